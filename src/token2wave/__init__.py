@@ -1,0 +1,64 @@
+"""token2wave: tiny, exact, explainable text classifiers with the Wave Network.
+
+The public names are loaded when they are first used, so that importing the package is quick and does
+not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from token2wave.errors import Token2WaveError
+
+if TYPE_CHECKING:
+    from token2wave.classifier import Classifier, Prediction, load
+    from token2wave.evaluate import evaluate
+    from token2wave.models import WaveConfig, WaveNetwork
+    from token2wave.training.recipe import Recipe
+    from token2wave.training.train import TrainingResult, train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Classifier": "token2wave.classifier",
+    "Prediction": "token2wave.classifier",
+    "Recipe": "token2wave.training.recipe",
+    "TrainingResult": "token2wave.training.train",
+    "WaveConfig": "token2wave.models",
+    "WaveNetwork": "token2wave.models",
+    "evaluate": "token2wave.evaluate",
+    "load": "token2wave.classifier",
+    "train": "token2wave.training.train",
+}
+
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "Recipe",
+    "Token2WaveError",
+    "TrainingResult",
+    "WaveConfig",
+    "WaveNetwork",
+    "__version__",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from token2wave.errors import MissingExtraError
+
+        raise MissingExtraError("torch", "train", purpose=f"token2wave.{name}") from error
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,206 @@
+"""A trained model: features, network and names of the classes, as one thing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from token2wave.errors import ModelFileError, Token2WaveError
+from token2wave.features import Features, features_from_file
+from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
+from token2wave.training.batches import predict_logits
+from token2wave.training.metrics import Evaluation, evaluate_predictions
+from token2wave.training.summary import versions
+
+FEATURE_PREFIX = "features."
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one text.
+
+    Attributes:
+        label: the most probable class.
+        probability: its probability.
+        top: the most probable classes with their probabilities, best first.
+    """
+
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass
+class Classifier:
+    """A trained text classifier.
+
+    Attributes:
+        features: turns texts into rows of the embedding.
+        network: turns rows into logits.
+        label_names: names of the ``C`` classes, in the order of the logits.
+        training: record of the run that made it; plain data.
+        written_by: versions of the packages that trained it.
+
+    Example:
+        >>> import token2wave
+        >>> classifier = token2wave.load("news.safetensors")  # doctest: +SKIP
+        >>> classifier.predict("Shares fell after the report").label  # doctest: +SKIP
+        'Business'
+    """
+
+    features: Features
+    network: WaveNetwork
+    label_names: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    written_by: dict[str, Any] = field(default_factory=versions)
+
+    def probabilities(
+        self, texts: Sequence[str], advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Compute the probability of every class for every text.
+
+        Args:
+            texts: ``N`` strings, whatever they hold; a text without a known word is legal.
+            advance: told how many more texts are featurised, for a progress bar.
+
+        Returns:
+            ``(N, C)`` float32; rows sum to one.
+
+        Raises:
+            TypeError: ``texts`` is one string, or holds something that is no string.
+        """
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"expected strings, found {type(text).__name__} at texts[{i}]")
+        device = next(self.network.parameters()).device
+        logits = predict_logits(self.network, self.features(texts, advance), device)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
+    def predict(self, text: str, top_k: int = 1) -> Prediction:
+        """Classify one text.
+
+        Args:
+            text: any string.
+            top_k: how many classes to give in ``top``; all, if there are fewer.
+
+        Raises:
+            TypeError: ``text`` is no string.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"expected one string, found {type(text).__name__}; use predict_batch for several")
+        return self.predict_batch([text], top_k)[0]
+
+    def predict_batch(
+        self, texts: Sequence[str], top_k: int = 1, advance: Callable[[int], None] | None = None
+    ) -> list[Prediction]:
+        """Classify many texts; equal to :meth:`predict` on each.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        probabilities = self.probabilities(texts, advance)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(top_k, 1)]
+        predictions = []
+        for row, best in zip(probabilities, order, strict=True):
+            top = tuple((self.label_names[i], float(row[i])) for i in best)
+            predictions.append(Prediction(top[0][0], top[0][1], top))
+        return predictions
+
+    def evaluate(
+        self, texts: Sequence[str], labels: NDArray[np.int64], advance: Callable[[int], None] | None = None
+    ) -> Evaluation:
+        """Hold predictions against the truth.
+
+        Args:
+            texts: ``N`` strings.
+            labels: ``(N,)`` int64, their true classes.
+            advance: told how many more texts are featurised.
+        """
+        predicted = self.probabilities(texts, advance).argmax(axis=1)
+        return evaluate_predictions(labels, predicted, self.label_names)
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """Write the model file and return its size in bytes. The same model gives the same bytes.
+
+        Raises:
+            OutputError: the place cannot be written to; a file that was there is left as it was.
+        """
+        tensors = {
+            name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
+        }
+        for name, array in self.features.arrays().items():
+            tensors[FEATURE_PREFIX + name] = array
+        model = ModelFile(
+            tensors=tensors,
+            features={"kind": self.features.kind, "settings": self.features.config.to_dict()},
+            network=self.network.config.to_dict(),
+            labels=list(self.label_names),
+            training=self.training,
+            versions=self.written_by,
+        )
+        write_model_file(Path(path), model)
+        return Path(path).stat().st_size
+
+
+def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
+    """Read a model file.
+
+    Args:
+        path: a file that :meth:`Classifier.save` wrote.
+        device: where to predict, ``cpu`` or ``cuda``.
+
+    Raises:
+        ModelFileError: missing, damaged, of another origin, of a newer format, or inconsistent.
+    """
+    model = read_model_file(Path(path))
+    try:
+        classifier = _build(model)
+        classifier.network.to(device)
+    except Token2WaveError as error:
+        raise ModelFileError(error.problem, where=str(path), cure=error.cure) from error
+    return classifier
+
+
+def _build(model: ModelFile) -> Classifier:
+    """Make features and network, and check the tensors against what they need."""
+    config = WaveConfig.from_dict(model.network)
+    arrays = {
+        name.removeprefix(FEATURE_PREFIX): array
+        for name, array in model.tensors.items()
+        if name.startswith(FEATURE_PREFIX)
+    }
+    features = features_from_file(
+        str(model.features.get("kind")), dict(model.features.get("settings") or {}), arrays
+    )
+    if features.n_rows != config.n_rows:
+        raise ModelFileError(f"expected {config.n_rows} rows from the features, found {features.n_rows}")
+    if len(model.labels) != config.n_classes:
+        raise ModelFileError(f"expected {config.n_classes} names of classes, found {len(model.labels)}")
+    with torch.device("meta"):
+        network = WaveNetwork(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {n: a for n, a in model.tensors.items() if not n.startswith(FEATURE_PREFIX)}
+    if expected.keys() != found.keys():
+        odd = sorted(expected.keys() ^ found.keys())[0]
+        raise ModelFileError(f"expected the tensors of this network, found {odd!r} missing or too many")
+    for name, shape in expected.items():
+        if found[name].shape != shape or found[name].dtype != np.float32:
+            raise ModelFileError(
+                f"expected float32 of shape {shape} for {name!r}, "
+                f"found {found[name].dtype} of shape {found[name].shape}"
+            )
+    network.load_state_dict({name: torch.from_numpy(a) for name, a in found.items()}, assign=True)
+    network.eval()
+    return Classifier(features, network, tuple(model.labels), model.training, model.versions)

@@ -1,0 +1,226 @@
+"""The command line: one thin function a command. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from token2wave import __version__, terminal
+from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
+
+app = typer.Typer(
+    name="token2wave",
+    help="Train, evaluate and use tiny text classifiers built on the Wave Network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")]
+TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
+LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
+DATA_HELP = (
+    "File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, built-in corpus "
+    "(debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the Hugging Face hub."
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"token2wave {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    out: Annotated[Path | None, typer.Option(help="Where the model file goes.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="DATA", help="Data to evaluate on at the end.")] = None,
+    preset: Annotated[str, typer.Option(help="small, fast or paper.")] = "small",
+    op: Annotated[str | None, typer.Option(help="interference or modulation.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    vocabulary: Annotated[Path | None, typer.Option(help="WordPiece vocab.txt, for preset paper.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. network.width=256.")
+    ] = None,
+    baseline: Annotated[bool, typer.Option("--baseline", help="Also train TF-IDF + LinearSVC.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for the JSON and HTML report.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier, and evaluate it where there is a test set."""
+    if out is None and report is None and not as_json:
+        raise ConfigError("nothing would be kept of the run", where="--out", cure="name a file, e.g. --out model.safetensors")
+    from token2wave.presets import parse_setting
+    from token2wave.training.summary import lines
+    from token2wave.training.train import train as run
+
+    with terminal.progress() as callback:
+        summary = run(
+            data,
+            out=out,
+            test=test,
+            preset=preset,
+            op=op,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=lr,
+            seed=seed,
+            device=device,
+            text_column=text_column,
+            label_column=label_column,
+            vocabulary=vocabulary,
+            settings=dict(map(parse_setting, setting or [])),
+            baseline=baseline,
+            report=report,
+            callbacks=[callback],
+            command=shlex.join(["token2wave", *sys.argv[1:]]),
+        ).summary
+    for line in lines(summary):
+        print(line)
+    if out is not None:
+        print(f"model: {out}")
+    if report is not None:
+        print(f"report: {report / 'report.html'}")
+    _finish(summary.to_dict(), as_json)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    as_json: Json = False,
+) -> None:
+    """Evaluate a model on labelled data."""
+    from token2wave.classifier import load
+    from token2wave.evaluate import evaluate as run
+
+    classifier = load(model)
+    with terminal.progress() as callback:
+        result, figures = run(
+            classifier,
+            data,
+            split=split,
+            text_column=text_column,
+            label_column=label_column,
+            callbacks=[callback],
+        )
+    terminal.print_evaluation(result)
+    _finish({**figures, "model_bytes": model.stat().st_size}, as_json)
+
+
+@app.command()
+def predict(
+    model: Model,
+    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,
+    file: Annotated[Path | None, typer.Option(help="File of texts: a line each, or a column.")] = None,
+    text_column: TextColumn = "text",
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Classify texts: those given, those of a file, or the lines of standard input."""
+    from token2wave.classifier import load
+
+    if text and file is not None:
+        raise ConfigError("expected texts or a file, found both", where="--file", cure="leave one of them out")
+    classifier = load(model)
+    texts = _texts(text, file, text_column)
+    with terminal.progress() as callback:
+        callback.on_stage("prediction", len(texts))
+        predictions = classifier.predict_batch(texts, top_k, callback.on_advance)
+    if not as_json:
+        for line, prediction in zip(texts, predictions, strict=True):
+            classes = "\t".join(f"{label}\t{probability:.4f}" for label, probability in prediction.top)
+            print(f"{classes}\t{' '.join(line.split())}")
+    documents = [
+        {
+            "text": line,
+            "label": prediction.label,
+            "probability": prediction.probability,
+            "top": [{"label": label, "probability": share} for label, share in prediction.top],
+        }
+        for line, prediction in zip(texts, predictions, strict=True)
+    ]
+    _finish(documents, as_json)
+
+
+@app.command()
+def info(model: Model, as_json: Json = False) -> None:
+    """Show what a model file holds."""
+    from token2wave.classifier import load
+
+    classifier = load(model)
+    parameters = classifier.network.parameter_count()
+    document = {
+        "labels": list(classifier.label_names),
+        "parameters": parameters.total,
+        "parameters_without_embedding": parameters.without_embedding,
+        "model_bytes": model.stat().st_size,
+        "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+        "network": classifier.network.config.to_dict(),
+        "training": classifier.training,
+        "versions": classifier.written_by,
+    }
+    if not as_json:
+        terminal.print_info(model, document)
+    _finish(document, as_json)
+
+
+def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list[str]:
+    if given:
+        return given
+    if file is not None:
+        from token2wave.data import read_texts
+
+        return read_texts(file, text_column=text_column)
+    stdin = sys.stdin.buffer.read().decode("utf-8", "replace")
+    return stdin.removesuffix("\n").split("\n") if stdin else []
+
+
+def _finish(document: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document))
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on standard error and exit status 2."""
+    try:
+        app()
+    except Token2WaveError as error:
+        terminal.print_error(error)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        terminal.print_error(Token2WaveError("interrupted; nothing was written"))
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Configuration is data: frozen dataclasses that validate themselves and refuse unknown keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, get_type_hints
+
+from token2wave.errors import ConfigError
+
+
+def require(condition: bool, key: str, expected: str, found: object) -> None:
+    """Refuse a value of a setting.
+
+    Raises:
+        ConfigError: ``condition`` is false.
+    """
+    if not condition:
+        raise ConfigError(f"expected {expected}, found {found!r}", where=key)
+
+
+def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not among the choices.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    require(value in choices, key, "one of " + ", ".join(choices), value)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Base of all settings: made from plain data, turned back into plain data."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from plain data; a missing key takes its default.
+
+        Raises:
+            ConfigError: an unknown key, a value of the wrong type, or an illegal value.
+        """
+        hints = get_type_hints(cls)
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                raise ConfigError(
+                    f"unknown setting {key!r} for {cls.__name__}", cure="known are: " + ", ".join(names)
+                )
+        return cls(**{key: _converted(cls, key, hints[key], value) for key, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes: Any) -> Self:
+        """Copy with some settings changed, validated anew.
+
+        Raises:
+            ConfigError: as for :meth:`from_dict`.
+        """
+        current = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return self.from_dict(current | changes)
+
+
+def _converted(cls: type, key: str, hint: Any, value: Any) -> Any:
+    """Check a value against its field's type; JSON's whole numbers may stand for floats."""
+    if hint is float and type(value) is int:
+        return float(value)
+    allowed = tuple(arg for arg in getattr(hint, "__args__", ()) if isinstance(arg, type))
+    if getattr(hint, "__origin__", None) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"expected a list, found {value!r}", where=f"{cls.__name__}.{key}")
+        return tuple(value)
+    types = allowed or (hint,)
+    if type(value) not in types:
+        names = " or ".join(t.__name__ for t in types).replace("NoneType", "null")
+        raise ConfigError(f"expected {names}, found {value!r}", where=f"{cls.__name__}.{key}")
+    return value

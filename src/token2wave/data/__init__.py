@@ -1,0 +1,19 @@
+"""Texts and labels: readers, named data sets, splits, and the built-in corpus."""
+
+from token2wave.data.datasets import available, load_split, load_splits
+from token2wave.data.readers import read_labelled, read_texts
+from token2wave.data.splits import encode_labels, label_names_of, validation_split
+from token2wave.data.texts import DataSplits, LabelledTexts
+
+__all__ = [
+    "DataSplits",
+    "LabelledTexts",
+    "available",
+    "encode_labels",
+    "label_names_of",
+    "load_split",
+    "load_splits",
+    "read_labelled",
+    "read_texts",
+    "validation_split",
+]

@@ -1,0 +1,312 @@
+"""Find a data set by path or by name, and read its splits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from token2wave.data.hub import HubSource, fetch
+from token2wave.data.lines import cannot_read, did_you_mean, open_binary
+from token2wave.data.readers import read_labelled, stem, suffixes
+from token2wave.data.texts import SPLIT_STEMS, DataSplits, LabelledTexts
+from token2wave.data.values import listed, shown
+from token2wave.errors import ConfigError, DataError
+
+_BUILT_IN = Path(__file__).parent / "corpus"
+_FOLDER_VARIABLE = "TOKEN2WAVE_DATA"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A data set on disk: one file, or a folder with one file for each split."""
+
+    name: str
+    files: Mapping[str, Path]
+    label_column: str
+    label_names: tuple[str, ...] | None = None
+    caveats: tuple[str, ...] = ()
+    incomplete: frozenset[str] = frozenset()
+    is_single_file: bool = False
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.files)
+
+    def read(self, split: str, text_column: str, label_names: Sequence[str] | None) -> LabelledTexts:
+        return read_labelled(
+            self.files[split],
+            text_column=text_column,
+            label_column=self.label_column,
+            label_names=self.label_names or label_names,
+        )
+
+
+def load_splits(
+    data: str | os.PathLike[str],
+    *,
+    test: str | os.PathLike[str] | None = None,
+    text_column: str = "text",
+    label_column: str = "label",
+) -> DataSplits:
+    """Load a data set with its splits.
+
+    Args:
+        data: the first of these that there is: a file, which becomes the training split; a folder with
+            ``train.*`` and maybe ``validation.*`` (or ``val``, ``valid``, ``dev``), ``test.*`` and a
+            ``README.json`` (keys ``label_names``, ``complete``, ``caveat``); the name of a built-in
+            corpus; the name of such a folder in the folder that the environment variable
+            ``TOKEN2WAVE_DATA`` names; ``owner/name`` or ``hub:name`` of the Hugging Face hub.
+        test: a further file, folder or name; the file itself or its test split takes the place of the
+            test split. Its labels go by the label names of ``data`` unless it has its own.
+        text_column: the column of the texts, in formats with columns.
+        label_column: the column of the labels, in formats with columns.
+
+    Returns:
+        The splits, all their rows in their order, with the caveats that belong to them.
+
+    Raises:
+        DataError: there is no such data set (the message lists those there are), it has no training
+            split, or a file of it cannot be used.
+        MissingExtraError: pyarrow or datasets is needed and not installed.
+    """
+    source = _find(data, label_column)
+    if "train" not in source.splits:
+        raise DataError(
+            f"expected a split 'train', got {listed(source.splits)}",
+            where=source.name,
+            cure="add a training split, or name another data set",
+        )
+    kept = [split for split in source.splits if split != "test" or test is None]
+    found = {split: source.read(split, text_column, source.label_names) for split in kept}
+    caveats = list(source.caveats)
+    for split in kept:
+        caveats += _incomplete(source, split, found[split])
+    if test is not None:
+        test_source = _find(test, label_column)
+        split = _split_of(test_source, "test")
+        found["test"] = test_source.read(split, text_column, source.label_names)
+        caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
+        caveats += _incomplete(test_source, split, found["test"])
+    return DataSplits(
+        name=source.name,
+        train=found["train"],
+        validation=found.get("validation"),
+        test=found.get("test"),
+        label_names=source.label_names,
+        caveats=tuple(caveats),
+    )
+
+
+def load_split(
+    data: str | os.PathLike[str],
+    split: str = "test",
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+) -> LabelledTexts:
+    """Load one split of a data set, to evaluate a model on it.
+
+    Args:
+        data: as in `load_splits`. A single file is returned whatever the split.
+        split: "train", "validation" or "test".
+        text_column: the column of the texts, in formats with columns.
+        label_column: the column of the labels, in formats with columns.
+        label_names: the names of the classes, length ``C``, such as those of a model; they count only if
+            the data set itself has none. See `read_labelled` for what they do.
+
+    Returns:
+        All rows of the split in their order, length ``N >= 1``.
+
+    Raises:
+        ConfigError: there is no such name of a split.
+        DataError: there is no such data set, it does not have the split, or a file cannot be used.
+        MissingExtraError: pyarrow or datasets is needed and not installed.
+    """
+    if split not in SPLIT_STEMS:
+        raise ConfigError(
+            f"expected one of {listed(SPLIT_STEMS)}, got {shown(split)}",
+            where="split",
+            cure="choose one of them",
+        )
+    source = _find(data, label_column)
+    return source.read(_split_of(source, split), text_column, label_names)
+
+
+def available() -> tuple[str, ...]:
+    """The names of the data sets that are here: the built-in ones, then those in ``TOKEN2WAVE_DATA``.
+
+    Raises:
+        DataError: ``TOKEN2WAVE_DATA`` names a folder that cannot be read.
+    """
+    named = _named_folder()
+    built_in = _names_in(_BUILT_IN)
+    return (*built_in, *(name for name in (_names_in(named) if named else ()) if name not in built_in))
+
+
+def _find(data: str | os.PathLike[str], label_column: str) -> _Files | HubSource:
+    text = os.fspath(data)
+    if text.startswith("hub:"):
+        return fetch(text.removeprefix("hub:"), label_column)
+    path = Path(text)
+    if os.path.isfile(path):  # unlike Path.is_file, false for a path that the system refuses
+        return _Files(stem(path) or path.name, {"train": path}, label_column, is_single_file=True)
+    if text and os.path.isdir(path):
+        return _folder(path, label_column)
+    if text and path.name == text:  # a bare name
+        if os.path.isdir(_BUILT_IN / text):
+            return _folder(_BUILT_IN / text, label_column)
+        named = _named_folder()
+        if named is not None and os.path.isdir(named / text):
+            return _folder(named / text, label_column)
+    if _HUB_NAME.fullmatch(text) and stem(path) is None and not os.path.exists(path.parent):
+        return fetch(text, label_column)
+    raise _not_found(text, path)
+
+
+def _not_found(text: str, path: Path) -> DataError:
+    named = _named_folder()
+    if named is None:
+        there = f"{_FOLDER_VARIABLE}, which may name a folder of data sets, is not set"
+    else:
+        there = f"in {_FOLDER_VARIABLE} ({named}): {listed(_names_in(named))}"
+    hint = did_you_mean(path, available())
+    return DataError(
+        f"there is no such file, folder or data set; built-in: {listed(_names_in(_BUILT_IN))}; {there}",
+        where=text or "data",
+        cure=f"check the name{hint}, or write hub:owner/name for the Hugging Face hub",
+    )
+
+
+def _folder(path: Path, label_column: str) -> _Files:
+    """The data set in a folder; it has at least one file of a split."""
+    files: dict[str, Path] = {}
+    entries = _entries(path)
+    for split, stems in SPLIT_STEMS.items():
+        of_split = [entry for entry in entries if stem(entry) in stems and os.path.isfile(entry)]
+        if len(of_split) > 1:
+            raise DataError(
+                f"expected one file of the split {split!r}, got {listed(file.name for file in of_split)}",
+                where=os.fspath(path),
+                cure="keep one of them, or name a file instead of the folder",
+            )
+        if of_split:
+            files[split] = of_split[0]
+    if not files:
+        raise DataError(
+            f"expected a file 'train' with one of the suffixes {suffixes()}, "
+            f"got the files {listed(entry.name for entry in entries)}",
+            where=os.fspath(path),
+            cure="name the training file train, or name a file instead of the folder",
+        )
+    about = _about(path / "README.json") if path / "README.json" in entries else {}
+    complete = about.get("complete", {})
+    name = path.resolve().name
+    return _Files(
+        name,
+        files,
+        label_column,
+        label_names=tuple(about["label_names"]) if "label_names" in about else None,
+        caveats=(f"{name}: {about['caveat']}",) if "caveat" in about else (),
+        incomplete=frozenset(
+            s for s, file in files.items() if complete.get(s, complete.get(stem(file))) is False
+        ),
+    )
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What a README.json says, with the keys that we use checked."""
+    with open_binary(path) as stream:
+        content = stream.read()
+    try:
+        about = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"not valid JSON ({str(error)[:100]})", where=os.fspath(path), cure="mend or remove it"
+        ) from error
+    expected = {
+        "label_names": ("a list of different strings", _are_names),
+        "complete": ("an object of true and false, one for each split", _are_flags),
+        "caveat": ("a string", lambda value: isinstance(value, str)),
+    }
+    if not isinstance(about, dict):
+        raise DataError(
+            f"expected an object, got {shown(about)}", where=os.fspath(path), cure="mend or remove it"
+        )
+    for key, (what, is_right) in expected.items():
+        if key in about and not is_right(about[key]):
+            raise DataError(
+                f"expected {what}, got {shown(about[key])}",
+                where=f"{os.fspath(path)}, key {key!r}",
+                cure="mend it or remove the key",
+            )
+    return about
+
+
+def _are_names(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and 0 < len(value) == len(set(value))
+    )
+
+
+def _are_flags(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(flag, bool) for flag in value.values())
+
+
+def _split_of(source: _Files | HubSource, split: str) -> str:
+    """The key of a split in a source; for a single file its only one."""
+    if isinstance(source, _Files) and source.is_single_file:
+        return "train"
+    if split in source.splits:
+        return split
+    raise DataError(
+        f"there is no split {split!r}, only {listed(source.splits)}",
+        where=source.name,
+        cure="choose another split, or name a file",
+    )
+
+
+def _incomplete(source: _Files | HubSource, split: str, texts: LabelledTexts) -> list[str]:
+    if isinstance(source, HubSource) or split not in source.incomplete:
+        return []
+    adjective = "training" if split == "train" else split
+    return [f"{source.name}: {len(texts):,} {adjective} rows, not the complete official {adjective} set"]
+
+
+def _named_folder() -> Path | None:
+    value = os.environ.get(_FOLDER_VARIABLE)
+    if not value:
+        return None
+    if not os.path.isdir(value):
+        raise DataError(
+            "there is no such folder",
+            where=f"{_FOLDER_VARIABLE}={value}",
+            cure="correct or unset the variable",
+        )
+    return Path(value)
+
+
+def _names_in(root: Path) -> tuple[str, ...]:
+    """The names of the folders in a folder that have a training file and may be read."""
+    return tuple(
+        folder.name
+        for folder in _entries(root)
+        if os.access(folder, os.R_OK | os.X_OK)
+        and os.path.isdir(folder)
+        and any(stem(entry) == "train" for entry in _entries(folder))
+    )
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir())
+    except OSError as error:
+        raise cannot_read(path, error) from error

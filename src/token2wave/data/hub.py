@@ -1,0 +1,107 @@
+"""Data sets of the Hugging Face hub, through the package ``datasets`` (extra ``hub``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from token2wave.data.texts import SPLIT_STEMS, LabelledTexts
+from token2wave.data.values import Origin, checked_labels, checked_texts, listed
+from token2wave.errors import DataError, MissingExtraError, place
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A data set of the hub that has been fetched.
+
+    Attributes:
+        name: its name there, ``owner/name``.
+        parts: the splits it has, by our names for them, as ``datasets.Dataset``.
+        label_column: the column of the labels.
+        label_names: the names of the classes, if the label column is a ``ClassLabel``.
+        caveats: sentences that have to stand beside every figure.
+    """
+
+    name: str
+    parts: dict[str, Any]
+    label_column: str
+    label_names: tuple[str, ...] | None
+    caveats: tuple[str, ...]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there are, by our names for them."""
+        return tuple(self.parts)
+
+    def read(self, split: str, text_column: str, label_names: Sequence[str] | None) -> LabelledTexts:
+        """Read one split.
+
+        Args:
+            split: one of ``splits``.
+            text_column: the column of the texts.
+            label_names: the names of the classes, if the data set itself has none.
+
+        Raises:
+            DataError: a column is missing, or a text or label cannot be used.
+        """
+        source = f"{self.name} ({split})"
+        part = self.parts[split]
+        texts = _column(part, text_column, source)
+        labels = _column(part, self.label_column, source)
+        return LabelledTexts(
+            checked_texts(texts, Origin(source, text_column)),
+            checked_labels(labels, Origin(source, self.label_column), self.label_names or label_names),
+            source,
+        )
+
+
+def fetch(name: str, label_column: str) -> HubSource:
+    """Fetch a data set from the hub, or from its cache on this machine.
+
+    A test split whose labels are all -1, which is how the hub hides them, is left out with a caveat.
+
+    Args:
+        name: ``owner/name``, or a bare ``name``.
+        label_column: the column of the labels.
+
+    Raises:
+        MissingExtraError: the package ``datasets`` is not installed.
+        DataError: it cannot be fetched, or has no split that we know.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        purpose = f"{name!r} is not a file or folder here; fetching it from the Hugging Face hub"
+        raise MissingExtraError("datasets", "hub", purpose=purpose) from error
+    try:
+        fetched: dict[str, Any] = dict(datasets.load_dataset(name))
+    except Exception as error:  # network, authorisation, configuration, code of the data set: no common base
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise DataError(
+            f"cannot be fetched from the Hugging Face hub ({reason})",
+            where=name,
+            cure="check the name and the network, or save the data as files and name their folder",
+        ) from error
+    parts = {split: fetched[s] for split, stems in SPLIT_STEMS.items() for s in stems if s in fetched}
+    if not parts:
+        raise DataError(
+            f"expected a split 'train', got {listed(fetched)}", where=name, cure="use another data set"
+        )
+    first = next(iter(parts.values()))
+    names = getattr(first.features.get(label_column), "names", None)
+    caveats: tuple[str, ...] = ()
+    if "test" in parts and names and set(_column(parts["test"], label_column, name)) == {-1}:
+        del parts["test"]
+        caveats = (f"{name}: the labels of its test split are not public, so it has no test split here",)
+    return HubSource(name, parts, label_column, tuple(names) if names else None, caveats)
+
+
+def _column(part: Any, name: str, source: str) -> list[object]:
+    if name not in part.column_names:
+        raise DataError(
+            f"there is no column {name!r}; the columns are {listed(part.column_names)}",
+            where=place(source),
+            cure="name one of them as the text or label column",
+        )
+    return list(part[name])

@@ -1,0 +1,121 @@
+"""The lines of a text file, plain or gzip, and what can go wrong before a format comes into play.
+
+One rule for blank lines: at the end of a file they are ignored; anywhere else they are an error, because to
+skip them would shift the numbers of the rows after them. Only where a blank line can be a text, in plain
+text and in CSV with one column, it is an empty text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from token2wave.errors import DataError, place
+
+_T = TypeVar("_T")
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file for reading bytes.
+
+    Raises:
+        DataError: the system does not let us.
+    """
+    try:
+        return open(path, "rb")
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise cannot_read(path, error) from error
+
+
+def text_lines(path: Path) -> Generator[str, None, None]:
+    r"""Yield the lines of a UTF-8 file, split at ``\n`` alone, with their ends and without a leading BOM.
+
+    Args:
+        path: the file; it is read as gzip if its name ends in .gz.
+
+    Raises:
+        DataError: the file cannot be opened, is not gzip, ends too early or is not UTF-8; names the line.
+    """
+    number = 0
+    try:
+        with open_binary(path) as raw:
+            is_gzip = path.suffix.lower() == ".gz"
+            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            for number, line in enumerate(stream, start=1):
+                text = _decoded(line, path, number)
+                yield text.removeprefix("\ufeff") if number == 1 else text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
+        raise DataError(
+            f"the gzip data {what}",
+            where=place(path, line=number + 1),
+            cure="copy the file again, or check it with: gzip -t",
+        ) from error
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if line.startswith(b"\x1f\x8b"):
+            cure = "this is gzip data: let the name of the file end in .gz"
+        elif line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            cure = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
+        else:
+            cure = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
+        problem = (
+            f"expected UTF-8, got the byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
+        )
+        raise DataError(problem, where=place(path, line=number), cure=cure) from error
+
+
+def without_gaps(path: Path, rows: Iterable[tuple[int, _T | None]]) -> Iterator[tuple[int, _T]]:
+    """Drop blank rows (None) at the end, refuse them elsewhere. Each row comes with its line."""
+    blank: int | None = None
+    for line, row in rows:
+        if row is None:
+            blank = line if blank is None else blank
+        elif blank is not None:
+            raise DataError(
+                "a blank line between rows", where=place(path, line=blank), cure="delete the line"
+            )
+        else:
+            yield line, row
+
+
+def filled_lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield the lines with their numbers, from 1. Blank ones are dropped at the end and refused elsewhere."""
+    numbered = ((n, line if line.strip() else None) for n, line in enumerate(lines, start=1))
+    return without_gaps(path, numbered)
+
+
+def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
+    """`` (did you mean 'x'?)`` for the nearest name beside a path or in ``names``; empty if none is near."""
+    try:
+        beside = os.listdir(path.parent)
+    except (OSError, ValueError):
+        beside = []
+    close = difflib.get_close_matches(path.name, [*names, *beside], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def cannot_read(path: Path, error: OSError | ValueError) -> DataError:
+    """The error for a file or folder that the system does not let us read."""
+    where = os.fspath(path)
+    if isinstance(error, FileNotFoundError):
+        return DataError("there is no such file", where=where, cure=f"check the path{did_you_mean(path)}")
+    if isinstance(error, IsADirectoryError):
+        return DataError("expected a file, got a folder", where=where, cure="name a file in it")
+    if isinstance(error, PermissionError):
+        return DataError("no permission to read this", where=where, cure="change it with chmod or chown")
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError(f"cannot be read ({reason})", where=where, cure="check the path and the disk")

@@ -1,0 +1,331 @@
+"""Read texts and labels from one file: CSV, TSV, JSON lines, Parquet, fastText or plain text."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from token2wave.data.lines import filled_lines, open_binary, text_lines, without_gaps
+from token2wave.data.texts import LabelledTexts
+from token2wave.data.values import Origin, checked_labels, checked_texts, listed, shown
+from token2wave.errors import DataError, MissingExtraError, place
+
+_T = TypeVar("_T")
+_SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
+_LABEL = re.compile(rf"__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
+_FURTHER_LABEL = re.compile(rf"(?:^|[{_SPACE}])__label__")
+_LONGEST_FIELD = 2**31 - 1  # what a C long holds on every platform
+_FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
+
+
+class _Columns(NamedTuple):
+    """The columns that were asked for, each of length ``N``, and the line of each row where it differs."""
+
+    values: list[list[object]]
+    lines: list[int] | None
+
+
+def read_labelled(
+    path: str | os.PathLike[str],
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+) -> LabelledTexts:
+    """Read the texts of a file and their labels.
+
+    Args:
+        path: a file whose name ends in .csv, .tsv, .jsonl, .ndjson (UTF-8, a header in the first two),
+            .txt, .fasttext, .ft (lines of ``__label__name text``), any of these with .gz, or .parquet.
+        text_column: the column of the texts; plays no part in fastText files.
+        label_column: the column of the labels; plays no part in fastText files.
+        label_names: the names of the classes, length ``C``. A number in the file is then an index into
+            them, and every other label has to be one of them. Without them a number is its own name.
+
+    Returns:
+        All rows of the file in their order, length ``N >= 1``.
+
+    Raises:
+        DataError: the file cannot be read, is not of its format, lacks a column, has no rows, or a text
+            or label in it cannot be used; names the file and the row.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if text_column == label_column:
+        raise DataError(
+            f"the texts and the labels are both to come from column {text_column!r}",
+            where=os.fspath(path),
+            cure="name two columns",
+        )
+    if kind in _LINE_KINDS:
+        columns = _label_lines(path)
+        text_at, label_at = None, None
+    else:
+        columns = _TABLE_KINDS[kind](path, [text_column, label_column])
+        text_at, label_at = text_column, label_column
+    texts, labels = columns.values
+    source = os.fspath(path)
+    return LabelledTexts(
+        checked_texts(texts, Origin(source, text_at, columns.lines)),
+        checked_labels(labels, Origin(source, label_at, columns.lines), label_names),
+        source,
+    )
+
+
+def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
+    """Read the texts of a file, to predict their labels.
+
+    Args:
+        path: a file of one of the formats of `read_labelled`; no labels are needed. In .txt, .fasttext and
+            .ft every line is a text, a blank line is an empty text, and labels that lead a line
+            (``__label__name``) are not part of the text, as in fastText.
+        text_column: the column of the texts; plays no part in files without columns.
+
+    Returns:
+        The texts in the order of the file, length ``N >= 1``.
+
+    Raises:
+        DataError: the file cannot be read, is not of its format, lacks the column, has no rows, or a text
+            in it is not a string; names the file and the row.
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind in _LINE_KINDS:
+        with closing(text_lines(path)) as lines:
+            texts = [_split_labels(_without_line_end(line))[1] for line in lines]
+        return _not_empty(path, texts)
+    columns = _TABLE_KINDS[kind](path, [text_column])
+    return checked_texts(columns.values[0], Origin(os.fspath(path), text_column, columns.lines))
+
+
+def stem(path: Path) -> str | None:
+    """The name of a file without the suffix of its format; None if no reader knows the suffix."""
+    root, kind = _split_name(path)
+    return None if kind is None else root
+
+
+def suffixes() -> str:
+    """The suffixes that the readers know, for error messages."""
+    return f"{' '.join((*_TABLE_KINDS, *_LINE_KINDS))} (all but .parquet also with .gz)"
+
+
+def _split_name(path: Path) -> tuple[str, str | None]:
+    """Split the name of a file from its format: a suffix in lower case, without .gz; None if not known."""
+    root, suffix = os.path.splitext(path.name)
+    is_gzip = suffix.lower() == ".gz"
+    if is_gzip:
+        root, suffix = os.path.splitext(root)
+    kind = suffix.lower()
+    is_known = kind in _LINE_KINDS or (kind in _TABLE_KINDS and not (is_gzip and kind == ".parquet"))
+    return root, kind if is_known else None
+
+
+def _kind(path: Path) -> str:
+    kind = _split_name(path)[1]
+    if kind is None:
+        raise DataError(
+            f"the format of {path.name[-60:]!r} is not known",
+            where=os.fspath(path),
+            cure=f"use a file with one of the suffixes {suffixes()}",
+        )
+    return kind
+
+
+def _without_line_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _not_empty(path: Path, rows: list[_T], problem: str = "the file is empty") -> list[_T]:
+    if not rows:
+        raise DataError(problem, where=os.fspath(path), cure="expected at least one row")
+    return rows
+
+
+def _split_labels(line: str) -> tuple[list[str], str]:
+    """Split the labels that lead a line of fastText from its text."""
+    labels: list[str] = []
+    end = 0
+    while match := _LABEL.match(line, end):
+        labels.append(match[1])
+        end = match.end()
+    return labels, line[end:]
+
+
+def _label_lines(path: Path) -> _Columns:
+    """fastText: ``__label__name text``, one row a line."""
+    texts: list[object] = []
+    labels: list[object] = []
+    with closing(text_lines(path)) as lines:
+        for row, line in filled_lines(path, lines):
+            names, text = _split_labels(_without_line_end(line))
+            if not names:
+                raise DataError(
+                    f"expected a line that starts with '__label__', got {shown(text)}",
+                    where=place(path, row=row),
+                    cure="write each line as '__label__name text', or use a CSV file with a header",
+                )
+            if len(names) > 1 or _FURTHER_LABEL.search(text):
+                raise DataError(
+                    "more than one label; a text with several labels is not supported yet",
+                    where=place(path, row=row),
+                    cure="keep one '__label__' in each line",
+                )
+            texts.append(text)
+            labels.append(names[0])
+    _not_empty(path, texts)
+    return _Columns([texts, labels], None)
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Let csv read fields of more than 128 KiB, and put its limit back afterwards."""
+    with _FIELD_LIMIT_LOCK:
+        before = csv.field_size_limit(_LONGEST_FIELD)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
+    """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
+    with _long_fields(), closing(text_lines(path)) as lines:
+        rows = _parsed(path, csv.reader(lines, delimiter=delimiter, strict=True))
+        header = next(rows, (1, None))[1]
+        if header is None:
+            raise DataError(
+                "the first line is blank" if any(fields for _, fields in rows) else "the file is empty",
+                where=os.fspath(path),
+                cure="expected a header with the names of the columns, then at least one row",
+            )
+        positions = [_position(path, header, name) for name in names]
+        if len(header) == 1:
+            rows = ((line, fields or [""]) for line, fields in rows)
+        columns = _Columns([[] for _ in names], [])
+        for row, (line, fields) in enumerate(without_gaps(path, rows), start=1):
+            if len(fields) != len(header):
+                raise DataError(
+                    f"expected {len(header)} fields as in the header, found {len(fields)}",
+                    where=place(path, row=row, line=line),
+                    cure="put double quotes around a field that holds a delimiter or a line break",
+                )
+            for column, position in zip(columns.values, positions, strict=True):
+                column.append(fields[position])
+            columns.lines.append(line)  # type: ignore[union-attr]
+    _not_empty(path, columns.values[0], "there is a header and no row below it")
+    return columns
+
+
+def _parsed(path: Path, reader: Any) -> Iterator[tuple[int, list[str] | None]]:
+    """The rows of a csv.reader, the header included, each with the line it starts on; None if blank."""
+    row = 0
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(
+                f"not valid CSV ({error})",
+                where=place(path, row=row, line=line) if row else place(path, line=line),
+                cure='put double quotes around a field that holds a quote, and write the quote in it as ""',
+            ) from error
+        yield line, fields or None
+        row += 1
+
+
+def _position(path: Path, header: Sequence[str], name: str, row: int | None = None) -> int:
+    """The index of a column, which has to be there once."""
+    if (count := header.count(name)) == 1:
+        return header.index(name)
+    problem = f"there is no column {name!r}" if count == 0 else f"there are {count} columns {name!r}"
+    raise DataError(
+        f"{problem}; the columns are {listed(header)}",
+        where=place(path, row=row),
+        cure="name one of them as the text or label column, or correct the name of the column",
+    )
+
+
+def _json_lines(path: Path, names: list[str]) -> _Columns:
+    """One JSON object a line; keys that were not asked for are ignored."""
+    columns: list[list[object]] = [[] for _ in names]
+    with closing(text_lines(path)) as lines:
+        for row, line in filled_lines(path, lines):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"not valid JSON ({str(error)[:100]})",
+                    where=place(path, row=row),
+                    cure='write one object a line, such as {"text": "...", "label": "..."}',
+                ) from error
+            if not isinstance(record, dict):
+                raise DataError(
+                    f"expected a JSON object, got {shown(record)}",
+                    where=place(path, row=row),
+                    cure='write one object a line, such as {"text": "...", "label": "..."}',
+                )
+            for column, name in zip(columns, names, strict=True):
+                if name not in record:
+                    _position(path, list(record), name, row)
+                column.append(record[name])
+    _not_empty(path, columns[0])
+    return _Columns(columns, None)
+
+
+def _parquet(path: Path, names: list[str]) -> _Columns:
+    """The columns of a Parquet file, of a type that can hold texts or labels."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
+    with open_binary(path) as stream:
+        try:
+            file = parquet.ParquetFile(stream)
+            for name in names:
+                _position(path, file.schema_arrow.names, name)
+            table = file.read(columns=names)
+            columns = [_arrow_values(pyarrow, path, name, table.column(name)) for name in names]
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                f"not a readable Parquet file ({str(error)[:100]})",
+                where=os.fspath(path),
+                cure="write or copy the file again",
+            ) from error
+    _not_empty(path, columns[0], "the file has no rows")
+    return _Columns(columns, None)
+
+
+def _arrow_values(pyarrow: Any, path: Path, name: str, column: Any) -> list[object]:
+    kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
+    scalars = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
+    if not any(getattr(pyarrow.types, scalar)(kind) for scalar in scalars):
+        raise DataError(
+            f"expected strings or numbers, got values of type {str(kind)[:60]}",
+            where=place(path, column=name),
+            cure="name another column, or write the column as strings",
+        )
+    values: list[object] = column.to_pylist()
+    return values
+
+
+_TABLE_KINDS: dict[str, Callable[[Path, list[str]], _Columns]] = {
+    ".csv": partial(_separated, delimiter=","),
+    ".tsv": partial(_separated, delimiter="\t"),
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": _parquet,
+}
+_LINE_KINDS = (".txt", ".fasttext", ".ft")

@@ -1,0 +1,128 @@
+"""The names of the classes, labels as numbers, and a validation split where the data has none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.data.texts import LabelledTexts
+from token2wave.data.values import listed, shown
+from token2wave.errors import ConfigError, DataError, place
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Decide on the names of the classes, in the order of their indices.
+
+    Args:
+        train: the training texts.
+        given: the names in their official order, if the source states them. All of them are kept, in this
+            order, even if no row has one of them: the class then exists and is never predicted.
+
+    Returns:
+        The names, length ``C >= 2``: those given, or else those of the rows in ascending order, by number
+        if all of them are integers.
+
+    Raises:
+        DataError: there are no rows, fewer than two classes among them, a name twice in ``given``, or a
+            row whose label is not in ``given``.
+    """
+    cure = "train on rows of at least two classes"
+    if not train.labels:
+        raise DataError("there are no rows", where=train.source, cure=cure)
+    present = set(train.labels)
+    if len(present) == 1:
+        problem = f"every row has the same label {shown(train.labels[0])}"
+        raise DataError(problem, where=train.source, cure=cure)
+    if given is None:
+        if all(_INTEGER.fullmatch(name) for name in present):
+            return tuple(sorted(present, key=lambda name: (int(name), name)))
+        return tuple(sorted(present))
+    if len(set(given)) != len(given):
+        problem = f"a label name stands twice among {listed(given)}"
+        raise DataError(problem, where=train.source, cure="state every name once")
+    known = frozenset(given)
+    for row, label in enumerate(train.labels, start=1):
+        if label not in known:
+            problem = f"the label {shown(label)} is not one of the label names {listed(given)}"
+            cure = "correct the label, or add its name to the label names"
+            raise DataError(problem, where=place(train.source, row=row), cure=cure)
+    return tuple(given)
+
+
+def encode_labels(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the index of the class of every text.
+
+    Args:
+        labels: the texts with their labels, length ``N``.
+        label_names: the names of the classes, length ``C``, in the order of their indices.
+
+    Returns:
+        The indices, shape ``(N,)``, int64, from 0 to ``C - 1``.
+
+    Raises:
+        DataError: a label is not one of the names; names the file and the first such row.
+    """
+    index_of = {name: index for index, name in enumerate(label_names)}
+    encoded = [index_of.get(label, -1) for label in labels.labels]
+    if -1 in encoded:
+        row = encoded.index(-1) + 1
+        raise DataError(
+            f"the label {shown(labels.labels[row - 1])} is not one of the classes of training: "
+            f"{listed(label_names)}",
+            where=place(labels.source, row=row),
+            cure="correct or remove the row, or add rows with this label to the training data",
+        )
+    return np.array(encoded, dtype=np.int64)
+
+
+def validation_split(
+    labels: NDArray[np.integer], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows at random into training and validation, with each class in both in proportion.
+
+    Each class gives its whole share; the rows still due to ``fraction`` come from the classes with the
+    largest remainders. Every class keeps at least one row for training, so a class with a single row
+    stays there. The same arguments give the same split.
+
+    Args:
+        labels: the class of every row, shape ``(N,)``, integers from 0.
+        fraction: the share of validation, above 0 and below 1.
+        seed: of the random choice, at least 0.
+
+    Returns:
+        The indices of training and of validation, both ascending, int64, together shape ``(N,)``.
+        Validation has at least one row, unless every class has only one.
+
+    Raises:
+        ConfigError: the fraction or the seed is out of range.
+    """
+    if not 0 < fraction < 1:
+        problem = f"expected a number above 0 and below 1, got {fraction}"
+        raise ConfigError(problem, where="validation fraction", cure="choose one such as 0.1")
+    if seed < 0:
+        problem = f"expected a number of at least 0, got {seed}"
+        raise ConfigError(problem, where="seed", cure="choose one such as 0")
+    n_rows = len(labels)
+    if n_rows == 0:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    counts = np.bincount(labels)  # (C,)
+    spare = np.maximum(counts - 1, 0)  # (C,) what a class can give
+    share = counts * fraction
+    taken = np.minimum(np.floor(share).astype(np.int64), spare)
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(n_rows)
+    tie_break = generator.permutation(len(counts))
+    most_due = np.lexsort((tie_break, taken - share))  # classes, the largest remainder first
+    most_due = most_due[spare[most_due] > taken[most_due]]
+    still_due = max(1, round(n_rows * fraction)) - int(taken.sum())
+    taken[most_due[: max(0, still_due)]] += 1
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]  # (N,) classes together, random inside
+    first_of_class = np.cumsum(counts) - counts
+    rank = np.arange(n_rows) - np.repeat(first_of_class, counts)
+    is_validation = rank < np.repeat(taken, counts)
+    return np.sort(by_class[~is_validation]), np.sort(by_class[is_validation])

@@ -1,0 +1,68 @@
+"""What every source of data becomes: texts, the names of their labels, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from token2wave.errors import DataError
+
+SPLIT_STEMS = {
+    "train": ("train",),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test",),
+}
+"""The three splits, and the names they go by in file names and on the hub."""
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with one label each, in the order of their source.
+
+    Nothing is dropped or reordered on the way here: row ``i`` of the source is index ``i - 1``, so
+    ``index + 1`` is the row number that an error message should name.
+
+    Attributes:
+        texts: the texts, length ``N``. A text may be empty.
+        labels: the name of the label of each text, length ``N``. Never empty.
+        source: the file or data set they were read from, for error messages.
+
+    Raises:
+        DataError: there are more texts than labels, or more labels than texts.
+    """
+
+    texts: list[str]
+    labels: list[str]
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.labels):
+            raise DataError(
+                f"expected a label for each text, got {len(self.texts)} texts and {len(self.labels)} labels",
+                where=self.source,
+                cure="give both lists the same length",
+            )
+
+    def __len__(self) -> int:
+        """The number of texts, ``N``."""
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """A data set with its official splits.
+
+    Attributes:
+        name: the short name of the data set, or the stem of its file.
+        train: what to train on.
+        validation: what to choose the epoch and the settings on; None when the data set has no such split.
+        test: what to report on; None when the data set has no such split.
+        label_names: the names of the classes in their official order; None when the source does not say.
+        caveats: sentences that have to stand beside every figure measured on this data.
+    """
+
+    name: str
+    train: LabelledTexts
+    validation: LabelledTexts | None
+    test: LabelledTexts | None
+    label_names: tuple[str, ...] | None
+    caveats: tuple[str, ...]

@@ -1,0 +1,169 @@
+"""The one definition of which values count as a text and as a label, whatever format they came in."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+from token2wave.errors import DataError, place
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a column of values came from, so that an error can name the row.
+
+    Attributes:
+        source: the file or data set.
+        column: the column; None in formats without columns.
+        lines: the line on which each row starts, length ``N``; None where that is the number of the row.
+    """
+
+    source: str
+    column: str | None = None
+    lines: Sequence[int] | None = None
+
+    def at(self, index: int) -> str:
+        """The place of the value with this index, e.g. ``a.csv, row 1 (line 2), column 'text'``."""
+        line = None if self.lines is None else self.lines[index]
+        return place(self.source, row=index + 1, line=line, column=self.column)
+
+
+def checked_texts(values: Iterable[object], origin: Origin) -> list[str]:
+    """Return the values as texts; an empty string is a text.
+
+    Args:
+        values: one value for each row, length ``N``.
+        origin: where they came from.
+
+    Returns:
+        The same strings, length ``N``.
+
+    Raises:
+        DataError: a value is missing, is not a string, or cannot be written as UTF-8; names the row.
+    """
+    texts: list[str] = []
+    for index, value in enumerate(values):
+        if isinstance(value, str) and _is_unicode(value):
+            texts.append(value)
+            continue
+        if value is None:
+            problem, cure = "the text is missing", "fill it in (an empty string is allowed) or delete the row"
+        elif isinstance(value, str):
+            problem, cure = _HALF_PAIR
+        else:
+            problem = f"expected a text, got {shown(value)}"
+            cure = "make it a string, or name the column that holds the texts"
+        raise DataError(problem, where=origin.at(index), cure=cure)
+    return texts
+
+
+def checked_labels(
+    values: Iterable[object], origin: Origin, label_names: Sequence[str] | None = None
+) -> list[str]:
+    """Return the values as names of labels.
+
+    With ``label_names``, a number is an index into them, and a string has to be one of them; a string of
+    digits counts as an index too, as CSV has no numbers, unless a name is itself a number. Without them,
+    a string stands for itself, ``1`` and ``1.0`` become ``"1"``, and ``True`` becomes ``"true"``.
+
+    Args:
+        values: one value for each row, length ``N``.
+        origin: where they came from.
+        label_names: the names of the classes, length ``C``, where they are known.
+
+    Returns:
+        The names, length ``N``, none of them blank.
+
+    Raises:
+        DataError: a label is missing, blank, not a scalar, out of range or not one of ``label_names``;
+            names the row.
+    """
+    known = None if label_names is None else frozenset(label_names)
+    digits_are_indices = known is not None and not any(_INTEGER.fullmatch(name) for name in known)
+    labels: list[str] = []
+    for index, value in enumerate(values):
+        name = _plain_name(value, origin, index)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if label_names is None or known is None or (name in known and not is_number):
+            labels.append(name)
+        elif is_number or (digits_are_indices and _INTEGER.fullmatch(name)):
+            labels.append(_name_of_index(name, label_names, origin, index))
+        else:
+            raise DataError(
+                f"the label {shown(name)} is not one of the label names {listed(label_names)}",
+                where=origin.at(index),
+                cure="correct the label, or add its name to the label names",
+            )
+    return labels
+
+
+def shown(value: object) -> str:
+    """A value as error messages show it: short, and for containers the type alone."""
+    if isinstance(value, str | int | float):
+        text = repr(value)
+        text = text if len(text) <= 60 else f"{text[:57]}..."
+        return text if isinstance(value, str) else f"the {type(value).__name__} {text}"
+    return f"a value of type {type(value).__name__}"
+
+
+def listed(names: Iterable[str], at_most: int = 12) -> str:
+    """Names as error messages list them: quoted, and cut after ``at_most``."""
+    quoted = [shown(name) for name in names]
+    if len(quoted) > at_most:
+        quoted[at_most:] = [f"... ({len(quoted)} in all)"]
+    return ", ".join(quoted) if quoted else "none"
+
+
+_HALF_PAIR = (
+    "holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character",
+    "remove it, or write the whole pair",
+)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be written as UTF-8. JSON escapes can spell strings that cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain_name(value: object, origin: Origin, index: int) -> str:
+    """A label before the names of the classes are looked at."""
+    cure = "give every row one label: a string or an integer"
+    if isinstance(value, str):
+        if not value.strip():
+            raise DataError("the label is empty", where=origin.at(index), cure=cure)
+        if not _is_unicode(value):
+            raise DataError(_HALF_PAIR[0], where=origin.at(index), cure=_HALF_PAIR[1])
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real) and math.isfinite(value):
+        number = float(value)
+        return str(int(number)) if number.is_integer() else repr(number)
+    if value is None or isinstance(value, Real):  # NaN is how pandas writes a missing value
+        what = "missing" if value is None else f"{float(value)}"
+        raise DataError(f"the label is {what}", where=origin.at(index), cure=cure)
+    raise DataError(f"expected a label, got {shown(value)}", where=origin.at(index), cure=cure)
+
+
+def _name_of_index(number: str, label_names: Sequence[str], origin: Origin, index: int) -> str:
+    if _INTEGER.fullmatch(number) and 0 <= int(number) < len(label_names):
+        return label_names[int(number)]
+    raise DataError(
+        f"expected a label from 0 to {len(label_names) - 1} (there are {len(label_names)} label names), "
+        f"got {number if len(number) <= 60 else f'{number[:57]}...'}",
+        where=origin.at(index),
+        cure="correct the label, or list the names of all labels",
+    )

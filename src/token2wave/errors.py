@@ -1,0 +1,80 @@
+"""One exception tree. Every message says where, what was expected, what came, and the cure."""
+
+from __future__ import annotations
+
+import os
+
+
+class Token2WaveError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        problem: what was expected and what came instead.
+        where: file, row, column or key at fault; stands in front of the message.
+        cure: what the user can do about it; stands at the end.
+    """
+
+    def __init__(self, problem: str, *, where: str | None = None, cure: str | None = None) -> None:
+        self.problem = problem
+        self.where = where
+        self.cure = cure
+        message = problem if where is None else f"{where}: {problem}"
+        if cure is not None:
+            message = f"{message}; {cure}"
+        super().__init__(" ".join(message.split()))
+
+
+class DataError(Token2WaveError):
+    """Texts or labels that cannot be used: a file, a row, a column, a set of labels."""
+
+
+class ConfigError(Token2WaveError):
+    """A setting that does not exist, has an illegal value, or contradicts another."""
+
+
+class ModelFileError(Token2WaveError):
+    """A model file that is missing, damaged, not ours, or of a newer format."""
+
+
+class OutputError(Token2WaveError):
+    """A place that cannot be written to."""
+
+
+class MissingExtraError(Token2WaveError):
+    """An optional dependency that is not installed.
+
+    Args:
+        module: the module that could not be imported.
+        extra: the extra of this package that brings it.
+    """
+
+    def __init__(self, module: str, extra: str, *, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the Python package {module!r}, which is not installed",
+            cure=f"install it with: pip install 'token2wave[{extra}]'",
+        )
+
+
+def place(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    row: int | None = None,
+    line: int | None = None,
+    column: str | None = None,
+) -> str:
+    """Say where something is, e.g. ``reviews.csv, row 3 (line 5), column 'label'``.
+
+    Args:
+        path: the file.
+        row: number of the record, counted from 1 without the header.
+        line: number of the line in the file, counted from 1, where that differs from the row.
+        column: name of the column.
+    """
+    parts = [] if path is None else [os.fspath(path)]
+    if row is not None:
+        parts.append(f"row {row}" if line is None else f"row {row} (line {line})")
+    elif line is not None:
+        parts.append(f"line {line}")
+    if column is not None:
+        parts.append(f"column {column!r}")
+    return ", ".join(parts)

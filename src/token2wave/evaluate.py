@@ -1,0 +1,81 @@
+"""Hold a trained classifier against labelled data."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from token2wave.classifier import Classifier
+from token2wave.data import encode_labels, load_split
+from token2wave.training.loop import Callback, Teller
+from token2wave.training.metrics import Evaluation
+from token2wave.training.train import peak_memory
+
+
+def evaluate(
+    classifier: Classifier,
+    data: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    text_column: str = "text",
+    label_column: str = "label",
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Evaluation, dict[str, Any]]:
+    """Evaluate a classifier.
+
+    Args:
+        classifier: the model.
+        data: a file, a folder or a name, as for :func:`token2wave.train`.
+        split: ``train``, ``validation`` or ``test``; a single file is all of it.
+        text_column: column of the texts, in files with columns.
+        label_column: column of the labels, in files with columns.
+        callbacks: told how it goes.
+
+    Returns:
+        The evaluation, and the figures that the command line prints as JSON. Figures that belong to
+        training alone are those of the model's own record, or None.
+
+    Raises:
+        DataError: data that cannot be read, or has a label that the model does not know.
+    """
+    start = time.perf_counter()
+    labelled = load_split(
+        data,
+        split,
+        text_column=text_column,
+        label_column=label_column,
+        label_names=classifier.label_names,
+    )
+    labels = encode_labels(labelled, classifier.label_names)
+    tell = Teller(callbacks)
+    tell.stage("evaluation", len(labels))
+    predicting = time.perf_counter()
+    result = classifier.evaluate(labelled.texts, labels, tell.advance)
+    seconds = time.perf_counter() - predicting
+    parameters = classifier.network.parameter_count()
+    record = classifier.training
+    figures = {
+        "accuracy": result.accuracy,
+        "macro_f1": result.macro_f1,
+        "validation_accuracy": record.get("validation_accuracy"),
+        "train_seconds": None,
+        "total_seconds": time.perf_counter() - start,
+        "texts_per_second": len(labels) / seconds,
+        "peak_memory_bytes": peak_memory(torch.device("cpu")),
+        "parameters": parameters.total,
+        "parameters_without_embedding": parameters.without_embedding,
+        "model_bytes": None,
+        "preset": record.get("preset"),
+        "op": classifier.network.config.operation,
+        "epochs": (record.get("recipe") or {}).get("epochs"),
+        "seed": record.get("seed"),
+        "rows": len(labels),
+        "data": str(data),
+        "split": split,
+        "evaluation": result.to_dict(),
+    }
+    return result, figures

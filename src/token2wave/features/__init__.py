@@ -1,0 +1,61 @@
+"""Raw text to ragged feature ids. Training and prediction use these and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from token2wave.errors import ModelFileError
+from token2wave.features.ragged import Ragged
+from token2wave.features.wordpiece import WordPieceConfig, WordPieceFeatures
+from token2wave.features.words import WordConfig, WordFeatures
+
+Features = WordFeatures | WordPieceFeatures
+FeatureConfig = WordConfig | WordPieceConfig
+
+__all__ = [
+    "FeatureConfig",
+    "Features",
+    "Ragged",
+    "WordConfig",
+    "WordFeatures",
+    "WordPieceConfig",
+    "WordPieceFeatures",
+    "features_from_file",
+    "fit_features",
+]
+
+
+def fit_features(texts: Sequence[str], config: FeatureConfig, vocabulary: Path | None = None) -> Features:
+    """Make the features that a configuration asks for.
+
+    Args:
+        texts: training texts.
+        config: settings; their class says which features.
+        vocabulary: a WordPiece vocabulary file to use instead of training one.
+
+    Raises:
+        DataError: texts without words, or a bad vocabulary file.
+    """
+    if isinstance(config, WordConfig):
+        return WordFeatures.fit(texts, config)
+    if vocabulary is not None:
+        return WordPieceFeatures.from_file(vocabulary, config)
+    return WordPieceFeatures.fit(texts, config)
+
+
+def features_from_file(kind: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:
+    """Rebuild features from what a model file holds.
+
+    Raises:
+        ModelFileError: unknown kind, or damaged arrays.
+        ConfigError: unknown or illegal settings.
+    """
+    if kind == WordFeatures.kind:
+        return WordFeatures.from_arrays(WordConfig.from_dict(settings), arrays)
+    if kind == WordPieceFeatures.kind:
+        return WordPieceFeatures.from_arrays(WordPieceConfig.from_dict(settings), arrays)
+    raise ModelFileError(f"expected features of kind words or wordpiece, found {kind!r}")

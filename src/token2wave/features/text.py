@@ -1,0 +1,140 @@
+"""Text to tokens to hashes: the one bit-level definition that every implementation must follow.
+
+1. A text is its sequence of Unicode code points. Lone surrogates count as code points.
+2. Every code point is lower-cased by the shipped table (one to one), and U+2019 becomes U+0027.
+3. The table gives each code point a class: *separator*, *word*, *symbol* or *single*. U+0027
+   between two code points of class word is itself of class word.
+4. A token is a symbol, a single, or a maximal run of class word, cut after every 64 code points.
+5. The hash of a token with code points ``c[0], c[1], ...`` is
+   ``mix(sum_i (c[i] + 1) * BASE^i mod 2^64)``.
+6. The hash of the n-gram of tokens ``t[1] ... t[n]`` is ``g[n]``, where ``g[1] = hash(t[1])`` and
+   ``g[k] = mix(g[k - 1] * LINK + hash(t[k]) mod 2^64)``.
+7. ``mix`` is the finaliser of SplitMix64.
+
+All of it runs on whole batches in numpy; no Python loop touches a character, a token or an n-gram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features.ragged import offsets_of
+
+LONGEST_WORD = 64
+BASE = np.uint64(0x9E3779B97F4A7C15)
+LINK = np.uint64(0xD6E8FEB86659FD93)
+SEPARATOR, WORD, SYMBOL, SINGLE = range(4)
+N_CODE_POINTS = 0x110000
+APOSTROPHE, RIGHT_QUOTE = 0x27, 0x2019
+
+Hashes = NDArray[np.uint64]
+
+
+@cache
+def _table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    """Class and lower-case letter of every code point, ``(0x110000,)`` each."""
+    with (
+        resources.files("token2wave.features").joinpath("unicode.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as table,
+    ):
+        class_lengths = np.diff(table["class_starts"], append=N_CODE_POINTS)
+        shift_lengths = np.diff(table["shift_starts"], append=N_CODE_POINTS)
+        classes = np.repeat(table["classes"], class_lengths)
+        shifts = np.repeat(table["shifts"], shift_lengths)
+    lower = (np.arange(N_CODE_POINTS) + shifts).astype(np.uint32)
+    lower[RIGHT_QUOTE] = APOSTROPHE
+    return classes, lower
+
+
+def mix(hashes: Hashes) -> Hashes:
+    """Finaliser of SplitMix64: every bit of the input changes half of the output's bits."""
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
+
+
+def token_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
+    """Cut texts into tokens and hash them.
+
+    Args:
+        texts: ``B`` strings, whatever they hold.
+
+    Returns:
+        hashes ``(N,)`` uint64 of all tokens in reading order, and their offsets ``(B + 1,)`` int64.
+    """
+    code_points, text_ends = _code_points(texts)
+    starts, ends = _token_bounds(code_points)
+    offsets = offsets_of(np.diff(np.searchsorted(starts, text_ends), prepend=0))
+    return _hash(code_points, starts, ends), offsets
+
+
+def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Lower-cased code points of all texts, a separator after each, and where each text ends."""
+    joined = "\n".join([*texts, ""])  # a separator, so that no token crosses into the next text
+    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    return _table()[1][raw], np.cumsum(lengths + 1)
+
+
+def _token_bounds(code_points: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and past-the-last position of every token."""
+    classes = _table()[0][code_points]
+    is_word = classes == WORD
+    apostrophes = np.flatnonzero(code_points == APOSTROPHE)
+    apostrophes = apostrophes[(apostrophes > 0) & (apostrophes < len(classes) - 1)]
+    inside = apostrophes[is_word[apostrophes - 1] & is_word[apostrophes + 1]]
+    is_word[inside] = True
+    is_alone = classes >= SYMBOL
+    is_alone[inside] = False
+
+    edges = np.flatnonzero(np.diff(is_word, prepend=False, append=False))
+    run_starts, run_ends = edges[0::2], edges[1::2]
+    pieces = -((run_starts - run_ends) // LONGEST_WORD)  # rounded up
+    if pieces.size and pieces.max() > 1:
+        piece = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        run_starts = np.repeat(run_starts, pieces) + piece * LONGEST_WORD
+        run_ends = np.minimum(np.repeat(run_ends, pieces), run_starts + LONGEST_WORD)
+    alone = np.flatnonzero(is_alone)
+    starts = np.concatenate([run_starts, alone])
+    ends = np.concatenate([run_ends, alone + 1])
+    order = np.argsort(starts, kind="stable")
+    return starts[order], ends[order]
+
+
+def _hash(code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Hashes:
+    """Hash of each token ``code_points[start:end]``, ``(N,)`` uint64."""
+    lengths = ends - starts
+    if not lengths.size:
+        return np.zeros(0, dtype=np.uint64)
+    firsts = np.cumsum(lengths) - lengths
+    place = np.arange(lengths.sum()) - np.repeat(firsts, lengths)  # of each code point in its token
+    powers = np.ones(LONGEST_WORD, dtype=np.uint64)
+    np.multiply.accumulate(np.full(LONGEST_WORD - 1, BASE), out=powers[1:])
+    characters = code_points[np.repeat(starts, lengths) + place].astype(np.uint64) + np.uint64(1)
+    return mix(np.add.reduceat(characters * powers[place], firsts))
+
+
+def ngram_hashes(hashes: Hashes, offsets: NDArray[np.int64], n: int) -> tuple[Hashes, NDArray[np.int64]]:
+    """Hash every n-gram of tokens that lies within a text.
+
+    Args:
+        hashes: ``(N,)`` uint64, the tokens.
+        offsets: ``(B + 1,)`` int64, the texts.
+        n: tokens in an n-gram, at least 1.
+
+    Returns:
+        hashes ``(M,)`` uint64 of the n-grams in reading order, and their offsets ``(B + 1,)`` int64.
+    """
+    lengths = np.diff(offsets)
+    counts = np.maximum(lengths - (n - 1), 0)
+    out_offsets = offsets_of(counts)
+    first = np.arange(out_offsets[-1]) + np.repeat(offsets[:-1] - out_offsets[:-1], counts)
+    grams = hashes[first]
+    for k in range(1, n):
+        grams = mix(grams * LINK + hashes[first + k])
+    return grams, out_offsets

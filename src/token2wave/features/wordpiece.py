@@ -1,0 +1,169 @@
+"""WordPiece, through the ``tokenizers`` library: from a vocabulary file, or trained on the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.models import WordPiece
+
+from token2wave.configuration import Configuration, require
+from token2wave.errors import DataError, ModelFileError
+from token2wave.features.ragged import Ragged, offsets_of
+
+UNKNOWN, CLS, SEP, PAD, MASK = SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+SENTENCE_ENDS = (".", "!", "?", "。")
+TEXTS_AT_ONCE = 2_000
+LONGEST_WORD = 100  # BERT's: a longer word becomes [UNK]
+
+
+@dataclass(frozen=True)
+class WordPieceConfig(Configuration):
+    """Settings of the WordPiece features.
+
+    Attributes:
+        vocabulary_size: entries to train for, where no vocabulary is given (BERT's: 30,522).
+        lowercase: lower-case the text and strip accents, as ``bert-base-uncased`` does.
+        max_tokens: a longer text is cut, [CLS] and [SEP] counted.
+        vocabulary: what the vocabulary came from, for the record: ``"trained"`` or a file's name.
+    """
+
+    vocabulary_size: int = 30_522
+    lowercase: bool = True
+    max_tokens: int = 512
+    vocabulary: str = "trained"
+
+    def __post_init__(self) -> None:
+        require(self.vocabulary_size > len(SPECIAL), "vocabulary_size", f"above {len(SPECIAL)}", self.vocabulary_size)
+        require(self.max_tokens >= 3, "max_tokens", "at least 3", self.max_tokens)
+
+
+class WordPieceFeatures:
+    """Maps texts to ``[CLS] pieces [SEP]``.
+
+    Args:
+        config: the settings.
+        vocabulary: the entries; an entry's place is its row.
+    """
+
+    kind = "wordpiece"
+
+    def __init__(self, config: WordPieceConfig, vocabulary: Sequence[str]) -> None:
+        self.config = config
+        self.vocabulary = tuple(vocabulary)
+        self.tokenizer = _tokenizer(config, self.vocabulary)
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeatures:
+        """Train a vocabulary on the texts. The same texts give the same vocabulary."""
+        tokenizer = _tokenizer(config, SPECIAL)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=config.vocabulary_size, special_tokens=list(SPECIAL), show_progress=False
+        )
+        tokenizer.train_from_iterator(map(_encodable, texts), trainer)
+        rows = tokenizer.get_vocab()
+        return cls(config, sorted(rows, key=rows.__getitem__))
+
+    @classmethod
+    def from_file(cls, path: Path, config: WordPieceConfig) -> WordPieceFeatures:
+        """Read a ``vocab.txt``: one entry a line, in the order of the rows.
+
+        Raises:
+            DataError: the file is missing, not UTF-8, lacks a special entry, or repeats one.
+        """
+        try:
+            entries = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"expected a vocabulary file of UTF-8 text: {error}", where=str(path)) from error
+        if entries and entries[-1] == "":
+            entries.pop()
+        entries = [entry.rstrip("\r") for entry in entries]
+        missing = [entry for entry in (UNKNOWN, CLS, SEP) if entry not in entries]
+        if missing:
+            raise DataError(
+                f"expected a WordPiece vocabulary, one entry a line, found none of {', '.join(missing)}",
+                where=str(path),
+                cure="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
+            )
+        if len(set(entries)) != len(entries):
+            repeated = next(entry for i, entry in enumerate(entries) if entry in entries[:i])
+            raise DataError(f"expected every entry once, found {repeated!r} twice", where=str(path))
+        return cls(config.replace(vocabulary=path.name, vocabulary_size=len(entries)), entries)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the embedding that the features need."""
+        return len(self.vocabulary)
+
+    @property
+    def sentence_ends(self) -> tuple[int, ...]:
+        """Rows of the tokens that end a sentence, where the vocabulary has them."""
+        return tuple(row for row, entry in enumerate(self.vocabulary) if entry in SENTENCE_ENDS)
+
+    def __call__(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Ragged:
+        """Turn texts into features, on all cores.
+
+        Args:
+            texts: ``B`` strings.
+            advance: told how many more texts are done, for a progress bar.
+        """
+        ids: list[NDArray[np.int32]] = []
+        lengths: list[int] = []
+        for chunk in _chunks(texts):
+            encodings = self.tokenizer.encode_batch_fast([_encodable(text) for text in chunk])
+            for encoding in encodings:
+                ids.append(np.array(encoding.ids, dtype=np.int32))
+                lengths.append(len(ids[-1]))
+            if advance is not None:
+                advance(len(chunk))
+        n_features = np.array(lengths, dtype=np.int64)
+        flat = np.concatenate(ids) if ids else np.zeros(0, dtype=np.int32)
+        return Ragged(flat, offsets_of(n_features), n_features)
+
+    def arrays(self) -> dict[str, NDArray[np.uint8]]:
+        """What the model file keeps beside the settings: the entries as UTF-8 lines."""
+        return {"vocabulary": np.frombuffer("\n".join(self.vocabulary).encode(), dtype=np.uint8)}
+
+    @classmethod
+    def from_arrays(cls, config: WordPieceConfig, arrays: dict[str, NDArray[np.uint8]]) -> WordPieceFeatures:
+        """Rebuild the features of a model file.
+
+        Raises:
+            ModelFileError: the vocabulary is missing, damaged, or lacks a special entry.
+        """
+        encoded = arrays.get("vocabulary")
+        if encoded is None or encoded.dtype != np.uint8:
+            raise ModelFileError("expected the vocabulary of the WordPiece features, found none")
+        try:
+            entries = encoded.tobytes().decode().split("\n")
+        except UnicodeDecodeError as error:
+            raise ModelFileError(f"expected a vocabulary of UTF-8 text: {error}") from error
+        if len(set(entries)) != len(entries) or not {UNKNOWN, CLS, SEP} <= set(entries):
+            raise ModelFileError("expected distinct vocabulary entries with [UNK], [CLS] and [SEP]")
+        return cls(config, entries)
+
+
+def _tokenizer(config: WordPieceConfig, vocabulary: Sequence[str]) -> Tokenizer:
+    """Tokenizer with the settings of ``bert-base-uncased`` (or cased) and a vocabulary."""
+    rows = {entry: row for row, entry in enumerate(vocabulary)}
+    tokenizer = Tokenizer(WordPiece(rows, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing((SEP, rows[SEP]), (CLS, rows[CLS]))
+    tokenizer.enable_truncation(config.max_tokens)
+    return tokenizer
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which the library's UTF-8 strings cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        yield texts[first : first + TEXTS_AT_ONCE]

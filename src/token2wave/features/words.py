@@ -1,0 +1,180 @@
+"""Words and hashed word n-grams, with no vocabulary file.
+
+A feature's hash (see :mod:`token2wave.features.text`) chooses one of ``2^bits`` buckets. Fitting
+counts the buckets of the training texts and keeps those seen often enough; a kept bucket is a row of
+the embedding, every other feature is dropped. So the embedding has as many rows as the data has use
+for, and the features of a model are a list of bucket numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.configuration import Configuration, require
+from token2wave.errors import DataError, ModelFileError
+from token2wave.features.ragged import Ragged, concatenate, offsets_of
+from token2wave.features.text import Hashes, ngram_hashes, token_hashes
+
+CHARACTERS_AT_ONCE = 1 << 20
+SENTENCE_ENDS = (".", "!", "?", "。")
+
+
+@dataclass(frozen=True)
+class WordConfig(Configuration):
+    """Settings of the word features.
+
+    Attributes:
+        ngrams: longest n-gram of words, 1 to 5; 1 means words alone.
+        bits: ``2^bits`` buckets, 10 to 30.
+        min_count: how often a bucket must occur in the training texts to become a row.
+        cls: whether a [CLS] feature stands in front of every text.
+    """
+
+    ngrams: int = 2
+    bits: int = 22
+    min_count: int = 2
+    cls: bool = False
+
+    def __post_init__(self) -> None:
+        require(1 <= self.ngrams <= 5, "ngrams", "a number from 1 to 5", self.ngrams)
+        require(10 <= self.bits <= 30, "bits", "a number from 10 to 30", self.bits)
+        require(self.min_count >= 1, "min_count", "at least 1", self.min_count)
+
+
+class WordFeatures:
+    """Maps texts to rows: words in reading order, then their n-grams.
+
+    Args:
+        config: the settings.
+        buckets: ``(V,)`` uint32, increasing: the buckets that are rows. Row 0 is [CLS] where the
+            settings ask for it, and the buckets follow.
+    """
+
+    kind = "words"
+
+    def __init__(self, config: WordConfig, buckets: NDArray[np.uint32]) -> None:
+        self.config = config
+        self.buckets = buckets
+        self.row_of_bucket = np.full(1 << config.bits, -1, dtype=np.int32)
+        self.row_of_bucket[buckets] = np.arange(len(buckets), dtype=np.int32) + int(config.cls)
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], config: WordConfig) -> WordFeatures:
+        """Keep the buckets that occur at least ``min_count`` times in the texts.
+
+        Where no feature is that frequent (a handful of short texts), all that occur are kept.
+
+        Raises:
+            DataError: no text holds a single word or symbol.
+        """
+        counts = np.zeros(1 << config.bits, dtype=np.int64)
+        for chunk in _chunks(texts):
+            for buckets, _ in cls._streams(chunk, config):
+                counts += np.bincount(buckets, minlength=len(counts))
+        kept = np.flatnonzero(counts >= config.min_count)
+        if not len(kept):
+            kept = np.flatnonzero(counts)
+        if not len(kept):
+            raise DataError(
+                f"expected texts with words, found {len(texts)} texts without a single one",
+                cure="check that the text column is the right one",
+            )
+        return cls(config, kept.astype(np.uint32))
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the embedding that the features need."""
+        return len(self.buckets) + int(self.config.cls)
+
+    @property
+    def sentence_ends(self) -> tuple[int, ...]:
+        """Rows of the tokens that end a sentence, where the texts had them."""
+        rows = self(SENTENCE_ENDS).ids
+        return tuple(sorted({int(row) for row in rows if row >= int(self.config.cls)}))
+
+    def __call__(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Ragged:
+        """Turn texts into features.
+
+        Args:
+            texts: ``B`` strings.
+            advance: told how many more texts are done, for a progress bar.
+        """
+        parts = []
+        for chunk in _chunks(texts):
+            parts.append(self._features(chunk))
+            if advance is not None:
+                advance(len(chunk))
+        return concatenate(parts) if parts else Ragged(np.zeros(0, np.int32), offsets_of(_NONE), _NONE)
+
+    @staticmethod
+    def _streams(
+        texts: Sequence[str], config: WordConfig
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Buckets and offsets of the words, then of the 2-grams, and so on."""
+        hashes, offsets = token_hashes(texts)
+        shift = np.uint64(64 - config.bits)
+        for n in range(1, config.ngrams + 1):
+            grams, gram_offsets = ngram_hashes(hashes, offsets, n)
+            yield _as_index(grams >> shift), gram_offsets
+
+    def _features(self, texts: Sequence[str]) -> Ragged:
+        streams = []
+        if self.config.cls:
+            n_texts = len(texts)
+            streams.append((np.zeros(n_texts, np.int32), np.ones(n_texts, np.int64)))
+        for buckets, offsets in self._streams(texts, self.config):
+            rows = self.row_of_bucket[buckets]
+            known = rows >= 0
+            kept_before = np.concatenate([[0], np.cumsum(known)])
+            streams.append((rows[known], np.diff(kept_before[offsets])))
+        lengths = np.sum([count for _, count in streams], axis=0, dtype=np.int64)
+        offsets = offsets_of(lengths)
+        ids = np.empty(offsets[-1], dtype=np.int32)
+        start = offsets[:-1].copy()  # where each text's part of the next stream begins
+        for rows, count in streams:
+            first = np.cumsum(count) - count
+            ids[np.arange(len(rows)) + np.repeat(start - first, count)] = rows
+            start += count
+        ordered = sum(count for _, count in streams[: 1 + int(self.config.cls)])
+        return Ragged(ids, offsets, np.asarray(ordered, dtype=np.int64))
+
+    def arrays(self) -> dict[str, NDArray[np.uint32]]:
+        """What the model file keeps beside the settings."""
+        return {"buckets": self.buckets}
+
+    @classmethod
+    def from_arrays(cls, config: WordConfig, arrays: dict[str, NDArray[np.uint32]]) -> WordFeatures:
+        """Rebuild the features of a model file.
+
+        Raises:
+            ModelFileError: the buckets are missing, of another type, out of range or out of order.
+        """
+        buckets = arrays.get("buckets")
+        if buckets is None or buckets.dtype != np.uint32 or buckets.ndim != 1:
+            raise ModelFileError("expected a list of uint32 buckets for the word features, found none")
+        if len(buckets) and (buckets[-1] >= 1 << config.bits or np.any(buckets[1:] <= buckets[:-1])):
+            raise ModelFileError(f"expected increasing buckets below 2^{config.bits}, found others")
+        return cls(config, buckets)
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+def _as_index(hashes: Hashes) -> NDArray[np.int64]:
+    return hashes.astype(np.int64)
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Parts of the texts with about `CHARACTERS_AT_ONCE` characters, so that memory stays small."""
+    first, characters = 0, 0
+    for i, text in enumerate(texts):
+        characters += len(text)
+        if characters >= CHARACTERS_AT_ONCE:
+            yield texts[first : i + 1]
+            first, characters = i + 1, 0
+    if first < len(texts):
+        yield texts[first:]

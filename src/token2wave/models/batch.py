@@ -1,0 +1,66 @@
+"""Features of a batch as tensors, every distinct row named once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from token2wave.features.ragged import Ragged, offsets_of
+
+
+class Batch(NamedTuple):
+    """``B`` texts with ``T`` features, ``U`` of them distinct.
+
+    Attributes:
+        rows: ``(U,)`` int64, distinct rows of the embedding, increasing.
+        index: ``(T,)`` int64; feature ``t`` is ``rows[index[t]]``.
+        offsets: ``(B + 1,)`` int64, the texts.
+        sentence_offsets: ``(S + 1,)`` int64, the sentences; the same as ``offsets`` where no token
+            ends one.
+        ordered: ``(W,)`` int64, positions among the ``T`` of the tokens in reading order.
+        ordered_offsets: ``(B + 1,)`` int64, the texts among the ``W``.
+    """
+
+    rows: Tensor
+    index: Tensor
+    offsets: Tensor
+    sentence_offsets: Tensor
+    ordered: Tensor
+    ordered_offsets: Tensor
+
+    @property
+    def n_texts(self) -> int:
+        """``B``."""
+        return self.offsets.shape[0] - 1
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device; nothing is copied where it is there already."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def make_batch(features: Ragged, sentence_ends: tuple[int, ...] = ()) -> Batch:
+    """Turn ragged features into tensors on the CPU.
+
+    Args:
+        features: ids, offsets and the number of ordered tokens of each text.
+        sentence_ends: rows that end a sentence.
+    """
+    rows, index = np.unique(features.ids, return_inverse=True)
+    offsets = features.offsets
+    ordered_offsets = offsets_of(features.n_ordered)
+    within = np.repeat(offsets[:-1] - ordered_offsets[:-1], features.n_ordered)
+    sentence_offsets = offsets
+    if sentence_ends:
+        after_an_end = np.flatnonzero(np.isin(features.ids, sentence_ends)) + 1
+        sentence_offsets = np.union1d(offsets, after_an_end)
+    return Batch(
+        torch.from_numpy(rows.astype(np.int64)),
+        torch.from_numpy(index.astype(np.int64)),
+        torch.from_numpy(offsets),
+        torch.from_numpy(sentence_offsets.astype(np.int64)),
+        torch.from_numpy(np.arange(ordered_offsets[-1]) + within),
+        torch.from_numpy(ordered_offsets),
+    )

@@ -1,0 +1,100 @@
+"""The shape of a Wave Network, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from token2wave.configuration import Configuration, require, require_choice
+from token2wave.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class WaveConfig(Configuration):
+    """Every choice that the papers make or leave open (arXiv 2411.02674v4, section 4).
+
+    Attributes:
+        n_rows: rows of the embedding, ``V``.
+        n_classes: classes, ``C``.
+        width: dimensions of a token, ``D``.
+        layers: wave layers, one above the other.
+        operation: ``interference`` (eqs. 3, 4) or ``modulation`` (eqs. 6, 7).
+        variants: where the two waves of a token come from. ``linear``: two linear layers, both at
+            input level (v3, and v4's text). ``levels``: the same embedding at sentence level and at
+            input level (v4, Fig. 6a).
+        restore: complex to real, ``g`` of eq. 8. ``linear``: a linear map of ``concat(Re, Im)``;
+            ``real``: the real part; ``magnitude``: the magnitude.
+        readout: what stands for the text. ``cls``: the first token; ``mean``: the mean over tokens;
+            ``text``: the text itself as one wave (:func:`token2wave.waves.text_wave`).
+        positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without them, and
+            without a phrase level, the order of the tokens makes no difference.
+        residual: how several layers are joined. ``equation``: eq. 8,
+            ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b, ``dropout(g(f(W) + W))``.
+        dropout: probability of dropping a dimension of a restored state.
+        phrase_width: dimensions of the phrase level; 0 leaves it out.
+        phrase_radius: neighbours on each side that a phrase level sees.
+        embedding_scale: standard deviation of the initial embeddings.
+        sentence_ends: rows of the tokens that end a sentence; ``variants: levels`` cuts there.
+    """
+
+    n_rows: int
+    n_classes: int
+    width: int = 768
+    layers: int = 1
+    operation: str = "modulation"
+    variants: str = "linear"
+    restore: str = "linear"
+    readout: str = "cls"
+    positions: str = "none"
+    residual: str = "equation"
+    dropout: float = 0.1
+    phrase_width: int = 0
+    phrase_radius: int = 3
+    embedding_scale: float = 0.1
+    sentence_ends: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(self.n_rows >= 1, "n_rows", "at least 1", self.n_rows)
+        require(self.n_classes >= 2, "n_classes", "at least 2", self.n_classes)
+        require(self.width >= 1, "width", "at least 1", self.width)
+        require(self.layers >= 1, "layers", "at least 1", self.layers)
+        require_choice(self.operation, "operation", ("interference", "modulation"))
+        require_choice(self.variants, "variants", ("linear", "levels"))
+        require_choice(self.restore, "restore", ("linear", "real", "magnitude"))
+        require_choice(self.readout, "readout", ("cls", "mean", "text"))
+        require_choice(self.positions, "positions", ("none", "sinusoidal"))
+        require_choice(self.residual, "residual", ("equation", "figure"))
+        require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
+        require(self.phrase_width >= 0, "phrase_width", "0 or more", self.phrase_width)
+        require(self.phrase_radius >= 1, "phrase_radius", "at least 1", self.phrase_radius)
+        require(self.embedding_scale > 0, "embedding_scale", "a positive number", self.embedding_scale)
+        self._refuse_blind_combinations()
+
+    def _refuse_blind_combinations(self) -> None:
+        """Refuse combinations in which a part that was asked for could not change the output."""
+        if self.readout == "text" and self.variants == "levels":
+            raise ConfigError(
+                "readout 'text' treats the text as one wave and has no sentence level",
+                where="variants",
+                cure="choose variants 'linear', or readout 'cls' or 'mean'",
+            )
+        interferes_in_real_part = self.operation == "interference" and self.restore == "real"
+        if interferes_in_real_part and self.readout == "cls" and self.layers == 1:
+            raise ConfigError(
+                "the real part of interference at [CLS] is the same constant for every text",
+                where="restore",
+                cure="choose restore 'linear' or 'magnitude', or readout 'mean'",
+            )
+
+    @property
+    def uses_phase(self) -> bool:
+        """Whether the phase of a token can change the output, beyond the magnitudes.
+
+        False for modulation read out by magnitude, since ``|Z Z'| = G G'`` (the model is then a bag
+        of energies). One layer alone is meant: a second layer feeds magnitudes back as embeddings.
+        """
+        return not (self.operation == "modulation" and self.restore == "magnitude" and self.layers == 1)
+
+    @property
+    def uses_order(self) -> bool:
+        """Whether the order of the tokens can change the output."""
+        return self.positions != "none" or self.phrase_width > 0

@@ -1,0 +1,262 @@
+"""The Wave Network: embedding, wave layers, read-out, and a phrase level beside them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from token2wave.models.batch import Batch
+from token2wave.models.config import WaveConfig
+from token2wave.waves import (
+    OPERATIONS,
+    Wave,
+    first_token_wave,
+    phrase_waves,
+    segment_ids,
+    segment_mean,
+    text_wave,
+    wave,
+)
+
+
+class ParameterCount(NamedTuple):
+    """Numbers that training sets.
+
+    Attributes:
+        total: all of them.
+        without_embedding: all but the table of token embeddings, the papers' "2.4 million".
+    """
+
+    total: int
+    without_embedding: int
+
+
+class WaveNetwork(nn.Module):
+    """Classify texts by waves (arXiv 2411.02674v4, Fig. 6).
+
+    Args:
+        config: the shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from token2wave.features import Ragged
+        >>> from token2wave.models import WaveConfig, WaveNetwork, make_batch
+        >>> two_texts = Ragged(np.array([0, 5, 7, 0, 5]), np.array([0, 3, 5]), np.array([3, 2]))
+        >>> network = WaveNetwork(WaveConfig(n_rows=10, n_classes=4, width=8))
+        >>> network(make_batch(two_texts)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.n_rows, config.width)
+        with torch.no_grad():
+            self.embedding.weight.mul_(config.embedding_scale)  # PyTorch draws from N(0, 1)
+        self.layers = nn.ModuleList(WaveLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.width, config.n_classes)
+        self.phrases = PhraseLevel(config) if config.phrase_width else None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
+        embedded = gather_rows(self.embedding.weight, batch.rows)  # (U, D)
+        logits = self.head(self.dropout(self.norm(self._state(embedded, batch))))
+        if self.phrases is not None:
+            logits = logits + self.phrases(embedded, batch)
+        result: Tensor = logits
+        return result
+
+    def _state(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """State of each text before the norm, ``(B, D)``."""
+        values, index = embedded, batch.index
+        if self.config.positions == "sinusoidal":
+            values = embedded.index_select(0, index) + sinusoids(batch.offsets, index.shape[0], embedded)
+            index = torch.arange(index.shape[0], device=index.device)
+        last = len(self.layers) - 1
+        for layer in self.layers[:last]:
+            values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
+            index = torch.arange(index.shape[0], device=index.device)
+        state: Tensor = self.layers[last].read_out(values, index, batch)
+        return state
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters, with and without the embedding."""
+        total = sum(parameter.numel() for parameter in self.parameters())
+        return ParameterCount(total, total - self.embedding.weight.numel())
+
+
+def gather_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Take distinct rows of a table; the gradient is a sparse tensor of just these rows.
+
+    Args:
+        table: ``(V, D)``.
+        rows: ``(U,)`` int64, increasing.
+
+    Returns:
+        ``(U, D)``.
+    """
+    result: Tensor = _GatherRows.apply(table, rows)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _GatherRows(torch.autograd.Function):
+    """As ``F.embedding(rows, table, sparse=True)``, but its gradient need not be sorted again."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.shape = table.shape
+        return table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        return torch.sparse_coo_tensor(
+            rows[None], gradients[0], ctx.shape, is_coalesced=True, check_invariants=False
+        ), None
+
+
+class WaveLayer(nn.Module):
+    """Two variants of every token, their waves, one operation, and back to real numbers.
+
+    ``W_{n+1} = W_n + dropout(g(f(W_n)))`` (eq. 8) where there are several layers; a single layer
+    has nothing to be added to and gives ``g(f(W))``.
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.operation = OPERATIONS[config.operation]
+        width = config.width
+        # Both linear maps side by side: one matrix product gives both variants.
+        self.variants = nn.Linear(width, 2 * width) if config.variants == "linear" else None
+        self.restore = Restore(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.joined = config.layers > 1
+
+    def all_tokens(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """Next layer's tokens, ``(T, D)``, from this layer's."""
+        return self._join(tokens if self.joined else None, self._overlay_all(tokens, batch))
+
+    def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
+        """State of each text, ``(B, D)``.
+
+        Args:
+            values: ``(U, D)`` tokens without repetition.
+            index: ``(T,)`` int64; ``values[index]`` are the tokens.
+            batch: for its offsets.
+        """
+        readout, offsets = self.config.readout, batch.offsets
+        if readout == "mean":
+            return segment_mean(self.all_tokens(values.index_select(0, index), batch), offsets)
+        level = text_wave if readout == "text" else first_token_wave
+        if self.variants is not None:
+            first, second = _halves(level(self.variants(values), index, offsets))
+        else:
+            first = first_token_wave(values, index, offsets, _ends_of_first_sentences(batch))
+            second = first_token_wave(values, index, offsets)
+        given = level(values, index, offsets).real if self.joined else None
+        return self._join(given, self.operation(first, second))
+
+    def _overlay_all(self, tokens: Tensor, batch: Batch) -> Wave:
+        if self.variants is not None:
+            first, second = _halves(wave(self.variants(tokens), batch.offsets))
+        else:
+            first, second = wave(tokens, batch.sentence_offsets), wave(tokens, batch.offsets)
+        return self.operation(first, second)
+
+    def _join(self, tokens: Tensor | None, overlay: Wave) -> Tensor:
+        """Restore the overlay, and add the tokens that the layer was given, if they are to be added."""
+        if tokens is None:
+            restored: Tensor = self.restore(overlay)
+        elif self.config.residual == "equation":
+            restored = tokens + self.dropout(self.restore(overlay))
+        else:
+            restored = self.dropout(self.restore(Wave(overlay.real + tokens, overlay.imaginary)))
+        return restored
+
+
+class Restore(nn.Module):
+    """Complex to real, ``g`` of eq. 8: ``(..., D)`` wave to ``(..., D)`` state."""
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.kind = config.restore
+        self.linear = nn.Linear(2 * config.width, config.width) if config.restore == "linear" else None
+
+    def forward(self, overlay: Wave) -> Tensor:
+        """Restore the wave to a real state."""
+        if self.linear is not None:
+            state: Tensor = self.linear(overlay.concatenated)
+            return state
+        return overlay.real if self.kind == "real" else overlay.magnitude
+
+
+class PhraseLevel(nn.Module):
+    """Logits from waves between neighbours, so that the order of the tokens counts.
+
+    Token ``j``'s first variant takes its magnitude from its left neighbours, the second from its
+    right ones; operation, norm, linear, GELU; then the text is read out as one wave of these states
+    (:func:`token2wave.waves.text_wave`), which keeps its sums additive over tokens.
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        width = config.phrase_width
+        self.radius = config.phrase_radius
+        self.operation = OPERATIONS[config.operation]
+        self.variants = nn.Linear(config.width, 2 * width)
+        self.norm = nn.LayerNorm(2 * width)
+        self.linear = nn.Linear(2 * width, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * width, config.n_classes)
+
+    def forward(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
+        tokens = batch.index[batch.ordered]  # (W,)
+        first, second = self.variants(embedded).index_select(0, tokens).chunk(2, dim=1)  # (W, P) each
+        overlay = self.operation(*phrase_waves(first, second, batch.ordered_offsets, self.radius))
+        states = F.gelu(self.linear(self.norm(overlay.concatenated)))  # (W, P)
+        every = torch.arange(states.shape[0], device=states.device)
+        text = text_wave(states, every, batch.ordered_offsets)
+        logits: Tensor = self.head(self.dropout(text.concatenated))
+        return logits
+
+
+def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:
+    """Sinusoidal encoding of each token's position in its text (arXiv 1706.03762, section 3.5).
+
+    Args:
+        offsets: ``(B + 1,)`` int64.
+        n_tokens: ``T``.
+        like: a tensor ``(..., D)`` whose width, dtype and device are wanted.
+
+    Returns:
+        ``(T, D)``: sines in the even dimensions, cosines in the odd.
+    """
+    width = like.shape[-1]
+    starts = offsets[:-1].index_select(0, segment_ids(offsets, n_tokens))
+    position = torch.arange(n_tokens, device=offsets.device) - starts
+    dimension = torch.arange(width, device=offsets.device)
+    rates = torch.exp(-math.log(10_000.0) * (dimension - dimension % 2) / width)
+    angles = position[:, None] * rates  # (T, D)
+    return torch.where(dimension % 2 == 0, angles.sin(), angles.cos()).to(like.dtype)
+
+
+def _halves(both: Wave) -> tuple[Wave, Wave]:
+    """Split the waves of both variants, ``(..., 2 D)``, into two of ``(..., D)``."""
+    (first_real, second_real), (first_imaginary, second_imaginary) = (part.chunk(2, dim=-1) for part in both)
+    return Wave(first_real, first_imaginary), Wave(second_real, second_imaginary)
+
+
+def _ends_of_first_sentences(batch: Batch) -> Tensor:
+    """Where the first sentence of each text ends, ``(B,)``."""
+    following = torch.searchsorted(batch.sentence_offsets, batch.offsets[:-1], right=True)
+    ends = batch.sentence_offsets[following.clamp(max=batch.sentence_offsets.shape[0] - 1)]
+    return torch.minimum(ends, batch.offsets[1:])

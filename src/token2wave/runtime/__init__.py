@@ -1,0 +1,1 @@
+"""What a finished model needs, without any deep-learning framework."""

@@ -1,0 +1,104 @@
+"""What the command line shows a person. Progress goes to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from token2wave.errors import Token2WaveError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from token2wave.training.loop import Callback, Epoch
+    from token2wave.training.metrics import Evaluation
+
+
+@contextmanager
+def progress() -> Iterator[Callback]:
+    """Show bars while the block runs; without a terminal, a line for each epoch."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bars:
+        yield _bars_callback(bars)
+
+
+def _bars_callback(bars: Progress) -> Callback:
+    from token2wave.training.loop import Callback
+
+    class Bars(Callback):
+        """Moves the bar of the present stage."""
+
+        def __init__(self) -> None:
+            self.task = None
+
+        def on_stage(self, name: str, total: int) -> None:
+            if self.task is not None:
+                bars.remove_task(self.task)
+            self.task = bars.add_task(name, total=total or None, note="")
+
+        def on_advance(self, amount: int) -> None:
+            bars.advance(self.task, amount)
+
+        def on_loss(self, loss: float, texts_per_second: float) -> None:
+            bars.update(self.task, note=f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s")
+
+        def on_epoch(self, epoch: Epoch) -> None:
+            bars.console.print(
+                f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, "
+                f"validation loss {epoch.validation_loss:.4f}, "
+                f"validation accuracy {100 * epoch.validation_accuracy:.2f} %",
+                highlight=False,
+            )
+
+    return Bars()
+
+
+def print_error(error: Token2WaveError) -> None:
+    """Print one line."""
+    print(f"error: {error}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+
+
+def print_evaluation(result: Evaluation) -> None:
+    """Print the figures of an evaluation, and a line for each class."""
+    print(f"accuracy {100 * result.accuracy:.2f} %, macro-F1 {100 * result.macro_f1:.2f} %, {result.rows:,} texts")
+    width = max(len(score.label) for score in result.classes)
+    print(f"{'class':{width}}  precision  recall      F1   texts")
+    for score in result.classes:
+        print(
+            f"{score.label:{width}}  {100 * score.precision:8.2f}  {100 * score.recall:7.2f}"
+            f"  {100 * score.f1:6.2f}  {score.support:6,}"
+        )
+
+
+def print_info(path: Path, document: dict[str, Any]) -> None:
+    """Print what a model file holds."""
+    network, training = document["network"], document["training"]
+    labels = document["labels"]
+    shown = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
+    rows = [
+        ("file", f"{path} ({document['model_bytes']:,} bytes)"),
+        ("classes", shown),
+        ("parameters", f"{document['parameters']:,}"),
+        ("  without the embedding", f"{document['parameters_without_embedding']:,}"),
+        ("features", ", ".join(f"{key}={value}" for key, value in document["features"].items())),
+        ("network", ", ".join(f"{key}={value}" for key, value in network.items())),
+        ("trained on", f"{training.get('data')}, {training.get('rows')} rows, seed {training.get('seed')}"),
+        ("preset", f"{training.get('preset')}, best epoch {training.get('best_epoch')}"),
+        ("versions", ", ".join(f"{key} {value}" for key, value in document["versions"].items())),
+    ]
+    for name, value in rows:
+        print(f"{name:24}{value}")

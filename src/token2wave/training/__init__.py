@@ -1,0 +1,1 @@
+"""Training: the loop, optimisers, recipes, figures of merit and the report."""

@@ -1,0 +1,82 @@
+"""How good predictions are: accuracy, F1, the confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Scores of one class; a score whose denominator is zero is zero.
+
+    Attributes:
+        label: name of the class.
+        precision: share of the texts given this label that have it.
+        recall: share of the texts with this label that were given it.
+        f1: harmonic mean of the two.
+        support: texts with this label.
+    """
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions held against the truth.
+
+    Attributes:
+        rows: texts evaluated.
+        accuracy: share of right labels.
+        macro_f1: mean F1 over the classes that occur in the truth or the predictions.
+        classes: scores of each class.
+        confusion: ``confusion[i][j]`` texts of class ``i`` were given label ``j``.
+    """
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold."""
+        return asdict(self)
+
+
+def evaluate_predictions(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], label_names: tuple[str, ...]
+) -> Evaluation:
+    """Compare predicted with true classes.
+
+    Args:
+        truth: ``(N,)`` integers below ``C``.
+        predicted: ``(N,)`` integers below ``C``.
+        label_names: ``C`` names.
+    """
+    n_classes = len(label_names)
+    confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
+    confusion = confusion.reshape(n_classes, n_classes)
+    right = np.diag(confusion)
+    support, given = confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = right / np.maximum(given, 1)
+    recall = right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(support + given, 1)
+    occurs = (support + given) > 0
+    return Evaluation(
+        rows=len(truth),
+        accuracy=float(right.sum() / max(len(truth), 1)),
+        macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
+        classes=tuple(
+            ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+            for i, name in enumerate(label_names)
+        ),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+    )

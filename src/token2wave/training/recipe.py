@@ -1,0 +1,61 @@
+"""How a network is trained, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from token2wave.configuration import Configuration, require, require_choice
+
+
+@dataclass(frozen=True)
+class Recipe(Configuration):
+    """Settings of a training run.
+
+    Attributes:
+        epochs: passes over the training texts.
+        batch_size: texts in a step.
+        learning_rate: peak rate of AdamW for everything but the embedding.
+        weight_decay: decoupled weight decay of the dense part.
+        row_optimizer: ``adam`` or ``sgd``, for the rows of the embedding that a step touches. Adam
+            moves a rare word as far as a frequent one; SGD leaves rare words small.
+        row_learning_rate: peak rate of the row optimiser.
+        row_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
+        warmup: share of the steps in which the rates rise to their peak.
+        decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
+        token_dropout: probability that a feature of a training text is left out in a step.
+        label_smoothing: share of the target spread over all classes.
+        validation_fraction: share of the training texts held back for choosing the best epoch,
+            where no validation set is given. The papers: 0.2.
+        patience: epochs without a better validation accuracy before stopping; 0 never stops early.
+        precision: ``auto`` (bfloat16 products where the processor has them), ``float32``, ``bfloat16``.
+    """
+
+    epochs: int = 4
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    row_optimizer: str = "adam"
+    row_learning_rate: float = 1e-3
+    row_epsilon: float = 1e-8
+    warmup: float = 0.05
+    decay: str = "linear"
+    token_dropout: float = 0.0
+    label_smoothing: float = 0.0
+    validation_fraction: float = 0.2
+    patience: int = 0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
+        require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        for key in ("learning_rate", "row_learning_rate", "row_epsilon"):
+            require(0 < getattr(self, key) < float("inf"), key, "a positive number", getattr(self, key))
+        require(0 <= self.weight_decay < 1, "weight_decay", "from 0 to below 1", self.weight_decay)
+        require_choice(self.row_optimizer, "row_optimizer", ("adam", "sgd"))
+        require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
+        require_choice(self.decay, "decay", ("linear", "cosine", "constant"))
+        require(0 <= self.token_dropout < 1, "token_dropout", "a probability below 1", self.token_dropout)
+        require(0 <= self.label_smoothing < 1, "label_smoothing", "from 0 to below 1", self.label_smoothing)
+        require(0 < self.validation_fraction < 1, "validation_fraction", "between 0 and 1", self.validation_fraction)
+        require(self.patience >= 0, "patience", "0 or more", self.patience)
+        require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))

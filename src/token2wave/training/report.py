@@ -1,0 +1,354 @@
+"""The report of a training run: JSON for machines, one self-contained HTML page, and two figures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from token2wave.errors import OutputError
+from token2wave.training.report_figures import CSS, draw
+from token2wave.training.summary import (
+    NOTHING,
+    Summary,
+    best_epoch,
+    count,
+    duration,
+    percent,
+    printable,
+    size,
+)
+
+CONFUSIONS_LISTED = 15
+
+
+def write_report(summary: Summary, folder: Path) -> list[Path]:
+    """Write ``report.json``, ``report.html`` and the figures; the same summary gives the same bytes.
+
+    Everything is rendered before the first file is touched, and each file appears whole or not at all.
+
+    Args:
+        summary: of a run.
+        folder: made if it does not exist; files of an earlier report in it are replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: the folder or a file in it cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    figures = draw(summary)
+    document = json.dumps(summary.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    files = {
+        # A lone surrogate has no UTF-8; its backslash form is the same string in JSON.
+        "report.json": document.encode("utf-8", errors="backslashreplace"),
+        "report.html": _page(summary, figures).encode("utf-8"),
+        **figures,
+    }
+    return _write_all(folder, files)
+
+
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files of a folder, replacing older ones only after every new one is complete."""
+    where = str(folder)
+    parts: dict[Path, Path] = {}
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(
+                "a folder is needed, but this is a file", where=where, cure="name another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            where = str(folder / name)
+            if (folder / name).is_dir():
+                raise OutputError(
+                    "a file is to be written, but this is a folder", where=where, cure="remove it"
+                )
+            part = folder / f".{name}.{os.getpid()}.part"
+            parts[part] = folder / name
+            part.write_bytes(content)
+        for part, target in parts.items():
+            where = str(target)
+            part.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            where=where,
+            cure="name a folder that can be written to, on a disk with space",
+        ) from error
+    finally:
+        for part in parts:
+            with contextlib.suppress(OSError):  # the first error is the one worth telling
+                part.unlink(missing_ok=True)
+    return list(parts.values())
+
+
+def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
+    """Fill the template; whatever comes from data, settings or the command line is escaped."""
+    made = f"{summary.preset} preset, {summary.op}, seed {summary.seed}"
+    rows = [f"{count(summary.train_rows)} training", f"{count(summary.validation_rows)} validation"]
+    rows.append(f"{count(summary.test_rows)} test" if summary.test_rows else "no test")
+    sections = [
+        _baseline_section(summary),
+        _class_section(summary),
+        _confusion_section(summary, figures),
+        _learning_section(summary, figures),
+        _details_section(summary),
+    ]
+    template = Template(resources.files("token2wave.training").joinpath("report.html").read_text("utf-8"))
+    return template.substitute(
+        title=_text(f"Training report: {summary.data}"),
+        subtitle=_text(f"{made}. {', '.join(rows)} texts; {len(summary.label_names)} classes."),
+        headline=_headline(summary),
+        caveats=_caveats(summary.caveats),
+        figures=_figures_list(summary),
+        sections="\n".join(section for section in sections if section),
+    )
+
+
+def _headline(summary: Summary) -> str:
+    evaluation = summary.evaluation
+    if summary.accuracy is None:
+        on = "no test set was given"
+    elif evaluation is not None and summary.evaluated_on == "test":
+        on = f"of {count(evaluation['rows'])} test texts"
+    else:
+        on = "of the test texts"
+    return _definitions(
+        [
+            ("Accuracy", percent(summary.accuracy), on),
+            (
+                "Macro-F1",
+                percent(summary.macro_f1),
+                "mean F1 of the classes" if summary.macro_f1 is not None else "",
+            ),
+        ]
+    )
+
+
+def _caveats(caveats: Sequence[str]) -> str:
+    if not caveats:
+        return ""
+    items = "".join(f"<li>{_text(caveat)}</li>" for caveat in caveats)
+    return f'<div class="caveats" role="note"><strong>Read with care</strong><ul>{items}</ul></div>'
+
+
+def _figures_list(summary: Summary) -> str:
+    baseline = summary.baseline
+    entries = [
+        ("Validation accuracy", percent(summary.validation_accuracy), best_epoch(summary)),
+        ("Training time", duration(summary.train_seconds), f"{duration(summary.total_seconds)} in all"),
+        ("Training speed", f"{count(summary.texts_per_second)} texts/s", ""),
+        ("Peak memory", size(summary.peak_memory_bytes), ""),
+        (
+            "Parameters",
+            count(summary.parameters),
+            f"{count(summary.parameters_without_embedding)} without the embedding",
+        ),
+        ("Model file", size(summary.model_bytes), ""),
+    ]
+    if baseline is not None:
+        entries.insert(0, ("Baseline accuracy", percent(baseline["accuracy"]), baseline["name"]))
+    return _definitions(entries, "figures")
+
+
+def _baseline_section(summary: Summary) -> str:
+    baseline = summary.baseline
+    if baseline is None:
+        return ""
+    rows = []
+    for name, ours, theirs in (
+        ("Accuracy", summary.accuracy, baseline["accuracy"]),
+        ("Macro-F1", summary.macro_f1, baseline["macro_f1"]),
+    ):
+        difference = NOTHING if ours is None else f"{100 * (ours - theirs):+.2f} points"
+        rows.append([name, percent(ours), percent(theirs), difference])
+    ratio = NOTHING
+    if summary.train_seconds > 0 and baseline["train_seconds"] > 0:
+        ratio = f"{summary.train_seconds / baseline['train_seconds']:.3g} times as long"
+    rows.append(
+        ["Training time", duration(summary.train_seconds), duration(baseline["train_seconds"]), ratio]
+    )
+    caption = "Both were scored on the same test texts."
+    table = _table(caption, ["", "this model", baseline["name"], "difference"], rows)
+    return _section("Against the baseline", table)
+
+
+def _class_section(summary: Summary) -> str:
+    if summary.evaluation is None:
+        return ""
+    rows = [
+        [
+            score["label"],
+            percent(score["precision"]),
+            percent(score["recall"]),
+            percent(score["f1"]),
+            count(score["support"]),
+        ]
+        for score in summary.evaluation["classes"]
+    ]
+    caption = f"Scores of each class on the {summary.evaluated_on} texts."
+    if summary.evaluated_on == "validation":
+        caption += " The epoch was chosen by these same texts, so new texts will score somewhat lower."
+    return _section("Classes", _table(caption, ["class", "precision", "recall", "F1", "texts"], rows))
+
+
+def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
+    if summary.evaluation is None:
+        return ""
+    confusion, names = summary.evaluation["confusion"], summary.label_names
+    wrong = [(-n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j]
+    rows = [
+        [names[i], names[j], count(-n), percent(-n / sum(confusion[i]), 1)]
+        for n, i, j in sorted(wrong)[:CONFUSIONS_LISTED]
+    ]
+    about = f"Confusion matrix of the {summary.evaluated_on} texts: true classes down, labels given across."
+    figure = _figure(
+        "confusion",
+        figures["confusion.svg"],
+        about,
+        f"{about} Numbers are texts, percentages their share of the row; the diagonal holds the right ones.",
+    )
+    caption = f"The most frequent confusions, {len(rows)} of {count(len(wrong))} kinds."
+    head = ["true label", "label given", "texts", "share of true label"]
+    return _section("Confusions", figure + (_table(caption, head, rows, n_names=2) if rows else ""))
+
+
+def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
+    if not summary.history:
+        return ""
+    figure = _figure(
+        "learning",
+        figures["learning.svg"],
+        "Loss and accuracy of training and validation against the epoch; the table below has the numbers.",
+        "Training figures are taken while the weights move and as they are optimised, with any dropout and "
+        "label smoothing; validation figures after each epoch, without. The two are not on a par.",
+    )
+    rows = [
+        [
+            str(epoch["epoch"]) + (" (kept)" if epoch["epoch"] == summary.best_epoch else ""),
+            _number(epoch["train_loss"]),
+            percent(epoch["train_accuracy"]),
+            _number(epoch["validation_loss"]),
+            percent(epoch["validation_accuracy"]),
+        ]
+        for epoch in summary.history
+    ]
+    head = ["epoch", "train loss", "train accuracy", "validation loss", "validation accuracy"]
+    table = _table("Every epoch; loss is cross-entropy in nats per text.", head, rows)
+    return _section("Learning", figure + table)
+
+
+def _details_section(summary: Summary) -> str:
+    general = {
+        "data": summary.data,
+        "preset": summary.preset,
+        "operation": summary.op,
+        "epochs asked for": summary.epochs,
+        "seed": summary.seed,
+        "texts given": summary.rows,
+    }
+    groups: dict[str, Mapping[str, Any]] = {"Run": general}
+    groups |= {f"Settings: {name}": values for name, values in summary.settings.items()}  # type: ignore[misc]
+    groups |= {"Versions": summary.versions, "Machine": dict(summary.machine)}
+    tables = "".join(
+        _table(name, ["name", "value"], [[key, _setting(value)] for key, value in values.items()], n_names=2)
+        for name, values in groups.items()
+        if values
+    )
+    section = _section("How this was made", f'<div class="side-by-side">{tables}</div>')
+    if summary.command is not None:
+        section += "\n" + _section("Command", f"<pre><code>{_text(summary.command)}</code></pre>")
+    return section
+
+
+# ------------------------------------------------------------------------------------ pieces of HTML
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None and math.isfinite(value) else NOTHING
+
+
+def _section(title: str, content: str) -> str:
+    anchor = title.lower().replace(" ", "-")
+    return f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{title}</h2>\n{content}\n</section>'
+
+
+def _definitions(entries: Iterable[tuple[str, str, str]], style: str = "") -> str:
+    """A list of figures: what, how much, and a remark."""
+    items = []
+    for name, value, remark in entries:
+        small = f"<small>{_text(remark)}</small>" if remark else ""
+        items.append(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}{small}</dd></div>")
+    opening = f'<dl class="{style}">' if style else "<dl>"
+    return f"{opening}{''.join(items)}</dl>"
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n_names: int = 1) -> str:
+    """A table whose first column names the row; after ``n_names`` columns come numbers."""
+
+    def cell(tag: str, column: int, value: str, scope: str = "") -> str:
+        kind = "number" if column >= n_names else "name"
+        return f'<{tag}{scope} class="{kind}">{_text(value)}</{tag}>'
+
+    top = "".join(
+        cell("th" if name else "td", i, name, ' scope="col"' if name else "") for i, name in enumerate(head)
+    )
+    body = "\n".join(
+        "<tr>"
+        + cell("th", 0, row[0], ' scope="row"')
+        + "".join(cell("td", i, value) for i, value in enumerate(row[1:], start=1))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{_text(caption)}"><table>'
+        f"<caption>{_text(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _figure(name: str, svg: bytes, about: str, caption: str) -> str:
+    """Set an SVG file into the page: no foreign addresses, ids of its own, colours of the page."""
+    text = svg.decode("utf-8")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+
+    def adapt(tag: re.Match[str]) -> str:
+        inside = re.sub(r"""\sxmlns(:\w+)?="[^"]*\"""", "", tag[0])
+        inside = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{name}-", inside)
+        for colour, variable in CSS.items():
+            inside = inside.replace(colour, variable)
+        return inside
+
+    text = re.sub(r"<[^<>]+>", adapt, text)  # text between tags has its < and > escaped
+    opening = re.match(r'<svg[^>]*?viewBox="(\S+ \S+ (\S+) \S+)"[^>]*>', text)
+    if opening is None:
+        raise AssertionError("matplotlib wrote an SVG without a viewBox")
+    width = float(opening[2])  # points
+    min_width = 0.55 * width + (0 if name == "learning" else 80)  # on a phone; beyond it, the figure scrolls
+    style = f"max-width:{width:.0f}pt;min-width:{min_width:.0f}pt"
+    text = (
+        f'<svg role="img" aria-label="{_text(about)}" viewBox="{opening[1]}" style="{style}">'
+        + text[opening.end() :].strip()
+    )
+    return (
+        f'<figure><div class="scroll figure" role="region" tabindex="0" aria-label="Figure: {name}">'
+        f"{text}</div>"
+        f"<figcaption>{_text(caption)}</figcaption></figure>\n"
+    )

@@ -1,0 +1,331 @@
+"""What a training run reports: plain data, and the lines a terminal shows at its end."""
+
+from __future__ import annotations
+
+import math
+import platform
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+NOTHING = "-"  # shown where there is no figure
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+PACKAGES = ("token2wave", "numpy", "torch", "tokenizers", "safetensors")
+CPUINFO = Path("/proc/cpuinfo")
+LABEL_COLUMNS = 32  # of the terminal
+ALL_CLASSES = 40  # more than these, and a terminal shows only the weakest
+WEAKEST_CLASSES = 20
+
+
+class Baseline(TypedDict):
+    """Figures of another classifier on the same test set."""
+
+    name: str
+    accuracy: float
+    macro_f1: float
+    train_seconds: float
+
+
+class Settings(TypedDict):
+    """What was asked for."""
+
+    features: dict[str, Any]
+    network: dict[str, Any]
+    recipe: dict[str, Any]
+
+
+class Machine(TypedDict):
+    """Where a run took place."""
+
+    processor: str
+    threads: int
+    platform: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Everything a training run reports.
+
+    Attributes:
+        accuracy: on the test set; None without one.
+        macro_f1: on the test set; None without one.
+        validation_accuracy: of the weights that were kept.
+        train_seconds: wall time of the training loop, validation included.
+        total_seconds: wall time of the command.
+        texts_per_second: training texts over the wall time of training steps alone.
+        peak_memory_bytes: most memory the process held; None if unknown.
+        parameters: trained numbers.
+        parameters_without_embedding: those outside the embedding table.
+        model_bytes: size of the model file; None if none was written.
+        preset: name of the preset the settings started from.
+        op: the wave operation, e.g. ``modulation``.
+        epochs: passes asked for; ``history`` says how many were made.
+        seed: of every random choice.
+        rows: training texts given, before the validation split.
+        data: name of the data set.
+        caveats: sentences that must stand beside the figures wherever they are shown.
+        train_rows: texts trained on.
+        validation_rows: texts held out to choose the epoch by.
+        test_rows: texts of the test set; None without one.
+        best_epoch: the epoch whose weights were kept.
+        history: one `Epoch` a pass; kept as dictionaries, so that a report's JSON makes a summary again.
+        evaluation: `Evaluation` on the texts that ``evaluated_on`` names, or None; kept as a dictionary.
+        evaluated_on: ``test`` or ``validation``.
+        label_names: the classes, in order.
+        baseline: another classifier on the same test set.
+        settings: of features, network and recipe.
+        versions: of the packages that computed this.
+        machine: where it was computed.
+        command: the command line, where there was one.
+    """
+
+    accuracy: float | None
+    macro_f1: float | None
+    validation_accuracy: float | None
+    train_seconds: float
+    total_seconds: float
+    texts_per_second: float
+    peak_memory_bytes: int | None
+    parameters: int
+    parameters_without_embedding: int
+    model_bytes: int | None
+    preset: str
+    op: str
+    epochs: int
+    seed: int
+    rows: int
+    data: str
+    caveats: Sequence[str]
+    train_rows: int
+    validation_rows: int
+    test_rows: int | None
+    best_epoch: int | None
+    history: Sequence[Any]
+    evaluation: Any
+    evaluated_on: str
+    label_names: Sequence[str]
+    baseline: Baseline | None
+    settings: Settings
+    versions: Mapping[str, str]
+    machine: Machine
+    command: str | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "history", tuple(_dictionary(epoch) for epoch in self.history))
+        object.__setattr__(self, "evaluation", _dictionary(self.evaluation))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold; a number that is not finite becomes None."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def machine(threads: int, device: str) -> Machine:
+    """Describe this machine.
+
+    Args:
+        threads: that torch computes with.
+        device: that torch computes on, e.g. ``cpu``.
+    """
+    return {
+        "processor": _processor(),
+        "threads": threads,
+        "platform": platform.platform(),
+        "device": device,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages a run depends on, without importing them."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def lines(summary: Summary) -> list[str]:
+    """Lines of plain text that a terminal shows at the end of a run."""
+    evaluation, baseline = summary.evaluation, summary.baseline
+    on_test = summary.evaluated_on == "test"
+    accuracy, macro_f1 = percent(summary.accuracy), percent(summary.macro_f1)
+    if on_test and evaluation is not None:
+        accuracy += f"  on {count(evaluation['rows'])} test texts"
+    elif summary.accuracy is None:
+        accuracy += "  no test set"
+    figures = [("Accuracy", accuracy)]
+    if baseline is not None:
+        against = "" if summary.accuracy is None else points(summary.accuracy - baseline["accuracy"])
+        figures.append(
+            ("  baseline", f"{percent(baseline['accuracy'])}  {printable(baseline['name'])}{against}")
+        )
+    figures.append(("Macro-F1", macro_f1))
+    if baseline is not None:
+        against = "" if summary.macro_f1 is None else points(summary.macro_f1 - baseline["macro_f1"])
+        figures.append(
+            ("  baseline", f"{percent(baseline['macro_f1'])}  {printable(baseline['name'])}{against}")
+        )
+    figures += [
+        ("Validation accuracy", f"{percent(summary.validation_accuracy)}  {best_epoch(summary)}"),
+        (
+            "Training time",
+            f"{duration(summary.train_seconds)}  ({duration(summary.total_seconds)} in all"
+            + (f"; baseline {duration(baseline['train_seconds'])})" if baseline is not None else ")"),
+        ),
+        ("Training speed", f"{count(summary.texts_per_second)} texts/s"),
+        ("Peak memory", size(summary.peak_memory_bytes)),
+        (
+            "Parameters",
+            f"{count(summary.parameters)}  "
+            f"({count(summary.parameters_without_embedding)} without the embedding)",
+        ),
+        ("Model file", size(summary.model_bytes)),
+    ]
+    width = max(len(name) for name, _ in figures)
+    shown = [f"{name:<{width}}  {value}".rstrip() for name, value in figures]
+    # Caveats qualify the accuracy, so they stand above the figures and are read first.
+    shown = [f"Note: {printable(caveat)}" for caveat in summary.caveats] + shown
+    if evaluation is not None:
+        shown += ["", *_class_table(evaluation["classes"], summary.evaluated_on)]
+    return shown
+
+
+def best_epoch(summary: Summary) -> str:
+    """Which epoch was kept, e.g. ``best epoch 3 of 5``."""
+    if summary.best_epoch is None:
+        return ""
+    made = len(summary.history) or summary.epochs
+    stopped = f", stopped early; {summary.epochs} asked for" if made < summary.epochs else ""
+    return f"best epoch {summary.best_epoch} of {made}{stopped}"
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share as a percentage."""
+    return NOTHING if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}%"
+
+
+def points(difference: float) -> str:
+    """A difference between two shares, in percentage points; starts with a separator."""
+    return f"  ({100 * difference:+.2f} points)" if math.isfinite(difference) else ""
+
+
+def count(number: float | None) -> str:
+    """A number of things, with separated thousands."""
+    if number is None or not math.isfinite(number):
+        return NOTHING
+    return f"{number:,.1f}" if 0 < number < 10 and number != int(number) else f"{round(number):,}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in the unit a person would choose."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
+
+
+def size(n_bytes: int | None) -> str:
+    """A number of bytes in decimal units."""
+    if n_bytes is None:
+        return NOTHING
+    if n_bytes < 1000:
+        return f"{n_bytes} B"
+    amount, unit = float(n_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.3g} {unit}"
+
+
+def printable(text: str) -> str:
+    """One line without control characters, lone surrogates or changes of direction.
+
+    Labels come from files: they must neither move a terminal's cursor nor break XML.
+    """
+    kept = (
+        REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c
+        for c in " ".join(text.split())
+        if c not in BIDI_CONTROLS
+    )
+    return "".join(kept)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text
+    )
+
+
+def shorten(text: str, limit: int) -> str:
+    """A printable text of at most so many columns, its end replaced by an ellipsis."""
+    text = printable(text)
+    if columns(text) <= limit:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += columns(character)
+        if used > limit - 1:
+            break
+        kept += character
+    return kept.rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _class_table(classes: Sequence[Mapping[str, Any]], evaluated_on: str) -> list[str]:
+    title = f"Classes, on the {evaluated_on} texts"
+    if len(classes) > ALL_CLASSES:
+        title += f": the {WEAKEST_CLASSES} of {len(classes)} with the lowest F1"
+        classes = sorted(classes, key=lambda score: float(score["f1"]))[:WEAKEST_CLASSES]
+    names = [shorten(score["label"], LABEL_COLUMNS) for score in classes]
+    width = max([len("class"), *map(columns, names)])
+    table = [title, f"  {'class':<{width}}  precision   recall       F1     texts"]
+    for name, score in zip(names, classes, strict=True):
+        table.append(
+            f"  {name}{' ' * (width - columns(name))}  {percent(score['precision']):>9}  "
+            f"{percent(score['recall']):>7}  {percent(score['f1']):>7}  {count(score['support']):>8}"
+        )
+    return table
+
+
+def _processor() -> str:
+    """Model name of the processor; its architecture where the system does not tell."""
+    try:
+        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _dictionary(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -1,0 +1,44 @@
+"""The mathematics of waves, alone: pure functions on tensors, ragged throughout."""
+
+from token2wave.waves.levels import first_token_wave, phrase_waves, text_wave
+from token2wave.waves.operations import (
+    OPERATIONS,
+    energy_shares,
+    interference,
+    interference_term,
+    modulation,
+)
+from token2wave.waves.representation import Wave, energy, global_semantics, root, wave, wave_from_polar
+from token2wave.waves.segments import (
+    check_offsets,
+    gathered_segment_sum,
+    neighbours_sum,
+    others_sum,
+    segment_ids,
+    segment_mean,
+    segment_sum,
+)
+
+__all__ = [
+    "OPERATIONS",
+    "Wave",
+    "check_offsets",
+    "energy",
+    "energy_shares",
+    "first_token_wave",
+    "gathered_segment_sum",
+    "global_semantics",
+    "interference",
+    "interference_term",
+    "modulation",
+    "neighbours_sum",
+    "others_sum",
+    "phrase_waves",
+    "root",
+    "segment_ids",
+    "segment_mean",
+    "segment_sum",
+    "text_wave",
+    "wave",
+    "wave_from_polar",
+]

@@ -1,0 +1,65 @@
+"""What two waves do when they meet: interference (a sum) and modulation (a product).
+
+Equation numbers are those of arXiv 2411.02674v4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from token2wave.waves.representation import Wave
+
+
+def interference(first: Wave, second: Wave) -> Wave:
+    """Add two waves (eqs. 3 and 4): ``Re = w + w'``, ``Im = s + s'``.
+
+    Args:
+        first: wave of any shape.
+        second: wave of a shape that broadcasts with it.
+    """
+    return Wave(first.real + second.real, first.imaginary + second.imaginary)
+
+
+def modulation(first: Wave, second: Wave) -> Wave:
+    """Multiply two waves (eqs. 6 and 7): ``Re = w w' - s s'``, ``Im = w s' + w' s``.
+
+    Magnitudes multiply and phases add, so the product's *magnitude* ``G G'`` alone carries no phase.
+
+    Args:
+        first: wave of any shape.
+        second: wave of a shape that broadcasts with it.
+    """
+    return Wave(
+        first.real * second.real - first.imaginary * second.imaginary,
+        first.real * second.imaginary + second.real * first.imaginary,
+    )
+
+
+def interference_term(first: Wave, second: Wave) -> Tensor:
+    """Energy that the sum has beyond the two waves' own (eq. 5): ``2 G G' cos(alpha - alpha')``."""
+    return 2 * (first.real * second.real + first.imaginary * second.imaginary)
+
+
+OPERATIONS: dict[str, Callable[[Wave, Wave], Wave]] = {
+    "interference": interference,
+    "modulation": modulation,
+}
+"""Wave operations by the name that configurations use."""
+
+
+def energy_shares(tokens: Tensor, magnitudes: Tensor) -> Tensor:
+    """Token's share of its segment's energy, ``cos^2(alpha) = w^2 / G^2``.
+
+    Args:
+        tokens: ``(T, D)``, the embeddings ``w``.
+        magnitudes: ``(T, D)``, each token's ``G``.
+
+    Returns:
+        ``(T, D)`` in ``[0, 1]``; over a segment the shares of a dimension sum to one, or to zero
+        where it has no energy.
+    """
+    ratio = tokens / torch.where(magnitudes > 0, magnitudes, torch.ones_like(magnitudes))
+    return ratio.square()

@@ -1,0 +1,174 @@
+"""Ragged segments: flat rows and offsets, and the sums over them.
+
+A batch is never padded. ``T`` rows lie one after the other; segment ``b`` (a text, or a sentence)
+holds rows ``offsets[b]`` to ``offsets[b + 1]``, so that ``offsets`` has one entry more than there
+are segments. A segment may be empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def check_offsets(offsets: Tensor, n_rows: int) -> None:
+    """Refuse offsets that do not cut ``n_rows`` rows into segments.
+
+    Meant for the edge of the library; it waits for the device, so inner loops do not call it.
+
+    Args:
+        offsets: ``(B + 1,)`` int64.
+        n_rows: how many rows the segments must cover, ``T``.
+
+    Raises:
+        ValueError: wrong shape or dtype, not starting at 0, decreasing, or not ending at ``n_rows``.
+    """
+    if offsets.dim() != 1 or offsets.numel() < 1 or offsets.dtype != torch.int64:
+        raise ValueError(
+            f"offsets must be int64 of shape (B + 1,), however: {offsets.dtype} of shape {tuple(offsets.shape)}"
+        )
+    if offsets[0] != 0 or offsets[-1] != n_rows:
+        raise ValueError(
+            f"offsets must run from 0 to the number of rows {n_rows}, "
+            f"however: from {int(offsets[0])} to {int(offsets[-1])}"
+        )
+    if bool((offsets.diff() < 0).any()):
+        raise ValueError("offsets must not decrease")
+
+
+def segment_ids(offsets: Tensor, n_rows: int) -> Tensor:
+    """Segment of each row.
+
+    Args:
+        offsets: ``(B + 1,)`` int64.
+        n_rows: ``T``; given, so that no device has to be waited for.
+
+    Returns:
+        ``(T,)`` int64, e.g. ``[0, 0, 1]`` for offsets ``[0, 2, 3]``.
+    """
+    segments = torch.arange(offsets.numel() - 1, device=offsets.device)
+    return segments.repeat_interleave(offsets.diff(), output_size=n_rows)
+
+
+def gathered_segment_sum(values: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
+    """Sum ``values[index]`` over segments, without building ``values[index]``.
+
+    Args:
+        values: ``(U, D)`` floating point, one row per distinct token.
+        index: ``(T,)`` int64, the row of ``values`` that each token uses.
+        offsets: ``(B + 1,)`` int64, segments of the ``T`` tokens.
+
+    Returns:
+        ``(B, D)``; an empty segment gives zeros.
+    """
+    return F.embedding_bag(index, values, offsets, mode="sum", include_last_offset=True)
+
+
+def segment_sum(values: Tensor, offsets: Tensor) -> Tensor:
+    """Sum rows over segments.
+
+    Args:
+        values: ``(T, D)`` floating point.
+        offsets: ``(B + 1,)`` int64.
+
+    Returns:
+        ``(B, D)``; an empty segment gives zeros.
+    """
+    return gathered_segment_sum(values, torch.arange(values.shape[0], device=values.device), offsets)
+
+
+def segment_mean(values: Tensor, offsets: Tensor) -> Tensor:
+    """Mean of the rows of each segment, ``(B, D)``; an empty segment gives zeros."""
+    return segment_sum(values, offsets) / offsets.diff().clamp(min=1)[:, None]
+
+
+def others_sum(values: Tensor, offsets: Tensor) -> Tensor:
+    """Sum, for each row, the *other* rows of its segment: ``sum_{i != j} values[i]``.
+
+    Subtracting a row from its segment's total would lose every digit where that row holds nearly
+    all of it. Here the rows of largest size are summed apart from the rest, so that no row is ever
+    subtracted from a sum that it dominates.
+
+    Args:
+        values: ``(T, D)`` floating point.
+        offsets: ``(B + 1,)`` int64.
+
+    Returns:
+        ``(T, D)``; the only row of a segment gets exactly zero.
+    """
+    result: Tensor = _OthersSum.apply(values, offsets)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _OthersSum(torch.autograd.Function):
+    """The map is linear and symmetric, so it is its own derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(offsets)
+        n_rows = values.shape[0]
+        segments = segment_ids(offsets, n_rows)  # (T,)
+        size = values.abs()  # (T, D)
+        largest = size.new_zeros(offsets.numel() - 1, size.shape[1])  # (B, D)
+        largest = largest.scatter_reduce(0, segments[:, None].expand_as(size), size, "amax")
+        is_largest = size == largest.index_select(0, segments)  # (T, D)
+        zero = values.new_zeros(())
+        large = torch.where(is_largest, values, zero)
+        small = torch.where(is_largest, zero, values)
+        large_sum = segment_sum(large, offsets).index_select(0, segments)  # (T, D)
+        small_sum = segment_sum(small, offsets).index_select(0, segments)  # (T, D)
+        return (large_sum - large) + (small_sum - small)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (offsets,) = ctx.saved_tensors
+        return others_sum(gradients[0], offsets), None
+
+
+def neighbours_sum(values: Tensor, offsets: Tensor, radius: int, *, side: str) -> Tensor:
+    """Sum, for each row, its nearest rows on one side within the segment, itself left out.
+
+    Args:
+        values: ``(T, D)`` floating point.
+        offsets: ``(B + 1,)`` int64.
+        radius: how many neighbours, at least 1; fewer are there near a segment's edge.
+        side: ``"left"`` (rows ``j - radius .. j - 1``) or ``"right"`` (``j + 1 .. j + radius``).
+
+    Returns:
+        ``(T, D)``; a row with no neighbour on that side gets zero.
+
+    Raises:
+        ValueError: ``radius`` below 1, or ``side`` unknown.
+    """
+    if radius < 1 or side not in ("left", "right"):
+        raise ValueError(f"expected radius >= 1 and side 'left' or 'right', however: {radius=}, {side=}")
+    result: Tensor = _NeighboursSum.apply(values, offsets, radius, side == "left")  # type: ignore[no-untyped-call]
+    return result
+
+
+class _NeighboursSum(torch.autograd.Function):
+    """Summing to the left has summing to the right as its derivative, and the reverse."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, offsets: Tensor, radius: int, left: bool) -> Tensor:
+        ctx.save_for_backward(offsets)
+        ctx.radius, ctx.left = radius, left
+        n_rows = values.shape[0]
+        segments = segment_ids(offsets, n_rows)
+        result, zero = torch.zeros_like(values), values.new_zeros(())
+        for distance in range(1, min(radius, max(n_rows - 1, 0)) + 1):
+            together = (segments[distance:] == segments[:-distance])[:, None]  # (T - distance, 1)
+            if left:
+                result[distance:] += torch.where(together, values[:-distance], zero)
+            else:
+                result[:-distance] += torch.where(together, values[distance:], zero)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (offsets,) = ctx.saved_tensors
+        side = "right" if ctx.left else "left"
+        return neighbours_sum(gradients[0], offsets, ctx.radius, side=side), None, None, None

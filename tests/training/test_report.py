@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import errno
+import json
+import re
+import sys
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+from report_data import BASELINE, CAVEATS, a_summary, without_test_set
+
+from token2wave.errors import MissingExtraError, OutputError
+from token2wave.training.loop import Epoch
+from token2wave.training.report import write_report
+
+NAMES = ["report.json", "report.html", "confusion.png", "confusion.svg", "learning.png", "learning.svg"]
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+PNG = b"\x89PNG\r\n\x1a\n"
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</svg></table>",
+    "$\\frac{1}$ $x_$",
+    "id=\"a\" onload='b' & &amp; ]]> -->",
+    "日本語のとても長いラベル" * 20,
+    "عربى \u202e gnitteg",
+    "\x00\x1b[31m\n\ud800",
+    "\U0001f600\U0010fffd",
+    "",
+    "x" * 500,
+    "$title ${caveats} %s {0}",
+)
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and keeps what tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.cells: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.attributes += attrs
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), (tag, attrs)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(str(value))
+            if name in ("src", "href", "xlink:href", "action", "data", "poster"):
+                self.addresses.append(str(value).strip())
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+            if self.open[-1:] in (["td"], ["th"]):
+                self.cells[-1] += data
+
+
+def page_of(folder: Path) -> tuple[str, Page]:
+    text = (folder / "report.html").read_text("utf-8")
+    return text, Page(text)
+
+
+def test_report_holds_every_file(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "er"
+    summary = a_summary(baseline=BASELINE)
+    assert write_report(summary, folder) == [folder / name for name in NAMES]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES)
+    assert json.loads((folder / "report.json").read_text("utf-8")) == summary.to_dict()
+    for name in NAMES:
+        content = (folder / name).read_bytes()
+        if name.endswith(".png"):
+            assert content.startswith(PNG)
+        elif name.endswith(".svg"):
+            assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+            assert b"metadata" not in content
+
+
+def test_files_have_ordinary_permissions(tmp_path: Path) -> None:
+    (tmp_path / "ordinary").touch()
+    for path in write_report(a_summary(), tmp_path):
+        assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_page_shows_the_run(tmp_path: Path) -> None:
+    write_report(a_summary(baseline=BASELINE, accuracy=0.8125, macro_f1=0.75), tmp_path)
+    text, page = page_of(tmp_path)
+    for part in (
+        "81.25%",
+        "75.00%",
+        "87.50%",
+        "best epoch 3 of 4",
+        "naive Bayes",
+        "+31.25 points",
+        "+50.00 points",
+        "1 min 23 s",
+        "15,234 texts/s",
+        "812 MB",
+        "7,712,345",
+        "1,182,340 without the embedding",
+        "30.9 MB",
+        "made-up",
+        "learning_rate",
+        "0.001",
+        "a processor",
+        "token2wave train --data 'a & b.csv' --report out",
+        "3 (kept)",
+        "modulation",
+    ):
+        assert part in page.text, part
+    assert page.seen.count("table") == page.seen.count("caption") == 10
+    assert ("scope", "col") in page.attributes
+    assert ("scope", "row") in page.attributes
+    assert page.seen.count("svg") == 2
+    assert page.attributes.count(("role", "img")) == 2
+    assert len(page.ids) == len(set(page.ids))
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_page_asks_nothing_of_the_network_and_runs_nothing(tmp_path: Path) -> None:
+    write_report(a_summary(30), tmp_path)
+    text, page = page_of(tmp_path)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert "script" not in page.seen
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert re.findall(r"url\((?!#)", text) == []
+    for used in re.findall(r"url\(#([^)]*)\)", text) + [a[1:] for a in page.addresses if a.startswith("#")]:
+        assert used in page.ids
+
+
+def test_caveats_stand_between_the_accuracy_and_the_other_figures(tmp_path: Path) -> None:
+    write_report(a_summary(), tmp_path)
+    _, page = page_of(tmp_path)
+    places = [page.text.index(part) for part in ("Accuracy", *CAVEATS, "Training speed")]
+    assert places == sorted(places)
+    write_report(a_summary(caveats=()), tmp_path)
+    assert "Read with care" not in page_of(tmp_path)[1].text
+
+
+def test_without_a_test_set_there_are_dashes(tmp_path: Path) -> None:
+    summary = without_test_set(baseline=BASELINE, peak_memory_bytes=None, command=None)
+    write_report(summary, tmp_path)
+    _, page = page_of(tmp_path)
+    assert "no test set was given" in page.text
+    assert "of the validation texts" in page.text
+    assert "chosen by these same texts" in page.text
+    assert "None" not in page.text
+    assert page.cells[page.cells.index("Accuracy") + 1] == "-"
+
+
+def test_without_evaluation_or_history_there_are_no_figures_of_them(tmp_path: Path) -> None:
+    summary = without_test_set(evaluation=None, history=(), best_epoch=None, settings={})
+    assert [path.name for path in write_report(summary, tmp_path)] == NAMES[:2]
+    assert "svg" not in page_of(tmp_path)[1].seen
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 16, 77, 150])
+def test_any_number_of_classes(n_classes: int, tmp_path: Path) -> None:
+    write_report(a_summary(n_classes), tmp_path)
+    _, page = page_of(tmp_path)
+    assert page.cells.count(f"class {n_classes - 1}") >= 1
+    svg = (tmp_path / "confusion.svg").read_text("utf-8")
+    texts = "".join(ElementTree.fromstring(svg).itertext())
+    cells_with_text = texts.count("%") - 1  # one stands on the scale
+    assert (cells_with_text > 0) == (n_classes <= 20)
+    named = sum(f">class {i}<" in svg for i in range(n_classes))
+    assert named == (n_classes if n_classes < 150 else 75)
+    assert (tmp_path / "report.html").stat().st_size < 400_000
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"features": {"<b>k</b>": "<i>v"}, "network": {}, "recipe": {}}
+    summary = a_summary(
+        label_names=HOSTILE,
+        data="</title><script>",
+        command="<script>\x00",
+        caveats=["<img src=x onerror=y>"],
+        baseline=BASELINE | {"name": "<u>"},
+        settings=settings,
+        preset='"><script>',
+    )
+    write_report(summary, tmp_path)
+    text, page = page_of(tmp_path)
+    assert not {"script", "b", "i", "u", "img"} & set(page.seen)
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert page.seen.count("svg") == 2
+    for label in (HOSTILE[0], HOSTILE[2], HOSTILE[3], HOSTILE[4], HOSTILE[9], HOSTILE[10]):
+        assert label in page.cells
+    assert "<img src=x onerror=y>" in page.text
+    assert "\x00" not in text
+    assert "\u202e" not in text
+    assert "\\frac{1}" in "".join(ElementTree.parse(tmp_path / "confusion.svg").getroot().itertext())
+    plain = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert plain["label_names"] == list(HOSTILE)
+
+
+def test_numbers_that_are_not_finite_are_not_shown(tmp_path: Path) -> None:
+    bad = float("nan")
+    epochs = (Epoch(1, bad, bad, float("inf"), 0.5), Epoch(2, 1.0, 0.5, 1.0, 0.5))
+    history = [asdict(epoch) for epoch in epochs]
+    write_report(a_summary(history=history, best_epoch=2, texts_per_second=bad, macro_f1=bad), tmp_path)
+    _, page = page_of(tmp_path)
+    assert not re.search(r"\b(nan|inf)\b", page.text)
+    assert not re.search(r"NaN|Infinity", (tmp_path / "report.json").read_text("utf-8"))
+
+
+def test_same_summary_gives_the_same_bytes_whatever_the_settings_of_matplotlib(tmp_path: Path) -> None:
+    first = [path.read_bytes() for path in write_report(a_summary(5), tmp_path / "a")]
+    with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path", "axes.grid": True}):
+        second = [path.read_bytes() for path in write_report(a_summary(5), tmp_path / "b")]
+        assert matplotlib.rcParams["font.size"] == 30
+    assert first == second
+
+
+def test_matplotlib_keeps_no_figure(tmp_path: Path) -> None:
+    before = "matplotlib.pyplot" in sys.modules
+    write_report(a_summary(), tmp_path)
+    assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_an_older_report_is_replaced(tmp_path: Path) -> None:
+    write_report(a_summary(seed=1), tmp_path)
+    write_report(a_summary(seed=2), tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text("utf-8"))["seed"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=re.escape(str(folder))) as caught:
+            write_report(a_summary(), folder)
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "learning.svg").mkdir()
+    with pytest.raises(OutputError, match=r"learning\.svg"):
+        write_report(a_summary(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["learning.svg"]
+
+
+def test_a_full_disk_leaves_the_old_report_and_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(a_summary(seed=1), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write_bytes = Path.write_bytes
+
+    def fill(path: Path, content: bytes) -> int:
+        if "confusion.svg" in path.name:
+            write_bytes(path, content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(OutputError, match=r"confusion\.svg: cannot be written \(No space left on device\)"):
+        write_report(a_summary(seed=2), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[train\]'"):
+        write_report(a_summary(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

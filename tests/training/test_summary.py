@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_data import BASELINE, CAVEATS, a_summary, without_test_set
+
+from token2wave.training import summary as module
+from token2wave.training.loop import Epoch
+from token2wave.training.metrics import evaluate_predictions
+from token2wave.training.summary import (
+    Summary,
+    columns,
+    count,
+    duration,
+    lines,
+    machine,
+    percent,
+    printable,
+    shorten,
+    size,
+    versions,
+)
+
+FIRST_KEYS = [
+    "accuracy",
+    "macro_f1",
+    "validation_accuracy",
+    "train_seconds",
+    "total_seconds",
+    "texts_per_second",
+    "peak_memory_bytes",
+    "parameters",
+    "parameters_without_embedding",
+    "model_bytes",
+    "preset",
+    "op",
+    "epochs",
+    "seed",
+    "rows",
+]
+OTHER_KEYS = [
+    "data",
+    "caveats",
+    "train_rows",
+    "validation_rows",
+    "test_rows",
+    "best_epoch",
+    "history",
+    "evaluation",
+    "evaluated_on",
+    "label_names",
+    "baseline",
+    "settings",
+    "versions",
+    "machine",
+    "command",
+]
+
+
+def test_to_dict_is_plain_json_with_the_promised_keys() -> None:
+    summary = a_summary(baseline=BASELINE)
+    plain = summary.to_dict()
+    assert list(plain) == FIRST_KEYS + OTHER_KEYS
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["history"][0] == {
+        "epoch": 1,
+        "train_loss": 1.0,
+        "train_accuracy": 0.5,
+        "validation_loss": 1.25,
+        "validation_accuracy": 0.375,
+    }
+    assert summary.evaluation is not None
+    assert plain["evaluation"] == json.loads(json.dumps(summary.evaluation))
+    assert plain["baseline"] == BASELINE
+    assert plain["caveats"] == list(CAVEATS)
+    assert Summary(**plain).to_dict() == plain
+    assert lines(Summary(**plain)) == lines(summary)
+
+
+def test_history_and_evaluation_may_be_objects() -> None:
+    plain = a_summary()
+    evaluation = evaluate_predictions(np.array([0, 1, 1]), np.array([0, 1, 0]), ("a", "b"))
+    made = a_summary(history=[Epoch(**epoch) for epoch in plain.history], evaluation=evaluation)
+    assert made.history == plain.history
+    assert made.evaluation == evaluation.to_dict()
+
+
+def test_to_dict_has_no_number_that_is_not_finite_and_nothing_foreign() -> None:
+    history = (asdict(Epoch(1, float("inf"), 0.5, float("nan"), 0.5)),)
+    settings = {
+        "features": {"file": Path("a/b")},
+        "network": {"dim": np.int64(3)},
+        "recipe": {"rate": np.float32(0.5), "bad": np.float64("nan"), "on": np.bool_(True), "pair": (1, 2)},
+    }
+    plain = a_summary(history=history, settings=settings).to_dict()
+    assert plain["history"][0]["train_loss"] is None
+    assert plain["history"][0]["validation_loss"] is None
+    assert plain["settings"] == {
+        "features": {"file": str(Path("a/b"))},
+        "network": {"dim": 3},
+        "recipe": {"rate": 0.5, "bad": None, "on": True, "pair": [1, 2]},
+    }
+    json.dumps(plain, allow_nan=False)
+
+
+def test_lines_say_everything_in_human_units() -> None:
+    summary = a_summary(baseline=BASELINE, accuracy=0.8125, macro_f1=0.75)
+    shown = lines(summary)
+    text = "\n".join(shown)
+    assert "Accuracy             81.25%  on 60 test texts" in shown
+    assert "  baseline           50.00%  naive Bayes  (+31.25 points)" in shown
+    assert "  baseline           25.00%  naive Bayes  (+50.00 points)" in shown
+    assert "Validation accuracy  87.50%  best epoch 3 of 4" in shown
+    for part in (
+        "1 min 23 s  (1 min 31 s in all; baseline 500 ms)",
+        "15,234 texts/s",
+        "812 MB",
+        "7,712,345  (1,182,340 without the embedding)",
+        "30.9 MB",
+        "class 2",
+    ):
+        assert part in text
+    for caveat in CAVEATS:
+        assert f"Note: {caveat}" in shown
+
+
+def test_lines_without_a_test_set_show_dashes() -> None:
+    shown = lines(without_test_set(peak_memory_bytes=None, baseline=BASELINE))
+    assert "Accuracy             -  no test set" in shown
+    assert "Macro-F1             -" in shown
+    assert "Peak memory          -" in shown
+    assert "Classes, on the validation texts" in shown
+    assert not any("None" in line or "nan" in line for line in shown)
+
+
+def test_lines_of_a_run_without_evaluation_baseline_or_history() -> None:
+    summary = without_test_set(evaluation=None, history=(), best_epoch=None, caveats=(), model_bytes=None)
+    shown = lines(summary)
+    assert not any(line.startswith(("Note", "Classes", "  baseline")) for line in shown)
+    assert "Validation accuracy  87.50%" in shown
+    assert "Model file           -" in shown
+
+
+def test_lines_say_that_a_run_stopped_early() -> None:
+    assert any("best epoch 3 of 4, stopped early; 9 asked for" in line for line in lines(a_summary(epochs=9)))
+
+
+def test_lines_of_many_classes_show_the_weakest() -> None:
+    summary = a_summary(77)
+    assert summary.evaluation is not None
+    shown = lines(summary)
+    table = shown[shown.index("Classes, on the test texts: the 20 of 77 with the lowest F1") + 2 :]
+    weakest = sorted(summary.evaluation["classes"], key=lambda score: float(score["f1"]))[:20]
+    assert [line[2:12].strip() for line in table] == [score["label"] for score in weakest]
+
+
+def test_lines_hold_no_control_characters_and_stay_aligned() -> None:
+    names = ("a\x1b[31mb\nc", "日本語", "\u202eevil", "x" * 300, "")
+    shown = lines(a_summary(label_names=names, data="d\x07"))
+    table = shown[shown.index("Classes, on the test texts") + 1 :]
+    assert all(line.isprintable() for line in shown)
+    assert len({columns(line) for line in table}) == 1
+    assert max(map(len, table)) < 80
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (0.0, "0 ms"),
+        (0.0421, "42 ms"),
+        (0.9996, "1.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (125, "2 min 5 s"),
+        (3599.6, "1 h 0 min"),
+        (7290, "2 h 2 min"),
+    ],
+)
+def test_duration(seconds: float | None, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "shown"),
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (12_345_678, "12.3 MB"),
+        (5 * 10**15, "5e+03 TB"),
+    ],
+)
+def test_size(n_bytes: int | None, shown: str) -> None:
+    assert size(n_bytes) == shown
+
+
+def test_percent_and_count() -> None:
+    assert [percent(x) for x in (None, float("inf"), 0.0, 0.91234, 1.0)] == [
+        "-",
+        "-",
+        "0.00%",
+        "91.23%",
+        "100.00%",
+    ]
+    assert [count(x) for x in (None, float("nan"), 0, 3, 2.54, 1234.6)] == [
+        "-",
+        "-",
+        "0",
+        "3",
+        "2.5",
+        "1,235",
+    ]
+
+
+def test_printable_and_shorten() -> None:
+    assert printable("a\x00b\ud800 \t\nc\u202e\uffff") == "a�b� c�"
+    assert shorten("short", 5) == "short"
+    assert shorten("shorter", 5) == "shor…"
+    assert shorten("日本語", 5) == "日本…"
+    assert columns(shorten("日" * 50, 24)) <= 24
+
+
+def test_machine_names_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast: CPU 3\nmodel name\t: other\n")
+    monkeypatch.setattr(module, "CPUINFO", cpuinfo)
+    described = {
+        "processor": "Fast: CPU 3",
+        "threads": 3,
+        "platform": platform.platform(),
+        "device": "cuda:0",
+    }
+    assert machine(3, "cuda:0") == described
+
+
+@pytest.mark.parametrize("content", [None, "processor: 0\nmodel name:\n"])
+def test_machine_falls_back(content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if content is not None:
+        cpuinfo.write_text(content)
+    monkeypatch.setattr(module, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    assert machine(1, "cpu")["processor"] == platform.machine()
+
+
+def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = versions()
+    assert list(found) == ["python", "token2wave", "numpy", "torch", "tokenizers", "safetensors"]
+    assert found["python"] == platform.python_version()
+    assert found["numpy"] == np.__version__
+    monkeypatch.setattr(module, "PACKAGES", ("token2wave", "no-such-package-of-ours"))
+    assert versions()["no-such-package-of-ours"] == "unknown"
+
+
+def test_module_itself_imports_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, types; package = types.ModuleType('token2wave.training');"
+        f"package.__path__ = [{str(Path(module.__file__).parent)!r}];"
+        "sys.modules['token2wave.training'] = package;"
+        "import token2wave.training.report;"
+        "raise SystemExit(','.join({'torch', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
