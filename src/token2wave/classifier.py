@@ -99,7 +99,9 @@ class Classifier:
             TypeError: ``text`` is no string.
         """
         if not isinstance(text, str):
-            raise TypeError(f"expected one string, found {type(text).__name__}; use predict_batch for several")
+            raise TypeError(
+                f"expected one string, found {type(text).__name__}; use predict_batch for several"
+            )
         return self.predict_batch([text], top_k)[0]
 
     def predict_batch(
@@ -137,9 +139,7 @@ class Classifier:
         Raises:
             OutputError: the place cannot be written to; a file that was there is left as it was.
         """
-        tensors = {
-            name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
-        }
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
         for name, array in self.features.arrays().items():
             tensors[FEATURE_PREFIX + name] = array
         model = ModelFile(

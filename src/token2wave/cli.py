@@ -24,7 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")
+]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
@@ -59,7 +61,8 @@ def train(
     label_column: LabelColumn = "label",
     vocabulary: Annotated[Path | None, typer.Option(help="WordPiece vocab.txt, for preset paper.")] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. network.width=256.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. network.width=256."),
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Also train TF-IDF + LinearSVC.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for the JSON and HTML report.")] = None,
@@ -67,7 +70,11 @@ def train(
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
     if out is None and report is None and not as_json:
-        raise ConfigError("nothing would be kept of the run", where="--out", cure="name a file, e.g. --out model.safetensors")
+        raise ConfigError(
+            "nothing would be kept of the run",
+            where="--out",
+            cure="name a file, e.g. --out model.safetensors",
+        )
     from token2wave.presets import parse_setting
     from token2wave.training.summary import lines
     from token2wave.training.train import train as run
@@ -117,7 +124,7 @@ def evaluate(
 
     classifier = load(model)
     with terminal.progress() as callback:
-        result, figures = run(
+        result = run(
             classifier,
             data,
             split=split,
@@ -125,8 +132,8 @@ def evaluate(
             label_column=label_column,
             callbacks=[callback],
         )
-    terminal.print_evaluation(result)
-    _finish({**figures, "model_bytes": model.stat().st_size}, as_json)
+    terminal.print_evaluation(result.evaluation)
+    _finish({**result.figures, "model_bytes": model.stat().st_size}, as_json)
 
 
 @app.command()
@@ -142,7 +149,9 @@ def predict(
     from token2wave.classifier import load
 
     if text and file is not None:
-        raise ConfigError("expected texts or a file, found both", where="--file", cure="leave one of them out")
+        raise ConfigError(
+            "expected texts or a file, found both", where="--file", cure="leave one of them out"
+        )
     classifier = load(model)
     texts = _texts(text, file, text_column)
     with terminal.progress() as callback:

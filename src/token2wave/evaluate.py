@@ -5,15 +5,28 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from token2wave.classifier import Classifier
 from token2wave.data import encode_labels, load_split
 from token2wave.training.loop import Callback, Teller
 from token2wave.training.metrics import Evaluation
-from token2wave.training.train import peak_memory
+from token2wave.training.summary import process_peak_memory
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What :func:`evaluate` gives.
+
+    Attributes:
+        evaluation: accuracy, macro-F1, scores of each class, confusion matrix.
+        figures: plain data that the command line prints as JSON. Figures that belong to training alone
+            are those of the model's own record, or None.
+    """
+
+    evaluation: Evaluation
+    figures: dict[str, Any]
 
 
 def evaluate(
@@ -24,7 +37,7 @@ def evaluate(
     text_column: str = "text",
     label_column: str = "label",
     callbacks: Sequence[Callback] = (),
-) -> tuple[Evaluation, dict[str, Any]]:
+) -> EvaluationResult:
     """Evaluate a classifier.
 
     Args:
@@ -36,8 +49,7 @@ def evaluate(
         callbacks: told how it goes.
 
     Returns:
-        The evaluation, and the figures that the command line prints as JSON. Figures that belong to
-        training alone are those of the model's own record, or None.
+        The evaluation and the figures around it.
 
     Raises:
         DataError: data that cannot be read, or has a label that the model does not know.
@@ -65,7 +77,7 @@ def evaluate(
         "train_seconds": None,
         "total_seconds": time.perf_counter() - start,
         "texts_per_second": len(labels) / seconds,
-        "peak_memory_bytes": peak_memory(torch.device("cpu")),
+        "peak_memory_bytes": process_peak_memory(),
         "parameters": parameters.total,
         "parameters_without_embedding": parameters.without_embedding,
         "model_bytes": None,
@@ -78,4 +90,4 @@ def evaluate(
         "split": split,
         "evaluation": result.to_dict(),
     }
-    return result, figures
+    return EvaluationResult(result, figures)

@@ -75,9 +75,10 @@ class Preset:
 
 _EVERYDAY_NETWORK = {"width": 64, "operation": "interference", "readout": "text", "dropout": 0.3}
 _EVERYDAY_RECIPE = Recipe(
-    epochs=8,
+    epochs=10,
     row_optimizer="sgd",
-    row_learning_rate=20.0,
+    row_learning_rate=60.0,
+    row_weighting="idf",
     token_dropout=0.3,
     validation_fraction=0.1,
 )

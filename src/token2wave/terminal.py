@@ -42,19 +42,16 @@ def _bars_callback(bars: Progress) -> Callback:
     class Bars(Callback):
         """Moves the bar of the present stage."""
 
-        def __init__(self) -> None:
-            self.task = None
-
         def on_stage(self, name: str, total: int) -> None:
-            if self.task is not None:
-                bars.remove_task(self.task)
-            self.task = bars.add_task(name, total=total or None, note="")
+            for task in bars.task_ids:
+                bars.remove_task(task)
+            bars.add_task(name, total=total or None, note="")
 
         def on_advance(self, amount: int) -> None:
-            bars.advance(self.task, amount)
+            bars.advance(bars.task_ids[-1], amount)
 
         def on_loss(self, loss: float, texts_per_second: float) -> None:
-            bars.update(self.task, note=f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s")
+            bars.update(bars.task_ids[-1], note=f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s")
 
         def on_epoch(self, epoch: Epoch) -> None:
             bars.console.print(
@@ -74,7 +71,8 @@ def print_error(error: Token2WaveError) -> None:
 
 def print_evaluation(result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
-    print(f"accuracy {100 * result.accuracy:.2f} %, macro-F1 {100 * result.macro_f1:.2f} %, {result.rows:,} texts")
+    figures = f"accuracy {100 * result.accuracy:.2f} %, macro-F1 {100 * result.macro_f1:.2f} %"
+    print(f"{figures}, {result.rows:,} texts")
     width = max(len(score.label) for score in result.classes)
     print(f"{'class':{width}}  precision  recall      F1   texts")
     for score in result.classes:

@@ -38,7 +38,12 @@ class WordPieceConfig(Configuration):
     vocabulary: str = "trained"
 
     def __post_init__(self) -> None:
-        require(self.vocabulary_size > len(SPECIAL), "vocabulary_size", f"above {len(SPECIAL)}", self.vocabulary_size)
+        require(
+            self.vocabulary_size > len(SPECIAL),
+            "vocabulary_size",
+            f"above {len(SPECIAL)}",
+            self.vocabulary_size,
+        )
         require(self.max_tokens >= 3, "max_tokens", "at least 3", self.max_tokens)
 
 

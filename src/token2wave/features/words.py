@@ -131,7 +131,7 @@ class WordFeatures:
             known = rows >= 0
             kept_before = np.concatenate([[0], np.cumsum(known)])
             streams.append((rows[known], np.diff(kept_before[offsets])))
-        lengths = np.sum([count for _, count in streams], axis=0, dtype=np.int64)
+        lengths: NDArray[np.int64] = np.sum([count for _, count in streams], axis=0, dtype=np.int64)
         offsets = offsets_of(lengths)
         ids = np.empty(offsets[-1], dtype=np.int32)
         start = offsets[:-1].copy()  # where each text's part of the next stream begins

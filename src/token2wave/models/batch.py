@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from token2wave.features.ragged import Ragged, offsets_of
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """``B`` texts with ``T`` features, ``U`` of them distinct.
 
     Attributes:
@@ -38,7 +39,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device; nothing is copied where it is there already."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        return Batch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
 
 
 def make_batch(features: Ragged, sentence_ends: tuple[int, ...] = ()) -> Batch:

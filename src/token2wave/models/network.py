@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -78,12 +78,11 @@ class WaveNetwork(nn.Module):
         if self.config.positions == "sinusoidal":
             values = embedded.index_select(0, index) + sinusoids(batch.offsets, index.shape[0], embedded)
             index = torch.arange(index.shape[0], device=index.device)
-        last = len(self.layers) - 1
-        for layer in self.layers[:last]:
+        *lower, last = cast("list[WaveLayer]", list(self.layers))
+        for layer in lower:
             values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
             index = torch.arange(index.shape[0], device=index.device)
-        state: Tensor = self.layers[last].read_out(values, index, batch)
-        return state
+        return last.read_out(values, index, batch)
 
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""

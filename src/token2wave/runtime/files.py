@@ -46,7 +46,9 @@ def check_writable(path: Path) -> None:
         OutputError: it cannot.
     """
     if path.is_dir():
-        raise OutputError("expected a file to write, found a folder", where=str(path), cure="name a file in it")
+        raise OutputError(
+            "expected a file to write, found a folder", where=str(path), cure="name a file in it"
+        )
     if not path.parent.is_dir():
         raise OutputError(
             f"the folder {path.parent} does not exist", where=str(path), cure="make it, or choose another"

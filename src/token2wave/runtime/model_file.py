@@ -82,7 +82,8 @@ def read_model_file(path: Path) -> ModelFile:
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     except SafetensorError as error:
         raise ModelFileError(
-            f"expected a whole safetensors file, found one that is damaged, cut short or of another kind ({error})",
+            f"expected a whole safetensors file, "
+            f"found one that is damaged, cut short or of another kind ({error})",
             where=str(path),
             cure="copy it again, or train again",
         ) from error

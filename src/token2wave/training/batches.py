@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -63,7 +64,7 @@ def predict_logits(network: WaveNetwork, features: Ragged, device: torch.device)
     bounds = _prediction_bounds(features)
     parts = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
     with torch.inference_mode():
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in itertools.pairwise(bounds):
             texts = features.take(np.arange(first, last))
             batch = make_batch(texts, network.config.sentence_ends).to(device)
             parts.append(network(batch).float().cpu().numpy())

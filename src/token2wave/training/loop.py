@@ -17,7 +17,7 @@ from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.models import WaveNetwork
 from token2wave.training.batches import n_batches, predict_logits, training_batches
-from token2wave.training.optimizers import Optimizers
+from token2wave.training.optimizers import Optimizers, row_weights
 from token2wave.training.recipe import Recipe
 
 STEPS_BETWEEN_REPORTS = 20
@@ -155,7 +155,12 @@ def fit(
         ConfigError: the loss stopped being a finite number.
     """
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
-    optimizers = Optimizers(network, recipe, n_steps)
+    weights = None
+    if recipe.row_weighting == "idf":
+        weights = row_weights(train.features, network.config.n_rows).to(device)
+        with torch.no_grad():
+            network.embedding.weight.mul_(weights[:, None])
+    optimizers = Optimizers(network, recipe, n_steps, weights)
     random = np.random.default_rng(seed)
     history = History()
     best_weights: dict[str, Any] = {}
@@ -193,15 +198,12 @@ def validate(network: WaveNetwork, examples: Examples, device: torch.device) -> 
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    """Whether the device multiplies bfloat16 matrices in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.backends.mkldnn.is_available() and _cpu_has_bfloat16())
-
-
-def _cpu_has_bfloat16() -> bool:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older releases of torch do not tell; float32 is always right.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(key, False) for key in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _rank(epoch: Epoch) -> tuple[float, float]:
@@ -240,7 +242,7 @@ def _one_epoch(
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         optimizers.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizers.step()
         with torch.no_grad():
             right = (logits.argmax(dim=1) == labels).sum()

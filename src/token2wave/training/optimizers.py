@@ -1,8 +1,9 @@
 """Optimisers that touch only the rows of the embedding that a step used, and the rates of a run.
 
 A step of dense Adam rewrites the whole table, 23 million numbers at the papers' size, to change a
-thousand rows. These take a sparse gradient and do work for its rows alone. A row that no token used keeps its value and its moments. Where every row is used
-in every step they equal ``torch.optim.SGD``, and ``torch.optim.AdamW`` without weight decay.
+thousand rows. These take a sparse gradient and do work for its rows alone. A row that no token used
+keeps its value and its moments. Where every row is used in every step they equal ``torch.optim.SGD``,
+and ``torch.optim.AdamW`` without weight decay.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from token2wave.features import Ragged
 from token2wave.models import WaveNetwork
 from token2wave.training.recipe import Recipe
 
@@ -44,13 +47,17 @@ class RowSGD(_RowOptimizer):
     Args:
         parameters: embeddings with sparse gradients, ``(V, D)`` each.
         lr: the rate.
+        rates: ``(V,)``, what each row's rate is multiplied by; 1 if not given.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float, rates: Tensor | None = None) -> None:
         super().__init__(parameters, {"lr": lr})
+        self.rates = rates
 
     def update(self, table: Tensor, rows: Tensor, gradients: Tensor, group: dict[str, Any]) -> None:
         """Update the rows in place."""
+        if self.rates is not None:
+            gradients = gradients * self.rates.index_select(0, rows)[:, None]
         table.index_add_(0, rows, gradients, alpha=-group["lr"])
 
 
@@ -62,16 +69,19 @@ class RowAdam(_RowOptimizer):
         lr: the rate.
         betas: decay of the first and second moment.
         eps: added to the root of the second moment.
+        rates: ``(V,)``, what each row's rate is multiplied by; 1 if not given.
     """
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[Tensor],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        rates: Tensor | None = None,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
+        self.rates = rates
 
     def update(self, table: Tensor, rows: Tensor, gradients: Tensor, group: dict[str, Any]) -> None:
         """Update the rows and their moments in place."""
@@ -89,7 +99,10 @@ class RowAdam(_RowOptimizer):
         state["square"].index_copy_(0, rows, square)
         rate = group["lr"] / (1 - beta_mean ** state["step"])
         root = square.div_(1 - beta_square ** state["step"]).sqrt_().add_(group["eps"])
-        table.index_add_(0, rows, mean.div_(root), alpha=-rate)
+        step = mean.div_(root)
+        if self.rates is not None:
+            step.mul_(self.rates.index_select(0, rows)[:, None])
+        table.index_add_(0, rows, step, alpha=-rate)
 
 
 class Optimizers:
@@ -99,16 +112,21 @@ class Optimizers:
         network: what to train.
         recipe: which optimisers, rates and schedule.
         n_steps: steps of the whole run.
+        weights: ``(V,)`` of :func:`row_weights`, if rows are weighted.
     """
 
-    def __init__(self, network: WaveNetwork, recipe: Recipe, n_steps: int) -> None:
+    def __init__(
+        self, network: WaveNetwork, recipe: Recipe, n_steps: int, weights: Tensor | None = None
+    ) -> None:
         table = network.embedding.weight
         dense = [parameter for parameter in network.parameters() if parameter is not table]
         rows: _RowOptimizer
         if recipe.row_optimizer == "sgd":
-            rows = RowSGD([table], lr=recipe.row_learning_rate)
+            # With w = a v, a gradient step on v moves w by a^2 times the gradient at w; Adam's by a.
+            squares = None if weights is None else weights.square()
+            rows = RowSGD([table], lr=recipe.row_learning_rate, rates=squares)
         else:
-            rows = RowAdam([table], lr=recipe.row_learning_rate, eps=recipe.row_epsilon)
+            rows = RowAdam([table], lr=recipe.row_learning_rate, eps=recipe.row_epsilon, rates=weights)
         self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(dense, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True),
             rows,
@@ -129,6 +147,29 @@ class Optimizers:
             optimizer.step()
         for schedule in self.schedules:
             schedule.step()
+
+
+def row_weights(features: Ragged, n_rows: int) -> Tensor:
+    """Weigh rows by inverse document frequency, so that frequent features begin small and stay calm.
+
+    Training an embedding ``w = a v`` with a fixed amplitude ``a`` for each row is the same as starting
+    ``w`` at ``a v`` and scaling the row's rate; so the finished model holds plain embeddings.
+
+    Args:
+        features: of the training texts.
+        n_rows: rows of the embedding, ``V``.
+
+    Returns:
+        ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01; all ones where
+        every row occurs in every text.
+    """
+    texts = np.repeat(np.arange(len(features)), features.lengths)
+    pairs = np.unique(texts * np.int64(n_rows) + features.ids)
+    document_frequency = np.bincount(pairs % n_rows, minlength=n_rows)
+    weights = np.log((len(features) + 1) / (document_frequency + 1))
+    if weights.max() <= 0:
+        return torch.ones(n_rows)
+    return torch.from_numpy(np.maximum(weights / weights.max(), 0.01).astype(np.float32))
 
 
 def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:

@@ -20,6 +20,8 @@ class Recipe(Configuration):
             moves a rare word as far as a frequent one; SGD leaves rare words small.
         row_learning_rate: peak rate of the row optimiser.
         row_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
+        row_weighting: ``none``, or ``idf``: a row begins, and moves, in proportion to its inverse document
+            frequency (see :func:`token2wave.training.optimizers.row_weights`).
         warmup: share of the steps in which the rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
         token_dropout: probability that a feature of a training text is left out in a step.
@@ -37,6 +39,7 @@ class Recipe(Configuration):
     row_optimizer: str = "adam"
     row_learning_rate: float = 1e-3
     row_epsilon: float = 1e-8
+    row_weighting: str = "none"
     warmup: float = 0.05
     decay: str = "linear"
     token_dropout: float = 0.0
@@ -52,10 +55,16 @@ class Recipe(Configuration):
             require(0 < getattr(self, key) < float("inf"), key, "a positive number", getattr(self, key))
         require(0 <= self.weight_decay < 1, "weight_decay", "from 0 to below 1", self.weight_decay)
         require_choice(self.row_optimizer, "row_optimizer", ("adam", "sgd"))
+        require_choice(self.row_weighting, "row_weighting", ("none", "idf"))
         require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
         require_choice(self.decay, "decay", ("linear", "cosine", "constant"))
         require(0 <= self.token_dropout < 1, "token_dropout", "a probability below 1", self.token_dropout)
         require(0 <= self.label_smoothing < 1, "label_smoothing", "from 0 to below 1", self.label_smoothing)
-        require(0 < self.validation_fraction < 1, "validation_fraction", "between 0 and 1", self.validation_fraction)
+        require(
+            0 < self.validation_fraction < 1,
+            "validation_fraction",
+            "between 0 and 1",
+            self.validation_fraction,
+        )
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))

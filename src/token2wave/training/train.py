@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +24,7 @@ from token2wave.training.baseline import train_baseline
 from token2wave.training.loop import Callback, Examples, Teller, fit
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import write_report
-from token2wave.training.summary import Baseline, Summary, machine, versions
+from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory, versions
 
 VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
 
@@ -155,7 +153,7 @@ def train(
         train_seconds=history.train_seconds,
         total_seconds=time.perf_counter() - start,
         texts_per_second=history.texts_per_second,
-        peak_memory_bytes=peak_memory(torch_device),
+        peak_memory_bytes=_peak_memory(torch_device),
         parameters=parameters.total,
         parameters_without_embedding=parameters.without_embedding,
         model_bytes=model_bytes,
@@ -225,7 +223,10 @@ def _prepare(splits: DataSplits, recipe: Recipe, seed: int) -> _Texts:
             train, validation = train.take(kept), train.take(held_back)
         else:
             validation = train
-            caveats = (*caveats, "Too few rows to hold any back: validation figures are of the training rows.")
+            caveats = (
+                *caveats,
+                "Too few rows to hold any back: validation figures are of the training rows.",
+            )
     return _Texts(train, validation, test, names, caveats)
 
 
@@ -299,9 +300,6 @@ def _baseline(texts: _Texts, splits: DataSplits, tell: Teller) -> Baseline | Non
     return train_baseline(splits.train.texts, labels, texts.test.texts, texts.test.labels, texts.label_names)
 
 
-def peak_memory(device: torch.device) -> int:
+def _peak_memory(device: torch.device) -> int | None:
     """Most memory in use so far, in bytes: of the GPU if one computes, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else process_peak_memory()

@@ -46,7 +46,9 @@ class _FirstTokenWave(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, index: Tensor, offsets: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, values: Tensor, index: Tensor, offsets: Tensor, ends: Tensor
+    ) -> tuple[Tensor, Tensor]:
         starts = offsets[:-1]
         filled = (ends > starts)[:, None]
         if index.shape[0] == 0:

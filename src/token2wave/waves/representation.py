@@ -82,7 +82,9 @@ class _Root(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (result,) = ctx.saved_tensors
         filled = result > 0
-        divisor = torch.where(filled, 2 * result, torch.ones_like(result))  # second derivatives, too, stay finite
+        divisor = torch.where(
+            filled, 2 * result, torch.ones_like(result)
+        )  # second derivatives, too, stay finite
         return torch.where(filled, gradients[0] / divisor, torch.zeros_like(result))
 
 

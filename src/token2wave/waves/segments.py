@@ -28,7 +28,8 @@ def check_offsets(offsets: Tensor, n_rows: int) -> None:
     """
     if offsets.dim() != 1 or offsets.numel() < 1 or offsets.dtype != torch.int64:
         raise ValueError(
-            f"offsets must be int64 of shape (B + 1,), however: {offsets.dtype} of shape {tuple(offsets.shape)}"
+            "offsets must be int64 of shape (B + 1,), "
+            f"however: {offsets.dtype} of shape {tuple(offsets.shape)}"
         )
     if offsets[0] != 0 or offsets[-1] != n_rows:
         raise ValueError(

@@ -1,0 +1,110 @@
+"""Logits and gradients of all legal networks against the polar twin, one text at a time."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polar_network import (
+    N_ORDERED,
+    N_ROWS,
+    TEXTS,
+    batch_of,
+    every_combination,
+    gradients_of,
+    is_illegal,
+    legal_combinations,
+    logits_of,
+    name_of,
+    network_of,
+    polar_logits,
+    refused,
+    replace_dropout,
+)
+from torch.func import functional_call
+
+from token2wave.models import network as network_module
+
+SHAPES = legal_combinations()
+FACTOR = 1.5
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=name_of)
+def test_logits_and_gradients_equal_the_polar_twin(shape):
+    network = network_of(shape)
+    replace_dropout(network, FACTOR)
+    slow = polar_logits(network, TEXTS, N_ORDERED, FACTOR)
+    expected = gradients_of(network, slow)
+    fast = logits_of(network, TEXTS, N_ORDERED)
+    actual = gradients_of(network, fast)
+
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+    assert actual.keys() == expected.keys() == {name for name, _ in network.named_parameters()}
+    for name, gradient in expected.items():
+        size = float(gradient.abs().max())
+        close = torch.isclose(actual[name], gradient, rtol=1e-7, atol=1e-9 * max(size, 1.0))
+        assert bool(close.all()), name
+
+
+@pytest.mark.parametrize("shape", legal_combinations(residual="equation", phrase_width=4), ids=name_of)
+def test_a_text_alone_and_in_any_batch_has_the_same_logits(shape):
+    network = network_of(shape)
+    together = logits_of(network, TEXTS, N_ORDERED)
+    for b, (text, n_ordered) in enumerate(zip(TEXTS, N_ORDERED, strict=True)):
+        alone = logits_of(network, [text], [n_ordered])[0]
+        torch.testing.assert_close(alone, together[b], rtol=1e-12, atol=1e-12)
+    order = [4, 2, 5, 0, 3, 1]
+    shuffled = logits_of(network, [TEXTS[b] for b in order], [N_ORDERED[b] for b in order])
+    torch.testing.assert_close(shuffled, together[order], rtol=1e-12, atol=1e-12)
+    twice = logits_of(network, TEXTS * 2, N_ORDERED * 2)
+    torch.testing.assert_close(twice, together.repeat(2, 1), rtol=1e-12, atol=1e-12)
+
+
+GRADCHECKED = [
+    shape for i, shape in enumerate(s for s in SHAPES if s["layers"] == 2 or s["phrase_width"]) if i % 23 == 0
+]
+
+
+@pytest.mark.parametrize("shape", GRADCHECKED, ids=name_of)
+def test_gradcheck_of_whole_networks(shape, monkeypatch):
+    """By finite differences, in every parameter; sparse gradients have tests of their own."""
+    monkeypatch.setattr(network_module, "gather_rows", lambda table, rows: table.index_select(0, rows))
+    phrase = {"phrase_width": 2} if shape["phrase_width"] else {}
+    network = network_of({**shape, **phrase}, n_rows=5, n_classes=2, width=2)
+    batch = batch_of(network, [[0, 3, 1, 4, 2], [0, 2, 2]], [4, 3])
+    names = [name for name, _ in network.named_parameters()]
+
+    def logits(*values):
+        return functional_call(network, dict(zip(names, values, strict=True)), (batch,))
+
+    values = [parameter.detach().clone().requires_grad_() for parameter in network.parameters()]
+    assert torch.autograd.gradcheck(logits, values, fast_mode=True)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    texts=st.lists(st.lists(st.integers(0, N_ROWS - 1), max_size=6, unique=True), max_size=4),
+    shape=st.sampled_from(SHAPES),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+def test_ragged_shapes(texts, shape, seed, data):
+    network = network_of(shape, seed=seed)
+    n_ordered = [data.draw(st.integers(0, len(text))) for text in texts]
+    actual = logits_of(network, texts, n_ordered)
+    assert actual.shape == (len(texts), 3)
+    if texts:
+        expected = polar_logits(network, texts, n_ordered)
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [s for s in every_combination() if is_illegal(s)], ids=name_of)
+def test_combinations_that_could_do_nothing_are_refused(shape):
+    error = refused(shape)
+    assert error is not None
+    assert error.where in ("variants", "restore")
+    assert "choose" in error.cure
+
+
+def test_no_other_combination_is_refused():
+    assert all(refused(shape) is None for shape in SHAPES)
+    assert len(SHAPES) + sum(map(is_illegal, every_combination())) == len(every_combination())
