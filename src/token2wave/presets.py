@@ -81,6 +81,7 @@ _EVERYDAY_RECIPE = Recipe(
     row_weighting="idf",
     token_dropout=0.3,
     validation_fraction=0.1,
+    refit_below=20_000,
 )
 
 PRESETS = {

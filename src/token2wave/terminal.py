@@ -54,12 +54,11 @@ def _bars_callback(bars: Progress) -> Callback:
             bars.update(bars.task_ids[-1], note=f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s")
 
         def on_epoch(self, epoch: Epoch) -> None:
-            bars.console.print(
-                f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, "
-                f"validation loss {epoch.validation_loss:.4f}, "
-                f"validation accuracy {100 * epoch.validation_accuracy:.2f} %",
-                highlight=False,
-            )
+            line = f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
+            if epoch.validation_accuracy is not None:
+                line += f", validation loss {epoch.validation_loss:.4f}"
+                line += f", validation accuracy {100 * epoch.validation_accuracy:.2f} %"
+            bars.console.print(line, highlight=False)
 
     return Bars()
 

@@ -51,15 +51,15 @@ class Epoch:
         epoch: its number, from 1.
         train_loss: mean cross-entropy over the pass, as optimised.
         train_accuracy: over the pass, while the weights were moving and tokens being dropped.
-        validation_loss: mean cross-entropy after the pass.
-        validation_accuracy: after the pass.
+        validation_loss: mean cross-entropy after the pass; None without validation texts.
+        validation_accuracy: after the pass; None without validation texts.
     """
 
     epoch: int
     train_loss: float
     train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Teller:
 def fit(
     network: WaveNetwork,
     train: Examples,
-    validation: Examples,
+    validation: Examples | None,
     recipe: Recipe,
     *,
     seed: int,
@@ -139,12 +139,14 @@ def fit(
 ) -> History:
     """Train a network in place; it ends with the weights of its best epoch by validation accuracy.
 
+    Without validation texts it ends with the weights of its last epoch.
+
     The same arguments give the same weights bit for bit on one machine with the same threads.
 
     Args:
         network: freshly made, on ``device``.
         train: what to learn from.
-        validation: what to choose the epoch by.
+        validation: what to choose the epoch by, if there is something.
         recipe: the settings.
         seed: of the order of texts and all dropout.
         device: where to compute.
@@ -174,15 +176,17 @@ def fit(
             loss, accuracy = _one_epoch(network, train, recipe, optimizers, random, device, has_cls, tell)
             step_seconds += time.perf_counter() - epoch_start
             texts_seen += len(train)
-            epoch = Epoch(number, loss, accuracy, *validate(network, validation, device))
+            validated = (None, None) if validation is None else validate(network, validation, device)
+            epoch = Epoch(number, loss, accuracy, *validated)
             history.epochs.append(epoch)
             tell.epoch(epoch)
             if history.best is None or _rank(epoch) > _rank(history.best):
                 history.best = epoch
-                best_weights = copy.deepcopy(network.state_dict())
+                best_weights = {} if validation is None else copy.deepcopy(network.state_dict())
             if recipe.patience and number - history.best.epoch >= recipe.patience:
                 break
-    network.load_state_dict(best_weights)
+    if best_weights:
+        network.load_state_dict(best_weights)
     network.eval()
     history.train_seconds = time.perf_counter() - start
     history.texts_per_second = texts_seen / step_seconds
@@ -206,7 +210,10 @@ def has_bfloat16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _rank(epoch: Epoch) -> tuple[float, float]:
+def _rank(epoch: Epoch) -> tuple[float, ...]:
+    """Order epochs by validation accuracy, then loss; without validation the later is the better."""
+    if epoch.validation_accuracy is None or epoch.validation_loss is None:
+        return (epoch.epoch,)
     return epoch.validation_accuracy, -epoch.validation_loss
 
 

@@ -28,6 +28,8 @@ class Recipe(Configuration):
         label_smoothing: share of the target spread over all classes.
         validation_fraction: share of the training texts held back for choosing the best epoch,
             where no validation set is given. The papers: 0.2.
+        refit_below: with fewer training rows than this, the rows held back for validation are precious too:
+            once they have chosen the number of epochs, the model is trained again on all rows.
         patience: epochs without a better validation accuracy before stopping; 0 never stops early.
         precision: ``auto`` (bfloat16 products where the processor has them), ``float32``, ``bfloat16``.
     """
@@ -45,6 +47,7 @@ class Recipe(Configuration):
     token_dropout: float = 0.0
     label_smoothing: float = 0.0
     validation_fraction: float = 0.2
+    refit_below: int = 0
     patience: int = 0
     precision: str = "auto"
 
@@ -66,5 +69,6 @@ class Recipe(Configuration):
             "between 0 and 1",
             self.validation_fraction,
         )
+        require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))

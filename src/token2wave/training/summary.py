@@ -76,6 +76,7 @@ class Summary:
         validation_rows: texts held out to choose the epoch by.
         test_rows: texts of the test set; None without one.
         best_epoch: the epoch whose weights were kept.
+        refit: whether the model was then trained again, for as many epochs, on all ``rows``.
         history: one `Epoch` a pass; kept as dictionaries, so that a report's JSON makes a summary again.
         evaluation: `Evaluation` on the texts that ``evaluated_on`` names, or None; kept as a dictionary.
         evaluated_on: ``test`` or ``validation``.
@@ -108,6 +109,7 @@ class Summary:
     validation_rows: int
     test_rows: int | None
     best_epoch: int | None
+    refit: bool = False
     history: Sequence[Any]
     evaluation: Any
     evaluated_on: str
@@ -215,7 +217,8 @@ def best_epoch(summary: Summary) -> str:
         return ""
     made = len(summary.history) or summary.epochs
     stopped = f", stopped early; {summary.epochs} asked for" if made < summary.epochs else ""
-    return f"best epoch {summary.best_epoch} of {made}{stopped}"
+    again = f"; then trained again on all {count(summary.rows)} rows" if summary.refit else ""
+    return f"best epoch {summary.best_epoch} of {made}{stopped}{again}"
 
 
 def percent(share: float | None, digits: int = 2) -> str:

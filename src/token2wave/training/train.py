@@ -5,28 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.data import DataSplits, encode_labels, label_names_of, load_splits, validation_split
+from token2wave.data import DataSplits, encode_labels, load_splits
 from token2wave.errors import ConfigError, DataError
-from token2wave.features import Features, WordPieceConfig, fit_features
+from token2wave.features import Features
 from token2wave.models import WaveNetwork
 from token2wave.presets import Preset, preset_named
 from token2wave.runtime.files import check_writable, make_folder
 from token2wave.training.baseline import train_baseline
-from token2wave.training.loop import Callback, Examples, Teller, fit
+from token2wave.training.loop import Callback, Examples, History, Teller, fit
+from token2wave.training.metrics import Evaluation
+from token2wave.training.preparation import Labelled, TrainingTexts, features_for, prepare
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import write_report
 from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory, versions
-
-VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
 
 
 @dataclass(frozen=True)
@@ -104,78 +102,69 @@ def train(
     if report is not None:
         make_folder(Path(report))
     splits = load_splits(data, test=test, text_column=text_column, label_column=label_column)
-    texts = _prepare(splits, chosen.recipe, seed)
+    texts = prepare(splits, chosen.recipe, seed)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
 
-    tell = Teller(callbacks)
-    features = _fit_features(texts.train.texts, chosen, vocabulary)
-    train_examples = _featurise(features, texts.train, tell, "features of the training texts")
-    validation_examples = _featurise(features, texts.validation, tell, "features of the validation texts")
-    network = _network(chosen, features, len(texts.label_names), seed).to(torch_device)
-    history = fit(
-        network,
-        train_examples,
-        validation_examples,
-        chosen.recipe,
-        seed=seed,
-        device=torch_device,
-        has_cls=not chosen.features_lack_cls,
-        callbacks=callbacks,
-    )
-    assert history.best is not None
-    classifier = Classifier(
-        features,
-        network,
-        texts.label_names,
-        training={
-            "data": splits.name,
-            "rows": len(splits.train),
-            "preset": chosen.name,
-            "seed": seed,
-            "recipe": chosen.recipe.to_dict(),
-            "history": [asdict(epoch) for epoch in history.epochs],
-            "best_epoch": history.best.epoch,
-            "validation_accuracy": history.best.validation_accuracy,
-        },
-    )
-    held_out = texts.validation if texts.test is None else texts.test
-    tell.stage("evaluation", len(held_out.texts))
-    evaluation = classifier.evaluate(held_out.texts, held_out.labels, tell.advance)
-    rival = _baseline(texts, splits, tell) if baseline else None
+    run = _Run(chosen, seed, torch_device, vocabulary, len(texts.label_names), callbacks)
+    first = run.fit(chosen.recipe, texts.train, texts.validation)
+    best = first.history.best
+    assert best is not None
+    fitted = first
+    if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
+        fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None)
+    record = {
+        "data": splits.name,
+        "rows": len(splits.train),
+        "preset": chosen.name,
+        "seed": seed,
+        "recipe": chosen.recipe.to_dict(),
+        "history": [asdict(epoch) for epoch in first.history.epochs],
+        "best_epoch": best.epoch,
+        "refit": refit,
+        "validation_accuracy": best.validation_accuracy,
+    }
+    classifier = Classifier(fitted.features, fitted.network, texts.label_names, training=record)
+    if texts.test is None:  # the validation texts are new to the first fit alone
+        evaluation = run.evaluate(
+            replace(classifier, features=first.features, network=first.network), texts.validation
+        )
+    else:
+        evaluation = run.evaluate(classifier, texts.test)
+    rival = run.baseline(texts, splits) if baseline else None
     model_bytes = classifier.save(out) if out is not None else None
-    parameters = network.parameter_count()
-    tested = texts.test is not None
+    parameters = fitted.network.parameter_count()
     summary = Summary(
-        accuracy=evaluation.accuracy if tested else None,
-        macro_f1=evaluation.macro_f1 if tested else None,
-        validation_accuracy=history.best.validation_accuracy,
-        train_seconds=history.train_seconds,
+        accuracy=evaluation.accuracy if texts.test is not None else None,
+        macro_f1=evaluation.macro_f1 if texts.test is not None else None,
+        validation_accuracy=best.validation_accuracy,
+        train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
         total_seconds=time.perf_counter() - start,
-        texts_per_second=history.texts_per_second,
+        texts_per_second=first.history.texts_per_second,
         peak_memory_bytes=_peak_memory(torch_device),
         parameters=parameters.total,
         parameters_without_embedding=parameters.without_embedding,
         model_bytes=model_bytes,
         preset=chosen.name,
-        op=network.config.operation,
+        op=fitted.network.config.operation,
         epochs=chosen.recipe.epochs,
         seed=seed,
         rows=len(splits.train),
         data=splits.name,
         caveats=texts.caveats,
-        train_rows=len(texts.train.texts),
-        validation_rows=len(texts.validation.texts),
-        test_rows=len(texts.test.texts) if texts.test is not None else None,
-        best_epoch=history.best.epoch,
-        history=tuple(history.epochs),
+        train_rows=len(texts.train),
+        validation_rows=len(texts.validation),
+        test_rows=None if texts.test is None else len(texts.test),
+        best_epoch=best.epoch,
+        refit=refit,
+        history=tuple(first.history.epochs),
         evaluation=evaluation,
-        evaluated_on="test" if tested else "validation",
+        evaluated_on="validation" if texts.test is None else "test",
         label_names=texts.label_names,
         baseline=rival,
         settings={
-            "features": {"kind": features.kind, **features.config.to_dict()},
-            "network": network.config.to_dict(),
+            "features": {"kind": fitted.features.kind, **fitted.features.config.to_dict()},
+            "network": fitted.network.config.to_dict(),
             "recipe": chosen.recipe.to_dict(),
         },
         versions=versions(),
@@ -187,47 +176,71 @@ def train(
     return TrainingResult(classifier, summary)
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    texts: Sequence[str]
-    labels: NDArray[np.int64]
-
-    def take(self, rows: NDArray[np.int64]) -> _Labelled:
-        return _Labelled([self.texts[i] for i in rows], self.labels[rows])
+class _Fitted(NamedTuple):
+    features: Features
+    network: WaveNetwork
+    history: History
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """Texts and classes of each part of a run."""
+class _Run:
+    """The parts of a run that need its settings and tell its progress."""
 
-    train: _Labelled
-    validation: _Labelled
-    test: _Labelled | None
-    label_names: tuple[str, ...]
-    caveats: tuple[str, ...]
+    def __init__(
+        self,
+        preset: Preset,
+        seed: int,
+        device: torch.device,
+        vocabulary: str | os.PathLike[str] | None,
+        n_classes: int,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.preset, self.seed, self.device = preset, seed, device
+        self.vocabulary, self.n_classes = vocabulary, n_classes
+        self.tell = Teller(callbacks)
 
+    def fit(self, recipe: Recipe, train: Labelled, validation: Labelled | None) -> _Fitted:
+        """Make features and network from the training texts, and train."""
+        features = features_for(train.texts, self.preset, self.vocabulary)
+        network = self._network(features)
+        held_back = None
+        if validation is not None:
+            held_back = self._examples(features, validation, "features of the validation texts")
+        history = fit(
+            network,
+            self._examples(features, train, "features of the training texts"),
+            held_back,
+            recipe,
+            seed=self.seed,
+            device=self.device,
+            has_cls=not self.preset.features_lack_cls,
+            callbacks=self.tell.callbacks,
+        )
+        return _Fitted(features, network, history)
 
-def _prepare(splits: DataSplits, recipe: Recipe, seed: int) -> _Texts:
-    """Encode the labels, and hold back validation rows where none are given."""
-    names = label_names_of(splits.train, splits.label_names)
-    train = _Labelled(splits.train.texts, encode_labels(splits.train, names))
-    test = None
-    if splits.test is not None:
-        test = _Labelled(splits.test.texts, encode_labels(splits.test, names))
-    caveats = splits.caveats
-    if splits.validation is not None:
-        validation = _Labelled(splits.validation.texts, encode_labels(splits.validation, names))
-    else:
-        kept, held_back = validation_split(train.labels, recipe.validation_fraction, seed)
-        if len(held_back):
-            train, validation = train.take(kept), train.take(held_back)
-        else:
-            validation = train
-            caveats = (
-                *caveats,
-                "Too few rows to hold any back: validation figures are of the training rows.",
-            )
-    return _Texts(train, validation, test, names, caveats)
+    def evaluate(self, classifier: Classifier, held_out: Labelled) -> Evaluation:
+        """Evaluate on texts that the classifier has not seen."""
+        self.tell.stage("evaluation", len(held_out))
+        return classifier.evaluate(held_out.texts, held_out.labels, self.tell.advance)
+
+    def baseline(self, texts: TrainingTexts, splits: DataSplits) -> Baseline:
+        """Train the baseline on all training rows, those included that were held back for validation."""
+        assert texts.test is not None
+        self.tell.stage("baseline", 0)
+        labels = encode_labels(splits.train, texts.label_names)
+        return train_baseline(
+            splits.train.texts, labels, texts.test.texts, texts.test.labels, texts.label_names
+        )
+
+    def _examples(self, features: Features, texts: Labelled, stage: str) -> Examples:
+        self.tell.stage(stage, len(texts))
+        return Examples(features(texts.texts, self.tell.advance), texts.labels)
+
+    def _network(self, features: Features) -> WaveNetwork:
+        """Network with initial weights that depend on the seed alone."""
+        config = self.preset.network_config(features.n_rows, self.n_classes, features.sentence_ends)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return WaveNetwork(config).to(self.device)
 
 
 def _changed(
@@ -259,45 +272,6 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _fit_features(
-    texts: Sequence[str], preset: Preset, vocabulary: str | os.PathLike[str] | None
-) -> Features:
-    wordpiece = isinstance(preset.features, WordPieceConfig)
-    if vocabulary is not None and not wordpiece:
-        raise ConfigError(
-            f"preset {preset.name!r} uses words and takes no vocabulary",
-            where="vocabulary",
-            cure="leave it out, or choose preset 'paper'",
-        )
-    folder = os.environ.get("TOKEN2WAVE_DATA")
-    if vocabulary is None and wordpiece and folder:
-        known = Path(folder, VOCABULARY, "vocab.txt")
-        vocabulary = known if known.is_file() else None
-    return fit_features(texts, preset.features, None if vocabulary is None else Path(vocabulary))
-
-
-def _featurise(features: Features, texts: _Labelled, tell: Teller, stage: str) -> Examples:
-    tell.stage(stage, len(texts.texts))
-    return Examples(features(texts.texts, tell.advance), texts.labels)
-
-
-def _network(preset: Preset, features: Features, n_classes: int, seed: int) -> WaveNetwork:
-    """Network with initial weights that depend on the seed alone."""
-    config = preset.network_config(features.n_rows, n_classes, features.sentence_ends)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return WaveNetwork(config)
-
-
-def _baseline(texts: _Texts, splits: DataSplits, tell: Teller) -> Baseline | None:
-    """Train the baseline on all training rows, those included that were held back for validation."""
-    if texts.test is None:
-        return None
-    tell.stage("baseline", 0)
-    labels = encode_labels(splits.train, texts.label_names)
-    return train_baseline(splits.train.texts, labels, texts.test.texts, texts.test.labels, texts.label_names)
 
 
 def _peak_memory(device: torch.device) -> int | None:

@@ -1,0 +1,108 @@
+"""What stands before training: labels encoded, validation texts held back, features chosen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.data import DataSplits, encode_labels, label_names_of, validation_split
+from token2wave.errors import ConfigError
+from token2wave.features import Features, WordPieceConfig, fit_features
+from token2wave.presets import Preset
+from token2wave.training.recipe import Recipe
+
+VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts and their classes.
+
+    Attributes:
+        texts: ``N`` strings.
+        labels: ``(N,)`` int64.
+    """
+
+    texts: Sequence[str]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> Labelled:
+        """Select rows by number."""
+        return Labelled([self.texts[i] for i in rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """Texts and classes of each part of a run.
+
+    Attributes:
+        train: what to learn from.
+        validation: what to choose the epoch by.
+        everything: both, where validation was cut off the training rows.
+        test: what to report on, if there is such.
+        label_names: names of the ``C`` classes.
+        caveats: sentences that belong beside every figure.
+    """
+
+    train: Labelled
+    validation: Labelled
+    everything: Labelled | None
+    test: Labelled | None
+    label_names: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
+def prepare(splits: DataSplits, recipe: Recipe, seed: int) -> TrainingTexts:
+    """Encode the labels, and hold back validation rows where none are given.
+
+    Raises:
+        DataError: fewer than two classes, or a label in validation or test that training never saw.
+    """
+    names = label_names_of(splits.train, splits.label_names)
+    train = Labelled(splits.train.texts, encode_labels(splits.train, names))
+    test = None
+    if splits.test is not None:
+        test = Labelled(splits.test.texts, encode_labels(splits.test, names))
+    caveats, everything = splits.caveats, None
+    if splits.validation is not None:
+        validation = Labelled(splits.validation.texts, encode_labels(splits.validation, names))
+    else:
+        kept, held_back = validation_split(train.labels, recipe.validation_fraction, seed)
+        if len(held_back):
+            everything, train, validation = train, train.take(kept), train.take(held_back)
+        else:
+            validation = train
+            caveats = (
+                *caveats,
+                "Too few rows to hold any back: validation figures are of the training rows.",
+            )
+    return TrainingTexts(train, validation, everything, test, names, caveats)
+
+
+def features_for(texts: Sequence[str], preset: Preset, vocabulary: str | os.PathLike[str] | None) -> Features:
+    """Make the features of a preset, with the vocabulary given, found in the data folder, or trained.
+
+    Raises:
+        ConfigError: a vocabulary for features that have none.
+        DataError: a bad vocabulary, or texts without words.
+    """
+    wordpiece = isinstance(preset.features, WordPieceConfig)
+    if vocabulary is not None and not wordpiece:
+        raise ConfigError(
+            f"preset {preset.name!r} uses words and takes no vocabulary",
+            where="vocabulary",
+            cure="leave it out, or choose preset 'paper'",
+        )
+    folder = os.environ.get("TOKEN2WAVE_DATA")
+    if vocabulary is None and wordpiece and folder:
+        known = Path(folder, VOCABULARY, "vocab.txt")
+        vocabulary = known if known.is_file() else None
+    return fit_features(texts, preset.features, None if vocabulary is None else Path(vocabulary))
