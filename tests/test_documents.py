@@ -19,7 +19,7 @@ def python_blocks():
             yield pytest.param(block, id=f"{path.name}-{number}")
 
 
-@pytest.mark.parametrize("block", python_blocks())
+@pytest.mark.parametrize("block", list(python_blocks()))
 def test_code_blocks_run(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "block", "exec"), {})

@@ -169,29 +169,26 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
         classifier = _build(model)
         classifier.network.to(device)
     except Token2WaveError as error:
-        raise ModelFileError(error.problem, where=str(path), cure=error.cure) from error
+        where = str(path) if error.where is None else f"{path}, {error.where}"
+        raise ModelFileError(error.problem, where=where, cure=error.cure) from error
     return classifier
 
 
 def _build(model: ModelFile) -> Classifier:
     """Make features and network, and check the tensors against what they need."""
     config = WaveConfig.from_dict(model.network)
-    arrays = {
-        name.removeprefix(FEATURE_PREFIX): array
-        for name, array in model.tensors.items()
-        if name.startswith(FEATURE_PREFIX)
-    }
-    features = features_from_file(
-        str(model.features.get("kind")), dict(model.features.get("settings") or {}), arrays
-    )
+    found = {n: array for n, array in model.tensors.items() if not n.startswith(FEATURE_PREFIX)}
+    features = _features(model)
     if features.n_rows != config.n_rows:
         raise ModelFileError(f"expected {config.n_rows} rows from the features, found {features.n_rows}")
     if len(model.labels) != config.n_classes:
         raise ModelFileError(f"expected {config.n_classes} names of classes, found {len(model.labels)}")
-    with torch.device("meta"):
+    n_numbers = sum(array.size for array in found.values())
+    if config.parameter_count().total > 2 * n_numbers + 1000:  # before memory is taken for them
+        raise ModelFileError(f"expected {config.parameter_count().total} parameters, found {n_numbers}")
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn in vain
         network = WaveNetwork(config)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {n: a for n, a in model.tensors.items() if not n.startswith(FEATURE_PREFIX)}
     if expected.keys() != found.keys():
         odd = sorted(expected.keys() ^ found.keys())[0]
         raise ModelFileError(f"expected the tensors of this network, found {odd!r} missing or too many")
@@ -201,6 +198,22 @@ def _build(model: ModelFile) -> Classifier:
                 f"expected float32 of shape {shape} for {name!r}, "
                 f"found {found[name].dtype} of shape {found[name].shape}"
             )
-    network.load_state_dict({name: torch.from_numpy(a) for name, a in found.items()}, assign=True)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in found.items()}, assign=True)
     network.eval()
     return Classifier(features, network, tuple(model.labels), model.training, model.versions)
+
+
+def _features(model: ModelFile) -> Features:
+    """Rebuild the features, and check that no array is left over."""
+    settings = model.features.get("settings")
+    if not isinstance(settings, dict):
+        raise ModelFileError("expected settings of the features, found none")
+    arrays = {
+        name.removeprefix(FEATURE_PREFIX): array
+        for name, array in model.tensors.items()
+        if name.startswith(FEATURE_PREFIX)
+    }
+    features = features_from_file(str(model.features.get("kind")), settings, arrays)
+    if odd := sorted(arrays.keys() - features.arrays().keys()):
+        raise ModelFileError(f"expected no array {odd[0]!r} for features of kind {features.kind}")
+    return features

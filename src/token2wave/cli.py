@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -147,6 +149,7 @@ def predict(
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
     from token2wave.classifier import load
+    from token2wave.training.summary import printable
 
     if text and file is not None:
         raise ConfigError(
@@ -159,8 +162,8 @@ def predict(
         predictions = classifier.predict_batch(texts, top_k, callback.on_advance)
     if not as_json:
         for line, prediction in zip(texts, predictions, strict=True):
-            classes = "\t".join(f"{label}\t{probability:.4f}" for label, probability in prediction.top)
-            print(f"{classes}\t{' '.join(line.split())}")
+            classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in prediction.top)
+            print(f"{classes}\t{printable(line)}")
     documents = [
         {
             "text": line,
@@ -202,17 +205,32 @@ def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list
         from token2wave.data import read_texts
 
         return read_texts(file, text_column=text_column)
-    stdin = sys.stdin.buffer.read().decode("utf-8", "replace")
-    return stdin.removesuffix("\n").split("\n") if stdin else []
+    from token2wave.data import read_stream
+
+    if sys.stdin.isatty():
+        print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
+    return read_stream(sys.stdin.buffer, "standard input")
 
 
 def _finish(document: Any, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(document))
+        print(json.dumps(document, allow_nan=False))
+
+
+class _Interruption(BaseException):
+    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow."""
+
+
+def _interrupt(*_: Any) -> None:
+    raise _Interruption
 
 
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error and exit status 2."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the locale cannot show
     try:
         app()
     except Token2WaveError as error:
@@ -223,12 +241,15 @@ def main() -> None:
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
         sys.exit(2)
-    except KeyboardInterrupt:
+    except _Interruption:
         terminal.print_error(Token2WaveError("interrupted; nothing was written"))
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        terminal.print_error(Token2WaveError(f"{error.filename or 'output'}: {error.strerror or error}"))
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, get_type_hints
@@ -47,6 +48,9 @@ class Configuration:
                 raise ConfigError(
                     f"unknown setting {key!r} for {cls.__name__}", cure="known are: " + ", ".join(names)
                 )
+        for field in dataclasses.fields(cls):
+            if field.default is dataclasses.MISSING and field.name not in values:
+                raise ConfigError(f"the setting {field.name!r} is missing for {cls.__name__}")
         return cls(**{key: _converted(cls, key, hints[key], value) for key, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,14 +70,15 @@ class Configuration:
 def _converted(cls: type, key: str, hint: Any, value: Any) -> Any:
     """Check a value against its field's type; JSON's whole numbers may stand for floats."""
     if hint is float and type(value) is int:
-        return float(value)
+        value = float(value) if abs(value) < 1 << 53 else math.inf
     allowed = tuple(arg for arg in getattr(hint, "__args__", ()) if isinstance(arg, type))
     if getattr(hint, "__origin__", None) is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"expected a list, found {value!r}", where=f"{cls.__name__}.{key}")
+        if not isinstance(value, list | tuple) or any(type(item) is not hint.__args__[0] for item in value):
+            expected = f"a list of {hint.__args__[0].__name__}"
+            raise ConfigError(f"expected {expected}, found {value!r}", where=key)
         return tuple(value)
     types = allowed or (hint,)
     if type(value) not in types:
         names = " or ".join(t.__name__ for t in types).replace("NoneType", "null")
-        raise ConfigError(f"expected {names}, found {value!r}", where=f"{cls.__name__}.{key}")
+        raise ConfigError(f"expected {names}, found {value!r}", where=key)
     return value

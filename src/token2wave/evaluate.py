@@ -83,7 +83,7 @@ def evaluate(
         "model_bytes": None,
         "preset": record.get("preset"),
         "op": classifier.network.config.operation,
-        "epochs": (record.get("recipe") or {}).get("epochs"),
+        "epochs": recipe.get("epochs") if isinstance(recipe := record.get("recipe"), dict) else None,
         "seed": record.get("seed"),
         "rows": len(labels),
         "data": str(data),

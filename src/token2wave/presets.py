@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,21 +45,24 @@ class Preset:
         Raises:
             ConfigError: an unknown name or an illegal value.
         """
-        changed = self
+        parts: dict[str, dict[str, Any]] = {"features": {}, "network": {}, "recipe": {}}
         for name, value in settings.items():
             part, _, key = name.partition(".")
-            if part == "features":
-                changed = replace(changed, features=changed.features.replace(**{key: value}))
-            elif part == "recipe":
-                changed = replace(changed, recipe=changed.recipe.replace(**{key: value}))
-            elif part == "network":
-                changed = replace(changed, network={**changed.network, key: value})
-            else:
+            if part not in parts:
                 raise ConfigError(
                     f"expected features.KEY, network.KEY or recipe.KEY, found {name!r}",
                     cure="e.g. network.width=256",
                 )
-        changed.network_config(1, 2, ())  # refuses illegal settings before any work is done
+            if name in DECIDED_BY_DATA:
+                raise ConfigError("is decided by the data and cannot be set", where=name)
+            parts[part][key] = value
+        changed = replace(self, network={**self.network, **parts["network"]})
+        with _named("features"):
+            changed = replace(changed, features=changed.features.replace(**parts["features"]))
+        with _named("recipe"):
+            changed = replace(changed, recipe=changed.recipe.replace(**parts["recipe"]))
+        with _named("network"):
+            changed.network_config(1, 2, ())  # refuses illegal settings before any work is done
         if changed.features_lack_cls and changed.network_config(1, 2, ()).readout == "cls":
             raise ConfigError(
                 "reads out [CLS], which the features do not have",
@@ -73,6 +77,17 @@ class Preset:
         return isinstance(self.features, WordConfig) and not self.features.cls
 
 
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Put a setting's part before its name in errors, as users write it."""
+    try:
+        yield
+    except ConfigError as error:
+        where = None if error.where is None else f"{part}.{error.where}"
+        raise ConfigError(error.problem, where=where, cure=error.cure) from error
+
+
+DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
 _EVERYDAY_NETWORK = {"width": 64, "operation": "interference", "readout": "text", "dropout": 0.3}
 _EVERYDAY_RECIPE = Recipe(
     epochs=10,

@@ -23,14 +23,16 @@ def progress() -> Iterator[Callback]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     with bars:
         yield _bars_callback(bars)
@@ -42,7 +44,10 @@ def _bars_callback(bars: Progress) -> Callback:
     class Bars(Callback):
         """Moves the bar of the present stage."""
 
+        stage = ""
+
         def on_stage(self, name: str, total: int) -> None:
+            self.stage = name
             for task in bars.task_ids:
                 bars.remove_task(task)
             bars.add_task(name, total=total or None, note="")
@@ -54,11 +59,11 @@ def _bars_callback(bars: Progress) -> Callback:
             bars.update(bars.task_ids[-1], note=f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s")
 
         def on_epoch(self, epoch: Epoch) -> None:
-            line = f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
+            line = f"{self.stage}, epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
             if epoch.validation_accuracy is not None:
                 line += f", validation loss {epoch.validation_loss:.4f}"
-                line += f", validation accuracy {100 * epoch.validation_accuracy:.2f} %"
-            bars.console.print(line, highlight=False)
+                line += f", validation accuracy {100 * epoch.validation_accuracy:.2f}%"
+            bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     return Bars()
 
@@ -70,19 +75,24 @@ def print_error(error: Token2WaveError) -> None:
 
 def print_evaluation(result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
-    figures = f"accuracy {100 * result.accuracy:.2f} %, macro-F1 {100 * result.macro_f1:.2f} %"
+    figures = f"accuracy {100 * result.accuracy:.2f}%, macro-F1 {100 * result.macro_f1:.2f}%"
     print(f"{figures}, {result.rows:,} texts")
-    width = max(len(score.label) for score in result.classes)
+    from token2wave.training.summary import printable
+
+    labels = [printable(score.label) for score in result.classes]
+    width = max(5, *map(len, labels))
     print(f"{'class':{width}}  precision  recall      F1   texts")
-    for score in result.classes:
+    for label, score in zip(labels, result.classes, strict=True):
         print(
-            f"{score.label:{width}}  {100 * score.precision:8.2f}  {100 * score.recall:7.2f}"
+            f"{label:{width}}  {100 * score.precision:8.2f}  {100 * score.recall:7.2f}"
             f"  {100 * score.f1:6.2f}  {score.support:6,}"
         )
 
 
 def print_info(path: Path, document: dict[str, Any]) -> None:
     """Print what a model file holds."""
+    from token2wave.training.summary import printable
+
     network, training = document["network"], document["training"]
     labels = document["labels"]
     shown = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
@@ -98,4 +108,4 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
         ("versions", ", ".join(f"{key} {value}" for key, value in document["versions"].items())),
     ]
     for name, value in rows:
-        print(f"{name:24}{value}")
+        print(f"{name:24}{printable(value)}")

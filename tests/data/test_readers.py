@@ -354,7 +354,7 @@ def test_missing_column_lists_those_there_are(tmp_path: Path, name: str) -> None
     assert "there is no column 'body'; the columns are " in message
     for column in ("'id'", "'label'", "'text'"):
         assert column in message
-    assert "; name one of them as the text or label column" in message
+    assert "; name one of them with --text-column or --label-column" in message
     with pytest.raises(DataError, match="no column 'body'"):
         read_texts(path, text_column="body")
 

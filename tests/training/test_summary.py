@@ -52,6 +52,7 @@ OTHER_KEYS = [
     "validation_rows",
     "test_rows",
     "best_epoch",
+    "refit",
     "history",
     "evaluation",
     "evaluated_on",

@@ -102,6 +102,6 @@ def _column(part: Any, name: str, source: str) -> list[object]:
         raise DataError(
             f"there is no column {name!r}; the columns are {listed(part.column_names)}",
             where=place(source),
-            cure="name one of them as the text or label column",
+            cure="name one of them with --text-column or --label-column",
         )
     return list(part[name])

@@ -48,9 +48,9 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         with open_binary(path) as raw:
             is_gzip = path.suffix.lower() == ".gz"
             stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-            for number, line in enumerate(stream, start=1):
-                text = _decoded(line, path, number)
-                yield text.removeprefix("\ufeff") if number == 1 else text
+            for line in decoded_lines(stream, path):
+                number += 1
+                yield line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
         raise DataError(
@@ -60,6 +60,17 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
+
+
+def decoded_lines(lines: Iterable[bytes], source: Path) -> Iterator[str]:
+    """Decode lines of UTF-8, without a leading BOM.
+
+    Raises:
+        DataError: a line is not UTF-8; names the source and the line.
+    """
+    for number, line in enumerate(lines, start=1):
+        text = _decoded(line, source, number)
+        yield text.removeprefix("\ufeff") if number == 1 else text
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:

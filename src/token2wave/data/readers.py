@@ -7,13 +7,13 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from token2wave.data.lines import filled_lines, open_binary, text_lines, without_gaps
+from token2wave.data.lines import decoded_lines, filled_lines, open_binary, text_lines, without_gaps
 from token2wave.data.texts import LabelledTexts
 from token2wave.data.values import Origin, checked_labels, checked_texts, listed, shown
 from token2wave.errors import DataError, MissingExtraError, place
@@ -106,6 +106,19 @@ def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> li
         return _not_empty(path, texts)
     columns = _TABLE_KINDS[kind](path, [text_column])
     return checked_texts(columns.values[0], Origin(os.fspath(path), text_column, columns.lines))
+
+
+def read_stream(lines: Iterable[bytes], source: str) -> list[str]:
+    """Read texts from a stream, one a line; a blank line is an empty text.
+
+    Args:
+        lines: of UTF-8, with or without their ends.
+        source: what to call the stream in an error.
+
+    Raises:
+        DataError: a line is not UTF-8; names the line.
+    """
+    return [_without_line_end(line) for line in decoded_lines(lines, Path(source))]
 
 
 def stem(path: Path) -> str | None:
@@ -253,7 +266,7 @@ def _position(path: Path, header: Sequence[str], name: str, row: int | None = No
     raise DataError(
         f"{problem}; the columns are {listed(header)}",
         where=place(path, row=row),
-        cure="name one of them as the text or label column, or correct the name of the column",
+        cure="name one of them with --text-column or --label-column, or correct the name of the column",
     )
 
 

@@ -38,13 +38,8 @@ class WordPieceConfig(Configuration):
     vocabulary: str = "trained"
 
     def __post_init__(self) -> None:
-        require(
-            self.vocabulary_size > len(SPECIAL),
-            "vocabulary_size",
-            f"above {len(SPECIAL)}",
-            self.vocabulary_size,
-        )
-        require(self.max_tokens >= 3, "max_tokens", "at least 3", self.max_tokens)
+        require(self.vocabulary_size >= 3, "vocabulary_size", "at least 3", self.vocabulary_size)
+        require(3 <= self.max_tokens <= 1 << 20, "max_tokens", "a number from 3 to 2^20", self.max_tokens)
 
 
 class WordPieceFeatures:
@@ -64,13 +59,24 @@ class WordPieceFeatures:
 
     @classmethod
     def fit(cls, texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeatures:
-        """Train a vocabulary on the texts. The same texts give the same vocabulary."""
+        """Train a vocabulary on the texts. The same texts give the same vocabulary.
+
+        Raises:
+            DataError: no text holds a single word or symbol.
+        """
         tokenizer = _tokenizer(config, SPECIAL)
+        # Named beforehand, since the trainer numbers inner letters in the order of a hash table.
+        letters = _inner_letters(tokenizer, texts)
         trainer = trainers.WordPieceTrainer(
-            vocab_size=config.vocabulary_size, special_tokens=list(SPECIAL), show_progress=False
+            vocab_size=config.vocabulary_size, special_tokens=[*SPECIAL, *letters], show_progress=False
         )
         tokenizer.train_from_iterator(map(_encodable, texts), trainer)
         rows = tokenizer.get_vocab()
+        if len(rows) == len(SPECIAL):
+            raise DataError(
+                f"expected texts with words, found {len(texts)} texts without a single one",
+                cure="check that the text column is the right one",
+            )
         return cls(config, sorted(rows, key=rows.__getitem__))
 
     @classmethod
@@ -81,9 +87,14 @@ class WordPieceFeatures:
             DataError: the file is missing, not UTF-8, lacks a special entry, or repeats one.
         """
         try:
-            entries = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"expected a vocabulary file of UTF-8 text: {error}", where=str(path)) from error
+            entries = path.read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(
+                f"expected a vocabulary file of UTF-8 text, but it cannot be read ({reason})",
+                where=str(path),
+                cure="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
+            ) from error
         if entries and entries[-1] == "":
             entries.pop()
         entries = [entry.rstrip("\r") for entry in entries]
@@ -162,6 +173,16 @@ def _tokenizer(config: WordPieceConfig, vocabulary: Sequence[str]) -> Tokenizer:
     tokenizer.post_processor = processors.BertProcessing((SEP, rows[SEP]), (CLS, rows[CLS]))
     tokenizer.enable_truncation(config.max_tokens)
     return tokenizer
+
+
+def _inner_letters(tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
+    """Pieces ``##c`` of all letters that stand inside a word, in order."""
+    letters: set[str] = set()
+    for text in texts:
+        normalized = tokenizer.normalizer.normalize_str(_encodable(text))
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized):
+            letters.update(word[1:])
+    return sorted("##" + letter for letter in letters)
 
 
 def _encodable(text: str) -> str:

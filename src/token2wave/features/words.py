@@ -29,7 +29,7 @@ class WordConfig(Configuration):
 
     Attributes:
         ngrams: longest n-gram of words, 1 to 5; 1 means words alone.
-        bits: ``2^bits`` buckets, 10 to 30.
+        bits: ``2^bits`` buckets, 10 to 24.
         min_count: how often a bucket must occur in the training texts to become a row.
         cls: whether a [CLS] feature stands in front of every text.
     """
@@ -41,7 +41,7 @@ class WordConfig(Configuration):
 
     def __post_init__(self) -> None:
         require(1 <= self.ngrams <= 5, "ngrams", "a number from 1 to 5", self.ngrams)
-        require(10 <= self.bits <= 30, "bits", "a number from 10 to 30", self.bits)
+        require(10 <= self.bits <= 24, "bits", "a number from 10 to 24", self.bits)
         require(self.min_count >= 1, "min_count", "at least 1", self.min_count)
 
 

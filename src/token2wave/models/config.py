@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from token2wave.configuration import Configuration, require, require_choice
 from token2wave.errors import ConfigError
+
+
+class ParameterCount(NamedTuple):
+    """Numbers that training sets.
+
+    Attributes:
+        total: all of them.
+        without_embedding: all but the table of token embeddings, the papers' "2.4 million".
+    """
+
+    total: int
+    without_embedding: int
 
 
 @dataclass(frozen=True)
@@ -25,8 +38,8 @@ class WaveConfig(Configuration):
             ``real``: the real part; ``magnitude``: the magnitude.
         readout: what stands for the text. ``cls``: the first token; ``mean``: the mean over tokens;
             ``text``: the text itself as one wave (:func:`token2wave.waves.text_wave`).
-        positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without them, and
-            without a phrase level, the order of the tokens makes no difference.
+        positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without them, without a
+            phrase level and without sentences, the order of the tokens makes no difference.
         residual: how several layers are joined. ``equation``: eq. 8,
             ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b, ``dropout(g(f(W) + W))``.
         dropout: probability of dropping a dimension of a restored state.
@@ -55,8 +68,8 @@ class WaveConfig(Configuration):
     def __post_init__(self) -> None:
         require(self.n_rows >= 1, "n_rows", "at least 1", self.n_rows)
         require(self.n_classes >= 2, "n_classes", "at least 2", self.n_classes)
-        require(self.width >= 1, "width", "at least 1", self.width)
-        require(self.layers >= 1, "layers", "at least 1", self.layers)
+        require(1 <= self.width <= 1 << 16, "width", "a number from 1 to 65,536", self.width)
+        require(1 <= self.layers <= 256, "layers", "a number from 1 to 256", self.layers)
         require_choice(self.operation, "operation", ("interference", "modulation"))
         require_choice(self.variants, "variants", ("linear", "levels"))
         require_choice(self.restore, "restore", ("linear", "real", "magnitude"))
@@ -64,9 +77,14 @@ class WaveConfig(Configuration):
         require_choice(self.positions, "positions", ("none", "sinusoidal"))
         require_choice(self.residual, "residual", ("equation", "figure"))
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
-        require(self.phrase_width >= 0, "phrase_width", "0 or more", self.phrase_width)
-        require(self.phrase_radius >= 1, "phrase_radius", "at least 1", self.phrase_radius)
-        require(self.embedding_scale > 0, "embedding_scale", "a positive number", self.embedding_scale)
+        wide = 0 <= self.phrase_width <= 1 << 16
+        require(wide, "phrase_width", "a number from 0 to 65,536", self.phrase_width)
+        near = 1 <= self.phrase_radius <= 1024
+        require(near, "phrase_radius", "a number from 1 to 1,024", self.phrase_radius)
+        finite = 0 < self.embedding_scale < float("inf")
+        require(finite, "embedding_scale", "a positive number", self.embedding_scale)
+        known = all(0 <= row < self.n_rows for row in self.sentence_ends)
+        require(known, "sentence_ends", f"rows below {self.n_rows}", self.sentence_ends)
         self._refuse_blind_combinations()
 
     def _refuse_blind_combinations(self) -> None:
@@ -85,6 +103,19 @@ class WaveConfig(Configuration):
                 cure="choose restore 'linear' or 'magnitude', or readout 'mean'",
             )
 
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters of the network that these settings describe, without building it."""
+        d, p, c = self.width, self.phrase_width, self.n_classes
+        layer = 0
+        if self.variants == "linear":
+            layer += 2 * d * d + 2 * d
+        if self.restore == "linear":
+            layer += 2 * d * d + d
+        dense = self.layers * layer + 2 * d + c * d + c  # with norm and head
+        if p:
+            dense += 2 * p * d + 2 * p + 4 * p + 2 * p * p + p + 2 * p * c + c
+        return ParameterCount(self.n_rows * d + dense, dense)
+
     @property
     def uses_phase(self) -> bool:
         """Whether the phase of a token can change the output, beyond the magnitudes.
@@ -92,9 +123,11 @@ class WaveConfig(Configuration):
         False for modulation read out by magnitude, since ``|Z Z'| = G G'`` (the model is then a bag
         of energies). One layer alone is meant: a second layer feeds magnitudes back as embeddings.
         """
-        return not (self.operation == "modulation" and self.restore == "magnitude" and self.layers == 1)
+        bag_of_energies = self.operation == "modulation" and self.restore == "magnitude"
+        return not (bag_of_energies and self.layers == 1 and self.phrase_width == 0)
 
     @property
     def uses_order(self) -> bool:
         """Whether the order of the tokens can change the output."""
-        return self.positions != "none" or self.phrase_width > 0
+        by_sentence = self.variants == "levels" and bool(self.sentence_ends)
+        return self.positions != "none" or self.phrase_width > 0 or by_sentence

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from token2wave.models.batch import Batch
-from token2wave.models.config import WaveConfig
+from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.waves import (
     OPERATIONS,
     Wave,
@@ -21,18 +21,6 @@ from token2wave.waves import (
     text_wave,
     wave,
 )
-
-
-class ParameterCount(NamedTuple):
-    """Numbers that training sets.
-
-    Attributes:
-        total: all of them.
-        without_embedding: all but the table of token embeddings, the papers' "2.4 million".
-    """
-
-    total: int
-    without_embedding: int
 
 
 class WaveNetwork(nn.Module):
@@ -54,7 +42,7 @@ class WaveNetwork(nn.Module):
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.n_rows, config.width)
+        self.embedding = nn.Embedding(config.n_rows, config.width, sparse=True)
         with torch.no_grad():
             self.embedding.weight.mul_(config.embedding_scale)  # PyTorch draws from N(0, 1)
         self.layers = nn.ModuleList(WaveLayer(config) for _ in range(config.layers))
@@ -65,7 +53,7 @@ class WaveNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
-        embedded = gather_rows(self.embedding.weight, batch.rows)  # (U, D)
+        embedded = self.embedding(batch.rows)  # (U, D)
         logits = self.head(self.dropout(self.norm(self._state(embedded, batch))))
         if self.phrases is not None:
             logits = logits + self.phrases(embedded, batch)
@@ -88,37 +76,6 @@ class WaveNetwork(nn.Module):
         """Count the parameters, with and without the embedding."""
         total = sum(parameter.numel() for parameter in self.parameters())
         return ParameterCount(total, total - self.embedding.weight.numel())
-
-
-def gather_rows(table: Tensor, rows: Tensor) -> Tensor:
-    """Take distinct rows of a table; the gradient is a sparse tensor of just these rows.
-
-    Args:
-        table: ``(V, D)``.
-        rows: ``(U,)`` int64, increasing.
-
-    Returns:
-        ``(U, D)``.
-    """
-    result: Tensor = _GatherRows.apply(table, rows)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _GatherRows(torch.autograd.Function):
-    """As ``F.embedding(rows, table, sparse=True)``, but its gradient need not be sorted again."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        ctx.shape = table.shape
-        return table.index_select(0, rows)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        return torch.sparse_coo_tensor(
-            rows[None], gradients[0], ctx.shape, is_coalesced=True, check_invariants=False
-        ), None
 
 
 class WaveLayer(nn.Module):
@@ -242,9 +199,9 @@ def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:
     width = like.shape[-1]
     starts = offsets[:-1].index_select(0, segment_ids(offsets, n_tokens))
     position = torch.arange(n_tokens, device=offsets.device) - starts
-    dimension = torch.arange(width, device=offsets.device)
+    dimension = torch.arange(width, device=offsets.device, dtype=torch.float64)
     rates = torch.exp(-math.log(10_000.0) * (dimension - dimension % 2) / width)
-    angles = position[:, None] * rates  # (T, D)
+    angles = position[:, None] * rates  # (T, D) float64: at position 10^5 float32 has two digits left
     return torch.where(dimension % 2 == 0, angles.sin(), angles.cos()).to(like.dtype)
 
 

@@ -21,18 +21,23 @@ def written_aside(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder does not exist or cannot be written to.
     """
+    target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+    except OutputError as error:
+        if error.where == str(temporary):  # users know the name that they gave
+            raise OutputError(error.problem, where=str(path), cure=error.cure) from error
+        raise
     finally:
         if temporary is not None:
             with suppress(FileNotFoundError):
@@ -48,6 +53,10 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(
             "expected a file to write, found a folder", where=str(path), cure="name a file in it"
+        )
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            "expected a regular file, found a device or pipe", where=str(path), cure="name a file"
         )
     if not path.parent.is_dir():
         raise OutputError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from token2wave.errors import ModelFileError
+from token2wave.errors import ModelFileError, OutputError
 from token2wave.runtime.files import written_aside
 
 FORMAT_VERSION = 1
@@ -62,7 +62,10 @@ def write_model_file(path: Path, model: ModelFile) -> None:
     }
     tensors = {name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())}
     with written_aside(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(header, sort_keys=True)})
+        try:
+            save_file(tensors, temporary, metadata={KEY: json.dumps(header, sort_keys=True)})
+        except SafetensorError as error:  # what a full disk gives
+            raise OutputError(f"cannot be written: {error}", where=str(path)) from error
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -72,14 +75,20 @@ def read_model_file(path: Path) -> ModelFile:
         ModelFileError: it is missing, not a safetensors file, cut short, not of this project, of a
             newer format, or holds numbers that are not finite.
     """
+    if path.is_dir():
+        raise ModelFileError(
+            "expected a model file, found a folder", where=str(path), cure="name a file in it"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             header = _header(path, (file.metadata() or {}).get(KEY))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError as error:
-        raise ModelFileError("no such file", where=str(path), cure="check the path") from error
+        raise ModelFileError("there is no such file", where=str(path), cure="check the path") from error
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    except ValueError as error:  # a path with NUL in it
+        raise ModelFileError(f"cannot be read: {error}", where=repr(str(path))) from error
     except SafetensorError as error:
         raise ModelFileError(
             f"expected a whole safetensors file, "
@@ -93,16 +102,31 @@ def read_model_file(path: Path) -> ModelFile:
     return ModelFile(tensors=tensors, **{section: header[section] for section in SECTIONS})
 
 
+def _tensor(path: Path, file: Any, name: str) -> NDArray[Any]:
+    """Read an array, of a type and shape that numpy has."""
+    try:
+        array: NDArray[Any] = file.get_tensor(name)
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"expected an array in {name!r} that numpy can hold: {error}", where=str(path)
+        ) from error
+    return array
+
+
 def _header(path: Path, encoded: str | None) -> dict[str, Any]:
     """Decode and check the metadata."""
     try:
         header = json.loads(encoded) if encoded is not None else None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
         raise ModelFileError(
-            "expected a model of token2wave, found a safetensors file of another origin", where=str(path)
+            "expected a model of token2wave, found a safetensors file of another origin",
+            where=str(path),
+            cure="give a file that token2wave train wrote",
         )
+    if header["format_version"] < 1:
+        raise ModelFileError(f"expected format 1 or newer, found {header['format_version']}", where=str(path))
     if header["format_version"] > FORMAT_VERSION:
         raise ModelFileError(
             f"expected format {FORMAT_VERSION} or older, found format {header['format_version']}",

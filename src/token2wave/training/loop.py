@@ -168,7 +168,7 @@ def fit(
     best_weights: dict[str, Any] = {}
     start, step_seconds, texts_seen = time.perf_counter(), 0.0, 0
     tell = Teller(callbacks)
-    tell.stage("training", n_steps)
+    tell.stage("training" if validation is not None else "training on all rows", n_steps)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for number in range(1, recipe.epochs + 1):
@@ -176,8 +176,11 @@ def fit(
             loss, accuracy = _one_epoch(network, train, recipe, optimizers, random, device, has_cls, tell)
             step_seconds += time.perf_counter() - epoch_start
             texts_seen += len(train)
-            validated = (None, None) if validation is None else validate(network, validation, device)
-            epoch = Epoch(number, loss, accuracy, *validated)
+            # The last step may still have broken the weights, which a few training texts would show.
+            checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
+            validated = validate(network, checked, device)
+            _require_finite(validated[0])
+            epoch = Epoch(number, loss, accuracy, *((None, None) if validation is None else validated))
             history.epochs.append(epoch)
             tell.epoch(epoch)
             if history.best is None or _rank(epoch) > _rank(history.best):
@@ -208,6 +211,15 @@ def has_bfloat16(device: torch.device) -> bool:
     # Older releases of torch do not tell; float32 is always right.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _require_finite(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise ConfigError(
+            "the loss stopped being a finite number",
+            where="learning_rate",
+            cure="choose a smaller learning rate",
+        )
 
 
 def _rank(epoch: Epoch) -> tuple[float, ...]:
@@ -257,12 +269,7 @@ def _one_epoch(
         steps, texts = steps + 1, texts + len(labels)
         if steps == STEPS_BETWEEN_REPORTS or step == last:
             sums = total.tolist()
-            if not np.isfinite(sums[0]):
-                raise ConfigError(
-                    "the loss stopped being a finite number",
-                    where="learning_rate",
-                    cure="choose smaller learning rates",
-                )
+            _require_finite(sums[0])
             speed = texts / (time.perf_counter() - start)
             tell.advance(steps)
             tell.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import DataSplits, encode_labels, label_names_of, validation_split
-from token2wave.errors import ConfigError
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordPieceConfig, fit_features
 from token2wave.presets import Preset
 from token2wave.training.recipe import Recipe
@@ -87,7 +87,9 @@ def prepare(splits: DataSplits, recipe: Recipe, seed: int) -> TrainingTexts:
     return TrainingTexts(train, validation, everything, test, names, caveats)
 
 
-def features_for(texts: Sequence[str], preset: Preset, vocabulary: str | os.PathLike[str] | None) -> Features:
+def features_for(
+    texts: Sequence[str], preset: Preset, vocabulary: str | os.PathLike[str] | None, source: str
+) -> Features:
     """Make the features of a preset, with the vocabulary given, found in the data folder, or trained.
 
     Raises:
@@ -105,4 +107,7 @@ def features_for(texts: Sequence[str], preset: Preset, vocabulary: str | os.Path
     if vocabulary is None and wordpiece and folder:
         known = Path(folder, VOCABULARY, "vocab.txt")
         vocabulary = known if known.is_file() else None
-    return fit_features(texts, preset.features, None if vocabulary is None else Path(vocabulary))
+    try:
+        return fit_features(texts, preset.features, None if vocabulary is None else Path(vocabulary))
+    except DataError as error:
+        raise DataError(error.problem, where=error.where or source, cure=error.cure) from error

@@ -55,7 +55,8 @@ class Recipe(Configuration):
         require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
         require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         for key in ("learning_rate", "row_learning_rate", "row_epsilon"):
-            require(0 < getattr(self, key) < float("inf"), key, "a positive number", getattr(self, key))
+            rate = getattr(self, key)
+            require(0 < rate <= 3e38, key, "a positive number up to 3e38", rate)
         require(0 <= self.weight_decay < 1, "weight_decay", "from 0 to below 1", self.weight_decay)
         require_choice(self.row_optimizer, "row_optimizer", ("adam", "sgd"))
         require_choice(self.row_weighting, "row_weighting", ("none", "idf"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features
 from token2wave.models import WaveNetwork
 from token2wave.presets import Preset, preset_named
-from token2wave.runtime.files import check_writable, make_folder
+from token2wave.runtime.files import check_writable, make_folder, written_aside
 from token2wave.training.baseline import train_baseline
 from token2wave.training.loop import Callback, Examples, History, Teller, fit
 from token2wave.training.metrics import Evaluation
@@ -95,8 +96,8 @@ def train(
     start = time.perf_counter()
     chosen = _changed(preset_named(preset), op, epochs, batch_size, learning_rate, settings or {})
     torch_device = _device(device)
-    if seed < 0:
-        raise ConfigError(f"expected 0 or more, found {seed}", where="seed")
+    if not 0 <= seed < 1 << 63:
+        raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
     if out is not None:
         check_writable(Path(out))
     if report is not None:
@@ -106,7 +107,7 @@ def train(
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
 
-    run = _Run(chosen, seed, torch_device, vocabulary, len(texts.label_names), callbacks)
+    run = _Run(chosen, seed, torch_device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
     first = run.fit(chosen.recipe, texts.train, texts.validation)
     best = first.history.best
     assert best is not None
@@ -132,47 +133,50 @@ def train(
     else:
         evaluation = run.evaluate(classifier, texts.test)
     rival = run.baseline(texts, splits) if baseline else None
-    model_bytes = classifier.save(out) if out is not None else None
-    parameters = fitted.network.parameter_count()
-    summary = Summary(
-        accuracy=evaluation.accuracy if texts.test is not None else None,
-        macro_f1=evaluation.macro_f1 if texts.test is not None else None,
-        validation_accuracy=best.validation_accuracy,
-        train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
-        total_seconds=time.perf_counter() - start,
-        texts_per_second=first.history.texts_per_second,
-        peak_memory_bytes=_peak_memory(torch_device),
-        parameters=parameters.total,
-        parameters_without_embedding=parameters.without_embedding,
-        model_bytes=model_bytes,
-        preset=chosen.name,
-        op=fitted.network.config.operation,
-        epochs=chosen.recipe.epochs,
-        seed=seed,
-        rows=len(splits.train),
-        data=splits.name,
-        caveats=texts.caveats,
-        train_rows=len(texts.train),
-        validation_rows=len(texts.validation),
-        test_rows=None if texts.test is None else len(texts.test),
-        best_epoch=best.epoch,
-        refit=refit,
-        history=tuple(first.history.epochs),
-        evaluation=evaluation,
-        evaluated_on="validation" if texts.test is None else "test",
-        label_names=texts.label_names,
-        baseline=rival,
-        settings={
-            "features": {"kind": fitted.features.kind, **fitted.features.config.to_dict()},
-            "network": fitted.network.config.to_dict(),
-            "recipe": chosen.recipe.to_dict(),
-        },
-        versions=versions(),
-        machine=machine(torch.get_num_threads(), torch_device.type),
-        command=command,
-    )
-    if report is not None:
-        write_report(summary, Path(report))
+    with ExitStack() as stack:  # the model takes its place last, when all else went well
+        model_bytes = None
+        if out is not None:
+            model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
+        parameters = fitted.network.parameter_count()
+        summary = Summary(
+            accuracy=evaluation.accuracy if texts.test is not None else None,
+            macro_f1=evaluation.macro_f1 if texts.test is not None else None,
+            validation_accuracy=best.validation_accuracy,
+            train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
+            total_seconds=time.perf_counter() - start,
+            texts_per_second=first.history.texts_per_second,
+            peak_memory_bytes=_peak_memory(torch_device),
+            parameters=parameters.total,
+            parameters_without_embedding=parameters.without_embedding,
+            model_bytes=model_bytes,
+            preset=chosen.name,
+            op=fitted.network.config.operation,
+            epochs=chosen.recipe.epochs,
+            seed=seed,
+            rows=len(splits.train),
+            data=splits.name,
+            caveats=texts.caveats,
+            train_rows=len(texts.train),
+            validation_rows=len(texts.validation),
+            test_rows=None if texts.test is None else len(texts.test),
+            best_epoch=best.epoch,
+            refit=refit,
+            history=tuple(first.history.epochs),
+            evaluation=evaluation,
+            evaluated_on="validation" if texts.test is None else "test",
+            label_names=texts.label_names,
+            baseline=rival,
+            settings={
+                "features": {"kind": fitted.features.kind, **fitted.features.config.to_dict()},
+                "network": fitted.network.config.to_dict(),
+                "recipe": chosen.recipe.to_dict(),
+            },
+            versions=versions(),
+            machine=machine(torch.get_num_threads(), torch_device.type),
+            command=command,
+        )
+        if report is not None:
+            write_report(summary, Path(report))
     return TrainingResult(classifier, summary)
 
 
@@ -192,15 +196,16 @@ class _Run:
         device: torch.device,
         vocabulary: str | os.PathLike[str] | None,
         n_classes: int,
+        source: str,
         callbacks: Sequence[Callback],
     ) -> None:
         self.preset, self.seed, self.device = preset, seed, device
-        self.vocabulary, self.n_classes = vocabulary, n_classes
+        self.vocabulary, self.n_classes, self.source = vocabulary, n_classes, source
         self.tell = Teller(callbacks)
 
     def fit(self, recipe: Recipe, train: Labelled, validation: Labelled | None) -> _Fitted:
         """Make features and network from the training texts, and train."""
-        features = features_for(train.texts, self.preset, self.vocabulary)
+        features = features_for(train.texts, self.preset, self.vocabulary, self.source)
         network = self._network(features)
         held_back = None
         if validation is not None:

@@ -100,10 +100,12 @@ def text_wave(values: Tensor, index: Tensor, offsets: Tensor) -> Wave:
         Wave of shape ``(B, D)``; zero for an empty segment.
     """
     count = offsets.diff().clamp(min=1)[:, None]
-    sums = gathered_segment_sum(torch.cat([values, values.square()], dim=1), index, offsets) / count
+    # A difference, unlike the rule of `wave`, so it is taken in float64, where squares of float32 are exact.
+    exact = values.double()
+    sums = gathered_segment_sum(torch.cat([exact, exact.square()], dim=1), index, offsets) / count
     mean, mean_square = sums.chunk(2, dim=1)
-    # A difference, unlike the rule of `wave`: rounding may leave it a little below zero.
-    return Wave(mean, root((mean_square - mean.square()).clamp(min=0)))
+    deviation = root((mean_square - mean.square()).clamp(min=0))
+    return Wave(mean.to(values.dtype), deviation.to(values.dtype))
 
 
 def phrase_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) -> tuple[Wave, Wave]:

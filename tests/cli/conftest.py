@@ -1,0 +1,98 @@
+"""Runs the command line inside this process, and one tiny trained model for all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_helpers import CSV, TINY
+
+from token2wave import cli
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of the command line left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON of the last line; RFC 8259 knows no NaN."""
+        return json.loads(self.out.splitlines()[-1], parse_constant=_refuse)
+
+    @property
+    def error(self) -> str:
+        """The one line of an error of ours."""
+        written = [line for line in self.err.splitlines() if line.strip()]
+        assert self.status == 2, (self.status, self.err)
+        assert self.out == ""
+        assert len(written) == 1, self.err
+        assert written[0].startswith("error: ")
+        return written[0]
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    def run(*arguments: object, stdin: bytes = b"") -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["token2wave", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        capsys.readouterr()
+        status: Any = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        return Outcome(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in, where no half-written file may be left."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+    yield tmp_path
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.fixture
+def train_csv(workplace: Path) -> Path:
+    path = workplace / "reviews.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model; no test may change it."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "reviews.csv").write_text(CSV)
+    arguments, before = sys.argv, os.getcwd()
+    os.chdir(folder)
+    sys.argv = ["token2wave", "train", "reviews.csv", "--out", "model.safetensors", *TINY]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        sys.argv = arguments
+        os.chdir(before)
+    assert not stop.value.code
+    return folder / "model.safetensors"

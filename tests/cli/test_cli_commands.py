@@ -1,0 +1,323 @@
+"""The four commands at work, inside this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from cli_helpers import CSV, POSITIVE, ROWS, TINY
+
+import token2wave
+from token2wave.training import train as training
+
+KEYS = {
+    "accuracy", "macro_f1", "validation_accuracy", "train_seconds", "total_seconds", "texts_per_second",
+    "peak_memory_bytes", "parameters", "parameters_without_embedding", "model_bytes", "preset", "op",
+    "epochs", "seed", "rows",
+}  # fmt: skip
+
+
+def test_train_with_a_folder_evaluates_on_its_test_file(run_cli, workplace):
+    folder = workplace / "reviews"
+    folder.mkdir()
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text(CSV)
+    outcome = run_cli("train", "reviews", "--out", "m.safetensors", "--json", "--seed", 3, *TINY)
+    assert outcome.status == 0
+    assert f"on {len(ROWS)} test texts" in outcome.out
+    assert "epoch 1: train loss" in outcome.err
+    document = outcome.document
+    assert document.keys() >= KEYS
+    assert 0 <= document["accuracy"] <= 1
+    assert document["model_bytes"] == Path("m.safetensors").stat().st_size
+    assert (document["preset"], document["op"], document["epochs"]) == ("small", "interference", 1)
+    assert (document["seed"], document["rows"]) == (3, len(ROWS))
+
+
+def test_train_without_test_set_has_null_accuracy(run_cli, train_csv):
+    document = run_cli("train", train_csv, "--json", "--op", "modulation", *TINY).document
+    assert document.keys() >= KEYS
+    assert document["accuracy"] is document["macro_f1"] is document["model_bytes"] is None
+    assert document["validation_accuracy"] is not None
+    assert document["op"] == "modulation"
+    assert os.listdir() == ["reviews.csv"]
+
+
+def test_test_option_report_and_columns(run_cli, workplace):
+    Path("data.tsv").write_text(CSV.replace(",", "\t").replace("text\tlabel", "body\tmood"))
+    options = ["--text-column", "body", "--label-column", "mood", "--report", "made/here", "--json"]
+    outcome = run_cli("train", "data.tsv", "--test", "data.tsv", "--preset", "fast", *options, *TINY)
+    assert outcome.document["accuracy"] is not None
+    assert "report: made/here/report.html" in outcome.out
+    report = json.loads((workplace / "made/here/report.json").read_text())
+    assert report["command"].startswith("token2wave train data.tsv --test data.tsv")
+    assert (workplace / "made/here/report.html").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt", "a.parquet"])
+def test_every_format_gives_the_same_model(run_cli, model, name):
+    """And so does the same seed a second time, byte for byte."""
+    if name == "a.parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        table = pyarrow.table({"text": [t for t, _ in ROWS], "label": [y for _, y in ROWS]})
+        parquet.write_table(table, name)
+    else:
+        lines = {
+            "a.csv": lambda t, y: f"{t},{y}\n",
+            "a.tsv": lambda t, y: f"{t}\t{y}\n",
+            "a.jsonl": lambda t, y: json.dumps({"text": t, "label": y}) + "\n",
+            "a.txt": lambda t, y: f"__label__{y} {t}\n",
+        }[name]
+        header = {"a.csv": "text,label\n", "a.tsv": "text\tlabel\n"}.get(name, "")
+        Path(name).write_text(header + "".join(lines(t, y) for t, y in ROWS))
+    copy = Path(name).with_stem("reviews")
+    shutil.move(name, copy)  # the model records the name of the data
+    assert run_cli("train", copy, "--out", "m.safetensors", *TINY).status == 0
+    assert Path("m.safetensors").read_bytes() == model.read_bytes()
+
+
+def test_evaluate(run_cli, model, train_csv):
+    outcome = run_cli("evaluate", model, train_csv, "--json")
+    assert outcome.status == 0
+    document = outcome.document
+    assert document.keys() >= KEYS
+    assert document["train_seconds"] is None
+    assert document["rows"] == len(ROWS)
+    assert document["model_bytes"] == model.stat().st_size
+    classifier = token2wave.load(model)
+    right = sum(classifier.predict(text).label == label for text, label in ROWS)
+    assert document["accuracy"] == pytest.approx(right / len(ROWS))
+    assert outcome.out.startswith("accuracy ")
+
+
+def test_predict_arguments_equal_the_python_api(run_cli, model):
+    texts = [*POSITIVE, "", "tab\tand\nline \U0001f600"]
+    outcome = run_cli("predict", model, "--json", "--top-k", 9, *texts)
+    expected = token2wave.load(model).predict_batch(texts, 9)
+    assert [entry["text"] for entry in outcome.document] == texts
+    for entry, prediction in zip(outcome.document, expected, strict=True):
+        assert (entry["label"], entry["probability"]) == (prediction.label, prediction.probability)
+        assert [(top["label"], top["probability"]) for top in entry["top"]] == list(prediction.top)
+
+
+def test_predict_prints_one_line_a_text(run_cli, model):
+    outcome = run_cli("predict", model, "--top-k", 2, "great film", "tab\tand\nline \U0001f600")
+    lines = [line.split("\t") for line in outcome.out.splitlines()]
+    assert [len(line) for line in lines] == [5, 5]
+    assert lines[0][4] == "great film"
+    assert lines[1][4] == "tab and line \U0001f600"
+    assert float(lines[0][1]) >= float(lines[0][3])
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.jsonl", "t.parquet"])
+def test_predict_file(run_cli, model, name):
+    if name == "t.parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({"text": list(POSITIVE)}), name)
+    elif name == "t.jsonl":
+        Path(name).write_text("".join(json.dumps({"text": text}) + "\n" for text in POSITIVE))
+    else:
+        header = "text\n" if name == "t.csv" else ""
+        Path(name).write_text(header + "".join(text + "\n" for text in POSITIVE))
+    outcome = run_cli("predict", model, "--file", name, "--json")
+    assert [entry["text"] for entry in outcome.document] == list(POSITIVE)
+
+
+def test_predict_standard_input(run_cli, model):
+    outcome = run_cli("predict", model, "--json", stdin="great film\n\nbad \U0001f600".encode())
+    assert [entry["text"] for entry in outcome.document] == ["great film", "", "bad \U0001f600"]
+
+
+def test_predict_nothing(run_cli, model):
+    outcome = run_cli("predict", model)
+    assert (outcome.status, outcome.out) == (0, "")
+    assert run_cli("predict", model, "--json").document == []
+
+
+def test_predict_texts_and_file(run_cli, model):
+    assert "--file" in run_cli("predict", model, "hello", "--file", "t.txt").error
+
+
+def test_predict_invalid_utf8_on_standard_input_does_not_crash(run_cli, model):
+    assert "Traceback" not in run_cli("predict", model, stdin=b"caf\xe9\n").err
+
+
+def test_predict_invalid_utf8_on_standard_input_is_an_error(run_cli, model):
+    error = run_cli("predict", model, stdin=b"good\ncaf\xe9\n").error
+    assert "line 2" in error
+    assert "UTF-8" in error
+
+
+def test_predict_standard_input_with_windows_line_ends(run_cli, model):
+    outcome = run_cli("predict", model, "--json", stdin=b"\xef\xbb\xbfgreat\r\nbad\r\n")
+    assert [entry["text"] for entry in outcome.document] == ["great", "bad"]
+
+
+def test_predict_argument_that_is_not_utf8(run_cli, model):
+    outcome = run_cli("predict", model, "caf\udce9")  # how Python hands on the byte 0xe9
+    assert outcome.status in (0, 2)
+
+
+def test_predict_prints_one_line_a_text_whatever_the_label(run_cli, workplace):
+    Path("odd.jsonl").write_text(
+        "".join(json.dumps({"text": t, "label": f"\n{y}\t\x1b[31m"}) + "\n" for t, y in ROWS)
+    )
+    assert run_cli("train", "odd.jsonl", "--out", "m.safetensors", *TINY).status == 0
+    outcome = run_cli("predict", "m.safetensors", "great film")
+    assert len(outcome.out.splitlines()) == 1
+    assert "\x1b" not in outcome.out
+
+
+def test_info(run_cli, model):
+    outcome = run_cli("info", model)
+    assert outcome.status == 0
+    assert "neg, pos" in outcome.out
+    assert outcome.err == ""
+    document = run_cli("info", model, "--json").document
+    assert document["labels"] == ["neg", "pos"]
+    assert document["training"]["preset"] == "small"
+    assert document["model_bytes"] == model.stat().st_size
+
+
+def test_version(run_cli):
+    assert run_cli("--version").out == f"token2wave {token2wave.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["train", "--help"], ["predict", "-h"]])
+def test_help(run_cli, arguments):
+    outcome = run_cli(*arguments)
+    assert outcome.status == 0
+    assert outcome.out.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "Usage: "),
+        (["--nothing"], "No such option"),
+        (["fly"], "No such command"),
+        (["train"], "Missing argument"),
+        (["train", "--nothing"], "No such option"),
+        (["train", "a.csv", "b.csv"], "unexpected extra argument"),
+        (["train", "a.csv", "--out"], "requires an argument"),
+        (["train", "a.csv", "--epochs", "many"], "--epochs"),
+        (["evaluate", "m"], "Missing argument"),
+        (["predict"], "Missing argument"),
+        (["predict", "m", "--top-k", "0"], "--top-k"),
+        (["info"], "Missing argument"),
+    ],
+)
+def test_usage_error(run_cli, arguments, part):
+    outcome = run_cli(*arguments)
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert part in outcome.err
+
+
+def test_both_names_are_installed():
+    scripts = {script.name: script.value for script in entry_points(group="console_scripts")}
+    assert scripts["token2wave"] == scripts["t2w"] == "token2wave.cli:main"
+
+
+@pytest.mark.parametrize(
+    "place", ["missing/m.safetensors", "reviews.csv/m.safetensors", "folder", "/proc/m.safetensors"]
+)
+def test_place_that_cannot_be_written(run_cli, train_csv, workplace, place):
+    (workplace / "folder").mkdir()
+    outcome = run_cli("train", train_csv, "--out", place, *TINY)
+    assert outcome.status == 2
+    assert f"error: {place}: " in outcome.err.splitlines()[-1]
+    assert sorted(os.listdir()) == ["folder", "reviews.csv"]
+    assert not os.listdir("folder")
+
+
+@pytest.mark.parametrize("place", ["reviews.csv", "reviews.csv/report"])
+def test_report_that_cannot_be_written_is_found_out_before_training(run_cli, train_csv, place):
+    error = run_cli("train", train_csv, "--out", "m.safetensors", "--report", place, *TINY).error
+    assert place in error
+    assert os.listdir() == ["reviews.csv"]
+
+
+def test_folder_that_vanishes_during_training(run_cli, train_csv, workplace, monkeypatch):
+    fit = training.fit
+
+    def fit_and_remove(*args, **kwargs):
+        history = fit(*args, **kwargs)
+        shutil.rmtree(workplace / "out", ignore_errors=True)
+        return history
+
+    (workplace / "out").mkdir()
+    monkeypatch.setattr(training, "fit", fit_and_remove)
+    outcome = run_cli("train", train_csv, "--out", "out/m.safetensors", *TINY)
+    assert outcome.status == 2
+    assert outcome.err.splitlines()[-1].startswith("error: out/m.safetensors: cannot be written")
+
+
+def test_interruption_in_this_process(run_cli, train_csv, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", interrupt)
+    outcome = run_cli("train", train_csv, "--out", "m.safetensors", *TINY)
+    assert outcome.status == 130
+    assert outcome.out == ""
+    assert os.listdir() == ["reviews.csv"]
+
+
+def test_interruption_says_so_in_one_line(run_cli, train_csv, monkeypatch):
+    def interrupt(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training, "fit", interrupt)
+    err = run_cli("train", train_csv, "--out", "m.safetensors", *TINY).err
+    assert [line for line in err.splitlines() if line] == ["error: interrupted; nothing was written"]
+
+
+def test_full_disk_keeps_the_old_model(run_cli, train_csv, workplace):
+    old = workplace / "old.safetensors"
+    old.write_bytes(b"an older model")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # a longer file cannot be written
+    try:
+        outcome = run_cli("train", train_csv, "--out", old, *TINY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert old.read_bytes() == b"an older model"
+    assert outcome.status == 2
+    assert "old.safetensors: cannot be written" in outcome.err
+
+
+def test_failing_report_keeps_the_old_model(run_cli, train_csv, workplace):
+    old = workplace / "old.safetensors"
+    old.write_bytes(b"an older model")
+    (workplace / "report" / "report.html").mkdir(parents=True)
+    outcome = run_cli("train", train_csv, "--out", old, "--report", "report", *TINY)
+    assert outcome.status == 2
+    assert old.read_bytes() == b"an older model"
+
+
+def test_out_that_is_no_regular_file_is_not_replaced(run_cli, train_csv, workplace):
+    pipe = workplace / "pipe"
+    os.mkfifo(pipe)
+    run_cli("train", train_csv, "--out", pipe, *TINY)
+    assert pipe.is_fifo()
+
+
+def test_epoch_line_is_not_wrapped(run_cli, train_csv):
+    outcome = run_cli("train", train_csv, "--json", *TINY, "--epochs", 11)
+    epochs = [line for line in outcome.err.splitlines() if line.strip()]
+    assert all("epoch " in line and "train loss" in line for line in epochs)
+
+
+def test_no_blank_lines_on_standard_error(run_cli, model):
+    assert run_cli("predict", model, "hello").err == ""

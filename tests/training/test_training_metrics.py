@@ -1,0 +1,51 @@
+"""Scores against scikit-learn's."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+
+from token2wave.training.metrics import evaluate_predictions
+
+NAMES = ("a", "b", "c", "d")
+indices = st.integers(0, 3)
+
+
+@settings(deadline=None, max_examples=80)
+@given(rows=st.lists(st.tuples(indices, indices), min_size=1, max_size=30))
+def test_scores_equal_scikit_learn(rows):
+    truth, predicted = np.array(rows, dtype=np.int64).T
+    scores = evaluate_predictions(truth, predicted, NAMES)
+    assert scores.rows == len(rows)
+    assert scores.accuracy == pytest.approx(accuracy_score(truth, predicted))
+    # Left to itself, scikit-learn averages over the classes that occur, and so do we.
+    assert scores.macro_f1 == pytest.approx(f1_score(truth, predicted, average="macro", zero_division=0))
+    expected = precision_recall_fscore_support(truth, predicted, labels=range(4), zero_division=0)
+    for i, score in enumerate(scores.classes):
+        found = (score.precision, score.recall, score.f1, score.support)
+        assert found == pytest.approx(tuple(column[i] for column in expected))
+        assert score.label == NAMES[i]
+    assert np.array_equal(scores.confusion, confusion_matrix(truth, predicted, labels=range(4)))
+
+
+def test_by_hand_with_an_absent_class():
+    scores = evaluate_predictions(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("x", "y", "never"))
+    assert scores.accuracy == 0.75
+    assert scores.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert scores.confusion == ((1, 1, 0), (0, 2, 0), (0, 0, 0))
+    never = scores.classes[2]
+    assert (never.precision, never.recall, never.f1, never.support) == (0.0, 0.0, 0.0, 0)
+
+
+def test_no_rows_at_all():
+    none = np.zeros(0, dtype=np.int64)
+    scores = evaluate_predictions(none, none, NAMES)
+    assert (scores.rows, scores.accuracy, scores.macro_f1) == (0, 0.0, 0.0)
+
+
+def test_scores_are_plain_data():
+    scores = evaluate_predictions(np.array([0, 1]), np.array([1, 1]), ("x", "y"))
+    assert json.loads(json.dumps(scores.to_dict()))["confusion"] == [[0, 1], [0, 1]]
