@@ -16,6 +16,7 @@ from token2wave.waves import (
     segment_ids,
     segment_mean,
     segment_sum,
+    spread_to_rows,
 )
 
 LENGTHS = [0, 3, 1, 0, 4, 2, 0]
@@ -229,3 +230,20 @@ def test_check_offsets_refuses(offsets, n_rows, message):
 @pytest.mark.parametrize(("offsets", "n_rows"), [([0], 0), ([0, 0], 0), ([0, 2, 2, 5], 5), ([0, 0, 1], 1)])
 def test_check_offsets_accepts(offsets, n_rows):
     check_offsets(torch.tensor(offsets), n_rows)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_spread_to_rows_is_the_transpose_of_the_gathered_sum(seed):
+    generator = torch.Generator().manual_seed(seed)
+    offsets, n_rows = torch.tensor([0, 3, 3, 7, 8]), 5
+    index = torch.randint(n_rows - 1, (8,), generator=generator)  # nobody uses the last row
+    given = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+    rows = torch.randn(n_rows, 2, generator=generator, dtype=torch.float64)
+    segments = segment_ids(offsets, 8)
+    expected = torch.zeros(n_rows, 2, dtype=torch.float64)
+    for token in range(8):
+        expected[index[token]] += given[segments[token]]
+    spread = spread_to_rows(given, segments, index, n_rows)
+    torch.testing.assert_close(spread, expected, rtol=1e-14, atol=1e-14)
+    one_way = (gathered_segment_sum(rows, index, offsets) * given).sum()
+    torch.testing.assert_close(one_way, (rows * spread).sum(), rtol=1e-12, atol=1e-12)

@@ -17,6 +17,7 @@ from token2wave.waves.segments import (
     segment_ids,
     segment_mean,
     segment_sum,
+    spread_to_rows,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "segment_ids",
     "segment_mean",
     "segment_sum",
+    "spread_to_rows",
     "text_wave",
     "wave",
     "wave_from_polar",

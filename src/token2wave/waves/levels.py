@@ -16,8 +16,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from token2wave.waves.representation import Wave, root
-from token2wave.waves.segments import gathered_segment_sum, neighbours_sum, segment_ids
+from token2wave.waves.representation import Wave
+from token2wave.waves.segments import (
+    gathered_segment_sum,
+    neighbours_sum,
+    segment_ids,
+    spread_to_rows,
+)
 
 
 def first_token_wave(values: Tensor, index: Tensor, offsets: Tensor, ends: Tensor | None = None) -> Wave:
@@ -76,9 +81,7 @@ class _FirstTokenWave(torch.autograd.Function):
         n_texts = others.shape[0]
         texts = torch.where(bags % 3 == 1, bags // 3, n_texts)  # row B of q is zero
         ratio = torch.cat([ratio, ratio.new_zeros(1, ratio.shape[1])])
-        sorted_index, order = index.sort(stable=True)
-        places = torch.searchsorted(sorted_index, torch.arange(values.shape[0] + 1, device=index.device))
-        result = values * gathered_segment_sum(ratio, texts[order], places)  # (U, D)
+        result = values * spread_to_rows(ratio, texts, index, values.shape[0])  # (U, D)
         return result.index_add_(0, rows, real * filled), None, None, None
 
 
@@ -99,13 +102,38 @@ def text_wave(values: Tensor, index: Tensor, offsets: Tensor) -> Wave:
     Returns:
         Wave of shape ``(B, D)``; zero for an empty segment.
     """
-    count = offsets.diff().clamp(min=1)[:, None]
-    # A difference, unlike the rule of `wave`, so it is taken in float64, where squares of float32 are exact.
-    exact = values.double()
-    sums = gathered_segment_sum(torch.cat([exact, exact.square()], dim=1), index, offsets) / count
-    mean, mean_square = sums.chunk(2, dim=1)
-    deviation = root((mean_square - mean.square()).clamp(min=0))
-    return Wave(mean.to(values.dtype), deviation.to(values.dtype))
+    real, imaginary = _TextWave.apply(values, index, offsets)  # type: ignore[no-untyped-call]
+    return Wave(real, imaginary)
+
+
+class _TextWave(torch.autograd.Function):
+    """With ``q = dL/dsigma / (n sigma)`` of each text, ``dL/dw[i] = dL/dm / n - m q + w[i] q``.
+
+    A difference, unlike the rule of `wave`, so it is taken in float64, where squares of float32 are
+    exact: a text that repeats one token has a deviation of zero, not of rounding errors.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, index: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        count = offsets.diff().clamp(min=1)[:, None]
+        exact = values.double()
+        sums = gathered_segment_sum(torch.cat([exact, exact.square()], dim=1), index, offsets) / count
+        mean, mean_square = sums.chunk(2, dim=1)
+        deviation = (mean_square - mean.square()).clamp_(min=0).sqrt_().to(values.dtype)
+        mean = mean.to(values.dtype)
+        ctx.save_for_backward(values, index, offsets, mean, deviation)
+        return mean, deviation
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        values, index, offsets, mean, deviation = ctx.saved_tensors
+        count = offsets.diff().clamp(min=1)[:, None]
+        ratio = torch.where(deviation > 0, gradients[1] / (count * deviation), 0)  # q, (B, D)
+        both = torch.cat([gradients[0] / count - mean * ratio, ratio], dim=1)
+        both = spread_to_rows(both, segment_ids(offsets, index.shape[0]), index, values.shape[0])
+        constant, factor = both.chunk(2, dim=1)  # (U, D) each
+        return constant + values * factor, None, None
 
 
 def phrase_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) -> tuple[Wave, Wave]:
@@ -123,6 +151,25 @@ def phrase_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) ->
     Returns:
         Two waves of shape ``(T, D)``.
     """
-    left = root(neighbours_sum(first.square(), offsets, radius, side="left"))
-    right = root(neighbours_sum(second.square(), offsets, radius, side="right"))
+    left = _NeighboursMagnitude.apply(first, offsets, radius, True)  # type: ignore[no-untyped-call]
+    right = _NeighboursMagnitude.apply(second, offsets, radius, False)  # type: ignore[no-untyped-call]
     return Wave(first, left), Wave(second, right)
+
+
+class _NeighboursMagnitude(torch.autograd.Function):
+    """``s[j] = sqrt(sum of h[i]^2 over the neighbours i)``; ``dL/dh[i] = h[i] sum of dL/ds[j] / s[j]``."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, offsets: Tensor, radius: int, left: bool) -> Tensor:
+        result = neighbours_sum(values.square(), offsets, radius, side="left" if left else "right").sqrt_()
+        ctx.save_for_backward(values, offsets, result)
+        ctx.radius, ctx.left = radius, left
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        values, offsets, result = ctx.saved_tensors
+        filled = result > 0
+        ratio = gradients[0] / torch.where(filled, result, 1) * filled
+        side = "right" if ctx.left else "left"
+        return values * neighbours_sum(ratio, offsets, ctx.radius, side=side), None, None, None

@@ -157,19 +157,61 @@ class _NeighboursSum(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, offsets: Tensor, radius: int, left: bool) -> Tensor:
         ctx.save_for_backward(offsets)
         ctx.radius, ctx.left = radius, left
-        n_rows = values.shape[0]
-        segments = segment_ids(offsets, n_rows)
-        result, zero = torch.zeros_like(values), values.new_zeros(())
+        n_rows, width = values.shape
+        result = values.new_zeros(n_rows + 1, width)  # the last row takes what nobody needs
+        body = result[:n_rows]
         for distance in range(1, min(radius, max(n_rows - 1, 0)) + 1):
-            together = (segments[distance:] == segments[:-distance])[:, None]  # (T - distance, 1)
             if left:
-                result[distance:] += torch.where(together, values[:-distance], zero)
+                body[distance:] += values[:-distance]
             else:
-                result[:-distance] += torch.where(together, values[distance:], zero)
-        return result
+                body[:-distance] += values[distance:]
+        if n_rows:  # rows near a segment's edge have summed over it, and are done again
+            rows, sums = _edge_sums(values, offsets, radius, left)
+            result.index_copy_(0, rows, sums)
+        return body
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (offsets,) = ctx.saved_tensors
         side = "right" if ctx.left else "left"
         return neighbours_sum(gradients[0], offsets, ctx.radius, side=side), None, None, None
+
+
+def _edge_sums(values: Tensor, offsets: Tensor, radius: int, left: bool) -> tuple[Tensor, Tensor]:
+    """Sums over the neighbours of the ``radius`` rows at the edge of each segment.
+
+    Returns:
+        rows ``(B * radius,)``, where ``T`` stands for none, and their sums ``(B * radius, D)``.
+    """
+    starts, ends = offsets[:-1, None], offsets[1:, None]
+    place = torch.arange(radius, device=offsets.device)  # distance from the edge
+    rows = starts + place if left else ends - 1 - place  # (B, radius)
+    within = (starts <= rows) & (rows < ends)
+    sums = values.new_zeros(rows.numel(), values.shape[1])
+    zero = values.new_zeros(())
+    for distance in range(1, radius):
+        has_neighbour = (within & (place >= distance)).flatten()
+        neighbours = (rows - distance if left else rows + distance).flatten()
+        neighbours = torch.where(has_neighbour, neighbours, 0)
+        sums += torch.where(has_neighbour[:, None], values.index_select(0, neighbours), zero)
+    return torch.where(within, rows, values.shape[0]).flatten(), sums
+
+
+def spread_to_rows(per_segment: Tensor, segments: Tensor, index: Tensor, n_rows: int) -> Tensor:
+    """Sum what every segment gives to its tokens over all tokens that use a row.
+
+    The transpose of :func:`gathered_segment_sum`: ``result[u] = sum over tokens t with index[t] = u of
+    per_segment[segments[t]]``. No tensor with a row for every token is built.
+
+    Args:
+        per_segment: ``(B, D)`` floating point.
+        segments: ``(T,)`` int64, the segment of each token.
+        index: ``(T,)`` int64, the row that each token uses.
+        n_rows: rows of the result, ``U``.
+
+    Returns:
+        ``(U, D)``.
+    """
+    sorted_index, order = index.sort(stable=True)
+    places = torch.searchsorted(sorted_index, torch.arange(n_rows + 1, device=index.device))
+    return gathered_segment_sum(per_segment, segments[order], places)
