@@ -90,11 +90,12 @@ def _named(part: str) -> Iterator[None]:
 DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
 _EVERYDAY_NETWORK = {"width": 64, "operation": "interference", "readout": "text", "dropout": 0.3}
 _EVERYDAY_RECIPE = Recipe(
-    epochs=10,
+    epochs=8,
     row_optimizer="sgd",
     row_learning_rate=60.0,
     row_weighting="idf",
     token_dropout=0.3,
+    label_smoothing=0.1,
     validation_fraction=0.1,
     refit_below=20_000,
 )
