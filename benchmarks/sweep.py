@@ -28,7 +28,8 @@ from token2wave.data import (
 )
 from token2wave.presets import parse_setting
 from token2wave.training.baseline import NAME, train_baseline
-from token2wave.training.summary import machine, versions
+from token2wave.training.summary import machine
+from token2wave.versions import versions
 
 FRACTION = 0.2
 SPLIT_SEED = 0

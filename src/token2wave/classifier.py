@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError, Token2WaveError
 from token2wave.features import Features, features_from_file
-from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.metrics import Evaluation, evaluate_predictions
+from token2wave.models import WaveConfig, WaveNetwork, predict_logits
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
-from token2wave.training.batches import predict_logits
-from token2wave.training.metrics import Evaluation, evaluate_predictions
-from token2wave.training.summary import versions
+from token2wave.versions import versions
 
 FEATURE_PREFIX = "features."
 

@@ -13,8 +13,8 @@ from token2wave.errors import Token2WaveError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from token2wave.metrics import Evaluation
     from token2wave.training.loop import Callback, Epoch
-    from token2wave.training.metrics import Evaluation
 
 
 @contextmanager

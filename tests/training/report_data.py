@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from token2wave.metrics import evaluate_predictions
 from token2wave.training.loop import Epoch
-from token2wave.training.metrics import evaluate_predictions
 from token2wave.training.summary import Summary
 
 CAVEATS = ("The test texts overlap the training texts by 3%.", "Labels <are> noisy & few.")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from report_data import BASELINE, CAVEATS, a_summary, without_test_set
 
+from token2wave import versions as versions_module
+from token2wave.metrics import evaluate_predictions
 from token2wave.training import summary as module
 from token2wave.training.loop import Epoch
-from token2wave.training.metrics import evaluate_predictions
 from token2wave.training.summary import (
     Summary,
     columns,
@@ -25,8 +26,8 @@ from token2wave.training.summary import (
     printable,
     shorten,
     size,
-    versions,
 )
+from token2wave.versions import versions
 
 FIRST_KEYS = [
     "accuracy",
@@ -261,7 +262,7 @@ def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == ["python", "token2wave", "numpy", "torch", "tokenizers", "safetensors"]
     assert found["python"] == platform.python_version()
     assert found["numpy"] == np.__version__
-    monkeypatch.setattr(module, "PACKAGES", ("token2wave", "no-such-package-of-ours"))
+    monkeypatch.setattr(versions_module, "PACKAGES", ("token2wave", "no-such-package-of-ours"))
     assert versions()["no-such-package-of-ours"] == "unknown"
 
 

@@ -8,8 +8,9 @@ import torch
 from training_data import CPU, ragged, toy, toy_network
 
 from token2wave.features import Ragged
-from token2wave.training import batches as module
-from token2wave.training.batches import n_batches, predict_logits, training_batches
+from token2wave.models import predict_logits
+from token2wave.models import prediction as module
+from token2wave.training.batches import n_batches, training_batches
 
 
 def drawn(features: Ragged, labels: np.ndarray, batch_size: int, **changes: object) -> list:

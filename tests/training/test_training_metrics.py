@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from token2wave.training.metrics import evaluate_predictions
+from token2wave.metrics import evaluate_predictions
 
 NAMES = ("a", "b", "c", "d")
 indices = st.integers(0, 3)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import MissingExtraError
-from token2wave.training.metrics import evaluate_predictions
+from token2wave.metrics import evaluate_predictions
 from token2wave.training.summary import Baseline
 
 NAME = "TF-IDF (1,2) + LinearSVC"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
-from token2wave.models import WaveNetwork
-from token2wave.training.batches import n_batches, predict_logits, training_batches
+from token2wave.models import WaveNetwork, predict_logits
+from token2wave.training.batches import n_batches, training_batches
 from token2wave.training.optimizers import Optimizers, row_weights
 from token2wave.training.recipe import Recipe
 

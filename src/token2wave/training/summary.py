@@ -8,7 +8,6 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,7 +16,6 @@ import numpy as np
 NOTHING = "-"  # shown where there is no figure
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-PACKAGES = ("token2wave", "numpy", "torch", "tokenizers", "safetensors")
 CPUINFO = Path("/proc/cpuinfo")
 LABEL_COLUMNS = 32  # of the terminal
 ALL_CLASSES = 40  # more than these, and a terminal shows only the weakest
@@ -152,17 +150,6 @@ def process_peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages a run depends on, without importing them."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
 
 
 def lines(summary: Summary) -> list[str]:

@@ -16,16 +16,17 @@ from token2wave.classifier import Classifier
 from token2wave.data import DataSplits, encode_labels, load_splits
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features
+from token2wave.metrics import Evaluation
 from token2wave.models import WaveNetwork
 from token2wave.presets import Preset, preset_named
 from token2wave.runtime.files import check_writable, make_folder, written_aside
 from token2wave.training.baseline import train_baseline
 from token2wave.training.loop import Callback, Examples, History, Teller, fit
-from token2wave.training.metrics import Evaluation
 from token2wave.training.preparation import Labelled, TrainingTexts, features_for, prepare
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import write_report
-from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory, versions
+from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory
+from token2wave.versions import versions
 
 
 @dataclass(frozen=True)
