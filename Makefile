@@ -23,7 +23,7 @@ demo: setup
 	@echo "report: $(DEMO)/report.html"
 
 test: setup
-	$(BIN)/python -m pytest --cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
 
 lint: setup
 	$(BIN)/ruff check .

@@ -279,7 +279,11 @@ def test_interruption_says_so_in_one_line(run_cli, train_csv, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(training, "fit", interrupt)
-    err = run_cli("train", train_csv, "--out", "m.safetensors", *TINY).err
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    try:
+        err = run_cli("train", train_csv, "--out", "m.safetensors", *TINY).err
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [line for line in err.splitlines() if line] == ["error: interrupted; nothing was written"]
 
 

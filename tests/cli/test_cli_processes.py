@@ -54,7 +54,12 @@ def test_interruption_keeps_the_old_model(model, train_csv, workplace):
     shutil.copy(model, out)
     command = [*PYTHON, "-m", "token2wave", "train", "reviews.csv", "--out", str(out), *TINY]
     with Path("err").open("wb") as stream:
-        process = subprocess.Popen([*command, "--epochs", "1000000"], stderr=stream, env=QUICK)
+        process = subprocess.Popen(
+            [*command, "--epochs", "1000000"],
+            stderr=stream,
+            env=QUICK,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        )
     try:
         deadline = time.monotonic() + 60
         while b"epoch 2:" not in Path("err").read_bytes():
