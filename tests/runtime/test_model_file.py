@@ -138,7 +138,8 @@ def test_a_failed_write_changes_nothing(
     with pytest.raises(expected) as caught:
         write_model_file(path, MODEL)
     if isinstance(error, OSError):
-        assert str(caught.value) == f"{path}: cannot be written: No space left on device"
+        cure = "choose a place that can be written to, on a disk with space"
+        assert str(caught.value) == f"{path}: cannot be written (No space left on device); {cure}"
     assert os.listdir(tmp_path) == ([] if old is None else ["model"])
     assert old is None or path.read_bytes() == old
 
@@ -156,7 +157,7 @@ def test_a_failure_after_the_tensors_changes_nothing(
         monkeypatch.setattr(files.os, "fsync", fails)
     else:
         monkeypatch.setattr(Path, step, fails)
-    with pytest.raises(OutputError, match="cannot be written: Input/output error"):
+    with pytest.raises(OutputError, match=r"cannot be written \(Input/output error\); choose a place"):
         write_model_file(path, MODEL)
     assert os.listdir(tmp_path) == ["model"]
     assert path.read_bytes() == b"the old model"

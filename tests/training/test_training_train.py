@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from training_data import WORDS, write_csv, written_rows
 
 import token2wave
-from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
+from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
 from token2wave.training.loop import Callback, Epoch
 
 SMALL = {
@@ -223,8 +224,9 @@ def test_each_stage_advances_to_its_total(preset, data, test_data):
         data, test=test_data, preset=preset, settings=settings, epochs=2, baseline=True, callbacks=[recorder]
     ).summary
     names = [name for name, _, _ in recorder.stages]
-    assert sorted(names[:2]) == ["features of the training texts", "features of the validation texts"]
-    assert names[2:] == ["training", "evaluation", "baseline"]
+    assert names[0] == "baseline"
+    assert sorted(names[1:3]) == ["features of the training texts", "features of the validation texts"]
+    assert names[3:] == ["training", "evaluation"]
     for name, total, advanced in recorder.stages:
         assert advanced == total, name
     totals = {name: total for name, total, _ in recorder.stages}
@@ -379,3 +381,20 @@ def test_one_class_alone_is_refused(tmp_path):
     data = write_csv(tmp_path / "one.csv", [("a match", "sport"), ("a goal", "sport")])
     with pytest.raises(DataError, match="same label"):
         run(data, callbacks=[NoTraining()])
+
+
+@pytest.mark.parametrize(
+    ("module", "wish"), [("matplotlib", "report"), ("sklearn", "baseline")], ids=["report", "baseline"]
+)
+def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_path, monkeypatch, module, wish):
+    def never(*_, **__):
+        raise AssertionError("training began")
+
+    monkeypatch.setattr(importlib.import_module("token2wave.training.train"), "fit", never)
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    wishes = {"report": tmp_path / "report"} if wish == "report" else {"baseline": True}
+    with pytest.raises(MissingExtraError, match="pip install"):
+        run(data, test=test_data, **wishes)
+    assert not (tmp_path / "report").exists()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.ragged import Ragged, concatenate, offsets_of
-from token2wave.features.text import Hashes, ngram_hashes, token_hashes
+from token2wave.features.text import ngram_hashes, token_hashes
 
 CHARACTERS_AT_ONCE = 1 << 20
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -119,7 +119,7 @@ class WordFeatures:
         shift = np.uint64(64 - config.bits)
         for n in range(1, config.ngrams + 1):
             grams, gram_offsets = ngram_hashes(hashes, offsets, n)
-            yield _as_index(grams >> shift), gram_offsets
+            yield (grams >> shift).astype(np.int64), gram_offsets
 
     def _features(self, texts: Sequence[str]) -> Ragged:
         streams = []
@@ -162,10 +162,6 @@ class WordFeatures:
 
 
 _NONE = np.zeros(0, dtype=np.int64)
-
-
-def _as_index(hashes: Hashes) -> NDArray[np.int64]:
-    return hashes.astype(np.int64)
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:

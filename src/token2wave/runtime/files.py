@@ -33,7 +33,11 @@ def written_aside(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            where=str(path),
+            cure="choose a place that can be written to, on a disk with space",
+        ) from error
     except OutputError as error:
         if error.where == str(temporary):  # users know the name that they gave
             raise OutputError(error.problem, where=str(path), cure=error.cure) from error

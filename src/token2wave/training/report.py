@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from token2wave.errors import OutputError
-from token2wave.training.report_figures import CSS, draw
+from token2wave.runtime.files import check_writable, make_folder, written_aside
+from token2wave.training.report_figures import CSS, draw, require_matplotlib
 from token2wave.training.summary import (
     NOTHING,
     Summary,
@@ -57,39 +56,27 @@ def write_report(summary: Summary, folder: Path) -> list[Path]:
     return _write_all(folder, files)
 
 
+def check_report(folder: Path) -> None:
+    """Make the folder of a report, and find out before hours of work whether one can be written.
+
+    Raises:
+        OutputError: the folder cannot be made or written to.
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    make_folder(folder)
+
+
 def _write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write files of a folder, replacing older ones only after every new one is complete."""
-    where = str(folder)
-    parts: dict[Path, Path] = {}
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(
-                "a folder is needed, but this is a file", where=where, cure="name another folder"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            where = str(folder / name)
-            if (folder / name).is_dir():
-                raise OutputError(
-                    "a file is to be written, but this is a folder", where=where, cure="remove it"
-                )
-            part = folder / f".{name}.{os.getpid()}.part"
-            parts[part] = folder / name
-            part.write_bytes(content)
-        for part, target in parts.items():
-            where = str(target)
-            part.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror or error})",
-            where=where,
-            cure="name a folder that can be written to, on a disk with space",
-        ) from error
-    finally:
-        for part in parts:
-            with contextlib.suppress(OSError):  # the first error is the one worth telling
-                part.unlink(missing_ok=True)
-    return list(parts.values())
+    make_folder(folder)
+    paths = [folder / name for name in files]
+    for path in paths:
+        check_writable(path)
+    with ExitStack() as stack:
+        for path, content in zip(paths, files.values(), strict=True):
+            stack.enter_context(written_aside(path)).write_bytes(content)
+    return paths
 
 
 def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:

@@ -56,14 +56,25 @@ def draw(summary: Summary) -> dict[str, bytes]:
         return {f"{name}.{kind}": file for name in drawn for kind, file in _saved(drawn[name]).items()}
 
 
+def require_matplotlib() -> None:
+    """Refuse to go on without matplotlib.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "train", purpose="a report of a training run") from error
+
+
 @contextmanager
 def _plain_matplotlib() -> Iterator[None]:
     """Matplotlib as it comes, whatever the user's own settings, and the same bytes every time."""
-    try:
-        import matplotlib
-        from matplotlib.font_manager import fontManager
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train", purpose="a report of a training run") from error
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
     installed = set(fontManager.get_font_names())
     families = ["DejaVu Sans", *(font for font in FALLBACK_FONTS if font in installed)]
     with matplotlib.rc_context(), warnings.catch_warnings():

@@ -19,12 +19,12 @@ from token2wave.features import Features
 from token2wave.metrics import Evaluation
 from token2wave.models import WaveNetwork
 from token2wave.presets import Preset, preset_named
-from token2wave.runtime.files import check_writable, make_folder, written_aside
+from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.baseline import train_baseline
 from token2wave.training.loop import Callback, Examples, History, Teller, fit
 from token2wave.training.preparation import Labelled, TrainingTexts, features_for, prepare
 from token2wave.training.recipe import Recipe
-from token2wave.training.report import write_report
+from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory
 from token2wave.versions import versions
 
@@ -102,13 +102,14 @@ def train(
     if out is not None:
         check_writable(Path(out))
     if report is not None:
-        make_folder(Path(report))
+        check_report(Path(report))
     splits = load_splits(data, test=test, text_column=text_column, label_column=label_column)
     texts = prepare(splits, chosen.recipe, seed)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
 
     run = _Run(chosen, seed, torch_device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
+    rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
     first = run.fit(chosen.recipe, texts.train, texts.validation)
     best = first.history.best
     assert best is not None
@@ -133,7 +134,6 @@ def train(
         )
     else:
         evaluation = run.evaluate(classifier, texts.test)
-    rival = run.baseline(texts, splits) if baseline else None
     with ExitStack() as stack:  # the model takes its place last, when all else went well
         model_bytes = None
         if out is not None:
