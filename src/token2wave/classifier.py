@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from token2wave.errors import ModelFileError, Token2WaveError
-from token2wave.features import Features, features_from_file
+from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError
+from token2wave.features import Features, Ragged, features_from_file
 from token2wave.metrics import Evaluation, evaluate_predictions
-from token2wave.models import WaveConfig, WaveNetwork, predict_logits
+from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.runtime.additive import AdditiveNetwork
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
 from token2wave.versions import versions
 
@@ -37,6 +37,21 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
+class Network(Protocol):
+    """What a classifier needs of a network: one in torch, or an additive one without it."""
+
+    config: WaveConfig
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every parameter by name."""
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters."""
+
+
 @dataclass
 class Classifier:
     """A trained text classifier.
@@ -56,7 +71,7 @@ class Classifier:
     """
 
     features: Features
-    network: WaveNetwork
+    network: Network
     label_names: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)
     written_by: dict[str, Any] = field(default_factory=versions)
@@ -81,8 +96,7 @@ class Classifier:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"expected strings, found {type(text).__name__} at texts[{i}]")
-        device = next(self.network.parameters()).device
-        logits = predict_logits(self.network, self.features(texts, advance), device)
+        logits = self.network.logits(self.features(texts, advance))
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
         return shares
@@ -138,7 +152,7 @@ class Classifier:
         Raises:
             OutputError: the place cannot be written to; a file that was there is left as it was.
         """
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
+        tensors: dict[str, NDArray[Any]] = dict(self.network.arrays())
         for name, array in self.features.arrays().items():
             tensors[FEATURE_PREFIX + name] = array
         model = ModelFile(
@@ -156,24 +170,27 @@ class Classifier:
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
     """Read a model file.
 
+    Networks of the everyday presets are read without torch, unless they are to run on a GPU.
+
     Args:
         path: a file that :meth:`Classifier.save` wrote.
         device: where to predict, ``cpu`` or ``cuda``.
 
     Raises:
         ModelFileError: missing, damaged, of another origin, of a newer format, or inconsistent.
+        MissingExtraError: the network needs torch, which is not installed.
     """
     model = read_model_file(Path(path))
     try:
-        classifier = _build(model)
-        classifier.network.to(device)
+        return _build(model, device)
+    except MissingExtraError:
+        raise
     except Token2WaveError as error:
         where = str(path) if error.where is None else f"{path}, {error.where}"
         raise ModelFileError(error.problem, where=where, cure=error.cure) from error
-    return classifier
 
 
-def _build(model: ModelFile) -> Classifier:
+def _build(model: ModelFile, device: str) -> Classifier:
     """Make features and network, and check the tensors against what they need."""
     config = WaveConfig.from_dict(model.network)
     found = {n: array for n, array in model.tensors.items() if not n.startswith(FEATURE_PREFIX)}
@@ -182,12 +199,7 @@ def _build(model: ModelFile) -> Classifier:
         raise ModelFileError(f"expected {config.n_rows} rows from the features, found {features.n_rows}")
     if len(model.labels) != config.n_classes:
         raise ModelFileError(f"expected {config.n_classes} names of classes, found {len(model.labels)}")
-    n_numbers = sum(array.size for array in found.values())
-    if config.parameter_count().total > 2 * n_numbers + 1000:  # before memory is taken for them
-        raise ModelFileError(f"expected {config.parameter_count().total} parameters, found {n_numbers}")
-    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn in vain
-        network = WaveNetwork(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    expected = config.parameter_shapes()
     if expected.keys() != found.keys():
         odd = sorted(expected.keys() ^ found.keys())[0]
         raise ModelFileError(f"expected the tensors of this network, found {odd!r} missing or too many")
@@ -197,9 +209,27 @@ def _build(model: ModelFile) -> Classifier:
                 f"expected float32 of shape {shape} for {name!r}, "
                 f"found {found[name].dtype} of shape {found[name].shape}"
             )
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in found.items()}, assign=True)
-    network.eval()
+    network = _network(config, found, device)
     return Classifier(features, network, tuple(model.labels), model.training, model.versions)
+
+
+def _network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
+    """Rebuild the network, without torch where that will do."""
+    if config.is_additive and device == "cpu":
+        return AdditiveNetwork(config, arrays)
+    try:
+        import torch
+
+        from token2wave.models import WaveNetwork
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("torch", "train", purpose="this model") from error
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn in vain
+        network = WaveNetwork(config)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
+    network.eval()
+    return network.to(device)
 
 
 def _features(model: ModelFile) -> Features:

@@ -11,7 +11,7 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.data import encode_labels, load_split
 from token2wave.metrics import Evaluation
-from token2wave.training.loop import Callback, Teller
+from token2wave.training.progress import Callback, Teller
 from token2wave.training.summary import process_peak_memory
 
 

@@ -88,7 +88,13 @@ def _named(part: str) -> Iterator[None]:
 
 
 DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
-_EVERYDAY_NETWORK = {"width": 64, "operation": "interference", "readout": "text", "dropout": 0.3}
+_EVERYDAY_NETWORK = {
+    "width": 32,
+    "variants": "rows",
+    "operation": "interference",
+    "readout": "text",
+    "dropout": 0.3,
+}
 _EVERYDAY_RECIPE = Recipe(
     epochs=8,
     row_optimizer="sgd",

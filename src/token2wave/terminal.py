@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from token2wave.metrics import Evaluation
-    from token2wave.training.loop import Callback, Epoch
+    from token2wave.training.progress import Callback, Epoch
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def progress() -> Iterator[Callback]:
 
 
 def _bars_callback(bars: Progress) -> Callback:
-    from token2wave.training.loop import Callback
+    from token2wave.training.progress import Callback
 
     class Bars(Callback):
         """Moves the bar of the present stage."""

@@ -146,7 +146,7 @@ def test_ngrams_do_not_cross_texts() -> None:
 
 def test_pinned_table() -> None:
     """Who changes the table changes every trained model: that needs a new kind of features."""
-    classes, lower = fast._table()
+    classes, lower = fast.letter_table()
     assert (classes.shape, classes.dtype) == ((0x110000,), np.uint8)
     assert (lower.shape, lower.dtype) == ((0x110000,), np.uint32)
     little = lower.astype("<u4").tobytes()
@@ -154,7 +154,7 @@ def test_pinned_table() -> None:
 
 
 def test_the_table_is_consistent() -> None:
-    classes, lower = fast._table()
+    classes, lower = fast.letter_table()
     assert np.array_equal(lower[lower], lower)
     changed = np.flatnonzero(lower != np.arange(len(lower)))
     assert np.array_equal(classes[changed], classes[lower[changed]])

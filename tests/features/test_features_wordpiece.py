@@ -148,7 +148,7 @@ def test_training_is_deterministic() -> None:
 
 
 def test_training() -> None:
-    features = fit_features(["good film", "bad film"] * 3, WordPieceConfig(vocabulary_size=100))
+    features, _ = fit_features(["good film", "bad film"] * 3, WordPieceConfig(vocabulary_size=100))
     assert isinstance(features, WordPieceFeatures)
     assert features.vocabulary[:5] == ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
     assert len(set(features.vocabulary)) == features.n_rows
@@ -185,7 +185,7 @@ def test_training_without_words(texts: list[str]) -> None:
 def test_vocabulary_file(tmp_path: Path, line_end: str, last: str) -> None:
     path = tmp_path / "vocab.txt"
     path.write_bytes((line_end.join(VOCABULARY) + (line_end if last else "")).encode())
-    features = fit_features(["ignored"], WordPieceConfig(max_tokens=9), path)
+    features, _ = fit_features(["ignored"], WordPieceConfig(max_tokens=9), path)
     assert isinstance(features, WordPieceFeatures)
     assert features.vocabulary == VOCABULARY
     assert features.config == WordPieceConfig(

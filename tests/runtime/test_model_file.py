@@ -265,6 +265,11 @@ LIGHT = [
     "token2wave.runtime",
     "token2wave.runtime.files",
     "token2wave.runtime.model_file",
+    "token2wave.runtime.additive",
+    "token2wave.models",
+    "token2wave.native",
+    "token2wave.classifier",
+    "token2wave.training.train",
 ]
 WITHOUT_TORCH = """
 import json, sys
@@ -279,7 +284,7 @@ from token2wave.runtime.model_file import read_model_file
 labels = read_model_file(Path(sys.argv[2])).labels
 import token2wave
 try:
-    token2wave.load
+    token2wave.WaveNetwork
 except token2wave.Token2WaveError as error:
     print(json.dumps({"loaded": loaded, "labels": labels, "error": str(error)}))
 """

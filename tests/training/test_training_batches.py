@@ -5,12 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from training_data import CPU, ragged, toy, toy_network
+from training_data import ragged, toy, toy_network
 
 from token2wave.features import Ragged
 from token2wave.models import predict_logits
 from token2wave.models import prediction as module
-from token2wave.training.batches import n_batches, training_batches
+from token2wave.training.batches import training_batches
+from token2wave.training.schedule import n_batches
 
 
 def drawn(features: Ragged, labels: np.ndarray, batch_size: int, **changes: object) -> list:
@@ -108,7 +109,7 @@ def test_logits_do_not_depend_on_the_bounds_of_batches(monkeypatch, texts, featu
     lengths = np.array([0, 1, 6, 3])
     mask = np.concatenate([np.arange(6) < lengths[i % 4] for i in range(40)])
     some = examples.features.keep(mask)  # lengths 0, 1, 6, 3, 0, 1, ...
-    expected = predict_logits(network, some, CPU)
+    expected = predict_logits(network, some)
     monkeypatch.setattr(module, "TEXTS_IN_PREDICTION", texts)
     monkeypatch.setattr(module, "FEATURES_IN_PREDICTION", features)
     bounds = module._prediction_bounds(some)
@@ -117,30 +118,30 @@ def test_logits_do_not_depend_on_the_bounds_of_batches(monkeypatch, texts, featu
     for first, last in itertools.pairwise(bounds):
         assert 1 <= last - first <= texts
         assert last - first == 1 or some.offsets[last] - some.offsets[first] <= features
-    actual = predict_logits(network, some, CPU)
+    actual = predict_logits(network, some)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_prediction_of_no_text_and_of_empty_ones():
     network = toy_network().train()
-    none = predict_logits(network, ragged([]), CPU)
+    none = predict_logits(network, ragged([]))
     assert none.shape == (0, 3)
     assert none.dtype == np.float32
     assert not network.training
-    assert predict_logits(network, ragged([[], []]), CPU).shape == (2, 3)
+    assert predict_logits(network, ragged([[], []])).shape == (2, 3)
 
 
 def test_prediction_of_a_text_longer_than_a_batch():
     network = toy_network()
     long = [1, 2, 3] * 30_000
-    logits = predict_logits(network, ragged([[1, 2], long, [4]]), CPU)
+    logits = predict_logits(network, ragged([[1, 2], long, [4]]))
     assert np.isfinite(logits).all()
-    np.testing.assert_allclose(logits[1], predict_logits(network, ragged([[1, 2, 3]]), CPU)[0], atol=2e-3)
-    np.testing.assert_allclose(logits[2], predict_logits(network, ragged([[4]]), CPU)[0], atol=1e-5)
+    np.testing.assert_allclose(logits[1], predict_logits(network, ragged([[1, 2, 3]]))[0], atol=2e-3)
+    np.testing.assert_allclose(logits[2], predict_logits(network, ragged([[4]]))[0], atol=1e-5)
 
 
 def test_prediction_cuts_sentences_as_the_network_says():
     network = toy_network(variants="levels", readout="mean", sentence_ends=(5,))
     uncut = toy_network(variants="levels", readout="mean")
     features = ragged([[1, 5, 2, 3]])
-    assert np.abs(predict_logits(network, features, CPU) - predict_logits(uncut, features, CPU)).max() > 1e-4
+    assert np.abs(predict_logits(network, features) - predict_logits(uncut, features)).max() > 1e-4

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from training_data import ragged
 
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training.optimizers import Optimizers, RowAdam, RowSGD, rate_factor, row_weights
+from token2wave.training.optimizers import Optimizers, RowAdam, RowSGD
 from token2wave.training.recipe import Recipe
+from token2wave.training.schedule import rate_factor, row_weights
 
 V, D = 6, 3
 
@@ -194,7 +195,7 @@ def weights_by_loop(texts: list[list[int]], n_rows: int) -> list[float]:
 @given(texts=st.lists(st.lists(st.integers(0, 4), max_size=6), max_size=6), more=st.integers(0, 2))
 def test_row_weights_against_a_loop(texts, more):
     actual = row_weights(ragged(texts), 5 + more)
-    assert actual.dtype == torch.float32
+    assert actual.dtype == np.float32
     assert actual.tolist() == pytest.approx(weights_by_loop(texts, 5 + more), rel=1e-6)
 
 

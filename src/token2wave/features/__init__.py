@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,30 @@ __all__ = [
 ]
 
 
-def fit_features(texts: Sequence[str], config: FeatureConfig, vocabulary: Path | None = None) -> Features:
-    """Make the features that a configuration asks for.
+def fit_features(
+    texts: Sequence[str],
+    config: FeatureConfig,
+    vocabulary: Path | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[Features, Ragged]:
+    """Make the features that a configuration asks for, and turn the texts into them.
 
     Args:
         texts: training texts.
         config: settings; their class says which features.
         vocabulary: a WordPiece vocabulary file to use instead of training one.
+        advance: told how many more texts are done, for a progress bar.
 
     Raises:
         DataError: texts without words, or a bad vocabulary file.
     """
     if isinstance(config, WordConfig):
-        return WordFeatures.fit(texts, config)
+        return WordFeatures.fit_transform(texts, config, advance)
     if vocabulary is not None:
-        return WordPieceFeatures.from_file(vocabulary, config)
-    return WordPieceFeatures.fit(texts, config)
+        features = WordPieceFeatures.from_file(vocabulary, config)
+    else:
+        features = WordPieceFeatures.fit(texts, config)
+    return features, features(texts, advance)
 
 
 def features_from_file(kind: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:

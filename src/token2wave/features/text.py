@@ -36,7 +36,7 @@ Hashes = NDArray[np.uint64]
 
 
 @cache
-def _table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+def letter_table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     """Class and lower-case letter of every code point, ``(0x110000,)`` each."""
     with (
         resources.files("token2wave.features").joinpath("unicode.npz").open("rb") as file,
@@ -78,12 +78,12 @@ def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.i
     joined = "\n".join([*texts, ""])  # a separator, so that no token crosses into the next text
     raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    return _table()[1][raw], np.cumsum(lengths + 1)
+    return letter_table()[1][raw], np.cumsum(lengths + 1)
 
 
 def _token_bounds(code_points: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and past-the-last position of every token."""
-    classes = _table()[0][code_points]
+    classes = letter_table()[0][code_points]
     is_word = classes == WORD
     apostrophes = np.flatnonzero(code_points == APOSTROPHE)
     apostrophes = apostrophes[(apostrophes > 0) & (apostrophes < len(classes) - 1)]

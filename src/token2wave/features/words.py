@@ -9,15 +9,18 @@ for, and the features of a model are a list of bucket numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
+from token2wave.features.buckets import Buckets, count_buckets, select_rows, word_buckets
 from token2wave.features.ragged import Ragged, concatenate, offsets_of
-from token2wave.features.text import ngram_hashes, token_hashes
+from token2wave.native import n_threads
 
 CHARACTERS_AT_ONCE = 1 << 20
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -71,16 +74,43 @@ class WordFeatures:
         Raises:
             DataError: no text holds a single word or symbol.
         """
-        counts = np.zeros(1 << config.bits, dtype=np.int64)
-        for chunk in _chunks(texts):
-            for buckets, _ in cls._streams(chunk, config):
-                counts += np.bincount(buckets, minlength=len(counts))
+        counts = np.zeros(1 << config.bits, dtype=np.uint32)
+        for _, found in _hashed(texts, config):
+            count_buckets(found.buckets, counts)
+        return cls._from_counts(counts, len(texts), config)
+
+    @classmethod
+    def fit_transform(
+        cls, texts: Sequence[str], config: WordConfig, advance: Callable[[int], None] | None = None
+    ) -> tuple[WordFeatures, Ragged]:
+        """Fit, and turn the same texts into features; they are hashed once.
+
+        Args:
+            texts: ``B`` strings.
+            config: the settings.
+            advance: told how many more texts are done, for a progress bar.
+
+        Raises:
+            DataError: no text holds a single word or symbol.
+        """
+        counts = np.zeros(1 << config.bits, dtype=np.uint32)
+        hashed = []
+        for chunk, found in _hashed(texts, config):
+            count_buckets(found.buckets, counts)
+            hashed.append(found)
+            if advance is not None:
+                advance(len(chunk))
+        features = cls._from_counts(counts, len(texts), config)
+        return features, concatenate([features._select(found) for found in hashed])
+
+    @classmethod
+    def _from_counts(cls, counts: NDArray[np.uint32], n_texts: int, config: WordConfig) -> WordFeatures:
         kept = np.flatnonzero(counts >= config.min_count)
         if not len(kept):
             kept = np.flatnonzero(counts)
         if not len(kept):
             raise DataError(
-                f"expected texts with words, found {len(texts)} texts without a single one",
+                f"expected texts with words, found {n_texts} texts without a single one",
                 cure="check that the text column is the right one",
             )
         return cls(config, kept.astype(np.uint32))
@@ -104,43 +134,14 @@ class WordFeatures:
             advance: told how many more texts are done, for a progress bar.
         """
         parts = []
-        for chunk in _chunks(texts):
-            parts.append(self._features(chunk))
+        for chunk, found in _hashed(texts, self.config):
+            parts.append(self._select(found))
             if advance is not None:
                 advance(len(chunk))
         return concatenate(parts) if parts else Ragged(np.zeros(0, np.int32), offsets_of(_NONE), _NONE)
 
-    @staticmethod
-    def _streams(
-        texts: Sequence[str], config: WordConfig
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Buckets and offsets of the words, then of the 2-grams, and so on."""
-        hashes, offsets = token_hashes(texts)
-        shift = np.uint64(64 - config.bits)
-        for n in range(1, config.ngrams + 1):
-            grams, gram_offsets = ngram_hashes(hashes, offsets, n)
-            yield (grams >> shift).astype(np.int64), gram_offsets
-
-    def _features(self, texts: Sequence[str]) -> Ragged:
-        streams = []
-        if self.config.cls:
-            n_texts = len(texts)
-            streams.append((np.zeros(n_texts, np.int32), np.ones(n_texts, np.int64)))
-        for buckets, offsets in self._streams(texts, self.config):
-            rows = self.row_of_bucket[buckets]
-            known = rows >= 0
-            kept_before = np.concatenate([[0], np.cumsum(known)])
-            streams.append((rows[known], np.diff(kept_before[offsets])))
-        lengths: NDArray[np.int64] = np.sum([count for _, count in streams], axis=0, dtype=np.int64)
-        offsets = offsets_of(lengths)
-        ids = np.empty(offsets[-1], dtype=np.int32)
-        start = offsets[:-1].copy()  # where each text's part of the next stream begins
-        for rows, count in streams:
-            first = np.cumsum(count) - count
-            ids[np.arange(len(rows)) + np.repeat(start - first, count)] = rows
-            start += count
-        ordered = sum(count for _, count in streams[: 1 + int(self.config.cls)])
-        return Ragged(ids, offsets, np.asarray(ordered, dtype=np.int64))
+    def _select(self, found: Buckets) -> Ragged:
+        return select_rows(found, self.config.ngrams, self.row_of_bucket, self.config.cls)
 
     def arrays(self) -> dict[str, NDArray[np.uint32]]:
         """What the model file keeps beside the settings."""
@@ -174,3 +175,14 @@ def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             first, characters = i + 1, 0
     if first < len(texts):
         yield texts[first:]
+
+
+def _hashed(texts: Sequence[str], config: WordConfig) -> Iterator[tuple[Sequence[str], Buckets]]:
+    """Parts of the texts and their buckets, in order, made on all cores."""
+    chunks = list(_chunks(texts))
+    hash_chunk = partial(word_buckets, ngrams=config.ngrams, bits=config.bits)
+    if len(chunks) < 2:
+        yield from zip(chunks, map(hash_chunk, chunks), strict=True)
+        return
+    with ThreadPoolExecutor(n_threads()) as pool:
+        yield from zip(chunks, pool.map(hash_chunk, chunks), strict=True)

@@ -1,8 +1,23 @@
-"""Wave Networks: their shape as data, and the network itself."""
+"""Wave Networks: their shape as data, and the network itself. torch is imported when it is needed."""
 
-from token2wave.models.batch import Batch, make_batch
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from token2wave.models.config import ParameterCount, WaveConfig
-from token2wave.models.network import WaveNetwork
-from token2wave.models.prediction import predict_logits
+
+if TYPE_CHECKING:
+    from token2wave.models.batch import Batch, make_batch
+    from token2wave.models.network import WaveNetwork
+    from token2wave.models.prediction import predict_logits
 
 __all__ = ["Batch", "ParameterCount", "WaveConfig", "WaveNetwork", "make_batch", "predict_logits"]
+
+_HOME = {"Batch": "batch", "make_batch": "batch", "WaveNetwork": "network", "predict_logits": "prediction"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

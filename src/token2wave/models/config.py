@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,7 +34,9 @@ class WaveConfig(Configuration):
         operation: ``interference`` (eqs. 3, 4) or ``modulation`` (eqs. 6, 7).
         variants: where the two waves of a token come from. ``linear``: two linear layers, both at
             input level (v3, and v4's text). ``levels``: the same embedding at sentence level and at
-            input level (v4, Fig. 6a).
+            input level (v4, Fig. 6a). ``rows``: a row of the embedding holds both variants side by side;
+            since linear layers see the embedding alone, this is what two of them come to once they are
+            multiplied out for every row.
         restore: complex to real, ``g`` of eq. 8. ``linear``: a linear map of ``concat(Re, Im)``;
             ``real``: the real part; ``magnitude``: the magnitude.
         readout: what stands for the text. ``cls``: the first token; ``mean``: the mean over tokens;
@@ -71,7 +74,7 @@ class WaveConfig(Configuration):
         require(1 <= self.width <= 1 << 16, "width", "a number from 1 to 65,536", self.width)
         require(1 <= self.layers <= 256, "layers", "a number from 1 to 256", self.layers)
         require_choice(self.operation, "operation", ("interference", "modulation"))
-        require_choice(self.variants, "variants", ("linear", "levels"))
+        require_choice(self.variants, "variants", ("linear", "levels", "rows"))
         require_choice(self.restore, "restore", ("linear", "real", "magnitude"))
         require_choice(self.readout, "readout", ("cls", "mean", "text"))
         require_choice(self.positions, "positions", ("none", "sinusoidal"))
@@ -95,6 +98,12 @@ class WaveConfig(Configuration):
                 where="variants",
                 cure="choose variants 'linear', or readout 'cls' or 'mean'",
             )
+        if self.variants == "rows" and self.layers > 1:
+            raise ConfigError(
+                "variants 'rows' come from the embedding, which only the first layer sees",
+                where="variants",
+                cure="choose variants 'linear', or one layer",
+            )
         interferes_in_real_part = self.operation == "interference" and self.restore == "real"
         if interferes_in_real_part and self.readout == "cls" and self.layers == 1:
             raise ConfigError(
@@ -103,18 +112,56 @@ class WaveConfig(Configuration):
                 cure="choose restore 'linear' or 'magnitude', or readout 'mean'",
             )
 
+    @property
+    def row_width(self) -> int:
+        """Numbers in a row of the embedding."""
+        return 2 * self.width if self.variants == "rows" else self.width
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in the order of the network's state."""
+        d, p, c = self.width, self.phrase_width, self.n_classes
+        shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.n_rows, self.row_width)}
+
+        def linear(name: str, inputs: int, outputs: int) -> None:
+            shapes[f"{name}.weight"] = (outputs, inputs)
+            shapes[f"{name}.bias"] = (outputs,)
+
+        def norm(name: str, width: int) -> None:
+            shapes[f"{name}.weight"] = (width,)
+            shapes[f"{name}.bias"] = (width,)
+
+        for layer in range(self.layers):
+            if self.variants == "linear":
+                linear(f"layers.{layer}.variants", d, 2 * d)
+            if self.restore == "linear":
+                linear(f"layers.{layer}.restore.linear", 2 * d, d)
+        norm("norm", d)
+        linear("head", d, c)
+        if p:
+            linear("phrases.variants", self.row_width, 2 * p)
+            norm("phrases.norm", 2 * p)
+            linear("phrases.linear", 2 * p, p)
+            linear("phrases.head", 2 * p, c)
+        return shapes
+
     def parameter_count(self) -> ParameterCount:
         """Count the parameters of the network that these settings describe, without building it."""
-        d, p, c = self.width, self.phrase_width, self.n_classes
-        layer = 0
-        if self.variants == "linear":
-            layer += 2 * d * d + 2 * d
-        if self.restore == "linear":
-            layer += 2 * d * d + d
-        dense = self.layers * layer + 2 * d + c * d + c  # with norm and head
-        if p:
-            dense += 2 * p * d + 2 * p + 4 * p + 2 * p * p + p + 2 * p * c + c
-        return ParameterCount(self.n_rows * d + dense, dense)
+        total = sum(math.prod(shape) for shape in self.parameter_shapes().values())
+        return ParameterCount(total, total - self.n_rows * self.row_width)
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether a text enters only through sums over its tokens of numbers that belong to them.
+
+        Such networks are trained and run by the native core, and by numpy, without torch.
+        """
+        return (
+            self.layers == 1
+            and self.variants == "rows"
+            and self.readout == "text"
+            and self.restore == "linear"
+            and self.positions == "none"
+        )
 
     @property
     def uses_phase(self) -> bool:

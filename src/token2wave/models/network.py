@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from token2wave.features import Ragged
 from token2wave.models.batch import Batch
 from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.models.prediction import predict_logits
 from token2wave.waves import (
     OPERATIONS,
     Wave,
@@ -42,7 +46,7 @@ class WaveNetwork(nn.Module):
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.n_rows, config.width, sparse=True)
+        self.embedding = nn.Embedding(config.n_rows, config.row_width, sparse=True)
         with torch.no_grad():
             self.embedding.weight.mul_(config.embedding_scale)  # PyTorch draws from N(0, 1)
         self.layers = nn.ModuleList(WaveLayer(config) for _ in range(config.layers))
@@ -71,6 +75,14 @@ class WaveNetwork(nn.Module):
             values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
             index = torch.arange(index.shape[0], device=index.device)
         return last.read_out(values, index, batch)
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
+        return predict_logits(self, features)
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every parameter by name, on the CPU."""
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
 
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""
@@ -114,6 +126,8 @@ class WaveLayer(nn.Module):
         level = text_wave if readout == "text" else first_token_wave
         if self.variants is not None:
             first, second = _halves(level(self.variants(values), index, offsets))
+        elif self.config.variants == "rows":
+            first, second = _halves(level(values, index, offsets))
         else:
             first = first_token_wave(values, index, offsets, _ends_of_first_sentences(batch))
             second = first_token_wave(values, index, offsets)
@@ -123,6 +137,8 @@ class WaveLayer(nn.Module):
     def _overlay_all(self, tokens: Tensor, batch: Batch) -> Wave:
         if self.variants is not None:
             first, second = _halves(wave(self.variants(tokens), batch.offsets))
+        elif self.config.variants == "rows":
+            first, second = _halves(wave(tokens, batch.offsets))
         else:
             first, second = wave(tokens, batch.sentence_offsets), wave(tokens, batch.offsets)
         return self.operation(first, second)
@@ -167,7 +183,7 @@ class PhraseLevel(nn.Module):
         width = config.phrase_width
         self.radius = config.phrase_radius
         self.operation = OPERATIONS[config.operation]
-        self.variants = nn.Linear(config.width, 2 * width)
+        self.variants = nn.Linear(config.row_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
         self.linear = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(config.dropout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,15 +11,18 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged
 from token2wave.models.batch import make_batch
-from token2wave.models.network import WaveNetwork
+
+if TYPE_CHECKING:
+    from token2wave.models.network import WaveNetwork
 
 TEXTS_IN_PREDICTION = 512
 FEATURES_IN_PREDICTION = 1 << 16
 
 
-def predict_logits(network: WaveNetwork, features: Ragged, device: torch.device) -> NDArray[np.float32]:
+def predict_logits(network: WaveNetwork, features: Ragged) -> NDArray[np.float32]:
     """Compute the logits of many texts, ``(N, C)`` float32, in batches of bounded size."""
     network.eval()
+    device = network.embedding.weight.device
     bounds = _prediction_bounds(features)
     parts = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
     with torch.inference_mode():

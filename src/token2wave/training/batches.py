@@ -13,11 +13,6 @@ from token2wave.features import Ragged
 from token2wave.models import Batch, make_batch
 
 
-def n_batches(n_texts: int, batch_size: int) -> int:
-    """Steps in an epoch; the last batch may be smaller."""
-    return -(-n_texts // batch_size)
-
-
 def training_batches(
     features: Ragged,
     labels: NDArray[np.int64],

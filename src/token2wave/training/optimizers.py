@@ -8,17 +8,15 @@ and ``torch.optim.AdamW`` without weight decay.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from token2wave.features import Ragged
 from token2wave.models import WaveNetwork
 from token2wave.training.recipe import Recipe
+from token2wave.training.schedule import rate_factor
 
 
 class _RowOptimizer(torch.optim.Optimizer):
@@ -112,7 +110,7 @@ class Optimizers:
         network: what to train.
         recipe: which optimisers, rates and schedule.
         n_steps: steps of the whole run.
-        weights: ``(V,)`` of :func:`row_weights`, if rows are weighted.
+        weights: ``(V,)`` of :func:`token2wave.training.schedule.row_weights`, if rows are weighted.
     """
 
     def __init__(
@@ -147,45 +145,3 @@ class Optimizers:
             optimizer.step()
         for schedule in self.schedules:
             schedule.step()
-
-
-def row_weights(features: Ragged, n_rows: int) -> Tensor:
-    """Weigh rows by inverse document frequency, so that frequent features begin small and stay calm.
-
-    Training an embedding ``w = a v`` with a fixed amplitude ``a`` for each row is the same as starting
-    ``w`` at ``a v`` and scaling the row's rate; so the finished model holds plain embeddings.
-
-    Args:
-        features: of the training texts.
-        n_rows: rows of the embedding, ``V``.
-
-    Returns:
-        ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01; all ones where
-        every row occurs in every text.
-    """
-    texts = np.repeat(np.arange(len(features)), features.lengths)
-    pairs = np.unique(texts * np.int64(n_rows) + features.ids)
-    document_frequency = np.bincount(pairs % n_rows, minlength=n_rows)
-    weights = np.log((len(features) + 1) / (document_frequency + 1))
-    if weights.max() <= 0:
-        return torch.ones(n_rows)
-    return torch.from_numpy(np.maximum(weights / weights.max(), 0.01).astype(np.float32))
-
-
-def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:
-    """Share of the peak rate in a step: up in the warm-up, then as the recipe's decay says.
-
-    Args:
-        step: number of the step, from 0.
-        n_steps: steps of the whole run.
-        recipe: warm-up and decay.
-    """
-    warmup_steps = max(1, round(recipe.warmup * n_steps))
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    progress = min(1.0, (step - warmup_steps) / max(1, n_steps - warmup_steps))
-    if recipe.decay == "linear":
-        return 1 - progress
-    if recipe.decay == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    return 1.0

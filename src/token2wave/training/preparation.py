@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from token2wave.data import DataSplits, encode_labels, label_names_of, validation_split
 from token2wave.errors import ConfigError, DataError
-from token2wave.features import Features, WordPieceConfig, fit_features
+from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.presets import Preset
 from token2wave.training.recipe import Recipe
 
@@ -88,9 +88,16 @@ def prepare(splits: DataSplits, recipe: Recipe, seed: int) -> TrainingTexts:
 
 
 def features_for(
-    texts: Sequence[str], preset: Preset, vocabulary: str | os.PathLike[str] | None, source: str
-) -> Features:
+    texts: Sequence[str],
+    preset: Preset,
+    vocabulary: str | os.PathLike[str] | None,
+    source: str,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[Features, Ragged]:
     """Make the features of a preset, with the vocabulary given, found in the data folder, or trained.
+
+    Returns:
+        The features, and the texts turned into them.
 
     Raises:
         ConfigError: a vocabulary for features that have none.
@@ -108,6 +115,7 @@ def features_for(
         known = Path(folder, VOCABULARY, "vocab.txt")
         vocabulary = known if known.is_file() else None
     try:
-        return fit_features(texts, preset.features, None if vocabulary is None else Path(vocabulary))
+        path = None if vocabulary is None else Path(vocabulary)
+        return fit_features(texts, preset.features, path, advance)
     except DataError as error:
         raise DataError(error.problem, where=error.where or source, cure=error.cure) from error

@@ -21,7 +21,7 @@ class Recipe(Configuration):
         row_learning_rate: peak rate of the row optimiser.
         row_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
         row_weighting: ``none``, or ``idf``: a row begins, and moves, in proportion to its inverse document
-            frequency (see :func:`token2wave.training.optimizers.row_weights`).
+            frequency (see :func:`token2wave.training.schedule.row_weights`).
         warmup: share of the steps in which the rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
         token_dropout: probability that a feature of a training text is left out in a step.

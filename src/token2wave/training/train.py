@@ -10,19 +10,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from token2wave.classifier import Classifier
+from token2wave.classifier import Classifier, Network
 from token2wave.data import DataSplits, encode_labels, load_splits
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features
 from token2wave.metrics import Evaluation
-from token2wave.models import WaveNetwork
+from token2wave.models.config import WaveConfig
+from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
+from token2wave.runtime.additive import AdditiveNetwork
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.baseline import train_baseline
-from token2wave.training.loop import Callback, Examples, History, Teller, fit
+from token2wave.training.examples import Examples
+from token2wave.training.loop import fit
+from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import Labelled, TrainingTexts, features_for, prepare
+from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory
@@ -96,7 +99,8 @@ def train(
     """
     start = time.perf_counter()
     chosen = _changed(preset_named(preset), op, epochs, batch_size, learning_rate, settings or {})
-    torch_device = _device(device)
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
     if not 0 <= seed < 1 << 63:
         raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
     if out is not None:
@@ -108,7 +112,7 @@ def train(
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
 
-    run = _Run(chosen, seed, torch_device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
+    run = _Run(chosen, seed, device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
     first = run.fit(chosen.recipe, texts.train, texts.validation)
     best = first.history.best
@@ -146,7 +150,7 @@ def train(
             train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
             total_seconds=time.perf_counter() - start,
             texts_per_second=first.history.texts_per_second,
-            peak_memory_bytes=_peak_memory(torch_device),
+            peak_memory_bytes=_peak_memory(run.computed_on),
             parameters=parameters.total,
             parameters_without_embedding=parameters.without_embedding,
             model_bytes=model_bytes,
@@ -173,7 +177,7 @@ def train(
                 "recipe": chosen.recipe.to_dict(),
             },
             versions=versions(),
-            machine=machine(torch.get_num_threads(), torch_device.type),
+            machine=machine(n_threads(), run.computed_on),
             command=command,
         )
         if report is not None:
@@ -183,7 +187,7 @@ def train(
 
 class _Fitted(NamedTuple):
     features: Features
-    network: WaveNetwork
+    network: Network
     history: History
 
 
@@ -194,34 +198,40 @@ class _Run:
         self,
         preset: Preset,
         seed: int,
-        device: torch.device,
+        device: str,
         vocabulary: str | os.PathLike[str] | None,
         n_classes: int,
         source: str,
         callbacks: Sequence[Callback],
     ) -> None:
         self.preset, self.seed, self.device = preset, seed, device
+        self.computed_on = "cpu"
         self.vocabulary, self.n_classes, self.source = vocabulary, n_classes, source
         self.tell = Teller(callbacks)
 
     def fit(self, recipe: Recipe, train: Labelled, validation: Labelled | None) -> _Fitted:
         """Make features and network from the training texts, and train."""
-        features = features_for(train.texts, self.preset, self.vocabulary, self.source)
-        network = self._network(features)
+        advance = self.tell.stage_once_begun("features of the training texts", len(train))
+        features, found = features_for(train.texts, self.preset, self.vocabulary, self.source, advance)
+        network = self._network(features, recipe)
         held_back = None
         if validation is not None:
-            held_back = self._examples(features, validation, "features of the validation texts")
+            self.tell.stage("features of the validation texts", len(validation))
+            held_back = Examples(features(validation.texts, self.tell.advance), validation.labels)
         history = fit(
             network,
-            self._examples(features, train, "features of the training texts"),
+            Examples(found, train.labels),
             held_back,
             recipe,
             seed=self.seed,
-            device=self.device,
-            has_cls=not self.preset.features_lack_cls,
+            has_cls=self._has_cls,
             callbacks=self.tell.callbacks,
         )
         return _Fitted(features, network, history)
+
+    @property
+    def _has_cls(self) -> bool:
+        return not self.preset.features_lack_cls
 
     def evaluate(self, classifier: Classifier, held_out: Labelled) -> Evaluation:
         """Evaluate on texts that the classifier has not seen."""
@@ -237,16 +247,24 @@ class _Run:
             splits.train.texts, labels, texts.test.texts, texts.test.labels, texts.label_names
         )
 
-    def _examples(self, features: Features, texts: Labelled, stage: str) -> Examples:
-        self.tell.stage(stage, len(texts))
-        return Examples(features(texts.texts, self.tell.advance), texts.labels)
-
-    def _network(self, features: Features) -> WaveNetwork:
+    def _network(self, features: Features, recipe: Recipe) -> Network:
         """Network with initial weights that depend on the seed alone."""
         config = self.preset.network_config(features.n_rows, self.n_classes, features.sentence_ends)
+        if self.device != "cuda" and trains_natively(config, recipe, self._has_cls):
+            return AdditiveNetwork.initial(config, self.seed)
+        return self._torch_network(config)
+
+    def _torch_network(self, config: WaveConfig) -> Network:
+        import torch
+
+        from token2wave.models import WaveNetwork
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+        self.computed_on = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return WaveNetwork(config).to(self.device)
+            return WaveNetwork(config).to(self.computed_on)
 
 
 def _changed(
@@ -272,14 +290,10 @@ def _changed(
     return preset.with_settings({**wishes, **settings})
 
 
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"expected auto, cpu or cuda, found {name!r}", where="device")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _peak_memory(device: torch.device) -> int | None:
+def _peak_memory(device: str) -> int | None:
     """Most memory in use so far, in bytes: of the GPU if one computes, else of this process."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else process_peak_memory()
+    if device != "cuda":
+        return process_peak_memory()
+    import torch
+
+    return torch.cuda.max_memory_allocated()

@@ -1,0 +1,24 @@
+from collections.abc import Sequence
+from typing import Any
+
+def word_buckets(
+    texts: list[str], classes: Any, lower: Any, ngrams: int, bits: int
+) -> tuple[bytes, bytes]: ...
+def count(buckets: Any, counts: Any) -> None: ...
+def select_rows(
+    buckets: Any, n_words: Any, ngrams: int, row_of_bucket: Any, cls: bool
+) -> tuple[bytes, bytes, bytes]: ...
+def document_frequency(ids: Any, offsets: Any, frequency: Any, last: Any) -> None: ...
+def dense_size(*shape: int) -> int: ...
+def train(
+    shape: Sequence[int],
+    parameters: tuple[Any, ...],
+    texts: tuple[Any, ...],
+    settings: tuple[Any, ...],
+    adam: tuple[float, ...],
+    steps: tuple[int, int, int],
+    n_threads: int,
+) -> tuple[float, float]: ...
+def logits(
+    shape: Sequence[int], parameters: tuple[Any, ...], texts: tuple[Any, ...], out: Any, n_threads: int
+) -> None: ...

@@ -1,0 +1,116 @@
+"""Training of additive networks in the native core, without torch."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from token2wave.models.config import WaveConfig
+from token2wave.native import core, n_threads
+from token2wave.runtime.additive import AdditiveNetwork, fits_native_core
+from token2wave.training.examples import Examples
+from token2wave.training.loop import require_finite
+from token2wave.training.progress import Teller
+from token2wave.training.recipe import Recipe
+from token2wave.training.schedule import n_batches, rate_factor, row_weights
+
+TEXTS_BETWEEN_REPORTS = 8_192
+ADAM = (0.9, 0.999, 1e-8)  # decay of both moments and epsilon, those of torch.optim.AdamW
+
+
+def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
+    """Whether the native core is there and can train a network by a recipe."""
+    return (
+        core() is not None
+        and fits_native_core(config)
+        and recipe.row_optimizer == "sgd"
+        and recipe.precision != "bfloat16"
+        and not has_cls
+    )
+
+
+class NativeTrainer:
+    """Trains an :class:`AdditiveNetwork`; see :class:`token2wave.training.loop.Trainer`.
+
+    Batches, steps and updates are those of the trainer in torch; random numbers differ. Sums are taken in
+    an order that does not depend on the number of threads.
+
+    Args:
+        network: freshly made.
+        train: what to learn from.
+        recipe: the settings; :func:`trains_natively` must hold.
+        seed: of the order of texts and all dropout.
+    """
+
+    def __init__(self, network: AdditiveNetwork, train: Examples, recipe: Recipe, seed: int) -> None:
+        native = core()
+        if native is None or not trains_natively(network.config, recipe, has_cls=False):
+            raise ValueError(f"the native core cannot train {network.config} by {recipe}")
+        self.core = native
+        self.network, self.train, self.recipe, self.seed = network, train, recipe, seed
+        self.random = np.random.default_rng(seed)
+        self.rates = np.ones(network.config.n_rows, dtype=np.float32)
+        if recipe.row_weighting == "idf":
+            weights = row_weights(train.features, network.config.n_rows)
+            network.embedding *= weights[:, None]
+            # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
+            self.rates = weights**2
+        self.mean, self.square = np.zeros_like(network.dense), np.zeros_like(network.dense)
+        self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
+        self.step = 0
+
+    def keep(self) -> None:
+        """Remember the weights as they are now."""
+        self.kept = self.network.embedding.copy(), self.network.dense.copy()
+
+    def restore(self) -> None:
+        """Go back to the weights that were kept last."""
+        self.network.embedding, self.network.dense = self.kept
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def epoch(self, tell: Teller) -> tuple[float, float]:
+        """Mean loss and accuracy of one pass.
+
+        Raises:
+            ConfigError: the loss stopped being a finite number.
+        """
+        n_texts, batch_size = len(self.train), self.recipe.batch_size
+        order = self.random.permutation(n_texts)
+        at_once = n_batches(TEXTS_BETWEEN_REPORTS, batch_size) * batch_size
+        loss, right, start = 0.0, 0.0, time.perf_counter()
+        for first in range(0, n_texts, at_once):
+            part = order[first : first + at_once]
+            n_steps = n_batches(len(part), batch_size)
+            part_loss, part_right = self._steps(part, n_steps)
+            require_finite(part_loss)
+            loss, right = loss + part_loss, right + part_right
+            tell.advance(n_steps)
+            tell.loss(part_loss / len(part), (first + len(part)) / (time.perf_counter() - start))
+        return loss / n_texts, right / n_texts
+
+    def _steps(self, order: np.ndarray, n_steps: int) -> tuple[float, float]:
+        """Sum of losses and number of right answers of some steps."""
+        network, recipe, features = self.network, self.recipe, self.train.features
+        steps = range(self.step, self.step + n_steps)
+        factors = np.array([rate_factor(step, self.n_steps, recipe) for step in steps], dtype=np.float32)
+        result: tuple[float, float] = self.core.train(
+            network.native_shape,
+            (network.embedding, network.dense, self.mean, self.square, network.slots),
+            (features.ids, features.offsets, features.n_ordered, self.train.labels, order),
+            (
+                self.rates,
+                factors,
+                recipe.row_learning_rate,
+                network.config.dropout,
+                recipe.token_dropout,
+                recipe.label_smoothing,
+            ),
+            (recipe.learning_rate, recipe.weight_decay, *ADAM),
+            (recipe.batch_size, self.step, self.seed),
+            n_threads(),
+        )
+        self.step += n_steps
+        return result

@@ -1,0 +1,102 @@
+"""What a training run tells while it goes, and what it gave in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training texts gave.
+
+    Attributes:
+        epoch: its number, from 1.
+        train_loss: mean cross-entropy over the pass, as optimised.
+        train_accuracy: over the pass, while the weights were moving and tokens being dropped.
+        validation_loss: mean cross-entropy after the pass; None without validation texts.
+        validation_accuracy: after the pass; None without validation texts.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+@dataclass
+class History:
+    """What a run gave.
+
+    Attributes:
+        epochs: one entry a pass.
+        best: the entry whose weights were kept.
+        train_seconds: wall time of the whole loop, validation included.
+        texts_per_second: training texts over the wall time of training steps alone.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    train_seconds: float = 0.0
+    texts_per_second: float = 0.0
+
+
+class Callback:
+    """Told how a run goes; every method may be left as it is."""
+
+    def on_stage(self, name: str, total: int) -> None:
+        """A stage of so many texts or, for ``"training"``, steps begins; 0 if not known."""
+
+    def on_advance(self, amount: int) -> None:
+        """So much more of the stage is done."""
+
+    def on_loss(self, loss: float, texts_per_second: float) -> None:
+        """Mean training loss since the last report, and speed since the start of the epoch."""
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """A pass over the training texts, and its validation, are done."""
+
+
+class Teller:
+    """Passes word to every callback.
+
+    Args:
+        callbacks: in the order in which they are told.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = callbacks
+
+    def stage(self, name: str, total: int) -> None:
+        """Tell that a stage begins."""
+        for callback in self.callbacks:
+            callback.on_stage(name, total)
+
+    def advance(self, amount: int) -> None:
+        """Tell that so much more is done."""
+        for callback in self.callbacks:
+            callback.on_advance(amount)
+
+    def stage_once_begun(self, name: str, total: int) -> Callable[[int], None]:
+        """Tell of a stage with the first progress in it: what may still be refused has not begun."""
+        began = False
+
+        def advance(amount: int) -> None:
+            nonlocal began
+            if not began:
+                began = True
+                self.stage(name, total)
+            self.advance(amount)
+
+        return advance
+
+    def loss(self, loss: float, texts_per_second: float) -> None:
+        """Tell the loss."""
+        for callback in self.callbacks:
+            callback.on_loss(loss, texts_per_second)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Tell that an epoch is done."""
+        for callback in self.callbacks:
+            callback.on_epoch(epoch)

@@ -1,0 +1,70 @@
+"""Rates of a run: over its steps, and of each row of the embedding."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features import Ragged
+from token2wave.native import core
+from token2wave.training.recipe import Recipe
+
+
+def n_batches(n_texts: int, batch_size: int) -> int:
+    """Steps in an epoch; the last batch may be smaller."""
+    return -(-n_texts // batch_size)
+
+
+def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:
+    """Share of the peak rate in a step: up in the warm-up, then as the recipe's decay says.
+
+    Args:
+        step: number of the step, from 0.
+        n_steps: steps of the whole run.
+        recipe: warm-up and decay.
+    """
+    warmup_steps = max(1, round(recipe.warmup * n_steps))
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, n_steps - warmup_steps))
+    if recipe.decay == "linear":
+        return 1 - progress
+    if recipe.decay == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    return 1.0
+
+
+def row_weights(features: Ragged, n_rows: int) -> NDArray[np.float32]:
+    """Weigh rows by inverse document frequency, so that frequent features begin small and stay calm.
+
+    Training an embedding ``w = a v`` with a fixed amplitude ``a`` for each row is the same as starting
+    ``w`` at ``a v`` and scaling the row's rate; so the finished model holds plain embeddings.
+
+    Args:
+        features: of the training texts.
+        n_rows: rows of the embedding, ``V``.
+
+    Returns:
+        ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01; all ones where
+        every row occurs in every text.
+    """
+    weights = np.log((len(features) + 1) / (_document_frequency(features, n_rows) + 1))
+    if weights.max() <= 0:
+        return np.ones(n_rows, dtype=np.float32)
+    scaled: NDArray[np.float64] = np.maximum(weights / weights.max(), 0.01)
+    return scaled.astype(np.float32)
+
+
+def _document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
+    """Texts in which each row occurs, ``(V,)``."""
+    native = core()
+    if native is None:
+        texts = np.repeat(np.arange(len(features)), features.lengths)
+        pairs = np.unique(texts * np.int64(n_rows) + features.ids)
+        return np.bincount(pairs % n_rows, minlength=n_rows)
+    frequency = np.zeros(n_rows, dtype=np.int64)
+    last_text = np.full(n_rows, -1, dtype=np.int64)
+    native.document_frequency(features.ids, features.offsets, frequency, last_text)
+    return frequency

@@ -1,0 +1,121 @@
+"""Training of any network in torch, on a processor or a GPU."""
+
+from __future__ import annotations
+
+import copy
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from token2wave.models import WaveNetwork
+from token2wave.training.batches import training_batches
+from token2wave.training.examples import Examples
+from token2wave.training.loop import require_finite
+from token2wave.training.optimizers import Optimizers
+from token2wave.training.progress import Teller
+from token2wave.training.recipe import Recipe
+from token2wave.training.schedule import n_batches, row_weights
+
+STEPS_BETWEEN_REPORTS = 20
+
+
+class TorchTrainer:
+    """Trains a :class:`WaveNetwork` where it lies; see :class:`token2wave.training.loop.Trainer`.
+
+    Args:
+        network: freshly made.
+        train: what to learn from.
+        recipe: the settings.
+        seed: of the order of texts and all dropout.
+        has_cls: whether a text's first feature is [CLS], which is never left out.
+    """
+
+    def __init__(
+        self, network: WaveNetwork, train: Examples, recipe: Recipe, seed: int, has_cls: bool
+    ) -> None:
+        self.network, self.train, self.recipe, self.has_cls = network, train, recipe, has_cls
+        self.device = network.embedding.weight.device
+        self.random = np.random.default_rng(seed)
+        weights = None
+        if recipe.row_weighting == "idf":
+            weights = torch.from_numpy(row_weights(train.features, network.config.n_rows)).to(self.device)
+            with torch.no_grad():
+                network.embedding.weight.mul_(weights[:, None])
+        n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
+        self.optimizers = Optimizers(network, recipe, n_steps, weights)
+        self.kept: dict[str, Any] = {}
+        self.stack = ExitStack()
+        devices = [self.device] if self.device.type == "cuda" else []
+        self.stack.enter_context(torch.random.fork_rng(devices=devices))
+        torch.manual_seed(seed)
+
+    def keep(self) -> None:
+        """Remember the weights as they are now."""
+        self.kept = copy.deepcopy(self.network.state_dict())
+
+    def restore(self) -> None:
+        """Go back to the weights that were kept last."""
+        self.network.load_state_dict(self.kept)
+
+    def close(self) -> None:
+        """Give the random state back."""
+        self.network.eval()
+        self.stack.close()
+
+    def epoch(self, tell: Teller) -> tuple[float, float]:
+        """Mean loss and accuracy of one pass. The device is waited for only at reports.
+
+        Raises:
+            ConfigError: the loss stopped being a finite number.
+        """
+        network, recipe, device, n_texts = self.network, self.recipe, self.device, len(self.train)
+        network.train()
+        wants = recipe.precision == "bfloat16"
+        low_precision = wants or (recipe.precision == "auto" and has_bfloat16(device))
+        batches = training_batches(
+            self.train.features,
+            self.train.labels,
+            recipe.batch_size,
+            random=self.random,
+            token_dropout=recipe.token_dropout,
+            sentence_ends=network.config.sentence_ends,
+            has_cls=self.has_cls,
+        )
+        total = torch.zeros(2, device=device)  # summed loss and right answers
+        reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()
+        last = n_batches(n_texts, recipe.batch_size)
+        for step, (batch, labels) in enumerate(batches, start=1):
+            labels = labels.to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
+                logits = network(batch.to(device))
+            logits = logits.float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            self.optimizers.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizers.step()
+            with torch.no_grad():
+                right = (logits.argmax(dim=1) == labels).sum()
+                total += torch.stack([loss * len(labels), right])
+            steps, texts = steps + 1, texts + len(labels)
+            if steps == STEPS_BETWEEN_REPORTS or step == last:
+                sums = total.tolist()
+                require_finite(sums[0])
+                speed = texts / (time.perf_counter() - start)
+                tell.advance(steps)
+                tell.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)
+                reported_loss, reported_texts, steps = sums[0], texts, 0
+        loss_sum, right_sum = total.tolist()
+        return loss_sum / n_texts, right_sum / n_texts
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older releases of torch do not tell; float32 is always right.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,311 @@
+"""The native trainer against the trainer in torch, and against itself with other threads."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_data import ragged, toy
+
+from token2wave.features import Ragged
+from token2wave.models import WaveConfig, WaveNetwork, make_batch
+from token2wave.native import core
+from token2wave.runtime.additive import AdditiveNetwork, reference_logits
+from token2wave.training import native_trainer
+from token2wave.training.examples import Examples
+from token2wave.training.loop import fit
+from token2wave.training.native_trainer import NativeTrainer, trains_natively
+from token2wave.training.progress import Callback, Teller
+from token2wave.training.recipe import Recipe
+from token2wave.training.torch_trainer import TorchTrainer
+
+pytestmark = pytest.mark.skipif(core() is None, reason="the native core is not built")
+
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=16,
+    learning_rate=3e-3,
+    weight_decay=0.02,
+    row_optimizer="sgd",
+    row_learning_rate=5.0,
+    row_weighting="idf",
+    label_smoothing=0.1,
+)
+SHAPES = [
+    {"width": 8},
+    {"width": 8, "operation": "modulation", "embedding_scale": 1.0},
+    {"width": 24, "phrase_width": 8, "phrase_radius": 1},
+    {"width": 40, "phrase_width": 16, "phrase_radius": 3, "operation": "modulation"},
+]
+
+
+def config_of(n_rows: int = 30, n_classes: int = 3, dropout: float = 0.0, **shape: object) -> WaveConfig:
+    settings = {"operation": "interference", **shape}
+    return WaveConfig(n_rows, n_classes, variants="rows", readout="text", dropout=dropout, **settings)
+
+
+def random_texts(n_texts: int, n_rows: int, seed: int = 0, longest: int = 12) -> Examples:
+    """Texts of any length, empty ones and repetitions among them; words first, then a bag."""
+    random = np.random.default_rng(seed)
+    texts = [random.integers(0, n_rows, random.integers(0, longest + 1)).tolist() for _ in range(n_texts)]
+    texts[:3] = [[], [1], [2] * 7]
+    ordered = [int(random.integers(0, len(text) + 1)) for text in texts]
+    return Examples(ragged(texts, ordered), random.integers(0, 3, n_texts))
+
+
+def twins(config: WaveConfig, seed: int = 0) -> tuple[AdditiveNetwork, WaveNetwork]:
+    additive = AdditiveNetwork.initial(config, seed)
+    network = WaveNetwork(config)
+    network.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in additive.arrays().items()})
+    return additive, network
+
+
+class SameOrder:
+    """Gives both trainers the same order of the texts."""
+
+    def permutation(self, n: int) -> np.ndarray:
+        return np.arange(n)[::-1].copy()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_logits_equal_those_of_torch_and_of_numpy(shape):
+    additive, network = twins(config_of(**shape))
+    features = random_texts(150, 30).features
+    expected = network.logits(features)
+    np.testing.assert_allclose(additive.logits(features), expected, rtol=1e-5, atol=2e-6)
+    found = reference_logits(additive.config, additive.arrays(), features)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("weighting", ["none", "idf"])
+def test_training_follows_torch_step_by_step(shape, weighting):
+    recipe = RECIPE.replace(row_weighting=weighting)
+    additive, network = twins(config_of(**shape))
+    train = random_texts(50, 30)
+    native, slow = NativeTrainer(additive, train, recipe, 0), TorchTrainer(network, train, recipe, 0, False)
+    native.random = slow.random = SameOrder()
+    for _ in range(recipe.epochs):
+        native_loss, native_accuracy = native.epoch(Teller([]))
+        slow_loss, slow_accuracy = slow.epoch(Teller([]))
+        assert native_loss == pytest.approx(slow_loss, rel=1e-5)
+        assert native_accuracy == pytest.approx(slow_accuracy)
+    slow.close()
+    for name, expected in network.arrays().items():
+        np.testing.assert_allclose(additive.arrays()[name], expected, rtol=2e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_one_step_is_the_gradient_of_torch(shape):
+    """A rate of one in plain gradient descent leaves the gradient itself, for every row."""
+    recipe = RECIPE.replace(
+        epochs=1, batch_size=64, row_weighting="none", row_learning_rate=1.0, warmup=0.0, decay="constant"
+    )
+    additive, network = twins(config_of(**shape))
+    train = random_texts(60, 30, seed=3)
+    before = additive.embedding.copy()
+    NativeTrainer(additive, train, recipe, 0).epoch(Teller([]))
+    loss = F.cross_entropy(
+        network(make_batch(train.features)), torch.from_numpy(train.labels), label_smoothing=0.1
+    )
+    loss.backward()
+    gradient = network.embedding.weight.grad.to_dense().numpy()
+    scale = np.abs(gradient).max()
+    np.testing.assert_allclose(before - additive.embedding, gradient, rtol=1e-3, atol=1e-4 * scale + 1e-7)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_number_of_threads_changes_no_bit(monkeypatch, shape):
+    def weights(threads: int) -> dict[str, np.ndarray]:
+        monkeypatch.setattr(native_trainer, "n_threads", lambda: threads)
+        network = AdditiveNetwork.initial(config_of(dropout=0.3, **shape), 0)
+        recipe = RECIPE.replace(token_dropout=0.3)
+        fit(network, random_texts(90, 30), None, recipe, seed=5, has_cls=False)
+        return network.arrays()
+
+    one, three = weights(1), weights(3)
+    assert all(np.array_equal(one[name], three[name]) for name in one)
+
+
+def test_the_seed_decides():
+    def weights(seed: int) -> np.ndarray:
+        network = AdditiveNetwork.initial(config_of(width=8, dropout=0.3), 0)
+        recipe = RECIPE.replace(token_dropout=0.3)
+        fit(network, random_texts(60, 30), None, recipe, seed=seed, has_cls=False)
+        return network.embedding
+
+    assert np.array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+def test_dropped_features_are_as_many_as_asked_for():
+    """Rows that nobody kept do not move: with one feature a text, the share that moves is 1 - p."""
+    n = 4_000
+    texts = Examples(ragged([[i] for i in range(n)]), np.arange(n) % 3)
+    for share in (0.0, 0.25, 0.9):
+        network = AdditiveNetwork.initial(config_of(n_rows=n, width=8), 0)
+        before = network.embedding.copy()
+        recipe = RECIPE.replace(epochs=1, token_dropout=share, row_weighting="none", row_learning_rate=50.0)
+        NativeTrainer(network, texts, recipe, 0).epoch(Teller([]))
+        moved = float((network.embedding != before).any(axis=1).mean())
+        assert moved == pytest.approx(1 - share, abs=4 * math.sqrt(0.25 / n) + 1e-9)
+
+
+@pytest.mark.parametrize("phrase_width", [0, 8])
+def test_dropout_is_unbiased_noise(phrase_width):
+    """At rates of nearly zero the mean loss with dropout is near, but not at, the loss without it."""
+    recipe = RECIPE.replace(epochs=1, learning_rate=1e-30, row_learning_rate=1e-30, row_weighting="none")
+    train = random_texts(2_000, 30)
+
+    def loss(dropout: float) -> float:
+        network = AdditiveNetwork.initial(config_of(dropout=dropout, width=32, phrase_width=phrase_width), 0)
+        return NativeTrainer(network, train, recipe, 0).epoch(Teller([]))[0]
+
+    without, with_dropout = loss(0.0), loss(0.3)
+    assert with_dropout != without
+    assert with_dropout == pytest.approx(without, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_separable_problem_is_learnt(shape):
+    network = AdditiveNetwork.initial(config_of(n_rows=13, **shape), 0)
+    recipe = RECIPE.replace(epochs=12, label_smoothing=0.0)
+    history = fit(network, toy(90), toy(30, seed=1), recipe, seed=0, has_cls=False)
+    assert history.best.validation_accuracy == 1.0
+    assert history.best.validation_loss < 0.2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(st.lists(st.integers(0, 8), max_size=20), min_size=1, max_size=20),
+    words=st.integers(0, 20),
+    shape=st.sampled_from(SHAPES),
+    batch_size=st.integers(1, 30),
+)
+def test_any_texts_can_be_trained_on(texts, words, shape, batch_size):
+    features = ragged(texts, [min(words, len(text)) for text in texts])
+    train = Examples(features, np.arange(len(texts)) % 3)
+    additive, network = twins(config_of(n_rows=9, **shape))
+    recipe = RECIPE.replace(epochs=1, batch_size=batch_size)
+    native, slow = NativeTrainer(additive, train, recipe, 0), TorchTrainer(network, train, recipe, 0, False)
+    native.random = slow.random = SameOrder()
+    assert native.epoch(Teller([]))[0] == pytest.approx(slow.epoch(Teller([]))[0], rel=1e-4)
+    slow.close()
+    np.testing.assert_allclose(additive.logits(features), network.logits(features), rtol=5e-3, atol=5e-3)
+
+
+def test_a_text_that_repeats_one_token_has_no_deviation():
+    network = AdditiveNetwork.initial(config_of(width=8), 0)
+    many = ragged([[4] * 1_000, [4]])
+    once = network.logits(many)
+    np.testing.assert_allclose(once[0], once[1], rtol=0, atol=1e-6)
+
+
+def test_a_long_text():
+    additive, network = twins(config_of(width=8, phrase_width=8))
+    random = np.random.default_rng(0)
+    features = ragged([random.integers(0, 30, 100_000).tolist(), [1, 2]])
+    np.testing.assert_allclose(additive.logits(features), network.logits(features), rtol=1e-3, atol=1e-4)
+
+
+def test_progress_is_told():
+    told: list[tuple[str, float]] = []
+
+    class Listener(Callback):
+        def on_advance(self, amount: int) -> None:
+            told.append(("steps", amount))
+
+        def on_loss(self, loss: float, texts_per_second: float) -> None:
+            assert loss > 0
+            assert texts_per_second > 0
+
+    train = random_texts(60, 30)
+    fit(AdditiveNetwork.initial(config_of(width=8), 0), train, None, RECIPE, seed=0, has_cls=False,
+        callbacks=[Listener()])  # fmt: skip
+    assert sum(amount for _, amount in told) == RECIPE.epochs * 4
+
+
+def test_which_networks_are_trained_natively(monkeypatch):
+    config = config_of(width=8)
+    assert trains_natively(config, RECIPE, False)
+    assert not trains_natively(config, RECIPE, True)
+    assert not trains_natively(config, RECIPE.replace(row_optimizer="adam"), False)
+    assert not trains_natively(config, RECIPE.replace(precision="bfloat16"), False)
+    assert not trains_natively(config_of(width=12), RECIPE, False)
+    assert not trains_natively(WaveConfig(9, 3, width=8, readout="text"), RECIPE, False)
+    with pytest.raises(ValueError, match="cannot train"):
+        NativeTrainer(AdditiveNetwork.initial(config_of(width=12), 0), toy(9), RECIPE, 0)
+    monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
+    assert not trains_natively(config, RECIPE, False)
+
+
+def arguments(**changes: object) -> tuple[object, ...]:
+    """Legal arguments of the core's ``train`` but for the changes."""
+    network = AdditiveNetwork.initial(config_of(n_rows=4, width=8, phrase_width=8), 0)
+    texts = ragged([[0, 1, 2], [3]])
+    parts = {
+        "shape": network.native_shape,
+        "embedding": network.embedding,
+        "dense": network.dense,
+        "slots": network.slots,
+        "ids": texts.ids,
+        "offsets": texts.offsets,
+        "n_ordered": texts.n_ordered,
+        "labels": np.array([0, 2]),
+        "order": np.array([1, 0]),
+        "factors": np.ones(1, np.float32),
+        **changes,
+    }
+    rates = np.ones(4, np.float32)
+    return (
+        parts["shape"],
+        (parts["embedding"], parts["dense"], network.dense * 0, network.dense * 0, parts["slots"]),
+        (parts["ids"], parts["offsets"], parts["n_ordered"], parts["labels"], parts["order"]),
+        (rates, parts["factors"], 1.0, 0.0, 0.0, 0.0),
+        (1e-3, 0.0, 0.9, 0.999, 1e-8),
+        (2, 0, 0),
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": (4, 3, 8, 8, 1, False), "dense": np.zeros(7, np.float32)},
+        {"shape": (5, 3, 8, 8, 3, False)},
+        {"shape": (4, 3, 12, 8, 3, False)},
+        {"shape": (4, 3, 8, 8, 0, False)},
+        {"shape": (4, -3, 8, 8, 3, False)},
+        {"slots": np.zeros(3, np.int32)},
+        {"ids": np.array([0, 1, 4, 3], np.int32)},
+        {"ids": np.array([0, 1, -1, 3], np.int32)},
+        {"offsets": np.array([0, 3, 5])},
+        {"offsets": np.array([0, 3])},
+        {"offsets": np.array([0, 5, 4])},
+        {"offsets": np.array([-1, 3, 4])},
+        {"n_ordered": np.array([4, 1])},
+        {"n_ordered": np.array([-1, 1])},
+        {"labels": np.array([0, 3])},
+        {"labels": np.array([0])},
+        {"order": np.array([0, 2])},
+        {"order": np.array([-1])},
+        {"factors": np.ones(2, np.float32)},
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_fit_are_refused(changes):
+    core().train(*arguments())
+    with pytest.raises(ValueError, match=r"wrong size|do not fit|multiples of eight"):
+        core().train(*arguments(**changes))
+
+
+def test_features_alone_keep_their_order_of_words():
+    """Words and bag differ: the phrase level sees the words alone."""
+    network = AdditiveNetwork.initial(config_of(width=8, phrase_width=8), 0)
+    texts = [[3, 4, 5, 6]]
+    logits = [network.logits(ragged(texts, [n]))[0] for n in (4, 3)]
+    assert not np.allclose(logits[0], logits[1])
+    assert isinstance(ragged(texts), Ragged)
