@@ -41,7 +41,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "width": ([1, 768], [0, -1]),
         "layers": ([1, 3], [0, -1]),
         "operation": (["interference", "modulation"], CHOICE_WRONG),
-        "variants": (["linear", "levels"], CHOICE_WRONG),
+        "variants": (["linear", "levels", "rows"], CHOICE_WRONG),
         "restore": (["linear", "real", "magnitude"], CHOICE_WRONG),
         "readout": (["cls", "mean", "text"], CHOICE_WRONG),
         "positions": (["none", "sinusoidal"], CHOICE_WRONG),
@@ -60,6 +60,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "row_optimizer": (["adam", "sgd"], CHOICE_WRONG),
         "row_learning_rate": RATE,
         "row_epsilon": RATE,
+        "row_catch_up": ([True, False], []),
         "row_weighting": (["none", "idf"], CHOICE_WRONG),
         "warmup": ([0.0, 0.5, 1.0], [-0.1, 1.1, NAN]),
         "decay": (["linear", "cosine", "constant"], CHOICE_WRONG),
@@ -68,7 +69,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "refit_below": ([0, 5000], [-1]),
         "patience": ([0, 9], [-1]),
-        "precision": (["auto", "float32", "bfloat16"], CHOICE_WRONG),
+        "precision": (["auto", "float32", "bfloat16", "fixed16"], CHOICE_WRONG),
     },
 }
 WRONG_TYPES: dict[str, list[Any]] = {

@@ -25,7 +25,7 @@ N_ORDERED = [3, 4, 1, 0, 5]
 
 CHOICES = {
     "operation": ("interference", "modulation"),
-    "variants": ("linear", "levels"),
+    "variants": ("linear", "levels", "rows"),
     "restore": ("linear", "real", "magnitude"),
     "readout": ("cls", "mean", "text"),
     "positions": ("none", "sinusoidal"),
@@ -49,12 +49,9 @@ def every_combination(**fixed: object) -> list[dict]:
 def is_illegal(shape: dict) -> bool:
     """The combinations that can not do what they say, written down a second time."""
     blind = (shape["operation"], shape["restore"], shape["readout"], shape["layers"])
-    return (shape["readout"], shape["variants"]) == ("text", "levels") or blind == (
-        "interference",
-        "real",
-        "cls",
-        1,
-    )
+    unseen = (shape["readout"], shape["variants"]) == ("text", "levels")
+    below = shape["variants"] == "rows" and shape["layers"] > 1
+    return unseen or below or blind == ("interference", "real", "cls", 1)
 
 
 def legal_combinations(**fixed: object) -> list[dict]:
@@ -140,7 +137,7 @@ def _logits(network: WaveNetwork, ids: list[int], n_ordered: int, factor: float)
     embedded = network.embedding.weight[ids]  # (n, D)
     tokens = embedded
     if config.positions == "sinusoidal" and ids:
-        tokens = embedded + sinusoids_of(len(ids), config.width)
+        tokens = embedded + sinusoids_of(len(ids), config.row_width)
     sentences = _sentences(ids, config.sentence_ends)
     *lower, last = network.layers
     for layer in lower:
@@ -204,6 +201,9 @@ def _cartesian(config: WaveConfig, first: Tensor, second: Tensor) -> Tensor:
 
 
 def _variants(layer: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    if layer.variants is None:  # both lie in the row
+        width = tokens.shape[1] // 2
+        return tokens[:, :width], tokens[:, width:]
     width = layer.variants.weight.shape[0] // 2
     weight, bias = layer.variants.weight, layer.variants.bias
     return tokens @ weight[:width].T + bias[:width], tokens @ weight[width:].T + bias[width:]
@@ -228,7 +228,7 @@ def _token_overlays(
     config: WaveConfig, layer: nn.Module, tokens: Tensor, sentences: list[list[int]]
 ) -> Tensor:
     text = [list(range(len(tokens)))] if len(tokens) else []
-    if config.variants == "linear":
+    if config.variants != "levels":
         first, second = _variants(layer, tokens)
         return _overlay(config.operation, _polar(first, text), _polar(second, text))
     return _overlay(config.operation, _polar(tokens, sentences), _polar(tokens, text))
@@ -264,7 +264,8 @@ def _read_out(
         return _join(config, layer, tokens[0], overlay, factor)
     first, second = _variants(layer, tokens)
     overlay = _cartesian(config, _spread(first), _spread(second))
-    return _join(config, layer, _spread(tokens).real, overlay, factor)
+    given = _spread(tokens).real if config.layers > 1 else nothing
+    return _join(config, layer, given, overlay, factor)
 
 
 def _norm(norm: nn.LayerNorm, state: Tensor) -> Tensor:

@@ -107,3 +107,5 @@ def test_parameters_are_counted_without_building_the_network():
         total = sum(parameter.numel() for parameter in network.parameters())
         assert config.parameter_count() == (total, total - network.embedding.weight.numel())
         assert network.parameter_count() == config.parameter_count()
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        assert list(config.parameter_shapes().items()) == list(shapes.items())

@@ -235,3 +235,44 @@ def test_rates(decay, warmup, n_steps):
             if decay == "cosine" and int(middle) > 1:
                 assert quarter > 1 - (int(middle) // 2) / (2 * middle)
         assert rate_factor(n_steps + 5, n_steps, recipe) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.7, 0.9)])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_rows_that_catch_up_equal_dense_adam(betas, share):
+    """Rows are used at random, some for the first time late; rates change from step to step."""
+    random = torch.Generator().manual_seed(3)
+    n_rows, n_steps = 40, 1_300  # more steps than the first table of distances holds
+    start = torch.randn(n_rows, D, generator=random, dtype=torch.float64)
+    dense, lazy = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    expected = torch.optim.Adam([dense], lr=0.01, betas=betas)
+    actual = RowAdam([lazy], lr=0.01, betas=betas, catch_up=True)
+    for step in range(n_steps):
+        for optimizer in (expected, actual):
+            optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / n_steps)
+        rows = (torch.rand(n_rows, generator=random) < share).nonzero()[:, 0]
+        rows = rows[rows < 35] if step < 600 else rows  # five rows stay away for long
+        actual.prepare(rows)
+        torch.testing.assert_close(lazy.detach()[rows], dense.detach()[rows], rtol=1e-5, atol=1e-6)
+        gradient = torch.zeros(n_rows, D, dtype=torch.float64)
+        gradient[rows] = torch.randn(len(rows), D, generator=random, dtype=torch.float64)
+        dense.grad = gradient
+        lazy.grad = torch.sparse_coo_tensor(rows[None], gradient[rows], (n_rows, D), check_invariants=True)
+        expected.step()
+        actual.step()
+    assert not torch.allclose(lazy, dense, rtol=1e-5, atol=1e-6)  # some rows are still behind
+    actual.prepare()
+    torch.testing.assert_close(lazy.detach(), dense.detach(), rtol=1e-5, atol=1e-6)
+    actual.prepare()  # nothing is left to make up for
+    torch.testing.assert_close(lazy.detach(), dense.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_without_catching_up_rows_stay():
+    table = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = RowAdam([table], lr=0.1)
+    for row in (0, 1, 1, 1):
+        table.grad = torch.sparse_coo_tensor([[row]], torch.ones(1, 2), (3, 2), check_invariants=True)
+        optimizer.step()
+    before = table.detach().clone()
+    optimizer.prepare()
+    assert torch.equal(table.detach(), before)

@@ -8,7 +8,8 @@ for, and the features of a model are a list of bucket numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.buckets import Buckets, count_buckets, select_rows, word_buckets
-from token2wave.features.ragged import Ragged, concatenate, offsets_of
+from token2wave.features.ragged import Ragged, offsets_of
+from token2wave.features.spool import Spool
 from token2wave.native import n_threads
 
 CHARACTERS_AT_ONCE = 1 << 20
@@ -94,14 +96,17 @@ class WordFeatures:
             DataError: no text holds a single word or symbol.
         """
         counts = np.zeros(1 << config.bits, dtype=np.uint32)
-        hashed = []
+        buckets, n_words = Spool(np.uint32), []
         for chunk, found in _hashed(texts, config):
             count_buckets(found.buckets, counts)
-            hashed.append(found)
+            buckets.append(found.buckets)
+            n_words.append(found.n_words)
             if advance is not None:
                 advance(len(chunk))
         features = cls._from_counts(counts, len(texts), config)
-        return features, concatenate([features._select(found) for found in hashed])
+        whole = buckets.whole()
+        parts = zip(itertools.pairwise(buckets.bounds), n_words, strict=True)
+        return features, features._select(Buckets(whole[a:b], words) for (a, b), words in parts)
 
     @classmethod
     def _from_counts(cls, counts: NDArray[np.uint32], n_texts: int, config: WordConfig) -> WordFeatures:
@@ -133,15 +138,24 @@ class WordFeatures:
             texts: ``B`` strings.
             advance: told how many more texts are done, for a progress bar.
         """
-        parts = []
-        for chunk, found in _hashed(texts, self.config):
-            parts.append(self._select(found))
-            if advance is not None:
-                advance(len(chunk))
-        return concatenate(parts) if parts else Ragged(np.zeros(0, np.int32), offsets_of(_NONE), _NONE)
 
-    def _select(self, found: Buckets) -> Ragged:
-        return select_rows(found, self.config.ngrams, self.row_of_bucket, self.config.cls)
+        def hashed() -> Iterator[Buckets]:
+            for chunk, found in _hashed(texts, self.config):
+                yield found
+                if advance is not None:
+                    advance(len(chunk))
+
+        return self._select(hashed())
+
+    def _select(self, parts: Iterable[Buckets]) -> Ragged:
+        """Keep the features whose bucket is a row."""
+        ids, lengths, n_ordered = Spool(np.int32), Spool(np.int64), Spool(np.int64)
+        for found in parts:
+            texts = select_rows(found, self.config.ngrams, self.row_of_bucket, self.config.cls)
+            ids.append(texts.ids)
+            lengths.append(texts.lengths)
+            n_ordered.append(texts.n_ordered)
+        return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole())
 
     def arrays(self) -> dict[str, NDArray[np.uint32]]:
         """What the model file keeps beside the settings."""
@@ -160,9 +174,6 @@ class WordFeatures:
         if len(buckets) and (buckets[-1] >= 1 << config.bits or np.any(buckets[1:] <= buckets[:-1])):
             raise ModelFileError(f"expected increasing buckets below 2^{config.bits}, found others")
         return cls(config, buckets)
-
-
-_NONE = np.zeros(0, dtype=np.int64)
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:

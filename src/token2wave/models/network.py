@@ -15,6 +15,7 @@ from token2wave.features import Ragged
 from token2wave.models.batch import Batch
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.models.prediction import predict_logits
+from token2wave.models.products import VariantLinear
 from token2wave.waves import (
     OPERATIONS,
     Wave,
@@ -103,7 +104,7 @@ class WaveLayer(nn.Module):
         self.operation = OPERATIONS[config.operation]
         width = config.width
         # Both linear maps side by side: one matrix product gives both variants.
-        self.variants = nn.Linear(width, 2 * width) if config.variants == "linear" else None
+        self.variants = VariantLinear(width, 2 * width) if config.variants == "linear" else None
         self.restore = Restore(config)
         self.dropout = nn.Dropout(config.dropout)
         self.joined = config.layers > 1
@@ -183,7 +184,7 @@ class PhraseLevel(nn.Module):
         width = config.phrase_width
         self.radius = config.phrase_radius
         self.operation = OPERATIONS[config.operation]
-        self.variants = nn.Linear(config.row_width, 2 * width)
+        self.variants = VariantLinear(config.row_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
         self.linear = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(config.dropout)

@@ -13,6 +13,14 @@
 #define AVX2 __attribute__((target("avx2,fma")))
 #define INLINE static inline __attribute__((always_inline))
 
+/* Partial redundancy elimination in GCC 12 lengthens lives across the innermost loop until a tile no longer
+   fits the registers, which takes half as long again. */
+#if defined(__clang__)
+#define REGISTERS
+#else
+#define REGISTERS __attribute__((optimize("no-tree-pre")))
+#endif
+
 /* A tile of the result, kept in registers: so many vectors of A by so many of B. */
 #define TILE_A 6
 #define TILE_B 16
@@ -57,7 +65,8 @@ typedef struct {
     float *c;
     int phase;
     int64_t n_units[2], n_items[2]; /* of work, in each phase */
-    int64_t units_a, blocks_b, blocks_a;
+    int64_t units_a;  /* of the first phase that quantise A */
+    int64_t blocks_b; /* of the second phase side by side */
 } product;
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -77,7 +86,7 @@ typedef struct {
     float scale;  /* of the sums */
 } scaling;
 
-/* In double precision, for pieces that are zero, or whose squares leave float32. */
+/* In double precision, for pieces whose squares leave float32, and those with a NaN or an infinity. */
 static scaling careful_scaling(const float *numbers, int64_t n, int64_t stride)
 {
     double sum = 0.0, largest = 0.0;
@@ -89,8 +98,6 @@ static scaling careful_scaling(const float *numbers, int64_t n, int64_t stride)
     double norm = sqrt(sum);
     if (!(norm <= FLT_MAX))
         return (scaling){0.0f, NAN};
-    if (norm == 0.0)
-        return (scaling){0.0f, 0.0f};
     double wanted = fmin(fmin(NORM / norm, LARGEST / largest), MOST_FACTOR);
     return (scaling){(float)wanted, (float)(SCALE_UNIT / wanted)};
 }
@@ -98,6 +105,8 @@ static scaling careful_scaling(const float *numbers, int64_t n, int64_t stride)
 /* From the sum of squares and the largest size in float32; NaN and infinities are in the sum. */
 INLINE scaling scaling_of(float sum, float largest, const float *numbers, int64_t n, int64_t stride)
 {
+    if (sum == 0.0f && largest == 0.0f)
+        return (scaling){0.0f, 0.0f};
     if (!(sum > 1e-24f && sum < 1e36f))
         return careful_scaling(numbers, n, stride);
     float by_norm = NORM / sqrtf(sum), by_size = LARGEST / largest;
@@ -146,8 +155,8 @@ AVX2 INLINE __m256i quantised(const float *numbers, __m256 factor)
 
 /* A run of up to eight vectors, at rows[], into `width` columns of words. Words of a panel narrower than
    eight are followed by spare ones, which the next word overwrites. */
-AVX2 INLINE void quantise_run(const float *const *rows, int64_t at, const float *factors, int n_rows, int width,
-                              int32_t *words)
+AVX2 INLINE void quantise_run(const float *const *rows, int64_t at, const float *factors, int n_rows,
+                              int width, int32_t *words)
 {
     __m256i r[8], halves[8], o[8];
     for (int i = 0; i < 8; i++)
@@ -207,7 +216,7 @@ AVX2 INLINE void quantise_rows(const factor *f, int64_t first_number, int64_t n,
 AVX2 INLINE void quantise_columns(const factor *f, int64_t first_number, int64_t n, int64_t first_panel,
                                   int64_t n_panels, int width, int strip, int32_t *words, float *scales)
 {
-    float copy[PIECE * STRIP_A];
+    float copy[PIECE * STRIP_A + 2]; /* a panel of six is read eight wide */
     int64_t first = first_panel * width, n_columns = smaller(f->count - first, strip);
     const float *from = f->numbers + first_number * f->row + first;
     __m256 sums[STRIP_A / 8], sizes[STRIP_A / 8];
@@ -220,8 +229,6 @@ AVX2 INLINE void quantise_columns(const factor *f, int64_t first_number, int64_t
         }
     for (int64_t k = 0; k < n; k++) {
         const float *row = n_columns < strip ? copy + k * strip : from + k * f->row;
-        for (int j = 0; j < strip; j += 16)
-            _mm_prefetch((const char *)(row + 8 * f->row + j), _MM_HINT_T0);
         for (int j = 0; j < strip / 8; j++) {
             __m256 x = _mm256_loadu_ps(row + 8 * j);
             _mm256_storeu_ps(copy + k * strip + 8 * j, x);
@@ -284,35 +291,53 @@ AVX2 static void quantise_b(const product *p, int64_t unit)
 /* ---- products ---- */
 
 /* One tile of C, or one piece's share of it, which is added. */
-AVX2 static void multiply_tile(int64_t n_words, const int32_t *a, const int32_t *b, const float *scales_a,
-                               const float *scales_b, float *c, int64_t row, int add)
+AVX2 REGISTERS static void multiply_tile(int64_t n_words, const int32_t *a, const int32_t *b,
+                                         const float *scales_a, const float *scales_b, float *c, int64_t row,
+                                         int add)
 {
     __m256i sum[TILE_A][2];
-    for (int i = 0; i < TILE_A; i++)
+#pragma GCC unroll 8
+    for (int i = 0; i < TILE_A; i++) {
         sum[i][0] = sum[i][1] = _mm256_setzero_si256();
+        _mm_prefetch((const char *)(c + i * row), _MM_HINT_T0);
+    }
+#pragma GCC unroll 4
     for (int64_t k = 0; k < n_words; k++, a += TILE_A, b += TILE_B) {
-        __m256i left = _mm256_load_si256((const __m256i *)b), right = _mm256_load_si256((const __m256i *)b + 1);
+        __m256i left = _mm256_load_si256((const __m256i *)b);
+        __m256i right = _mm256_load_si256((const __m256i *)b + 1);
+#pragma GCC unroll 8
         for (int i = 0; i < TILE_A; i++) {
             __m256i pair = _mm256_set1_epi32(a[i]);
             sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(pair, left));
             sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(pair, right));
         }
     }
+#pragma GCC unroll 8
     for (int i = 0; i < TILE_A; i++)
+#pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
             __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[i][j]), _mm256_set1_ps(SUM_UNIT));
-            x = _mm256_mul_ps(_mm256_mul_ps(x, _mm256_loadu_ps(scales_b + 8 * j)), _mm256_set1_ps(scales_a[i]));
+            x = _mm256_mul_ps(x, _mm256_loadu_ps(scales_b + 8 * j));
+            x = _mm256_mul_ps(x, _mm256_set1_ps(scales_a[i]));
             float *at = c + i * row + 8 * j;
             _mm256_storeu_ps(at, add ? _mm256_add_ps(_mm256_loadu_ps(at), x) : x);
         }
+}
+
+/* Fetch one of `shares` equal shares of a panel of B that is needed soon. */
+INLINE void fetch_share(const int32_t *panel, int64_t n_words, int64_t share, int64_t shares)
+{
+    for (int64_t word = n_words * share / shares; word < n_words * (share + 1) / shares; word++)
+        _mm_prefetch((const char *)(panel + word * TILE_B), _MM_HINT_T0);
 }
 
 /* One unit of the second phase: a block of C. */
 static void multiply_block(const product *p, int64_t unit)
 {
     const factor *a = &p->a, *b = &p->b;
-    int64_t first_a = unit / p->blocks_b * PANELS_A, first_b = unit % p->blocks_b * PANELS_B, N = b->count;
-    int64_t last_a = smaller(first_a + PANELS_A, a->n_panels), last_b = smaller(first_b + PANELS_B, b->n_panels);
+    int64_t first_a = unit / p->blocks_b * PANELS_A, last_a = smaller(first_a + PANELS_A, a->n_panels);
+    int64_t first_b = unit % p->blocks_b * PANELS_B, last_b = smaller(first_b + PANELS_B, b->n_panels);
+    int64_t N = b->count;
     for (int64_t piece = 0; piece < p->n_pieces; piece++) {
         int64_t n_words = divide_up(smaller(p->piece, a->length - piece * p->piece), RUN) * (RUN / 2);
         for (int64_t j = first_b; j < last_b; j++)
@@ -321,8 +346,10 @@ static void multiply_block(const product *p, int64_t unit)
                 const int32_t *words_b = b->panels + (piece * b->n_panels + j) * b->panel_words;
                 const float *scales_a = a->scales + (piece * a->n_panels + i) * TILE_A;
                 const float *scales_b = b->scales + (piece * b->n_panels + j) * TILE_B;
+                fetch_share(words_b + b->panel_words, n_words, i - first_a, last_a - first_a);
                 float *c = p->c + i * TILE_A * N + j * TILE_B;
-                int64_t rows = smaller(TILE_A, a->count - i * TILE_A), columns = smaller(TILE_B, N - j * TILE_B);
+                int64_t rows = smaller(TILE_A, a->count - i * TILE_A);
+                int64_t columns = smaller(TILE_B, N - j * TILE_B);
                 if (rows == TILE_A && columns == TILE_B) {
                     multiply_tile(n_words, words_a, words_b, scales_a, scales_b, c, N, piece > 0);
                 } else {
@@ -374,11 +401,9 @@ static factor factor_of(const float *numbers, int64_t count, int64_t length, int
 int fixed_point_product(int64_t M, int64_t N, int64_t K, const float *a, int a_transposed, const float *b,
                         int b_transposed, float *c, int n_threads)
 {
-    if (!fixed_point_available())
-        return 0;
     if (M == 0 || N == 0 || K == 0) {
         memset(c, 0, (size_t)(M * N) * sizeof *c);
-        return 1;
+        return 0;
     }
     product p = {.a = factor_of(a, M, K, a_transposed, TILE_A),
                  .b = factor_of(b, N, K, !b_transposed, TILE_B),
@@ -393,21 +418,20 @@ int fixed_point_product(int64_t M, int64_t N, int64_t K, const float *a, int a_t
     int64_t scales_a = p.n_pieces * p.a.n_panels * TILE_A, scales_b = p.n_pieces * p.b.n_panels * TILE_B;
     char *memory = malloc((size_t)(words_a + words_b + scales_a + scales_b) * 4 + 64);
     if (!memory)
-        return 0;
+        return 1;
     p.b.panels = (int32_t *)(memory + (64 - (uintptr_t)memory % 64)); /* cache lines */
     p.a.panels = p.b.panels + words_b;
     p.a.scales = (float *)(p.a.panels + words_a);
     p.b.scales = p.a.scales + scales_a;
     p.units_a = p.n_pieces * divide_up(p.a.n_panels, STRIP_A / TILE_A);
-    p.blocks_a = divide_up(p.a.n_panels, PANELS_A);
     p.blocks_b = divide_up(p.b.n_panels, PANELS_B);
     p.n_units[0] = p.units_a + p.n_pieces * divide_up(p.b.n_panels, STRIP_B / TILE_B);
-    p.n_units[1] = p.blocks_a * p.blocks_b;
+    p.n_units[1] = divide_up(p.a.n_panels, PANELS_A) * p.blocks_b;
     for (int phase = 0; phase < 2; phase++)
         p.n_items[phase] = smaller(p.n_units[phase], MOST_ITEMS);
     run_phases(n_threads, next_phase, work, &p);
     free(memory);
-    return 1;
+    return 0;
 }
 
 #else
@@ -420,8 +444,9 @@ int fixed_point_available(void)
 int fixed_point_product(int64_t M, int64_t N, int64_t K, const float *a, int a_transposed, const float *b,
                         int b_transposed, float *c, int n_threads)
 {
-    (void)M, (void)N, (void)K, (void)a, (void)a_transposed, (void)b, (void)b_transposed, (void)c, (void)n_threads;
-    return 0;
+    (void)M, (void)N, (void)K, (void)a, (void)a_transposed, (void)b, (void)b_transposed, (void)c;
+    (void)n_threads;
+    return 1;
 }
 
 #endif

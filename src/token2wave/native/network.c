@@ -55,13 +55,17 @@ int64_t dense_size(network_shape shape)
    words before those that occur in n-grams alone, and where each of them occurs. */
 typedef struct {
     int64_t n_slots, n_word_slots, base; /* of this part's slots among all parts' */
-    int64_t n_entries;
     int32_t *rows;      /* (slots,) */
     int64_t *starts;    /* (slots + 1,) */
     int32_t *texts;     /* (entries,) number of the text within the batch, by slot */
-    int64_t *places;    /* (entries,) place among the batch's words; -1 for an n-gram */
-    int32_t *slot_of;   /* (entries,) in the order of the texts; for sorting */
+    int32_t *places;    /* (entries,) place among the batch's words; -1 for an n-gram */
 } owned_rows;
+
+/* One feature of a batch. */
+typedef struct {
+    int32_t row, text, place; /* place as above */
+    int32_t slot;             /* of the row, once its owner has numbered it */
+} occurrence;
 
 typedef struct {
     network_shape shape;
@@ -86,7 +90,8 @@ typedef struct {
     float *transposed;      /* weights as the way forward wants them, at the same places */
     float *gradients;       /* (PARTS, dense size) */
     owned_rows owned[PARTS], pool; /* the parts' lists lie one after the other in the pool's */
-    int64_t counts[PARTS][PARTS]; /* features of part i's texts whose rows part j owns */
+    occurrence *occurrences;      /* part by part; within each by owner, the words before the n-grams */
+    int64_t counts[PARTS][2][PARTS]; /* n-grams [0] and words [1] of part i's texts whose rows part j owns */
     double loss[PARTS], right[PARTS];
     float *scratch[PARTS];
     int phase;
@@ -113,103 +118,129 @@ static int64_t text_number(const session *s, int64_t text)
 
 /* ---- the features of a batch ---- */
 
-/* Copy the features of a part's texts, leaving some out in training. */
+/* Keep a text's features, leaving some out in training. */
+static void keep_features(session *s, int64_t b)
+{
+    int64_t text = text_number(s, b), begin = s->texts.offsets[text];
+    int64_t n_all = s->texts.offsets[text + 1] - begin, n_ordered = s->texts.n_ordered[text];
+    const int32_t *ids = s->texts.ids + begin;
+    int32_t *kept = s->tokens + s->token_start[b];
+    uint64_t least = s->training ? (uint64_t)((double)s->training->token_dropout * 0x1p24) : 0;
+    if (!least) {
+        memcpy(kept, ids, (size_t)n_all * sizeof *kept);
+        s->n_tokens[b] = n_all;
+        s->n_words[b] = n_ordered;
+        return;
+    }
+    uint64_t key = random_bits(s->key, (uint64_t)b);
+    int64_t n_kept = 0, end = n_ordered;
+    for (int64_t i = 0; i < n_all; end = n_all) {
+        for (; i < end; i++) {
+            kept[n_kept] = ids[i];
+            n_kept += random_bits(key, (uint64_t)i) >> 40 >= least;
+        }
+        if (end == n_ordered)
+            s->n_words[b] = n_kept;
+    }
+    s->n_tokens[b] = n_kept;
+    if (!n_all || !n_ordered)
+        s->n_words[b] = 0;
+}
+
+/* Keep the features of a part's texts, and sort them by the owner of their rows. */
 static void gather_features(session *s, int64_t part)
 {
     int64_t first, last;
     texts_of_part(s, part, &first, &last);
-    float dropped = s->training ? s->training->token_dropout : 0.0f;
-    uint64_t least = (uint64_t)((double)dropped * 0x1p24);
-    memset(s->counts[part], 0, sizeof s->counts[part]);
+    int64_t(*counts)[PARTS] = s->counts[part];
+    memset(counts, 0, sizeof s->counts[part]);
     for (int64_t b = first; b < last; b++) {
-        int64_t text = text_number(s, b), begin = s->texts.offsets[text];
-        int64_t n_all = s->texts.offsets[text + 1] - begin, n_ordered = s->texts.n_ordered[text];
-        const int32_t *ids = s->texts.ids + begin;
-        int32_t *kept = s->tokens + s->token_start[b];
-        int64_t n_kept = 0, n_words = 0;
-        uint64_t key = random_bits(s->key, (uint64_t)b);
-        for (int64_t i = 0; i < n_all; i++) {
-            if (i == n_ordered)
-                n_words = n_kept;
-            kept[n_kept] = ids[i];
-            n_kept += !least || random_bits(key, (uint64_t)i) >> 40 >= least;
-        }
-        s->n_tokens[b] = n_kept;
-        s->n_words[b] = n_ordered == n_all ? n_kept : n_words;
-        for (int64_t i = 0; i < n_kept; i++)
-            s->counts[part][OWNER(kept[i])]++;
+        keep_features(s, b);
+        const int32_t *tokens = s->tokens + s->token_start[b];
+        for (int64_t i = 0; i < s->n_tokens[b]; i++)
+            counts[i < s->n_words[b]][OWNER(tokens[i])]++;
     }
+    if (!s->training && !s->shape.phrase_width)
+        return;
+    occurrence *next[2][PARTS], *at = s->occurrences + (first < last ? s->token_start[first] : 0);
+    for (int owner = 0; owner < PARTS; owner++)
+        for (int words = 1; words >= 0; at += counts[words--][owner])
+            next[words][owner] = at;
+    for (int64_t b = first; b < last; b++) {
+        const int32_t *tokens = s->tokens + s->token_start[b];
+        for (int64_t i = 0; i < s->n_tokens[b]; i++) {
+            int word = i < s->n_words[b];
+            int32_t place = word ? (int32_t)(s->word_start[b] + i) : -1;
+            *next[word][OWNER(tokens[i])]++ = (occurrence){tokens[i], (int32_t)b, place, 0};
+        }
+    }
+}
+
+/* Where the occurrences lie that part number `part` gathered for an owner: words, or n-grams. */
+static occurrence *occurrences_of(const session *s, int64_t part, int64_t owner, int words)
+{
+    int64_t first, last;
+    texts_of_part(s, part, &first, &last);
+    occurrence *at = s->occurrences + (first < last ? s->token_start[first] : 0);
+    for (int64_t i = 0; i < owner; i++)
+        at += s->counts[part][0][i] + s->counts[part][1][i];
+    return words ? at : at + s->counts[part][1][owner];
 }
 
 /* Number the distinct rows that a part owns, and sort their occurrences by row. */
 static void find_distinct_rows(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
-    int64_t base = 0, most = 0;
-    for (int64_t owner = 0; owner <= part; owner++) {
-        base += most;
-        most = 0;
+    int64_t base = 0;
+    for (int64_t owner = 0; owner < part; owner++)
         for (int64_t i = 0; i < PARTS; i++)
-            most += s->counts[i][owner];
-    }
+            base += s->counts[i][0][owner] + s->counts[i][1][owner];
     own->base = base;
-    int64_t starts_at = base + part; /* each part needs one start more than it has slots */
     own->rows = s->pool.rows + base;
-    own->starts = s->pool.starts + starts_at;
+    own->starts = s->pool.starts + base + part; /* each part needs one start more than it has slots */
     own->texts = s->pool.texts + base;
     own->places = s->pool.places + base;
-    own->slot_of = s->pool.slot_of + base;
-    int64_t n_slots = 0, n_entries = 0;
-    int32_t *slots = s->state.slots;
+    int32_t n_slots = 0, *slots = s->state.slots;
     for (int words = 1; words >= 0; words--) {
-        for (int64_t b = 0; b < s->n_texts; b++) {
-            const int32_t *tokens = s->tokens + s->token_start[b];
-            int64_t begin = words ? 0 : s->n_words[b], end = words ? s->n_words[b] : s->n_tokens[b];
-            for (int64_t i = begin; i < end; i++) {
-                int32_t row = tokens[i];
-                if (OWNER(row) != part)
-                    continue;
-                int32_t slot = slots[row];
+        for (int64_t i = 0; i < PARTS; i++) {
+            occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
+            for (; found < end; found++) {
+                int32_t slot = slots[found->row];
                 if (slot < 0) {
-                    slot = slots[row] = (int32_t)n_slots;
-                    own->rows[n_slots] = row;
+                    slot = slots[found->row] = n_slots;
+                    own->rows[n_slots] = found->row;
                     own->starts[n_slots++] = 0;
                 }
                 own->starts[slot]++;
-                own->slot_of[n_entries++] = slot;
+                found->slot = slot;
                 if (words)
-                    s->word_slots[s->word_start[b] + i] = (int32_t)base + slot;
+                    s->word_slots[found->place] = (int32_t)base + slot;
             }
         }
         if (words)
             own->n_word_slots = n_slots;
     }
     own->n_slots = n_slots;
-    own->n_entries = n_entries;
-    for (int64_t slot = 0, at = 0; slot < n_slots; slot++) { /* counts to starts, and the stamps away */
+    int64_t n_entries = 0;
+    for (int32_t slot = 0; slot < n_slots; slot++) { /* counts to starts, and the stamps away */
         int64_t count = own->starts[slot];
-        own->starts[slot] = at;
-        at += count;
+        own->starts[slot] = n_entries;
+        n_entries += count;
         slots[own->rows[slot]] = -1;
     }
-    own->starts[n_slots] = n_entries;
     if (!s->training)
         return;
-    int64_t entry = 0;
     for (int words = 1; words >= 0; words--)
-        for (int64_t b = 0; b < s->n_texts; b++) {
-            const int32_t *tokens = s->tokens + s->token_start[b];
-            int64_t begin = words ? 0 : s->n_words[b], end = words ? s->n_words[b] : s->n_tokens[b];
-            for (int64_t i = begin; i < end; i++)
-                if (OWNER(tokens[i]) == part) {
-                    int64_t place = own->starts[own->slot_of[entry++]]++;
-                    own->texts[place] = (int32_t)b;
-                    own->places[place] = words ? s->word_start[b] + i : -1;
-                }
+        for (int64_t i = 0; i < PARTS; i++) {
+            occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
+            for (; found < end; found++) {
+                int64_t entry = own->starts[found->slot]++;
+                own->texts[entry] = found->text;
+                own->places[entry] = found->place;
+            }
         }
-    for (int64_t slot = n_slots; slot > 0; slot--) /* filling moved each start to the next one's */
-        own->starts[slot] = own->starts[slot - 1];
-    own->starts[0] = 0;
+    memmove(own->starts + 1, own->starts, (size_t)n_slots * sizeof *own->starts);
+    own->starts[0] = 0; /* filling moved each start to the next one's */
 }
 
 /* Variants of the phrase level, once for each distinct word that the part owns. */
@@ -229,6 +260,40 @@ static void phrase_variants(session *s, int64_t part)
 
 /* ---- waves ---- */
 
+#define AHEAD 8 /* rows lie anywhere in memory: they are asked for so many rows before they are needed */
+
+INLINE void ask_for(const float *row, int64_t width)
+{
+    for (int64_t k = 0; k < width; k += 16)
+        __builtin_prefetch(row + k);
+}
+
+/* Of `vectors` times eight columns from column k; the sums stay in registers. */
+#define WAVE_OF_COLUMNS(vectors)                                                                      \
+    do {                                                                                              \
+        v8 first[vectors], sum[vectors], squares[vectors];                                            \
+        for (int v = 0; v < vectors; v++) {                                                           \
+            first[v] = READ(rows + (ids ? ids[0] : 0) * width + k + 8 * v);                           \
+            sum[v] = squares[v] = ALL(0.0f);                                                          \
+        }                                                                                             \
+        for (int64_t i = 1; i < n; i++) {                                                             \
+            const float *row = rows + (ids ? ids[i] : i) * width + k;                                 \
+            if (ids && !k && i + AHEAD < n)                                                           \
+                ask_for(rows + ids[i + AHEAD] * width, width);                                        \
+            for (int v = 0; v < vectors; v++) {                                                       \
+                v8 step = READ(row + 8 * v) - first[v];                                               \
+                sum[v] += step;                                                                       \
+                squares[v] += step * step;                                                            \
+            }                                                                                         \
+        }                                                                                             \
+        for (int v = 0; v < vectors; v++) {                                                           \
+            v8 shift = sum[v] * share, variance = squares[v] * share - shift * shift;                 \
+            AT(mean + k + 8 * v) = first[v] + shift;                                                  \
+            for (int j = 0; j < 8; j++)                                                               \
+                deviation[k + 8 * v + j] = variance[j] > 0 ? sqrtf(variance[j]) : 0.0f;               \
+        }                                                                                             \
+    } while (0)
+
 /* Mean and standard deviation of n rows, with differences taken from the first row: a text that repeats
    one token has a deviation of exactly zero. rows[i] is the i-th row where `ids` is NULL. */
 HOT static void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t width, float *mean,
@@ -242,35 +307,14 @@ HOT static void text_wave(const float *rows, const int32_t *ids, int64_t n, int6
     float share = 1.0f / (float)n;
     for (int64_t k = 0; k < width; k += 32) {
         int64_t vectors = width - k < 32 ? (width - k) / 8 : 4;
-        v8 first[4], sum[4] = {{0}}, squares[4] = {{0}};
-        for (int64_t v = 0; v < vectors; v++)
-            first[v] = READ(rows + (ids ? ids[0] : 0) * width + k + 8 * v);
-        if (vectors == 4) {
-            for (int64_t i = 1; i < n; i++) {
-                const float *row = rows + (ids ? ids[i] : i) * width + k;
-                for (int v = 0; v < 4; v++) {
-                    v8 step = READ(row + 8 * v) - first[v];
-                    sum[v] += step;
-                    squares[v] += step * step;
-                }
-            }
-        } else {
-            for (int64_t i = 1; i < n; i++) {
-                const float *row = rows + (ids ? ids[i] : i) * width + k;
-                for (int64_t v = 0; v < vectors; v++) {
-                    v8 step = READ(row + 8 * v) - first[v];
-                    sum[v] += step;
-                    squares[v] += step * step;
-                }
-            }
-        }
-        for (int64_t v = 0; v < vectors; v++) {
-            v8 shift = sum[v] * share;
-            v8 variance = squares[v] * share - shift * shift;
-            AT(mean + k + 8 * v) = first[v] + shift;
-            for (int j = 0; j < 8; j++)
-                deviation[k + 8 * v + j] = variance[j] > 0 ? sqrtf(variance[j]) : 0.0f;
-        }
+        if (vectors == 4)
+            WAVE_OF_COLUMNS(4);
+        else if (vectors == 3)
+            WAVE_OF_COLUMNS(3);
+        else if (vectors == 2)
+            WAVE_OF_COLUMNS(2);
+        else
+            WAVE_OF_COLUMNS(1);
     }
 }
 
@@ -608,6 +652,26 @@ static void texts_forward_and_back(session *s, int64_t part)
 
 /* ---- updates ---- */
 
+/* Of `vectors` times eight columns of a row from column k: the gradients of all its occurrences, and a step. */
+#define UPDATE_COLUMNS(vectors)                                                                       \
+    do {                                                                                              \
+        v8 constant[vectors], factor[vectors];                                                        \
+        for (int v = 0; v < vectors; v++)                                                             \
+            constant[v] = factor[v] = ALL(0.0f);                                                      \
+        if (given)                                                                                    \
+            for (int v = 0; v < vectors; v++)                                                         \
+                constant[v] = READ(given + k + 8 * v);                                                \
+        for (int64_t e = 0; e < n_texts; e++)                                                         \
+            for (int v = 0; v < vectors; v++) {                                                       \
+                constant[v] += READ(s->constant + texts[e] * r + k + 8 * v);                          \
+                factor[v] += READ(s->factor + texts[e] * r + k + 8 * v);                              \
+            }                                                                                         \
+        for (int v = 0; v < vectors; v++) {                                                           \
+            v8 weight = READ(row + k + 8 * v);                                                        \
+            AT(row + k + 8 * v) = weight - own_rate * (constant[v] + factor[v] * weight);             \
+        }                                                                                             \
+    } while (0)
+
 /* One step of gradient descent on the rows that a part owns, each visited once. */
 HOT static void update_rows(session *s, int64_t part)
 {
@@ -633,19 +697,18 @@ HOT static void update_rows(session *s, int64_t part)
         }
         for (int64_t i = slot; i < end; i++) {
             float *row = s->state.embedding + own->rows[i] * r;
+            const float *given = i - slot < n_words ? gradient + (i - slot) * r : 0;
+            const int32_t *texts = own->texts + own->starts[i];
+            int64_t n_texts = own->starts[i + 1] - own->starts[i], k = 0;
             float own_rate = rate * s->training->row_rates[own->rows[i]];
-            for (int64_t k = 0; k < r; k += 8) {
-                v8 constant = ALL(0.0f);
-                if (i - slot < n_words)
-                    constant = READ(gradient + (i - slot) * r + k);
-                v8 factor = ALL(0.0f);
-                for (int64_t e = own->starts[i]; e < own->starts[i + 1]; e++) {
-                    constant += READ(s->constant + own->texts[e] * r + k);
-                    factor += READ(s->factor + own->texts[e] * r + k);
-                }
-                v8 weight = READ(row + k);
-                AT(row + k) = weight - own_rate * (constant + factor * weight);
+            if (i + AHEAD < own->n_slots) {
+                ask_for(s->state.embedding + own->rows[i + AHEAD] * r, r);
+                __builtin_prefetch(s->training->row_rates + own->rows[i + AHEAD]);
             }
+            for (; k + 32 <= r; k += 32)
+                UPDATE_COLUMNS(4);
+            for (; k < r; k += 8)
+                UPDATE_COLUMNS(1);
         }
     }
 }
@@ -801,7 +864,7 @@ static int run_session(session *s, int n_threads)
             TAKE(s->pool.starts, features + PARTS + 1);
             TAKE(s->pool.texts, features);
             TAKE(s->pool.places, features);
-            TAKE(s->pool.slot_of, features);
+            TAKE(s->occurrences, features);
             TAKE(s->phrase_values, features * 2 * p);
         }
         if (s->training) {

@@ -20,6 +20,8 @@ class Recipe(Configuration):
             moves a rare word as far as a frequent one; SGD leaves rare words small.
         row_learning_rate: peak rate of the row optimiser.
         row_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
+        row_catch_up: with ``adam``, rows make up for the steps that they missed when they are used again, as
+            dense Adam would have moved them.
         row_weighting: ``none``, or ``idf``: a row begins, and moves, in proportion to its inverse document
             frequency (see :func:`token2wave.training.schedule.row_weights`).
         warmup: share of the steps in which the rates rise to their peak.
@@ -31,7 +33,9 @@ class Recipe(Configuration):
         refit_below: with fewer training rows than this, the rows held back for validation are precious too:
             once they have chosen the number of epochs, the model is trained again on all rows.
         patience: epochs without a better validation accuracy before stopping; 0 never stops early.
-        precision: ``auto`` (bfloat16 products where the processor has them), ``float32``, ``bfloat16``.
+        precision: ``float32``; ``bfloat16``; ``fixed16``, block fixed point of 16 bits for the large products,
+            on processors with AVX2: TF32's precision; or ``auto``, bfloat16 where the processor or GPU has it
+            in hardware, else fixed16 where it is available, else float32.
     """
 
     epochs: int = 4
@@ -41,6 +45,7 @@ class Recipe(Configuration):
     row_optimizer: str = "adam"
     row_learning_rate: float = 1e-3
     row_epsilon: float = 1e-8
+    row_catch_up: bool = False
     row_weighting: str = "none"
     warmup: float = 0.05
     decay: str = "linear"
@@ -72,4 +77,4 @@ class Recipe(Configuration):
         )
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
         require(self.patience >= 0, "patience", "0 or more", self.patience)
-        require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
+        require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))

@@ -89,9 +89,10 @@ class TorchTrainer:
         reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()
         last = n_batches(n_texts, recipe.batch_size)
         for step, (batch, labels) in enumerate(batches, start=1):
-            labels = labels.to(device)
+            batch, labels = batch.to(device), labels.to(device)
+            self.optimizers.prepare(batch.rows)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
-                logits = network(batch.to(device))
+                logits = network(batch)
             logits = logits.float()
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             self.optimizers.zero_grad()
@@ -108,6 +109,7 @@ class TorchTrainer:
                 tell.advance(steps)
                 tell.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)
                 reported_loss, reported_texts, steps = sums[0], texts, 0
+        self.optimizers.prepare()
         loss_sum, right_sum = total.tolist()
         return loss_sum / n_texts, right_sum / n_texts
 

@@ -1,0 +1,50 @@
+"""Flat arrays that grow part by part: in memory while they are small, in a mapped file when they are large."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+BYTES_IN_MEMORY = 1 << 30
+
+
+class Spool:
+    """Collects arrays one after the other, and gives them back as one.
+
+    Beyond :data:`BYTES_IN_MEMORY` they go to a temporary file without a name, which the system reads as it is
+    needed and deletes with the last array that looks into it.
+
+    Args:
+        dtype: of the arrays.
+    """
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self.parts: list[NDArray[Any]] = []
+        self.bounds = [0]  # in items
+        self.file: Any = None
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Add an array ``(n,)`` at the end."""
+        part = np.ascontiguousarray(part, dtype=self.dtype)
+        self.bounds.append(self.bounds[-1] + len(part))
+        if self.file is None and self.bounds[-1] * self.dtype.itemsize > BYTES_IN_MEMORY:
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the arrays
+            for earlier in self.parts:
+                self.file.write(memoryview(earlier))
+            self.parts = []
+        if self.file is None:
+            self.parts.append(part)
+        else:
+            self.file.write(memoryview(part))
+
+    def whole(self) -> NDArray[Any]:
+        """All parts as one array; nothing may be added afterwards."""
+        if self.file is not None:
+            with self.file:  # the map outlives it
+                self.file.flush()
+                return np.memmap(self.file, dtype=self.dtype, mode="r", shape=(self.bounds[-1],))
+        return np.concatenate(self.parts) if self.parts else np.zeros(0, dtype=self.dtype)
