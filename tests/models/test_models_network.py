@@ -82,9 +82,9 @@ def same_magnitudes(network: WaveNetwork, text: list[int]) -> None:
     biases, the magnitudes of all dimensions of both variants. The phases are others.
     """
     with torch.no_grad():
-        positions = torch.zeros(len(text), network.config.width, dtype=torch.float64)
+        positions = torch.zeros(len(text), network.config.row_width, dtype=torch.float64)
         if network.config.positions != "none":
-            positions = sinusoids_of(len(text), network.config.width)
+            positions = sinusoids_of(len(text), network.config.row_width)
         end = text.index(SENTENCE_END) + 1
         for rows, places in ((text[:end], slice(end)), (text[end:], slice(end, None))):
             random = torch.Generator().manual_seed(3)
