@@ -3,11 +3,15 @@ BIN := .venv/bin
 STAMP := .venv/installed
 DEMO := build/demo
 
-.PHONY: setup demo test lint check clean
+NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
+RIVALS := .venv/rivals-installed
+THREADS ?= 2
+
+.PHONY: setup demo test lint check bench bench-quick clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
@@ -31,6 +35,30 @@ lint: setup
 	$(BIN)/mypy
 
 check: lint test
+
+# What a user would otherwise use; fastText is compiled, which takes a minute or two.
+$(RIVALS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
+
+# All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and about an hour; RESUME=--resume goes on after an interruption.
+bench: $(RIVALS)
+	$(BIN)/python benchmarks/compare.py --name classifiers --data ag_news,imdb,dbpedia14 \
+		--systems fast,small,fasttext_lr025,fasttext_lr05,tfidf_svc,tfidf_logistic --runs 3 --threads $(THREADS) $(RESUME)
+	$(BIN)/python benchmarks/compare.py --name slow --data ag_news --systems paper,fasttext_autotune \
+		--runs 3 --threads $(THREADS) $(RESUME)
+	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
+	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
+	$(BIN)/python tools/render_results.py
+
+# The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
+bench-quick: $(RIVALS)
+	mkdir -p build/bench
+	$(BIN)/python benchmarks/compare.py --name quick --data debian-sections --results build/bench \
+		--systems fast,small,fasttext_lr05,tfidf_svc --runs 1 --threads $(THREADS)
+	$(BIN)/python benchmarks/paper_step.py --data debian-sections --steps 10 --width 64 --rows 1000 --runs 1 \
+		--threads $(THREADS) --results build/bench
+	$(BIN)/python benchmarks/growth.py --quick --threads $(THREADS) --results build/bench
 
 clean:
 	rm -rf build dist .venv

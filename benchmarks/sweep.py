@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import token2wave.training.train as training
 from token2wave.data import (
     DataSplits,
     LabelledTexts,
@@ -26,9 +25,11 @@ from token2wave.data import (
     load_splits,
     validation_split,
 )
+from token2wave.native import n_threads
 from token2wave.presets import parse_setting
 from token2wave.training.baseline import NAME, train_baseline
 from token2wave.training.summary import machine
+from token2wave.training.train import train
 from token2wave.versions import versions
 
 FRACTION = 0.2
@@ -85,15 +86,14 @@ def main() -> None:
         "measure": f"validation accuracy on {FRACTION:.0%} of the training rows held back",
         "rows": rows,
         "versions": versions(),
-        "machine": machine(training.torch.get_num_threads(), "cpu"),
+        "machine": machine(n_threads(), "cpu"),
     }
     for variant in arguments.variants:
         rows[variant] = {}
         for name, splits in data.items():
-            training.load_splits = lambda *_, splits=splits, **__: splits  # type: ignore[assignment]
             runs = [
-                training.train(
-                    name,
+                train(
+                    splits,
                     preset=arguments.preset,
                     seed=seed,
                     settings=dict(map(parse_setting, variant.split())),

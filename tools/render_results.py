@@ -15,12 +15,20 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from token2wave.training.summary import Summary, lines
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import growth_figures  # noqa: E402
+import render as comparison  # noqa: E402
+import render_figure  # noqa: E402
+
+FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 PUBLISHED = {
@@ -80,7 +88,39 @@ def sweep(name: str) -> str:
     return "\n".join(text) + "\n"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"demo": demo, "ag_news": ag_news}
+def benchmark(name: str) -> Any:
+    """Read a benchmark's result; None where it has not been run yet."""
+    path = RESULTS / "benchmarks" / f"{name}.json"
+    return read(path) if path.is_file() else None
+
+
+def classifiers(name: str, data: str) -> str:
+    """Table of one data set of a comparison."""
+    document = benchmark(name)
+    return comparison.table(document, data).rstrip() + "\n"
+
+
+def growth(study: str) -> str:
+    """Table of how cost grows, and its figure."""
+    table = growth_figures.table(benchmark("growth"), study).rstrip()
+    return f"![{study}](figures/growth-{study}.svg)\n\n{table}\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "demo": demo,
+    "ag_news": ag_news,
+    "method": lambda: comparison.method(benchmark("classifiers")).rstrip() + "\n",
+    "paper_step": lambda: comparison.step_table(benchmark("paper_step")).rstrip() + "\n",
+    **{
+        f"classifiers-{data}": partial(classifiers, "classifiers", data)
+        for data in ("ag_news", "imdb", "dbpedia14")
+    },
+    "slow-ag_news": partial(classifiers, "slow", "ag_news"),
+    **{
+        f"growth-{study}": partial(growth, study)
+        for study in ("length", "width", "vocabulary", "batch", "texts")
+    },
+}
 
 
 def render(text: str) -> str:
@@ -94,6 +134,18 @@ def render(text: str) -> str:
     return BLOCK.sub(fill, text)
 
 
+def draw_figures() -> None:
+    """Draw the figures of the benchmarks into ``docs/figures``."""
+    FIGURES.mkdir(exist_ok=True)
+    if (document := benchmark("growth")) is not None:
+        for name, content in growth_figures.draw(document).items():
+            if name.endswith(".svg"):
+                (FIGURES / name).write_bytes(content)
+    if (document := benchmark("classifiers")) is not None:
+        for data in comparison.data_names(document):
+            render_figure.figure(document, data, FIGURES / f"classifiers-{data}.svg")
+
+
 def main() -> int:
     """Render or check all documents."""
     parser = argparse.ArgumentParser(
@@ -101,6 +153,8 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
+    if not check:
+        draw_figures()
     stale = []
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         text = path.read_text(encoding="utf-8")

@@ -96,7 +96,9 @@ _EVERYDAY_NETWORK = {
     "dropout": 0.3,
 }
 _EVERYDAY_RECIPE = Recipe(
-    epochs=8,
+    epochs=4,
+    batch_size=32,
+    learning_rate=3e-3,
     row_optimizer="sgd",
     row_learning_rate=60.0,
     row_weighting="idf",
@@ -109,7 +111,12 @@ _EVERYDAY_RECIPE = Recipe(
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("small", WordConfig(), {**_EVERYDAY_NETWORK, "phrase_width": 64}, _EVERYDAY_RECIPE),
+        Preset(
+            "small",
+            WordConfig(),
+            {**_EVERYDAY_NETWORK, "phrase_width": 32},
+            _EVERYDAY_RECIPE.replace(epochs=6),
+        ),
         Preset("fast", WordConfig(), _EVERYDAY_NETWORK, _EVERYDAY_RECIPE),
         Preset(
             "paper",

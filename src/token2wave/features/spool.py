@@ -1,4 +1,4 @@
-"""Flat arrays that grow part by part: in memory while they are small, in a mapped file when they are large."""
+"""Flat arrays that grow part by part: in memory while small, in a mapped file when large."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Spool:
         if self.file is None and self.bounds[-1] * self.dtype.itemsize > BYTES_IN_MEMORY:
             self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the arrays
             for earlier in self.parts:
-                self.file.write(memoryview(earlier))
+                earlier.tofile(self.file)
             self.parts = []
         if self.file is None:
             self.parts.append(part)
         else:
-            self.file.write(memoryview(part))
+            part.tofile(self.file)
 
     def whole(self) -> NDArray[Any]:
         """All parts as one array; nothing may be added afterwards."""

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from token2wave.native import core
 
-MULTIPLICATIONS_WORTH_IT = 1 << 24
+MULTIPLICATIONS_WORTH_IT = 1 << 26
 """Below so many, quantising and starting threads take what the products save: torch is as fast."""
 
 

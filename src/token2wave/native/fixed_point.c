@@ -429,7 +429,7 @@ int fixed_point_product(int64_t M, int64_t N, int64_t K, const float *a, int a_t
     p.n_units[1] = divide_up(p.a.n_panels, PANELS_A) * p.blocks_b;
     for (int phase = 0; phase < 2; phase++)
         p.n_items[phase] = smaller(p.n_units[phase], MOST_ITEMS);
-    run_phases(n_threads, next_phase, work, &p);
+    run_phases_in_pool(n_threads, next_phase, work, &p);
     free(memory);
     return 0;
 }

@@ -1,8 +1,10 @@
+#define _GNU_SOURCE /* for RTLD_DEFAULT */
 #include "threads.h"
 
 #include <stdatomic.h>
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #define HAS_THREADS 1
@@ -90,4 +92,30 @@ void run_phases(int n_threads, int64_t (*next_phase)(void *), void (*work)(void 
     (void)n_threads;
     take_part(&shared);
 #endif
+}
+
+#if HAS_THREADS
+static void member_takes_part(void *shared)
+{
+    take_part(shared);
+}
+#endif
+
+void run_phases_in_pool(int n_threads, int64_t (*next_phase)(void *), void (*work)(void *, int64_t),
+                        void *argument)
+{
+#if HAS_THREADS
+    /* The entry point that compilers call for a parallel region; GNU's and LLVM's libraries have it. It is
+       looked for at every call, since torch may be imported after us. */
+    void (*parallel)(void (*)(void *), void *, unsigned, unsigned) = 0;
+    if (n_threads > 1)
+        *(void **)&parallel = dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    if (parallel) {
+        phases shared = {.next_phase = next_phase, .work = work, .argument = argument};
+        begin_phase(&shared, 0);
+        parallel(member_takes_part, &shared, (unsigned)n_threads, 0);
+        return;
+    }
+#endif
+    run_phases(n_threads, next_phase, work, argument);
 }

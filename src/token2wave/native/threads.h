@@ -13,4 +13,10 @@
 void run_phases(int n_threads, int64_t (*next_phase)(void *argument),
                 void (*work)(void *argument, int64_t item), void *argument);
 
+/* The same with the threads of an OpenMP library, if one is in the process, as torch's is. Between two
+   operations of torch its threads wait for the next one without sleeping, for some milliseconds: threads of
+   our own would have to share the processors with them. */
+void run_phases_in_pool(int n_threads, int64_t (*next_phase)(void *argument),
+                        void (*work)(void *argument, int64_t item), void *argument);
+
 #endif

@@ -25,7 +25,7 @@ def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
         core() is not None
         and fits_native_core(config)
         and recipe.row_optimizer == "sgd"
-        and recipe.precision != "bfloat16"
+        and recipe.precision in ("auto", "float32")
         and not has_cls
     )
 

@@ -19,7 +19,6 @@ from token2wave.models import WaveNetwork
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import rate_factor
 
-
 ROWS_AT_ONCE = 1 << 14  # brought up to date together, so that little memory is needed for all of them
 
 
@@ -136,7 +135,7 @@ class RowAdam(_RowOptimizer):
                 if not state:
                     continue
                 some = torch.arange(table.shape[0], device=table.device) if rows is None else rows
-                for part in some.split(ROWS_AT_ONCE):
+                for part in torch.split(some, ROWS_AT_ONCE):
                     self._make_up(table, part, state, group)
 
     def _make_up(self, table: Tensor, rows: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -180,7 +179,7 @@ class _MissedSteps:
         self.last.index_fill_(0, rows, step)
 
     def of(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Number of missed steps, way to go, and root of epsilon's correction; the rows are then up to date."""
+        """Missed steps, way to go, and root of epsilon's correction; the rows are then up to date."""
         last = self.last.index_select(0, rows)
         distance = self.distance.index_select(0, last)
         # A row brought up to date at step s after its use at l decays on from there as one used at s would.

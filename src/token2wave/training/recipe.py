@@ -33,9 +33,9 @@ class Recipe(Configuration):
         refit_below: with fewer training rows than this, the rows held back for validation are precious too:
             once they have chosen the number of epochs, the model is trained again on all rows.
         patience: epochs without a better validation accuracy before stopping; 0 never stops early.
-        precision: ``float32``; ``bfloat16``; ``fixed16``, block fixed point of 16 bits for the large products,
-            on processors with AVX2: TF32's precision; or ``auto``, bfloat16 where the processor or GPU has it
-            in hardware, else fixed16 where it is available, else float32.
+        precision: ``float32``; ``bfloat16``; ``fixed16``, block fixed point of 16 bits for the large
+            products, on processors with AVX2: TF32's precision; or ``auto``, bfloat16 where the processor or
+            GPU has it in hardware, else fixed16 where it is available, else float32.
     """
 
     epochs: int = 4

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from token2wave.errors import ConfigError
 from token2wave.models import WaveNetwork
+from token2wave.models.products import fixed_point_available, fixed_point_products
 from token2wave.training.batches import training_batches
 from token2wave.training.examples import Examples
 from token2wave.training.loop import require_finite
@@ -32,6 +34,9 @@ class TorchTrainer:
         recipe: the settings.
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS], which is never left out.
+
+    Raises:
+        ConfigError: the recipe's precision is not to be had here.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class TorchTrainer:
     ) -> None:
         self.network, self.train, self.recipe, self.has_cls = network, train, recipe, has_cls
         self.device = network.embedding.weight.device
+        self.precision = precision_on(self.device, recipe.precision)
         self.random = np.random.default_rng(seed)
         weights = None
         if recipe.row_weighting == "idf":
@@ -74,8 +80,6 @@ class TorchTrainer:
         """
         network, recipe, device, n_texts = self.network, self.recipe, self.device, len(self.train)
         network.train()
-        wants = recipe.precision == "bfloat16"
-        low_precision = wants or (recipe.precision == "auto" and has_bfloat16(device))
         batches = training_batches(
             self.train.features,
             self.train.labels,
@@ -91,7 +95,9 @@ class TorchTrainer:
         for step, (batch, labels) in enumerate(batches, start=1):
             batch, labels = batch.to(device), labels.to(device)
             self.optimizers.prepare(batch.rows)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
+            # The way back takes the same kind of products as the way there.
+            autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+            with autocast, fixed_point_products(network, self.precision == "fixed16"):
                 logits = network(batch)
             logits = logits.float()
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
@@ -112,6 +118,26 @@ class TorchTrainer:
         self.optimizers.prepare()
         loss_sum, right_sum = total.tolist()
         return loss_sum / n_texts, right_sum / n_texts
+
+
+def precision_on(device: torch.device, wanted: str) -> str:
+    """Decide on ``float32``, ``bfloat16`` or ``fixed16`` for a recipe's precision.
+
+    Raises:
+        ConfigError: ``fixed16`` is wanted and not available.
+    """
+    available = device.type == "cpu" and fixed_point_available()
+    if wanted == "fixed16" and not available:
+        raise ConfigError(
+            "fixed16 needs training on a processor with AVX2, and the package's native core",
+            where="precision",
+            cure="choose precision=auto",
+        )
+    if wanted != "auto":
+        return wanted
+    if has_bfloat16(device):
+        return "bfloat16"
+    return "fixed16" if available else "float32"
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -46,7 +46,7 @@ class TrainingResult:
 
 
 def train(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | DataSplits,
     *,
     out: str | os.PathLike[str] | None = None,
     test: str | os.PathLike[str] | None = None,
@@ -70,7 +70,7 @@ def train(
 
     Args:
         data: a file, a folder with train and test files, or the name of a data set
-            (:func:`token2wave.data.load_splits`).
+            (:func:`token2wave.data.load_splits`); or texts in memory.
         out: where the model file goes; nowhere, if not given.
         test: data to evaluate on at the end, where ``data`` has none of its own, or instead of it.
         preset: ``small``, ``fast`` or ``paper``.
@@ -107,7 +107,10 @@ def train(
         check_writable(Path(out))
     if report is not None:
         check_report(Path(report))
-    splits = load_splits(data, test=test, text_column=text_column, label_column=label_column)
+    if isinstance(data, DataSplits):
+        splits = data
+    else:
+        splits = load_splits(data, test=test, text_column=text_column, label_column=label_column)
     texts = prepare(splits, chosen.recipe, seed)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")

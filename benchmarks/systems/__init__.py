@@ -1,0 +1,105 @@
+"""The classifiers that ``benchmarks/compare.py`` holds against each other: one module each.
+
+A module of this folder that is named in ``SYSTEMS`` has a constant ``SYSTEM``, a :class:`System`. What the
+system needs is imported at the top of its module, so that the time of importing it is the time of its
+packages. A system of your own is a file like these: ``--systems fast,path/to/mine.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SYSTEMS = (
+    "fast",
+    "small",
+    "paper",
+    "fasttext_lr025",
+    "fasttext_lr05",
+    "fasttext_autotune",
+    "tfidf_svc",
+    "tfidf_logistic",
+    "padded",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a system is given; the test texts are not among it.
+
+    Attributes:
+        texts: ``N`` strings to learn from.
+        labels: ``(N,)`` int64, their classes.
+        label_names: names of the ``C`` classes; some may have no text.
+        seed: of every random choice.
+        threads: how many may compute.
+        folder: an empty folder for files that training needs.
+    """
+
+    texts: Sequence[str]
+    labels: NDArray[np.int64]
+    label_names: tuple[str, ...]
+    seed: int
+    threads: int
+    folder: Path
+
+
+class System:
+    """A classifier and its fixed settings.
+
+    Attributes:
+        name: what tables and figures call it.
+        family: what it is compared as; those of ``token2wave`` are ours.
+        description: one sentence with all settings.
+        bias: what in the comparison favours it or its rivals.
+    """
+
+    name: str
+    family: str
+    description: str
+    bias: str
+
+    def prepare(self, task: Task) -> None:
+        """Write the files that training needs into ``task.folder``; timed apart from training."""
+        return
+
+    def fit(self, task: Task) -> Any:
+        """Train, and return a model that is ready to predict."""
+        raise NotImplementedError
+
+    def predict(self, model: Any, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Predict the class of every text, ``(N,)``."""
+        raise NotImplementedError
+
+    def save(self, model: Any, folder: Path) -> Path:
+        """Write the model to a file in ``folder``, and return its path."""
+        raise NotImplementedError
+
+    def passes(self, model: Any, task: Task) -> float | None:
+        """How often training went through all texts on average; None where that has no meaning."""
+        return None
+
+
+def load_system(name: str) -> System:
+    """Import the system of a name in ``SYSTEMS``, or of a ``.py`` file."""
+    if not name.endswith(".py"):
+        found: System = import_module(f"systems.{name}").SYSTEM
+        return found
+    specification = util.spec_from_file_location(key_of(name), name)
+    assert specification is not None
+    assert specification.loader is not None
+    module = util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    own: System = module.SYSTEM
+    return own
+
+
+def key_of(name: str) -> str:
+    """What results call a system: its name in ``SYSTEMS``, or its file's name without the suffix."""
+    return Path(name).stem

@@ -1,0 +1,74 @@
+"""The presets of token2wave as systems: all that this comparison knows of the package's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import token2wave.training.train as training
+from systems import System, Task
+from token2wave.data import DataSplits, LabelledTexts
+from token2wave.presets import Preset, preset_named
+from token2wave.training.native_trainer import trains_natively
+
+
+class PresetSystem(System):
+    """A preset as it is, on texts in memory.
+
+    Args:
+        preset: its name.
+        bias: what favours it or its rivals.
+    """
+
+    family = "token2wave"
+
+    def __init__(self, preset: str, bias: str) -> None:
+        self.preset = preset
+        settings = preset_named(preset)
+        has_cls = not settings.features_lack_cls
+        if not trains_natively(settings.network_config(1, 2, ()), settings.recipe, has_cls):
+            import_module("token2wave.training.torch_trainer")  # else imported while training
+        self.name = f"token2wave {preset}"
+        self.description = f"Preset `{preset}` of token2wave: {_settings(settings)}."
+        self.bias = bias
+
+    def fit(self, task: Task) -> training.TrainingResult:
+        """Train as ``token2wave.train`` does: validation rows held back, best epoch, refit."""
+        labels = [task.label_names[label] for label in task.labels]
+        texts = LabelledTexts(list(task.texts), labels, "training texts")
+        splits = DataSplits("benchmark", texts, None, None, task.label_names, ())
+        return training.train(splits, preset=self.preset, seed=task.seed, device="cpu")
+
+    def predict(self, model: training.TrainingResult, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Predict the most probable class of every text."""
+        classes: NDArray[np.int64] = model.classifier.probabilities(texts).argmax(axis=1)
+        return classes
+
+    def save(self, model: training.TrainingResult, folder: Path) -> Path:
+        """Write the model file."""
+        path = folder / "model.safetensors"
+        model.classifier.save(path)
+        return path
+
+    def passes(self, model: training.TrainingResult, task: Task) -> float:
+        """Epochs over the rows that were not held back, and those of training again on all rows."""
+        summary = model.summary
+        seen = summary.train_rows * len(summary.history)
+        if summary.refit and summary.best_epoch is not None:
+            seen += summary.rows * summary.best_epoch
+        return seen / summary.rows
+
+
+def _settings(preset: Preset) -> str:
+    """All settings by their full names, e.g. ``network.width=64``."""
+    parts: dict[str, dict[str, Any]] = {
+        "features": preset.features.to_dict(),
+        "network": dict(preset.network),
+        "recipe": preset.recipe.to_dict(),
+    }
+    return ", ".join(f"{part}.{key}={value}" for part in parts for key, value in parts[part].items())

@@ -1,0 +1,127 @@
+"""Tables and figures from a small document."""
+
+import copy
+
+import render
+
+
+def spread(value, low=None, high=None):
+    return {"median": value, "min": value if low is None else low, "max": value if high is None else high}
+
+
+def group(accuracy, seconds, files=0.0):
+    figures = {
+        "accuracy": spread(accuracy, accuracy - 0.01, accuracy + 0.01),
+        "preparation_seconds": spread(files),
+        "train_seconds": spread(seconds, 0.9 * seconds, 1.1 * seconds),
+        "import_seconds": spread(1.0),
+        "total_seconds": spread(seconds + files + 1),
+        "texts_per_second": spread(1000 / seconds),
+        "peak_memory_bytes": spread(500_000_000),
+        "model_bytes": spread(12_345_678.5),
+    }
+    return {"runs": 3, "errors": [], "notes": [], "figures": figures}
+
+
+FAILED = {"runs": 0, "errors": ["RuntimeError: Encountered NaN."], "notes": [], "figures": {}}
+DOCUMENT = {
+    "schema": 1,
+    "name": "t",
+    "command": "python benchmarks/compare.py --name t",
+    "settings": {"runs": 3, "threads": 2},
+    "machine": {"processor": "Some Processor"},
+    "versions": {"python": "3.11", "fasttext": "0.9.3"},
+    "data": {
+        "news": {
+            "train_rows": 1000,
+            "test_rows": 500,
+            "classes": 4,
+            "characters_per_text": 123.4,
+            "caveats": ["news: 1,000 training rows, not the complete official training set"],
+        }
+    },
+    "systems": {
+        "fast": {"name": "token2wave fast", "family": "token2wave", "description": "Ours.", "bias": "Known."},
+        "ft": {"name": "fastText", "family": "fastText", "description": "Pairs.", "bias": "Files."},
+        "mine": {"name": "mine", "family": "other", "description": "Own.", "bias": "None."},
+    },
+    "medians": {
+        "news": {"fast": group(0.9, 2.0), "ft": group(0.91, 1.0, 0.5), "mine": FAILED, "new": FAILED}
+    },
+}
+
+
+def test_table():
+    table = render.table(DOCUMENT, "news").splitlines()
+    assert table[0].startswith("| system | accuracy | training | import | total | texts/s | peak memory |")
+    assert table[2] == (
+        "| fastText | 91.00 % (90.00 to 92.00) | 1.0 s + 500 ms | 1.0 s | 2.5 s | 1,000 | 500 MB | 12.3 MB |"
+    )
+    assert table[3] == (
+        "| **token2wave fast** | **90.00 % (89.00 to 91.00)** | **2.0 s** | **1.0 s** | **3.0 s** | "
+        "**500** | **500 MB** | **12.3 MB** |"
+    )
+    assert table[4] == "| mine | failed | - | - | - | - | - | - |"
+    text = "\n".join(table)
+    assert "1,000 training and 500 test texts, 4 classes, 123 characters a text." in text
+    assert "*news: 1,000 training rows, not the complete official training set.*" in text
+    assert "*mine, no figures: RuntimeError: Encountered NaN.*" in text
+    assert len({line.count("|") for line in table if line.startswith("|")}) == 1
+
+
+def test_remarks_on_systems_with_figures():
+    document = copy.deepcopy(DOCUMENT)
+    document["medians"]["news"]["ft"] |= {"runs": 2, "errors": ["it broke"], "notes": ["did not converge"]}
+    text = render.table(document, "news")
+    assert "*fastText, 2 runs made, then it broke*" in text
+    assert "*fastText warned: did not converge*" in text
+
+
+def test_method_names_machine_versions_and_every_bias():
+    text = render.method(DOCUMENT)
+    assert "Medians of 3 runs" in text
+    assert "2 threads of Some Processor" in text
+    assert "fasttext 0.9.3" in text
+    assert "- **token2wave fast**: Ours. Known." in text
+    assert "- **fastText**: Pairs. Files." in text
+
+
+def test_figure_is_the_same_every_time(tmp_path):
+    first, second = tmp_path / "a.svg", tmp_path / "b.svg"
+    render.figure(DOCUMENT, "news", first)
+    render.figure(DOCUMENT, "news", second)
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_text().count("<!-- token2wave fast -->") == 1
+    assert "mine" not in first.read_text()
+
+
+def test_table_of_steps():
+    side = {"texts_per_second": spread(500.0, 490.0, 510.0), "extrapolated_epoch_seconds": 240.0}
+    ours = {**side, "ratio_to_padded": spread(10.0)}
+    slow = {"texts_per_second": spread(50.0, 49.0, 51.0), "extrapolated_epoch_seconds": 2400.0}
+    speed = {"ours": ours, "ours_catch_up": ours, "padded": slow, "extrapolation": "It is extrapolated."}
+    document = {
+        "speed": speed,
+        "speed_with_dropout": speed,
+        "speed_of_the_preset": {"ours": side, "precision": "auto"},
+        "memory": {
+            "ours": {"peak_bytes": 800_000_000, "data_loaded_bytes": 300_000_000},
+            "padded": {"peak_bytes": 2_000_000_000, "data_loaded_bytes": 300_000_000},
+        },
+        "losses": {
+            "steps": 100,
+            "ours": {"rows": {"meaning": "as it is", "largest_difference": 0.0123, "at_step": 7}},
+        },
+        "settings": {"runs": 1, "steps": 100, "threads": 1},
+        "machine": {"processor": "Some Processor"},
+        "data": {"caveats": ["a caveat"]},
+    }
+    text = render.step_table(document)
+    assert "| no dropout: ours | 500 (490 to 510) | **10.0** | 4 min 0 s |" in text
+    assert "| no dropout: ours, rows catching up | 500 (490 to 510) | **10.0** | 4 min 0 s |" in text
+    assert "| no dropout: padded | 50 (49 to 51) | - | 40 min 0 s |" in text
+    assert "| the preset as it is, precision auto: ours | 500 (490 to 510) | - | 4 min 0 s |" in text
+    assert "ours 800 MB, padded 2 GB" in text
+    assert "- `rows` (as it is): 1.2e-02, in step 7." in text
+    assert "Medians of 1 run of 100 steps each" in text
+    assert "1 thread of Some Processor. It is extrapolated." in text
