@@ -57,16 +57,21 @@ class NativeTrainer:
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
             self.rates = weights**2
         self.mean, self.square = np.zeros_like(network.dense), np.zeros_like(network.dense)
+        self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.step = 0
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
-        self.kept = self.network.embedding.copy(), self.network.dense.copy()
+        if self.kept is None:
+            self.kept = np.empty_like(self.network.embedding), np.empty_like(self.network.dense)
+        np.copyto(self.kept[0], self.network.embedding)  # memory that is there already costs half
+        np.copyto(self.kept[1], self.network.dense)
 
     def restore(self) -> None:
         """Go back to the weights that were kept last."""
-        self.network.embedding, self.network.dense = self.kept
+        if self.kept is not None:
+            self.network.embedding, self.network.dense = self.kept
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,0 +1,290 @@
+"""Repeated, interleaved timing of cases that grow, and the slope of a line through them on a log-log plot."""
+
+from __future__ import annotations
+
+import gc
+import math
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from torch.utils._python_dispatch import TorchDispatchMode
+
+MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+ATTENTION = "scaled_dot_product"
+SLOW_SECONDS = 2.0  # a case slower than this is repeated `SLOW_RUNS` times at most
+SLOW_RUNS = 3
+MOST_CALLS = 200
+MEMORY_LIMIT = 12 << 30
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Point:
+    """One size of a curve.
+
+    Attributes:
+        size: what grows.
+        values: one a repetition, in the curve's unit.
+        facts: what else is known of it.
+    """
+
+    size: int
+    values: list[float] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """Middle one of the repetitions."""
+        return statistics.median(self.values)
+
+
+@dataclass
+class Curve:
+    """How one quantity grows.
+
+    Attributes:
+        name: what the legend calls it.
+        panel: the part of the figure that it belongs to.
+        unit: ``s`` or ``bytes``.
+        facts: settings that other curves of the study do not share.
+        points: by increasing size.
+        stopped: the first size left out and why, if any was.
+    """
+
+    name: str
+    panel: str
+    unit: str = "s"
+    facts: dict[str, Any] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    stopped: dict[str, Any] | None = None
+
+    def point(self, size: int) -> Point:
+        """The point of a size, made where there is none yet."""
+        for point in self.points:
+            if point.size == size:
+                return point
+        self.points.append(Point(size))
+        self.points.sort(key=lambda point: point.size)
+        return self.points[-1]
+
+    def to_dict(self, bounds: tuple[int, int]) -> dict[str, Any]:
+        """Everything about it, with one line fitted to all of it and one within bounds."""
+        return {
+            "name": self.name,
+            "panel": self.panel,
+            "unit": self.unit,
+            **self.facts,
+            "fit": self.fit(self.points[0].size, self.points[-1].size),
+            "fit_within": self.fit(*bounds),
+            "stopped": self.stopped,
+            "points": [
+                {"size": point.size, "median": point.median, "values": point.values, **point.facts}
+                for point in self.points
+            ],
+        }
+
+    def fit(self, first: int, last: int) -> dict[str, Any] | None:
+        """Fit a line to the points from one size to another; None where there are fewer than two."""
+        points = [point for point in self.points if first <= point.size <= last and point.median > 0]
+        if len(points) < 2:
+            return None
+        medians = [point.median for point in points]
+        slope, error = fit_slope([point.size for point in points], medians)
+        return {
+            "from": points[0].size,
+            "to": points[-1].size,
+            "slope": slope,
+            "standard_error": error,
+            "last_over_first": medians[-1] / medians[0],
+            "largest_over_smallest": max(medians) / min(medians),
+        }
+
+
+def fit_slope(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float | None]:
+    """Slope of the least-squares line through ``(log size, log value)``, and its standard error.
+
+    A cost that grows like ``size^k`` has slope ``k``. Two points leave no error to tell: None.
+
+    Args:
+        sizes: positive, at least two different ones.
+        values: positive.
+    """
+    x, y = np.log(np.asarray(sizes, dtype=float)), np.log(np.asarray(values, dtype=float))
+    x, y = x - x.mean(), y - y.mean()
+    slope = float(x @ y / (x @ x))
+    if len(x) < 3:
+        return slope, None
+    rest = y - slope * x
+    return slope, math.sqrt(float(rest @ rest) / (len(x) - 2) / float(x @ x))
+
+
+@dataclass
+class Case:
+    """Something to be timed.
+
+    Attributes:
+        curve: where the times go.
+        size: what grows.
+        call: the work.
+        prepare: called before a run of calls, and not timed.
+        bytes_needed: memory that it is known to need beside the rest; 0 where that is little.
+    """
+
+    curve: Curve
+    size: int
+    call: Callable[[], object]
+    prepare: Callable[[], object] = lambda: None
+    bytes_needed: int = 0
+    calls: int = 1
+    expected: float = 0.0
+
+    def run(self) -> float:
+        """Seconds of one call, as the mean over ``calls`` of them."""
+        self.prepare()
+        faults, start = page_faults(), time.perf_counter()
+        for _ in range(self.calls):
+            self.call()
+        seconds = (time.perf_counter() - start) / self.calls
+        if faults is not None:
+            now = page_faults() or 0
+            self.curve.point(self.size).facts["page_faults"] = round((now - faults) / self.calls, 1)
+        return seconds
+
+
+def measure(cases: Sequence[Case], *, runs: int, longest: float, shortest: float = 0.03) -> None:
+    """Time all cases into their curves.
+
+    The cases take turns: a slow minute of the machine falls on all of them, and the median over the runs
+    leaves it out. Every second run goes backwards.
+
+    Args:
+        cases: those of one curve by increasing size.
+        runs: repetitions of each; no more than `SLOW_RUNS` where one takes longer than `SLOW_SECONDS`.
+        longest: seconds; a curve stops before the first case that is expected to take longer.
+        shortest: seconds that a repetition should take, by calling more than once if need be.
+    """
+    with without_collector():
+        chosen = [case for case in cases if _tried(case, cases, longest, shortest)]
+        for run in range(runs):
+            for case in chosen if run % 2 == 0 else chosen[::-1]:
+                if run < SLOW_RUNS or case.expected < SLOW_SECONDS:
+                    case.curve.point(case.size).values.append(case.run())
+
+
+def _tried(case: Case, cases: Sequence[Case], longest: float, shortest: float) -> bool:
+    """Call a case for the first time, unless its curve has to stop before it."""
+    if case.curve.stopped is not None:
+        return False
+    earlier = [other for other in cases if other.curve is case.curve and other.expected > 0]
+    expected = _extrapolated(earlier, case.size)
+    reason = None
+    if case.bytes_needed > MEMORY_LIMIT:
+        reason = f"needs about {case.bytes_needed / 2**30:.0f} GiB, over the limit of {MEMORY_LIMIT >> 30}"
+    elif expected > longest:
+        reason = f"expected to take {expected:.0f} s, over the limit of {longest:g} s"
+    if reason is not None:
+        case.curve.stopped = {"size": case.size, "reason": reason}
+        return False
+    case.expected = case.run()
+    if case.expected < SLOW_SECONDS:  # the first call also pays for what happens once
+        case.expected = min(case.expected, case.run())
+    case.calls = min(max(1, math.ceil(shortest / case.expected)), MOST_CALLS)
+    return True
+
+
+def _extrapolated(earlier: Sequence[Case], size: int) -> float:
+    """Seconds that a size is expected to take by the two before it; growth below linear is not trusted."""
+    if len(earlier) < 2:
+        return 0.0
+    before, last = earlier[-2:]
+    slope = math.log(last.expected / before.expected) / math.log(last.size / before.size)
+    return float(last.expected * (size / last.size) ** min(max(slope, 1.0), 2.5))
+
+
+def page_faults() -> int | None:
+    """Pages of memory that this process had to ask the system for so far; None where it does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    faults: int = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return faults
+
+
+def in_fresh_process(
+    function: Callable[..., Result], arguments: tuple[Any, ...], environment: Mapping[str, str]
+) -> Result:
+    """Call a function in a process of its own, and wait for what it gives.
+
+    Args:
+        function: of a module.
+        arguments: for it.
+        environment: variables of that process beside those of this one.
+    """
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(function, arguments)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Python's cycle collector off, so that it does not fall on one of the cases."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class OperationTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums the seconds of matrix products and of attention while it is active.
+
+    Unlike a profiler it costs next to nothing in long operations, and prints nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seconds = {"matrix_products": 0.0, "attention": 0.0}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operation, and time it."""
+        start = time.perf_counter()
+        result = func(*args, **(kwargs or {}))
+        seconds = time.perf_counter() - start
+        name = func.name().split(".")[0]
+        if name in MATRIX_PRODUCTS:
+            self.seconds["matrix_products"] += seconds
+        elif ATTENTION in name:
+            self.seconds["attention"] += seconds
+        return result
+
+
+def shares_of_time(call: Callable[[], object], seconds: float) -> dict[str, float]:
+    """Share of a call's time that goes into matrix products and into attention.
+
+    Args:
+        call: the work; it is called once to warm up.
+        seconds: what a call takes when nobody looks.
+    """
+    call()
+    with OperationTimes() as times:
+        call()
+    return {name: round(min(part / seconds, 1.0), 4) for name, part in times.seconds.items()}

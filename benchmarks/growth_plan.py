@@ -1,0 +1,109 @@
+"""Which points ``benchmarks/growth.py`` measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def powers_of_two(first: int, last: int) -> tuple[int, ...]:
+    """Powers of two from ``first`` to ``last``, both in."""
+    return tuple(1 << k for k in range(first.bit_length() - 1, last.bit_length()))
+
+
+@dataclass(frozen=True)
+class VocabularyNetwork:
+    """A network of the vocabulary study.
+
+    Attributes:
+        width: dimensions of a token.
+        readout: ``text``, as in the presets for everyday use, or ``cls``, as in preset ``paper``.
+        optimizers: those of ``growth_vocabulary.py`` that are measured.
+    """
+
+    width: int
+    readout: str
+    optimizers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Points and repetitions of all studies.
+
+    Attributes:
+        runs: repetitions of each point.
+        longest: seconds of one call above which a curve stops.
+        lengths: tokens of a text.
+        length_range: where a second line is fitted.
+        length_texts: pairs of a width and the texts in its batch.
+        widths: dimensions of a token.
+        width_range: where a second line is fitted.
+        width_texts: texts in a batch of the width study.
+        vocabularies: rows of the embedding.
+        vocabulary_range: where a second line is fitted.
+        vocabulary_networks: which networks.
+        vocabulary_ranks: distinct rows that all batches together draw from.
+        vocabulary_batches: different batches, each of 64 texts.
+        vocabulary_runs: repetitions at most.
+        batch_sizes: texts in a batch.
+        batch_range: where a second line is fitted.
+        batch_width: dimensions of a token in the study of batches.
+        batch_longest: as `longest`, in the study of batches.
+        text_counts: texts of a training set.
+        text_range: where a second line is fitted.
+        text_words: different words.
+        text_runs: repetitions at most.
+        text_many: from so many texts on, there is one repetition.
+    """
+
+    runs: int = 5
+    longest: float = 20.0
+    lengths: tuple[int, ...] = powers_of_two(32, 16_384)
+    length_range: tuple[int, int] = (512, 16_384)
+    length_texts: tuple[tuple[int, int], ...] = ((64, 4), (768, 1))
+    widths: tuple[int, ...] = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+    width_range: tuple[int, int] = (256, 1024)
+    width_texts: int = 64
+    vocabularies: tuple[int, ...] = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)
+    vocabulary_range: tuple[int, int] = (30_000, 3_000_000)
+    vocabulary_networks: tuple[VocabularyNetwork, ...] = (
+        VocabularyNetwork(64, "text", ("row Adam", "row SGD", "dense AdamW")),
+        VocabularyNetwork(256, "cls", ("row Adam", "row SGD")),
+        VocabularyNetwork(32, "text", ("row SGD, native core",)),
+    )
+    vocabulary_ranks: int = 10_000
+    vocabulary_batches: int = 20
+    vocabulary_runs: int = 3
+    batch_sizes: tuple[int, ...] = powers_of_two(1, 4_096)
+    batch_range: tuple[int, int] = (64, 4_096)
+    batch_width: int = 768
+    batch_longest: float = 8.0
+    text_counts: tuple[int, ...] = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+    text_range: tuple[int, int] = (100_000, 1_000_000)
+    text_words: int = 100_000
+    text_runs: int = 3
+    text_many: int = 300_000
+
+
+FULL = Plan()
+QUICK = Plan(
+    runs=2,
+    longest=0.6,
+    lengths=(32, 256, 1_024),
+    length_range=(32, 1_024),
+    length_texts=((64, 4), (256, 1)),
+    widths=(64, 256, 1024),
+    vocabularies=(10_000, 100_000, 1_000_000),
+    vocabulary_range=(100_000, 1_000_000),
+    vocabulary_networks=(
+        VocabularyNetwork(64, "text", ("row Adam", "row SGD", "dense AdamW")),
+        VocabularyNetwork(32, "text", ("row SGD, native core",)),
+    ),
+    vocabulary_batches=8,
+    vocabulary_runs=1,
+    batch_sizes=(1, 8, 64, 512),
+    batch_range=(8, 512),
+    batch_longest=0.5,
+    text_counts=(1_000, 3_000, 10_000),
+    text_range=(3_000, 10_000),
+    text_runs=1,
+)
