@@ -11,6 +11,7 @@
 #define TEXTS_IN_PREDICTION 128
 #define TOKENS_AT_ONCE 128 /* of one part's texts, so that their states stay in the cache */
 #define ROWS_AT_ONCE 48
+#define AHEAD 8 /* rows lie anywhere in memory: they are asked for so many rows before they are needed */
 
 /* Where each parameter stands in the dense part; those of the phrase level are absent without one. */
 typedef struct {
@@ -205,6 +206,8 @@ static void find_distinct_rows(session *s, int64_t part)
         for (int64_t i = 0; i < PARTS; i++) {
             occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
             for (; found < end; found++) {
+                if (end - found > AHEAD)
+                    __builtin_prefetch(slots + found[AHEAD].row, 1);
                 int32_t slot = slots[found->row];
                 if (slot < 0) {
                     slot = slots[found->row] = n_slots;
@@ -260,8 +263,6 @@ static void phrase_variants(session *s, int64_t part)
 
 /* ---- waves ---- */
 
-#define AHEAD 8 /* rows lie anywhere in memory: they are asked for so many rows before they are needed */
-
 INLINE void ask_for(const float *row, int64_t width)
 {
     for (int64_t k = 0; k < width; k += 16)
@@ -305,6 +306,8 @@ HOT static void text_wave(const float *rows, const int32_t *ids, int64_t n, int6
         return;
     }
     float share = 1.0f / (float)n;
+    for (int64_t i = 1; ids && i < n && i < AHEAD; i++)
+        ask_for(rows + ids[i] * width, width);
     for (int64_t k = 0; k < width; k += 32) {
         int64_t vectors = width - k < 32 ? (width - k) / 8 : 4;
         if (vectors == 4)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from token2wave.models import WaveNetwork
+from token2wave.training.memory import in_large_pages, zeros_like
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import rate_factor
 
@@ -100,8 +101,8 @@ class RowAdam(_RowOptimizer):
         state = self.state[table]
         if not state:
             state["step"] = 0
-            state["mean"] = torch.zeros_like(table)
-            state["square"] = torch.zeros_like(table)
+            state["mean"] = zeros_like(table)
+            state["square"] = zeros_like(table)
             if self.catch_up:
                 state["missed"] = _MissedSteps(table, group["betas"])
         state["step"] += 1
@@ -202,6 +203,7 @@ class Optimizers:
         self, network: WaveNetwork, recipe: Recipe, n_steps: int, weights: Tensor | None = None
     ) -> None:
         table = network.embedding.weight
+        table.data = in_large_pages(table.data)
         dense = [parameter for parameter in network.parameters() if parameter is not table]
         rows: RowSGD | RowAdam
         if recipe.row_optimizer == "sgd":

@@ -17,6 +17,7 @@ from token2wave.models.products import fixed_point_available, fixed_point_produc
 from token2wave.training.batches import training_batches
 from token2wave.training.examples import Examples
 from token2wave.training.loop import require_finite
+from token2wave.training.memory import memory_kept
 from token2wave.training.optimizers import Optimizers
 from token2wave.training.progress import Teller
 from token2wave.training.recipe import Recipe
@@ -55,6 +56,8 @@ class TorchTrainer:
         self.optimizers = Optimizers(network, recipe, n_steps, weights)
         self.kept: dict[str, Any] = {}
         self.stack = ExitStack()
+        if self.device.type == "cpu":
+            self.stack.enter_context(memory_kept())
         devices = [self.device] if self.device.type == "cuda" else []
         self.stack.enter_context(torch.random.fork_rng(devices=devices))
         torch.manual_seed(seed)
