@@ -30,19 +30,20 @@ from paper_trainers import (
     PaddedReference,
     Setting,
     Trainer,
-    has_catch_up,
     seconds_of_epoch,
     setting_of,
 )
 
 from token2wave.errors import Token2WaveError
+from token2wave.models.products import fixed_point_available
 from token2wave.training.summary import duration, machine, size
 
 SCHEMA = 1
 OFFICIAL_ROWS = 120_000
-MOST_WARM_UP = 10
+MOST_WARM_UP = 5
+MOST_STEPS_OF_A_TURN = 10
 STEPS_FOR_MEMORY = 30
-SIDES = {"ours", "ours_catch_up", "padded"}
+SIDES = {"ours", "ours_catch_up", "ours_fixed16", "padded"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, help="so many training rows at most")
     parser.add_argument("--width", type=int, help="of the network; that of the preset, if not given")
     parser.add_argument("--op", help="interference or modulation; that of the preset, if not given")
-    parser.add_argument("--steps", type=int, default=100, help="whose losses are compared; of each turn")
+    parser.add_argument("--steps", type=int, default=100, help="whose losses are compared")
     parser.add_argument("--runs", type=int, default=5, help="turns of each in the comparison of speed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -110,7 +111,7 @@ def losses(setting: Setting, steps: int) -> dict[str, Any]:
     expected = [reference.step() for _ in range(steps)]
     found: dict[str, Any] = {"steps": steps, "padded": [step.loss for step in expected], "ours": {}}
     for optimizer, meaning in OPTIMIZERS.items():
-        if optimizer == "catch_up" and not has_catch_up():
+        if optimizer == "fixed16" and not fixed_point_available():
             continue
         ours = Ours(setting, optimizer)
         made = [ours.step() for _ in range(steps)]
@@ -132,9 +133,10 @@ def speed(setting: Setting, steps: int, runs: int) -> dict[str, Any]:
     Ours takes part with the preset's own optimiser, and with the one that gives the reference's losses.
     """
     trainers: dict[str, Trainer] = {"ours": Ours(setting), "padded": PaddedReference(setting)}
-    if has_catch_up():
-        trainers["ours_catch_up"] = Ours(setting, "catch_up")
-    speeds = _speeds(trainers, steps, runs)
+    trainers["ours_catch_up"] = Ours(setting, "catch_up")
+    if fixed_point_available():
+        trainers["ours_fixed16"] = Ours(setting, "fixed16")
+    speeds = _speeds(trainers, min(steps, MOST_STEPS_OF_A_TURN), runs)
     found = _described(speeds, setting)
     for name in trainers.keys() - {"padded"}:
         ratios = [mine / its for mine, its in zip(speeds[name], speeds["padded"], strict=True)]

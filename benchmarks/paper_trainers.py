@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from token2wave.data import encode_labels, label_names_of, load_splits
 from token2wave.models import Batch, WaveConfig, WaveNetwork
+from token2wave.models.products import fixed_point_products
 from token2wave.presets import preset_named
 from token2wave.training.batches import training_batches
 from token2wave.training.examples import Examples
@@ -25,10 +26,10 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches, rate_factor
 from token2wave.training.torch_trainer import TorchTrainer
 
-CATCH_UP = "row_catch_up"  # the recipe's setting
 OPTIMIZERS = {
     "rows": "the preset's own: rows of the embedding that a step does not use stay as they are",
     "catch_up": "rows make up for the steps that they missed before they are used, as dense AdamW moves them",
+    "fixed16": "as catch_up, with the large products in block fixed point of 16 bits",
     "dense": "torch.optim.AdamW with dense gradients for the embedding, as the reference has",
 }
 """How our network's rows can be updated: ``rows`` is what users have, ``dense`` and ``catch_up`` are what the
@@ -121,8 +122,11 @@ class Ours:
             self.network.embedding.sparse = False
             self.optimizer = DenseOptimizer(self.network, setting)
         else:
-            if optimizer == "catch_up":
-                recipe = recipe.replace(**{CATCH_UP: True})
+            if optimizer == "fixed16":
+                self.products = fixed_point_products(self.network)
+                self.products.__enter__()  # for as long as this trainer lives
+            if optimizer in ("catch_up", "fixed16"):
+                recipe = recipe.replace(row_catch_up=True)
             self.optimizer = Optimizers(self.network, recipe, setting.n_steps)
         self.batches = self._batches()
         torch.manual_seed(setting.seed)
@@ -244,11 +248,6 @@ class DenseOptimizer:
         """Update all parameters, then set the rates of the next step."""
         self.adamw.step()
         self.schedule.step()
-
-
-def has_catch_up() -> bool:
-    """Whether this version of the package can make rows catch up."""
-    return any(field.name == CATCH_UP for field in fields(Recipe))
 
 
 def _some(tokens: Tensor, dropped: float) -> Tensor:
