@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             key: getattr(options, key)
             for key in ("data", "rows", "width", "op", "steps", "runs", "seed", "threads")
         },
+        "turn_steps": min(options.steps, MOST_STEPS_OF_A_TURN),
         "network": setting.network.to_dict(),
         "recipe": setting.recipe.to_dict(),
         "data": {

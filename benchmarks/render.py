@@ -125,7 +125,7 @@ def step_table(document: dict[str, Any]) -> str:
         lines.append(f"- `{optimizer}` ({ours['meaning']}): {difference:.1e}, in step {step}.")
     lines += [
         "",
-        f"Medians of {_runs(settings['runs'])} of {settings['steps']} steps each, by turns (smallest to "
+        f"Medians of {_runs(settings['runs'])} of {document['turn_steps']} steps each, by turns (smallest to "
         f"largest), {_threads(settings['threads'])} of {document['machine']['processor']}. "
         f"{document['speed']['extrapolation']}",
         *(f"*{caveat}.*" for caveat in document["data"]["caveats"]),

@@ -113,6 +113,7 @@ def test_table_of_steps():
             "ours": {"rows": {"meaning": "as it is", "largest_difference": 0.0123, "at_step": 7}},
         },
         "settings": {"runs": 1, "steps": 100, "threads": 1},
+        "turn_steps": 10,
         "machine": {"processor": "Some Processor"},
         "data": {"caveats": ["a caveat"]},
     }
@@ -123,5 +124,5 @@ def test_table_of_steps():
     assert "| the preset as it is, precision auto: ours | 500 (490 to 510) | - | 4 min 0 s |" in text
     assert "ours 800 MB, padded 2 GB" in text
     assert "- `rows` (as it is): 1.2e-02, in step 7." in text
-    assert "Medians of 1 run of 100 steps each" in text
+    assert "Medians of 1 run of 10 steps each" in text
     assert "1 thread of Some Processor. It is extrapolated." in text
