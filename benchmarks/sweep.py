@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from token2wave.data import (
     DataSplits,
     LabelledTexts,
@@ -37,11 +39,20 @@ SPLIT_SEED = 0
 RESULTS = Path(__file__).parent.parent / "results" / "sweeps"
 
 
-def held_back(name: str) -> DataSplits:
+def held_back(name: str, blocks: bool) -> DataSplits:
     """Cut a validation set off the training rows, the same for every variant and seed; drop the test set."""
     splits = load_splits(name)
     names = label_names_of(splits.train, splits.label_names)
-    kept, held = validation_split(encode_labels(splits.train, names), FRACTION, SPLIT_SEED)
+    labels = encode_labels(splits.train, names)
+    if blocks:
+        first = [
+            rows[: int(FRACTION * len(rows))]
+            for rows in map(np.flatnonzero, labels == np.unique(labels)[:, None])
+        ]
+        held = np.concatenate(first)
+        kept = np.setdiff1d(np.arange(len(labels)), held)
+    else:
+        kept, held = validation_split(labels, FRACTION, SPLIT_SEED)
 
     def part(rows: Any) -> LabelledTexts:
         return LabelledTexts(
@@ -71,11 +82,17 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--data", required=True, help="names, apart by commas")
     parser.add_argument("--seeds", default="0", help="numbers, apart by commas")
+    parser.add_argument(
+        "--blocks",
+        action="store_true",
+        help="hold back the first rows of each class instead of random ones: what stands together in a file, "
+        "as reviews of one film do, then stays on one side, and validation tells more of texts to come",
+    )
     parser.add_argument("--rival", action="store_true")
     parser.add_argument("variants", nargs="*", default=[""])
     arguments = parser.parse_args()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    data = {name: held_back(name) for name in arguments.data.split(",")}
+    data = {name: held_back(name, arguments.blocks) for name in arguments.data.split(",")}
     rows: dict[str, dict[str, Any]] = {}
     if arguments.rival:
         rows[NAME] = {name: rival(splits) for name, splits in data.items()}
@@ -83,7 +100,8 @@ def main() -> None:
         "name": arguments.name,
         "preset": arguments.preset,
         "seeds": seeds,
-        "measure": f"validation accuracy on {FRACTION:.0%} of the training rows held back",
+        "measure": f"validation accuracy on {FRACTION:.0%} of the training rows held back"
+        + (", the first of each class" if arguments.blocks else ""),
         "rows": rows,
         "versions": versions(),
         "machine": machine(n_threads(), "cpu"),

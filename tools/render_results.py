@@ -100,6 +100,20 @@ def classifiers(name: str, data: str) -> str:
     return comparison.table(document, data).rstrip() + "\n"
 
 
+def precision() -> str:
+    """Table of preset ``paper`` in float32 and with 16-bit products, seed by seed."""
+    found = {run["seed"]: run["accuracy"] for run in benchmark("slow")["runs"] if run["system"] == "paper"}
+    text = ["| seed | float32 | 16-bit products |", "|---|---|---|"]
+    pairs = []
+    for seed, accuracy in sorted(found.items()):
+        before = read(RESULTS / "ag_news-paper" / f"modulation-{seed}.json")["accuracy"]
+        pairs.append((before, accuracy))
+        text.append(f"| {seed} | {100 * before:.2f} | {100 * accuracy:.2f} |")
+    means = [100 * statistics.mean(column) for column in zip(*pairs, strict=True)]
+    text.append(f"| mean | {means[0]:.2f} | {means[1]:.2f} |")
+    return "\n".join(text) + "\n"
+
+
 def growth(study: str) -> str:
     """Table of how cost grows, and its figure."""
     table = growth_figures.table(benchmark("growth"), study).rstrip()
@@ -115,6 +129,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"classifiers-{data}": partial(classifiers, "classifiers", data)
         for data in ("ag_news", "imdb", "dbpedia14")
     },
+    "precision": precision,
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)

@@ -94,14 +94,16 @@ _EVERYDAY_NETWORK = {
     "operation": "interference",
     "readout": "text",
     "dropout": 0.3,
+    "embedding_scale": 0.01,
 }
 _EVERYDAY_RECIPE = Recipe(
     epochs=4,
     batch_size=32,
     learning_rate=3e-3,
     row_optimizer="sgd",
-    row_learning_rate=60.0,
+    row_learning_rate=20.0,
     row_weighting="idf",
+    idf_power=0.35,
     token_dropout=0.3,
     label_smoothing=0.1,
     validation_fraction=0.1,

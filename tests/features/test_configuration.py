@@ -62,6 +62,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "row_epsilon": RATE,
         "row_catch_up": ([True, False], []),
         "row_weighting": (["none", "idf"], CHOICE_WRONG),
+        "idf_power": ([0.1, 1.0, 4.0], [0.0, -1.0, 4.1, NAN]),
         "warmup": ([0.0, 0.5, 1.0], [-0.1, 1.1, NAN]),
         "decay": (["linear", "cosine", "constant"], CHOICE_WRONG),
         "token_dropout": SHARE,

@@ -52,7 +52,7 @@ class NativeTrainer:
         self.random = np.random.default_rng(seed)
         self.rates = np.ones(network.config.n_rows, dtype=np.float32)
         if recipe.row_weighting == "idf":
-            weights = row_weights(train.features, network.config.n_rows)
+            weights = row_weights(train.features, network.config.n_rows, recipe.idf_power)
             network.embedding *= weights[:, None]
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
             self.rates = weights**2

@@ -24,6 +24,8 @@ class Recipe(Configuration):
             dense Adam would have moved them.
         row_weighting: ``none``, or ``idf``: a row begins, and moves, in proportion to its inverse document
             frequency (see :func:`token2wave.training.schedule.row_weights`).
+        idf_power: to which power the inverse document frequency is taken. 1 suits topics, whose rare words
+            name the matter; below, frequent words count more, which carries over to texts on other matters.
         warmup: share of the steps in which the rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
         token_dropout: probability that a feature of a training text is left out in a step.
@@ -47,6 +49,7 @@ class Recipe(Configuration):
     row_epsilon: float = 1e-8
     row_catch_up: bool = False
     row_weighting: str = "none"
+    idf_power: float = 1.0
     warmup: float = 0.05
     decay: str = "linear"
     token_dropout: float = 0.0
@@ -65,6 +68,7 @@ class Recipe(Configuration):
         require(0 <= self.weight_decay < 1, "weight_decay", "from 0 to below 1", self.weight_decay)
         require_choice(self.row_optimizer, "row_optimizer", ("adam", "sgd"))
         require_choice(self.row_weighting, "row_weighting", ("none", "idf"))
+        require(0 < self.idf_power <= 4, "idf_power", "above 0, up to 4", self.idf_power)
         require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
         require_choice(self.decay, "decay", ("linear", "cosine", "constant"))
         require(0 <= self.token_dropout < 1, "token_dropout", "a probability below 1", self.token_dropout)

@@ -36,7 +36,7 @@ def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:
     return 1.0
 
 
-def row_weights(features: Ragged, n_rows: int) -> NDArray[np.float32]:
+def row_weights(features: Ragged, n_rows: int, power: float = 1.0) -> NDArray[np.float32]:
     """Weigh rows by inverse document frequency, so that frequent features begin small and stay calm.
 
     Training an embedding ``w = a v`` with a fixed amplitude ``a`` for each row is the same as starting
@@ -45,16 +45,17 @@ def row_weights(features: Ragged, n_rows: int) -> NDArray[np.float32]:
     Args:
         features: of the training texts.
         n_rows: rows of the embedding, ``V``.
+        power: of the inverse document frequency.
 
     Returns:
-        ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01; all ones where
-        every row occurs in every text.
+        ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01, to the power; all
+        ones where every row occurs in every text.
     """
     weights = np.log((len(features) + 1) / (_document_frequency(features, n_rows) + 1))
     if weights.max() <= 0:
         return np.ones(n_rows, dtype=np.float32)
     scaled: NDArray[np.float64] = np.maximum(weights / weights.max(), 0.01)
-    return scaled.astype(np.float32)
+    return (scaled**power).astype(np.float32)
 
 
 def _document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:

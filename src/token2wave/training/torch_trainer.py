@@ -49,7 +49,9 @@ class TorchTrainer:
         self.random = np.random.default_rng(seed)
         weights = None
         if recipe.row_weighting == "idf":
-            weights = torch.from_numpy(row_weights(train.features, network.config.n_rows)).to(self.device)
+            weights = torch.from_numpy(
+                row_weights(train.features, network.config.n_rows, recipe.idf_power)
+            ).to(self.device)
             with torch.no_grad():
                 network.embedding.weight.mul_(weights[:, None])
         n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
