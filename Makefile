@@ -13,6 +13,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	rm -f src/token2wave/native/_core*.so
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -61,4 +62,4 @@ bench-quick: $(RIVALS)
 	$(BIN)/python benchmarks/growth.py --quick --threads $(THREADS) --results build/bench
 
 clean:
-	rm -rf build dist .venv
+	rm -rf build dist .venv src/token2wave/native/_core*.so

@@ -3,10 +3,15 @@
 Without a compiler the core is left out with a warning, and all goes through numpy and torch.
 """
 
+import sysconfig
+
 from setuptools import Extension, setup
 
 FOLDER = "src/token2wave/native"
 SOURCES = ("module.c", "text.c", "network.c", "dense.c", "fixed_point.c", "threads.c")
+
+# The stable interface does not exist for Python without its global lock, which then goes without the core.
+HAS_STABLE_INTERFACE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setup(
     ext_modules=[
@@ -14,11 +19,21 @@ setup(
             "token2wave.native._core",
             [f"{FOLDER}/{name}" for name in SOURCES],
             depends=[f"{FOLDER}/{name}.h" for name in ("text", "network", "dense", "fixed_point", "threads")],
-            # Without -fno-math-errno and -fno-trapping-math roots and comparisons are not vectorised.
-            extra_compile_args=["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
+            # Without the -fno-... roots and comparisons are not vectorised; without -ffp-contract=fast, which
+            # -std=c11 turns off, products and sums are not fused.
+            extra_compile_args=[
+                "-std=c11",
+                "-O3",
+                "-fno-math-errno",
+                "-fno-trapping-math",
+                "-ffp-contract=fast",
+                "-Wno-psabi",
+            ],
             py_limited_api=True,
             optional=True,
         )
-    ],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    ]
+    if HAS_STABLE_INTERFACE
+    else [],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if HAS_STABLE_INTERFACE else {},
 )

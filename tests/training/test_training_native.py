@@ -1,6 +1,7 @@
 """The native trainer against the trainer in torch, and against itself with other threads."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from training_data import ragged, toy
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.native import core
+from token2wave.runtime import additive
 from token2wave.runtime.additive import AdditiveNetwork, reference_logits
 from token2wave.training import native_trainer
 from token2wave.training.examples import Examples
@@ -250,7 +252,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         "shape": network.native_shape,
         "embedding": network.embedding,
         "dense": network.dense,
-        "slots": network.slots,
+        "slots": additive.work_space(4),
         "ids": texts.ids,
         "offsets": texts.offsets,
         "n_ordered": texts.n_ordered,
@@ -281,6 +283,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         {"shape": (4, -3, 8, 8, 3, False)},
         {"slots": np.zeros(3, np.int32)},
         {"ids": np.array([0, 1, 4, 3], np.int32)},
+        {"ids": np.array([0, 1, 2, 3])},
         {"ids": np.array([0, 1, -1, 3], np.int32)},
         {"offsets": np.array([0, 3, 5])},
         {"offsets": np.array([0, 3])},
@@ -309,3 +312,33 @@ def test_features_alone_keep_their_order_of_words():
     logits = [network.logits(ragged(texts, [n]))[0] for n in (4, 3)]
     assert not np.allclose(logits[0], logits[1])
     assert isinstance(ragged(texts), Ragged)
+
+
+def test_several_threads_may_predict_at_once():
+    network = AdditiveNetwork.initial(config_of(n_rows=3_000, width=8, phrase_width=8), 0)
+    texts = [random_texts(60, 3_000, seed=seed, longest=200).features for seed in range(12)]
+    expected = [network.logits(features) for features in texts]
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(5):
+            for found, wanted in zip(pool.map(network.logits, texts), expected, strict=True):
+                assert np.array_equal(found, wanted)
+
+
+def test_predictions_do_not_depend_on_the_number_of_threads(monkeypatch):
+    network = AdditiveNetwork.initial(config_of(width=8, phrase_width=8), 0)
+    features = random_texts(500, 30).features
+    logits = []
+    for threads in (1, 3):
+        monkeypatch.setattr(additive, "n_threads", lambda threads=threads: threads)
+        logits.append(network.logits(features))
+    assert np.array_equal(logits[0], logits[1])
+
+
+def test_a_batch_may_be_larger_than_the_texts_are_many():
+    train = random_texts(20, 30)
+    losses = []
+    for batch_size in (20, 1 << 30):
+        network = AdditiveNetwork.initial(config_of(width=8), 0)
+        recipe = RECIPE.replace(epochs=1, batch_size=batch_size)
+        losses.append(NativeTrainer(network, train, recipe, 0).epoch(Teller([]))[0])
+    assert losses[0] == losses[1]

@@ -47,4 +47,5 @@ class Spool:
             with self.file:  # the map outlives it
                 self.file.flush()
                 return np.memmap(self.file, dtype=self.dtype, mode="r", shape=(self.bounds[-1],))
-        return np.concatenate(self.parts) if self.parts else np.zeros(0, dtype=self.dtype)
+        parts, self.parts = self.parts, []
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=self.dtype)

@@ -76,7 +76,9 @@ def token_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
 def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """Lower-cased code points of all texts, a separator after each, and where each text ends."""
     joined = "\n".join([*texts, ""])  # a separator, so that no token crosses into the next text
-    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(
+        np.uint32, copy=False
+    )
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     return letter_table()[1][raw], np.cumsum(lengths + 1)
 

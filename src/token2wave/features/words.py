@@ -9,8 +9,9 @@ for, and the features of a model are a list of bucket numbers.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -196,4 +197,8 @@ def _hashed(texts: Sequence[str], config: WordConfig) -> Iterator[tuple[Sequence
         yield from zip(chunks, map(hash_chunk, chunks), strict=True)
         return
     with ThreadPoolExecutor(n_threads()) as pool:
-        yield from zip(chunks, pool.map(hash_chunk, chunks), strict=True)
+        ahead: deque[Future[Buckets]] = deque()  # a few, so that results do not pile up in memory
+        for place, chunk in enumerate(chunks):
+            while len(ahead) < n_threads() + 2 and place + len(ahead) < len(chunks):
+                ahead.append(pool.submit(hash_chunk, chunks[place + len(ahead)]))
+            yield chunk, ahead.popleft().result()

@@ -153,7 +153,7 @@ class WaveConfig(Configuration):
     def is_additive(self) -> bool:
         """Whether a text enters only through sums over its tokens of numbers that belong to them.
 
-        Such networks are trained and run by the native core, and by numpy, without torch.
+        Such networks are trained and run by the native core without torch; numpy runs them, too.
         """
         return (
             self.layers == 1

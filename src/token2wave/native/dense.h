@@ -56,7 +56,7 @@ typedef struct {
 void adam(int64_t first, int64_t last, float *weights, const float *gradients, float *mean, float *square,
           int64_t step, adam_settings settings);
 
-/* SplitMix64 of a key and a counter: 24 random bits as a float in [0, 1). */
+/* SplitMix64 of a key and a counter. */
 INLINE uint64_t random_bits(uint64_t key, uint64_t counter)
 {
     uint64_t z = key + (counter + 1) * 0x9E3779B97F4A7C15u;
@@ -65,6 +65,7 @@ INLINE uint64_t random_bits(uint64_t key, uint64_t counter)
     return z ^ (z >> 31);
 }
 
+/* 24 of its bits as a float in [0, 1). */
 INLINE float uniform(uint64_t key, uint64_t counter)
 {
     return (float)(random_bits(key, counter) >> 40) * 0x1p-24f;

@@ -30,7 +30,7 @@ static void release(Py_buffer *buffers, int count)
 typedef struct {
     const char *utf8;
     Py_ssize_t size;
-    PyObject *owner; /* encoded copy, where the string itself is not ASCII */
+    PyObject *owner; /* the string, or an encoded copy where it is not ASCII */
 } borrowed_text;
 
 /* The text's bytes; an ASCII string lends its own. Returns 0 with an exception set where it cannot. */
@@ -45,6 +45,7 @@ static int borrow(PyObject *text, borrowed_text *out)
     int is_ascii = ascii == Py_True;
     Py_DECREF(ascii);
     if (is_ascii) {
+        out->owner = Py_NewRef(text);
         out->utf8 = PyUnicode_AsUTF8AndSize(text, &out->size);
         return out->utf8 != NULL;
     }
@@ -270,7 +271,8 @@ static int are_texts(const Py_buffer *ids, const Py_buffer *offsets, const Py_bu
                      ragged_texts *out)
 {
     *out = (ragged_texts){n_ordered->len / 8, ids->buf, offsets->buf, n_ordered->buf};
-    return has_size(offsets, out->n_texts + 1, 8, "offsets");
+    return has_size(offsets, out->n_texts + 1, 8, "offsets") &&
+           has_size(ids, out->offsets[out->n_texts], 4, "ids");
 }
 
 /* Whether a text lies within n_ids ids, its words within the text, and every id of it is a row. */
@@ -284,17 +286,6 @@ static int is_text(const ragged_texts *texts, int64_t text, int64_t n_ids, int64
     for (int64_t i = first; i < end; i++)
         wrong |= (uint32_t)texts->ids[i] >= (uint64_t)n_rows;
     return !wrong;
-}
-
-PyDoc_STRVAR(dense_size_doc, "dense_size(shape) -> int\n\nNumbers in the dense part of the parameters.");
-
-static PyObject *get_dense_size(PyObject *self, PyObject *args)
-{
-    network_shape shape;
-    (void)self;
-    if (!PyArg_ParseTuple(args, SHAPE, SHAPE_OF(shape)) || !is_shape(shape))
-        return NULL;
-    return PyLong_FromLongLong(dense_size(shape));
 }
 
 PyDoc_STRVAR(train_doc,
@@ -325,12 +316,13 @@ static PyObject *train(PyObject *self, PyObject *args)
     if (!is_shape(shape))
         goto done;
     int64_t n_dense = dense_size(shape), n_order = b[9].len / 8;
+    int64_t n_steps = batch_size > 0 ? (n_order > 0 ? (n_order - 1) / batch_size + 1 : 0) : -1;
     if (!has_size(&b[0], shape.n_rows * 2 * shape.width, 4, "embedding") ||
         !has_size(&b[1], n_dense, 4, "dense") || !has_size(&b[2], n_dense, 4, "mean") ||
         !has_size(&b[3], n_dense, 4, "square") || !has_size(&b[4], shape.n_rows, 4, "slots") ||
         !are_texts(&b[5], &b[6], &b[7], &texts) || !has_size(&b[8], texts.n_texts, 8, "labels") ||
         !has_size(&b[10], shape.n_rows, 4, "row_rates") ||
-        !has_size(&b[11], batch_size > 0 ? (n_order + batch_size - 1) / batch_size : -1, 4, "rate_factors"))
+        !has_size(&b[11], n_steps, 4, "rate_factors"))
         goto done;
     const int64_t *labels = b[8].buf, *order = b[9].buf;
     int legal = 1;
@@ -376,7 +368,7 @@ static PyObject *logits(PyObject *self, PyObject *args)
     ragged_texts texts;
     if (!is_shape(shape) || !has_size(&b[0], shape.n_rows * 2 * shape.width, 4, "embedding") ||
         !has_size(&b[1], dense_size(shape), 4, "dense") ||
-        !has_size(&b[2], shape.n_rows, 4, "slots") ||
+        !has_size(&b[2], shape.phrase_width ? shape.n_rows : 0, 4, "slots") ||
         !are_texts(&b[3], &b[4], &b[5], &texts) ||
         !has_size(&b[6], texts.n_texts * shape.n_classes, 4, "out"))
         goto done;
@@ -451,7 +443,6 @@ static PyMethodDef methods[] = {
     {"count", count, METH_VARARGS, count_doc},
     {"select_rows", select_rows, METH_VARARGS, select_rows_doc},
     {"document_frequency", document_frequency, METH_VARARGS, document_frequency_doc},
-    {"dense_size", get_dense_size, METH_VARARGS, dense_size_doc},
     {"train", train, METH_VARARGS, train_doc},
     {"logits", logits, METH_VARARGS, logits_doc},
     {"fixed_point_available", get_fixed_point_available, METH_NOARGS, fixed_point_available_doc},

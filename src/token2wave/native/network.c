@@ -9,6 +9,7 @@
    of the parts: so the result does not depend on the number of threads. */
 #define PARTS 8
 #define TEXTS_IN_PREDICTION 128
+#define FEATURES_IN_PREDICTION 65536
 #define TOKENS_AT_ONCE 128 /* of one part's texts, so that their states stay in the cache */
 #define ROWS_AT_ONCE 48
 #define AHEAD 8 /* rows lie anywhere in memory: they are asked for so many rows before they are needed */
@@ -144,7 +145,7 @@ static void keep_features(session *s, int64_t b)
             s->n_words[b] = n_kept;
     }
     s->n_tokens[b] = n_kept;
-    if (!n_all || !n_ordered)
+    if (!n_all)
         s->n_words[b] = 0;
 }
 
@@ -225,7 +226,7 @@ static void find_distinct_rows(session *s, int64_t part)
     }
     own->n_slots = n_slots;
     int64_t n_entries = 0;
-    for (int32_t slot = 0; slot < n_slots; slot++) { /* counts to starts, and the stamps away */
+    for (int32_t slot = 0; slot < n_slots; slot++) { /* counts become starts, slots are -1 again */
         int64_t count = own->starts[slot];
         own->starts[slot] = n_entries;
         n_entries += count;
@@ -445,7 +446,6 @@ typedef struct {
         *slope; /* phrase level, for each word */
     float *phrase_text, *phrase_factors, *d_phrase; /* (M, 2 P) */
     float *pooled_mean, *pooled_deviation, *phrase_constant, *phrase_factor; /* (M, P) */
-    float *d_overlays;                   /* (W, 2 P) */
     int64_t size;
 } group_memory;
 
@@ -485,7 +485,6 @@ static group_memory memory_of_group(network_shape shape, int64_t M, int64_t W, f
     TAKE(pooled_deviation, M * p);
     TAKE(phrase_constant, M * p);
     TAKE(phrase_factor, M * p);
-    TAKE(d_overlays, W * 2 * p);
 #undef TAKE
     g.size = at;
     return g;
@@ -592,9 +591,7 @@ static void phrase_backward(session *s, int64_t first, int64_t M, int64_t W, gro
                 d_mixed[i * p + k] = (constant[k] + factor[k] * g.states[i * p + k]) * g.slope[i * p + k];
         word += n;
     }
-    float *d_normed = g.overlays;
-    if (s->shape.modulates)
-        d_normed = g.d_overlays; /* the overlays' parts, not the overlays, are needed: both may be reused */
+    float *d_normed = g.overlays; /* not needed any more either */
     linear_backward(W, p, 2 * p, d_mixed, g.normed, weights + s->at.mix, d_normed, gradients + s->at.mix,
                     gradients + s->at.mix_bias);
     float *d_overlays = g.normed;
@@ -632,8 +629,8 @@ static void texts_forward_and_back(session *s, int64_t part)
     texts_of_part(s, part, &first, &last);
     while (first < last) {
         int64_t end = first, W = 0;
-        while (end < last && (end == first || !p || W + s->n_words[end] <= TOKENS_AT_ONCE))
-            W += s->n_words[end++];
+        for (; end < last && (end == first || W + (p ? s->n_words[end] : 0) <= TOKENS_AT_ONCE); end++)
+            W += p ? s->n_words[end] : 0;
         int64_t M = end - first;
         group_memory g = memory_of_group(s->shape, M, W, s->scratch[part]);
         text_forward(s, first, M, g);
@@ -752,10 +749,24 @@ static void transpose_weights(session *s, int64_t item)
 
 /* ---- the flow of a batch ---- */
 
+/* Where the batch ends that begins with text number `first` of the order. In prediction a batch ends early
+   where its texts are long, so that memory is bounded by 65,536 features or by one text. */
+static int64_t end_of_batch(const session *s, int64_t first)
+{
+    int64_t last = s->n_order - first < s->batch_size ? s->n_order : first + s->batch_size, end = first;
+    if (s->training)
+        return last;
+    for (int64_t features = 0; end < last; end++) {
+        features += s->texts.offsets[end + 1] - s->texts.offsets[end];
+        if (features > FEATURES_IN_PREDICTION && end > first)
+            break;
+    }
+    return end;
+}
+
 static void begin_batch(session *s)
 {
-    int64_t left = s->n_order - s->first;
-    s->n_texts = left < s->batch_size ? left : s->batch_size;
+    s->n_texts = end_of_batch(s, s->first) - s->first;
     int64_t token = 0, word = 0;
     for (int64_t b = 0; b < s->n_texts; b++) {
         int64_t text = text_number(s, b);
@@ -818,36 +829,49 @@ static void do_item(void *argument, int64_t item)
     }
 }
 
-/* Most features and most words of any batch, and most words of any text. */
-static void largest_batch(const session *s, int64_t *features, int64_t *words, int64_t *longest)
+/* Most features and most words of any batch, and most words of any text that each part works on. */
+static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t *longest)
 {
-    *features = *words = *longest = 1;
-    for (int64_t first = 0; first < s->n_order; first += s->batch_size) {
+    *features = *words = 1;
+    memset(longest, 0, PARTS * sizeof *longest);
+    for (int64_t first = 0, end; first < s->n_order; first = end) {
         int64_t n_features = 0, n_words = 0;
-        for (int64_t i = first; i < first + s->batch_size && i < s->n_order; i++) {
+        end = end_of_batch(s, first);
+        for (int64_t i = first; i < end; i++) {
             int64_t text = s->order ? s->order[i] : i;
             n_features += s->texts.offsets[text + 1] - s->texts.offsets[text];
             n_words += s->texts.n_ordered[text];
-            if (s->texts.n_ordered[text] > *longest)
-                *longest = s->texts.n_ordered[text];
+        }
+        s->first = first;
+        s->n_texts = end - first;
+        for (int64_t part = 0; part < PARTS; part++) {
+            int64_t begin, last;
+            texts_of_part(s, part, &begin, &last);
+            for (int64_t b = begin; b < last; b++) {
+                int64_t n = s->texts.n_ordered[text_number(s, b)];
+                longest[part] = n > longest[part] ? n : longest[part];
+            }
         }
         *features = n_features > *features ? n_features : *features;
         *words = n_words > *words ? n_words : *words;
     }
+    s->first = s->n_texts = 0;
 }
 
 /* Take memory for the largest batch, run all, and give it back. */
 static int run_session(session *s, int n_threads)
 {
-    int64_t features, words, longest, r = row_width(s->shape), p = s->shape.phrase_width;
+    int64_t features, words, longest[PARTS], r = row_width(s->shape), p = s->shape.phrase_width;
     s->at = layout_of(s->shape);
-    largest_batch(s, &features, &words, &longest);
-    int64_t B = s->batch_size, in_group = longest > TOKENS_AT_ONCE ? longest : TOKENS_AT_ONCE;
-    int64_t texts_in_part = B / PARTS + 1;
-    int64_t scratch = memory_of_group(s->shape, texts_in_part, p ? in_group : 0, 0).size;
-    int64_t for_rows = ROWS_AT_ONCE * (2 * r + 2 * p);
-    if (scratch < for_rows)
-        scratch = for_rows;
+    if (s->batch_size > s->n_order)
+        s->batch_size = s->n_order > 0 ? s->n_order : 1;
+    largest_batch(s, &features, &words, longest);
+    int64_t B = s->batch_size, scratch[PARTS], for_rows = ROWS_AT_ONCE * (2 * r + 2 * p);
+    for (int part = 0; part < PARTS; part++) {
+        int64_t in_group = longest[part] > TOKENS_AT_ONCE ? longest[part] : TOKENS_AT_ONCE;
+        scratch[part] = memory_of_group(s->shape, B / PARTS + 1, p ? in_group : 0, 0).size;
+        scratch[part] = scratch[part] < for_rows ? for_rows : scratch[part];
+    }
     char *memory = 0;
     for (int real = 0; real < 2; real++) { /* first to count, then to hand out */
         size_t at = 0;
@@ -861,7 +885,7 @@ static int run_session(session *s, int n_threads)
         TAKE(s->word_slots, words);
         TAKE(s->transposed, s->at.size);
         for (int part = 0; part < PARTS; part++)
-            TAKE(s->scratch[part], scratch);
+            TAKE(s->scratch[part], scratch[part]);
         if (s->training || p) {
             TAKE(s->pool.rows, features);
             TAKE(s->pool.starts, features + PARTS + 1);
@@ -883,7 +907,7 @@ static int run_session(session *s, int n_threads)
     if (s->training)
         memset(s->gradients, 0, (size_t)(PARTS * s->at.size) * sizeof(float));
     s->phase = N_KINDS - 1;
-    run_phases(n_threads, next_phase, do_item, s);
+    run_phases(n_threads < PARTS ? n_threads : PARTS, next_phase, do_item, s);
     free(memory);
     return 0;
 }

@@ -32,10 +32,10 @@ typedef struct {
 } training_settings;
 
 typedef struct {
-    float *embedding;               /* (V, 2 D) */
+    float *embedding;               /* (V, R), R = 2 D */
     float *dense;                   /* all other parameters */
     float *mean, *square;           /* Adam's moments of the dense part; NULL for prediction */
-    int32_t *slots;                 /* (V,), all -1 between calls; NULL without training or phrases */
+    int32_t *slots;                 /* (V,), all -1 between calls; not used in prediction without phrases */
 } network_state;
 
 /* How many numbers the dense part has. */

@@ -77,7 +77,7 @@ int64_t token_hashes(const uint8_t *utf8, size_t n_bytes, letter_table table, ui
     return n_tokens;
 }
 
-int64_t ngram_buckets(uint64_t *hashes, uint64_t *grams, int64_t n_words, int ngrams, int bits,
+int64_t ngram_buckets(const uint64_t *hashes, uint64_t *grams, int64_t n_words, int ngrams, int bits,
                       uint32_t *buckets)
 {
     int shift = 64 - bits;

@@ -22,10 +22,11 @@ int64_t token_hashes(const uint8_t *utf8, size_t n_bytes, letter_table table, ui
 
 /* Buckets of a text's words, then of its 2-grams, up to its n-grams.
 
-   hashes: of its n_words words; overwritten.
+   hashes: of its n_words words.
+   grams: room for n_words numbers.
    buckets: room for n_words * ngrams; the leading `bits` bits of each hash are written.
    Returns how many were written. */
-int64_t ngram_buckets(uint64_t *hashes, uint64_t *grams, int64_t n_words, int ngrams, int bits,
+int64_t ngram_buckets(const uint64_t *hashes, uint64_t *grams, int64_t n_words, int ngrams, int bits,
                       uint32_t *buckets);
 
 #endif

@@ -7,7 +7,8 @@
 /* Run phases of independent items of work until there are no more.
 
    next_phase is called by one thread alone, once all items of the phase before are done, and returns how
-   many items the next phase has, at most 65,535; 0 ends the run. work does one item. A thread that the
+   many items the next phase has, at most 65,000, which leaves room for threads that reach for one item too
+   many; 0 ends the run. work does one item. A thread that the
    system has put aside delays nobody unless it is in the middle of an item, which matters on machines that
    do other things as well. Where no thread can be started, fewer take part. */
 void run_phases(int n_threads, int64_t (*next_phase)(void *argument),

@@ -43,7 +43,7 @@ class AdditiveNetwork:
         self.embedding = np.ascontiguousarray(arrays[EMBEDDING], dtype=np.float32)
         names = [name for name in config.parameter_shapes() if name != EMBEDDING]
         self.dense: Floats = np.concatenate([arrays[name].ravel() for name in names]).astype(np.float32)
-        self._slots: NDArray[np.int32] | None = None
+        self._work_spaces: list[NDArray[np.int32]] = []
 
     @classmethod
     def initial(cls, config: WaveConfig, seed: int) -> AdditiveNetwork:
@@ -90,26 +90,29 @@ class AdditiveNetwork:
         modulates = c.operation == "modulation"
         return c.n_rows, c.n_classes, c.width, c.phrase_width, c.phrase_radius, modulates
 
-    @property
-    def slots(self) -> NDArray[np.int32]:
-        """Work space of the native core, ``(V,)``, all -1 between calls."""
-        if self._slots is None:
-            self._slots = np.full(self.config.n_rows, -1, dtype=np.int32)
-        return self._slots
-
     def logits(self, features: Ragged) -> Floats:
         """Compute the logits of ``N`` texts, ``(N, C)`` float32.
 
-        A text's logits do not depend on the other texts.
+        A text's logits do not depend on the other texts. Several threads may ask at once.
         """
         native = core()
         if native is None or not fits_native_core(self.config):
             return reference_logits(self.config, self.arrays(), features)
         out = np.empty((len(features), self.config.n_classes), dtype=np.float32)
-        parameters = (self.embedding, self.dense, self.slots)
+        try:  # the core numbers the rows of a batch here: no two calls may share it
+            slots = self._work_spaces.pop()
+        except IndexError:
+            slots = work_space(self.config.n_rows if self.config.phrase_width else 0)
+        parameters = (self.embedding, self.dense, slots)
         texts = (features.ids, features.offsets, features.n_ordered)
         native.logits(self.native_shape, parameters, texts, out, n_threads())
+        self._work_spaces.append(slots)
         return out
+
+
+def work_space(n_rows: int) -> NDArray[np.int32]:
+    """Make work space of the native core: ``(V,)`` int32, all -1 between calls."""
+    return np.full(n_rows, -1, dtype=np.int32)
 
 
 def fits_native_core(config: WaveConfig) -> bool:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 LARGE = 1 << 22  # bytes; below, a table lies in the caches anyway
-MMAP_MAX, TRIM_THRESHOLD = -4, -1  # of glibc's mallopt(3), with the values that it starts with
-USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 * 1024}
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of glibc's mallopt(3)
+# What it would have come to by itself, since setting anything by hand ends its own adjustments.
+USUAL = {MMAP_MAX: 65_536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from token2wave.models.config import WaveConfig
 from token2wave.native import core, n_threads
-from token2wave.runtime.additive import AdditiveNetwork, fits_native_core
+from token2wave.runtime.additive import AdditiveNetwork, fits_native_core, work_space
 from token2wave.training.examples import Examples
 from token2wave.training.loop import require_finite
 from token2wave.training.progress import Teller
@@ -60,6 +60,7 @@ class NativeTrainer:
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.step = 0
+        self.slots = work_space(network.config.n_rows)
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
@@ -103,7 +104,7 @@ class NativeTrainer:
         factors = np.array([rate_factor(step, self.n_steps, recipe) for step in steps], dtype=np.float32)
         result: tuple[float, float] = self.core.train(
             network.native_shape,
-            (network.embedding, network.dense, self.mean, self.square, network.slots),
+            (network.embedding, network.dense, self.mean, self.square, self.slots),
             (features.ids, features.offsets, features.n_ordered, self.train.labels, order),
             (
                 self.rates,

@@ -61,7 +61,7 @@ class Recipe(Configuration):
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
-        require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        require(1 <= self.batch_size <= 1 << 30, "batch_size", "a number from 1 to 2^30", self.batch_size)
         for key in ("learning_rate", "row_learning_rate", "row_epsilon"):
             rate = getattr(self, key)
             require(0 < rate <= 3e38, key, "a positive number up to 3e38", rate)

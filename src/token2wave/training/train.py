@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from token2wave.classifier import Classifier, Network
 from token2wave.data import DataSplits, encode_labels, load_splits
-from token2wave.errors import ConfigError, DataError
+from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.features import Features
 from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
@@ -101,6 +101,7 @@ def train(
     chosen = _changed(preset_named(preset), op, epochs, batch_size, learning_rate, settings or {})
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
+    _require_what_trains(chosen, device)
     if not 0 <= seed < 1 << 63:
         raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
     if out is not None:
@@ -262,8 +263,6 @@ class _Run:
 
         from token2wave.models import WaveNetwork
 
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
         self.computed_on = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -291,6 +290,24 @@ def _changed(
         wishes["recipe.learning_rate"] = learning_rate
         wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
     return preset.with_settings({**wishes, **settings})
+
+
+def _require_what_trains(preset: Preset, device: str) -> None:
+    """Find out before any work is done whether torch or a GPU is needed and missing.
+
+    Raises:
+        ConfigError: no CUDA device can be used.
+        MissingExtraError: torch is needed and not installed.
+    """
+    config = preset.network_config(1, 2, ())
+    if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
+        return
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
 
 
 def _peak_memory(device: str) -> int | None:
