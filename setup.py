@@ -8,7 +8,19 @@ import sysconfig
 from setuptools import Extension, setup
 
 FOLDER = "src/token2wave/native"
-SOURCES = ("module.c", "text.c", "network.c", "dense.c", "fixed_point.c", "threads.c")
+SOURCES = (
+    "module",
+    "text",
+    "waves",
+    "batch",
+    "texts",
+    "updates",
+    "network",
+    "dense",
+    "threads",
+    "fixed_point",
+)
+HEADERS = ("text", "waves", "session", "network", "dense", "threads", "fixed_point")
 
 # The stable interface does not exist for Python without its global lock, which then goes without the core.
 HAS_STABLE_INTERFACE = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -17,8 +29,8 @@ setup(
     ext_modules=[
         Extension(
             "token2wave.native._core",
-            [f"{FOLDER}/{name}" for name in SOURCES],
-            depends=[f"{FOLDER}/{name}.h" for name in ("text", "network", "dense", "fixed_point", "threads")],
+            [f"{FOLDER}/{name}.c" for name in SOURCES],
+            depends=[f"{FOLDER}/{name}.h" for name in HEADERS],
             # Without the -fno-... roots and comparisons are not vectorised; without -ffp-contract=fast, which
             # -std=c11 turns off, products and sums are not fused.
             extra_compile_args=[

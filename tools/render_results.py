@@ -15,6 +15,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,20 @@ def sweep(name: str) -> str:
     return "\n".join(text) + "\n"
 
 
+class NotMeasured(Exception):  # noqa: N818 - it is no error
+    """A benchmark, or a part of it, has not been run yet."""
+
+
 def benchmark(name: str) -> Any:
-    """Read a benchmark's result; None where it has not been run yet."""
+    """Read a benchmark's result.
+
+    Raises:
+        NotMeasured: there is none.
+    """
     path = RESULTS / "benchmarks" / f"{name}.json"
-    return read(path) if path.is_file() else None
+    if not path.is_file():
+        raise NotMeasured
+    return read(path)
 
 
 def classifiers(name: str, data: str) -> str:
@@ -116,7 +127,10 @@ def precision() -> str:
 
 def growth(study: str) -> str:
     """Table of how cost grows, and its figure."""
-    table = growth_figures.table(benchmark("growth"), study).rstrip()
+    document = benchmark("growth")
+    if study not in document["studies"]:
+        raise NotMeasured
+    table = growth_figures.table(document, study).rstrip()
     return f"![{study}](figures/growth-{study}.svg)\n\n{table}\n"
 
 
@@ -143,7 +157,10 @@ def render(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         name = match["name"]
-        content = BLOCKS[name]() if name in BLOCKS else sweep(name)
+        try:
+            content = BLOCKS[name]() if name in BLOCKS else sweep(name)
+        except NotMeasured:
+            content = "*Not measured yet.*\n"
         return match[1] + content + match[3]
 
     return BLOCK.sub(fill, text)
@@ -152,11 +169,12 @@ def render(text: str) -> str:
 def draw_figures() -> None:
     """Draw the figures of the benchmarks into ``docs/figures``."""
     FIGURES.mkdir(exist_ok=True)
-    if (document := benchmark("growth")) is not None:
-        for name, content in growth_figures.draw(document).items():
+    with suppress(NotMeasured):
+        for name, content in growth_figures.draw(benchmark("growth")).items():
             if name.endswith(".svg"):
                 (FIGURES / name).write_bytes(content)
-    if (document := benchmark("classifiers")) is not None:
+    with suppress(NotMeasured):
+        document = benchmark("classifiers")
         for data in comparison.data_names(document):
             render_figure.figure(document, data, FIGURES / f"classifiers-{data}.svg")
 

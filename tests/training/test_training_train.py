@@ -253,7 +253,7 @@ REFUSED = {
     "device": ({"device": "tpu"}, "device", "auto, cpu or cuda"),
     "seed": ({"seed": -1}, "seed", "from 0 to"),
     "epochs": ({"epochs": 0}, "epochs", "at least 1"),
-    "batch size": ({"batch_size": 0}, "batch_size", "at least 1"),
+    "batch size": ({"batch_size": 0}, "batch_size", "from 1 to 2^30"),
     "learning rate": ({"learning_rate": 0.0}, "learning_rate", "positive"),
     "learning rate nan": ({"learning_rate": float("nan")}, "learning_rate", "positive"),
     "part": ({"settings": {"model.width": 3}}, "model.width", "network.width=256"),

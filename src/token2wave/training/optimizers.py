@@ -3,7 +3,8 @@
 A step of dense Adam rewrites the whole table, 23 million numbers at the papers' size, to change a
 thousand rows. These take a sparse gradient and do work for its rows alone. A row that no token used
 keeps its value and its moments. Where every row is used in every step they equal ``torch.optim.SGD``,
-and ``torch.optim.AdamW`` without weight decay; with ``catch_up``, :class:`RowAdam` always does, but for epsilon in the steps that a row missed.
+and ``torch.optim.AdamW`` without weight decay; with ``catch_up``, :class:`RowAdam` always equals the
+latter, but for epsilon in the steps that a row missed.
 """
 
 from __future__ import annotations

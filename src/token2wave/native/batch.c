@@ -1,0 +1,128 @@
+#include "session.h"
+
+/* Keep a text's features, leaving some out in training. */
+static void keep_features(session *s, int64_t b)
+{
+    int64_t text = text_number(s, b), begin = s->texts.offsets[text];
+    int64_t n_all = s->texts.offsets[text + 1] - begin, n_ordered = s->texts.n_ordered[text];
+    const int32_t *ids = s->texts.ids + begin;
+    int32_t *kept = s->tokens + s->token_start[b];
+    uint64_t least = s->training ? (uint64_t)((double)s->training->token_dropout * 0x1p24) : 0;
+    if (!least) {
+        memcpy(kept, ids, (size_t)n_all * sizeof *kept);
+        s->n_tokens[b] = n_all;
+        s->n_words[b] = n_ordered;
+        return;
+    }
+    uint64_t key = random_bits(s->key, (uint64_t)b);
+    int64_t n_kept = 0, end = n_ordered;
+    for (int64_t i = 0; i < n_all; end = n_all) {
+        for (; i < end; i++) {
+            kept[n_kept] = ids[i];
+            n_kept += random_bits(key, (uint64_t)i) >> 40 >= least;
+        }
+        if (end == n_ordered)
+            s->n_words[b] = n_kept;
+    }
+    s->n_tokens[b] = n_kept;
+    if (!n_all)
+        s->n_words[b] = 0;
+}
+
+/* Keep the features of a part's texts, and sort them by the owner of their rows. */
+void gather_features(session *s, int64_t part)
+{
+    int64_t first, last;
+    texts_of_part(s, part, &first, &last);
+    int64_t(*counts)[PARTS] = s->counts[part];
+    memset(counts, 0, sizeof s->counts[part]);
+    for (int64_t b = first; b < last; b++) {
+        keep_features(s, b);
+        const int32_t *tokens = s->tokens + s->token_start[b];
+        for (int64_t i = 0; i < s->n_tokens[b]; i++)
+            counts[i < s->n_words[b]][OWNER(tokens[i])]++;
+    }
+    if (!s->training && !s->shape.phrase_width)
+        return;
+    occurrence *next[2][PARTS], *at = s->occurrences + (first < last ? s->token_start[first] : 0);
+    for (int owner = 0; owner < PARTS; owner++)
+        for (int words = 1; words >= 0; at += counts[words--][owner])
+            next[words][owner] = at;
+    for (int64_t b = first; b < last; b++) {
+        const int32_t *tokens = s->tokens + s->token_start[b];
+        for (int64_t i = 0; i < s->n_tokens[b]; i++) {
+            int word = i < s->n_words[b];
+            int32_t place = word ? (int32_t)(s->word_start[b] + i) : -1;
+            *next[word][OWNER(tokens[i])]++ = (occurrence){tokens[i], (int32_t)b, place, 0};
+        }
+    }
+}
+
+/* Where the occurrences lie that part number `part` gathered for an owner: words, or n-grams. */
+static occurrence *occurrences_of(const session *s, int64_t part, int64_t owner, int words)
+{
+    int64_t first, last;
+    texts_of_part(s, part, &first, &last);
+    occurrence *at = s->occurrences + (first < last ? s->token_start[first] : 0);
+    for (int64_t i = 0; i < owner; i++)
+        at += s->counts[part][0][i] + s->counts[part][1][i];
+    return words ? at : at + s->counts[part][1][owner];
+}
+
+/* Number the distinct rows that a part owns, and sort their occurrences by row. */
+void find_distinct_rows(session *s, int64_t part)
+{
+    owned_rows *own = &s->owned[part];
+    int64_t base = 0;
+    for (int64_t owner = 0; owner < part; owner++)
+        for (int64_t i = 0; i < PARTS; i++)
+            base += s->counts[i][0][owner] + s->counts[i][1][owner];
+    own->base = base;
+    own->rows = s->pool.rows + base;
+    own->starts = s->pool.starts + base + part; /* each part needs one start more than it has slots */
+    own->texts = s->pool.texts + base;
+    own->places = s->pool.places + base;
+    int32_t n_slots = 0, *slots = s->state.slots;
+    for (int words = 1; words >= 0; words--) {
+        for (int64_t i = 0; i < PARTS; i++) {
+            occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
+            for (; found < end; found++) {
+                if (end - found > AHEAD)
+                    __builtin_prefetch(slots + found[AHEAD].row, 1);
+                int32_t slot = slots[found->row];
+                if (slot < 0) {
+                    slot = slots[found->row] = n_slots;
+                    own->rows[n_slots] = found->row;
+                    own->starts[n_slots++] = 0;
+                }
+                own->starts[slot]++;
+                found->slot = slot;
+                if (words)
+                    s->word_slots[found->place] = (int32_t)base + slot;
+            }
+        }
+        if (words)
+            own->n_word_slots = n_slots;
+    }
+    own->n_slots = n_slots;
+    int64_t n_entries = 0;
+    for (int32_t slot = 0; slot < n_slots; slot++) { /* counts become starts, slots are -1 again */
+        int64_t count = own->starts[slot];
+        own->starts[slot] = n_entries;
+        n_entries += count;
+        slots[own->rows[slot]] = -1;
+    }
+    if (!s->training)
+        return;
+    for (int words = 1; words >= 0; words--)
+        for (int64_t i = 0; i < PARTS; i++) {
+            occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
+            for (; found < end; found++) {
+                int64_t entry = own->starts[found->slot]++;
+                own->texts[entry] = found->text;
+                own->places[entry] = found->place;
+            }
+        }
+    memmove(own->starts + 1, own->starts, (size_t)n_slots * sizeof *own->starts);
+    own->starts[0] = 0; /* filling moved each start to the next one's */
+}

@@ -1,0 +1,266 @@
+#include <math.h>
+
+#include "session.h"
+#include "waves.h"
+
+/* Variants of the phrase level, once for each distinct word that the part owns. */
+void phrase_variants(session *s, int64_t part)
+{
+    owned_rows *own = &s->owned[part];
+    int64_t r = row_width(s->shape), n = 2 * s->shape.phrase_width;
+    float *rows = s->scratch[part];
+    for (int64_t slot = 0; slot < own->n_word_slots; slot += ROWS_AT_ONCE) {
+        int64_t count = own->n_word_slots - slot < ROWS_AT_ONCE ? own->n_word_slots - slot : ROWS_AT_ONCE;
+        for (int64_t i = 0; i < count; i++)
+            memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof *rows);
+        linear(count, n, r, rows, s->transposed + s->at.variants, s->state.dense + s->at.variants_bias,
+               s->phrase_values + (own->base + slot) * n);
+    }
+}
+
+/* Drop numbers with a probability, and scale the others up; factors are kept for the way back. */
+static void drop(float probability, uint64_t key, int64_t first, int64_t n, float *x, float *factors)
+{
+    float kept = 1.0f / (1.0f - probability);
+    for (int64_t i = 0; i < n; i++) {
+        factors[i] = uniform(key, (uint64_t)(first + i)) < probability ? 0.0f : kept;
+        x[i] *= factors[i];
+    }
+}
+
+/* Loss and right answers of M texts; logits become the gradient of the batch's mean loss. */
+static void cross_entropy(session *s, int64_t part, int64_t first, int64_t M, float *logits)
+{
+    int64_t c = s->shape.n_classes;
+    float smoothing = s->training->label_smoothing, share = 1.0f / (float)s->n_texts;
+    for (int64_t m = 0; m < M; m++, logits += c) {
+        int64_t label = s->labels[text_number(s, first + m)], best = 0;
+        for (int64_t k = 1; k < c; k++)
+            if (logits[k] > logits[best])
+                best = k;
+        double sum = 0.0, all = 0.0;
+        float highest = logits[best];
+        for (int64_t k = 0; k < c; k++) {
+            sum += exp((double)(logits[k] - highest));
+            all += logits[k] - highest;
+        }
+        double log_sum = log(sum), own = logits[label] - highest;
+        s->loss[part] += log_sum - (1.0 - smoothing) * own - smoothing * all / (double)c;
+        s->right[part] += best == label;
+        for (int64_t k = 0; k < c; k++) {
+            float target = (k == label ? 1.0f - smoothing : 0.0f) + smoothing / (float)c;
+            logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - target) * share;
+        }
+    }
+}
+
+/* Scratch memory of a group of M texts with W words; taken in this order. */
+typedef struct {
+    float *mean, *deviation;             /* (M, R) */
+    float *waves, *state, *normal, *inverse, *out, *out_factors; /* text level */
+    float *logits;                       /* (M, C) */
+    float *d_out, *d_state, *d_waves, *d_mean, *d_deviation;
+    float *variants, *left, *right, *overlays, *phrase_normal, *phrase_inverse, *normed, *mixed, *states,
+        *slope; /* phrase level, for each word */
+    float *phrase_text, *phrase_factors, *d_phrase; /* (M, 2 P) */
+    float *pooled_mean, *pooled_deviation, *phrase_constant, *phrase_factor; /* (M, P) */
+    int64_t size;
+} group_memory;
+
+static group_memory memory_of_group(network_shape shape, int64_t M, int64_t W, float *start)
+{
+    int64_t d = shape.width, r = 2 * d, p = shape.phrase_width, c = shape.n_classes, at = 0;
+    group_memory g;
+#define TAKE(name, count) g.name = start ? start + at : 0, at += ((count) + 7) / 8 * 8
+    TAKE(mean, M * r);
+    TAKE(deviation, M * r);
+    TAKE(waves, M * 2 * d);
+    TAKE(state, M * d);
+    TAKE(normal, M * d);
+    TAKE(inverse, M);
+    TAKE(out, M * d);
+    TAKE(out_factors, M * d);
+    TAKE(logits, M * c);
+    TAKE(d_out, M * d);
+    TAKE(d_state, M * d);
+    TAKE(d_waves, M * 2 * d);
+    TAKE(d_mean, M * r);
+    TAKE(d_deviation, M * r);
+    TAKE(variants, W * 2 * p);
+    TAKE(left, W * p);
+    TAKE(right, W * p);
+    TAKE(overlays, W * 2 * p);
+    TAKE(phrase_normal, W * 2 * p);
+    TAKE(phrase_inverse, W);
+    TAKE(normed, W * 2 * p);
+    TAKE(mixed, W * p);
+    TAKE(states, W * p);
+    TAKE(slope, W * p);
+    TAKE(phrase_text, M * 2 * p);
+    TAKE(phrase_factors, M * 2 * p);
+    TAKE(d_phrase, M * 2 * p);
+    TAKE(pooled_mean, M * p);
+    TAKE(pooled_deviation, M * p);
+    TAKE(phrase_constant, M * p);
+    TAKE(phrase_factor, M * p);
+#undef TAKE
+    g.size = at;
+    return g;
+}
+
+int64_t scratch_of_group(network_shape shape, int64_t M, int64_t W)
+{
+    return memory_of_group(shape, M, W, 0).size;
+}
+
+/* State of each text from the sums over its features, and its logits. */
+static void text_forward(session *s, int64_t first, int64_t M, group_memory g)
+{
+    int64_t d = s->shape.width, r = 2 * d, c = s->shape.n_classes;
+    const float *weights = s->state.dense;
+    for (int64_t m = 0; m < M; m++) {
+        float *mean = g.mean + m * r, *deviation = g.deviation + m * r;
+        text_wave(s->state.embedding, s->tokens + s->token_start[first + m], s->n_tokens[first + m], r, mean,
+                  deviation);
+        overlay(s->shape.modulates, d, mean, deviation, mean + d, deviation + d, g.waves + m * 2 * d);
+    }
+    linear(M, d, 2 * d, g.waves, s->transposed + s->at.restore, weights + s->at.restore_bias, g.state);
+    normalise(M, d, g.state, weights + s->at.norm, weights + s->at.norm_bias, g.out, g.normal, g.inverse);
+    if (s->training && s->training->dropout > 0)
+        drop(s->training->dropout, random_bits(s->key, UINT64_MAX), first * d, M * d, g.out, g.out_factors);
+    linear(M, c, d, g.out, s->transposed + s->at.head, weights + s->at.head_bias, g.logits);
+}
+
+static void text_backward(session *s, int64_t first, int64_t M, group_memory g, float *gradients)
+{
+    int64_t d = s->shape.width, r = 2 * d, c = s->shape.n_classes;
+    const float *weights = s->state.dense;
+    linear_backward(M, c, d, g.logits, g.out, weights + s->at.head, g.d_out, gradients + s->at.head,
+                    gradients + s->at.head_bias);
+    if (s->training->dropout > 0)
+        for (int64_t i = 0; i < M * d; i++)
+            g.d_out[i] *= g.out_factors[i];
+    normalise_backward(M, d, g.d_out, g.normal, g.inverse, weights + s->at.norm, g.d_state,
+                       gradients + s->at.norm, gradients + s->at.norm_bias);
+    linear_backward(M, d, 2 * d, g.d_state, g.waves, weights + s->at.restore, g.d_waves,
+                    gradients + s->at.restore, gradients + s->at.restore_bias);
+    for (int64_t m = 0; m < M; m++) {
+        float *mean = g.mean + m * r, *deviation = g.deviation + m * r;
+        float *d_mean = g.d_mean + m * r, *d_deviation = g.d_deviation + m * r;
+        overlay_backward(s->shape.modulates, d, mean, deviation, mean + d, deviation + d, g.d_waves + m * 2 * d,
+                         d_mean, d_deviation, d_mean + d, d_deviation + d);
+        text_wave_backward(s->n_tokens[first + m], r, mean, deviation, d_mean, d_deviation,
+                           s->constant + (first + m) * r, s->factor + (first + m) * r);
+    }
+}
+
+/* States of the words from the waves of their neighbours; the text they make is read out as a wave. */
+static void phrase_forward(session *s, int64_t first, int64_t M, int64_t W, group_memory g)
+{
+    int64_t p = s->shape.phrase_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
+    const float *weights = s->state.dense;
+    for (int64_t m = 0; m < M; m++) {
+        int64_t n = s->n_words[first + m];
+        const int32_t *slots = s->word_slots + s->word_start[first + m];
+        float *variants = g.variants + word * 2 * p;
+        for (int64_t i = 0; i < n; i++)
+            memcpy(variants + i * 2 * p, s->phrase_values + slots[i] * 2 * p, (size_t)(2 * p) * sizeof(float));
+        neighbours(n, p, radius, 1, variants, 2 * p, g.left + word * p);
+        neighbours(n, p, radius, 0, variants + p, 2 * p, g.right + word * p);
+        word += n;
+    }
+    for (int64_t w = 0; w < W; w++)
+        overlay(s->shape.modulates, p, g.variants + w * 2 * p, g.left + w * p, g.variants + w * 2 * p + p,
+                g.right + w * p, g.overlays + w * 2 * p);
+    normalise(W, 2 * p, g.overlays, weights + s->at.phrase_norm, weights + s->at.phrase_norm_bias, g.normed,
+              g.phrase_normal, g.phrase_inverse);
+    linear(W, p, 2 * p, g.normed, s->transposed + s->at.mix, weights + s->at.mix_bias, g.mixed);
+    gelu(W * p, g.mixed, g.states, g.slope);
+    word = 0;
+    for (int64_t m = 0; m < M; m++) {
+        int64_t n = s->n_words[first + m];
+        float *mean = g.pooled_mean + m * p, *deviation = g.pooled_deviation + m * p;
+        text_wave(g.states + word * p, 0, n, p, mean, deviation);
+        memcpy(g.phrase_text + m * 2 * p, mean, (size_t)p * sizeof(float));
+        memcpy(g.phrase_text + m * 2 * p + p, deviation, (size_t)p * sizeof(float));
+        word += n;
+    }
+    if (s->training && s->training->dropout > 0)
+        drop(s->training->dropout, random_bits(s->key, UINT64_MAX - 1), first * 2 * p, M * 2 * p, g.phrase_text,
+             g.phrase_factors);
+    for (int64_t m = 0; m < M; m++)
+        for (int64_t k = 0; k < c; k++)
+            g.logits[m * c + k] += weights[s->at.phrase_head_bias + k];
+    multiply(M, c, 2 * p, g.phrase_text, 2 * p, 1, s->transposed + s->at.phrase_head, c, g.logits, c, 1);
+}
+
+static void phrase_backward(session *s, int64_t first, int64_t M, int64_t W, group_memory g, float *gradients)
+{
+    int64_t p = s->shape.phrase_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
+    const float *weights = s->state.dense;
+    linear_backward(M, c, 2 * p, g.logits, g.phrase_text, weights + s->at.phrase_head, g.d_phrase,
+                    gradients + s->at.phrase_head, gradients + s->at.phrase_head_bias);
+    if (s->training->dropout > 0)
+        for (int64_t i = 0; i < M * 2 * p; i++)
+            g.d_phrase[i] *= g.phrase_factors[i];
+    float *d_mixed = g.mixed; /* not needed any more on the way back */
+    for (int64_t m = 0; m < M; m++) {
+        int64_t n = s->n_words[first + m];
+        float *constant = g.phrase_constant + m * p, *factor = g.phrase_factor + m * p;
+        text_wave_backward(n, p, g.pooled_mean + m * p, g.pooled_deviation + m * p, g.d_phrase + m * 2 * p,
+                           g.d_phrase + m * 2 * p + p, constant, factor);
+        for (int64_t i = word; i < word + n; i++)
+            for (int64_t k = 0; k < p; k++)
+                d_mixed[i * p + k] = (constant[k] + factor[k] * g.states[i * p + k]) * g.slope[i * p + k];
+        word += n;
+    }
+    float *d_normed = g.overlays; /* not needed any more either */
+    linear_backward(W, p, 2 * p, d_mixed, g.normed, weights + s->at.mix, d_normed, gradients + s->at.mix,
+                    gradients + s->at.mix_bias);
+    float *d_overlays = g.normed;
+    normalise_backward(W, 2 * p, d_normed, g.phrase_normal, g.phrase_inverse, weights + s->at.phrase_norm,
+                       d_overlays, gradients + s->at.phrase_norm, gradients + s->at.phrase_norm_bias);
+    float *d_left = g.states, *d_right = g.slope;
+    word = 0;
+    for (int64_t m = 0; m < M; m++) {
+        int64_t n = s->n_words[first + m];
+        const float *variants = g.variants + word * 2 * p;
+        float *d_variants = s->phrase_gradients + s->word_start[first + m] * 2 * p;
+        float *left = g.left + word * p, *right = g.right + word * p;
+        for (int64_t i = 0; i < n; i++)
+            overlay_backward(s->shape.modulates, p, variants + i * 2 * p, left + i * p, variants + i * 2 * p + p,
+                             right + i * p, d_overlays + (word + i) * 2 * p, d_variants + i * 2 * p,
+                             d_left + (word + i) * p, d_variants + i * 2 * p + p, d_right + (word + i) * p);
+        neighbours_backward(n, p, radius, 1, variants, 2 * p, left, d_left + word * p, d_variants);
+        neighbours_backward(n, p, radius, 0, variants + p, 2 * p, right, d_right + word * p, d_variants + p);
+        word += n;
+    }
+}
+
+/* All of a part's texts, a group of some tokens at a time. */
+void texts_forward_and_back(session *s, int64_t part)
+{
+    int64_t first, last, p = s->shape.phrase_width;
+    texts_of_part(s, part, &first, &last);
+    while (first < last) {
+        int64_t end = first, W = 0;
+        for (; end < last && (end == first || W + (p ? s->n_words[end] : 0) <= TOKENS_AT_ONCE); end++)
+            W += p ? s->n_words[end] : 0;
+        int64_t M = end - first;
+        group_memory g = memory_of_group(s->shape, M, W, s->scratch[part]);
+        text_forward(s, first, M, g);
+        if (p)
+            phrase_forward(s, first, M, W, g);
+        if (s->training) {
+            float *gradients = s->gradients + part * s->at.size;
+            cross_entropy(s, part, first, M, g.logits);
+            text_backward(s, first, M, g, gradients);
+            if (p)
+                phrase_backward(s, first, M, W, g, gradients);
+        } else {
+            int64_t c = s->shape.n_classes;
+            memcpy(s->logits_out + (s->first + first) * c, g.logits, (size_t)(M * c) * sizeof(float));
+        }
+        first = end;
+    }
+}
