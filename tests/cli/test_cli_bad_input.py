@@ -136,7 +136,7 @@ def test_split_that_is_not_there(run_cli, model, workplace):
         ("--preset tiny", ["preset", "small, fast, paper", "'tiny'"]),
         ("--op product", ["interference, modulation", "'product'"]),
         ("--epochs 0", ["epochs", "at least 1", "0"]),
-        ("--batch-size 0", ["batch_size", "at least 1", "0"]),
+        ("--batch-size 0", ["batch_size", "from 1 to 2^30", "0"]),
         ("--lr -1", ["learning_rate", "positive", "-1"]),
         ("--lr nan", ["learning_rate", "positive", "nan"]),
         ("--seed -1", ["seed", "from 0 to", "-1"]),
