@@ -113,7 +113,8 @@ def classifiers(name: str, data: str) -> str:
 
 def precision() -> str:
     """Table of preset ``paper`` in float32 and with 16-bit products, seed by seed."""
-    found = {run["seed"]: run["accuracy"] for run in benchmark("slow")["runs"] if run["system"] == "paper"}
+    runs = [run for run in benchmark("slow")["runs"] if run["system"] == "paper"]
+    found = {run["seed"]: run["figures"]["accuracy"] for run in runs}
     text = ["| seed | float32 | 16-bit products |", "|---|---|---|"]
     pairs = []
     for seed, accuracy in sorted(found.items()):
