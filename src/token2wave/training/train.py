@@ -79,7 +79,8 @@ def train(
         batch_size: texts in a step.
         learning_rate: peak rate of the dense part; the rows' rate changes in proportion.
         seed: of validation split, initial weights, order of texts and dropout.
-        device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (the native core for what it can train, else CUDA where there is one), ``cpu`` or
+            ``cuda``.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
         vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
