@@ -11,6 +11,19 @@ from text_strategies import texts as odd_texts
 
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features import Ragged, WordConfig, WordFeatures, features_from_file, fit_features, words
+from token2wave.native import core
+
+
+@pytest.fixture(scope="module", autouse=True, params=["native", "numpy"])
+def way(request):
+    """Every test goes both ways: through the native core, and through numpy."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setenv("TOKEN2WAVE_NATIVE", "0")
+        elif core() is None:
+            pytest.skip("the native core is not built")
+        yield
+
 
 PROPERTY = settings(deadline=None, max_examples=40, print_blob=True)
 
