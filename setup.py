@@ -9,18 +9,15 @@ from setuptools import Extension, setup
 
 FOLDER = "src/token2wave/native"
 SOURCES = (
-    "module",
-    "text",
-    "waves",
-    "batch",
-    "texts",
-    "updates",
-    "network",
-    "dense",
-    "threads",
-    "fixed_point",
+    *("module", "module_features", "module_training", "module_prediction", "module_products"),
+    *("text", "words", "tables", "predict"),
+    *("waves", "dense", "layout", "threads", "fixed_point"),
+    *("training", "batch", "texts", "updates"),
 )
-HEADERS = ("text", "waves", "session", "network", "dense", "threads", "fixed_point")
+HEADERS = (
+    *("arguments", "text", "words", "tables", "predict", "waves", "dense", "layout", "threads", "fixed_point"),
+    *("training", "session"),
+)
 
 # The stable interface does not exist for Python without its global lock, which then goes without the core.
 HAS_STABLE_INTERFACE = not sysconfig.get_config_var("Py_GIL_DISABLED")

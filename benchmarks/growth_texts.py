@@ -17,7 +17,7 @@ from token2wave.classifier import Network
 from token2wave.features import fit_features
 from token2wave.models import WaveNetwork
 from token2wave.presets import PRESETS
-from token2wave.runtime.additive import AdditiveNetwork
+from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively

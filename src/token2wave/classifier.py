@@ -6,24 +6,25 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.compile import compile_network, reason_not_to_compile
 from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError
-from token2wave.features import Features, Ragged, features_from_file
+from token2wave.features import Features, Ragged, WordFeatures, features_from_file
 from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
-from token2wave.runtime.additive import AdditiveNetwork
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
+from token2wave.runtime.tables import Tables
 from token2wave.versions import versions
 
 FEATURE_PREFIX = "features."
+TEXTS_BETWEEN_REPORTS = 8_192
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a model says of one text.
 
     Attributes:
@@ -38,7 +39,7 @@ class Prediction:
 
 
 class Network(Protocol):
-    """What a classifier needs of a network: one in torch, or an additive one without it."""
+    """What a classifier needs of a network: one in torch, or tables, which need none."""
 
     config: WaveConfig
 
@@ -93,13 +94,44 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"expected strings, found {type(text).__name__} at texts[{i}]")
-        logits = self.network.logits(self.features(texts, advance))
+        try:
+            if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
+                found = self._straight(self.network, self.features, texts, advance)
+                if found is not None:
+                    return found
+            logits = self.network.logits(self.features(texts, advance))
+        except (TypeError, AttributeError):
+            _require_strings(texts)  # checking beforehand would cost time
+            raise
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
         return shares
+
+    @staticmethod
+    def _straight(
+        network: Tables, features: WordFeatures, texts: Sequence[str], advance: Callable[[int], None] | None
+    ) -> NDArray[np.float32] | None:
+        """Probabilities from texts in one call of the native core, or one for each step of a progress bar."""
+        if advance is None:
+            return network.text_probabilities(features, texts if type(texts) is list else list(texts))
+        parts = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
+        for first in range(0, len(texts), TEXTS_BETWEEN_REPORTS):
+            some = list(texts[first : first + TEXTS_BETWEEN_REPORTS])
+            part = network.text_probabilities(features, some)
+            if part is None:
+                return None
+            parts.append(part)
+            advance(len(some))
+        return np.concatenate(parts)
+
+    def labels(self, texts: Sequence[str]) -> list[str]:
+        """Name the most probable class of every text; the quickest way for many.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        names = self.label_names
+        return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
 
     def predict(self, text: str, top_k: int = 1) -> Prediction:
         """Classify one text.
@@ -115,7 +147,7 @@ class Classifier:
             raise TypeError(
                 f"expected one string, found {type(text).__name__}; use predict_batch for several"
             )
-        return self.predict_batch([text], top_k)[0]
+        return self.prediction(self.probabilities([text])[0].tolist(), top_k)
 
     def predict_batch(
         self, texts: Sequence[str], top_k: int = 1, advance: Callable[[int], None] | None = None
@@ -125,13 +157,17 @@ class Classifier:
         Raises:
             TypeError: as :meth:`probabilities`.
         """
-        probabilities = self.probabilities(texts, advance)
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(top_k, 1)]
-        predictions = []
-        for row, best in zip(probabilities, order, strict=True):
-            top = tuple((self.label_names[i], float(row[i])) for i in best)
-            predictions.append(Prediction(top[0][0], top[0][1], top))
-        return predictions
+        return [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+
+    def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
+        """Name the most probable classes, given the probability of each; equal ones in the classes' order."""
+        if top_k <= 1:
+            probability = max(probabilities)
+            label = self.label_names[probabilities.index(probability)]
+            return Prediction(label, probability, ((label, probability),))
+        order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])[:top_k]
+        top = tuple((self.label_names[i], probabilities[i]) for i in order)
+        return Prediction(*top[0], top)
 
     def evaluate(
         self, texts: Sequence[str], labels: NDArray[np.int64], advance: Callable[[int], None] | None = None
@@ -167,10 +203,21 @@ class Classifier:
         return Path(path).stat().st_size
 
 
+def _require_strings(texts: Sequence[str]) -> None:
+    """Say which element is no string.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"expected strings, found {type(text).__name__} at texts[{i}]") from None
+
+
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
     """Read a model file.
 
-    Networks of the everyday presets are read without torch, unless they are to run on a GPU.
+    Networks that compile (all presets do) are read without torch, unless they are to run on a GPU.
 
     Args:
         path: a file that :meth:`Classifier.save` wrote.
@@ -215,8 +262,8 @@ def _build(model: ModelFile, device: str) -> Classifier:
 
 def _network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
     """Rebuild the network, without torch where that will do."""
-    if config.is_additive and device == "cpu":
-        return AdditiveNetwork(config, arrays)
+    if device == "cpu" and reason_not_to_compile(config) is None:
+        return compile_network(config, arrays)
     try:
         import torch
 

@@ -14,9 +14,9 @@ from training_data import ragged, toy
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.native import core
-from token2wave.runtime import additive
-from token2wave.runtime.additive import AdditiveNetwork, reference_logits
+from token2wave.runtime import reference, tables
 from token2wave.training import native_trainer
+from token2wave.training.additive import AdditiveNetwork, work_space
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import NativeTrainer, trains_natively
@@ -78,7 +78,7 @@ def test_logits_equal_those_of_torch_and_of_numpy(shape):
     features = random_texts(150, 30).features
     expected = network.logits(features)
     np.testing.assert_allclose(additive.logits(features), expected, rtol=1e-5, atol=2e-6)
-    found = reference_logits(additive.config, additive.arrays(), features)
+    found = reference.logits_of_features(additive.config, additive.arrays(), features)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
 
 
@@ -249,10 +249,10 @@ def arguments(**changes: object) -> tuple[object, ...]:
     network = AdditiveNetwork.initial(config_of(n_rows=4, width=8, phrase_width=8), 0)
     texts = ragged([[0, 1, 2], [3]])
     parts = {
-        "shape": network.native_shape,
+        "shape": tables.native_shape(network.config),
         "embedding": network.embedding,
         "dense": network.dense,
-        "slots": additive.work_space(4),
+        "slots": work_space(4),
         "ids": texts.ids,
         "offsets": texts.offsets,
         "n_ordered": texts.n_ordered,
@@ -276,11 +276,14 @@ def arguments(**changes: object) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"shape": (4, 3, 8, 8, 1, False), "dense": np.zeros(7, np.float32)},
-        {"shape": (5, 3, 8, 8, 3, False)},
-        {"shape": (4, 3, 12, 8, 3, False)},
-        {"shape": (4, 3, 8, 8, 0, False)},
-        {"shape": (4, -3, 8, 8, 3, False)},
+        {"shape": (4, 3, 8, 8, 1, False, False, False, 0), "dense": np.zeros(7, np.float32)},
+        {"shape": (5, 3, 8, 8, 3, False, False, False, 0)},
+        {"shape": (4, 3, 12, 8, 3, False, False, False, 0)},
+        {"shape": (4, 3, 8, 8, 0, False, False, False, 0)},
+        {"shape": (4, -3, 8, 8, 3, False, False, False, 0)},
+        {"shape": (4, 3, 8, 8, 3, False, True, False, 0)},
+        {"shape": (4, 3, 8, 8, 3, False, False, True, 0)},
+        {"shape": (4, 3, 8, 8, 3, False, False, False, 1)},
         {"slots": np.zeros(3, np.int32)},
         {"ids": np.array([0, 1, 4, 3], np.int32)},
         {"ids": np.array([0, 1, 2, 3])},
@@ -301,7 +304,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
 )
 def test_arguments_that_do_not_fit_are_refused(changes):
     core().train(*arguments())
-    with pytest.raises(ValueError, match=r"wrong size|do not fit|multiples of eight"):
+    with pytest.raises(ValueError, match=r"wrong size|do not fit|multiples of eight|network of rows"):
         core().train(*arguments(**changes))
 
 
@@ -315,9 +318,9 @@ def test_features_alone_keep_their_order_of_words():
 
 
 def test_several_threads_may_predict_at_once():
-    network = AdditiveNetwork.initial(config_of(n_rows=3_000, width=8, phrase_width=8), 0)
+    network = AdditiveNetwork.initial(config_of(n_rows=3_000, width=8, phrase_width=8), 0).compiled()
     texts = [random_texts(60, 3_000, seed=seed, longest=200).features for seed in range(12)]
-    expected = [network.logits(features) for features in texts]
+    expected = [AdditiveNetwork(network.config, network.arrays()).logits(features) for features in texts]
     with ThreadPoolExecutor(6) as pool:
         for _ in range(5):
             for found, wanted in zip(pool.map(network.logits, texts), expected, strict=True):
@@ -329,7 +332,7 @@ def test_predictions_do_not_depend_on_the_number_of_threads(monkeypatch):
     features = random_texts(500, 30).features
     logits = []
     for threads in (1, 3):
-        monkeypatch.setattr(additive, "n_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(tables, "n_threads", lambda threads=threads: threads)
         logits.append(network.logits(features))
     assert np.array_equal(logits[0], logits[1])
 

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from token2wave.errors import DataError, ModelFileError
 from token2wave.features.buckets import Buckets, count_buckets, select_rows, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.spool import Spool
+from token2wave.features.text import letter_table
 from token2wave.native import n_threads
 
 CHARACTERS_AT_ONCE = 1 << 20
@@ -65,8 +67,25 @@ class WordFeatures:
     def __init__(self, config: WordConfig, buckets: NDArray[np.uint32]) -> None:
         self.config = config
         self.buckets = buckets
-        self.row_of_bucket = np.full(1 << config.bits, -1, dtype=np.int32)
-        self.row_of_bucket[buckets] = np.arange(len(buckets), dtype=np.int32) + int(config.cls)
+        self._opened: Any = None
+
+    @cached_property
+    def row_of_bucket(self) -> NDArray[np.int32]:
+        """Row of every bucket, ``(2^bits,)``; -1 for one that is no row."""
+        rows = np.full(1 << self.config.bits, -1, dtype=np.int32)
+        rows[self.buckets] = np.arange(len(self.buckets), dtype=np.int32) + int(self.config.cls)
+        return rows
+
+    def opened(self, native: Any) -> Any:
+        """The features as the native core holds them."""
+        if self._opened is None:  # two threads may both open them, and one be dropped
+            c = self.config
+            self._opened = native.open_words(*letter_table(), self.buckets, c.ngrams, c.bits, c.cls)
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: settings and buckets alone."""
+        return {"config": self.config, "buckets": self.buckets, "_opened": None}
 
     @classmethod
     def fit(cls, texts: Sequence[str], config: WordConfig) -> WordFeatures:

@@ -7,7 +7,7 @@ static void keep_features(session *s, int64_t b)
     int64_t n_all = s->texts.offsets[text + 1] - begin, n_ordered = s->texts.n_ordered[text];
     const int32_t *ids = s->texts.ids + begin;
     int32_t *kept = s->tokens + s->token_start[b];
-    uint64_t least = s->training ? (uint64_t)((double)s->training->token_dropout * 0x1p24) : 0;
+    uint64_t least = (uint64_t)((double)s->training->token_dropout * 0x1p24);
     if (!least) {
         memcpy(kept, ids, (size_t)n_all * sizeof *kept);
         s->n_tokens[b] = n_all;
@@ -42,8 +42,6 @@ void gather_features(session *s, int64_t part)
         for (int64_t i = 0; i < s->n_tokens[b]; i++)
             counts[i < s->n_words[b]][OWNER(tokens[i])]++;
     }
-    if (!s->training && !s->shape.phrase_width)
-        return;
     occurrence *next[2][PARTS], *at = s->occurrences + (first < last ? s->token_start[first] : 0);
     for (int owner = 0; owner < PARTS; owner++)
         for (int words = 1; words >= 0; at += counts[words--][owner])
@@ -112,8 +110,6 @@ void find_distinct_rows(session *s, int64_t part)
         n_entries += count;
         slots[own->rows[slot]] = -1;
     }
-    if (!s->training)
-        return;
     for (int words = 1; words >= 0; words--)
         for (int64_t i = 0; i < PARTS; i++) {
             occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];

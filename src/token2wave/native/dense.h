@@ -18,6 +18,9 @@
 typedef float v8 __attribute__((vector_size(32)));
 typedef float v8_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t v8i __attribute__((vector_size(32)));
+typedef double v4d __attribute__((vector_size(32)));
+typedef double v4d_unaligned __attribute__((vector_size(32), aligned(8), may_alias));
+typedef float v4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 #define AT(pointer) (*(v8_unaligned *)(pointer))
 #define READ(pointer) (*(const v8_unaligned *)(pointer))

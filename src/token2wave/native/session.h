@@ -1,25 +1,15 @@
-/* What the parts of training and prediction share while texts go through: see network.c for the flow. */
+/* What the parts of training share while texts go through: see training.c for the flow. */
 #ifndef TOKEN2WAVE_SESSION_H
 #define TOKEN2WAVE_SESSION_H
 
-#include "network.h"
+#include "training.h"
 
 /* Work is cut into as many parts as this whatever the number of threads, and sums are taken in the order
    of the parts: so the result does not depend on the number of threads. */
 #define PARTS 8
-#define TEXTS_IN_PREDICTION 128
-#define FEATURES_IN_PREDICTION 65536
 #define TOKENS_AT_ONCE 128 /* of one part's texts, so that their states stay in the cache */
 #define ROWS_AT_ONCE 48
 #define AHEAD 8 /* rows lie anywhere in memory: they are asked for so many rows before they are needed */
-
-/* Where each parameter stands in the dense part; those of the phrase level are absent without one. */
-typedef struct {
-    int64_t restore, restore_bias, norm, norm_bias, head, head_bias;
-    int64_t variants, variants_bias, phrase_norm, phrase_norm_bias, mix, mix_bias, phrase_head,
-        phrase_head_bias;
-    int64_t size;
-} layout;
 
 /* Distinct rows of a batch that one part owns, in the order of their first appearance, those that occur as
    words before those that occur in n-grams alone, and where each of them occurs. */
@@ -41,10 +31,9 @@ typedef struct {
     network_shape shape;
     network_state state;
     ragged_texts texts;
-    const int64_t *labels, *order; /* order is NULL where texts come as they are */
+    const int64_t *labels, *order;
     int64_t n_order, batch_size;
-    const training_settings *training; /* NULL for prediction */
-    float *logits_out;
+    const training_settings *training;
     layout at;
 
     /* of the batch at hand */
@@ -69,12 +58,6 @@ typedef struct {
 
 #define OWNER(row) ((row) % PARTS)
 
-/* Numbers in a row of the embedding, R. */
-INLINE int64_t row_width(network_shape shape)
-{
-    return 2 * shape.width;
-}
-
 /* Texts that part number `part` works on: from *first to *last of the batch. */
 INLINE void texts_of_part(const session *s, int64_t part, int64_t *first, int64_t *last)
 {
@@ -84,7 +67,7 @@ INLINE void texts_of_part(const session *s, int64_t part, int64_t *first, int64_
 
 INLINE int64_t text_number(const session *s, int64_t text)
 {
-    return s->order ? s->order[s->first + text] : s->first + text;
+    return s->order[s->first + text];
 }
 
 /* batch.c: keep the features of a part's texts, and sort them by the owner of their rows. */

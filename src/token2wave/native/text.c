@@ -3,8 +3,19 @@
 enum { SEPARATOR, WORD, SYMBOL, SINGLE };
 #define LONGEST_WORD 64
 #define APOSTROPHE 0x27
-static const uint64_t BASE = 0x9E3779B97F4A7C15u, LINK = 0xD6E8FEB86659FD93u;
+static const uint64_t LINK = 0xD6E8FEB86659FD93u;
 static const uint32_t BROKEN = UINT32_MAX;
+
+/* BASE^i for every place in a word. */
+#define BASE 0x9E3779B97F4A7C15u
+#define POWERS_2(p) p, (p) * BASE
+#define POWERS_4(p) POWERS_2(p), POWERS_2((p) * BASE * BASE)
+#define BASE_4 (BASE * BASE * BASE * BASE)
+#define POWERS_8(p) POWERS_4(p), POWERS_4((p) * BASE_4)
+#define POWERS_16(p) POWERS_8(p), POWERS_8((p) * BASE_4 * BASE_4)
+#define BASE_16 (BASE_4 * BASE_4 * BASE_4 * BASE_4)
+#define POWERS_32(p) POWERS_16(p), POWERS_16((p) * BASE_16)
+static const uint64_t POWERS[LONGEST_WORD] = {POWERS_32((uint64_t)1), POWERS_32(BASE_16 * BASE_16)};
 
 /* Finaliser of SplitMix64. */
 static inline uint64_t mix(uint64_t hash)
@@ -14,15 +25,19 @@ static inline uint64_t mix(uint64_t hash)
     return hash ^ (hash >> 31);
 }
 
-/* Decode the code point at *place and step over it; BROKEN where there is none. */
-static inline uint32_t next_code_point(const uint8_t **place, const uint8_t *end)
+letter_table letters(const uint8_t *classes, const uint32_t *lower)
+{
+    letter_table table = {.classes = classes, .lower = lower};
+    for (uint32_t code = 0; code < N_ASCII; code++)
+        table.ascii[code] = (uint16_t)(classes[lower[code]] << 8 | lower[code]);
+    return table;
+}
+
+/* Decode the code point at *place, which is not ASCII, and step over it; BROKEN where there is none. */
+static uint32_t next_code_point(const uint8_t **place, const uint8_t *end)
 {
     const uint8_t *p = *place;
     uint32_t first = *p++;
-    if (first < 0x80) {
-        *place = p;
-        return first;
-    }
     int n_more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
     if (first < 0xC0 || first > 0xF4 || end - p < n_more)
         return BROKEN;
@@ -36,60 +51,78 @@ static inline uint32_t next_code_point(const uint8_t **place, const uint8_t *end
     return code < N_CODE_POINTS ? code : BROKEN;
 }
 
-int64_t token_hashes(const uint8_t *utf8, size_t n_bytes, letter_table table, uint64_t *hashes)
+/* Lower-case letter at *place and its class; steps over it. BROKEN where there is none. */
+static inline uint32_t next_letter(const uint8_t **place, const uint8_t *end, const letter_table *table,
+                                   int *class)
 {
-    const uint8_t *place = utf8, *end = utf8 + n_bytes;
+    if (**place < N_ASCII) {
+        uint16_t letter = table->ascii[*(*place)++];
+        *class = letter >> 8;
+        return letter & 0xFF;
+    }
+    uint32_t code = next_code_point(place, end);
+    if (code == BROKEN)
+        return BROKEN;
+    code = table->lower[code];
+    *class = table->classes[code];
+    return code;
+}
+
+text_reader read_text(const char *utf8, size_t n_bytes)
+{
+    return (text_reader){.place = (const uint8_t *)utf8, .end = (const uint8_t *)utf8 + n_bytes};
+}
+
+int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes, int64_t room)
+{
+    text_reader at = *reader; /* a copy, which stays in registers */
     int64_t n_tokens = 0;
-    uint64_t sum = 0, power = 1;
-    int length = 0;      /* of the word so far */
-    int after_word = 0;  /* whether the code point before this one is of class word by the table */
-    while (place < end) {
-        uint32_t code = next_code_point(&place, end);
+    while (at.place < at.end && n_tokens + 2 <= room) { /* a letter ends at most a word, and is a symbol */
+        int class;
+        uint32_t code = next_letter(&at.place, at.end, table, &class);
         if (code == BROKEN)
             return -1;
-        code = table.lower[code];
-        int class = table.classes[code];
         int in_word = class == WORD;
-        if (code == APOSTROPHE && after_word && place < end) {
-            const uint8_t *ahead = place;
-            uint32_t next = next_code_point(&ahead, end);
-            if (next == BROKEN)
+        if (code == APOSTROPHE && at.after_word && at.place < at.end) {
+            const uint8_t *ahead = at.place;
+            int class_ahead;
+            if (next_letter(&ahead, at.end, table, &class_ahead) == BROKEN)
                 return -1;
-            in_word = table.classes[table.lower[next]] == WORD;
+            in_word = class_ahead == WORD;
         }
-        after_word = class == WORD;
-        if (length && (!in_word || length == LONGEST_WORD)) {
-            hashes[n_tokens++] = mix(sum);
-            length = 0;
+        at.after_word = class == WORD;
+        if (at.length && (!in_word || at.length == LONGEST_WORD)) {
+            hashes[n_tokens++] = mix(at.sum);
+            at.length = 0;
+            at.sum = 0;
         }
-        if (in_word) {
-            if (!length)
-                sum = 0, power = 1;
-            sum += (uint64_t)(code + 1) * power;
-            power *= BASE;
-            length++;
-        } else if (class >= SYMBOL) {
+        if (in_word)
+            at.sum += (uint64_t)(code + 1) * POWERS[at.length++];
+        else if (class >= SYMBOL)
             hashes[n_tokens++] = mix((uint64_t)code + 1);
-        }
     }
-    if (length)
-        hashes[n_tokens++] = mix(sum);
+    if (at.place == at.end && at.length && n_tokens < room) {
+        hashes[n_tokens++] = mix(at.sum);
+        at.length = 0;
+    }
+    *reader = at;
     return n_tokens;
 }
 
-int64_t ngram_buckets(const uint64_t *hashes, uint64_t *grams, int64_t n_words, int ngrams, int bits,
-                      uint32_t *buckets)
+int64_t ngram_buckets(const uint64_t *hashes, int64_t n_before, uint64_t *grams, int64_t n_words, int ngrams,
+                      int bits, uint32_t *buckets)
 {
     int shift = 64 - bits;
     int64_t n_written = 0;
-    for (int64_t i = 0; i < n_words; i++) {
+    for (int64_t i = 0; i < n_words; i++)
         grams[i] = hashes[i];
+    for (int64_t i = n_before; i < n_words; i++)
         buckets[n_written++] = (uint32_t)(hashes[i] >> shift);
-    }
     for (int n = 2; n <= ngrams; n++)
         for (int64_t i = 0; i + n <= n_words; i++) {
             grams[i] = mix(grams[i] * LINK + hashes[i + n - 1]);
-            buckets[n_written++] = (uint32_t)(grams[i] >> shift);
+            buckets[n_written] = (uint32_t)(grams[i] >> shift);
+            n_written += i + n > n_before;
         }
     return n_written;
 }

@@ -13,7 +13,7 @@ void phrase_variants(session *s, int64_t part)
         int64_t count = own->n_word_slots - slot < ROWS_AT_ONCE ? own->n_word_slots - slot : ROWS_AT_ONCE;
         for (int64_t i = 0; i < count; i++)
             memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof *rows);
-        linear(count, n, r, rows, s->transposed + s->at.variants, s->state.dense + s->at.variants_bias,
+        linear(count, n, r, rows, s->transposed + s->at.phrase_variants, s->state.dense + s->at.phrase_variants_bias,
                s->phrase_values + (own->base + slot) * n);
     }
 }
@@ -126,7 +126,7 @@ static void text_forward(session *s, int64_t first, int64_t M, group_memory g)
     }
     linear(M, d, 2 * d, g.waves, s->transposed + s->at.restore, weights + s->at.restore_bias, g.state);
     normalise(M, d, g.state, weights + s->at.norm, weights + s->at.norm_bias, g.out, g.normal, g.inverse);
-    if (s->training && s->training->dropout > 0)
+    if (s->training->dropout > 0)
         drop(s->training->dropout, random_bits(s->key, UINT64_MAX), first * d, M * d, g.out, g.out_factors);
     linear(M, c, d, g.out, s->transposed + s->at.head, weights + s->at.head_bias, g.logits);
 }
@@ -185,7 +185,7 @@ static void phrase_forward(session *s, int64_t first, int64_t M, int64_t W, grou
         memcpy(g.phrase_text + m * 2 * p + p, deviation, (size_t)p * sizeof(float));
         word += n;
     }
-    if (s->training && s->training->dropout > 0)
+    if (s->training->dropout > 0)
         drop(s->training->dropout, random_bits(s->key, UINT64_MAX - 1), first * 2 * p, M * 2 * p, g.phrase_text,
              g.phrase_factors);
     for (int64_t m = 0; m < M; m++)
@@ -251,16 +251,11 @@ void texts_forward_and_back(session *s, int64_t part)
         text_forward(s, first, M, g);
         if (p)
             phrase_forward(s, first, M, W, g);
-        if (s->training) {
-            float *gradients = s->gradients + part * s->at.size;
-            cross_entropy(s, part, first, M, g.logits);
-            text_backward(s, first, M, g, gradients);
-            if (p)
-                phrase_backward(s, first, M, W, g, gradients);
-        } else {
-            int64_t c = s->shape.n_classes;
-            memcpy(s->logits_out + (s->first + first) * c, g.logits, (size_t)(M * c) * sizeof(float));
-        }
+        float *gradients = s->gradients + part * s->at.size;
+        cross_entropy(s, part, first, M, g.logits);
+        text_backward(s, first, M, g, gradients);
+        if (p)
+            phrase_backward(s, first, M, W, g, gradients);
         first = end;
     }
 }

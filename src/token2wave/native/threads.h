@@ -20,4 +20,7 @@ void run_phases(int n_threads, int64_t (*next_phase)(void *argument),
 void run_phases_in_pool(int n_threads, int64_t (*next_phase)(void *argument),
                         void (*work)(void *argument, int64_t item), void *argument);
 
+/* Give the processor to another thread that wants it. */
+void let_others_run(void);
+
 #endif

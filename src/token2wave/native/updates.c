@@ -40,8 +40,8 @@ HOT void update_rows(session *s, int64_t part)
                             AT(d_values + i * n + k) += READ(s->phrase_gradients + own->places[e] * n + k);
                 memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof(float));
             }
-            linear_backward(n_words, n, r, d_values, rows, s->state.dense + s->at.variants, gradient,
-                            gradients + s->at.variants, gradients + s->at.variants_bias);
+            linear_backward(n_words, n, r, d_values, rows, s->state.dense + s->at.phrase_variants, gradient,
+                            gradients + s->at.phrase_variants, gradients + s->at.phrase_variants_bias);
         }
         for (int64_t i = slot; i < end; i++) {
             float *row = s->state.embedding + own->rows[i] * r;
@@ -87,7 +87,7 @@ void transpose_weights(session *s, int64_t item)
         int64_t at, n, k;
     } weights[] = {{s->at.restore, d, 2 * d},
                    {s->at.head, c, d},
-                   {s->at.variants, 2 * p, 2 * d},
+                   {s->at.phrase_variants, 2 * p, 2 * d},
                    {s->at.mix, p, 2 * p},
                    {s->at.phrase_head, c, 2 * p}};
     if (item < (p ? 5 : 2))

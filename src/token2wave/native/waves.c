@@ -56,6 +56,53 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     }
 }
 
+/* Of `vectors` times four columns from column k. */
+#define ADD_COLUMNS(vectors)                                                                          \
+    do {                                                                                              \
+        v4d total[vectors], energy[vectors];                                                          \
+        for (int v = 0; v < vectors; v++) {                                                           \
+            total[v] = *(const v4d_unaligned *)(sum + k + 4 * v);                                     \
+            energy[v] = *(const v4d_unaligned *)(squares + k + 4 * v);                                \
+        }                                                                                             \
+        for (int64_t i = 0; i < n; i++) {                                                             \
+            const float *row = rows + (ids ? ids[i] : i) * stride + k;                                \
+            if (ids && !k && i + AHEAD < n)                                                           \
+                ask_for(rows + ids[i + AHEAD] * stride, width);                                       \
+            for (int v = 0; v < vectors; v++) {                                                       \
+                v4d value = __builtin_convertvector(*(const v4_unaligned *)(row + 4 * v), v4d);       \
+                total[v] += value;                                                                    \
+                energy[v] += value * value;                                                           \
+            }                                                                                         \
+        }                                                                                             \
+        for (int v = 0; v < vectors; v++) {                                                           \
+            *(v4d_unaligned *)(sum + k + 4 * v) = total[v];                                           \
+            *(v4d_unaligned *)(squares + k + 4 * v) = energy[v];                                      \
+        }                                                                                             \
+    } while (0)
+
+HOT void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width, double *sum,
+                  double *squares)
+{
+    int64_t k = 0;
+    for (int64_t i = 0; ids && i < n && i < AHEAD; i++)
+        ask_for(rows + ids[i] * stride, width);
+    for (; k + 16 <= width; k += 16)
+        ADD_COLUMNS(4);
+    for (; k < width; k += 8)
+        ADD_COLUMNS(2);
+}
+
+void mean_and_deviation(int64_t n, int64_t width, const double *sum, const double *squares, float *mean,
+                        float *deviation)
+{
+    double share = n ? 1.0 / (double)n : 0.0;
+    for (int64_t k = 0; k < width; k++) {
+        double middle = sum[k] * share, variance = squares[k] * share - middle * middle;
+        mean[k] = (float)middle;
+        deviation[k] = variance > 0 ? (float)sqrt(variance) : 0.0f;
+    }
+}
+
 /* From the gradients at mean and deviation to `constant` and `factor`: the gradient at a row w of the text
    is constant + factor w. */
 HOT void text_wave_backward(int64_t n, int64_t width, const float *mean, const float *deviation,

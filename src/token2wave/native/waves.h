@@ -4,9 +4,18 @@
 
 #include <stdint.h>
 
-/* Mean and standard deviation of n rows; row number ids[i] of `rows`, or i where `ids` is NULL. */
+/* Mean and standard deviation of n rows in single precision, for training; row number ids[i] of `rows`, or i where `ids` is NULL. */
 void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t width, float *mean,
                float *deviation);
+
+/* Add n rows of `width` numbers, and their squares, to sums in double precision. Row i begins at
+   rows + ids[i] * stride, or rows + i * stride where `ids` is NULL. */
+void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width, double *sum,
+              double *squares);
+
+/* Mean and standard deviation of n rows from their sums; zero for none. */
+void mean_and_deviation(int64_t n, int64_t width, const double *sum, const double *squares, float *mean,
+                        float *deviation);
 
 /* Gradients at mean and deviation to constant + factor w, the gradient at a row w of the text. */
 void text_wave_backward(int64_t n, int64_t width, const float *mean, const float *deviation,

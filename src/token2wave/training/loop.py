@@ -131,7 +131,7 @@ def _rank(epoch: Epoch) -> tuple[float, ...]:
 
 def _trainer(network: Network, train: Examples, recipe: Recipe, seed: int, has_cls: bool) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
-    from token2wave.runtime.additive import AdditiveNetwork
+    from token2wave.training.additive import AdditiveNetwork
 
     if isinstance(network, AdditiveNetwork):
         from token2wave.training.native_trainer import NativeTrainer

@@ -8,7 +8,8 @@ import numpy as np
 
 from token2wave.models.config import WaveConfig
 from token2wave.native import core, n_threads
-from token2wave.runtime.additive import AdditiveNetwork, fits_native_core, work_space
+from token2wave.runtime.tables import fits_native_core, native_shape
+from token2wave.training.additive import AdditiveNetwork, work_space
 from token2wave.training.examples import Examples
 from token2wave.training.loop import require_finite
 from token2wave.training.progress import Teller
@@ -23,6 +24,7 @@ def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
     """Whether the native core is there and can train a network by a recipe."""
     return (
         core() is not None
+        and config.is_additive
         and fits_native_core(config)
         and recipe.row_optimizer == "sgd"
         and recipe.precision in ("auto", "float32")
@@ -103,7 +105,7 @@ class NativeTrainer:
         steps = range(self.step, self.step + n_steps)
         factors = np.array([rate_factor(step, self.n_steps, recipe) for step in steps], dtype=np.float32)
         result: tuple[float, float] = self.core.train(
-            network.native_shape,
+            native_shape(network.config),
             (network.embedding, network.dense, self.mean, self.square, self.slots),
             (features.ids, features.offsets, features.n_ordered, self.train.labels, order),
             (

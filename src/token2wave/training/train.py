@@ -18,8 +18,8 @@ from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
 from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
-from token2wave.runtime.additive import AdditiveNetwork
 from token2wave.runtime.files import check_writable, written_aside
+from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.baseline import train_baseline
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
@@ -136,7 +136,8 @@ def train(
         "refit": refit,
         "validation_accuracy": best.validation_accuracy,
     }
-    classifier = Classifier(fitted.features, fitted.network, texts.label_names, training=record)
+    network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
+    classifier = Classifier(fitted.features, network, texts.label_names, training=record)
     if texts.test is None:  # the validation texts are new to the first fit alone
         evaluation = run.evaluate(
             replace(classifier, features=first.features, network=first.network), texts.validation

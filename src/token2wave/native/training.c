@@ -1,40 +1,9 @@
-#include "network.h"
+#include "training.h"
 
 #include <stdlib.h>
 
 #include "session.h"
 #include "threads.h"
-
-static layout layout_of(network_shape shape)
-{
-    int64_t d = shape.width, p = shape.phrase_width, c = shape.n_classes, at = 0;
-    layout l = {0};
-#define TAKE(name, count) l.name = at, at += (count)
-    TAKE(restore, 2 * d * d);
-    TAKE(restore_bias, d);
-    TAKE(norm, d);
-    TAKE(norm_bias, d);
-    TAKE(head, c * d);
-    TAKE(head_bias, c);
-    if (p) {
-        TAKE(variants, 2 * p * 2 * d);
-        TAKE(variants_bias, 2 * p);
-        TAKE(phrase_norm, 2 * p);
-        TAKE(phrase_norm_bias, 2 * p);
-        TAKE(mix, 2 * p * p);
-        TAKE(mix_bias, p);
-        TAKE(phrase_head, c * 2 * p);
-        TAKE(phrase_head_bias, c);
-    }
-#undef TAKE
-    l.size = at;
-    return l;
-}
-
-int64_t dense_size(network_shape shape)
-{
-    return layout_of(shape).size;
-}
 
 /* What a part owns of the batch's rows, before any text is looked at. */
 static void distinct_rows(session *s, int64_t part)
@@ -44,19 +13,10 @@ static void distinct_rows(session *s, int64_t part)
         phrase_variants(s, part);
 }
 
-/* Where the batch ends that begins with text number `first` of the order. In prediction a batch ends early
-   where its texts are long, so that memory is bounded by 65,536 features or by one text. */
+/* Where the batch ends that begins with text number `first` of the order. */
 static int64_t end_of_batch(const session *s, int64_t first)
 {
-    int64_t last = s->n_order - first < s->batch_size ? s->n_order : first + s->batch_size, end = first;
-    if (s->training)
-        return last;
-    for (int64_t features = 0; end < last; end++) {
-        features += s->texts.offsets[end + 1] - s->texts.offsets[end];
-        if (features > FEATURES_IN_PREDICTION && end > first)
-            break;
-    }
-    return end;
+    return s->n_order - first < s->batch_size ? s->n_order : first + s->batch_size;
 }
 
 static void begin_batch(session *s)
@@ -70,8 +30,7 @@ static void begin_batch(session *s)
         token += s->texts.offsets[text + 1] - s->texts.offsets[text];
         word += s->texts.n_ordered[text];
     }
-    if (s->training)
-        s->key = random_bits(s->training->seed, (uint64_t)(s->training->first_step + s->step));
+    s->key = random_bits(s->training->seed, (uint64_t)(s->training->first_step + s->step));
 }
 
 enum { GATHER, DISTINCT, TEXTS, ROWS, DENSE, N_KINDS };
@@ -80,27 +39,15 @@ enum { GATHER, DISTINCT, TEXTS, ROWS, DENSE, N_KINDS };
 static int64_t next_phase(void *argument)
 {
     session *s = argument;
-    for (;;) {
-        s->phase = (s->phase + 1) % N_KINDS;
-        switch (s->phase) {
-        case GATHER:
-            s->first += s->n_texts;
-            s->step += s->n_texts > 0;
-            if (s->first >= s->n_order)
-                return 0;
-            begin_batch(s);
-            return PARTS + 5;
-        case DISTINCT:
-            if (s->training || s->shape.phrase_width)
-                return PARTS;
-            break;
-        case TEXTS:
-            return PARTS;
-        default:
-            if (s->training)
-                return PARTS;
-        }
-    }
+    s->phase = (s->phase + 1) % N_KINDS;
+    if (s->phase != GATHER)
+        return PARTS;
+    s->first += s->n_texts;
+    s->step += s->n_texts > 0;
+    if (s->first >= s->n_order)
+        return 0;
+    begin_batch(s);
+    return PARTS + 5;
 }
 
 static void do_item(void *argument, int64_t item)
@@ -133,7 +80,7 @@ static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t
         int64_t n_features = 0, n_words = 0;
         end = end_of_batch(s, first);
         for (int64_t i = first; i < end; i++) {
-            int64_t text = s->order ? s->order[i] : i;
+            int64_t text = s->order[i];
             n_features += s->texts.offsets[text + 1] - s->texts.offsets[text];
             n_words += s->texts.n_ordered[text];
         }
@@ -181,26 +128,21 @@ static int run_session(session *s, int n_threads)
         TAKE(s->transposed, s->at.size);
         for (int part = 0; part < PARTS; part++)
             TAKE(s->scratch[part], scratch[part]);
-        if (s->training || p) {
-            TAKE(s->pool.rows, features);
-            TAKE(s->pool.starts, features + PARTS + 1);
-            TAKE(s->pool.texts, features);
-            TAKE(s->pool.places, features);
-            TAKE(s->occurrences, features);
-            TAKE(s->phrase_values, features * 2 * p);
-        }
-        if (s->training) {
-            TAKE(s->constant, B * r);
-            TAKE(s->factor, B * r);
-            TAKE(s->phrase_gradients, words * 2 * p);
-            TAKE(s->gradients, PARTS * s->at.size);
-        }
+        TAKE(s->pool.rows, features);
+        TAKE(s->pool.starts, features + PARTS + 1);
+        TAKE(s->pool.texts, features);
+        TAKE(s->pool.places, features);
+        TAKE(s->occurrences, features);
+        TAKE(s->phrase_values, features * 2 * p);
+        TAKE(s->constant, B * r);
+        TAKE(s->factor, B * r);
+        TAKE(s->phrase_gradients, words * 2 * p);
+        TAKE(s->gradients, PARTS * s->at.size);
 #undef TAKE
         if (!real && !(memory = malloc(at)))
             return -1;
     }
-    if (s->training)
-        memset(s->gradients, 0, (size_t)(PARTS * s->at.size) * sizeof(float));
+    memset(s->gradients, 0, (size_t)(PARTS * s->at.size) * sizeof(float));
     s->phase = N_KINDS - 1;
     run_phases(n_threads < PARTS ? n_threads : PARTS, next_phase, do_item, s);
     free(memory);
@@ -220,11 +162,4 @@ int train_network(network_shape shape, network_state state, ragged_texts texts, 
         totals[1] += s.right[part];
     }
     return 0;
-}
-
-int network_logits(network_shape shape, network_state state, ragged_texts texts, int n_threads, float *logits)
-{
-    session s = {.shape = shape, .state = state, .texts = texts, .n_order = texts.n_texts,
-                 .batch_size = TEXTS_IN_PREDICTION, .logits_out = logits};
-    return run_session(&s, n_threads);
 }

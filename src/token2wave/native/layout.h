@@ -1,0 +1,42 @@
+/* The shape of a network, and where its parameters stand. Names and order are those of WaveConfig. */
+#ifndef TOKEN2WAVE_LAYOUT_H
+#define TOKEN2WAVE_LAYOUT_H
+
+#include <stdint.h>
+
+enum { RESTORE_LINEAR, RESTORE_REAL, RESTORE_MAGNITUDE };
+
+typedef struct {
+    int64_t n_rows, n_classes;
+    int64_t width;        /* D */
+    int64_t phrase_width; /* P; 0 without a phrase level */
+    int64_t radius;
+    int modulates;        /* else the waves interfere */
+    int reads_cls;        /* the first token stands for the text; else the text is one wave */
+    int linear_variants;  /* a linear map of a row's D numbers gives both variants; else a row holds both */
+    int restore;
+} network_shape;
+
+typedef struct {
+    int64_t n_texts;
+    const int32_t *ids;
+    const int64_t *offsets, *n_ordered;
+} ragged_texts;
+
+/* Where each parameter stands in the dense part; absent ones have no place of their own. */
+typedef struct {
+    int64_t variants, variants_bias, restore, restore_bias, norm, norm_bias, head, head_bias;
+    int64_t phrase_variants, phrase_variants_bias, phrase_norm, phrase_norm_bias, mix, mix_bias, phrase_head,
+        phrase_head_bias;
+    int64_t size;
+} layout;
+
+layout layout_of(network_shape shape);
+
+/* Numbers in a row of the embedding, R. */
+static inline int64_t row_width(network_shape shape)
+{
+    return shape.linear_variants ? shape.width : 2 * shape.width;
+}
+
+#endif

@@ -1,0 +1,200 @@
+/* Methods on texts and features. */
+#include "arguments.h"
+
+const char word_buckets_doc[] =
+    "word_buckets(texts, classes, lower, ngrams, bits) -> (buckets, n_words)\n\n"
+    "Bytes of uint32: buckets of each text's words, then of its 2-grams, and so on; and bytes of int64: the\n"
+    "number of words of each text.";
+
+PyObject *word_buckets(PyObject *self, PyObject *args)
+{
+    PyObject *texts, *result = NULL;
+    Py_buffer buffers[2] = {{0}};
+    int ngrams, bits;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Oy*y*ii", &texts, &buffers[0], &buffers[1], &ngrams, &bits))
+        return NULL;
+    Py_ssize_t n_texts = PyList_Check(texts) ? PyList_Size(texts) : -1, total = 0, longest = 0;
+    borrowed_text *borrowed = NULL;
+    uint64_t *hashes = NULL;
+    uint32_t *buckets = NULL;
+    int64_t *n_words = NULL;
+    if (n_texts < 0) {
+        PyErr_SetString(PyExc_TypeError, "expected a list of strings");
+        goto done;
+    }
+    if (ngrams < 1 || bits < 1 || bits > 32 || !has_size(&buffers[0], N_CODE_POINTS, 1, "classes") ||
+        !has_size(&buffers[1], N_CODE_POINTS, 4, "lower")) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "expected ngrams >= 1 and bits from 1 to 32");
+        goto done;
+    }
+    borrowed = PyMem_Calloc((size_t)n_texts + 1, sizeof *borrowed);
+    n_words = PyMem_Malloc(((size_t)n_texts + 1) * sizeof *n_words);
+    if (!borrowed || !n_words) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < n_texts; i++) {
+        if (!borrow(texts, i, &borrowed[i]))
+            goto done;
+        total += borrowed[i].text.size;
+        longest = borrowed[i].text.size > longest ? borrowed[i].text.size : longest;
+    }
+    longest += 2; /* the least room that a reader takes */
+    hashes = PyMem_Malloc(2 * (size_t)longest * sizeof *hashes);
+    buckets = PyMem_Malloc(((size_t)total * (size_t)ngrams + 1) * sizeof *buckets);
+    if (!hashes || !buckets) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    letter_table table = letters(buffers[0].buf, buffers[1].buf);
+    int64_t written = 0;
+    int is_text = 1;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n_texts && is_text; i++) {
+        text_reader reader = read_text(borrowed[i].text.utf8, (size_t)borrowed[i].text.size);
+        n_words[i] = read_tokens(&reader, &table, hashes, longest);
+        is_text = n_words[i] >= 0;
+        if (is_text)
+            written += ngram_buckets(hashes, 0, hashes + longest, n_words[i], ngrams, bits, buckets + written);
+    }
+    Py_END_ALLOW_THREADS
+    if (is_text)
+        result = Py_BuildValue("y#y#", (const char *)buckets, (Py_ssize_t)(written * 4), (const char *)n_words,
+                               (Py_ssize_t)(n_texts * 8));
+    else
+        PyErr_SetString(PyExc_ValueError, "a string could not be decoded");
+done:
+    for (Py_ssize_t i = 0; borrowed && i < n_texts; i++)
+        Py_XDECREF(borrowed[i].owner);
+    PyMem_Free(borrowed);
+    PyMem_Free(n_words);
+    PyMem_Free(hashes);
+    PyMem_Free(buckets);
+    release(buffers, 2);
+    return result;
+}
+
+const char count_doc[] = "count(buckets, counts)\n\nCount uint32 buckets into uint32 counts, in place.";
+
+PyObject *count(PyObject *self, PyObject *args)
+{
+    Py_buffer buffers[2] = {{0}};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*w*", &buffers[0], &buffers[1]))
+        return NULL;
+    const uint32_t *buckets = buffers[0].buf;
+    uint32_t *counts = buffers[1].buf, n_counts = (uint32_t)(buffers[1].len / 4);
+    int64_t n_buckets = buffers[0].len / 4;
+    int in_range = 1;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t i = 0; i < n_buckets; i++) {
+        if (buckets[i] < n_counts)
+            counts[buckets[i]]++;
+        else
+            in_range = 0;
+    }
+    Py_END_ALLOW_THREADS
+    release(buffers, 2);
+    if (!in_range) {
+        PyErr_Format(PyExc_ValueError, WRONG_SIZE, "counts");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+const char select_rows_doc[] =
+    "select_rows(buckets, n_words, ngrams, row_of_bucket, cls) -> (ids, lengths, n_ordered)\n\n"
+    "Rows of the buckets that have one (the others have -1), with row 0 before each text where cls is true;\n"
+    "bytes of int32, int64, int64.";
+
+PyObject *select_rows(PyObject *self, PyObject *args)
+{
+    Py_buffer buffers[3] = {{0}};
+    int ngrams, cls;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*iy*p", &buffers[0], &buffers[1], &ngrams, &buffers[2], &cls))
+        return NULL;
+    const uint32_t *buckets = buffers[0].buf;
+    const int64_t *n_words = buffers[1].buf;
+    const int32_t *rows = buffers[2].buf;
+    int64_t n_buckets = buffers[0].len / 4, n_texts = buffers[1].len / 8, n_rows = buffers[2].len / 4;
+    int32_t *ids = PyMem_Malloc((size_t)(n_buckets + n_texts + 1) * sizeof *ids);
+    int64_t *lengths = PyMem_Malloc((size_t)(2 * n_texts + 1) * sizeof *lengths), at = 0, out = 0;
+    PyObject *result = NULL;
+    if (!ids || !lengths) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    int fits = 1;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t t = 0; t < n_texts && fits; t++) {
+        int64_t start = out;
+        if (cls)
+            ids[out++] = 0;
+        for (int n = 1; n <= ngrams && fits; n++) {
+            int64_t grams = n_words[t] - (n - 1);
+            fits = grams <= n_buckets - at;
+            for (int64_t i = 0; i < grams && fits; i++, at++) {
+                int32_t row = buckets[at] < n_rows ? rows[buckets[at]] : -1;
+                ids[out] = row;
+                out += row >= 0;
+            }
+            if (n == 1)
+                lengths[n_texts + t] = out - start;
+        }
+        lengths[t] = out - start;
+    }
+    Py_END_ALLOW_THREADS
+    if (fits)
+        result = Py_BuildValue("y#y#y#", (const char *)ids, (Py_ssize_t)(out * 4), (const char *)lengths,
+                               (Py_ssize_t)(n_texts * 8), (const char *)(lengths + n_texts),
+                               (Py_ssize_t)(n_texts * 8));
+    else
+        PyErr_Format(PyExc_ValueError, WRONG_SIZE, "n_words");
+done:
+    PyMem_Free(ids);
+    PyMem_Free(lengths);
+    release(buffers, 3);
+    return result;
+}
+
+const char document_frequency_doc[] =
+    "document_frequency(ids, offsets, frequency, last)\n\n"
+    "Add to frequency[row], int64, the number of texts in which the row occurs. last: of the same size, all -1\n"
+    "at first.";
+
+PyObject *document_frequency(PyObject *self, PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    PyObject *result = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*w*w*", &b[0], &b[1], &b[2], &b[3]))
+        return NULL;
+    const int32_t *ids = b[0].buf;
+    const int64_t *offsets = b[1].buf;
+    int64_t *frequency = b[2].buf, *last = b[3].buf;
+    int64_t n_ids = b[0].len / 4, n_texts = b[1].len / 8 - 1, n_rows = b[2].len / 8, legal = 1;
+    if (!has_size(&b[3], n_rows, 8, "last"))
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t t = 0; t < n_texts; t++)
+        for (int64_t i = offsets[t]; i < offsets[t + 1]; i++) {
+            if (i < 0 || i >= n_ids || ids[i] < 0 || ids[i] >= n_rows) {
+                legal = 0;
+                break;
+            }
+            frequency[ids[i]] += last[ids[i]] != t;
+            last[ids[i]] = t;
+        }
+    Py_END_ALLOW_THREADS
+    if (legal)
+        result = Py_NewRef(Py_None);
+    else
+        PyErr_SetString(PyExc_ValueError, INCONSISTENT);
+done:
+    release(b, 4);
+    return result;
+}
+

@@ -1,0 +1,71 @@
+/* Training of networks. */
+#include "arguments.h"
+#include "training.h"
+
+const char train_doc[] =
+    "train(shape, (embedding, dense, mean, square, slots), (ids, offsets, n_ordered, labels, order),\n"
+    "      (row_rates, rate_factors, row_rate, dropout, token_dropout, label_smoothing),\n"
+    "      (rate, weight_decay, beta_mean, beta_square, epsilon),\n"
+    "      (batch_size, first_step, seed), n_threads) -> (loss, right)\n\n"
+    "Train in place on the texts that order names, in batches. Sums over texts come back.";
+
+PyObject *train(PyObject *self, PyObject *args)
+{
+    network_shape shape;
+    training_settings settings;
+    Py_buffer b[12] = {{0}};
+    int n_threads;
+    long long batch_size, first_step;
+    unsigned long long seed;
+    PyObject *result = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, SHAPE "(w*w*w*w*w*)(y*y*y*y*y*)(y*y*ffff)(fffff)(LLK)i", SHAPE_OF(shape), &b[0],
+                          &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &b[10], &b[11],
+                          &settings.row_rate, &settings.dropout, &settings.token_dropout,
+                          &settings.label_smoothing, &settings.adam.rate, &settings.adam.weight_decay,
+                          &settings.adam.beta_mean, &settings.adam.beta_square, &settings.adam.epsilon,
+                          &batch_size, &first_step, &seed, &n_threads))
+        return NULL;
+    ragged_texts texts;
+    if (!is_shape(shape))
+        goto done;
+    if (shape.reads_cls || shape.linear_variants || shape.restore != RESTORE_LINEAR) {
+        PyErr_SetString(PyExc_ValueError, "expected a network of rows that reads a text out as a wave");
+        goto done;
+    }
+    int64_t n_dense = layout_of(shape).size, n_order = b[9].len / 8;
+    int64_t n_steps = batch_size > 0 ? (n_order > 0 ? (n_order - 1) / batch_size + 1 : 0) : -1;
+    if (!has_size(&b[0], shape.n_rows * 2 * shape.width, 4, "embedding") ||
+        !has_size(&b[1], n_dense, 4, "dense") || !has_size(&b[2], n_dense, 4, "mean") ||
+        !has_size(&b[3], n_dense, 4, "square") || !has_size(&b[4], shape.n_rows, 4, "slots") ||
+        !are_texts(&b[5], &b[6], &b[7], &texts) || !has_size(&b[8], texts.n_texts, 8, "labels") ||
+        !has_size(&b[10], shape.n_rows, 4, "row_rates") ||
+        !has_size(&b[11], n_steps, 4, "rate_factors"))
+        goto done;
+    const int64_t *labels = b[8].buf, *order = b[9].buf;
+    int legal = 1;
+    for (int64_t i = 0; i < n_order && legal; i++)
+        legal = order[i] >= 0 && order[i] < texts.n_texts && labels[order[i]] >= 0 &&
+                labels[order[i]] < shape.n_classes &&
+                is_text(&texts, order[i], b[5].len / 4, shape.n_rows);
+    if (!legal) {
+        PyErr_SetString(PyExc_ValueError, INCONSISTENT);
+        goto done;
+    }
+    network_state state = {b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].buf};
+    settings.batch_size = batch_size;
+    settings.first_step = first_step;
+    settings.seed = seed;
+    settings.row_rates = b[10].buf;
+    settings.rate_factors = b[11].buf;
+    double totals[2] = {0.0, 0.0};
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    failed = train_network(shape, state, texts, labels, order, n_order, settings, n_threads, totals);
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_BuildValue("dd", totals[0], totals[1]);
+done:
+    release(b, 12);
+    return result;
+}
+

@@ -1,0 +1,297 @@
+#include "predict.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "dense.h"
+#include "threads.h"
+#include "waves.h"
+
+#define TEXTS_AT_ONCE 32    /* so that weights that are in the cache serve several texts */
+#define WORDS_AT_ONCE 128   /* so that their states stay in the cache */
+#define TEXTS_IN_PHASE 1048576 /* a phase has at most 65,000 items */
+
+/* Memory of one item of work. M texts; W words with their neighbours, of which at most WORDS_AT_ONCE are
+   done at once. */
+typedef struct {
+    float *real, *imaginary;        /* (M, 2 D) both variants of each text */
+    float *waves;                   /* (M, 2 D) their overlay */
+    float *state, *normed, *unused; /* (M, D) */
+    float *inverse;                 /* (M or W,) */
+    float *logits;                  /* (M, C) */
+    float *phrase_text;             /* (M, 2 P) */
+    double *sum, *squares;          /* (2 D,) of the text at hand */
+    double *phrase_sum, *phrase_squares; /* (P,) */
+    float *expansion;               /* see expand_rows */
+    float *variants, *left, *right, *overlays, *phrase_normed, *phrase_unused, *mixed, *states, *slope; /* (W, ...) */
+    int32_t *ids;                   /* features just read */
+    int32_t *words;                 /* words not yet done, after up to `radius` that are done */
+    feature_reader *reader;
+} work_space;
+
+static int64_t room_for_words(const tables *t)
+{
+    int64_t radius = t->shape.radius;
+    return 2 * radius + (radius > WORDS_AT_ONCE ? radius : WORDS_AT_ONCE);
+}
+
+/* Lay out the memory from `start`, or count it where start is NULL; returns its size in bytes. */
+static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w, char *start)
+{
+    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes;
+    int64_t W = p ? room_for_words(t) : 0;
+    size_t at = 0;
+#define TAKE(name, count)                                                                             \
+    w->name = start ? (void *)(start + at) : 0, at += ((size_t)(count) * sizeof *w->name + 63) / 64 * 64
+    TAKE(real, M * 2 * d);
+    TAKE(imaginary, M * 2 * d);
+    TAKE(waves, M * 2 * d);
+    TAKE(state, M * d);
+    TAKE(normed, M * d);
+    TAKE(unused, M * d);
+    TAKE(inverse, M > W ? M : W);
+    TAKE(logits, M * c);
+    TAKE(sum, 2 * d);
+    TAKE(squares, 2 * d);
+    if (t->expansion)
+        TAKE(expansion, ROWS_EXPANDED * (row_width(t->shape) + t->expansion));
+    if (p) {
+        TAKE(phrase_text, M * 2 * p);
+        TAKE(phrase_sum, p);
+        TAKE(phrase_squares, p);
+        TAKE(variants, W * 2 * p);
+        TAKE(left, W * p);
+        TAKE(right, W * p);
+        TAKE(overlays, W * 2 * p);
+        TAKE(phrase_normed, W * 2 * p);
+        TAKE(phrase_unused, W * 2 * p);
+        TAKE(mixed, W * p);
+        TAKE(states, W * p);
+        TAKE(slope, W * p);
+        TAKE(words, W + MOST_FEATURES_READ);
+    }
+    if (reads_text) {
+        TAKE(ids, MOST_FEATURES_READ);
+        TAKE(reader, 1);
+    }
+#undef TAKE
+    return at;
+}
+
+/* ---- phrase level ---- */
+
+/* Words of a text on their way through the phrase level. */
+typedef struct {
+    const int32_t *ids;
+    int64_t n, done; /* the first `done` are there as neighbours alone */
+} word_window;
+
+/* Add the states of words first .. last of the window to the text's sums. */
+static void add_states(const tables *t, work_space *w, const int32_t *ids, int64_t n, int64_t first, int64_t last)
+{
+    int64_t p = t->shape.phrase_width, radius = t->shape.radius, e = t->expansion;
+    const float *values = phrase_variants_of(t), *dense = t->dense;
+    int64_t low = first > radius ? first - radius : 0, high = n - last > radius ? last + radius : n;
+    int64_t near = high - low, from = first - low, m = last - first;
+    for (int64_t i = 0; i < near; i++)
+        memcpy(w->variants + i * 2 * p, values + ids[low + i] * e, (size_t)(2 * p) * sizeof(float));
+    neighbours(near, p, radius, 1, w->variants, 2 * p, w->left);
+    neighbours(near, p, radius, 0, w->variants + p, 2 * p, w->right);
+    for (int64_t i = from; i < from + m; i++)
+        overlay(t->shape.modulates, p, w->variants + i * 2 * p, w->left + i * p, w->variants + i * 2 * p + p,
+                w->right + i * p, w->overlays + (i - from) * 2 * p);
+    normalise(m, 2 * p, w->overlays, dense + t->at.phrase_norm, dense + t->at.phrase_norm_bias, w->phrase_normed,
+              w->phrase_unused, w->inverse);
+    linear(m, p, 2 * p, w->phrase_normed, t->transposed + t->at.mix, dense + t->at.mix_bias, w->mixed);
+    gelu(m * p, w->mixed, w->states, w->slope);
+    add_rows(w->states, p, 0, m, p, w->phrase_sum, w->phrase_squares);
+}
+
+/* Take words through, all of them at the end of the text, else those whose right neighbours are known. */
+static void take_words(const tables *t, work_space *w, word_window *window, int is_end)
+{
+    int64_t radius = t->shape.radius, ready = is_end ? window->n : window->n - radius;
+    int64_t at_once = room_for_words(t) - 2 * radius;
+    while (window->done < ready) {
+        int64_t last = ready - window->done < at_once ? ready : window->done + at_once;
+        add_states(t, w, window->ids, window->n, window->done, last);
+        window->done = last;
+    }
+}
+
+/* ---- a text ---- */
+
+typedef struct {
+    int64_t n_features, n_words;
+    int32_t first; /* the text's first feature; -1 before it */
+} text_sums;
+
+static void add_features(const tables *t, work_space *w, text_sums *sums, const int32_t *ids, int64_t n)
+{
+    if (!n)
+        return;
+    if (t->shape.linear_variants)
+        expand_rows(t, ids, n, w->expansion);
+    sums->n_features += n;
+    if (t->shape.reads_cls && sums->first < 0) /* its magnitude is of all the others */
+        sums->first = *ids++, n--;
+    add_rows(variants_of(t), variants_stride(t), ids, n, 2 * t->shape.width, w->sum, w->squares);
+}
+
+/* The waves of text number m of the item from its sums: real and imaginary parts of both variants. */
+static void finish_text(const tables *t, work_space *w, const text_sums *sums, int64_t m)
+{
+    int64_t r = 2 * t->shape.width, p = t->shape.phrase_width;
+    float *real = w->real + m * r, *imaginary = w->imaginary + m * r;
+    if (!t->shape.reads_cls) {
+        mean_and_deviation(sums->n_features, r, w->sum, w->squares, real, imaginary);
+    } else if (sums->first < 0) {
+        memset(real, 0, (size_t)r * sizeof *real);
+        memset(imaginary, 0, (size_t)r * sizeof *imaginary);
+    } else {
+        memcpy(real, variants_of(t) + sums->first * variants_stride(t), (size_t)r * sizeof *real);
+        for (int64_t k = 0; k < r; k++)
+            imaginary[k] = (float)sqrt(w->squares[k]);
+    }
+    if (p)
+        mean_and_deviation(sums->n_words, p, w->phrase_sum, w->phrase_squares, w->phrase_text + m * 2 * p,
+                           w->phrase_text + m * 2 * p + p);
+}
+
+/* Read text number `text` into the sums; 0 where it is no UTF-8. Memory does not grow with the text. */
+static int read_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
+{
+    const tables *t = job->tables;
+    int64_t p = t->shape.phrase_width, n_words, radius = t->shape.radius;
+    word_window window = {.ids = w->words};
+    int more = 1;
+    begin_features(w->reader, job->texts[text].utf8, (size_t)job->texts[text].size);
+    while (more) {
+        int64_t n = read_features(job->words, w->reader, w->ids, &n_words, &more);
+        if (n < 0)
+            return 0;
+        add_features(t, w, sums, w->ids, n);
+        if (!p)
+            continue;
+        expand_rows(t, w->ids, n_words, w->expansion);
+        memcpy(w->words + window.n, w->ids, (size_t)n_words * sizeof *w->ids);
+        window.n += n_words;
+        sums->n_words += n_words;
+        take_words(t, w, &window, !more);
+        int64_t gone = window.done > radius ? window.done - radius : 0; /* nobody's neighbours any more */
+        memmove(w->words, w->words + gone, (size_t)(window.n - gone) * sizeof *w->words);
+        window.n -= gone;
+        window.done -= gone;
+    }
+    return 1;
+}
+
+static void ragged_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
+{
+    const tables *t = job->tables;
+    const int32_t *ids = job->rows.ids + job->rows.offsets[text];
+    add_features(t, w, sums, ids, job->rows.offsets[text + 1] - job->rows.offsets[text]);
+    if (t->shape.phrase_width) {
+        word_window window = {.ids = ids, .n = job->rows.n_ordered[text]};
+        expand_rows(t, ids, window.n, w->expansion);
+        sums->n_words = window.n;
+        take_words(t, w, &window, 1);
+    }
+}
+
+/* ---- an item: some texts ---- */
+
+/* From the waves of M texts to their logits, or probabilities. */
+static void network(const prediction *job, work_space *w, int64_t M, float *out)
+{
+    const tables *t = job->tables;
+    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes;
+    const float *dense = t->dense;
+    for (int64_t m = 0; m < M; m++) {
+        float *real = w->real + m * 2 * d, *imaginary = w->imaginary + m * 2 * d;
+        overlay(t->shape.modulates, d, real, imaginary, real + d, imaginary + d, w->waves + m * 2 * d);
+    }
+    if (t->shape.restore == RESTORE_LINEAR)
+        linear(M, d, 2 * d, w->waves, t->transposed + t->at.restore, dense + t->at.restore_bias, w->state);
+    else
+        for (int64_t m = 0; m < M; m++)
+            for (int64_t k = 0; k < d; k++) {
+                float re = w->waves[m * 2 * d + k], im = w->waves[m * 2 * d + d + k];
+                w->state[m * d + k] = t->shape.restore == RESTORE_REAL ? re : sqrtf(re * re + im * im);
+            }
+    normalise(M, d, w->state, dense + t->at.norm, dense + t->at.norm_bias, w->normed, w->unused, w->inverse);
+    linear(M, c, d, w->normed, t->transposed + t->at.head, dense + t->at.head_bias, w->logits);
+    if (p) {
+        for (int64_t m = 0; m < M; m++)
+            for (int64_t k = 0; k < c; k++)
+                w->logits[m * c + k] += dense[t->at.phrase_head_bias + k];
+        multiply(M, c, 2 * p, w->phrase_text, 2 * p, 1, t->transposed + t->at.phrase_head, c, w->logits, c, 1);
+    }
+    memcpy(out, w->logits, (size_t)(M * c) * sizeof *out);
+    for (int64_t m = 0; job->as_probabilities && m < M; m++, out += c) {
+        float highest = out[0];
+        for (int64_t k = 1; k < c; k++)
+            highest = out[k] > highest ? out[k] : highest;
+        double sum = 0.0;
+        for (int64_t k = 0; k < c; k++)
+            sum += exp((double)(out[k] - highest));
+        for (int64_t k = 0; k < c; k++)
+            out[k] = (float)(exp((double)(out[k] - highest)) / sum);
+    }
+}
+
+typedef struct {
+    prediction *job;
+    int64_t first, n_items; /* of this phase */
+    atomic_int outcome;
+} run;
+
+static void predict_some(void *argument, int64_t item)
+{
+    run *r = argument;
+    prediction *job = r->job;
+    const tables *t = job->tables;
+    int64_t d = t->shape.width, p = t->shape.phrase_width;
+    int64_t first = r->first + item * TEXTS_AT_ONCE, left = job->n_texts - first;
+    int64_t M = left < TEXTS_AT_ONCE ? left : TEXTS_AT_ONCE;
+    work_space w = {0};
+    char *memory = malloc(lay_out(t, M, job->words != 0, &w, 0));
+    if (!memory) {
+        atomic_store(&r->outcome, OUT_OF_MEMORY);
+        return;
+    }
+    lay_out(t, M, job->words != 0, &w, memory);
+    for (int64_t m = 0; m < M; m++) {
+        text_sums sums = {.first = -1};
+        memset(w.sum, 0, (size_t)(2 * d) * sizeof *w.sum);
+        memset(w.squares, 0, (size_t)(2 * d) * sizeof *w.squares);
+        if (p) {
+            memset(w.phrase_sum, 0, (size_t)p * sizeof *w.phrase_sum);
+            memset(w.phrase_squares, 0, (size_t)p * sizeof *w.phrase_squares);
+        }
+        if (!job->words)
+            ragged_sums(job, &w, first + m, &sums);
+        else if (!read_sums(job, &w, first + m, &sums))
+            atomic_store(&r->outcome, NOT_UTF8);
+        finish_text(t, &w, &sums, m);
+    }
+    network(job, &w, M, job->out + first * t->shape.n_classes);
+    free(memory);
+}
+
+static int64_t next_texts(void *argument)
+{
+    run *r = argument;
+    r->first += r->n_items * TEXTS_AT_ONCE;
+    int64_t left = r->job->n_texts - r->first;
+    int64_t n = left < TEXTS_IN_PHASE ? left : TEXTS_IN_PHASE;
+    r->n_items = (n + TEXTS_AT_ONCE - 1) / TEXTS_AT_ONCE;
+    return r->n_items;
+}
+
+int predict(prediction *job, int n_threads)
+{
+    run r = {.job = job};
+    run_phases(n_threads, next_texts, predict_some, &r);
+    return atomic_load(&r.outcome);
+}

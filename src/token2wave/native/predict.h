@@ -1,0 +1,29 @@
+/* Prediction with compiled tables: texts, or rows of texts, to logits. */
+#ifndef TOKEN2WAVE_PREDICT_H
+#define TOKEN2WAVE_PREDICT_H
+
+#include "tables.h"
+#include "words.h"
+
+/* A text in UTF-8. */
+typedef struct {
+    const char *utf8;
+    int64_t size;
+} text_bytes;
+
+typedef struct {
+    const tables *tables;
+    const word_index *words; /* for texts; */
+    const text_bytes *texts;
+    ragged_texts rows;       /* or, where `words` is NULL, rows of the texts */
+    int64_t n_texts;
+    int as_probabilities;    /* else logits */
+    float *out;              /* (N, C) */
+} prediction;
+
+enum { PREDICTED, OUT_OF_MEMORY, NOT_UTF8 };
+
+/* Predict all texts. A text's numbers depend neither on the other texts nor on the number of threads. */
+int predict(prediction *p, int n_threads);
+
+#endif

@@ -1,0 +1,101 @@
+#include "tables.h"
+
+#include <stdlib.h>
+
+#include "dense.h"
+#include "threads.h"
+
+enum { ABSENT, UNDER_WAY, READY };
+
+static void transpose_all(tables *t)
+{
+    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes, r = row_width(t->shape);
+    layout at = t->at;
+    if (t->shape.restore == RESTORE_LINEAR)
+        transpose(d, 2 * d, t->dense + at.restore, t->transposed + at.restore);
+    transpose(c, d, t->dense + at.head, t->transposed + at.head);
+    if (p) {
+        transpose(p, 2 * p, t->dense + at.mix, t->transposed + at.mix);
+        transpose(c, 2 * p, t->dense + at.phrase_head, t->transposed + at.phrase_head);
+    }
+    int64_t from_variants = t->shape.linear_variants ? 2 * d : 0;
+    for (int64_t e = 0; e < t->expansion; e++) {
+        int phrase = e >= from_variants;
+        int64_t row = phrase ? e - from_variants : e;
+        const float *weight = t->dense + (phrase ? at.phrase_variants : at.variants) + row * r;
+        t->map_bias[e] = t->dense[(phrase ? at.phrase_variants_bias : at.variants_bias) + row];
+        for (int64_t k = 0; k < r; k++)
+            t->map[k * t->expansion + e] = weight[k];
+    }
+}
+
+int make_tables(tables *t, network_shape shape, const float *rows, const float *dense)
+{
+    *t = (tables){.shape = shape, .at = layout_of(shape), .rows = rows};
+    t->expansion = (shape.linear_variants ? 2 * shape.width : 0) + 2 * shape.phrase_width;
+    size_t size = (size_t)t->at.size * sizeof(float), n = (size_t)shape.n_rows, e = (size_t)t->expansion;
+    t->dense = malloc(size);
+    t->transposed = malloc(size);
+    if (!t->dense || !t->transposed)
+        return -1;
+    memcpy(t->dense, dense, size);
+    if (e) {
+        t->map = malloc((size_t)row_width(shape) * e * sizeof(float));
+        t->map_bias = malloc(e * sizeof(float));
+        t->expanded = calloc(n, e * sizeof(float)); /* pages that no text needs stay unused */
+        t->state = calloc(n, sizeof *t->state);
+        if (!t->map || !t->map_bias || !t->expanded || !t->state)
+            return -1;
+    }
+    transpose_all(t);
+    return 0;
+}
+
+void free_tables(tables *t)
+{
+    free(t->dense);
+    free(t->transposed);
+    free(t->map);
+    free(t->map_bias);
+    free(t->expanded);
+    free(t->state);
+}
+
+/* Expand rows that this thread has claimed. */
+static void expand_claimed(const tables *t, const int32_t *ids, int64_t n, float *scratch)
+{
+    int64_t r = row_width(t->shape), e = t->expansion;
+    float *values = scratch + ROWS_EXPANDED * r;
+    for (int64_t i = 0; i < n; i++)
+        memcpy(scratch + i * r, t->rows + ids[i] * r, (size_t)r * sizeof *scratch);
+    linear(n, e, r, scratch, t->map, t->map_bias, values);
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(t->expanded + ids[i] * e, values + i * e, (size_t)e * sizeof *values);
+        atomic_store_explicit(&t->state[ids[i]], READY, memory_order_release);
+    }
+}
+
+void expand_rows(const tables *t, const int32_t *ids, int64_t n, float *scratch)
+{
+    int32_t claimed[ROWS_EXPANDED];
+    int64_t n_claimed = 0, n_awaited = 0;
+    for (int64_t i = 0; i < n; i++) {
+        unsigned char state = atomic_load_explicit(&t->state[ids[i]], memory_order_acquire);
+        if (state == READY)
+            continue;
+        if (state == ABSENT && atomic_compare_exchange_strong(&t->state[ids[i]], &state, UNDER_WAY)) {
+            claimed[n_claimed++] = ids[i];
+            if (n_claimed == ROWS_EXPANDED) {
+                expand_claimed(t, claimed, n_claimed, scratch);
+                n_claimed = 0;
+            }
+        } else {
+            n_awaited += state == UNDER_WAY;
+        }
+    }
+    expand_claimed(t, claimed, n_claimed, scratch);
+    /* Whoever claimed one expands it before waiting for others, so this ends. */
+    for (int64_t i = 0; n_awaited && i < n; i++)
+        while (atomic_load_explicit(&t->state[ids[i]], memory_order_acquire) != READY)
+            let_others_run();
+}

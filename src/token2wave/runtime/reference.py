@@ -1,0 +1,216 @@
+"""The arithmetic of a compiled network in numpy, as the formulas say it.
+
+Names and symbols are those of ``docs/model.md``: ``D`` is the width, ``P`` that of the phrase level, ``C`` the
+number of classes; ``w`` and ``w'`` are both variants of a token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features.ragged import Ragged, offsets_of
+from token2wave.models.config import WaveConfig
+from token2wave.runtime.sums import Sums
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.float64]
+Arrays = Mapping[str, Floats]
+
+FEATURES_AT_ONCE = 1 << 10  # so that they stay in the cache, and the matrix that sums them small
+NORM_EPSILON = 1e-5  # PyTorch's
+
+
+FEATURES_IN_PART = 1 << 15  # so that memory stays small
+
+
+def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> Floats:
+    """Logits of ``N`` texts, ``(N, C)``, some texts at a time."""
+    parts = [np.zeros((0, config.n_classes), dtype=np.float32)]
+    for first, last in groups(features.offsets, FEATURES_IN_PART):
+        some = features.take(np.arange(first, last))
+        parts.append(logits(config, arrays, sums(config, arrays, some)))
+    return np.concatenate(parts)
+
+
+# ---- from features to sums ----
+
+
+def sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> Sums:
+    """Sum what the features of ``N`` texts bring; see :class:`Sums`."""
+    lengths = features.lengths
+    first = np.zeros((len(features), 2 * config.width))
+    filled = np.flatnonzero(lengths)
+    reads_first = config.readout == "cls"
+    if reads_first:
+        first[filled] = _variants(config, arrays, features.ids[features.offsets[:-1][filled]])
+    total, squares = _segment_sums(
+        features.offsets, 2 * config.width, lambda a, b: _variants(config, arrays, features.ids[a:b])
+    )
+    if reads_first:
+        squares = _without_first(config, arrays, features, squares, filled)
+    words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
+    if config.phrase_width:
+        words = _phrase_sums(config, arrays, features)
+    return Sums(lengths.astype(np.float64), total, squares, first, *words)
+
+
+def _variants(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
+    """Both variants of features side by side, ``(T, 2 D)``."""
+    table = arrays["embedding.weight"]
+    if config.variants == "rows":
+        return table.take(ids, axis=0)
+    rows, index = np.unique(ids, return_inverse=True)  # a linear map once for each distinct one
+    return _linear(arrays, "layers.0.variants", table[rows])[index]
+
+
+def _without_first(
+    config: WaveConfig, arrays: Arrays, features: Ragged, squares: Numbers, filled: NDArray[np.int64]
+) -> Numbers:
+    """Squares of all tokens but the first, summed anew where the difference would lose digits."""
+    for text in filled:
+        a, b = features.offsets[text] + 1, features.offsets[text + 1]
+        others = _variants(config, arrays, features.ids[a:b]).astype(np.float64)
+        squares[text] = (others**2).sum(axis=0)
+    return squares
+
+
+def _phrase_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple[Numbers, Numbers, Numbers]:
+    """Number of words of each text, sum of their states and of the states' squares."""
+    n_words = features.n_ordered
+    offsets = offsets_of(n_words)
+    place = np.arange(offsets[-1]) + np.repeat(features.offsets[:-1] - offsets[:-1], n_words)
+    states = _phrase_states(config, arrays, features.ids[place], offsets)
+    return n_words.astype(np.float64), *_segment_sums(offsets, config.phrase_width, lambda a, b: states[a:b])
+
+
+def _phrase_states(
+    config: WaveConfig, arrays: Arrays, words: NDArray[np.int32], offsets: NDArray[np.int64]
+) -> Floats:
+    """State of every word in reading order, ``(W, P)``, from the waves between it and its neighbours."""
+    rows, index = np.unique(words, return_inverse=True)
+    variants = _linear(arrays, "phrases.variants", arrays["embedding.weight"][rows])
+    first, second = np.split(variants.take(index, axis=0), 2, axis=1)  # h, h'
+    radius = config.phrase_radius
+    left = np.sqrt(_neighbours(first**2, offsets, range(-radius, 0)))
+    right = np.sqrt(_neighbours(second**2, offsets, range(1, radius + 1)))
+    overlay = _overlay(config, (first, second), (left, right))
+    return _gelu(_linear(arrays, "phrases.linear", _norm(arrays, "phrases.norm", overlay)))
+
+
+def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numbers:
+    """Energy of features, ``(T,)``: squares of both variants, summed over the dimensions."""
+    result: Numbers = (_variants(config, arrays, ids).astype(np.float64) ** 2).sum(axis=1)
+    return result
+
+
+# ---- from sums to logits ----
+
+
+def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
+    """Logits of texts, ``(N, C)``, from their sums."""
+    if config.readout == "text":
+        real, imaginary = _mean_and_deviation(of.n_features, of.total, of.squares)
+    else:  # [CLS]: its own value, and the magnitude of all the others
+        real, imaginary = of.first.astype(np.float32), np.sqrt(np.maximum(of.squares, 0)).astype(np.float32)
+    overlay = _overlay(config, np.split(real, 2, axis=1), np.split(imaginary, 2, axis=1))
+    result = _linear(arrays, "head", _norm(arrays, "norm", _restore(config, arrays, overlay)))
+    if config.phrase_width:
+        phrases = _mean_and_deviation(of.n_words, of.phrase_total, of.phrase_squares)
+        result += _linear(arrays, "phrases.head", np.concatenate(phrases, axis=1))
+    return result
+
+
+def _mean_and_deviation(count: Numbers, total: Numbers, squares: Numbers) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each text's tokens; zero for an empty text."""
+    share = 1 / np.maximum(count, 1)[:, None]
+    mean = total * share
+    variance = squares * share - mean**2
+    return mean.astype(np.float32), np.sqrt(np.maximum(variance, 0)).astype(np.float32)
+
+
+def _overlay(config: WaveConfig, real: Any, imaginary: Any) -> Floats:
+    """Both waves' interference or modulation, ``concat(Re, Im)``."""
+    (w, w2), (s, s2) = real, imaginary
+    if config.operation == "modulation":
+        return np.concatenate([w * w2 - s * s2, w * s2 + w2 * s], axis=1)
+    return np.concatenate([w + w2, s + s2], axis=1)
+
+
+def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
+    """Complex to real, ``g`` of eq. 8."""
+    if config.restore == "linear":
+        return _linear(arrays, "layers.0.restore.linear", overlay)
+    real, imaginary = np.split(overlay, 2, axis=1)
+    return real if config.restore == "real" else np.sqrt(real**2 + imaginary**2)
+
+
+# ---- building blocks ----
+
+
+def _segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tuple[Numbers, Numbers]:
+    """Sum each text's values and their squares, ``(N, width)`` each: some texts at a time, as a product.
+
+    Args:
+        offsets: ``(N + 1,)`` int64.
+        width: of the values.
+        values_of: gives values ``a`` to ``b``, ``(b - a, width)``.
+    """
+    n = len(offsets) - 1
+    total, squares = np.zeros((n, width)), np.zeros((n, width))
+    for first, last in groups(offsets, FEATURES_AT_ONCE):
+        values = values_of(offsets[first], offsets[last]).astype(np.float64)
+        texts = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
+        belongs = (texts == np.arange(last - first)[:, None]).astype(np.float64)  # (texts, T)
+        total[first:last] = belongs @ values
+        squares[first:last] = belongs @ np.square(values, out=values)
+    return total, squares
+
+
+def groups(offsets: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """Cut the texts into runs of at most so many features, or of one text."""
+    first, n = 0, len(offsets) - 1
+    while first < n:
+        end = offsets[first] + most
+        last = max(int(np.searchsorted(offsets, end, side="right")) - 1, first + 1)
+        yield first, last
+        first = last
+
+
+def _neighbours(values: Floats, offsets: NDArray[np.int64], distances: range) -> Floats:
+    """Sum of each row's neighbours at some distances, within its text."""
+    place = np.arange(len(values))
+    texts = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    starts, ends = offsets[:-1][texts], offsets[1:][texts]
+    total = np.zeros_like(values)
+    for distance in distances:
+        other = place + distance
+        inside = (starts <= other) & (other < ends)
+        total[inside] += values[other[inside]]
+    return total
+
+
+def _linear(arrays: Arrays, name: str, values: Floats) -> Floats:
+    result: Floats = values @ arrays[f"{name}.weight"].T + arrays[f"{name}.bias"]
+    return result
+
+
+def _norm(arrays: Arrays, name: str, values: Floats) -> Floats:
+    centred = values - values.mean(axis=1, keepdims=True)
+    deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON)
+    result: Floats = centred / deviation * arrays[f"{name}.weight"] + arrays[f"{name}.bias"]
+    return result
+
+
+def _gelu(values: Floats) -> Floats:
+    """``x Phi(x)``, with Phi by Abramowitz and Stegun, 7.1.26 (absolute error 1.5e-7)."""
+    size = np.abs(values)
+    t = 1 / (1 + 0.3275911 / math.sqrt(2) * size)
+    series = np.polyval([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], t)
+    tail = 0.5 * series * np.exp(-(values**2) / 2)
+    result: Floats = values * np.where(values < 0, tail, 1 - tail)
+    return result

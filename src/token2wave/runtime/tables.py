@@ -1,0 +1,140 @@
+"""A compiled network: plain arrays, and the way from features to logits without torch.
+
+The native core computes where it is there; :mod:`token2wave.runtime.reference` says the same in numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features.ragged import Ragged
+from token2wave.features.words import WordFeatures
+from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.native import core, n_threads
+from token2wave.runtime import reference
+from token2wave.runtime.sums import Sums
+
+Floats = NDArray[np.float32]
+EMBEDDING = "embedding.weight"
+FEW = 32  # texts that one thread takes at once
+RESTORES = ("linear", "real", "magnitude")  # in the native core's order
+
+
+class Tables:
+    """What prediction needs of a network that compiles; made by :func:`token2wave.compile.compile_network`.
+
+    Args:
+        config: the network's shape.
+        arrays: every parameter by name, float32. They must not change afterwards.
+    """
+
+    def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
+        self.config = config
+        self._arrays = {
+            name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in config.parameter_shapes()
+        }
+        self._fits = fits_native_core(config)
+        self._opened: Any = None
+
+    def arrays(self) -> dict[str, Floats]:
+        """Every parameter by name."""
+        return dict(self._arrays)
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters, with and without the embedding."""
+        return self.config.parameter_count()
+
+    def logits(self, features: Ragged) -> Floats:
+        """Compute the logits of ``N`` texts, ``(N, C)`` float32.
+
+        A text's logits do not depend on the other texts. Several threads may ask at once.
+        """
+        native = self._native()
+        if native is None:
+            return reference.logits_of_features(self.config, self._arrays, features)
+        out = np.empty((len(features), self.config.n_classes), dtype=np.float32)
+        texts = (features.ids, features.offsets, features.n_ordered)
+        native.predict_rows(self._opened or self._open(native), texts, out, False, n_threads())
+        return out
+
+    def text_probabilities(self, features: WordFeatures, texts: list[str]) -> Floats | None:
+        """Compute probabilities ``(N, C)`` straight from texts, in the native core; None without it.
+
+        Raises:
+            TypeError: an element of ``texts`` is no string.
+        """
+        native = self._native()
+        if native is None:
+            return None
+        tables, words = self._opened or self._open(native), features.opened(native)
+        out = np.empty((len(texts), self.config.n_classes), dtype=np.float32)
+        native.predict_texts(words, tables, texts, out, True, n_threads() if len(texts) > FEW else 1)
+        return out
+
+    def sums(self, features: Ragged) -> Sums:
+        """What ``N`` texts come to: all that the logits depend on (see :mod:`token2wave.runtime.sums`)."""
+        return reference.sums(self.config, self._arrays, features)
+
+    def logits_of(self, sums: Sums) -> Floats:
+        """Compute the logits of texts, ``(N, C)`` float32, from their sums."""
+        return reference.logits(self.config, self._arrays, sums)
+
+    def energies(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Energy that each feature brings to a text, ``(T,)``: its squares, summed over both variants."""
+        return reference.energies(self.config, self._arrays, ids)
+
+    @property
+    def runs_natively(self) -> bool:
+        """Whether the native core computes, rather than numpy."""
+        return self._native() is not None
+
+    def _native(self) -> Any:
+        """The native core, if it is there and can run the network."""
+        return core() if self._fits else None
+
+    def _open(self, native: Any) -> Any:
+        """The network as the native core holds it."""
+        # Two threads may both open it, and one be dropped.
+        rows, dense = self._arrays[EMBEDDING], dense_part(self.config, self._arrays)
+        self._opened = native.open_tables(native_shape(self.config), rows, dense)
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the arrays alone."""
+        return {**self.__dict__, "_opened": None}
+
+
+def fits_native_core(config: WaveConfig) -> bool:
+    """Whether the native core can run a compiled network: widths are multiples of eight (its vectors)."""
+    return config.width % 8 == 0 and config.phrase_width % 8 == 0
+
+
+def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
+    """A network's shape as the native core takes it."""
+    return (
+        *(config.n_rows, config.n_classes, config.width, config.phrase_width, config.phrase_radius),
+        *(config.operation == "modulation", config.readout == "cls", config.variants == "linear"),
+        RESTORES.index(config.restore),
+    )
+
+
+def dense_part(config: WaveConfig, arrays: Mapping[str, Floats]) -> Floats:
+    """All parameters but the embedding in one vector, float32, in the order of their names."""
+    names = [name for name in config.parameter_shapes() if name != EMBEDDING]
+    return np.concatenate([arrays[name].ravel() for name in names]).astype(np.float32)
+
+
+def split_dense_part(config: WaveConfig, dense: Floats) -> dict[str, Floats]:
+    """Parameters by name, as views into the vector that :func:`dense_part` makes."""
+    found, at = {}, 0
+    for name, shape in config.parameter_shapes().items():
+        if name != EMBEDDING:
+            size = math.prod(shape)
+            found[name] = dense[at : at + size].reshape(shape)
+            at += size
+    return found
