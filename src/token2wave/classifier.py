@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,10 @@ from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
 from token2wave.runtime.tables import Tables
 from token2wave.versions import versions
+
+if TYPE_CHECKING:
+    from token2wave.explanation import Explanation
+    from token2wave.runtime.state import SlidingWindow, State
 
 FEATURE_PREFIX = "features."
 TEXTS_BETWEEN_REPORTS = 8_192
@@ -181,6 +188,71 @@ class Classifier:
         """
         predicted = self.probabilities(texts, advance).argmax(axis=1)
         return evaluate_predictions(labels, predicted, self.label_names)
+
+    def state(self, removable: bool = True) -> State:
+        """Begin a text that comes in passage by passage; see :class:`token2wave.State`.
+
+        Args:
+            removable: keep the tokens, 8 bytes each, so that words can be removed again.
+
+        Raises:
+            ConfigError: the network does not compile.
+        """
+        from token2wave.runtime.state import State
+
+        return State(self, removable)
+
+    def state_from_bytes(self, packed: bytes) -> State:
+        """Unpack a state that :meth:`State.to_bytes` packed.
+
+        Raises:
+            ModelFileError: it is damaged, or belongs to another model.
+        """
+        from token2wave.runtime.state import State
+
+        return State.from_bytes(self, packed)
+
+    def window(self, n_tokens: int) -> SlidingWindow:
+        """Watch the last tokens of an endless stream; see :class:`token2wave.SlidingWindow`.
+
+        Raises:
+            ConfigError: the network does not compile, or ``n_tokens`` is not positive.
+        """
+        from token2wave.runtime.state import SlidingWindow
+
+        return SlidingWindow(self, n_tokens)
+
+    def explain(self, text: str, unit: str = "token") -> Explanation:
+        """Say what each part of a text does to the prediction; see :class:`token2wave.Explanation`.
+
+        Args:
+            text: any string.
+            unit: parts to leave out, one at a time: ``token``, ``word`` or ``sentence``.
+
+        Raises:
+            ConfigError: the network does not compile, or there is no such unit.
+            TypeError: ``text`` is no string.
+        """
+        from token2wave.explanation.compute import explain
+
+        return explain(self, text, unit)
+
+    @property
+    def computes_with(self) -> str:
+        """What predicts: ``native core``, ``numpy`` or ``torch``."""
+        if not isinstance(self.network, Tables):
+            return "torch"
+        return "native core" if self.network.runs_natively else "numpy"
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """Number that depends on all that a prediction depends on, to tell models apart."""
+        settings = [self.features.kind, self.features.config.to_dict(), self.network.config.to_dict()]
+        number = zlib.crc32(json.dumps([*settings, self.label_names], sort_keys=True).encode())
+        for arrays in (self.features.arrays(), self.network.arrays()):
+            for name in sorted(arrays):
+                number = zlib.crc32(np.ascontiguousarray(arrays[name]).data.cast("B"), number)
+        return number
 
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the model file and return its size in bytes. The same model gives the same bytes.

@@ -15,6 +15,7 @@ import typer
 
 from token2wave import __version__, terminal
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
+from token2wave.runtime.files import check_writable, written_aside
 
 app = typer.Typer(
     name="token2wave",
@@ -192,10 +193,53 @@ def info(model: Model, as_json: Json = False) -> None:
         "network": classifier.network.config.to_dict(),
         "training": classifier.training,
         "versions": classifier.written_by,
+        "computes_with": classifier.computes_with,
     }
     if not as_json:
         terminal.print_info(model, document)
     _finish(document, as_json)
+
+
+@app.command()
+def explain(
+    model: Model,
+    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to explain.")] = None,
+    file: Annotated[Path | None, typer.Option(help="File of texts: a line each, or a column.")] = None,
+    text_column: TextColumn = "text",
+    unit: Annotated[
+        str, typer.Option(help="Parts to leave out one at a time: token, word or sentence.")
+    ] = "word",
+    html: Annotated[Path | None, typer.Option(help="Write a page that shows the texts in colour.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what each part of a text does to its prediction; exact, not sampled."""
+    from token2wave.classifier import load
+    from token2wave.explanation import explanation_page, print_explanation
+
+    if text and file is not None:
+        raise ConfigError(
+            "expected texts or a file, found both", where="--file", cure="leave one of them out"
+        )
+    if html is not None:
+        check_writable(html)
+    classifier = load(model)
+    texts = _texts(text, file, text_column)
+    with terminal.progress() as callback:
+        callback.on_stage("explanation", len(texts))
+        explanations = []
+        for one in texts:
+            explanations.append(classifier.explain(one, unit))
+            callback.on_advance(1)
+    if html is not None:
+        page = explanation_page(explanations, f"Explained by {model.name}")
+        with written_aside(html) as aside:
+            aside.write_text(page, encoding="utf-8")
+    if not as_json:
+        for explanation in explanations:
+            print_explanation(explanation)
+        if html is not None:
+            print(f"page: {html}")
+    _finish([explanation.to_dict() for explanation in explanations], as_json)
 
 
 def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list[str]:

@@ -105,6 +105,7 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
         ("network", ", ".join(f"{key}={value}" for key, value in network.items())),
         ("trained on", f"{training.get('data')}, {training.get('rows')} rows, seed {training.get('seed')}"),
         ("preset", f"{training.get('preset')}, best epoch {training.get('best_epoch')}"),
+        ("computes with", document["computes_with"]),
         ("versions", ", ".join(f"{key} {value}" for key, value in document["versions"].items())),
     ]
     for name, value in rows:

@@ -104,7 +104,7 @@ def test_classifiers(tmp_path: Path, make: Callable[..., Classifier]) -> None:
     assert loaded.features.config == classifier.features.config
     assert loaded.network.config == classifier.network.config
     assert isinstance(loaded.network, Tables) or not loaded.network.training  # torch: dropout is off
-    assert np.array_equal(loaded.probabilities(TEXTS), classifier.probabilities(TEXTS))
+    np.testing.assert_allclose(loaded.probabilities(TEXTS), classifier.probabilities(TEXTS), atol=1e-6)
 
 
 # Failing to write -----------------------------------------------------------------------------------

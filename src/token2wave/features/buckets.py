@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features.ragged import Ragged, offsets_of
-from token2wave.features.text import letter_table, ngram_hashes, token_hashes
+from token2wave.features.text import Hashes, letter_table, ngram_hashes, token_hashes
 from token2wave.native import core
 
 
@@ -42,7 +42,11 @@ def word_buckets(texts: Sequence[str], ngrams: int, bits: int) -> Buckets:
         classes, lower = letter_table()
         buckets, n_words = native.word_buckets(list(texts), classes, lower, ngrams, bits)
         return Buckets(np.frombuffer(buckets, np.uint32), np.frombuffer(n_words, np.int64))
-    hashes, offsets = token_hashes(texts)
+    return token_buckets(*token_hashes(texts), ngrams, bits)
+
+
+def token_buckets(hashes: Hashes, offsets: NDArray[np.int64], ngrams: int, bits: int) -> Buckets:
+    """The same from the hashes of tokens ``(N,)`` uint64 and offsets ``(B + 1,)``."""
     streams = [ngram_hashes(hashes, offsets, n) for n in range(1, ngrams + 1)]
     found = _interleave([(grams >> np.uint64(64 - bits), at) for grams, at in streams])
     return Buckets(found.astype(np.uint32), np.diff(offsets))

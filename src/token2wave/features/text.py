@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features.ragged import offsets_of
+from token2wave.features.tokens import Tokens
 
 LONGEST_WORD = 64
 BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -71,6 +72,13 @@ def token_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     starts, ends = _token_bounds(code_points)
     offsets = offsets_of(np.diff(np.searchsorted(starts, text_ends), prepend=0))
     return _hash(code_points, starts, ends), offsets
+
+
+def tokens_in(text: str) -> Tokens:
+    """Cut one text into tokens, and say where they stand."""
+    code_points, _ = _code_points([text])
+    starts, ends = _token_bounds(code_points)
+    return Tokens(_hash(code_points, starts, ends), starts, ends, np.arange(len(starts)))
 
 
 def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

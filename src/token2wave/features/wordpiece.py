@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tokenizers.models import WordPiece
 from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
+from token2wave.features.tokens import Spans, Tokens
 
 UNKNOWN, CLS, SEP, PAD, MASK = SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -139,6 +141,45 @@ class WordPieceFeatures:
         n_features = np.array(lengths, dtype=np.int64)
         flat = np.concatenate(ids) if ids else np.zeros(0, dtype=np.int32)
         return Ragged(flat, offsets_of(n_features), n_features)
+
+    def tokens(self, text: str) -> Tokens:
+        """Cut one text into pieces, however many; their codes are rows. [CLS] and [SEP] are left out."""
+        encoding = self._whole_texts.encode(_encodable(text), add_special_tokens=False)
+        bounds = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        words = np.array(encoding.word_ids, dtype=np.int64)
+        return Tokens(np.array(encoding.ids, dtype=np.uint64), bounds[:, 0], bounds[:, 1], words)
+
+    @cached_property
+    def _whole_texts(self) -> Tokenizer:
+        """The tokenizer without a limit to the text's length."""
+        tokenizer = _tokenizer(self.config, self.vocabulary)
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
+        """Turn texts that are tokens already into features: [CLS] and [SEP] are added, nothing is cut.
+
+        Args:
+            codes: ``(N,)`` uint64, of all texts.
+            offsets: ``(B + 1,)`` int64, the texts.
+        """
+        rows = {name: self.vocabulary.index(name) for name in (CLS, SEP)}
+        ids = np.insert(codes.astype(np.int32), offsets[:-1], rows[CLS])
+        ends = offsets[1:] + np.arange(1, len(offsets))
+        ids = np.insert(ids, ends, rows[SEP])
+        lengths = np.diff(offsets) + 2
+        return Ragged(ids, offsets_of(lengths), lengths)
+
+    def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each token is a row, ``(N,)``: all are."""
+        return np.ones(len(codes), dtype=bool)
+
+    def spans(self, codes: NDArray[np.uint64]) -> Spans:
+        """Features of one text, and the tokens that each covers."""
+        place = np.arange(len(codes))
+        return Spans(codes.astype(np.int32), place, np.ones_like(place))
+
+    reach = 0
 
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
         """What the model file keeps beside the settings: the entries as UTF-8 lines."""

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
-from token2wave.features.buckets import Buckets, count_buckets, select_rows, word_buckets
+from token2wave.features.buckets import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.spool import Spool
-from token2wave.features.text import letter_table
+from token2wave.features.text import letter_table, ngram_hashes, tokens_in
+from token2wave.features.tokens import Spans, Tokens
 from token2wave.native import n_threads
 
 CHARACTERS_AT_ONCE = 1 << 20
@@ -166,6 +167,42 @@ class WordFeatures:
                     advance(len(chunk))
 
         return self._select(hashed())
+
+    def tokens(self, text: str) -> Tokens:
+        """Cut one text into tokens; their codes are hashes."""
+        return tokens_in(text)
+
+    def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
+        """Turn texts that are tokens already into features.
+
+        Args:
+            codes: ``(N,)`` uint64, of all texts.
+            offsets: ``(B + 1,)`` int64, the texts.
+        """
+        config = self.config
+        found = token_buckets(codes, offsets, config.ngrams, config.bits)
+        return select_rows(found, config.ngrams, self.row_of_bucket, config.cls)
+
+    def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each token, as a word, is a row, ``(N,)``."""
+        rows: NDArray[np.int32] = self.row_of_bucket[codes >> np.uint64(64 - self.config.bits)]
+        return rows >= 0
+
+    def spans(self, codes: NDArray[np.uint64]) -> Spans:
+        """Features of one text, and the tokens that each covers."""
+        whole = np.array([0, len(codes)])
+        parts = []
+        for n in range(1, self.config.ngrams + 1):
+            grams, _ = ngram_hashes(codes, whole, n)
+            rows = self.row_of_bucket[grams >> np.uint64(64 - self.config.bits)]
+            first = np.flatnonzero(rows >= 0)
+            parts.append(Spans(rows[first], first, np.full(len(first), n)))
+        return Spans(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    @property
+    def reach(self) -> int:
+        """How many tokens before a token share a feature with it."""
+        return self.config.ngrams - 1
 
     def _select(self, parts: Iterable[Buckets]) -> Ragged:
         """Keep the features whose bucket is a row."""

@@ -1,7 +1,7 @@
 """The arithmetic of a compiled network in numpy, as the formulas say it.
 
-Names and symbols are those of ``docs/model.md``: ``D`` is the width, ``P`` that of the phrase level, ``C`` the
-number of classes; ``w`` and ``w'`` are both variants of a token.
+Symbols: ``D`` is the width, ``P`` that of the phrase level, ``C`` the number of classes; ``w`` and ``w'`` are
+both variants of a token.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 Arrays = Mapping[str, Floats]
 
+EMBEDDING = "embedding.weight"
 FEATURES_AT_ONCE = 1 << 10  # so that they stay in the cache, and the matrix that sums them small
 NORM_EPSILON = 1e-5  # PyTorch's
 
@@ -40,43 +41,45 @@ def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> 
 # ---- from features to sums ----
 
 
-def sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> Sums:
-    """Sum what the features of ``N`` texts bring; see :class:`Sums`."""
-    lengths = features.lengths
+def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = False) -> Sums:
+    """Sum what the features of ``N`` texts bring; see :class:`Sums`.
+
+    Args:
+        config: the network's shape.
+        arrays: every parameter by name.
+        features: of ``N`` texts.
+        exact: take linear maps in double precision, so that a token brings the same numbers in whatever
+            company, and sums can be subtracted from each other.
+    """
+    if exact:
+        arrays = {
+            name: array if name == EMBEDDING else array.astype(np.float64) for name, array in arrays.items()
+        }
     first = np.zeros((len(features), 2 * config.width))
-    filled = np.flatnonzero(lengths)
-    reads_first = config.readout == "cls"
-    if reads_first:
-        first[filled] = _variants(config, arrays, features.ids[features.offsets[:-1][filled]])
+    counts = np.ones((len(features.ids), 1), dtype=np.float32)
+    if config.readout == "cls":
+        filled = np.flatnonzero(features.lengths)
+        starts = features.offsets[:-1][filled]
+        first[filled] = _variants(config, arrays, features.ids[starts])
+        counts[starts] = 0  # its magnitude is that of all the others, never a difference
     total, squares = _segment_sums(
-        features.offsets, 2 * config.width, lambda a, b: _variants(config, arrays, features.ids[a:b])
+        features.offsets,
+        2 * config.width,
+        lambda a, b: _variants(config, arrays, features.ids[a:b]) * counts[a:b],
     )
-    if reads_first:
-        squares = _without_first(config, arrays, features, squares, filled)
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
     if config.phrase_width:
         words = _phrase_sums(config, arrays, features)
-    return Sums(lengths.astype(np.float64), total, squares, first, *words)
+    return Sums(features.lengths.astype(np.float64), total, squares, first, *words)
 
 
 def _variants(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
     """Both variants of features side by side, ``(T, 2 D)``."""
-    table = arrays["embedding.weight"]
+    table = arrays[EMBEDDING]
     if config.variants == "rows":
         return table.take(ids, axis=0)
     rows, index = np.unique(ids, return_inverse=True)  # a linear map once for each distinct one
     return _linear(arrays, "layers.0.variants", table[rows])[index]
-
-
-def _without_first(
-    config: WaveConfig, arrays: Arrays, features: Ragged, squares: Numbers, filled: NDArray[np.int64]
-) -> Numbers:
-    """Squares of all tokens but the first, summed anew where the difference would lose digits."""
-    for text in filled:
-        a, b = features.offsets[text] + 1, features.offsets[text + 1]
-        others = _variants(config, arrays, features.ids[a:b]).astype(np.float64)
-        squares[text] = (others**2).sum(axis=0)
-    return squares
 
 
 def _phrase_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple[Numbers, Numbers, Numbers]:
@@ -93,7 +96,7 @@ def _phrase_states(
 ) -> Floats:
     """State of every word in reading order, ``(W, P)``, from the waves between it and its neighbours."""
     rows, index = np.unique(words, return_inverse=True)
-    variants = _linear(arrays, "phrases.variants", arrays["embedding.weight"][rows])
+    variants = _linear(arrays, "phrases.variants", arrays[EMBEDDING][rows])
     first, second = np.split(variants.take(index, axis=0), 2, axis=1)  # h, h'
     radius = config.phrase_radius
     left = np.sqrt(_neighbours(first**2, offsets, range(-radius, 0)))

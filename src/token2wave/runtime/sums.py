@@ -20,9 +20,9 @@ class Sums:
 
     Attributes:
         n_features: ``(N,)``, features of each text.
-        total: ``(N, 2 D)``, sum of both variants of the features.
-        squares: ``(N, 2 D)``, sum of their squares; with a [CLS] read-out, of all but the first.
-        first: ``(N, 2 D)``, both variants of the first feature.
+        total: ``(N, 2 D)``, sum of both variants; with a [CLS] read-out, of all features but the first.
+        squares: ``(N, 2 D)``, sum of the squares of the same.
+        first: ``(N, 2 D)``, both variants of the first feature with a [CLS] read-out, else zero.
         n_words: ``(N,)``, words that went through the phrase level.
         phrase_total: ``(N, P)``, sum of their states.
         phrase_squares: ``(N, P)``, sum of the squares of these.

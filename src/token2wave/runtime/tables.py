@@ -17,10 +17,10 @@ from token2wave.features.words import WordFeatures
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.native import core, n_threads
 from token2wave.runtime import reference
+from token2wave.runtime.reference import EMBEDDING
 from token2wave.runtime.sums import Sums
 
 Floats = NDArray[np.float32]
-EMBEDDING = "embedding.weight"
 FEW = 32  # texts that one thread takes at once
 RESTORES = ("linear", "real", "magnitude")  # in the native core's order
 
@@ -77,8 +77,8 @@ class Tables:
         return out
 
     def sums(self, features: Ragged) -> Sums:
-        """What ``N`` texts come to: all that the logits depend on (see :mod:`token2wave.runtime.sums`)."""
-        return reference.sums(self.config, self._arrays, features)
+        """What ``N`` texts come to, to be added and subtracted; the logits depend on nothing else."""
+        return reference.sums(self.config, self._arrays, features, exact=True)
 
     def logits_of(self, sums: Sums) -> Floats:
         """Compute the logits of texts, ``(N, C)`` float32, from their sums."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from token2wave.compile import compile_network
 from token2wave.features.ragged import Ragged
 from token2wave.models.config import ParameterCount, WaveConfig
-from token2wave.runtime.tables import EMBEDDING, Tables, dense_part, split_dense_part
+from token2wave.runtime.reference import EMBEDDING
+from token2wave.runtime.tables import Tables, dense_part, split_dense_part
 
 Floats = NDArray[np.float32]
 

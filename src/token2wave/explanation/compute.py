@@ -1,0 +1,153 @@
+"""What each part of a text does to its prediction: exact, from sums without the part, never sampled."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.configuration import require_choice
+from token2wave.explanation.explanation import UNITS, Explanation, Part
+from token2wave.features import WordPieceFeatures
+from token2wave.features.ragged import offsets_of
+from token2wave.features.tokens import Tokens
+from token2wave.runtime.passages import Passages
+from token2wave.runtime.tables import Tables
+
+if TYPE_CHECKING:
+    from token2wave.classifier import Classifier
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
+PARTS_AT_ONCE = 512
+Numbers = NDArray[np.float64]
+Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
+
+
+def explain(classifier: Classifier, text: str, unit: str = "token") -> Explanation:
+    """Explain the prediction of one text.
+
+    The effect of a part is the probability of a class minus its probability when the part is left out and the
+    text is predicted again: its features go, and the tokens on both sides become neighbours. Since a text
+    enters through sums, only the features around the part are summed again.
+
+    Args:
+        classifier: its network must compile.
+        text: any string.
+        unit: ``token``, ``word`` or ``sentence``.
+
+    Raises:
+        ConfigError: the network does not compile, or there is no such unit.
+        TypeError: ``text`` is no string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"expected one string, found {type(text).__name__}")
+    require_choice(unit, "unit", UNITS)
+    if isinstance(classifier.network, Tables):
+        tables = classifier.network
+    else:
+        from token2wave.compile import compile_network
+
+        tables = compile_network(classifier.network.config, classifier.network.arrays())
+    tokens = _tokens(classifier, text)
+    bounds = _bounds(tokens, text, unit)
+    passages = Passages(classifier.features, tables)
+    whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
+    without = _logits_without(passages, tokens, bounds).astype(np.float64)  # (P, C)
+    shares, known = _energy_shares(passages, tokens, bounds)
+    probabilities = _probabilities(whole)
+    effects = probabilities - _probabilities(without)
+    parts = [
+        Part(
+            int(tokens.starts[first]),
+            int(tokens.ends[last - 1]),
+            float(shares[i]),
+            tuple(effects[i].tolist()),
+            tuple((whole - without[i]).tolist()),
+            bool(known[i]),
+        )
+        for i, (first, last) in enumerate(bounds)
+    ]
+    return Explanation(
+        text, unit, classifier.label_names, tuple(probabilities.tolist()), tuple(whole.tolist()), tuple(parts)
+    )
+
+
+def _tokens(classifier: Classifier, text: str) -> Tokens:
+    """Tokens that the prediction sees: WordPiece cuts long texts."""
+    tokens = classifier.features.tokens(text)
+    if isinstance(classifier.features, WordPieceFeatures):
+        tokens = tokens.take(np.arange(min(len(tokens.codes), classifier.features.config.max_tokens - 2)))
+    return tokens.take(np.flatnonzero(tokens.ends > tokens.starts))
+
+
+def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
+    """First and past-the-last token of each part."""
+    if unit == "sentence":
+        ends = [match.end() for match in SENTENCE_END.finditer(text)]
+        groups = np.searchsorted(np.array(ends, dtype=np.int64), tokens.starts, side="right")
+    else:
+        groups = tokens.words if unit == "word" else np.arange(len(tokens.codes))
+    firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+    return (
+        np.stack([firsts, np.append(firsts[1:], len(groups))], axis=1)
+        if len(groups)
+        else np.zeros((0, 2), int)
+    )
+
+
+def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArray[np.float32]:
+    """Logits of the text without each part, ``(P, C)``."""
+    whole = passages.sums([tokens.codes])
+    parts = [np.zeros((0, passages.tables.config.n_classes), dtype=np.float32)]
+    from_, to = _surroundings(passages, tokens, bounds)
+    for at in range(0, len(bounds), PARTS_AT_ONCE):
+        some = slice(at, at + PARTS_AT_ONCE)
+        with_it, without_it = [], []
+        for a, (first, last), b in zip(from_[some], bounds[some], to[some], strict=True):
+            with_it.append(tokens.codes[a:b])
+            without_it.append(np.concatenate([tokens.codes[a:first], tokens.codes[last:b]]))
+        changed = whole - passages.sums(with_it) + passages.sums(without_it)
+        parts.append(passages.tables.logits_of(changed))
+    return np.concatenate(parts)
+
+
+def _surroundings(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[Bounds, Bounds]:
+    """From where and to where tokens share features, or neighbours, with each part, ``(P,)`` each."""
+    n = len(tokens.codes)
+    from_ = np.maximum(bounds[:, 0] - passages.n_tokens, 0)
+    to = np.minimum(bounds[:, 1] + passages.n_tokens, n)
+    if passages.n_words:
+        places = np.flatnonzero(passages.features.known(tokens.codes))  # of the known words
+        before = np.searchsorted(places, bounds[:, 0]) - passages.n_words
+        after = np.searchsorted(places, bounds[:, 1]) + passages.n_words - 1
+        nearest = np.concatenate([places, [n]])
+        from_ = np.minimum(from_, np.where(before >= 0, nearest[np.maximum(before, 0)], 0))
+        to = np.maximum(to, np.where(after < len(places), nearest[np.minimum(after, len(places))] + 1, n))
+    return from_, to
+
+
+def _energy_shares(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Each part's share of the energy of all tokens, and whether it has any feature that is a row.
+
+    An n-gram's energy is that of its tokens in equal parts. [CLS] and [SEP] have none.
+    """
+    spans = passages.features.spans(tokens.codes)
+    share = passages.tables.energies(spans.rows) / spans.n_tokens
+    energy = np.zeros(len(tokens.codes))
+    known = np.zeros(len(tokens.codes), dtype=bool)
+    for place in range(int(spans.n_tokens.max(initial=0))):
+        long_enough = spans.n_tokens > place
+        np.add.at(energy, spans.first[long_enough] + place, share[long_enough])
+    known[spans.first[spans.n_tokens == 1]] = True
+    total = energy.sum()
+    running = np.concatenate([[0.0], np.cumsum(energy / total if total > 0 else energy)])
+    n_known = offsets_of(known.astype(np.int64))
+    return running[bounds[:, 1]] - running[bounds[:, 0]], n_known[bounds[:, 1]] > n_known[bounds[:, 0]]
+
+
+def _probabilities(logits: Numbers) -> Numbers:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Numbers = powers / powers.sum(axis=-1, keepdims=True)
+    return shares

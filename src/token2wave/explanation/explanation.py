@@ -1,0 +1,222 @@
+"""What an explanation holds: plain data, whoever computed it and however it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from token2wave.errors import ConfigError
+from token2wave.training.summary import REPLACEMENT
+
+UNITS = ("token", "word", "sentence")
+NOISE = 1e-6  # effects below it come from rounding, and are neither coloured nor counted
+FEWEST_DECIMALS, MOST_DECIMALS = 2, 6
+NONCHARACTERS = "\ufffe\uffff"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One token, word or sentence of a text, and what it contributes.
+
+    Attributes:
+        start: where it begins in the text, in code points.
+        end: where it ends; the character there is no longer of the part.
+        energy: its share of the text's wave energy; all parts together have 1, or all have 0 where the
+            model knows nothing of the text.
+        effects: for each class, its probability minus the probability that it has without this part.
+        logit_effects: the same for the logits.
+        known: False if the model has no row for the part. Its effect need not be zero even then, as its
+            neighbours become adjacent without it.
+    """
+
+    start: int
+    end: int
+    energy: float
+    effects: tuple[float, ...]
+    logit_effects: tuple[float, ...]
+    known: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"expected 0 <= start < end of a part, found {self.start} and {self.end}")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A prediction and what each part of the text contributed to it.
+
+    Attributes:
+        text: that was classified; lone surrogates may occur in it.
+        unit: what the parts are: ``token``, ``word`` or ``sentence``.
+        label_names: the classes, in the order of the model.
+        probabilities: of each class.
+        logits: of each class.
+        parts: in reading order; they do not overlap, and what lies between them belongs to none.
+    """
+
+    text: str
+    unit: str
+    label_names: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        n_classes = len(self.label_names)
+        if self.unit not in UNITS:
+            raise ValueError(f"expected a unit of {', '.join(UNITS)}, found {self.unit!r}")
+        if not n_classes or not n_classes == len(self.probabilities) == len(self.logits):
+            raise ValueError(
+                "expected a probability and a logit for each class, "
+                f"found {n_classes} classes, {len(self.probabilities)} and {len(self.logits)}"
+            )
+        if any(not n_classes == len(part.effects) == len(part.logit_effects) for part in self.parts):
+            raise ValueError(f"expected the effects of each part on {n_classes} classes")
+        if any(left.end > right.start for left, right in pairwise(self.parts)):
+            raise ValueError("expected parts in reading order that do not overlap")
+        if self.parts and self.parts[-1].end > len(self.text):
+            raise ValueError(
+                f"expected parts within {len(self.text)} characters, found one up to {self.parts[-1].end}"
+            )
+
+    @property
+    def predicted(self) -> int:
+        """Index of the most probable class; the first of several."""
+        return self.ranking()[0]
+
+    @property
+    def label(self) -> str:
+        """Name of the most probable class."""
+        return self.label_names[self.predicted]
+
+    def ranking(self) -> list[int]:
+        """Indices of the classes, the most probable first."""
+        return sorted(range(len(self.label_names)), key=lambda i: -finite(self.probabilities[i]))
+
+    def strongest(self, label: str | None = None, n: int = 10) -> list[Part]:
+        """Return the parts with the largest effects on a class, whether they raise or lower it.
+
+        Args:
+            label: name of the class; the predicted one if None.
+            n: how many parts at most.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        if label is None:
+            index = self.predicted
+        elif label in self.label_names:
+            index = self.label_names.index(label)
+        else:
+            shown = ", ".join(map(repr, self.label_names[:8])) + (
+                ", ..." if len(self.label_names) > 8 else ""
+            )
+            raise ConfigError(
+                f"expected a class of the model, found {label!r}", cure=f"choose one of {shown}"
+            )
+        ordered = sorted(self.parts, key=lambda part: -abs(finite(part.effects[index])))
+        return ordered[: max(n, 0)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold; a number that is not finite becomes None."""
+        return {
+            "text": self.text,
+            "unit": self.unit,
+            "label": self.label,
+            "label_names": list(self.label_names),
+            "probabilities": _plain(self.probabilities),
+            "logits": _plain(self.logits),
+            "parts": [
+                {
+                    "text": self.text[part.start : part.end],
+                    "start": int(part.start),
+                    "end": int(part.end),
+                    "energy": _plain((part.energy,))[0],
+                    "effects": _plain(part.effects),
+                    "logit_effects": _plain(part.logit_effects),
+                    "known": bool(part.known),
+                }
+                for part in self.parts
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One figure for each part of a text, rounded to what is shown.
+
+    Attributes:
+        decimals: how many of them are shown, so that the largest figure has three digits or more.
+        values: in percentage points, times ten to the power of ``decimals``.
+        most: the largest of them, without its sign.
+    """
+
+    decimals: int
+    values: tuple[int, ...]
+    most: int
+
+    @classmethod
+    def of_effects(cls, explanation: Explanation, label: int) -> Figures:
+        """Round the effects on a class; where all are noise, they are nothing."""
+        return cls._rounded([part.effects[label] for part in explanation.parts])
+
+    @classmethod
+    def of_energy(cls, explanation: Explanation) -> Figures:
+        """Round the shares of the energy."""
+        return cls._rounded([part.energy for part in explanation.parts])
+
+    @classmethod
+    def _rounded(cls, shares: Sequence[float]) -> Figures:
+        numbers = [finite(share) for share in shares]
+        most = max(map(abs, numbers), default=0.0)
+        if most < NOISE:
+            return cls(FEWEST_DECIMALS, (0,) * len(numbers), 0)
+        wanted = 2 - math.floor(math.log10(100 * most))
+        decimals = min(max(FEWEST_DECIMALS, wanted), MOST_DECIMALS)
+        factor = 100 * 10**decimals
+        return cls(decimals, tuple(round(factor * number) for number in numbers), round(factor * most))
+
+    def text(self, i: int) -> str:
+        """Figure ``i``, e.g. ``4.20``."""
+        return self._text(self.values[i])
+
+    def signed(self, i: int) -> str:
+        """Figure ``i`` with its sign, e.g. ``+4.20``; zero has none."""
+        return f"{'+' if self.values[i] > 0 else ''}{self.text(i)}"
+
+    @property
+    def strongest(self) -> str:
+        """The largest figure, without its sign."""
+        return self._text(self.most)
+
+    def _text(self, value: int) -> str:
+        return f"{value / 10**self.decimals:.{self.decimals}f}"
+
+
+def displayable(text: str) -> str:
+    """Replace what neither HTML nor a terminal can hold, each character by one other.
+
+    Newlines and tabs are kept; other control characters that are white space become a space; the rest of
+    the control characters, lone surrogates and the noncharacters U+FFFE and U+FFFF become U+FFFD.
+    """
+    return "".join(map(_displayable_character, text))
+
+
+def _displayable_character(character: str) -> str:
+    if character in "\n\t" or character.isprintable():
+        return character
+    if character < "\x20" or "\x7f" <= character < "\xa0":
+        return " " if character.isspace() else REPLACEMENT
+    return REPLACEMENT if "\ud800" <= character <= "\udfff" or character in NONCHARACTERS else character
+
+
+def finite(value: float) -> float:
+    """A number that can be compared; what is not finite counts as nothing."""
+    return value if math.isfinite(value) else 0.0
+
+
+def _plain(values: Sequence[float]) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]
