@@ -13,8 +13,13 @@ from token2wave.errors import Token2WaveError
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier, Prediction, load
+    from token2wave.compile import compile_network
+    from token2wave.compression import Compression, compress
     from token2wave.evaluate import evaluate
+    from token2wave.explanation import Explanation
     from token2wave.models import WaveConfig, WaveNetwork
+    from token2wave.runtime.state import SlidingWindow, State
+    from token2wave.runtime.tables import Tables
     from token2wave.training.recipe import Recipe
     from token2wave.training.train import TrainingResult, train
 
@@ -22,11 +27,18 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Classifier": "token2wave.classifier",
+    "Compression": "token2wave.compression",
+    "Explanation": "token2wave.explanation",
     "Prediction": "token2wave.classifier",
     "Recipe": "token2wave.training.recipe",
+    "SlidingWindow": "token2wave.runtime.state",
+    "State": "token2wave.runtime.state",
+    "Tables": "token2wave.runtime.tables",
     "TrainingResult": "token2wave.training.train",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
+    "compile_network": "token2wave.compile",
+    "compress": "token2wave.compression",
     "evaluate": "token2wave.evaluate",
     "load": "token2wave.classifier",
     "train": "token2wave.training.train",
@@ -34,13 +46,20 @@ _HOME = {
 
 __all__ = [
     "Classifier",
+    "Compression",
+    "Explanation",
     "Prediction",
     "Recipe",
+    "SlidingWindow",
+    "State",
+    "Tables",
     "Token2WaveError",
     "TrainingResult",
     "WaveConfig",
     "WaveNetwork",
     "__version__",
+    "compile_network",
+    "compress",
     "evaluate",
     "load",
     "train",

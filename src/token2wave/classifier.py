@@ -20,6 +20,7 @@ from token2wave.features import Features, Ragged, WordFeatures, features_from_fi
 from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
+from token2wave.runtime.storage import Stored
 from token2wave.runtime.tables import Tables
 from token2wave.versions import versions
 
@@ -70,6 +71,7 @@ class Classifier:
         label_names: names of the ``C`` classes, in the order of the logits.
         training: record of the run that made it; plain data.
         written_by: versions of the packages that trained it.
+        stored: arrays that the model file holds in a smaller form, by name; saved again as they are.
 
     Example:
         >>> import token2wave
@@ -83,6 +85,7 @@ class Classifier:
     label_names: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)
     written_by: dict[str, Any] = field(default_factory=versions)
+    stored: dict[str, Stored] = field(default_factory=dict)
 
     def probabilities(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
@@ -260,19 +263,23 @@ class Classifier:
         Raises:
             OutputError: the place cannot be written to; a file that was there is left as it was.
         """
+        write_model_file(Path(path), self.to_file())
+        return Path(path).stat().st_size
+
+    def to_file(self) -> ModelFile:
+        """What the model file holds."""
         tensors: dict[str, NDArray[Any]] = dict(self.network.arrays())
         for name, array in self.features.arrays().items():
             tensors[FEATURE_PREFIX + name] = array
-        model = ModelFile(
+        return ModelFile(
             tensors=tensors,
             features={"kind": self.features.kind, "settings": self.features.config.to_dict()},
             network=self.network.config.to_dict(),
             labels=list(self.label_names),
             training=self.training,
             versions=self.written_by,
+            stored=self.stored,
         )
-        write_model_file(Path(path), model)
-        return Path(path).stat().st_size
 
 
 def _require_strings(texts: Sequence[str]) -> None:
@@ -328,12 +335,16 @@ def _build(model: ModelFile, device: str) -> Classifier:
                 f"expected float32 of shape {shape} for {name!r}, "
                 f"found {found[name].dtype} of shape {found[name].shape}"
             )
-    network = _network(config, found, device)
-    return Classifier(features, network, tuple(model.labels), model.training, model.versions)
+    network = network_of(config, found, device)
+    return Classifier(features, network, tuple(model.labels), model.training, model.versions, model.stored)
 
 
-def _network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
-    """Rebuild the network, without torch where that will do."""
+def network_of(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
+    """Make the network of a shape and its parameters, without torch where that will do.
+
+    Raises:
+        MissingExtraError: it needs torch, which is not installed.
+    """
     if device == "cpu" and reason_not_to_compile(config) is None:
         return compile_network(config, arrays)
     try:

@@ -178,6 +178,47 @@ def predict(
 
 
 @app.command()
+def compress(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Where the small model file goes.")],
+    max_size: Annotated[
+        str | None, typer.Option(help="Most bytes of the file, e.g. 1MB; without it no row is dropped.")
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="float32, float16, int8, packed, or auto: packed with --max-size, else int8.")
+    ] = "auto",
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Training data; by default what the model was trained on."),
+    ] = None,
+    retrain: Annotated[
+        bool, typer.Option(help="Train the rows that stay again, where validation is the better for it.")
+    ] = True,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    as_json: Json = False,
+) -> None:
+    """Write a smaller model file, and say what that costs in accuracy."""
+    from token2wave.compression import compress as run
+
+    with terminal.progress() as callback:
+        summary = run(
+            model,
+            out,
+            data=data,
+            max_size=max_size,
+            storage=storage,
+            retrain=retrain,
+            text_column=text_column,
+            label_column=label_column,
+            callbacks=[callback],
+        ).summary
+    if not as_json:
+        terminal.print_compression(out, summary)
+    _finish(summary, as_json)
+
+
+@app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Show what a model file holds."""
     from token2wave.classifier import load

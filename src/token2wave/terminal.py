@@ -110,3 +110,23 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
     ]
     for name, value in rows:
         print(f"{name:24}{printable(value)}")
+
+
+def print_compression(out: Path, summary: dict[str, Any]) -> None:
+    """Show what a compression gained and cost."""
+    from token2wave.training.summary import count, percent, size
+
+    for caveat in summary["caveats"]:
+        print(f"Note: {caveat}")
+    how = summary["storage"] + (", rows trained again" if summary["retrained"] else "")
+    on = f"on {count(summary['validation_rows'])} validation texts"
+    rows = [
+        ("Size", size(summary["bytes_before"]), size(summary["bytes_after"]), how),
+        ("Rows", count(summary["rows_before"]), count(summary["rows_after"]), ""),
+        ("Accuracy", percent(summary["accuracy_before"]), percent(summary["accuracy_after"]), on),
+        ("Loss", f"{summary['loss_before']:.4f}", f"{summary['loss_after']:.4f}", ""),
+    ]
+    print(f"{'':10}{'before':>12}{'after':>12}")
+    for name, before, after, note in rows:
+        print(f"{name:10}{before:>12}{after:>12}  {note}".rstrip())
+    print(f"model: {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,8 @@ class Spool:
         part = np.ascontiguousarray(part, dtype=self.dtype)
         self.bounds.append(self.bounds[-1] + len(part))
         if self.file is None and self.bounds[-1] * self.dtype.itemsize > BYTES_IN_MEMORY:
+            import tempfile  # here, since few need it
+
             self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the arrays
             for earlier in self.parts:
                 earlier.tofile(self.file)

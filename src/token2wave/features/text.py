@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +39,14 @@ Hashes = NDArray[np.uint64]
 @cache
 def letter_table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     """Class and lower-case letter of every code point, ``(0x110000,)`` each."""
-    with (
-        resources.files("token2wave.features").joinpath("unicode.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as table,
-    ):
+    with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as table:
         class_lengths = np.diff(table["class_starts"], append=N_CODE_POINTS)
         shift_lengths = np.diff(table["shift_starts"], append=N_CODE_POINTS)
         classes = np.repeat(table["classes"], class_lengths)
-        shifts = np.repeat(table["shifts"], shift_lengths)
-    lower = (np.arange(N_CODE_POINTS) + shifts).astype(np.uint32)
+        lower = np.arange(N_CODE_POINTS, dtype=np.int32)
+        lower += np.repeat(table["shifts"], shift_lengths)
     lower[RIGHT_QUOTE] = APOSTROPHE
-    return classes, lower
+    return classes, lower.view(np.uint32)
 
 
 def mix(hashes: Hashes) -> Hashes:

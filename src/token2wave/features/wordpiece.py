@@ -1,4 +1,7 @@
-"""WordPiece, through the ``tokenizers`` library: from a vocabulary file, or trained on the texts."""
+"""WordPiece, through the ``tokenizers`` library: from a vocabulary file, or trained on the texts.
+
+The library is imported when the first features are made: models of word features do without it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
-from tokenizers.models import WordPiece
 
 from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.tokens import Spans, Tokens
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 UNKNOWN, CLS, SEP, PAD, MASK = SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -66,6 +71,8 @@ class WordPieceFeatures:
         Raises:
             DataError: no text holds a single word or symbol.
         """
+        from tokenizers import trainers
+
         tokenizer = _tokenizer(config, SPECIAL)
         # Named beforehand, since the trainer numbers inner letters in the order of a hash table.
         letters = _inner_letters(tokenizer, texts)
@@ -206,8 +213,11 @@ class WordPieceFeatures:
 
 def _tokenizer(config: WordPieceConfig, vocabulary: Sequence[str]) -> Tokenizer:
     """Tokenizer with the settings of ``bert-base-uncased`` (or cased) and a vocabulary."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
     rows = {entry: row for row, entry in enumerate(vocabulary)}
-    tokenizer = Tokenizer(WordPiece(rows, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD))
+    pieces = models.WordPiece(rows, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
+    tokenizer = Tokenizer(pieces)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

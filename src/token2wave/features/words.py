@@ -11,10 +11,9 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,9 @@ from token2wave.features.spool import Spool
 from token2wave.features.text import letter_table, ngram_hashes, tokens_in
 from token2wave.features.tokens import Spans, Tokens
 from token2wave.native import n_threads
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 CHARACTERS_AT_ONCE = 1 << 20
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -252,6 +254,8 @@ def _hashed(texts: Sequence[str], config: WordConfig) -> Iterator[tuple[Sequence
     if len(chunks) < 2:
         yield from zip(chunks, map(hash_chunk, chunks), strict=True)
         return
+    from concurrent.futures import ThreadPoolExecutor  # here, since a few texts do not need it
+
     with ThreadPoolExecutor(n_threads()) as pool:
         ahead: deque[Future[Buckets]] = deque()  # a few, so that results do not pile up in memory
         for place, chunk in enumerate(chunks):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     temporary: Path | None = None
+    import tempfile  # here, since reading does not need it
+
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         os.close(handle)

@@ -2,27 +2,33 @@
 
 The tensors of the network lie under their names, those of the features under ``features.NAME``. The
 metadata has one key, ``token2wave``, whose value is JSON (one key, so that equal models give equal
-bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels`` and ``training``.
+bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``, and
+``storage``, which says how tensors are stored that do not lie there as they are
+(:mod:`token2wave.runtime.storage`). The specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from token2wave.errors import ModelFileError, OutputError
 from token2wave.runtime.files import written_aside
+from token2wave.runtime.storage import Stored
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no storage
 KEY = "token2wave"
 SECTIONS = {"versions": dict, "features": dict, "network": dict, "labels": list, "training": dict}
+TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "?"}  # those that numpy has
+TYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class ModelFile:
         labels: names of the classes, in order.
         training: record of the training run.
         versions: what wrote the file.
+        stored: arrays that lie in the file in another form, by name; ``tensors`` has them decoded.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -44,6 +51,7 @@ class ModelFile:
     labels: list[str]
     training: dict[str, Any]
     versions: dict[str, Any]
+    stored: dict[str, Stored] = field(default_factory=dict)
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:
@@ -52,6 +60,25 @@ def write_model_file(path: Path, model: ModelFile) -> None:
     Raises:
         OutputError: the place cannot be written to.
     """
+    tensors, metadata = _contents(model)
+    with written_aside(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # what a full disk gives
+            raise OutputError(f"cannot be written: {error}", where=str(path)) from error
+
+
+def size_of_model_file(model: ModelFile) -> int:
+    """Bytes that :func:`write_model_file` would write."""
+    tensors, metadata = _contents(model)
+    return len(save(tensors, metadata=metadata))
+
+
+def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Tensors and metadata of the safetensors file."""
+    tensors = {name: array for name, array in model.tensors.items() if name not in model.stored}
+    for name, stored in model.stored.items():
+        tensors |= {name + suffix: part for suffix, part in stored.parts.items()}
     header = {
         "format_version": FORMAT_VERSION,
         "versions": model.versions,
@@ -59,13 +86,10 @@ def write_model_file(path: Path, model: ModelFile) -> None:
         "network": model.network,
         "labels": model.labels,
         "training": model.training,
+        "storage": {name: stored.settings for name, stored in model.stored.items()},
     }
-    tensors = {name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())}
-    with written_aside(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={KEY: json.dumps(header, sort_keys=True)})
-        except SafetensorError as error:  # what a full disk gives
-            raise OutputError(f"cannot be written: {error}", where=str(path)) from error
+    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+    return arrays, {KEY: json.dumps(header, sort_keys=True)}
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -80,9 +104,13 @@ def read_model_file(path: Path) -> ModelFile:
             "expected a model file, found a folder", where=str(path), cure="name a file in it"
         )
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = _header(path, (file.metadata() or {}).get(KEY))
-            tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        # The library checks the file. The arrays are read here, since it would map them and copy them, and so
+        # need twice the memory.
+        with safe_open(path, framework="numpy"), path.open("rb") as file:
+            entries = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header = _header(path, (entries.pop("__metadata__", None) or {}).get(KEY))
+            start = file.tell()
+            tensors = {name: _tensor(path, file, start, name, entry) for name, entry in entries.items()}
     except FileNotFoundError as error:
         raise ModelFileError("there is no such file", where=str(path), cure="check the path") from error
     except OSError as error:
@@ -96,18 +124,38 @@ def read_model_file(path: Path) -> ModelFile:
             where=str(path),
             cure="copy it again, or train again",
         ) from error
+    stored = _stored(path, header.get("storage", {}), tensors)
     for name, array in tensors.items():
         # The extremes tell as much as every number, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
             raise ModelFileError(f"expected finite numbers in {name!r}, found others", where=str(path))
-    return ModelFile(tensors=tensors, **{section: header[section] for section in SECTIONS})
+    return ModelFile(tensors=tensors, stored=stored, **{section: header[section] for section in SECTIONS})
 
 
-def _tensor(path: Path, file: Any, name: str) -> NDArray[Any]:
-    """Read an array, of a type and shape that numpy has."""
+def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Stored]:
+    """Decode what does not lie in the file as it is, in place; returns it undecoded."""
+    if not isinstance(settings, dict) or not all(isinstance(entry, dict) for entry in settings.values()):
+        raise ModelFileError("expected settings of stored arrays in the section 'storage'", where=str(path))
+    found = {}
+    for name, entry in settings.items():
+        parts = {suffix: tensors.pop(name + suffix) for suffix in ("", ".scale") if name + suffix in tensors}
+        found[name] = Stored(entry, parts)
+        try:
+            tensors[name] = found[name].decoded()
+        except ModelFileError as error:
+            raise ModelFileError(error.problem, where=f"{path}, {name!r}", cure=error.cure) from error
+    return found
+
+
+def _tensor(path: Path, file: BinaryIO, start: int, name: str, entry: dict[str, Any]) -> NDArray[Any]:
+    """Read an array, of a type and shape that numpy has; the arrays begin at ``start``."""
+    kind, shape = entry["dtype"], entry["shape"]
     try:
-        array: NDArray[Any] = file.get_tensor(name)
-    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        if kind not in TYPES:
+            raise TypeError(f"it has no type {kind}")
+        file.seek(start + entry["data_offsets"][0])
+        array: NDArray[Any] = np.fromfile(file, TYPES[kind], math.prod(shape)).reshape(shape)
+    except (OverflowError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"expected an array in {name!r} that numpy can hold: {error}", where=str(path)
         ) from error

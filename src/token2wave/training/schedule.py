@@ -51,14 +51,14 @@ def row_weights(features: Ragged, n_rows: int, power: float = 1.0) -> NDArray[np
         ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01, to the power; all
         ones where every row occurs in every text.
     """
-    weights = np.log((len(features) + 1) / (_document_frequency(features, n_rows) + 1))
+    weights = np.log((len(features) + 1) / (document_frequency(features, n_rows) + 1))
     if weights.max() <= 0:
         return np.ones(n_rows, dtype=np.float32)
     scaled: NDArray[np.float64] = np.maximum(weights / weights.max(), 0.01)
     return (scaled**power).astype(np.float32)
 
 
-def _document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
+def document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
     """Texts in which each row occurs, ``(V,)``."""
     native = core()
     if native is None:

@@ -1,0 +1,188 @@
+"""How arrays lie in a model file: as they are, or smaller. The formats are specified in ``docs/format.md``.
+
+* ``float16``: half precision.
+* ``int8``: whole numbers times a scale of each row.
+* ``packed``: whole numbers times one step for all, compressed by LZMA, whose contexts follow the columns.
+* ``gaps``: increasing whole numbers as their differences, seven bits a byte.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.errors import ModelFileError
+
+Array = NDArray[Any]
+DEAD_ZONE = 0.55  # numbers below so many steps become zero, others are rounded so; zeros cost next to nothing
+MOST_PER_BYTE = 1_000  # what a byte may decompress to, so that a small file cannot fill the memory
+MOST_BYTES_OF_GAP = 5
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array as it lies in the file.
+
+    Attributes:
+        settings: plain data that says how to decode it; ``kind`` is one of the formats above.
+        parts: arrays by the suffix that their names have in the file.
+    """
+
+    settings: dict[str, Any]
+    parts: dict[str, Array]
+
+    def decoded(self) -> Array:
+        """The array, float32 or uint32.
+
+        Raises:
+            ModelFileError: settings or parts are not those of the format.
+        """
+        kind = self.settings.get("kind")
+        if kind not in DECODERS:
+            raise ModelFileError(f"expected storage of kind {', '.join(DECODERS)}, found {kind!r}")
+        suffixes, decode = DECODERS[kind]
+        if tuple(self.parts) != suffixes:
+            raise ModelFileError(f"expected the parts {suffixes} of an array stored as {kind}")
+        return decode(self.settings, self.parts)
+
+
+def _require(condition: bool, expected: str) -> None:
+    if not condition:
+        raise ModelFileError(f"expected {expected}, found other data")
+
+
+# ---- float16 ----
+
+
+def as_float16(array: Array) -> Stored:
+    """Store in half precision; numbers beyond its range become its largest."""
+    most = float(np.finfo(np.float16).max)
+    return Stored({"kind": "float16"}, {"": np.clip(array, -most, most).astype(np.float16)})
+
+
+def _from_float16(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+    _require(parts[""].dtype == np.float16, "numbers in half precision")
+    return np.asarray(parts[""], dtype=np.float32)
+
+
+# ---- int8 ----
+
+
+def as_int8(array: Array) -> Stored:
+    """Store a matrix ``(V, R)`` as whole numbers from -127 to 127 and one float32 scale for each row."""
+    scale = np.abs(array).max(axis=1) / 127
+    divisor = np.where(scale > 0, scale, 1).astype(np.float32)
+    numbers = np.rint(array / divisor[:, None]).astype(np.int8)
+    return Stored({"kind": "int8"}, {"": numbers, ".scale": scale.astype(np.float32)})
+
+
+def _from_int8(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+    numbers, scale = parts[""], parts[".scale"]
+    _require(numbers.dtype == np.int8 and numbers.ndim == 2, "a matrix of small whole numbers")
+    _require(scale.dtype == np.float32 and scale.shape == numbers.shape[:1], "a scale for each row")
+    return numbers * scale[:, None]
+
+
+# ---- packed ----
+
+
+def quantised(array: Array, step: float) -> NDArray[np.int8]:
+    """Whole numbers of steps, from -127 to 127."""
+    sizes = np.floor(np.abs(array) / np.float32(step) + np.float32(1 - DEAD_ZONE))
+    return (np.sign(array) * np.minimum(sizes, 127)).astype(np.int8)
+
+
+def as_packed(numbers: NDArray[np.int8], step: float) -> Stored:
+    """Store a matrix of whole numbers of steps, ``(V, R)``."""
+    stream = packed(numbers)
+    settings = {"kind": "packed", "shape": list(numbers.shape), "step": float(np.float32(step))}
+    settings["crc32"] = zlib.crc32(numbers.tobytes())
+    return Stored(settings, {"": np.frombuffer(stream, dtype=np.uint8)})
+
+
+def packed(numbers: NDArray[np.int8]) -> bytes:
+    """Compress by LZMA. A number's context is its place modulo 16, which follows the columns."""
+    lzma = _lzma()
+    settings = {"preset": 6, "lc": 0, "lp": 4, "pb": 0, "dict_size": 1 << 16, "nice_len": 273}
+    filters = [{"id": lzma.FILTER_LZMA1, **settings}]
+    stream: bytes = lzma.compress(numbers.tobytes(), format=lzma.FORMAT_ALONE, filters=filters)
+    return stream
+
+
+def _from_packed(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+    shape: Any = settings.get("shape")
+    step: Any = settings.get("step")
+    stream = parts[""]
+    _require(stream.dtype == np.uint8 and stream.ndim == 1, "bytes")
+    _require(isinstance(shape, list) and len(shape) == 2, "a shape of two numbers")
+    _require(all(type(n) is int and 0 <= n < 1 << 31 for n in shape), "a shape within bounds")
+    _require(type(step) is float and 0 < step < 1e30, "a positive step")
+    size = math.prod(shape)
+    _require(size <= MOST_PER_BYTE * len(stream), "a stream of that size")
+    lzma = _lzma()
+    reader = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=1 << 26)
+    try:
+        unpacked = reader.decompress(stream.tobytes(), max_length=size + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise ModelFileError(f"expected a whole LZMA stream: {error}") from error
+    _require(len(unpacked) == size and zlib.crc32(unpacked) == settings.get("crc32"), "an undamaged stream")
+    numbers = np.frombuffer(unpacked, dtype=np.int8).reshape(shape)
+    return numbers * np.float32(step)
+
+
+def _lzma() -> Any:
+    """Python's module; some builds lack it."""
+    try:
+        import lzma
+    except ImportError as error:
+        raise ModelFileError(
+            "packed tables need Python's module lzma, which this Python was built without",
+            cure="use another Python, or compress with --storage int8",
+        ) from error
+    return lzma
+
+
+# ---- gaps ----
+
+
+def as_gaps(numbers: NDArray[np.uint32]) -> Stored:
+    """Store increasing numbers ``(V,)`` as the gaps between them: bytes of seven bits, the low ones first."""
+    before = np.concatenate([[-1], numbers[:-1].astype(np.int64)])
+    gaps = numbers.astype(np.int64) - before - 1
+    places = np.arange(MOST_BYTES_OF_GAP)
+    n_bytes = np.maximum((gaps[:, None] >= 1 << (7 * places)).sum(axis=1), 1)
+    columns = (gaps[:, None] >> (7 * places) & 127).astype(np.uint8)
+    columns |= ((places < n_bytes[:, None] - 1) * 128).astype(np.uint8)
+    return Stored({"kind": "gaps"}, {"": columns[places < n_bytes[:, None]]})
+
+
+def _from_gaps(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+    stream = parts[""]
+    _require(stream.dtype == np.uint8 and stream.ndim == 1, "bytes")
+    if not len(stream):
+        return np.zeros(0, dtype=np.uint32)
+    ends = np.flatnonzero(stream < 128)
+    _require(len(ends) > 0 and ends[-1] == len(stream) - 1, "whole gaps")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    _require(bool(lengths.max() <= MOST_BYTES_OF_GAP), "gaps of at most five bytes")
+    places = np.arange(len(stream)) - np.repeat(starts, lengths)
+    gaps = np.add.reduceat((stream & 127).astype(np.int64) << (7 * places), starts)
+    numbers = np.cumsum(gaps + 1) - 1
+    _require(bool(numbers[-1] < 1 << 32), "numbers below 2^32")
+    return numbers.astype(np.uint32)
+
+
+DECODERS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "float16": (("",), _from_float16),
+    "int8": (("", ".scale"), _from_int8),
+    "packed": (("",), _from_packed),
+    "gaps": (("",), _from_gaps),
+}
+"""For each kind, the suffixes of its parts and what decodes them."""
