@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from token2wave.compile import compile_network, reason_not_to_compile
 from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError
 from token2wave.features import Features, Ragged, WordFeatures, features_from_file
+from token2wave.features.text import pieces
 from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FEATURE_PREFIX = "features."
 TEXTS_BETWEEN_REPORTS = 8_192
+LONG_TEXT = 1 << 16  # code points
 
 
 class Prediction(NamedTuple):
@@ -109,12 +111,29 @@ class Classifier:
                 found = self._straight(self.network, self.features, texts, advance)
                 if found is not None:
                     return found
+                if any(len(text) > LONG_TEXT for text in texts):
+                    return self._piece_by_piece(texts, advance)
             logits = self.network.logits(self.features(texts, advance))
         except (TypeError, AttributeError):
             _require_strings(texts)  # checking beforehand would cost time
             raise
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
+    def _piece_by_piece(
+        self, texts: Sequence[str], advance: Callable[[int], None] | None
+    ) -> NDArray[np.float32]:
+        """Probabilities where some texts are so long that numpy would need much memory for them at once."""
+        from token2wave.runtime.state import State
+
+        shares = self.probabilities(["" if len(text) > LONG_TEXT else text for text in texts], advance)
+        for number, text in enumerate(texts):
+            if len(text) > LONG_TEXT:
+                state = State(self, removable=False)
+                for piece in pieces(text, LONG_TEXT):
+                    state.update(piece)
+                shares[number] = state.probabilities()
         return shares
 
     @staticmethod

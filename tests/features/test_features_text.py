@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from text_strategies import texts
 
 from token2wave.features import text as fast
-from token2wave.features.text import mix, ngram_hashes, token_hashes
+from token2wave.features.text import mix, ngram_hashes, pieces, token_hashes
 
 PROPERTY = settings(deadline=None, max_examples=80, print_blob=True)
 
@@ -161,3 +161,15 @@ def test_the_table_is_consistent() -> None:
     some = [*range(0x3000), *range(0, 0x110000, 997)]
     assert [slow_text.lower(c) for c in some] == lower[some].tolist()
     assert [slow_text.class_of(c) for c in some] == classes[some].tolist()
+
+
+@settings(deadline=None, max_examples=150, print_blob=True)
+@given(st.text(st.sampled_from("aab'’ .é漢\ud800"), max_size=300), st.integers(1, 80))
+@example("a'" * 200, 70)
+@example("'" * 200, 70)
+@example("a" * 300 + "'b", 65)
+def test_pieces_of_a_text_have_its_tokens(text: str, size: int) -> None:
+    parts = list(pieces(text, size))
+    assert "".join(parts) == text
+    hashes = [code for part in parts for code in token_hashes([part])[0].tolist()]
+    assert hashes == token_hashes([text])[0].tolist()

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from small_models import ENTRIES
 
 import token2wave
+from token2wave import classifier
 from token2wave.classifier import Classifier
+from token2wave.compile import compile_network
 from token2wave.errors import ConfigError, DataError, ModelFileError
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.models import WaveConfig, WaveNetwork
@@ -239,3 +241,17 @@ def test_chunks_become_passages_of_whole_words(chunks: list[str]) -> None:
     for passage in passages:
         state.update(passage)
     np.testing.assert_allclose(state.probabilities(), at_once("fast", ["".join(chunks)]), **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["fast", "small", "trigrams"])
+def test_long_texts_go_piece_by_piece_through_numpy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(random.Random(2).choices([*WORDS, "a" * 300, "''"], k=400))
+    expected = model(name).probabilities([text, "good", text])
+    monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
+    monkeypatch.setattr(classifier, "LONG_TEXT", 100)
+    twin = Classifier(
+        model(name).features,
+        compile_network(model(name).network.config, model(name).network.arrays()),
+        ("a", "b", "c"),
+    )
+    np.testing.assert_allclose(twin.probabilities([text, "good", text]), expected, **CLOSE)

@@ -219,9 +219,7 @@ class _Work:
             if small is not None:
                 yield small
 
-    def _retrained(
-        self, features: WordFeatures, storage: str, limit: int, n_rows: int
-    ) -> Classifier | None:
+    def _retrained(self, features: WordFeatures, storage: str, limit: int, n_rows: int) -> Classifier | None:
         """Train the strongest rows from scratch, without the others."""
         config = self.classifier.network.config
         kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)

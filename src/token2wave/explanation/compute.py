@@ -89,7 +89,9 @@ def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
         groups = np.searchsorted(np.array(ends, dtype=np.int64), tokens.starts, side="right")
     else:
         groups = tokens.words if unit == "word" else np.arange(len(tokens.codes))
-    firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+    # Pieces of one character, such as the letters of a Hangul syllable, share its place and so make one part.
+    ended = np.maximum.accumulate(np.append(0, tokens.ends))[:-1]
+    firsts = np.flatnonzero((np.diff(groups, prepend=-1) != 0) & (tokens.starts >= ended))
     return (
         np.stack([firsts, np.append(firsts[1:], len(groups))], axis=1)
         if len(groups)

@@ -16,7 +16,7 @@ All of it runs on whole batches in numpy; no Python loop touches a character, a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -76,6 +76,38 @@ def tokens_in(text: str) -> Tokens:
     code_points, _ = _code_points([text])
     starts, ends = _token_bounds(code_points)
     return Tokens(_hash(code_points, starts, ends), starts, ends, np.arange(len(starts)))
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """Cut a long text where no token is cut, and none is read otherwise.
+
+    Args:
+        text: any string.
+        size: code points of a piece, about; more where there is nowhere to cut.
+
+    Yields:
+        Pieces that together are the text, and whose tokens together are its tokens.
+    """
+    first = 0
+    while first < len(text):
+        last = first + size
+        while last < len(text) and not (cut := _last_cut(text[first:last])):
+            last += size
+        last = first + cut if last < len(text) else len(text)
+        yield text[first:last]
+        first = last
+
+
+def _last_cut(part: str) -> int:
+    """Last place in a part of a text before which no token, and no apostrophe, depends on what follows."""
+    code_points = _code_points([part])[0][:-1]
+    apart = (letter_table()[0][code_points] != WORD) & (code_points != APOSTROPHE)
+    if apart.any():
+        return int(np.flatnonzero(apart)[-1]) + 1
+    starts, _ = _token_bounds(code_points)  # words are cut by their length
+    between = starts[1:]
+    quotes = (code_points[between - 1] == APOSTROPHE).astype(int) + (code_points[between] == APOSTROPHE)
+    return int(between[quotes != 1].max(initial=0))
 
 
 def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

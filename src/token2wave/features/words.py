@@ -22,10 +22,11 @@ from token2wave.configuration import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.buckets import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
+from token2wave.features.short_text import is_short, next_gram, short_text_hashes
 from token2wave.features.spool import Spool
 from token2wave.features.text import letter_table, ngram_hashes, tokens_in
 from token2wave.features.tokens import Spans, Tokens
-from token2wave.native import n_threads
+from token2wave.native import core, n_threads
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -161,6 +162,9 @@ class WordFeatures:
             texts: ``B`` strings.
             advance: told how many more texts are done, for a progress bar.
         """
+        alone = texts[0] if len(texts) == 1 and advance is None else None
+        if isinstance(alone, str) and is_short(alone) and core() is None:
+            return self._of_short_text(alone)
 
         def hashed() -> Iterator[Buckets]:
             for chunk, found in _hashed(texts, self.config):
@@ -169,6 +173,20 @@ class WordFeatures:
                     advance(len(chunk))
 
         return self._select(hashed())
+
+    def _of_short_text(self, text: str) -> Ragged:
+        """Features of one short text, without numpy's overhead."""
+        config, row_of = self.config, self.row_of_bucket.item
+        shift = 64 - config.bits
+        hashes = short_text_hashes(text)
+        rows = [row_of(hashed >> shift) for hashed in hashes]
+        ids = [0] * config.cls + [row for row in rows if row >= 0]
+        n_ordered, grams = len(ids), hashes
+        for n in range(1, config.ngrams):
+            grams = [next_gram(gram, last) for gram, last in zip(grams, hashes[n:], strict=False)]
+            rows = [row_of(gram >> shift) for gram in grams]
+            ids += [row for row in rows if row >= 0]
+        return Ragged(np.array(ids, np.int32), np.array([0, len(ids)]), np.array([n_ordered]))
 
     def tokens(self, text: str) -> Tokens:
         """Cut one text into tokens; their codes are hashes."""

@@ -31,7 +31,9 @@ FEATURES_IN_PART = 1 << 15  # so that memory stays small
 
 def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> Floats:
     """Logits of ``N`` texts, ``(N, C)``, some texts at a time."""
-    parts = [np.zeros((0, config.n_classes), dtype=np.float32)]
+    if len(features.ids) <= FEATURES_IN_PART:
+        return logits(config, arrays, sums(config, arrays, features))
+    parts = []
     for first, last in groups(features.offsets, FEATURES_IN_PART):
         some = features.take(np.arange(first, last))
         parts.append(logits(config, arrays, sums(config, arrays, some)))
@@ -56,17 +58,19 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
             name: array if name == EMBEDDING else array.astype(np.float64) for name, array in arrays.items()
         }
     first = np.zeros((len(features), 2 * config.width))
-    counts = np.ones((len(features.ids), 1), dtype=np.float32)
+    counts = None
     if config.readout == "cls":
         filled = np.flatnonzero(features.lengths)
         starts = features.offsets[:-1][filled]
         first[filled] = _variants(config, arrays, features.ids[starts])
+        counts = np.ones((len(features.ids), 1), dtype=np.float32)
         counts[starts] = 0  # its magnitude is that of all the others, never a difference
-    total, squares = _segment_sums(
-        features.offsets,
-        2 * config.width,
-        lambda a, b: _variants(config, arrays, features.ids[a:b]) * counts[a:b],
-    )
+
+    def values(a: int, b: int) -> Floats:
+        found = _variants(config, arrays, features.ids[a:b])
+        return found if counts is None else found * counts[a:b]
+
+    total, squares = _segment_sums(features.offsets, 2 * config.width, values)
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
     if config.phrase_width:
         words = _phrase_sums(config, arrays, features)
@@ -97,7 +101,7 @@ def _phrase_states(
     """State of every word in reading order, ``(W, P)``, from the waves between it and its neighbours."""
     rows, index = np.unique(words, return_inverse=True)
     variants = _linear(arrays, "phrases.variants", arrays[EMBEDDING][rows])
-    first, second = np.split(variants.take(index, axis=0), 2, axis=1)  # h, h'
+    first, second = _halves(variants.take(index, axis=0))  # h, h'
     radius = config.phrase_radius
     left = np.sqrt(_neighbours(first**2, offsets, range(-radius, 0)))
     right = np.sqrt(_neighbours(second**2, offsets, range(1, radius + 1)))
@@ -120,7 +124,7 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
         real, imaginary = _mean_and_deviation(of.n_features, of.total, of.squares)
     else:  # [CLS]: its own value, and the magnitude of all the others
         real, imaginary = of.first.astype(np.float32), np.sqrt(np.maximum(of.squares, 0)).astype(np.float32)
-    overlay = _overlay(config, np.split(real, 2, axis=1), np.split(imaginary, 2, axis=1))
+    overlay = _overlay(config, _halves(real), _halves(imaginary))
     result = _linear(arrays, "head", _norm(arrays, "norm", _restore(config, arrays, overlay)))
     if config.phrase_width:
         phrases = _mean_and_deviation(of.n_words, of.phrase_total, of.phrase_squares)
@@ -148,7 +152,7 @@ def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
     """Complex to real, ``g`` of eq. 8."""
     if config.restore == "linear":
         return _linear(arrays, "layers.0.restore.linear", overlay)
-    real, imaginary = np.split(overlay, 2, axis=1)
+    real, imaginary = _halves(overlay)
     return real if config.restore == "real" else np.sqrt(real**2 + imaginary**2)
 
 
@@ -167,7 +171,11 @@ def _segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tup
     total, squares = np.zeros((n, width)), np.zeros((n, width))
     for first, last in groups(offsets, FEATURES_AT_ONCE):
         values = values_of(offsets[first], offsets[last]).astype(np.float64)
-        texts = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
+        if last == first + 1:
+            total[first] = values.sum(axis=0)
+            squares[first] = np.square(values, out=values).sum(axis=0)
+            continue
+        texts = np.repeat(np.arange(last - first), offsets[first + 1 : last + 1] - offsets[first:last])
         belongs = (texts == np.arange(last - first)[:, None]).astype(np.float64)  # (texts, T)
         total[first:last] = belongs @ values
         squares[first:last] = belongs @ np.square(values, out=values)
@@ -179,7 +187,8 @@ def groups(offsets: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
     first, n = 0, len(offsets) - 1
     while first < n:
         end = offsets[first] + most
-        last = max(int(np.searchsorted(offsets, end, side="right")) - 1, first + 1)
+        last = n if offsets[n] <= end else int(np.searchsorted(offsets, end, side="right")) - 1
+        last = max(last, first + 1)
         yield first, last
         first = last
 
@@ -197,14 +206,21 @@ def _neighbours(values: Floats, offsets: NDArray[np.int64], distances: range) ->
     return total
 
 
+def _halves(both: Floats) -> tuple[Floats, Floats]:
+    """Both variants, or the real and the imaginary part, which lie side by side."""
+    middle = both.shape[1] // 2
+    return both[:, :middle], both[:, middle:]
+
+
 def _linear(arrays: Arrays, name: str, values: Floats) -> Floats:
     result: Floats = values @ arrays[f"{name}.weight"].T + arrays[f"{name}.bias"]
     return result
 
 
 def _norm(arrays: Arrays, name: str, values: Floats) -> Floats:
-    centred = values - values.mean(axis=1, keepdims=True)
-    deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON)
+    width = values.shape[1]
+    centred = values - values.sum(axis=1, keepdims=True) / width
+    deviation = np.sqrt((centred * centred).sum(axis=1, keepdims=True) / width + NORM_EPSILON)
     result: Floats = centred / deviation * arrays[f"{name}.weight"] + arrays[f"{name}.bias"]
     return result
 

@@ -89,7 +89,7 @@ class State:
         self._sums = self._sums + other._sums + seam
         self._set_edges(other._beginning, other._end, other.n_tokens)
         if self._journal is not None and other._journal is not None:
-            self._journal += other._journal
+            self._journal += bytes(other._journal)  # a copy: it may be this state's own
         return self
 
     def remove(self, text: str) -> Self:
@@ -100,8 +100,11 @@ class State:
         Raises:
             DataError: the words do not stand in the state so.
             ConfigError: the state does not keep its tokens.
+            TypeError: ``text`` is no string.
         """
         journal = self._kept()
+        if not isinstance(text, str):
+            raise TypeError(f"expected a string, found {type(text).__name__}")
         codes = self.classifier.features.tokens(text).codes
         wanted = codes.tobytes()
         place = journal.find(wanted)
@@ -232,7 +235,7 @@ class State:
             sums = Sums(**{field.name: arrays[field.name] for field in fields(Sums)})
             edges = arrays["beginning"], arrays["end"]
             n_tokens, of_model = int(header["n_tokens"]), header["fingerprint"]
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelFileError(
                 f"expected a packed state, found something else ({error})", cure="pack it again with to_bytes"
             ) from error

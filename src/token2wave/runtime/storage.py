@@ -49,7 +49,8 @@ class Stored:
         suffixes, decode = DECODERS[kind]
         if tuple(self.parts) != suffixes:
             raise ModelFileError(f"expected the parts {suffixes} of an array stored as {kind}")
-        return decode(self.settings, self.parts)
+        array: Array = decode(self.settings, self.parts)
+        return array
 
 
 def _require(condition: bool, expected: str) -> None:
