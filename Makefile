@@ -50,6 +50,8 @@ bench: $(RIVALS)
 		--runs 3 --threads $(THREADS) $(RESUME)
 	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
+	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)
+	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
@@ -60,6 +62,10 @@ bench-quick: $(RIVALS)
 	$(BIN)/python benchmarks/paper_step.py --data debian-sections --steps 10 --width 64 --rows 1000 --runs 1 \
 		--threads $(THREADS) --results build/bench
 	$(BIN)/python benchmarks/growth.py --quick --threads $(THREADS) --results build/bench
+	$(BIN)/python benchmarks/prediction.py --data debian-sections --systems fast,fast_numpy,fast_1mb,fasttext,tfidf_svc \
+		--runs 1 --seconds 0.2 --cold-starts 1 --threads 1 --build build/bench/prediction --results build/bench
+	$(BIN)/python benchmarks/agreement.py --data debian-sections --presets fast --models build/bench/prediction \
+		--threads 1 --build build/bench/agreement --results build/bench
 
 clean:
 	rm -rf build dist .venv src/token2wave/native/_core*.so

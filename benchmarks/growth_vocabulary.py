@@ -20,7 +20,7 @@ from torch import nn
 from token2wave.features.ragged import Ragged, concatenate
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.native import core
-from token2wave.runtime.tables import EMBEDDING
+from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit

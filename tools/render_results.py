@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import growth_figures  # noqa: E402
+import prediction_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 
@@ -135,6 +136,15 @@ def growth(study: str) -> str:
     return f"![{study}](figures/growth-{study}.svg)\n\n{table}\n"
 
 
+def prediction(data: str) -> str:
+    """Table of what predicting costs on one data set, and its figure."""
+    document = benchmark("prediction")
+    if data not in document["medians"]:
+        raise NotMeasured
+    table = prediction_render.table(document, data).rstrip()
+    return f"![{data}: what predicting costs](figures/prediction-{data}.svg)\n\n{table}\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "ag_news": ag_news,
@@ -145,6 +155,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
         for data in ("ag_news", "imdb", "dbpedia14")
     },
     "precision": precision,
+    **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
+    "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)
@@ -178,6 +191,10 @@ def draw_figures() -> None:
         document = benchmark("classifiers")
         for data in comparison.data_names(document):
             render_figure.figure(document, data, FIGURES / f"classifiers-{data}.svg")
+    with suppress(NotMeasured):
+        document = benchmark("prediction")
+        for data in comparison.data_names(document):
+            prediction_render.figure(document, data, FIGURES / f"prediction-{data}.svg")
 
 
 def main() -> int:

@@ -1,0 +1,394 @@
+"""One step of ``benchmarks/prediction.py`` in a process of its own: read data, build a model, or measure it.
+
+A job is a dictionary with its ``kind``, ``data``, ``build`` or ``measure``; the answer is one, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import pickle
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from systems import Task
+
+    from token2wave.data import DataSplits
+
+Job = dict[str, Any]
+OURS = "token2wave"
+TEST_TEXTS = "test.json"
+SHORT_CHARACTERS, SHORT_TEXTS = 60, 200  # the texts that are predicted one by one
+FEWEST_PASSES, MOST_PASSES = 3, 9
+FEWEST_CALLS, MOST_CALLS = 20, 20_000
+ROWS_QUANTISED = 100_000  # of fastText's embedding, the others left out
+ONE_MB = 1_000_000
+
+
+def main() -> None:
+    """Do a job, and write what came of it to a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--job", type=json.loads, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.out.write_text(json.dumps(answered(JOBS, arguments.job)), encoding="utf-8")
+
+
+def answered(jobs: Mapping[str, Callable[[Job], dict[str, Any]]], job: Job) -> dict[str, Any]:
+    """Do a job of some kinds; whatever it raises is the answer, under ``error``, and else None is there."""
+    try:
+        return {"error": None, **jobs[job["kind"]](job)}
+    except Exception as error:
+        return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+
+
+# ---- the data ----
+
+
+def read_data(job: Job) -> dict[str, Any]:
+    """Put the test texts where all others find them, and say what is to be said of the data."""
+    from token2wave.data import encode_labels, label_names_of
+
+    splits = _splits(job)
+    assert splits.test is not None
+    names = label_names_of(splits.train, splits.label_names)
+    truth = encode_labels(splits.test, names).tolist()
+    test = {"texts": splits.test.texts, "truth": truth, "label_names": names}
+    Path(job["folder"], TEST_TEXTS).write_text(json.dumps(test), encoding="utf-8")
+    lengths = [len(text) for text in short_texts(splits.test.texts)]
+    return {
+        "train_rows": len(splits.train),
+        "test_rows": len(splits.test),
+        "classes": len(names),
+        "characters_per_text": statistics.mean(map(len, splits.test.texts)),
+        "short_texts": len(lengths),
+        "short_characters": {"median": statistics.median(lengths), "min": min(lengths), "max": max(lengths)},
+        "caveats": list(splits.caveats),
+    }
+
+
+def short_texts(texts: Sequence[str]) -> list[str]:
+    """Choose the texts to predict one by one: those whose length is closest to `SHORT_CHARACTERS`."""
+    return sorted(texts, key=lambda text: abs(len(text) - SHORT_CHARACTERS))[:SHORT_TEXTS]
+
+
+def _splits(job: Job) -> DataSplits:
+    from token2wave.data import load_splits
+
+    splits = load_splits(job["data"])
+    if splits.test is None:
+        raise ValueError(f"{splits.name} has no test set")
+    return splits
+
+
+@dataclass(frozen=True)
+class _Test:
+    texts: list[str]
+    truth: list[int]
+    label_names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, job: Job) -> _Test:
+        found = json.loads(Path(job["folder"], TEST_TEXTS).read_text(encoding="utf-8"))
+        return cls(found["texts"], found["truth"], tuple(found["label_names"]))
+
+    def accuracy(self, classes: Sequence[int]) -> float:
+        return statistics.mean(a == b for a, b in zip(classes, self.truth, strict=True))
+
+
+# ---- models, built once for each data set ----
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file.
+
+    Attributes:
+        name: what tables call it.
+        family: as of :class:`systems.System`.
+        file: its name in the folder of the data set.
+        description: how it is made.
+        build: makes it: given the job and the path to write to, gives facts for the record.
+    """
+
+    name: str
+    family: str
+    file: str
+    description: str
+    build: Callable[[Job, Path], dict[str, Any]]
+
+
+def build(job: Job) -> dict[str, Any]:
+    """Make a model file, and say how large and how accurate it is."""
+    model = MODELS[job["model"]]
+    path = Path(job["folder"], model.file)
+    path.unlink(missing_ok=True)
+    start = time.perf_counter()
+    facts = model.build(job, path)
+    seconds = time.perf_counter() - start
+    test, predictor = _Test.read(job), LOADERS[model.family](path)
+    labels = predictor.many(predictor.texts(test.texts))
+    return {
+        "bytes": path.stat().st_size,
+        "digest": digest(path),
+        "accuracy": test.accuracy(predictor.classes(labels, test.label_names)),
+        "build_seconds": seconds,
+        "facts": facts,
+    }
+
+
+def digest(path: Path) -> str:
+    """Checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _preset(preset: str, job: Job, path: Path) -> dict[str, Any]:
+    import token2wave
+
+    unseen = replace(_splits(job), test=None)  # no test text is seen
+    token2wave.train(unseen, out=path, preset=preset, seed=job["seed"], device="cpu")
+    return {}
+
+
+def _compressed(max_size: int | None, storage: str, job: Job, path: Path) -> dict[str, Any]:
+    import token2wave
+
+    given = Path(job["folder"], MODELS["fast"].file)
+    result = token2wave.compress(given, path, data=job["data"], max_size=max_size, storage=storage)
+    return dict(result.summary)
+
+
+def _trained(system: str, job: Job, path: Path) -> dict[str, Any]:
+    """As ``benchmarks/compare.py`` trains it."""
+    from systems import load_system
+
+    rival, task = load_system(system), _task(job)
+    rival.prepare(task)
+    rival.save(rival.fit(task), task.folder).rename(path)
+    return {}
+
+
+def _quantised(job: Job, path: Path) -> dict[str, Any]:
+    """Quantise the more accurate of fastText's models, as its authors' quantization-example.sh does."""
+    from systems import load_system
+    from systems.fasttext_training import TRAIN
+
+    source, task = job["source"], _task(job)
+    system: Any = load_system(source)
+    system.prepare(task)
+    model: Any = import_module("fasttext").load_model(str(Path(job["folder"], MODELS[source].file)))
+    model.quantize(
+        input=str(task.folder / TRAIN),
+        retrain=True,
+        cutoff=ROWS_QUANTISED,
+        qnorm=True,
+        lr=system.settings["lr"],  # the file has no rate: fastText would take its default, 0.05
+        thread=task.threads,
+    )
+    model.save_model(str(path))
+    return {"source": source}
+
+
+def _task(job: Job) -> Task:
+    from systems import Task
+
+    from token2wave.data import encode_labels, label_names_of
+
+    splits = _splits(job)
+    names = label_names_of(splits.train, splits.label_names)
+    labels = encode_labels(splits.train, names)
+    return Task(splits.train.texts, labels, names, job["seed"], job["threads"], Path(job["folder"]))
+
+
+_PAIRS = "dim 10, word pairs, 5 epochs, 2,000,000 buckets, trained as in the comparison above."
+_QUANTISED = (
+    f"The more accurate of the two by `quantize(retrain=True, cutoff={ROWS_QUANTISED}, qnorm=True)`, which "
+    "trains it for 5 more epochs on the rows that it keeps."
+)
+_TFIDF = "scikit-learn's TfidfVectorizer and LinearSVC, trained as in the comparison above, in a pickle."
+_ONE_MB = f"`fast` by `token2wave.compress` to at most {ONE_MB:,} bytes."
+_INT8 = "`fast` by `token2wave.compress` in 8 bits, no row left out."
+MODELS = {
+    "fast": Model("fast", OURS, "fast.safetensors", "Preset `fast`.", partial(_preset, "fast")),
+    "small": Model("small", OURS, "small.safetensors", "Preset `small`.", partial(_preset, "small")),
+    "fast_1mb": Model("fast, 1 MB", OURS, "1mb.safetensors", _ONE_MB, partial(_compressed, ONE_MB, "auto")),
+    "fast_int8": Model("fast, int8", OURS, "int8.safetensors", _INT8, partial(_compressed, None, "int8")),
+    **{
+        f"fasttext_{rate}": Model(
+            f"fastText, lr {shown}", "fastText", f"{rate}.bin", _PAIRS, partial(_trained, f"fasttext_{rate}")
+        )
+        for rate, shown in (("lr025", "0.25"), ("lr05", "0.5"))
+    },
+    "fasttext_quantised": Model("fastText, quantised", "fastText", "quantised.ftz", _QUANTISED, _quantised),
+    "tfidf_svc": Model("TF-IDF + LinearSVC", "TF-IDF", "svc.pickle", _TFIDF, partial(_trained, "tfidf_svc")),
+}
+MADE_FROM = {
+    "fast_1mb": ("fast",),
+    "fast_int8": ("fast",),
+    "fasttext_quantised": ("fasttext_lr025", "fasttext_lr05"),
+}
+
+
+# ---- what is timed of each family ----
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that was loaded from its file.
+
+    Attributes:
+        many: gives labels of many texts, in a form of its own.
+        ones: ways to predict one text.
+        classes: gives the number of each of those labels, by the names of the classes.
+        prepared: gives texts in the form that it needs; None if it takes any.
+    """
+
+    many: Callable[[list[str]], Any]
+    ones: dict[str, Callable[[str], object]]
+    classes: Callable[[Any, Sequence[str]], list[int]]
+    prepared: Callable[[Sequence[str]], list[str]] | None = None
+
+    def texts(self, texts: Sequence[str]) -> list[str]:
+        """Texts in the form that it needs."""
+        return list(texts) if self.prepared is None else self.prepared(texts)
+
+
+def _token2wave(path: Path) -> Predictor:
+    import token2wave
+
+    classifier = token2wave.load(path)
+    return Predictor(
+        classifier.labels,
+        {"predict(text)": classifier.predict},
+        lambda labels, names: [names.index(label) for label in labels],
+    )
+
+
+def _fasttext(path: Path) -> Predictor:
+    from systems.fasttext_lines import class_of, normalized
+
+    model: Any = import_module("fasttext").load_model(str(path))
+    return Predictor(
+        lambda texts: model.predict(texts)[0],
+        {
+            # `predict` of one string fails in version 0.9.3 with NumPy 2; the binding below it does not.
+            "predict([text])": lambda text: model.predict([text]),
+            "f.predict(text)": lambda text: model.f.predict(text + "\n", 1, 0.0, "strict"),
+        },
+        lambda labels, _: [class_of(found[0]) for found in labels],
+        lambda texts: [normalized(text) for text in texts],
+    )
+
+
+def _tfidf(path: Path) -> Predictor:
+    with path.open("rb") as file:
+        pipeline = pickle.load(file)
+    return Predictor(
+        lambda texts: pipeline.predict(texts).tolist(),  # numbers of the classes, as it was trained on them
+        {"predict([text])": lambda text: pipeline.predict([text])},
+        lambda labels, _: labels,
+    )
+
+
+LOADERS: dict[str, Callable[[Path], Predictor]] = {
+    OURS: _token2wave,
+    "fastText": _fasttext,
+    "TF-IDF": _tfidf,
+}
+# The first prediction of a fresh process, from ``path`` and ``text``.
+COLD_STARTS = {
+    OURS: "import token2wave\nlabel = token2wave.load(path).predict(text).label",
+    "fastText": "import fasttext\nlabel = fasttext.load_model(path).predict([text])[0][0][0]",
+    "TF-IDF": "import pickle\nlabel = pickle.load(open(path, 'rb')).predict([text])[0]",
+}
+
+
+# ---- measuring ----
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Throughput and latency of one model."""
+    from token2wave.native import core
+
+    model, test = MODELS[job["model"]], _Test.read(job)
+    if job["native"] is not None and job["native"] != (core() is not None):  # not what the table would say
+        raise RuntimeError("expected the native core, found none" if job["native"] else "expected no core")
+    predictor = LOADERS[model.family](Path(job["folder"], model.file))
+    texts = predictor.texts(test.texts)
+    labels, passes, share = timed_passes(lambda: predictor.many(texts), job["seconds"])
+    given = short_texts(test.texts)
+    short = predictor.texts(given)
+    ways = {way: timed_calls(one, short, job["seconds"]) for way, one in predictor.ones.items()}
+    quickest = min(ways, key=lambda way: statistics.median(ways[way]))
+    figures = {
+        "accuracy": test.accuracy(predictor.classes(labels, test.label_names)),
+        "texts_per_second": len(texts) / statistics.median(passes),
+        "processors_used": share,
+        "latency_seconds": statistics.median(ways[quickest]),
+        "latency_90_percent_seconds": statistics.quantiles(ways[quickest], n=10)[-1],
+    }
+    if predictor.prepared is not None:
+        one = predictor.ones[quickest]
+        _, again, _ = timed_passes(lambda: predictor.many(predictor.texts(test.texts)), job["seconds"])
+        calls = timed_calls(lambda text: one(predictor.texts([text])[0]), given, job["seconds"])
+        figures["prepared_texts_per_second"] = len(texts) / statistics.median(again)
+        figures["prepared_latency_seconds"] = statistics.median(calls)
+    return {
+        "figures": figures,
+        "passes_seconds": passes,
+        "calls": {way: len(times) for way, times in ways.items()},
+        "latencies_seconds": {way: statistics.median(times) for way, times in ways.items()},
+        "quickest": quickest,
+        "text": short[0],
+    }
+
+
+def timed_passes(action: Callable[[], Any], seconds: float) -> tuple[Any, list[float], float]:
+    """Time passes after one for warming up, until they have taken so many seconds or are enough.
+
+    Returns:
+        What the last pass gave, the seconds of each, and how many processors they kept busy on average.
+    """
+    action()
+    passes: list[float] = []
+    result, before = None, time.process_time()
+    while len(passes) < FEWEST_PASSES or (sum(passes) < seconds and len(passes) < MOST_PASSES):
+        start = time.perf_counter()
+        result = action()
+        passes.append(time.perf_counter() - start)
+    return result, passes, (time.process_time() - before) / sum(passes)
+
+
+def timed_calls(one: Callable[[str], object], texts: Sequence[str], seconds: float) -> list[float]:
+    """Seconds of single calls, the texts in turn, until they have taken so long or are enough."""
+    end = time.perf_counter() + seconds / 4
+    for text in texts:  # warming up
+        one(text)
+        if time.perf_counter() > end:
+            break
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    for text in itertools.cycle(texts):
+        start = time.perf_counter()
+        one(text)
+        now = time.perf_counter()
+        times.append(now - start)
+        if len(times) >= MOST_CALLS or (now > end and len(times) >= FEWEST_CALLS):
+            break
+    return times
+
+
+JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"data": read_data, "build": build, "measure": measure}
+
+if __name__ == "__main__":
+    main()
