@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.compile import compile_network, reason_not_to_compile
-from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError
+from token2wave.errors import ConfigError, MissingExtraError, ModelFileError, Token2WaveError
 from token2wave.features import Features, Ragged, WordFeatures, features_from_file
 from token2wave.features.text import pieces
 from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.runtime import reference
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
 from token2wave.runtime.storage import Stored
 from token2wave.runtime.tables import Tables
@@ -89,6 +90,11 @@ class Classifier:
     written_by: dict[str, Any] = field(default_factory=versions)
     stored: dict[str, Stored] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
+        if lacks_cls and self.network.config.readout == "cls":
+            raise ConfigError("reads out [CLS], which the features do not have", where="network.readout")
+
     def probabilities(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
     ) -> NDArray[np.float32]:
@@ -117,9 +123,7 @@ class Classifier:
         except (TypeError, AttributeError):
             _require_strings(texts)  # checking beforehand would cost time
             raise
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-        return shares
+        return reference.probabilities(logits)
 
     def _piece_by_piece(
         self, texts: Sequence[str], advance: Callable[[int], None] | None
@@ -142,7 +146,7 @@ class Classifier:
     ) -> NDArray[np.float32] | None:
         """Probabilities from texts in one call of the native core, or one for each step of a progress bar."""
         if advance is None:
-            return network.text_probabilities(features, texts if type(texts) is list else list(texts))
+            return network.text_probabilities(features, list(texts))
         parts = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
         for first in range(0, len(texts), TEXTS_BETWEEN_REPORTS):
             some = list(texts[first : first + TEXTS_BETWEEN_REPORTS])
@@ -244,7 +248,7 @@ class Classifier:
 
         return SlidingWindow(self, n_tokens)
 
-    def explain(self, text: str, unit: str = "token") -> Explanation:
+    def explain(self, text: str, unit: str = "word") -> Explanation:
         """Say what each part of a text does to the prediction; see :class:`token2wave.Explanation`.
 
         Args:
@@ -273,7 +277,7 @@ class Classifier:
         number = zlib.crc32(json.dumps([*settings, self.label_names], sort_keys=True).encode())
         for arrays in (self.features.arrays(), self.network.arrays()):
             for name in sorted(arrays):
-                number = zlib.crc32(np.ascontiguousarray(arrays[name]).data.cast("B"), number)
+                number = zlib.crc32(arrays[name].tobytes(), number)
         return number
 
     def save(self, path: str | os.PathLike[str]) -> int:
@@ -282,14 +286,18 @@ class Classifier:
         Raises:
             OutputError: the place cannot be written to; a file that was there is left as it was.
         """
-        write_model_file(Path(path), self.to_file())
+        arrays = {**self.network.arrays(), **_features_arrays(self.features)}
+        current = {
+            name: stored
+            for name, stored in self.stored.items()
+            if name in arrays and np.array_equal(stored.decoded(), arrays[name])
+        }
+        write_model_file(Path(path), replace(self, stored=current).to_file())
         return Path(path).stat().st_size
 
     def to_file(self) -> ModelFile:
         """What the model file holds."""
-        tensors: dict[str, NDArray[Any]] = dict(self.network.arrays())
-        for name, array in self.features.arrays().items():
-            tensors[FEATURE_PREFIX + name] = array
+        tensors: dict[str, NDArray[Any]] = {**self.network.arrays(), **_features_arrays(self.features)}
         return ModelFile(
             tensors=tensors,
             features={"kind": self.features.kind, "settings": self.features.config.to_dict()},
@@ -299,6 +307,11 @@ class Classifier:
             versions=self.written_by,
             stored=self.stored,
         )
+
+
+def _features_arrays(features: Features) -> dict[str, NDArray[Any]]:
+    """Arrays of the features by their names in the file."""
+    return {FEATURE_PREFIX + name: array for name, array in features.arrays().items()}
 
 
 def _require_strings(texts: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ keeps the rows, which are half as wide, and a row is expanded when a text first 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,15 @@ def reason_not_to_compile(config: WaveConfig) -> str | None:
     if config.variants == "levels":
         return "one of its waves is of the first sentence alone, whose end is not known from sums"
     return None
+
+
+def tables_of(network: Any) -> Tables:
+    """Tables of a classifier's network, compiled now if it is not.
+
+    Raises:
+        ConfigError: the network does not compile; the message says why.
+    """
+    return network if isinstance(network, Tables) else compile_network(network.config, network.arrays())
 
 
 def compile_network(config: WaveConfig, arrays: Mapping[str, NDArray[np.float32]]) -> Tables:

@@ -108,7 +108,7 @@ def test_words_of_pieces_are_whole() -> None:
 def test_pieces_are_left_out_one_by_one() -> None:
     classifier = model("paper")
     codes = classifier.features.tokens("films good a").codes
-    found = classifier.explain("films good a")
+    found = classifier.explain("films good a", "token")
     for number, part in enumerate(found.parts):
         left = np.delete(codes, number)
         logits = classifier.network.logits(classifier.features.of_tokens(left, np.array([0, len(left)])))[0]

@@ -1,4 +1,4 @@
-"""Small classifiers, and model files taken apart and put together again."""
+"""Small classifiers, without torch where that will do, and model files taken apart and put together again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
-from token2wave.classifier import Classifier
+from token2wave.classifier import Classifier, Network
+from token2wave.compile import compile_network
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.models import WaveConfig
 
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words"]
 ENTRIES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", ".", "##s")
@@ -24,17 +25,40 @@ def word_classifier(seed: int = 0) -> Classifier:
 
 
 def wordpiece_classifier(seed: int = 0) -> Classifier:
+    return _classifier(WordPieceFeatures(WordPieceConfig(max_tokens=9), ENTRIES), seed)
+
+
+def torch_classifier(seed: int = 0) -> Classifier:
+    """One that does not compile."""
     return _classifier(WordPieceFeatures(WordPieceConfig(max_tokens=9), ENTRIES), seed, variants="levels")
 
 
 def _classifier(features: Any, seed: int, **settings: Any) -> Classifier:
-    torch.manual_seed(seed)
     config = WaveConfig(
         n_rows=features.n_rows, n_classes=2, width=4, sentence_ends=features.sentence_ends, **settings
     )
-    return Classifier(
-        features, WaveNetwork(config), ("neg", "pos é"), {"seed": seed}, {"token2wave": "0.1.0"}
-    )
+    network = _network(config, seed)
+    return Classifier(features, network, ("neg", "pos é"), {"seed": seed}, {"token2wave": "0.1.0"})
+
+
+def _network(config: WaveConfig, seed: int) -> Network:
+    if config.variants == "levels":
+        import torch
+
+        from token2wave.models import WaveNetwork
+
+        torch.manual_seed(seed)
+        return WaveNetwork(config)
+    return compile_network(config, random_arrays(config, seed))
+
+
+def random_arrays(config: WaveConfig, seed: int, spread: float = 0.3) -> dict[str, np.ndarray]:
+    """Parameters of a network, all of one spread."""
+    random = np.random.default_rng(seed)
+    return {
+        name: random.normal(0, spread, shape).astype(np.float32)
+        for name, shape in config.parameter_shapes().items()
+    }
 
 
 def take_apart(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small_models import TEXTS, take_apart, word_classifier, wordpiece_classifier
+from small_models import TEXTS, take_apart, torch_classifier, word_classifier, wordpiece_classifier
 
 import token2wave
 from token2wave.classifier import Classifier
@@ -29,7 +30,8 @@ MODEL = ModelFile(
     training={"seed": 3, "history": [0.5, None]},
     versions={"numpy": "2"},
 )
-MAKERS = [word_classifier, wordpiece_classifier]
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+MAKERS = [word_classifier, wordpiece_classifier, pytest.param(torch_classifier, marks=needs_torch)]
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -51,7 +53,8 @@ def test_format(tmp_path: Path) -> None:
     header, body = take_apart(path)
     assert list(header["__metadata__"]) == ["token2wave"]
     assert header["__metadata__"]["token2wave"] == {
-        "format_version": 1,
+        "format_version": 2,
+        "storage": {},
         "features": MODEL.features,
         "network": MODEL.network,
         "labels": MODEL.labels,

@@ -22,7 +22,7 @@ from token2wave.classifier import FEATURE_PREFIX, Classifier, load, network_of
 from token2wave.compression.fitting import Fitted, fit_step, rows_that_fit, stored_rows
 from token2wave.configuration import require_choice
 from token2wave.data import load_splits
-from token2wave.errors import ConfigError
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordFeatures
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import size_of_model_file, write_model_file
@@ -41,6 +41,10 @@ STORAGES = ("auto", "float32", "float16", "int8", "packed")
 RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 BYTES_OF_ENTRIES = 500  # of rows and buckets in the header
+TRAINED_ON_ALL = (
+    "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
+)
+CURE = "name the training data with --data"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def compress(
         max_size: most bytes of the file, a number or e.g. ``"1MB"``; if None, no row is dropped.
         storage: ``float32``, ``float16``, ``int8`` (a scale for each row), ``packed`` (one step for all
             numbers, then LZMA); ``auto`` is packed with ``max_size``, else int8.
-        retrain: whether the rows that stay may be trained again, where that is better on validation texts.
+        retrain: whether the rows that stay may be trained again, where that is better on validation texts; a
+            model that was trained on all rows never is, as there are no such texts.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
         callbacks: told how it goes.
@@ -112,6 +117,7 @@ def compress(
             cure="allow more bytes, choose storage packed, or train a narrower network",
         )
     loss, accuracy, small = best
+    small.training["validation_accuracy"] = round(accuracy, 6)
     summary = {
         "storage": storage,
         "retrained": small.training["compression"]["retrained"],
@@ -147,10 +153,10 @@ def parse_size(size: int | str) -> int:
         ConfigError: it is no positive size.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
-    n_bytes = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
-    if n_bytes < 1:
+    n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
+    if not 1 <= n_bytes < 1 << 63:
         raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where="max_size")
-    return n_bytes
+    return int(n_bytes)
 
 
 def _texts(
@@ -160,14 +166,35 @@ def _texts(
     record = classifier.training
     named = record.get("data") if data is None else data
     if not isinstance(named, str | os.PathLike):
-        raise ConfigError(
-            "the model does not say what it was trained on", where="data", cure="name the training data"
-        )
-    splits = load_splits(named, text_column=text_column, label_column=label_column)
-    recipe = Recipe.from_dict(record.get("recipe", {}))
-    names = classifier.label_names
-    seed = record.get("seed", 0)
-    return prepare(replace(splits, label_names=names), recipe, seed if isinstance(seed, int) else 0)
+        raise ConfigError("the model does not say what it was trained on", where="data", cure=CURE)
+    try:
+        splits = load_splits(named, text_column=text_column, label_column=label_column)
+    except DataError as error:
+        if data is not None:
+            raise
+        # The record has no more than a name: that of a file lacks folder and suffix.
+        raise DataError(
+            f"what the model was trained on cannot be read: {error.problem}", where=error.where, cure=CURE
+        ) from error
+    texts = prepare(
+        replace(splits, label_names=classifier.label_names, test=None), _recipe(record), _seed(record)
+    )
+    if record.get("rows") not in (None, len(splits.train)):
+        caveat = f"The model was trained on {record['rows']} rows, and {splits.name} has {len(splits.train)}."
+        texts = replace(texts, caveats=(*texts.caveats, caveat))
+    return texts
+
+
+def _recipe(record: dict[str, Any]) -> Recipe:
+    """How a model was trained, by its record."""
+    recipe = record.get("recipe")
+    return Recipe.from_dict(recipe) if isinstance(recipe, dict) else Recipe()
+
+
+def _seed(record: dict[str, Any]) -> int:
+    """The seed that a model was trained with."""
+    seed = record.get("seed")
+    return seed if type(seed) is int and 0 <= seed < 1 << 63 else 0
 
 
 def _dense(arrays: dict[str, NDArray[np.float32]], storage: str) -> dict[str, Stored]:
@@ -182,16 +209,14 @@ class _Work:
 
     def __init__(self, classifier: Classifier, texts: TrainingTexts, tell: Teller) -> None:
         self.classifier, self.texts, self.tell = classifier, texts, tell
-        self.recipe = Recipe.from_dict(classifier.training.get("recipe", {}))
+        self.recipe, self.seed = _recipe(classifier.training), _seed(classifier.training)
         tell.stage("features", len(texts.train) + len(texts.validation))
         self.train = Examples(classifier.features(texts.train.texts, tell.advance), texts.train.labels)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
         self.caveats = list(texts.caveats)
         if self.was_refit:
-            self.caveats.append(
-                "The model was trained on the validation rows, too: their accuracy flatters it."
-            )
+            self.caveats.append(TRAINED_ON_ALL)
 
     def examples(self, classifier: Classifier, labelled: Any) -> Examples:
         """Features and labels of texts, as a model sees them."""
@@ -224,22 +249,18 @@ class _Work:
         config = self.classifier.network.config
         kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)
         train, held_back = (self._fewer(part, kept) for part in (self.train, self.validation))
-        learned = AdditiveNetwork.initial(config.replace(n_rows=n_rows), self._seed)
+        learned = AdditiveNetwork.initial(config.replace(n_rows=n_rows), self.seed)
         fit(
             learned,
             train,
             held_back,
             self.recipe,
-            seed=self._seed,
+            seed=self.seed,
             has_cls=False,
             callbacks=self.tell.callbacks,
         )
         fewer = WordFeatures(features.config, features.buckets[kept])
         return self._small(fewer, learned.arrays(), storage, limit, retrained=True)
-
-    @property
-    def _seed(self) -> int:
-        return int(self.classifier.training.get("seed", 0))
 
     def _pruned(
         self, features: WordFeatures, arrays: dict[str, Any], storage: str, limit: int, n_rows: int
@@ -293,7 +314,7 @@ class _Work:
         stored = _dense(arrays, storage)
         words = isinstance(features, WordFeatures)
         if storage == "packed":
-            buckets = features.buckets if words and not features.config.cls else None
+            buckets = features.buckets if words and not features.config.cls and limit is not None else None
             of_buckets = len(as_gaps(features.buckets).parts[""]) if words and buckets is None else 0
             budget = None if limit is None else max(limit - self._overhead(storage) - of_buckets, 1)
             fitted = fit_step(arrays[EMBEDDING], buckets, budget)
@@ -329,9 +350,15 @@ class _Work:
         storage: str,
         retrained: bool,
     ) -> Classifier:
-        config = self.classifier.network.config.replace(n_rows=features.n_rows)
+        config = self.classifier.network.config
+        ends = features.sentence_ends if config.variants == "levels" else ()
+        config = config.replace(n_rows=features.n_rows, sentence_ends=ends)
         record = {
             **self.classifier.training,
+            # What follows is of this model; the accuracy is known later, and room for it is kept.
+            "history": [],
+            "best_epoch": None,
+            "validation_accuracy": 0.1234567,
             "compression": {
                 "storage": storage,
                 "retrained": retrained,

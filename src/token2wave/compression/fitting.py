@@ -57,7 +57,7 @@ def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | Non
         budget: bytes for both; None takes the finest step.
 
     Returns:
-        The table; None if even the coarsest step does not fit.
+        The table; None if no step was found that fits.
     """
     size_of_rows = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
     largest = float(np.abs(rows).max(initial=0.0)) or 1.0

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.compile import tables_of
 from token2wave.configuration import require_choice
 from token2wave.explanation.explanation import UNITS, Explanation, Part
 from token2wave.features import WordPieceFeatures
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
-from token2wave.runtime.passages import Passages
-from token2wave.runtime.tables import Tables
+from token2wave.features.wordpiece import UNKNOWN
+from token2wave.runtime.passages import Codes, Passages
+from token2wave.runtime.reference import probabilities as shares_of
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
@@ -25,12 +27,13 @@ Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
 
-def explain(classifier: Classifier, text: str, unit: str = "token") -> Explanation:
+def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanation:
     """Explain the prediction of one text.
 
     The effect of a part is the probability of a class minus its probability when the part is left out and the
     text is predicted again: its features go, and the tokens on both sides become neighbours. Since a text
-    enters through sums, only the features around the part are summed again.
+    enters through sums, only the features around the part are summed again. Of a WordPiece text that is cut
+    at ``max_tokens``, what was cut stays cut.
 
     Args:
         classifier: its network must compile.
@@ -44,20 +47,15 @@ def explain(classifier: Classifier, text: str, unit: str = "token") -> Explanati
     if not isinstance(text, str):
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require_choice(unit, "unit", UNITS)
-    if isinstance(classifier.network, Tables):
-        tables = classifier.network
-    else:
-        from token2wave.compile import compile_network
-
-        tables = compile_network(classifier.network.config, classifier.network.arrays())
+    tables = tables_of(classifier.network)
     tokens = _tokens(classifier, text)
     bounds = _bounds(tokens, text, unit)
     passages = Passages(classifier.features, tables)
     whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
     without = _logits_without(passages, tokens, bounds).astype(np.float64)  # (P, C)
     shares, known = _energy_shares(passages, tokens, bounds)
-    probabilities = _probabilities(whole)
-    effects = probabilities - _probabilities(without)
+    probabilities = shares_of(whole)
+    effects = probabilities - shares_of(without)
     parts = [
         Part(
             int(tokens.starts[first]),
@@ -103,35 +101,41 @@ def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArr
     """Logits of the text without each part, ``(P, C)``."""
     whole = passages.sums([tokens.codes])
     parts = [np.zeros((0, passages.tables.config.n_classes), dtype=np.float32)]
-    from_, to = _surroundings(passages, tokens, bounds)
+    near = _Surroundings(passages, tokens.codes)
     for at in range(0, len(bounds), PARTS_AT_ONCE):
         some = slice(at, at + PARTS_AT_ONCE)
         with_it, without_it = [], []
-        for a, (first, last), b in zip(from_[some], bounds[some], to[some], strict=True):
-            with_it.append(tokens.codes[a:b])
-            without_it.append(np.concatenate([tokens.codes[a:first], tokens.codes[last:b]]))
+        for first, last in bounds[some]:
+            before, after = near.before(first), near.after(last)
+            with_it.append(np.concatenate([before, tokens.codes[first:last], after]))
+            without_it.append(np.concatenate([before, after]))
         changed = whole - passages.sums(with_it) + passages.sums(without_it)
         parts.append(passages.tables.logits_of(changed))
     return np.concatenate(parts)
 
 
-def _surroundings(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[Bounds, Bounds]:
-    """From where and to where tokens share features, or neighbours, with each part, ``(P,)`` each."""
-    n = len(tokens.codes)
-    from_ = np.maximum(bounds[:, 0] - passages.n_tokens, 0)
-    to = np.minimum(bounds[:, 1] + passages.n_tokens, n)
-    if passages.n_words:
-        places = np.flatnonzero(passages.features.known(tokens.codes))  # of the known words
-        before = np.searchsorted(places, bounds[:, 0]) - passages.n_words
-        after = np.searchsorted(places, bounds[:, 1]) + passages.n_words - 1
-        nearest = np.concatenate([places, [n]])
-        from_ = np.minimum(from_, np.where(before >= 0, nearest[np.maximum(before, 0)], 0))
-        to = np.maximum(to, np.where(after < len(places), nearest[np.minimum(after, len(places))] + 1, n))
-    return from_, to
+class _Surroundings:
+    """Tokens that share features, or neighbours, with a part; unknown ones as far as n-grams reach."""
+
+    def __init__(self, passages: Passages, codes: Codes) -> None:
+        self.codes, self.n_tokens, self.n_words = codes, passages.n_tokens, passages.n_words
+        self.known = np.flatnonzero(passages.features.known(codes)) if self.n_words else np.zeros(0, np.int64)
+
+    def before(self, place: int) -> Codes:
+        """Those before token number ``place``."""
+        n_known = int(np.searchsorted(self.known, place))
+        words = self.known[max(n_known - self.n_words, 0) : n_known]
+        return self.codes[np.union1d(words, np.arange(max(place - self.n_tokens, 0), place))]
+
+    def after(self, place: int) -> Codes:
+        """Those from token number ``place`` on."""
+        n_known = int(np.searchsorted(self.known, place))
+        words = self.known[n_known : n_known + self.n_words]
+        return self.codes[np.union1d(words, np.arange(place, min(place + self.n_tokens, len(self.codes))))]
 
 
 def _energy_shares(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Each part's share of the energy of all tokens, and whether it has any feature that is a row.
+    """Each part's share of the energy of all tokens, and whether the model knows any of its tokens by itself.
 
     An n-gram's energy is that of its tokens in equal parts. [CLS] and [SEP] have none.
     """
@@ -143,13 +147,9 @@ def _energy_shares(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[
         long_enough = spans.n_tokens > place
         np.add.at(energy, spans.first[long_enough] + place, share[long_enough])
     known[spans.first[spans.n_tokens == 1]] = True
+    if isinstance(passages.features, WordPieceFeatures):
+        known &= tokens.codes != passages.features.vocabulary.index(UNKNOWN)
     total = energy.sum()
     running = np.concatenate([[0.0], np.cumsum(energy / total if total > 0 else energy)])
     n_known = offsets_of(known.astype(np.int64))
     return running[bounds[:, 1]] - running[bounds[:, 0]], n_known[bounds[:, 1]] > n_known[bounds[:, 0]]
-
-
-def _probabilities(logits: Numbers) -> Numbers:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: Numbers = powers / powers.sum(axis=-1, keepdims=True)
-    return shares

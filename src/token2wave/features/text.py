@@ -46,6 +46,8 @@ def letter_table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         lower = np.arange(N_CODE_POINTS, dtype=np.int32)
         lower += np.repeat(table["shifts"], shift_lengths)
     lower[RIGHT_QUOTE] = APOSTROPHE
+    for table_ in (classes, lower):
+        table_.flags.writeable = False  # the native core has checked them
     return classes, lower.view(np.uint32)
 
 

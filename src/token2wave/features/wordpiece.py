@@ -181,6 +181,10 @@ class WordPieceFeatures:
         """Whether each token is a row, ``(N,)``: all are."""
         return np.ones(len(codes), dtype=bool)
 
+    def begins_word(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each token is the beginning of a word, ``(N,)``."""
+        return np.array([not self.vocabulary[code].startswith("##") for code in codes.tolist()], dtype=bool)
+
     def spans(self, codes: NDArray[np.uint64]) -> Spans:
         """Features of one text, and the tokens that each covers."""
         place = np.arange(len(codes))

@@ -208,6 +208,10 @@ class WordFeatures:
         rows: NDArray[np.int32] = self.row_of_bucket[codes >> np.uint64(64 - self.config.bits)]
         return rows >= 0
 
+    def begins_word(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each token is the beginning of a word, ``(N,)``: all are."""
+        return np.ones(len(codes), dtype=bool)
+
     def spans(self, codes: NDArray[np.uint64]) -> Spans:
         """Features of one text, and the tokens that each covers."""
         whole = np.array([0, len(codes)])

@@ -16,7 +16,7 @@ void release(Py_buffer *buffers, int count)
             PyBuffer_Release(&buffers[i]);
 }
 
-static PyObject *name_of_isascii;
+static PyObject *str_isascii; /* of str itself: a subclass may have its own */
 
 int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out)
 {
@@ -25,17 +25,18 @@ int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out)
         PyErr_Format(PyExc_TypeError, "expected a string at texts[%zd]", i);
         return 0;
     }
-    if (!(ascii = PyObject_CallMethodObjArgs(text, name_of_isascii, NULL)))
+    out->owner = Py_NewRef(text); /* before anything else can run */
+    if (!(ascii = PyObject_CallFunctionObjArgs(str_isascii, text, NULL)))
         return 0;
     int is_ascii = ascii == Py_True;
     Py_ssize_t size;
     Py_DECREF(ascii);
     if (is_ascii) {
-        out->owner = Py_NewRef(text);
         out->text.utf8 = PyUnicode_AsUTF8AndSize(text, &size);
     } else {
         char *bytes = 0;
         out->owner = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
+        Py_DECREF(text);
         if (!out->owner || PyBytes_AsStringAndSize(out->owner, &bytes, &size))
             return 0;
         out->text.utf8 = bytes;
@@ -93,8 +94,9 @@ static PyMethodDef methods[] = {
 static int begin(PyObject *module)
 {
     (void)module;
-    name_of_isascii = PyUnicode_InternFromString("isascii");
-    return name_of_isascii ? 0 : -1;
+    if (!str_isascii) /* it is the same in every interpreter */
+        str_isascii = PyObject_GetAttrString((PyObject *)&PyUnicode_Type, "isascii");
+    return str_isascii ? 0 : -1;
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, begin}, {0, NULL}};

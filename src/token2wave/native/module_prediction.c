@@ -83,7 +83,7 @@ static void close_tables(PyObject *capsule)
 const char open_tables_doc[] =
     "open_tables(shape, rows, dense) -> capsule\n\n"
     "A network. rows: (V, R) float32, which must not change while it is open. dense: all other parameters,\n"
-    "float32, in the order of their names.";
+    "float32, in the order of WaveConfig.parameter_shapes.";
 
 PyObject *open_tables(PyObject *self, PyObject *args)
 {
@@ -204,7 +204,8 @@ done:
 
 const char predict_rows_doc[] =
     "predict_rows(tables, (ids, offsets, n_ordered), out, as_probabilities, n_threads)\n\n"
-    "Write probabilities or logits of texts that are features already into out, (N, C) float32.";
+    "Write probabilities or logits of texts that are features already into out, (N, C) float32. The arrays must\n"
+    "not change meanwhile: they are checked once, and the interpreter lock is let go.";
 
 PyObject *predict_rows(PyObject *self, PyObject *args)
 {

@@ -7,9 +7,17 @@
 #include "threads.h"
 #include "waves.h"
 
+#ifdef __SANITIZE_ADDRESS__ /* then there are gaps between the parts of the memory that nobody may touch */
+#include <sanitizer/asan_interface.h>
+#define GAP 64
+#else
+#define GAP 0
+#define ASAN_POISON_MEMORY_REGION(start, size)
+#endif
+
 #define TEXTS_AT_ONCE 32    /* so that weights that are in the cache serve several texts */
 #define WORDS_AT_ONCE 128   /* so that their states stay in the cache */
-#define TEXTS_IN_PHASE 1048576 /* a phase has at most 65,000 items */
+#define MOST_ITEMS 32768    /* of a phase, see threads.h */
 
 /* Memory of one item of work. M texts; W words with their neighbours, of which at most WORDS_AT_ONCE are
    done at once. */
@@ -42,7 +50,14 @@ static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w,
     int64_t W = p ? room_for_words(t) : 0;
     size_t at = 0;
 #define TAKE(name, count)                                                                             \
-    w->name = start ? (void *)(start + at) : 0, at += ((size_t)(count) * sizeof *w->name + 63) / 64 * 64
+    do {                                                                                              \
+        size_t size = (size_t)(count) * sizeof *w->name, next = at + (size + 63) / 64 * 64 + GAP;     \
+        if (start) {                                                                                  \
+            w->name = (void *)(start + at);                                                           \
+            ASAN_POISON_MEMORY_REGION(start + at + size, next - at - size);                           \
+        }                                                                                             \
+        at = next;                                                                                    \
+    } while (0)
     TAKE(real, M * 2 * d);
     TAKE(imaginary, M * 2 * d);
     TAKE(waves, M * 2 * d);
@@ -243,6 +258,7 @@ static void network(const prediction *job, work_space *w, int64_t M, float *out)
 typedef struct {
     prediction *job;
     int64_t first, n_items; /* of this phase */
+    int64_t at_once;        /* texts of an item */
     atomic_int outcome;
 } run;
 
@@ -252,8 +268,8 @@ static void predict_some(void *argument, int64_t item)
     prediction *job = r->job;
     const tables *t = job->tables;
     int64_t d = t->shape.width, p = t->shape.phrase_width;
-    int64_t first = r->first + item * TEXTS_AT_ONCE, left = job->n_texts - first;
-    int64_t M = left < TEXTS_AT_ONCE ? left : TEXTS_AT_ONCE;
+    int64_t first = r->first + item * r->at_once, left = job->n_texts - first;
+    int64_t M = left < r->at_once ? left : r->at_once;
     work_space w = {0};
     char *memory = malloc(lay_out(t, M, job->words != 0, &w, 0));
     if (!memory) {
@@ -282,16 +298,18 @@ static void predict_some(void *argument, int64_t item)
 static int64_t next_texts(void *argument)
 {
     run *r = argument;
-    r->first += r->n_items * TEXTS_AT_ONCE;
+    r->first += r->n_items * r->at_once;
     int64_t left = r->job->n_texts - r->first;
-    int64_t n = left < TEXTS_IN_PHASE ? left : TEXTS_IN_PHASE;
-    r->n_items = (n + TEXTS_AT_ONCE - 1) / TEXTS_AT_ONCE;
+    int64_t most = MOST_ITEMS * r->at_once, n = left < most ? left : most;
+    r->n_items = (n + r->at_once - 1) / r->at_once;
     return r->n_items;
 }
 
 int predict(prediction *job, int n_threads)
 {
-    run r = {.job = job};
+    run r = {.job = job, .at_once = TEXTS_AT_ONCE};
+    while (r.at_once > 1 && job->n_texts < 2 * r.at_once * n_threads) /* few, maybe long ones */
+        r.at_once /= 2;
     run_phases(n_threads, next_texts, predict_some, &r);
     return atomic_load(&r.outcome);
 }

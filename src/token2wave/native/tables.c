@@ -6,6 +6,7 @@
 #include "threads.h"
 
 enum { ABSENT, UNDER_WAY, READY };
+#define MOST_WAITS 10000
 
 static void transpose_all(tables *t)
 {
@@ -94,8 +95,10 @@ void expand_rows(const tables *t, const int32_t *ids, int64_t n, float *scratch)
         }
     }
     expand_claimed(t, claimed, n_claimed, scratch);
-    /* Whoever claimed one expands it before waiting for others, so this ends. */
     for (int64_t i = 0; n_awaited && i < n; i++)
-        while (atomic_load_explicit(&t->state[ids[i]], memory_order_acquire) != READY)
+        for (int waits = 0; atomic_load_explicit(&t->state[ids[i]], memory_order_acquire) != READY; waits++) {
             let_others_run();
+            if (waits == MOST_WAITS) /* whoever claimed it is gone, as after a fork: the same numbers again */
+                expand_claimed(t, ids + i, 1, scratch);
+        }
 }

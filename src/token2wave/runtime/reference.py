@@ -132,6 +132,13 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     return result
 
 
+def probabilities(logits: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities of logits ``(..., C)``, of the same shape and type."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: NDArray[Any] = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
 def _mean_and_deviation(count: Numbers, total: Numbers, squares: Numbers) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each text's tokens; zero for an empty text."""
     share = 1 / np.maximum(count, 1)[:, None]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from token2wave.compile import tables_of
 from token2wave.errors import ConfigError, DataError, ModelFileError
 from token2wave.runtime.passages import Codes, Passages
+from token2wave.runtime.reference import probabilities
 from token2wave.runtime.sums import Sums
-from token2wave.runtime.tables import Tables
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier, Prediction
@@ -44,14 +45,8 @@ class State:
     """
 
     def __init__(self, classifier: Classifier, removable: bool = True) -> None:
-        if not isinstance(classifier.network, Tables):
-            from token2wave.compile import compile_network
-
-            tables = compile_network(classifier.network.config, classifier.network.arrays())
-        else:
-            tables = classifier.network
         self.classifier = classifier
-        self._passages = Passages(classifier.features, tables)
+        self._passages = Passages(classifier.features, tables_of(classifier.network))
         nothing = np.zeros(0, dtype=np.uint64)
         self._sums = self._passages.sums([nothing])
         self._beginning, self._end = nothing, nothing
@@ -88,6 +83,7 @@ class State:
         seam = self._passages.seam(self._end, other._beginning)
         self._sums = self._sums + other._sums + seam
         self._set_edges(other._beginning, other._end, other.n_tokens)
+        self._n_removed += other._n_removed
         if self._journal is not None and other._journal is not None:
             self._journal += bytes(other._journal)  # a copy: it may be this state's own
         return self
@@ -95,7 +91,8 @@ class State:
     def remove(self, text: str) -> Self:
         """Take words out: the earliest place where they stand as they do in ``text``.
 
-        The words on both sides become neighbours. A text without words changes nothing.
+        The words on both sides become neighbours. A text without words changes nothing; part of a word is no
+        word.
 
         Raises:
             DataError: the words do not stand in the state so.
@@ -108,7 +105,7 @@ class State:
         codes = self.classifier.features.tokens(text).codes
         wanted = codes.tobytes()
         place = journal.find(wanted)
-        while place > 0 and place % BYTES_OF_A_CODE:  # found across two codes
+        while place >= 0 and not self._stands_alone(place, len(wanted)):
             place = journal.find(wanted, place + 1)
         if place < 0:
             raise DataError(
@@ -117,6 +114,14 @@ class State:
         first = place // BYTES_OF_A_CODE
         self._cut(first, first + len(codes))
         return self
+
+    def _stands_alone(self, place: int, size: int) -> bool:
+        """Whether bytes of the journal are whole codes, and whole words."""
+        if place % BYTES_OF_A_CODE:
+            return False
+        first, last = place // BYTES_OF_A_CODE, (place + size) // BYTES_OF_A_CODE
+        edges = np.concatenate([self._codes(first, first + 1), self._codes(last, last + 1)])
+        return bool(self.classifier.features.begins_word(edges).all())
 
     def remove_first(self, n_tokens: int) -> Self:
         """Take the first tokens out; all of them, if there are fewer.
@@ -130,10 +135,7 @@ class State:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
-        logits = self._passages.tables.logits_of(self._sums)[0]
-        powers = np.exp(logits - logits.max())
-        shares: NDArray[np.float32] = powers / powers.sum()
-        return shares
+        return probabilities(self._passages.tables.logits_of(self._sums)[0])
 
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far; an empty one as :meth:`Classifier.predict` does."""
@@ -226,6 +228,7 @@ class State:
 
         Raises:
             ModelFileError: it is damaged, or belongs to another model.
+            ConfigError: the classifier's network does not compile.
         """
         state = cls(classifier)
         try:

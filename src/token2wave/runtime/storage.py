@@ -21,7 +21,7 @@ from token2wave.errors import ModelFileError
 
 Array = NDArray[Any]
 DEAD_ZONE = 0.55  # numbers below so many steps become zero, others are rounded so; zeros cost next to nothing
-MOST_PER_BYTE = 1_000  # what a byte may decompress to, so that a small file cannot fill the memory
+MOST_PER_BYTE = 64  # what a byte may decompress to, so that a small file cannot fill the memory
 MOST_BYTES_OF_GAP = 5
 
 
@@ -44,7 +44,7 @@ class Stored:
             ModelFileError: settings or parts are not those of the format.
         """
         kind = self.settings.get("kind")
-        if kind not in DECODERS:
+        if not isinstance(kind, str) or kind not in DECODERS:
             raise ModelFileError(f"expected storage of kind {', '.join(DECODERS)}, found {kind!r}")
         suffixes, decode = DECODERS[kind]
         if tuple(self.parts) != suffixes:
@@ -79,7 +79,8 @@ def as_int8(array: Array) -> Stored:
     """Store a matrix ``(V, R)`` as whole numbers from -127 to 127 and one float32 scale for each row."""
     scale = np.abs(array).max(axis=1) / 127
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
-    numbers = np.rint(array / divisor[:, None]).astype(np.int8)
+    # Only where the scale is a subnormal number, and so a rough one, is there anything to clip.
+    numbers = np.clip(np.rint(array / divisor[:, None]), -127, 127).astype(np.int8)
     return Stored({"kind": "int8"}, {"": numbers, ".scale": scale.astype(np.float32)})
 
 
@@ -100,8 +101,11 @@ def quantised(array: Array, step: float) -> NDArray[np.int8]:
 
 
 def as_packed(numbers: NDArray[np.int8], step: float) -> Stored:
-    """Store a matrix of whole numbers of steps, ``(V, R)``."""
-    stream = packed(numbers)
+    """Store a matrix of whole numbers of steps, ``(V, R)``.
+
+    A stream that is shorter than readers accept, as one of nearly nothing but zeros can be, is filled up.
+    """
+    stream = packed(numbers).ljust(-(-numbers.size // MOST_PER_BYTE), b"\0")
     settings = {"kind": "packed", "shape": list(numbers.shape), "step": float(np.float32(step))}
     settings["crc32"] = zlib.crc32(numbers.tobytes())
     return Stored(settings, {"": np.frombuffer(stream, dtype=np.uint8)})
@@ -123,7 +127,7 @@ def _from_packed(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Arr
     _require(stream.dtype == np.uint8 and stream.ndim == 1, "bytes")
     _require(isinstance(shape, list) and len(shape) == 2, "a shape of two numbers")
     _require(all(type(n) is int and 0 <= n < 1 << 31 for n in shape), "a shape within bounds")
-    _require(type(step) is float and 0 < step < 1e30, "a positive step")
+    _require(type(step) in (int, float) and 0 < step < 1e30, "a positive step")
     size = math.prod(shape)
     _require(size <= MOST_PER_BYTE * len(stream), "a stream of that size")
     lzma = _lzma()

@@ -21,7 +21,7 @@ from token2wave.runtime.reference import EMBEDDING
 from token2wave.runtime.sums import Sums
 
 Floats = NDArray[np.float32]
-FEW = 32  # texts that one thread takes at once
+LITTLE = 1 << 14  # code points that one thread has done before another has begun
 RESTORES = ("linear", "real", "magnitude")  # in the native core's order
 
 
@@ -35,14 +35,12 @@ class Tables:
 
     def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
         self.config = config
-        self._arrays = {
-            name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in config.parameter_shapes()
-        }
+        self._arrays = {name: _frozen(arrays[name]) for name in config.parameter_shapes()}
         self._fits = fits_native_core(config)
         self._opened: Any = None
 
     def arrays(self) -> dict[str, Floats]:
-        """Every parameter by name."""
+        """Every parameter by name, not to be written to: part of them has been copied and expanded."""
         return dict(self._arrays)
 
     def parameter_count(self) -> ParameterCount:
@@ -58,7 +56,8 @@ class Tables:
         if native is None:
             return reference.logits_of_features(self.config, self._arrays, features)
         out = np.empty((len(features), self.config.n_classes), dtype=np.float32)
-        texts = (features.ids, features.offsets, features.n_ordered)
+        integers = (features.ids, np.int32), (features.offsets, np.int64), (features.n_ordered, np.int64)
+        texts = tuple(np.ascontiguousarray(array, dtype) for array, dtype in integers)
         native.predict_rows(self._opened or self._open(native), texts, out, False, n_threads())
         return out
 
@@ -73,7 +72,7 @@ class Tables:
             return None
         tables, words = self._opened or self._open(native), features.opened(native)
         out = np.empty((len(texts), self.config.n_classes), dtype=np.float32)
-        native.predict_texts(words, tables, texts, out, True, n_threads() if len(texts) > FEW else 1)
+        native.predict_texts(words, tables, texts, out, True, _threads_for(texts))
         return out
 
     def sums(self, features: Ragged) -> Sums:
@@ -109,6 +108,11 @@ class Tables:
         return {**self.__dict__, "_opened": None}
 
 
+def _threads_for(texts: list[str]) -> int:
+    """Threads that are worth their start."""
+    return n_threads() if len(texts) > 1 and sum(map(len, texts)) > LITTLE else 1
+
+
 def fits_native_core(config: WaveConfig) -> bool:
     """Whether the native core can run a compiled network: widths are multiples of eight (its vectors)."""
     return config.width % 8 == 0 and config.phrase_width % 8 == 0
@@ -124,7 +128,7 @@ def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
 
 
 def dense_part(config: WaveConfig, arrays: Mapping[str, Floats]) -> Floats:
-    """All parameters but the embedding in one vector, float32, in the order of their names."""
+    """All parameters but the embedding in one vector, float32, in the order of ``parameter_shapes``."""
     names = [name for name in config.parameter_shapes() if name != EMBEDDING]
     return np.concatenate([arrays[name].ravel() for name in names]).astype(np.float32)
 
@@ -138,3 +142,10 @@ def split_dense_part(config: WaveConfig, dense: Floats) -> dict[str, Floats]:
             found[name] = dense[at : at + size].reshape(shape)
             at += size
     return found
+
+
+def _frozen(array: Floats) -> Floats:
+    """A view that cannot be written to; a copy only where the type or the layout asks for it."""
+    view = np.ascontiguousarray(array, dtype=np.float32).view()
+    view.flags.writeable = False
+    return view

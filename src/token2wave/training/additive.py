@@ -31,7 +31,7 @@ class AdditiveNetwork:
 
     Attributes:
         embedding: ``(V, 2 D)`` float32; both variants of a row side by side.
-        dense: all other parameters in one float32 vector, in the order of their names.
+        dense: all other parameters in one float32 vector, in the order of ``parameter_shapes``.
     """
 
     def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
