@@ -7,7 +7,7 @@ NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
 RIVALS := .venv/rivals-installed
 THREADS ?= 2
 
-.PHONY: setup demo test lint check bench bench-quick clean
+.PHONY: setup demo test test-base lint check fuzz bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
 
+# What is shipped: wheels with and without a compiler, each in a fresh environment without torch.
+test-base: setup
+	$(BIN)/python tools/test_base_install.py
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,12 +41,30 @@ lint: setup
 
 check: lint test
 
+# Damaged model files and hostile texts, under gcc's sanitizers: a copy of the package with a core of its own.
+SECONDS ?= 600
+SEED ?= 0
+FUZZ := build/fuzz
+SANITIZED := -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi
+
+fuzz: setup
+	rm -rf $(FUZZ)/token2wave
+	mkdir -p $(FUZZ)
+	cp -r src/token2wave $(FUZZ)/
+	rm -f $(FUZZ)/token2wave/native/_core*.so
+	gcc -shared -fPIC $(SANITIZED) -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
+		-o $(FUZZ)/token2wave/native/_core.abi3.so $(FUZZ)/token2wave/native/*.c -lm -lpthread -ldl
+	PYTHONPATH=$(FUZZ) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(BIN)/python tools/fuzz.py --seconds $(SECONDS) --seed $(SEED) --corpus tests/runtime/fuzz_corpus
+
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
-# All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and about an hour; RESUME=--resume goes on after an interruption.
+# All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and about two hours; RESUME=--resume goes on after an interruption.
 bench: $(RIVALS)
 	$(BIN)/python benchmarks/compare.py --name classifiers --data ag_news,imdb,dbpedia14 \
 		--systems fast,small,fasttext_lr025,fasttext_lr05,tfidf_svc,tfidf_logistic --runs 3 --threads $(THREADS) $(RESUME)

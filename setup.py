@@ -15,7 +15,8 @@ SOURCES = (
     *("training", "batch", "texts", "updates"),
 )
 HEADERS = (
-    *("arguments", "text", "words", "tables", "predict", "waves", "dense", "layout", "threads", "fixed_point"),
+    *("arguments", "text", "words", "tables", "predict"),
+    *("waves", "dense", "layout", "threads", "fixed_point"),
     *("training", "session"),
 )
 

@@ -13,17 +13,18 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def python_blocks():
-    for path in DOCUMENTS:
-        for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL), 1):
-            yield pytest.param(block, id=f"{path.name}-{number}")
+def python_blocks(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("block", list(python_blocks()))
-def test_code_blocks_run(block, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("path", list(filter(python_blocks, DOCUMENTS)), ids=lambda path: path.name)
+def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
+    """One after the other, as a reader would type them."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "block", "exec"), {})
-    assert capsys.readouterr().out
+    names = {}
+    for block in python_blocks(path):
+        exec(compile(block, "block", "exec"), names)
+        assert capsys.readouterr().out, block
 
 
 def test_figures_are_those_of_the_results():

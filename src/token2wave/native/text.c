@@ -28,8 +28,10 @@ static inline uint64_t mix(uint64_t hash)
 letter_table letters(const uint8_t *classes, const uint32_t *lower)
 {
     letter_table table = {.classes = classes, .lower = lower};
-    for (uint32_t code = 0; code < N_ASCII; code++)
+    for (uint32_t code = 0; code < N_ASCII; code++) {
         table.ascii[code] = (uint16_t)(classes[lower[code]] << 8 | lower[code]);
+        table.word_letter[code] = classes[lower[code]] == WORD ? (uint8_t)lower[code] : 0;
+    }
     return table;
 }
 
@@ -96,9 +98,15 @@ int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *ha
             at.length = 0;
             at.sum = 0;
         }
-        if (in_word)
+        if (in_word) {
             at.sum += (uint64_t)(code + 1) * POWERS[at.length++];
-        else if (class >= SYMBOL)
+            uint8_t letter; /* mostly there are more letters in ASCII */
+            while (at.place < at.end && at.length < LONGEST_WORD && (letter = table->word_letter[*at.place])) {
+                at.sum += (uint64_t)(letter + 1) * POWERS[at.length++];
+                at.after_word = 1;
+                at.place++;
+            }
+        } else if (class >= SYMBOL)
             hashes[n_tokens++] = mix((uint64_t)code + 1);
     }
     if (at.place == at.end && at.length && n_tokens < room) {

@@ -12,7 +12,8 @@
 typedef struct {
     const uint8_t *classes;
     const uint32_t *lower;
-    uint16_t ascii[N_ASCII]; /* class << 8 | letter, which is ASCII, too */
+    uint16_t ascii[N_ASCII];   /* class << 8 | letter, which is ASCII, too */
+    uint8_t word_letter[256];  /* of a byte: its letter, if it is ASCII of class word, else 0 */
 } letter_table;
 
 letter_table letters(const uint8_t *classes, const uint32_t *lower);

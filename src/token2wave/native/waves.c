@@ -56,6 +56,53 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     }
 }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+/* The same with the processor's own conversion, which gcc does not find by itself: sixteen columns at a time. */
+__attribute__((target("avx2,fma"))) static void add_rows_avx2(const float *rows, int64_t stride, const int32_t *ids,
+                                                              int64_t n, int64_t width, double *sum,
+                                                              double *squares)
+{
+    for (int64_t k = 0; k < width; k += 16) {
+        int vectors = width - k < 16 ? 2 : 4;
+        __m256d total[4], energy[4];
+        for (int v = 0; v < 4; v++) {
+            total[v] = v < vectors ? _mm256_loadu_pd(sum + k + 4 * v) : _mm256_setzero_pd();
+            energy[v] = v < vectors ? _mm256_loadu_pd(squares + k + 4 * v) : _mm256_setzero_pd();
+        }
+        if (vectors == 4)
+            for (int64_t i = 0; i < n; i++) {
+                const float *row = rows + (ids ? ids[i] : i) * stride + k;
+                if (ids && !k && i + AHEAD < n)
+                    ask_for(rows + ids[i + AHEAD] * stride, width);
+                for (int v = 0; v < 4; v++) {
+                    __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(row + 4 * v));
+                    total[v] = _mm256_add_pd(total[v], value);
+                    energy[v] = _mm256_fmadd_pd(value, value, energy[v]);
+                }
+            }
+        else
+            for (int64_t i = 0; i < n; i++) {
+                const float *row = rows + (ids ? ids[i] : i) * stride + k;
+                for (int v = 0; v < 2; v++) {
+                    __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(row + 4 * v));
+                    total[v] = _mm256_add_pd(total[v], value);
+                    energy[v] = _mm256_fmadd_pd(value, value, energy[v]);
+                }
+            }
+        for (int v = 0; v < vectors; v++) {
+            _mm256_storeu_pd(sum + k + 4 * v, total[v]);
+            _mm256_storeu_pd(squares + k + 4 * v, energy[v]);
+        }
+    }
+}
+#define HAS_AVX2() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#else
+#define HAS_AVX2() 0
+#define add_rows_avx2(...)
+#endif
+
 /* Of `vectors` times four columns from column k. */
 #define ADD_COLUMNS(vectors)                                                                          \
     do {                                                                                              \
@@ -80,12 +127,16 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
         }                                                                                             \
     } while (0)
 
-HOT void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width, double *sum,
-                  double *squares)
+void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width, double *sum,
+              double *squares)
 {
     int64_t k = 0;
     for (int64_t i = 0; ids && i < n && i < AHEAD; i++)
         ask_for(rows + ids[i] * stride, width);
+    if (HAS_AVX2()) {
+        add_rows_avx2(rows, stride, ids, n, width, sum, squares);
+        return;
+    }
     for (; k + 16 <= width; k += 16)
         ADD_COLUMNS(4);
     for (; k < width; k += 8)

@@ -1,0 +1,321 @@
+"""A second reader of model files, written from the specification alone.
+
+That is ``docs/format.md`` and the docstring of ``features/text.py``. Plain Python, slow and obvious, and
+nothing of the package: if it says what the package says, the specification suffices. WordPiece is done for
+ASCII texts alone, whose normalisation needs no tables of Unicode.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import math
+import string
+import struct
+import zlib
+from bisect import bisect_right
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+UNICODE_TABLE = Path(__file__).parents[2] / "src/token2wave/features/unicode.npz"
+MASK = (1 << 64) - 1
+BASE, LINK = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+SEPARATOR, WORD, SYMBOL, SINGLE = range(4)
+TYPES = {"F32": "f", "F16": "e", "I8": "b", "U8": "B", "U32": "I"}
+NETWORK_DEFAULTS = {
+    "width": 768,
+    "operation": "modulation",
+    "variants": "linear",
+    "restore": "linear",
+    "readout": "cls",
+    "phrase_width": 0,
+    "phrase_radius": 3,
+}
+
+Vector = list[float]
+Wave = tuple[Vector, Vector]
+
+
+class PlainReader:
+    """A model file, and what it says of texts."""
+
+    def __init__(self, raw: bytes) -> None:
+        (length,) = struct.unpack("<Q", raw[:8])
+        header = json.loads(raw[8 : 8 + length])
+        metadata = json.loads(header.pop("__metadata__")["token2wave"])
+        if metadata["format_version"] > 2:
+            raise ValueError("a newer format")
+        self.labels = metadata["labels"]
+        self.feature_kind = metadata["features"]["kind"]
+        self.settings = metadata["features"]["settings"]
+        self.network = NETWORK_DEFAULTS | metadata["network"]
+        body = raw[8 + length :]
+        self.tensors = {name: _tensor(body, entry) for name, entry in header.items()}
+        for name, how in metadata.get("storage", {}).items():
+            self.tensors[name] = _decoded(name, how, self.tensors)
+        self.row_of_bucket: dict[int, int] = {}
+        if self.feature_kind == "words":
+            first = int(self.settings.get("cls", False))
+            buckets = self.tensors["features.buckets"]
+            self.row_of_bucket = {bucket: first + i for i, bucket in enumerate(buckets)}
+
+    def probabilities(self, text: str) -> Vector:
+        """Probability of every class."""
+        if self.feature_kind == "words":
+            features, words = self._features_of_words(text)
+        else:
+            features = words = self._pieces(text)
+        logits = self._logits(features, words)
+        powers = [math.exp(logit - max(logits)) for logit in logits]
+        return [power / sum(powers) for power in powers]
+
+    # ---- from text to rows ----
+
+    def _features_of_words(self, text: str) -> tuple[list[int], list[int]]:
+        """Rows of all features, and of the words alone."""
+        hashes = [_hash_of_token(token) for token in _tokens(text)]
+        features = [0] if self.settings.get("cls", False) else []
+        words: list[int] = []
+        for n in range(1, self.settings.get("ngrams", 2) + 1):
+            for first in range(len(hashes) - n + 1):
+                bucket = _hash_of_gram(hashes[first : first + n]) >> (64 - self.settings.get("bits", 22))
+                if bucket in self.row_of_bucket:
+                    features.append(self.row_of_bucket[bucket])
+            if n == 1:
+                words = list(features)
+        return features, words
+
+    def _pieces(self, text: str) -> list[int]:
+        entries = bytes(self.tensors["features.vocabulary"]).decode().split("\n")
+        rows = {entry: row for row, entry in enumerate(entries)}
+        pieces = [rows[piece] for word in self._bert_words(text) for piece in _greedy(word, rows)]
+        return [rows["[CLS]"], *pieces[: self.settings.get("max_tokens", 512) - 2], rows["[SEP]"]]
+
+    def _bert_words(self, text: str) -> list[str]:
+        cleaned = ""
+        for character in text:
+            if character in string.punctuation:
+                cleaned += f" {character} "
+            elif character in "\t\n\r":
+                cleaned += " "
+            elif " " <= character < "\x7f":  # BERT drops the other control characters
+                cleaned += character
+            elif not character.isascii():
+                raise ValueError("expected an ASCII text")
+        return (cleaned.lower() if self.settings.get("lowercase", True) else cleaned).split(" ")
+
+    # ---- from rows to classes ----
+
+    def _logits(self, features: list[int], words: list[int]) -> Vector:
+        linear, network = self._linear, self.network
+        rows = [self._row(row) for row in features]
+        if network["variants"] == "linear":
+            rows = [linear("layers.0.variants", row) for row in rows]
+        read_out = _text_wave if network["readout"] == "text" else _wave_of_first
+        first, second = (
+            read_out(variants, network["width"])
+            for variants in ([_halves(row)[0] for row in rows], [_halves(row)[1] for row in rows])
+        )
+        real, imaginary = self._met(first, second)
+        if network["restore"] == "linear":
+            state = linear("layers.0.restore.linear", real + imaginary)
+        elif network["restore"] == "real":
+            state = real
+        else:
+            state = [math.sqrt(a * a + b * b) for a, b in zip(real, imaginary, strict=True)]
+        logits = linear("head", self._normalised("norm", state))
+        if network["phrase_width"]:
+            of_states = _text_wave(self._phrase_states(words), network["phrase_width"])
+            more = linear("phrases.head", of_states[0] + of_states[1])
+            logits = [a + b for a, b in zip(logits, more, strict=True)]
+        return logits
+
+    def _phrase_states(self, words: list[int]) -> list[Vector]:
+        pairs = [_halves(self._linear("phrases.variants", self._row(word))) for word in words]
+        radius, states = self.network["phrase_radius"], []
+        for j, (real, real_2) in enumerate(pairs):
+            left = [pair[0] for pair in pairs[max(j - radius, 0) : j]]
+            right = [pair[1] for pair in pairs[j + 1 : j + 1 + radius]]
+            waves = (real, _root_of_squares(left, len(real))), (real_2, _root_of_squares(right, len(real)))
+            overlay = self._met(*waves)
+            normed = self._normalised("phrases.norm", overlay[0] + overlay[1])
+            mixed = self._linear("phrases.linear", normed)
+            states.append([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in mixed])
+        return states
+
+    def _met(self, first: Wave, second: Wave) -> Wave:
+        """Interference or modulation."""
+        both = list(zip(*first, *second, strict=True))
+        if self.network["operation"] == "interference":
+            return [w + w2 for w, s, w2, s2 in both], [s + s2 for w, s, w2, s2 in both]
+        return [w * w2 - s * s2 for w, s, w2, s2 in both], [w * s2 + w2 * s for w, s, w2, s2 in both]
+
+    def _row(self, row: int) -> Vector:
+        width = self.network["width"] * (2 if self.network["variants"] == "rows" else 1)
+        return self.tensors["embedding.weight"][row * width : (row + 1) * width]
+
+    def _linear(self, name: str, values: Vector) -> Vector:
+        weights, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
+        n = len(values)
+        return [
+            sum(a * b for a, b in zip(weights[i * n : (i + 1) * n], values, strict=True)) + bias[i]
+            for i in range(len(bias))
+        ]
+
+    def _normalised(self, name: str, values: Vector) -> Vector:
+        mean = sum(values) / len(values)
+        variance = sum((value - mean) ** 2 for value in values) / len(values)
+        parts = zip(values, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"], strict=True)
+        return [(value - mean) / math.sqrt(variance + 1e-5) * scale + shift for value, scale, shift in parts]
+
+
+# ---- arrays ----
+
+
+def _tensor(body: bytes, entry: dict[str, Any]) -> list[Any]:
+    first, last = entry["data_offsets"]
+    n = math.prod(entry["shape"])
+    return list(struct.unpack(f"<{n}{TYPES[entry['dtype']]}", body[first:last]))
+
+
+def _decoded(name: str, how: dict[str, Any], tensors: dict[str, list[Any]]) -> list[Any]:
+    stored: list[Any] = tensors[name]
+    if how["kind"] == "float16":
+        return stored
+    if how["kind"] == "int8":
+        scales = tensors[f"{name}.scale"]
+        width = len(stored) // len(scales)
+        return [_float32(number * scales[i // width]) for i, number in enumerate(stored)]
+    if how["kind"] == "packed":
+        size = math.prod(how["shape"])
+        if size > 64 * len(stored):
+            raise ValueError("a bomb")
+        unpacked = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(bytes(stored))
+        if len(unpacked) != size or zlib.crc32(unpacked) != how["crc32"]:
+            raise ValueError("damaged")
+        return [_float32(number * how["step"]) for number in struct.unpack(f"{size}b", unpacked)]
+    if how["kind"] == "gaps":
+        numbers, before, gap, places = [], -1, 0, 0
+        for byte in stored:
+            gap |= (byte & 127) << places
+            places += 7
+            if byte < 128:
+                before += gap + 1
+                numbers.append(before)
+                gap, places = 0, 0
+        return numbers
+    raise ValueError("no such storage")
+
+
+def _float32(number: float) -> float:
+    rounded: float = struct.unpack("<f", struct.pack("<f", number))[0]
+    return rounded
+
+
+# ---- words ----
+
+
+@cache
+def _table() -> dict[str, list[int]]:
+    with np.load(UNICODE_TABLE) as table:
+        names = ("class_starts", "classes", "shift_starts", "shifts")
+        return {name: table[name].tolist() for name in names}
+
+
+def _lower(code: int) -> int:
+    table = _table()
+    lowered: int = code + table["shifts"][bisect_right(table["shift_starts"], code) - 1]
+    return 0x27 if lowered == 0x2019 else lowered
+
+
+def _class_of(code: int) -> int:
+    table = _table()
+    return table["classes"][bisect_right(table["class_starts"], code) - 1]
+
+
+def _tokens(text: str) -> list[list[int]]:
+    """Lower-cased code points of each token."""
+    codes = [_lower(ord(character)) for character in text]
+    classes = [_class_of(code) for code in codes]
+    inside = [
+        0 < i < len(codes) - 1 and code == 0x27 and classes[i - 1] == classes[i + 1] == WORD
+        for i, code in enumerate(codes)
+    ]
+    tokens: list[list[int]] = []
+    run: list[int] = []
+    for i, code in enumerate([*codes, 0x20]):
+        in_word = i < len(codes) and (classes[i] == WORD or inside[i])
+        if in_word:
+            run.append(code)
+            continue
+        tokens += [run[first : first + 64] for first in range(0, len(run), 64)]
+        run = []
+        if i < len(codes) and classes[i] in (SYMBOL, SINGLE):
+            tokens.append([code])
+    return tokens
+
+
+def _mix(h: int) -> int:
+    h = (h ^ h >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    h = (h ^ h >> 27) * 0x94D049BB133111EB & MASK
+    return h ^ h >> 31
+
+
+def _hash_of_token(codes: list[int]) -> int:
+    return _mix(sum((code + 1) * BASE**i for i, code in enumerate(codes)) & MASK)
+
+
+def _hash_of_gram(hashes: list[int]) -> int:
+    gram = hashes[0]
+    for each in hashes[1:]:
+        gram = _mix((gram * LINK + each) & MASK)
+    return gram
+
+
+def _greedy(word: str, rows: dict[str, int]) -> list[str]:
+    """Pieces of a word, the longest first; `[UNK]` where that fails."""
+    if len(word) > 100:
+        return ["[UNK]"]
+    pieces, first = [], 0
+    while first < len(word):
+        starts = "##" if first else ""
+        ends = [end for end in range(len(word), first, -1) if starts + word[first:end] in rows]
+        if not ends:
+            return ["[UNK]"]
+        pieces.append(starts + word[first : ends[0]])
+        first = ends[0]
+    return pieces
+
+
+# ---- waves ----
+
+
+def _halves(values: Vector) -> Wave:
+    middle = len(values) // 2
+    return values[:middle], values[middle:]
+
+
+def _columns(vectors: list[Vector], width: int) -> list[list[float]]:
+    return [[vector[i] for vector in vectors] for i in range(width)]
+
+
+def _root_of_squares(vectors: list[Vector], width: int) -> Vector:
+    return [math.sqrt(sum(x * x for x in column)) for column in _columns(vectors, width)]
+
+
+def _text_wave(vectors: list[Vector], width: int) -> Wave:
+    if not vectors:
+        return [0.0] * width, [0.0] * width
+    columns = _columns(vectors, width)
+    means = [sum(column) / len(column) for column in columns]
+    squares = [sum(x * x for x in column) / len(column) for column in columns]
+    return means, [math.sqrt(max(s - m * m, 0.0)) for m, s in zip(means, squares, strict=True)]
+
+
+def _wave_of_first(vectors: list[Vector], width: int) -> Wave:
+    if not vectors:
+        return [0.0] * width, [0.0] * width
+    return vectors[0], _root_of_squares(vectors[1:], width)
