@@ -376,7 +376,7 @@ def random_case(chance: Random, corpus: list[Case]) -> Case:
     recipe = known["recipe"] if known else random_recipe(chance)
     edits = list(known["edits"]) if known else []
     if chance.random() < 0.7:
-        edits += random_edits(chance, damaged(file_of(recipe), edits))
+        edits += random_edits(chance, file_of(recipe), edits)
     operations = list(known["operations"]) if known and chance.random() < 0.5 else []
     operations += [_random_operation(chance, recipe) for _ in range(chance.randint(1, 4))]
     if not edits and is_ordinary(recipe):

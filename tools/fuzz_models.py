@@ -11,7 +11,7 @@ import json
 import math
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -271,11 +271,17 @@ def damaged(raw: bytes, edits: list[Edit]) -> bytes:
     return raw
 
 
-def random_edits(chance: Random, raw: bytes) -> list[Edit]:
-    """Draw some edits of a file, mostly one."""
+def random_edits(chance: Random, whole: bytes, before: Sequence[Edit] = ()) -> list[Edit]:
+    """Draw some edits of a file, mostly one.
+
+    Args:
+        chance: what draws.
+        whole: the file, undamaged.
+        before: edits that come before.
+    """
     edits: list[Edit] = []
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        edits.append(_random_edit(chance, damaged(raw, edits), raw))
+        edits.append(_random_edit(chance, damaged(whole, [*before, *edits]), whole))
     return edits
 
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "dense.h"
+#include "session.h"
 #include "threads.h"
 #include "waves.h"
 
@@ -108,8 +109,11 @@ static void add_states(const tables *t, work_space *w, const int32_t *ids, int64
     const float *values = phrase_variants_of(t), *dense = t->dense;
     int64_t low = first > radius ? first - radius : 0, high = n - last > radius ? last + radius : n;
     int64_t near = high - low, from = first - low, m = last - first;
-    for (int64_t i = 0; i < near; i++)
+    for (int64_t i = 0; i < near; i++) {
+        if (i + AHEAD < near)
+            ask_for(values + ids[low + i + AHEAD] * e, 2 * p);
         memcpy(w->variants + i * 2 * p, values + ids[low + i] * e, (size_t)(2 * p) * sizeof(float));
+    }
     neighbours(near, p, radius, 1, w->variants, 2 * p, w->left);
     neighbours(near, p, radius, 0, w->variants + p, 2 * p, w->right);
     for (int64_t i = from; i < from + m; i++)
