@@ -214,10 +214,12 @@ def _draw_panel(axes: Axes, curves: list[dict[str, Any]], names: list[str]) -> N
         )
     unit = curves[0]["unit"]
     axes.set_xscale("log", base=_base(curves))
-    axes.set_yscale("log")
     axes.set_ylabel("bytes" if unit == "bytes" else "time")
-    lowest = min(point["median"] for curve in curves for point in curve["points"])
-    highest = max(point["median"] for curve in curves for point in curve["points"])
+    # Memory of small sizes can come from what the process held already, and be zero everywhere.
+    filled = [median for curve in curves for point in curve["points"] if (median := point["median"]) > 0]
+    if filled:
+        axes.set_yscale("log")
+    lowest, highest = (min(filled), max(filled)) if filled else (1, 1)
     # A whole decade at least, or nearly flat lines would fill the panel with their noise.
     bottom, top = min(lowest, (lowest * highest / 10) ** 0.5), max(highest, (lowest * highest * 10) ** 0.5)
     bottom, top = bottom / 1.2, top * 1.2

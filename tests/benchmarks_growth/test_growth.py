@@ -183,3 +183,14 @@ def test_memory_rises_with_the_texts():
     if MEMORY in found[0][0]:
         assert found[0][0][MEMORY] <= found[1][0][MEMORY]
     assert found[0][1]["features"] < found[1][1]["features"]
+
+
+def test_memory_that_is_zero_everywhere_is_drawn(measured):
+    document = json.loads(json.dumps(measured))
+    for study in document["studies"].values():
+        for curve in study["curves"]:
+            if curve["unit"] == "bytes":
+                for point in curve["points"]:
+                    point["median"] = 0
+                curve["fit"] = curve["fit_within"] = None
+    assert draw(document)
