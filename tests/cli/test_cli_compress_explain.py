@@ -11,6 +11,7 @@ import pytest
 from cli_helpers import CSV, POSITIVE, ROWS, TINY
 
 import token2wave
+from token2wave.errors import ConfigError
 
 TEXTS = ["a great film. an awful end!", "", "tab\tand\nline \x1b[31m<b>\U0001f600"]
 
@@ -49,6 +50,24 @@ def test_compress_json(run_cli, model, train_csv):
     info = run_cli("info", "small.safetensors", "--json").document
     assert info["training"]["compression"]["storage"] == "float16"
     assert info["model_bytes"] == document["bytes_after"]
+
+
+def test_compress_hands_on_its_options(run_cli, monkeypatch):
+    asked = []
+
+    def compress(*arguments, callbacks, **options):
+        asked.append((arguments, options))
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("token2wave.compression.compress", compress)
+    defaults = {"data": None, "max_size": None, "storage": "auto", "retrain": True}
+    defaults |= {"text_column": "text", "label_column": "label"}
+    others = {"data": "d", "max_size": "1MB", "storage": "int8", "retrain": False}
+    others |= {"text_column": "t", "label_column": "l"}
+    given = "--data d --max-size 1MB --storage int8 --no-retrain --text-column t --label-column l".split()
+    for options, expected in (([], defaults), (given, others)):
+        assert run_cli("compress", "m", "--out", "n", *options).error == "error: enough"
+        assert asked.pop() == ((Path("m"), Path("n")), expected)
 
 
 def test_compress_finds_the_data_of_the_model(run_cli, workplace):

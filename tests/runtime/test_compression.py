@@ -47,7 +47,7 @@ def texts(n: int, seed: int) -> list[tuple[str, str]]:
             else f"w{int(chance.expovariate(0.02))}"
             for _ in range(chance.randint(3, 15))
         ]
-        found.append((" ".join(words), label))
+        found.append((f"{' '.join(words[:3])}. {' '.join(words[3:])}", label))
     return found
 
 
@@ -219,6 +219,7 @@ def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> Non
     assert summary["seconds"] > 0
     assert summary["retrained"] == after.training["compression"]["retrained"]
     assert after.training["compression"]["rows_before"] == before.features.n_rows
+    assert after.training["validation_accuracy"] == pytest.approx(summary["accuracy_after"], abs=1e-6)
     some = [text for text, _ in held_back]
     np.testing.assert_array_equal(result.classifier.probabilities(some), after.probabilities(some))
 
@@ -246,6 +247,20 @@ def test_storages(storage: str) -> None:
     state = after.state().update(some[0]).update(some[1])
     whole = after.probabilities([f"{some[0]} {some[1]}"])[0]
     np.testing.assert_allclose(state.probabilities(), whole, rtol=0, atol=1e-6)
+
+
+@every_storage
+def test_without_a_size_no_row_goes(storage: str) -> None:
+    """Not even one of zeros, which a size would spare."""
+    classifier = token2wave.load("model")
+    arrays = {name: array.copy() for name, array in classifier.network.arrays().items()}
+    arrays["embedding.weight"][::2] = 0
+    network = token2wave.compile_network(classifier.network.config, arrays)
+    replace(classifier, network=network).save("model")
+    summary = token2wave.compress("model", "out", storage=storage).summary
+    assert summary["rows_after"] == summary["rows_before"]
+    summary = token2wave.compress("model", "out", storage="packed", max_size=60_000).summary
+    assert summary["rows_after"] <= 0.5 * summary["rows_before"] + 1
 
 
 def test_auto_is_packed_with_a_size_and_int8_without() -> None:
