@@ -64,7 +64,19 @@ def test_compress_hands_on_its_options(run_cli, monkeypatch):
     defaults |= {"text_column": "text", "label_column": "label"}
     others = {"data": "d", "max_size": "1MB", "storage": "int8", "retrain": False}
     others |= {"text_column": "t", "label_column": "l"}
-    given = ["--data", "d", "--max-size", "1MB", "--storage", "int8", "--no-retrain", "--text-column", "t", "--label-column", "l"]
+    given = [
+        "--data",
+        "d",
+        "--max-size",
+        "1MB",
+        "--storage",
+        "int8",
+        "--no-retrain",
+        "--text-column",
+        "t",
+        "--label-column",
+        "l",
+    ]
     for options, expected in (([], defaults), (given, others)):
         assert run_cli("compress", "m", "--out", "n", *options).error == "error: enough"
         assert asked.pop() == ((Path("m"), Path("n")), expected)
