@@ -24,6 +24,7 @@ from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.native import core
 from token2wave.runtime.storage import as_gaps, quantised
+from token2wave.training.progress import Callback
 from token2wave.training.schedule import document_frequency
 
 compression = importlib.import_module("token2wave.compression.compress")  # whose name a function has, too
@@ -332,7 +333,7 @@ def test_a_model_that_has_seen_the_validation_rows_says_so(monkeypatch: pytest.M
 def test_progress_is_told() -> None:
     stages, advanced = [], []
 
-    class Told(token2wave.training.progress.Callback):  # type: ignore[name-defined,misc]
+    class Told(Callback):
         def on_stage(self, name: str, total: int) -> None:
             stages.append(name)
 
