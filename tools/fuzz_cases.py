@@ -379,9 +379,10 @@ def random_case(chance: Random, corpus: list[Case]) -> Case:
         edits += random_edits(chance, file_of(recipe), edits)
     operations = list(known["operations"]) if known and chance.random() < 0.5 else []
     operations += [_random_operation(chance, recipe) for _ in range(chance.randint(1, 4))]
-    if not edits and is_ordinary(recipe):
-        texts = _random_texts(chance, 12, 2000)
-        operations.append(["agree", texts])
+    if edits or not is_ordinary(recipe):  # numbers may then overflow, each way in its own
+        operations = [operation for operation in operations if operation[0] != "agree"]
+    else:
+        operations.append(["agree", _random_texts(chance, 12, 2000)])
     return {"recipe": recipe, "edits": edits, "operations": operations}
 
 
