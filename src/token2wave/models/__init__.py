@@ -10,11 +10,35 @@ from token2wave.models.config import ParameterCount, WaveConfig
 if TYPE_CHECKING:
     from token2wave.models.batch import Batch, make_batch
     from token2wave.models.network import WaveNetwork
-    from token2wave.models.prediction import predict_logits
+    from token2wave.models.prediction import TextNetwork, predict_logits
+    from token2wave.models.pretrained import Checkpoint, EncoderNetwork
+    from token2wave.models.transformer import TransformerConfig, TransformerNetwork
 
-__all__ = ["Batch", "ParameterCount", "WaveConfig", "WaveNetwork", "make_batch", "predict_logits"]
+__all__ = [
+    "Batch",
+    "Checkpoint",
+    "EncoderNetwork",
+    "ParameterCount",
+    "TextNetwork",
+    "TransformerConfig",
+    "TransformerNetwork",
+    "WaveConfig",
+    "WaveNetwork",
+    "make_batch",
+    "predict_logits",
+]
 
-_HOME = {"Batch": "batch", "make_batch": "batch", "WaveNetwork": "network", "predict_logits": "prediction"}
+_HOME = {
+    "Batch": "batch",
+    "Checkpoint": "pretrained",
+    "EncoderNetwork": "pretrained",
+    "TextNetwork": "prediction",
+    "TransformerConfig": "transformer",
+    "TransformerNetwork": "transformer",
+    "WaveNetwork": "network",
+    "make_batch": "batch",
+    "predict_logits": "prediction",
+}
 
 
 def __getattr__(name: str) -> Any:

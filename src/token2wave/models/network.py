@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from token2wave.features import Ragged
 from token2wave.models.batch import Batch
 from token2wave.models.config import ParameterCount, WaveConfig
-from token2wave.models.prediction import predict_logits
+from token2wave.models.prediction import count_parameters, predict_logits
 from token2wave.models.products import VariantLinear
 from token2wave.waves import (
     OPERATIONS,
@@ -87,8 +87,7 @@ class WaveNetwork(nn.Module):
 
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""
-        total = sum(parameter.numel() for parameter in self.parameters())
-        return ParameterCount(total, total - self.embedding.weight.numel())
+        return count_parameters(self, self.embedding)
 
 
 class WaveLayer(nn.Module):

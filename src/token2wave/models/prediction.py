@@ -3,27 +3,88 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from token2wave.features import Ragged
-from token2wave.models.batch import make_batch
-
-if TYPE_CHECKING:
-    from token2wave.models.network import WaveNetwork
+from token2wave.models.batch import Batch, make_batch
+from token2wave.models.config import ParameterCount
 
 TEXTS_IN_PREDICTION = 512
 FEATURES_IN_PREDICTION = 1 << 16
 
 
-def predict_logits(network: WaveNetwork, features: Ragged) -> NDArray[np.float32]:
+class Shape(Protocol):
+    """What training and prediction ask of a network's configuration."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the embedding, ``V``."""
+
+    @property
+    def n_classes(self) -> int:
+        """Classes, ``C``."""
+
+    @property
+    def sentence_ends(self) -> tuple[int, ...]:
+        """Rows of the tokens that end a sentence."""
+
+
+class TextNetwork(Protocol):
+    """What training and prediction ask of a network in torch: waves, the papers' rivals, twins of ablations.
+
+    Attributes:
+        embedding: the table of token embeddings, with sparse gradients.
+    """
+
+    embedding: nn.Embedding
+
+    @property
+    def config(self) -> Shape:
+        """The shape."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)``."""
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters, with and without the embedding."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch to training, or back."""
+
+    def eval(self) -> Any:
+        """Switch to prediction."""
+
+    def parameters(self) -> Any:
+        """Every parameter."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every parameter by name."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take over parameters."""
+
+
+def count_parameters(network: nn.Module, embedding: nn.Embedding) -> ParameterCount:
+    """Count the parameters of a network, with and without its embedding."""
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return ParameterCount(total, total - embedding.weight.numel())
+
+
+def predict_logits(
+    network: TextNetwork, features: Ragged, texts_at_once: int = TEXTS_IN_PREDICTION
+) -> NDArray[np.float32]:
     """Compute the logits of many texts, ``(N, C)`` float32, in batches of bounded size."""
     network.eval()
     device = network.embedding.weight.device
-    bounds = _prediction_bounds(features)
+    bounds = _prediction_bounds(features, texts_at_once)
     parts = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
     with torch.inference_mode():
         for first, last in itertools.pairwise(bounds):
@@ -33,12 +94,12 @@ def predict_logits(network: WaveNetwork, features: Ragged) -> NDArray[np.float32
     return np.concatenate(parts)
 
 
-def _prediction_bounds(features: Ragged) -> list[int]:
+def _prediction_bounds(features: Ragged, texts_at_once: int) -> list[int]:
     """Cut the texts into runs of at most so many texts and, if more than one text, features."""
     bounds = [0]
     while bounds[-1] < len(features):
         first = bounds[-1]
         most = features.offsets[first] + FEATURES_IN_PREDICTION
         last = int(np.searchsorted(features.offsets, most, side="right")) - 1
-        bounds.append(min(max(last, first + 1), first + TEXTS_IN_PREDICTION, len(features)))
+        bounds.append(min(max(last, first + 1), first + texts_at_once, len(features)))
     return bounds

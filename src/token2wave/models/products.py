@@ -54,7 +54,21 @@ class VariantLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., N)`` to ``(..., M)``."""
         large = x.shape.numel() * self.out_features >= MULTIPLICATIONS_WORTH_IT
-        return linear(x, self.weight, self.bias) if self.fixed_point and large else super().forward(x)
+        if not self.fixed_point or not large:
+            return super().forward(x)
+        return linear(x.flatten(0, -2), self.weight, self.bias).view(*x.shape[:-1], self.out_features)
+
+
+def with_variant_linears(network: nn.Module) -> nn.Module:
+    """Put a :class:`VariantLinear` with the same parameters in the place of every ``nn.Linear``."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear:
+                taking_over = VariantLinear(1, 1, bias=child.bias is not None)
+                taking_over.in_features, taking_over.out_features = child.in_features, child.out_features
+                taking_over.weight, taking_over.bias = child.weight, child.bias
+                setattr(module, name, taking_over)
+    return network
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor
 from token2wave.features import Ragged
 from token2wave.models import Batch, make_batch
 
+TEXTS_SORTED = 50  # times the size of a batch: so many texts are sorted by length together
+
 
 def training_batches(
     features: Ragged,
@@ -22,6 +24,7 @@ def training_batches(
     token_dropout: float,
     sentence_ends: tuple[int, ...],
     has_cls: bool,
+    similar_lengths: bool = False,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Go once through the texts in random order.
 
@@ -33,13 +36,12 @@ def training_batches(
         token_dropout: probability of leaving a feature out.
         sentence_ends: rows that end a sentence.
         has_cls: whether a text's first feature is [CLS], which is never left out.
+        similar_lengths: put texts of similar length into a batch, for networks that pad.
 
     Yields:
         A batch and its labels ``(B,)`` int64, on the CPU.
     """
-    order = random.permutation(len(labels))
-    for first in range(0, len(order), batch_size):
-        chosen = order[first : first + batch_size]
+    for chosen in _batches(features.lengths, batch_size, random, similar_lengths):
         texts = features.take(chosen)
         if token_dropout > 0:
             mask = random.random(len(texts.ids), dtype=np.float32) >= token_dropout
@@ -47,3 +49,18 @@ def training_batches(
                 mask[texts.offsets[:-1][texts.lengths > 0]] = True
             texts = texts.keep(mask)
         yield make_batch(texts, sentence_ends), torch.from_numpy(labels[chosen])
+
+
+def _batches(
+    lengths: NDArray[np.int64], batch_size: int, random: np.random.Generator, similar_lengths: bool
+) -> list[NDArray[np.int64]]:
+    """Numbers of the texts of each batch; every text is in one."""
+    order = random.permutation(len(lengths))
+    if not similar_lengths:
+        return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    batches = []
+    for first in range(0, len(order), TEXTS_SORTED * batch_size):
+        some = order[first : first + TEXTS_SORTED * batch_size]
+        some = some[np.argsort(lengths[some], kind="stable")]
+        batches += [some[begin : begin + batch_size] for begin in range(0, len(some), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]

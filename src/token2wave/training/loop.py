@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from token2wave.classifier import Network
 from token2wave.errors import ConfigError
+from token2wave.features import Ragged
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
+
+if TYPE_CHECKING:
+    from token2wave.models import TextNetwork
+
+
+class Trainable(Protocol):
+    """What the loop itself asks of a network; trainers ask more."""
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
 
 
 class Trainer(Protocol):
@@ -37,7 +48,7 @@ class Trainer(Protocol):
 
 
 def fit(
-    network: Network,
+    network: Trainable,
     train: Examples,
     validation: Examples | None,
     recipe: Recipe,
@@ -99,7 +110,7 @@ def fit(
     return history
 
 
-def validate(network: Network, examples: Examples) -> tuple[float, float]:
+def validate(network: Trainable, examples: Examples) -> tuple[float, float]:
     """Mean cross-entropy and accuracy."""
     logits = network.logits(examples.features).astype(np.float64)
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -129,7 +140,7 @@ def _rank(epoch: Epoch) -> tuple[float, ...]:
     return epoch.validation_accuracy, -epoch.validation_loss
 
 
-def _trainer(network: Network, train: Examples, recipe: Recipe, seed: int, has_cls: bool) -> Trainer:
+def _trainer(network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
     from token2wave.training.additive import AdditiveNetwork
 
@@ -137,8 +148,6 @@ def _trainer(network: Network, train: Examples, recipe: Recipe, seed: int, has_c
         from token2wave.training.native_trainer import NativeTrainer
 
         return NativeTrainer(network, train, recipe, seed)
-    from token2wave.models import WaveNetwork
     from token2wave.training.torch_trainer import TorchTrainer
 
-    assert isinstance(network, WaveNetwork)
-    return TorchTrainer(network, train, recipe, seed, has_cls)
+    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls)

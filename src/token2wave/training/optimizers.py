@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from token2wave.models import WaveNetwork
+from token2wave.models import TextNetwork
 from token2wave.training.memory import in_large_pages, zeros_like
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import rate_factor
@@ -201,7 +201,7 @@ class Optimizers:
     """
 
     def __init__(
-        self, network: WaveNetwork, recipe: Recipe, n_steps: int, weights: Tensor | None = None
+        self, network: TextNetwork, recipe: Recipe, n_steps: int, weights: Tensor | None = None
     ) -> None:
         table = network.embedding.weight
         table.data = in_large_pages(table.data)

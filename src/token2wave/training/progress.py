@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from token2wave.models import Batch, TextNetwork
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Callback:
     def on_loss(self, loss: float, texts_per_second: float) -> None:
         """Mean training loss since the last report, and speed since the start of the epoch."""
 
+    def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
+        """A step has its gradients, and has not moved the weights yet; networks in torch alone tell this."""
+
     def on_epoch(self, epoch: Epoch) -> None:
         """A pass over the training texts, and its validation, are done."""
 
@@ -95,6 +102,11 @@ class Teller:
         """Tell the loss."""
         for callback in self.callbacks:
             callback.on_loss(loss, texts_per_second)
+
+    def gradients(self, network: TextNetwork, batch: Batch) -> None:
+        """Tell that a step has its gradients."""
+        for callback in self.callbacks:
+            callback.on_gradients(network, batch)
 
     def epoch(self, epoch: Epoch) -> None:
         """Tell that an epoch is done."""

@@ -35,6 +35,8 @@ class Recipe(Configuration):
         refit_below: with fewer training rows than this, the rows held back for validation are precious too:
             once they have chosen the number of epochs, the model is trained again on all rows.
         patience: epochs without a better validation accuracy before stopping; 0 never stops early.
+        similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
+            work. Waves do not pad.
         precision: ``float32``; ``bfloat16``; ``fixed16``, block fixed point of 16 bits for the large
             products, on processors with AVX2: TF32's precision; or ``auto``, bfloat16 where the processor or
             GPU has it in hardware, else fixed16 where it is available, else float32.
@@ -57,6 +59,7 @@ class Recipe(Configuration):
     validation_fraction: float = 0.2
     refit_below: int = 0
     patience: int = 0
+    similar_lengths: bool = False
     precision: str = "auto"
 
     def __post_init__(self) -> None:

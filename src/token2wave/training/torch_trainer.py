@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import time
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from token2wave.errors import ConfigError
-from token2wave.models import WaveNetwork
+from token2wave.models import TextNetwork
 from token2wave.models.products import fixed_point_available, fixed_point_products
 from token2wave.training.batches import training_batches
 from token2wave.training.examples import Examples
@@ -27,7 +28,7 @@ STEPS_BETWEEN_REPORTS = 20
 
 
 class TorchTrainer:
-    """Trains a :class:`WaveNetwork` where it lies; see :class:`token2wave.training.loop.Trainer`.
+    """Trains a network in torch where it lies; see :class:`token2wave.training.loop.Trainer`.
 
     Args:
         network: freshly made.
@@ -41,7 +42,7 @@ class TorchTrainer:
     """
 
     def __init__(
-        self, network: WaveNetwork, train: Examples, recipe: Recipe, seed: int, has_cls: bool
+        self, network: TextNetwork, train: Examples, recipe: Recipe, seed: int, has_cls: bool
     ) -> None:
         self.network, self.train, self.recipe, self.has_cls = network, train, recipe, has_cls
         self.device = network.embedding.weight.device
@@ -93,6 +94,7 @@ class TorchTrainer:
             token_dropout=recipe.token_dropout,
             sentence_ends=network.config.sentence_ends,
             has_cls=self.has_cls,
+            similar_lengths=recipe.similar_lengths,
         )
         total = torch.zeros(2, device=device)  # summed loss and right answers
         reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()
@@ -102,12 +104,13 @@ class TorchTrainer:
             self.optimizers.prepare(batch.rows)
             # The way back takes the same kind of products as the way there.
             autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
-            with autocast, fixed_point_products(network, self.precision == "fixed16"):
+            with autocast, fixed_point_products(cast("nn.Module", network), self.precision == "fixed16"):
                 logits = network(batch)
             logits = logits.float()
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             self.optimizers.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            tell.gradients(network, batch)
             self.optimizers.step()
             with torch.no_grad():
                 right = (logits.argmax(dim=1) == labels).sum()
