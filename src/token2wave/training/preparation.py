@@ -110,12 +110,17 @@ def features_for(
             where="vocabulary",
             cure="leave it out, or choose preset 'paper'",
         )
-    folder = os.environ.get("TOKEN2WAVE_DATA")
-    if vocabulary is None and wordpiece and folder:
-        known = Path(folder, VOCABULARY, "vocab.txt")
-        vocabulary = known if known.is_file() else None
+    if vocabulary is None and wordpiece:
+        vocabulary = known_vocabulary()
     try:
         path = None if vocabulary is None else Path(vocabulary)
         return fit_features(texts, preset.features, path, advance)
     except DataError as error:
         raise DataError(error.problem, where=error.where or source, cure=error.cure) from error
+
+
+def known_vocabulary() -> Path | None:
+    """The papers' vocabulary in the folder that ``TOKEN2WAVE_DATA`` names, if it is there."""
+    folder = os.environ.get("TOKEN2WAVE_DATA")
+    path = Path(folder, VOCABULARY, "vocab.txt") if folder else None
+    return path if path is not None and path.is_file() else None
