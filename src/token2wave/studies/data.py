@@ -101,8 +101,15 @@ def study_data(
         "split_seed": SPLIT_SEED,
         "features": features.config.to_dict(),
     }
-    cut = (_examples(features, part) for part in (train, validation, test))
-    return StudyData(splits.name, texts, features, *cut, settings)
+    return StudyData(
+        splits.name,
+        texts,
+        features,
+        _examples(features, train),
+        _examples(features, validation),
+        _examples(features, test),
+        settings,
+    )
 
 
 def _features(texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeatures:

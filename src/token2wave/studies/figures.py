@@ -1,0 +1,134 @@
+"""The style of all figures of studies: readable in print, in greyscale, and by the colour-blind."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from token2wave.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#1b2733", "#566472", "#dfe5ea"
+# Dark to light, so that they differ in greyscale; line and marker tell them apart as well.
+SERIES: tuple[dict[str, Any], ...] = (
+    {"color": "#0b3c6f", "linestyle": "-", "marker": "o"},
+    {"color": "#c2410c", "linestyle": "--", "marker": "s"},
+    {"color": "#2a8c6a", "linestyle": "-.", "marker": "^"},
+    {"color": "#8a6bbf", "linestyle": ":", "marker": "D"},
+    {"color": "#b8860b", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
+    {"color": "#7d8791", "linestyle": (0, (1, 1)), "marker": "P"},
+)
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "token2wave",
+}
+DOTS_PER_INCH = 200
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the style of the studies while the block runs.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "train", purpose="a study's figures") from error
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def new_figure(
+    columns: int = 1, rows: int = 1, *, width: float = 3.6, height: float = 2.8, **settings: Any
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure without a window, and its axes in reading order; call it inside :func:`styled`.
+
+    Args:
+        columns: axes side by side.
+        rows: axes one above the other.
+        width: of one axes, in inches.
+        height: of one axes, in inches.
+        settings: of ``Figure.subplots``, e.g. ``sharey=True``.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows))
+    axes = figure.subplots(rows, columns, squeeze=False, **settings)
+    return figure, list(axes.flat)
+
+
+def line_with_band(axes: Axes, x: ArrayLike, runs: Sequence[ArrayLike], label: str, series: int) -> None:
+    """Draw the mean of several runs, and the span from the least to the greatest as a band.
+
+    Args:
+        axes: where.
+        x: ``(N,)``.
+        runs: of each seed, ``(N,)``.
+        label: in the legend.
+        series: number of the line style in :data:`SERIES`.
+    """
+    values = np.array(runs, dtype=float)  # (S, N)
+    style = SERIES[series % len(SERIES)]
+    every = max(1, values.shape[1] // 10)
+    axes.plot(x, values.mean(axis=0), label=label, markevery=every, **style)
+    if len(values) > 1:
+        axes.fill_between(
+            x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.18, linewidth=0
+        )
+
+
+def density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Gaussian kernel density estimate with Scott's bandwidth, ``n^(-1/5)`` times the standard deviation.
+
+    Args:
+        values: ``(N,)``, at least two, not all the same.
+        at: ``(M,)``, where to estimate it.
+
+    Returns:
+        ``(M,)``, which integrates to one.
+    """
+    found, points = np.asarray(values, dtype=float), np.asarray(at, dtype=float)
+    bandwidth = found.std(ddof=1) * len(found) ** -0.2
+    distances = (points[:, None] - found[None, :]) / bandwidth
+    return np.exp(-0.5 * distances**2).sum(axis=1) / (len(found) * bandwidth * np.sqrt(2 * np.pi))
+
+
+def files_of(name: str, figure: Figure) -> dict[str, bytes]:
+    """A figure as SVG and as PNG, by file name; the same figure gives the same bytes."""
+    files = {}
+    with styled():
+        for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=ending, dpi=DOTS_PER_INCH, metadata=metadata)
+            files[f"{name}.{ending}"] = stream.getvalue()
+    return files
