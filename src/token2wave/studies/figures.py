@@ -26,7 +26,7 @@ SERIES: tuple[dict[str, Any], ...] = (
     {"color": "#b8860b", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
     {"color": "#7d8791", "linestyle": (0, (1, 1)), "marker": "P"},
 )
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -120,7 +120,8 @@ def density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.flo
     found, points = np.asarray(values, dtype=float), np.asarray(at, dtype=float)
     bandwidth = found.std(ddof=1) * len(found) ** -0.2
     distances = (points[:, None] - found[None, :]) / bandwidth
-    return np.exp(-0.5 * distances**2).sum(axis=1) / (len(found) * bandwidth * np.sqrt(2 * np.pi))
+    estimate: np.ndarray[Any, np.dtype[np.float64]] = np.exp(-0.5 * distances**2).sum(axis=1)
+    return estimate / (len(found) * bandwidth * np.sqrt(2 * np.pi))
 
 
 def files_of(name: str, figure: Figure) -> dict[str, bytes]:
