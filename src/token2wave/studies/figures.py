@@ -121,7 +121,8 @@ def density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.flo
     bandwidth = found.std(ddof=1) * len(found) ** -0.2
     distances = (points[:, None] - found[None, :]) / bandwidth
     estimate: np.ndarray[Any, np.dtype[np.float64]] = np.exp(-0.5 * distances**2).sum(axis=1)
-    return estimate / (len(found) * bandwidth * np.sqrt(2 * np.pi))
+    estimate /= len(found) * bandwidth * np.sqrt(2 * np.pi)
+    return estimate
 
 
 def files_of(name: str, figure: Figure) -> dict[str, bytes]:
