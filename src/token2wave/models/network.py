@@ -58,7 +58,10 @@ class WaveNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
-        embedded = self.embedding(batch.rows)  # (U, D)
+        return self.of_embedded(self.embedding(batch.rows), batch)
+
+    def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
         logits = self.head(self.dropout(self.norm(self._state(embedded, batch))))
         if self.phrases is not None:
             logits = logits + self.phrases(embedded, batch)

@@ -39,9 +39,11 @@ class TextNetwork(Protocol):
 
     Attributes:
         embedding: the table of token embeddings, with sparse gradients.
+        head: the classifier, on top of a text's state.
     """
 
     embedding: nn.Embedding
+    head: nn.Linear
 
     @property
     def config(self) -> Shape:
@@ -49,6 +51,9 @@ class TextNetwork(Protocol):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)``."""
+
+    def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""

@@ -1,1 +1,25 @@
 """Studies of the papers' claims: each gives data first, and draws its figures from that data alone."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from token2wave.errors import ConfigError
+
+if TYPE_CHECKING:
+    from token2wave.studies.study import Study
+
+STUDIES = ("convergence", "gradients", "independence", "complexity", "resources", "ablations", "probes")
+"""Names of the studies, in the order of reports; each is a module of this package."""
+
+
+def study_named(name: str) -> Study:
+    """Look a study up.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in STUDIES:
+        raise ConfigError(f"expected one of {', '.join(STUDIES)}, found {name!r}", where="study")
+    return cast("Study", import_module(f"token2wave.studies.{name}").STUDY)

@@ -59,7 +59,7 @@ class TorchTrainer:
         self.optimizers = Optimizers(network, recipe, n_steps, weights)
         self.kept: dict[str, Any] = {}
         self.stack = ExitStack()
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and not recipe.similar_lengths:  # tables of ever new sizes leave gaps
             self.stack.enter_context(memory_kept())
         devices = [self.device] if self.device.type == "cuda" else []
         self.stack.enter_context(torch.random.fork_rng(devices=devices))
