@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from html import escape
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from token2wave.runtime.files import check_writable, make_folder, written_aside
-from token2wave.training.report_figures import CSS, draw, require_matplotlib
+from token2wave.runtime.files import make_folder
+from token2wave.training import html
+from token2wave.training.report_figures import draw, require_matplotlib
 from token2wave.training.summary import (
     NOTHING,
     Summary,
@@ -22,7 +20,6 @@ from token2wave.training.summary import (
     count,
     duration,
     percent,
-    printable,
     size,
 )
 
@@ -53,7 +50,7 @@ def write_report(summary: Summary, folder: Path) -> list[Path]:
         "report.html": _page(summary, figures).encode("utf-8"),
         **figures,
     }
-    return _write_all(folder, files)
+    return html.write_all(folder, files)
 
 
 def check_report(folder: Path) -> None:
@@ -65,18 +62,6 @@ def check_report(folder: Path) -> None:
     """
     require_matplotlib()
     make_folder(folder)
-
-
-def _write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write files of a folder, replacing older ones only after every new one is complete."""
-    make_folder(folder)
-    paths = [folder / name for name in files]
-    for path in paths:
-        check_writable(path)
-    with ExitStack() as stack:
-        for path, content in zip(paths, files.values(), strict=True):
-            stack.enter_context(written_aside(path)).write_bytes(content)
-    return paths
 
 
 def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
@@ -93,8 +78,8 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
     ]
     template = Template(resources.files("token2wave.training").joinpath("report.html").read_text("utf-8"))
     return template.substitute(
-        title=_text(f"Training report: {summary.data}"),
-        subtitle=_text(f"{made}. {', '.join(rows)} texts; {len(summary.label_names)} classes."),
+        title=html.escaped(f"Training report: {summary.data}"),
+        subtitle=html.escaped(f"{made}. {', '.join(rows)} texts; {len(summary.label_names)} classes."),
         headline=_headline(summary),
         caveats=_caveats(summary.caveats),
         figures=_figures_list(summary),
@@ -110,7 +95,7 @@ def _headline(summary: Summary) -> str:
         on = f"of {count(evaluation['rows'])} test texts"
     else:
         on = "of the test texts"
-    return _definitions(
+    return html.definitions(
         [
             ("Accuracy", percent(summary.accuracy), on),
             (
@@ -125,7 +110,7 @@ def _headline(summary: Summary) -> str:
 def _caveats(caveats: Sequence[str]) -> str:
     if not caveats:
         return ""
-    items = "".join(f"<li>{_text(caveat)}</li>" for caveat in caveats)
+    items = "".join(f"<li>{html.escaped(caveat)}</li>" for caveat in caveats)
     return f'<div class="caveats" role="note"><strong>Read with care</strong><ul>{items}</ul></div>'
 
 
@@ -145,7 +130,7 @@ def _figures_list(summary: Summary) -> str:
     ]
     if baseline is not None:
         entries.insert(0, ("Baseline accuracy", percent(baseline["accuracy"]), baseline["name"]))
-    return _definitions(entries, "figures")
+    return html.definitions(entries, "figures")
 
 
 def _baseline_section(summary: Summary) -> str:
@@ -166,8 +151,8 @@ def _baseline_section(summary: Summary) -> str:
         ["Training time", duration(summary.train_seconds), duration(baseline["train_seconds"]), ratio]
     )
     caption = "Both were scored on the same test texts."
-    table = _table(caption, ["", "this model", baseline["name"], "difference"], rows)
-    return _section("Against the baseline", table)
+    table = html.table(caption, ["", "this model", baseline["name"], "difference"], rows)
+    return html.section("Against the baseline", table)
 
 
 def _class_section(summary: Summary) -> str:
@@ -186,7 +171,7 @@ def _class_section(summary: Summary) -> str:
     caption = f"Scores of each class on the {summary.evaluated_on} texts."
     if summary.evaluated_on == "validation":
         caption += " The epoch was chosen by these same texts, so new texts will score somewhat lower."
-    return _section("Classes", _table(caption, ["class", "precision", "recall", "F1", "texts"], rows))
+    return html.section("Classes", html.table(caption, ["class", "precision", "recall", "F1", "texts"], rows))
 
 
 def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
@@ -199,7 +184,7 @@ def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
         for n, i, j in sorted(wrong)[:CONFUSIONS_LISTED]
     ]
     about = f"Confusion matrix of the {summary.evaluated_on} texts: true classes down, labels given across."
-    figure = _figure(
+    figure = html.figure(
         "confusion",
         figures["confusion.svg"],
         about,
@@ -207,13 +192,13 @@ def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
     )
     caption = f"The most frequent confusions, {len(rows)} of {count(len(wrong))} kinds."
     head = ["true label", "label given", "texts", "share of true label"]
-    return _section("Confusions", figure + (_table(caption, head, rows, n_names=2) if rows else ""))
+    return html.section("Confusions", figure + (html.table(caption, head, rows, n_names=2) if rows else ""))
 
 
 def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
     if not summary.history:
         return ""
-    figure = _figure(
+    figure = html.figure(
         "learning",
         figures["learning.svg"],
         "Loss and accuracy of training and validation against the epoch; the table below has the numbers.",
@@ -231,8 +216,8 @@ def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
         for epoch in summary.history
     ]
     head = ["epoch", "train loss", "train accuracy", "validation loss", "validation accuracy"]
-    table = _table("Every epoch; loss is cross-entropy in nats per text.", head, rows)
-    return _section("Learning", figure + table)
+    table = html.table("Every epoch; loss is cross-entropy in nats per text.", head, rows)
+    return html.section("Learning", figure + table)
 
 
 def _details_section(summary: Summary) -> str:
@@ -248,21 +233,16 @@ def _details_section(summary: Summary) -> str:
     groups |= {f"Settings: {name}": values for name, values in summary.settings.items()}  # type: ignore[misc]
     groups |= {"Versions": summary.versions, "Machine": dict(summary.machine)}
     tables = "".join(
-        _table(name, ["name", "value"], [[key, _setting(value)] for key, value in values.items()], n_names=2)
+        html.table(
+            name, ["name", "value"], [[key, _setting(value)] for key, value in values.items()], n_names=2
+        )
         for name, values in groups.items()
         if values
     )
-    section = _section("How this was made", f'<div class="side-by-side">{tables}</div>')
+    section = html.section("How this was made", f'<div class="side-by-side">{tables}</div>')
     if summary.command is not None:
-        section += "\n" + _section("Command", f"<pre><code>{_text(summary.command)}</code></pre>")
+        section += "\n" + html.section("Command", f"<pre><code>{html.escaped(summary.command)}</code></pre>")
     return section
-
-
-# ------------------------------------------------------------------------------------ pieces of HTML
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
 
 
 def _setting(value: Any) -> str:
@@ -271,71 +251,3 @@ def _setting(value: Any) -> str:
 
 def _number(value: float | None) -> str:
     return f"{value:.4f}" if value is not None and math.isfinite(value) else NOTHING
-
-
-def _section(title: str, content: str) -> str:
-    anchor = title.lower().replace(" ", "-")
-    return f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{title}</h2>\n{content}\n</section>'
-
-
-def _definitions(entries: Iterable[tuple[str, str, str]], style: str = "") -> str:
-    """A list of figures: what, how much, and a remark."""
-    items = []
-    for name, value, remark in entries:
-        small = f"<small>{_text(remark)}</small>" if remark else ""
-        items.append(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}{small}</dd></div>")
-    opening = f'<dl class="{style}">' if style else "<dl>"
-    return f"{opening}{''.join(items)}</dl>"
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n_names: int = 1) -> str:
-    """A table whose first column names the row; after ``n_names`` columns come numbers."""
-
-    def cell(tag: str, column: int, value: str, scope: str = "") -> str:
-        kind = "number" if column >= n_names else "name"
-        return f'<{tag}{scope} class="{kind}">{_text(value)}</{tag}>'
-
-    top = "".join(
-        cell("th" if name else "td", i, name, ' scope="col"' if name else "") for i, name in enumerate(head)
-    )
-    body = "\n".join(
-        "<tr>"
-        + cell("th", 0, row[0], ' scope="row"')
-        + "".join(cell("td", i, value) for i, value in enumerate(row[1:], start=1))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{_text(caption)}"><table>'
-        f"<caption>{_text(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def _figure(name: str, svg: bytes, about: str, caption: str) -> str:
-    """Set an SVG file into the page: no foreign addresses, ids of its own, colours of the page."""
-    text = svg.decode("utf-8")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-
-    def adapt(tag: re.Match[str]) -> str:
-        inside = re.sub(r"""\sxmlns(:\w+)?="[^"]*\"""", "", tag[0])
-        inside = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{name}-", inside)
-        for colour, variable in CSS.items():
-            inside = inside.replace(colour, variable)
-        return inside
-
-    text = re.sub(r"<[^<>]+>", adapt, text)  # text between tags has its < and > escaped
-    opening = re.match(r'<svg[^>]*?viewBox="(\S+ \S+ (\S+) \S+)"[^>]*>', text)
-    if opening is None:
-        raise AssertionError("matplotlib wrote an SVG without a viewBox")
-    width = float(opening[2])  # points
-    min_width = 0.55 * width + (0 if name == "learning" else 80)  # on a phone; beyond it, the figure scrolls
-    style = f"max-width:{width:.0f}pt;min-width:{min_width:.0f}pt"
-    text = (
-        f'<svg role="img" aria-label="{_text(about)}" viewBox="{opening[1]}" style="{style}">'
-        + text[opening.end() :].strip()
-    )
-    return (
-        f'<figure><div class="scroll figure" role="region" tabindex="0" aria-label="Figure: {name}">'
-        f"{text}</div>"
-        f"<figcaption>{_text(caption)}</figcaption></figure>\n"
-    )

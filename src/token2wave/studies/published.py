@@ -1,0 +1,102 @@
+"""What the two papers report (arXiv 2411.02674 and 2411.06989), as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """A row of the papers' tables.
+
+    Attributes:
+        key: of the system here whose row is its counterpart.
+        title: what the papers call it.
+        dataset: name of the data set here.
+        accuracy: on the test set, in per cent.
+        gigabytes: memory of the graphics card in training.
+        seconds: of an epoch, on a graphics card that is not named.
+        source: table of the first paper.
+    """
+
+    key: str
+    title: str
+    dataset: str
+    accuracy: float
+    gigabytes: float | None
+    seconds: float | None
+    source: str
+
+
+ROWS = (
+    Published("wave-interference", "Wave, interference", "ag_news", 90.91, 0.30, 146.90, "Table 2"),
+    Published("wave-interference", "Wave, interference", "ag_news", 90.36, None, None, "Table 1"),
+    Published("wave-modulation", "Wave, modulation", "ag_news", 91.66, 0.32, 147.02, "Table 2"),
+    Published("wave-modulation", "Wave, modulation", "ag_news", 91.29, None, None, "Table 1"),
+    Published(
+        "transformer-pretrained",
+        "Transformer, 1 layer, BERT embeddings",
+        "ag_news",
+        71.68,
+        0.85,
+        173.25,
+        "Table 1",
+    ),
+    Published("encoder", "BERT base", "ag_news", 94.64, 1.28, 1034.99, "Table 2"),
+    Published("wave-interference", "Wave, interference", "dbpedia14", 97.93, 0.30, 979.78, "Table 2"),
+    Published("wave-modulation", "Wave, modulation", "dbpedia14", 98.05, 0.30, 991.15, "Table 2"),
+    Published("encoder", "BERT base", "dbpedia14", 99.28, 1.27, 2734.76, "Table 2"),
+    Published("wave-interference", "Wave, interference", "imdb", 87.00, 0.37, 119.57, "Table 2"),
+    Published("wave-modulation", "Wave, modulation", "imdb", 87.02, 0.37, 119.96, "Table 2"),
+    Published("encoder", "BERT base", "imdb", 93.94, 1.27, 220.46, "Table 2"),
+)
+TRANSFORMER_ACCURACY = 71.68
+CLAIMED_SAVINGS = {"memory": 77.34, "time": 85.62}
+"""Per cent that the abstract says a Wave network saves against BERT base."""
+CLUSTER = 0.28
+"""Where the second paper sees the Wave network's eigenvalue ratios cluster."""
+
+
+def published(key: str, dataset: str) -> list[Published]:
+    """Rows whose counterpart is a system on a data set."""
+    return [row for row in ROWS if (row.key, row.dataset) == (key, dataset)]
+
+
+COUNTERPARTS = (
+    ("Table 1: accuracy of Wave and Transformer on AG News", "accuracy", "", ""),
+    ("Table 2: accuracy, memory and time on AG News, DBpedia14, IMDB", "accuracy, resources", "", ""),
+    (
+        "Table 2: accuracy of BERT base",
+        "accuracy",
+        "MiniLM stands in for it",
+        "weights of BERT base are only to be had from the hub; its time and memory are measured with random "
+        "weights",
+    ),
+    ("Abstract: savings in memory and time", "claims", "", ""),
+    ("Fast convergence, 500 batches", "convergence", "", ""),
+    (
+        "Fig. 7: 100 epochs",
+        "convergence",
+        "8 epochs",
+        "what it shows, that the Wave network overfits and what the Transformer's curves do, has shown by then",
+    ),
+    ("Complexity, O(n d^2) against O(n^2 d)", "complexity", "", ""),
+    ("Gradients at [CLS], at the whole input, at the classifier", "gradients", "", ""),
+    ("Independence of dimensions, density of the eigenvalue ratio", "independence", "", ""),
+    (
+        "Eq. 8: several layers",
+        "ablations",
+        "",
+        "the papers report no result of several layers, so nothing stands beside it",
+    ),
+    ("Open question: complex against real, size of the model", "ablations", "", ""),
+    ("Open question: long texts, other batch sizes", "complexity, probes", "", ""),
+    ("Open question: word order and distant relations", "probes", "", ""),
+    ("Open question: independence and accuracy", "independence", "", ""),
+    (
+        "Not in the papers: fastText",
+        "docs/benchmarks.md",
+        "",
+        "its comparison with the presets is a benchmark of its own; TF-IDF with a linear classifier is here",
+    ),
+)
+"""What the papers show or leave open: the part here, how it differs, and why."""

@@ -1,0 +1,171 @@
+"""Both papers in one run: every system and every study, resumed where an earlier run was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.runtime.files import make_folder
+from token2wave.studies import STUDIES, study_named
+from token2wave.studies.published import ROWS
+from token2wave.studies.store import Store, Unit
+from token2wave.studies.study import Document, Options
+from token2wave.training.progress import Callback
+
+if TYPE_CHECKING:
+    from token2wave.studies.data import StudyData
+    from token2wave.studies.systems import System
+
+DATASETS = ("ag_news", "dbpedia14", "imdb")
+PARTS = ("accuracy", "everyday", *STUDIES)
+FOR_EVERY_DATASET = ("resources",)  # of the studies; the others take the first data set
+FORMAT = 1
+QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 3_000, 1_000, 2
+QUICK_ENCODER_ROWS = 640
+
+
+def reproduce(
+    datasets: Sequence[str] = DATASETS,
+    *,
+    out: Path,
+    quick: bool = False,
+    seeds: Sequence[int] = (0, 1, 2),
+    parts: Sequence[str] = PARTS,
+    encoder_epochs: int = 1,
+    device: str = "auto",
+    callbacks: Sequence[Callback] = (),
+) -> Document:
+    """Train what the papers trained, run the studies, and write the report.
+
+    Finished pieces are kept in ``out/runs``, so that a run which was interrupted goes on where it was, and
+    gives the report that it would have given.
+
+    Args:
+        datasets: names, files or folders, each with a test set. Studies that take one data set take the first.
+        out: folder for ``report.json``, ``report.md``, ``report.html``, the figures and the pieces.
+        quick: a miniature of everything, on few rows.
+        seeds: of the Wave networks and, but for the encoder, of their rivals.
+        parts: what to run, of :data:`PARTS`.
+        encoder_epochs: epochs of fine-tuning; the papers' four take hours without a graphics card.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        callbacks: told how it goes.
+
+    Returns:
+        What ``report.json`` holds.
+
+    Raises:
+        ConfigError: an unknown part, no data set, or no seed.
+        DataError: a data set that cannot be used, or a damaged piece of an earlier run.
+        OutputError: the folder cannot be written to.
+        MissingExtraError: matplotlib is not installed.
+    """
+    from token2wave.studies.figures import styled
+    from token2wave.studies.report import write_report
+
+    _check(datasets, seeds, parts)
+    with styled():  # a missing package is found out before hours of work
+        pass
+    make_folder(out)
+    store = Store(out / "runs", callbacks, device)
+    document: Document = {
+        "format": FORMAT,
+        "quick": quick,
+        "seeds": list(seeds),
+        "datasets": {},
+        "studies": {},
+    }
+    for dataset in datasets:
+        found = _dataset(store, dataset, quick, seeds, parts, encoder_epochs)
+        document["datasets"][found["name"]] = found
+    for name in STUDIES:
+        if name in parts:
+            study, chosen = study_named(name), datasets if name in FOR_EVERY_DATASET else datasets[:1]
+            documents = [study.measure(store, Options(data, quick, tuple(seeds))) for data in chosen]
+            document["studies"][name] = documents
+    document["made"] = _made(store)
+    write_report(document, out)
+    return document
+
+
+def _check(datasets: Sequence[str], seeds: Sequence[int], parts: Sequence[str]) -> None:
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise ConfigError(f"expected parts of {', '.join(PARTS)}, found {unknown[0]!r}", where="parts")
+    if not datasets:
+        raise ConfigError("expected at least one data set, found none", where="dataset")
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"expected different seeds from 0, found {list(seeds)}", where="seeds")
+
+
+def _dataset(
+    store: Store, dataset: str, quick: bool, seeds: Sequence[int], parts: Sequence[str], encoder_epochs: int
+) -> Document:
+    """The papers' systems on one data set."""
+    from token2wave.studies.accuracy import measure_everyday, systems
+    from token2wave.studies.data import study_data
+
+    store.tell.stage(f"reading {dataset}", 0)
+    rows = (QUICK_ROWS, QUICK_TEST_ROWS) if quick else (None, None)
+    data = study_data(dataset, train_rows=rows[0], test_rows=rows[1])
+    found: Document = {
+        "name": data.name,
+        "rows": data.settings["rows"],
+        "classes": data.n_classes,
+        "caveats": list(data.texts.caveats),
+        "systems": {},
+        "everyday": {},
+    }
+    if "accuracy" in parts:
+        few = study_data(dataset, train_rows=QUICK_ENCODER_ROWS, test_rows=QUICK_TEST_ROWS) if quick else data
+        for key, system in systems(encoder_epochs).items():
+            if not _belongs(key, data.name):
+                continue
+            encoder = system.kind == "encoder"
+            if quick and not encoder:
+                system = replace(system, recipe=system.recipe.replace(epochs=QUICK_EPOCHS))
+            one_seed = encoder or key.endswith("-bare") or (quick and system.kind != "wave")
+            chosen = seeds[:1] if one_seed else seeds
+            found["systems"][key] = _runs(store, few if encoder else data, system, key, chosen)
+    if "everyday" in parts:
+        found["everyday"] = _or_reason(lambda: measure_everyday(store, data))
+    return found
+
+
+def _belongs(key: str, dataset: str) -> bool:
+    """Whether the papers have such a system on a data set; on other data sets all are trained."""
+    kinds = {row.key.partition("-")[0] for row in ROWS if row.dataset == dataset}
+    return not kinds or key.partition("-")[0] in kinds
+
+
+def _runs(store: Store, data: StudyData, system: System, key: str, seeds: Sequence[int]) -> Document:
+    from token2wave.studies.accuracy import measure_accuracy
+
+    found: Document = {"title": system.title, "epochs": system.recipe.epochs, "rows": data.settings["rows"]}
+    return found | _or_reason(
+        lambda: {"runs": {str(seed): measure_accuracy(store, data, system, key, seed) for seed in seeds}}
+    )
+
+
+def _or_reason(compute: Callable[[], Any]) -> dict[str, Any]:
+    """What a computation gives, or why it cannot be done here: then the rest of the report goes on."""
+    try:
+        return dict(compute())
+    except MissingExtraError as error:
+        return {"skipped": str(error)}
+
+
+def _made(store: Store) -> Unit:
+    """By what code, on which machines and with which packages the pieces were made, each named once."""
+    every = list(store.made.values())
+
+    def distinct(key: str) -> list[Any]:
+        found: list[Any] = []
+        for made in every:
+            if made[key] is not None and made[key] not in found:
+                found.append(made[key])
+        return sorted(found, key=str)
+
+    return {"commits": distinct("commit"), "machines": distinct("machine"), "versions": distinct("versions")}
