@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave import __version__, terminal
+from token2wave import __version__, cli_studies, terminal
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
 from token2wave.runtime.files import check_writable, written_aside
 
@@ -281,6 +281,9 @@ def explain(
         if html is not None:
             print(f"page: {html}")
     _finish([explanation.to_dict() for explanation in explanations], as_json)
+
+
+cli_studies.register(app)
 
 
 def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list[str]:

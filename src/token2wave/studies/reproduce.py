@@ -44,7 +44,7 @@ def reproduce(
     gives the report that it would have given.
 
     Args:
-        datasets: names, files or folders, each with a test set. Studies that take one data set take the first.
+        datasets: names, files or folders, each with a test set. Studies of a single one take the first.
         out: folder for ``report.json``, ``report.md``, ``report.html``, the figures and the pieces.
         quick: a miniature of everything, on few rows.
         seeds: of the Wave networks and, but for the encoder, of their rivals.

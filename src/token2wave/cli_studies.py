@@ -1,0 +1,113 @@
+"""The commands of researchers: ``reproduce`` and ``study``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from token2wave import terminal
+from token2wave.errors import ConfigError
+
+Quick = Annotated[bool, typer.Option("--quick", help="A miniature on few rows, within minutes.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds; their numbers begin at 0.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(reproduce)
+    app.command()(study)
+
+
+def reproduce(
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ag_news, dbpedia14, imdb, or any data with a test set; may be repeated. All three."
+        ),
+    ] = None,
+    quick: Quick = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the report. A run that was interrupted goes on in it.")
+    ] = Path("reproduction"),
+    seeds: Seeds = 3,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part to run: accuracy, everyday, or a study; may be repeated.")
+    ] = None,
+    encoder_epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of fine-tuning; the papers' are 4, which take hours.")
+    ] = 1,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Reproduce both papers: all tables, figures and studies, beside the published figures."""
+    from token2wave.studies.reproduce import DATASETS, PARTS
+    from token2wave.studies.reproduce import reproduce as run
+
+    _check_device(device)
+    with terminal.progress() as callback:
+        document = run(
+            dataset or DATASETS,
+            out=out,
+            quick=quick,
+            seeds=range(seeds),
+            parts=only or PARTS,
+            encoder_epochs=encoder_epochs,
+            device=device,
+            callbacks=[callback],
+        )
+    if not as_json:
+        from token2wave.studies.claims import claims
+
+        for one in claims(document):
+            print(f"{one.verdict:14}  {one.claim}: {one.evidence}")
+    print(f"report: {out / 'report.html'}")
+    if as_json:
+        print(json.dumps(document, allow_nan=False))
+
+
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="convergence, gradients, independence, complexity, resources, ablations or probes.",
+        ),
+    ],
+    data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",
+    quick: Quick = False,
+    out: Annotated[Path, typer.Option(help="Folder of the data, the tables and the figures.")] = Path(
+        "study"
+    ),
+    seeds: Seeds = 3,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Run one study: its data first, then tables and figures from the data."""
+    from token2wave.studies.run import run_study
+
+    _check_device(device)
+    with terminal.progress() as callback:
+        document, files = run_study(
+            name, data, out=out, quick=quick, seeds=range(seeds), device=device, callbacks=[callback]
+        )
+    for path in files:
+        print(path)
+    if as_json:
+        print(json.dumps(document, allow_nan=False))
+
+
+def _check_device(device: str) -> None:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")

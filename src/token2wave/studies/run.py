@@ -1,0 +1,69 @@
+"""One study by itself: data first, then tables and figures from the data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from token2wave.data import DataSplits
+from token2wave.runtime.files import make_folder
+from token2wave.studies import study_named
+from token2wave.studies.figures import files_of, styled
+from token2wave.studies.report import markdown_table
+from token2wave.studies.store import Store
+from token2wave.studies.study import Document, Options
+from token2wave.training import html
+from token2wave.training.progress import Callback
+
+
+def run_study(
+    name: str,
+    data: str | os.PathLike[str] | DataSplits = "ag_news",
+    *,
+    out: Path,
+    quick: bool = False,
+    seeds: Sequence[int] = (0, 1, 2),
+    device: str = "auto",
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Document, list[Path]]:
+    """Run a study, and write what it measured, its tables and its figures.
+
+    Finished pieces are kept in ``out/runs``; a run that was interrupted goes on where it was.
+
+    Args:
+        name: one of :data:`token2wave.studies.STUDIES`.
+        data: as :func:`token2wave.train` takes it; it must have a test set. Studies of cost and the probes
+            make their own.
+        out: folder for ``NAME.json``, ``NAME.md`` and the figures.
+        quick: a miniature on few rows.
+        seeds: of the networks.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        callbacks: told how it goes.
+
+    Returns:
+        What was measured, and the files written.
+
+    Raises:
+        ConfigError: there is no study of that name.
+        DataError: data that cannot be used, or a damaged piece of an earlier run.
+        OutputError: the folder cannot be written to.
+        MissingExtraError: an optional package is needed and not installed.
+    """
+    study = study_named(name)
+    with styled():  # a missing package is found out before minutes of work
+        pass
+    make_folder(out)
+    document = study.measure(Store(out / "runs", callbacks, device), Options(data, quick, tuple(seeds)))
+    drawings = study.drawings(document)
+    lines = [f"# {study.title}", "", study.about, ""]
+    for table in study.tables(document):
+        lines += [markdown_table(table), ""]
+    for key, drawing in drawings.items():
+        lines += [f"![{key}]({key}.svg)", "", drawing.caption, ""]
+    plain = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    files = {f"{name}.json": plain.encode(), f"{name}.md": "\n".join(lines).encode()}
+    for key, drawing in drawings.items():
+        files |= files_of(key, drawing.figure)
+    return document, html.write_all(out, files)
