@@ -305,12 +305,8 @@ def _finish(document: Any, as_json: bool) -> None:
         print(json.dumps(document, allow_nan=False))
 
 
-class _Interruption(BaseException):
-    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow."""
-
-
 def _interrupt(*_: Any) -> None:
-    raise _Interruption
+    raise terminal.Interruption("interrupted; nothing was written")
 
 
 def main() -> None:
@@ -329,8 +325,8 @@ def main() -> None:
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
         sys.exit(2)
-    except _Interruption:
-        terminal.print_error(Token2WaveError("interrupted; nothing was written"))
+    except terminal.Interruption as error:
+        terminal.print_error(Token2WaveError(str(error)))
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

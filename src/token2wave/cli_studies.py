@@ -51,7 +51,7 @@ def reproduce(
     from token2wave.studies.reproduce import reproduce as run
 
     _check_device(device)
-    with terminal.progress() as callback:
+    with terminal.kept_if_interrupted(out), terminal.progress() as callback:
         document = run(
             dataset or DATASETS,
             out=out,
@@ -93,7 +93,7 @@ def study(
     from token2wave.studies.run import run_study
 
     _check_device(device)
-    with terminal.progress() as callback:
+    with terminal.kept_if_interrupted(out), terminal.progress() as callback:
         document, files = run_study(
             name, data, out=out, quick=quick, seeds=range(seeds), device=device, callbacks=[callback]
         )

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from token2wave.training.progress import Callback, Epoch
 
 
+class Interruption(BaseException):
+    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow; its text is what to say."""
+
+
+@contextmanager
+def kept_if_interrupted(folder: Path) -> Iterator[None]:
+    """Say that an interrupted run of many pieces goes on with the same command."""
+    try:
+        yield
+    except Interruption as error:
+        raise Interruption(
+            f"interrupted; finished pieces are kept in {folder}, and the same command goes on from there"
+        ) from error
+
+
 @contextmanager
 def progress() -> Iterator[Callback]:
     """Show bars while the block runs; without a terminal, a line for each epoch."""

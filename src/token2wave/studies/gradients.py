@@ -16,6 +16,7 @@ from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Drawing, Options, Study, Table
 from token2wave.studies.systems import (
     System,
+    available,
     encoder_system,
     transformer_system,
     wave_system,
@@ -127,28 +128,29 @@ def measure(store: Store, options: Options) -> Document:
         ``steps`` and ``systems``: key to ``title`` and ``runs``, each with ``norms`` (name to a value a
         step) and ``dimensions`` (step to a value for each dimension of [CLS]).
     """
-    steps = 40 if options.quick else STEPS
+    steps, texts = (BETWEEN, BATCH) if options.quick else (STEPS, PROBED_TEXTS)
     data = options.load(train_rows=(steps + 1) * BATCH, test_rows=BATCH)
+    chosen, left_out = available(systems())
     document: Document = {
         "data": data.name,
-        "caveats": list(data.texts.caveats[:-1]),  # the last one says how many rows were drawn
+        "caveats": [*data.texts.caveats, *left_out],
         "steps": list(range(0, steps + 1, BETWEEN)),
-        "texts": PROBED_TEXTS,
+        "texts": texts,
         "systems": {},
     }
-    for system in systems():
+    for system in chosen:
         seeds = options.seeds[:1] if options.quick or system.kind == "encoder" else options.seeds
-        runs = [_one(store, data, system, seed, steps) for seed in seeds]
+        runs = [_one(store, data, system, seed, steps, texts) for seed in seeds]
         document["systems"][system.key] = {"title": system.title, "runs": runs}
     return document
 
 
-def _one(store: Store, data: StudyData, system: System, seed: int, steps: int) -> Unit:
+def _one(store: Store, data: StudyData, system: System, seed: int, steps: int, texts: int) -> Unit:
     def compute() -> Unit:
         store.tell.stage(f"gradients: {system.title}, seed {seed}", 0)
         cut = system.data(data)
         network = system.build(cut, seed, store.device)
-        probe = _Probe(cut.train.take(np.arange(min(PROBED_TEXTS, len(cut.train)) // BATCH * BATCH)), steps)
+        probe = _Probe(cut.train.take(np.arange(min(texts, len(cut.train)))), steps)
         callbacks = [*store.callbacks, probe]
         fit(network, cut.train, None, system.recipe, seed=seed, has_cls=True, callbacks=callbacks)
         names = probe.norms[0]
@@ -157,7 +159,7 @@ def _one(store: Store, data: StudyData, system: System, seed: int, steps: int) -
             "dimensions": probe.dimensions,
         }
 
-    settings = {**system.settings(), "data": data.settings, "steps": steps, "seed": seed}
+    settings = {**system.settings(), "data": data.settings, "steps": steps, "texts": texts, "seed": seed}
     return store.unit(f"gradients/{data.name}/{system.key}-{seed}", settings, compute)
 
 

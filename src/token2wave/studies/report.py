@@ -129,7 +129,10 @@ def caveats(document: Document) -> list[str]:
     found = [QUICK] if document["quick"] else []
     for dataset in document["datasets"].values():
         found += [f"{dataset['name']}: {caveat}" for caveat in dataset["caveats"]]
-    return found
+    for name, documents in document["studies"].items():
+        for one in documents:
+            found += [f"{name}: {caveat}" for caveat in one.get("caveats", [])]
+    return list(dict.fromkeys(found))
 
 
 def made(document: Document) -> str:

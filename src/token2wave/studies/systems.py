@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
+from token2wave.errors import MissingExtraError
 from token2wave.models import (
     Checkpoint,
     TextNetwork,
@@ -23,6 +24,8 @@ from token2wave.training.progress import Callback, Epoch, History
 from token2wave.training.recipe import Recipe
 
 PAPER = preset_named("paper")
+TRANSFORMER = {"width": 768, "heads": 12, "feed_forward": 3072}
+"""One layer of BERT base; where it starts from token embeddings, the width is theirs."""
 BARE = {"epochs": 4, "warmup": 0.0, "decay": "constant", "weight_decay": 0.0, "token_dropout": 0.0}
 """What the papers state of training, and nothing that they do not: no warm-up, decay or regularisation."""
 
@@ -95,6 +98,20 @@ class System:
         return cast("TextNetwork", network.to(resolved(device)))
 
 
+def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:
+    """Which systems can be made here, and sentences that say why others cannot."""
+    found, left_out = [], []
+    for system in systems:
+        name = system.checkpoint or system.embeddings
+        try:
+            if name is not None:
+                _ = Checkpoint(name).source
+            found.append(system)
+        except MissingExtraError as error:
+            left_out.append(f"{system.title} is left out: {error}.")
+    return found, left_out
+
+
 def resolved(device: str) -> str:
     """``cuda`` or ``cpu`` for a wish that may be ``auto``."""
     if device == "auto":
@@ -129,7 +146,7 @@ def transformer_system(embeddings: str | None, *, bare: bool = False, **settings
         "transformer-random" if embeddings is None else "transformer-pretrained",
         f"Transformer, 1 layer, {source}",
         "transformer",
-        {**({"dropout": 0.0} if bare else {}), **settings},
+        {**TRANSFORMER, **({"dropout": 0.0} if bare else {}), **settings},
         recipe.replace(**BARE) if bare else recipe,
         embeddings=embeddings,
     )
