@@ -23,18 +23,14 @@ FAST = "token2wave, preset fast"
 
 
 def systems(encoder_epochs: int = 1) -> dict[str, System]:
-    """The systems of the papers' tables by key, and the same without what the papers do not state."""
+    """The systems of the papers' tables by key, and waves without what the papers do not state."""
     named = [
         *(wave_system(operation) for operation in ("interference", "modulation")),
         transformer_system(MINILM),
         transformer_system(None),
         encoder_system(MINILM, encoder_epochs),
     ]
-    bare = [
-        *(wave_system(operation, bare=True) for operation in ("interference", "modulation")),
-        transformer_system(MINILM, bare=True),
-        transformer_system(None, bare=True),
-    ]
+    bare = [wave_system(operation, bare=True) for operation in ("interference", "modulation")]
     return {system.key: system for system in named} | {f"{system.key}-bare": system for system in bare}
 
 

@@ -25,13 +25,14 @@ from token2wave.studies.wave_gradients import TokenGradients, token_gradients
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.progress import Callback
+from token2wave.training.schedule import n_batches
 from token2wave.waves import segment_sum
 
 if TYPE_CHECKING:
     from token2wave.models import Batch
     from token2wave.studies.data import StudyData
 
-BATCH, STEPS, BETWEEN = 32, 300, 20
+BATCH, STEPS, BETWEEN = 32, 200, 20
 PROBED_TEXTS = 128  # training texts whose gradients are taken, the same at every step
 PLACES = {
     "cls": "at [CLS]",
@@ -152,7 +153,8 @@ def _one(store: Store, data: StudyData, system: System, seed: int, steps: int, t
         network = system.build(cut, seed, store.device)
         probe = _Probe(cut.train.take(np.arange(min(texts, len(cut.train)))), steps)
         callbacks = [*store.callbacks, probe]
-        fit(network, cut.train, None, system.recipe, seed=seed, has_cls=True, callbacks=callbacks)
+        recipe = system.recipe.replace(epochs=-(-(steps + 1) // n_batches(len(cut.train), BATCH)))
+        fit(network, cut.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)
         names = probe.norms[0]
         return {
             "norms": {name: [one[name] for one in probe.norms] for name in names},

@@ -113,7 +113,9 @@ def report_sections(document: Document) -> list[Section]:
             drawings |= {f"{key}{suffix}": drawing for key, drawing in study.drawings(one).items()}
         if name == "resources":
             tables.append(published_cost_table(document))
-        sections.append(Section(study.title, study.about, tables, drawings))
+        known = {caveat for dataset in document["datasets"].values() for caveat in dataset["caveats"]}
+        notes = [note for one in found for note in one.get("caveats", []) if note not in known]
+        sections.append(Section(study.title, " ".join([study.about, *notes]), tables, drawings))
     sections.append(
         Section(
             "Where each result of the papers is found",
@@ -129,10 +131,7 @@ def caveats(document: Document) -> list[str]:
     found = [QUICK] if document["quick"] else []
     for dataset in document["datasets"].values():
         found += [f"{dataset['name']}: {caveat}" for caveat in dataset["caveats"]]
-    for name, documents in document["studies"].items():
-        for one in documents:
-            found += [f"{name}: {caveat}" for caveat in one.get("caveats", [])]
-    return list(dict.fromkeys(found))
+    return found
 
 
 def made(document: Document) -> str:
