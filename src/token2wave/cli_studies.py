@@ -44,6 +44,9 @@ def reproduce(
         int, typer.Option(min=1, help="Epochs of fine-tuning; the papers' are 4, which take hours.")
     ] = 1,
     device: Device = "auto",
+    finished_only: Annotated[
+        bool, typer.Option("--finished-only", help="Begin nothing; report what earlier runs have finished.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
@@ -60,6 +63,7 @@ def reproduce(
             parts=only or PARTS,
             encoder_epochs=encoder_epochs,
             device=device,
+            finished_only=finished_only,
             callbacks=[callback],
         )
     if not as_json:

@@ -47,10 +47,11 @@ def make_small(set_attribute):
     set_attribute(convergence, "STEPS", 20)
 
 
-def reproduce_small(out, callbacks=(), parts=PARTS):
+def reproduce_small(out, callbacks=(), **wishes):
     from token2wave.studies.reproduce import reproduce
 
-    return reproduce([splits()], out=Path(out), quick=True, seeds=(0, 1), parts=parts, callbacks=callbacks)
+    wishes = {"quick": True, "seeds": (0, 1), "parts": PARTS, **wishes}
+    return reproduce([splits()], out=Path(out), callbacks=callbacks, **wishes)
 
 
 if __name__ == "__main__":  # a process that a test kills

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,19 @@ def test_the_report_has_everything(whole):
     page = (out / "report.html").read_text()
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert page.count("<img ") == len(list(out.glob("figures/*.svg")))
+
+
+def test_what_is_finished_can_be_reported_meanwhile(small, whole, tmp_path):
+    shutil.copytree(whole[0] / "runs", tmp_path / "runs")
+    (tmp_path / "runs/accuracy/topics/wave-modulation-1.json").unlink()
+    next((tmp_path / "runs/convergence").rglob("*.json")).unlink()
+    document = small_studies.reproduce_small(tmp_path, finished_only=True)
+    assert document["unfinished"] == ["convergence, topics"]
+    assert list(document["datasets"]["topics"]["systems"]["wave-modulation"]["runs"]) == ["0"]
+    text = (tmp_path / "report.md").read_text()
+    assert "convergence, topics: not run to its end yet" in text
+    assert "topics: Wave network, modulation: not run yet" in text
+    assert not (tmp_path / "runs/accuracy/topics/wave-modulation-1.json").exists()
 
 
 def test_every_published_row_has_a_system_here():

@@ -77,7 +77,7 @@ COUNTERPARTS = (
         "Fig. 7: 100 epochs",
         "convergence",
         "8 epochs",
-        "what it shows, that the Wave network overfits and what the Transformer's curves do, has shown by then",
+        "what it shows, overfitting of the Wave network and the Transformer's curves, has shown by then",
     ),
     ("Complexity, O(n d^2) against O(n^2 d)", "complexity", "", ""),
     ("Gradients at [CLS], at the whole input, at the classifier", "gradients", "", ""),

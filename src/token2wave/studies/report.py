@@ -15,6 +15,7 @@ from token2wave.studies.comparison import (
     counterparts_table,
     published_cost_table,
     rows_table,
+    title_of,
     transformer_table,
 )
 from token2wave.studies.figures import files_of
@@ -131,7 +132,10 @@ def caveats(document: Document) -> list[str]:
     found = [QUICK] if document["quick"] else []
     for dataset in document["datasets"].values():
         found += [f"{dataset['name']}: {caveat}" for caveat in dataset["caveats"]]
-    return found
+        for key, system in dataset["systems"].items():
+            if "skipped" in system:
+                found.append(f"{dataset['name']}: {title_of(key, system)}: {system['skipped']}.")
+    return found + [f"{study}: not run to its end yet." for study in document["unfinished"]]
 
 
 def made(document: Document) -> str:

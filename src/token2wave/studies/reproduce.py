@@ -11,7 +11,7 @@ from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.runtime.files import make_folder
 from token2wave.studies import STUDIES, study_named
 from token2wave.studies.published import ROWS
-from token2wave.studies.store import Store, Unit
+from token2wave.studies.store import NotFinishedError, Store, Unit
 from token2wave.studies.study import Document, Options
 from token2wave.training.progress import Callback
 
@@ -23,6 +23,7 @@ DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 FOR_EVERY_DATASET = ("resources",)  # of the studies; the others take the first data set
 FORMAT = 1
+UNFINISHED = "not run yet"
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 3_000, 1_000, 2
 QUICK_ENCODER_ROWS = 640
 ONE_SEED = ("encoder", "transformer-random", "wave-interference-bare", "wave-modulation-bare")
@@ -38,6 +39,7 @@ def reproduce(
     parts: Sequence[str] = PARTS,
     encoder_epochs: int = 1,
     device: str = "auto",
+    finished_only: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Document:
     """Train what the papers trained, run the studies, and write the report.
@@ -53,6 +55,7 @@ def reproduce(
         parts: what to run, of :data:`PARTS`.
         encoder_epochs: epochs of fine-tuning; the papers' four take hours without a graphics card.
         device: ``auto``, ``cpu`` or ``cuda``.
+        finished_only: begin nothing; write the report of what earlier runs have finished, saying what is not.
         callbacks: told how it goes.
 
     Returns:
@@ -71,22 +74,31 @@ def reproduce(
     with styled():  # a missing package is found out before hours of work
         pass
     make_folder(out)
-    store = Store(out / "runs", callbacks, device)
+    store = Store(out / "runs", callbacks, device, finished_only)
     document: Document = {
         "format": FORMAT,
         "quick": quick,
         "seeds": list(seeds),
         "datasets": {},
         "studies": {},
+        "unfinished": [],
     }
     for dataset in datasets:
         found = _dataset(store, dataset, quick, seeds, parts, encoder_epochs)
+        if found["name"] in document["datasets"]:
+            raise ConfigError(f"two data sets are called {found['name']!r}", where="dataset")
         document["datasets"][found["name"]] = found
     for name in STUDIES:
         if name in parts:
-            study, chosen = study_named(name), datasets if name in FOR_EVERY_DATASET else datasets[:1]
-            documents = [study.measure(store, Options(data, quick, tuple(seeds))) for data in chosen]
-            document["studies"][name] = documents
+            n_chosen = len(datasets) if name in FOR_EVERY_DATASET else 1
+            measured: list[Document] = []
+            for data, title in list(zip(datasets, document["datasets"], strict=True))[:n_chosen]:
+                try:
+                    measured.append(study_named(name).measure(store, Options(data, quick, tuple(seeds))))
+                except NotFinishedError:
+                    document["unfinished"].append(f"{name}, {title}")
+            if measured:
+                document["studies"][name] = measured
     document["made"] = _made(store)
     write_report(document, out)
     return document
@@ -146,9 +158,14 @@ def _runs(store: Store, data: StudyData, system: System, key: str, seeds: Sequen
     from token2wave.studies.accuracy import measure_accuracy
 
     found: Document = {"title": system.title, "epochs": system.recipe.epochs, "rows": data.settings["rows"]}
-    return found | _or_reason(
-        lambda: {"runs": {str(seed): measure_accuracy(store, data, system, key, seed) for seed in seeds}}
-    )
+    runs: Document = {}
+    for seed in seeds:
+        got = _or_reason(lambda seed=seed: measure_accuracy(store, data, system, key, seed))  # type: ignore[misc]
+        if "skipped" in got:
+            found["skipped"] = got["skipped"]
+        else:
+            runs[str(seed)] = got
+    return found | ({"runs": runs} if runs else {})
 
 
 def _or_reason(compute: Callable[[], Any]) -> dict[str, Any]:
@@ -157,6 +174,8 @@ def _or_reason(compute: Callable[[], Any]) -> dict[str, Any]:
         return dict(compute())
     except MissingExtraError as error:
         return {"skipped": str(error)}
+    except NotFinishedError:
+        return {"skipped": UNFINISHED}
 
 
 def _made(store: Store) -> Unit:

@@ -20,6 +20,10 @@ from token2wave.versions import versions
 Unit = dict[str, Any]
 
 
+class NotFinishedError(Exception):
+    """A piece of work that is wanted from an earlier run, and is not there."""
+
+
 @dataclass
 class Store:
     """Runs units of work, and keeps what they gave.
@@ -28,11 +32,14 @@ class Store:
         folder: where the results are kept; nowhere, if None.
         callbacks: told how it goes.
         device: ``auto``, ``cpu`` or ``cuda``, for everything that is trained.
+        finished_only: give what earlier runs have finished, and begin nothing.
+        made: how each unit was made, by name.
     """
 
     folder: Path | None = None
     callbacks: Sequence[Callback] = ()
     device: str = "auto"
+    finished_only: bool = False
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,6 +58,7 @@ class Store:
         Raises:
             DataError: the file of an earlier run is damaged.
             OutputError: the result cannot be written.
+            NotFinishedError: only finished work is wanted, and this is not.
         """
         wanted = json.loads(json.dumps(settings))
         path = None if self.folder is None else self.folder / f"{name}.json"
@@ -59,6 +67,8 @@ class Store:
             if kept["settings"] == wanted:
                 self.made[name] = kept["made"]
                 return dict(kept["result"])
+        if self.finished_only:
+            raise NotFinishedError(name)
         start = time.perf_counter()
         result: Unit = json.loads(json.dumps(compute(), allow_nan=False))
         self.made[name] = made = {
