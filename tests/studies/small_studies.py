@@ -14,7 +14,7 @@ from token2wave.studies import convergence, independence, systems
 
 TOPICS = {"sport": "ball goal team", "money": "bank share price", "space": "moon star orbit"}
 COMMON = "the of and to in a is that it was"
-PARTS = ("accuracy", "everyday", "convergence", "independence")
+PARTS = ("accuracy", "everyday", "convergence")
 
 
 def make_texts(n_texts, seed):

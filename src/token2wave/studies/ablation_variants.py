@@ -11,7 +11,7 @@ from token2wave.studies.ablated_network import ablate, freeze_embedding
 from token2wave.studies.data import StudyData
 from token2wave.studies.systems import System, wave_system
 
-WIDTH = 256
+WIDTH = 128
 WIDTHS = (64, 128, 256, 512, 768)
 OPERATIONS = ("modulation", "interference")
 REFERENCE = "modulation"

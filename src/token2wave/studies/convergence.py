@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STEPS, BETWEEN = 500, 10  # the papers': 500 batches, test accuracy every 10
 TEST_ROWS = 1_000  # of the many evaluations on the way; a standard error of at most 1.6 points
-EPOCHS = 8
+EPOCHS = 6
 READ_AT = (0, 20, 50, 100, 200, 500)  # steps that the table shows
 
 

@@ -76,7 +76,7 @@ COUNTERPARTS = (
     (
         "Fig. 7: 100 epochs",
         "convergence",
-        "8 epochs",
+        "6 epochs",
         "what it shows, overfitting of the Wave network and the Transformer's curves, has shown by then",
     ),
     ("Complexity, O(n d^2) against O(n^2 d)", "complexity", "", ""),
