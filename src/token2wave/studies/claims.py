@@ -53,6 +53,12 @@ def claims(document: Document) -> list[Claim]:
         _overfitting,
         _gradients,
         _independence,
+        _complexity,
+        _memory,
+        _complex_numbers,
+        _phase,
+        _order,
+        _distance,
     )
     return [claim for check in checks for claim in check(document)]
 
@@ -287,3 +293,160 @@ def _independence(document: Document) -> Iterator[Claim]:
             ", ".join(f"{key.removeprefix('wave-')} {value:.3f}" for key, value in values.items()),
             "the mean over batches lies within 0.05 for both operations",
         )
+
+
+def _complexity(document: Document) -> Iterator[Claim]:
+    found = _study(document, "complexity")
+    if found is None:
+        return
+    exponents = {}
+    for key, curves in found["sweeps"]["length"]["curves"].items():
+        if curves["step"]["fit"] is not None:
+            exponents[key] = curves["step"]["fit"]["exponent"]
+    linear, square = exponents.get("wave-all"), exponents.get("transformer-all")
+    if linear is None or square is None:
+        return
+    evidence = ", ".join(f"{key} {value:.2f}" for key, value in exponents.items())
+    yield Claim(
+        "With the length of the text, Wave costs n and the Transformer n^2",
+        HOLDS if linear < 1.25 and square > 1.75 else FAILS,
+        f"exponents of the time of a step over the longer texts: {evidence}",
+        "the exponents of all tokens' states are below 1.25 and above 1.75",
+    )
+    counts = next(row for row in found["flops"] if (row["length"], row["width"]) == (45, 768))
+    networks = counts["networks"]
+    said = counts["papers_transformer"] / counts["papers_wave"]
+    ratio = networks["transformer-all"] / networks["wave-all"]
+    yield Claim(
+        "O(n d^2) against O(n^2 d) explains what Wave saves at the papers' texts",
+        HOLDS if abs(np.log(ratio / said)) < np.log(2) else FAILS,
+        f"45 tokens of width 768: n^2 d over n d^2 is {said:.2f}, the operations of one layer are "
+        f"{ratio:.2f} to one; n^2 d overtakes only at {counts['overtaking']:,.0f} tokens. Read out at [CLS] "
+        f"alone, both can be shortened: Wave {networks['wave-cls'] / 1e6:,.1f} and Transformer "
+        f"{networks['transformer-cls'] / 1e6:,.1f} million operations a text",
+        "the ratio of operations is within a factor of two of the formulas'",
+    )
+
+
+def _memory(document: Document) -> Iterator[Claim]:
+    for found in document["studies"].get("resources", []):
+        by_key = {system["key"]: system for system in found["systems"]}
+        wave, bert = by_key.get("wave-modulation"), by_key.get("bert-base")
+        if wave is None or wave["added"] is None:
+            continue
+        gigabytes = {
+            "measured peak": wave["added"] / 1e9,
+            "steady state": wave["steady_state"] / 1e9,
+            "parameters x 12 bytes": wave["papers_figure"] / 1e9,
+        }
+        said = next(row for row in ROWS if (row.key, row.dataset) == ("wave-modulation", "ag_news"))
+        nearest = min(gigabytes, key=lambda name: abs(gigabytes[name] - (said.gigabytes or 0)))
+        yield Claim(
+            f"Training a Wave network takes {said.gigabytes} GB ({found['data']})",
+            HOLDS if nearest == "measured peak" else FAILS,
+            ", ".join(f"{name} {value:.2f} GB" for name, value in gigabytes.items()),
+            "of these the measured peak is nearest to the published figure",
+        )
+        if bert is None or bert["added"] is None:
+            continue
+        memory = 100 * (1 - wave["added"] / bert["added"])
+        time = 100 * (1 - wave["epoch_seconds"] / bert["epoch_seconds"])
+        yield Claim(
+            f"Wave saves three quarters of BERT base's memory and five sixths of its time ({found['data']})",
+            HOLDS if memory >= 75 and time >= 83 else FAILS,
+            f"{memory:.1f} % of the added memory and {time:.1f} % of an epoch's time, in float32 on a processor",
+            "at least 75 % and 83 %",
+        )
+
+
+def _differences(document: Document) -> dict[str, Any]:
+    found = _study(document, "ablations")
+    return {} if found is None else {variant["key"]: variant for variant in found["variants"]}
+
+
+def _difference(variant: Any) -> tuple[float, float]:
+    """Difference to the reference in points, and half of its interval."""
+    change = variant["difference"]
+    return 100 * change["mean"], 100 * (change["half_width"] or float("inf"))
+
+
+def _complex_numbers(document: Document) -> Iterator[Claim]:
+    variants = _differences(document)
+    twin = variants.get("real-means")
+    if twin is None or twin["difference"] is None:
+        return
+    mean, half = _difference(twin)
+    verdict = HOLDS if mean + half < 0 else (FAILS if mean - half > -NEAR else OPEN)
+    yield Claim(
+        "Complex waves are better than real numbers with as many parameters (open question)",
+        verdict,
+        f"real averages instead of waves: {mean:+.2f} ± {half:.2f} points",
+        f"holds if the interval of the difference lies below 0; does not if it lies above -{NEAR:g} point",
+    )
+
+
+def _phase(document: Document) -> Iterator[Claim]:
+    variants = _differences(document)
+    for what in ("phase", "magnitude"):
+        found = {
+            operation: variants[f"without-{what}-{operation}"]
+            for operation in OPERATIONS
+            if f"without-{what}-{operation}" in variants
+        }
+        if not found or any(variant["difference"] is None for variant in found.values()):
+            continue
+        each = {operation: _difference(variant) for operation, variant in found.items()}
+        needed = all(mean + half < 0 for mean, half in each.values())
+        useless = all(mean - half > -NEAR for mean, half in each.values())
+        yield Claim(
+            f"The {what} carries what a text means (open question)",
+            HOLDS if needed else (FAILS if useless else OPEN),
+            f"without {what}: "
+            + ", ".join(f"{name} {mean:+.2f} ± {half:.2f} points" for name, (mean, half) in each.items()),
+            f"holds if both intervals lie below 0; does not if both lie above -{NEAR:g} point",
+        )
+
+
+def _probe(found: Document, task: str) -> dict[str, float]:
+    """Mean accuracy of every system at a probe, in per cent."""
+    return {
+        result["system"]: 100 * float(np.mean([run["test_accuracy"] for run in result["runs"]]))
+        for result in found["results"]
+        if result["task"] == task
+    }
+
+
+def _order(document: Document) -> Iterator[Claim]:
+    found = _study(document, "probes")
+    if found is None:
+        return
+    blind = {system["key"] for system in found["systems"] if system["blind"]}
+    for task, question in (("order", "whether A comes before B"), ("negation", "what a negation negates")):
+        means = _probe(found, task)
+        seeing = {key: value for key, value in means.items() if key.startswith("wave") and key not in blind}
+        if not seeing:
+            continue
+        yield Claim(
+            f"A Wave network can tell {question} (open question)",
+            HOLDS if max(seeing.values()) >= 95 else FAILS,
+            ", ".join(f"{key} {value:.1f} %" for key, value in means.items()),
+            "some Wave network is right on at least 95 % of the texts; without positions half are right",
+        )
+
+
+def _distance(document: Document) -> Iterator[Claim]:
+    found = _study(document, "probes")
+    if found is None:
+        return
+    tasks = [task for task in found["tasks"] if task["key"].startswith("distance")]
+    if not tasks:
+        return
+    longest = max(tasks, key=lambda task: task["length"])
+    means = _probe(found, longest["key"])
+    waves = {key: value for key, value in means.items() if key.startswith("wave")}
+    yield Claim(
+        f"A token at the start can decide over {longest['length']} tokens in a Wave network (open question)",
+        HOLDS if max(waves.values(), default=0) >= 95 else FAILS,
+        ", ".join(f"{key} {value:.1f} %" for key, value in means.items()),
+        "some Wave network is right on at least 95 % of the texts",
+    )

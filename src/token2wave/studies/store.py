@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
+@cache
 def commit() -> str | None:
     """Commit of the code, with ``+`` if files differ from it; None outside a checkout of the project."""
     here = Path(__file__).resolve().parents[3]
