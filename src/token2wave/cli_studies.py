@@ -50,8 +50,8 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
-    from token2wave.studies.reproduce import DATASETS, PARTS
-    from token2wave.studies.reproduce import reproduce as run
+    from token2wave.studies.reproduction.reproduce import DATASETS, PARTS
+    from token2wave.studies.reproduction.reproduce import reproduce as run
 
     _check_device(device)
     with terminal.kept_if_interrupted(out), terminal.progress() as callback:
@@ -67,7 +67,7 @@ def reproduce(
             callbacks=[callback],
         )
     if not as_json:
-        from token2wave.studies.claims import claims
+        from token2wave.studies.reproduction.claims import claims
 
         for one in claims(document):
             print(f"{one.verdict:14}  {one.claim}: {one.evidence}")

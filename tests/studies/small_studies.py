@@ -48,7 +48,7 @@ def make_small(set_attribute):
 
 
 def reproduce_small(out, callbacks=(), **wishes):
-    from token2wave.studies.reproduce import reproduce
+    from token2wave.studies.reproduction.reproduce import reproduce
 
     wishes = {"quick": True, "seeds": (0, 1), "parts": PARTS, **wishes}
     return reproduce([splits()], out=Path(out), callbacks=callbacks, **wishes)

@@ -14,10 +14,11 @@ from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
-from token2wave.studies import ablation_variants, ablations
-from token2wave.studies.ablated_network import ABLATIONS, ablate, freeze_embedding
-from token2wave.studies.ablation_variants import OPERATIONS, QUICK, variants
-from token2wave.studies.ablations import STUDY, interval, student_quantile
+from token2wave.studies.ablations import study as ablations
+from token2wave.studies.ablations import variants as ablation_variants
+from token2wave.studies.ablations.network import ABLATIONS, ablate, freeze_embedding
+from token2wave.studies.ablations.study import STUDY, interval, student_quantile
+from token2wave.studies.ablations.variants import OPERATIONS, QUICK, variants
 from token2wave.studies.figures import files_of
 from token2wave.studies.store import Store
 from token2wave.studies.study import Options

@@ -13,8 +13,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from token2wave.studies import complexity, flops
-from token2wave.studies.complexity import (
+from token2wave.studies.cost import complexity, flops
+from token2wave.studies.cost.complexity import (
     NETWORKS,
     STUDY,
     Plan,
@@ -25,10 +25,10 @@ from token2wave.studies.complexity import (
     step,
     texts,
 )
+from token2wave.studies.cost.fresh_process import FreshProcessError, call_in_fresh_process
+from token2wave.studies.cost.memory import give_back_freed, peak_memory_of
+from token2wave.studies.cost.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from token2wave.studies.figures import files_of
-from token2wave.studies.fresh_process import FreshProcessError, call_in_fresh_process
-from token2wave.studies.memory import give_back_freed, peak_memory_of
-from token2wave.studies.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from token2wave.studies.store import Store
 from token2wave.studies.study import Options
 

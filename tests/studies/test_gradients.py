@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import TransformerConfig, TransformerNetwork, WaveConfig, WaveNetwork, make_batch
-from token2wave.studies import gradients
+from token2wave.studies.gradients import study as gradients
+from token2wave.studies.gradients.token_gradients import TokenGradients, every_token, token_gradients
 from token2wave.studies.store import Store
 from token2wave.studies.study import Options
-from token2wave.studies.wave_gradients import TokenGradients, every_token, token_gradients
 
 
 def texts(lengths=(5, 2, 9, 3), n_rows=12, seed=0):

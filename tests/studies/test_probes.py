@@ -12,9 +12,11 @@ from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
-from token2wave.studies import probes, store
+from token2wave.studies import store
 from token2wave.studies.figures import styled
-from token2wave.studies.probe_tasks import (
+from token2wave.studies.probes import study as probes
+from token2wave.studies.probes.study import STUDY, SYSTEMS, Effort, blind_to_order, build, parts_of, train_on
+from token2wave.studies.probes.tasks import (
     CLS,
     FIRST_FILLER,
     LONGEST,
@@ -30,7 +32,6 @@ from token2wave.studies.probe_tasks import (
     presence,
     told_by_neighbours,
 )
-from token2wave.studies.probes import STUDY, SYSTEMS, Effort, blind_to_order, build, parts_of, train_on
 from token2wave.studies.store import Store
 from token2wave.studies.study import Options
 from token2wave.training.examples import Examples

@@ -12,8 +12,8 @@ import small_studies
 
 from token2wave.errors import ConfigError, OutputError
 from token2wave.studies import study_named
-from token2wave.studies.published import ROWS
-from token2wave.studies.reproduce import PARTS, reproduce
+from token2wave.studies.reproduction.published import ROWS
+from token2wave.studies.reproduction.reproduce import PARTS, reproduce
 from token2wave.training.progress import Callback
 
 FILES = ("report.json", "report.md", "report.html")

@@ -14,11 +14,18 @@ from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import MissingExtraError
 from token2wave.features import Ragged
 from token2wave.models import Checkpoint, WaveConfig
-from token2wave.studies import resources
+from token2wave.studies.cost import resources
+from token2wave.studies.cost.fresh_process import FreshProcessError
+from token2wave.studies.cost.resource_worker import measure_steps, save_rows
+from token2wave.studies.cost.resources import (
+    STUDY,
+    Entry,
+    entries,
+    papers_bytes,
+    some_rows,
+    steady_state_bytes,
+)
 from token2wave.studies.figures import files_of
-from token2wave.studies.fresh_process import FreshProcessError
-from token2wave.studies.resource_worker import measure_steps, save_rows
-from token2wave.studies.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
 from token2wave.studies.store import Store
 from token2wave.studies.study import Options
 from token2wave.training.examples import Examples

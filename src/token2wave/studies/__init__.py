@@ -10,8 +10,16 @@ from token2wave.errors import ConfigError
 if TYPE_CHECKING:
     from token2wave.studies.study import Study
 
-STUDIES = ("convergence", "gradients", "independence", "complexity", "resources", "ablations", "probes")
-"""Names of the studies, in the order of reports; each is a module of this package."""
+STUDIES = {
+    "convergence": "convergence",
+    "gradients": "gradients.study",
+    "independence": "independence",
+    "complexity": "cost.complexity",
+    "resources": "cost.resources",
+    "ablations": "ablations.study",
+    "probes": "probes.study",
+}
+"""Names of the studies, in the order of reports, and the module of this package that holds each."""
 
 
 def study_named(name: str) -> Study:
@@ -22,4 +30,4 @@ def study_named(name: str) -> Study:
     """
     if name not in STUDIES:
         raise ConfigError(f"expected one of {', '.join(STUDIES)}, found {name!r}", where="study")
-    return cast("Study", import_module(f"token2wave.studies.{name}").STUDY)
+    return cast("Study", import_module(f"token2wave.studies.{STUDIES[name]}").STUDY)

@@ -11,7 +11,7 @@ from token2wave.data import DataSplits
 from token2wave.runtime.files import make_folder
 from token2wave.studies import study_named
 from token2wave.studies.figures import files_of, styled
-from token2wave.studies.report import markdown_table
+from token2wave.studies.reproduction.report import markdown_table
 from token2wave.studies.store import Store
 from token2wave.studies.study import Document, Options
 from token2wave.training import html

@@ -11,8 +11,8 @@ import torch
 
 from token2wave.models import TextNetwork, TransformerConfig, TransformerNetwork, WaveConfig, WaveNetwork
 from token2wave.presets import preset_named
-from token2wave.studies.probe_report import drawings, tables
-from token2wave.studies.probe_tasks import (
+from token2wave.studies.probes.report import drawings, tables
+from token2wave.studies.probes.tasks import (
     N_ROWS,
     Task,
     counting,

@@ -15,11 +15,11 @@ from token2wave.errors import MissingExtraError
 from token2wave.features import WordPieceFeatures
 from token2wave.models.pretrained import BERT_BASE, MINILM, Checkpoint
 from token2wave.native import n_threads
-from token2wave.studies.complexity_report import plain_log_ticks
+from token2wave.studies.cost.complexity_report import plain_log_ticks
+from token2wave.studies.cost.fresh_process import FreshProcessError, call_in_fresh_process
+from token2wave.studies.cost.resource_worker import measure_steps_alone, save_rows
 from token2wave.studies.data import StudyData
 from token2wave.studies.figures import SERIES, new_figure, styled
-from token2wave.studies.fresh_process import FreshProcessError, call_in_fresh_process
-from token2wave.studies.resource_worker import measure_steps_alone, save_rows
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Drawing, Options, Study, Table
 from token2wave.studies.systems import encoder_system, resolved, transformer_system, wave_system
@@ -141,8 +141,8 @@ def measure_resources(
         compared: other systems than :func:`entries`.
 
     Returns:
-        ``systems``, each with what ``measure_steps`` of :mod:`token2wave.studies.resource_worker` gives and
-        what follows from it, and ``skipped``, with the reasons.
+        ``systems``, each with what ``measure_steps`` of :mod:`token2wave.studies.cost.resource_worker` gives
+        and what follows from it, and ``skipped``, with the reasons.
     """
     batch_size = BATCH_SIZES[quick]
     compared = entries(batch_size) if compared is None else compared

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from token2wave.models import TextNetwork
 from token2wave.models.pretrained import MINILM
 from token2wave.studies.figures import SERIES, line_with_band, new_figure, styled
+from token2wave.studies.gradients.token_gradients import TokenGradients, token_gradients
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Drawing, Options, Study, Table
 from token2wave.studies.systems import (
@@ -21,7 +22,6 @@ from token2wave.studies.systems import (
     transformer_system,
     wave_system,
 )
-from token2wave.studies.wave_gradients import TokenGradients, token_gradients
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.progress import Callback

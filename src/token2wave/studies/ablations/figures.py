@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from token2wave.studies.ablation_variants import OPERATIONS, WIDTHS, WITHOUT_OPERATION
+from token2wave.studies.ablations.variants import OPERATIONS, WIDTHS, WITHOUT_OPERATION
 from token2wave.studies.figures import INK, MUTED, SERIES, line_with_band, new_figure, styled
 from token2wave.studies.study import Document, Drawing
 

@@ -25,11 +25,11 @@ from token2wave.models import (
     make_batch,
 )
 from token2wave.native import n_threads
-from token2wave.studies import flops
-from token2wave.studies.complexity_report import drawings, tables
-from token2wave.studies.fresh_process import call_in_fresh_process
-from token2wave.studies.memory import peak_memory_of
-from token2wave.studies.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
+from token2wave.studies.cost import flops
+from token2wave.studies.cost.complexity_report import drawings, tables
+from token2wave.studies.cost.fresh_process import call_in_fresh_process
+from token2wave.studies.cost.memory import peak_memory_of
+from token2wave.studies.cost.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Options, Study
 from token2wave.studies.systems import resolved

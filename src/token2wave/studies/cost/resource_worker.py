@@ -20,7 +20,7 @@ from token2wave.models import (
     WaveConfig,
     WaveNetwork,
 )
-from token2wave.studies.memory import limit_memory, peak_memory_of, resident_memory
+from token2wave.studies.cost.memory import limit_memory, peak_memory_of, resident_memory
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe

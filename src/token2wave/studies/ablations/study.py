@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from token2wave.errors import ConfigError
-from token2wave.studies.ablation_figures import drawings, setting
-from token2wave.studies.ablation_variants import QUICK, WIDTH, Variant, variants
+from token2wave.studies.ablations.figures import drawings, setting
+from token2wave.studies.ablations.variants import QUICK, WIDTH, Variant, variants
 from token2wave.studies.data import StudyData
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Options, Study, Table

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.studies.ablated_network import ablate, freeze_embedding
+from token2wave.studies.ablations.network import ablate, freeze_embedding
 from token2wave.studies.data import StudyData
 from token2wave.studies.systems import System, wave_system
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from token2wave.studies.accuracy import FAST, mean_and_deviation
-from token2wave.studies.published import COUNTERPARTS, ROWS, TRANSFORMER_ACCURACY, published
+from token2wave.studies.reproduction.published import COUNTERPARTS, ROWS, TRANSFORMER_ACCURACY, published
 from token2wave.studies.study import Document, Table
 from token2wave.training.baseline import NAME as TFIDF
 from token2wave.training.summary import NOTHING

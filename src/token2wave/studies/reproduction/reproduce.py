@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.runtime.files import make_folder
 from token2wave.studies import STUDIES, study_named
-from token2wave.studies.published import ROWS
+from token2wave.studies.reproduction.published import ROWS
 from token2wave.studies.store import NotFinishedError, Store, Unit
 from token2wave.studies.study import Document, Options
 from token2wave.training.progress import Callback
@@ -68,7 +68,7 @@ def reproduce(
         MissingExtraError: matplotlib is not installed.
     """
     from token2wave.studies.figures import styled
-    from token2wave.studies.report import write_report
+    from token2wave.studies.reproduction.report import write_report
 
     _check(datasets, seeds, parts)
     with styled():  # a missing package is found out before hours of work

@@ -9,8 +9,9 @@ from pathlib import Path
 from string import Template
 
 from token2wave.studies import study_named
-from token2wave.studies.claims import claims_table
-from token2wave.studies.comparison import (
+from token2wave.studies.figures import files_of
+from token2wave.studies.reproduction.claims import claims_table
+from token2wave.studies.reproduction.comparison import (
     accuracy_table,
     counterparts_table,
     published_cost_table,
@@ -18,7 +19,6 @@ from token2wave.studies.comparison import (
     title_of,
     transformer_table,
 )
-from token2wave.studies.figures import files_of
 from token2wave.studies.study import Document, Drawing, Table
 from token2wave.training import html
 

@@ -1,0 +1,1 @@
+"""Which parts of a Wave network earn their place."""

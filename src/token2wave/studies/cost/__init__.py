@@ -1,0 +1,1 @@
+"""Time and memory: how they grow, and what training takes."""

@@ -1,0 +1,1 @@
+"""Where gradients go over training, and through what part of a wave."""

@@ -1,0 +1,1 @@
+"""Generated tasks with known structure: what a network can tell at all."""

@@ -1,0 +1,1 @@
+"""Both papers in one run, their figures beside ours, and what holds of their claims."""
