@@ -31,8 +31,8 @@ QUICK = (
     "layers-2",
     "width-64-modulation",
     "width-64-interference",
-    "width-128-modulation",
-    "width-128-interference",
+    "width-64-modulation",
+    "width-64-interference",
     "frozen",
 )
 """Keys of the variants of a miniature study."""
