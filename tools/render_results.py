@@ -20,6 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from token2wave.studies import STUDIES, study_named
+from token2wave.studies.reproduction.claims import claims_table
+from token2wave.studies.reproduction.comparison import (
+    accuracy_table,
+    counterparts_table,
+    published_cost_table,
+    rows_table,
+    transformer_table,
+)
+from token2wave.studies.reproduction.report import caveats, markdown_table
 from token2wave.training.summary import Summary, lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,6 +155,30 @@ def prediction(data: str) -> str:
     return f"![{data}: what predicting costs](figures/prediction-{data}.svg)\n\n{table}\n"
 
 
+def reproduction(part: str) -> str:
+    """Tables of a part of the reproduction's report."""
+    path = RESULTS / "reproduction" / "report.json"
+    if not path.is_file():
+        raise NotMeasured
+    document = read(path)
+    tables = {
+        "claims": lambda: [claims_table(document)],
+        "accuracy": lambda: [accuracy_table(document), rows_table(document)],
+        "transformer": lambda: [transformer_table(document)],
+        "counterparts": lambda: [counterparts_table(document)],
+    }
+    if part in tables:
+        notes = [f"*{caveat}*" for caveat in caveats(document)] if part == "accuracy" else []
+        return "\n\n".join([*map(markdown_table, tables[part]()), *notes]) + "\n"
+    if part not in document["studies"]:
+        raise NotMeasured
+    found = document["studies"][part]
+    every = [table for one in found for table in study_named(part).tables(one)]
+    if part == "resources":
+        every.append(published_cost_table(document))
+    return "\n\n".join(map(markdown_table, every)) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "ag_news": ag_news,
@@ -158,6 +192,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
+    **{
+        f"reproduction-{part}": partial(reproduction, part)
+        for part in ("claims", "accuracy", "transformer", "counterparts", *STUDIES)
+    },
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)
