@@ -47,6 +47,10 @@ def test_logits_are_those_of_the_library_on_padded_ids():
     with torch.no_grad():
         states = bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
         assert torch.allclose(network(batch), network.head(states), atol=1e-6)
+        network.readout = "mean"
+        whole = bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        each = [whole[text, : mask[text].sum()].mean(dim=0) for text in range(4)]
+        assert torch.allclose(network(batch), network.head(torch.stack(each)), atol=1e-6)
 
 
 def test_many_texts_get_the_logits_of_each_in_their_order():

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from token2wave.configuration import require_choice
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.features import Ragged, WordPieceConfig, WordPieceFeatures
 from token2wave.models.batch import Batch
@@ -82,17 +83,20 @@ class Checkpoint:
         table: Tensor = self._encoder().get_input_embeddings().weight
         return table.detach().clone()
 
-    def network(self, n_classes: int, seed: int, *, random: bool = False) -> EncoderNetwork:
+    def network(
+        self, n_classes: int, seed: int, *, readout: str = "cls", random: bool = False
+    ) -> EncoderNetwork:
         """Make a classifier of the encoder; its head is drawn at random.
 
         Args:
             n_classes: classes.
             seed: of the random numbers.
+            readout: as :class:`EncoderNetwork` takes it.
             random: draw all weights at random, for measurements of cost alone.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return EncoderNetwork(self._encoder(random=random), n_classes)
+            return EncoderNetwork(self._encoder(random=random), n_classes, readout)
 
     def _encoder(self, *, random: bool = False) -> Any:
         with _readable(self.name), _quiet():
@@ -107,15 +111,22 @@ class Checkpoint:
 
 
 class EncoderNetwork(nn.Module):
-    """A pre-trained encoder, dropout, and a linear head on the state of [CLS].
+    """A pre-trained encoder, dropout, and a linear head on one state of the text.
 
     Args:
-        encoder: a model of ``transformers`` that takes ``input_ids`` and ``attention_mask``.
+        encoder: a model of ``transformers`` that takes ``inputs_embeds`` and ``attention_mask``.
         n_classes: classes, ``C``.
+        readout: what stands for the text: ``cls``, the first token's state, as BERT was trained; or ``mean``,
+            the mean over the tokens' states, as sentence encoders such as all-MiniLM-L6-v2 were.
+
+    Raises:
+        ConfigError: another read-out.
     """
 
-    def __init__(self, encoder: Any, n_classes: int) -> None:
+    def __init__(self, encoder: Any, n_classes: int, readout: str = "cls") -> None:
         super().__init__()
+        require_choice(readout, "readout", ("cls", "mean"))
+        self.readout = readout
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # the head takes its place
         self.encoder = with_variant_linears(encoder)
@@ -139,7 +150,10 @@ class EncoderNetwork(nn.Module):
         """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
         tokens, filled = padded(embedded.index_select(0, batch.index), batch.offsets)
         states = self.encoder(inputs_embeds=tokens, attention_mask=filled.long()).last_hidden_state
-        logits: Tensor = self.head(self.dropout(states[:, 0]))
+        state = states[:, 0]
+        if self.readout == "mean":
+            state = (states * filled[..., None]).sum(dim=1) / filled.sum(dim=1, keepdim=True).clamp(min=1)
+        logits: Tensor = self.head(self.dropout(state))
         return logits
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:

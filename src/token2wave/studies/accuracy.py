@@ -28,7 +28,7 @@ def systems(encoder_epochs: int = 1) -> dict[str, System]:
         *(wave_system(operation) for operation in ("interference", "modulation")),
         transformer_system(MINILM),
         transformer_system(None),
-        encoder_system(MINILM, encoder_epochs),
+        encoder_system(MINILM, encoder_epochs, readout="mean"),  # as it was pre-trained
     ]
     bare = [wave_system(operation, bare=True) for operation in ("interference", "modulation")]
     return {system.key: system for system in named} | {f"{system.key}-bare": system for system in bare}

@@ -79,7 +79,8 @@ class System:
         """
         network: Any
         if self.kind == "encoder":
-            network = Checkpoint(cast("str", self.checkpoint)).network(data.n_classes, seed)
+            checkpoint = Checkpoint(cast("str", self.checkpoint))
+            network = checkpoint.network(data.n_classes, seed, **self.network)
         else:
             sizes = {"n_rows": data.n_rows, "n_classes": data.n_classes}
             table = None if self.embeddings is None else Checkpoint(self.embeddings).token_embeddings()
@@ -152,12 +153,13 @@ def transformer_system(embeddings: str | None, *, bare: bool = False, **settings
     )
 
 
-def encoder_system(checkpoint: str, epochs: int = 1) -> System:
+def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> System:
     """A pre-trained encoder, fine-tuned; by default for one epoch, at a rate that suits one.
 
     Args:
         checkpoint: name, as :class:`Checkpoint` takes it.
         epochs: the papers' four, or fewer.
+        readout: ``cls`` or ``mean``.
     """
     rate = 2e-5 if epochs > 1 else 1e-4  # the papers' 2e-5 is for four
     recipe = Recipe(
