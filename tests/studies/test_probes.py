@@ -25,6 +25,7 @@ from token2wave.studies.probes.tasks import (
     SHORTEST,
     A,
     B,
+    apart,
     counting,
     distance,
     negation,
@@ -37,7 +38,17 @@ from token2wave.studies.study import Options
 from token2wave.training.examples import Examples
 from token2wave.training.loop import validate
 
-TASKS = [presence(), counting(), order(), negation(), distance(2), distance(16), distance(64)]
+TASKS = [
+    presence(),
+    counting(),
+    order(),
+    negation(),
+    distance(2),
+    distance(16),
+    distance(64),
+    apart(16),
+    apart(64),
+]
 SAME_BAGS = [task for task in TASKS if task.bag_of_words == 0.5]
 
 
@@ -73,6 +84,12 @@ def slow_label(key, tokens):
     assert n_a == n_b == 1
     if key == "order":
         return int(tokens.index(A) < tokens.index(B))
+    if key.startswith("apart"):
+        first, last = sorted((tokens.index(A), tokens.index(B)))
+        assert last - first > len(tokens) / 4
+        assert first >= len(tokens) / 8
+        assert last < 7 * len(tokens) / 8
+        return int(tokens[first] == A)
     if key.startswith("distance"):
         assert tokens[0] in (A, B)
         return int(tokens[0] == A)
@@ -250,7 +267,7 @@ def test_a_text_and_its_reversal_are_the_same_to_networks_that_are_blind_to_orde
 
 
 @pytest.mark.parametrize("system", [s for s in SYSTEMS if blind_to_order(s)], ids=key_of)
-@pytest.mark.parametrize("task", [order(), negation(), distance(16)], ids=key_of)
+@pytest.mark.parametrize("task", [order(), negation(), distance(16), apart(16)], ids=key_of)
 def test_networks_that_are_blind_to_order_are_right_on_half_of_the_texts(system, task):
     examples = task.texts(400, 6)
     assert accuracy_of(build(system, 1).double(), examples) == 0.5
@@ -346,8 +363,8 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
 
 def test_the_document_holds_every_system_on_every_task(measured):
     found = {(result["task"], result["system"]): result for result in measured["results"]}
-    assert len(found) == 6 * 2
-    for task in ("order", "negation", "distance-8", "distance-16"):
+    assert len(found) == 8 * 2
+    for task in ("order", "negation", "distance-8", "distance-16", "apart-16"):
         blind = found[task, "wave-modulation"]
         assert [(run["test_accuracy"], run["epochs"]) for run in blind["runs"]] == [(0.5, 1)]
     assert "seconds" not in json.dumps(measured)
@@ -358,16 +375,16 @@ def test_tables_show_mean_and_deviation_in_per_cent(measured):
     document["seeds"] = [0, 1, 2]
     for result in document["results"]:
         result["runs"] = [{**result["runs"][0], "test_accuracy": value} for value in (0.9, 0.95, 1.0)]
-    by_task, by_length, _ = STUDY.tables(document)
+    by_task, by_length, apart_by_length, _ = STUDY.tables(document)
     assert by_task.head == ["System", "Presence", "Counting", "Order", "Negation"]
-    assert by_length.head == ["System", "8 tokens", "16 tokens"]
+    assert by_length.head == apart_by_length.head == ["System", "8 tokens", "16 tokens"]
     assert by_task.rows[0] == ["Wave, modulation", *["95.0 ± 5.0"] * 4]
     assert by_task.rows[-1][1:] == ["100", "100", "50", "50"]
     assert "over 3 seeds" in by_task.caption
 
 
 def test_tables_of_a_single_seed_have_no_deviation(measured):
-    by_task, by_length, _ = STUDY.tables(measured)
+    by_task, by_length, _, _ = STUDY.tables(measured)
     assert by_task.rows[0][3:] == ["50.0", "50.0"]
     assert by_length.rows[0][1:] == ["50.0", "50.0"]
     assert all(len(row) == len(table.head) for table in STUDY.tables(measured) for row in table.rows)
@@ -382,7 +399,7 @@ def test_figures_are_drawn_from_the_document_alone(measured):
         for axes in drawing.figure.axes:
             assert axes.get_xlabel()
         assert "a single seed" in drawing.caption
-    (axes,) = drawn["probes_distance"].figure.axes
+    axes, _ = drawn["probes_distance"].figure.axes
     (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or phrases")
     assert blind.get_xdata().tolist() == [8, 16]
     assert blind.get_ydata().tolist() == [50, 50]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,20 @@ from token2wave.studies.accuracy import mean_and_deviation
 from token2wave.studies.figures import MUTED, SERIES, line_with_band, new_figure, styled
 from token2wave.studies.study import Document, Drawing, Table
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+QUESTIONS = {
+    "distance": "is the first token A, and not the later one?",
+    "apart": "does A come before B, with half of the text between them on average?",
+}
+"""Of the tasks whose texts grow longer."""
+
 
 def tables(document: Document) -> list[Table]:
     """Accuracy of every system on every task."""
     n_seeds = len(document["seeds"])
     plain = [task for task in document["tasks"] if task["length"] is None]
-    long = [task for task in document["tasks"] if task["length"] is not None]
     seeds = f"mean ± sample standard deviation over {n_seeds} seeds. " if n_seeds > 1 else "a single seed. "
     ceiling = 100 * document["phrase_ceiling"]["order"]
     return [
@@ -28,15 +36,24 @@ def tables(document: Document) -> list[Table]:
             f"`order`, the {document['radius']} neighbours on each side that the phrase level sees allow "
             f"{ceiling:.1f} in the long run.",
         ),
-        _table(
-            document,
-            long,
-            [f"{task['length']} tokens" for task in long],
-            "Test accuracy in per cent on the task `distance` (is the first token A, and not the later one?) "
-            f"by the length of the texts, {seeds}{_texts_in_words(long)} Guessing gives 50.",
+        *(
+            _table(
+                document,
+                long,
+                [f"{task['length']} tokens" for task in long],
+                f"Test accuracy in per cent on the task `{name}` ({question}) by the length of the texts, "
+                f"{seeds}{_texts_in_words(long)} Guessing gives 50.",
+            )
+            for name, question in QUESTIONS.items()
+            if (long := _growing(document, name))
         ),
         _settings(document),
     ]
+
+
+def _growing(document: Document, name: str) -> list[dict[str, Any]]:
+    """The tasks of a name, by length."""
+    return [task for task in document["tasks"] if task["key"].startswith(f"{name}-")]
 
 
 def _table(document: Document, tasks: Sequence[dict[str, Any]], head: Sequence[str], caption: str) -> Table:
@@ -124,35 +141,42 @@ def _by_task(document: Document) -> Drawing:
 
 
 def _by_length(document: Document) -> Drawing:
-    tasks = [task for task in document["tasks"] if task["length"] is not None]
-    lengths = np.array([task["length"] for task in tasks], dtype=float)
+    families = {name: found for name in QUESTIONS if (found := _growing(document, name))}
     with styled():
-        figure, (axes,) = new_figure(width=5.6, height=3.6)
-        _chance(axes.axhline)
-        n_drawn, blind_named = 0, False
-        for system in document["systems"]:
-            runs = np.array([_accuracy(document, task["key"], system["key"]) for task in tasks]).T  # (S, N)
-            if system["blind"]:
-                label = "_hidden" if blind_named else "the three without positions or phrases"
-                blind_named = True
-                line_with_band(axes, lengths, list(runs), label, len(SERIES) - 1)
-                continue
-            beside = lengths * 2.0 ** (0.07 * (n_drawn - 2))
-            line_with_band(axes, beside, list(runs), system["title"], n_drawn)
-            n_drawn += 1
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(lengths, [str(task["length"]) for task in tasks])
-        axes.minorticks_off()
-        axes.set(xlabel="length of the texts, tokens", ylabel="test accuracy, %", ylim=(45, 103))
-        figure.legend(loc="outside lower center", ncols=2)
+        figure, panels = new_figure(len(families), width=3.8, height=3.6, sharey=True)
+        for axes, (name, tasks) in zip(panels, families.items(), strict=True):
+            _draw_lengths(axes, document, tasks)
+            axes.set(title=name, xlabel="length of the texts, tokens", ylim=(45, 103))
+        panels[0].set_ylabel("test accuracy, %")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    asked = " ".join(f"`{name}`: {QUESTIONS[name]}" for name in families)
     caption = (
-        "Is the first token A, and not the later one? Mean test accuracy by the length of the texts, over "
+        f"Relations over a distance. {asked} Mean test accuracy by the length of the texts, over "
         f"{_seeds_in_words(document)}; bands: from the least to the greatest. A and B each occur once in "
         "every text; dotted line: guessing, the most that any classifier of bags of words can reach. Each "
-        f"length has its own networks. {_texts_in_words(tasks)} Marks of the same length are drawn "
-        "a little beside each other, so that none hides another."
+        f"length has its own networks. {_texts_in_words(next(iter(families.values())))} Marks of the same "
+        "length are drawn a little beside each other, so that none hides another."
     )
     return Drawing(figure, caption)
+
+
+def _draw_lengths(axes: Axes, document: Document, tasks: Sequence[dict[str, Any]]) -> None:
+    lengths = np.array([task["length"] for task in tasks], dtype=float)
+    _chance(axes.axhline)
+    n_drawn, blind_named = 0, False
+    for system in document["systems"]:
+        runs = np.array([_accuracy(document, task["key"], system["key"]) for task in tasks]).T  # (S, N)
+        if system["blind"]:
+            label = "_hidden" if blind_named else "the three without positions or phrases"
+            blind_named = True
+            line_with_band(axes, lengths, list(runs), label, len(SERIES) - 1)
+            continue
+        beside = lengths * 2.0 ** (0.07 * (n_drawn - 2))
+        line_with_band(axes, beside, list(runs), system["title"], n_drawn)
+        n_drawn += 1
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(lengths, [str(task["length"]) for task in tasks])
+    axes.minorticks_off()
 
 
 def _chance(draw: Callable[..., Any]) -> None:

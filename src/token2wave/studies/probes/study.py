@@ -15,6 +15,7 @@ from token2wave.studies.probes.report import drawings, tables
 from token2wave.studies.probes.tasks import (
     N_ROWS,
     Task,
+    apart,
     counting,
     distance,
     negation,
@@ -42,25 +43,27 @@ class Effort:
 
     Attributes:
         rows: texts for training, validation and test.
-        distance_rows: the same for the task ``distance``, whose texts are longer.
+        long_rows: the same for the tasks ``distance`` and ``apart``, whose texts are longer.
         epochs: at most; fewer where the validation texts are solved.
         rates: learning rates that are tried with the first seed.
-        lengths: of the texts of the task ``distance``.
+        lengths: of the texts of the tasks ``distance`` and ``apart``.
     """
 
     rows: tuple[int, int, int] = (8_000, 2_000, 2_000)
-    distance_rows: tuple[int, int, int] = (4_000, 2_000, 2_000)
+    long_rows: tuple[int, int, int] = (4_000, 2_000, 2_000)
     epochs: int = 8
     rates: tuple[float, ...] = (1e-3, 3e-3)
     lengths: tuple[int, ...] = (16, 32, 64, 128)
 
     def rows_of(self, task: Task) -> tuple[int, int, int]:
         """Texts of a task for training, validation and test."""
-        return self.rows if task.length is None else self.distance_rows
+        return self.rows if task.length is None else self.long_rows
 
     def tasks(self) -> list[Task]:
         """The tasks, in the order of the report."""
-        return [presence(), counting(), order(), negation(), *(distance(length) for length in self.lengths)]
+        plain = [presence(), counting(), order(), negation()]
+        long = [make(length) for make in (distance, apart) for length in self.lengths]
+        return plain + long
 
 
 QUICK = Effort((2_000, 500, 500), (2_000, 500, 500), epochs=2, rates=(3e-3,), lengths=(16, 64))
@@ -243,19 +246,20 @@ ABOUT = (
     "occur? `counting`: does A occur more often than B? `order`: does A come before B? `negation`: one "
     "positive and one negative token, and a negator directly before one of them, which it turns round: is "
     "the text all in all positive? `distance`: is the first token A, while B comes at random later, or "
-    "the reverse; the texts grow longer. Every text has a twin of the other class in the same part of the "
-    "data. At `order`, `negation` and `distance` the twin has A and B exchanged and so exactly the same "
-    "bag of words: whatever counts words is right on half of the texts, neither more nor less. A wave "
-    "network of one layer without positions is such a counter: [CLS] sees a text through sums of squares "
-    "over its tokens, which no order of the tokens changes; the same holds for attention without "
+    "the reverse; the texts grow longer. `apart`: does A come before B, when half of the text lies between "
+    "them on average, and never less than a quarter? Every text has a twin of the other class in the same "
+    "part of the data. At `order`, `negation`, `distance` and `apart` the twin has A and B exchanged and so "
+    "exactly the same bag of words: whatever counts words is right on half of the texts, neither more nor "
+    "less. A wave network of one layer without positions is such a counter: [CLS] sees a text through sums "
+    "of squares over its tokens, which no order of the tokens changes; the same holds for attention without "
     "positions. These networks get one epoch there, since they have nothing to learn. Positions added to "
     "the embeddings change that in a single layer: (w + p)^2 = w^2 + 2wp + p^2, and the middle term says "
     "where a token stands; since tokens enter as a sum all the same, what decides must be put together "
     "from the places of single tokens, one by one. A phrase level compares a token with its neighbours, "
     "so that at `distance` it sees the answer beside [CLS] at any length: what grows there is the number "
-    "of tokens among which the decisive one must be told, not the way from it to [CLS]. At `order` it has "
-    f"nothing to go by unless A and B, or one of them and an end of the text, lie within {2 * RADIUS} "
-    "places of each other. Networks have "
+    "of tokens among which the decisive one must be told, not the way from it to [CLS]. At `order` and "
+    "`apart`, where the way does grow, it has nothing to go by unless A and B, or one of them and an end of "
+    f"the text, lie within {2 * RADIUS} places of each other. Networks have "
     f"{WIDTH} dimensions, the phrase level sees {RADIUS} neighbours on each side, the Transformer has one "
     f"layer with {HEADS} heads and, where it says so, learned positions, the wave networks sinusoidal "
     "ones. All follow one rule: two learning rates are tried with the first seed and the better one by "

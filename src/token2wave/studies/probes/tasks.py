@@ -164,6 +164,27 @@ def distance(length: int) -> Task:
     )
 
 
+def apart(length: int) -> Task:
+    """Does A come before B, far from it? Each occurs once: one in the first half, the other in the last.
+
+    The first of the two is drawn from the second and third eighth of the text, the last from the sixth and
+    seventh: they are at least a quarter, on average half of the text apart, and an eighth from its ends. The
+    twin has A and B exchanged, so its bag of words is the same, and no classifier of bags of words can be
+    right on more than half of the texts (0.5).
+
+    Args:
+        length: tokens of every text, a multiple of 8, without [CLS].
+    """
+
+    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+        first = lengths // 8 + random.integers(0, lengths // 4)
+        last = 5 * lengths // 8 + random.integers(0, lengths // 4)
+        return _put(fillers, (first, B), (last, A)), _put(fillers, (first, A), (last, B))
+
+    question = "Does A come before B, far apart?"
+    return Task(f"apart-{length}", f"Apart, {length} tokens", question, 0.5, mark, length)
+
+
 def negation() -> Task:
     """Is the text, all in all, positive? The negator turns round the token that follows it, and no other.
 

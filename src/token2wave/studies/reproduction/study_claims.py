@@ -249,18 +249,22 @@ def _distance(document: Document) -> Iterator[Claim]:
     found = first_document(document, "probes")
     if found is None:
         return
-    tasks = [task for task in found["tasks"] if task["key"].startswith("distance")]
-    if not tasks:
-        return
-    longest = max(tasks, key=lambda task: task["length"])
-    means = _probe(found, longest["key"])
-    waves = {key: value for key, value in means.items() if key.startswith("wave")}
-    yield Claim(
-        f"A token at the start can decide over {longest['length']} tokens in a Wave network (open question)",
-        HOLDS if max(waves.values(), default=0) >= 95 else FAILS,
-        ", ".join(f"{key} {value:.1f} %" for key, value in means.items()),
-        "some Wave network is right on at least 95 % of the texts",
-    )
+    for name, claim in (
+        ("distance", "A token at the start can decide over {} tokens in a Wave network (open question)"),
+        ("apart", "A Wave network can relate tokens far apart in {} tokens (open question)"),
+    ):
+        tasks = [task for task in found["tasks"] if task["key"].startswith(f"{name}-")]
+        if not tasks:
+            continue
+        longest = max(tasks, key=lambda task: task["length"])
+        means = _probe(found, longest["key"])
+        waves = {key: value for key, value in means.items() if key.startswith("wave")}
+        yield Claim(
+            claim.format(longest["length"]),
+            HOLDS if max(waves.values(), default=0) >= 95 else FAILS,
+            ", ".join(f"{key} {value:.1f} %" for key, value in means.items()),
+            "some Wave network is right on at least 95 % of the texts",
+        )
 
 
 STUDY_CHECKS: tuple[Callable[[Document], Iterator[Claim]], ...] = (
