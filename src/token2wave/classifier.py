@@ -185,7 +185,7 @@ class Classifier:
     def predict_batch(
         self, texts: Sequence[str], top_k: int = 1, advance: Callable[[int], None] | None = None
     ) -> list[Prediction]:
-        """Classify many texts; equal to :meth:`predict` on each.
+        """Classify many texts; equal to :meth:`predict` on each, in numpy and torch but for the last digits.
 
         Raises:
             TypeError: as :meth:`probabilities`.

@@ -98,7 +98,11 @@ def test_a_text_does_not_depend_on_its_batch() -> None:
     found = compiled(network_of(phrase_width=8, variants="rows", readout="text"))
     together = found.logits(TEXTS)
     for number in range(len(TEXTS)):
-        np.testing.assert_array_equal(found.logits(TEXTS.take(np.array([number])))[0], together[number])
+        alone = found.logits(TEXTS.take(np.array([number])))[0]
+        if found.runs_natively:
+            np.testing.assert_array_equal(alone, together[number])
+        else:  # numpy sums what it multiplies in another order in a larger product
+            np.testing.assert_allclose(alone, together[number], rtol=0, atol=1e-6)
 
 
 def test_the_number_of_threads_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
