@@ -37,7 +37,8 @@ def system(title, *runs):
 def document(dataset="ag_news", studies=None, tfidf=0.915, **systems):
     named = {key.replace("_", "-"): value for key, value in systems.items()}
     everyday = {"tfidf": {"test_accuracy": tfidf}}
-    found = {"name": dataset, "systems": named, "everyday": everyday, "caveats": []}
+    rows = {"train": 10, "validation": 2, "test": 3}
+    found = {"name": dataset, "rows": rows, "systems": named, "everyday": everyday, "caveats": []}
     return {"datasets": {dataset: found}, "studies": studies or {}, "quick": False, "seeds": [0]}
 
 
@@ -169,6 +170,9 @@ def test_published_figures_stand_beside_measured_ones():
     assert row[2:4] == ["2", "90.50 ± 0.71"]
     assert row[6:] == ["91.66 (Table 2) or 91.29 (Table 1)", "-1.16 or -0.79"]
     assert tfidf[1].startswith("TF-IDF")
+    fewer = document(encoder=system("MiniLM", run(0.9)))
+    fewer["datasets"]["ag_news"]["rows"] = {"train": 20, "validation": 2, "test": 3}
+    assert accuracy_table(fewer).rows[0][1].endswith("10 training and 3 test rows")
     check = transformer_table(
         document(transformer_random=system("Transformer", run(0.89, history=[(0.7, 0.8, 0.89)])))
     )

@@ -48,6 +48,8 @@ def accuracy_table(document: Document) -> Table:
                 difference = " or ".join(f"{mean - row.accuracy:+.2f}" for row in said)
             stands_for = {row.title for row in said} if key == "encoder" else set()
             title = title_of(key, found) + "".join(f" (published: {one})" for one in sorted(stands_for))
+            if found["rows"] != dataset["rows"]:
+                title += f", {found['rows']['train']:,} training and {found['rows']['test']:,} test rows"
             if not test:
                 rows.append(
                     [name, title, "0", found.get("skipped", NOTHING), NOTHING, NOTHING, reported, NOTHING]
