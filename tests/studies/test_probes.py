@@ -349,7 +349,7 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
     monkeypatch.setattr(probes, "Effort", lambda: TINY)
     monkeypatch.setattr(probes, "train_on", trained)
     monkeypatch.setattr(probes, "SYSTEMS", SYSTEMS[:1])
-    monkeypatch.setattr(store, "commit", lambda: None)
+    monkeypatch.setattr(store, "commit_of_code", lambda: None)
     kept_in = Store()
     document = STUDY.measure(kept_in, Options(seeds=(4, 5)))
     (result,) = (

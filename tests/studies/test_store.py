@@ -28,6 +28,7 @@ def test_other_settings_are_another_result(tmp_path):
     store = Store(tmp_path)
     store.unit("a", {"seed": 0}, compute)
     assert store.unit("a", {"seed": 1}, compute) == {"value": 2}
+    assert store.unit("a", {"seed": 0}, compute) == {"value": 1}  # still there
     assert len(calls) == 2
 
 
@@ -49,16 +50,26 @@ def test_a_result_that_json_cannot_hold_is_not_kept(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": {}}', b"\xff"])
 def test_a_damaged_result_is_named_with_the_cure(tmp_path, content):
-    path = tmp_path / "a.json"
+    Store(tmp_path).unit("a", {}, dict)
+    (path,) = tmp_path.glob("a-*.json")
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=r"a\.json: expected the result of an earlier run.*remove the file"):
+    with pytest.raises(
+        DataError, match=r"a-\w+\.json: expected the result of an earlier run.*remove the file"
+    ):
         Store(tmp_path).unit("a", {}, dict)
+
+
+def test_names_stay_inside_the_folder(tmp_path):
+    Store(tmp_path / "runs").unit("accuracy/../../owner/na me/x", {}, dict)
+    (path,) = tmp_path.rglob("*.json")
+    assert path.parent == tmp_path / "runs/accuracy/_/_/owner/na_me"
 
 
 def test_a_unit_says_how_it_was_made(tmp_path):
     store = Store(tmp_path)
     store.unit("a", {}, lambda: {"x": 1})
-    document = json.loads((tmp_path / "a.json").read_text())
+    (path,) = tmp_path.glob("a-*.json")
+    document = json.loads(path.read_text())
     assert document["made"] == store.made["a"]
     assert {"seconds", "versions", "machine", "commit"} == document["made"].keys()
 

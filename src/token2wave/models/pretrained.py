@@ -71,10 +71,11 @@ class Checkpoint:
         Raises:
             ConfigError: the checkpoint has no vocabulary of WordPieces, or cannot be had.
         """
+        source = self.source  # first, as it says what is missing
         with _readable(self.name):
             from transformers.utils.hub import cached_file
 
-            path = cached_file(self.source, "vocab.txt")
+            path = cached_file(source, "vocab.txt")
         assert path is not None
         return WordPieceFeatures.from_file(Path(path), config)
 
@@ -99,15 +100,16 @@ class Checkpoint:
             return EncoderNetwork(self._encoder(random=random), n_classes, readout)
 
     def _encoder(self, *, random: bool = False) -> Any:
+        source = self.source  # first, as it says what is missing
         with _readable(self.name), _quiet():
             from transformers import AutoConfig, AutoModel, BertConfig
 
             if random and self.name == BERT_BASE:
                 return AutoModel.from_config(BertConfig(attn_implementation="eager"))  # its defaults
             if random:
-                config = AutoConfig.from_pretrained(self.source, attn_implementation="eager")
+                config = AutoConfig.from_pretrained(source, attn_implementation="eager")
                 return AutoModel.from_config(config)
-            return AutoModel.from_pretrained(self.source, attn_implementation="eager", dtype=torch.float32)
+            return AutoModel.from_pretrained(source, attn_implementation="eager", dtype=torch.float32)
 
 
 class EncoderNetwork(nn.Module):

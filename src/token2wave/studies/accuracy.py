@@ -107,7 +107,8 @@ def measure_everyday(store: Store, data: StudyData) -> dict[str, Unit]:
         return {"test_accuracy": train(splits, preset="fast").summary.accuracy}
 
     for key, compute in (("tfidf", tfidf), ("fast", fast)):
-        found[key] = store.unit(f"accuracy/{data.name}/{key}", {"data": data.settings}, compute)
+        settings = {"data": data.settings, "system": key, "seed": 0}
+        found[key] = store.unit(f"accuracy/{data.name}/{key}", settings, compute)
     return found
 
 

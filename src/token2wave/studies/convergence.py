@@ -85,6 +85,7 @@ def _fast(store: Store, data: StudyData, system: System, seed: int, steps: int) 
         return {"test_accuracy": tested.accuracy}
 
     settings = {**system.settings(), "recipe": recipe.to_dict(), "data": data.settings, "seed": seed}
+    settings |= {"steps": steps, "between": BETWEEN}
     return store.unit(f"convergence/{data.name}/fast-{system.key}-{seed}", settings, compute)
 
 

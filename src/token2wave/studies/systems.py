@@ -19,6 +19,7 @@ from token2wave.models import (
 )
 from token2wave.presets import preset_named
 from token2wave.studies.data import StudyData
+from token2wave.studies.store import resolved
 from token2wave.training.loop import fit, validate
 from token2wave.training.progress import Callback, Epoch, History
 from token2wave.training.recipe import Recipe
@@ -113,13 +114,6 @@ def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:
     return found, left_out
 
 
-def resolved(device: str) -> str:
-    """``cuda`` or ``cpu`` for a wish that may be ``auto``."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
 def wave_system(operation: str, *, bare: bool = False, **settings: Any) -> System:
     """The papers' network with one of the operations.
 
@@ -170,7 +164,8 @@ def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> Sy
         warmup=0.1,
         similar_lengths=True,
     )
-    return System("encoder", f"{checkpoint}, fine-tuned", "encoder", {}, recipe, checkpoint=checkpoint)
+    title, network = f"{checkpoint}, fine-tuned", {"readout": readout}
+    return System("encoder", title, "encoder", network, recipe, checkpoint=checkpoint, max_tokens=128)
 
 
 class Trained(NamedTuple):

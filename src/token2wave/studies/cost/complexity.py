@@ -30,9 +30,8 @@ from token2wave.studies.cost.complexity_report import drawings, tables
 from token2wave.studies.cost.fresh_process import call_in_fresh_process
 from token2wave.studies.cost.memory import peak_memory_of
 from token2wave.studies.cost.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
-from token2wave.studies.store import Store, Unit
+from token2wave.studies.store import Store, Unit, resolved
 from token2wave.studies.study import Document, Options, Study
-from token2wave.studies.systems import resolved
 from token2wave.training.memory import memory_kept
 
 N_CLASSES = 4

@@ -20,9 +20,9 @@ from token2wave.studies.cost.fresh_process import FreshProcessError, call_in_fre
 from token2wave.studies.cost.resource_worker import measure_steps_alone, save_rows
 from token2wave.studies.data import StudyData
 from token2wave.studies.figures import SERIES, new_figure, styled
-from token2wave.studies.store import Store, Unit
+from token2wave.studies.store import Store, Unit, resolved
 from token2wave.studies.study import Document, Drawing, Options, Study, Table
-from token2wave.studies.systems import encoder_system, resolved, transformer_system, wave_system
+from token2wave.studies.systems import encoder_system, transformer_system, wave_system
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches

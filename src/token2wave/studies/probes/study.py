@@ -23,9 +23,9 @@ from token2wave.studies.probes.tasks import (
     presence,
     told_by_neighbours,
 )
-from token2wave.studies.store import Store, Unit
+from token2wave.studies.store import Store, Unit, resolved
 from token2wave.studies.study import Document, Options, Study
-from token2wave.studies.systems import System, resolved
+from token2wave.studies.systems import System
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit, validate
 from token2wave.training.progress import Callback, Epoch
