@@ -68,7 +68,10 @@ def reproduce(
         )
     if not as_json:
         from token2wave.studies.reproduction.claims import claims
+        from token2wave.studies.reproduction.report import caveats
 
+        for caveat in caveats(document):
+            print(f"Note: {caveat}")
         for one in claims(document):
             print(f"{one.verdict:14}  {one.claim}: {one.evidence}")
     print(f"report: {out / 'report.html'}")

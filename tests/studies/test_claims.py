@@ -53,6 +53,8 @@ def test_below_the_published_figure_is_open_on_a_subset_and_a_refutation_on_the_
     near = document(wave_modulation=system("Wave", run(0.908), run(0.909)))
     assert verdict(near, "Wave, modulation, reaches").verdict == HOLDS
     whole = document("imdb", wave_modulation=system("Wave", run(0.85)))
+    assert verdict(whole, "Wave, modulation, reaches 87.02").verdict == OPEN  # a few rows of it
+    whole["datasets"]["imdb"]["rows"] = {"train": 20_000, "validation": 5_000, "test": 25_000}
     assert verdict(whole, "Wave, modulation, reaches 87.02").verdict == FAILS
     met = document("imdb", wave_modulation=system("Wave", run(0.8769)))
     assert verdict(met, "Wave, modulation, reaches").verdict == HOLDS
@@ -73,9 +75,11 @@ def test_the_gap_to_the_transformer(transformer, expected):
 
 
 def test_first_choices_parameters_and_savings():
-    found = document(wave_modulation=system("Wave", run(0.91)))
+    near = document(wave_modulation=system("Wave", run(0.913)))
+    assert verdict(near, "Wave is ahead of what a user").verdict == OPEN
+    found = document(wave_modulation=system("Wave", run(0.90)))
     assert verdict(found, "Wave is ahead of what a user").verdict == FAILS
-    better = document(wave_modulation=system("Wave", run(0.92)))
+    better = document(wave_modulation=system("Wave", run(0.93)))
     assert verdict(better, "Wave is ahead of what a user").verdict == HOLDS
     assert verdict(found, "The Wave network has 2.4").verdict == HOLDS
     memory = verdict(found, f"Wave saves {CLAIMED_SAVINGS['memory']}")

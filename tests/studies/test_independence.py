@@ -53,10 +53,16 @@ def test_even_and_uneven_spread():
     assert independence.spread_of(np.zeros(3))["effective_rank"] == 0
 
 
-def test_every_text_is_in_one_batch():
-    states = np.random.default_rng(3).standard_normal((100, 5)).astype(np.float32)
+def test_batches_have_32_texts_each(monkeypatch):
+    sizes = []
+    counted = independence.eigenvalues
+    monkeypatch.setattr(independence, "eigenvalues", lambda s: sizes.append(len(s)) or counted(s))
+    states = np.random.default_rng(3).standard_normal((127, 5)).astype(np.float32)
     found = independence.measure_states(states, seed=0)
+    assert sizes == [32, 32, 32, 127]
     assert {len(values) for values in found["batches"].values()} == {3}
+    few = independence.measure_states(states[:20], seed=0)
+    assert {len(values) for values in few["batches"].values()} == {1}
     assert found == independence.measure_states(states, seed=0)
     assert found != independence.measure_states(states, seed=1)
 

@@ -19,9 +19,7 @@ from token2wave.training.examples import Examples
 from token2wave.training.preparation import Labelled, TrainingTexts, known_vocabulary, prepare
 from token2wave.training.recipe import Recipe
 
-SPLIT_SEED = (
-    0  # the same rows are held back for every seed of a network, so that seeds are compared on one set
-)
+SPLIT_SEED = 0  # the same rows are held back for every seed of a network
 
 
 @dataclass(frozen=True)

@@ -104,12 +104,16 @@ def text_states(network: TextNetwork, features: Ragged) -> NDArray[np.float32]:
 def measure_states(states: NDArray[np.float32], seed: int) -> dict[str, Any]:
     """Spread in batches of 32 random texts, and over all texts.
 
+    Texts that do not fill a batch are left out of the batches, since the eigenvalues depend on how many there
+    are; fewer than 32 texts make one batch.
+
     Returns:
         ``batches``: a list for each of :data:`MEASURES`, a value a batch; ``all``: one value each.
     """
     order = np.random.default_rng(seed).permutation(len(states))
-    n_batches = len(states) // BATCH
-    spreads = [spread_of(eigenvalues(states[some])) for some in np.array_split(order, n_batches)]
+    whole = max(1, len(states) // BATCH)
+    batches = [order[number * BATCH : (number + 1) * BATCH] for number in range(whole)]
+    spreads = [spread_of(eigenvalues(states[some])) for some in batches]
     return {
         "batches": {name: [_rounded(one[name]) for one in spreads] for name in MEASURES},
         "all": spread_of(eigenvalues(states)),

@@ -11,7 +11,7 @@ from token2wave.data import DataSplits
 from token2wave.runtime.files import make_folder
 from token2wave.studies import study_named
 from token2wave.studies.figures import files_of, styled
-from token2wave.studies.reproduction.report import markdown_table
+from token2wave.studies.reproduction.report import QUICK, how_made_in_words, markdown_table
 from token2wave.studies.store import Store
 from token2wave.studies.study import Document, Options
 from token2wave.training import html
@@ -55,15 +55,23 @@ def run_study(
     with styled():  # a missing package is found out before minutes of work
         pass
     make_folder(out)
-    document = study.measure(Store(out / "runs", callbacks, device), Options(data, quick, tuple(seeds)))
+    store = Store(out / "runs", callbacks, device)
+    document = study.measure(store, Options(data, quick, tuple(seeds)))
+    document |= {"quick": quick, "seeds": list(seeds), "made": store.how_made()}
     drawings = study.drawings(document)
     lines = [f"# {study.title}", "", study.about, ""]
+    lines += [f"> {note}\n" for note in ([QUICK] if quick else []) + document.get("caveats", [])]
+    lines += [how_made_in_words(document["made"], seeds), ""]
     for table in study.tables(document):
         lines += [markdown_table(table), ""]
     for key, drawing in drawings.items():
         lines += [f"![{key}]({key}.svg)", "", drawing.caption, ""]
     plain = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    files = {f"{name}.json": plain.encode(), f"{name}.md": "\n".join(lines).encode()}
+    text = "\n".join(lines)
+    files = {
+        f"{name}.json": plain.encode(errors="backslashreplace"),
+        f"{name}.md": text.encode(errors="backslashreplace"),
+    }
     for key, drawing in drawings.items():
         files |= files_of(key, drawing.figure)
     return document, html.write_all(out, files)

@@ -71,6 +71,23 @@ class Store:
         """Passes word to the callbacks."""
         return Teller(self.callbacks)
 
+    def how_made(self) -> Unit:
+        """By what code, on which machines and with which packages the units were made, each named once."""
+        every = list(self.made.values())
+
+        def distinct(key: str) -> list[Any]:
+            found: list[Any] = []
+            for made in every:
+                if made[key] is not None and made[key] not in found:
+                    found.append(made[key])
+            return sorted(found, key=str)
+
+        return {
+            "commits": distinct("commit"),
+            "machines": distinct("machine"),
+            "versions": distinct("versions"),
+        }
+
     def unit(self, name: str, settings: Mapping[str, Any], compute: Callable[[], Unit]) -> Unit:
         """Give the result of a piece of work, from an earlier run if it has the same settings.
 

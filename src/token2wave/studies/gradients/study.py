@@ -97,7 +97,8 @@ class _Probe(Callback):
         parts = [
             token_gradients(network, some.features, torch.from_numpy(some.labels))
             for some in (
-                self.texts.take(np.arange(first, first + BATCH)) for first in range(0, len(self.texts), BATCH)
+                self.texts.take(np.arange(first, min(first + BATCH, len(self.texts))))
+                for first in range(0, len(self.texts), BATCH)
             )
         ]
         network.train()
@@ -132,6 +133,7 @@ def measure(store: Store, options: Options) -> Document:
     steps, texts = (BETWEEN, BATCH) if options.quick else (STEPS, PROBED_TEXTS)
     data = options.load(train_rows=(steps + 1) * BATCH, test_rows=BATCH)
     chosen, left_out = available(systems())
+    texts = min(texts, len(data.train))
     document: Document = {
         "data": data.name,
         "caveats": [*data.texts.caveats, *left_out],
@@ -151,7 +153,7 @@ def _one(store: Store, data: StudyData, system: System, seed: int, steps: int, t
         store.tell.stage(f"gradients: {system.title}, seed {seed}", 0)
         cut = system.data(data)
         network = system.build(cut, seed, store.device)
-        probe = _Probe(cut.train.take(np.arange(min(texts, len(cut.train)))), steps)
+        probe = _Probe(cut.train.take(np.arange(texts)), steps)
         callbacks = [*store.callbacks, probe]
         recipe = system.recipe.replace(epochs=-(-(steps + 1) // n_batches(len(cut.train), BATCH)))
         fit(network, cut.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)

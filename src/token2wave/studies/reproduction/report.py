@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 
 from token2wave.studies import study_named
+from token2wave.studies.accuracy import EVERYDAY
 from token2wave.studies.figures import files_of
 from token2wave.studies.reproduction.claims import claims_table
 from token2wave.studies.reproduction.comparison import (
@@ -19,6 +21,7 @@ from token2wave.studies.reproduction.comparison import (
     title_of,
     transformer_table,
 )
+from token2wave.studies.store import file_name
 from token2wave.studies.study import Document, Drawing, Table
 from token2wave.training import html
 
@@ -110,7 +113,7 @@ def report_sections(document: Document) -> list[Section]:
         drawings: dict[str, Drawing] = {}
         for one in found:
             tables += study.tables(one)
-            suffix = f"-{one['data']}" if len(found) > 1 else ""
+            suffix = f"-{file_name(one['data'].replace('/', '_'))}" if len(found) > 1 else ""
             drawings |= {f"{key}{suffix}": drawing for key, drawing in study.drawings(one).items()}
         if name == "resources":
             tables.append(published_cost_table(document))
@@ -131,18 +134,21 @@ def caveats(document: Document) -> list[str]:
     """Sentences that must stand beside the figures."""
     found = [QUICK] if document["quick"] else []
     for dataset in document["datasets"].values():
-        found += [f"{dataset['name']}: {caveat}" for caveat in dataset["caveats"]]
+        name = dataset["name"]
+        found += [note if note.startswith(name) else f"{name}: {note}" for note in dataset["caveats"]]
         for key, system in dataset["systems"].items():
             if "skipped" in system:
                 found.append(f"{dataset['name']}: {title_of(key, system)}: {system['skipped']}.")
+        for key, simple in dataset["everyday"].items():
+            if "skipped" in simple:
+                found.append(f"{dataset['name']}: {EVERYDAY[key]}: {simple['skipped']}.")
     return found + [f"{study}: not run to its end yet." for study in document["unfinished"]]
 
 
-def made(document: Document) -> str:
-    """How the report was made, in a sentence."""
-    parts = document["made"]
+def how_made_in_words(parts: Document, every_seed: Sequence[int]) -> str:
+    """By what code and on which machine, in a few words; ``parts`` is what ``Store.how_made`` gives."""
     machines = sorted({f"{one['processor']}, {one['device']}" for one in parts["machines"]})
-    seeds = ", ".join(str(seed) for seed in document["seeds"])
+    seeds = ", ".join(str(seed) for seed in every_seed)
     commits = ", ".join(parts["commits"]) or "unknown"
     torch = ", ".join(sorted({one["torch"] for one in parts["versions"]})) or "unknown"
     return f"Seeds {seeds}. Machine: {'; '.join(machines)}. torch {torch}. Commits: {commits}."
@@ -150,7 +156,8 @@ def made(document: Document) -> str:
 
 def markdown(document: Document, sections: list[Section]) -> str:
     """The report as Markdown, with its figures beside it."""
-    lines = [f"# {TITLE}", "", ABOUT, "", made(document), ""]
+    made = how_made_in_words(document["made"], document["seeds"])
+    lines = [f"# {TITLE}", "", ABOUT, "", made, ""]
     lines += [f"> {caveat}\n" for caveat in caveats(document)]
     for section in sections:
         lines += [f"## {section.title}", "", section.about, ""]
@@ -191,6 +198,7 @@ def _page(document: Document, sections: list[Section], figures: dict[str, bytes]
             if table.rows
         )
         parts.append(html.section(section.title, content))
+    made = how_made_in_words(document["made"], document["seeds"])
     items = "".join(f"<li>{html.escaped(caveat)}</li>" for caveat in caveats(document))
     note = f'<div class="caveats" role="note"><strong>Read with care</strong><ul>{items}</ul></div>'
     return Template(template).substitute(
@@ -198,7 +206,7 @@ def _page(document: Document, sections: list[Section], figures: dict[str, bytes]
         subtitle=html.escaped(ABOUT.replace("*", "")),
         headline=_headline(document),
         caveats=note if items else "",
-        figures=f'<p class="muted">{html.escaped(made(document))}</p>',
+        figures=f'<p class="muted">{html.escaped(made)}</p>',
         sections="\n".join(parts),
     )
 

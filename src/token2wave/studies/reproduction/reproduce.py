@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from token2wave.data import DataSplits
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.runtime.files import make_folder
 from token2wave.studies import STUDIES, study_named
 from token2wave.studies.reproduction.published import ROWS
-from token2wave.studies.store import NotFinishedError, Store, Unit
+from token2wave.studies.store import NotFinishedError, Store
 from token2wave.studies.study import Document, Options
 from token2wave.training.progress import Callback
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from token2wave.studies.data import StudyData
     from token2wave.studies.systems import System
 
+Source = str | os.PathLike[str] | DataSplits
 DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 FOR_EVERY_DATASET = ("resources",)  # of the studies; the others take the first data set
@@ -33,7 +37,7 @@ ONE_SEED = ("encoder", "transformer-random", "wave-interference-bare", "wave-mod
 
 
 def reproduce(
-    datasets: Sequence[str] = DATASETS,
+    datasets: Sequence[Source] = DATASETS,
     *,
     out: Path,
     quick: bool = False,
@@ -85,28 +89,29 @@ def reproduce(
         "studies": {},
         "unfinished": [],
     }
-    for dataset in datasets:
-        found = _dataset(store, dataset, quick, seeds, parts, encoder_epochs)
-        if found["name"] in document["datasets"]:
-            raise ConfigError(f"two data sets are called {found['name']!r}", where="dataset")
-        document["datasets"][found["name"]] = found
+    for part in parts:
+        if part in STUDIES:
+            study_named(part)  # what is imported now is the code that the commit names, hours later too
+    for given, data in _loaded(store, datasets, quick):
+        found = _dataset(store, given, data, quick, seeds, parts, encoder_epochs)
+        document["datasets"][data.name] = found
     for name in STUDIES:
         if name in parts:
             n_chosen = len(datasets) if name in FOR_EVERY_DATASET else 1
             measured: list[Document] = []
-            for data, title in list(zip(datasets, document["datasets"], strict=True))[:n_chosen]:
+            for source, title in list(zip(datasets, document["datasets"], strict=True))[:n_chosen]:
                 try:
-                    measured.append(study_named(name).measure(store, Options(data, quick, tuple(seeds))))
+                    measured.append(study_named(name).measure(store, Options(source, quick, tuple(seeds))))
                 except NotFinishedError:
                     document["unfinished"].append(f"{name}, {title}")
             if measured:
                 document["studies"][name] = measured
-    document["made"] = _made(store)
+    document["made"] = store.how_made()
     write_report(document, out)
     return document
 
 
-def _check(datasets: Sequence[str], seeds: Sequence[int], parts: Sequence[str]) -> None:
+def _check(datasets: Sequence[Source], seeds: Sequence[int], parts: Sequence[str]) -> None:
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise ConfigError(f"expected parts of {', '.join(PARTS)}, found {unknown[0]!r}", where="parts")
@@ -116,19 +121,33 @@ def _check(datasets: Sequence[str], seeds: Sequence[int], parts: Sequence[str]) 
         raise ConfigError(f"expected different seeds from 0, found {list(seeds)}", where="seeds")
 
 
-def _dataset(
-    store: Store, dataset: str, quick: bool, seeds: Sequence[int], parts: Sequence[str], encoder_epochs: int
-) -> Document:
-    """The papers' systems on one data set."""
-    from token2wave.studies.accuracy import measure_everyday, systems
+def _loaded(store: Store, datasets: Sequence[Source], quick: bool) -> list[tuple[Source, StudyData]]:
+    """All data sets; what is wrong with the last one is found out before hours of work on the first."""
     from token2wave.studies.data import study_data
 
-    store.tell.stage(f"reading {dataset}", 0)
-    data = (
-        study_data(dataset, train_rows=QUICK_ROWS, test_rows=QUICK_TEST_ROWS)
-        if quick
-        else study_data(dataset)
-    )
+    store.tell.stage("reading the data", 0)
+    rows = (QUICK_ROWS, QUICK_TEST_ROWS) if quick else (None, None)
+    found = [(source, study_data(source, train_rows=rows[0], test_rows=rows[1])) for source in datasets]
+    names = [data.name for _, data in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two data sets are called {name!r}", where="dataset")
+    return found
+
+
+def _dataset(
+    store: Store,
+    source: Source,
+    data: StudyData,
+    quick: bool,
+    seeds: Sequence[int],
+    parts: Sequence[str],
+    encoder_epochs: int,
+) -> Document:
+    """The papers' systems on one data set."""
+    from token2wave.studies.accuracy import EVERYDAY, measure_everyday, systems
+    from token2wave.studies.data import study_data
+
     found: Document = {
         "name": data.name,
         "rows": data.settings["rows"],
@@ -141,7 +160,7 @@ def _dataset(
         few = data
         if quick or data.name in ENCODER_ROWS:
             rows = (QUICK_ENCODER_ROWS, QUICK_TEST_ROWS) if quick else ENCODER_ROWS[data.name]
-            few = study_data(dataset, train_rows=rows[0], test_rows=rows[1])
+            few = study_data(source, train_rows=rows[0], test_rows=rows[1])
         for key, system in systems(encoder_epochs).items():
             if not _belongs(key, data.name):
                 continue
@@ -152,7 +171,8 @@ def _dataset(
             chosen = seeds[:1] if one_seed else seeds
             found["systems"][key] = _runs(store, few if encoder else data, system, key, chosen)
     if "everyday" in parts:
-        found["everyday"] = _or_reason(lambda: measure_everyday(store, data))
+        for key in EVERYDAY:
+            found["everyday"][key] = _or_reason(partial(measure_everyday, store, data, key))
     return found
 
 
@@ -168,7 +188,7 @@ def _runs(store: Store, data: StudyData, system: System, key: str, seeds: Sequen
     found: Document = {"title": system.title, "epochs": system.recipe.epochs, "rows": data.settings["rows"]}
     runs: Document = {}
     for seed in seeds:
-        got = _or_reason(lambda seed=seed: measure_accuracy(store, data, system, key, seed))  # type: ignore[misc]
+        got = _or_reason(partial(measure_accuracy, store, data, system, key, seed))
         if "skipped" in got:
             found["skipped"] = got["skipped"]
         else:
@@ -180,21 +200,7 @@ def _or_reason(compute: Callable[[], Any]) -> dict[str, Any]:
     """What a computation gives, or why it cannot be done here: then the rest of the report goes on."""
     try:
         return dict(compute())
-    except MissingExtraError as error:
+    except (MissingExtraError, ConfigError) as error:  # a package, or a run that diverged
         return {"skipped": str(error)}
     except NotFinishedError:
         return {"skipped": UNFINISHED}
-
-
-def _made(store: Store) -> Unit:
-    """By what code, on which machines and with which packages the pieces were made, each named once."""
-    every = list(store.made.values())
-
-    def distinct(key: str) -> list[Any]:
-        found: list[Any] = []
-        for made in every:
-            if made[key] is not None and made[key] not in found:
-                found.append(made[key])
-        return sorted(found, key=str)
-
-    return {"commits": distinct("commit"), "machines": distinct("machine"), "versions": distinct("versions")}
