@@ -138,3 +138,19 @@ def test_padding_lays_texts_side_by_side():
     empty, nothing = padded(torch.zeros(0, 4), torch.tensor([0, 0]))
     assert empty.shape == (1, 1, 4)
     assert not nothing.any()
+
+
+def test_a_text_with_more_tokens_than_positions_is_refused_with_the_cure():
+    net = network(positions="learned", max_positions=4)
+    with pytest.raises(
+        ConfigError, match="max_positions: expected texts of at most 4 tokens, found one of 9"
+    ):
+        net(make_batch(texts()))
+
+
+def test_many_texts_get_the_logits_of_each_in_their_order():
+    net, features = network().float(), texts((5, 1, 9, 3) * 40)
+    logits = net.logits(features)
+    for text in (0, 1, 77, 159):
+        alone = net.logits(features.take(np.array([text])))
+        assert np.allclose(alone[0], logits[text], atol=1e-6)

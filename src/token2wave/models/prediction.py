@@ -15,6 +15,7 @@ from token2wave.models.batch import Batch, make_batch
 from token2wave.models.config import ParameterCount
 
 TEXTS_IN_PREDICTION = 512
+PADDED_TEXTS_IN_PREDICTION = 64
 FEATURES_IN_PREDICTION = 1 << 16
 
 
@@ -97,6 +98,15 @@ def predict_logits(
             batch = make_batch(texts, network.config.sentence_ends).to(device)
             parts.append(network(batch).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def predict_padded(network: TextNetwork, features: Ragged) -> NDArray[np.float32]:
+    """As :func:`predict_logits`, for networks that pad: in small batches of texts of similar length."""
+    order = np.argsort(features.lengths, kind="stable")
+    logits = predict_logits(network, features.take(order), PADDED_TEXTS_IN_PREDICTION)
+    result = np.empty_like(logits)
+    result[order] = logits
+    return result
 
 
 def _prediction_bounds(features: Ragged, texts_at_once: int) -> list[int]:

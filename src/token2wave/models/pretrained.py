@@ -22,7 +22,7 @@ from token2wave.features import Ragged, WordPieceConfig, WordPieceFeatures
 from token2wave.models.batch import Batch
 from token2wave.models.config import ParameterCount
 from token2wave.models.padding import padded
-from token2wave.models.prediction import count_parameters, predict_logits
+from token2wave.models.prediction import count_parameters, predict_padded
 from token2wave.models.products import with_variant_linears
 
 MINILM = "all-MiniLM-L6-v2"
@@ -135,10 +135,8 @@ class EncoderNetwork(nn.Module):
         self.embedding: nn.Embedding = encoder.get_input_embeddings()
         self.embedding.sparse = True  # its optimiser touches the rows that a step used
         self.embedding.padding_idx = None  # no padding ever reaches a text
-        settings = encoder.config
-        self.max_positions = int(getattr(settings, "max_position_embeddings", 512))
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(settings.hidden_size, n_classes)
+        self.head = nn.Linear(encoder.config.hidden_size, n_classes)
         with torch.no_grad():
             nn.init.normal_(self.head.weight, std=0.02)
             self.head.bias.zero_()
@@ -160,10 +158,7 @@ class EncoderNetwork(nn.Module):
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32."""
-        order = np.argsort(features.lengths, kind="stable")
-        result = np.empty((len(features), self.config.n_classes), dtype=np.float32)
-        result[order] = predict_logits(self, features.take(order), texts_at_once=64)
-        return result
+        return predict_padded(self, features)
 
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""
@@ -176,8 +171,9 @@ def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"expected a pre-trained encoder, but it cannot be loaded ({str(error).splitlines()[0]})",
+            f"expected a pre-trained encoder, but it cannot be loaded ({reason})",
             where=name,
             cure=f"name {MINILM}, a folder with a model of transformers, or a model that the hub can give",
         ) from error

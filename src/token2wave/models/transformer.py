@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from token2wave.configuration import Configuration, require, require_choice
+from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.models.batch import Batch
 from token2wave.models.config import ParameterCount
 from token2wave.models.network import sinusoids
 from token2wave.models.padding import padded
-from token2wave.models.prediction import count_parameters, predict_logits
+from token2wave.models.prediction import count_parameters, predict_padded
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,13 @@ class TransformerNetwork(nn.Module):
         if self.config.positions == "sinusoidal":
             tokens = tokens + sinusoids(batch.offsets, tokens.shape[0], tokens)
         states, filled = padded(tokens, batch.offsets)  # (B, L, D), (B, L)
+        longest, most = states.shape[1], self.config.max_positions
+        if self.positions is not None and longest > most:
+            raise ConfigError(
+                f"expected texts of at most {most} tokens, found one of {longest}",
+                where="max_positions",
+                cure="cut the texts, or choose more positions",
+            )
         if self.positions is not None:
             states = states + self.positions.weight[: states.shape[1]]
         states = self.dropout(self.embedding_norm(states))
@@ -143,7 +151,7 @@ class TransformerNetwork(nn.Module):
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
-        return predict_logits(self, features)
+        return predict_padded(self, features)
 
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""

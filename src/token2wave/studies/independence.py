@@ -23,7 +23,7 @@ from token2wave.studies.systems import (
     transformer_system,
     wave_system,
 )
-from token2wave.training.summary import percent
+from token2wave.training.summary import NOTHING, percent
 
 if TYPE_CHECKING:
     from token2wave.features import Ragged
@@ -240,7 +240,9 @@ def tables(document: Document) -> list[Table]:
     caption = (
         f"Eigenvalues of the covariance of the [CLS] embeddings of {document['test_rows']:,} test texts "
         f"({document['data']}): in batches of {BATCH} (mean ± standard deviation over batches and seeds, of "
-        f"the {BATCH - 1} eigenvalues that {BATCH} texts can have) and over all texts at once."
+        f"the {BATCH - 1} eigenvalues that {BATCH} texts can have) and over all texts at once. Networks "
+        f"learnt from {document['train_rows']:,} rows in {document['epochs']} epochs, the encoder from "
+        f"{document['encoder_rows']:,} in one: accuracies are not on an equal footing."
     )
     relation = []
     for operation in ("interference", "modulation"):
@@ -251,7 +253,9 @@ def tables(document: Document) -> list[Table]:
         relation.append(
             [operation, "all networks", str(len(found)), *(f"{one:+.2f}" for one in correlations)]
         )
-        relation.append([operation, "within a width", str(len(found)), *(f"{one:+.2f}" for one in within)])
+        several = len({row["seed"] for row in found}) > 1
+        cells = [f"{one:+.2f}" if several else NOTHING for one in within]
+        relation.append([operation, "within a width", str(len(found)), *cells])
     caption_of_relation = (
         "Spearman's rank correlation with validation accuracy over widths and seeds: of all networks, and of "
         "what is left when each width's mean is taken away from both."

@@ -25,7 +25,7 @@ class Options:
 
     Attributes:
         data: name, file or folder of a data set, or texts in memory.
-        quick: a miniature of the study, in a minute or two on two cores.
+        quick: a miniature of the study, on few rows.
         seeds: of the networks.
     """
 

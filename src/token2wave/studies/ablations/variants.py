@@ -49,7 +49,7 @@ class Variant:
         what: one sentence that says what is computed.
         system: settings of network and training.
         against: key of the reference that it is compared with; None for the first reference.
-        ablation: what :func:`token2wave.studies.ablated_network.ablate` takes away.
+        ablation: what :func:`token2wave.studies.ablations.network.ablate` takes away.
         frozen: whether the token embeddings keep their initial random values.
     """
 
@@ -258,13 +258,14 @@ def _positions_and_layers(make: Callable[..., System]) -> Iterator[Variant]:
         "sinusoidal, embeddings 1.0",
         "Sinusoidal encodings of amplitude 1 are added to embeddings of initial standard deviation 1.",
         make(positions="sinusoidal", embedding_scale=1.0),
+        against="positions-none-1",
     )
     yield Variant(
         "positions-none-1",
         question,
         "none, embeddings 1.0",
-        "No positions, and embeddings of initial standard deviation 1, not 0.1: the control of the entry "
-        "above.",
+        "No positions, and embeddings of initial standard deviation 1, not 0.1: what sinusoidal positions "
+        "with such embeddings are compared with.",
         make(embedding_scale=1.0),
     )
     for layers, residual in ((2, "equation"), (2, "figure"), (4, "equation")):

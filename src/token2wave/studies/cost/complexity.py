@@ -27,7 +27,7 @@ from token2wave.models import (
 from token2wave.native import n_threads
 from token2wave.studies.cost import flops
 from token2wave.studies.cost.complexity_report import drawings, tables
-from token2wave.studies.cost.fresh_process import call_in_fresh_process
+from token2wave.studies.cost.fresh_process import FreshProcessError, call_in_fresh_process
 from token2wave.studies.cost.memory import peak_memory_of
 from token2wave.studies.cost.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from token2wave.studies.store import Store, Unit, resolved
@@ -186,9 +186,11 @@ def _measure_memory(store: Store, sweep: Sweep, networks: Sequence[str], device:
             argument = {"network": key, "device": device, **vars(point)}
             settings = {**argument, "threads": n_threads()}
             name = f"complexity/memory/{key}-{point.length}"
-            found.append(
-                store.unit(name, settings, partial(call_in_fresh_process, memory_of_point, argument))
-            )
+            compute = partial(call_in_fresh_process, memory_of_point, argument)
+            try:
+                found.append(store.unit(name, settings, compute))
+            except FreshProcessError:  # e.g. for want of memory; the point stays empty
+                found.append({"step": None, "prediction": None})
             store.tell.advance(1)
         curves[key] = {}
         for kind in ("step", "prediction"):

@@ -61,7 +61,7 @@ class Entry:
     random: bool = False
 
     def job(self, data: StudyData, device: str) -> dict[str, Any]:
-        """What :func:`~token2wave.studies.resource_worker.measure_steps` takes, without the rows."""
+        """What :func:`~token2wave.studies.cost.resource_worker.measure_steps` takes, without the rows."""
         sizes = {"n_rows": data.n_rows, "n_classes": data.n_classes}
         network: dict[str, Any] = {"kind": self.kind}
         if self.kind == "encoder":
@@ -178,7 +178,7 @@ def measure_resources(
 
 
 def _measure(store: Store, data: StudyData, entry: Entry, quick: bool, device: str) -> Unit:
-    """What :func:`~token2wave.studies.resource_worker.measure_steps` gives for a system.
+    """What :func:`~token2wave.studies.cost.resource_worker.measure_steps` gives for a system.
 
     Raises:
         MissingExtraError: a package that an encoder needs is not installed.
@@ -215,7 +215,7 @@ def _derived(unit: Unit, recipe: Recipe, steps_per_epoch: int) -> Document:
     return {
         "median_step_seconds": median,
         "mean_step_seconds": statistics.fmean(seconds),
-        "epoch_seconds": median * steps_per_epoch,
+        "epoch_seconds": statistics.fmean(seconds) * steps_per_epoch,  # long texts count, too
         "added": unit["peak"] - unit["baseline"] if known else None,
         "steady_state": steady_state_bytes(total, without, recipe.row_optimizer),
         "papers_figure": papers_bytes(total),
@@ -355,9 +355,9 @@ STUDY = Study(
     about=(
         "The papers' Table 2 compares seconds per epoch and memory at batch 64. Here every system is "
         "trained for some steps by the library's own trainer on training rows drawn at random, in a process "
-        "of its own; the first two steps do not count. A step goes from one batch's gradients to the next "
+        "of its own, after steps that do not count. A step goes from one batch's gradients to the next "
         "one's: optimiser, making the batch, forward and backward. All compute in float32 and without token "
-        "dropout, to be on a par; the last rows are wave networks as the library trains them by default. "
+        "dropout, to be on an equal footing; the last rows are wave networks as the library trains them. "
         "The wave network computes its variants once for each distinct token of a batch and the state of "
         "[CLS] alone; one row computes every token's. The Transformer and the encoders compute all tokens, "
         "and get texts of similar length in a batch, which saves them most of the padding. BERT base has "

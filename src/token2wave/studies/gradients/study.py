@@ -182,7 +182,8 @@ def tables(document: Document) -> list[Table]:
     head += [f"{title}, step {step}" for title in PLACES.values() for step in (0, last)]
     caption = (
         f"Euclidean norms of gradients (nats per unit), mean over {document['texts']} training texts of "
-        f"{document['data']} and the seeds, at the first and the last step of batch {BATCH}."
+        f"{document['data']} and the seeds, at the first and the last step of batch {BATCH}; those at "
+        f"the classifier are of the mean loss of {BATCH} texts."
     )
     parts = []
     for system in document["systems"].values():

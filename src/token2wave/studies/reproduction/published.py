@@ -78,8 +78,8 @@ COUNTERPARTS = (
     (
         "Fig. 7: 100 epochs",
         "convergence",
-        "6 epochs",
-        "what it shows, overfitting of the Wave network and the Transformer's curves, has shown by then",
+        "fewer epochs",
+        "whether a network overfits is seen within a few; 100 take hours without a graphics card",
     ),
     ("Complexity, O(n d^2) against O(n^2 d)", "complexity", "", ""),
     ("Gradients at [CLS], at the whole input, at the classifier", "gradients", "", ""),

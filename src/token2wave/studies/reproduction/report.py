@@ -39,7 +39,7 @@ def write_report(document: Document, folder: Path) -> list[Path]:
     The same document gives the same bytes.
 
     Args:
-        document: of :func:`token2wave.studies.reproduce.reproduce`.
+        document: of :func:`token2wave.studies.reproduction.reproduce.reproduce`.
         folder: files of an earlier report in it are replaced.
 
     Returns:
@@ -91,12 +91,12 @@ def report_sections(document: Document) -> list[Section]:
         ),
         Section(
             "Accuracy",
-            "The papers' Tables 1 and 2. A fifth of the training rows is held back, and the weights of the "
-            "epoch that is best on it are tested; nothing is chosen on test rows. What the papers leave open "
-            "is decided by preset paper: AdamW, and Adam on the rows of the embedding that a step used, a "
-            "warm-up and linear decay of the rate, half of the dimensions of a text's state and half of its "
-            "tokens dropped in training. Rows named bare have none of that: a constant rate, and no "
-            "regularisation.",
+            "The papers' Tables 1 and 2. A fifth of the training rows is held back (unless the data has "
+            "validation rows of its own), and the weights of the epoch that is best on it are tested; "
+            "nothing is chosen on test rows. What the papers leave open is decided by preset paper: AdamW, "
+            "and Adam on the rows of the embedding that a step used, a warm-up and linear decay of the rate; "
+            "and, in Wave networks, half of the dimensions of a text's state and half of its tokens dropped "
+            "in training. Rows named bare keep the optimisers alone: a constant rate, and no regularisation.",
             [accuracy_table(document), rows_table(document)],
         ),
         Section(
