@@ -258,6 +258,8 @@ def test_variants_have_keys_of_their_own_and_a_reference_of_their_operation() ->
         assert variant.what.endswith(".")
         if variant.against is None:
             assert variant.key == "modulation"
+        elif variant.key == "positions-sinusoidal-1":
+            assert variant.against == "positions-none-1"
         elif variant.key != "interference":
             assert variant.against == variant.operation
 

@@ -31,8 +31,6 @@ QUICK = (
     "layers-2",
     "width-64-modulation",
     "width-64-interference",
-    "width-64-modulation",
-    "width-64-interference",
     "frozen",
 )
 """Keys of the variants of a miniature study."""
