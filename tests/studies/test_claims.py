@@ -197,3 +197,95 @@ def test_a_markdown_table_keeps_its_cells_apart():
     text = markdown_table(Table("Caption.", ["a", "b"], [["x|y", "1\n2"]]))
     assert text.splitlines()[-1] == r"| x\|y | 1 2 |"
     assert claims_table(document()).head[0] == "claim"
+
+
+def gradient_runs(cls, whole):
+    return {"runs": [{"norms": {"cls": [9.0, cls], "input": [9.0, whole]}}]}
+
+
+@pytest.mark.parametrize(("other", "expected"), [(0.2, HOLDS), (0.9, FAILS)])
+def test_the_share_of_cls_in_the_gradient(other, expected):
+    systems = {"wave-modulation": gradient_runs(4.0, 8.0), "encoder": gradient_runs(other * 8, 8.0)}
+    found = document(studies={"gradients": [{"systems": systems}]})
+    claim = verdict(found, "[CLS] gets a larger share")
+    assert claim.verdict == expected
+    assert f"wave-modulation 0.50, encoder {other:.2f}" in claim.evidence
+
+
+def growth(wave, transformer):
+    def curve(exponent):
+        fit = {"exponent": exponent, "from": 512, "to": 2048}
+        return {"step": {"fit": fit}, "flops_fit": {"exponent": exponent}}
+
+    curves = {"wave-all": curve(wave), "transformer-all": curve(transformer)}
+    sweep = {"rest": {"width": 64, "texts": 4}, "curves": curves}
+    counts = {
+        "length": 45,
+        "width": 768,
+        "networks": {"wave-all": 1e8, "transformer-all": 3e8, "wave-cls": 1e8, "transformer-cls": 2e7},
+        "papers_wave": 45 * 768**2,
+        "papers_transformer": 45**2 * 768,
+        "overtaking": 4608,
+    }
+    return {"complexity": [{"sweeps": {"length-narrow": sweep}, "flops": [counts]}]}
+
+
+@pytest.mark.parametrize(
+    ("wave", "transformer", "expected"), [(1.0, 1.8, HOLDS), (1.0, 1.2, FAILS), (1.6, 1.8, FAILS)]
+)
+def test_growth_with_the_length(wave, transformer, expected):
+    found = document(studies=growth(wave, transformer))
+    assert verdict(found, "With the length of the text").verdict == expected
+    formulas = verdict(found, "O(n d^2) against O(n^2 d)")
+    assert formulas.verdict == FAILS
+    assert "n^2 d over n d^2 is 0.06" in formulas.evidence  # by hand: 45 / 768
+    assert "3.00 to one" in formulas.evidence
+
+
+def cost(added, steady, seconds):
+    return {"added": added, "steady_state": steady, "papers_figure": 310e6, "epoch_seconds": seconds}
+
+
+@pytest.mark.parametrize(("peak", "expected"), [(322e6, HOLDS), (900e6, FAILS)])
+def test_memory_and_savings(peak, expected):
+    """Published are 0.32 GB; the steady state here is 0.345, and parameters x 12 bytes are 0.31."""
+    wave = {"key": "wave-modulation", **cost(peak, 345e6, 10.0)}
+    bert = {"key": "bert-base", **cost(10 * peak, 2e9, 100.0)}
+    found = document(studies={"resources": [{"data": "ag_news", "systems": [wave, bert]}]})
+    assert verdict(found, "Training a Wave network takes 0.32 GB").verdict == expected
+    saving = verdict(found, "Wave saves three quarters")
+    assert saving.verdict == HOLDS
+    assert "90.0 % of the added memory and 90.0 %" in saving.evidence
+    own = document(studies={"resources": [{"data": "my texts", "systems": [wave]}]})
+    assert not [one for one in claims(own) if "GB" in one.claim]
+
+
+@pytest.mark.parametrize(
+    ("modulation", "interference", "expected"),
+    [
+        ((-0.03, 0.01), (-0.02, 0.01), HOLDS),
+        ((0.0, 0.004), (0.0, 0.004), FAILS),
+        ((-0.03, 0.01), (0, 0), OPEN),
+    ],
+)
+def test_what_phase_and_magnitude_carry(modulation, interference, expected):
+    variants = [
+        {"key": f"without-phase-{name}", "difference": {"mean": mean, "half_width": half}}
+        for name, (mean, half) in (("modulation", modulation), ("interference", interference))
+    ]
+    found = document(studies={"ablations": [{"variants": variants}]})
+    assert verdict(found, "The phase carries what a text means").verdict == expected
+
+
+def test_a_single_seed_has_no_interval_and_no_verdict():
+    variants = [{"key": "real-means", "difference": {"mean": -0.01, "half_width": None}}]
+    claim = verdict(document(studies={"ablations": [{"variants": variants}]}), "Complex waves are better")
+    assert claim.verdict == OPEN
+    assert "-1.00 points" in claim.evidence
+    assert "inf" not in claim.evidence
+
+
+def test_an_encoder_stands_in_for_bert_and_proves_nothing():
+    claim = verdict(document(encoder=system("MiniLM", run(0.925))), "BERT base reaches 94.64 % on ag_news")
+    assert claim.verdict == OPEN
+    assert "92.50 %" in claim.evidence
