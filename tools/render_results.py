@@ -30,6 +30,7 @@ from token2wave.studies.reproduction.comparison import (
     transformer_table,
 )
 from token2wave.studies.reproduction.report import caveats, markdown_table
+from token2wave.studies.study import Table
 from token2wave.training.summary import Summary, lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,11 +43,8 @@ import render_figure  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
+WAVES = ("Wave network, interference", "Wave network, modulation")
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
-PUBLISHED = {
-    "modulation": "91.29 to 91.66",
-    "interference": "90.36 to 90.91",
-}  # arXiv 2411.02674, Tables 1 and 2
 
 
 def read(path: Path) -> Any:
@@ -58,29 +56,6 @@ def demo() -> str:
     """Render what ``make demo`` prints of its training."""
     summary = Summary(**read(RESULTS / "demo.json"))
     return "```text\n" + "\n".join(lines(summary)) + "\n```\n"
-
-
-def ag_news() -> str:
-    """Table of the runs with the papers' settings."""
-    text = [
-        "| operation | test accuracy, mean | of the seeds | published, on 120,000 rows |",
-        "|---|---|---|---|",
-    ]
-    runs: list[dict[str, Any]] = []
-    for operation, published in PUBLISHED.items():
-        group = [read(path) for path in sorted((RESULTS / "ag_news-paper").glob(f"{operation}-*.json"))]
-        accuracies = [100 * run["accuracy"] for run in group]
-        each = ", ".join(f"{run['seed']}: {100 * run['accuracy']:.2f}" for run in group)
-        text.append(f"| {operation} | **{statistics.mean(accuracies):.2f} %** | {each} | {published} % |")
-        runs += group
-    text.append("")
-    text += [f"*{caveat}.*" for caveat in runs[0]["caveats"]]
-    text.append("")
-    text.append(
-        f"Each row is `{runs[0]['command']}` and its like for the other seeds and operation; all figures of "
-    )
-    text.append("all runs are in `results/ag_news-paper/`.")
-    return "\n".join(line.rstrip() for line in text) + "\n"
 
 
 def sweep(name: str) -> str:
@@ -155,6 +130,16 @@ def prediction(data: str) -> str:
     return f"![{data}: what predicting costs](figures/prediction-{data}.svg)\n\n{table}\n"
 
 
+def _waves(document: dict[str, Any]) -> Table:
+    """The rows of the Wave networks alone."""
+    table = accuracy_table(document)
+    kept = [0, 1, 2, 3, 6, 7]
+    rows = [[row[i] for i in kept] for row in table.rows if row[1] in WAVES]
+    return Table(
+        "Test accuracy, mean ± standard deviation over seeds.", [table.head[i] for i in kept], rows, 2
+    )
+
+
 def reproduction(part: str) -> str:
     """Tables of a part of the reproduction's report."""
     path = RESULTS / "reproduction" / "report.json"
@@ -162,13 +147,14 @@ def reproduction(part: str) -> str:
         raise NotMeasured
     document = read(path)
     tables = {
+        "waves": lambda: [_waves(document)],
         "claims": lambda: [claims_table(document)],
         "accuracy": lambda: [accuracy_table(document), rows_table(document)],
         "transformer": lambda: [transformer_table(document)],
         "counterparts": lambda: [counterparts_table(document)],
     }
     if part in tables:
-        notes = [f"*{caveat}*" for caveat in caveats(document)] if part == "accuracy" else []
+        notes = [f"*{caveat}*" for caveat in caveats(document)] if part in ("accuracy", "waves") else []
         return "\n\n".join([*map(markdown_table, tables[part]()), *notes]) + "\n"
     if part not in document["studies"]:
         raise NotMeasured
@@ -181,7 +167,6 @@ def reproduction(part: str) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
-    "ag_news": ag_news,
     "method": lambda: comparison.method(benchmark("classifiers")).rstrip() + "\n",
     "paper_step": lambda: comparison.step_table(benchmark("paper_step")).rstrip() + "\n",
     **{
@@ -194,7 +179,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{
         f"reproduction-{part}": partial(reproduction, part)
-        for part in ("claims", "accuracy", "transformer", "counterparts", *STUDIES)
+        for part in ("waves", "claims", "accuracy", "transformer", "counterparts", *STUDIES)
     },
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from token2wave.configuration import Configuration
 from token2wave.errors import ConfigError
 from token2wave.features import WordConfig, WordPieceConfig
-from token2wave.models import WaveConfig
+from token2wave.models import TransformerConfig, WaveConfig
 from token2wave.training.recipe import Recipe
 
-REQUIRED: dict[type[Configuration], dict[str, Any]] = {WaveConfig: {"n_rows": 9, "n_classes": 3}}
+REQUIRED: dict[type[Configuration], dict[str, Any]] = {
+    WaveConfig: {"n_rows": 9, "n_classes": 3},
+    TransformerConfig: {"n_rows": 9, "n_classes": 3},
+}
 NAN, INFINITE = float("nan"), float("inf")
 SHARE = ([0.0, 0.5, 0.999], [-0.1, 1.0, 2.0, NAN, INFINITE])
 RATE = ([1e-9, 0.5, 7.0], [0.0, -1e-3, NAN, INFINITE])
@@ -52,6 +55,19 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "embedding_scale": ([1e-6, 1.0], [0.0, -1.0, NAN]),
         "sentence_ends": ([(), (0,)], [(-1,)]),
     },
+    TransformerConfig: {
+        "n_rows": ([1, 9], [0, -1]),
+        "n_classes": ([2, 9], [1, 0, -1]),
+        "width": ([12, 768], [0, -1]),
+        "layers": ([1, 3], [0, -1]),
+        "heads": ([1, 12], [0, -1, 7]),
+        "feed_forward": ([1, 3072], [0, -1]),
+        "dropout": SHARE,
+        "readout": (["cls", "mean"], [*CHOICE_WRONG, "text"]),
+        "positions": (["none", "sinusoidal", "learned"], CHOICE_WRONG),
+        "max_positions": ([1, 512], [0, -1]),
+        "embedding_scale": ([1e-6, 1.0], [0.0, -1.0, NAN]),
+    },
     Recipe: {
         "epochs": ([1, 100], [0, -1]),
         "batch_size": ([1, 4096], [0, -1]),
@@ -70,6 +86,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "refit_below": ([0, 5000], [-1]),
         "patience": ([0, 9], [-1]),
+        "similar_lengths": ([True, False], []),
         "precision": (["auto", "float32", "bfloat16", "fixed16"], CHOICE_WRONG),
     },
 }

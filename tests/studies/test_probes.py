@@ -323,7 +323,7 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probes, "QUICK", TINY)
         patch.setattr(probes, "SYSTEMS", (SYSTEMS[0], SYSTEMS[6]))
-        patch.setattr(store, "commit", lambda: None)  # it asks git, for every unit
+        patch.setattr(store, "commit_of_code", lambda: None)  # it asks git, for every unit
         document = STUDY.measure(Store(folder), Options(quick=True))
         again = Store(folder)
         patch.setattr(probes, "train_on", lambda *_: pytest.fail("was done before"))

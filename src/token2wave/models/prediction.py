@@ -85,7 +85,7 @@ def count_parameters(network: nn.Module, embedding: nn.Embedding) -> ParameterCo
 
 
 def predict_logits(
-    network: TextNetwork, features: Ragged, texts_at_once: int = TEXTS_IN_PREDICTION
+    network: TextNetwork, features: Ragged, texts_at_once: int | None = None
 ) -> NDArray[np.float32]:
     """Compute the logits of many texts, ``(N, C)`` float32, in batches of bounded size."""
     network.eval()
@@ -109,12 +109,14 @@ def predict_padded(network: TextNetwork, features: Ragged) -> NDArray[np.float32
     return result
 
 
-def _prediction_bounds(features: Ragged, texts_at_once: int) -> list[int]:
+def _prediction_bounds(features: Ragged, texts_at_once: int | None = None) -> list[int]:
     """Cut the texts into runs of at most so many texts and, if more than one text, features."""
     bounds = [0]
     while bounds[-1] < len(features):
         first = bounds[-1]
         most = features.offsets[first] + FEATURES_IN_PREDICTION
         last = int(np.searchsorted(features.offsets, most, side="right")) - 1
-        bounds.append(min(max(last, first + 1), first + texts_at_once, len(features)))
+        bounds.append(
+            min(max(last, first + 1), first + (texts_at_once or TEXTS_IN_PREDICTION), len(features))
+        )
     return bounds
