@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from token2wave.data import DataSplits
@@ -27,17 +27,24 @@ class Options:
         data: name, file or folder of a data set, or texts in memory.
         quick: a miniature of the study, on few rows.
         seeds: of the networks.
+        loaded: data that was read already, by its numbers of training and test rows.
     """
 
     data: str | os.PathLike[str] | DataSplits = "ag_news"
     quick: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
+    loaded: dict[tuple[int | None, int | None], StudyData] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def load(self, train_rows: int | None = None, test_rows: int | None = None) -> StudyData:
-        """Read the data; see :func:`token2wave.studies.data.study_data`."""
+        """Read the data, once for so many rows; see :func:`token2wave.studies.data.study_data`."""
         from token2wave.studies.data import study_data
 
-        return study_data(self.data, train_rows=train_rows, test_rows=test_rows)
+        rows = (train_rows, test_rows)
+        if rows not in self.loaded:
+            self.loaded[rows] = study_data(self.data, train_rows=train_rows, test_rows=test_rows)
+        return self.loaded[rows]
 
 
 @dataclass(frozen=True)

@@ -92,18 +92,18 @@ def reproduce(
     for part in parts:
         if part in STUDIES:
             study_named(part)  # what is imported now is the code that the commit names, hours later too
-    for given, data in _loaded(store, datasets, quick):
-        found = _dataset(store, given, data, quick, seeds, parts, encoder_epochs)
-        document["datasets"][data.name] = found
+    loaded = _loaded(store, datasets, quick, seeds)
+    for options, data in loaded:
+        document["datasets"][data.name] = _dataset(store, options, data, parts, encoder_epochs)
     for name in STUDIES:
         if name in parts:
             n_chosen = len(datasets) if name in FOR_EVERY_DATASET else 1
             measured: list[Document] = []
-            for source, title in list(zip(datasets, document["datasets"], strict=True))[:n_chosen]:
+            for options, data in loaded[:n_chosen]:
                 try:
-                    measured.append(study_named(name).measure(store, Options(source, quick, tuple(seeds))))
+                    measured.append(study_named(name).measure(store, options))
                 except NotFinishedError:
-                    document["unfinished"].append(f"{name}, {title}")
+                    document["unfinished"].append(f"{name}, {data.name}")
             if measured:
                 document["studies"][name] = measured
     document["made"] = store.how_made()
@@ -121,13 +121,16 @@ def _check(datasets: Sequence[Source], seeds: Sequence[int], parts: Sequence[str
         raise ConfigError(f"expected different seeds from 0, found {list(seeds)}", where="seeds")
 
 
-def _loaded(store: Store, datasets: Sequence[Source], quick: bool) -> list[tuple[Source, StudyData]]:
+def _loaded(
+    store: Store, datasets: Sequence[Source], quick: bool, seeds: Sequence[int]
+) -> list[tuple[Options, StudyData]]:
     """All data sets; what is wrong with the last one is found out before hours of work on the first."""
-    from token2wave.studies.data import study_data
-
     store.tell.stage("reading the data", 0)
     rows = (QUICK_ROWS, QUICK_TEST_ROWS) if quick else (None, None)
-    found = [(source, study_data(source, train_rows=rows[0], test_rows=rows[1])) for source in datasets]
+    found = []
+    for source in datasets:
+        options = Options(source, quick, tuple(seeds))
+        found.append((options, options.load(*rows)))
     names = [data.name for _, data in found]
     for name in names:
         if names.count(name) > 1:
@@ -136,18 +139,12 @@ def _loaded(store: Store, datasets: Sequence[Source], quick: bool) -> list[tuple
 
 
 def _dataset(
-    store: Store,
-    source: Source,
-    data: StudyData,
-    quick: bool,
-    seeds: Sequence[int],
-    parts: Sequence[str],
-    encoder_epochs: int,
+    store: Store, options: Options, data: StudyData, parts: Sequence[str], encoder_epochs: int
 ) -> Document:
     """The papers' systems on one data set."""
     from token2wave.studies.accuracy import EVERYDAY, measure_everyday, systems
-    from token2wave.studies.data import study_data
 
+    quick, seeds = options.quick, options.seeds
     found: Document = {
         "name": data.name,
         "rows": data.settings["rows"],
@@ -160,7 +157,7 @@ def _dataset(
         few = data
         if quick or data.name in ENCODER_ROWS:
             rows = (QUICK_ENCODER_ROWS, QUICK_TEST_ROWS) if quick else ENCODER_ROWS[data.name]
-            few = study_data(source, train_rows=rows[0], test_rows=rows[1])
+            few = options.load(*rows)
         for key, system in systems(encoder_epochs).items():
             if not _belongs(key, data.name):
                 continue
