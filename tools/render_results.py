@@ -43,6 +43,19 @@ import render_figure  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
+SHOWN: dict[str, dict[str, str]] = {
+    "convergence": {"convergence": "Test accuracy in the first steps", "long-run": "The long run"},
+    "gradients": {
+        "gradients": "Gradients over training",
+        "gradients-parts": "The parts of a wave's gradient",
+    },
+    "independence": {"independence": "Densities of the eigenvalue ratios"},
+    "complexity": {"complexity-length": "Time against the length of the text"},
+    "resources": {},
+    "ablations": {"ablations": "Test accuracy of every variant", "ablations-width": "Accuracy against width"},
+    "probes": {"probes_tasks": "Accuracy on generated tasks", "probes_distance": "Accuracy against length"},
+}
+"""Figures of the reproduction that its document shows."""
 WAVES = ("Wave network, interference", "Wave network, modulation")
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -159,10 +172,13 @@ def reproduction(part: str) -> str:
     if part not in document["studies"]:
         raise NotMeasured
     found = document["studies"][part]
+    images = [
+        f"![{title}](../results/reproduction/figures/{name}.svg)" for name, title in SHOWN[part].items()
+    ]
     every = [table for one in found for table in study_named(part).tables(one)]
     if part == "resources":
         every.append(published_cost_table(document))
-    return "\n\n".join(map(markdown_table, every)) + "\n"
+    return "\n\n".join([*images, *map(markdown_table, every)]) + "\n"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
