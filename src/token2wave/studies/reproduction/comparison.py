@@ -48,9 +48,7 @@ def accuracy_table(document: Document) -> Table:
             if found["rows"] != dataset["rows"]:
                 title += f", {found['rows']['train']:,} training and {found['rows']['test']:,} test rows"
             if not test:
-                rows.append(
-                    [name, title, "0", found.get("skipped", NOTHING), NOTHING, NOTHING, reported, NOTHING]
-                )
+                rows.append([name, title, "0", NOTHING, NOTHING, NOTHING, reported, NOTHING])
                 continue
             validation, train = accuracies(found, "validation_accuracy"), accuracies(found, "train_accuracy")
             rows.append(
