@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from token2wave.studies.cost.scaling import without_collector
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 ATTENTION = "scaled_dot_product"
@@ -239,17 +239,6 @@ def in_fresh_process(
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Python's cycle collector off, so that it does not fall on one of the cases."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class OperationTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]

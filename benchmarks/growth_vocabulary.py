@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from growth_data import ABOUT_LENGTHS, ABOUT_ZIPF, MEDIAN_TOKENS, VocabularyBatches
-from growth_measure import MEMORY_LIMIT, Curve, page_faults, without_collector
+from growth_measure import MEMORY_LIMIT, Curve, page_faults
 from growth_plan import Plan, VocabularyNetwork
 from growth_studies import N_CLASSES, study
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from token2wave.features.ragged import Ragged, concatenate
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.native import core
 from token2wave.runtime.reference import EMBEDDING
+from token2wave.studies.cost.scaling import without_collector
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit

@@ -14,6 +14,7 @@ from token2wave.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1b2733", "#566472", "#dfe5ea"
@@ -105,6 +106,22 @@ def line_with_band(axes: Axes, x: ArrayLike, runs: Sequence[ArrayLike], label: s
         axes.fill_between(
             x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.18, linewidth=0
         )
+
+
+def plain_log_ticks(axis: Axis, decades: float = 3) -> None:
+    """Label a logarithmic axis in plain numbers: 1, 2 and 5 of every decade, or powers of ten alone.
+
+    Args:
+        axis: whose data have been drawn.
+        decades: from so many on, powers of ten alone.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = axis.get_view_interval()
+    steps = (1, 2, 5) if high < low * 10**decades else (1,)
+    axis.set_major_locator(LogLocator(10, subs=steps, numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:

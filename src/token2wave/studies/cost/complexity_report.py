@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from token2wave.studies.figures import SERIES, new_figure, styled
+from token2wave.studies.figures import SERIES, new_figure, plain_log_ticks, styled
 from token2wave.studies.study import Document, Drawing, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
 GROWS = {"length": "tokens of a text, n", "width": "width, d", "texts": "texts in the batch"}
 SYMBOLS = {"length": "n", "width": "d", "texts": "B"}
@@ -162,7 +161,7 @@ def _times(document: Document, sweeps: list[Document], against: str) -> Drawing:
         f"Time of a training step (forward and backward, no optimiser) and of prediction against {against}, "
         f"one layer, generated texts of equal length without repeated tokens; medians of "
         f"{document['runs']} repetitions or, of what takes over a second, three; the band is from the "
-        f"fastest to the slowest. {_machine(document)} {FITTED}"
+        f"fastest to the slowest. {measured_on(document)} {FITTED}"
     )
     return Drawing(figure, caption)
 
@@ -183,7 +182,7 @@ def _memory(document: Document) -> Drawing:
     caption = (
         "Most memory held during a training step and during prediction, beyond what was held before with the "
         "network in place (gradients are included), each point once in a process of its own. "
-        f"{_machine(document)} {FITTED}"
+        f"{measured_on(document)} {FITTED}"
     )
     return Drawing(figure, caption)
 
@@ -211,26 +210,11 @@ def _panel(
         ax.legend(loc="upper left")
 
 
-def plain_log_ticks(axis: Axis, decades: float = 3) -> None:
-    """Label a logarithmic axis in plain numbers: 1, 2 and 5 of every decade, or powers of ten alone.
-
-    Args:
-        axis: whose data have been drawn.
-        decades: from so many on, powers of ten alone.
-    """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    low, high = axis.get_view_interval()
-    steps = (1, 2, 5) if high < low * 10**decades else (1,)
-    axis.set_major_locator(LogLocator(10, subs=steps, numticks=20))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_locator(NullLocator())
-
-
-def _machine(document: Document) -> str:
+def measured_on(document: Document, remark: str = "") -> str:
+    """Sentence that says what was computed on, from a document's ``device`` and ``threads``."""
     threads = document["threads"]
     where = f"{threads} thread{'s' * (threads != 1)}" if document["device"] == "cpu" else "one GPU"
-    return f"Measured on {where}."
+    return f"Measured on {where}{remark}."
 
 
 def _where(sweep: Document) -> str:

@@ -15,11 +15,11 @@ from token2wave.errors import MissingExtraError
 from token2wave.features import WordPieceFeatures
 from token2wave.models.pretrained import BERT_BASE, MINILM, Checkpoint
 from token2wave.native import n_threads
-from token2wave.studies.cost.complexity_report import plain_log_ticks
+from token2wave.studies.cost.complexity_report import measured_on
 from token2wave.studies.cost.fresh_process import FreshProcessError, call_in_fresh_process
 from token2wave.studies.cost.resource_worker import measure_steps_alone, save_rows
 from token2wave.studies.data import StudyData
-from token2wave.studies.figures import SERIES, new_figure, styled
+from token2wave.studies.figures import SERIES, new_figure, plain_log_ticks, styled
 from token2wave.studies.store import Store, Unit, resolved
 from token2wave.studies.study import Document, Drawing, Options, Study, Table
 from token2wave.studies.systems import encoder_system, transformer_system, wave_system
@@ -339,10 +339,8 @@ def _dots(
 
 
 def _machine(document: Document) -> str:
-    threads = document["threads"]
-    where = f"{threads} thread{'s' * (threads != 1)}" if document["device"] == "cpu" else "one GPU"
-    short = f", texts cut to {document['max_tokens']} tokens" if document["max_tokens"] < 512 else ""
-    return f"Measured on {where}{short}."
+    most = document["max_tokens"]
+    return measured_on(document, f", texts cut to {most} tokens" if most < 512 else "")
 
 
 def _gigabytes(n_bytes: int | None) -> str:

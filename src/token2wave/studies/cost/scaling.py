@@ -35,7 +35,7 @@ def interleaved_seconds(
         Seconds of a call in each repetition.
     """
     found: dict[str, list[float]] = {key: [] for key in calls}
-    with _without_collector():
+    with without_collector():
         expected = {key: min(_seconds(call, 1), _seconds(call, 1)) for key, call in calls.items()}
         for run in range(runs):
             for key in list(calls) if run % 2 == 0 else list(calls)[::-1]:
@@ -53,7 +53,7 @@ def _seconds(call: Callable[[], object], n_calls: int) -> float:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Python's cycle collector off, so that it falls on none of the calls."""
     gc.collect()
     gc.disable()
