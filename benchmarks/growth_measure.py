@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from token2wave.studies.cost.scaling import without_collector
+from token2wave.studies.cost.scaling import fit_exponent, without_collector
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 ATTENTION = "scaled_dot_product"
@@ -97,33 +96,16 @@ class Curve:
         if len(points) < 2:
             return None
         medians = [point.median for point in points]
-        slope, error = fit_slope([point.size for point in points], medians)
+        fitted = fit_exponent([point.size for point in points], medians)
+        assert fitted is not None
         return {
             "from": points[0].size,
             "to": points[-1].size,
-            "slope": slope,
-            "standard_error": error,
+            "slope": fitted["exponent"],
+            "standard_error": fitted["standard_error"],
             "last_over_first": medians[-1] / medians[0],
             "largest_over_smallest": max(medians) / min(medians),
         }
-
-
-def fit_slope(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float | None]:
-    """Slope of the least-squares line through ``(log size, log value)``, and its standard error.
-
-    A cost that grows like ``size^k`` has slope ``k``. Two points leave no error to tell: None.
-
-    Args:
-        sizes: positive, at least two different ones.
-        values: positive.
-    """
-    x, y = np.log(np.asarray(sizes, dtype=float)), np.log(np.asarray(values, dtype=float))
-    x, y = x - x.mean(), y - y.mean()
-    slope = float(x @ y / (x @ x))
-    if len(x) < 3:
-        return slope, None
-    rest = y - slope * x
-    return slope, math.sqrt(float(rest @ rest) / (len(x) - 2) / float(x @ x))
 
 
 @dataclass

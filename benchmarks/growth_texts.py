@@ -11,12 +11,12 @@ from growth_data import ABOUT_LENGTHS, ABOUT_ZIPF, MEDIAN_WORDS, made_up_texts
 from growth_measure import Curve, in_fresh_process
 from growth_plan import Plan
 from growth_studies import N_CLASSES, study
-from measuring import peak_memory
 
 from token2wave.classifier import Network
 from token2wave.features import fit_features
 from token2wave.models import WaveNetwork
 from token2wave.presets import PRESETS
+from token2wave.process_memory import peak_memory
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit

@@ -1,55 +1,20 @@
-"""What benchmarks measure and record beside times: memory, versions, and the state of the code."""
+"""What benchmarks record beside times: versions, the state of the code, and the spread of runs."""
 
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from token2wave.runtime.files import make_folder, written_aside
-from token2wave.training.summary import process_peak_memory
 from token2wave.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
-STATUS = Path("/proc/self/status")
-
-
-def memory() -> int | None:
-    """Memory that this process holds now, in bytes; None where the system does not tell."""
-    return _status("VmRSS")
-
-
-def peak_memory() -> int | None:
-    """Most memory that this process held so far, in bytes.
-
-    On Linux that of the program alone: ``ru_maxrss`` begins with what the process that started it held.
-    """
-    return _status("VmHWM") or process_peak_memory()
-
-
-def children_peak_memory() -> int:
-    """Most memory that one of this process's own finished children held, in bytes; 0 without any."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _status(key: str) -> int | None:
-    try:
-        found = re.search(rf"^{key}:\s*(\d+) kB$", STATUS.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None
 
 
 def all_versions(packages: Iterable[str]) -> dict[str, str]:

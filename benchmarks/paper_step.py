@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import RESULTS, all_versions, code_state, memory, peak_memory, spread, write_document
+from measuring import RESULTS, all_versions, code_state, spread, write_document
 from paper_trainers import (
     OPTIMIZERS,
     Ours,
@@ -36,6 +36,7 @@ from paper_trainers import (
 
 from token2wave.errors import Token2WaveError
 from token2wave.models.products import fixed_point_available
+from token2wave.process_memory import peak_memory, resident_memory
 from token2wave.training.summary import duration, machine, size
 
 SCHEMA = 1
@@ -197,7 +198,7 @@ def memory_of_both(given: Sequence[str], steps: int) -> dict[str, Any]:
 
 
 def _memory(setting: Setting, name: str, steps: int) -> dict[str, Any]:
-    before = memory()
+    before = resident_memory()
     plain = setting.without_dropout()
     trainer: Trainer = Ours(plain) if name == "ours" else PaddedReference(plain)
     for _ in range(steps):

@@ -105,9 +105,9 @@ def _load(data: str, rows: int | None) -> Loaded:
 
 def _train(system: System, task: Task) -> tuple[dict[str, Any], Any, list[str]]:
     """Prepare and fit; figures, model, and the warnings that came."""
-    from measuring import memory
+    from token2wave.process_memory import resident_memory
 
-    loaded, processor_before = memory(), time.process_time()
+    loaded, processor_before = resident_memory(), time.process_time()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         _, preparation_seconds = _timed(lambda: system.prepare(task))
@@ -139,7 +139,7 @@ def _timed(action: Callable[[], Value]) -> tuple[Value, float]:
 
 def _peak() -> int | None:
     """Most memory so far: of this process or, if that is more, of one that a system started."""
-    from measuring import children_peak_memory, peak_memory
+    from token2wave.process_memory import children_peak_memory, peak_memory
 
     own = peak_memory()
     return None if own is None else max(own, children_peak_memory())

@@ -53,7 +53,7 @@ SHOWN: dict[str, dict[str, str]] = {
     "complexity": {"complexity-length": "Time against the length of the text"},
     "resources": {},
     "ablations": {"ablations": "Test accuracy of every variant", "ablations-width": "Accuracy against width"},
-    "probes": {"probes_tasks": "Accuracy on generated tasks", "probes_distance": "Accuracy against length"},
+    "probes": {"probes-tasks": "Accuracy on generated tasks", "probes-distance": "Accuracy against length"},
 }
 """Figures of the reproduction that its document shows."""
 WAVES = ("Wave network, interference", "Wave network, modulation")

@@ -11,8 +11,8 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.data import encode_labels, load_split
 from token2wave.metrics import Evaluation
+from token2wave.process_memory import peak_memory
 from token2wave.training.progress import Callback, Teller
-from token2wave.training.summary import process_peak_memory
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def evaluate(
         "train_seconds": None,
         "total_seconds": time.perf_counter() - start,
         "texts_per_second": len(labels) / seconds,
-        "peak_memory_bytes": process_peak_memory(),
+        "peak_memory_bytes": peak_memory(),
         "parameters": parameters.total,
         "parameters_without_embedding": parameters.without_embedding,
         "model_bytes": None,

@@ -3,31 +3,11 @@
 import os
 import time
 
-import numpy as np
 import pytest
 import torch
-from growth_measure import SLOW_RUNS, Case, Curve, Point, fit_slope, in_fresh_process, measure, shares_of_time
+from growth_measure import SLOW_RUNS, Case, Curve, Point, in_fresh_process, measure, shares_of_time
 
 SIZES = [32, 64, 128, 512, 2_048]
-
-
-@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
-def test_the_slope_of_a_power_law_is_its_power(power):
-    slope, error = fit_slope(SIZES, [3e-5 * size**power for size in SIZES])
-    assert slope == pytest.approx(power, abs=1e-12)
-    assert error == pytest.approx(0, abs=1e-12)
-
-
-def test_the_slope_is_that_of_a_slow_twin():
-    values = np.random.default_rng(0).uniform(0.5, 2, len(SIZES)) * np.array(SIZES) ** 1.3
-    slope, error = fit_slope(SIZES, values)
-    (expected, _), covariance = np.polyfit(np.log(SIZES), np.log(values), 1, cov=True)
-    assert slope == pytest.approx(expected)
-    assert error == pytest.approx(covariance[0, 0] ** 0.5)
-
-
-def test_two_points_have_a_slope_and_no_error():
-    assert fit_slope([10, 1_000], [1.0, 10.0]) == (pytest.approx(0.5), None)
 
 
 def test_a_curve_is_fitted_within_bounds_and_over_all():

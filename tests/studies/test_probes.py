@@ -392,14 +392,14 @@ def test_tables_of_a_single_seed_have_no_deviation(measured):
 
 def test_figures_are_drawn_from_the_document_alone(measured):
     drawn = STUDY.drawings(measured)
-    assert list(drawn) == ["probes_tasks", "probes_distance"]
+    assert list(drawn) == ["probes-tasks", "probes-distance"]
     for drawing in drawn.values():
         with styled():
             drawing.figure.draw_without_rendering()
         for axes in drawing.figure.axes:
             assert axes.get_xlabel()
         assert "a single seed" in drawing.caption
-    axes, _ = drawn["probes_distance"].figure.axes
+    axes, _ = drawn["probes-distance"].figure.axes
     (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or phrases")
     assert blind.get_xdata().tolist() == [8, 16]
     assert blind.get_ydata().tolist() == [50, 50]

@@ -15,6 +15,7 @@ import pytest
 from report_data import BASELINE, CAVEATS, a_summary, without_test_set
 
 from token2wave.errors import MissingExtraError, OutputError
+from token2wave.training.html import prose
 from token2wave.training.loop import Epoch
 from token2wave.training.report import write_report
 
@@ -292,3 +293,15 @@ def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[train\]'"):
         write_report(a_summary(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("of `a*b*c` and *two words*.", "of <code>a*b*c</code> and <em>two words</em>."),
+        ("2 * 3 * 4, ag_news, <b>", "2 * 3 * 4, ag_news, &lt;b&gt;"),
+        ("one ` alone, one * alone", "one ` alone, one * alone"),
+    ],
+)
+def test_prose_marks_emphasis_and_code_and_escapes_the_rest(text: str, expected: str) -> None:
+    assert prose(text) == expected

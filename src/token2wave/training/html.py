@@ -30,6 +30,12 @@ def escaped(text: str) -> str:
     return escape(printable(text))
 
 
+def prose(text: str) -> str:
+    """A paragraph's text, with *emphasis* and `code` marked as in Markdown."""
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped(text))
+    return re.sub(r"(?<!\w)\*(\w[^*<]*)\*(?!\w)", r"<em>\1</em>", coded)
+
+
 def section(title: str, content: str) -> str:
     """A part of a page; the title becomes its anchor."""
     anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
@@ -66,7 +72,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n
     )
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(caption)}"><table>'
-        f"<caption>{escaped(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f"<caption>{prose(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -140,16 +139,6 @@ def machine(threads: int, device: str) -> Machine:
         "platform": platform.platform(),
         "device": device,
     }
-
-
-def process_peak_memory() -> int | None:
-    """Most memory that this process held so far, in bytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def lines(summary: Summary) -> list[str]:

@@ -18,6 +18,7 @@ from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
 from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
+from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.baseline import train_baseline
@@ -28,7 +29,7 @@ from token2wave.training.preparation import Labelled, TrainingTexts, features_fo
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
-from token2wave.training.summary import Baseline, Summary, machine, process_peak_memory
+from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.versions import versions
 
 
@@ -315,7 +316,7 @@ def _require_what_trains(preset: Preset, device: str) -> None:
 def _peak_memory(device: str) -> int | None:
     """Most memory in use so far, in bytes: of the GPU if one computes, else of this process."""
     if device != "cuda":
-        return process_peak_memory()
+        return peak_memory()
     import torch
 
     return torch.cuda.max_memory_allocated()

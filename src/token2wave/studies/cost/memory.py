@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-STATUS = Path("/proc/self/status")
+from token2wave.process_memory import STATUS, kilobytes, peak_memory, resident_memory
+
 CLEAR = Path("/proc/self/clear_refs")
 MACHINE = Path("/proc/meminfo")
 FORGET_PEAK = "5"  # what the kernel wants to read there, proc(5)
@@ -60,14 +60,9 @@ def peak_memory_of(work: Callable[[], object], device: str = "cpu") -> MemoryUse
     return MemoryUse(before, peak_memory())
 
 
-def resident_memory(device: str = "cpu") -> int | None:
+def held_memory(device: str) -> int | None:
     """Memory held now: by this process, or on CUDA by torch's tensors; None where it is not told."""
-    return torch.cuda.memory_allocated() if device == "cuda" else _kilobytes(STATUS, "VmRSS")
-
-
-def peak_memory() -> int | None:
-    """Most memory that this process held since :func:`forget_peak`; None where the system does not tell."""
-    return _kilobytes(STATUS, "VmHWM")
+    return torch.cuda.memory_allocated() if device == "cuda" else resident_memory()
 
 
 def forget_peak() -> None:
@@ -93,7 +88,7 @@ def limit_memory(share: float = 0.9) -> None:
     Args:
         share: of the memory that is available now which this process may take in addition.
     """
-    held, available = _kilobytes(STATUS, "VmSize"), _kilobytes(MACHINE, "MemAvailable")
+    held, available = kilobytes(STATUS, "VmSize"), kilobytes(MACHINE, "MemAvailable")
     if held is None or available is None:
         return
     import resource
@@ -101,12 +96,3 @@ def limit_memory(share: float = 0.9) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = held + int(share * available)
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
-
-
-def _kilobytes(file: Path, key: str) -> int | None:
-    """An entry in kB, in bytes."""
-    try:
-        found = re.search(rf"^{key}:\s*(\d+) kB$", file.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None

@@ -20,7 +20,7 @@ from token2wave.models import (
     WaveConfig,
     WaveNetwork,
 )
-from token2wave.studies.cost.memory import limit_memory, peak_memory_of, resident_memory
+from token2wave.studies.cost.memory import held_memory, limit_memory, peak_memory_of
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
@@ -61,7 +61,7 @@ def measure_steps(job: dict[str, Any]) -> dict[str, Any]:
     if job["network"]["kind"] == "encoder":  # whose package takes memory as well
         for name in ("AutoConfig", "AutoModel", "BertModel"):
             getattr(import_module("transformers"), name)
-    baseline = resident_memory(device)
+    baseline = held_memory(device)
     network = build(job["network"]).to(device)
     # A checkpoint may have fewer rows than the vocabulary that cut the texts.
     np.minimum(rows.features.ids, network.config.n_rows - 1, out=rows.features.ids)

@@ -101,7 +101,7 @@ def _cell(values: Sequence[float]) -> str:
 
 def drawings(document: Document) -> dict[str, Drawing]:
     """Accuracy by task; and by length, where the decisive token stands among ever more others."""
-    return {"probes_tasks": _by_task(document), "probes_distance": _by_length(document)}
+    return {"probes-tasks": _by_task(document), "probes-distance": _by_length(document)}
 
 
 def _looks(document: Document) -> dict[str, dict[str, Any]]:

@@ -189,7 +189,7 @@ def _page(document: Document, sections: list[Section], figures: dict[str, bytes]
     template = resources.files("token2wave.training").joinpath("report.html").read_text("utf-8")
     parts = []
     for section in sections:
-        content = f"<p>{html.escaped(section.about)}</p>"
+        content = f"<p>{html.prose(section.about)}</p>"
         for name, drawing in section.drawings.items():
             content += _image(figures[f"{name}.svg"], drawing.caption)
         content += "\n".join(
@@ -199,11 +199,11 @@ def _page(document: Document, sections: list[Section], figures: dict[str, bytes]
         )
         parts.append(html.section(section.title, content))
     made = how_made_in_words(document["made"], document["seeds"])
-    items = "".join(f"<li>{html.escaped(caveat)}</li>" for caveat in caveats(document))
+    items = "".join(f"<li>{html.prose(caveat)}</li>" for caveat in caveats(document))
     note = f'<div class="caveats" role="note"><strong>Read with care</strong><ul>{items}</ul></div>'
     return Template(template).substitute(
         title=html.escaped(TITLE),
-        subtitle=html.escaped(ABOUT.replace("*", "")),
+        subtitle=html.prose(ABOUT),
         headline=_headline(document),
         caveats=note if items else "",
         figures=f'<p class="muted">{html.escaped(made)}</p>',
@@ -231,5 +231,5 @@ def _image(svg: bytes, caption: str) -> str:
     picture = f'<img src="{source}" alt="{html.escaped(caption)}" style="{style}">'
     return (
         f'<figure><div class="scroll figure" role="region" tabindex="0" aria-label="Figure">{picture}</div>'
-        f"<figcaption>{html.escaped(caption)}</figcaption></figure>\n"
+        f"<figcaption>{html.prose(caption)}</figcaption></figure>\n"
     )
