@@ -21,7 +21,6 @@ from growth_plan import Plan
 from self_attention import KERNEL, attention_network
 from torch import Tensor
 
-from token2wave.features import Ragged
 from token2wave.models import Batch, WaveConfig, WaveNetwork, make_batch
 
 TABLE_ROWS = 30_522  # of the papers' vocabulary
@@ -211,7 +210,7 @@ def batch_study(plan: Plan, seed: int) -> dict[str, Any]:
     for size in plan.batch_sizes:
         features = everything.take(np.arange(size))
         cases += cases_of(once, size, network, make_batch(features), {})
-        batch = every_token_by_itself(features)
+        batch = make_batch(features).of_every_token()
         # Variants and their squares for every token, forward and backward.
         bytes_needed = len(batch.index) * plan.batch_width * 4 * 10
         cases += cases_of(each, size, network, batch, {}, bytes_needed)
@@ -223,17 +222,3 @@ def batch_study(plan: Plan, seed: int) -> dict[str, Any]:
     ]
     every = [curve for own in curves.values() for curve in own.values()]
     return study("Texts in a batch", "texts in a batch", setting, every, plan.batch_range)
-
-
-def every_token_by_itself(features: Ragged) -> Batch:
-    """Make the batch in which tokens are not merged: as many rows as tokens."""
-    merged = make_batch(features)
-    n_tokens = len(features.ids)
-    return Batch(
-        torch.from_numpy(features.ids.astype(np.int64)),
-        torch.arange(n_tokens),
-        merged.offsets,
-        merged.sentence_offsets,
-        merged.ordered,
-        merged.ordered_offsets,
-    )

@@ -1,4 +1,4 @@
-r"""Try settings on several data sets, and compare them by validation accuracy; no test set is read.
+r"""Try settings on several data sets, and compare them on rows held back from training; no test set is read.
 
     python benchmarks/sweep.py --name phrase --data debian-sections,trec --seeds 0,1 \\
         "" "network.phrase_width=0" "network.phrase_radius=5 recipe.epochs=20"
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from token2wave.data import (
     DataSplits,
@@ -36,15 +38,26 @@ from token2wave.versions import versions
 
 FRACTION = 0.2
 SPLIT_SEED = 0
+PART = 3  # words at the least that make a text a part of another: shorter ones stand in many
+HELD = {
+    "random": "",
+    "blocks": ", the first of each class",
+    "whole": " that are part of no other row, with their own parts left out of training",
+}
 RESULTS = Path(__file__).parent.parent / "results" / "sweeps"
 
 
-def held_back(name: str, blocks: bool) -> DataSplits:
-    """Cut a validation set off the training rows, the same for every variant and seed; drop the test set."""
+def held_back(name: str, how: str) -> DataSplits:
+    """Hold back rows of the training set to judge by, the same for every variant and seed; drop the test set.
+
+    They take its place: what is trained holds back rows of its own to choose epochs by, as it does for users.
+    """
     splits = load_splits(name)
     names = label_names_of(splits.train, splits.label_names)
     labels = encode_labels(splits.train, names)
-    if blocks:
+    if how == "whole":
+        kept, held = whole_texts(splits.train.texts)
+    elif how == "blocks":
         first = [
             rows[: int(FRACTION * len(rows))]
             for rows in map(np.flatnonzero, labels == np.unique(labels)[:, None])
@@ -59,17 +72,31 @@ def held_back(name: str, blocks: bool) -> DataSplits:
             [splits.train.texts[i] for i in rows], [splits.train.labels[i] for i in rows], splits.train.source
         )
 
-    return replace(splits, train=part(kept), validation=part(held), test=None, label_names=names)
+    return replace(splits, train=part(kept), validation=None, test=part(held), label_names=names)
+
+
+def whole_texts(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on, and rows to judge by: parts of no other text, and no part of them is trained on."""
+
+    def parts(words: tuple[str, ...]) -> set[int]:
+        n = len(words)
+        return {hash(words[i:j]) for i in range(n) for j in range(i + PART, n + 1)}
+
+    every = [tuple(text.split()) for text in texts]
+    within = set[int]().union(*(parts(words) - {hash(words)} for words in every))
+    whole = np.array([i for i, words in enumerate(every) if len(words) > PART and hash(words) not in within])
+    held = np.sort(np.random.default_rng(SPLIT_SEED).permutation(whole)[: int(FRACTION * len(whole))])
+    known = set[int]().union(*(parts(every[i]) for i in held))
+    kept = [i for i, words in enumerate(every) if len(words) < PART or hash(words) not in known]
+    return np.setdiff1d(kept, held), held
 
 
 def rival(splits: DataSplits) -> dict[str, Any]:
-    """Validation accuracy of TF-IDF + LinearSVC."""
-    assert splits.validation is not None
+    """Accuracy of TF-IDF + LinearSVC."""
+    assert splits.test is not None
     assert splits.label_names is not None
-    labels = [encode_labels(part, splits.label_names) for part in (splits.train, splits.validation)]
-    found = train_baseline(
-        splits.train.texts, labels[0], splits.validation.texts, labels[1], splits.label_names
-    )
+    labels = [encode_labels(part, splits.label_names) for part in (splits.train, splits.test)]
+    found = train_baseline(splits.train.texts, labels[0], splits.test.texts, labels[1], splits.label_names)
     return {"accuracy": [found["accuracy"]], "seconds": [found["train_seconds"]]}
 
 
@@ -83,16 +110,19 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="names, apart by commas")
     parser.add_argument("--seeds", default="0", help="numbers, apart by commas")
     parser.add_argument(
-        "--blocks",
-        action="store_true",
-        help="hold back the first rows of each class instead of random ones: what stands together in a file, "
-        "as reviews of one film do, then stays on one side, and validation tells more of texts to come",
+        "--held",
+        choices=list(HELD),
+        default="random",
+        help="blocks: the first rows of each class, so that what stands together in a file, as reviews of "
+        "one film do, stays on one side. whole: texts that are part of no other, with their parts, as the "
+        "phrases of a sentence are, left out of training. Both tell more of texts to come than random rows "
+        "do where rows belong together",
     )
     parser.add_argument("--rival", action="store_true")
     parser.add_argument("variants", nargs="*", default=[""])
     arguments = parser.parse_args()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    data = {name: held_back(name, arguments.blocks) for name in arguments.data.split(",")}
+    data = {name: held_back(name, arguments.held) for name in arguments.data.split(",")}
     rows: dict[str, dict[str, Any]] = {}
     if arguments.rival:
         rows[NAME] = {name: rival(splits) for name, splits in data.items()}
@@ -100,8 +130,7 @@ def main() -> None:
         "name": arguments.name,
         "preset": arguments.preset,
         "seeds": seeds,
-        "measure": f"validation accuracy on {FRACTION:.0%} of the training rows held back"
-        + (", the first of each class" if arguments.blocks else ""),
+        "measure": f"accuracy on {FRACTION:.0%} of the training rows held back{HELD[arguments.held]}",
         "rows": rows,
         "versions": versions(),
         "machine": machine(n_threads(), "cpu"),
@@ -119,7 +148,7 @@ def main() -> None:
                 for seed in seeds
             ]
             rows[variant][name] = {
-                "accuracy": [run.validation_accuracy for run in runs],
+                "accuracy": [run.accuracy for run in runs],
                 "best_epoch": [run.best_epoch for run in runs],
                 "seconds": [run.train_seconds for run in runs],
             }

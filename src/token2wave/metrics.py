@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, F1, the confusion matrix."""
+"""How good predictions are: accuracy, F1, calibration, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Evaluation:
         macro_f1: mean F1 over the classes that occur in the truth or the predictions.
         classes: scores of each class.
         confusion: ``confusion[i][j]`` texts of class ``i`` were given label ``j``.
+        calibration_error: see :func:`expected_calibration_error`; None where no probabilities are known.
     """
 
     rows: int
@@ -45,6 +46,7 @@ class Evaluation:
     macro_f1: float
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
+    calibration_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -52,7 +54,10 @@ class Evaluation:
 
 
 def evaluate_predictions(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], label_names: tuple[str, ...]
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    label_names: tuple[str, ...],
+    calibration_error: float | None = None,
 ) -> Evaluation:
     """Compare predicted with true classes.
 
@@ -60,6 +65,7 @@ def evaluate_predictions(
         truth: ``(N,)`` integers below ``C``.
         predicted: ``(N,)`` integers below ``C``.
         label_names: ``C`` names.
+        calibration_error: of the predictions' probabilities, where they are known.
     """
     n_classes = len(label_names)
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
@@ -79,4 +85,28 @@ def evaluate_predictions(
             for i, name in enumerate(label_names)
         ),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        calibration_error=calibration_error,
     )
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.floating], truth: NDArray[np.int64], n_bins: int = 15
+) -> float:
+    """How far confidence and accuracy lie apart: expected calibration error (arXiv 1706.04599, eq. 3).
+
+    Texts are put into bins of equal width by the probability of the predicted class; the error is the mean
+    over texts of ``|accuracy - mean confidence|`` of their bin.
+
+    Args:
+        probabilities: ``(N, C)``.
+        truth: ``(N,)`` integers below ``C``.
+        n_bins: bins of probabilities from 0 to 1.
+
+    Returns:
+        From 0 to 1; 0 without texts.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, right - confidence, n_bins)
+    return float(np.abs(gaps).sum() / max(len(truth), 1))

@@ -13,7 +13,6 @@ from growth_data import (
     zipf_features,
 )
 from growth_plan import VocabularyNetwork
-from growth_studies import every_token_by_itself
 from growth_vocabulary import DENSE, ROW_ADAM, ROW_SGD, torch_steps
 
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
@@ -85,7 +84,7 @@ def test_tokens_by_themselves_give_the_same_logits():
     features = zipf_features(random, np.array([5, 30, 9]), 40)
     torch.manual_seed(0)
     network = WaveNetwork(WaveConfig(n_rows=40, n_classes=3, width=8)).eval()
-    once, each = make_batch(features), every_token_by_itself(features)
+    once, each = make_batch(features), make_batch(features).of_every_token()
     assert len(once.rows) < len(each.rows) == 44
     torch.testing.assert_close(network(each), network(once))
 

@@ -79,7 +79,10 @@ def test_batches_against_loops(texts, ends, data):
     assert batch.rows.tolist() == sorted(set(flat))
     assert batch.rows[batch.index].tolist() == flat
     assert batch.offsets.tolist() == offsets
-    assert batch.ordered.tolist() == ordered
+    assert batch.rows[batch.ordered].tolist() == [flat[place] for place in ordered]
+    every = batch.of_every_token()
+    assert every.rows.tolist() == flat
+    assert every.ordered.tolist() == ordered
     assert batch.ordered_offsets.tolist() == ordered_offsets
     assert batch.n_texts == len(texts)
     copy = batch.to(torch.device("cpu"))
@@ -90,6 +93,16 @@ def test_batches_against_loops(texts, ends, data):
         assert batch.sentence_offsets.tolist() == sentences
     else:
         assert batch.sentence_offsets.tolist() == offsets
+
+
+def test_tokens_that_are_left_out_stay_in_the_reading_order():
+    features = ragged([[4, 2, 2, 7], [3], []], [3, 1, 0])
+    batch = make_batch(features, left_out=np.array([True, False, True, False, True]))
+    assert batch.rows.tolist() == [2, 3, 4, 7]
+    assert batch.rows[batch.index].tolist() == [2, 7]
+    assert batch.offsets.tolist() == [0, 2, 2, 2]
+    assert batch.rows[batch.ordered].tolist() == [4, 2, 2, 3]
+    assert batch.ordered_offsets.tolist() == [0, 3, 4, 4]
 
 
 def test_a_batch_does_not_change_its_features():

@@ -9,7 +9,7 @@ from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import TransformerConfig, TransformerNetwork, WaveConfig, WaveNetwork, make_batch
 from token2wave.studies.gradients import study as gradients
-from token2wave.studies.gradients.token_gradients import TokenGradients, every_token, token_gradients
+from token2wave.studies.gradients.token_gradients import TokenGradients, token_gradients
 from token2wave.studies.store import Store
 from token2wave.studies.study import Options
 
@@ -59,7 +59,7 @@ def test_the_parts_are_those_of_the_polar_form(operation):
     """Known answer: automatic gradients of the polar definitions, with phase or magnitude held still."""
     network, features = wave_network(operation), texts()
     found = token_gradients(network, features, LABELS)
-    batch = every_token(make_batch(features))
+    batch = make_batch(features).of_every_token()
     for part, ours in (("both", found.tokens), ("magnitude", found.magnitude), ("phase", found.phase)):
         tokens = network.embedding.weight.detach()[batch.rows].requires_grad_()
         (expected,) = torch.autograd.grad(polar_losses(network, tokens, batch, part), tokens)

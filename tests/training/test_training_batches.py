@@ -145,3 +145,15 @@ def test_prediction_cuts_sentences_as_the_network_says():
     uncut = toy_network(variants="levels", readout="mean")
     features = ragged([[1, 5, 2, 3]])
     assert np.abs(predict_logits(network, features) - predict_logits(uncut, features)).max() > 1e-4
+
+
+def test_a_phrase_level_keeps_the_words_that_are_left_out():
+    features = ragged([[1, 2, 3, 4, 5]] * 40, [3] * 40)
+    labels = np.zeros(40, dtype=np.int64)
+    ((texts, _, n_ordered, batch),) = drawn(features, labels, 40, token_dropout=0.5, keeps_order=True)
+    assert n_ordered == [3] * 40
+    assert batch.rows[batch.ordered].tolist() == [1, 2, 3] * 40
+    kept = [len(text) for text in texts]
+    assert 60 < sum(kept) < 140
+    ((same, _, _, _),) = drawn(features, labels, 40, token_dropout=0.5)
+    assert same == texts

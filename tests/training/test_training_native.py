@@ -66,10 +66,13 @@ def twins(config: WaveConfig, seed: int = 0) -> tuple[AdditiveNetwork, WaveNetwo
 
 
 class SameOrder:
-    """Gives both trainers the same order of the texts."""
+    """Gives both trainers the same order of the texts, and leaves every feature out where some are."""
 
     def permutation(self, n: int) -> np.ndarray:
         return np.arange(n)[::-1].copy()
+
+    def random(self, n: int, dtype: object) -> np.ndarray:
+        return np.zeros(n, dtype)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -83,9 +86,17 @@ def test_logits_equal_those_of_torch_and_of_numpy(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("weighting", ["none", "idf"])
-def test_training_follows_torch_step_by_step(shape, weighting):
-    recipe = RECIPE.replace(row_weighting=weighting)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"row_weighting": "none"},
+        {"row_weighting": "idf"},
+        {"token_dropout": 1 - 2**-24},  # nothing is left but the phrase level's words
+    ],
+    ids=str,
+)
+def test_training_follows_torch_step_by_step(shape, changes):
+    recipe = RECIPE.replace(**changes)
     additive, network = twins(config_of(**shape))
     train = random_texts(50, 30)
     native, slow = NativeTrainer(additive, train, recipe, 0), TorchTrainer(network, train, recipe, 0, False)
@@ -306,6 +317,15 @@ def test_arguments_that_do_not_fit_are_refused(changes):
     core().train(*arguments())
     with pytest.raises(ValueError, match=r"wrong size|do not fit|multiples of eight|network of rows"):
         core().train(*arguments(**changes))
+
+
+@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("change", [lambda part: part[:-1], lambda part: (*part, 1)], ids=["short", "long"])
+def test_tuples_of_another_length_are_refused(place, change):
+    given = list(arguments())
+    given[place] = change(given[place])
+    with pytest.raises(TypeError):
+        core().train(*given)
 
 
 def test_features_alone_keep_their_order_of_words():

@@ -29,6 +29,7 @@ from token2wave.runtime.model_file import size_of_model_file, write_model_file
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.runtime.storage import Stored, as_float16, as_gaps
 from token2wave.training.additive import AdditiveNetwork
+from token2wave.training.calibration import calibrate
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit, validate
 from token2wave.training.native_trainer import trains_natively
@@ -259,6 +260,7 @@ class _Work:
             has_cls=False,
             callbacks=self.tell.callbacks,
         )
+        calibrate(learned, held_back)
         fewer = WordFeatures(features.config, features.buckets[kept])
         return self._small(fewer, learned.arrays(), storage, limit, retrained=True)
 

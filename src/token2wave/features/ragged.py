@@ -32,6 +32,12 @@ class Ragged:
         """Features of each text, ``(B,)`` int64."""
         return self.offsets[1:] - self.offsets[:-1]
 
+    @property
+    def is_ordered(self) -> NDArray[np.bool_]:
+        """Whether each feature is a token of the reading order, ``(T,)`` bool."""
+        within = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], self.lengths)
+        return within < np.repeat(self.n_ordered, self.lengths)
+
     def take(self, texts: NDArray[np.int64]) -> Ragged:
         """Select texts, in the order given.
 

@@ -88,6 +88,11 @@ class WaveNetwork(nn.Module):
         """Every parameter by name, on the CPU."""
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
 
+    def load(self, name: str, values: NDArray[np.float32]) -> None:
+        """Put values in a parameter's place."""
+        with torch.no_grad():
+            self.state_dict()[name].copy_(torch.from_numpy(values))
+
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""
         return count_parameters(self, self.embedding)
@@ -194,8 +199,7 @@ class PhraseLevel(nn.Module):
 
     def forward(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
-        tokens = batch.index[batch.ordered]  # (W,)
-        first, second = self.variants(embedded).index_select(0, tokens).chunk(2, dim=1)  # (W, P) each
+        first, second = self.variants(embedded).index_select(0, batch.ordered).chunk(2, dim=1)  # (W, P) each
         overlay = self.operation(*phrase_waves(first, second, batch.ordered_offsets, self.radius))
         states = F.gelu(self.linear(self.norm(overlay.concatenated)))  # (W, P)
         every = torch.arange(states.shape[0], device=states.device)

@@ -27,8 +27,8 @@ typedef struct {
 /* Borrow the bytes of element number i of a list. Returns 0 with an exception set where it is no string. */
 int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out);
 
-/* "(LLLLLpppi)": the numbers of a shape, in the order of its members. */
-#define SHAPE "(LLLLLpppi)"
+/* The numbers of a shape, in the order of its members, as a tuple of their own. */
+#define SHAPE "LLLLLpppi"
 #define SHAPE_OF(s)                                                                                   \
     &(s).n_rows, &(s).n_classes, &(s).width, &(s).phrase_width, &(s).radius, &(s).modulates, &(s).reads_cls,   \
         &(s).linear_variants, &(s).restore

@@ -1,32 +1,49 @@
 #include "session.h"
 
-/* Keep a text's features, leaving some out in training. */
-static void keep_features(session *s, int64_t b)
+/* Whether feature number i of a text is kept in this step. */
+INLINE int is_kept(uint64_t key, int64_t i, uint64_t least)
+{
+    return !least || random_bits(key, (uint64_t)i) >> 40 >= least;
+}
+
+INLINE uint64_t least_kept(const session *s)
+{
+    return (uint64_t)((double)s->training->token_dropout * 0x1p24);
+}
+
+/* Keep a text's features, leaving some out in training; gives how many of its words are kept. A phrase level
+   sees all words. */
+static int64_t keep_features(session *s, int64_t b)
 {
     int64_t text = text_number(s, b), begin = s->texts.offsets[text];
     int64_t n_all = s->texts.offsets[text + 1] - begin, n_ordered = s->texts.n_ordered[text];
     const int32_t *ids = s->texts.ids + begin;
     int32_t *kept = s->tokens + s->token_start[b];
-    uint64_t least = (uint64_t)((double)s->training->token_dropout * 0x1p24);
+    uint64_t least = least_kept(s), key = random_bits(s->key, (uint64_t)b);
+    int64_t n_kept = 0, n_words = n_ordered;
     if (!least) {
         memcpy(kept, ids, (size_t)n_all * sizeof *kept);
-        s->n_tokens[b] = n_all;
-        s->n_words[b] = n_ordered;
-        return;
-    }
-    uint64_t key = random_bits(s->key, (uint64_t)b);
-    int64_t n_kept = 0, end = n_ordered;
-    for (int64_t i = 0; i < n_all; end = n_all) {
-        for (; i < end; i++) {
+        n_kept = n_all;
+    } else {
+        for (int64_t i = 0; i < n_ordered; i++) {
             kept[n_kept] = ids[i];
-            n_kept += random_bits(key, (uint64_t)i) >> 40 >= least;
+            n_kept += is_kept(key, i, least);
         }
-        if (end == n_ordered)
-            s->n_words[b] = n_kept;
+        n_words = n_kept;
+        for (int64_t i = n_ordered; i < n_all; i++) {
+            kept[n_kept] = ids[i];
+            n_kept += is_kept(key, i, least);
+        }
     }
     s->n_tokens[b] = n_kept;
-    if (!n_all)
-        s->n_words[b] = 0;
+    s->n_words[b] = s->shape.phrase_width ? n_ordered : n_words;
+    return n_words;
+}
+
+/* Words of a text that have places: all, for a phrase level; else those that are kept. */
+INLINE const int32_t *words_of(const session *s, int64_t b)
+{
+    return s->shape.phrase_width ? s->texts.ids + s->texts.offsets[text_number(s, b)] : s->tokens + s->token_start[b];
 }
 
 /* Keep the features of a part's texts, and sort them by the owner of their rows. */
@@ -34,25 +51,31 @@ void gather_features(session *s, int64_t part)
 {
     int64_t first, last;
     texts_of_part(s, part, &first, &last);
-    int64_t(*counts)[PARTS] = s->counts[part];
+    int64_t(*counts)[PARTS] = s->counts[part], *n_kept_words = s->n_kept_words;
     memset(counts, 0, sizeof s->counts[part]);
     for (int64_t b = first; b < last; b++) {
-        keep_features(s, b);
-        const int32_t *tokens = s->tokens + s->token_start[b];
-        for (int64_t i = 0; i < s->n_tokens[b]; i++)
-            counts[i < s->n_words[b]][OWNER(tokens[i])]++;
+        n_kept_words[b] = keep_features(s, b);
+        const int32_t *tokens = s->tokens + s->token_start[b], *words = words_of(s, b);
+        for (int64_t i = 0; i < s->n_words[b]; i++)
+            counts[1][OWNER(words[i])]++;
+        for (int64_t i = n_kept_words[b]; i < s->n_tokens[b]; i++)
+            counts[0][OWNER(tokens[i])]++;
     }
     occurrence *next[2][PARTS], *at = s->occurrences + (first < last ? s->token_start[first] : 0);
     for (int owner = 0; owner < PARTS; owner++)
         for (int words = 1; words >= 0; at += counts[words--][owner])
             next[words][owner] = at;
+    uint64_t least = s->shape.phrase_width ? least_kept(s) : 0; /* else all of the words were kept */
+    int32_t nowhere = (int32_t)s->batch_size;
     for (int64_t b = first; b < last; b++) {
-        const int32_t *tokens = s->tokens + s->token_start[b];
-        for (int64_t i = 0; i < s->n_tokens[b]; i++) {
-            int word = i < s->n_words[b];
-            int32_t place = word ? (int32_t)(s->word_start[b] + i) : -1;
-            *next[word][OWNER(tokens[i])]++ = (occurrence){tokens[i], (int32_t)b, place, 0};
+        const int32_t *tokens = s->tokens + s->token_start[b], *words = words_of(s, b);
+        uint64_t key = random_bits(s->key, (uint64_t)b);
+        for (int64_t i = 0; i < s->n_words[b]; i++) {
+            int32_t text = is_kept(key, i, least) ? (int32_t)b : nowhere;
+            *next[1][OWNER(words[i])]++ = (occurrence){words[i], text, (int32_t)(s->word_start[b] + i), 0};
         }
+        for (int64_t i = n_kept_words[b]; i < s->n_tokens[b]; i++)
+            *next[0][OWNER(tokens[i])]++ = (occurrence){tokens[i], (int32_t)b, -1, 0};
     }
 }
 

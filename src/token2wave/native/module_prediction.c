@@ -92,7 +92,7 @@ PyObject *open_tables(PyObject *self, PyObject *args)
     opened_tables *opened = NULL;
     PyObject *capsule = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, SHAPE "y*y*", SHAPE_OF(shape), &b[0], &b[1]))
+    if (!PyArg_ParseTuple(args, "(" SHAPE ")y*y*", SHAPE_OF(shape), &b[0], &b[1]))
         return NULL;
     if (!is_shape(shape) || !has_size(&b[0], shape.n_rows * row_width(shape), 4, "rows") ||
         !has_size(&b[1], layout_of(shape).size, 4, "dense"))

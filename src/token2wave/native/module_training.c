@@ -9,23 +9,40 @@ const char train_doc[] =
     "      (batch_size, first_step, seed), n_threads) -> (loss, right)\n\n"
     "Train in place on the texts that order names, in batches. Sums over texts come back.";
 
+/* Unpack the arguments, a tuple at a time: Python keeps room for eight buffers of nested tuples in one call, and
+   does not look whether they are more. */
+static int unpack(PyObject *args, network_shape *shape, training_settings *settings, Py_buffer *b, int *n_threads)
+{
+    PyObject *sizes, *state, *texts, *rates, *adam, *steps;
+    long long batch_size, first_step;
+    unsigned long long seed;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!i", &PyTuple_Type, &sizes, &PyTuple_Type, &state, &PyTuple_Type, &texts,
+                          &PyTuple_Type, &rates, &PyTuple_Type, &adam, &PyTuple_Type, &steps, n_threads) ||
+        !PyArg_ParseTuple(sizes, SHAPE, SHAPE_OF(*shape)) ||
+        !PyArg_ParseTuple(state, "w*w*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4]) ||
+        !PyArg_ParseTuple(texts, "y*y*y*y*y*", &b[5], &b[6], &b[7], &b[8], &b[9]) ||
+        !PyArg_ParseTuple(rates, "y*y*ffff", &b[10], &b[11], &settings->row_rate, &settings->dropout,
+                          &settings->token_dropout, &settings->label_smoothing) ||
+        !PyArg_ParseTuple(adam, "fffff", &settings->adam.rate, &settings->adam.weight_decay,
+                          &settings->adam.beta_mean, &settings->adam.beta_square, &settings->adam.epsilon) ||
+        !PyArg_ParseTuple(steps, "LLK", &batch_size, &first_step, &seed))
+        return -1;
+    settings->batch_size = batch_size;
+    settings->first_step = first_step;
+    settings->seed = seed;
+    return 0;
+}
+
 PyObject *train(PyObject *self, PyObject *args)
 {
     network_shape shape;
     training_settings settings;
     Py_buffer b[12] = {{0}};
     int n_threads;
-    long long batch_size, first_step;
-    unsigned long long seed;
     PyObject *result = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, SHAPE "(w*w*w*w*w*)(y*y*y*y*y*)(y*y*ffff)(fffff)(LLK)i", SHAPE_OF(shape), &b[0],
-                          &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &b[10], &b[11],
-                          &settings.row_rate, &settings.dropout, &settings.token_dropout,
-                          &settings.label_smoothing, &settings.adam.rate, &settings.adam.weight_decay,
-                          &settings.adam.beta_mean, &settings.adam.beta_square, &settings.adam.epsilon,
-                          &batch_size, &first_step, &seed, &n_threads))
-        return NULL;
+    if (unpack(args, &shape, &settings, b, &n_threads))
+        goto done;
     ragged_texts texts;
     if (!is_shape(shape))
         goto done;
@@ -33,7 +50,7 @@ PyObject *train(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "expected a network of rows that reads a text out as a wave");
         goto done;
     }
-    int64_t n_dense = layout_of(shape).size, n_order = b[9].len / 8;
+    int64_t n_dense = layout_of(shape).size, n_order = b[9].len / 8, batch_size = settings.batch_size;
     int64_t n_steps = batch_size > 0 ? (n_order > 0 ? (n_order - 1) / batch_size + 1 : 0) : -1;
     if (!has_size(&b[0], shape.n_rows * 2 * shape.width, 4, "embedding") ||
         !has_size(&b[1], n_dense, 4, "dense") || !has_size(&b[2], n_dense, 4, "mean") ||
@@ -53,9 +70,6 @@ PyObject *train(PyObject *self, PyObject *args)
         goto done;
     }
     network_state state = {b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].buf};
-    settings.batch_size = batch_size;
-    settings.first_step = first_step;
-    settings.seed = seed;
     settings.row_rates = b[10].buf;
     settings.rate_factors = b[11].buf;
     double totals[2] = {0.0, 0.0};

@@ -17,13 +17,14 @@ typedef struct {
     int64_t n_slots, n_word_slots, base; /* of this part's slots among all parts' */
     int32_t *rows;      /* (slots,) */
     int64_t *starts;    /* (slots + 1,) */
-    int32_t *texts;     /* (entries,) number of the text within the batch, by slot */
+    int32_t *texts;     /* (entries,) number of the text within the batch, by slot; batch_size for a word that
+                           the phrase level alone sees */
     int32_t *places;    /* (entries,) place among the batch's words; -1 for an n-gram */
 } owned_rows;
 
 /* One feature of a batch. */
 typedef struct {
-    int32_t row, text, place; /* place as above */
+    int32_t row, text, place; /* as above */
     int32_t slot;             /* of the row, once its owner has numbered it */
 } occurrence;
 
@@ -40,10 +41,11 @@ typedef struct {
     int64_t first, n_texts; /* in the order */
     int64_t step;           /* of this call */
     uint64_t key;           /* of its random numbers */
-    int64_t *token_start, *n_tokens, *word_start, *n_words; /* (B,) */
+    int64_t *token_start, *n_tokens, *word_start, *n_words, *n_kept_words; /* (B,) */
     int32_t *tokens;        /* kept features of each text from its token_start */
-    int32_t *word_slots;    /* slot of each kept word from its text's word_start */
-    float *constant, *factor; /* (B, R): the gradient of a row w in a text is constant + factor w */
+    int32_t *word_slots;    /* slot of each word of the phrase level from its text's word_start */
+    float *constant, *factor; /* (B + 1, R): the gradient of a row w in a text is constant + factor w; the
+                                 last is zero */
     float *phrase_values;   /* (slots, 2 P) */
     float *phrase_gradients;/* (words, 2 P) */
     float *transposed;      /* weights as the way forward wants them, at the same places */

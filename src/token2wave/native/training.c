@@ -123,6 +123,7 @@ static int run_session(session *s, int n_threads)
         TAKE(s->n_tokens, B);
         TAKE(s->word_start, B);
         TAKE(s->n_words, B);
+        TAKE(s->n_kept_words, B);
         TAKE(s->tokens, features + 1);
         TAKE(s->word_slots, words);
         TAKE(s->transposed, s->at.size);
@@ -134,8 +135,8 @@ static int run_session(session *s, int n_threads)
         TAKE(s->pool.places, features);
         TAKE(s->occurrences, features);
         TAKE(s->phrase_values, features * 2 * p);
-        TAKE(s->constant, B * r);
-        TAKE(s->factor, B * r);
+        TAKE(s->constant, (B + 1) * r);
+        TAKE(s->factor, (B + 1) * r);
         TAKE(s->phrase_gradients, words * 2 * p);
         TAKE(s->gradients, PARTS * s->at.size);
 #undef TAKE
@@ -143,6 +144,8 @@ static int run_session(session *s, int n_threads)
             return -1;
     }
     memset(s->gradients, 0, (size_t)(PARTS * s->at.size) * sizeof(float));
+    memset(s->constant + B * r, 0, (size_t)r * sizeof(float));
+    memset(s->factor + B * r, 0, (size_t)r * sizeof(float));
     s->phase = N_KINDS - 1;
     run_phases(n_threads < PARTS ? n_threads : PARTS, next_phase, do_item, s);
     free(memory);

@@ -68,6 +68,10 @@ class AdditiveNetwork:
         """Every parameter by name; views of :attr:`embedding` and :attr:`dense`."""
         return {EMBEDDING: self.embedding, **split_dense_part(self.config, self.dense)}
 
+    def load(self, name: str, values: Floats) -> None:
+        """Put values in a parameter's place."""
+        self.arrays()[name][...] = values
+
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""
         return self.config.parameter_count()

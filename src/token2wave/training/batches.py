@@ -25,6 +25,7 @@ def training_batches(
     sentence_ends: tuple[int, ...],
     has_cls: bool,
     similar_lengths: bool = False,
+    keeps_order: bool = False,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Go once through the texts in random order.
 
@@ -37,18 +38,23 @@ def training_batches(
         sentence_ends: rows that end a sentence.
         has_cls: whether a text's first feature is [CLS], which is never left out.
         similar_lengths: put texts of similar length into a batch, for networks that pad.
+        keeps_order: whether tokens that are left out stay in the reading order, for a phrase level.
 
     Yields:
         A batch and its labels ``(B,)`` int64, on the CPU.
     """
     for chosen in _batches(features.lengths, batch_size, random, similar_lengths):
-        texts = features.take(chosen)
+        texts, left_out = features.take(chosen), None
         if token_dropout > 0:
             mask = random.random(len(texts.ids), dtype=np.float32) >= token_dropout
             if has_cls:
                 mask[texts.offsets[:-1][texts.lengths > 0]] = True
-            texts = texts.keep(mask)
-        yield make_batch(texts, sentence_ends), torch.from_numpy(labels[chosen])
+            if keeps_order:
+                stays = mask | texts.is_ordered
+                texts, left_out = texts.keep(stays), ~mask[stays]
+            else:
+                texts = texts.keep(mask)
+        yield make_batch(texts, sentence_ends, left_out), torch.from_numpy(labels[chosen])
 
 
 def _batches(

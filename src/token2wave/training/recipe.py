@@ -28,7 +28,8 @@ class Recipe(Configuration):
             name the matter; below, frequent words count more, which carries over to texts on other matters.
         warmup: share of the steps in which the rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
-        token_dropout: probability that a feature of a training text is left out in a step.
+        token_dropout: probability that a feature of a training text is left out in a step; a phrase level
+            sees all words in order nevertheless.
         label_smoothing: share of the target spread over all classes.
         validation_fraction: share of the training texts held back for choosing the best epoch,
             where no validation set is given. The papers: 0.2.

@@ -115,8 +115,13 @@ def _caveats(caveats: Sequence[str]) -> str:
 
 
 def _figures_list(summary: Summary) -> str:
-    baseline = summary.baseline
+    baseline, evaluation = summary.baseline, summary.evaluation or {}
     entries = [
+        (
+            "Calibration error",
+            percent(evaluation.get("calibration_error")),
+            "between confidence and accuracy, over 15 bins",
+        ),
         ("Validation accuracy", percent(summary.validation_accuracy), best_epoch(summary)),
         ("Training time", duration(summary.train_seconds), f"{duration(summary.total_seconds)} in all"),
         ("Training speed", f"{count(summary.texts_per_second)} texts/s", ""),

@@ -162,6 +162,8 @@ def lines(summary: Summary) -> list[str]:
         figures.append(
             ("  baseline", f"{percent(baseline['macro_f1'])}  {printable(baseline['name'])}{against}")
         )
+    if evaluation is not None and evaluation.get("calibration_error") is not None:
+        figures.append(("Calibration error", percent(evaluation["calibration_error"])))
     figures += [
         ("Validation accuracy", f"{percent(summary.validation_accuracy)}  {best_epoch(summary)}"),
         (

@@ -95,6 +95,7 @@ class TorchTrainer:
             sentence_ends=network.config.sentence_ends,
             has_cls=self.has_cls,
             similar_lengths=recipe.similar_lengths,
+            keeps_order=getattr(network.config, "phrase_width", 0) > 0,
         )
         total = torch.zeros(2, device=device)  # summed loss and right answers
         reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from token2wave.classifier import Classifier, Network
 from token2wave.data import DataSplits, encode_labels, load_splits
@@ -22,6 +22,7 @@ from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.baseline import train_baseline
+from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
@@ -123,9 +124,12 @@ def train(
     first = run.fit(chosen.recipe, texts.train, texts.validation)
     best = first.history.best
     assert best is not None
+    assert first.held_back is not None
+    weights = calibrate(first.network, first.held_back)
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
         fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None)
+        weigh_levels(fitted.network, weights)
     record = {
         "data": splits.name,
         "rows": len(splits.train),
@@ -136,6 +140,7 @@ def train(
         "best_epoch": best.epoch,
         "refit": refit,
         "validation_accuracy": best.validation_accuracy,
+        "level_weights": weights,
     }
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(fitted.features, network, texts.label_names, training=record)
@@ -192,10 +197,15 @@ def train(
     return TrainingResult(classifier, summary)
 
 
+class TrainableNetwork(Network, Scalable, Protocol):
+    """What a run makes."""
+
+
 class _Fitted(NamedTuple):
     features: Features
-    network: Network
+    network: TrainableNetwork
     history: History
+    held_back: Examples | None
 
 
 class _Run:
@@ -234,7 +244,7 @@ class _Run:
             has_cls=self._has_cls,
             callbacks=self.tell.callbacks,
         )
-        return _Fitted(features, network, history)
+        return _Fitted(features, network, history, held_back)
 
     @property
     def _has_cls(self) -> bool:
@@ -254,14 +264,14 @@ class _Run:
             splits.train.texts, labels, texts.test.texts, texts.test.labels, texts.label_names
         )
 
-    def _network(self, features: Features, recipe: Recipe) -> Network:
+    def _network(self, features: Features, recipe: Recipe) -> TrainableNetwork:
         """Network with initial weights that depend on the seed alone."""
         config = self.preset.network_config(features.n_rows, self.n_classes, features.sentence_ends)
         if self.device != "cuda" and trains_natively(config, recipe, self._has_cls):
             return AdditiveNetwork.initial(config, self.seed)
         return self._torch_network(config)
 
-    def _torch_network(self, config: WaveConfig) -> Network:
+    def _torch_network(self, config: WaveConfig) -> TrainableNetwork:
         import torch
 
         from token2wave.models import WaveNetwork

@@ -42,7 +42,7 @@ def token_gradients(network: TextNetwork, features: Ragged, labels: Tensor) -> T
         labels: ``(B,)`` int64.
     """
     weight = network.embedding.weight
-    batch = every_token(make_batch(features)).to(weight.device)
+    batch = make_batch(features).of_every_token().to(weight.device)
     tokens = weight.detach().index_select(0, batch.rows).requires_grad_()
     with torch.enable_grad():
         if _splits(network):
@@ -52,19 +52,6 @@ def token_gradients(network: TextNetwork, features: Ragged, labels: Tensor) -> T
         )
         at_tokens, at_head = torch.autograd.grad(losses.sum(), [tokens, network.head.weight])
     return TokenGradients(at_tokens, None, None, at_head / len(labels), batch.offsets)
-
-
-def every_token(batch: Batch) -> Batch:
-    """The same texts, with every occurrence of a token as a row of its own: ``U = T``."""
-    every = torch.arange(batch.index.shape[0])
-    return Batch(
-        batch.rows[batch.index],
-        every,
-        batch.offsets,
-        batch.sentence_offsets,
-        batch.ordered,
-        batch.ordered_offsets,
-    )
 
 
 def _splits(network: TextNetwork) -> bool:

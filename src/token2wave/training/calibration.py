@@ -1,0 +1,128 @@
+"""Weights of a network's levels that make its probabilities true on texts that it has not learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features import Ragged
+from token2wave.training.examples import Examples
+
+HEADS = ("head", "phrases.head")
+"""Linear maps to the logits, by level: the text, and its phrases."""
+ITERATIONS = 100
+PRIOR = 1.0
+TOLERANCE = 1e-10
+DOUBT = 0.01  # weight of every level where each is worse than chance: decisions stay, and nothing is certain
+
+Numbers = NDArray[np.float64]
+
+
+class Scalable(Protocol):
+    """What calibration asks of a network."""
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every parameter by name."""
+
+    def load(self, name: str, values: NDArray[np.float32]) -> None:
+        """Put values in a parameter's place."""
+
+
+def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
+    """Weigh a network's levels by texts that it has not learnt from; the weights go into its heads.
+
+    Of one level the weight is one over the temperature of arXiv 1706.04599: it changes no decision.
+    Several levels are also weighed against each other.
+
+    Args:
+        network: trained; it is changed where it lies.
+        validation: texts that it has not learnt from.
+
+    Returns:
+        The weight of each level.
+    """
+    weights = fit_weights(level_logits(network, validation.features), validation.labels)
+    weigh_levels(network, weights)
+    return weights
+
+
+def weigh_levels(network: Scalable, weights: Sequence[float]) -> None:
+    """Multiply what each level gives to the logits."""
+    arrays = network.arrays()
+    for head, weight in zip(HEADS, weights, strict=False):
+        for name in (f"{head}.weight", f"{head}.bias"):
+            network.load(name, (arrays[name] * np.float32(weight)).astype(np.float32))
+
+
+def level_logits(network: Scalable, features: Ragged) -> Numbers:
+    """What each level gives to the logits of ``N`` texts, ``(L, N, C)``."""
+    every = network.logits(features).astype(np.float64)
+    names = [name for name in (f"{HEADS[1]}.weight", f"{HEADS[1]}.bias") if name in network.arrays()]
+    if not names:
+        return every[None]
+    kept = {name: network.arrays()[name].copy() for name in names}
+    for name, values in kept.items():
+        network.load(name, np.zeros_like(values))
+    text = network.logits(features).astype(np.float64)
+    for name, values in kept.items():
+        network.load(name, values)
+    return np.stack([text, every - text])
+
+
+def fit_weights(levels: Numbers, labels: NDArray[np.int64]) -> tuple[float, ...]:
+    """Weights ``w`` of the least cross-entropy of ``sum_l w[l] levels[l]``: none below zero, not all zero.
+
+    The cross-entropy is convex in the weights, so Newton's method with shortened steps finds its minimum.
+    Towards weights of one there is a pull as weak as a single text's, which decides where the texts do not: a
+    few texts that are all right would ask for infinite weights.
+
+    Args:
+        levels: ``(L, N, C)``, finite.
+        labels: ``(N,)`` integers below ``C``.
+    """
+    free = list(range(len(levels)))
+    while free:
+        weights = np.zeros(len(levels))
+        weights[free] = _newton(levels[free], labels)
+        below = [level for level in free if weights[level] < 0]
+        if not below:
+            return tuple(float(weight) for weight in weights)
+        free = [level for level in free if level not in below]
+    return (DOUBT,) * len(levels)
+
+
+def _newton(levels: Numbers, labels: NDArray[np.int64]) -> Numbers:
+    texts = np.arange(len(labels))
+
+    def loss_at(weights: Numbers) -> tuple[float, Numbers]:
+        logits = np.tensordot(weights, levels, axes=1)  # (N, C)
+        logits -= logits.max(axis=1, keepdims=True)
+        sums = np.exp(logits).sum(axis=1, keepdims=True)
+        loss = (np.log(sums[:, 0]) - logits[texts, labels]).sum()
+        return float(loss + PRIOR * ((weights - 1) ** 2).sum()), np.exp(logits) / sums
+
+    weights = np.ones(len(levels))
+    loss, shares = loss_at(weights)
+    for _ in range(ITERATIONS):
+        expected = (levels * shares).sum(axis=2)  # (L, N)
+        gradient = (expected - levels[:, texts, labels]).sum(axis=1) + 2 * PRIOR * (weights - 1)
+        centred = levels - expected[:, :, None]
+        curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, shares) + 2 * PRIOR * np.eye(len(weights))
+        step = np.linalg.solve(curvature, gradient)
+        if float(step @ gradient) < TOLERANCE * (1 + abs(loss)):
+            break
+        length = 1.0
+        while True:
+            candidate = weights - length * step
+            found, found_shares = loss_at(candidate)
+            if found <= loss - 1e-4 * length * float(step @ gradient) or length < 1e-6:
+                break
+            length /= 2
+        weights, loss, shares = candidate, found, found_shares
+    return weights

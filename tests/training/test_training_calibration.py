@@ -1,0 +1,111 @@
+"""Weights of levels against a slow twin, and what calibration does to a trained network."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_data import ragged
+
+from token2wave.metrics import expected_calibration_error
+from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.runtime.reference import probabilities
+from token2wave.training.additive import AdditiveNetwork
+from token2wave.training.calibration import DOUBT, calibrate, fit_weights, level_logits, weigh_levels
+from token2wave.training.examples import Examples
+from token2wave.training.loop import validate
+
+
+def loss_of(weights: torch.Tensor, levels: np.ndarray, labels: np.ndarray) -> torch.Tensor:
+    logits = torch.tensordot(weights, torch.from_numpy(levels), dims=1)
+    return F.cross_entropy(logits, torch.from_numpy(labels), reduction="sum") + ((weights - 1) ** 2).sum()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    n_levels=st.integers(1, 3),
+    n_texts=st.integers(1, 40),
+    n_classes=st.integers(2, 6),
+    scale=st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e3]),
+    seed=st.integers(0, 1_000),
+)
+def test_no_change_of_the_weights_lowers_the_loss(n_levels, n_texts, n_classes, scale, seed):
+    random = np.random.default_rng(seed)
+    levels = scale * random.standard_normal((n_levels, n_texts, n_classes))
+    labels = random.integers(0, n_classes, n_texts)
+    found = torch.tensor(fit_weights(levels, labels), dtype=torch.float64, requires_grad=True)
+    assert (found >= 0).all()
+    assert found.sum() > 0
+    loss = loss_of(found, levels, labels)
+    (gradient,) = torch.autograd.grad(loss, found)
+    size = float(np.abs(levels).sum(axis=(1, 2)).max()) + 1
+    free = (found.detach() > 0) & (found.detach() != DOUBT)
+    assert gradient[free].abs().max().item() < 1e-3 * size if free.any() else True
+    if found.detach().max() != DOUBT:
+        ones = loss_of(torch.ones(n_levels, dtype=torch.float64), levels, labels).item()
+        assert loss.item() <= ones * (1 + 1e-9) + 1e-9
+
+
+def test_known_weights_are_found_again():
+    random = np.random.default_rng(0)
+    levels = 2 * random.standard_normal((2, 60_000, 3))
+    shares = probabilities(0.5 * levels[0] + 1.5 * levels[1])
+    labels = (random.random((60_000, 1)) > shares.cumsum(axis=1)).sum(axis=1)
+    assert fit_weights(levels, labels) == pytest.approx((0.5, 1.5), abs=0.03)
+
+
+def test_a_level_that_misleads_is_left_out():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 500)
+    right = np.eye(2)[labels] + random.standard_normal((500, 2))
+    weights = fit_weights(np.stack([right, -np.eye(2)[labels]]), labels)
+    assert weights[1] == 0
+    assert weights[0] > 0
+
+
+def test_levels_that_are_all_worse_than_chance_decide_as_before():
+    wrong = np.array([[[50.0, 0.0, 1.0]], [[20.0, 0.0, 1.0]]])
+    assert fit_weights(wrong, np.array([1])) == (DOUBT, DOUBT)
+
+
+def test_few_texts_that_are_all_right_leave_the_weights_finite():
+    assert 1 <= fit_weights(np.array([[[5.0, 0.0], [0.0, 5.0]]]), np.array([0, 1]))[0] < 2
+
+
+def examples(n_texts: int, seed: int) -> Examples:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, n_texts)
+    texts = [[int(label), *random.integers(0, 12, 5).tolist()] for label in labels]
+    return Examples(ragged(texts, [4] * n_texts), labels)
+
+
+@pytest.mark.parametrize("phrase_width", [0, 8])
+@pytest.mark.parametrize("kind", ["additive", "torch"])
+def test_both_kinds_of_network_are_weighed_in_place(kind, phrase_width):
+    config = WaveConfig(
+        12, 3, width=8, phrase_width=phrase_width, variants="rows", readout="text", embedding_scale=1.0
+    )
+    network = AdditiveNetwork.initial(config, 0) if kind == "additive" else WaveNetwork(config)
+    held_back = examples(200, 1)
+    before = network.logits(held_back.features)
+    levels = level_logits(network, held_back.features)
+    assert len(levels) == 1 + (phrase_width > 0)
+    np.testing.assert_allclose(levels.sum(axis=0), before, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(network.logits(held_back.features), before)  # asking changes nothing
+    worse = validate(network, held_back)[0]
+    weights = calibrate(network, held_back)
+    expected = np.tensordot(weights, levels, axes=1)
+    np.testing.assert_allclose(network.logits(held_back.features), expected, rtol=1e-4, atol=1e-5)
+    assert validate(network, held_back)[0] <= worse + 1e-6
+    weigh_levels(network, [0.0] * len(levels))
+    assert not network.logits(held_back.features).any()
+
+
+def test_calibration_error_by_hand():
+    shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.5, 0.5]])
+    truth = np.array([0, 1, 1, 0])
+    # Bins of 0.9 (two texts, one right), of 0.7 (right) and of 0.5 (right).
+    assert expected_calibration_error(shares, truth) == pytest.approx((0.8 + 0.3 + 0.5) / 4)
+    assert expected_calibration_error(np.eye(2), np.array([0, 1])) == 0
+    assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == 0
