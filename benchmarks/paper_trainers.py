@@ -146,15 +146,15 @@ class Ours:
     def _batches(self) -> Iterator[tuple[Batch, Tensor]]:
         random = np.random.default_rng(self.setting.seed)
         while True:
-            yield from training_batches(
-                self.setting.examples.features,
-                self.setting.examples.labels,
+            for batch, labels, _ in training_batches(
+                self.setting.examples,
                 self.setting.recipe.batch_size,
                 random=random,
                 token_dropout=self.setting.recipe.token_dropout,
                 sentence_ends=self.setting.network.sentence_ends,
                 has_cls=True,
-            )
+            ):
+                yield batch, labels
 
 
 def seconds_of_epoch(setting: Setting, steps: int) -> float:

@@ -144,7 +144,7 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
     learned, held_back = (
         Examples(features(part.texts), part.labels) for part in (texts.train, texts.validation)
     )
-    note("the whole model", *validate(network, held_back))
+    note("the whole model", *validate(network, held_back)[:2])
     for name, scores in rankings(network, learned, seed).items():
         for n_rows in NUMBERS_OF_ROWS:
             kept = np.sort(np.argsort(-scores, kind="stable")[:n_rows])
@@ -154,7 +154,7 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
                 network.config.replace(n_rows=len(kept)), {**arrays, EMBEDDING: arrays[EMBEDDING][kept]}
             )
             pruned = Examples(fewer(texts.validation.texts), texts.validation.labels)
-            note(f"{n_rows:,} rows by {name}", *validate(small, pruned))
+            note(f"{n_rows:,} rows by {name}", *validate(small, pruned)[:2])
     import token2wave.compression.compress  # noqa: F401 - the module, which its function hides
 
     module = sys.modules["token2wave.compression.compress"]

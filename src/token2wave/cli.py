@@ -62,6 +62,13 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    weight_column: Annotated[
+        str | None, typer.Option(help="Column that says how much each training text counts.")
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help='balanced, or the weight of labels, e.g. {"spam": 5}.'),
+    ] = None,
     vocabulary: Annotated[Path | None, typer.Option(help="WordPiece vocab.txt, for preset paper.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -78,7 +85,7 @@ def train(
             where="--out",
             cure="name a file, e.g. --out model.safetensors",
         )
-    from token2wave.presets import parse_setting
+    from token2wave.presets import parse_setting, parse_value
     from token2wave.training.summary import lines
     from token2wave.training.train import train as run
 
@@ -96,6 +103,8 @@ def train(
             device=device,
             text_column=text_column,
             label_column=label_column,
+            weight_column=weight_column,
+            class_weights=None if class_weights is None else parse_value(class_weights),
             vocabulary=vocabulary,
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,

@@ -75,11 +75,10 @@ def evaluate_predictions(
     precision = right / np.maximum(given, 1)
     recall = right / np.maximum(support, 1)
     f1 = 2 * right / np.maximum(support + given, 1)
-    occurs = (support + given) > 0
     return Evaluation(
         rows=len(truth),
         accuracy=float(right.sum() / max(len(truth), 1)),
-        macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
+        macro_f1=macro_f1_of(truth, predicted, n_classes),
         classes=tuple(
             ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
             for i, name in enumerate(label_names)
@@ -87,6 +86,14 @@ def evaluate_predictions(
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         calibration_error=calibration_error,
     )
+
+
+def macro_f1_of(truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> float:
+    """Mean F1 over the classes that occur in the truth or the predictions; 0 without any."""
+    support, given = np.bincount(truth, minlength=n_classes), np.bincount(predicted, minlength=n_classes)
+    right = np.bincount(truth[truth == predicted], minlength=n_classes)
+    occurs = (support + given) > 0
+    return float((2 * right[occurs] / (support + given)[occurs]).mean()) if occurs.any() else 0.0
 
 
 def expected_calibration_error(

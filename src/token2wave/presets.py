@@ -151,7 +151,12 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
     name, equals, value = assignment.partition("=")
     if not equals:
         raise ConfigError(f"expected KEY=VALUE, found {assignment!r}", cure="e.g. network.width=256")
+    return name, parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as JSON; what is no JSON is a string."""
     try:
-        return name, json.loads(value)
+        return json.loads(text)
     except ValueError:
-        return name, value
+        return text

@@ -85,6 +85,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "label_smoothing": SHARE,
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "refit_below": ([0, 5000], [-1]),
+        "select_by": (["accuracy", "macro_f1", "loss"], CHOICE_WRONG),
         "patience": ([0, 9], [-1]),
         "similar_lengths": ([True, False], []),
         "precision": (["auto", "float32", "bfloat16", "fixed16"], CHOICE_WRONG),

@@ -239,7 +239,7 @@ def test_storages(storage: str) -> None:
         assert how["embedding.weight"]["kind"] == storage
     before, after = token2wave.load("model"), token2wave.load("out")
     some = [text for text, _ in texts(200, 2)]
-    atol = {"float32": 0, "float16": 1e-3, "int8": 5e-3, "packed": 0.05}[storage]
+    atol = {"float32": 0, "float16": 1e-3, "int8": 8e-3, "packed": 0.05}[storage]
     np.testing.assert_allclose(after.probabilities(some), before.probabilities(some), rtol=0, atol=atol)
     size = {"float32": 1, "float16": 0.55, "int8": 0.36, "packed": 0.22}[storage]
     assert Path("out").stat().st_size < size * Path("model").stat().st_size

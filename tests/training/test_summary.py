@@ -77,6 +77,7 @@ def test_to_dict_is_plain_json_with_the_promised_keys() -> None:
         "train_accuracy": 0.5,
         "validation_loss": 1.25,
         "validation_accuracy": 0.375,
+        "validation_macro_f1": None,
     }
     assert summary.evaluation is not None
     assert plain["evaluation"] == json.loads(json.dumps(summary.evaluation))

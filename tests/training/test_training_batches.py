@@ -11,6 +11,7 @@ from token2wave.features import Ragged
 from token2wave.models import predict_logits
 from token2wave.models import prediction as module
 from token2wave.training.batches import training_batches
+from token2wave.training.examples import Examples
 from token2wave.training.schedule import n_batches
 
 
@@ -19,7 +20,9 @@ def drawn(features: Ragged, labels: np.ndarray, batch_size: int, **changes: obje
     settings = {"token_dropout": 0.0, "sentence_ends": (), "has_cls": False, "seed": 0, **changes}
     random = np.random.default_rng(settings.pop("seed"))
     found = []
-    for batch, given in training_batches(features, labels, batch_size, random=random, **settings):
+    for batch, given, _ in training_batches(
+        Examples(features, labels), batch_size, random=random, **settings
+    ):
         flat = batch.rows[batch.index]
         offsets = batch.offsets.tolist()
         texts = [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)]
@@ -61,9 +64,9 @@ def test_the_order_is_random_and_the_seed_decides_it():
     epochs = []
     for _ in range(2):
         batches = training_batches(
-            features, labels, 7, random=random, token_dropout=0.0, sentence_ends=(), has_cls=False
+            Examples(features, labels), 7, random=random, token_dropout=0.0, sentence_ends=(), has_cls=False
         )
-        epochs.append([label for _, given in batches for label in given.tolist()])
+        epochs.append([label for _, given, _ in batches for label in given.tolist()])
     assert epochs[0] != epochs[1]
 
 

@@ -89,7 +89,8 @@ def test_the_weights_of_the_best_epoch_are_kept(validation_seed):
     history = fit(network, toy(60), validation, recipe, seed=0, has_cls=True, callbacks=[Watcher()])
     best = max(history.epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss))
     assert history.best == best
-    assert validate(network, validation) == (best.validation_loss, best.validation_accuracy)
+    expected = best.validation_loss, best.validation_accuracy, best.validation_macro_f1
+    assert validate(network, validation) == expected
     kept = weights_of(network)
     assert all(torch.equal(kept[name], snapshots[best.epoch - 1][name]) for name in kept)
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4, 5]
@@ -135,18 +136,17 @@ def test_without_validation_the_last_epoch_is_kept():
 
 def test_validation_figures_are_of_all_rows():
     network, examples = toy_network(), toy(31)
-    loss, accuracy = validate(network, examples)
+    loss, accuracy, _ = validate(network, examples)
     with torch.no_grad():
         batch = module.training_batches(
-            examples.features,
-            examples.labels,
+            examples,
             31,
             random=np.random.default_rng(0),
             token_dropout=0.0,
             sentence_ends=(),
             has_cls=False,
         )
-        ((texts, labels),) = list(batch)
+        ((texts, labels, _),) = list(batch)
         logits = network.eval()(texts)
     assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
     assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
@@ -163,7 +163,7 @@ def test_training_figures_are_means_over_the_pass():
         weight_decay=0.0,
     )
     network, examples = toy_network(dropout=0.0), toy(50)
-    expected = validate(network, examples)
+    expected = validate(network, examples)[:2]
     history = fit(network, examples, examples, recipe, seed=0, has_cls=True)
     epoch = history.epochs[0]
     assert (epoch.train_loss, epoch.train_accuracy) == pytest.approx(expected, rel=1e-5)

@@ -1,5 +1,6 @@
 """The native trainer against the trainer in torch, and against itself with other threads."""
 
+import dataclasses
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -95,10 +96,14 @@ def test_logits_equal_those_of_torch_and_of_numpy(shape):
     ],
     ids=str,
 )
-def test_training_follows_torch_step_by_step(shape, changes):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_training_follows_torch_step_by_step(shape, changes, weighted):
     recipe = RECIPE.replace(**changes)
     additive, network = twins(config_of(**shape))
     train = random_texts(50, 30)
+    if weighted:
+        weights = np.random.default_rng(2).uniform(0, 3, 50).astype(np.float32)
+        train = dataclasses.replace(train, weights=weights)
     native, slow = NativeTrainer(additive, train, recipe, 0), TorchTrainer(network, train, recipe, 0, False)
     native.random = slow.random = SameOrder()
     for _ in range(recipe.epochs):
@@ -270,6 +275,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         "labels": np.array([0, 2]),
         "order": np.array([1, 0]),
         "factors": np.ones(1, np.float32),
+        "weights": np.ones(2, np.float32),
         **changes,
     }
     rates = np.ones(4, np.float32)
@@ -277,7 +283,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         parts["shape"],
         (parts["embedding"], parts["dense"], network.dense * 0, network.dense * 0, parts["slots"]),
         (parts["ids"], parts["offsets"], parts["n_ordered"], parts["labels"], parts["order"]),
-        (rates, parts["factors"], 1.0, 0.0, 0.0, 0.0),
+        (rates, parts["factors"], parts["weights"], 1.0, 0.0, 0.0, 0.0),
         (1e-3, 0.0, 0.9, 0.999, 1e-8),
         (2, 0, 0),
         1,
@@ -310,6 +316,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         {"order": np.array([0, 2])},
         {"order": np.array([-1])},
         {"factors": np.ones(2, np.float32)},
+        {"weights": np.ones(3, np.float32)},
     ],
     ids=str,
 )

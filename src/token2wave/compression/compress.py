@@ -108,7 +108,7 @@ def compress(
     best: tuple[float, float, Classifier] | None = None
     tell.stage("compression", 0)
     for candidate in work.candidates(storage, limit, retrain):
-        loss, accuracy = validate(candidate.network, work.examples(candidate, work.texts.validation))
+        loss, accuracy, _ = validate(candidate.network, work.examples(candidate, work.texts.validation))
         if best is None or loss < best[0]:
             best = loss, accuracy, candidate
     if best is None:
@@ -169,7 +169,12 @@ def _texts(
     if not isinstance(named, str | os.PathLike):
         raise ConfigError("the model does not say what it was trained on", where="data", cure=CURE)
     try:
-        splits = load_splits(named, text_column=text_column, label_column=label_column)
+        splits = load_splits(
+            named,
+            text_column=text_column,
+            label_column=label_column,
+            weight_column=record.get("weight_column"),
+        )
     except DataError as error:
         if data is not None:
             raise
@@ -178,7 +183,10 @@ def _texts(
             f"what the model was trained on cannot be read: {error.problem}", where=error.where, cure=CURE
         ) from error
     texts = prepare(
-        replace(splits, label_names=classifier.label_names, test=None), _recipe(record), _seed(record)
+        replace(splits, label_names=classifier.label_names, test=None),
+        _recipe(record),
+        _seed(record),
+        record.get("class_weights"),
     )
     if record.get("rows") not in (None, len(splits.train)):
         caveat = f"The model was trained on {record['rows']} rows, and {splits.name} has {len(splits.train)}."
@@ -212,7 +220,8 @@ class _Work:
         self.classifier, self.texts, self.tell = classifier, texts, tell
         self.recipe, self.seed = _recipe(classifier.training), _seed(classifier.training)
         tell.stage("features", len(texts.train) + len(texts.validation))
-        self.train = Examples(classifier.features(texts.train.texts, tell.advance), texts.train.labels)
+        features = classifier.features(texts.train.texts, tell.advance)
+        self.train = Examples(features, texts.train.labels, texts.train.weights)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
         self.caveats = list(texts.caveats)
@@ -292,7 +301,7 @@ class _Work:
         """Examples without the features that are dropped."""
         number = (np.cumsum(kept) - 1).astype(np.int32)
         features = examples.features.keep(kept[examples.features.ids])
-        return Examples(replace(features, ids=number[features.ids]), examples.labels)
+        return replace(examples, features=replace(features, ids=number[features.ids]))
 
     def _overhead(self, storage: str) -> int:
         """Bytes of the file beside rows and buckets."""

@@ -38,12 +38,19 @@ class _Files:
     def splits(self) -> tuple[str, ...]:
         return tuple(self.files)
 
-    def read(self, split: str, text_column: str, label_names: Sequence[str] | None) -> LabelledTexts:
+    def read(
+        self,
+        split: str,
+        text_column: str,
+        label_names: Sequence[str] | None,
+        weight_column: str | None = None,
+    ) -> LabelledTexts:
         return read_labelled(
             self.files[split],
             text_column=text_column,
             label_column=self.label_column,
             label_names=self.label_names or label_names,
+            weight_column=weight_column,
         )
 
 
@@ -53,6 +60,7 @@ def load_splits(
     test: str | os.PathLike[str] | None = None,
     text_column: str = "text",
     label_column: str = "label",
+    weight_column: str | None = None,
 ) -> DataSplits:
     """Load a data set with its splits.
 
@@ -66,6 +74,7 @@ def load_splits(
             test split. Its labels go by the label names of ``data`` unless it has its own.
         text_column: the column of the texts, in formats with columns.
         label_column: the column of the labels, in formats with columns.
+        weight_column: the column of the training split that says how much each text counts, if there is one.
 
     Returns:
         The splits, all their rows in their order, with the caveats that belong to them.
@@ -83,7 +92,12 @@ def load_splits(
             cure="add a training split, or name another data set",
         )
     kept = [split for split in source.splits if split != "test" or test is None]
-    found = {split: source.read(split, text_column, source.label_names) for split in kept}
+    found = {
+        split: source.read(
+            split, text_column, source.label_names, weight_column if split == "train" else None
+        )
+        for split in kept
+    }
     caveats = list(source.caveats)
     for split in kept:
         caveats += _incomplete(source, split, found[split])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from token2wave.data.texts import SPLIT_STEMS, LabelledTexts
-from token2wave.data.values import Origin, checked_labels, checked_texts, listed
+from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, listed
 from token2wave.errors import DataError, MissingExtraError, place
 
 
@@ -34,13 +34,20 @@ class HubSource:
         """The splits there are, by our names for them."""
         return tuple(self.parts)
 
-    def read(self, split: str, text_column: str, label_names: Sequence[str] | None) -> LabelledTexts:
+    def read(
+        self,
+        split: str,
+        text_column: str,
+        label_names: Sequence[str] | None,
+        weight_column: str | None = None,
+    ) -> LabelledTexts:
         """Read one split.
 
         Args:
             split: one of ``splits``.
             text_column: the column of the texts.
             label_names: the names of the classes, if the data set itself has none.
+            weight_column: the column that says how much each text counts in training, if there is one.
 
         Raises:
             DataError: a column is missing, or a text or label cannot be used.
@@ -53,6 +60,9 @@ class HubSource:
             checked_texts(texts, Origin(source, text_column)),
             checked_labels(labels, Origin(source, self.label_column), self.label_names or label_names),
             source,
+            None
+            if weight_column is None
+            else checked_weights(_column(part, weight_column, source), Origin(source, weight_column)),
         )
 
 

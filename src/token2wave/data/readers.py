@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from token2wave.data.lines import decoded_lines, filled_lines, open_binary, text_lines, without_gaps
 from token2wave.data.texts import LabelledTexts
-from token2wave.data.values import Origin, checked_labels, checked_texts, listed, shown
+from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, listed, shown
 from token2wave.errors import DataError, MissingExtraError, place
 
 _T = TypeVar("_T")
@@ -39,6 +39,7 @@ def read_labelled(
     text_column: str = "text",
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
+    weight_column: str | None = None,
 ) -> LabelledTexts:
     """Read the texts of a file and their labels.
 
@@ -49,6 +50,8 @@ def read_labelled(
         label_column: the column of the labels; plays no part in fastText files.
         label_names: the names of the classes, length ``C``. A number in the file is then an index into
             them, and every other label has to be one of them. Without them a number is its own name.
+        weight_column: the column that says how much each text counts in training, if there is one; fastText
+            files have none.
 
     Returns:
         All rows of the file in their order, length ``N >= 1``.
@@ -60,24 +63,28 @@ def read_labelled(
     """
     path = Path(path)
     kind = _kind(path)
+    source = os.fspath(path)
     if text_column == label_column:
         raise DataError(
             f"the texts and the labels are both to come from column {text_column!r}",
-            where=os.fspath(path),
+            where=source,
             cure="name two columns",
         )
-    if kind in _LINE_KINDS:
+    if kind not in _LINE_KINDS:
+        names = [text_column, label_column, *([] if weight_column is None else [weight_column])]
+        columns = _TABLE_KINDS[kind](path, names)
+        origins = [Origin(source, name, columns.lines) for name in names]
+    elif weight_column is None:
         columns = _label_lines(path)
-        text_at, label_at = None, None
+        origins = [Origin(source)] * 2
     else:
-        columns = _TABLE_KINDS[kind](path, [text_column, label_column])
-        text_at, label_at = text_column, label_column
-    texts, labels = columns.values
-    source = os.fspath(path)
+        raise DataError("lines of fastText have no weights", where=source, cure="write them as CSV")
+    texts, labels, *weights = columns.values
     return LabelledTexts(
-        checked_texts(texts, Origin(source, text_at, columns.lines)),
-        checked_labels(labels, Origin(source, label_at, columns.lines), label_names),
+        checked_texts(texts, origins[0]),
+        checked_labels(labels, origins[1], label_names),
         source,
+        checked_weights(weights[0], origins[2]) if weights else None,
     )
 
 

@@ -25,19 +25,29 @@ class LabelledTexts:
         texts: the texts, length ``N``. A text may be empty.
         labels: the name of the label of each text, length ``N``. Never empty.
         source: the file or data set they were read from, for error messages.
+        weights: how much each text counts in training, length ``N``, finite and at least zero; all the same,
+            if None.
 
     Raises:
-        DataError: there are more texts than labels, or more labels than texts.
+        DataError: texts, labels and weights are not of one length.
     """
 
     texts: list[str]
     labels: list[str]
     source: str
+    weights: list[float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.labels):
             raise DataError(
                 f"expected a label for each text, got {len(self.texts)} texts and {len(self.labels)} labels",
+                where=self.source,
+                cure="give both lists the same length",
+            )
+        if self.weights is not None and len(self.weights) != len(self.texts):
+            n_weights = len(self.weights)
+            raise DataError(
+                f"expected a weight for each text, got {n_weights} weights of {len(self.texts)} texts",
                 where=self.source,
                 cure="give both lists the same length",
             )

@@ -102,6 +102,32 @@ def checked_labels(
     return labels
 
 
+def checked_weights(values: Iterable[object], origin: Origin) -> list[float]:
+    """Return the values as weights: numbers, or strings of numbers as CSV has them.
+
+    Args:
+        values: one value for each row, length ``N``.
+        origin: where they came from.
+
+    Raises:
+        DataError: a value is no finite number of at least zero; names the row.
+    """
+    weights: list[float] = []
+    for index, value in enumerate(values):
+        try:
+            weight = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            weight = math.nan
+        if not 0 <= weight < math.inf:
+            raise DataError(
+                f"expected a weight, got {shown(value)}",
+                where=origin.at(index),
+                cure="give every row a number of at least zero, or name the column that holds the weights",
+            )
+        weights.append(weight)
+    return weights
+
+
 def shown(value: object) -> str:
     """A value as error messages show it: short, and for containers the type alone."""
     if isinstance(value, str | int | float):

@@ -4,7 +4,7 @@
 
 const char train_doc[] =
     "train(shape, (embedding, dense, mean, square, slots), (ids, offsets, n_ordered, labels, order),\n"
-    "      (row_rates, rate_factors, row_rate, dropout, token_dropout, label_smoothing),\n"
+    "      (row_rates, rate_factors, text_weights, row_rate, dropout, token_dropout, label_smoothing),\n"
     "      (rate, weight_decay, beta_mean, beta_square, epsilon),\n"
     "      (batch_size, first_step, seed), n_threads) -> (loss, right)\n\n"
     "Train in place on the texts that order names, in batches. Sums over texts come back.";
@@ -21,7 +21,7 @@ static int unpack(PyObject *args, network_shape *shape, training_settings *setti
         !PyArg_ParseTuple(sizes, SHAPE, SHAPE_OF(*shape)) ||
         !PyArg_ParseTuple(state, "w*w*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4]) ||
         !PyArg_ParseTuple(texts, "y*y*y*y*y*", &b[5], &b[6], &b[7], &b[8], &b[9]) ||
-        !PyArg_ParseTuple(rates, "y*y*ffff", &b[10], &b[11], &settings->row_rate, &settings->dropout,
+        !PyArg_ParseTuple(rates, "y*y*y*ffff", &b[10], &b[11], &b[12], &settings->row_rate, &settings->dropout,
                           &settings->token_dropout, &settings->label_smoothing) ||
         !PyArg_ParseTuple(adam, "fffff", &settings->adam.rate, &settings->adam.weight_decay,
                           &settings->adam.beta_mean, &settings->adam.beta_square, &settings->adam.epsilon) ||
@@ -37,7 +37,7 @@ PyObject *train(PyObject *self, PyObject *args)
 {
     network_shape shape;
     training_settings settings;
-    Py_buffer b[12] = {{0}};
+    Py_buffer b[13] = {{0}};
     int n_threads;
     PyObject *result = NULL;
     (void)self;
@@ -57,7 +57,8 @@ PyObject *train(PyObject *self, PyObject *args)
         !has_size(&b[3], n_dense, 4, "square") || !has_size(&b[4], shape.n_rows, 4, "slots") ||
         !are_texts(&b[5], &b[6], &b[7], &texts) || !has_size(&b[8], texts.n_texts, 8, "labels") ||
         !has_size(&b[10], shape.n_rows, 4, "row_rates") ||
-        !has_size(&b[11], n_steps, 4, "rate_factors"))
+        !has_size(&b[11], n_steps, 4, "rate_factors") ||
+        !has_size(&b[12], texts.n_texts, 4, "text_weights"))
         goto done;
     const int64_t *labels = b[8].buf, *order = b[9].buf;
     int legal = 1;
@@ -72,6 +73,7 @@ PyObject *train(PyObject *self, PyObject *args)
     network_state state = {b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].buf};
     settings.row_rates = b[10].buf;
     settings.rate_factors = b[11].buf;
+    settings.text_weights = b[12].buf;
     double totals[2] = {0.0, 0.0};
     int failed;
     Py_BEGIN_ALLOW_THREADS
@@ -79,7 +81,7 @@ PyObject *train(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = failed ? PyErr_NoMemory() : Py_BuildValue("dd", totals[0], totals[1]);
 done:
-    release(b, 12);
+    release(b, 13);
     return result;
 }
 

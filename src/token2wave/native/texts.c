@@ -34,7 +34,7 @@ static void cross_entropy(session *s, int64_t part, int64_t first, int64_t M, fl
     int64_t c = s->shape.n_classes;
     float smoothing = s->training->label_smoothing, share = 1.0f / (float)s->n_texts;
     for (int64_t m = 0; m < M; m++, logits += c) {
-        int64_t label = s->labels[text_number(s, first + m)], best = 0;
+        int64_t text = text_number(s, first + m), label = s->labels[text], best = 0;
         for (int64_t k = 1; k < c; k++)
             if (logits[k] > logits[best])
                 best = k;
@@ -45,11 +45,12 @@ static void cross_entropy(session *s, int64_t part, int64_t first, int64_t M, fl
             all += logits[k] - highest;
         }
         double log_sum = log(sum), own = logits[label] - highest;
-        s->loss[part] += log_sum - (1.0 - smoothing) * own - smoothing * all / (double)c;
+        float weight = s->training->text_weights[text];
+        s->loss[part] += weight * (log_sum - (1.0 - smoothing) * own - smoothing * all / (double)c);
         s->right[part] += best == label;
         for (int64_t k = 0; k < c; k++) {
             float target = (k == label ? 1.0f - smoothing : 0.0f) + smoothing / (float)c;
-            logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - target) * share;
+            logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - target) * share * weight;
         }
     }
 }

@@ -13,6 +13,7 @@ typedef struct {
     uint64_t seed;
     adam_settings adam;             /* its rate is the peak */
     const float *row_rates;         /* (V,) factors of the rows' rate */
+    const float *text_weights;      /* (N,) how much each text's loss counts */
     const float *rate_factors;      /* of each step of this call */
 } training_settings;
 

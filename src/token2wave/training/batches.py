@@ -9,15 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from token2wave.features import Ragged
 from token2wave.models import Batch, make_batch
+from token2wave.training.examples import Examples
 
 TEXTS_SORTED = 50  # times the size of a batch: so many texts are sorted by length together
 
 
 def training_batches(
-    features: Ragged,
-    labels: NDArray[np.int64],
+    examples: Examples,
     batch_size: int,
     *,
     random: np.random.Generator,
@@ -26,12 +25,11 @@ def training_batches(
     has_cls: bool,
     similar_lengths: bool = False,
     keeps_order: bool = False,
-) -> Iterator[tuple[Batch, Tensor]]:
+) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
     """Go once through the texts in random order.
 
     Args:
-        features: of ``N`` texts.
-        labels: ``(N,)`` int64.
+        examples: ``N`` texts.
         batch_size: texts in a batch.
         random: gives the order, and the features left out.
         token_dropout: probability of leaving a feature out.
@@ -41,8 +39,9 @@ def training_batches(
         keeps_order: whether tokens that are left out stay in the reading order, for a phrase level.
 
     Yields:
-        A batch and its labels ``(B,)`` int64, on the CPU.
+        A batch, its labels ``(B,)`` int64, and its weights ``(B,)`` if there are any, on the CPU.
     """
+    features, labels, weights = examples.features, examples.labels, examples.weights
     for chosen in _batches(features.lengths, batch_size, random, similar_lengths):
         texts, left_out = features.take(chosen), None
         if token_dropout > 0:
@@ -54,7 +53,8 @@ def training_batches(
                 texts, left_out = texts.keep(stays), ~mask[stays]
             else:
                 texts = texts.keep(mask)
-        yield make_batch(texts, sentence_ends, left_out), torch.from_numpy(labels[chosen])
+        own = None if weights is None else torch.from_numpy(weights[chosen])
+        yield make_batch(texts, sentence_ends, left_out), torch.from_numpy(labels[chosen]), own
 
 
 def _batches(

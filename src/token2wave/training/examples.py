@@ -17,14 +17,17 @@ class Examples:
     Attributes:
         features: of ``N`` texts.
         labels: ``(N,)`` int64.
+        weights: ``(N,)`` float32, how much each text counts in the loss; all the same, if None.
     """
 
     features: Ragged
     labels: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, texts: NDArray[np.int64]) -> Examples:
         """Select texts by number."""
-        return Examples(self.features.take(texts), self.labels[texts])
+        weights = None if self.weights is None else self.weights[texts]
+        return Examples(self.features.take(texts), self.labels[texts], weights)

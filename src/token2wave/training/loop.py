@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
+from token2wave.metrics import macro_f1_of
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
@@ -57,7 +58,7 @@ def fit(
     has_cls: bool,
     callbacks: Sequence[Callback] = (),
 ) -> History:
-    """Train a network in place; it ends with the weights of its best epoch by validation accuracy.
+    """Train a network in place; it ends with the weights of its best epoch on the validation texts.
 
     Without validation texts it ends with the weights of its last epoch.
 
@@ -81,7 +82,7 @@ def fit(
     tell = Teller(callbacks)
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
     tell.stage("training" if validation is not None else "training on all rows", n_steps)
-    trainer = _trainer(network, train, recipe, seed, has_cls)
+    trainer, by = _trainer(network, train, recipe, seed, has_cls), recipe.select_by
     try:
         for number in range(1, recipe.epochs + 1):
             epoch_start = time.perf_counter()
@@ -92,10 +93,10 @@ def fit(
             checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
             validated = validate(network, checked)
             require_finite(validated[0])
-            epoch = Epoch(number, loss, accuracy, *((None, None) if validation is None else validated))
+            epoch = Epoch(number, loss, accuracy, *((None, None, None) if validation is None else validated))
             history.epochs.append(epoch)
             tell.epoch(epoch)
-            if history.best is None or _rank(epoch) > _rank(history.best):
+            if history.best is None or _rank(epoch, by) > _rank(history.best, by):
                 history.best = epoch
                 if validation is not None and number < recipe.epochs:
                     trainer.keep()
@@ -110,13 +111,29 @@ def fit(
     return history
 
 
-def validate(network: Trainable, examples: Examples) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy."""
+class Validation(NamedTuple):
+    """How a network does on texts.
+
+    Attributes:
+        loss: mean cross-entropy.
+        accuracy: share of right decisions.
+        macro_f1: mean F1 of the classes that occur or are given.
+    """
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+
+
+def validate(network: Trainable, examples: Examples) -> Validation:
+    """Hold a network against texts."""
     logits = network.logits(examples.features).astype(np.float64)
     shifted = logits - logits.max(axis=1, keepdims=True)
     losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(examples)), examples.labels]
-    right = logits.argmax(axis=1) == examples.labels
-    return float(losses.mean()), float(right.mean())
+    predicted = logits.argmax(axis=1)
+    right = predicted == examples.labels
+    macro_f1 = macro_f1_of(examples.labels, predicted, logits.shape[1])
+    return Validation(float(losses.mean()), float(right.mean()), macro_f1)
 
 
 def require_finite(loss: float) -> None:
@@ -133,11 +150,13 @@ def require_finite(loss: float) -> None:
         )
 
 
-def _rank(epoch: Epoch) -> tuple[float, ...]:
-    """Order epochs by validation accuracy, then loss; without validation the later is the better."""
-    if epoch.validation_accuracy is None or epoch.validation_loss is None:
+def _rank(epoch: Epoch, select_by: str) -> tuple[float, ...]:
+    """Order epochs by a figure of the validation texts, then their loss; without them by number."""
+    loss = epoch.validation_loss
+    if loss is None:
         return (epoch.epoch,)
-    return epoch.validation_accuracy, -epoch.validation_loss
+    figure = -loss if select_by == "loss" else getattr(epoch, f"validation_{select_by}")
+    return figure, -loss
 
 
 def _trainer(network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool) -> Trainer:

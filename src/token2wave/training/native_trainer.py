@@ -62,6 +62,8 @@ class NativeTrainer:
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.step = 0
+        given = train.weights
+        self.weights = np.ones(len(train), dtype=np.float32) if given is None else given
         self.slots = work_space(network.config.n_rows)
 
     def keep(self) -> None:
@@ -111,6 +113,7 @@ class NativeTrainer:
             (
                 self.rates,
                 factors,
+                self.weights,
                 recipe.row_learning_rate,
                 network.config.dropout,
                 recipe.token_dropout,

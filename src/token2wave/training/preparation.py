@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.presets import Preset
 from token2wave.training.recipe import Recipe
+from token2wave.training.weighting import text_weights
 
+ClassWeights = str | Mapping[str, float] | None
 VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
 
 
@@ -26,17 +28,20 @@ class Labelled:
     Attributes:
         texts: ``N`` strings.
         labels: ``(N,)`` int64.
+        weights: ``(N,)`` float32, how much each text counts in training; all the same, if None.
     """
 
     texts: Sequence[str]
     labels: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Labelled:
         """Select rows by number."""
-        return Labelled([self.texts[i] for i in rows], self.labels[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return Labelled([self.texts[i] for i in rows], self.labels[rows], weights)
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,19 @@ class TrainingTexts:
     caveats: tuple[str, ...]
 
 
-def prepare(splits: DataSplits, recipe: Recipe, seed: int) -> TrainingTexts:
-    """Encode the labels, and hold back validation rows where none are given.
+def prepare(
+    splits: DataSplits, recipe: Recipe, seed: int, class_weights: ClassWeights = None
+) -> TrainingTexts:
+    """Encode the labels, weigh the texts, and hold back validation rows where none are given.
 
     Raises:
+        ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
         DataError: fewer than two classes, or a label in validation or test that training never saw.
     """
     names = label_names_of(splits.train, splits.label_names)
-    train = Labelled(splits.train.texts, encode_labels(splits.train, names))
+    labels = encode_labels(splits.train, names)
+    weights = text_weights(labels, names, class_weights, splits.train.weights)
+    train = Labelled(splits.train.texts, labels, weights)
     test = None
     if splits.test is not None:
         test = Labelled(splits.test.texts, encode_labels(splits.test, names))

@@ -20,6 +20,7 @@ class Epoch:
         train_accuracy: over the pass, while the weights were moving and tokens being dropped.
         validation_loss: mean cross-entropy after the pass; None without validation texts.
         validation_accuracy: after the pass; None without validation texts.
+        validation_macro_f1: after the pass; None without validation texts.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class Epoch:
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
+    validation_macro_f1: float | None = None
 
 
 @dataclass

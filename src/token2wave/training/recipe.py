@@ -35,7 +35,9 @@ class Recipe(Configuration):
             where no validation set is given. The papers: 0.2.
         refit_below: with fewer training rows than this, the rows held back for validation are precious too:
             once they have chosen the number of epochs, the model is trained again on all rows.
-        patience: epochs without a better validation accuracy before stopping; 0 never stops early.
+        select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
+            ``macro_f1``, in which rare classes count as much as frequent ones, or ``loss``.
+        patience: epochs without a better one before stopping; 0 never stops early.
         similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
             work. Waves do not pad.
         precision: ``float32``; ``bfloat16``; ``fixed16``, block fixed point of 16 bits for the large
@@ -59,6 +61,7 @@ class Recipe(Configuration):
     label_smoothing: float = 0.0
     validation_fraction: float = 0.2
     refit_below: int = 0
+    select_by: str = "accuracy"
     patience: int = 0
     similar_lengths: bool = False
     precision: str = "auto"
@@ -84,5 +87,6 @@ class Recipe(Configuration):
             self.validation_fraction,
         )
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
+        require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "loss"))
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))

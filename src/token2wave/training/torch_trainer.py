@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from token2wave.errors import ConfigError
 from token2wave.models import TextNetwork
@@ -87,8 +87,7 @@ class TorchTrainer:
         network, recipe, device, n_texts = self.network, self.recipe, self.device, len(self.train)
         network.train()
         batches = training_batches(
-            self.train.features,
-            self.train.labels,
+            self.train,
             recipe.batch_size,
             random=self.random,
             token_dropout=recipe.token_dropout,
@@ -100,15 +99,16 @@ class TorchTrainer:
         total = torch.zeros(2, device=device)  # summed loss and right answers
         reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()
         last = n_batches(n_texts, recipe.batch_size)
-        for step, (batch, labels) in enumerate(batches, start=1):
+        for step, (batch, labels, weights) in enumerate(batches, start=1):
             batch, labels = batch.to(device), labels.to(device)
+            weights = None if weights is None else weights.to(device)
             self.optimizers.prepare(batch.rows)
             # The way back takes the same kind of products as the way there.
             autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
             with autocast, fixed_point_products(cast("nn.Module", network), self.precision == "fixed16"):
                 logits = network(batch)
             logits = logits.float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            loss = _mean_loss(logits, labels, recipe.label_smoothing, weights)
             self.optimizers.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             tell.gradients(network, batch)
@@ -127,6 +127,14 @@ class TorchTrainer:
         self.optimizers.prepare()
         loss_sum, right_sum = total.tolist()
         return loss_sum / n_texts, right_sum / n_texts
+
+
+def _mean_loss(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    """Mean over the batch of the texts' losses times their weights."""
+    if weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+    return (losses * weights).mean()
 
 
 def precision_on(device: torch.device, wanted: str) -> str:

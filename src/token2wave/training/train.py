@@ -26,7 +26,7 @@ from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import Labelled, TrainingTexts, features_for, prepare
+from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
@@ -61,6 +61,8 @@ def train(
     device: str = "auto",
     text_column: str = "text",
     label_column: str = "label",
+    weight_column: str | None = None,
+    class_weights: ClassWeights = None,
     vocabulary: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
@@ -85,6 +87,9 @@ def train(
             ``cuda``.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
+        weight_column: column that says how much each training text counts, if there is one.
+        class_weights: ``balanced``, by which every class counts the same however rare, or the weight of each
+            label, 1 where it is not named; by default every text counts the same.
         vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
             ``bert-base-uncased`` in the folder that ``TOKEN2WAVE_DATA`` names is used, and where there is
             none, one is trained on the texts.
@@ -114,8 +119,10 @@ def train(
     if isinstance(data, DataSplits):
         splits = data
     else:
-        splits = load_splits(data, test=test, text_column=text_column, label_column=label_column)
-    texts = prepare(splits, chosen.recipe, seed)
+        splits = load_splits(
+            data, test=test, text_column=text_column, label_column=label_column, weight_column=weight_column
+        )
+    texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
 
@@ -141,6 +148,8 @@ def train(
         "refit": refit,
         "validation_accuracy": best.validation_accuracy,
         "level_weights": weights,
+        "weight_column": weight_column,
+        "class_weights": class_weights if isinstance(class_weights, str | None) else dict(class_weights),
     }
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(fitted.features, network, texts.label_names, training=record)
@@ -237,7 +246,7 @@ class _Run:
             held_back = Examples(features(validation.texts, self.tell.advance), validation.labels)
         history = fit(
             network,
-            Examples(found, train.labels),
+            Examples(found, train.labels, train.weights),
             held_back,
             recipe,
             seed=self.seed,

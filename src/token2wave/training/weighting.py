@@ -1,0 +1,75 @@
+"""How much each training text counts: by its class, and by a weight of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.errors import ConfigError
+
+BALANCED = "balanced"
+
+
+def text_weights(
+    labels: NDArray[np.int64],
+    label_names: Sequence[str],
+    class_weights: str | Mapping[str, float] | None,
+    own: Sequence[float] | None,
+) -> NDArray[np.float32] | None:
+    """Weights of the training texts in the loss; their mean is one, so that rates mean what they meant.
+
+    Args:
+        labels: ``(N,)``, the classes of the texts.
+        label_names: the ``C`` classes.
+        class_weights: ``balanced``, by which every class that occurs counts the same in all; or the weight of
+            each class by name, 1 where it is not named; None counts every text the same.
+        own: ``N`` weights of the texts themselves, at least zero; they multiply those of the classes.
+
+    Returns:
+        ``(N,)`` float32, or None where nothing is weighted.
+
+    Raises:
+        ConfigError: a class that there is not, a weight that is no positive number, or no text that counts.
+    """
+    if class_weights is None and own is None:
+        return None
+    weights = of_classes(labels, label_names, class_weights)[labels]
+    if own is not None:
+        weights = weights * np.asarray(own, dtype=np.float64)
+    mean = weights.mean()
+    if not 0 < mean < math.inf:
+        raise ConfigError("expected training texts of some weight, found none", where="weights")
+    scaled: NDArray[np.float32] = (weights / mean).astype(np.float32)
+    return scaled
+
+
+def of_classes(
+    labels: NDArray[np.int64], label_names: Sequence[str], wish: str | Mapping[str, float] | None
+) -> NDArray[np.float64]:
+    """Weight of each class, ``(C,)``; see :func:`text_weights`."""
+    weights = np.ones(len(label_names))
+    if wish is None:
+        return weights
+    if isinstance(wish, str):
+        if wish != BALANCED:
+            raise ConfigError(
+                f"expected balanced, or a weight for each label, found {wish!r}",
+                where="class_weights",
+                cure='e.g. balanced, or {"spam": 5}',
+            )
+        counts = np.bincount(labels, minlength=len(label_names))
+        return np.divide(len(labels), counts, out=weights, where=counts > 0)
+    for name, weight in wish.items():
+        if name not in label_names:
+            known = ", ".join(label_names[:12])
+            raise ConfigError(f"there is no label {name!r}; known are: {known}", where="class_weights")
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 < weight < math.inf:
+            raise ConfigError(
+                f"expected a positive number for {name!r}, found {weight!r}", where="class_weights"
+            )
+        weights[label_names.index(name)] = weight
+    return weights
