@@ -66,7 +66,8 @@ $(RIVALS): $(STAMP)
 
 # All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and about two hours; RESUME=--resume goes on after an interruption.
 bench: $(RIVALS)
-	$(BIN)/python benchmarks/compare.py --name classifiers --data ag_news,imdb,dbpedia14 \
+	$(BIN)/python benchmarks/compare.py --name classifiers \
+		--data ag_news,imdb,dbpedia14,sst2,trec,banking77,emotion \
 		--systems fast,small,fasttext_lr025,fasttext_lr05,tfidf_svc,tfidf_logistic --runs 3 --threads $(THREADS) $(RESUME)
 	$(BIN)/python benchmarks/compare.py --name slow --data ag_news --systems paper,fasttext_autotune \
 		--runs 3 --threads $(THREADS) $(RESUME)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ OURS = "token2wave"
 COLUMNS = ("accuracy", "training", "import", "total", "texts/s", "peak memory", "model file")
 NOTHING = "-"
 
-__all__ = ["data_names", "figure", "method", "step_table", "table"]
+__all__ = ["accuracies", "data_names", "figure", "method", "step_table", "table"]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -55,6 +57,33 @@ def table(document: dict[str, Any], data: str) -> str:
         lines += [f"*{caveat}.*" for caveat in facts["caveats"]]
     lines += _remarks(document, groups)
     return "\n".join(lines) + "\n"
+
+
+def accuracies(document: dict[str, Any]) -> str:
+    """Markdown table of mean accuracy: a row for each system, a column for each set; the best are bold."""
+    sets, found = data_names(document), defaultdict[str, dict[str, list[float]]](lambda: defaultdict(list))
+    for run in document["runs"]:
+        if run["error"] is None:
+            found[run["system"]][run["data"]].append(run["figures"]["accuracy"])
+    means = {
+        system: [statistics.mean(own[data]) for data in sets]
+        for system, own in found.items()
+        if all(data in own for data in sets)
+    }
+    means = {system: [*row, statistics.mean(row)] for system, row in means.items()}
+    best = [max(column) for column in zip(*means.values(), strict=True)]
+    lines = [f"| system | {' | '.join([*sets, 'mean'])} |", "|---|" + "---:|" * (len(sets) + 1)]
+    for system, row in sorted(means.items(), key=lambda item: -item[1][-1]):
+        cells = [
+            f"**{100 * mean:.2f}**" if mean == most else f"{100 * mean:.2f}"
+            for mean, most in zip(row, best, strict=True)
+        ]
+        lines.append(f"| {document['systems'][system]['name']} | {' | '.join(cells)} |")
+    n_runs = {len(values) for system in means for values in found[system].values()}
+    told = " or ".join(map(str, sorted(n_runs)))
+    lines += ["", f"Test accuracy in percent, mean of {told} runs with seeds of their own."]
+    caveats = [caveat for data in sets for caveat in document["data"][data]["caveats"]]
+    return "\n".join([*lines, *(f"*{caveat}.*" for caveat in caveats)]) + "\n"
 
 
 def method(document: dict[str, Any]) -> str:

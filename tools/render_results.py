@@ -189,6 +189,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"classifiers-{data}": partial(classifiers, "classifiers", data)
         for data in ("ag_news", "imdb", "dbpedia14")
     },
+    "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",

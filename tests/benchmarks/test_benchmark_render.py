@@ -69,6 +69,32 @@ def test_table():
     assert len({line.count("|") for line in table if line.startswith("|")}) == 1
 
 
+def test_accuracies_are_means_of_the_runs():
+    def run(system, data, accuracy, error=None):
+        return {"system": system, "data": data, "error": error, "figures": {"accuracy": accuracy}}
+
+    document = copy.deepcopy(DOCUMENT)
+    document["medians"]["mail"] = document["medians"]["news"]
+    document["data"]["mail"] = {"caveats": []}
+    document["runs"] = [
+        *(run("fast", "news", share) for share in (0.90, 0.94)),
+        *(run("fast", "mail", share) for share in (0.70, 0.70)),
+        *(run("ft", "news", share) for share in (0.91, 0.91)),
+        *(run("ft", "mail", share) for share in (0.80, 0.70)),
+        run("mine", "news", 0.99),
+        run("mine", "mail", 0.99, "it broke"),
+    ]
+    assert render.accuracies(document).splitlines() == [
+        "| system | news | mail | mean |",
+        "|---|---:|---:|---:|",
+        "| fastText | 91.00 | **75.00** | **83.00** |",
+        "| token2wave fast | **92.00** | 70.00 | 81.00 |",
+        "",
+        "Test accuracy in percent, mean of 2 runs with seeds of their own.",
+        "*news: 1,000 training rows, not the complete official training set.*",
+    ]
+
+
 def test_remarks_on_systems_with_figures():
     document = copy.deepcopy(DOCUMENT)
     document["medians"]["news"]["ft"] |= {"runs": 2, "errors": ["it broke"], "notes": ["did not converge"]}
