@@ -78,3 +78,15 @@ def test_the_first_result_is_the_same_as_the_one_read_back(tmp_path):
     """Tuples, numbers as keys: what JSON changes is changed at once."""
     first = Store(tmp_path).unit("a", {}, lambda: {"x": (1, 2), "y": {1: 2}})
     assert first == Store(tmp_path).unit("a", {}, dict) == {"x": [1, 2], "y": {"1": 2}}
+
+
+def test_younger_settings_that_change_nothing_do_not_make_another_result(tmp_path):
+    older = {"system": {"recipe": {"epochs": 1}}, "recipe": {"epochs": 2}}
+    younger = {
+        "system": {"recipe": {"epochs": 1, "select_by": "accuracy"}},
+        "recipe": {"epochs": 2, "select_by": "accuracy"},
+    }
+    first = Store(tmp_path).unit("part", older, lambda: {"value": 1})
+    assert Store(tmp_path).unit("part", younger, lambda: {"value": 2}) == first
+    younger["recipe"]["select_by"] = "loss"
+    assert Store(tmp_path).unit("part", younger, lambda: {"value": 3}) == {"value": 3}
