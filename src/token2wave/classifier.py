@@ -18,7 +18,7 @@ from token2wave.compile import compile_network, reason_not_to_compile
 from token2wave.errors import ConfigError, MissingExtraError, ModelFileError, Token2WaveError
 from token2wave.features import Features, Ragged, WordFeatures, features_from_file
 from token2wave.features.text import pieces
-from token2wave.metrics import Evaluation, evaluate_predictions, expected_calibration_error
+from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.runtime import reference
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
@@ -213,8 +213,7 @@ class Classifier:
             advance: told how many more texts are featurised.
         """
         found = self.probabilities(texts, advance)
-        error = expected_calibration_error(found, labels)
-        return evaluate_predictions(labels, found.argmax(axis=1), self.label_names, error)
+        return evaluate_predictions(labels, found.argmax(axis=1), self.label_names, found)
 
     def state(self, removable: bool = True) -> State:
         """Begin a text that comes in passage by passage; see :class:`token2wave.State`.

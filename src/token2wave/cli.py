@@ -33,6 +33,7 @@ Json = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
+NO_LABEL = "-"  # where the classifier abstains
 DATA_HELP = (
     "File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, built-in corpus "
     "(debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the Hugging Face hub."
@@ -155,6 +156,9 @@ def predict(
     file: Annotated[Path | None, typer.Option(help="File of texts: a line each, or a column.")] = None,
     text_column: TextColumn = "text",
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
+    abstain_below: Annotated[
+        float, typer.Option(min=0, max=1, help="Give no label where its probability is below this.")
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
@@ -172,12 +176,15 @@ def predict(
         predictions = classifier.predict_batch(texts, top_k, callback.on_advance)
     if not as_json:
         for line, prediction in zip(texts, predictions, strict=True):
-            classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in prediction.top)
+            first, *others = prediction.top
+            if prediction.probability < abstain_below:
+                first = NO_LABEL, prediction.probability
+            classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in (first, *others))
             print(f"{classes}\t{printable(line)}")
     documents = [
         {
             "text": line,
-            "label": prediction.label,
+            "label": None if prediction.probability < abstain_below else prediction.label,
             "probability": prediction.probability,
             "top": [{"label": label, "probability": share} for label, share in prediction.top],
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,21 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """What comes of answering the surest texts alone.
+
+    Attributes:
+        coverage: share of the texts that are answered.
+        threshold: probability of the predicted class from which on they are.
+        accuracy: share of right labels among them.
+    """
+
+    coverage: float
+    threshold: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Predictions held against the truth.
 
@@ -39,6 +57,7 @@ class Evaluation:
         classes: scores of each class.
         confusion: ``confusion[i][j]`` texts of class ``i`` were given label ``j``.
         calibration_error: see :func:`expected_calibration_error`; None where no probabilities are known.
+        answered: for several shares of the texts, the surest first; empty where no probabilities are known.
     """
 
     rows: int
@@ -47,6 +66,7 @@ class Evaluation:
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     calibration_error: float | None = None
+    answered: tuple[Answered, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -57,7 +77,7 @@ def evaluate_predictions(
     truth: NDArray[np.int64],
     predicted: NDArray[np.int64],
     label_names: tuple[str, ...],
-    calibration_error: float | None = None,
+    probabilities: NDArray[np.floating] | None = None,
 ) -> Evaluation:
     """Compare predicted with true classes.
 
@@ -65,7 +85,7 @@ def evaluate_predictions(
         truth: ``(N,)`` integers below ``C``.
         predicted: ``(N,)`` integers below ``C``.
         label_names: ``C`` names.
-        calibration_error: of the predictions' probabilities, where they are known.
+        probabilities: ``(N, C)``, where they are known.
     """
     n_classes = len(label_names)
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
@@ -84,8 +104,34 @@ def evaluate_predictions(
             for i, name in enumerate(label_names)
         ),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
-        calibration_error=calibration_error,
+        calibration_error=None if probabilities is None else expected_calibration_error(probabilities, truth),
+        answered=() if probabilities is None else surest(probabilities, truth),
     )
+
+
+def surest(
+    probabilities: NDArray[np.floating], truth: NDArray[np.int64], coverages: Sequence[float] = COVERAGES
+) -> tuple[Answered, ...]:
+    """Accuracy where only the surest texts are answered, and the threshold that does so.
+
+    Args:
+        probabilities: ``(N, C)``.
+        truth: ``(N,)`` integers below ``C``.
+        coverages: shares of the texts to answer. More are answered where several have the same probability.
+
+    Returns:
+        An entry for each coverage; nothing without texts.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    ascending = np.sort(confidence)
+    found = []
+    for coverage in coverages if len(truth) else ():
+        n_answered = max(1, round(coverage * len(truth)))
+        threshold = ascending[len(truth) - n_answered]
+        kept = confidence >= threshold
+        found.append(Answered(float(kept.mean()), float(threshold), float(right[kept].mean())))
+    return tuple(found)
 
 
 def macro_f1_of(truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> float:

@@ -92,6 +92,13 @@ def print_evaluation(result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
     figures = f"accuracy {100 * result.accuracy:.2f}%, macro-F1 {100 * result.macro_f1:.2f}%"
     print(f"{figures}, {result.rows:,} texts")
+    if result.calibration_error is not None:
+        print(f"expected calibration error {100 * result.calibration_error:.2f}%")
+    for part in result.answered:
+        print(
+            f"  {100 * part.accuracy:.2f}% of the surest {100 * part.coverage:.0f}% are right: "
+            f"those from probability {part.threshold:.2f} on"
+        )
     from token2wave.training.summary import printable
 
     labels = [printable(score.label) for score in result.classes]

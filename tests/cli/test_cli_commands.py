@@ -117,6 +117,21 @@ def test_predict_prints_one_line_a_text(run_cli, model):
     assert float(lines[0][1]) >= float(lines[0][3])
 
 
+def test_predict_abstains_where_it_is_not_sure(run_cli, model):
+    texts = [*POSITIVE, "zzz"]
+    sure = [token2wave.load(model).predict(text).probability for text in texts]
+    limit = sorted(sure)[len(sure) // 2]
+    arguments = ["predict", model, "--abstain-below", limit, "--top-k", 2, *texts]
+    expected = [probability >= limit for probability in sure]
+    assert len(set(expected)) == 2
+    document = run_cli(*arguments, "--json").document
+    assert [entry["label"] is not None for entry in document] == expected
+    assert [entry["probability"] for entry in document] == sure
+    lines = [line.split("\t") for line in run_cli(*arguments).out.splitlines()]
+    assert [line[0] != "-" for line in lines] == expected
+    assert {len(line) for line in lines} == {5}
+
+
 @pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.jsonl", "t.parquet"])
 def test_predict_file(run_cli, model, name):
     if name == "t.parquet":

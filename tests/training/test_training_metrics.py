@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from token2wave.metrics import evaluate_predictions
+from token2wave.metrics import evaluate_predictions, surest
 
 NAMES = ("a", "b", "c", "d")
 indices = st.integers(0, 3)
@@ -49,3 +49,18 @@ def test_no_rows_at_all():
 def test_scores_are_plain_data():
     scores = evaluate_predictions(np.array([0, 1]), np.array([1, 1]), ("x", "y"))
     assert json.loads(json.dumps(scores.to_dict()))["confusion"] == [[0, 1], [0, 1]]
+
+
+def test_the_surest_texts_are_answered():
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55]])
+    truth = np.array([0, 1, 1, 0])
+    half, most, every = surest(shares, truth, (0.5, 0.75, 1.0))
+    assert (half.coverage, half.threshold, half.accuracy) == (0.5, 0.8, 1.0)
+    assert (most.coverage, most.threshold, most.accuracy) == (0.75, 0.6, pytest.approx(2 / 3))
+    assert (every.coverage, every.threshold, every.accuracy) == (1.0, 0.55, 0.5)
+    (tied,) = surest(np.full((4, 2), 0.5), truth, (0.25,))
+    assert (tied.coverage, tied.accuracy) == (1.0, 0.5)
+    assert surest(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == ()
+    scores = evaluate_predictions(truth, shares.argmax(axis=1), ("a", "b"), shares)
+    assert scores.answered[-1] == half
+    assert scores.calibration_error == pytest.approx((0.1 + 0.2 + 0.6 + 0.55) / 4)
