@@ -79,9 +79,11 @@ def accuracies(document: dict[str, Any]) -> str:
             for mean, most in zip(row, best, strict=True)
         ]
         lines.append(f"| {document['systems'][system]['name']} | {' | '.join(cells)} |")
+    without = [document["systems"].get(name, {"name": name})["name"] for name in found if name not in means]
     n_runs = {len(values) for system in means for values in found[system].values()}
     told = " or ".join(map(str, sorted(n_runs)))
     lines += ["", f"Test accuracy in percent, mean of {told} runs with seeds of their own."]
+    lines += [f"*{name} is left out: it failed on some of the sets.*" for name in without]
     caveats = [caveat for data in sets for caveat in document["data"][data]["caveats"]]
     return "\n".join([*lines, *(f"*{caveat}.*" for caveat in caveats)]) + "\n"
 

@@ -134,10 +134,24 @@ def surest(
     return tuple(found)
 
 
-def macro_f1_of(truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> float:
-    """Mean F1 over the classes that occur in the truth or the predictions; 0 without any."""
-    support, given = np.bincount(truth, minlength=n_classes), np.bincount(predicted, minlength=n_classes)
-    right = np.bincount(truth[truth == predicted], minlength=n_classes)
+def macro_f1_of(
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    n_classes: int,
+    weights: NDArray[np.floating] | None = None,
+) -> float:
+    """Mean F1 over the classes that occur in the truth or the predictions; 0 without any.
+
+    Args:
+        truth: ``(N,)`` integers below ``C``.
+        predicted: ``(N,)`` integers below ``C``.
+        n_classes: ``C``.
+        weights: ``(N,)``, how much each text counts; all the same, if None.
+    """
+    support = np.bincount(truth, weights, n_classes)
+    given = np.bincount(predicted, weights, n_classes)
+    hit = truth == predicted
+    right = np.bincount(truth[hit], None if weights is None else weights[hit], n_classes)
     occurs = (support + given) > 0
     return float((2 * right[occurs] / (support + given)[occurs]).mean()) if occurs.any() else 0.0
 

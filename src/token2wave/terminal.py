@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ def print_evaluation(result: Evaluation) -> None:
     for part in result.answered:
         print(
             f"  {100 * part.accuracy:.2f}% of the surest {100 * part.coverage:.0f}% are right: "
-            f"those from probability {part.threshold:.2f} on"
+            f"those from probability {math.floor(1e6 * part.threshold) / 1e6:.6f} on"
         )
     from token2wave.training.summary import printable
 

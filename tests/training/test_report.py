@@ -298,6 +298,7 @@ def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("`x *y* z` **bold**", "<code>x *y* z</code> **bold**"),
         ("of `a*b*c` and *two words*.", "of <code>a*b*c</code> and <em>two words</em>."),
         ("2 * 3 * 4, ag_news, <b>", "2 * 3 * 4, ag_news, &lt;b&gt;"),
         ("one ` alone, one * alone", "one ` alone, one * alone"),

@@ -29,6 +29,8 @@ def test_weights_of_classes_and_of_texts_multiply():
     found = text_weights(np.array([0, 0, 1, 2]), NAMES, {"b": 4}, [1, 3, 1, 0])
     np.testing.assert_allclose(found, np.array([1, 3, 4, 0]) / 2)
     assert text_weights(np.array([0, 1]), NAMES, None, None) is None
+    huge = text_weights(np.array([0, 1]), NAMES, {"a": np.float32(3e38)}, [1.7e308, 1.7e308])
+    np.testing.assert_allclose(huge, [2, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,8 @@ def test_weights_of_classes_and_of_texts_multiply():
         ({"a": "much"}, None, "expected a positive number"),
         ({"a": float("nan")}, None, "expected a positive number"),
         ({"a": True}, None, "expected a positive number"),
+        (5, None, "expected balanced, or a weight for each label, found 5"),
+        (["a"], None, "expected balanced, or a weight for each label"),
         (None, [0.0, 0.0], "some weight, found none"),
     ],
 )
@@ -66,7 +70,7 @@ def rare_class(n: int = 400) -> DataSplits:
 def test_balanced_weights_find_the_rare_class():
     def recall(class_weights: str | None) -> float:
         result = token2wave.train(rare_class(), class_weights=class_weights, preset="fast", epochs=8)
-        assert result.classifier.training["class_weights"] == class_weights
+        assert result.classifier.training.get("class_weights") == class_weights
         return result.summary.evaluation["classes"][1]["recall"]
 
     assert recall(None) < 0.2
@@ -95,12 +99,37 @@ def test_texts_without_weight_teach_nothing(tmp_path):
         lines += [f"the {topic} of,{label[topic]},2", f"the {topic} of,{label[other]},0"]
     (tmp_path / "data.csv").write_text("\n".join(lines))
     result = token2wave.train(tmp_path / "data.csv", weight_column="importance", preset="fast")
-    assert result.classifier.predict("a ball").label == "sport"
-    assert result.classifier.predict("a bank").label == "money"
+    for text, label in (("the ball of", "sport"), ("the bank of", "money")):
+        prediction = result.classifier.predict(text)
+        assert prediction.label == label
+        assert prediction.probability > 0.9  # rows of no weight do not calibrate either
+    assert result.summary.validation_accuracy == 1
+    result.classifier.save(tmp_path / "model.safetensors")
+    made = token2wave.compress(tmp_path / "model.safetensors", tmp_path / "s", data=tmp_path / "data.csv")
+    assert any("weights are not at hand" in caveat for caveat in made.summary["caveats"])
     with pytest.raises(DataError, match=r"data.csv, row 1 .*expected a weight, got 'sport'"):
         token2wave.train(tmp_path / "data.csv", weight_column="label")
     with pytest.raises(DataError, match="there is no column 'weight'"):
         token2wave.train(tmp_path / "data.csv", weight_column="weight")
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "", "much", "inf"])
+def test_what_is_no_weight_is_refused_by_row(tmp_path, value):
+    (tmp_path / "data.csv").write_text(f"text,label,weight\nx,a,1\ny,b,{value}\n")
+    with pytest.raises(DataError, match=r"data.csv, row 2 .*column 'weight': expected a weight"):
+        token2wave.train(tmp_path / "data.csv", weight_column="weight")
+
+
+def test_lines_of_fasttext_have_no_weights(tmp_path):
+    (tmp_path / "data.txt").write_text("__label__a x\n__label__b y\n")
+    with pytest.raises(DataError, match="lines of fastText have no weights"):
+        token2wave.train(tmp_path / "data.txt", weight_column="weight")
+
+
+def test_rows_held_back_need_a_weight_as_well():
+    texts = LabelledTexts(["x"] * 40, ["a", "b"] * 20, "here", [1.0] + [0.0] * 39)
+    with pytest.raises(ConfigError, match="both to train on and to hold back"):
+        prepare(DataSplits("here", texts, None, None, None, ()), Recipe(validation_fraction=0.2), 0)
 
 
 def test_the_best_epoch_may_be_chosen_by_macro_f1():

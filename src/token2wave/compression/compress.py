@@ -33,7 +33,7 @@ from token2wave.training.calibration import calibrate
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit, validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import TrainingTexts, prepare
+from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
@@ -42,6 +42,9 @@ STORAGES = ("auto", "float32", "float16", "int8", "packed")
 RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 BYTES_OF_ENTRIES = 500  # of rows and buckets in the header
+WEIGHTS_UNKNOWN = (
+    "The training texts were weighted, and the weights are not at hand: rows are not trained again."
+)
 TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
 )
@@ -173,7 +176,7 @@ def _texts(
             named,
             text_column=text_column,
             label_column=label_column,
-            weight_column=record.get("weight_column"),
+            weight_column=_text_or_none(record, "weight_column") if data is None else None,
         )
     except DataError as error:
         if data is not None:
@@ -186,7 +189,7 @@ def _texts(
         replace(splits, label_names=classifier.label_names, test=None),
         _recipe(record),
         _seed(record),
-        record.get("class_weights"),
+        _class_weights(record),
     )
     if record.get("rows") not in (None, len(splits.train)):
         caveat = f"The model was trained on {record['rows']} rows, and {splits.name} has {len(splits.train)}."
@@ -198,6 +201,17 @@ def _recipe(record: dict[str, Any]) -> Recipe:
     """How a model was trained, by its record."""
     recipe = record.get("recipe")
     return Recipe.from_dict(recipe) if isinstance(recipe, dict) else Recipe()
+
+
+def _class_weights(record: dict[str, Any]) -> ClassWeights:
+    """The weights of the classes in a model's training."""
+    wish = record.get("class_weights")
+    return wish if isinstance(wish, str | dict) else None
+
+
+def _text_or_none(record: dict[str, Any], key: str) -> str | None:
+    value = record.get(key)
+    return value if isinstance(value, str) else None
 
 
 def _seed(record: dict[str, Any]) -> int:
@@ -224,13 +238,17 @@ class _Work:
         self.train = Examples(features, texts.train.labels, texts.train.weights)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
+        self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
         self.caveats = list(texts.caveats)
+        if self.lacks_weights:
+            self.caveats.append(WEIGHTS_UNKNOWN)
         if self.was_refit:
             self.caveats.append(TRAINED_ON_ALL)
 
     def examples(self, classifier: Classifier, labelled: Any) -> Examples:
         """Features and labels of texts, as a model sees them."""
-        return Examples(classifier.features(labelled.texts, self.tell.advance), labelled.labels)
+        found = classifier.features(labelled.texts, self.tell.advance)
+        return Examples(found, labelled.labels, labelled.weights)
 
     def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
         """Models that are no larger than the limit."""
@@ -247,6 +265,8 @@ class _Work:
         if small is not None:
             yield small
         if small is None or small.features.n_rows == features.n_rows or not retrain or self.was_refit:
+            return
+        if self.lacks_weights:
             return
         if trains_natively(self.classifier.network.config, self.recipe, features.config.cls):
             share = RETRAINED_SHARE if storage == "packed" else 1.0
@@ -269,7 +289,8 @@ class _Work:
             has_cls=False,
             callbacks=self.tell.callbacks,
         )
-        calibrate(learned, held_back)
+        if self.texts.validation is not self.texts.train:
+            calibrate(learned, held_back)
         fewer = WordFeatures(features.config, features.buckets[kept])
         return self._small(fewer, learned.arrays(), storage, limit, retrained=True)
 
@@ -368,6 +389,7 @@ class _Work:
             **self.classifier.training,
             # What follows is of this model; the accuracy is known later, and room for it is kept.
             "history": [],
+            "level_weights": [] if retrained else self.classifier.training.get("level_weights", []),
             "best_epoch": None,
             "validation_accuracy": 0.1234567,
             "compression": {

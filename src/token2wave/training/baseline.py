@@ -21,8 +21,9 @@ def train_baseline(
     test_texts: Sequence[str],
     test_labels: NDArray[np.int64],
     label_names: tuple[str, ...],
+    weights: NDArray[np.float32] | None = None,
 ) -> Baseline:
-    """Train on all training texts and evaluate on the test texts.
+    """Train on all training texts, weighted as they are for us, and evaluate on the test texts.
 
     Returns:
         ``name``, ``accuracy``, ``macro_f1`` and ``train_seconds`` (vectoriser included).
@@ -38,7 +39,7 @@ def train_baseline(
     start = time.perf_counter()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
     machine = LinearSVC(random_state=0)
-    machine.fit(vectorizer.fit_transform(train_texts), train_labels)
+    machine.fit(vectorizer.fit_transform(train_texts), train_labels, sample_weight=weights)
     seconds = time.perf_counter() - start
     predicted = machine.predict(vectorizer.transform(test_texts))
     scores = evaluate_predictions(test_labels, predicted, label_names)

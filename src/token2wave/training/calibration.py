@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -47,7 +49,8 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
     Returns:
         The weight of each level.
     """
-    weights = fit_weights(level_logits(network, validation.features), validation.labels)
+    levels = level_logits(network, validation.features)
+    weights = fit_weights(levels, validation.labels, validation.weights)
     weigh_levels(network, weights)
     return weights
 
@@ -75,45 +78,55 @@ def level_logits(network: Scalable, features: Ragged) -> Numbers:
     return np.stack([text, every - text])
 
 
-def fit_weights(levels: Numbers, labels: NDArray[np.int64]) -> tuple[float, ...]:
+def fit_weights(
+    levels: Numbers, labels: NDArray[np.int64], text_weights: NDArray[np.floating] | None = None
+) -> tuple[float, ...]:
     """Weights ``w`` of the least cross-entropy of ``sum_l w[l] levels[l]``: none below zero, not all zero.
 
-    The cross-entropy is convex in the weights, so Newton's method with shortened steps finds its minimum.
-    Towards weights of one there is a pull as weak as a single text's, which decides where the texts do not: a
-    few texts that are all right would ask for infinite weights.
+    The cross-entropy is convex in the weights, so Newton's method with shortened steps finds its minimum for
+    each choice of levels that are not zero; of these the best is taken. Towards weights of one there is a
+    pull as weak as a single text's, which decides where the texts do not: a few texts that are all right
+    would ask for infinite weights.
 
     Args:
         levels: ``(L, N, C)``, finite.
         labels: ``(N,)`` integers below ``C``.
+        text_weights: ``(N,)``, how much each text counts; all the same, if None.
     """
-    free = list(range(len(levels)))
-    while free:
-        weights = np.zeros(len(levels))
-        weights[free] = _newton(levels[free], labels)
-        below = [level for level in free if weights[level] < 0]
-        if not below:
-            return tuple(float(weight) for weight in weights)
-        free = [level for level in free if level not in below]
-    return (DOUBT,) * len(levels)
+    n_levels, counts = len(levels), np.ones(len(labels))
+    if text_weights is not None:
+        counts = text_weights.astype(np.float64) * (len(labels) / text_weights.sum(dtype=np.float64))
+    best: tuple[float, tuple[float, ...]] = math.inf, (DOUBT,) * n_levels
+    for size in range(1, n_levels + 1):
+        for free in map(list, itertools.combinations(range(n_levels), size)):
+            found, loss = _newton(levels[free], labels, counts)
+            loss += PRIOR * (n_levels - size)  # of the weights that are zero
+            if (found > 0).all() and loss < best[0]:
+                weights = np.zeros(n_levels)
+                weights[free] = found
+                best = loss, tuple(weights.tolist())
+    return best[1]
 
 
-def _newton(levels: Numbers, labels: NDArray[np.int64]) -> Numbers:
+def _newton(levels: Numbers, labels: NDArray[np.int64], counts: Numbers) -> tuple[Numbers, float]:
+    """Weights of least loss, of any sign, and that loss."""
     texts = np.arange(len(labels))
 
     def loss_at(weights: Numbers) -> tuple[float, Numbers]:
         logits = np.tensordot(weights, levels, axes=1)  # (N, C)
         logits -= logits.max(axis=1, keepdims=True)
         sums = np.exp(logits).sum(axis=1, keepdims=True)
-        loss = (np.log(sums[:, 0]) - logits[texts, labels]).sum()
+        loss = counts @ (np.log(sums[:, 0]) - logits[texts, labels])
         return float(loss + PRIOR * ((weights - 1) ** 2).sum()), np.exp(logits) / sums
 
     weights = np.ones(len(levels))
     loss, shares = loss_at(weights)
     for _ in range(ITERATIONS):
         expected = (levels * shares).sum(axis=2)  # (L, N)
-        gradient = (expected - levels[:, texts, labels]).sum(axis=1) + 2 * PRIOR * (weights - 1)
+        gradient = (expected - levels[:, texts, labels]) @ counts + 2 * PRIOR * (weights - 1)
         centred = levels - expected[:, :, None]
-        curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, shares) + 2 * PRIOR * np.eye(len(weights))
+        curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, shares * counts[:, None])
+        curvature += 2 * PRIOR * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
         if float(step @ gradient) < TOLERANCE * (1 + abs(loss)):
             break
@@ -125,4 +138,4 @@ def _newton(levels: Numbers, labels: NDArray[np.int64]) -> Numbers:
                 break
             length /= 2
         weights, loss, shares = candidate, found, found_shares
-    return weights
+    return weights, loss

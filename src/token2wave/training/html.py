@@ -32,8 +32,10 @@ def escaped(text: str) -> str:
 
 def prose(text: str) -> str:
     """A paragraph's text, with *emphasis* and `code` marked as in Markdown."""
-    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped(text))
-    return re.sub(r"(?<!\w)\*(\w[^*<]*)\*(?!\w)", r"<em>\1</em>", coded)
+    parts = re.split(r"`([^`]+)`", escaped(text))  # every second one is code
+    emphasised = [re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", r"<em>\1</em>", part) for part in parts[::2]]
+    coded = [f"<code>{part}</code>" for part in parts[1::2]]
+    return "".join(piece for pair in zip(emphasised, [*coded, ""], strict=True) for piece in pair)
 
 
 def section(title: str, content: str) -> str:

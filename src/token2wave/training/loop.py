@@ -112,7 +112,7 @@ def fit(
 
 
 class Validation(NamedTuple):
-    """How a network does on texts.
+    """How a network does on texts, each counted by its weight if they have weights.
 
     Attributes:
         loss: mean cross-entropy.
@@ -132,8 +132,11 @@ def validate(network: Trainable, examples: Examples) -> Validation:
     losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(examples)), examples.labels]
     predicted = logits.argmax(axis=1)
     right = predicted == examples.labels
-    macro_f1 = macro_f1_of(examples.labels, predicted, logits.shape[1])
-    return Validation(float(losses.mean()), float(right.mean()), macro_f1)
+    macro_f1 = macro_f1_of(examples.labels, predicted, logits.shape[1], examples.weights)
+    if examples.weights is None:
+        return Validation(float(losses.mean()), float(right.mean()), macro_f1)
+    shares = examples.weights / examples.weights.sum(dtype=np.float64)
+    return Validation(float(losses @ shares), float(right @ shares), macro_f1)
 
 
 def require_finite(loss: float) -> None:

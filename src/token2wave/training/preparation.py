@@ -28,7 +28,7 @@ class Labelled:
     Attributes:
         texts: ``N`` strings.
         labels: ``(N,)`` int64.
-        weights: ``(N,)`` float32, how much each text counts in training; all the same, if None.
+        weights: ``(N,)`` float32, how much each text counts; all the same, if None.
     """
 
     texts: Sequence[str]
@@ -50,7 +50,7 @@ class TrainingTexts:
 
     Attributes:
         train: what to learn from.
-        validation: what to choose the epoch by.
+        validation: what to choose the epoch by; weighted by the texts' own weights, not by those of classes.
         everything: both, where validation was cut off the training rows.
         test: what to report on, if there is such.
         label_names: names of the ``C`` classes.
@@ -78,6 +78,7 @@ def prepare(
     labels = encode_labels(splits.train, names)
     weights = text_weights(labels, names, class_weights, splits.train.weights)
     train = Labelled(splits.train.texts, labels, weights)
+    own = text_weights(labels, names, None, splits.train.weights)
     test = None
     if splits.test is not None:
         test = Labelled(splits.test.texts, encode_labels(splits.test, names))
@@ -87,7 +88,14 @@ def prepare(
     else:
         kept, held_back = validation_split(train.labels, recipe.validation_fraction, seed)
         if len(held_back):
-            everything, train, validation = train, train.take(kept), train.take(held_back)
+            validation = Labelled(train.texts, labels, own).take(held_back)
+            everything, train = train, train.take(kept)
+            if not (_counts(train) and _counts(validation)):
+                raise ConfigError(
+                    "expected rows of some weight both to train on and to hold back, found too few",
+                    where="weights",
+                    cure="give more rows a weight above zero, or a validation set",
+                )
         else:
             validation = train
             caveats = (
@@ -95,6 +103,11 @@ def prepare(
                 "Too few rows to hold any back: validation figures are of the training rows.",
             )
     return TrainingTexts(train, validation, everything, test, names, caveats)
+
+
+def _counts(labelled: Labelled) -> bool:
+    """Whether any of the texts has a weight."""
+    return labelled.weights is None or bool(labelled.weights.any())
 
 
 def features_for(

@@ -119,8 +119,8 @@ def _figures_list(summary: Summary) -> str:
     entries = [
         (
             "Calibration error",
-            percent(evaluation.get("calibration_error")),
-            "between confidence and accuracy, over 15 bins",
+            percent(evaluation.get("calibration_error") if summary.evaluated_on == "test" else None),
+            "between confidence and accuracy on the test texts",
         ),
         ("Validation accuracy", percent(summary.validation_accuracy), best_epoch(summary)),
         ("Training time", duration(summary.train_seconds), f"{duration(summary.total_seconds)} in all"),

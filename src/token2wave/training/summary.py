@@ -54,7 +54,7 @@ class Summary:
     Attributes:
         accuracy: on the test set; None without one.
         macro_f1: on the test set; None without one.
-        validation_accuracy: of the weights that were kept.
+        validation_accuracy: of the weights that were kept, once its levels are weighed.
         train_seconds: wall time of the training loop, validation included.
         total_seconds: wall time of the command.
         texts_per_second: training texts over the wall time of training steps alone.
@@ -162,7 +162,7 @@ def lines(summary: Summary) -> list[str]:
         figures.append(
             ("  baseline", f"{percent(baseline['macro_f1'])}  {printable(baseline['name'])}{against}")
         )
-    if evaluation is not None and evaluation.get("calibration_error") is not None:
+    if on_test and evaluation is not None and evaluation.get("calibration_error") is not None:
         figures.append(("Calibration error", percent(evaluation["calibration_error"])))
     figures += [
         ("Validation accuracy", f"{percent(summary.validation_accuracy)}  {best_epoch(summary)}"),

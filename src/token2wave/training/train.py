@@ -24,7 +24,7 @@ from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
-from token2wave.training.loop import fit
+from token2wave.training.loop import fit, validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
 from token2wave.training.progress import Callback, History, Teller
@@ -132,7 +132,9 @@ def train(
     best = first.history.best
     assert best is not None
     assert first.held_back is not None
-    weights = calibrate(first.network, first.held_back)
+    # Rows that were learnt from would call for certainty.
+    weights = () if texts.validation is texts.train else calibrate(first.network, first.held_back)
+    validation_accuracy = validate(first.network, first.held_back).accuracy
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
         fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None)
@@ -146,11 +148,14 @@ def train(
         "history": [asdict(epoch) for epoch in first.history.epochs],
         "best_epoch": best.epoch,
         "refit": refit,
-        "validation_accuracy": best.validation_accuracy,
+        "validation_accuracy": validation_accuracy,
         "level_weights": weights,
-        "weight_column": weight_column,
-        "class_weights": class_weights if isinstance(class_weights, str | None) else dict(class_weights),
     }
+    if splits.train.weights is not None:
+        record["weighted"] = True
+        record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
+    if class_weights is not None:
+        record["class_weights"] = class_weights if isinstance(class_weights, str) else dict(class_weights)
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(fitted.features, network, texts.label_names, training=record)
     if texts.test is None:  # the validation texts are new to the first fit alone
@@ -167,7 +172,7 @@ def train(
         summary = Summary(
             accuracy=evaluation.accuracy if texts.test is not None else None,
             macro_f1=evaluation.macro_f1 if texts.test is not None else None,
-            validation_accuracy=best.validation_accuracy,
+            validation_accuracy=validation_accuracy,
             train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
             total_seconds=time.perf_counter() - start,
             texts_per_second=first.history.texts_per_second,
@@ -243,7 +248,8 @@ class _Run:
         held_back = None
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
-            held_back = Examples(features(validation.texts, self.tell.advance), validation.labels)
+            found_too = features(validation.texts, self.tell.advance)
+            held_back = Examples(found_too, validation.labels, validation.weights)
         history = fit(
             network,
             Examples(found, train.labels, train.weights),
@@ -269,8 +275,14 @@ class _Run:
         assert texts.test is not None
         self.tell.stage("baseline", 0)
         labels = encode_labels(splits.train, texts.label_names)
+        whole = texts.train if texts.everything is None else texts.everything
         return train_baseline(
-            splits.train.texts, labels, texts.test.texts, texts.test.labels, texts.label_names
+            splits.train.texts,
+            labels,
+            texts.test.texts,
+            texts.test.labels,
+            texts.label_names,
+            whole.weights,
         )
 
     def _network(self, features: Features, recipe: Recipe) -> TrainableNetwork:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,19 @@ def text_weights(
     """
     if class_weights is None and own is None:
         return None
-    weights = of_classes(labels, label_names, class_weights)[labels]
+    weights = of_classes(labels, label_names, class_weights)
+    weights = (weights / weights.max())[labels]  # neither sums nor products can overflow
     if own is not None:
-        weights = weights * np.asarray(own, dtype=np.float64)
-    mean = weights.mean()
-    if not 0 < mean < math.inf:
-        raise ConfigError("expected training texts of some weight, found none", where="weights")
-    scaled: NDArray[np.float32] = (weights / mean).astype(np.float32)
+        given = np.asarray(own, dtype=np.float64)
+        largest = given.max(initial=0.0)
+        if not 0 < largest < math.inf:
+            raise ConfigError(
+                "expected training texts of some weight, found none",
+                where="weights",
+                cure="give at least some rows a weight above zero",
+            )
+        weights = weights * (given / largest)
+    scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
     return scaled
 
 
@@ -53,20 +60,20 @@ def of_classes(
     weights = np.ones(len(label_names))
     if wish is None:
         return weights
-    if isinstance(wish, str):
-        if wish != BALANCED:
-            raise ConfigError(
-                f"expected balanced, or a weight for each label, found {wish!r}",
-                where="class_weights",
-                cure='e.g. balanced, or {"spam": 5}',
-            )
+    if wish == BALANCED:
         counts = np.bincount(labels, minlength=len(label_names))
         return np.divide(len(labels), counts, out=weights, where=counts > 0)
+    if not isinstance(wish, Mapping):
+        raise ConfigError(
+            f"expected balanced, or a weight for each label, found {wish!r}",
+            where="class_weights",
+            cure='e.g. balanced, or {"spam": 5}',
+        )
     for name, weight in wish.items():
         if name not in label_names:
             known = ", ".join(label_names[:12])
             raise ConfigError(f"there is no label {name!r}; known are: {known}", where="class_weights")
-        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        is_number = isinstance(weight, Real) and not isinstance(weight, bool)
         if not is_number or not 0 < weight < math.inf:
             raise ConfigError(
                 f"expected a positive number for {name!r}, found {weight!r}", where="class_weights"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from token2wave.process_memory import STATUS, kilobytes, peak_memory, resident_memory
+from token2wave.process_memory import STATUS, kilobytes, resident_memory
 
 CLEAR = Path("/proc/self/clear_refs")
 MACHINE = Path("/proc/meminfo")
@@ -57,7 +57,7 @@ def peak_memory_of(work: Callable[[], object], device: str = "cpu") -> MemoryUse
     forget_peak()
     before = resident_memory()
     work()
-    return MemoryUse(before, peak_memory())
+    return MemoryUse(before, kilobytes(STATUS, "VmHWM"))
 
 
 def held_memory(device: str) -> int | None:
