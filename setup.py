@@ -12,12 +12,12 @@ SOURCES = (
     *("module", "module_features", "module_training", "module_prediction", "module_products"),
     *("text", "words", "tables", "predict"),
     *("waves", "dense", "layout", "threads", "fixed_point"),
-    *("training", "batch", "texts", "updates"),
+    *("training", "batch", "texts", "updates", "amplitudes"),
 )
 HEADERS = (
     *("arguments", "text", "words", "tables", "predict"),
     *("waves", "dense", "layout", "threads", "fixed_point"),
-    *("training", "session"),
+    *("training", "session", "amplitudes"),
 )
 
 # The stable interface does not exist for Python without its global lock, which then goes without the core.

@@ -48,6 +48,8 @@ class WaveConfig(Configuration):
         dropout: probability of dropping a dimension of a restored state.
         phrase_width: dimensions of the phrase level; 0 leaves it out.
         phrase_radius: neighbours on each side that a phrase level sees.
+        amplitudes: whether a row of the embedding also holds an amplitude for each class. A text's are the sum
+            of its tokens' over the root of their number, which is what it says of the classes word by word.
         embedding_scale: standard deviation of the initial embeddings.
         sentence_ends: rows of the tokens that end a sentence; ``variants: levels`` cuts there.
     """
@@ -65,6 +67,7 @@ class WaveConfig(Configuration):
     dropout: float = 0.1
     phrase_width: int = 0
     phrase_radius: int = 3
+    amplitudes: bool = False
     embedding_scale: float = 0.1
     sentence_ends: tuple[int, ...] = ()
 
@@ -98,6 +101,12 @@ class WaveConfig(Configuration):
                 where="variants",
                 cure="choose variants 'linear', or readout 'cls' or 'mean'",
             )
+        if self.amplitudes and self.variants != "rows":
+            raise ConfigError(
+                "amplitudes stand in the rows of the embedding, beside both variants",
+                where="amplitudes",
+                cure="choose variants 'rows', or no amplitudes",
+            )
         if self.variants == "rows" and self.layers > 1:
             raise ConfigError(
                 "variants 'rows' come from the embedding, which only the first layer sees",
@@ -114,7 +123,12 @@ class WaveConfig(Configuration):
 
     @property
     def row_width(self) -> int:
-        """Numbers in a row of the embedding."""
+        """Numbers in a row of the embedding: those of its waves, and an amplitude for each class if there are."""
+        return self.wave_width + (self.n_classes if self.amplitudes else 0)
+
+    @property
+    def wave_width(self) -> int:
+        """Numbers in a row of the embedding from which waves are made."""
         return 2 * self.width if self.variants == "rows" else self.width
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -138,10 +152,12 @@ class WaveConfig(Configuration):
         norm("norm", d)
         linear("head", d, c)
         if p:
-            linear("phrases.variants", self.row_width, 2 * p)
+            linear("phrases.variants", self.wave_width, 2 * p)
             norm("phrases.norm", 2 * p)
             linear("phrases.linear", 2 * p, p)
             linear("phrases.head", 2 * p, c)
+        if self.amplitudes:
+            norm("amplitudes", c)
         return shapes
 
     def parameter_count(self) -> ParameterCount:

@@ -55,16 +55,20 @@ class WaveNetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.width, config.n_classes)
         self.phrases = PhraseLevel(config) if config.phrase_width else None
+        self.amplitudes = AmplitudeLevel(config) if config.amplitudes else None
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
         return self.of_embedded(self.embedding(batch.rows), batch)
 
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
-        logits = self.head(self.dropout(self.norm(self._state(embedded, batch))))
+        """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
+        waves = embedded[:, : self.config.wave_width]
+        logits = self.head(self.dropout(self.norm(self._state(waves, batch))))
         if self.phrases is not None:
-            logits = logits + self.phrases(embedded, batch)
+            logits = logits + self.phrases(waves, batch)
+        if self.amplitudes is not None:
+            logits = logits + self.amplitudes(embedded[:, self.config.wave_width :], batch)
         result: Tensor = logits
         return result
 
@@ -191,7 +195,7 @@ class PhraseLevel(nn.Module):
         width = config.phrase_width
         self.radius = config.phrase_radius
         self.operation = OPERATIONS[config.operation]
-        self.variants = VariantLinear(config.row_width, 2 * width)
+        self.variants = VariantLinear(config.wave_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
         self.linear = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(config.dropout)
@@ -206,6 +210,25 @@ class PhraseLevel(nn.Module):
         text = text_wave(states, every, batch.ordered_offsets)
         logits: Tensor = self.head(self.dropout(text.concatenated))
         return logits
+
+
+class AmplitudeLevel(nn.Module):
+    """Logits from the superposition of the tokens' amplitudes, over the root of their number.
+
+    The amplitudes are found apart from the waves (:func:`token2wave.training.amplitudes.fit_amplitudes`); weight
+    and bias of each class are their share of the logits.
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.n_classes))
+        self.bias = nn.Parameter(torch.zeros(config.n_classes))
+
+    def forward(self, amplitudes: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the amplitudes ``(U, C)`` of the distinct tokens."""
+        lengths = batch.offsets.diff().clamp(min=1).to(amplitudes.dtype)
+        mean = segment_mean(amplitudes.index_select(0, batch.index), batch.offsets)
+        return mean * lengths.sqrt()[:, None] * self.weight + self.bias
 
 
 def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:

@@ -28,10 +28,10 @@ typedef struct {
 int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out);
 
 /* The numbers of a shape, in the order of its members, as a tuple of their own. */
-#define SHAPE "LLLLLpppi"
+#define SHAPE "LLLLLpppip"
 #define SHAPE_OF(s)                                                                                   \
     &(s).n_rows, &(s).n_classes, &(s).width, &(s).phrase_width, &(s).radius, &(s).modulates, &(s).reads_cls,   \
-        &(s).linear_variants, &(s).restore
+        &(s).linear_variants, &(s).restore, &(s).has_amplitudes
 
 /* Whether a shape can be computed; else an exception is set. */
 int is_shape(network_shape shape);
@@ -49,6 +49,7 @@ METHOD(count)
 METHOD(select_rows)
 METHOD(document_frequency)
 METHOD(train)
+METHOD(fit_amplitudes)
 METHOD(open_words)
 METHOD(open_tables)
 METHOD(predict_texts)

@@ -18,7 +18,7 @@ layout layout_of(network_shape shape)
     TAKE(head, c * d);
     TAKE(head_bias, c);
     if (p) {
-        TAKE(phrase_variants, 2 * p * row_width(shape));
+        TAKE(phrase_variants, 2 * p * wave_width(shape));
         TAKE(phrase_variants_bias, 2 * p);
         TAKE(phrase_norm, 2 * p);
         TAKE(phrase_norm_bias, 2 * p);
@@ -26,6 +26,10 @@ layout layout_of(network_shape shape)
         TAKE(mix_bias, p);
         TAKE(phrase_head, c * 2 * p);
         TAKE(phrase_head_bias, c);
+    }
+    if (shape.has_amplitudes) {
+        TAKE(amplitudes, c);
+        TAKE(amplitudes_bias, c);
     }
 #undef TAKE
     l.size = at;

@@ -15,6 +15,7 @@ typedef struct {
     int reads_cls;        /* the first token stands for the text; else the text is one wave */
     int linear_variants;  /* a linear map of a row's D numbers gives both variants; else a row holds both */
     int restore;
+    int has_amplitudes;   /* a row also holds a number for each class, behind its variants */
 } network_shape;
 
 typedef struct {
@@ -27,16 +28,22 @@ typedef struct {
 typedef struct {
     int64_t variants, variants_bias, restore, restore_bias, norm, norm_bias, head, head_bias;
     int64_t phrase_variants, phrase_variants_bias, phrase_norm, phrase_norm_bias, mix, mix_bias, phrase_head,
-        phrase_head_bias;
+        phrase_head_bias, amplitudes, amplitudes_bias;
     int64_t size;
 } layout;
 
 layout layout_of(network_shape shape);
 
-/* Numbers in a row of the embedding, R. */
-static inline int64_t row_width(network_shape shape)
+/* Numbers in a row of the embedding from which waves are made. */
+static inline int64_t wave_width(network_shape shape)
 {
     return shape.linear_variants ? shape.width : 2 * shape.width;
+}
+
+/* All numbers in a row of the embedding, R. */
+static inline int64_t row_width(network_shape shape)
+{
+    return wave_width(shape) + (shape.has_amplitudes ? shape.n_classes : 0);
 }
 
 #endif

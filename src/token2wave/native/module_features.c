@@ -161,31 +161,33 @@ done:
 }
 
 const char document_frequency_doc[] =
-    "document_frequency(ids, offsets, frequency, last)\n\n"
-    "Add to frequency[row], int64, the number of texts in which the row occurs. last: of the same size, all -1\n"
-    "at first.";
+    "document_frequency(ids, offsets, classes, frequency, last)\n\n"
+    "Add to frequency[row, class], int64, the number of texts of the class in which the row occurs. classes: (N,)\n"
+    "int64, or empty where all texts are of one class. last: (rows,) int64, all -1 at first.";
 
 PyObject *document_frequency(PyObject *self, PyObject *args)
 {
-    Py_buffer b[4] = {{0}};
+    Py_buffer b[5] = {{0}};
     PyObject *result = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*w*w*", &b[0], &b[1], &b[2], &b[3]))
+    if (!PyArg_ParseTuple(args, "y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4]))
         return NULL;
     const int32_t *ids = b[0].buf;
-    const int64_t *offsets = b[1].buf;
-    int64_t *frequency = b[2].buf, *last = b[3].buf;
-    int64_t n_ids = b[0].len / 4, n_texts = b[1].len / 8 - 1, n_rows = b[2].len / 8, legal = 1;
-    if (!has_size(&b[3], n_rows, 8, "last"))
+    const int64_t *offsets = b[1].buf, *classes = b[2].len ? b[2].buf : NULL;
+    int64_t *frequency = b[3].buf, *last = b[4].buf;
+    int64_t n_ids = b[0].len / 4, n_texts = b[1].len / 8 - 1, n_rows = b[4].len / 8, legal = 1;
+    int64_t n_classes = n_rows ? b[3].len / 8 / n_rows : 1;
+    if (!has_size(&b[3], n_rows * n_classes, 8, "frequency") || (classes && !has_size(&b[2], n_texts, 8, "classes")))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     for (int64_t t = 0; t < n_texts; t++)
         for (int64_t i = offsets[t]; i < offsets[t + 1]; i++) {
-            if (i < 0 || i >= n_ids || ids[i] < 0 || ids[i] >= n_rows) {
+            int64_t class = classes ? classes[t] : 0;
+            if (i < 0 || i >= n_ids || ids[i] < 0 || ids[i] >= n_rows || class < 0 || class >= n_classes) {
                 legal = 0;
                 break;
             }
-            frequency[ids[i]] += last[ids[i]] != t;
+            frequency[ids[i] * n_classes + class] += last[ids[i]] != t;
             last[ids[i]] = t;
         }
     Py_END_ALLOW_THREADS
@@ -194,7 +196,7 @@ PyObject *document_frequency(PyObject *self, PyObject *args)
     else
         PyErr_SetString(PyExc_ValueError, INCONSISTENT);
 done:
-    release(b, 4);
+    release(b, 5);
     return result;
 }
 

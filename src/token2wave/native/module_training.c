@@ -1,5 +1,6 @@
 /* Training of networks. */
 #include "arguments.h"
+#include "amplitudes.h"
 #include "training.h"
 
 const char train_doc[] =
@@ -46,8 +47,8 @@ PyObject *train(PyObject *self, PyObject *args)
     ragged_texts texts;
     if (!is_shape(shape))
         goto done;
-    if (shape.reads_cls || shape.linear_variants || shape.restore != RESTORE_LINEAR) {
-        PyErr_SetString(PyExc_ValueError, "expected a network of rows that reads a text out as a wave");
+    if (shape.reads_cls || shape.linear_variants || shape.has_amplitudes || shape.restore != RESTORE_LINEAR) {
+        PyErr_SetString(PyExc_ValueError, "expected a network of rows without amplitudes that reads a text out as a wave");
         goto done;
     }
     int64_t n_dense = layout_of(shape).size, n_order = b[9].len / 8, batch_size = settings.batch_size;
@@ -82,6 +83,60 @@ PyObject *train(PyObject *self, PyObject *args)
     result = failed ? PyErr_NoMemory() : Py_BuildValue("dd", totals[0], totals[1]);
 done:
     release(b, 13);
+    return result;
+}
+
+const char fit_amplitudes_doc[] =
+    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, energies), (rows, bias),\n"
+    "               (most_passes, tolerance, seed), n_threads) -> passes\n\n"
+    "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,). Either labels, (N,) int64,\n"
+    "or targets, (N, C) float32, is empty.";
+
+PyObject *fit_amplitudes(PyObject *self, PyObject *args)
+{
+    PyObject *texts, *givens, *found, *settings, *result = NULL;
+    Py_buffer b[9] = {{0}};
+    amplitude_problem p = {0};
+    long long most_passes;
+    unsigned long long seed;
+    int n_threads;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &givens, &PyTuple_Type, &found,
+                          &PyTuple_Type, &settings, &n_threads) ||
+        !PyArg_ParseTuple(texts, "y*y*y*", &b[0], &b[1], &b[2]) ||
+        !PyArg_ParseTuple(givens, "y*y*y*y*", &b[3], &b[4], &b[5], &b[6]) ||
+        !PyArg_ParseTuple(found, "w*w*", &b[7], &b[8]) ||
+        !PyArg_ParseTuple(settings, "LfK", &most_passes, &p.tolerance, &seed) ||
+        !are_texts(&b[0], &b[1], &b[2], &p.texts))
+        goto done;
+    p.n_rows = b[6].len / 4;
+    p.n_classes = b[8].len / 4;
+    p.most_passes = most_passes;
+    p.seed = seed;
+    p.labels = b[3].len ? b[3].buf : NULL;
+    p.targets = b[3].len ? NULL : b[4].buf;
+    p.costs = b[5].buf;
+    p.energies = b[6].buf;
+    p.rows = b[7].buf;
+    p.bias = b[8].buf;
+    if (!has_size(p.labels ? &b[3] : &b[4], p.texts.n_texts * (p.labels ? 1 : p.n_classes), p.labels ? 8 : 4,
+                  "labels or targets") ||
+        !has_size(&b[5], p.texts.n_texts, 4, "costs") || !has_size(&b[7], p.n_rows * p.n_classes, 4, "rows"))
+        goto done;
+    int legal = 1;
+    for (int64_t i = 0; i < p.texts.n_texts && legal; i++)
+        legal = is_text(&p.texts, i, b[0].len / 4, p.n_rows);
+    if (!legal) {
+        PyErr_SetString(PyExc_ValueError, INCONSISTENT);
+        goto done;
+    }
+    int64_t passes;
+    Py_BEGIN_ALLOW_THREADS
+    passes = solve_amplitudes(&p, n_threads);
+    Py_END_ALLOW_THREADS
+    result = passes < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(passes);
+done:
+    release(b, 9);
     return result;
 }
 

@@ -30,6 +30,8 @@ typedef struct {
     float *logits;                  /* (M, C) */
     float *phrase_text;             /* (M, 2 P) */
     double *sum, *squares;          /* (2 D,) of the text at hand */
+    double *amplitude_sum;          /* (C,) */
+    float *amplitudes;              /* (M, C) of each text */
     double *phrase_sum, *phrase_squares; /* (P,) */
     float *expansion;               /* see expand_rows */
     float *variants, *left, *right, *overlays, *phrase_normed, *phrase_unused, *mixed, *states, *slope; /* (W, ...) */
@@ -69,6 +71,10 @@ static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w,
     TAKE(logits, M * c);
     TAKE(sum, 2 * d);
     TAKE(squares, 2 * d);
+    if (t->shape.has_amplitudes) {
+        TAKE(amplitude_sum, c);
+        TAKE(amplitudes, M * c);
+    }
     if (t->expansion)
         TAKE(expansion, ROWS_EXPANDED * (row_width(t->shape) + t->expansion));
     if (p) {
@@ -145,6 +151,16 @@ typedef struct {
     int32_t first; /* the text's first feature; -1 before it */
 } text_sums;
 
+/* Add the amplitudes of features; their rows are in the cache. */
+HOT static void add_amplitudes(const tables *t, double *sum, const int32_t *ids, int64_t n)
+{
+    int64_t c = t->shape.n_classes, stride = row_width(t->shape);
+    const float *values = t->rows + wave_width(t->shape);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t k = 0; k < c; k++)
+            sum[k] += values[ids[i] * stride + k];
+}
+
 static void add_features(const tables *t, work_space *w, text_sums *sums, const int32_t *ids, int64_t n)
 {
     if (!n)
@@ -152,6 +168,8 @@ static void add_features(const tables *t, work_space *w, text_sums *sums, const 
     if (t->shape.linear_variants)
         expand_rows(t, ids, n, w->expansion);
     sums->n_features += n;
+    if (t->shape.has_amplitudes)
+        add_amplitudes(t, w->amplitude_sum, ids, n);
     if (t->shape.reads_cls && sums->first < 0) /* its magnitude is of all the others */
         sums->first = *ids++, n--;
     add_rows(variants_of(t), variants_stride(t), ids, n, 2 * t->shape.width, w->sum, w->squares);
@@ -171,6 +189,11 @@ static void finish_text(const tables *t, work_space *w, const text_sums *sums, i
         memcpy(real, variants_of(t) + sums->first * variants_stride(t), (size_t)r * sizeof *real);
         for (int64_t k = 0; k < r; k++)
             imaginary[k] = (float)sqrt(w->squares[k]);
+    }
+    if (t->shape.has_amplitudes) {
+        double share = sums->n_features ? 1.0 / sqrt((double)sums->n_features) : 0.0;
+        for (int64_t k = 0; k < t->shape.n_classes; k++)
+            w->amplitudes[m * t->shape.n_classes + k] = (float)(w->amplitude_sum[k] * share);
     }
     if (p)
         mean_and_deviation(sums->n_words, p, w->phrase_sum, w->phrase_squares, w->phrase_text + m * 2 * p,
@@ -246,6 +269,9 @@ static void network(const prediction *job, work_space *w, int64_t M, float *out)
                 w->logits[m * c + k] += dense[t->at.phrase_head_bias + k];
         multiply(M, c, 2 * p, w->phrase_text, 2 * p, 1, t->transposed + t->at.phrase_head, c, w->logits, c, 1);
     }
+    if (t->shape.has_amplitudes)
+        for (int64_t i = 0; i < M * c; i++)
+            w->logits[i] += w->amplitudes[i] * dense[t->at.amplitudes + i % c] + dense[t->at.amplitudes_bias + i % c];
     memcpy(out, w->logits, (size_t)(M * c) * sizeof *out);
     for (int64_t m = 0; job->as_probabilities && m < M; m++, out += c) {
         float highest = out[0];
@@ -285,6 +311,8 @@ static void predict_some(void *argument, int64_t item)
         text_sums sums = {.first = -1};
         memset(w.sum, 0, (size_t)(2 * d) * sizeof *w.sum);
         memset(w.squares, 0, (size_t)(2 * d) * sizeof *w.squares);
+        if (w.amplitude_sum)
+            memset(w.amplitude_sum, 0, (size_t)t->shape.n_classes * sizeof *w.amplitude_sum);
         if (p) {
             memset(w.phrase_sum, 0, (size_t)p * sizeof *w.phrase_sum);
             memset(w.phrase_squares, 0, (size_t)p * sizeof *w.phrase_squares);

@@ -10,7 +10,7 @@ enum { ABSENT, UNDER_WAY, READY };
 
 static void transpose_all(tables *t)
 {
-    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes, r = row_width(t->shape);
+    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes, r = wave_width(t->shape);
     layout at = t->at;
     if (t->shape.restore == RESTORE_LINEAR)
         transpose(d, 2 * d, t->dense + at.restore, t->transposed + at.restore);
@@ -41,7 +41,7 @@ int make_tables(tables *t, network_shape shape, const float *rows, const float *
         return -1;
     memcpy(t->dense, dense, size);
     if (e) {
-        t->map = malloc((size_t)row_width(shape) * e * sizeof(float));
+        t->map = malloc((size_t)wave_width(shape) * e * sizeof(float));
         t->map_bias = malloc(e * sizeof(float));
         t->expanded = calloc(n, e * sizeof(float)); /* pages that no text needs stay unused */
         t->state = calloc(n, sizeof *t->state);
@@ -65,10 +65,10 @@ void free_tables(tables *t)
 /* Expand rows that this thread has claimed. */
 static void expand_claimed(const tables *t, const int32_t *ids, int64_t n, float *scratch)
 {
-    int64_t r = row_width(t->shape), e = t->expansion;
+    int64_t r = wave_width(t->shape), stride = row_width(t->shape), e = t->expansion;
     float *values = scratch + ROWS_EXPANDED * r;
     for (int64_t i = 0; i < n; i++)
-        memcpy(scratch + i * r, t->rows + ids[i] * r, (size_t)r * sizeof *scratch);
+        memcpy(scratch + i * r, t->rows + ids[i] * stride, (size_t)r * sizeof *scratch);
     linear(n, e, r, scratch, t->map, t->map_bias, values);
     for (int64_t i = 0; i < n; i++) {
         memcpy(t->expanded + ids[i] * e, values + i * e, (size_t)e * sizeof *values);

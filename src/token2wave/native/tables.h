@@ -10,13 +10,13 @@
 typedef struct {
     network_shape shape;
     layout at;
-    const float *rows;     /* (V, R), not ours */
+    const float *rows;     /* (V, R), not ours; amplitudes, if there are, behind both variants */
     float *dense;          /* all other parameters */
     float *transposed;     /* weights as the way forward wants them, at the same places */
     /* What a row expands to through a linear map, E numbers: both variants (2 D) where they are linear, and
        those of the phrase level (2 P). Rows are expanded when they are first met. */
     int64_t expansion;
-    float *map, *map_bias; /* (R, E), (E,) */
+    float *map, *map_bias; /* (wave width, E), (E,) */
     float *expanded;       /* (V, E) */
     atomic_uchar *state;   /* (V,) of each expanded row */
 } tables;
@@ -39,7 +39,7 @@ static inline const float *variants_of(const tables *t)
 
 static inline int64_t variants_stride(const tables *t)
 {
-    return t->shape.linear_variants ? t->expansion : 2 * t->shape.width;
+    return t->shape.linear_variants ? t->expansion : row_width(t->shape);
 }
 
 /* Those of the phrase level are at phrase_variants_of(t) + id * expansion, 2 P numbers. */

@@ -74,14 +74,20 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
     if config.phrase_width:
         words = _phrase_sums(config, arrays, features)
-    return Sums(features.lengths.astype(np.float64), total, squares, first, *words)
+    amplitudes = np.zeros((len(features), 0))
+    if config.amplitudes:
+        behind = arrays[EMBEDDING][:, config.wave_width :]
+        amplitudes, _ = _segment_sums(
+            features.offsets, config.n_classes, lambda a, b: behind.take(features.ids[a:b], axis=0)
+        )
+    return Sums(features.lengths.astype(np.float64), total, squares, first, *words, amplitudes)
 
 
 def _variants(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
     """Both variants of features side by side, ``(T, 2 D)``."""
     table = arrays[EMBEDDING]
     if config.variants == "rows":
-        return table.take(ids, axis=0)
+        return table.take(ids, axis=0)[:, : config.wave_width]
     rows, index = np.unique(ids, return_inverse=True)  # a linear map once for each distinct one
     return _linear(arrays, "layers.0.variants", table[rows])[index]
 
@@ -100,7 +106,7 @@ def _phrase_states(
 ) -> Floats:
     """State of every word in reading order, ``(W, P)``, from the waves between it and its neighbours."""
     rows, index = np.unique(words, return_inverse=True)
-    variants = _linear(arrays, "phrases.variants", arrays[EMBEDDING][rows])
+    variants = _linear(arrays, "phrases.variants", arrays[EMBEDDING][rows, : config.wave_width])
     first, second = _halves(variants.take(index, axis=0))  # h, h'
     radius = config.phrase_radius
     left = np.sqrt(_neighbours(first**2, offsets, range(-radius, 0)))
@@ -129,6 +135,10 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     if config.phrase_width:
         phrases = _mean_and_deviation(of.n_words, of.phrase_total, of.phrase_squares)
         result += _linear(arrays, "phrases.head", np.concatenate(phrases, axis=1))
+    if config.amplitudes:
+        share = 1 / np.sqrt(np.maximum(of.n_features, 1))[:, None]
+        superposed = (of.amplitudes * share).astype(np.float32)
+        result += superposed * arrays["amplitudes.weight"] + arrays["amplitudes.bias"]
     return result
 
 

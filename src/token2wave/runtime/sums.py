@@ -26,6 +26,7 @@ class Sums:
         n_words: ``(N,)``, words that went through the phrase level.
         phrase_total: ``(N, P)``, sum of their states.
         phrase_squares: ``(N, P)``, sum of the squares of these.
+        amplitudes: ``(N, C)``, sum of the amplitudes of all features; ``(N, 0)`` where rows have none.
     """
 
     n_features: Numbers
@@ -35,6 +36,7 @@ class Sums:
     n_words: Numbers
     phrase_total: Numbers
     phrase_squares: Numbers
+    amplitudes: Numbers
 
     def __len__(self) -> int:
         return len(self.n_features)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from token2wave.features import Ragged
 from token2wave.training.examples import Examples
 
-HEADS = ("head", "phrases.head")
-"""Linear maps to the logits, by level: the text, and its phrases."""
+HEADS = ("head", "phrases.head", "amplitudes")
+"""What makes each level's logits: of the text, of its phrases, of its tokens' amplitudes."""
 ITERATIONS = 100
 PRIOR = 1.0
 TOLERANCE = 1e-10
@@ -58,24 +58,29 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
 def weigh_levels(network: Scalable, weights: Sequence[float]) -> None:
     """Multiply what each level gives to the logits."""
     arrays = network.arrays()
-    for head, weight in zip(HEADS, weights, strict=False):
+    for head, weight in zip(_heads(arrays), weights, strict=False):
         for name in (f"{head}.weight", f"{head}.bias"):
             network.load(name, (arrays[name] * np.float32(weight)).astype(np.float32))
 
 
 def level_logits(network: Scalable, features: Ragged) -> Numbers:
     """What each level gives to the logits of ``N`` texts, ``(L, N, C)``."""
-    every = network.logits(features).astype(np.float64)
-    names = [name for name in (f"{HEADS[1]}.weight", f"{HEADS[1]}.bias") if name in network.arrays()]
-    if not names:
-        return every[None]
-    kept = {name: network.arrays()[name].copy() for name in names}
-    for name, values in kept.items():
-        network.load(name, np.zeros_like(values))
-    text = network.logits(features).astype(np.float64)
+    arrays = network.arrays()
+    names = [f"{head}.{part}" for head in _heads(arrays) for part in ("weight", "bias")]
+    kept = {name: arrays[name].copy() for name in names}
+    found = []
+    for head in _heads(arrays):
+        for name, values in kept.items():
+            network.load(name, values if name.startswith(f"{head}.") else np.zeros_like(values))
+        found.append(network.logits(features).astype(np.float64))
     for name, values in kept.items():
         network.load(name, values)
-    return np.stack([text, every - text])
+    return np.stack(found)
+
+
+def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
+    """Those that a network has."""
+    return [head for head in HEADS if f"{head}.weight" in arrays]
 
 
 def fit_weights(

@@ -25,6 +25,7 @@ def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
     return (
         core() is not None
         and config.is_additive
+        and not config.amplitudes  # which are found apart
         and fits_native_core(config)
         and recipe.row_optimizer == "sgd"
         and recipe.precision in ("auto", "float32")

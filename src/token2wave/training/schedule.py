@@ -67,5 +67,5 @@ def document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
         return np.bincount(pairs % n_rows, minlength=n_rows)
     frequency = np.zeros(n_rows, dtype=np.int64)
     last_text = np.full(n_rows, -1, dtype=np.int64)
-    native.document_frequency(features.ids, features.offsets, frequency, last_text)
+    native.document_frequency(features.ids, features.offsets, np.zeros(0, np.int64), frequency, last_text)
     return frequency

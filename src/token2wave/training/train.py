@@ -21,9 +21,11 @@ from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.additive import AdditiveNetwork
+from token2wave.training.amplitudes import fit_amplitudes
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
+from token2wave.training.levels import idle_levels_left_out, with_amplitudes, without_idle_levels
 from token2wave.training.loop import fit, validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
@@ -134,11 +136,12 @@ def train(
     assert first.held_back is not None
     # Rows that were learnt from would call for certainty.
     weights = () if texts.validation is texts.train else calibrate(first.network, first.held_back)
+    first = first._replace(network=without_idle_levels(first.network, weights))
     validation_accuracy = validate(first.network, first.held_back).accuracy
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
-        fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None)
-        weigh_levels(fitted.network, weights)
+        fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None, weights)
+        weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
         "data": splits.name,
         "rows": len(splits.train),
@@ -240,25 +243,35 @@ class _Run:
         self.vocabulary, self.n_classes, self.source = vocabulary, n_classes, source
         self.tell = Teller(callbacks)
 
-    def fit(self, recipe: Recipe, train: Labelled, validation: Labelled | None) -> _Fitted:
-        """Make features and network from the training texts, and train."""
+    def fit(
+        self, recipe: Recipe, train: Labelled, validation: Labelled | None, weights: Sequence[float] = ()
+    ) -> _Fitted:
+        """Make features and network from the training texts, and train; levels of no weight are left out."""
         advance = self.tell.stage_once_begun("features of the training texts", len(train))
         features, found = features_for(train.texts, self.preset, self.vocabulary, self.source, advance)
-        network = self._network(features, recipe)
+        config = self._config(features, weights)
+        network = self._network(config.replace(amplitudes=False), recipe)
         held_back = None
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
             found_too = features(validation.texts, self.tell.advance)
             held_back = Examples(found_too, validation.labels, validation.weights)
+        examples = Examples(found, train.labels, train.weights)
         history = fit(
             network,
-            Examples(found, train.labels, train.weights),
+            examples,
             held_back,
             recipe,
             seed=self.seed,
             has_cls=self._has_cls,
             callbacks=self.tell.callbacks,
         )
+        if config.amplitudes:
+            self.tell.stage("amplitudes", 0)
+            start = time.perf_counter()
+            found_amplitudes = fit_amplitudes(examples, features.n_rows, self.n_classes, self.seed)
+            network = with_amplitudes(network, found_amplitudes)
+            history.train_seconds += time.perf_counter() - start
         return _Fitted(features, network, history, held_back)
 
     @property
@@ -285,9 +298,12 @@ class _Run:
             whole.weights,
         )
 
-    def _network(self, features: Features, recipe: Recipe) -> TrainableNetwork:
-        """Network with initial weights that depend on the seed alone."""
+    def _config(self, features: Features, weights: Sequence[float]) -> WaveConfig:
         config = self.preset.network_config(features.n_rows, self.n_classes, features.sentence_ends)
+        return idle_levels_left_out(config, weights)
+
+    def _network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
+        """Network with initial weights that depend on the seed alone."""
         if self.device != "cuda" and trains_natively(config, recipe, self._has_cls):
             return AdditiveNetwork.initial(config, self.seed)
         return self._torch_network(config)
@@ -333,7 +349,7 @@ def _require_what_trains(preset: Preset, device: str) -> None:
         ConfigError: no CUDA device can be used.
         MissingExtraError: torch is needed and not installed.
     """
-    config = preset.network_config(1, 2, ())
+    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
     if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
         return
     try:

@@ -1,0 +1,169 @@
+#include "amplitudes.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dense.h"
+#include "session.h"
+#include "threads.h"
+
+#define LANES 8 /* classes that are solved side by side: a row's numbers for them are one vector */
+
+typedef struct {
+    const amplitude_problem *problem;
+    int64_t n_blocks;
+    float *squares; /* (N,) |x_i|^2 + 1, the one for the bias */
+    atomic_llong passes;
+    atomic_int failed;
+} run;
+
+static float one_over_root(const ragged_texts *texts, int64_t text)
+{
+    int64_t n = texts->offsets[text + 1] - texts->offsets[text];
+    return n ? 1.0f / sqrtf((float)n) : 0.0f;
+}
+
+/* |x_i|^2 + 1 of every text; a row that occurs n times in a text counts n^2 times. */
+static int squares_of_texts(run *r)
+{
+    const amplitude_problem *p = r->problem;
+    int32_t *seen = calloc((size_t)p->n_rows, sizeof *seen);
+    if (!seen)
+        return -1;
+    for (int64_t text = 0; text < p->texts.n_texts; text++) {
+        const int32_t *ids = p->texts.ids + p->texts.offsets[text];
+        int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++) /* n^2 = 1 + 3 + 5 + ... */
+            sum += (2 * seen[ids[i]]++ + 1) * (double)p->energies[ids[i]];
+        for (int64_t i = 0; i < n; i++)
+            seen[ids[i]] = 0;
+        r->squares[text] = (float)(sum / (n ? (double)n : 1.0)) + 1.0f;
+    }
+    free(seen);
+    return 0;
+}
+
+/* Targets of a text, 1 or -1, for the classes of a block. */
+INLINE v8 targets_of(const amplitude_problem *p, int64_t text, int64_t first)
+{
+    v8 y = ALL(-1.0f);
+    for (int64_t k = 0; k < LANES && first + k < p->n_classes; k++)
+        if (p->targets ? p->targets[text * p->n_classes + first + k] > 0.5f : p->labels[text] == first + k)
+            y[k] = 1.0f;
+    return y;
+}
+
+static void shuffle(int64_t *order, int64_t n, uint64_t key)
+{
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t other = (int64_t)(random_bits(key, (uint64_t)i) % (uint64_t)(i + 1)), kept = order[i];
+        order[i] = order[other];
+        order[other] = kept;
+    }
+}
+
+/* One pass over the texts; `violation`, (LANES,), is by how much each class's conditions were violated at most. */
+HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *order, int64_t n_order, float *rows,
+                                float *alphas, float *biases, float *violation)
+{
+    const amplitude_problem *p = r->problem;
+    v8 bias = READ(biases), worst = ALL(0.0f);
+    for (int64_t at = 0; at < n_order; at++) {
+        int64_t text = order[at];
+        const int32_t *ids = p->texts.ids + p->texts.offsets[text];
+        int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
+        float share = one_over_root(&p->texts, text);
+        v8 score = ALL(0.0f);
+        for (int64_t i = 0; i < n && i < AHEAD; i++)
+            ask_for(rows + ids[i] * LANES, LANES);
+        for (int64_t i = 0; i < n; i++) {
+            if (i + AHEAD < n)
+                ask_for(rows + ids[i + AHEAD] * LANES, LANES);
+            score += READ(rows + ids[i] * LANES);
+        }
+        v8 y = targets_of(p, text, first), alpha = READ(alphas + text * LANES);
+        float spread = 0.5f / p->costs[text]; /* of the squared hinge */
+        v8 slope = y * (score * share + bias) - 1.0f + alpha * spread;
+        v8 next = alpha - slope / (r->squares[text] + spread);
+        int moves = 0;
+        for (int k = 0; k < LANES; k++) {
+            float violated = alpha[k] > 0 || slope[k] < 0 ? fabsf(slope[k]) : 0.0f;
+            worst[k] = violated > worst[k] ? violated : worst[k];
+            next[k] = violated > 0 ? (next[k] > 0 ? next[k] : 0.0f) : alpha[k];
+            moves |= next[k] != alpha[k];
+        }
+        if (!moves)
+            continue;
+        AT(alphas + text * LANES) = next;
+        v8 change = (next - alpha) * y;
+        bias += change;
+        change *= share;
+        for (int64_t i = 0; i < n; i++) {
+            float *row = rows + ids[i] * LANES;
+            AT(row) = READ(row) + change * p->energies[ids[i]];
+        }
+    }
+    AT(biases) = bias;
+    AT(violation) = worst;
+}
+
+/* Solve some classes side by side. */
+static void solve_block(void *argument, int64_t block)
+{
+    run *r = argument;
+    const amplitude_problem *p = r->problem;
+    int64_t first = block * LANES, n_texts = p->texts.n_texts, n_order = 0, passes = 0;
+    int64_t n_here = p->n_classes - first < LANES ? p->n_classes - first : LANES;
+    float *rows = calloc((size_t)p->n_rows * LANES, sizeof *rows);
+    float *alphas = calloc((size_t)n_texts * LANES + LANES, sizeof *alphas);
+    int64_t *order = malloc(((size_t)n_texts + 1) * sizeof *order);
+    float biases[LANES] = {0}, violation[LANES];
+    if (rows && alphas && order) {
+        for (int64_t text = 0; text < n_texts; text++)
+            if (p->costs[text] > 0)
+                order[n_order++] = text;
+        for (int more = 1; more && passes < p->most_passes; passes++) {
+            shuffle(order, n_order, random_bits(p->seed, (uint64_t)passes));
+            pass_over_texts(r, first, order, n_order, rows, alphas, biases, violation);
+            more = 0;
+            for (int64_t k = 0; k < n_here; k++)
+                more |= violation[k] > p->tolerance;
+        }
+        for (int64_t row = 0; row < p->n_rows; row++)
+            memcpy(p->rows + row * p->n_classes + first, rows + row * LANES, (size_t)n_here * sizeof *rows);
+        for (int64_t k = 0; k < n_here; k++)
+            p->bias[first + k] = biases[k];
+        long long most = atomic_load(&r->passes);
+        while (passes > most && !atomic_compare_exchange_weak(&r->passes, &most, passes))
+            ;
+    } else {
+        atomic_store(&r->failed, 1);
+    }
+    free(rows);
+    free(alphas);
+    free(order);
+}
+
+static int64_t next_blocks(void *argument)
+{
+    run *r = argument;
+    int64_t n = r->n_blocks;
+    r->n_blocks = 0;
+    return n;
+}
+
+int64_t solve_amplitudes(const amplitude_problem *problem, int n_threads)
+{
+    run r = {.problem = problem, .n_blocks = (problem->n_classes + LANES - 1) / LANES};
+    r.squares = malloc(((size_t)problem->texts.n_texts + 1) * sizeof *r.squares);
+    int failed = !r.squares || squares_of_texts(&r);
+    if (!failed) {
+        run_phases(n_threads, next_blocks, solve_block, &r);
+        failed = atomic_load(&r.failed);
+    }
+    free(r.squares);
+    return failed ? -1 : (int64_t)atomic_load(&r.passes);
+}

@@ -1,0 +1,27 @@
+/* Amplitudes of rows for classes: for each class the linear classifier of least
+   |w|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + b^2 / 2, by dual coordinate descent (Hsieh et al.,
+   ICML 2008, algorithm 1). A text's x_i has for each row its number of occurrences, times the row's amplitude a,
+   over the square root of the text's features. training/amplitudes.py is the slow twin. */
+#ifndef TOKEN2WAVE_AMPLITUDES_H
+#define TOKEN2WAVE_AMPLITUDES_H
+
+#include "layout.h"
+
+typedef struct {
+    int64_t n_rows, n_classes, most_passes;
+    ragged_texts texts;
+    const int64_t *labels;    /* (N,); or */
+    const float *targets;     /* (N, C) where more than one class may hold: those above a half do */
+    const float *costs;       /* (N,), none below zero; a text of no cost is left out */
+    const float *energies;    /* (V,) squared amplitudes */
+    float tolerance;          /* a class is done once no text violates its conditions by more */
+    uint64_t seed;            /* of the order of the texts, which is the same for all classes */
+    float *rows;              /* (V, C) out: a w */
+    float *bias;              /* (C,) out */
+} amplitude_problem;
+
+/* Solve all classes; the result does not depend on the number of threads. Returns the passes that the slowest
+   class took, or -1 where memory ran out. */
+int64_t solve_amplitudes(const amplitude_problem *problem, int n_threads);
+
+#endif
