@@ -80,6 +80,23 @@ def tokens_in(text: str) -> Tokens:
     return Tokens(_hash(code_points, starts, ends), starts, ends, np.arange(len(starts)))
 
 
+def spelled_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.uint32], NDArray[np.int64]]:
+    """Cut texts into tokens, and say how each is spelled.
+
+    Args:
+        texts: ``B`` strings.
+
+    Returns:
+        hashes ``(N,)`` uint64, lower-cased code points of all tokens ``(L,)`` uint32, and the tokens' offsets
+        among these ``(N + 1,)`` int64.
+    """
+    code_points, _ = _code_points(texts)
+    starts, ends = _token_bounds(code_points)
+    offsets = offsets_of(ends - starts)
+    place = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], ends - starts)
+    return _hash(code_points, starts, ends), code_points[place], offsets
+
+
 def pieces(text: str, size: int) -> Iterator[str]:
     """Cut a long text where no token is cut, and none is read otherwise.
 

@@ -21,6 +21,7 @@ def train(
 def fit_amplitudes(
     texts: tuple[Any, Any, Any],
     given: tuple[Any, Any, Any, Any],
+    made_of: tuple[Any, Any, Any],
     found: tuple[Any, Any],
     settings: tuple[int, float, int],
     n_threads: int,

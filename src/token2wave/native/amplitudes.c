@@ -19,28 +19,43 @@ typedef struct {
     atomic_int failed;
 } run;
 
-static float one_over_root(const ragged_texts *texts, int64_t text)
+INLINE float one_over_root(float size)
 {
-    int64_t n = texts->offsets[text + 1] - texts->offsets[text];
-    return n ? 1.0f / sqrtf((float)n) : 0.0f;
+    return size > 0 ? 1.0f / sqrtf(size) : 0.0f;
+}
+
+INLINE int64_t first_gram(const amplitude_problem *p, int32_t id)
+{
+    return p->gram_offsets ? p->gram_offsets[id] : 0;
+}
+
+INLINE int64_t last_gram(const amplitude_problem *p, int32_t id)
+{
+    return p->gram_offsets ? p->gram_offsets[id + 1] : 0;
 }
 
 /* |x_i|^2 + 1 of every text; a row that occurs n times in a text counts n^2 times. */
 static int squares_of_texts(run *r)
 {
     const amplitude_problem *p = r->problem;
-    int32_t *seen = calloc((size_t)p->n_rows, sizeof *seen);
+    int32_t *seen = calloc((size_t)(p->n_rows + p->n_grams), sizeof *seen);
     if (!seen)
         return -1;
     for (int64_t text = 0; text < p->texts.n_texts; text++) {
         const int32_t *ids = p->texts.ids + p->texts.offsets[text];
         int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
         double sum = 0.0;
-        for (int64_t i = 0; i < n; i++) /* n^2 = 1 + 3 + 5 + ... */
+        for (int64_t i = 0; i < n; i++) { /* n^2 = 1 + 3 + 5 + ... */
             sum += (2 * seen[ids[i]]++ + 1) * (double)p->energies[ids[i]];
-        for (int64_t i = 0; i < n; i++)
+            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
+                sum += (2 * seen[p->n_rows + p->grams[g]]++ + 1) * (double)p->energies[p->n_rows + p->grams[g]];
+        }
+        for (int64_t i = 0; i < n; i++) {
             seen[ids[i]] = 0;
-        r->squares[text] = (float)(sum / (n ? (double)n : 1.0)) + 1.0f;
+            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
+                seen[p->n_rows + p->grams[g]] = 0;
+        }
+        r->squares[text] = (float)(p->sizes[text] > 0 ? sum / p->sizes[text] : 0.0) + 1.0f;
     }
     free(seen);
     return 0;
@@ -71,11 +86,12 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
 {
     const amplitude_problem *p = r->problem;
     v8 bias = READ(biases), worst = ALL(0.0f);
+    float *grams = rows + p->n_rows * LANES;
     for (int64_t at = 0; at < n_order; at++) {
         int64_t text = order[at];
         const int32_t *ids = p->texts.ids + p->texts.offsets[text];
         int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
-        float share = one_over_root(&p->texts, text);
+        float share = one_over_root(p->sizes[text]);
         v8 score = ALL(0.0f);
         for (int64_t i = 0; i < n && i < AHEAD; i++)
             ask_for(rows + ids[i] * LANES, LANES);
@@ -83,6 +99,8 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
             if (i + AHEAD < n)
                 ask_for(rows + ids[i + AHEAD] * LANES, LANES);
             score += READ(rows + ids[i] * LANES);
+            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
+                score += READ(grams + p->grams[g] * LANES);
         }
         v8 y = targets_of(p, text, first), alpha = READ(alphas + text * LANES);
         float spread = 0.5f / p->costs[text]; /* of the squared hinge */
@@ -104,6 +122,10 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
         for (int64_t i = 0; i < n; i++) {
             float *row = rows + ids[i] * LANES;
             AT(row) = READ(row) + change * p->energies[ids[i]];
+            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++) {
+                float *gram = grams + p->grams[g] * LANES;
+                AT(gram) = READ(gram) + change * p->energies[p->n_rows + p->grams[g]];
+            }
         }
     }
     AT(biases) = bias;
@@ -117,7 +139,7 @@ static void solve_block(void *argument, int64_t block)
     const amplitude_problem *p = r->problem;
     int64_t first = block * LANES, n_texts = p->texts.n_texts, n_order = 0, passes = 0;
     int64_t n_here = p->n_classes - first < LANES ? p->n_classes - first : LANES;
-    float *rows = calloc((size_t)p->n_rows * LANES, sizeof *rows);
+    float *rows = calloc((size_t)(p->n_rows + p->n_grams) * LANES, sizeof *rows);
     float *alphas = calloc((size_t)n_texts * LANES + LANES, sizeof *alphas);
     int64_t *order = malloc(((size_t)n_texts + 1) * sizeof *order);
     float biases[LANES] = {0}, violation[LANES];
@@ -132,8 +154,13 @@ static void solve_block(void *argument, int64_t block)
             for (int64_t k = 0; k < n_here; k++)
                 more |= violation[k] > p->tolerance;
         }
-        for (int64_t row = 0; row < p->n_rows; row++)
+        for (int64_t row = 0; row < p->n_rows; row++) {
+            v8 whole = READ(rows + row * LANES);
+            for (int64_t g = first_gram(p, (int32_t)row); g < last_gram(p, (int32_t)row); g++)
+                whole += READ(rows + (p->n_rows + p->grams[g]) * LANES);
+            AT(rows + row * LANES) = whole;
             memcpy(p->rows + row * p->n_classes + first, rows + row * LANES, (size_t)n_here * sizeof *rows);
+        }
         for (int64_t k = 0; k < n_here; k++)
             p->bias[first + k] = biases[k];
         long long most = atomic_load(&r->passes);

@@ -1,7 +1,7 @@
 /* Amplitudes of rows for classes: for each class the linear classifier of least
    |w|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + b^2 / 2, by dual coordinate descent (Hsieh et al.,
    ICML 2008, algorithm 1). A text's x_i has for each row its number of occurrences, times the row's amplitude a,
-   over the square root of the text's features. training/amplitudes.py is the slow twin. */
+   over the square root of the text's size. training/amplitudes.py is the slow twin. */
 #ifndef TOKEN2WAVE_AMPLITUDES_H
 #define TOKEN2WAVE_AMPLITUDES_H
 
@@ -13,10 +13,14 @@ typedef struct {
     const int64_t *labels;    /* (N,); or */
     const float *targets;     /* (N, C) where more than one class may hold: those above a half do */
     const float *costs;       /* (N,), none below zero; a text of no cost is left out */
-    const float *energies;    /* (V,) squared amplitudes */
+    const float *sizes;       /* (N,) by whose roots the texts are divided; zero for an empty text */
+    const int64_t *gram_offsets; /* (V + 1,), n-grams that a row is made of, or NULL */
+    const int32_t *grams;     /* numbered from 0 to G - 1 */
+    int64_t n_grams;          /* G */
+    const float *energies;    /* (V + G,) squared amplitudes, of the rows and of the n-grams */
     float tolerance;          /* a class is done once no text violates its conditions by more */
     uint64_t seed;            /* of the order of the texts, which is the same for all classes */
-    float *rows;              /* (V, C) out: a w */
+    float *rows;              /* (V, C) out: a w, with what the row's n-grams come to */
     float *bias;              /* (C,) out */
 } amplitude_problem;
 

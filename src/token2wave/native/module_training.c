@@ -86,42 +86,62 @@ done:
     return result;
 }
 
+/* Whether every row's n-grams are there; else an exception is set. */
+static int are_grams(const amplitude_problem *p, const Py_buffer *grams)
+{
+    int legal = p->n_rows >= 0 && p->n_grams >= 0;
+    int64_t n = grams->len / 4;
+    for (int64_t row = 0; legal && p->gram_offsets && row <= p->n_rows; row++)
+        legal = p->gram_offsets[row] >= (row ? p->gram_offsets[row - 1] : 0) && p->gram_offsets[row] <= n;
+    for (int64_t i = 0; legal && p->gram_offsets && i < n; i++)
+        legal = p->grams[i] >= 0 && p->grams[i] < p->n_grams;
+    if (!legal)
+        PyErr_SetString(PyExc_ValueError, INCONSISTENT);
+    return legal;
+}
+
 const char fit_amplitudes_doc[] =
-    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, energies), (rows, bias),\n"
-    "               (most_passes, tolerance, seed), n_threads) -> passes\n\n"
+    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, sizes), (gram_offsets, grams, energies),\n"
+    "               (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
     "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,). Either labels, (N,) int64,\n"
     "or targets, (N, C) float32, is empty.";
 
 PyObject *fit_amplitudes(PyObject *self, PyObject *args)
 {
-    PyObject *texts, *givens, *found, *settings, *result = NULL;
-    Py_buffer b[9] = {{0}};
+    PyObject *texts, *givens, *made_of, *found, *settings, *result = NULL;
+    Py_buffer b[12] = {{0}};
     amplitude_problem p = {0};
     long long most_passes;
     unsigned long long seed;
     int n_threads;
     (void)self;
-    if (!PyArg_ParseTuple(args, "O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &givens, &PyTuple_Type, &found,
-                          &PyTuple_Type, &settings, &n_threads) ||
+    if (!PyArg_ParseTuple(args, "O!O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &givens, &PyTuple_Type, &made_of,
+                          &PyTuple_Type, &found, &PyTuple_Type, &settings, &n_threads) ||
         !PyArg_ParseTuple(texts, "y*y*y*", &b[0], &b[1], &b[2]) ||
         !PyArg_ParseTuple(givens, "y*y*y*y*", &b[3], &b[4], &b[5], &b[6]) ||
-        !PyArg_ParseTuple(found, "w*w*", &b[7], &b[8]) ||
+        !PyArg_ParseTuple(made_of, "y*y*y*", &b[7], &b[8], &b[9]) ||
+        !PyArg_ParseTuple(found, "w*w*", &b[10], &b[11]) ||
         !PyArg_ParseTuple(settings, "LfK", &most_passes, &p.tolerance, &seed) ||
         !are_texts(&b[0], &b[1], &b[2], &p.texts))
         goto done;
-    p.n_rows = b[6].len / 4;
-    p.n_classes = b[8].len / 4;
+    p.n_rows = b[7].len / 8 - 1;
+    p.n_classes = b[11].len / 4;
+    p.n_grams = b[9].len / 4 - p.n_rows;
+    p.gram_offsets = p.n_grams > 0 ? b[7].buf : NULL;
+    p.grams = b[8].buf;
     p.most_passes = most_passes;
     p.seed = seed;
     p.labels = b[3].len ? b[3].buf : NULL;
     p.targets = b[3].len ? NULL : b[4].buf;
     p.costs = b[5].buf;
-    p.energies = b[6].buf;
-    p.rows = b[7].buf;
-    p.bias = b[8].buf;
+    p.sizes = b[6].buf;
+    p.energies = b[9].buf;
+    p.rows = b[10].buf;
+    p.bias = b[11].buf;
     if (!has_size(p.labels ? &b[3] : &b[4], p.texts.n_texts * (p.labels ? 1 : p.n_classes), p.labels ? 8 : 4,
                   "labels or targets") ||
-        !has_size(&b[5], p.texts.n_texts, 4, "costs") || !has_size(&b[7], p.n_rows * p.n_classes, 4, "rows"))
+        !has_size(&b[5], p.texts.n_texts, 4, "costs") ||
+        !has_size(&b[6], p.texts.n_texts, 4, "sizes") || !are_grams(&p, &b[8]) || !has_size(&b[10], p.n_rows * p.n_classes, 4, "rows"))
         goto done;
     int legal = 1;
     for (int64_t i = 0; i < p.texts.n_texts && legal; i++)
@@ -136,7 +156,7 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = passes < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(passes);
 done:
-    release(b, 9);
+    release(b, 12);
     return result;
 }
 

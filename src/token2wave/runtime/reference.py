@@ -70,14 +70,14 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
         found = _variants(config, arrays, features.ids[a:b])
         return found if counts is None else found * counts[a:b]
 
-    total, squares = _segment_sums(features.offsets, 2 * config.width, values)
+    total, squares = segment_sums(features.offsets, 2 * config.width, values)
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
     if config.phrase_width:
         words = _phrase_sums(config, arrays, features)
     amplitudes = np.zeros((len(features), 0))
     if config.amplitudes:
         behind = arrays[EMBEDDING][:, config.wave_width :]
-        amplitudes, _ = _segment_sums(
+        amplitudes, _ = segment_sums(
             features.offsets, config.n_classes, lambda a, b: behind.take(features.ids[a:b], axis=0)
         )
     return Sums(features.lengths.astype(np.float64), total, squares, first, *words, amplitudes)
@@ -98,7 +98,7 @@ def _phrase_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple[
     offsets = offsets_of(n_words)
     place = np.arange(offsets[-1]) + np.repeat(features.offsets[:-1] - offsets[:-1], n_words)
     states = _phrase_states(config, arrays, features.ids[place], offsets)
-    return n_words.astype(np.float64), *_segment_sums(offsets, config.phrase_width, lambda a, b: states[a:b])
+    return n_words.astype(np.float64), *segment_sums(offsets, config.phrase_width, lambda a, b: states[a:b])
 
 
 def _phrase_states(
@@ -176,7 +176,7 @@ def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
 # ---- building blocks ----
 
 
-def _segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tuple[Numbers, Numbers]:
+def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tuple[Numbers, Numbers]:
     """Sum each text's values and their squares, ``(N, width)`` each: some texts at a time, as a product.
 
     Args:

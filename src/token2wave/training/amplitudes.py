@@ -8,19 +8,25 @@ one of largest margin is found: a convex problem with one solution, where the wa
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.features import Ragged
+from token2wave.features import Features, Ragged
 from token2wave.native import core, n_threads
+from token2wave.runtime.reference import segment_sums
 from token2wave.training.examples import Examples
+from token2wave.training.subwords import Subwords
 
 COST = 1.0  # of an error, against the energy of the amplitudes; with token energies of one in the mean
 PRIOR_TEXTS = 3.0  # texts of the classes' usual shares that a token has been seen in before it was seen
 MOST_PASSES = 40
-TOLERANCE = 0.1  # LIBLINEAR's, by which more passes change no accuracy
+SUBWORD_SHARE = 0.5  # amplitude of a word's character n-grams, where no texts are held back to choose it by
+SUBWORD_SHARES = (0.0, 0.5, 1.0)  # to choose from
+MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
+TOLERANCE = 0.3  # of a margin of one; more passes change no accuracy
 
 Floats = NDArray[np.float32]
 
@@ -39,54 +45,103 @@ class Amplitudes(NamedTuple):
     passes: int
 
 
-def fit_amplitudes(train: Examples, n_rows: int, n_classes: int, seed: int) -> Amplitudes:
-    """Find the amplitude of every row for every class: one class against all others, squared hinge loss.
+    def logits(self, features: Ragged) -> NDArray[np.float64]:
+        """What the amplitudes say of ``N`` texts, ``(N, C)``, in the scale of logits."""
+        roots = np.sqrt(np.maximum(features.lengths, 1))[:, None]
+        found = segment_sums(features.offsets, self.rows.shape[1], lambda a, b: self.rows[features.ids[a:b]])
+        return MARGIN_IN_LOGITS * (found[0] / roots + self.bias)
+
+
+class AmplitudeProblem:
+    """All that is needed to find amplitudes, for one or more shares of the words' character n-grams.
 
     Args:
         train: what to learn from.
-        n_rows: rows of the embedding, ``V``.
+        texts: ``N`` strings, from which the words' character n-grams are made; None leaves them out.
+        features: of the texts.
         n_classes: ``C``.
         seed: of the order in which texts are visited.
-
-    Returns:
-        Amplitudes whose sum over a text's features, divided by the root of their number, plus the bias is
-        about 1 for the text's class and -1 for the others.
     """
-    energies = token_energies(train.features, train.labels, n_rows, n_classes)
-    costs = np.full(len(train), COST, dtype=np.float32)
-    if train.weights is not None:
-        costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
-    native = core()
-    if native is None:
-        return _solve(train, energies, costs, n_classes, seed)
-    rows = np.zeros((n_rows, n_classes), dtype=np.float32)
-    bias = np.zeros(n_classes, dtype=np.float32)
-    features = train.features
-    passes = native.fit_amplitudes(
-        (features.ids, features.offsets, features.n_ordered),
-        (train.labels, np.zeros(0, np.float32), costs, energies),
-        (rows, bias),
-        (MOST_PASSES, TOLERANCE, seed),
-        n_threads(),
-    )
-    return Amplitudes(rows, bias, passes)
+
+    def __init__(
+        self, train: Examples, texts: Sequence[str] | None, features: Features, n_classes: int, seed: int
+    ) -> None:
+        self.train, self.n_classes, self.seed = train, n_classes, seed
+        n_rows = features.n_rows
+        usual = np.bincount(train.labels, minlength=n_classes) / max(len(train), 1)
+        frequency = class_frequency(train.features, train.labels, n_rows, n_classes)
+        self.subwords = subwords = (
+            Subwords.none(n_rows)
+            if texts is None
+            else Subwords.of_words(texts, features, frequency.sum(axis=1))
+        )
+        occurrences = np.bincount(train.features.ids, minlength=n_rows)
+        self.energies = _energies(frequency, usual)
+        of_grams = np.zeros((subwords.n_grams, n_classes), dtype=np.float32)
+        rows = subwords.rows
+        for label in range(n_classes):
+            of_grams[:, label] = np.bincount(subwords.ids, frequency[rows, label], subwords.n_grams)
+        self.gram_energies = _energies(of_grams, usual)
+        # A text has so many n-grams for each of its features: together they bring as much energy as these do.
+        self.grams_of_a_feature = max(float(occurrences @ subwords.counts) / max(occurrences.sum(), 1), 1.0)
+        self.costs = np.full(len(train), COST, dtype=np.float32)
+        if train.weights is not None:
+            self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
+
+    def solve(self, share: float) -> Amplitudes:
+        """Find the amplitude of every row for every class: one class against all others, squared hinge loss.
+
+        Args:
+            share: amplitude of the words' character n-grams, against that of words and their n-grams; with 0
+                they are left out.
+
+        Returns:
+            Amplitudes whose sum over a text's features, divided by the root of their number, plus the bias is
+            about 1 for the text's class and -1 for the others.
+        """
+        subwords = self.subwords if share else Subwords.none(len(self.energies))
+        of_grams = self.gram_energies[: subwords.n_grams] * np.float32(share**2 / self.grams_of_a_feature)
+        energies = np.concatenate([self.energies, of_grams])
+        native, features = core(), self.train.features
+        if native is None:
+            return _solve(self.train, subwords, energies, self.costs, self.n_classes, self.seed)
+        rows = np.zeros((len(self.energies), self.n_classes), dtype=np.float32)
+        bias = np.zeros(self.n_classes, dtype=np.float32)
+        passes = native.fit_amplitudes(
+            (features.ids, features.offsets, features.n_ordered),
+            (
+                self.train.labels,
+                np.zeros(0, np.float32),
+                self.costs,
+                features.lengths.astype(np.float32),
+            ),
+            (subwords.offsets, subwords.ids, energies),
+            (rows, bias),
+            (MOST_PASSES, TOLERANCE, self.seed),
+            n_threads(),
+        )
+        return Amplitudes(rows, bias, passes)
 
 
-def token_energies(features: Ragged, labels: NDArray[np.int64], n_rows: int, n_classes: int) -> Floats:
-    """Information that each row brings about the class, ``(V,)`` float32, one in the mean over texts' rows."""
-    frequency = class_frequency(features, labels, n_rows, n_classes).astype(np.float32)
-    usual = np.bincount(labels, minlength=n_classes).astype(np.float32) / np.float32(max(len(labels), 1))
-    found = frequency.sum(axis=1)
-    shares = frequency + np.float32(PRIOR_TEXTS) * usual
-    shares /= (found + np.float32(PRIOR_TEXTS))[:, None]
+def _energies(frequency: NDArray[Any], usual: NDArray[np.float64]) -> Floats:
+    """Information that each token brings about the class, ``(V,)`` float32, one in the mean over texts' tokens.
+
+    Args:
+        frequency: ``(V, C)``, texts of each class that have the token.
+        usual: ``(C,)``, share of each class among all texts.
+    """
+    found = frequency.sum(axis=1, dtype=np.float64)
+    prior = usual.astype(np.float32)
+    shares = frequency.astype(np.float32) + np.float32(PRIOR_TEXTS) * prior
+    shares /= (found + PRIOR_TEXTS).astype(np.float32)[:, None]
     tiny = np.float32(1e-30)  # a class without texts
     ratios = np.maximum(shares, tiny)
-    ratios /= np.maximum(usual, tiny)
+    ratios /= np.maximum(prior, tiny)
     np.log(ratios, out=ratios)
     information = np.maximum(np.einsum("vc,vc->v", shares, ratios), 0)
     mean = float(information @ found) / max(float(found.sum()), 1.0)
     if mean <= 0:  # as where all texts are of one class
-        return np.ones(n_rows, dtype=np.float32)
+        return np.ones(len(frequency), dtype=np.float32)
     return (information / np.float32(mean)).astype(np.float32)
 
 
@@ -106,38 +161,40 @@ def class_frequency(
     return frequency
 
 
-def _solve(train: Examples, energies: Floats, costs: Floats, n_classes: int, seed: int) -> Amplitudes:
+def _solve(
+    train: Examples, subwords: Subwords, energies: Floats, costs: Floats, n_classes: int, seed: int
+) -> Amplitudes:
     """The native core's slow twin: dual coordinate descent, all classes side by side."""
-    features = train.features
-    squares, shares = _squares(features, energies), 1 / np.sqrt(np.maximum(features.lengths, 1))
+    features, n_rows = train.features, len(subwords.counts)
+    shares = 1 / np.sqrt(np.maximum(features.lengths, 1))
     targets = np.where(train.labels[:, None] == np.arange(n_classes), 1.0, -1.0)
-    rows, bias = np.zeros((len(energies), n_classes)), np.zeros(n_classes)
+    table, bias = np.zeros((len(energies), n_classes)), np.zeros(n_classes)
+    made_of = np.split(subwords.ids + n_rows, subwords.offsets[1:-1])
     alphas = np.zeros((len(train), n_classes))
     random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs > 0), 0
+
+    def with_grams(text: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ids = features.ids[features.offsets[text] : features.offsets[text + 1]]
+        return np.unique(np.concatenate([ids, *(made_of[row] for row in ids)]), return_counts=True)
+
     for passes in range(1, MOST_PASSES + 1):
         worst = 0.0
         for text in random.permutation(counting):
-            ids = features.ids[features.offsets[text] : features.offsets[text + 1]]
+            ids, counts = with_grams(text)
+            square = float(counts**2 @ energies[ids]) * shares[text] ** 2 + 1
             spread = 0.5 / costs[text]  # of the squared hinge
-            score = rows[ids].sum(axis=0) * shares[text] + bias
+            score = counts @ table[ids] * shares[text] + bias
             slope = targets[text] * score - 1 + alphas[text] * spread
             violated = np.where((alphas[text] > 0) | (slope < 0), np.abs(slope), 0)
             worst = max(worst, float(violated.max()))
-            step = np.where(violated > 0, slope / (squares[text] + spread), 0)
+            step = np.where(violated > 0, slope / (square + spread), 0)
             after = np.maximum(alphas[text] - step, 0)
             change = (after - alphas[text]) * targets[text]
             alphas[text] = after
             bias += change
-            np.add.at(rows, ids, energies[ids, None] * (change * shares[text]))
+            table[ids] += (counts * energies[ids])[:, None] * (change * shares[text])
         if worst <= TOLERANCE:
             break
+    rows = table[:n_rows]
+    np.add.at(rows, subwords.rows, table[n_rows:][subwords.ids])
     return Amplitudes(rows.astype(np.float32), bias.astype(np.float32), passes)
-
-
-def _squares(features: Ragged, energies: Floats) -> NDArray[np.float64]:
-    """Square of each text's vector, and one for the bias, ``(N,)``; a row that occurs n times counts n^2 times."""
-    texts = np.repeat(np.arange(len(features)), features.lengths)
-    pairs, counts = np.unique(texts * np.int64(len(energies)) + features.ids, return_counts=True)
-    brought = counts.astype(np.float64) ** 2 * energies[pairs % len(energies)]
-    found = np.bincount(pairs // len(energies), brought, minlength=len(features))
-    return found / np.maximum(features.lengths, 1) + 1

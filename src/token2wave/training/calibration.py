@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
+from token2wave.training.amplitudes import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
 from token2wave.training.examples import Examples
 
 HEADS = ("head", "phrases.head", "amplitudes")
@@ -53,6 +54,37 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
     weights = fit_weights(levels, validation.labels, validation.weights)
     weigh_levels(network, weights)
     return weights
+
+
+def choose_amplitudes(
+    problem: AmplitudeProblem, waves: Scalable, validation: Examples
+) -> tuple[float, Amplitudes]:
+    """Choose the share of the words' character n-grams by texts that were not learnt from.
+
+    Args:
+        problem: of the training texts.
+        waves: the network that the amplitudes will join.
+        validation: texts that neither has learnt from.
+
+    Returns:
+        The share of the least cross-entropy, all levels weighed, and the amplitudes found with it.
+    """
+    levels = level_logits(waves, validation.features)
+    best: tuple[float, float, Amplitudes] | None = None
+    for share in SUBWORD_SHARES if problem.subwords.n_grams else (0.0,):
+        amplitudes = problem.solve(share)
+        every = np.concatenate([levels, amplitudes.logits(validation.features)[None]])
+        weights = fit_weights(every, validation.labels, validation.weights)
+        logits = np.tensordot(weights, every, axes=1)
+        own = logits[np.arange(len(validation)), validation.labels]
+        highest = logits.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0] - own
+        loss = float(np.average(losses, weights=validation.weights))
+        if best is not None and loss >= best[0]:
+            break  # a larger share would not turn it
+        best = loss, share, amplitudes
+    assert best is not None
+    return best[1:]
 
 
 def weigh_levels(network: Scalable, weights: Sequence[float]) -> None:

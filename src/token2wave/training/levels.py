@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from token2wave.models.config import WaveConfig
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import Amplitudes
-
-MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
+from token2wave.training.amplitudes import MARGIN_IN_LOGITS, Amplitudes
 
 Floats = NDArray[np.float32]
 

@@ -33,6 +33,8 @@ class Recipe(Configuration):
         label_smoothing: share of the target spread over all classes.
         validation_fraction: share of the training texts held back for choosing the best epoch,
             where no validation set is given. The papers: 0.2.
+        subwords: whether amplitudes make words of their character n-grams, too (:mod:`.subwords`). It helps where
+            words are rare, and takes longer than all else about amplitudes.
         refit_below: with fewer training rows than this, the rows held back for validation are precious too:
             once they have chosen the number of epochs, the model is trained again on all rows.
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
@@ -60,6 +62,7 @@ class Recipe(Configuration):
     token_dropout: float = 0.0
     label_smoothing: float = 0.0
     validation_fraction: float = 0.2
+    subwords: bool = True
     refit_below: int = 0
     select_by: str = "accuracy"
     patience: int = 0

@@ -21,9 +21,9 @@ from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import fit_amplitudes
+from token2wave.training.amplitudes import SUBWORD_SHARE, AmplitudeProblem
 from token2wave.training.baseline import train_baseline
-from token2wave.training.calibration import Scalable, calibrate, weigh_levels
+from token2wave.training.calibration import Scalable, calibrate, choose_amplitudes, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.levels import idle_levels_left_out, with_amplitudes, without_idle_levels
 from token2wave.training.loop import fit, validate
@@ -140,7 +140,7 @@ def train(
     validation_accuracy = validate(first.network, first.held_back).accuracy
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
-        fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None, weights)
+        fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
         "data": splits.name,
@@ -153,6 +153,7 @@ def train(
         "refit": refit,
         "validation_accuracy": validation_accuracy,
         "level_weights": weights,
+        "subword_share": first.subword_share,
     }
     if splits.train.weights is not None:
         record["weighted"] = True
@@ -223,6 +224,7 @@ class _Fitted(NamedTuple):
     network: TrainableNetwork
     history: History
     held_back: Examples | None
+    subword_share: float
 
 
 class _Run:
@@ -244,9 +246,17 @@ class _Run:
         self.tell = Teller(callbacks)
 
     def fit(
-        self, recipe: Recipe, train: Labelled, validation: Labelled | None, weights: Sequence[float] = ()
+        self,
+        recipe: Recipe,
+        train: Labelled,
+        validation: Labelled | None,
+        weights: Sequence[float] = (),
+        subword_share: float = SUBWORD_SHARE,
     ) -> _Fitted:
-        """Make features and network from the training texts, and train; levels of no weight are left out."""
+        """Make features and network from the training texts, and train; levels of no weight are left out.
+
+        The share of the subwords is chosen where there are validation texts that were not learnt from.
+        """
         advance = self.tell.stage_once_begun("features of the training texts", len(train))
         features, found = features_for(train.texts, self.preset, self.vocabulary, self.source, advance)
         config = self._config(features, weights)
@@ -269,10 +279,15 @@ class _Run:
         if config.amplitudes:
             self.tell.stage("amplitudes", 0)
             start = time.perf_counter()
-            found_amplitudes = fit_amplitudes(examples, features.n_rows, self.n_classes, self.seed)
-            network = with_amplitudes(network, found_amplitudes)
+            spelled = train.texts if recipe.subwords else None
+            problem = AmplitudeProblem(examples, spelled, features, self.n_classes, self.seed)
+            if held_back is None or validation is train:
+                amplitudes = problem.solve(subword_share)
+            else:
+                subword_share, amplitudes = choose_amplitudes(problem, network, held_back)
+            network = with_amplitudes(network, amplitudes)
             history.train_seconds += time.perf_counter() - start
-        return _Fitted(features, network, history, held_back)
+        return _Fitted(features, network, history, held_back, subword_share)
 
     @property
     def _has_cls(self) -> bool:

@@ -1,0 +1,107 @@
+"""Words as superpositions of their character n-grams, so that words that are spelled alike speak alike.
+
+Only training needs them: once it is done, what a word's n-grams say is added to the word's own row, and nothing
+of them is left to be computed or stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features import Features, WordFeatures
+from token2wave.features.ragged import offsets_of
+from token2wave.features.text import BASE, mix, spelled_tokens
+
+SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
+WORDS_WITH_IT = 2  # at the least: what one word has alone, its own row says
+FREQUENT_SHARE, FREQUENT_TEXTS = 0.03, 1_000  # words in more texts are known well enough, and most of the work
+
+
+class Subwords:
+    """Character n-grams of rows.
+
+    Args:
+        offsets: ``(V + 1,)`` int64.
+        ids: ``(M,)`` int32, the n-grams of each row, numbered from 0; a row may have one several times.
+    """
+
+    def __init__(self, offsets: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
+        self.offsets, self.ids = offsets, ids
+        self.n_grams = int(ids.max(initial=-1)) + 1
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many each row has, ``(V,)``."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The row of each of ``ids``, ``(M,)``."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @classmethod
+    def none(cls, n_rows: int) -> Subwords:
+        """No n-gram for any of ``V`` rows."""
+        return cls(np.zeros(n_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+
+    @classmethod
+    def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> Subwords:
+        """N-grams of the words of some texts that are rows, but for frequent ones; none without whole words.
+
+        Args:
+            texts: ``N`` strings, those of training.
+            features: fitted to them.
+            frequency: ``(V,)``, texts in which each row occurs.
+        """
+        if not isinstance(features, WordFeatures):
+            return cls.none(features.n_rows)
+        # Each word once: most of a text are words that were there before.
+        distinct = sorted(set(chain.from_iterable(text.split() for text in texts)))
+        hashes, code_points, offsets = spelled_tokens(distinct)
+        hashes, first = np.unique(hashes, return_index=True)
+        rows = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]
+        frequent = frequency > max(FREQUENT_SHARE * len(texts), FREQUENT_TEXTS)
+        known = np.flatnonzero((rows >= 0) & ~frequent[rows])
+        rows, at = np.unique(rows[known], return_index=True)  # of words that share a row, one stands for it
+        words = first[known][at]
+        grams, lengths = _grams(code_points, offsets[words], offsets[words + 1])
+        distinct_grams, places = np.unique(grams, return_inverse=True)
+        owners = np.repeat(rows, lengths)
+        pairs = np.unique(places * np.int64(features.n_rows) + owners)
+        shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= WORDS_WITH_IT
+        number = np.cumsum(shared) - 1
+        kept = shared[places]
+        counts = np.bincount(owners[kept], minlength=features.n_rows)
+        return cls(offsets_of(counts), number[places[kept]].astype(np.int32))
+
+
+def _grams(
+    code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Hashes of the n-grams of words, one word after the other, and how many each has.
+
+    A word's two ends count as a letter that no word has.
+    """
+    lengths = ends - starts + 2
+    offsets = offsets_of(lengths)
+    word = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(offsets[-1]) - offsets[word]
+    inside = (place > 0) & (place < lengths[word] - 1)
+    letters = np.zeros(offsets[-1], dtype=np.uint64)
+    letters[inside] = code_points[(starts[word] + place - 1)[inside]].astype(np.uint64) + np.uint64(1)
+    left = lengths[word] - place  # letters from here to the word's end
+    hashes, owners = [], []
+    rolled = np.zeros(offsets[-1], dtype=np.uint64)
+    for n in range(1, LONGEST + 1):
+        fits = np.flatnonzero(left >= n)
+        rolled[fits] = rolled[fits] * BASE + letters[fits + n - 1] + np.uint64(1)
+        if n >= SHORTEST:
+            hashes.append(mix(rolled[fits] + np.uint64(n)))
+            owners.append(word[fits])
+    owner = np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    return np.concatenate(hashes)[order], np.bincount(owner, minlength=len(lengths))
