@@ -56,7 +56,10 @@ class Preset:
             if name in DECIDED_BY_DATA:
                 raise ConfigError("is decided by the data and cannot be set", where=name)
             parts[part][key] = value
-        changed = replace(self, network={**self.network, **parts["network"]})
+        network = {**self.network, **parts["network"]}
+        if network.get("variants") != "rows" and "amplitudes" not in parts["network"]:
+            network.pop("amplitudes", None)  # they stand in rows alone
+        changed = replace(self, network=network)
         with _named("features"):
             changed = replace(changed, features=changed.features.replace(**parts["features"]))
         with _named("recipe"):
@@ -95,6 +98,7 @@ _EVERYDAY_NETWORK = {
     "readout": "text",
     "dropout": 0.3,
     "embedding_scale": 0.01,
+    "amplitudes": True,
 }
 _EVERYDAY_RECIPE = Recipe(
     epochs=4,
@@ -119,7 +123,7 @@ PRESETS = {
             {**_EVERYDAY_NETWORK, "phrase_width": 32},
             _EVERYDAY_RECIPE.replace(epochs=6),
         ),
-        Preset("fast", WordConfig(), _EVERYDAY_NETWORK, _EVERYDAY_RECIPE),
+        Preset("fast", WordConfig(), _EVERYDAY_NETWORK, _EVERYDAY_RECIPE.replace(subwords=False)),
         Preset(
             "paper",
             WordPieceConfig(),

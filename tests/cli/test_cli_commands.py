@@ -264,15 +264,15 @@ def test_report_that_cannot_be_written_is_found_out_before_training(run_cli, tra
 
 
 def test_folder_that_vanishes_during_training(run_cli, train_csv, workplace, monkeypatch):
-    fit = training.fit
+    fit = training.fit_levels
 
     def fit_and_remove(*args, **kwargs):
-        history = fit(*args, **kwargs)
+        fitted = fit(*args, **kwargs)
         shutil.rmtree(workplace / "out", ignore_errors=True)
-        return history
+        return fitted
 
     (workplace / "out").mkdir()
-    monkeypatch.setattr(training, "fit", fit_and_remove)
+    monkeypatch.setattr(training, "fit_levels", fit_and_remove)
     outcome = run_cli("train", train_csv, "--out", "out/m.safetensors", *TINY)
     assert outcome.status == 2
     assert outcome.err.splitlines()[-1].startswith("error: out/m.safetensors: cannot be written")
@@ -282,7 +282,7 @@ def test_interruption_in_this_process(run_cli, train_csv, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "fit", interrupt)
+    monkeypatch.setattr(training, "fit_levels", interrupt)
     outcome = run_cli("train", train_csv, "--out", "m.safetensors", *TINY)
     assert outcome.status == 130
     assert outcome.out == ""
@@ -293,7 +293,7 @@ def test_interruption_says_so_in_one_line(run_cli, train_csv, monkeypatch):
     def interrupt(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "fit", interrupt)
+    monkeypatch.setattr(training, "fit_levels", interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
         err = run_cli("train", train_csv, "--out", "m.safetensors", *TINY).err

@@ -33,6 +33,7 @@ NETWORK_DEFAULTS = {
     "readout": "cls",
     "phrase_width": 0,
     "phrase_radius": 3,
+    "amplitudes": False,
 }
 
 Vector = list[float]
@@ -111,7 +112,9 @@ class PlainReader:
 
     def _logits(self, features: list[int], words: list[int]) -> Vector:
         linear, network = self._linear, self.network
-        rows = [self._row(row) for row in features]
+        whole = [self._row(row) for row in features]
+        n_behind = network["n_classes"] if network["amplitudes"] else 0
+        rows = [row[: len(row) - n_behind] for row in whole]
         if network["variants"] == "linear":
             rows = [linear("layers.0.variants", row) for row in rows]
         read_out = _text_wave if network["readout"] == "text" else _wave_of_first
@@ -131,10 +134,17 @@ class PlainReader:
             of_states = _text_wave(self._phrase_states(words), network["phrase_width"])
             more = linear("phrases.head", of_states[0] + of_states[1])
             logits = [a + b for a, b in zip(logits, more, strict=True)]
+        if n_behind:
+            behind = [row[-n_behind:] for row in whole] or [[0.0] * n_behind]
+            said = [sum(column) / math.sqrt(len(behind)) for column in zip(*behind, strict=True)]
+            weights, biases = self.tensors["amplitudes.weight"], self.tensors["amplitudes.bias"]
+            logits = [a + b * w + c for a, b, w, c in zip(logits, said, weights, biases, strict=True)]
         return logits
 
     def _phrase_states(self, words: list[int]) -> list[Vector]:
-        pairs = [_halves(self._linear("phrases.variants", self._row(word))) for word in words]
+        pairs = [
+            _halves(self._linear("phrases.variants", self._row(word)[: self._wave_width])) for word in words
+        ]
         radius, states = self.network["phrase_radius"], []
         for j, (real, real_2) in enumerate(pairs):
             left = [pair[0] for pair in pairs[max(j - radius, 0) : j]]
@@ -154,8 +164,12 @@ class PlainReader:
         return [w * w2 - s * s2 for w, s, w2, s2 in both], [w * s2 + w2 * s for w, s, w2, s2 in both]
 
     def _row(self, row: int) -> Vector:
-        width = self.network["width"] * (2 if self.network["variants"] == "rows" else 1)
+        width = self._wave_width + (self.network["n_classes"] if self.network["amplitudes"] else 0)
         return self.tensors["embedding.weight"][row * width : (row + 1) * width]
+
+    @property
+    def _wave_width(self) -> int:
+        return self.network["width"] * (2 if self.network["variants"] == "rows" else 1)
 
     def _linear(self, name: str, values: Vector) -> Vector:
         weights, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]

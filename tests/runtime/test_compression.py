@@ -323,7 +323,7 @@ def test_rows_are_trained_again_where_that_is_better() -> None:
 def test_a_model_that_has_seen_the_validation_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = write_csv(Path("rows.csv"), texts(400, 0))
     token2wave.train(rows, out="refit", preset="fast", epochs=1, settings=TINY)
-    monkeypatch.setattr(compression, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(compression, "fit_levels", lambda *_, **__: pytest.fail("trained again"))
     summary = token2wave.compress("refit", "out", data=rows, max_size=5_000).summary
     assert not summary["retrained"]
     assert summary["caveats"] == [TRAINED_ON_ALL]

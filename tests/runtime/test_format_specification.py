@@ -136,7 +136,7 @@ def test_settings_that_are_absent_have_the_defaults(saved: Saved, tmp_path: Path
 
     def drop_defaults(metadata: dict[str, Any]) -> None:
         for key, default in NETWORK_DEFAULTS.items():
-            if metadata["network"][key] == default:
+            if metadata["network"].get(key) == default:
                 del metadata["network"][key]
         for key in ("dropout", "embedding_scale", "layers", "positions", "residual", "sentence_ends"):
             del metadata["network"][key]

@@ -36,6 +36,7 @@ RECIPE = Recipe(
     row_learning_rate=5.0,
     row_weighting="idf",
     label_smoothing=0.1,
+    precision="float32",
 )
 SHAPES = [
     {"width": 8},
@@ -293,14 +294,14 @@ def arguments(**changes: object) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"shape": (4, 3, 8, 8, 1, False, False, False, 0), "dense": np.zeros(7, np.float32)},
-        {"shape": (5, 3, 8, 8, 3, False, False, False, 0)},
-        {"shape": (4, 3, 12, 8, 3, False, False, False, 0)},
-        {"shape": (4, 3, 8, 8, 0, False, False, False, 0)},
-        {"shape": (4, -3, 8, 8, 3, False, False, False, 0)},
-        {"shape": (4, 3, 8, 8, 3, False, True, False, 0)},
-        {"shape": (4, 3, 8, 8, 3, False, False, True, 0)},
-        {"shape": (4, 3, 8, 8, 3, False, False, False, 1)},
+        {"shape": (4, 3, 8, 8, 1, False, False, False, 0, False), "dense": np.zeros(7, np.float32)},
+        {"shape": (5, 3, 8, 8, 3, False, False, False, 0, False)},
+        {"shape": (4, 3, 12, 8, 3, False, False, False, 0, False)},
+        {"shape": (4, 3, 8, 8, 0, False, False, False, 0, False)},
+        {"shape": (4, -3, 8, 8, 3, False, False, False, 0, False)},
+        {"shape": (4, 3, 8, 8, 3, False, True, False, 0, False)},
+        {"shape": (4, 3, 8, 8, 3, False, False, True, 0, False)},
+        {"shape": (4, 3, 8, 8, 3, False, False, False, 1, False)},
         {"slots": np.zeros(3, np.int32)},
         {"ids": np.array([0, 1, 4, 3], np.int32)},
         {"ids": np.array([0, 1, 2, 3])},

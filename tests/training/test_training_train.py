@@ -228,7 +228,8 @@ def test_each_stage_advances_to_its_total(preset, data, test_data):
     names = [name for name, _, _ in recorder.stages]
     assert names[0] == "baseline"
     assert sorted(names[1:3]) == ["features of the training texts", "features of the validation texts"]
-    assert names[3:] == ["training", "evaluation"]
+    amplitudes = ["amplitudes"] if preset == "small" else []
+    assert names[3:] == ["training", *amplitudes, "evaluation"]
     for name, total, advanced in recorder.stages:
         assert advanced == total, name
     totals = {name: total for name, total, _ in recorder.stages}
@@ -392,7 +393,7 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
     def never(*_, **__):
         raise AssertionError("training began")
 
-    monkeypatch.setattr(importlib.import_module("token2wave.training.train"), "fit", never)
+    monkeypatch.setattr(importlib.import_module("token2wave.training.train"), "fit_levels", never)
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)

@@ -31,7 +31,8 @@ from token2wave.runtime.storage import Stored, as_float16, as_gaps
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.calibration import calibrate
 from token2wave.training.examples import Examples
-from token2wave.training.loop import fit, validate
+from token2wave.training.levels import fit_levels
+from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
 from token2wave.training.progress import Callback, Teller
@@ -268,7 +269,8 @@ class _Work:
             return
         if self.lacks_weights:
             return
-        if trains_natively(self.classifier.network.config, self.recipe, features.config.cls):
+        config = self.classifier.network.config.replace(amplitudes=False)
+        if trains_natively(config, self.recipe, features.config.cls):
             share = RETRAINED_SHARE if storage == "packed" else 1.0
             small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
             if small is not None:
@@ -279,19 +281,24 @@ class _Work:
         config = self.classifier.network.config
         kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)
         train, held_back = (self._fewer(part, kept) for part in (self.train, self.validation))
-        learned = AdditiveNetwork.initial(config.replace(n_rows=n_rows), self.seed)
-        fit(
-            learned,
+        waves = AdditiveNetwork.initial(config.replace(n_rows=n_rows, amplitudes=False), self.seed)
+        fewer = WordFeatures(features.config, features.buckets[kept])
+        share = self.classifier.training.get("subword_share")
+        learned, _, _ = fit_levels(
+            waves,
             train,
+            self.texts.train.texts,
+            fewer,
             held_back,
             self.recipe,
+            amplitudes=config.amplitudes,
             seed=self.seed,
             has_cls=False,
+            subword_share=float(share) if isinstance(share, int | float) else 0.0,
             callbacks=self.tell.callbacks,
         )
         if self.texts.validation is not self.texts.train:
             calibrate(learned, held_back)
-        fewer = WordFeatures(features.config, features.buckets[kept])
         return self._small(fewer, learned.arrays(), storage, limit, retrained=True)
 
     def _pruned(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from token2wave.configuration import Configuration, require, require_choice
 from token2wave.errors import ConfigError
@@ -48,8 +48,8 @@ class WaveConfig(Configuration):
         dropout: probability of dropping a dimension of a restored state.
         phrase_width: dimensions of the phrase level; 0 leaves it out.
         phrase_radius: neighbours on each side that a phrase level sees.
-        amplitudes: whether a row of the embedding also holds an amplitude for each class. A text's are the sum
-            of its tokens' over the root of their number, which is what it says of the classes word by word.
+        amplitudes: whether a row of the embedding also holds an amplitude for each class. A text's are the
+            sum of its tokens' over the root of their number: what it says of the classes word by word.
         embedding_scale: standard deviation of the initial embeddings.
         sentence_ends: rows of the tokens that end a sentence; ``variants: levels`` cuts there.
     """
@@ -121,9 +121,16 @@ class WaveConfig(Configuration):
                 cure="choose restore 'linear' or 'magnitude', or readout 'mean'",
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold; amplitudes, younger than the rest, where they are."""
+        values = super().to_dict()
+        if not self.amplitudes:
+            del values["amplitudes"]
+        return values
+
     @property
     def row_width(self) -> int:
-        """Numbers in a row of the embedding: those of its waves, and an amplitude for each class if there are."""
+        """Numbers in a row of the embedding: those of its waves, and amplitudes, if there are."""
         return self.wave_width + (self.n_classes if self.amplitudes else 0)
 
     @property

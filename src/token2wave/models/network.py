@@ -63,7 +63,7 @@ class WaveNetwork(nn.Module):
 
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
-        waves = embedded[:, : self.config.wave_width]
+        waves = embedded[:, : self.config.wave_width] if self.amplitudes is not None else embedded
         logits = self.head(self.dropout(self.norm(self._state(waves, batch))))
         if self.phrases is not None:
             logits = logits + self.phrases(waves, batch)
@@ -215,8 +215,8 @@ class PhraseLevel(nn.Module):
 class AmplitudeLevel(nn.Module):
     """Logits from the superposition of the tokens' amplitudes, over the root of their number.
 
-    The amplitudes are found apart from the waves (:func:`token2wave.training.amplitudes.fit_amplitudes`); weight
-    and bias of each class are their share of the logits.
+    The amplitudes are found apart from the waves (:mod:`token2wave.training.amplitudes`); weight and bias of
+    each class are their share of the logits.
     """
 
     def __init__(self, config: WaveConfig) -> None:

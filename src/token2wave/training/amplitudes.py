@@ -1,9 +1,10 @@
 """Amplitudes: what each token says of each class by itself.
 
-A wave's energy is its squared amplitude. Here a token's energy is the information that it brings about the class,
-in nats: how far the classes of the texts that it occurs in are from those of all texts (Kullback-Leibler). A text is
-the superposition of its tokens, divided by the root of their number, and of all linear classifiers of these the
-one of largest margin is found: a convex problem with one solution, where the waves' is not.
+A wave's energy is its squared amplitude. Here a token's energy is the information that it brings about
+the class, in nats: how far the classes of the texts that it occurs in are from those of all texts (the
+divergence of Kullback and Leibler). A text is the superposition of its tokens, divided by the root of their
+number. Of all linear classifiers of such texts that of largest margin is found: a convex problem with one
+solution, where the waves' is not.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ class Amplitudes(NamedTuple):
     bias: Floats
     passes: int
 
-
     def logits(self, features: Ragged) -> NDArray[np.float64]:
         """What the amplitudes say of ``N`` texts, ``(N, C)``, in the scale of logits."""
         roots = np.sqrt(np.maximum(features.lengths, 1))[:, None]
         found = segment_sums(features.offsets, self.rows.shape[1], lambda a, b: self.rows[features.ids[a:b]])
-        return MARGIN_IN_LOGITS * (found[0] / roots + self.bias)
+        logits: NDArray[np.float64] = MARGIN_IN_LOGITS * (found[0] / roots + self.bias)
+        return logits
 
 
 class AmplitudeProblem:
@@ -124,7 +125,7 @@ class AmplitudeProblem:
 
 
 def _energies(frequency: NDArray[Any], usual: NDArray[np.float64]) -> Floats:
-    """Information that each token brings about the class, ``(V,)`` float32, one in the mean over texts' tokens.
+    """Information that each token brings about the class, ``(V,)`` float32, its mean over texts' tokens one.
 
     Args:
         frequency: ``(V, C)``, texts of each class that have the token.
@@ -142,7 +143,8 @@ def _energies(frequency: NDArray[Any], usual: NDArray[np.float64]) -> Floats:
     mean = float(information @ found) / max(float(found.sum()), 1.0)
     if mean <= 0:  # as where all texts are of one class
         return np.ones(len(frequency), dtype=np.float32)
-    return (information / np.float32(mean)).astype(np.float32)
+    energies: Floats = (information / np.float32(mean)).astype(np.float32)
+    return energies
 
 
 def class_frequency(
@@ -154,8 +156,9 @@ def class_frequency(
         texts = np.repeat(np.arange(len(features)), features.lengths)
         pairs = np.unique(texts * np.int64(n_rows) + features.ids)
         places = pairs % n_rows * n_classes + labels[pairs // n_rows]
-        return np.bincount(places, minlength=n_rows * n_classes).reshape(n_rows, n_classes)
-    frequency = np.zeros((n_rows, n_classes), dtype=np.int64)
+        counted: NDArray[np.int64] = np.bincount(places, minlength=n_rows * n_classes)
+        return counted.reshape(n_rows, n_classes)
+    frequency: NDArray[np.int64] = np.zeros((n_rows, n_classes), dtype=np.int64)
     last = np.full(n_rows, -1, dtype=np.int64)
     native.document_frequency(features.ids, features.offsets, labels, frequency, last)
     return frequency
@@ -177,8 +180,9 @@ def _solve(
         ids = features.ids[features.offsets[text] : features.offsets[text + 1]]
         return np.unique(np.concatenate([ids, *(made_of[row] for row in ids)]), return_counts=True)
 
-    for passes in range(1, MOST_PASSES + 1):
-        worst = 0.0
+    worst = np.inf
+    while worst > TOLERANCE and passes < MOST_PASSES:
+        passes, worst = passes + 1, 0.0
         for text in random.permutation(counting):
             ids, counts = with_grams(text)
             square = float(counts**2 @ energies[ids]) * shares[text] ** 2 + 1
@@ -193,8 +197,6 @@ def _solve(
             alphas[text] = after
             bias += change
             table[ids] += (counts * energies[ids])[:, None] * (change * shares[text])
-        if worst <= TOLERANCE:
-            break
     rows = table[:n_rows]
     np.add.at(rows, subwords.rows, table[n_rows:][subwords.ids])
     return Amplitudes(rows.astype(np.float32), bias.astype(np.float32), passes)

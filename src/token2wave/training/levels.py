@@ -1,26 +1,85 @@
-"""A network's levels, put together and taken apart: amplitudes join the waves, idle levels leave."""
+"""A network's levels: trained one after the other, put together, and taken apart."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.features import Features
 from token2wave.models.config import WaveConfig
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import MARGIN_IN_LOGITS, Amplitudes
+from token2wave.training.amplitudes import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
+from token2wave.training.calibration import choose_amplitudes
+from token2wave.training.examples import Examples
+from token2wave.training.loop import fit
+from token2wave.training.progress import Callback, History, Teller
+from token2wave.training.recipe import Recipe
 
 Floats = NDArray[np.float32]
+
+
+def fit_levels(
+    network: Any,
+    train: Examples,
+    texts: Sequence[str],
+    features: Features,
+    validation: Examples | None,
+    recipe: Recipe,
+    *,
+    amplitudes: bool,
+    seed: int,
+    has_cls: bool,
+    subword_share: float | None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Any, History, float]:
+    """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
+
+    Args:
+        network: freshly made, without amplitudes.
+        train: what to learn from.
+        texts: the same as strings, for the words' character n-grams.
+        features: of these texts.
+        validation: what to choose the epoch by, if there is something.
+        recipe: the settings.
+        amplitudes: whether the network is to have them.
+        seed: of the order of texts and all dropout.
+        has_cls: whether a text's first feature is [CLS].
+        subword_share: amplitude of the words' character n-grams; None chooses it by the validation texts.
+        callbacks: told how it goes.
+
+    Returns:
+        The network, what happened, and the share of the character n-grams.
+
+    Raises:
+        ConfigError: the loss stopped being a finite number.
+    """
+    history = fit(network, train, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks)
+    if not amplitudes:
+        return network, history, subword_share or 0.0
+    Teller(callbacks).stage("amplitudes", 0)
+    start = time.perf_counter()
+    n_classes = network.config.n_classes
+    problem = AmplitudeProblem(train, texts if recipe.subwords else None, features, n_classes, seed)
+    if subword_share is None:
+        assert validation is not None
+        subword_share, found = choose_amplitudes(problem, network, validation)
+    else:
+        found = problem.solve(subword_share)
+    network = with_amplitudes(network, found)
+    history.train_seconds += time.perf_counter() - start
+    return network, history, subword_share
 
 
 def with_amplitudes(network: Any, found: Amplitudes) -> Any:
     """Put amplitudes beside the waves of a trained network.
 
-    Amplitudes are scaled to the size of the waves' numbers, so that one step suits both where a table is stored
-    in few bits; the level's weight makes up for it.
+    Amplitudes are scaled to the size of the waves' numbers, so that one step suits both where a table is
+    stored in few bits; the level's weight makes up for it.
 
     Args:
         network: without amplitudes.

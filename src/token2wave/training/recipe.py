@@ -33,8 +33,8 @@ class Recipe(Configuration):
         label_smoothing: share of the target spread over all classes.
         validation_fraction: share of the training texts held back for choosing the best epoch,
             where no validation set is given. The papers: 0.2.
-        subwords: whether amplitudes make words of their character n-grams, too (:mod:`.subwords`). It helps where
-            words are rare, and takes longer than all else about amplitudes.
+        subwords: whether amplitudes see words as made of their character n-grams, too. It helps where words
+            are rare, and takes longer than all else about amplitudes.
         refit_below: with fewer training rows than this, the rows held back for validation are precious too:
             once they have chosen the number of epochs, the model is trained again on all rows.
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,

@@ -1,7 +1,7 @@
 """Words as superpositions of their character n-grams, so that words that are spelled alike speak alike.
 
-Only training needs them: once it is done, what a word's n-grams say is added to the word's own row, and nothing
-of them is left to be computed or stored.
+Only training needs them: once it is done, what a word's n-grams say is added to the word's own row, and
+nothing of them is left to be computed or stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from token2wave.features.text import BASE, mix, spelled_tokens
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
 WORDS_WITH_IT = 2  # at the least: what one word has alone, its own row says
-FREQUENT_SHARE, FREQUENT_TEXTS = 0.03, 1_000  # words in more texts are known well enough, and most of the work
+# Words in more texts than both are known well enough, and would be most of the work.
+FREQUENT_SHARE, FREQUENT_TEXTS = 0.03, 1_000
 
 
 class Subwords:

@@ -21,12 +21,12 @@ from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import SUBWORD_SHARE, AmplitudeProblem
+from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
-from token2wave.training.calibration import Scalable, calibrate, choose_amplitudes, weigh_levels
+from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
-from token2wave.training.levels import idle_levels_left_out, with_amplitudes, without_idle_levels
-from token2wave.training.loop import fit, validate
+from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
+from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
 from token2wave.training.progress import Callback, History, Teller
@@ -130,17 +130,20 @@ def train(
 
     run = _Run(chosen, seed, device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
-    first = run.fit(chosen.recipe, texts.train, texts.validation)
+    learnt_from = texts.validation is texts.train  # which would call for certainty
+    share = SUBWORD_SHARE if learnt_from else None
+    first = run.fit(chosen.recipe, texts.train, texts.validation, subword_share=share)
+    held_back = first.held_back
+    assert held_back is not None
     best = first.history.best
     assert best is not None
-    assert first.held_back is not None
-    # Rows that were learnt from would call for certainty.
-    weights = () if texts.validation is texts.train else calibrate(first.network, first.held_back)
+    weights = () if learnt_from else calibrate(first.network, held_back)
     first = first._replace(network=without_idle_levels(first.network, weights))
-    validation_accuracy = validate(first.network, first.held_back).accuracy
+    validation_accuracy = validate(first.network, held_back).accuracy
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
-        fitted = run.fit(chosen.recipe.replace(epochs=best.epoch), texts.everything, None, weights, first.subword_share)
+        recipe = chosen.recipe.replace(epochs=best.epoch)
+        fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
         "data": splits.name,
@@ -251,11 +254,11 @@ class _Run:
         train: Labelled,
         validation: Labelled | None,
         weights: Sequence[float] = (),
-        subword_share: float = SUBWORD_SHARE,
+        subword_share: float | None = None,
     ) -> _Fitted:
         """Make features and network from the training texts, and train; levels of no weight are left out.
 
-        The share of the subwords is chosen where there are validation texts that were not learnt from.
+        The share of the words' character n-grams is chosen by the validation texts where it is not given.
         """
         advance = self.tell.stage_once_begun("features of the training texts", len(train))
         features, found = features_for(train.texts, self.preset, self.vocabulary, self.source, advance)
@@ -267,26 +270,19 @@ class _Run:
             found_too = features(validation.texts, self.tell.advance)
             held_back = Examples(found_too, validation.labels, validation.weights)
         examples = Examples(found, train.labels, train.weights)
-        history = fit(
+        network, history, subword_share = fit_levels(
             network,
             examples,
+            train.texts,
+            features,
             held_back,
             recipe,
+            amplitudes=config.amplitudes,
             seed=self.seed,
             has_cls=self._has_cls,
+            subword_share=subword_share,
             callbacks=self.tell.callbacks,
         )
-        if config.amplitudes:
-            self.tell.stage("amplitudes", 0)
-            start = time.perf_counter()
-            spelled = train.texts if recipe.subwords else None
-            problem = AmplitudeProblem(examples, spelled, features, self.n_classes, self.seed)
-            if held_back is None or validation is train:
-                amplitudes = problem.solve(subword_share)
-            else:
-                subword_share, amplitudes = choose_amplitudes(problem, network, held_back)
-            network = with_amplitudes(network, amplitudes)
-            history.train_seconds += time.perf_counter() - start
         return _Fitted(features, network, history, held_back, subword_share)
 
     @property
