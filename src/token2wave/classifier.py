@@ -123,7 +123,7 @@ class Classifier:
         except (TypeError, AttributeError):
             _require_strings(texts)  # checking beforehand would cost time
             raise
-        return reference.probabilities(logits)
+        return reference.probabilities(logits, self.network.config.multi_label)
 
     def _piece_by_piece(
         self, texts: Sequence[str], advance: Callable[[int], None] | None

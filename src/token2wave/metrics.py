@@ -156,6 +156,28 @@ def macro_f1_of(
     return float((2 * right[occurs] / (support + given)[occurs]).mean()) if occurs.any() else 0.0
 
 
+def f1_of_decisions(
+    truth: NDArray[np.bool_], given: NDArray[np.bool_], weights: NDArray[np.floating] | None = None
+) -> tuple[float, float]:
+    """Micro- and macro-F1 of texts that may have several classes, or none.
+
+    Args:
+        truth: ``(N, C)``, the classes that a text has.
+        given: ``(N, C)``, those that it was given.
+        weights: ``(N,)``, how much each text counts; all the same, if None.
+
+    Returns:
+        F1 over the decisions of all classes together, and the mean F1 of the classes that occur in the truth
+        or the predictions; 0 without any.
+    """
+    counts = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
+    right, either = counts @ (truth & given), counts @ truth + counts @ given
+    occurs = either > 0
+    if not occurs.any():
+        return 0.0, 0.0
+    return float(2 * right.sum() / either.sum()), float((2 * right[occurs] / either[occurs]).mean())
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.floating], truth: NDArray[np.int64], n_bins: int = 15
 ) -> float:

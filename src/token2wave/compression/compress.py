@@ -112,7 +112,7 @@ def compress(
     best: tuple[float, float, Classifier] | None = None
     tell.stage("compression", 0)
     for candidate in work.candidates(storage, limit, retrain):
-        loss, accuracy, _ = validate(candidate.network, work.examples(candidate, work.texts.validation))
+        loss, accuracy, *_ = validate(candidate.network, work.examples(candidate, work.texts.validation))
         if best is None or loss < best[0]:
             best = loss, accuracy, candidate
     if best is None:

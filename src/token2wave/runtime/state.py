@@ -135,7 +135,8 @@ class State:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
-        return probabilities(self._passages.tables.logits_of(self._sums)[0])
+        tables = self._passages.tables
+        return probabilities(tables.logits_of(self._sums)[0], tables.config.multi_label)
 
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far; an empty one as :meth:`Classifier.predict` does."""
