@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from token2wave.classifier import FEATURE_PREFIX, Classifier, load, network_of
 from token2wave.compression.fitting import Fitted, fit_step, rows_that_fit, stored_rows
 from token2wave.configuration import require_choice
-from token2wave.data import load_splits
-from token2wave.errors import ConfigError, DataError
+from token2wave.data import DataSplits, load_splits
+from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.features import WordFeatures
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import size_of_model_file, write_model_file
@@ -49,6 +49,7 @@ WEIGHTS_UNKNOWN = (
 TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
 )
+TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
 CURE = "name the training data with --data"
 
 
@@ -192,10 +193,25 @@ def _texts(
         _seed(record),
         _class_weights(record),
     )
+    texts = _taught(texts, splits, record)
     if record.get("rows") not in (None, len(splits.train)):
         caveat = f"The model was trained on {record['rows']} rows, and {splits.name} has {len(splits.train)}."
         texts = replace(texts, caveats=(*texts.caveats, caveat))
     return texts
+
+
+def _taught(texts: TrainingTexts, splits: DataSplits, record: dict[str, Any]) -> TrainingTexts:
+    """The training texts with what the model's teacher said, where that is kept."""
+    teacher = _text_or_none(record, "teacher")
+    if teacher is None:
+        return texts
+    from token2wave.distillation.lesson import lesson  # here, since most models had no teacher
+
+    try:
+        unlabelled = _text_or_none(record, "unlabelled")
+        return lesson(teacher, unlabelled, texts, splits, _recipe(record), kept_only=True).texts
+    except (ConfigError, DataError, MissingExtraError) as error:
+        return replace(texts, caveats=(*texts.caveats, f"{TEACHER_UNKNOWN} ({error}).".replace("..", ".")))
 
 
 def _recipe(record: dict[str, Any]) -> Recipe:
@@ -236,7 +252,7 @@ class _Work:
         self.recipe, self.seed = _recipe(classifier.training), _seed(classifier.training)
         tell.stage("features", len(texts.train) + len(texts.validation))
         features = classifier.features(texts.train.texts, tell.advance)
-        self.train = Examples(features, texts.train.labels, texts.train.weights)
+        self.train = Examples(features, texts.train.labels, texts.train.weights, texts.train.targets)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
         self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
@@ -295,6 +311,7 @@ class _Work:
             seed=self.seed,
             has_cls=False,
             subword_share=float(share) if isinstance(share, int | float) else 0.0,
+            n_unlabelled=self.texts.train.n_unlabelled,
             callbacks=self.tell.callbacks,
         )
         if self.texts.validation is not self.texts.train:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 
-from token2wave.distillation.settings import TEACHER_TOKENS, fine_tuning
+from token2wave.distillation.settings import READOUT, SEED, TEACHER_TOKENS, fine_tuning
 from token2wave.errors import ConfigError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.models.prediction import PADDED_TEXTS_IN_PREDICTION
@@ -24,7 +24,6 @@ from token2wave.training.progress import Callback
 from token2wave.training.torch_trainer import has_bfloat16
 
 TEXTS_AT_ONCE = 2_048
-TEACHER_SEED = 0
 
 Floats = NDArray[np.float32]
 Advance = Callable[[int], None]
@@ -51,7 +50,7 @@ class FineTunedEncoder:
         """
         checkpoint = Checkpoint(name)
         features = checkpoint.features(WordPieceConfig(max_tokens=TEACHER_TOKENS))
-        return cls(checkpoint.network(n_classes, TEACHER_SEED, readout="mean"), features)
+        return cls(checkpoint.network(n_classes, SEED, readout=READOUT, dropout=False), features)
 
     def fit(
         self,
@@ -77,7 +76,7 @@ class FineTunedEncoder:
             examples,
             None,
             fine_tuning(len(texts)),
-            seed=TEACHER_SEED,
+            seed=SEED,
             has_cls=True,
             callbacks=callbacks,
         )
@@ -89,7 +88,7 @@ class FineTunedEncoder:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
             for first in range(0, len(texts), TEXTS_AT_ONCE):
                 some = texts[first : first + TEXTS_AT_ONCE]
-                found.append(softmax(self.network.logits(self.features(some))))
+                found.append(softmax(self.network.logits(self.features(some)), False))
                 if advance is not None:
                     advance(len(some))
         return np.concatenate(found)
@@ -101,11 +100,11 @@ class FineTunedEncoder:
             OutputError: the place cannot be written to.
         """
         with written_aside(path) as aside:
-            save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, aside)
+            save_model(self.network, str(aside))
 
     def load(self, path: Path) -> None:
         """Take over weights that :meth:`save` wrote."""
-        self.network.load_state_dict(load_file(path))
+        load_model(self.network, path)
 
 
 class SavedClassifier:
@@ -135,8 +134,9 @@ class SavedClassifier:
         found = np.zeros((len(texts), len(self.order)), dtype=np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")
         at_once = PADDED_TEXTS_IN_PREDICTION
-        with torch.inference_mode(), torch.autocast(
-            device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)),
         ):
             for first in range(0, len(order), at_once):
                 rows = order[first : first + at_once]
@@ -148,7 +148,7 @@ class SavedClassifier:
                     return_tensors="pt",
                 )
                 logits = self.model(**batch.to(device)).logits.float()
-                found[rows] = softmax(logits.cpu().numpy()[:, self.order])
+                found[rows] = softmax(logits.cpu().numpy()[:, self.order], False)
                 if advance is not None:
                     advance(len(rows))
         return found
@@ -165,7 +165,7 @@ def outputs_of(name: str, texts: Sequence[str], advance: Advance | None = None) 
     network = teacher.network.eval()
     with torch.no_grad():  # what is read out is the state itself
         network.head = torch.nn.Identity()  # type: ignore[assignment]
-    width = network.encoder.config.hidden_size
+    width = int(network.embedding.embedding_dim)  # that of the states, as in BERT
     network.config = EncoderConfig(network.embedding.num_embeddings, width)
     found = [np.zeros((0, width), dtype=np.float32)]
     for first in range(0, len(texts), TEXTS_AT_ONCE):
@@ -174,6 +174,17 @@ def outputs_of(name: str, texts: Sequence[str], advance: Advance | None = None) 
         if advance is not None:
             advance(len(some))
     return np.concatenate(found)
+
+
+def whole_words(name: str) -> list[str]:
+    """Words that an encoder's vocabulary has an entry for.
+
+    Raises:
+        ConfigError: the encoder cannot be had, or has no vocabulary of WordPieces.
+        MissingExtraError: transformers, or the package of MiniLM, is not installed.
+    """
+    entries = Checkpoint(name).features(WordPieceConfig()).vocabulary
+    return [entry for entry in entries if entry.isalpha() and len(entry) > 1]
 
 
 def class_order(named: dict[int, str], label_names: Sequence[str], where: str) -> list[int]:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 
 from token2wave.distillation.probabilities import KnownProbabilities, read_probabilities, write_probabilities
 from token2wave.errors import DataError
-from token2wave.runtime.files import make_folder
+from token2wave.models.checkpoints import source_of
+from token2wave.runtime.files import make_folder, written_aside
 
 FOLDER_VARIABLE = "TOKEN2WAVE_CACHE"
 
@@ -81,7 +84,7 @@ class Kept:
             OutputError: the folder cannot be written to.
         """
         known = self.read(label_names)
-        unknown = np.isnan(known.of(texts)).any(axis=1)
+        unknown = np.isnan(known.of(texts)[:, 0]).tolist()
         new = list(dict.fromkeys(text for text, is_new in zip(texts, unknown, strict=True) if is_new))
         if not new:
             return known
@@ -114,3 +117,35 @@ def identity(source: str) -> str:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
     return whole.hexdigest()
 
+
+def kept_outputs(name: str, words: list[str], ask: Callable[[list[str]], Floats]) -> Floats:
+    """An encoder's outputs for words, ``(K, D)`` float32; those that are not kept are asked for, and kept.
+
+    Args:
+        name: of the encoder.
+        words: wanted.
+        ask: gives the outputs of words.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    kept = Kept(f"{name}-words", hashlib.sha256(identity(source_of(name)).encode()).hexdigest())
+    path = kept.probabilities_path
+    place: dict[str, int] = {}
+    outputs: Floats | None = None
+    with (
+        suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
+        np.load(path, allow_pickle=False) as file,
+    ):
+        outputs = file["outputs"]
+        place = {word: i for i, word in enumerate(file["words"].tobytes().decode().split("\n"))}
+    new = [word for word in words if word not in place]
+    if new:
+        asked = ask(new)
+        outputs = asked if outputs is None else np.concatenate([outputs, asked])
+        place |= {word: len(place) + i for i, word in enumerate(new)}
+        make_folder(path.parent)
+        with written_aside(path) as aside, aside.open("wb") as stream:
+            np.savez(stream, outputs=outputs, words=np.frombuffer("\n".join(place).encode(), np.uint8))
+    assert outputs is not None
+    return outputs[[place[word] for word in words]]

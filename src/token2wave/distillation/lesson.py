@@ -85,10 +85,11 @@ def lesson(
             cure="name the file that belongs to this data",
         )
     if n_unknown:
-        notes.append(f"The teacher says nothing of {n_unknown:,} training texts, which their labels teach alone.")
+        notes.append(f"The teacher says nothing of {n_unknown:,} training texts: their labels alone count.")
     answered = ~np.isnan(of_further[:, 0])
     if not answered.all():
-        notes.append(f"{int((~answered).sum()):,} unlabelled texts of which the teacher says nothing were left out.")
+        n_silent = int((~answered).sum())
+        notes.append(f"{n_silent:,} unlabelled texts of which the teacher says nothing were left out.")
         further = [text for text, is_known in zip(further, answered, strict=True) if is_known]
     more = _unlabelled(further, of_further[answered], recipe)
     taught = replace(
@@ -111,7 +112,8 @@ def soften(probabilities: Floats, temperature: float) -> Floats:
     """Probabilities at a temperature: ``p^(1/T)`` over its sum over the classes (arXiv 1503.02531)."""
     logs = np.log(np.maximum(probabilities, 1e-30)) / temperature
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    softened: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softened
 
 
 def _taught(labelled: Labelled, probabilities: Floats, recipe: Recipe) -> Labelled:
@@ -147,4 +149,5 @@ def _with_more(labelled: Labelled, more: Labelled) -> Labelled:
         np.concatenate([labelled.labels, more.labels]),
         np.concatenate([weights, mean * more.weights]),
         np.concatenate([labelled.targets, more.targets]),
+        len(more),
     )

@@ -2,11 +2,13 @@
 
 Three formats are read, so that any teacher can write one:
 
-- ``.jsonl``, ``.ndjson``: one object a line, ``{"text": ..., "probabilities": [...]}``, or ``"row"`` in place of
-  ``"text"``; the probabilities are a list in the order of the classes, or an object of label and probability;
-- ``.parquet``: a column ``text`` or ``row``, and a column ``probabilities`` of lists, or a column for each label;
-- ``.npz``: ``probabilities`` ``(N, C)`` with ``rows`` ``(N,)``, ``texts`` ``(N,)`` or ``text_sha256`` ``(N, 32)``
-  uint8 of the texts' UTF-8; with none of them, row ``i`` belongs to row ``i`` of the training data.
+- ``.jsonl``, ``.ndjson``: one object a line, ``{"text": ..., "probabilities": [...]}``, or ``"row"`` in
+  place of ``"text"``; the probabilities are a list in the order of the classes, or an object of label and
+  probability;
+- ``.parquet``: a column ``text`` or ``row``, and a column ``probabilities`` of lists, or one for each label;
+- ``.npz``: ``probabilities`` ``(N, C)`` with ``rows`` ``(N,)``, ``texts`` ``(N,)`` or ``text_sha256``
+  ``(N, 32)`` uint8 of the texts' UTF-8; with none of them, row ``i`` belongs to row ``i`` of the training
+  data.
 
 A ``row`` is the number of a row of the training data, from 0.
 """
@@ -171,7 +173,8 @@ def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]
             where=place(path, row=row + 1),
             cure="write probabilities, not logits: the softmax of a classifier's output",
         )
-    return (values / sums[:, None]).astype(np.float32)
+    checked: Floats = (values / sums[:, None]).astype(np.float32)
+    return checked
 
 
 def _vector(path: Path, row: int, found: object, label_names: Sequence[str]) -> list[float]:
@@ -265,7 +268,7 @@ def _parquet(path: Path, label_names: Sequence[str]) -> _Rows:
 def _npz(path: Path, label_names: Sequence[str]) -> _Rows:
     del label_names  # arrays have no names of classes
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         values = arrays[PROBABILITIES].astype(np.float64)
     except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
@@ -299,4 +302,3 @@ _READERS: dict[str, Callable[[Path, Sequence[str]], _Rows]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
 }
-

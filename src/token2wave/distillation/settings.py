@@ -10,6 +10,12 @@ FEWEST_STEPS = 200
 """Steps in which an encoder is fine-tuned where there are few texts: one pass would be too few."""
 
 
+READOUT = "mean"
+"""What stands for a text: the mean of its tokens' states, as sentence encoders were trained."""
+SEED = 0
+"""Of the teacher's head and the order of its texts, whatever the student's seed: one teacher serves all."""
+
+
 def fine_tuning(n_texts: int) -> Recipe:
     """Recipe of fine-tuning: one pass at a rate that suits one; more where there are few texts.
 
@@ -26,3 +32,14 @@ def fine_tuning(n_texts: int) -> Recipe:
         warmup=0.1,
         similar_lengths=True,
     )
+
+
+def decisive_settings(n_texts: int) -> dict[str, object]:
+    """What decides how a teacher turns out, beside its texts; the recipe's other defaults do not."""
+    recipe = fine_tuning(n_texts)
+    names = ("epochs", "batch_size", "learning_rate", "row_learning_rate", "warmup", "similar_lengths")
+    return {
+        **{name: getattr(recipe, name) for name in names},
+        "readout": READOUT,
+        "seed": SEED,
+    }

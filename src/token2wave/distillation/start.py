@@ -1,49 +1,64 @@
 """Rows that begin with what a pre-trained encoder knows of each word, not at random.
 
-Static distillation: every word goes through the encoder alone. Of the outputs, the principal components take the
-row's numbers. Words are weighed by smooth inverse frequency, ``a / (a + p)`` with the word's share ``p`` of all
-words (Arora et al. 2017, *A Simple but Tough-to-Beat Baseline for Sentence Embeddings*; Model2Vec does so, too).
+Static distillation, as Model2Vec does it: the words of the encoder's vocabulary and of the training texts go
+through it, each alone. Of its outputs the principal components take the rows' numbers, so that a word that no
+training text has still means what words like it mean. Model2Vec weighs words by smooth inverse frequency
+(Arora et al. 2017); here the recipe's inverse document frequency does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.distillation.kept import kept_outputs
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.features.text import spelled_tokens
 from token2wave.training.progress import Teller
 
-SMOOTHING = 1e-3  # a
-SPREAD = 3.0
+SPREAD = 100.0
 """Root mean square of the numbers of a word's row, over that of a row drawn at random."""
 
 Floats = NDArray[np.float32]
 
 
-def start_from(
-    name: str, rows: Floats, texts: Sequence[str], features: Features, found: Ragged, tell: Teller
-) -> int:
-    """Put an encoder's knowledge of each word in its row; rows of n-grams of words stay as they are.
+class WordVectors(NamedTuple):
+    """Words that an encoder knows, and its output for each.
+
+    Attributes:
+        words: ``K`` strings.
+        outputs: ``(K, D)`` float32.
+    """
+
+    words: list[str]
+    outputs: Floats
+
+
+def with_vocabulary(
+    name: str, texts: Sequence[str], features: Features, found: Ragged, tell: Teller
+) -> tuple[WordFeatures, Ragged, WordVectors]:
+    """Let every word that the encoder has an entry for be a feature, seen in training or not.
 
     Args:
         name: of the encoder: ``all-MiniLM-L6-v2``, a folder, or a name on the hub.
-        rows: ``(V, W)`` float32, drawn at random; changed where they lie.
         texts: ``N`` strings, those of training.
         features: fitted to them.
         found: the texts' features.
         tell: told how it goes.
 
     Returns:
-        How many words have been put in place.
+        The features with more rows, the texts' features, and the encoder's outputs for all words with a row.
 
     Raises:
         ConfigError: the encoder cannot be had, or the features are no words.
         MissingExtraError: transformers, or the package of MiniLM, is not installed.
+        OutputError: the folder of what is kept cannot be written to.
     """
     if not isinstance(features, WordFeatures):
         raise ConfigError(
@@ -51,22 +66,46 @@ def start_from(
             where="start_from",
             cure="choose preset small or fast",
         )
-    words, places = words_of_rows(texts, features)
-    if not words:
-        return 0
     try:
-        from token2wave.distillation.encoders import outputs_of
+        from token2wave.distillation import encoders
     except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "torch", "encoders", purpose="starting from an encoder") from error
+        module = error.name or "torch"
+        raise MissingExtraError(module, "encoders", purpose="starting from an encoder") from error
+    shift = np.uint64(64 - features.config.bits)
+    known = encoders.whole_words(name)
+    hashes, _, _ = spelled_tokens(known)
+    buckets = np.union1d(features.buckets, (hashes >> shift).astype(np.uint32))
+    wider = WordFeatures(features.config, buckets)
+    has_cls = int(features.config.cls)
+    moved = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
+    rows = np.concatenate([np.arange(has_cls, dtype=np.int32), moved])
+    words, _ = words_of_rows([*texts, *known], wider)
+    outputs = kept_outputs(name, words, lambda some: _asked(encoders, name, some, tell))
+    return wider, replace(found, ids=rows[found.ids]), WordVectors(words, outputs)
+
+
+def _asked(encoders: Any, name: str, words: list[str], tell: Teller) -> Floats:
     tell.stage("the encoder's words", len(words))
-    outputs = outputs_of(name, words, tell.advance)
-    counts = np.bincount(found.ids, minlength=len(rows))[places]
-    shares = counts / max(int(found.n_ordered.sum()), 1)
-    vectors = components(outputs, rows.shape[1]) * (SMOOTHING / (SMOOTHING + shares))[:, None]
-    size = np.sqrt(np.mean(np.square(rows), dtype=np.float64) / np.mean(np.square(vectors)))
-    rows[places] = 0
-    rows[places, : vectors.shape[1]] = SPREAD * size * vectors
-    return len(words)
+    outputs: Floats = encoders.outputs_of(name, words, tell.advance)
+    return outputs
+
+
+def begin_rows(rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
+    """Put what an encoder knows of each word in its row, half in each variant, whose sum then is the whole.
+
+    Args:
+        rows: ``(V, W)`` float32, drawn at random; changed where they lie. Those of n-grams of words stay.
+        width: of a variant.
+        vectors: of the words.
+        features: of the rows.
+    """
+    hashes, _, _ = spelled_tokens(vectors.words)
+    places = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]
+    values = components(vectors.outputs, width)
+    size = np.sqrt(np.mean(np.square(rows), dtype=np.float64) / np.mean(np.square(values)))
+    begun = np.zeros((len(places), width))
+    begun[:, : values.shape[1]] = SPREAD * size * values
+    rows[places] = np.tile(begun, rows.shape[1] // width)
 
 
 def words_of_rows(texts: Sequence[str], features: WordFeatures) -> tuple[list[str], NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from token2wave.distillation.kept import Kept, identity, key_of
 from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, read_probabilities
-from token2wave.distillation.settings import TEACHER_TOKENS, fine_tuning
+from token2wave.distillation.settings import TEACHER_TOKENS, decisive_settings
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.models.checkpoints import is_classifier, source_of
 from token2wave.training.progress import Callback, Teller
@@ -68,7 +68,7 @@ class Lessons:
         }
         if is_classifier(self.name):
             return Kept(self.name, key_of(settings, (), np.zeros(0, np.int64)))
-        settings["recipe"] = fine_tuning(len(self.train)).to_dict()
+        settings["fine_tuning"] = decisive_settings(len(self.train))
         if self.train.weights is not None:
             settings["weights"] = self.train.weights.tolist()
         return Kept(self.name, key_of(settings, self.train.texts, self.train.labels))

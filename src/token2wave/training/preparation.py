@@ -29,11 +29,15 @@ class Labelled:
         texts: ``N`` strings.
         labels: ``(N,)`` int64.
         weights: ``(N,)`` float32, how much each text counts; all the same, if None.
+        targets: ``(N, C)`` float32, the share of each class that is to be learnt; the label's alone, if None.
+        n_unlabelled: how many at the end have no label but a teacher's class.
     """
 
     texts: Sequence[str]
     labels: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    targets: NDArray[np.float32] | None = None
+    n_unlabelled: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

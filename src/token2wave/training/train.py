@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from token2wave.classifier import Classifier, Network
 from token2wave.data import DataSplits, encode_labels, load_splits
@@ -20,6 +22,7 @@ from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
+from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
@@ -34,6 +37,9 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.versions import versions
+
+if TYPE_CHECKING:
+    from token2wave.distillation.unlabelled import Unlabelled
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,9 @@ def train(
     weight_column: str | None = None,
     class_weights: ClassWeights = None,
     vocabulary: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    unlabelled: Unlabelled | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
     report: str | os.PathLike[str] | None = None,
@@ -95,6 +104,12 @@ def train(
         vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
             ``bert-base-uncased`` in the folder that ``TOKEN2WAVE_DATA`` names is used, and where there is
             none, one is trained on the texts.
+        teacher: whose probabilities to learn from beside the labels: an encoder of the BERT family,
+            ``all-MiniLM-L6-v2``, a folder or a name on the Hugging Face hub, which is fine-tuned on the
+            training rows; a folder with a classifier of ``transformers`` that is fine-tuned already; or a
+            file of probabilities (:mod:`token2wave.distillation.probabilities`).
+        unlabelled: text that the teacher alone labels: a readable file, a data set, or texts.
+        start_from: an encoder, as for ``teacher``, whose output for each word the word's row begins with.
         settings: further settings by full name, e.g. ``{"network.width": 256}``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for ``report.json``, ``report.html`` and the figures.
@@ -127,9 +142,23 @@ def train(
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
-
-    run = _Run(chosen, seed, device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
+    run = _Run(
+        chosen, seed, device, vocabulary, len(texts.label_names), splits.train.source, callbacks, start_from
+    )
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
+    taught: dict[str, Any] = {}
+    if teacher is not None:
+        from token2wave.distillation.lesson import lesson  # here, since most runs have no teacher
+
+        texts, taught = lesson(
+            teacher, unlabelled, texts, splits, chosen.recipe, text_column=text_column, callbacks=callbacks
+        )
+    elif unlabelled is not None:
+        raise ConfigError(
+            "text without labels needs a teacher to label it",
+            where="unlabelled",
+            cure="name one with --teacher, e.g. all-MiniLM-L6-v2",
+        )
     learnt_from = texts.validation is texts.train  # which would call for certainty
     share = SUBWORD_SHARE if learnt_from else None
     first = run.fit(chosen.recipe, texts.train, texts.validation, subword_share=share)
@@ -157,7 +186,10 @@ def train(
         "validation_accuracy": validation_accuracy,
         "level_weights": weights,
         "subword_share": first.subword_share,
+        **taught,
     }
+    if start_from is not None:
+        record["start_from"] = os.fspath(start_from)
     if splits.train.weights is not None:
         record["weighted"] = True
         record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
@@ -242,11 +274,13 @@ class _Run:
         n_classes: int,
         source: str,
         callbacks: Sequence[Callback],
+        start_from: str | os.PathLike[str] | None = None,
     ) -> None:
         self.preset, self.seed, self.device = preset, seed, device
         self.computed_on = "cpu"
         self.vocabulary, self.n_classes, self.source = vocabulary, n_classes, source
         self.tell = Teller(callbacks)
+        self.start_from = None if start_from is None else os.fspath(start_from)
 
     def fit(
         self,
@@ -262,14 +296,27 @@ class _Run:
         """
         advance = self.tell.stage_once_begun("features of the training texts", len(train))
         features, found = features_for(train.texts, self.preset, self.vocabulary, self.source, advance)
+        vectors = None
+        if self.start_from is not None:
+            from token2wave.distillation.start import with_vocabulary  # here, since most runs do without
+
+            features, found, vectors = with_vocabulary(
+                self.start_from, train.texts, features, found, self.tell
+            )
         config = self._config(features, weights)
         network = self._network(config.replace(amplitudes=False), recipe)
+        if vectors is not None:
+            from token2wave.distillation.start import begin_rows
+
+            rows = np.array(network.arrays()[EMBEDDING])
+            begin_rows(rows, config.width, vectors, features)
+            network.load(EMBEDDING, rows)
         held_back = None
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
             found_too = features(validation.texts, self.tell.advance)
             held_back = Examples(found_too, validation.labels, validation.weights)
-        examples = Examples(found, train.labels, train.weights)
+        examples = Examples(found, train.labels, train.weights, train.targets)
         network, history, subword_share = fit_levels(
             network,
             examples,
@@ -281,6 +328,7 @@ class _Run:
             seed=self.seed,
             has_cls=self._has_cls,
             subword_share=subword_share,
+            n_unlabelled=train.n_unlabelled,
             callbacks=self.tell.callbacks,
         )
         return _Fitted(features, network, history, held_back, subword_share)
