@@ -272,10 +272,10 @@ def test_rows_are_trained_again_with_the_teacher_where_its_words_are_kept(tmp_pa
     token2wave.train(
         data, teacher=path, out=tmp_path / "m.safetensors", epochs=3, settings={"recipe.refit_below": 0}
     )
-    small = compress(tmp_path / "m.safetensors", tmp_path / "s.safetensors", data=data, max_size=20_000)
-    assert small.summary["bytes_after"] <= 20_000
+    small = compress(tmp_path / "m.safetensors", tmp_path / "s.safetensors", data=data, max_size=40_000)
+    assert small.summary["bytes_after"] <= 40_000
     path.unlink()
-    small = compress(tmp_path / "m.safetensors", tmp_path / "s.safetensors", data=data, max_size=20_000)
+    small = compress(tmp_path / "m.safetensors", tmp_path / "s.safetensors", data=data, max_size=40_000)
     assert "teacher" in " ".join(small.summary["caveats"])
 
 

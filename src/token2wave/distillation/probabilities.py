@@ -31,6 +31,7 @@ from token2wave.runtime.files import written_aside
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
 PROBABILITIES = "probabilities"
+ROUNDING = 1e-4
 ONE = 0.02  # how far from 1 a row's sum may be: what is written with two decimals still passes
 
 Floats = NDArray[np.float32]
@@ -155,7 +156,7 @@ def _checked_rows(path: Path, rows: _Rows, n_rows: int) -> Iterable[int]:
 
 
 def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]) -> Floats:
-    """Probabilities whose rows sum to one, exactly."""
+    """Probabilities whose rows sum to one."""
     if values.ndim != 2 or values.shape[1] != len(label_names):
         raise DataError(
             f"expected a probability for each of {len(label_names)} classes, "
@@ -173,6 +174,7 @@ def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]
             where=place(path, row=row + 1),
             cure="write probabilities, not logits: the softmax of a classifier's output",
         )
+    sums[np.abs(sums - 1) < ROUNDING] = 1  # what was read is written, and read again, as it is
     checked: Floats = (values / sums[:, None]).astype(np.float32)
     return checked
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,20 @@ from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, 
 from token2wave.distillation.settings import TEACHER_TOKENS, decisive_settings
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.models.checkpoints import is_classifier, source_of
+from token2wave.runtime.files import make_folder
 from token2wave.training.progress import Callback, Teller
 
 if TYPE_CHECKING:
     from token2wave.training.preparation import Labelled
 
 Floats = NDArray[np.float32]
+
+
+class Asked(Protocol):
+    """A teacher that computes."""
+
+    def probabilities(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Floats:
+        """Probability of every class for every text, ``(N, C)`` float32."""
 
 
 @dataclass
@@ -43,7 +51,6 @@ class Lessons:
     rows: Sequence[str]
     callbacks: Sequence[Callback] = ()
     kept_only: bool = False
-    record: dict[str, Any] = field(default_factory=dict)
 
     def of(self, texts: Sequence[str]) -> KnownProbabilities:
         """Probabilities of some texts; of a file those that it has.
@@ -77,24 +84,27 @@ class Lessons:
         """Ask the teacher, which is fine-tuned where that has not been done yet."""
         if self.kept_only:
             raise ConfigError("what the teacher said is not kept here", where=self.name)
+        teacher, tell = self._opened(kept), Teller(self.callbacks)
+        tell.stage("the teacher's probabilities", len(texts))
+        return teacher.probabilities(texts, tell.advance)
+
+    def opened(self) -> Asked:
+        """The teacher itself, which is no file, to be asked anew."""
+        return self._opened(self._kept())
+
+    def _opened(self, kept: Kept) -> Asked:
         try:
             from token2wave.distillation import encoders
         except ModuleNotFoundError as error:
             raise MissingExtraError(error.name or "torch", "encoders", purpose="a teacher") from error
-        tell = Teller(self.callbacks)
         if is_classifier(self.name):
-            ask: Callable[..., Floats] = encoders.SavedClassifier(self.name, self.label_names).probabilities
-        else:
-            ask = self._fine_tuned(encoders, kept).probabilities
-        tell.stage("the teacher's probabilities", len(texts))
-        return ask(texts, tell.advance)
-
-    def _fine_tuned(self, encoders: Any, kept: Kept) -> Any:
+            return encoders.SavedClassifier(self.name, self.label_names)
         teacher = encoders.FineTunedEncoder.untrained(self.name, len(self.label_names))
         if kept.weights_path.is_file():
             teacher.load(kept.weights_path)
             return teacher
         teacher.fit(self.train.texts, self.train.labels, self.train.weights, self.callbacks)
+        make_folder(kept.weights_path.parent)
         teacher.save(kept.weights_path)
         return teacher
 

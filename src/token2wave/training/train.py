@@ -28,6 +28,7 @@ from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
+from token2wave.training.few_rows import for_few_rows
 from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
@@ -139,6 +140,10 @@ def train(
         splits = load_splits(
             data, test=test, text_column=text_column, label_column=label_column, weight_column=weight_column
         )
+    named = {*(settings or {})}
+    named |= {"recipe.epochs"} if epochs is not None else set()
+    named |= {"recipe.batch_size"} if batch_size is not None else set()
+    chosen = for_few_rows(chosen, len(splits.train), named)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
