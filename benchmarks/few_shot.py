@@ -3,9 +3,9 @@ r"""Few rows a class: what the defaults give, and what an encoder adds, against 
     python benchmarks/few_shot.py --data trec,banking77,ag_news --rows 8,16,32,64 --draws 3
 
 Rows are drawn from the training set, the same for every system; all are held against the whole test set.
-``default`` is ``token2wave train`` with no setting; ``start`` begins the words' rows with an encoder's outputs;
-``teacher`` fine-tunes the encoder on the few rows and learns from it and from ``--unlabelled`` further training
-texts without their labels. Writes ``results/benchmarks/few_shot.json`` after each run.
+``default`` is ``token2wave train`` with no setting; ``start`` begins the words' rows with an encoder's
+outputs; ``teacher`` also fine-tunes the encoder on the few rows, and learns from it and from ``--unlabelled``
+further training texts without their labels. Writes ``results/benchmarks/few_shot.json`` after each run.
 """
 
 from __future__ import annotations
