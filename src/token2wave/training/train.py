@@ -140,10 +140,11 @@ def train(
         splits = load_splits(
             data, test=test, text_column=text_column, label_column=label_column, weight_column=weight_column
         )
+    n_characters = sum(map(len, splits.train.texts))
     named = {*(settings or {})}
     named |= {"recipe.epochs"} if epochs is not None else set()
     named |= {"recipe.batch_size"} if batch_size is not None else set()
-    chosen = for_few_rows(chosen, len(splits.train), named)
+    chosen = for_few_rows(chosen.adapted(n_characters), len(splits.train), named)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
@@ -175,7 +176,7 @@ def train(
     first = first._replace(network=without_idle_levels(first.network, weights))
     validation_accuracy = validate(first.network, held_back).accuracy
     fitted = first
-    if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
+    if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
         recipe = chosen.recipe.replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
