@@ -44,9 +44,10 @@ class Labelled:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Labelled:
-        """Select rows by number."""
+        """Select rows by number, of texts that all have labels."""
         weights = None if self.weights is None else self.weights[rows]
-        return Labelled([self.texts[i] for i in rows], self.labels[rows], weights)
+        targets = None if self.targets is None else self.targets[rows]
+        return Labelled([self.texts[i] for i in rows], self.labels[rows], weights, targets)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -28,7 +29,7 @@ from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
-from token2wave.training.few_rows import for_few_rows
+from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, for_few_rows, is_few, out_of_fold_weights
 from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
@@ -178,7 +179,11 @@ def train(
     fitted = first
     if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
         recipe = chosen.recipe.replace(epochs=best.epoch)
-        fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
+        share = first.subword_share
+        if is_few(texts.everything):
+            recipe, share = chosen.recipe, SUBWORD_SHARE_OF_FEW
+            weights = out_of_fold_weights(partial(run.fit_all, recipe, share), texts.everything, seed)
+        fitted = run.fit(recipe, texts.everything, None, weights, share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
         "data": splits.name,
@@ -191,7 +196,7 @@ def train(
         "refit": refit,
         "validation_accuracy": validation_accuracy,
         "level_weights": weights,
-        "subword_share": first.subword_share,
+        "subword_share": fitted.subword_share,
         **taught,
     }
     if start_from is not None:
@@ -338,6 +343,10 @@ class _Run:
             callbacks=self.tell.callbacks,
         )
         return _Fitted(features, network, history, held_back, subword_share)
+
+    def fit_all(self, recipe: Recipe, subword_share: float, train: Labelled) -> _Fitted:
+        """Train with all levels, and hold nothing back."""
+        return self.fit(recipe, train, None, (), subword_share)
 
     @property
     def _has_cls(self) -> bool:
