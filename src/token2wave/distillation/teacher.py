@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from token2wave.distillation.kept import Kept, identity, key_of
 from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, read_probabilities
@@ -99,10 +102,13 @@ class Lessons:
             raise MissingExtraError(error.name or "torch", "encoders", purpose="a teacher") from error
         if is_classifier(self.name):
             return encoders.SavedClassifier(self.name, self.label_names)
-        teacher = encoders.FineTunedEncoder.untrained(self.name, len(self.label_names))
+        untrained = partial(encoders.FineTunedEncoder.untrained, self.name, len(self.label_names))
+        teacher = untrained()
         if kept.weights_path.is_file():
-            teacher.load(kept.weights_path)
-            return teacher
+            with suppress(SafetensorError, RuntimeError, OSError):
+                teacher.load(kept.weights_path)
+                return teacher
+            teacher = untrained()  # the file is damaged
         teacher.fit(self.train.texts, self.train.labels, self.train.weights, self.callbacks)
         make_folder(kept.weights_path.parent)
         teacher.save(kept.weights_path)
