@@ -64,11 +64,11 @@ class HubSource:
         """
         source = f"{self.name} ({split})"
         part = self.parts[split]
-        texts = _column(part, text_column, source)
+        texts = checked_texts(_column(part, text_column, source), Origin(source, text_column))
         labels = _column(part, self.label_column, source)
         origin, names = Origin(source, self.label_column), self.label_names or label_names
         return LabelledTexts(
-            checked_texts(texts, Origin(source, text_column)),
+            texts,
             checked_label_sets(labels, origin, names, several.separator)
             if are_several(labels, source, several)
             else checked_labels(labels, origin, names),

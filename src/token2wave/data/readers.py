@@ -94,7 +94,8 @@ def read_labelled(
         origins = [Origin(source)] * 2
     else:
         raise DataError("lines of fastText have no weights", where=source, cure="write them as CSV")
-    texts, labels, *weights = columns.values
+    values, labels, *weights = columns.values
+    texts = checked_texts(values, origins[0])
     if kind in _LINE_KINDS:
         label_separator = None
     if multi_label and label_separator is None and kind in (".csv", ".tsv"):
@@ -109,7 +110,7 @@ def read_labelled(
     else:
         checked = checked_labels(labels, origins[1], label_names)
     return LabelledTexts(
-        checked_texts(texts, origins[0]),
+        texts,
         checked,
         source,
         checked_weights(weights[0], origins[2]) if weights else None,

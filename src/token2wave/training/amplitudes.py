@@ -77,6 +77,7 @@ class AmplitudeProblem:
         self.train, self.n_classes, self.seed = train, n_classes, seed
         n_rows = features.n_rows
         self.targets = train.targets if multi_label else None
+        self.positive = train.positive_weights if multi_label else None
         if self.targets is None:
             usual = np.bincount(train.labels, minlength=n_classes) / max(len(train), 1)
             frequency = class_frequency(train.features, train.labels, n_rows, n_classes)
@@ -118,7 +119,7 @@ class AmplitudeProblem:
         energies = np.concatenate([self.energies, of_grams])
         native, features = core(), self.train.features
         if native is None:
-            return _solve(self.train, self._signs(), subwords, energies, self.costs, self.seed)
+            return _solve(self.train, self._signs(), subwords, energies, self._costs(), self.seed)
         rows = np.zeros((len(self.energies), self.n_classes), dtype=np.float32)
         bias = np.zeros(self.n_classes, dtype=np.float32)
         passes = native.fit_amplitudes(
@@ -127,6 +128,7 @@ class AmplitudeProblem:
                 self.train.labels if self.targets is None else np.zeros(0, np.int64),
                 np.zeros(0, np.float32) if self.targets is None else self.targets,
                 self.costs,
+                np.zeros(0, np.float32) if self.positive is None else self.positive,
                 features.lengths.astype(np.float32),
             ),
             (subwords.offsets, subwords.ids, energies),
@@ -135,6 +137,11 @@ class AmplitudeProblem:
             n_threads(),
         )
         return Amplitudes(rows, bias, passes)
+
+    def _costs(self) -> NDArray[np.float64]:
+        """Cost of an error on each text and class, ``(N, C)``."""
+        factors = np.ones(self.n_classes) if self.positive is None else self.positive.astype(np.float64)
+        return self.costs[:, None] * np.where(self._signs() > 0, factors, 1)
 
     def _signs(self) -> NDArray[np.float64]:
         """1 for the classes of each text and -1 for the others, ``(N, C)``."""
@@ -221,7 +228,7 @@ def _solve(
     targets: NDArray[np.float64],
     subwords: Subwords,
     energies: Floats,
-    costs: Floats,
+    costs: NDArray[np.float64],
     seed: int,
 ) -> Amplitudes:
     """The native core's slow twin: dual coordinate descent, all classes side by side."""
@@ -230,7 +237,7 @@ def _solve(
     table, bias = np.zeros((len(energies), n_classes)), np.zeros(n_classes)
     made_of = np.split(subwords.ids + n_rows, subwords.offsets[1:-1])
     alphas = np.zeros((len(train), n_classes))
-    random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs > 0), 0
+    random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1)), 0
 
     def with_grams(text: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ids = features.ids[features.offsets[text] : features.offsets[text + 1]]

@@ -12,8 +12,7 @@ from token2wave.training.examples import Examples
 
 DEFAULT = 0.5  # where there is nothing to choose by
 POOLED = 10.0  # texts that the decisions of all classes together count as, beside those of the class itself
-DIGITS = 4
-LEAST, MOST = 0.001, 0.999
+CANDIDATES = np.arange(1, 1000) / 1000
 
 Numbers = NDArray[np.float64]
 
@@ -55,35 +54,32 @@ def choose_thresholds(
     Returns:
         ``C`` probabilities; a half for a class that no text has.
     """
-    n_texts, n_classes = classes.shape
-    counts = np.ones(n_texts) if weights is None else weights.astype(np.float64)
+    n_classes = classes.shape[1]
+    counts = np.ones(len(classes)) if weights is None else weights.astype(np.float64)
     support = counts @ classes
     if not support.any():
         return tuple([DEFAULT] * n_classes)
-    shares = probabilities.astype(np.float64)
-    share = POOLED / support.sum()
-    everywhere = np.repeat(counts[:, None], n_classes, axis=1)
-    all_shares = np.sort(shares, axis=None)
-    places = np.argsort(shares, axis=None, kind="stable")
-    all_given = _from_the_top(everywhere.ravel()[places])
-    all_right = _from_the_top((everywhere * classes).ravel()[places])
-    chosen: list[float] = []
+    given, right = np.zeros((2, n_classes, len(CANDIDATES)))
     for label in range(n_classes):
-        if not support[label]:
-            chosen.append(DEFAULT)
-            continue
-        order = np.argsort(shares[:, label], kind="stable")
-        ascending = shares[order, label]
-        given = _from_the_top(counts[order])
-        right = _from_the_top((counts * classes[:, label])[order])
-        # Thresholds half-way between neighbours, below the lowest and above the highest.
-        edges = np.concatenate([[0.0], ascending, [1.0]])
-        thresholds = np.clip((edges[:-1] + edges[1:]) / 2, LEAST, MOST)
-        own, pooled = np.searchsorted(ascending, thresholds), np.searchsorted(all_shares, thresholds)
-        hits = right[own] + share * all_right[pooled]
-        sizes = given[own] + support[label] + share * all_given[pooled] + POOLED
-        chosen.append(round(float(thresholds[np.argmax(hits / sizes)]), DIGITS))
-    return tuple(chosen)
+        order = np.argsort(probabilities[:, label], kind="stable")
+        places = np.searchsorted(probabilities[order, label].astype(np.float64), CANDIDATES)
+        given[label] = _from_the_top(counts[order])[places]
+        right[label] = _from_the_top((counts * classes[:, label])[order])[places]
+    share = POOLED / support.sum()
+    hits = right + share * right.sum(axis=0)
+    scores = hits / (given + support[:, None] + share * given.sum(axis=0) + POOLED)  # half of F1
+    return tuple(
+        _middle_of_best(row) if has else DEFAULT for row, has in zip(scores, support > 0, strict=True)
+    )
+
+
+def _middle_of_best(scores: Numbers) -> float:
+    """The candidate in the middle of the first of those that are as good as any."""
+    best = scores >= scores.max() - 1e-12
+    first = int(best.argmax())
+    worse = np.flatnonzero(~best[first:])
+    n_best = int(worse[0]) if len(worse) else len(scores) - first
+    return float(CANDIDATES[first + (n_best - 1) // 2])
 
 
 def _from_the_top(counts: Numbers) -> Numbers:
