@@ -141,7 +141,8 @@ class AmplitudeProblem:
     def _costs(self) -> NDArray[np.float64]:
         """Cost of an error on each text and class, ``(N, C)``."""
         factors = np.ones(self.n_classes) if self.positive is None else self.positive.astype(np.float64)
-        return self.costs[:, None] * np.where(self._signs() > 0, factors, 1)
+        costs = self.costs.astype(np.float64)
+        return np.where(self._signs() > 0, costs[:, None] * factors, costs[:, None])
 
     def _signs(self) -> NDArray[np.float64]:
         """1 for the classes of each text and -1 for the others, ``(N, C)``."""

@@ -110,7 +110,7 @@ def prepare(
     multi_label = splits.multi_label
     labels = _encoded(splits.train, names, multi_label)
     layers = strata(labels) if multi_label else labels
-    own = text_weights(layers, names, None, splits.train.weights)
+    own = text_weights(np.zeros_like(layers), names, None, splits.train.weights)
     positive = positive_weights(labels, names, class_weights) if multi_label else None
     weights = own if multi_label else text_weights(labels, names, class_weights, splits.train.weights)
     train = Labelled(splits.train.texts, labels, weights)
