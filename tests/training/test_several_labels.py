@@ -187,6 +187,8 @@ def test_labels_of_one_text_each_may_be_decided_by_themselves():
     assert RECOGNISED not in result.summary.caveats
     assert result.classifier.label_sets(["goal league coach"]) == [("sport",)]
     assert token2wave.train(data, preset="fast").classifier.label_sets(["goal league"]) == [("sport",)]
+    with pytest.raises(ConfigError, match="is settled by the data; use --multi-label"):
+        token2wave.train(data, settings={"network.multi_label": True})
     with pytest.raises(DataError, match="several labels, and one each was asked for"):
         token2wave.train(mixed_splits(50), multi_label=False)
 

@@ -381,6 +381,8 @@ def _changed(
 ) -> Preset:
     """Apply the caller's wishes to a preset."""
     wishes: dict[str, Any] = {}
+    if "network.multi_label" in settings:
+        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
     if op is not None:
         wishes["network.operation"] = op
     if epochs is not None:
