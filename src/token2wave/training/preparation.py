@@ -18,12 +18,12 @@ from token2wave.data import (
     encode_labels,
     label_names_of,
     strata,
-    validation_split,
 )
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.presets import Preset
 from token2wave.training.examples import Examples
+from token2wave.training.holding_back import hold_back
 from token2wave.training.recipe import Recipe
 from token2wave.training.weighting import positive_weights, text_weights
 
@@ -72,7 +72,7 @@ class TrainingTexts:
     Attributes:
         train: what to learn from.
         validation: what to choose the epoch by; weighted by the texts' own weights, not by those of classes.
-        everything: both, where validation was cut off the training rows.
+        everything: all training rows, where validation was cut off them.
         test: what to report on, if there is such.
         label_names: names of the ``C`` classes.
         caveats: sentences that belong beside every figure.
@@ -121,7 +121,7 @@ def prepare(
     if splits.validation is not None:
         validation = Labelled(splits.validation.texts, _encoded(splits.validation, names, multi_label))
     else:
-        kept, held_back = validation_split(layers, recipe.validation_fraction, seed)
+        kept, held_back = hold_back(train.texts, layers, recipe.validation_fraction, seed)
         if len(held_back):
             validation = Labelled(train.texts, labels, own).take(held_back)
             everything, train = train, train.take(kept)
