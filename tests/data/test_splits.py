@@ -159,7 +159,7 @@ def test_import_brings_nothing_heavy() -> None:
 @settings(max_examples=200)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(0.01, 0.99), st.integers(0, 2**32))
 def test_blocks(labels: list[int], fraction: float, seed: int) -> None:
-    """As many rows of each class as one by one; they follow one another, if need be past the end of the file."""
+    """As many rows of each class as one by one; they follow one another, round the end of the file."""
     array = np.array(labels)
     train, validation = validation_split(array, fraction, seed, in_blocks=True)
     assert sorted([*train, *validation]) == list(range(len(labels)))
