@@ -17,10 +17,10 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.native import core
 from token2wave.runtime import reference
-from token2wave.training.preparation import prepare
+from token2wave.training.preparation import RECOGNISED, prepare
 from token2wave.training.recipe import Recipe
 from token2wave.training.summary import lines
-from token2wave.training.train import RECOGNISED, TrainingResult
+from token2wave.training.train import TrainingResult
 
 TEXT = "a rocket launch and the verdict of the court"
 

@@ -18,6 +18,7 @@ from token2wave.data import (
     encode_labels,
     label_names_of,
     strata,
+    validation_split,
 )
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
@@ -29,6 +30,8 @@ from token2wave.training.weighting import positive_weights, text_weights
 
 ClassWeights = str | Mapping[str, float] | None
 VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
+
+RECOGNISED = "The data has texts with several labels: each label is decided by itself (multi-label)."
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,21 @@ class TrainingTexts:
         return self.train.labels.ndim == 2
 
 
+def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
+    """Texts in memory, as ones that may have several labels where they are to be that.
+
+    Raises:
+        DataError: texts have several labels, and one each was asked for.
+    """
+    if data.multi_label and multi_label is False:
+        raise DataError(
+            "texts have several labels, and one each was asked for",
+            where=data.name,
+            cure="leave out multi_label, or give each text one label",
+        )
+    return data.as_multi_label() if multi_label or data.multi_label else data
+
+
 def prepare(
     splits: DataSplits, recipe: Recipe, seed: int, class_weights: ClassWeights = None
 ) -> TrainingTexts:
@@ -121,7 +139,11 @@ def prepare(
     if splits.validation is not None:
         validation = Labelled(splits.validation.texts, _encoded(splits.validation, names, multi_label))
     else:
-        kept, held_back = hold_back(train.texts, layers, recipe.validation_fraction, seed)
+        fraction = recipe.validation_fraction
+        if recipe.validation == "random":
+            kept, held_back = validation_split(layers, fraction, seed)
+        else:
+            kept, held_back = hold_back(train.texts, layers, fraction, seed)
         if len(held_back):
             validation = Labelled(train.texts, labels, own).take(held_back)
             everything, train = train, train.take(kept)

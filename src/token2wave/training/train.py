@@ -28,15 +28,21 @@ from token2wave.training.examples import Examples
 from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
+from token2wave.training.preparation import (
+    RECOGNISED,
+    ClassWeights,
+    Labelled,
+    TrainingTexts,
+    features_for,
+    in_memory,
+    prepare,
+)
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.training.thresholds import thresholds_of
 from token2wave.versions import versions
-
-RECOGNISED = "The data has texts with several labels: each label is decided by itself (multi-label)."
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def train(
     if report is not None:
         check_report(Path(report))
     if isinstance(data, DataSplits):
-        splits = _in_memory(data, multi_label)
+        splits = in_memory(data, multi_label)
     else:
         splits = load_splits(
             data,
@@ -142,6 +148,8 @@ def train(
         )
     if splits.multi_label and multi_label is None and label_separator is None:
         splits = replace(splits, caveats=(*splits.caveats, RECOGNISED))
+    n_characters = sum(map(len, splits.train.texts))
+    chosen = chosen.adapted(n_characters)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
@@ -160,8 +168,7 @@ def train(
     thresholds = thresholds_of(first.network, held_back, learnt_from)
     validated = validate(first.network, held_back)
     fitted = first
-    if refit := texts.everything is not None and first.n_features < chosen.recipe.refit_below:
-        assert texts.everything is not None
+    if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
         recipe = chosen.recipe.replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
@@ -254,7 +261,6 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
-    n_features: int
 
 
 class _Run:
@@ -310,7 +316,7 @@ class _Run:
             subword_share=subword_share,
             callbacks=self.tell.callbacks,
         )
-        return _Fitted(features, network, history, held_back, subword_share, len(found.ids))
+        return _Fitted(features, network, history, held_back, subword_share)
 
     @property
     def _has_cls(self) -> bool:
@@ -356,21 +362,6 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return WaveNetwork(config).to(self.computed_on)
-
-
-def _in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
-    """Texts in memory, as ones that may have several labels where they are to be that.
-
-    Raises:
-        DataError: texts have several labels, and one each was asked for.
-    """
-    if data.multi_label and multi_label is False:
-        raise DataError(
-            "texts have several labels, and one each was asked for",
-            where=data.name,
-            cure="leave out multi_label, or give each text one label",
-        )
-    return data.as_multi_label() if multi_label or data.multi_label else data
 
 
 def _changed(
