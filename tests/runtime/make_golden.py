@@ -25,6 +25,7 @@ FILES = {
     "format2-int8": ("linear", "int8"),
     "format2-packed": ("small", "packed"),
     "format2-wordpiece": ("paper", "packed"),
+    "format2-several": ("several", "int8"),
 }
 TEXTS = ["", "b good", "A good bad a b good!", "don't a b b \udc00 a", "unseen", "film b GOOD bad a. b"]
 

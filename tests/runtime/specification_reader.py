@@ -34,6 +34,7 @@ NETWORK_DEFAULTS = {
     "phrase_width": 0,
     "phrase_radius": 3,
     "amplitudes": False,
+    "multi_label": False,
 }
 
 Vector = list[float]
@@ -50,6 +51,7 @@ class PlainReader:
         if metadata["format_version"] > 2:
             raise ValueError("a newer format")
         self.labels = metadata["labels"]
+        self.thresholds = metadata.get("thresholds", [0.5] * len(self.labels))
         self.feature_kind = metadata["features"]["kind"]
         self.settings = metadata["features"]["settings"]
         self.network = NETWORK_DEFAULTS | metadata["network"]
@@ -70,8 +72,18 @@ class PlainReader:
         else:
             features = words = self._pieces(text)
         logits = self._logits(features, words)
+        if self.network["multi_label"]:
+            return [1 / (1 + math.exp(-logit)) for logit in logits]
         powers = [math.exp(logit - max(logits)) for logit in logits]
         return [power / sum(powers) for power in powers]
+
+    def given(self, text: str) -> list[str]:
+        """The labels that a text is given."""
+        found = self.probabilities(text)
+        if not self.network["multi_label"]:
+            return [self.labels[found.index(max(found))]]
+        pairs = zip(found, self.thresholds, self.labels, strict=True)
+        return [label for share, threshold, label in pairs if share >= threshold]
 
     # ---- from text to rows ----
 

@@ -276,7 +276,12 @@ def test_rows_are_trained_again_with_the_teacher_where_its_words_are_kept(tmp_pa
         [{"text": t, "probabilities": certain([LABELS.index(label)])[0].tolist()} for t, label in rows],
     )
     token2wave.train(
-        data, teacher=path, out=tmp_path / "m.safetensors", epochs=3, settings={"recipe.refit_below": 0}
+        data,
+        teacher=path,
+        out=tmp_path / "m.safetensors",
+        epochs=3,
+        preset="fast",
+        settings={"recipe.refit_below": 0},
     )
     small = compress(tmp_path / "m.safetensors", tmp_path / "s.safetensors", data=data, max_size=40_000)
     assert small.summary["bytes_after"] <= 40_000

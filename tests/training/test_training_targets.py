@@ -10,8 +10,9 @@ from test_training_native import RECIPE, SHAPES, SameOrder, config_of, random_te
 
 from token2wave.models import make_batch
 from token2wave.native import core
+from token2wave.training import loop
 from token2wave.training.examples import Examples
-from token2wave.training.loop import validate
+from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import NativeTrainer
 from token2wave.training.progress import Teller
 from token2wave.training.torch_trainer import TorchTrainer
@@ -159,3 +160,17 @@ def test_validation_against_soft_targets():
     shares /= shares.sum(axis=1, keepdims=True)
     expected = -(soft.targets * np.log(shares)).sum(axis=1).mean()
     assert validate(additive, soft).loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("multi_label", "best"), [(False, 3), (True, 1)])
+def test_of_several_labels_micro_f1_chooses_the_epoch_in_place_of_accuracy(monkeypatch, multi_label, best):
+    """Few texts have all their labels right, so that accuracy sees little of what is learnt."""
+    found = iter(
+        [Validation(1.0, 0.1, 0.5, 0.9), Validation(1.0, 0.2, 0.5, 0.8), Validation(1.0, 0.3, 0.5, 0.7)]
+    )
+    monkeypatch.setattr(loop, "validate", lambda *_: next(found))
+    additive, _ = twins(config_of(width=8, multi_label=multi_label))
+    train = with_targets(multi_label)
+    history = loop.fit(additive, train, train, RECIPE, seed=0, has_cls=False)
+    assert history.best.epoch == best
+    assert history.best.validation_micro_f1 == 1 - best / 10

@@ -67,6 +67,12 @@ def lesson(
         OutputError: the folder of what is kept cannot be written to.
     """
     name = os.fspath(teacher)
+    if texts.multi_label:
+        raise ConfigError(
+            "texts that may have several labels cannot have a teacher",
+            where="teacher",
+            cure="leave the teacher out, or give each text one label",
+        )
     whole = texts.train if texts.everything is None else texts.everything
     further: list[str] = []
     notes: list[str] = []

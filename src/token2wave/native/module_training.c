@@ -107,15 +107,16 @@ static int are_grams(const amplitude_problem *p, const Py_buffer *grams)
 }
 
 const char fit_amplitudes_doc[] =
-    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, sizes), (gram_offsets, grams, energies),\n"
-    "               (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
+    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, positive, sizes),\n"
+    "               (gram_offsets, grams, energies), (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
     "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,). Either labels, (N,) int64,\n"
-    "or targets, (N, C) float32, is empty.";
+    "or targets, (N, C) float32, is empty; so may be positive, (C,) float32, factors of the cost of a text for the\n"
+    "classes that it has.";
 
 PyObject *fit_amplitudes(PyObject *self, PyObject *args)
 {
     PyObject *texts, *givens, *made_of, *found, *settings, *result = NULL;
-    Py_buffer b[12] = {{0}};
+    Py_buffer b[13] = {{0}};
     amplitude_problem p = {0};
     long long most_passes;
     unsigned long long seed;
@@ -124,7 +125,7 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &givens, &PyTuple_Type, &made_of,
                           &PyTuple_Type, &found, &PyTuple_Type, &settings, &n_threads) ||
         !PyArg_ParseTuple(texts, "y*y*y*", &b[0], &b[1], &b[2]) ||
-        !PyArg_ParseTuple(givens, "y*y*y*y*", &b[3], &b[4], &b[5], &b[6]) ||
+        !PyArg_ParseTuple(givens, "y*y*y*y*y*", &b[3], &b[4], &b[5], &b[12], &b[6]) ||
         !PyArg_ParseTuple(made_of, "y*y*y*", &b[7], &b[8], &b[9]) ||
         !PyArg_ParseTuple(found, "w*w*", &b[10], &b[11]) ||
         !PyArg_ParseTuple(settings, "LfK", &most_passes, &p.tolerance, &seed) ||
@@ -140,13 +141,14 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     p.labels = b[3].len ? b[3].buf : NULL;
     p.targets = b[3].len ? NULL : b[4].buf;
     p.costs = b[5].buf;
+    p.positive = b[12].len ? b[12].buf : NULL;
     p.sizes = b[6].buf;
     p.energies = b[9].buf;
     p.rows = b[10].buf;
     p.bias = b[11].buf;
     if (!has_size(p.labels ? &b[3] : &b[4], p.texts.n_texts * (p.labels ? 1 : p.n_classes), p.labels ? 8 : 4,
                   "labels or targets") ||
-        !has_size(&b[5], p.texts.n_texts, 4, "costs") ||
+        !has_size(&b[5], p.texts.n_texts, 4, "costs") || (p.positive && !has_size(&b[12], p.n_classes, 4, "positive")) ||
         !has_size(&b[6], p.texts.n_texts, 4, "sizes") || !are_grams(&p, &b[8]) || !has_size(&b[10], p.n_rows * p.n_classes, 4, "rows"))
         goto done;
     int legal = 1;
@@ -162,7 +164,7 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = passes < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(passes);
 done:
-    release(b, 12);
+    release(b, 13);
     return result;
 }
 

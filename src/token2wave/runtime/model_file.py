@@ -4,7 +4,8 @@ The tensors of the network lie under their names, those of the features under ``
 metadata has one key, ``token2wave``, whose value is JSON (one key, so that equal models give equal
 bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``, and
 ``storage``, which says how tensors are stored that do not lie there as they are
-(:mod:`token2wave.runtime.storage`). The specification is ``docs/format.md``.
+(:mod:`token2wave.runtime.storage`); and ``thresholds``, where a text may have several classes. The
+specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class ModelFile:
         training: record of the training run.
         versions: what wrote the file.
         stored: arrays that lie in the file in another form, by name; ``tensors`` has them decoded.
+        thresholds: probability from which on a text is given each class, where it may have several.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -52,6 +54,7 @@ class ModelFile:
     training: dict[str, Any]
     versions: dict[str, Any]
     stored: dict[str, Stored] = field(default_factory=dict)
+    thresholds: list[float] = field(default_factory=list)
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:
@@ -88,6 +91,8 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
         "training": model.training,
         "storage": {name: stored.settings for name, stored in model.stored.items()},
     }
+    if model.thresholds:
+        header["thresholds"] = model.thresholds
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
     return arrays, {KEY: json.dumps(header, sort_keys=True)}
 
@@ -129,7 +134,18 @@ def read_model_file(path: Path) -> ModelFile:
         # The extremes tell as much as every number, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
             raise ModelFileError(f"expected finite numbers in {name!r}, found others", where=str(path))
-    return ModelFile(tensors=tensors, stored=stored, **{section: header[section] for section in SECTIONS})
+    sections = {section: header[section] for section in SECTIONS}
+    return ModelFile(
+        tensors=tensors, stored=stored, thresholds=_thresholds(path, header.get("thresholds", [])), **sections
+    )
+
+
+def _thresholds(path: Path, found: Any) -> list[float]:
+    """Check probabilities, if there are any."""
+    legal = isinstance(found, list)
+    if not legal or not all(type(share) in (int, float) and 0 <= share <= 1 for share in found):
+        raise ModelFileError("expected probabilities in the section 'thresholds'", where=str(path))
+    return [float(share) for share in found]
 
 
 def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Stored]:

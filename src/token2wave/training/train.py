@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from token2wave.classifier import Classifier, Network
-from token2wave.data import DataSplits, encode_labels, load_splits
+from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.features import Features
 from token2wave.metrics import Evaluation
@@ -33,11 +33,20 @@ from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, for_few_rows, is_
 from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
+from token2wave.training.preparation import (
+    RECOGNISED,
+    ClassWeights,
+    Labelled,
+    TrainingTexts,
+    features_for,
+    in_memory,
+    prepare,
+)
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
+from token2wave.training.thresholds import thresholds_of
 from token2wave.versions import versions
 
 if TYPE_CHECKING:
@@ -73,6 +82,8 @@ def train(
     label_column: str = "label",
     weight_column: str | None = None,
     class_weights: ClassWeights = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
     unlabelled: Unlabelled | None = None,
@@ -102,7 +113,12 @@ def train(
         label_column: column of the labels, in files with columns.
         weight_column: column that says how much each training text counts, if there is one.
         class_weights: ``balanced``, by which every class counts the same however rare, or the weight of each
-            label, 1 where it is not named; by default every text counts the same.
+            label, 1 where it is not named; by default every text counts the same. Where a text may have
+            several labels, it is the weight of that label's decision in the texts that have it.
+        multi_label: whether a text may have several labels, or none: each is then decided by itself. If None,
+            it may where the data says so: by lists of labels, by several labels on a line of fastText.
+        label_separator: what stands between the labels of a text in one string, as CSV has them; a text may
+            then have several, or none.
         vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
             ``bert-base-uncased`` in the folder that ``TOKEN2WAVE_DATA`` names is used, and where there is
             none, one is trained on the texts.
@@ -136,11 +152,19 @@ def train(
     if report is not None:
         check_report(Path(report))
     if isinstance(data, DataSplits):
-        splits = data
+        splits = in_memory(data, multi_label)
     else:
         splits = load_splits(
-            data, test=test, text_column=text_column, label_column=label_column, weight_column=weight_column
+            data,
+            test=test,
+            text_column=text_column,
+            label_column=label_column,
+            weight_column=weight_column,
+            multi_label=multi_label,
+            label_separator=label_separator,
         )
+    if splits.multi_label and multi_label is None and label_separator is None:
+        splits = replace(splits, caveats=(*splits.caveats, RECOGNISED))
     n_characters = sum(map(len, splits.train.texts))
     named = {*(settings or {})}
     named |= {"recipe.epochs"} if epochs is not None else set()
@@ -149,9 +173,7 @@ def train(
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
-    run = _Run(
-        chosen, seed, device, vocabulary, len(texts.label_names), splits.train.source, callbacks, start_from
-    )
+    run = _Run(chosen, seed, device, vocabulary, texts, splits.train.source, callbacks, start_from)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
     taught: dict[str, Any] = {}
     if teacher is not None:
@@ -175,7 +197,8 @@ def train(
     assert best is not None
     weights = () if learnt_from else calibrate(first.network, held_back)
     first = first._replace(network=without_idle_levels(first.network, weights))
-    validation_accuracy = validate(first.network, held_back).accuracy
+    thresholds = thresholds_of(first.network, held_back, learnt_from)
+    validated = validate(first.network, held_back)
     fitted = first
     if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
         recipe = chosen.recipe.replace(epochs=best.epoch)
@@ -194,7 +217,7 @@ def train(
         "history": [asdict(epoch) for epoch in first.history.epochs],
         "best_epoch": best.epoch,
         "refit": refit,
-        "validation_accuracy": validation_accuracy,
+        "validation_accuracy": validated.accuracy,
         "level_weights": weights,
         "subword_share": fitted.subword_share,
         **taught,
@@ -204,10 +227,14 @@ def train(
     if splits.train.weights is not None:
         record["weighted"] = True
         record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
+    if texts.multi_label:
+        record |= {"validation_micro_f1": validated.micro_f1, "label_separator": label_separator}
     if class_weights is not None:
         record["class_weights"] = class_weights if isinstance(class_weights, str) else dict(class_weights)
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
-    classifier = Classifier(fitted.features, network, texts.label_names, training=record)
+    classifier = Classifier(
+        fitted.features, network, texts.label_names, training=record, thresholds=thresholds
+    )
     if texts.test is None:  # the validation texts are new to the first fit alone
         evaluation = run.evaluate(
             replace(classifier, features=first.features, network=first.network), texts.validation
@@ -222,7 +249,9 @@ def train(
         summary = Summary(
             accuracy=evaluation.accuracy if texts.test is not None else None,
             macro_f1=evaluation.macro_f1 if texts.test is not None else None,
-            validation_accuracy=validation_accuracy,
+            validation_accuracy=validated.accuracy,
+            micro_f1=evaluation.micro_f1 if texts.test is not None else None,
+            validation_micro_f1=validated.micro_f1 if texts.multi_label else None,
             train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
             total_seconds=time.perf_counter() - start,
             texts_per_second=first.history.texts_per_second,
@@ -282,14 +311,14 @@ class _Run:
         seed: int,
         device: str,
         vocabulary: str | os.PathLike[str] | None,
-        n_classes: int,
+        texts: TrainingTexts,
         source: str,
         callbacks: Sequence[Callback],
         start_from: str | os.PathLike[str] | None = None,
     ) -> None:
         self.preset, self.seed, self.device = preset, seed, device
         self.computed_on = "cpu"
-        self.vocabulary, self.n_classes, self.source = vocabulary, n_classes, source
+        self.vocabulary, self.texts, self.source = vocabulary, texts, source
         self.tell = Teller(callbacks)
         self.start_from = None if start_from is None else os.fspath(start_from)
 
@@ -326,8 +355,8 @@ class _Run:
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
             found_too = features(validation.texts, self.tell.advance)
-            held_back = Examples(found_too, validation.labels, validation.weights)
-        examples = Examples(found, train.labels, train.weights, train.targets)
+            held_back = validation.examples(found_too)
+        examples = train.examples(found, self.texts.positive_weights)
         network, history, subword_share = fit_levels(
             network,
             examples,
@@ -361,20 +390,21 @@ class _Run:
         """Train the baseline on all training rows, those included that were held back for validation."""
         assert texts.test is not None
         self.tell.stage("baseline", 0)
-        labels = encode_labels(splits.train, texts.label_names)
         whole = texts.train if texts.everything is None else texts.everything
         return train_baseline(
-            splits.train.texts,
-            labels,
+            whole.texts,
+            whole.labels,
             texts.test.texts,
             texts.test.labels,
             texts.label_names,
             whole.weights,
+            texts.positive_weights,
         )
 
     def _config(self, features: Features, weights: Sequence[float]) -> WaveConfig:
-        config = self.preset.network_config(features.n_rows, self.n_classes, features.sentence_ends)
-        return idle_levels_left_out(config, weights)
+        n_classes = len(self.texts.label_names)
+        config = self.preset.network_config(features.n_rows, n_classes, features.sentence_ends)
+        return idle_levels_left_out(config.replace(multi_label=self.texts.multi_label), weights)
 
     def _network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
         """Network with initial weights that depend on the seed alone."""
@@ -403,6 +433,8 @@ def _changed(
 ) -> Preset:
     """Apply the caller's wishes to a preset."""
     wishes: dict[str, Any] = {}
+    if "network.multi_label" in settings:
+        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
     if op is not None:
         wishes["network.operation"] = op
     if epochs is not None:
