@@ -37,7 +37,12 @@ FRACTION = 0.1
 MAX_SIZE = "4MB"
 TURNS = 3
 TEXTS_OF_A_TURN = 512
-STUDENT: tuple[str, ...] = ()
+STUDENT = (
+    "network.width=64",
+    "recipe.epochs=10",
+    "recipe.label_smoothing=0.0",
+    "recipe.unlabelled_amplitude_weight=1.0",
+)
 """Settings of students, chosen on rows held back (``docs/experiments.md``)."""
 
 
@@ -51,6 +56,8 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=Path, help="texts without labels; left out if not given")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--set", nargs="*", default=list(STUDENT), metavar="KEY=VALUE")
+    parser.add_argument("--ways", default="labels,teacher,unlabelled", help="which students, apart by commas")
+    parser.add_argument("--without-teacher", action="store_true", help="take no figures of the teacher")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "distillation")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -73,20 +80,22 @@ def main() -> None:
         "code": code_state(),
     }
     out = options.results / "distillation.json"
-    ways: dict[str, dict[str, Any]] = {
-        "labels alone": {},
-        "with the teacher": {"teacher": options.teacher, "settings": settings},
+    with_teacher = {"teacher": options.teacher, "settings": settings}
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
+        "labels": ("labels alone", {}),
+        "teacher": ("with the teacher", with_teacher),
+        "unlabelled": (
+            "with the teacher, and text without labels",
+            {**with_teacher, "unlabelled": options.unlabelled},
+        ),
     }
-    if options.unlabelled is not None:
-        ways["with the teacher, and text without labels"] = {
-            "teacher": options.teacher,
-            "settings": settings,
-            "unlabelled": options.unlabelled,
-        }
     test = load_splits(folder).test
     assert test is not None
     truth = encode_labels(test, label_names)
-    for title, arguments in ways.items():
+    for way in options.ways.split(","):
+        title, arguments = ways[way]
+        if arguments.get("unlabelled", "") is None:
+            continue  # no such text was given
         runs = []
         for seed in document["seeds"]:
             model, small = options.build / "model.safetensors", options.build / "small.safetensors"
@@ -109,6 +118,8 @@ def main() -> None:
             document["students"][title] = runs
             write_document(out, document)
             print(title, json.dumps(runs[-1]), flush=True)
+    if options.without_teacher:
+        return
     document["teacher_figures"] = of_teacher(options.teacher, folder, label_names, options.build)
     write_document(out, document)
     print(json.dumps(document["teacher_figures"]))

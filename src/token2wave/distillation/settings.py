@@ -16,22 +16,20 @@ SEED = 0
 """Of the teacher's head and the order of its texts, whatever the student's seed: one teacher serves all."""
 
 
+ONE_PASS = Recipe(
+    epochs=1, batch_size=32, learning_rate=1e-4, row_learning_rate=1e-4, warmup=0.1, similar_lengths=True
+)
+"""Fine-tuning of an encoder at a rate that suits one pass over the texts."""
+
+
 def fine_tuning(n_texts: int) -> Recipe:
-    """Recipe of fine-tuning: one pass at a rate that suits one; more where there are few texts.
+    """Recipe of a teacher: one pass, or more where there are few texts.
 
     Args:
         n_texts: training texts.
     """
-    batch_size = 32
-    steps = -(-n_texts // batch_size)
-    return Recipe(
-        epochs=min(max(1, -(-FEWEST_STEPS // steps)), 20),
-        batch_size=batch_size,
-        learning_rate=1e-4,
-        row_learning_rate=1e-4,
-        warmup=0.1,
-        similar_lengths=True,
-    )
+    steps = -(-n_texts // ONE_PASS.batch_size)
+    return ONE_PASS.replace(epochs=min(max(1, -(-FEWEST_STEPS // steps)), 20))
 
 
 def decisive_settings(n_texts: int) -> dict[str, object]:

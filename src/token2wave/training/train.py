@@ -16,7 +16,7 @@ import numpy as np
 from token2wave.classifier import Classifier, Network
 from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.features import Features
+from token2wave.features import Features, WordFeatures
 from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
 from token2wave.native import n_threads
@@ -348,6 +348,7 @@ class _Run:
         if vectors is not None:
             from token2wave.distillation.start import begin_rows
 
+            assert isinstance(features, WordFeatures)
             rows = np.array(network.arrays()[EMBEDDING])
             begin_rows(rows, config.width, vectors, features)
             network.load(EMBEDDING, rows)
