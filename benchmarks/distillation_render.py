@@ -46,7 +46,7 @@ def few_shot_table(document: dict[str, Any]) -> str:
     ]
     for name, by_rows in document["rows"].items():
         for n_rows, found in by_rows.items():
-            cells = " | ".join(_spread(found[system]) for system in systems)
+            cells = " | ".join(_spread(found.get(system, [])) for system in systems)
             lines.append(f"| {name} | {n_rows} | {cells} |")
     n_draws = len(next(iter(found.values())))
     caveats = " ".join(f"{note.rstrip('.')}." for note in document["caveats"])
@@ -56,5 +56,7 @@ def few_shot_table(document: dict[str, Any]) -> str:
 
 
 def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
     mean = f"{100 * statistics.mean(values):.2f}"
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean

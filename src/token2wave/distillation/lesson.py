@@ -54,7 +54,7 @@ def lesson(
         teacher: an encoder's name or folder, a fine-tuned classifier's folder, or a file of probabilities.
         unlabelled: a readable file, a data set, or texts.
         texts: of the run.
-        splits: where they come from.
+        splits: where they come from, the test texts among them.
         recipe: says how much the teacher counts.
         text_column: column of the unlabelled texts.
         callbacks: told how it goes.
@@ -78,7 +78,7 @@ def lesson(
     notes: list[str] = []
     if unlabelled is not None:
         held_back = [*(texts.validation.texts if texts.validation is not texts.train else ())]
-        held_back += texts.test.texts if texts.test is not None else ()
+        held_back += splits.test.texts if splits.test is not None else ()
         further, notes = unlabelled_texts(unlabelled, text_column, held_back, whole.texts)
     lessons = Lessons(name, texts.label_names, texts.train, splits.train.texts, callbacks, kept_only)
     known = lessons.of([*whole.texts, *further])
