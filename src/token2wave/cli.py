@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from token2wave import __version__, cli_studies, terminal
-from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
+from token2wave.errors import ConfigError, Interruption, MissingExtraError, Token2WaveError
 from token2wave.runtime.files import check_writable, written_aside
 
 app = typer.Typer(
@@ -322,7 +322,7 @@ def _finish(document: Any, as_json: bool) -> None:
 
 
 def _interrupt(*_: Any) -> None:
-    raise terminal.Interruption("interrupted; nothing was written")
+    raise Interruption("interrupted; nothing was written")
 
 
 def main() -> None:
@@ -341,7 +341,7 @@ def main() -> None:
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
         sys.exit(2)
-    except terminal.Interruption as error:
+    except Interruption as error:
         terminal.print_error(Token2WaveError(str(error)))
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does

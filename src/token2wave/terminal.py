@@ -9,17 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.errors import Token2WaveError
+from token2wave.errors import Interruption, Token2WaveError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from token2wave.metrics import Evaluation
     from token2wave.training.progress import Callback, Epoch
-
-
-class Interruption(BaseException):
-    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow; its text is what to say."""
 
 
 @contextmanager

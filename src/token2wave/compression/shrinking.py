@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ from token2wave.classifier import FEATURE_PREFIX, Classifier, network_of
 from token2wave.compression.fitting import Fitted, fit_step, rows_that_fit, stored_rows
 from token2wave.errors import ConfigError
 from token2wave.features import WordFeatures
+from token2wave.presets import Preset
 from token2wave.runtime.model_file import size_of_model_file
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.runtime.storage import Stored, as_float16, as_gaps
 from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.calibration import calibrate
+from token2wave.training.calibration import calibrate, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.levels import fit_levels
 from token2wave.training.loop import Validation, validate
@@ -47,6 +48,13 @@ class Shrunk(NamedTuple):
 
     classifier: Classifier
     validation: Validation
+
+
+class _Again(NamedTuple):
+    """How rows that stay were trained again: what validation texts decided."""
+
+    best_epoch: int
+    weights: tuple[float, ...]
 
 
 class Shrinking:
@@ -96,6 +104,19 @@ class Shrinking:
         best.classifier.training["validation_accuracy"] = round(best.validation.accuracy, 6)
         return best
 
+    def like(self, small: Classifier, limit: int) -> Classifier | None:
+        """Make this model small as another was made, without validation; None if that is too large.
+
+        Args:
+            small: of the least loss on validation texts, among models made of the same by fewer texts.
+            limit: most bytes of the file.
+        """
+        features, record = self.classifier.features, small.training
+        if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
+            return next(self.candidates("packed", limit, retrain=False), None)
+        as_before = _Again(record["best_epoch"], tuple(record["level_weights"]))
+        return self._retrained(features, "packed", limit, small.features.n_rows, as_before)
+
     def examples(self, classifier: Classifier, labelled: Any) -> Examples:
         """Features and labels of texts, as a model sees them."""
         found = classifier.features(labelled.texts, self.tell.advance)
@@ -126,30 +147,42 @@ class Shrinking:
             if small is not None:
                 yield small
 
-    def _retrained(self, features: WordFeatures, storage: str, limit: int, n_rows: int) -> Classifier | None:
-        """Train the strongest rows from scratch, without the others."""
+    def _retrained(
+        self,
+        features: WordFeatures,
+        storage: str,
+        limit: int,
+        n_rows: int,
+        as_before: _Again | None = None,
+    ) -> Classifier | None:
+        """Train the strongest rows from scratch, without the others; validation decides, unless it did."""
         config = self.classifier.network.config
         kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)
         train, held_back = (self._fewer(part, kept) for part in (self.train, self.validation))
         waves = AdditiveNetwork.initial(config.replace(n_rows=n_rows, amplitudes=False), self.seed)
         fewer = WordFeatures(features.config, features.buckets[kept])
         share = self.classifier.training.get("subword_share")
-        learned, _, _ = fit_levels(
+        learned, history, _ = fit_levels(
             waves,
             train,
             self.texts.train.texts,
             fewer,
-            held_back,
-            self.recipe,
+            None if as_before else held_back,
+            self.recipe.replace(epochs=as_before.best_epoch) if as_before else self.recipe,
             amplitudes=config.amplitudes,
             seed=self.seed,
             has_cls=False,
             subword_share=float(share) if isinstance(share, int | float) else 0.0,
             callbacks=self.tell.callbacks,
         )
-        if self.texts.validation is not self.texts.train:
-            calibrate(learned, held_back)
-        return self._small(fewer, learned.arrays(), storage, limit, retrained=True)
+        if as_before is not None:
+            weigh_levels(learned, as_before.weights)
+        else:
+            assert history.best is not None
+            is_apart = self.texts.validation is not self.texts.train
+            weights = calibrate(learned, held_back) if is_apart else ()
+            as_before = _Again(history.best.epoch, weights)
+        return self._small(fewer, learned.arrays(), storage, limit, as_before)
 
     def _pruned(
         self, features: WordFeatures, arrays: dict[str, Any], storage: str, limit: int, n_rows: int
@@ -184,7 +217,7 @@ class Shrinking:
     def _overhead(self, storage: str) -> int:
         """Bytes of the file beside rows and buckets."""
         arrays = self.classifier.network.arrays()
-        small = self._classifier(self.classifier.features, arrays, _dense(arrays, storage), storage, False)
+        small = self._classifier(self.classifier.features, arrays, _dense(arrays, storage), storage, None)
         file = small.to_file()
         words = isinstance(self.classifier.features, WordFeatures)
         left_out = {EMBEDDING, FEATURE_PREFIX + "buckets"} if words else {EMBEDDING}
@@ -197,7 +230,7 @@ class Shrinking:
         arrays: dict[str, NDArray[np.float32]],
         storage: str,
         limit: int | None,
-        retrained: bool = False,
+        again: _Again | None = None,
     ) -> Classifier | None:
         """A model of these features and parameters in a storage; None if it is larger than the limit."""
         stored = _dense(arrays, storage)
@@ -218,7 +251,7 @@ class Shrinking:
         if words:
             stored[FEATURE_PREFIX + "buckets"] = as_gaps(features.buckets)
         arrays = {name: stored[name].decoded() if name in stored else array for name, array in arrays.items()}
-        small = self._classifier(features, arrays, stored, storage, retrained)
+        small = self._classifier(features, arrays, stored, storage, again)
         return small if limit is None or size_of_model_file(small.to_file()) <= limit else None
 
     @staticmethod
@@ -237,7 +270,7 @@ class Shrinking:
         arrays: dict[str, NDArray[np.float32]],
         stored: dict[str, Stored],
         storage: str,
-        retrained: bool,
+        again: _Again | None,
     ) -> Classifier:
         config = self.classifier.network.config
         ends = features.sentence_ends if config.variants == "levels" else ()
@@ -246,17 +279,69 @@ class Shrinking:
             **self.classifier.training,
             # What follows is of this model; the accuracy is known later, and room for it is kept.
             "history": [],
-            "level_weights": [] if retrained else self.classifier.training.get("level_weights", []),
-            "best_epoch": None,
+            "level_weights": again.weights if again else self.classifier.training.get("level_weights", []),
+            "best_epoch": again.best_epoch if again else None,
             "validation_accuracy": 0.1234567,
             "compression": {
                 "storage": storage,
-                "retrained": retrained,
+                "retrained": again is not None,
                 "rows_before": self.classifier.features.n_rows,
             },
         }
         network = network_of(config, arrays, "cpu")
         return replace(self.classifier, features=features, network=network, training=record, stored=stored)
+
+
+def shrink(
+    first: Classifier, last: Classifier | None, texts: TrainingTexts, limit: int, tell: Teller
+) -> tuple[Classifier, Shrunk]:
+    """Bring a model that was just trained below a size.
+
+    Args:
+        first: what learnt from the training texts alone, so that validation texts can decide how.
+        last: the same, trained on all rows; None if there is none.
+        texts: of both.
+        limit: most bytes of the file.
+        tell: told how it goes.
+
+    Returns:
+        The model to keep, made of ``last`` if there is one; and that of ``first``, with its figures.
+
+    Raises:
+        ConfigError: the size cannot be reached.
+    """
+    judged = Shrinking(first, texts, tell).best("packed", limit, retrain=True)
+    if last is None:
+        return judged.classifier, judged
+    assert texts.everything is not None
+    small = Shrinking(last, replace(texts, train=texts.everything), tell).like(judged.classifier, limit)
+    if small is None:
+        return judged.classifier, judged
+    small.training["validation_accuracy"] = round(judged.validation.accuracy, 6)
+    return small, judged
+
+
+def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:
+    """Find out before any training whether a size is out of reach whatever is learnt.
+
+    Args:
+        limit: most bytes of the file.
+        preset: what will be trained.
+        label_names: of the classes.
+
+    Raises:
+        ConfigError: even a single row, and nothing that compression may leave out, take more.
+    """
+    config = preset.network_config(1, len(label_names), ())
+    config = config.replace(phrase_width=0, amplitudes=False)
+    least = 2 * config.parameter_count().without_embedding  # in half precision
+    least += sum(len(name.encode("utf-8", "surrogatepass")) for name in label_names)
+    if limit < least:
+        raise ConfigError(
+            f"expected more than {least:,} bytes, which the network takes without its rows, found {limit:,}",
+            where="max_size",
+            cure="allow more bytes, or train a narrower network",
+        )
 
 
 def out_of_reach(limit: int | None, storage: str) -> ConfigError:

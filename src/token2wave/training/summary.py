@@ -83,6 +83,8 @@ class Summary:
         versions: of the packages that computed this.
         machine: where it was computed.
         command: the command line, where there was one.
+        max_bytes: how large the model file may be, where that was asked for.
+        search: what a search for settings tried (`Record`), where one was asked for; kept as a dictionary.
     """
 
     accuracy: float | None
@@ -116,6 +118,8 @@ class Summary:
     versions: Mapping[str, str]
     machine: Machine
     command: str | None
+    max_bytes: int | None = None
+    search: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(_dictionary(epoch) for epoch in self.history))
