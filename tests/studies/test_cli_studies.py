@@ -7,6 +7,7 @@ import pytest
 import small_studies
 
 from token2wave import cli
+from token2wave.errors import Interruption
 from token2wave.studies.store import Store
 
 

@@ -109,8 +109,8 @@ def train(
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for ``report.json``, ``report.html`` and the figures.
         time_budget: search for better settings (:mod:`token2wave.tuning`), so that all takes about so long:
-            seconds, or e.g. ``"60s"`` or ``"5min"``. Settings that are given here stay as they are. Ctrl-C ends
-            the search, and what it found so far is trained.
+            seconds, or e.g. ``"60s"`` or ``"5min"``. Settings that are given here stay as they are. Ctrl-C
+            ends the search, and what it found so far is trained.
         candidates: how many settings to try at most, those given here included; alone, it makes a search that
             does not depend on the time.
         max_size: most bytes of the model file, a number or e.g. ``"1MB"``; it is compressed to fit
@@ -164,9 +164,7 @@ def train(
             class_weights=class_weights,
             max_size=limit,
         )
-        search = tune(
-            learn, splits, texts, chosen, wishes, seed, class_weights, budget, candidates, callbacks
-        )
+        search = tune(learn, splits, texts, chosen, wishes, seed, class_weights, budget, candidates, run.tell)
         run.preset = chosen = chosen.with_settings(search.settings)
         texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
     learnt_from = texts.validation is texts.train  # which would call for certainty

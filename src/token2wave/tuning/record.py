@@ -116,7 +116,7 @@ class Record:
             )
         if self.settings:
             return (
-                f"The settings are the best of {n_tried:,} on the validation rows, whose figures flatter them "
-                "therefore; texts that had no part in the choice tell the truth.",
+                f"The settings are the best of {n_tried:,} on the validation rows, whose figures therefore "
+                "flatter them; texts that had no part in the choice tell the truth.",
             )
         return ()

@@ -42,7 +42,7 @@ def tune(
     class_weights: ClassWeights,
     budget: Budget,
     most_candidates: int | None,
-    callbacks: Sequence[Callback],
+    tell: Teller,
 ) -> Record:
     """Search for settings by validation rows; the test rows are not handed on.
 
@@ -57,7 +57,7 @@ def tune(
         class_weights: as for training.
         budget: of the whole run.
         most_candidates: how many to try at most, the settings given included; None has no end.
-        callbacks: told how it goes.
+        tell: told how it goes.
 
     Raises:
         ConfigError: ``most_candidates`` below 1.
@@ -95,6 +95,6 @@ def tune(
         budget,
         most_candidates,
         lambda seconds: SLACK * share_of_end * seconds,
-        Teller(callbacks),
+        tell,
     ).run()
     return record
