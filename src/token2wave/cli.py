@@ -77,6 +77,18 @@ def train(
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Also train TF-IDF + LinearSVC.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for the JSON and HTML report.")] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Search for better settings, in all for so long: e.g. 60s, 5min or 2h."
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Search for better settings, trying so many at most.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most bytes of the model file, e.g. 1MB.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
@@ -110,6 +122,9 @@ def train(
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,
             report=report,
+            time_budget=time_budget,
+            candidates=candidates,
+            max_size=max_size,
             callbacks=[callback],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary

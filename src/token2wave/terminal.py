@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from token2wave.metrics import Evaluation
     from token2wave.training.progress import Callback, Epoch
+    from token2wave.tuning.record import Record, Tried
 
 
 @contextmanager
@@ -52,6 +53,7 @@ def progress() -> Iterator[Callback]:
 
 def _bars_callback(bars: Progress) -> Callback:
     from token2wave.training.progress import Callback
+    from token2wave.training.summary import search_in_words, settings_in_words
 
     class Bars(Callback):
         """Moves the bar of the present stage."""
@@ -75,6 +77,19 @@ def _bars_callback(bars: Progress) -> Callback:
             if epoch.validation_accuracy is not None:
                 line += f", validation loss {epoch.validation_loss:.4f}"
                 line += f", validation accuracy {100 * epoch.validation_accuracy:.2f}%"
+            self._print(line)
+
+        def on_candidate(self, tried: Tried) -> None:
+            if tried.is_improvement and tried.accuracy is not None:
+                line = f"search, candidate {tried.number}: validation accuracy {100 * tried.accuracy:.2f}%"
+                self._print(f"{line}, {settings_in_words(tried.settings)}")
+
+        def on_search_end(self, record: Record) -> None:
+            self._print(f"search: {search_in_words(record.to_dict())}")
+            if record.ended_by == "interruption":
+                self._print("interrupted: the best settings so far are trained; Ctrl-C again stops that, too")
+
+        def _print(self, line: str) -> None:
             bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     return Bars()

@@ -133,7 +133,7 @@ def train(
     require_what_trains(chosen, device)
     if not 0 <= seed < 1 << 63:
         raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
-    budget = Budget(None if time_budget is None else parse_seconds(time_budget), start)
+    budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
     limit = None if max_size is None else parse_size(max_size)
     if out is not None:
         check_writable(Path(out))
@@ -164,7 +164,9 @@ def train(
             class_weights=class_weights,
             max_size=limit,
         )
-        search = tune(learn, splits, texts, chosen, wishes, seed, class_weights, budget, candidates, run.tell)
+        search = tune(
+            learn, splits, texts, chosen, wishes, seed, class_weights, budget, run.tell, limit is not None
+        )
         run.preset = chosen = chosen.with_settings(search.settings)
         texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
     learnt_from = texts.validation is texts.train  # which would call for certainty

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
+from token2wave.configuration import require
 from token2wave.errors import ConfigError
 
 SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -37,22 +38,29 @@ def parse_seconds(budget: float | str) -> float:
 
 
 class Budget:
-    """The time of a run, and what of it must be left for its end.
+    """The time of a run, what of it must be left for its end, and how many settings may be tried.
 
     Time decides how far a search gets, and nothing else: what is finished counts, what is not does not.
 
     Args:
         seconds: for everything; None has no end.
+        most_candidates: to try, those given included; None has no end.
         start: when the run began, by ``clock``.
         clock: seconds that only grow.
+
+    Raises:
+        ConfigError: ``most_candidates`` is below 1.
     """
 
     def __init__(
         self,
         seconds: float | None,
+        most_candidates: int | None = None,
         start: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        require(most_candidates is None or most_candidates >= 1, "candidates", "at least 1", most_candidates)
+        self.most_candidates = math.inf if most_candidates is None else most_candidates
         self.clock = clock
         self.start = clock() if start is None else start
         self.seconds = math.inf if seconds is None else seconds

@@ -21,10 +21,12 @@ class Move(NamedTuple):
     Attributes:
         key: the setting's full name.
         change: from the present value to another; the same where there is none.
+        saves: whether it leaves more of a file to what matters, and comes first where a size is asked for.
     """
 
     key: str
     change: Callable[[Any], Any]
+    saves: bool = False
 
 
 def _to(value: Any) -> Callable[[Any], Any]:
@@ -70,9 +72,9 @@ MOVES = (
     Move("network.dropout", _plus(-0.2, 0, 0.8)),
     Move("recipe.label_smoothing", _plus(0.1, 0, 0.3)),
     Move("features.min_count", _times(2, 1, 32)),
-    Move("network.width", _times(0.5, 4, 512)),
+    Move("network.width", _times(0.5, 4, 512), saves=True),
     Move("recipe.epochs", _times(0.67, 1, 100)),
-    Move("network.phrase_width", _times(0.5, 4, 256)),
+    Move("network.phrase_width", _times(0.5, 4, 256), saves=True),
 )
 """One change each. What mattered most on one set or another (``docs/experiments.md``) comes first."""
 
@@ -88,12 +90,15 @@ class Candidates:
         preset: with the settings that the user gave.
         fixed: names of these, which stay as they are.
         seed: of the draws.
+        is_limited: whether the model file has a size to keep to.
     """
 
-    def __init__(self, preset: Preset, fixed: frozenset[str], seed: int) -> None:
+    def __init__(self, preset: Preset, fixed: frozenset[str], seed: int, is_limited: bool = False) -> None:
         self.preset, self.fixed = preset, fixed
         self.random = np.random.default_rng(seed)
         self.moves = [move for move in MOVES if move.key not in fixed and self._matters(move.key)]
+        if is_limited:
+            self.moves.sort(key=lambda move: not move.saves)
         self.proposed = {self._identity({})}
 
     def after(self, best: Callable[[], Settings]) -> Iterator[Settings]:
@@ -121,7 +126,7 @@ class Candidates:
     def _moved(self, best: Settings, moves: list[Move]) -> Settings | None:
         """The best settings with some changes; None where that is illegal, or nothing new."""
         settings = dict(best)
-        for key, change in moves:
+        for key, change, _ in moves:
             settings[key] = change(self._value(settings, key))
         settings = {key: value for key, value in settings.items() if value != self._value({}, key)}
         try:

@@ -33,7 +33,6 @@ class Search:
         candidates: what to try.
         record: filled as the search goes.
         budget: when to stop.
-        most_candidates: how many to try at most, the given settings included; None has no end.
         seconds_to_finish: time that the end of the run takes, by the time that learning on one split took.
         tell: told how it goes.
     """
@@ -45,13 +44,11 @@ class Search:
         candidates: Candidates,
         record: Record,
         budget: Budget,
-        most_candidates: int | None,
         seconds_to_finish: Callable[[float], float],
         tell: Teller,
     ) -> None:
         self.learn, self.held_back, self.candidates, self.record = learn, held_back, candidates, record
         self.budget, self.seconds_to_finish, self.tell = budget, seconds_to_finish, tell
-        self.most_candidates = math.inf if most_candidates is None else most_candidates
         self.watch = _Watch(budget, tell)
         self.best: list[Judgement] = []  # of the best so far, on as many splits as were needed
         self.seconds: list[float] = []  # of learning, a split each
@@ -68,12 +65,12 @@ class Search:
         start = time.perf_counter()
         record = self.record
         by_time = math.isfinite(self.budget.seconds)
-        total = self.budget.seconds if by_time else self.most_candidates
+        total = self.budget.seconds if by_time else self.budget.most_candidates
         self.tell.stage("search, seconds" if by_time else "search, candidates", int(total))
         try:
             self._start()
             for settings in self.candidates.after(lambda: record.settings):
-                if len(record.tried) >= self.most_candidates:
+                if len(record.tried) >= self.budget.most_candidates:
                     record.ended_by = "candidates"
                     break
                 self.budget.require(self.seconds[-1])

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from token2wave.classifier import Classifier
-from token2wave.configuration import require
 from token2wave.data import DataSplits
 from token2wave.presets import Preset
 from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, prepare
@@ -21,6 +20,7 @@ from token2wave.tuning.search import Search
 
 ENOUGH_ROWS = 4_000  # validation rows that candidates are told apart by, where splits can give as many
 MOST_SPLITS = 5
+MOST_SPLITS_WITH_SIZE = 2  # compressing takes several times as long as training
 SLACK = 1.15  # what follows the search may take so much longer than what was seen
 
 
@@ -41,8 +41,8 @@ def tune(
     seed: int,
     class_weights: ClassWeights,
     budget: Budget,
-    most_candidates: int | None,
     tell: Teller,
+    is_limited: bool,
 ) -> Record:
     """Search for settings by validation rows; the test rows are not handed on.
 
@@ -56,17 +56,14 @@ def tune(
         seed: of everything.
         class_weights: as for training.
         budget: of the whole run.
-        most_candidates: how many to try at most, the settings given included; None has no end.
         tell: told how it goes.
-
-    Raises:
-        ConfigError: ``most_candidates`` below 1.
+        is_limited: whether the model file has a size to keep to.
     """
-    require(most_candidates is None or most_candidates >= 1, "candidates", "at least 1", most_candidates)
     unseen = replace(splits, test=None, label_names=texts.label_names)
     is_given = splits.validation is not None
     n_rows = len(texts.validation)
-    n_splits = 1 if is_given else min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), MOST_SPLITS)
+    most_splits = MOST_SPLITS_WITH_SIZE if is_limited else MOST_SPLITS
+    n_splits = 1 if is_given else min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), most_splits)
     record = Record(preset.recipe.select_by, n_rows, n_splits)
     if texts.validation is texts.train:
         record.ended_by = "too few rows"
@@ -90,10 +87,9 @@ def tune(
     Search(
         learn,
         held_back,
-        Candidates(preset, frozenset(wishes), seed),
+        Candidates(preset, frozenset(wishes), seed, is_limited),
         record,
         budget,
-        most_candidates,
         lambda seconds: SLACK * share_of_end * seconds,
         tell,
     ).run()
