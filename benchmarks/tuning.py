@@ -71,8 +71,8 @@ def table(document: dict[str, Any]) -> str:
     )
     lines += [
         "",
-        f"Preset `{document['preset']}`, `{asked}`, seeds {of}; accuracy in percent, on {FRACTION:.0%} of the "
-        "training rows (or of those that are part of no other), which no training and no search saw.",
+        f"Preset `{document['preset']}`, `{asked}`, seeds {of}; accuracy in percent, on {FRACTION:.0%} of "
+        "the training rows (or of those that are part of no other), which no training and no search saw.",
     ]
     if document["asked"]["time_budget"] is not None:
         where = f"{document['machine']['processor']}, {document['machine']['threads']} threads"
