@@ -180,7 +180,8 @@ def train(
     first = first._replace(network=without_idle_levels(first.network, weights))
     validation_accuracy = validate(first.network, held_back).accuracy
     fitted = first
-    if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
+    if refit := texts.everything is not None and first.n_features < chosen.recipe.refit_below:
+        assert texts.everything is not None
         recipe = chosen.recipe.replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
@@ -276,6 +277,7 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
+    n_features: int
 
 
 class _Run:
@@ -331,7 +333,7 @@ class _Run:
             subword_share=subword_share,
             callbacks=self.tell.callbacks,
         )
-        return _Fitted(features, network, history, held_back, subword_share)
+        return _Fitted(features, network, history, held_back, subword_share, len(found.ids))
 
     @property
     def _has_cls(self) -> bool:
