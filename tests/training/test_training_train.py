@@ -193,9 +193,7 @@ def test_training_again_on_all_rows(data, test_data, tmp_path):
     first = out.read_bytes()
     run(data, test=test_data, settings=again, out=out)
     assert out.read_bytes() == first
-    not_below = run(
-        data, test=test_data, settings={**SMALL, "recipe.refit_below": 1}, callbacks=[Recorder()]
-    )
+    not_below = run(data, test=test_data, settings={**SMALL, "recipe.refit_below": 1}, callbacks=[Recorder()])
     assert not_below.summary.parameters == plain.parameters
 
 

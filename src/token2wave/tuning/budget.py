@@ -25,10 +25,12 @@ def parse_seconds(budget: float | str) -> float:
     Raises:
         ConfigError: it is no time above zero, or more than a year.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(budget).lower())
-    unit = SECONDS.get(found[2]) if found else None
-    seconds = float(found[1]) * unit if found and unit else math.nan
-    if isinstance(budget, bool) or not 0 < seconds <= MOST_SECONDS:
+    seconds = math.nan
+    if not isinstance(budget, str):
+        seconds = math.nan if isinstance(budget, bool) else float(budget)
+    elif found := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", budget.lower()):
+        seconds = float(found[1]) * SECONDS.get(found[2], math.nan)
+    if not 0 < seconds <= MOST_SECONDS:
         raise ConfigError(
             f"expected a time such as 60s, 5min or 2h, found {budget!r}",
             where="time_budget",

@@ -80,17 +80,22 @@ def tune(
     def held_back(split: int) -> Labelled:
         return prepare(unseen, preset.recipe, seed_of(split), class_weights).validation
 
-    refits = texts.everything is not None and len(texts.everything) < preset.recipe.refit_below
-    n_more = len(texts.test) if texts.test is not None else 0
-    # Held against a fit of several epochs, predicting a text costs about as much as learning it once.
-    share_of_end = (2.0 if refits else 1.0) + n_more / (preset.recipe.epochs * len(texts.train))
+    def seconds_to_finish(seconds: float, n_features: int) -> float:
+        """What is left to do after the search: one fit, another on all rows, and the test texts."""
+        n_train, n_all = len(texts.train), len(texts.everything or ())
+        refits = n_all > 0 and n_features * n_train / n_rows < preset.recipe.refit_below
+        n_more = len(texts.test) if texts.test is not None else 0
+        # Held against a fit of several epochs, predicting a text costs about as much as learning it once.
+        share = 1 + refits * n_all / n_train + n_more / (preset.recipe.epochs * n_train)
+        return SLACK * share * seconds
+
     Search(
         learn,
         held_back,
         Candidates(preset, frozenset(wishes), seed, is_limited),
         record,
         budget,
-        lambda seconds: SLACK * share_of_end * seconds,
+        seconds_to_finish,
         tell,
     ).run()
     return record
