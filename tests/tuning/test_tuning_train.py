@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 import token2wave
+from token2wave.compression import shrinking
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError
+from token2wave.training.calibration import weigh_levels
 from token2wave.training.summary import lines
+from token2wave.tuning.judging import judge
 
 training = importlib.import_module("token2wave.training.train")
 TOPICS = {"sport": "match goal team league coach", "money": "bank shares profit market bond"}
@@ -112,16 +115,30 @@ def test_what_was_tried_is_on_record(tmp_path):
     )
 
 
-def test_the_winner_is_what_its_settings_give(tmp_path):
+def test_the_winner_is_what_its_settings_give():
     """The search adds nothing but settings: given by hand, they make the same model."""
     validation = texts(300, 2)
-    found = run(splits(validation=validation), candidates=8, out=tmp_path / "searched")
-    by_hand = run(splits(validation=validation), settings={**SETTINGS, **found.summary.search["settings"]})
+    timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
+    timid |= {"recipe.row_learning_rate": 0.5, "recipe.learning_rate": 1e-4, "network.amplitudes": False}
+    found = run(splits(validation=validation), candidates=8, settings=timid)
+    assert found.summary.search["settings"]
+    by_hand = run(splits(validation=validation), settings={**timid, **found.summary.search["settings"]})
     for name, array in found.classifier.network.arrays().items():
         np.testing.assert_array_equal(array, by_hand.classifier.network.arrays()[name])
     assert found.summary.search["n_splits"] == 1
-    caveat = any("best of 8 on the validation rows" in caveat for caveat in found.summary.caveats)
-    assert caveat == bool(found.summary.search["settings"])
+    assert any("best of 8 on the validation rows" in caveat for caveat in found.summary.caveats)
+    assert not by_hand.summary.caveats
+
+
+def test_what_is_judged_is_what_training_with_the_same_settings_makes():
+    data = splits(validation=texts(300, 2))
+    result = run(data, candidates=1)
+    rows = data.validation
+    logits = result.classifier.network.logits(result.classifier.features(rows.texts))
+    labels = np.array([result.classifier.label_names.index(label) for label in rows.labels])
+    found = judge(logits, labels, None, "accuracy")
+    tried = result.summary.search["tried"][0]
+    assert (tried["accuracy"], tried["loss"]) == pytest.approx((found.accuracy, -found.loss.value))
 
 
 def test_a_budget_too_small_trains_the_settings_given():
@@ -156,6 +173,24 @@ def test_a_size_is_kept(limit, refit_below, tmp_path):
     accuracy = np.mean([a == b for a, b in zip(again.labels(held_out.texts), held_out.labels, strict=True)])
     assert result.summary.accuracy == pytest.approx(accuracy)
     assert result.summary.parameters == again.network.parameter_count().total
+
+
+def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch):
+    """Where rows that stay are trained again, and then on all rows, there are no texts to weigh levels by."""
+    weighed = []
+
+    def weigh(network, weights):
+        weighed.append(tuple(weights))
+        weigh_levels(network, weights)
+
+    monkeypatch.setattr(shrinking, "weigh_levels", weigh)
+    every = shrinking.Shrinking.candidates
+    monkeypatch.setattr(shrinking.Shrinking, "candidates", lambda *of: iter([*every(*of)][-1:]))
+    small = run(max_size=6_000, settings={**SETTINGS, "network.width": 4}).classifier.training
+    assert small["refit"]
+    assert small["compression"]["retrained"]
+    assert weighed == [tuple(small["level_weights"])]
+    assert small["best_epoch"] in (1, 2)
 
 
 def test_a_model_that_is_small_enough_stays_as_it_is(tmp_path):

@@ -106,10 +106,9 @@ class Search:
         except (Token2WaveError, MemoryError) as error:  # as where rates make the loss infinite
             self._done(settings, FAILED, found, None, start, str(error) or type(error).__name__)
             return
-        kept = len(found) == self.record.n_splits and comparison.is_better
-        if kept:
+        if comparison.is_better:  # which none is that was dropped before the last split
             self.best = found
-        self._done(settings, KEPT if kept else DROPPED, found, comparison, start)
+        self._done(settings, KEPT if comparison.is_better else DROPPED, found, comparison, start)
 
     def _know_best(self, settings: Mapping[str, Any], n_splits: int) -> None:
         """Judge the best so far on as many splits."""
