@@ -48,9 +48,7 @@ def search(learner, seconds=None, most=None, n_splits=3, callbacks=(), seed=0):
     budget = Budget(seconds, most, clock=lambda: learner.now)
     record = Record("accuracy", N_TEXTS, n_splits)
     candidates = Candidates(PRESET, frozenset(), seed)
-    Search(
-        learner, learner.held_back, candidates, record, budget, lambda s, _: 2 * s, Teller(callbacks)
-    ).run()
+    Search(learner, learner.held_back, candidates, record, budget, lambda s: 2 * s, Teller(callbacks)).run()
     return record
 
 

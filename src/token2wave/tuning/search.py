@@ -33,8 +33,7 @@ class Search:
         candidates: what to try.
         record: filled as the search goes.
         budget: when to stop.
-        seconds_to_finish: time that the end of the run takes, by the time that learning on one split took,
-            and the number of features of the rows that it held back.
+        seconds_to_finish: time that the end of the run takes, by the time that learning on one split took.
         tell: told how it goes.
     """
 
@@ -45,7 +44,7 @@ class Search:
         candidates: Candidates,
         record: Record,
         budget: Budget,
-        seconds_to_finish: Callable[[float, int], float],
+        seconds_to_finish: Callable[[float], float],
         tell: Teller,
     ) -> None:
         self.learn, self.held_back, self.candidates, self.record = learn, held_back, candidates, record
@@ -53,7 +52,6 @@ class Search:
         self.watch = _Watch(budget, tell)
         self.best: list[Judgement] = []  # of the best so far, on as many splits as were needed
         self.seconds: list[float] = []  # of learning, a split each
-        self.n_features = 0  # of the rows held back last
 
     def run(self) -> None:
         """Search until time, candidates or patience end.
@@ -119,9 +117,7 @@ class Search:
         start = self.budget.clock()
         classifier = self.learn(settings, split, [self.watch])
         rows = self.held_back(split)
-        features = classifier.features(rows.texts)
-        self.n_features = len(features.ids)
-        logits = classifier.network.logits(features)
+        logits = classifier.network.logits(classifier.features(rows.texts))
         self.seconds.append(self.budget.clock() - start)
         return judge(logits, rows.labels, rows.weights, self.record.select_by)
 
@@ -150,7 +146,7 @@ class Search:
         self.record.tried.append(tried)
         if tried.is_improvement:
             seconds = sum(self.seconds[-len(found) :]) / len(found)
-            self.budget.keep_back(self.seconds_to_finish(seconds, self.n_features))
+            self.budget.keep_back(self.seconds_to_finish(seconds))
         self.watch.candidate()
         self.tell.candidate(tried)
 

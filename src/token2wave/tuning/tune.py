@@ -80,10 +80,10 @@ def tune(
     def held_back(split: int) -> Labelled:
         return prepare(unseen, preset.recipe, seed_of(split), class_weights).validation
 
-    def seconds_to_finish(seconds: float, n_features: int) -> float:
+    def seconds_to_finish(seconds: float) -> float:
         """What is left to do after the search: one fit, another on all rows, and the test texts."""
         n_train, n_all = len(texts.train), len(texts.everything or ())
-        refits = n_all > 0 and n_features * n_train / n_rows < preset.recipe.refit_below
+        refits = sum(map(len, splits.train.texts)) < preset.recipe.refit_below
         n_more = len(texts.test) if texts.test is not None else 0
         # Held against a fit of several epochs, predicting a text costs about as much as learning it once.
         share = 1 + refits * n_all / n_train + n_more / (preset.recipe.epochs * n_train)
