@@ -78,7 +78,7 @@ def table(document: dict[str, Any]) -> str:
         where = f"{document['machine']['processor']}, {document['machine']['threads']} threads"
         lines[-1] += f" How many settings are tried depends on the machine: {where}."
     lines += ["", *(f"*{caveat}*" for found in document["data"].values() for caveat in found["caveats"])]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
