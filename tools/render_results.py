@@ -40,6 +40,7 @@ import growth_figures  # noqa: E402
 import prediction_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
+import tuning  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
@@ -125,6 +126,14 @@ def precision() -> str:
     return "\n".join(text) + "\n"
 
 
+def searches() -> str:
+    """Table of what searches for settings gained."""
+    path = RESULTS / "tuning.json"
+    if not path.is_file():
+        raise NotMeasured
+    return tuning.table(read(path))
+
+
 def growth(study: str) -> str:
     """Table of how cost grows, and its figure."""
     document = benchmark("growth")
@@ -191,6 +200,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     },
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
+    "tuning": searches,
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",

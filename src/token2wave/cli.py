@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from token2wave import __version__, cli_studies, terminal
-from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
+from token2wave.errors import ConfigError, Interruption, MissingExtraError, Token2WaveError
 from token2wave.runtime.files import check_writable, written_aside
 
 if TYPE_CHECKING:
@@ -93,6 +93,18 @@ def train(
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Also train TF-IDF + LinearSVC.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for the JSON and HTML report.")] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Search for better settings, in all for so long: e.g. 60s, 5min or 2h."
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Search for better settings, trying so many at most.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most bytes of the model file, e.g. 1MB.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
@@ -128,6 +140,9 @@ def train(
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,
             report=report,
+            time_budget=time_budget,
+            candidates=candidates,
+            max_size=max_size,
             callbacks=[callback],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
@@ -371,7 +386,7 @@ def _finish(document: Any, as_json: bool) -> None:
 
 
 def _interrupt(*_: Any) -> None:
-    raise terminal.Interruption("interrupted; nothing was written")
+    raise Interruption("interrupted; nothing was written")
 
 
 def main() -> None:
@@ -390,7 +405,7 @@ def main() -> None:
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
         sys.exit(2)
-    except terminal.Interruption as error:
+    except Interruption as error:
         terminal.print_error(Token2WaveError(str(error)))
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
+    from token2wave.tuning.record import Record, Tried
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ class Callback:
     def on_epoch(self, epoch: Epoch) -> None:
         """A pass over the training texts, and its validation, are done."""
 
+    def on_candidate(self, tried: Tried) -> None:
+        """A search for settings has tried a candidate; of its training nothing else is told."""
+
+    def on_search_end(self, record: Record) -> None:
+        """A search for settings is over, and training with what it found begins."""
+
 
 class Teller:
     """Passes word to every callback.
@@ -116,3 +123,13 @@ class Teller:
         """Tell that an epoch is done."""
         for callback in self.callbacks:
             callback.on_epoch(epoch)
+
+    def candidate(self, tried: Tried) -> None:
+        """Tell what was tried."""
+        for callback in self.callbacks:
+            callback.on_candidate(tried)
+
+    def search_end(self, record: Record) -> None:
+        """Tell that a search is over."""
+        for callback in self.callbacks:
+            callback.on_search_end(record)

@@ -7,12 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from token2wave.classifier import Classifier, Network
+from token2wave.compression.compress import parse_size
+from token2wave.compression.shrinking import require_reachable, shrink
 from token2wave.data import DataSplits, load_splits
-from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features
 from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
@@ -20,6 +23,7 @@ from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
+from token2wave.runtime.model_file import size_of_model_file
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
@@ -42,6 +46,9 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.training.thresholds import thresholds_of
+from token2wave.training.wishes import require_what_trains, wishes_of
+from token2wave.tuning.budget import Budget, parse_seconds
+from token2wave.tuning.tune import tune
 from token2wave.versions import versions
 
 
@@ -80,6 +87,9 @@ def train(
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
     report: str | os.PathLike[str] | None = None,
+    time_budget: float | str | None = None,
+    candidates: int | None = None,
+    max_size: int | str | None = None,
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
 ) -> TrainingResult:
@@ -114,6 +124,13 @@ def train(
         settings: further settings by full name, e.g. ``{"network.width": 256}``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for ``report.json``, ``report.html`` and the figures.
+        time_budget: search for better settings (:mod:`token2wave.tuning`), so that all takes about so long:
+            seconds, or e.g. ``"60s"`` or ``"5min"``. Settings that are given here stay as they are. Ctrl-C
+            ends the search, and what it found so far is trained.
+        candidates: how many settings to try at most, those given here included; alone, it makes a search that
+            does not depend on the time.
+        max_size: most bytes of the model file, a number or e.g. ``"1MB"``; it is compressed to fit
+            (:mod:`token2wave.compression`), and a search judges what the compressed file says.
         callbacks: told how it goes.
         command: what the user typed, for the record.
 
@@ -124,12 +141,16 @@ def train(
         MissingExtraError: an optional package is needed and not installed.
     """
     start = time.perf_counter()
-    chosen = _changed(preset_named(preset), op, epochs, batch_size, learning_rate, settings or {})
+    named = preset_named(preset)
+    wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
+    chosen = named.with_settings(wishes)
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
-    _require_what_trains(chosen, device)
+    require_what_trains(chosen, device)
     if not 0 <= seed < 1 << 63:
         raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
+    budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
+    limit = None if max_size is None else parse_size(max_size)
     if out is not None:
         check_writable(Path(out))
     if report is not None:
@@ -156,6 +177,24 @@ def train(
 
     run = _Run(chosen, seed, device, vocabulary, texts, splits.train.source, callbacks)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
+    if limit is not None:
+        require_reachable(limit, chosen, texts.label_names)
+    search = None
+    if time_budget is not None or candidates is not None:
+        budget.not_counting(0.0 if rival is None else rival["train_seconds"])
+        learn = partial(
+            train,
+            preset=preset,
+            device=device,
+            vocabulary=vocabulary,
+            class_weights=class_weights,
+            max_size=limit,
+        )
+        search = tune(
+            learn, splits, texts, chosen, wishes, seed, class_weights, budget, run.tell, limit is not None
+        )
+        run.preset = chosen = chosen.with_settings(search.settings)
+        texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
     learnt_from = texts.validation is texts.train  # which would call for certainty
     share = SUBWORD_SHARE if learnt_from else None
     first = run.fit(chosen.recipe, texts.train, texts.validation, subword_share=share)
@@ -192,21 +231,27 @@ def train(
         record |= {"validation_micro_f1": validated.micro_f1, "label_separator": label_separator}
     if class_weights is not None:
         record["class_weights"] = class_weights if isinstance(class_weights, str) else dict(class_weights)
+    if search is not None:
+        record["search"] = search.of_model()
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(
         fitted.features, network, texts.label_names, training=record, thresholds=thresholds
     )
-    if texts.test is None:  # the validation texts are new to the first fit alone
-        evaluation = run.evaluate(
-            replace(classifier, features=first.features, network=first.network), texts.validation
-        )
+    # The validation texts are new to the first fit alone.
+    apart = replace(
+        classifier, features=first.features, network=first.network, training={**record, "refit": False}
+    )
+    if limit is not None and size_of_model_file(classifier.to_file()) > limit:
+        classifier, (apart, validated) = shrink(apart, classifier if refit else None, texts, limit, run.tell)
+    if texts.test is None:
+        evaluation = run.evaluate(apart, texts.validation)
     else:
         evaluation = run.evaluate(classifier, texts.test)
     with ExitStack() as stack:  # the model takes its place last, when all else went well
         model_bytes = None
         if out is not None:
             model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
-        parameters = fitted.network.parameter_count()
+        parameters = classifier.network.parameter_count()
         summary = Summary(
             accuracy=evaluation.accuracy if texts.test is not None else None,
             macro_f1=evaluation.macro_f1 if texts.test is not None else None,
@@ -238,13 +283,15 @@ def train(
             label_names=texts.label_names,
             baseline=rival,
             settings={
-                "features": {"kind": fitted.features.kind, **fitted.features.config.to_dict()},
-                "network": fitted.network.config.to_dict(),
+                "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+                "network": classifier.network.config.to_dict(),
                 "recipe": chosen.recipe.to_dict(),
             },
             versions=versions(),
             machine=machine(n_threads(), run.computed_on),
             command=command,
+            max_bytes=limit,
+            search=None if search is None else search.to_dict(),
         )
         if report is not None:
             write_report(summary, Path(report))
@@ -362,49 +409,6 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return WaveNetwork(config).to(self.computed_on)
-
-
-def _changed(
-    preset: Preset,
-    op: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    settings: Mapping[str, Any],
-) -> Preset:
-    """Apply the caller's wishes to a preset."""
-    wishes: dict[str, Any] = {}
-    if "network.multi_label" in settings:
-        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
-    if op is not None:
-        wishes["network.operation"] = op
-    if epochs is not None:
-        wishes["recipe.epochs"] = epochs
-    if batch_size is not None:
-        wishes["recipe.batch_size"] = batch_size
-    if learning_rate is not None:
-        recipe = preset.recipe
-        wishes["recipe.learning_rate"] = learning_rate
-        wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
-    return preset.with_settings({**wishes, **settings})
-
-
-def _require_what_trains(preset: Preset, device: str) -> None:
-    """Find out before any work is done whether torch or a GPU is needed and missing.
-
-    Raises:
-        ConfigError: no CUDA device can be used.
-        MissingExtraError: torch is needed and not installed.
-    """
-    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
-    if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
-        return
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
 
 
 def _peak_memory(device: str) -> int | None:
