@@ -124,6 +124,8 @@ def compress(
         )
     found, small = best
     small.training["validation_accuracy"] = round(found.accuracy, 6)
+    if classifier.multi_label:
+        small.training["validation_micro_f1"] = round(found.micro_f1, 6)
     summary = {
         "storage": storage,
         "retrained": small.training["compression"]["retrained"],
@@ -409,6 +411,7 @@ class _Work:
             "level_weights": [] if retrained else self.classifier.training.get("level_weights", []),
             "best_epoch": None,
             "validation_accuracy": 0.1234567,
+            **({"validation_micro_f1": 0.1234567} if config.multi_label else {}),
             "compression": {
                 "storage": storage,
                 "retrained": retrained,
