@@ -104,6 +104,8 @@ class Shrinking:
         if best is None:
             raise out_of_reach(limit, storage)
         best.classifier.training["validation_accuracy"] = round(best.validation.accuracy, 6)
+        if best.classifier.multi_label:
+            best.classifier.training["validation_micro_f1"] = round(best.validation.micro_f1, 6)
         return best
 
     def like(self, small: Classifier, limit: int) -> Classifier | None:
