@@ -28,6 +28,14 @@ class Trainable(Protocol):
         """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
 
 
+MOST_RESTARTS = 12
+SLOWER = 0.1  # share of the rates with each restart
+
+
+class Diverged(ConfigError):
+    """The loss stopped being a finite number."""
+
+
 class Trainer(Protocol):
     """Takes the steps of a run, for one kind of network."""
 
@@ -35,8 +43,14 @@ class Trainer(Protocol):
         """Go once through the training texts; mean loss and accuracy on the way.
 
         Raises:
-            ConfigError: the loss stopped being a finite number.
+            Diverged: the loss stopped being a finite number.
         """
+
+    def energy(self) -> float:
+        """Sum of the squares of all weights as they are now, which is not finite where a weight is not."""
+
+    def start_over(self, recipe: Recipe) -> None:
+        """Go back to the weights before the first step, and forget all steps, with another recipe."""
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
@@ -65,6 +79,10 @@ def fit(
     The same arguments give the same weights bit for bit on one machine; a network in torch with the same
     threads, an additive network with any number of them.
 
+    Where rates are so large that the loss stops being a finite number, training starts again from the initial
+    weights with a tenth of all rates, and so on, up to `MOST_RESTARTS` times: the result is what those rates
+    would have given. ``History.rate_share`` tells.
+
     Args:
         network: freshly made; it is trained where it lies.
         train: what to learn from.
@@ -75,38 +93,65 @@ def fit(
         callbacks: told how it goes.
 
     Raises:
-        ConfigError: the loss stopped being a finite number.
+        ConfigError: the loss stopped being a finite number with the smallest rates, too.
     """
-    history = History()
-    start, step_seconds, texts_seen = time.perf_counter(), 0.0, 0
-    tell = Teller(callbacks)
+    start, tell = time.perf_counter(), Teller(callbacks)
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
-    tell.stage("training" if validation is not None else "training on all rows", n_steps)
-    trainer, by = _trainer(network, train, recipe, seed, has_cls), recipe.select_by
+    stage = "training" if validation is not None else "training on all rows"
+    trainer = _trainer(network, train, recipe, seed, has_cls)
     try:
-        for number in range(1, recipe.epochs + 1):
-            epoch_start = time.perf_counter()
-            loss, accuracy = trainer.epoch(tell)
-            step_seconds += time.perf_counter() - epoch_start
-            texts_seen += len(train)
-            # The last step may still have broken the weights, which a few training texts would show.
-            checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
-            validated = validate(network, checked)
-            require_finite(validated[0])
-            epoch = Epoch(number, loss, accuracy, *((None, None, None) if validation is None else validated))
-            history.epochs.append(epoch)
-            tell.epoch(epoch)
-            if history.best is None or _rank(epoch, by) > _rank(history.best, by):
-                history.best = epoch
-                if validation is not None and number < recipe.epochs:
-                    trainer.keep()
-            if recipe.patience and number - history.best.epoch >= recipe.patience:
+        for restart in range(MOST_RESTARTS + 1):
+            share = SLOWER**restart
+            tell.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
+            try:
+                history = _epochs(network, trainer, train, validation, recipe, tell)
                 break
-        if history.best is not history.epochs[-1]:
-            trainer.restore()
+            except Diverged:
+                if restart == MOST_RESTARTS:
+                    raise
+                trainer.start_over(recipe.slowed(SLOWER ** (restart + 1)))
     finally:
         trainer.close()
+    history.rate_share = share
     history.train_seconds = time.perf_counter() - start
+    return history
+
+
+def _epochs(
+    network: Trainable,
+    trainer: Trainer,
+    train: Examples,
+    validation: Examples | None,
+    recipe: Recipe,
+    tell: Teller,
+) -> History:
+    """All epochs of a run, and the best one's weights.
+
+    Raises:
+        Diverged: the loss stopped being a finite number.
+    """
+    history, by, step_seconds, texts_seen = History(), recipe.select_by, 0.0, 0
+    for number in range(1, recipe.epochs + 1):
+        epoch_start = time.perf_counter()
+        loss, accuracy = trainer.epoch(tell)
+        step_seconds += time.perf_counter() - epoch_start
+        texts_seen += len(train)
+        # The last step may still have broken the weights, which a few training texts would show.
+        checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
+        validated = validate(network, checked)
+        require_finite(validated[0])
+        require_finite(trainer.energy())  # rows that none of those texts has
+        epoch = Epoch(number, loss, accuracy, *((None, None, None) if validation is None else validated))
+        history.epochs.append(epoch)
+        tell.epoch(epoch)
+        if history.best is None or _rank(epoch, by) > _rank(history.best, by):
+            history.best = epoch
+            if validation is not None and number < recipe.epochs:
+                trainer.keep()
+        if recipe.patience and number - history.best.epoch >= recipe.patience:
+            break
+    if history.best is not history.epochs[-1]:
+        trainer.restore()
     history.texts_per_second = texts_seen / step_seconds
     return history
 
@@ -139,14 +184,14 @@ def validate(network: Trainable, examples: Examples) -> Validation:
     return Validation(float(losses @ shares), float(right @ shares), macro_f1)
 
 
-def require_finite(loss: float) -> None:
+def require_finite(number: float) -> None:
     """Stop a run that has diverged.
 
     Raises:
-        ConfigError: the loss is no finite number.
+        Diverged: a loss, or what else must be one, is no finite number.
     """
-    if not np.isfinite(loss):
-        raise ConfigError(
+    if not np.isfinite(number):
+        raise Diverged(
             "the loss stopped being a finite number",
             where="learning_rate",
             cure="choose a smaller learning rate",

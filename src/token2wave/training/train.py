@@ -35,6 +35,10 @@ from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.versions import versions
 
+RATES_TOO_LARGE = (
+    "The loss stopped being a finite number; training was started again with rates divided by {:,.0f}."
+)
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -142,7 +146,7 @@ def train(
     validation_accuracy = validate(first.network, held_back).accuracy
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
-        recipe = chosen.recipe.replace(epochs=best.epoch)
+        recipe = chosen.recipe.slowed(first.history.rate_share).replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
@@ -158,6 +162,11 @@ def train(
         "level_weights": weights,
         "subword_share": first.subword_share,
     }
+    caveats = texts.caveats
+    rate_share = first.history.rate_share * (fitted.history.rate_share if refit else 1)
+    if rate_share < 1:
+        record["rate_share"] = rate_share
+        caveats = (*caveats, RATES_TOO_LARGE.format(1 / rate_share))
     if splits.train.weights is not None:
         record["weighted"] = True
         record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
@@ -193,7 +202,7 @@ def train(
             seed=seed,
             rows=len(splits.train),
             data=splits.name,
-            caveats=texts.caveats,
+            caveats=caveats,
             train_rows=len(texts.train),
             validation_rows=len(texts.validation),
             test_rows=None if texts.test is None else len(texts.test),
