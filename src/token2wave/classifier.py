@@ -22,6 +22,7 @@ from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.runtime import reference
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.storage import Stored
 from token2wave.runtime.tables import Tables
 from token2wave.versions import versions
@@ -42,11 +43,14 @@ class Prediction(NamedTuple):
         label: the most probable class.
         probability: its probability.
         top: the most probable classes with their probabilities, best first.
+        novelty: share of the texts held back from training that are less unlike it; None where nobody asked,
+            or the model does not know.
     """
 
     label: str
     probability: float
     top: tuple[tuple[str, float], ...]
+    novelty: float | None = None
 
 
 class Network(Protocol):
@@ -75,6 +79,8 @@ class Classifier:
         training: record of the run that made it; plain data.
         written_by: versions of the packages that trained it.
         stored: arrays that the model file holds in a smaller form, by name; saved again as they are.
+        novelty_reference: what is usual in texts that training did not see; None where too few were held back,
+            or the model is older.
 
     Example:
         >>> import token2wave
@@ -89,6 +95,7 @@ class Classifier:
     training: dict[str, Any] = field(default_factory=dict)
     written_by: dict[str, Any] = field(default_factory=versions)
     stored: dict[str, Stored] = field(default_factory=dict)
+    novelty_reference: NoveltyReference | None = None
 
     def __post_init__(self) -> None:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
@@ -166,12 +173,39 @@ class Classifier:
         names = self.label_names
         return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
 
-    def predict(self, text: str, top_k: int = 1) -> Prediction:
+    def novelty(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
+        """Say how unlike the training texts each text is.
+
+        It is the share of the texts held back from training that are less unlike it: 0.99 means more unlike
+        than 99 % of them (:mod:`token2wave.runtime.novelty`). It takes longer than the probabilities.
+
+        Args:
+            texts: ``N`` strings.
+
+        Returns:
+            ``(N,)`` float64 from 0 to 1; None if :attr:`novelty_reference` is.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, found one string; use [text]")
+        if self.novelty_reference is None:
+            return None
+        try:
+            features, n_unknown = self.features.with_unknown(texts)
+        except (TypeError, AttributeError):
+            _require_strings(texts)
+            raise
+        return self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
+
+    def predict(self, text: str, top_k: int = 1, novelty: bool = False) -> Prediction:
         """Classify one text.
 
         Args:
             text: any string.
             top_k: how many classes to give in ``top``; all, if there are fewer.
+            novelty: whether to say how unlike the training texts it is, too.
 
         Raises:
             TypeError: ``text`` is no string.
@@ -180,17 +214,30 @@ class Classifier:
             raise TypeError(
                 f"expected one string, found {type(text).__name__}; use predict_batch for several"
             )
-        return self.prediction(self.probabilities([text])[0].tolist(), top_k)
+        found = self.prediction(self.probabilities([text])[0].tolist(), top_k)
+        return self._with_novelty([found], [text])[0] if novelty else found
 
     def predict_batch(
-        self, texts: Sequence[str], top_k: int = 1, advance: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        top_k: int = 1,
+        advance: Callable[[int], None] | None = None,
+        novelty: bool = False,
     ) -> list[Prediction]:
         """Classify many texts; equal to :meth:`predict` on each, in numpy and torch but for the last digits.
 
         Raises:
             TypeError: as :meth:`probabilities`.
         """
-        return [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+        found = [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+        return self._with_novelty(found, texts) if novelty else found
+
+    def _with_novelty(self, predictions: list[Prediction], texts: Sequence[str]) -> list[Prediction]:
+        novelty = self.novelty(texts)
+        if novelty is None:
+            return predictions
+        both = zip(predictions, novelty.tolist(), strict=True)
+        return [prediction._replace(novelty=share) for prediction, share in both]
 
     def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
         """Name the most probable classes, given the probability of each; equal ones in the classes' order."""
@@ -306,6 +353,7 @@ class Classifier:
             training=self.training,
             versions=self.written_by,
             stored=self.stored,
+            novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
         )
 
 
@@ -367,8 +415,15 @@ def _build(model: ModelFile, device: str) -> Classifier:
                 f"expected float32 of shape {shape} for {name!r}, "
                 f"found {found[name].dtype} of shape {found[name].shape}"
             )
-    network = network_of(config, found, device)
-    return Classifier(features, network, tuple(model.labels), model.training, model.versions, model.stored)
+    return Classifier(
+        features,
+        network_of(config, found, device),
+        tuple(model.labels),
+        model.training,
+        model.versions,
+        model.stored,
+        None if model.novelty is None else NoveltyReference.from_dict(model.novelty),
+    )
 
 
 def network_of(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:

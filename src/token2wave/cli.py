@@ -9,13 +9,16 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from token2wave import __version__, cli_studies, terminal
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
 from token2wave.runtime.files import check_writable, written_aside
+
+if TYPE_CHECKING:
+    from token2wave.classifier import Prediction
 
 app = typer.Typer(
     name="token2wave",
@@ -146,6 +149,7 @@ def evaluate(
             callbacks=[callback],
         )
     terminal.print_evaluation(result.evaluation)
+    terminal.print_novelty(result.figures["mean_novelty"])
     _finish({**result.figures, "model_bytes": model.stat().st_size}, as_json)
 
 
@@ -159,6 +163,12 @@ def predict(
     abstain_below: Annotated[
         float, typer.Option(min=0, max=1, help="Give no label where its probability is below this.")
     ] = 0.0,
+    abstain_above_novelty: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Give no label to a text that is less like training than this share of texts."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
@@ -170,22 +180,35 @@ def predict(
             "expected texts or a file, found both", where="--file", cure="leave one of them out"
         )
     classifier = load(model)
+    if abstain_above_novelty is not None and classifier.novelty_reference is None:
+        raise ConfigError(
+            "the model does not know which texts are novel",
+            where="--abstain-above-novelty",
+            cure="train it again, with texts held back for validation",
+        )
     texts = _texts(text, file, text_column)
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
-        predictions = classifier.predict_batch(texts, top_k, callback.on_advance)
+        novelty = as_json or abstain_above_novelty is not None
+        predictions = classifier.predict_batch(texts, top_k, callback.on_advance, novelty)
+
+    def abstains(prediction: Prediction) -> bool:
+        novel = abstain_above_novelty is not None and (prediction.novelty or 0) > abstain_above_novelty
+        return novel or prediction.probability < abstain_below
+
     if not as_json:
         for line, prediction in zip(texts, predictions, strict=True):
             first, *others = prediction.top
-            if prediction.probability < abstain_below:
+            if abstains(prediction):
                 first = NO_LABEL, prediction.probability
             classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in (first, *others))
             print(f"{classes}\t{printable(line)}")
     documents = [
         {
             "text": line,
-            "label": None if prediction.probability < abstain_below else prediction.label,
+            "label": None if abstains(prediction) else prediction.label,
             "probability": prediction.probability,
+            "novelty": prediction.novelty,
             "top": [{"label": label, "probability": share} for label, share in prediction.top],
         }
         for line, prediction in zip(texts, predictions, strict=True)

@@ -26,6 +26,7 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordFeatures
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import size_of_model_file, write_model_file
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.runtime.storage import Stored, as_float16, as_gaps
 from token2wave.training.additive import AdditiveNetwork
@@ -48,6 +49,10 @@ WEIGHTS_UNKNOWN = (
 )
 TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
+)
+NOVELTY_UNKNOWN = (
+    "Rows were dropped, and there are no texts that training did not see to say anew what is usual: "
+    "the file does not tell how novel a text is."
 )
 CURE = "name the training data with --data"
 
@@ -123,6 +128,7 @@ def compress(
         )
     loss, accuracy, small = best
     small.training["validation_accuracy"] = round(accuracy, 6)
+    small = work.with_novelty(small, limit)
     summary = {
         "storage": storage,
         "retrained": small.training["compression"]["retrained"],
@@ -275,6 +281,24 @@ class _Work:
             small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
             if small is not None:
                 yield small
+
+    def with_novelty(self, small: Classifier, limit: int | None) -> Classifier:
+        """Say anew what is usual where rows were dropped; a model that has all knows as before."""
+        if (
+            self.classifier.novelty_reference is None
+            or small.features.n_rows == self.classifier.features.n_rows
+        ):
+            return small
+        reference = None
+        if not (self.was_refit or self.texts.validation is self.texts.train):
+            features, n_unknown = small.features.with_unknown(self.texts.validation.texts)
+            reference = NoveltyReference.of(n_unknown, features.lengths, small.network.logits(features))
+        found = replace(small, novelty_reference=reference)
+        if limit is not None and size_of_model_file(found.to_file()) > limit:
+            found = replace(small, novelty_reference=None)
+        if found.novelty_reference is None:
+            self.caveats.append(NOVELTY_UNKNOWN)
+        return found
 
     def _retrained(self, features: WordFeatures, storage: str, limit: int, n_rows: int) -> Classifier | None:
         """Train the strongest rows from scratch, without the others."""

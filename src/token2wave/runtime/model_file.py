@@ -2,9 +2,10 @@
 
 The tensors of the network lie under their names, those of the features under ``features.NAME``. The
 metadata has one key, ``token2wave``, whose value is JSON (one key, so that equal models give equal
-bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``, and
+bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``,
 ``storage``, which says how tensors are stored that do not lie there as they are
-(:mod:`token2wave.runtime.storage`). The specification is ``docs/format.md``.
+(:mod:`token2wave.runtime.storage`), and ``novelty``, if it is known (:mod:`token2wave.runtime.novelty`).
+The specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class ModelFile:
         training: record of the training run.
         versions: what wrote the file.
         stored: arrays that lie in the file in another form, by name; ``tensors`` has them decoded.
+        novelty: what is usual in texts to come; None where it is not known.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -52,6 +54,7 @@ class ModelFile:
     training: dict[str, Any]
     versions: dict[str, Any]
     stored: dict[str, Stored] = field(default_factory=dict)
+    novelty: dict[str, Any] | None = None
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:
@@ -79,7 +82,7 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
     tensors = {name: array for name, array in model.tensors.items() if name not in model.stored}
     for name, stored in model.stored.items():
         tensors |= {name + suffix: part for suffix, part in stored.parts.items()}
-    header = {
+    header: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "versions": model.versions,
         "features": model.features,
@@ -88,6 +91,8 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
         "training": model.training,
         "storage": {name: stored.settings for name, stored in model.stored.items()},
     }
+    if model.novelty is not None:
+        header["novelty"] = model.novelty
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
     return arrays, {KEY: json.dumps(header, sort_keys=True)}
 
@@ -129,7 +134,11 @@ def read_model_file(path: Path) -> ModelFile:
         # The extremes tell as much as every number, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
             raise ModelFileError(f"expected finite numbers in {name!r}, found others", where=str(path))
-    return ModelFile(tensors=tensors, stored=stored, **{section: header[section] for section in SECTIONS})
+    novelty = header.get("novelty")
+    if novelty is not None and not isinstance(novelty, dict):
+        raise ModelFileError("expected numbers by name in the section 'novelty'", where=str(path))
+    sections = {section: header[section] for section in SECTIONS}
+    return ModelFile(tensors=tensors, stored=stored, novelty=novelty, **sections)
 
 
 def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Stored]:

@@ -138,8 +138,18 @@ class State:
         return probabilities(self._passages.tables.logits_of(self._sums)[0])
 
     def predict(self, top_k: int = 1) -> Prediction:
-        """Classify the text so far; an empty one as :meth:`Classifier.predict` does."""
-        return self.classifier.prediction(self.probabilities().tolist(), top_k)
+        """Classify the text so far; an empty one as :meth:`Classifier.predict` does, with its novelty."""
+        found = self.classifier.prediction(self.probabilities().tolist(), top_k)
+        return found._replace(novelty=self.novelty())
+
+    def novelty(self) -> float | None:
+        """How unlike the training texts the text so far is; see :meth:`Classifier.novelty`."""
+        reference = self.classifier.novelty_reference
+        if reference is None:
+            return None
+        n_known = self._sums.n_features.astype(np.int64)
+        n_unknown = self.classifier.features.n_unknown(np.array([self.n_tokens]), n_known)
+        return float(reference.novelty(n_unknown, n_known, self._passages.tables.logits_of(self._sums))[0])
 
     # ---- tokens and sums ----
 

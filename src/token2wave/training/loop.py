@@ -32,7 +32,7 @@ MOST_RESTARTS = 12
 SLOWER = 0.1  # share of the rates with each restart
 
 
-class Diverged(ConfigError):
+class DivergenceError(ConfigError):
     """The loss stopped being a finite number."""
 
 
@@ -43,7 +43,7 @@ class Trainer(Protocol):
         """Go once through the training texts; mean loss and accuracy on the way.
 
         Raises:
-            Diverged: the loss stopped being a finite number.
+            DivergenceError: the loss stopped being a finite number.
         """
 
     def energy(self) -> float:
@@ -106,7 +106,7 @@ def fit(
             try:
                 history = _epochs(network, trainer, train, validation, recipe, tell)
                 break
-            except Diverged:
+            except DivergenceError:
                 if restart == MOST_RESTARTS:
                     raise
                 trainer.start_over(recipe.slowed(SLOWER ** (restart + 1)))
@@ -128,7 +128,7 @@ def _epochs(
     """All epochs of a run, and the best one's weights.
 
     Raises:
-        Diverged: the loss stopped being a finite number.
+        DivergenceError: the loss stopped being a finite number.
     """
     history, by, step_seconds, texts_seen = History(), recipe.select_by, 0.0, 0
     for number in range(1, recipe.epochs + 1):
@@ -188,10 +188,10 @@ def require_finite(number: float) -> None:
     """Stop a run that has diverged.
 
     Raises:
-        Diverged: a loss, or what else must be one, is no finite number.
+        DivergenceError: a loss, or what else must be one, is no finite number.
     """
     if not np.isfinite(number):
-        raise Diverged(
+        raise DivergenceError(
             "the loss stopped being a finite number",
             where="learning_rate",
             cure="choose a smaller learning rate",

@@ -103,7 +103,7 @@ class NativeTrainer:
         """Mean loss and accuracy of one pass.
 
         Raises:
-            Diverged: the loss stopped being a finite number.
+            DivergenceError: the loss stopped being a finite number.
         """
         n_texts, batch_size = len(self.train), self.recipe.batch_size
         order = self.random.permutation(n_texts)

@@ -104,7 +104,7 @@ class TorchTrainer:
         """Mean loss and accuracy of one pass. The device is waited for only at reports.
 
         Raises:
-            Diverged: the loss stopped being a finite number.
+            DivergenceError: the loss stopped being a finite number.
         """
         network, recipe, device, n_texts = self.network, self.recipe, self.device, len(self.train)
         network.train()

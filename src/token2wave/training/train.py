@@ -20,6 +20,7 @@ from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
@@ -144,6 +145,7 @@ def train(
     weights = () if learnt_from else calibrate(first.network, held_back)
     first = first._replace(network=without_idle_levels(first.network, weights))
     validation_accuracy = validate(first.network, held_back).accuracy
+    novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
     if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
         recipe = chosen.recipe.slowed(first.history.rate_share).replace(epochs=best.epoch)
@@ -173,7 +175,9 @@ def train(
     if class_weights is not None:
         record["class_weights"] = class_weights if isinstance(class_weights, str) else dict(class_weights)
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
-    classifier = Classifier(fitted.features, network, texts.label_names, training=record)
+    classifier = Classifier(
+        fitted.features, network, texts.label_names, training=record, novelty_reference=novelty
+    )
     if texts.test is None:  # the validation texts are new to the first fit alone
         evaluation = run.evaluate(
             replace(classifier, features=first.features, network=first.network), texts.validation
@@ -237,6 +241,12 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
+
+
+def _novelty_reference(fitted: _Fitted, texts: Sequence[str]) -> NoveltyReference | None:
+    """What is usual in texts that were not learnt from."""
+    features, n_unknown = fitted.features.with_unknown(texts)
+    return NoveltyReference.of(n_unknown, features.lengths, fitted.network.logits(features))
 
 
 class _Run:
