@@ -105,10 +105,9 @@ def drawn(seed: int, number: int) -> Case:
         settings["recipe.row_learning_rate"] = 1e-3 * log_uniform(1e-2, 1e2) * far
         settings["network.width"] = choice(8, 24, 64)
         settings["network.layers"] = choice(1, 2)
-        readout, variants = choice(
-            ("cls", "linear"), ("mean", "levels"), ("cls", "levels"), ("text", "linear")
-        )
-        settings |= {"network.readout": readout, "network.variants": variants}
+        settings["network.readout"] = choice("cls", "mean", "text")
+        whole = settings["network.readout"] == "text"
+        settings["network.variants"] = "linear" if whole else choice("linear", "levels")
         settings["network.positions"] = choice("none", "sinusoidal")
         settings["recipe.row_optimizer"] = choice("adam", "sgd")
         settings["features.max_tokens"] = choice(8, 128)

@@ -79,8 +79,8 @@ class Classifier:
         training: record of the run that made it; plain data.
         written_by: versions of the packages that trained it.
         stored: arrays that the model file holds in a smaller form, by name; saved again as they are.
-        novelty_reference: what is usual in texts that training did not see; None where too few were held back,
-            or the model is older.
+        novelty_reference: what is usual in texts that training did not see; None where too few were held
+            back, or the model is older.
 
     Example:
         >>> import token2wave

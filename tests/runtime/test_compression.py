@@ -19,7 +19,7 @@ from small_models import edited, take_apart
 
 import token2wave
 from token2wave.classifier import Classifier
-from token2wave.compression.compress import TRAINED_ON_ALL, parse_size
+from token2wave.compression.compress import NOVELTY_UNKNOWN, TRAINED_ON_ALL, parse_size
 from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.native import core
@@ -326,7 +326,7 @@ def test_a_model_that_has_seen_the_validation_rows_says_so(monkeypatch: pytest.M
     monkeypatch.setattr(compression, "fit_levels", lambda *_, **__: pytest.fail("trained again"))
     summary = token2wave.compress("refit", "out", data=rows, max_size=5_000).summary
     assert not summary["retrained"]
-    assert summary["caveats"] == [TRAINED_ON_ALL]
+    assert summary["caveats"] == [TRAINED_ON_ALL, NOVELTY_UNKNOWN]
     assert summary["validation_rows"] == 40
 
 
