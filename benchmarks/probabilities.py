@@ -5,8 +5,9 @@ r"""Whether probabilities and novelty can be trusted: calibration, abstention, t
 
 Every preset is trained on every data set with every seed, defaults only, and predicts the test set. Where
 ``--foreign`` names a pair ``DATA:OTHER``, novelty has to tell the test texts of DATA from those of OTHER,
-which nothing in the model has seen. ``results/benchmarks/probabilities.json`` is written after each run, and a
-run that is there is not made again: an interrupted benchmark goes on where it was. ``--again`` makes all anew.
+which nothing in the model has seen. ``results/benchmarks/probabilities.json`` is written after each run, and
+a run that is there is not made again: an interrupted benchmark goes on where it was. ``--again`` makes all
+anew.
 """
 
 from __future__ import annotations

@@ -199,6 +199,74 @@ def test_a_loss_that_is_not_finite_stops_the_run(precision):
     assert stop.value.where == "learning_rate"
 
 
+def same_weights(one: WaveNetwork, other: WaveNetwork) -> bool:
+    mine, others = weights_of(one), weights_of(other)
+    return all(torch.equal(mine[name], others[name]) for name in mine)
+
+
+@pytest.mark.parametrize("row_optimizer", ["sgd", "adam"])
+def test_rates_that_are_too_large_give_what_smaller_ones_give(row_optimizer):
+    told = []
+
+    class Listener(Callback):
+        def on_stage(self, name: str, total: int) -> None:
+            told.append((name, total))
+
+    large = RECIPE.replace(
+        learning_rate=1e9, row_learning_rate=1e9, row_optimizer=row_optimizer, row_weighting="idf"
+    )
+    network, history = fitted(recipe=large, callbacks=[Listener()], phrase_width=4)
+    assert 0 < history.rate_share < 1
+    again, unhindered = fitted(recipe=large.slowed(history.rate_share), phrase_width=4)
+    assert unhindered.rate_share == 1
+    assert same_weights(network, again)
+    assert history.epochs == unhindered.epochs
+    assert history.best == unhindered.best
+    restarts = round(-np.log10(history.rate_share))
+    assert [total for _, total in told] == [24] * (restarts + 1)
+    assert told[0][0] == "training"
+    assert told[1][0] == "training, rates times 1e-01"
+
+
+def test_an_epoch_that_went_well_is_not_taken_for_the_start(monkeypatch):
+    """The loss may stop being finite late."""
+    real, calls = module.TorchTrainer.epoch, []
+
+    def epoch(self, tell):
+        calls.append(self.recipe.learning_rate)
+        if len(calls) == 3:
+            raise loop.DivergenceError("late")
+        return real(self, tell)
+
+    monkeypatch.setattr(module.TorchTrainer, "epoch", epoch)
+    network, history = fitted()
+    assert calls == [5e-3] * 3 + [5e-4] * 3
+    monkeypatch.setattr(module.TorchTrainer, "epoch", real)
+    again, _ = fitted(recipe=RECIPE.slowed(0.1))
+    assert same_weights(network, again)
+    assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e30])
+def test_weights_that_no_validation_text_needs_must_be_finite_too(value, monkeypatch):
+    real = module.TorchTrainer.epoch
+
+    def epoch(self, tell):
+        found = real(self, tell)
+        if self.recipe.learning_rate > 1e-3:
+            with torch.no_grad():
+                self.network.embedding.weight[12] = value
+        return found
+
+    monkeypatch.setattr(module.TorchTrainer, "epoch", epoch)
+    train, network = toy(60), toy_network()
+    ids = np.where(train.features.ids == 12, 11, train.features.ids)
+    train = Examples(dataclasses.replace(train.features, ids=ids), train.labels)
+    history = fit(network, train, train, RECIPE, seed=0, has_cls=True)
+    assert history.rate_share == 0.1
+    assert torch.isfinite(network.embedding.weight).all()
+
+
 def one_step(**changes: object) -> WaveNetwork:
     return fitted(recipe=RECIPE.replace(epochs=1, batch_size=60, decay="constant", **changes))[0]
 

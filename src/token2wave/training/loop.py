@@ -30,10 +30,11 @@ class Trainable(Protocol):
 
 MOST_RESTARTS = 12
 SLOWER = 0.1  # share of the rates with each restart
+LARGEST_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
 
 
 class DivergenceError(ConfigError):
-    """The loss stopped being a finite number."""
+    """The loss stopped being a finite number, or is beyond all measure."""
 
 
 class Trainer(Protocol):
@@ -79,9 +80,9 @@ def fit(
     The same arguments give the same weights bit for bit on one machine; a network in torch with the same
     threads, an additive network with any number of them.
 
-    Where rates are so large that the loss stops being a finite number, training starts again from the initial
-    weights with a tenth of all rates, and so on, up to `MOST_RESTARTS` times: the result is what those rates
-    would have given. ``History.rate_share`` tells.
+    Where rates are so large that the loss stops being a finite number, or passes `LARGEST_LOSS` in
+    validation, training starts again from the initial weights with a tenth of all rates, and so on, up to
+    `MOST_RESTARTS` times: the result is what those rates would have given. ``History.rate_share`` tells.
 
     Args:
         network: freshly made; it is trained where it lies.
@@ -139,7 +140,7 @@ def _epochs(
         # The last step may still have broken the weights, which a few training texts would show.
         checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
         validated = validate(network, checked)
-        require_finite(validated[0])
+        require_finite(validated[0] if validated[0] < LARGEST_LOSS else np.inf)
         require_finite(trainer.energy())  # rows that none of those texts has
         epoch = Epoch(number, loss, accuracy, *((None, None, None) if validation is None else validated))
         history.epochs.append(epoch)

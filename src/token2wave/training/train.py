@@ -37,7 +37,8 @@ from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.versions import versions
 
 RATES_TOO_LARGE = (
-    "The loss stopped being a finite number; training was started again with rates divided by {:,.0f}."
+    "The loss stopped being a finite number, or grew beyond all measure: "
+    "training was started again with rates divided by {:,.0f}."
 )
 
 
