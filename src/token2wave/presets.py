@@ -111,7 +111,7 @@ _EVERYDAY_RECIPE = Recipe(
     token_dropout=0.3,
     label_smoothing=0.1,
     validation_fraction=0.1,
-    refit_below=20_000,
+    refit_below=2_000_000,
 )
 
 PRESETS = {

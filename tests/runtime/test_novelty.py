@@ -23,7 +23,7 @@ from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ModelFileError
 from token2wave.runtime.novelty import FEWEST_TEXTS, LEVELS, NoveltyReference
 
-REFERENCE = NoveltyReference(0.3, (0.31, 0.05), (1.2, 0.4), tuple(np.linspace(-3, 4, len(LEVELS)).tolist()))
+REFERENCE = NoveltyReference(0.3, (0.31, 0.2), (1.2, 2.0), tuple(np.linspace(-3, 4, len(LEVELS)).tolist()))
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 

@@ -177,7 +177,7 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
 
 def test_training_again_on_all_rows(data, test_data, tmp_path):
     """The held-back rows choose the number of epochs; the model then learns from them as well."""
-    again = {**SMALL, "recipe.refit_below": 91}
+    again = {**SMALL, "recipe.refit_below": 10_000}
     plain = run(data, test=test_data).summary
     out = tmp_path / "model.safetensors"
     recorder = Recorder()
@@ -193,9 +193,7 @@ def test_training_again_on_all_rows(data, test_data, tmp_path):
     first = out.read_bytes()
     run(data, test=test_data, settings=again, out=out)
     assert out.read_bytes() == first
-    not_below = run(
-        data, test=test_data, settings={**SMALL, "recipe.refit_below": 90}, callbacks=[Recorder()]
-    )
+    not_below = run(data, test=test_data, settings={**SMALL, "recipe.refit_below": 1}, callbacks=[Recorder()])
     assert not_below.summary.parameters == plain.parameters
 
 
@@ -403,11 +401,12 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize("refit_below", [0, 1_000])
+@pytest.mark.parametrize("refit_below", [0, 100_000])
 def test_rates_that_are_too_large_are_told(data, test_data, tmp_path, refit_below):
     settings = {**SMALL, "recipe.refit_below": refit_below}
     out = tmp_path / "model"
     result = run(data, test=test_data, out=out, settings=settings, learning_rate=1e6)
+    assert result.summary.refit == bool(refit_below)
     share = result.classifier.training["rate_share"]
     assert 0 < share < 1e-2
     told = f"training was started again with rates divided by {1 / share:,.0f}."

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data import DataSplits, encode_labels, label_names_of, validation_split
+from token2wave.data import DataSplits, encode_labels, label_names_of
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.presets import Preset
+from token2wave.training.holding_back import hold_back
 from token2wave.training.recipe import Recipe
 from token2wave.training.weighting import text_weights
 
@@ -51,7 +52,7 @@ class TrainingTexts:
     Attributes:
         train: what to learn from.
         validation: what to choose the epoch by; weighted by the texts' own weights, not by those of classes.
-        everything: both, where validation was cut off the training rows.
+        everything: all training rows, where validation was cut off them.
         test: what to report on, if there is such.
         label_names: names of the ``C`` classes.
         caveats: sentences that belong beside every figure.
@@ -86,7 +87,7 @@ def prepare(
     if splits.validation is not None:
         validation = Labelled(splits.validation.texts, encode_labels(splits.validation, names))
     else:
-        kept, held_back = validation_split(train.labels, recipe.validation_fraction, seed)
+        kept, held_back = hold_back(train.texts, train.labels, recipe.validation_fraction, seed)
         if len(held_back):
             validation = Labelled(train.texts, labels, own).take(held_back)
             everything, train = train, train.take(kept)

@@ -148,7 +148,8 @@ def train(
     validation_accuracy = validate(first.network, held_back).accuracy
     novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
-    if refit := texts.everything is not None and len(texts.everything) < chosen.recipe.refit_below:
+    if refit := texts.everything is not None and first.n_features < chosen.recipe.refit_below:
+        assert texts.everything is not None
         recipe = chosen.recipe.slowed(first.history.rate_share).replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
@@ -242,6 +243,7 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
+    n_features: int
 
 
 def _novelty_reference(fitted: _Fitted, texts: Sequence[str]) -> NoveltyReference | None:
@@ -303,7 +305,7 @@ class _Run:
             subword_share=subword_share,
             callbacks=self.tell.callbacks,
         )
-        return _Fitted(features, network, history, held_back, subword_share)
+        return _Fitted(features, network, history, held_back, subword_share, len(found.ids))
 
     @property
     def _has_cls(self) -> bool:
