@@ -35,7 +35,7 @@ NETWORK_DEFAULTS = {
     "phrase_radius": 3,
     "amplitudes": False,
 }
-NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
+NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 Vector = list[float]
 Wave = tuple[Vector, Vector]
@@ -87,7 +87,7 @@ class PlainReader:
         if score < scores[0]:
             return 0.0
         if score >= scores[-1]:
-            return 1.0
+            return 1 - 0.01 * math.exp(scores[-1] - score)
         i = bisect_right(scores, score) - 1
         part = (score - scores[i]) / (scores[i + 1] - scores[i])
         return NOVELTY_LEVELS[i] + part * (NOVELTY_LEVELS[i + 1] - NOVELTY_LEVELS[i])

@@ -96,6 +96,14 @@ def test_of_the_texts_held_back_themselves() -> None:
     assert NoveltyReference.of(unknown[few], known[few], logits[few]) is None
 
 
+def test_no_two_scores_are_equally_novel_beyond_all_that_was_held_back() -> None:
+    n_unknown, n_known = np.array([10, 30, 40]), np.array([30, 10, 0])
+    logits = np.zeros((3, 3), dtype=np.float32)
+    narrow = replace(REFERENCE, unknown=(0.3, 0.02))
+    found = narrow.novelty(n_unknown, n_known, logits)
+    assert 0.99 < found[1] < found[2] < 1
+
+
 def test_texts_that_are_all_the_same_have_a_reference() -> None:
     same = NoveltyReference.of(np.full(30, 2), np.full(30, 5), np.zeros((30, 3), dtype=np.float32))
     assert same is not None

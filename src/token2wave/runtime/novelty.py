@@ -9,7 +9,8 @@ deviations, are added:
     score   = (unknown - mean) / deviation  +  (mean' - log sum exp(logits)) / deviation'
 
 The 10 features of the usual kind keep a short text from being novel for one word. Novelty is the share of the
-texts held back whose score is smaller.
+texts held back whose score is smaller; beyond 0.99, where such texts are few, the rest falls by half for each
+``log 2`` of the score, so that no two scores are equally novel.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
 
-LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
+LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Shares of the texts held back whose largest score is stored."""
 FEWEST_TEXTS = 20  # held back; of fewer no share can be told
 USUAL_FEATURES = 10.0
@@ -74,7 +75,8 @@ class NoveltyReference:
         """Novelty of ``N`` texts, ``(N,)`` from 0 to 1; the arguments are those of :meth:`of`."""
         unknown = _unknown(n_unknown, n_known, self.usual_share)
         found = self._scores(unknown, _evidence(logits))
-        shares: Numbers = np.interp(found, self.scores, LEVELS)
+        beyond = np.maximum(found - self.scores[-1], 0)
+        shares: Numbers = np.interp(found, self.scores, LEVELS) + (1 - LEVELS[-1]) * -np.expm1(-beyond)
         return shares
 
     def _scores(self, unknown: Numbers, evidence: Numbers) -> Numbers:
