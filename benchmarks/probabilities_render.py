@@ -55,6 +55,24 @@ def tables(document: dict[str, Any]) -> str:
     return "\n".join([*text, "", *novel, "", told, f"Command: `{document['command']}`.", *notes])
 
 
+def scores_table(document: dict[str, Any]) -> str:
+    """Areas of the scores that ``benchmarks/novelty_scores.py`` compared, over pairs of data sets."""
+    columns = list(next(iter(document["areas"].values())))
+    head = " | ".join(name if name == "whole" else f"first {name} words" for name in columns)
+    text = [f"| score | {head} | least, whole |", "|---|" + "---:|" * (len(columns) + 1)]
+    for score, found in document["areas"].items():
+        means = [f"{statistics.mean(found[name].values()):.3f}" for name in columns]
+        shown = f"**{score}**" if score == document["chosen"] else score
+        text.append(f"| {shown} | {' | '.join(means)} | {min(found['whole'].values()):.3f} |")
+    n_pairs = len(document["sets"]) * (len(document["sets"]) - 1)
+    text += [
+        "",
+        f"Area under the ROC curve, mean and least of {n_pairs} pairs of {', '.join(document['sets'])}; ",
+    ]
+    text[-1] += f"preset `{document['preset']}`, seed 0; rows held back from training on both sides."
+    return "\n".join(text)
+
+
 def _mean(runs: Runs, *place: str | int) -> float:
     """Mean over runs of the number that stands in a place of each."""
 

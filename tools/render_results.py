@@ -150,6 +150,14 @@ def probabilities() -> str:
     return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
 
 
+def random_settings(document: dict[str, Any]) -> str:
+    """What came of a sweep over random settings."""
+    return (
+        f"{document['n_cases']} cases of seed {document['seed']}: {document['failed']} failed; "
+        f"{document['started_again']} were started again with smaller rates.\n"
+    )
+
+
 def _waves(document: dict[str, Any]) -> Table:
     """The rows of the Wave networks alone."""
     table = accuracy_table(document)
@@ -199,6 +207,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     "probabilities": probabilities,
+    "novelty-scores": lambda: probabilities_render.scores_table(benchmark("novelty_scores")) + "\n",
+    "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
