@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -42,15 +41,15 @@ FALSE_ALARMS = (0.0, 0.01, 0.02, 0.05, *np.round(np.arange(0.1, 1.01, 0.1), 1).t
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make all runs that are not there yet; 130 if interrupted."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(arguments)
     path = options.results / f"{options.name}.json"
     document: dict[str, Any] = {"runs": {}, "data": {}}
     if path.is_file() and not options.again:
         document = json.loads(path.read_text(encoding="utf-8"))
     document |= {
         "name": options.name,
-        "command": "python benchmarks/probabilities.py " + shlex.join(given),
+        "command": f"python benchmarks/probabilities.py --data {options.data} --presets {options.presets} "
+        f"--seeds {options.seeds} --foreign {options.foreign}",
         "words": WORDS,
         "machine": machine(n_threads(), "cpu"),
         "versions": versions(),

@@ -23,12 +23,21 @@ class Preset:
         features: settings of the features.
         network: settings of the network, but for the sizes that the data decides.
         recipe: settings of training.
+        for_little_text: settings by full name that differ where there are fewer than `LITTLE_TEXT` characters
+            to learn from: time is short then, and a larger network and more steps pay.
     """
 
     name: str
     features: FeatureConfig
     network: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
+    for_little_text: Mapping[str, Any] = field(default_factory=dict)
+
+    def adapted(self, n_characters: int) -> Preset:
+        """The preset for so much training text; what a user has set stays as it is."""
+        if n_characters >= LITTLE_TEXT or not self.for_little_text:
+            return self
+        return self.with_settings(self.for_little_text)
 
     def network_config(self, n_rows: int, n_classes: int, sentence_ends: tuple[int, ...]) -> WaveConfig:
         """Complete the network's settings with the sizes that the data decides.
@@ -59,7 +68,8 @@ class Preset:
         network = {**self.network, **parts["network"]}
         if network.get("variants") != "rows" and "amplitudes" not in parts["network"]:
             network.pop("amplitudes", None)  # they stand in rows alone
-        changed = replace(self, network=network)
+        still = {name: value for name, value in self.for_little_text.items() if name not in settings}
+        changed = replace(self, network=network, for_little_text=still)
         with _named("features"):
             changed = replace(changed, features=changed.features.replace(**parts["features"]))
         with _named("recipe"):
@@ -90,6 +100,7 @@ def _named(part: str) -> Iterator[None]:
         raise ConfigError(error.problem, where=where, cure=error.cure) from error
 
 
+LITTLE_TEXT = 2_000_000
 DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
 _EVERYDAY_NETWORK = {
     "width": 32,
@@ -111,7 +122,7 @@ _EVERYDAY_RECIPE = Recipe(
     token_dropout=0.3,
     label_smoothing=0.1,
     validation_fraction=0.1,
-    refit_below=2_000_000,
+    refit_below=5_000_000,
 )
 
 PRESETS = {
@@ -122,6 +133,7 @@ PRESETS = {
             WordConfig(),
             {**_EVERYDAY_NETWORK, "phrase_width": 32},
             _EVERYDAY_RECIPE.replace(epochs=6),
+            {"network.phrase_width": 96, "recipe.epochs": 10},
         ),
         Preset("fast", WordConfig(), _EVERYDAY_NETWORK, _EVERYDAY_RECIPE.replace(subwords=False)),
         Preset(

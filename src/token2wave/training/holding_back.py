@@ -1,7 +1,8 @@
 """Which training rows are held back for validation, so that they are new to what is trained.
 
-Where rows are parts of other rows, as phrases are of sentences, rows drawn at random are not new: training has
-their parts, or the whole that they are part of. Then whole texts are held back, and their parts are not trained on.
+Where rows are parts of other rows, as phrases are of sentences, rows drawn at random are not new: training
+has their parts, or the whole that they are part of. Then whole texts are held back, and their parts are not
+trained on.
 """
 
 from __future__ import annotations

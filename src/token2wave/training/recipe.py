@@ -35,9 +35,9 @@ class Recipe(Configuration):
             where no validation set is given. The papers: 0.2.
         subwords: whether amplitudes see words as made of their character n-grams, too. It helps where words
             are rare, and takes longer than all else about amplitudes.
-        refit_below: with fewer features in the training texts than this, all words and word pairs counted, the
-            rows held back for validation are precious too, and time is short: once they have chosen the number
-            of epochs, the model is trained again on all rows.
+        refit_below: with fewer characters in all training texts together than this, the rows held back for
+            validation are precious too: once they have chosen the number of epochs, the model is trained
+            again on all rows.
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
             ``macro_f1``, in which rare classes count as much as frequent ones, or ``loss``.
         patience: epochs without a better one before stopping; 0 never stops early.

@@ -130,6 +130,8 @@ def train(
         splits = load_splits(
             data, test=test, text_column=text_column, label_column=label_column, weight_column=weight_column
         )
+    n_characters = sum(map(len, splits.train.texts))
+    chosen = chosen.adapted(n_characters)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
@@ -148,8 +150,7 @@ def train(
     validation_accuracy = validate(first.network, held_back).accuracy
     novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
-    if refit := texts.everything is not None and first.n_features < chosen.recipe.refit_below:
-        assert texts.everything is not None
+    if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
         recipe = chosen.recipe.slowed(first.history.rate_share).replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
@@ -243,7 +244,6 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
-    n_features: int
 
 
 def _novelty_reference(fitted: _Fitted, texts: Sequence[str]) -> NoveltyReference | None:
@@ -305,7 +305,7 @@ class _Run:
             subword_share=subword_share,
             callbacks=self.tell.callbacks,
         )
-        return _Fitted(features, network, history, held_back, subword_share, len(found.ids))
+        return _Fitted(features, network, history, held_back, subword_share)
 
     @property
     def _has_cls(self) -> bool:
