@@ -9,8 +9,8 @@ deviations, are added:
     score   = (unknown - mean) / deviation  +  (mean' - log sum exp(logits)) / deviation'
 
 The 10 features of the usual kind keep a short text from being novel for one word. Novelty is the share of the
-texts held back whose score is smaller; beyond 0.99, where such texts are few, the rest falls by half for each
-``log 2`` of the score, so that no two scores are equally novel.
+texts held back whose score is smaller. Beyond 0.99, where such texts are few, one minus the novelty falls with
+``exp(-score)``, so that no two scores are equally novel.
 """
 
 from __future__ import annotations

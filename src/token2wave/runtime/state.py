@@ -135,21 +135,28 @@ class State:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
-        return probabilities(self._passages.tables.logits_of(self._sums)[0])
+        return probabilities(self._logits()[0])
 
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far; an empty one as :meth:`Classifier.predict` does, with its novelty."""
-        found = self.classifier.prediction(self.probabilities().tolist(), top_k)
-        return found._replace(novelty=self.novelty())
+        logits = self._logits()
+        found = self.classifier.prediction(probabilities(logits[0]).tolist(), top_k)
+        return found._replace(novelty=self._novelty(logits))
 
     def novelty(self) -> float | None:
         """How unlike the training texts the text so far is; see :meth:`Classifier.novelty`."""
+        return self._novelty(self._logits())
+
+    def _logits(self) -> NDArray[np.float32]:
+        return self._passages.tables.logits_of(self._sums)
+
+    def _novelty(self, logits: NDArray[np.float32]) -> float | None:
         reference = self.classifier.novelty_reference
         if reference is None:
             return None
         n_known = self._sums.n_features.astype(np.int64)
         n_unknown = self.classifier.features.n_unknown(np.array([self.n_tokens]), n_known)
-        return float(reference.novelty(n_unknown, n_known, self._passages.tables.logits_of(self._sums))[0])
+        return float(reference.novelty(n_unknown, n_known, logits)[0])
 
     # ---- tokens and sums ----
 
