@@ -267,6 +267,31 @@ def test_weights_that_no_validation_text_needs_must_be_finite_too(value, monkeyp
     assert torch.isfinite(network.embedding.weight).all()
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+def test_texts_that_no_one_writes_are_tried_too(repeated, monkeypatch):
+    """A network may overflow on them alone."""
+    real = WaveNetwork.logits
+
+    def logits(self, features):
+        found, is_same = real(self, features), len(set(features.ids[-256:].tolist())) == 1
+        texts = loop.made_up_texts(self.config.n_rows)
+        if (
+            np.array_equal(features.ids, texts.ids)
+            and is_same
+            and float(self.head.weight.abs().max()) > limit
+        ):
+            found[-1 if repeated else 0] = np.nan
+        return found
+
+    limit = 0.0
+    monkeypatch.setattr(WaveNetwork, "logits", logits)
+    monkeypatch.setattr(loop, "MOST_RESTARTS", 2)
+    with pytest.raises(ConfigError, match="finite number"):
+        fitted(recipe=RECIPE.replace(epochs=1))
+    limit = np.inf
+    assert fitted(recipe=RECIPE.replace(epochs=1))[1].rate_share == 1
+
+
 def one_step(**changes: object) -> WaveNetwork:
     return fitted(recipe=RECIPE.replace(epochs=1, batch_size=60, decay="constant", **changes))[0]
 

@@ -415,6 +415,8 @@ def test_rates_that_are_too_large_are_told(data, test_data, tmp_path, refit_belo
     found = token2wave.load(out).probabilities(texts)
     assert np.array_equal(found, result.classifier.probabilities(texts))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    if refit_below:  # it may have needed smaller rates than the first fit did
+        return
     # As it would have been with such rates from the first.
     recipe = result.classifier.training["recipe"]
     smaller = {key: recipe[key] * share for key in ("learning_rate", "row_learning_rate")}

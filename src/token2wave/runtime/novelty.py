@@ -9,7 +9,7 @@ deviations, are added:
     score   = (unknown - mean) / deviation  +  (mean' - log sum exp(logits)) / deviation'
 
 The 10 features of the usual kind keep a short text from being novel for one word. Novelty is the share of the
-texts held back whose score is smaller. Beyond 0.99, where such texts are few, one minus the novelty falls with
+texts held back whose score is smaller. Beyond 0.99, where such texts are few, 1 minus the novelty falls with
 ``exp(-score)``, so that no two scores are equally novel.
 """
 

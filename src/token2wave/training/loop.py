@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
+from token2wave.features.ragged import offsets_of
 from token2wave.metrics import macro_f1_of
+from token2wave.models.config import WaveConfig
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
@@ -153,8 +155,24 @@ def _epochs(
             break
     if history.best is not history.epochs[-1]:
         trainer.restore()
+    config = getattr(network, "config", None)
+    if isinstance(config, WaveConfig):  # to others a text may be too long
+        require_finite(float(np.abs(network.logits(made_up_texts(config.n_rows))).max()))
     history.texts_per_second = texts_seen / step_seconds
     return history
+
+
+def made_up_texts(n_rows: int) -> Ragged:
+    """Texts as no one writes them, of up to 256 features: random rows, or one row again and again.
+
+    Several layers of modulation may give all known texts sane numbers, and overflow on others.
+    """
+    random = np.random.default_rng(0)
+    lengths = np.tile([1, 4, 16, 256], 8)
+    ids = [random.integers(n_rows, size=length, dtype=np.int32) for length in lengths]
+    repeated = [np.full(length, ids[i][0]) for i, length in enumerate(lengths)]
+    lengths = np.concatenate([lengths, lengths])
+    return Ragged(np.concatenate(ids + repeated), offsets_of(lengths), lengths)
 
 
 class Validation(NamedTuple):
