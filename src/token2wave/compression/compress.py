@@ -51,8 +51,8 @@ TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
 )
 NOVELTY_UNKNOWN = (
-    "Rows were dropped, and there are no texts that training did not see to say anew what is usual: "
-    "the file does not tell how novel a text is."
+    "Rows were dropped, and for want of texts that training did not see, or of room, the file does not tell "
+    "how novel a text is."
 )
 CURE = "name the training data with --data"
 
