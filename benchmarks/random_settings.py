@@ -225,7 +225,9 @@ def main() -> int:
     found = []
     for number in range(arguments.cases):
         found.append(run(drawn(arguments.seed, number), arguments.seed))
-        if found[-1]["problem"]:
+        if found[-1]["problem"] is None:
+            del found[-1]["settings"]  # which seed and number tell
+        else:
             print(f"case {number}: {found[-1]['problem']}", flush=True)
     failed = sum(case["problem"] is not None for case in found)
     slowed = sum(case.get("rate_share", 1.0) < 1 for case in found)
