@@ -122,6 +122,7 @@ _EVERYDAY_RECIPE = Recipe(
     token_dropout=0.3,
     label_smoothing=0.1,
     validation_fraction=0.1,
+    validation="apart",
     refit_below=5_000_000,
 )
 

@@ -154,3 +154,29 @@ def test_import_brings_nothing_heavy() -> None:
     code = f"import sys, token2wave.data; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(0.01, 0.99), st.integers(0, 2**32))
+def test_blocks(labels: list[int], fraction: float, seed: int) -> None:
+    """As many rows of each class as one by one; they follow one another, round the end of the file."""
+    array = np.array(labels)
+    train, validation = validation_split(array, fraction, seed, in_blocks=True)
+    assert sorted([*train, *validation]) == list(range(len(labels)))
+    assert np.array_equal(
+        np.bincount(array[validation], minlength=4),
+        np.bincount(array[validation_split(array, fraction, seed)[1]], minlength=4),
+    )
+    for label in range(4):
+        is_held_back = np.isin(np.flatnonzero(array == label), validation)
+        assert np.count_nonzero(is_held_back != np.roll(is_held_back, 1)) in (0, 2)
+
+
+def test_blocks_begin_at_the_same_place_of_all_classes() -> None:
+    labels = np.arange(2000) % 2
+    begins = set()
+    for seed in range(8):
+        validation = validation_split(labels, 0.1, seed, in_blocks=True)[1]
+        begins.add(int(validation[0]))
+        assert np.count_nonzero(np.diff(validation) > 1) <= 1
+    assert len(begins) > 4

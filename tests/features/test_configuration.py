@@ -85,6 +85,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "token_dropout": SHARE,
         "label_smoothing": SHARE,
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
+        "validation": (["random", "apart"], CHOICE_WRONG),
         "subwords": ([True, False], []),
         "refit_below": ([0, 5000], [-1]),
         "select_by": (["accuracy", "macro_f1", "loss"], CHOICE_WRONG),

@@ -77,12 +77,12 @@ def test_whole_texts_are_held_back_with_their_parts(seed: int) -> None:
     assert held_back.tolist() != hold_back(texts, labels, 0.2, seed + 10)[1].tolist()
 
 
-def test_rows_that_are_no_parts_are_drawn_one_by_one() -> None:
+def test_rows_that_are_no_parts_are_held_back_in_blocks() -> None:
     random = np.random.default_rng(0)
     texts = [" ".join(f"w{n}" for n in random.integers(0, 5000, 8)) for _ in range(200)]
     labels = np.arange(200) % 4
     for few_parts in (texts, [*texts[:190], *(text.rpartition(" ")[0] for text in texts[:10])]):
-        found, plain = hold_back(few_parts, labels, 0.1, 3), validation_split(labels, 0.1, 3)
+        found, plain = hold_back(few_parts, labels, 0.1, 3), validation_split(labels, 0.1, 3, in_blocks=True)
         assert [part.tolist() for part in found] == [part.tolist() for part in plain]
 
 

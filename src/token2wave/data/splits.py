@@ -81,9 +81,9 @@ def encode_labels(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[
 
 
 def validation_split(
-    labels: NDArray[np.integer], fraction: float, seed: int
+    labels: NDArray[np.integer], fraction: float, seed: int, *, in_blocks: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows at random into training and validation, with each class in both in proportion.
+    """Split rows into training and validation, with each class in both in proportion.
 
     Each class gives its whole share; the rows still due to ``fraction`` come from the classes with the
     largest remainders. Every class keeps at least one row for training, so a class with a single row
@@ -93,6 +93,9 @@ def validation_split(
         labels: the class of every row, shape ``(N,)``, integers from 0.
         fraction: the share of validation, above 0 and below 1.
         seed: of the random choice, at least 0.
+        in_blocks: whether the rows of validation are not drawn one by one, but begin at a random place of the
+            file, the same for all classes, and follow one another. Rows that stand together are often of one
+            matter, as reviews of one film are; so few of them stand on both sides.
 
     Returns:
         The indices of training and of validation, both ascending, int64, together shape ``(N,)``.
@@ -121,8 +124,12 @@ def validation_split(
     most_due = most_due[spare[most_due] > taken[most_due]]
     still_due = max(1, round(n_rows * fraction)) - int(taken.sum())
     taken[most_due[: max(0, still_due)]] += 1
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]  # (N,) classes together, random inside
+    order = np.arange(n_rows) if in_blocks else shuffled
+    by_class = order[np.argsort(labels[order], kind="stable")]  # (N,) classes together, in order inside
     first_of_class = np.cumsum(counts) - counts
     rank = np.arange(n_rows) - np.repeat(first_of_class, counts)
+    if in_blocks:
+        begin = np.floor(generator.random() * counts).astype(np.int64)  # (C,)
+        rank = (rank - np.repeat(begin, counts)) % np.repeat(counts, counts)
     is_validation = rank < np.repeat(taken, counts)
     return np.sort(by_class[~is_validation]), np.sort(by_class[is_validation])

@@ -1,7 +1,8 @@
 """Which training rows are held back for validation, so that they are new to what is trained.
 
-Where rows are parts of other rows, as phrases are of sentences, rows drawn at random are not new: training
-has their parts, or the whole that they are part of. Then whole texts are held back, and their parts are not
+Rows that stand together in a file are often of one matter, as reviews of one film are, so rows are held back
+in blocks. Where rows are parts of other rows, as phrases are of sentences, even that is not new: training has
+their parts, or the whole that they are part of. Then whole texts are held back, and their parts are not
 trained on.
 """
 
@@ -47,7 +48,7 @@ def hold_back(
         ConfigError: as for :func:`token2wave.data.validation_split`.
     """
     apart = _apart(texts, labels, fraction, seed)
-    return validation_split(labels, fraction, seed) if apart is None else apart
+    return validation_split(labels, fraction, seed, in_blocks=True) if apart is None else apart
 
 
 def _apart(
@@ -65,7 +66,7 @@ def _apart(
     whole = long_enough[~words.are_parts(long_enough)]
     if not len(whole):
         return None
-    held_back = whole[validation_split(labels[whole], fraction, seed)[1]]
+    held_back = whole[validation_split(labels[whole], fraction, seed, in_blocks=True)[1]]
     kept = np.ones(len(texts), dtype=bool)
     kept[words.found_in(np.arange(len(texts)), held_back)] = False
     kept[held_back] = False
@@ -139,4 +140,5 @@ class Words:
         first = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
         sums = self._before[first + length] - self._before[first]
         # Divided by the power of its first place, as which place a run begins at must not matter.
-        return sums * self._powers[len(self._powers) - 1 - first]
+        runs: Hashes = sums * self._powers[len(self._powers) - 1 - first]
+        return runs

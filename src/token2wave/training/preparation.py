@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data import DataSplits, encode_labels, label_names_of
+from token2wave.data import DataSplits, encode_labels, label_names_of, validation_split
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.presets import Preset
@@ -87,7 +87,11 @@ def prepare(
     if splits.validation is not None:
         validation = Labelled(splits.validation.texts, encode_labels(splits.validation, names))
     else:
-        kept, held_back = hold_back(train.texts, train.labels, recipe.validation_fraction, seed)
+        fraction = recipe.validation_fraction
+        if recipe.validation == "random":
+            kept, held_back = validation_split(train.labels, fraction, seed)
+        else:
+            kept, held_back = hold_back(train.texts, train.labels, fraction, seed)
         if len(held_back):
             validation = Labelled(train.texts, labels, own).take(held_back)
             everything, train = train, train.take(kept)

@@ -33,6 +33,8 @@ class Recipe(Configuration):
         label_smoothing: share of the target spread over all classes.
         validation_fraction: share of the training texts held back for choosing the best epoch,
             where no validation set is given. The papers: 0.2.
+        validation: which rows are held back: ``random``, as in the papers; or ``apart``, blocks of the file,
+            and whole texts where rows are parts of others, so that they are as new as texts to come.
         subwords: whether amplitudes see words as made of their character n-grams, too. It helps where words
             are rare, and takes longer than all else about amplitudes.
         refit_below: with fewer characters in all training texts together than this, the rows held back for
@@ -63,6 +65,7 @@ class Recipe(Configuration):
     token_dropout: float = 0.0
     label_smoothing: float = 0.0
     validation_fraction: float = 0.2
+    validation: str = "random"
     subwords: bool = True
     refit_below: int = 0
     select_by: str = "accuracy"
@@ -90,6 +93,7 @@ class Recipe(Configuration):
             "between 0 and 1",
             self.validation_fraction,
         )
+        require_choice(self.validation, "validation", ("random", "apart"))
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
         require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "loss"))
         require(self.patience >= 0, "patience", "0 or more", self.patience)
