@@ -47,8 +47,8 @@ def topic(n: int, seed: int, words: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained() -> Classifier:
-    texts = topic(300, 0, "a") + topic(300, 1, "b")
-    labelled = LabelledTexts(texts, ["a"] * 300 + ["b"] * 300, "generated")
+    texts = topic(1_000, 0, "a") + topic(1_000, 1, "b")
+    labelled = LabelledTexts(texts, ["a"] * 1_000 + ["b"] * 1_000, "generated")
     splits = DataSplits("generated", labelled, None, None, None, ())
     return token2wave.train(splits, preset="fast", epochs=2, settings={"network.width": 8}).classifier
 
