@@ -146,7 +146,7 @@ class Ours:
     def _batches(self) -> Iterator[tuple[Batch, Tensor]]:
         random = np.random.default_rng(self.setting.seed)
         while True:
-            for batch, labels, _ in training_batches(
+            for batch, labels, *_ in training_batches(
                 self.setting.examples,
                 self.setting.recipe.batch_size,
                 random=random,

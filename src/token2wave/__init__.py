@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from token2wave.errors import Token2WaveError
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier, Prediction, load
+    from token2wave.classifier import Classifier, load
     from token2wave.compile import compile_network
     from token2wave.compression import Compression, compress
     from token2wave.evaluate import evaluate
     from token2wave.explanation import Explanation
     from token2wave.models import WaveConfig, WaveNetwork
+    from token2wave.prediction import Prediction
     from token2wave.runtime.state import SlidingWindow, State
     from token2wave.runtime.tables import Tables
     from token2wave.training.recipe import Recipe
@@ -29,7 +30,7 @@ _HOME = {
     "Classifier": "token2wave.classifier",
     "Compression": "token2wave.compression",
     "Explanation": "token2wave.explanation",
-    "Prediction": "token2wave.classifier",
+    "Prediction": "token2wave.prediction",
     "Recipe": "token2wave.training.recipe",
     "SlidingWindow": "token2wave.runtime.state",
     "State": "token2wave.runtime.state",

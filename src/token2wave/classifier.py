@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from token2wave.compile import compile_network, reason_not_to_compile
 from token2wave.errors import ConfigError, MissingExtraError, ModelFileError, Token2WaveError
 from token2wave.features import Features, Ragged, WordFeatures, features_from_file
 from token2wave.features.text import pieces
-from token2wave.metrics import Evaluation, evaluate_predictions
+from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.prediction import Prediction, prediction_of
 from token2wave.runtime import reference
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
 from token2wave.runtime.novelty import NoveltyReference
@@ -34,23 +35,6 @@ if TYPE_CHECKING:
 FEATURE_PREFIX = "features."
 TEXTS_BETWEEN_REPORTS = 8_192
 LONG_TEXT = 1 << 16  # code points
-
-
-class Prediction(NamedTuple):
-    """What a model says of one text.
-
-    Attributes:
-        label: the most probable class.
-        probability: its probability.
-        top: the most probable classes with their probabilities, best first.
-        novelty: share of the texts held back from training that are less unlike it; None where nobody asked,
-            or the model does not know.
-    """
-
-    label: str
-    probability: float
-    top: tuple[tuple[str, float], ...]
-    novelty: float | None = None
 
 
 class Network(Protocol):
@@ -79,6 +63,8 @@ class Classifier:
         training: record of the run that made it; plain data.
         written_by: versions of the packages that trained it.
         stored: arrays that the model file holds in a smaller form, by name; saved again as they are.
+        thresholds: where a text may have several classes, or none, the probability from which on it is given
+            each, ``C`` of them, a half if they are not given; else none.
         novelty_reference: what is usual in texts that training did not see; None where too few were held
             back, or the model is older.
 
@@ -95,12 +81,25 @@ class Classifier:
     training: dict[str, Any] = field(default_factory=dict)
     written_by: dict[str, Any] = field(default_factory=versions)
     stored: dict[str, Stored] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
     novelty_reference: NoveltyReference | None = None
 
     def __post_init__(self) -> None:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
         if lacks_cls and self.network.config.readout == "cls":
             raise ConfigError("reads out [CLS], which the features do not have", where="network.readout")
+        if self.multi_label and not self.thresholds:
+            self.thresholds = (0.5,) * len(self.label_names)
+        wanted = len(self.label_names) if self.multi_label else 0
+        if len(self.thresholds) != wanted or not all(0 <= share <= 1 for share in self.thresholds):
+            raise ConfigError(
+                f"expected {wanted} probabilities, found {self.thresholds!r:.60}", where="thresholds"
+            )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each class is decided by itself, so that a text may have several, or none."""
+        return self.network.config.multi_label
 
     def probabilities(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
@@ -112,7 +111,7 @@ class Classifier:
             advance: told how many more texts are featurised, for a progress bar.
 
         Returns:
-            ``(N, C)`` float32; rows sum to one.
+            ``(N, C)`` float32; rows sum to one, but where a text may have several classes.
 
         Raises:
             TypeError: ``texts`` is one string, or holds something that is no string.
@@ -130,7 +129,7 @@ class Classifier:
         except (TypeError, AttributeError):
             _require_strings(texts)  # checking beforehand would cost time
             raise
-        return reference.probabilities(logits)
+        return reference.probabilities(logits, self.network.config.multi_label)
 
     def _piece_by_piece(
         self, texts: Sequence[str], advance: Callable[[int], None] | None
@@ -169,9 +168,34 @@ class Classifier:
 
         Raises:
             TypeError: as :meth:`probabilities`.
+            ConfigError: a text may have several classes, or none.
         """
+        if self.multi_label:
+            raise ConfigError(
+                "expected a model of one class a text; with this one a text may have several, or none",
+                where="labels",
+                cure="use label_sets",
+            )
         names = self.label_names
         return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
+
+    def label_sets(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """Name the classes that every text is given, in the classes' order.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        if not self.multi_label:
+            return [(label,) for label in self.labels(texts)]
+        names = self.label_names
+        return [
+            tuple(names[i] for i in np.flatnonzero(row)) for row in self._given(self.probabilities(texts))
+        ]
+
+    def _given(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which classes texts are given, ``(N, C)``, where they may have several."""
+        given: NDArray[np.bool_] = probabilities.astype(np.float64) >= np.array(self.thresholds)
+        return given
 
     def novelty(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
         """Say how unlike the training texts each text is.
@@ -240,26 +264,22 @@ class Classifier:
         return [prediction._replace(novelty=share) for prediction, share in both]
 
     def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
-        """Name the most probable classes, given the probability of each; equal ones in the classes' order."""
-        if top_k <= 1:
-            probability = max(probabilities)
-            label = self.label_names[probabilities.index(probability)]
-            return Prediction(label, probability, ((label, probability),))
-        order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])[:top_k]
-        top = tuple((self.label_names[i], probabilities[i]) for i in order)
-        return Prediction(*top[0], top)
+        """Name the classes of a text, given the probability of each."""
+        return prediction_of(probabilities, self.label_names, top_k, self.thresholds)
 
     def evaluate(
-        self, texts: Sequence[str], labels: NDArray[np.int64], advance: Callable[[int], None] | None = None
+        self, texts: Sequence[str], labels: NDArray[Any], advance: Callable[[int], None] | None = None
     ) -> Evaluation:
         """Hold predictions against the truth.
 
         Args:
             texts: ``N`` strings.
-            labels: ``(N,)`` int64, their true classes.
+            labels: ``(N,)`` int64, their true classes; or ``(N, C)`` bool where a text may have several.
             advance: told how many more texts are featurised.
         """
         found = self.probabilities(texts, advance)
+        if self.multi_label:
+            return evaluate_decisions(labels, self._given(found), self.label_names, found)
         return evaluate_predictions(labels, found.argmax(axis=1), self.label_names, found)
 
     def state(self, removable: bool = True) -> State:
@@ -321,7 +341,8 @@ class Classifier:
     def fingerprint(self) -> int:
         """Number that depends on all that a prediction depends on, to tell models apart."""
         settings = [self.features.kind, self.features.config.to_dict(), self.network.config.to_dict()]
-        number = zlib.crc32(json.dumps([*settings, self.label_names], sort_keys=True).encode())
+        names = [*settings, self.label_names, *([self.thresholds] if self.multi_label else [])]
+        number = zlib.crc32(json.dumps(names, sort_keys=True).encode())
         for arrays in (self.features.arrays(), self.network.arrays()):
             for name in sorted(arrays):
                 number = zlib.crc32(arrays[name].tobytes(), number)
@@ -353,6 +374,7 @@ class Classifier:
             training=self.training,
             versions=self.written_by,
             stored=self.stored,
+            thresholds=list(self.thresholds),
             novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
         )
 
@@ -415,13 +437,17 @@ def _build(model: ModelFile, device: str) -> Classifier:
                 f"expected float32 of shape {shape} for {name!r}, "
                 f"found {found[name].dtype} of shape {found[name].shape}"
             )
+    network = network_of(config, found, device)
+    if config.multi_label and len(model.thresholds) not in (0, config.n_classes):
+        raise ModelFileError(f"expected {config.n_classes} thresholds, found {len(model.thresholds)}")
     return Classifier(
         features,
-        network_of(config, found, device),
+        network,
         tuple(model.labels),
         model.training,
         model.versions,
         model.stored,
+        tuple(model.thresholds) if config.multi_label else (),
         None if model.novelty is None else NoveltyReference.from_dict(model.novelty),
     )
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
 from token2wave.runtime.files import check_writable, written_aside
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Prediction
+    from token2wave.prediction import Prediction
 
 app = typer.Typer(
     name="token2wave",
@@ -35,6 +36,10 @@ Json = Annotated[
 ]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
+LabelSeparator = Annotated[
+    str | None,
+    typer.Option(help="What stands between the labels of a text in one column; a text may have several."),
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
 NO_LABEL = "-"  # where the classifier abstains
 DATA_HELP = (
@@ -73,6 +78,14 @@ def train(
         str | None,
         typer.Option(metavar="WEIGHTS", help='balanced, or the weight of labels, e.g. {"spam": 5}.'),
     ] = None,
+    multi_label: Annotated[
+        bool | None,
+        typer.Option(
+            "--multi-label/--no-multi-label",
+            help="Whether a text may have several labels, or none; by default, if the data has lists.",
+        ),
+    ] = None,
+    label_separator: LabelSeparator = None,
     vocabulary: Annotated[Path | None, typer.Option(help="WordPiece vocab.txt, for preset paper.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -109,6 +122,8 @@ def train(
             label_column=label_column,
             weight_column=weight_column,
             class_weights=None if class_weights is None else parse_value(class_weights),
+            multi_label=multi_label,
+            label_separator=label_separator,
             vocabulary=vocabulary,
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,
@@ -132,6 +147,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    label_separator: LabelSeparator = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on labelled data."""
@@ -146,6 +162,7 @@ def evaluate(
             split=split,
             text_column=text_column,
             label_column=label_column,
+            label_separator=label_separator,
             callbacks=[callback],
         )
     terminal.print_evaluation(result.evaluation)
@@ -186,6 +203,13 @@ def predict(
             where="--abstain-above-novelty",
             cure="train it again, with texts held back for validation",
         )
+    several = classifier.multi_label
+    if several and abstain_below:
+        raise ConfigError(
+            "a model of several labels abstains where no label reaches its threshold",
+            where="--abstain-below",
+            cure="leave it out",
+        )
     texts = _texts(text, file, text_column)
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
@@ -198,18 +222,28 @@ def predict(
 
     if not as_json:
         for line, prediction in zip(texts, predictions, strict=True):
-            first, *others = prediction.top
-            if abstains(prediction):
-                first = NO_LABEL, prediction.probability
-            classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in (first, *others))
+            shown = _shown(prediction, several, top_k, abstains(prediction))
+            classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in shown)
             print(f"{classes}\t{printable(line)}")
     documents = [
         {
             "text": line,
-            "label": None if abstains(prediction) else prediction.label,
-            "probability": prediction.probability,
+            **(
+                {
+                    "labels": _pairs(
+                        []
+                        if abstains(prediction)
+                        else zip(prediction.labels, prediction.probabilities, strict=True)
+                    )
+                }
+                if several
+                else {
+                    "label": None if abstains(prediction) else prediction.label,
+                    "probability": prediction.probability,
+                }
+            ),
             "novelty": prediction.novelty,
-            "top": [{"label": label, "probability": share} for label, share in prediction.top],
+            "top": _pairs(prediction.top),
         }
         for line, prediction in zip(texts, predictions, strict=True)
     ]
@@ -266,6 +300,7 @@ def info(model: Model, as_json: Json = False) -> None:
     parameters = classifier.network.parameter_count()
     document = {
         "labels": list(classifier.label_names),
+        **({"thresholds": list(classifier.thresholds)} if classifier.multi_label else {}),
         "parameters": parameters.total,
         "parameters_without_embedding": parameters.without_embedding,
         "model_bytes": model.stat().st_size,
@@ -323,6 +358,21 @@ def explain(
 
 
 cli_studies.register(app)
+
+
+def _shown(prediction: Prediction, several: bool, top_k: int, abstains: bool) -> list[tuple[str, float]]:
+    """Classes of a text as a line shows them: those given, or the best where more were asked for."""
+    if several and top_k == 1 and not abstains:
+        given = list(zip(prediction.labels, prediction.probabilities, strict=True))
+        return given or [(NO_LABEL, prediction.probability)]
+    first, *others = prediction.top
+    if abstains:
+        first = NO_LABEL, prediction.probability
+    return [first, *others]
+
+
+def _pairs(classes: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": share} for label, share in classes]
 
 
 def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list[str]:

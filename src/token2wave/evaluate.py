@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.data import encode_labels, load_split
+from token2wave.data import encode_label_sets, encode_labels, load_split
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
 from token2wave.training.progress import Callback, Teller
@@ -36,6 +36,7 @@ def evaluate(
     split: str = "test",
     text_column: str = "text",
     label_column: str = "label",
+    label_separator: str | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> EvaluationResult:
     """Evaluate a classifier.
@@ -46,6 +47,8 @@ def evaluate(
         split: ``train``, ``validation`` or ``test``; a single file is all of it.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
+        label_separator: what stands between the labels of a text in one string; if None, what stood there in
+            training.
         callbacks: told how it goes.
 
     Returns:
@@ -55,14 +58,19 @@ def evaluate(
         DataError: data that cannot be read, or has a label that the model does not know.
     """
     start = time.perf_counter()
+    record, several = classifier.training, classifier.multi_label
+    if label_separator is None and several and isinstance(recorded := record.get("label_separator"), str):
+        label_separator = recorded
     labelled = load_split(
         data,
         split,
         text_column=text_column,
         label_column=label_column,
         label_names=classifier.label_names,
+        multi_label=several,
+        label_separator=label_separator,
     )
-    labels = encode_labels(labelled, classifier.label_names)
+    labels = (encode_label_sets if several else encode_labels)(labelled, classifier.label_names)
     tell = Teller(callbacks)
     tell.stage("evaluation", len(labels))
     predicting = time.perf_counter()
@@ -70,10 +78,10 @@ def evaluate(
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(labelled.texts)
     parameters = classifier.network.parameter_count()
-    record = classifier.training
     figures = {
         "accuracy": result.accuracy,
         "macro_f1": result.macro_f1,
+        **({"micro_f1": result.micro_f1} if several else {}),
         "mean_novelty": None if novelty is None or not len(novelty) else float(novelty.mean()),
         "validation_accuracy": record.get("validation_accuracy"),
         "train_seconds": None,

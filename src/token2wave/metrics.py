@@ -52,12 +52,19 @@ class Evaluation:
 
     Attributes:
         rows: texts evaluated.
-        accuracy: share of right labels.
+        accuracy: share of right labels; where a text may have several, share of texts whose labels are right
+            and complete (exact match, or subset accuracy).
         macro_f1: mean F1 over the classes that occur in the truth or the predictions.
         classes: scores of each class.
-        confusion: ``confusion[i][j]`` texts of class ``i`` were given label ``j``.
-        calibration_error: see :func:`expected_calibration_error`; None where no probabilities are known.
-        answered: for several shares of the texts, the surest first; empty where no probabilities are known.
+        confusion: ``confusion[i][j]`` texts of class ``i`` were given label ``j``; empty where a text may
+            have several.
+        calibration_error: see :func:`expected_calibration_error`, and :func:`calibration_error_of_decisions`
+            where a text may have several; None where no probabilities are known.
+        answered: for several shares of the texts, the surest first; empty where no probabilities are known,
+            or a text may have several labels.
+        micro_f1: where a text may have several labels, F1 over all of them together.
+        hamming_loss: where a text may have several labels, share of the decisions, of all texts and classes,
+            that are wrong.
     """
 
     rows: int
@@ -67,6 +74,8 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     calibration_error: float | None = None
     answered: tuple[Answered, ...] = ()
+    micro_f1: float | None = None
+    hamming_loss: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -91,21 +100,60 @@ def evaluate_predictions(
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
     confusion = confusion.reshape(n_classes, n_classes)
     right = np.diag(confusion)
-    support, given = confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = right / np.maximum(given, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + given, 1)
     return Evaluation(
         rows=len(truth),
         accuracy=float(right.sum() / max(len(truth), 1)),
         macro_f1=macro_f1_of(truth, predicted, n_classes),
-        classes=tuple(
-            ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
-            for i, name in enumerate(label_names)
-        ),
+        classes=_class_scores(label_names, right, confusion.sum(axis=0), confusion.sum(axis=1)),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         calibration_error=None if probabilities is None else expected_calibration_error(probabilities, truth),
         answered=() if probabilities is None else surest(probabilities, truth),
+    )
+
+
+def evaluate_decisions(
+    truth: NDArray[np.bool_],
+    given: NDArray[np.bool_],
+    label_names: tuple[str, ...],
+    probabilities: NDArray[np.floating] | None = None,
+) -> Evaluation:
+    """Compare the labels given to texts with those they have, where a text may have several, or none.
+
+    Args:
+        truth: ``(N, C)``.
+        given: ``(N, C)``.
+        label_names: ``C`` names.
+        probabilities: ``(N, C)``, where they are known.
+    """
+    micro_f1, macro_f1 = f1_of_decisions(truth, given)
+    right = (truth & given).sum(axis=0)
+    return Evaluation(
+        rows=len(truth),
+        accuracy=float((truth == given).all(axis=1).mean()) if len(truth) else 0.0,
+        macro_f1=macro_f1,
+        classes=_class_scores(label_names, right, given.sum(axis=0), truth.sum(axis=0)),
+        confusion=(),
+        calibration_error=None
+        if probabilities is None
+        else calibration_error_of_decisions(probabilities, truth),
+        micro_f1=micro_f1,
+        hamming_loss=float((truth != given).mean()) if truth.size else 0.0,
+    )
+
+
+def _class_scores(
+    label_names: Sequence[str],
+    right: NDArray[np.integer],
+    given: NDArray[np.integer],
+    support: NDArray[np.integer],
+) -> tuple[ClassScore, ...]:
+    """Scores of each class from its texts: those given it rightly, given it, and having it, ``(C,)`` each."""
+    precision = right / np.maximum(given, 1)
+    recall = right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(support + given, 1)
+    return tuple(
+        ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+        for i, name in enumerate(label_names)
     )
 
 
@@ -156,6 +204,28 @@ def macro_f1_of(
     return float((2 * right[occurs] / (support + given)[occurs]).mean()) if occurs.any() else 0.0
 
 
+def f1_of_decisions(
+    truth: NDArray[np.bool_], given: NDArray[np.bool_], weights: NDArray[np.floating] | None = None
+) -> tuple[float, float]:
+    """Micro- and macro-F1 of texts that may have several classes, or none.
+
+    Args:
+        truth: ``(N, C)``, the classes that a text has.
+        given: ``(N, C)``, those that it was given.
+        weights: ``(N,)``, how much each text counts; all the same, if None.
+
+    Returns:
+        F1 over the decisions of all classes together, and the mean F1 of the classes that occur in the truth
+        or the predictions; 0 without any.
+    """
+    counts = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
+    right, either = counts @ (truth & given), counts @ truth + counts @ given
+    occurs = either > 0
+    if not occurs.any():
+        return 0.0, 0.0
+    return float(2 * right.sum() / either.sum()), float((2 * right[occurs] / either[occurs]).mean())
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.floating], truth: NDArray[np.int64], n_bins: int = 15
 ) -> float:
@@ -177,3 +247,25 @@ def expected_calibration_error(
     bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
     gaps = np.bincount(bins, right - confidence, n_bins)
     return float(np.abs(gaps).sum() / max(len(truth), 1))
+
+
+def calibration_error_of_decisions(
+    probabilities: NDArray[np.floating], truth: NDArray[np.bool_], n_bins: int = 15
+) -> float:
+    """How far probabilities and frequencies lie apart, where each class is decided by itself.
+
+    Decisions, one for each text and class, are put into bins of equal width by the class's probability; the
+    error is the mean over decisions of ``|share that holds - mean probability|`` of their bin.
+
+    Args:
+        probabilities: ``(N, C)``.
+        truth: ``(N, C)``, the classes that a text has.
+        n_bins: bins of probabilities from 0 to 1.
+
+    Returns:
+        From 0 to 1; 0 without texts.
+    """
+    shares = probabilities.astype(np.float64).ravel()
+    bins = np.clip(np.ceil(shares * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, truth.ravel() - shares, n_bins)
+    return float(np.abs(gaps).sum() / max(shares.size, 1))

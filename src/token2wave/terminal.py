@@ -79,6 +79,8 @@ def _bars_callback(bars: Progress) -> Callback:
             if epoch.validation_accuracy is not None:
                 line += f", validation loss {epoch.validation_loss:.4f}"
                 line += f", validation accuracy {100 * epoch.validation_accuracy:.2f}%"
+                if epoch.validation_micro_f1 not in (None, epoch.validation_accuracy):  # of several labels
+                    line += f", micro-F1 {100 * (epoch.validation_micro_f1 or 0):.2f}%"
             bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     return Bars()
@@ -92,6 +94,10 @@ def print_error(error: Token2WaveError) -> None:
 def print_evaluation(result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
     figures = f"accuracy {100 * result.accuracy:.2f}%, macro-F1 {100 * result.macro_f1:.2f}%"
+    if result.micro_f1 is not None and result.hamming_loss is not None:
+        figures = f"micro-F1 {100 * result.micro_f1:.2f}%, macro-F1 {100 * result.macro_f1:.2f}%"
+        figures += f", exact match {100 * result.accuracy:.2f}%"
+        figures += f", Hamming loss {100 * result.hamming_loss:.2f}%"
     print(f"{figures}, {result.rows:,} texts")
     if result.calibration_error is not None:
         print(f"expected calibration error {100 * result.calibration_error:.2f}%")
@@ -125,9 +131,12 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
     network, training = document["network"], document["training"]
     labels = document["labels"]
     shown = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
+    shares = document.get("thresholds", ())
+    thresholds = f"from probabilities of {min(shares):.4f} to {max(shares):.4f} on" if shares else ""
     rows = [
         ("file", f"{path} ({document['model_bytes']:,} bytes)"),
         ("classes", shown),
+        *([("labels of a text", f"any number, {thresholds}")] if thresholds else []),
         ("parameters", f"{document['parameters']:,}"),
         ("  without the embedding", f"{document['parameters_without_embedding']:,}"),
         ("features", ", ".join(f"{key}={value}" for key, value in document["features"].items())),
@@ -153,6 +162,11 @@ def print_compression(out: Path, summary: dict[str, Any]) -> None:
         ("Size", size(summary["bytes_before"]), size(summary["bytes_after"]), how),
         ("Rows", count(summary["rows_before"]), count(summary["rows_after"]), ""),
         ("Accuracy", percent(summary["accuracy_before"]), percent(summary["accuracy_after"]), on),
+        *(
+            [("Micro-F1", percent(summary["micro_f1_before"]), percent(summary["micro_f1_after"]), "")]
+            if "micro_f1_before" in summary
+            else []
+        ),
         ("Loss", f"{summary['loss_before']:.4f}", f"{summary['loss_after']:.4f}", ""),
     ]
     print(f"{'':10}{'before':>12}{'after':>12}")

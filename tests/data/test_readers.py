@@ -217,7 +217,7 @@ BAD_LABELS = [
     ('"  "', "the label is empty"),
     ("NaN", "the label is nan"),
     ("-Infinity", "the label is -inf"),
-    ("[1]", "expected a label, got a value of type list"),
+    ("[[1]]", "expected a label, got a value of type list"),
     ('{"a": 1}', "expected a label, got a value of type dict"),
     ('"\\udc00"', "half of a surrogate pair"),
 ]
@@ -462,12 +462,9 @@ def test_label_lines_without_one_label(tmp_path: Path) -> None:
         "a.txt, row 2: expected a line that starts with '__label__', got 'no label'; write each line as"
         in message
     )
-    for line in ("__label__a __label__b x", "__label__a x __label__b", "__label__a x\t__label__b y"):
+    for line in ("__label__a x __label__b", "__label__a x\t__label__b y"):
         message = failure(tmp_path / "a.ft", f"__label__a x\n{line}\n")
-        assert (
-            "a.ft, row 2: more than one label; a text with several labels is not supported yet; keep"
-            in message
-        )
+        assert "a.ft, row 2: there is a label behind the first words of the text; write all" in message
     assert "a.txt, row 1: the label is empty" in failure(tmp_path / "a.txt", "__label__ x\n")
 
 
@@ -493,10 +490,13 @@ def test_damaged_parquet(tmp_path: Path) -> None:
 
 def test_parquet_columns_of_other_types(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    for values in (pa.array([b"x"]), pa.array([["x"]]), pa.array([{"a": 1}]), pa.array([0], pa.date32())):
+    for values in (pa.array([b"x"]), pa.array([[b"x"]]), pa.array([{"a": 1}]), pa.array([0], pa.date32())):
         pq.write_table(pa.table({"text": ["x"], "label": values}), path)
         message = failure(path, path.read_bytes())
-        assert "a.parquet, column 'label': expected strings or numbers, got values of type " in message
+        assert (
+            "a.parquet, column 'label': expected strings, numbers or lists of them, got values of type "
+            in message
+        )
     pq.write_table(pa.table({"text": ["x", None], "label": pa.nulls(2)}), path)
     assert "row 2, column 'text': the text is missing" in failure(path, path.read_bytes())
     pq.write_table(pa.table({"text": ["x", "y"], "label": ["a", None]}), path)

@@ -27,6 +27,7 @@ FILES = {
     "format2-int8": ("linear", "int8"),
     "format2-packed": ("small", "packed"),
     "format2-wordpiece": ("paper", "packed"),
+    "format2-several": ("several", "int8"),
     "format2-novelty": ("small", "int8"),
 }
 USUAL = NoveltyReference(0.5, (0.45, 0.1), (2.5, 0.8), tuple(i / 2 - 3.5 for i in range(15)))

@@ -34,6 +34,7 @@ NETWORK_DEFAULTS = {
     "phrase_width": 0,
     "phrase_radius": 3,
     "amplitudes": False,
+    "multi_label": False,
 }
 NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
@@ -51,6 +52,7 @@ class PlainReader:
         if metadata["format_version"] > 2:
             raise ValueError("a newer format")
         self.labels = metadata["labels"]
+        self.thresholds = metadata.get("thresholds", [0.5] * len(self.labels))
         self.feature_kind = metadata["features"]["kind"]
         self.settings = metadata["features"]["settings"]
         self.network = NETWORK_DEFAULTS | metadata["network"]
@@ -68,8 +70,18 @@ class PlainReader:
     def probabilities(self, text: str) -> Vector:
         """Probability of every class."""
         logits = self._logits(*self._features(text))
+        if self.network["multi_label"]:
+            return [1 / (1 + math.exp(-logit)) for logit in logits]
         powers = [math.exp(logit - max(logits)) for logit in logits]
         return [power / sum(powers) for power in powers]
+
+    def given(self, text: str) -> list[str]:
+        """The labels that a text is given."""
+        found = self.probabilities(text)
+        if not self.network["multi_label"]:
+            return [self.labels[found.index(max(found))]]
+        pairs = zip(found, self.thresholds, self.labels, strict=True)
+        return [label for share, threshold, label in pairs if share >= threshold]
 
     def novelty(self, text: str) -> float:
         """Share of the texts held back that are less unlike training; the file must have the section."""

@@ -34,6 +34,7 @@ ENTRIES = (
     "3",
 )
 LABELS = ("neg", "pos é", "日本")
+THRESHOLDS = (0.3, 0.5, 0.65)  # where a text may have several
 STORAGES = ("plain", "float32", "float16", "int8", "packed")  # plain: without gaps, too
 STEP = 0.1
 KINDS: dict[str, dict[str, Any]] = {
@@ -52,6 +53,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "real": {"variants": "rows", "readout": "text", "restore": "real", "phrase_width": 16},
     "magnitude": {"variants": "linear", "readout": "text", "restore": "magnitude"},
     "narrow": {"variants": "rows", "readout": "text", "width": 5, "phrase_width": 3},  # no such core
+    "several": {"variants": "rows", "readout": "text", "amplitudes": True, "multi_label": True},
     "paper": {"variants": "linear", "readout": "cls"},
     "paper phrases": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 1},
 }
@@ -64,6 +66,8 @@ def classifier_of(kind: str, storage: str = "plain", n_words: int = len(WORDS)) 
     config = WaveConfig(features.n_rows, len(LABELS), **{"width": 8, **KINDS[kind]})
     network = compile_network(config, random_arrays(config, seed=1, spread=0.5))
     whole = Classifier(features, network, LABELS, {"seed": 1}, {"token2wave": "0.1.0"})
+    if config.multi_label:
+        whole.thresholds = THRESHOLDS
     return in_storage(whole, storage)
 
 

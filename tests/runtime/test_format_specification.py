@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import edited, take_apart
 from specification_reader import NETWORK_DEFAULTS, PlainReader
-from stored_models import ENTRIES, KINDS, STORAGES, WORDS, classifier_of
+from stored_models import ENTRIES, KINDS, STORAGES, THRESHOLDS, WORDS, classifier_of
 
 import token2wave
+from token2wave.errors import ModelFileError
 from token2wave.models import WaveConfig
 
 ALLOWED = {
@@ -87,6 +88,10 @@ def hold_against_each_other(path: Path, texts: list[str]) -> None:
     for text, row in zip(texts, expected, strict=True):
         shares = dict(classifier.predict(text, top_k=9).top)
         assert [shares[label] for label in reader.labels] == pytest.approx(row, abs=1e-5)
+        if all(
+            abs(share - threshold) > 1e-4 for share, threshold in zip(row, reader.thresholds, strict=True)
+        ):
+            assert set(classifier.predict(text).labels) == set(reader.given(text))
 
 
 def test_the_reader_owes_nothing_to_the_package() -> None:
@@ -165,3 +170,30 @@ def test_the_first_format_is_read(saved: Saved, tmp_path: Path, kind: str, stora
     texts = [text for text in ORDINARY if text.isascii()]
     hold_against_each_other(path, texts)
     np.testing.assert_array_equal(token2wave.load(path).probabilities(texts), classifier.probabilities(texts))
+
+
+def test_thresholds_that_are_absent_are_a_half(saved: Saved, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(saved("several", "plain").read_bytes())
+    assert token2wave.load(path).thresholds == THRESHOLDS
+    edited(path, lambda metadata: metadata.pop("thresholds"))
+    assert token2wave.load(path).thresholds == (0.5, 0.5, 0.5)
+    hold_against_each_other(path, ORDINARY)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([0.5, 0.5], "expected 3 thresholds, found 2"),
+        ([0.5, 0.5, 1.5], "expected probabilities in the section 'thresholds'"),
+        ([0.5, 0.5, "x"], "expected probabilities"),
+        ([0.5, 0.5, True], "expected probabilities"),
+        (0.5, "expected probabilities"),
+    ],
+)
+def test_thresholds_that_are_none(saved: Saved, tmp_path: Path, found: object, message: str) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(saved("several", "plain").read_bytes())
+    edited(path, lambda metadata: metadata.update(thresholds=found))
+    with pytest.raises(ModelFileError, match=message):
+        token2wave.load(path)

@@ -63,6 +63,8 @@ OTHER_KEYS = [
     "versions",
     "machine",
     "command",
+    "micro_f1",
+    "validation_micro_f1",
 ]
 
 
@@ -78,6 +80,7 @@ def test_to_dict_is_plain_json_with_the_promised_keys() -> None:
         "validation_loss": 1.25,
         "validation_accuracy": 0.375,
         "validation_macro_f1": None,
+        "validation_micro_f1": None,
     }
     assert summary.evaluation is not None
     assert plain["evaluation"] == json.loads(json.dumps(summary.evaluation))

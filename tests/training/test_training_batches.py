@@ -20,7 +20,7 @@ def drawn(features: Ragged, labels: np.ndarray, batch_size: int, **changes: obje
     settings = {"token_dropout": 0.0, "sentence_ends": (), "has_cls": False, "seed": 0, **changes}
     random = np.random.default_rng(settings.pop("seed"))
     found = []
-    for batch, given, _ in training_batches(
+    for batch, given, *_ in training_batches(
         Examples(features, labels), batch_size, random=random, **settings
     ):
         flat = batch.rows[batch.index]
@@ -66,7 +66,7 @@ def test_the_order_is_random_and_the_seed_decides_it():
         batches = training_batches(
             Examples(features, labels), 7, random=random, token_dropout=0.0, sentence_ends=(), has_cls=False
         )
-        epochs.append([label for _, given, _ in batches for label in given.tolist()])
+        epochs.append([label for _, given, *_ in batches for label in given.tolist()])
     assert epochs[0] != epochs[1]
 
 

@@ -68,7 +68,7 @@ def test_a_text_of_weight_two_counts_as_two():
 def test_known_weights_are_found_again():
     random = np.random.default_rng(0)
     levels = 2 * random.standard_normal((2, 60_000, 3))
-    shares = probabilities(0.5 * levels[0] + 1.5 * levels[1])
+    shares = probabilities(0.5 * levels[0] + 1.5 * levels[1], multi_label=False)
     labels = (random.random((60_000, 1)) > shares.cumsum(axis=1)).sum(axis=1)
     assert fit_weights(levels, labels) == pytest.approx((0.5, 1.5), abs=0.03)
 

@@ -91,7 +91,7 @@ def test_the_weights_of_the_best_epoch_are_kept(validation_seed):
     best = max(history.epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss))
     assert history.best == best
     expected = best.validation_loss, best.validation_accuracy, best.validation_macro_f1
-    assert validate(network, validation) == expected
+    assert validate(network, validation)[:3] == expected
     kept = weights_of(network)
     assert all(torch.equal(kept[name], snapshots[best.epoch - 1][name]) for name in kept)
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4, 5]
@@ -137,7 +137,7 @@ def test_without_validation_the_last_epoch_is_kept():
 
 def test_validation_figures_are_of_all_rows():
     network, examples = toy_network(), toy(31)
-    loss, accuracy, _ = validate(network, examples)
+    loss, accuracy, *_ = validate(network, examples)
     with torch.no_grad():
         batch = module.training_batches(
             examples,
@@ -147,7 +147,7 @@ def test_validation_figures_are_of_all_rows():
             sentence_ends=(),
             has_cls=False,
         )
-        ((texts, labels, _),) = list(batch)
+        ((texts, labels, *_),) = list(batch)
         logits = network.eval()(texts)
     assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
     assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))

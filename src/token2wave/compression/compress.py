@@ -33,12 +33,13 @@ from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.calibration import calibrate
 from token2wave.training.examples import Examples
 from token2wave.training.levels import fit_levels
-from token2wave.training.loop import validate
+from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
+from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
+from token2wave.training.thresholds import thresholds_of
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
 RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
@@ -114,20 +115,20 @@ def compress(
     classifier = load(model)
     work = _Work(classifier, _texts(classifier, data, text_column, label_column), tell)
     before = validate(classifier.network, work.validation)
-    best: tuple[float, float, Classifier] | None = None
+    best: tuple[Validation, Classifier] | None = None
     tell.stage("compression", 0)
     for candidate in work.candidates(storage, limit, retrain):
-        loss, accuracy, _ = validate(candidate.network, work.examples(candidate, work.texts.validation))
-        if best is None or loss < best[0]:
-            best = loss, accuracy, candidate
+        found = validate(candidate.network, work.examples(candidate, work.texts.validation))
+        if best is None or found.loss < best[0].loss:
+            best = found, candidate
     if best is None:
         raise ConfigError(
             f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
             where="max_size",
             cure="allow more bytes, choose storage packed, or train a narrower network",
         )
-    loss, accuracy, small = best
-    small.training["validation_accuracy"] = round(accuracy, 6)
+    found, small = best
+    small.training["validation_accuracy"] = round(found.accuracy, 6)
     small = work.with_novelty(small, limit)
     summary = {
         "storage": storage,
@@ -138,9 +139,9 @@ def compress(
         "rows_before": classifier.features.n_rows,
         "rows_after": small.features.n_rows,
         "accuracy_before": before[1],
-        "accuracy_after": accuracy,
+        "accuracy_after": found.accuracy,
         "loss_before": before[0],
-        "loss_after": loss,
+        "loss_after": found.loss,
         "validation_rows": len(work.texts.validation),
         "caveats": work.caveats,
         "seconds": None,
@@ -153,6 +154,8 @@ def compress(
         written = load(aside)  # what counts is what the file says
         again = validate(written.network, work.examples(written, work.texts.validation))
         summary |= {"bytes_after": size, "accuracy_after": again[1], "loss_after": again[0]}
+        if classifier.multi_label:
+            summary |= {"micro_f1_before": before.micro_f1, "micro_f1_after": again.micro_f1}
     summary["seconds"] = time.perf_counter() - start
     return Compression(written, summary)
 
@@ -184,6 +187,8 @@ def _texts(
             text_column=text_column,
             label_column=label_column,
             weight_column=_text_or_none(record, "weight_column") if data is None else None,
+            multi_label=classifier.multi_label,
+            label_separator=_text_or_none(record, "label_separator") if classifier.multi_label else None,
         )
     except DataError as error:
         if data is not None:
@@ -242,7 +247,7 @@ class _Work:
         self.recipe, self.seed = _recipe(classifier.training), _seed(classifier.training)
         tell.stage("features", len(texts.train) + len(texts.validation))
         features = classifier.features(texts.train.texts, tell.advance)
-        self.train = Examples(features, texts.train.labels, texts.train.weights)
+        self.train = texts.train.examples(features, texts.positive_weights)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
         self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
@@ -252,10 +257,10 @@ class _Work:
         if self.was_refit:
             self.caveats.append(TRAINED_ON_ALL)
 
-    def examples(self, classifier: Classifier, labelled: Any) -> Examples:
+    def examples(self, classifier: Classifier, labelled: Labelled) -> Examples:
         """Features and labels of texts, as a model sees them."""
         found = classifier.features(labelled.texts, self.tell.advance)
-        return Examples(found, labelled.labels, labelled.weights)
+        return labelled.examples(found)
 
     def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
         """Models that are no larger than the limit."""
@@ -323,7 +328,8 @@ class _Work:
         )
         if self.texts.validation is not self.texts.train:
             calibrate(learned, held_back)
-        return self._small(fewer, learned.arrays(), storage, limit, retrained=True)
+        thresholds = thresholds_of(learned, held_back, self.texts.validation is self.texts.train)
+        return self._small(fewer, learned.arrays(), storage, limit, thresholds)
 
     def _pruned(
         self, features: WordFeatures, arrays: dict[str, Any], storage: str, limit: int, n_rows: int
@@ -358,7 +364,7 @@ class _Work:
     def _overhead(self, storage: str) -> int:
         """Bytes of the file beside rows and buckets."""
         arrays = self.classifier.network.arrays()
-        small = self._classifier(self.classifier.features, arrays, _dense(arrays, storage), storage, False)
+        small = self._classifier(self.classifier.features, arrays, _dense(arrays, storage), storage)
         file = small.to_file()
         words = isinstance(self.classifier.features, WordFeatures)
         left_out = {EMBEDDING, FEATURE_PREFIX + "buckets"} if words else {EMBEDDING}
@@ -371,9 +377,12 @@ class _Work:
         arrays: dict[str, NDArray[np.float32]],
         storage: str,
         limit: int | None,
-        retrained: bool = False,
+        thresholds: tuple[float, ...] | None = None,
     ) -> Classifier | None:
-        """A model of these features and parameters in a storage; None if it is larger than the limit."""
+        """A model of these features and parameters in a storage; None if it is larger than the limit.
+
+        Thresholds are given where it was trained again.
+        """
         stored = _dense(arrays, storage)
         words = isinstance(features, WordFeatures)
         if storage == "packed":
@@ -392,7 +401,7 @@ class _Work:
         if words:
             stored[FEATURE_PREFIX + "buckets"] = as_gaps(features.buckets)
         arrays = {name: stored[name].decoded() if name in stored else array for name, array in arrays.items()}
-        small = self._classifier(features, arrays, stored, storage, retrained)
+        small = self._classifier(features, arrays, stored, storage, thresholds)
         return small if limit is None or size_of_model_file(small.to_file()) <= limit else None
 
     @staticmethod
@@ -411,8 +420,9 @@ class _Work:
         arrays: dict[str, NDArray[np.float32]],
         stored: dict[str, Stored],
         storage: str,
-        retrained: bool,
+        thresholds: tuple[float, ...] | None = None,
     ) -> Classifier:
+        retrained = thresholds is not None
         config = self.classifier.network.config
         ends = features.sentence_ends if config.variants == "levels" else ()
         config = config.replace(n_rows=features.n_rows, sentence_ends=ends)
@@ -430,4 +440,11 @@ class _Work:
             },
         }
         network = network_of(config, arrays, "cpu")
-        return replace(self.classifier, features=features, network=network, training=record, stored=stored)
+        return replace(
+            self.classifier,
+            features=features,
+            network=network,
+            training=record,
+            stored=stored,
+            thresholds=self.classifier.thresholds if thresholds is None else thresholds,
+        )

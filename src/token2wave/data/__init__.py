@@ -2,13 +2,14 @@
 
 from token2wave.data.datasets import available, load_split, load_splits
 from token2wave.data.readers import read_labelled, read_stream, read_texts
-from token2wave.data.splits import encode_labels, label_names_of, validation_split
+from token2wave.data.splits import encode_label_sets, encode_labels, label_names_of, strata, validation_split
 from token2wave.data.texts import DataSplits, LabelledTexts
 
 __all__ = [
     "DataSplits",
     "LabelledTexts",
     "available",
+    "encode_label_sets",
     "encode_labels",
     "label_names_of",
     "load_split",
@@ -16,5 +17,6 @@ __all__ = [
     "read_labelled",
     "read_stream",
     "read_texts",
+    "strata",
     "validation_split",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 from token2wave.data.hub import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
 from token2wave.data.readers import read_labelled, stem, suffixes
-from token2wave.data.texts import SPLIT_STEMS, DataSplits, LabelledTexts
+from token2wave.data.texts import SPLIT_STEMS, UNSAID, DataSplits, LabelledTexts, Several
 from token2wave.data.values import listed, shown
 from token2wave.errors import ConfigError, DataError
 
@@ -44,6 +44,7 @@ class _Files:
         text_column: str,
         label_names: Sequence[str] | None,
         weight_column: str | None = None,
+        several: Several = UNSAID,
     ) -> LabelledTexts:
         return read_labelled(
             self.files[split],
@@ -51,6 +52,8 @@ class _Files:
             label_column=self.label_column,
             label_names=self.label_names or label_names,
             weight_column=weight_column,
+            multi_label=several.multi_label,
+            label_separator=several.separator,
         )
 
 
@@ -61,6 +64,8 @@ def load_splits(
     text_column: str = "text",
     label_column: str = "label",
     weight_column: str | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
 ) -> DataSplits:
     """Load a data set with its splits.
 
@@ -75,6 +80,9 @@ def load_splits(
         text_column: the column of the texts, in formats with columns.
         label_column: the column of the labels, in formats with columns.
         weight_column: the column of the training split that says how much each text counts, if there is one.
+        multi_label: whether a text may have several labels, or none; see `read_labelled`. Where the training
+            split says so, all splits may.
+        label_separator: what stands between the labels of a text in one string; see `read_labelled`.
 
     Returns:
         The splits, all their rows in their order, with the caveats that belong to them.
@@ -92,22 +100,23 @@ def load_splits(
             cure="add a training split, or name another data set",
         )
     kept = [split for split in source.splits if split != "test" or test is None]
-    found = {
-        split: source.read(
-            split, text_column, source.label_names, weight_column if split == "train" else None
-        )
-        for split in kept
-    }
+    several = Several(multi_label, label_separator)
+    train = source.read("train", text_column, source.label_names, weight_column, several)
+    several = several._replace(multi_label=multi_label or train.multi_label or None)
+    found = {"train": train}
+    for split in kept:
+        if split != "train":
+            found[split] = source.read(split, text_column, source.label_names, None, several)
     caveats = list(source.caveats)
     for split in kept:
         caveats += _incomplete(source, split, found[split])
     if test is not None:
         test_source = _find(test, label_column)
         split = _split_of(test_source, "test")
-        found["test"] = test_source.read(split, text_column, source.label_names)
+        found["test"] = test_source.read(split, text_column, source.label_names, None, several)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
         caveats += _incomplete(test_source, split, found["test"])
-    return DataSplits(
+    splits = DataSplits(
         name=source.name,
         train=found["train"],
         validation=found.get("validation"),
@@ -115,6 +124,7 @@ def load_splits(
         label_names=source.label_names,
         caveats=tuple(caveats),
     )
+    return splits.as_multi_label() if splits.multi_label else splits
 
 
 def load_split(
@@ -124,6 +134,8 @@ def load_split(
     text_column: str = "text",
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
 ) -> LabelledTexts:
     """Load one split of a data set, to evaluate a model on it.
 
@@ -134,6 +146,8 @@ def load_split(
         label_column: the column of the labels, in formats with columns.
         label_names: the names of the classes, length ``C``, such as those of a model; they count only if
             the data set itself has none. See `read_labelled` for what they do.
+        multi_label: whether a text may have several labels, or none; see `read_labelled`.
+        label_separator: what stands between the labels of a text in one string; see `read_labelled`.
 
     Returns:
         All rows of the split in their order, length ``N >= 1``.
@@ -150,7 +164,8 @@ def load_split(
             cure="choose one of them",
         )
     source = _find(data, label_column)
-    return source.read(_split_of(source, split), text_column, label_names)
+    several = Several(multi_label, label_separator)
+    return source.read(_split_of(source, split), text_column, label_names, None, several)
 
 
 def available() -> tuple[str, ...]:

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from token2wave.data.texts import SPLIT_STEMS, LabelledTexts
-from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, listed
+from token2wave.data.texts import SPLIT_STEMS, UNSAID, LabelledTexts, Several
+from token2wave.data.values import (
+    Origin,
+    are_several,
+    checked_label_sets,
+    checked_labels,
+    checked_texts,
+    checked_weights,
+    listed,
+)
 from token2wave.errors import DataError, MissingExtraError, place
 
 
@@ -40,6 +48,7 @@ class HubSource:
         text_column: str,
         label_names: Sequence[str] | None,
         weight_column: str | None = None,
+        several: Several = UNSAID,
     ) -> LabelledTexts:
         """Read one split.
 
@@ -48,17 +57,21 @@ class HubSource:
             text_column: the column of the texts.
             label_names: the names of the classes, if the data set itself has none.
             weight_column: the column that says how much each text counts in training, if there is one.
+            several: what was said of texts with several labels; lists of labels say it, too.
 
         Raises:
             DataError: a column is missing, or a text or label cannot be used.
         """
         source = f"{self.name} ({split})"
         part = self.parts[split]
-        texts = _column(part, text_column, source)
+        texts = checked_texts(_column(part, text_column, source), Origin(source, text_column))
         labels = _column(part, self.label_column, source)
+        origin, names = Origin(source, self.label_column), self.label_names or label_names
         return LabelledTexts(
-            checked_texts(texts, Origin(source, text_column)),
-            checked_labels(labels, Origin(source, self.label_column), self.label_names or label_names),
+            texts,
+            checked_label_sets(labels, origin, names, several.separator)
+            if are_several(labels, source, several)
+            else checked_labels(labels, origin, names),
             source,
             None
             if weight_column is None
@@ -99,9 +112,10 @@ def fetch(name: str, label_column: str) -> HubSource:
             f"expected a split 'train', got {listed(fetched)}", where=name, cure="use another data set"
         )
     first = next(iter(parts.values()))
-    names = getattr(first.features.get(label_column), "names", None)
+    kind = first.features.get(label_column)
+    names = getattr(kind, "names", None) or getattr(getattr(kind, "feature", None), "names", None)
     caveats: tuple[str, ...] = ()
-    if "test" in parts and names and set(_column(parts["test"], label_column, name)) == {-1}:
+    if "test" in parts and names and all(label == -1 for label in _column(parts["test"], label_column, name)):
         del parts["test"]
         caveats = (f"{name}: the labels of its test split are not public, so it has no test split here",)
     return HubSource(name, parts, label_column, tuple(names) if names else None, caveats)

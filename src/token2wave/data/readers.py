@@ -14,8 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from token2wave.data.lines import decoded_lines, filled_lines, open_binary, text_lines, without_gaps
-from token2wave.data.texts import LabelledTexts
-from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, listed, shown
+from token2wave.data.texts import LabelledTexts, Several
+from token2wave.data.values import (
+    Origin,
+    are_several,
+    checked_label_sets,
+    checked_labels,
+    checked_texts,
+    checked_weights,
+    listed,
+    shown,
+)
 from token2wave.errors import DataError, MissingExtraError, place
 
 _T = TypeVar("_T")
@@ -40,6 +49,8 @@ def read_labelled(
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     weight_column: str | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
 ) -> LabelledTexts:
     """Read the texts of a file and their labels.
 
@@ -52,6 +63,10 @@ def read_labelled(
             them, and every other label has to be one of them. Without them a number is its own name.
         weight_column: the column that says how much each text counts in training, if there is one; fastText
             files have none.
+        multi_label: whether a text may have several labels, or none. If None, it may where the file says so:
+            by lists of labels, or by several labels on a line of fastText.
+        label_separator: what stands between the labels of a text in one string, as CSV has them; a text may
+            then have several, or none. Plays no part in fastText files.
 
     Returns:
         All rows of the file in their order, length ``N >= 1``.
@@ -75,14 +90,28 @@ def read_labelled(
         columns = _TABLE_KINDS[kind](path, names)
         origins = [Origin(source, name, columns.lines) for name in names]
     elif weight_column is None:
-        columns = _label_lines(path)
+        columns = _label_lines(path, multi_label)
         origins = [Origin(source)] * 2
     else:
         raise DataError("lines of fastText have no weights", where=source, cure="write them as CSV")
-    texts, labels, *weights = columns.values
+    values, labels, *weights = columns.values
+    texts = checked_texts(values, origins[0])
+    if kind in _LINE_KINDS:
+        label_separator = None
+    if multi_label and label_separator is None and kind in (".csv", ".tsv"):
+        raise DataError(
+            "expected to know what stands between the labels of a text",
+            where=source,
+            cure="name it, e.g. --label-separator '|'",
+        )
+    if are_several(labels, source, Several(multi_label, label_separator)):
+        checked: Sequence[str] | Sequence[tuple[str, ...]]
+        checked = checked_label_sets(labels, origins[1], label_names, label_separator)
+    else:
+        checked = checked_labels(labels, origins[1], label_names)
     return LabelledTexts(
-        checked_texts(texts, origins[0]),
-        checked_labels(labels, origins[1], label_names),
+        texts,
+        checked,
         source,
         checked_weights(weights[0], origins[2]) if weights else None,
     )
@@ -181,29 +210,31 @@ def _split_labels(line: str) -> tuple[list[str], str]:
     return labels, line[end:]
 
 
-def _label_lines(path: Path) -> _Columns:
-    """fastText: ``__label__name text``, one row a line."""
+def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
+    """fastText: ``__label__name text``, one row a line; lists of labels where some line has several."""
     texts: list[object] = []
-    labels: list[object] = []
+    labels: list[list[str]] = []
     with closing(text_lines(path)) as lines:
         for row, line in filled_lines(path, lines):
             names, text = _split_labels(_without_line_end(line))
-            if not names:
+            if not names and not multi_label:
                 raise DataError(
                     f"expected a line that starts with '__label__', got {shown(text)}",
                     where=place(path, row=row),
-                    cure="write each line as '__label__name text', or use a CSV file with a header",
+                    cure="write each line as '__label__name text', or use a CSV file with a header; "
+                    "where a text may have no label, ask for --multi-label",
                 )
-            if len(names) > 1 or _FURTHER_LABEL.search(text):
+            if _FURTHER_LABEL.search(text):
                 raise DataError(
-                    "more than one label; a text with several labels is not supported yet",
+                    "there is a label behind the first words of the text",
                     where=place(path, row=row),
-                    cure="keep one '__label__' in each line",
+                    cure="write all labels at the beginning of the line",
                 )
             texts.append(text)
-            labels.append(names[0])
+            labels.append(names)
     _not_empty(path, texts)
-    return _Columns([texts, labels], None)
+    several = multi_label or any(len(names) > 1 for names in labels)
+    return _Columns([texts, [names if several else names[0] for names in labels]], None)
 
 
 @contextmanager
@@ -329,11 +360,15 @@ def _parquet(path: Path, names: list[str]) -> _Columns:
 
 
 def _arrow_values(pyarrow: Any, path: Path, name: str, column: Any) -> list[object]:
-    kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
+    kind = column.type
+    while any(
+        getattr(pyarrow.types, holder)(kind) for holder in ("is_dictionary", "is_list", "is_large_list")
+    ):
+        kind = kind.value_type
     scalars = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
     if not any(getattr(pyarrow.types, scalar)(kind) for scalar in scalars):
         raise DataError(
-            f"expected strings or numbers, got values of type {str(kind)[:60]}",
+            f"expected strings, numbers or lists of them, got values of type {str(kind)[:60]}",
             where=place(path, column=name),
             cure="name another column, or write the column as strings",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,16 @@ def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> 
             row whose label is not in ``given``.
     """
     cure = "train on rows of at least two classes"
-    if not train.labels:
+    if not len(train):
         raise DataError("there are no rows", where=train.source, cure=cure)
-    present = set(train.labels)
+    sets = train.label_sets
+    present = {label for labels in sets for label in labels}
+    if not present:
+        raise DataError("no row has a label", where=train.source, cure=cure)
     if len(present) == 1:
-        problem = f"every row has the same label {shown(train.labels[0])}"
+        problem = f"every row has the same label {shown(*present)}"
+        if train.multi_label:
+            problem = f"there is no label but {shown(*present)}"
         raise DataError(problem, where=train.source, cure=cure)
     if given is None:
         if all(_INTEGER.fullmatch(name) for name in present):
@@ -46,11 +51,12 @@ def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> 
         problem = f"a label name stands twice among {listed(given)}"
         raise DataError(problem, where=train.source, cure="state every name once")
     known = frozenset(given)
-    for row, label in enumerate(train.labels, start=1):
-        if label not in known:
-            problem = f"the label {shown(label)} is not one of the label names {listed(given)}"
-            cure = "correct the label, or add its name to the label names"
-            raise DataError(problem, where=place(train.source, row=row), cure=cure)
+    for row, labels in enumerate(sets, start=1):
+        for label in labels:
+            if label not in known:
+                problem = f"the label {shown(label)} is not one of the label names {listed(given)}"
+                cure = "correct the label, or add its name to the label names"
+                raise DataError(problem, where=place(train.source, row=row), cure=cure)
     return tuple(given)
 
 
@@ -68,16 +74,61 @@ def encode_labels(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[
         DataError: a label is not one of the names; names the file and the first such row.
     """
     index_of = {name: index for index, name in enumerate(label_names)}
-    encoded = [index_of.get(label, -1) for label in labels.labels]
-    if -1 in encoded:
-        row = encoded.index(-1) + 1
+    return np.array(
+        [_index(index_of, label, labels, row) for row, label in enumerate(labels.labels, start=1)],
+        dtype=np.int64,
+    )
+
+
+def encode_label_sets(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which classes every text has.
+
+    Args:
+        labels: the texts with their labels, length ``N``.
+        label_names: the names of the classes, length ``C``, in the order of their indices.
+
+    Returns:
+        Shape ``(N, C)``, bool.
+
+    Raises:
+        DataError: as :func:`encode_labels`.
+    """
+    index_of = {name: index for index, name in enumerate(label_names)}
+    encoded: NDArray[np.bool_] = np.zeros((len(labels), len(label_names)), dtype=bool)
+    for row, names in enumerate(labels.label_sets, start=1):
+        for name in names:
+            encoded[row - 1, _index(index_of, name, labels, row)] = True
+    return encoded
+
+
+def strata(classes: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """What :func:`validation_split` takes for the class of a text that may have several: its rarest one.
+
+    So rare classes, of which chance could leave one part without any, are split in proportion. Texts without
+    a class are a class of their own.
+
+    Args:
+        classes: ``(N, C)``, the classes that each text has.
+
+    Returns:
+        ``(N,)`` integers up to ``C``.
+    """
+    n_texts = classes.sum(axis=0)
+    rarity = np.where(classes, n_texts, len(classes) + 1)
+    rarest: NDArray[np.int64] = rarity.argmin(axis=1).astype(np.int64)
+    rarest[~classes.any(axis=1)] = classes.shape[1]
+    return rarest
+
+
+def _index(index_of: Mapping[str, int], label: object, labels: LabelledTexts, row: int) -> int:
+    index = index_of.get(label, -1) if isinstance(label, str) else -1
+    if index < 0:
         raise DataError(
-            f"the label {shown(labels.labels[row - 1])} is not one of the classes of training: "
-            f"{listed(label_names)}",
+            f"the label {shown(label)} is not one of the classes of training: {listed(index_of)}",
             where=place(labels.source, row=row),
             cure="correct or remove the row, or add rows with this label to the training data",
         )
-    return np.array(encoded, dtype=np.int64)
+    return index
 
 
 def validation_split(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from token2wave.errors import DataError
 
@@ -14,16 +16,32 @@ SPLIT_STEMS = {
 """The three splits, and the names they go by in file names and on the hub."""
 
 
+class Several(NamedTuple):
+    """What was said of texts with several labels; see :func:`token2wave.data.read_labelled`.
+
+    Attributes:
+        multi_label: whether a text may have several, or none; None leaves it to the data.
+        separator: what stands between the labels of one string.
+    """
+
+    multi_label: bool | None = None
+    separator: str | None = None
+
+
+UNSAID = Several()
+
+
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with one label each, in the order of their source.
+    """Texts with one label each, or with any number of them, in the order of their source.
 
     Nothing is dropped or reordered on the way here: row ``i`` of the source is index ``i - 1``, so
     ``index + 1`` is the row number that an error message should name.
 
     Attributes:
         texts: the texts, length ``N``. A text may be empty.
-        labels: the name of the label of each text, length ``N``. Never empty.
+        labels: the name of the label of each text, length ``N``, never empty; or, where a text may have
+            several labels or none, the names of each text's labels.
         source: the file or data set they were read from, for error messages.
         weights: how much each text counts in training, length ``N``, finite and at least zero; all the same,
             if None.
@@ -33,7 +51,7 @@ class LabelledTexts:
     """
 
     texts: list[str]
-    labels: list[str]
+    labels: Sequence[str] | Sequence[Sequence[str]]
     source: str
     weights: list[float] | None = None
 
@@ -56,6 +74,20 @@ class LabelledTexts:
         """The number of texts, ``N``."""
         return len(self.texts)
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none: whether some are not one name."""
+        return any(not isinstance(label, str) for label in self.labels)
+
+    @property
+    def label_sets(self) -> list[tuple[str, ...]]:
+        """The labels of each text, length ``N``."""
+        return [(label,) if isinstance(label, str) else tuple(label) for label in self.labels]
+
+    def as_multi_label(self) -> LabelledTexts:
+        """The same texts as ones that may have several labels."""
+        return replace(self, labels=self.label_sets)
+
 
 @dataclass(frozen=True)
 class DataSplits:
@@ -76,3 +108,15 @@ class DataSplits:
     test: LabelledTexts | None
     label_names: tuple[str, ...] | None
     caveats: tuple[str, ...]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text of some split may have several labels, or none."""
+        return any(part is not None and part.multi_label for part in (self.train, self.validation, self.test))
+
+    def as_multi_label(self) -> DataSplits:
+        """The same data as texts that may have several labels."""
+        parts = (self.train, self.validation, self.test)
+        train, *others = (None if part is None else part.as_multi_label() for part in parts)
+        assert train is not None
+        return replace(self, train=train, validation=others[0], test=others[1])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+from token2wave.data.texts import Several
 from token2wave.errors import DataError, place
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -83,23 +84,80 @@ def checked_labels(
         DataError: a label is missing, blank, not a scalar, out of range or not one of ``label_names``;
             names the row.
     """
+    name_of = _namer(origin, label_names)
+    return [name_of(index, value) for index, value in enumerate(values)]
+
+
+def checked_label_sets(
+    values: Iterable[object],
+    origin: Origin,
+    label_names: Sequence[str] | None = None,
+    separator: str | None = None,
+) -> list[tuple[str, ...]]:
+    """Return the values as the labels of texts that may have several of them, or none.
+
+    Args:
+        values: one value for each row, length ``N``: a list of labels, or one label.
+        origin: where they came from.
+        label_names: as for :func:`checked_labels`.
+        separator: what stands between the labels of a string; a blank string has none. If None, a string is
+            one label.
+
+    Returns:
+        The names of each row, length ``N``, each once.
+
+    Raises:
+        DataError: as :func:`checked_labels`, for each label of a row.
+    """
+    name_of = _namer(origin, label_names)
+    sets: list[tuple[str, ...]] = []
+    for index, value in enumerate(values):
+        parts: Sequence[object]
+        if isinstance(value, list | tuple):
+            parts = value
+        elif isinstance(value, str) and separator is not None:
+            parts = [part.strip() for part in value.split(separator)] if value.strip() else []
+        else:
+            parts = [value]
+        sets.append(tuple(dict.fromkeys(name_of(index, part) for part in parts)))
+    return sets
+
+
+def are_several(labels: Sequence[object], source: str, said: Several) -> bool:
+    """Whether texts may have several labels, by what was said and by the values that are there.
+
+    Raises:
+        DataError: there are lists of labels, or a separator, and one label each was asked for.
+    """
+    found = said.separator is not None or any(isinstance(label, list) for label in labels)
+    if found and said.multi_label is False:
+        raise DataError(
+            "texts have several labels, and one each was asked for",
+            where=source,
+            cure="keep one label of each text, or train a model of several with --multi-label",
+        )
+    return found or bool(said.multi_label)
+
+
+def _namer(origin: Origin, label_names: Sequence[str] | None) -> Callable[[int, object], str]:
+    """What gives the name of a label, from the number of its row and its value."""
     known = None if label_names is None else frozenset(label_names)
     digits_are_indices = known is not None and not any(_INTEGER.fullmatch(name) for name in known)
-    labels: list[str] = []
-    for index, value in enumerate(values):
+
+    def name_of(index: int, value: object) -> str:
         name = _plain_name(value, origin, index)
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if label_names is None or known is None or (name in known and not is_number):
-            labels.append(name)
-        elif is_number or (digits_are_indices and _INTEGER.fullmatch(name)):
-            labels.append(_name_of_index(name, label_names, origin, index))
-        else:
-            raise DataError(
-                f"the label {shown(name)} is not one of the label names {listed(label_names)}",
-                where=origin.at(index),
-                cure="correct the label, or add its name to the label names",
-            )
-    return labels
+            return name
+        if is_number or (digits_are_indices and _INTEGER.fullmatch(name)):
+            return _name_of_index(name, label_names, origin, index)
+        raise DataError(
+            f"the label {shown(name)} is not one of the label names {listed(label_names)}",
+            where=origin.at(index),
+            cure="correct the label, or add its name to the label names",
+        )
+
+    return name_of
 
 
 def checked_weights(values: Iterable[object], origin: Origin) -> list[float]:

@@ -54,8 +54,9 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
     whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
     without = _logits_without(passages, tokens, bounds).astype(np.float64)  # (P, C)
     shares, known = _energy_shares(passages, tokens, bounds)
-    probabilities = shares_of(whole)
-    effects = probabilities - shares_of(without)
+    multi_label = tables.config.multi_label
+    probabilities = shares_of(whole, multi_label)
+    effects = probabilities - shares_of(without, multi_label)
     parts = [
         Part(
             int(tokens.starts[first]),

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from token2wave.configuration import Configuration, require, require_choice
 from token2wave.errors import ConfigError
 
+YOUNGER = ("amplitudes", "multi_label")  # settings that older files and kept results do not have
+
 
 class ParameterCount(NamedTuple):
     """Numbers that training sets.
@@ -50,6 +52,8 @@ class WaveConfig(Configuration):
         phrase_radius: neighbours on each side that a phrase level sees.
         amplitudes: whether a row of the embedding also holds an amplitude for each class. A text's are the
             sum of its tokens' over the root of their number: what it says of the classes word by word.
+        multi_label: whether each class is decided by itself, so that a text may have several or none: a
+            probability is then the sigmoid of its logit, not a share of the softmax.
         embedding_scale: standard deviation of the initial embeddings.
         sentence_ends: rows of the tokens that end a sentence; ``variants: levels`` cuts there.
     """
@@ -68,6 +72,7 @@ class WaveConfig(Configuration):
     phrase_width: int = 0
     phrase_radius: int = 3
     amplitudes: bool = False
+    multi_label: bool = False
     embedding_scale: float = 0.1
     sentence_ends: tuple[int, ...] = ()
 
@@ -122,11 +127,9 @@ class WaveConfig(Configuration):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold; amplitudes, younger than the rest, where they are."""
+        """Return plain data that JSON can hold; what is younger than the rest, only where it is on."""
         values = super().to_dict()
-        if not self.amplitudes:
-            del values["amplitudes"]
-        return values
+        return {name: value for name, value in values.items() if value or name not in YOUNGER}
 
     @property
     def row_width(self) -> int:

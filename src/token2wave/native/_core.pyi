@@ -20,7 +20,7 @@ def train(
 ) -> tuple[float, float]: ...
 def fit_amplitudes(
     texts: tuple[Any, Any, Any],
-    given: tuple[Any, Any, Any, Any],
+    given: tuple[Any, Any, Any, Any, Any],
     made_of: tuple[Any, Any, Any],
     found: tuple[Any, Any],
     settings: tuple[int, float, int],

@@ -103,7 +103,9 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
                 score += READ(grams + p->grams[g] * LANES);
         }
         v8 y = targets_of(p, text, first), alpha = READ(alphas + text * LANES);
-        float spread = 0.5f / p->costs[text]; /* of the squared hinge */
+        v8 spread = ALL(0.5f / p->costs[text]); /* of the squared hinge */
+        for (int64_t k = 0; p->positive && k < LANES && first + k < p->n_classes; k++)
+            spread[k] /= y[k] > 0 ? p->positive[first + k] : 1.0f;
         v8 slope = y * (score * share + bias) - 1.0f + alpha * spread;
         v8 next = alpha - slope / (r->squares[text] + spread);
         int moves = 0;

@@ -13,6 +13,7 @@ typedef struct {
     const int64_t *labels;    /* (N,); or */
     const float *targets;     /* (N, C) where more than one class may hold: those above a half do */
     const float *costs;       /* (N,), none below zero; a text of no cost is left out */
+    const float *positive;    /* (C,) factors of a text's cost for the classes that it has, or NULL */
     const float *sizes;       /* (N,) by whose roots the texts are divided; zero for an empty text */
     const int64_t *gram_offsets; /* (V + 1,), n-grams that a row is made of, or NULL */
     const int32_t *grams;     /* numbered from 0 to G - 1 */

@@ -16,6 +16,7 @@ typedef struct {
     int linear_variants;  /* a linear map of a row's D numbers gives both variants; else a row holds both */
     int restore;
     int has_amplitudes;   /* a row also holds a number for each class, behind its variants */
+    int is_multi_label;   /* each class is decided by itself, a sigmoid each; else one of them, by softmax */
 } network_shape;
 
 typedef struct {

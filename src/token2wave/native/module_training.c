@@ -4,11 +4,13 @@
 #include "training.h"
 
 const char train_doc[] =
-    "train(shape, (embedding, dense, mean, square, slots), (ids, offsets, n_ordered, labels, order),\n"
-    "      (row_rates, rate_factors, text_weights, row_rate, dropout, token_dropout, label_smoothing),\n"
+    "train(shape, (embedding, dense, mean, square, slots), (ids, offsets, n_ordered, labels, targets, order),\n"
+    "      (row_rates, rate_factors, text_weights, positive_weights, row_rate, dropout, token_dropout,\n"
+    "      label_smoothing),\n"
     "      (rate, weight_decay, beta_mean, beta_square, epsilon),\n"
     "      (batch_size, first_step, seed), n_threads) -> (loss, right)\n\n"
-    "Train in place on the texts that order names, in batches. Sums over texts come back.";
+    "Train in place on the texts that order names, in batches. Sums over texts come back. targets, (N, C) float32,\n"
+    "is empty where a text's label is its target, and positive_weights, (C,), where all classes count the same.";
 
 /* Unpack the arguments, a tuple at a time: Python keeps room for eight buffers of nested tuples in one call, and
    does not look whether they are more. */
@@ -21,9 +23,9 @@ static int unpack(PyObject *args, network_shape *shape, training_settings *setti
                           &PyTuple_Type, &rates, &PyTuple_Type, &adam, &PyTuple_Type, &steps, n_threads) ||
         !PyArg_ParseTuple(sizes, SHAPE, SHAPE_OF(*shape)) ||
         !PyArg_ParseTuple(state, "w*w*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4]) ||
-        !PyArg_ParseTuple(texts, "y*y*y*y*y*", &b[5], &b[6], &b[7], &b[8], &b[9]) ||
-        !PyArg_ParseTuple(rates, "y*y*y*ffff", &b[10], &b[11], &b[12], &settings->row_rate, &settings->dropout,
-                          &settings->token_dropout, &settings->label_smoothing) ||
+        !PyArg_ParseTuple(texts, "y*y*y*y*y*y*", &b[5], &b[6], &b[7], &b[8], &b[13], &b[9]) ||
+        !PyArg_ParseTuple(rates, "y*y*y*y*ffff", &b[10], &b[11], &b[12], &b[14], &settings->row_rate,
+                          &settings->dropout, &settings->token_dropout, &settings->label_smoothing) ||
         !PyArg_ParseTuple(adam, "fffff", &settings->adam.rate, &settings->adam.weight_decay,
                           &settings->adam.beta_mean, &settings->adam.beta_square, &settings->adam.epsilon) ||
         !PyArg_ParseTuple(steps, "LLK", &batch_size, &first_step, &seed))
@@ -38,7 +40,7 @@ PyObject *train(PyObject *self, PyObject *args)
 {
     network_shape shape;
     training_settings settings;
-    Py_buffer b[13] = {{0}};
+    Py_buffer b[15] = {{0}};
     int n_threads;
     PyObject *result = NULL;
     (void)self;
@@ -59,9 +61,12 @@ PyObject *train(PyObject *self, PyObject *args)
         !are_texts(&b[5], &b[6], &b[7], &texts) || !has_size(&b[8], texts.n_texts, 8, "labels") ||
         !has_size(&b[10], shape.n_rows, 4, "row_rates") ||
         !has_size(&b[11], n_steps, 4, "rate_factors") ||
-        !has_size(&b[12], texts.n_texts, 4, "text_weights"))
+        !has_size(&b[12], texts.n_texts, 4, "text_weights") ||
+        (b[13].len && !has_size(&b[13], texts.n_texts * shape.n_classes, 4, "targets")) ||
+        (b[14].len && !has_size(&b[14], shape.n_classes, 4, "positive_weights")))
         goto done;
     const int64_t *labels = b[8].buf, *order = b[9].buf;
+    truth truth = {labels, b[13].len ? b[13].buf : NULL};
     int legal = 1;
     for (int64_t i = 0; i < n_order && legal; i++)
         legal = order[i] >= 0 && order[i] < texts.n_texts && labels[order[i]] >= 0 &&
@@ -75,14 +80,15 @@ PyObject *train(PyObject *self, PyObject *args)
     settings.row_rates = b[10].buf;
     settings.rate_factors = b[11].buf;
     settings.text_weights = b[12].buf;
+    settings.positive_weights = b[14].len ? b[14].buf : NULL;
     double totals[2] = {0.0, 0.0};
     int failed;
     Py_BEGIN_ALLOW_THREADS
-    failed = train_network(shape, state, texts, labels, order, n_order, settings, n_threads, totals);
+    failed = train_network(shape, state, texts, truth, order, n_order, settings, n_threads, totals);
     Py_END_ALLOW_THREADS
     result = failed ? PyErr_NoMemory() : Py_BuildValue("dd", totals[0], totals[1]);
 done:
-    release(b, 13);
+    release(b, 15);
     return result;
 }
 
@@ -101,15 +107,16 @@ static int are_grams(const amplitude_problem *p, const Py_buffer *grams)
 }
 
 const char fit_amplitudes_doc[] =
-    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, sizes), (gram_offsets, grams, energies),\n"
-    "               (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
+    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, positive, sizes),\n"
+    "               (gram_offsets, grams, energies), (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
     "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,). Either labels, (N,) int64,\n"
-    "or targets, (N, C) float32, is empty.";
+    "or targets, (N, C) float32, is empty; so may be positive, (C,) float32, factors of the cost of a text for the\n"
+    "classes that it has.";
 
 PyObject *fit_amplitudes(PyObject *self, PyObject *args)
 {
     PyObject *texts, *givens, *made_of, *found, *settings, *result = NULL;
-    Py_buffer b[12] = {{0}};
+    Py_buffer b[13] = {{0}};
     amplitude_problem p = {0};
     long long most_passes;
     unsigned long long seed;
@@ -118,7 +125,7 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &givens, &PyTuple_Type, &made_of,
                           &PyTuple_Type, &found, &PyTuple_Type, &settings, &n_threads) ||
         !PyArg_ParseTuple(texts, "y*y*y*", &b[0], &b[1], &b[2]) ||
-        !PyArg_ParseTuple(givens, "y*y*y*y*", &b[3], &b[4], &b[5], &b[6]) ||
+        !PyArg_ParseTuple(givens, "y*y*y*y*y*", &b[3], &b[4], &b[5], &b[12], &b[6]) ||
         !PyArg_ParseTuple(made_of, "y*y*y*", &b[7], &b[8], &b[9]) ||
         !PyArg_ParseTuple(found, "w*w*", &b[10], &b[11]) ||
         !PyArg_ParseTuple(settings, "LfK", &most_passes, &p.tolerance, &seed) ||
@@ -134,13 +141,14 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     p.labels = b[3].len ? b[3].buf : NULL;
     p.targets = b[3].len ? NULL : b[4].buf;
     p.costs = b[5].buf;
+    p.positive = b[12].len ? b[12].buf : NULL;
     p.sizes = b[6].buf;
     p.energies = b[9].buf;
     p.rows = b[10].buf;
     p.bias = b[11].buf;
     if (!has_size(p.labels ? &b[3] : &b[4], p.texts.n_texts * (p.labels ? 1 : p.n_classes), p.labels ? 8 : 4,
                   "labels or targets") ||
-        !has_size(&b[5], p.texts.n_texts, 4, "costs") ||
+        !has_size(&b[5], p.texts.n_texts, 4, "costs") || (p.positive && !has_size(&b[12], p.n_classes, 4, "positive")) ||
         !has_size(&b[6], p.texts.n_texts, 4, "sizes") || !are_grams(&p, &b[8]) || !has_size(&b[10], p.n_rows * p.n_classes, 4, "rows"))
         goto done;
     int legal = 1;
@@ -156,7 +164,7 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = passes < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(passes);
 done:
-    release(b, 12);
+    release(b, 13);
     return result;
 }
 

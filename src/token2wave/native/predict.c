@@ -273,7 +273,14 @@ static void network(const prediction *job, work_space *w, int64_t M, float *out)
         for (int64_t i = 0; i < M * c; i++)
             w->logits[i] += w->amplitudes[i] * dense[t->at.amplitudes + i % c] + dense[t->at.amplitudes_bias + i % c];
     memcpy(out, w->logits, (size_t)(M * c) * sizeof *out);
-    for (int64_t m = 0; job->as_probabilities && m < M; m++, out += c) {
+    if (!job->as_probabilities)
+        return;
+    if (t->shape.is_multi_label) {
+        for (int64_t i = 0; i < M * c; i++)
+            out[i] = (float)(1.0 / (1.0 + exp(-(double)out[i])));
+        return;
+    }
+    for (int64_t m = 0; m < M; m++, out += c) {
         float highest = out[0];
         for (int64_t k = 1; k < c; k++)
             highest = out[k] > highest ? out[k] : highest;

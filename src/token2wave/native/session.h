@@ -32,7 +32,8 @@ typedef struct {
     network_shape shape;
     network_state state;
     ragged_texts texts;
-    const int64_t *labels, *order;
+    truth truth;
+    const int64_t *order;
     int64_t n_order, batch_size;
     const training_settings *training;
     layout at;

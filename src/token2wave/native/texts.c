@@ -28,30 +28,68 @@ static void drop(float probability, uint64_t key, int64_t first, int64_t n, floa
     }
 }
 
-/* Loss and right answers of M texts; logits become the gradient of the batch's mean loss. */
-static void cross_entropy(session *s, int64_t part, int64_t first, int64_t M, float *logits)
+/* What the network is to say of a text about class k. */
+INLINE float target_of(const session *s, int64_t text, int64_t k)
 {
-    int64_t c = s->shape.n_classes;
-    float smoothing = s->training->label_smoothing, share = 1.0f / (float)s->n_texts;
-    for (int64_t m = 0; m < M; m++, logits += c) {
-        int64_t text = text_number(s, first + m), label = s->labels[text], best = 0;
-        for (int64_t k = 1; k < c; k++)
-            if (logits[k] > logits[best])
-                best = k;
-        double sum = 0.0, all = 0.0;
-        float highest = logits[best];
-        for (int64_t k = 0; k < c; k++) {
-            sum += exp((double)(logits[k] - highest));
-            all += logits[k] - highest;
-        }
-        double log_sum = log(sum), own = logits[label] - highest;
-        float weight = s->training->text_weights[text];
-        s->loss[part] += weight * (log_sum - (1.0 - smoothing) * own - smoothing * all / (double)c);
-        s->right[part] += best == label;
-        for (int64_t k = 0; k < c; k++) {
-            float target = (k == label ? 1.0f - smoothing : 0.0f) + smoothing / (float)c;
-            logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - target) * share * weight;
-        }
+    return s->truth.targets ? s->truth.targets[text * s->shape.n_classes + k] : (float)(k == s->truth.labels[text]);
+}
+
+/* The target that is learnt: label smoothing moves it towards equal shares of all classes. */
+INLINE float smoothed(const session *s, float target)
+{
+    float smoothing = s->training->label_smoothing;
+    return target * (1.0f - smoothing) + smoothing / (float)s->shape.n_classes;
+}
+
+/* Cross-entropy of a text, one class against the others; logits become its gradient times `share`. */
+static double cross_entropy(const session *s, int64_t text, float share, float *logits, int *right)
+{
+    int64_t c = s->shape.n_classes, best = 0;
+    for (int64_t k = 1; k < c; k++)
+        if (logits[k] > logits[best])
+            best = k;
+    *right = best == s->truth.labels[text];
+    double sum = 0.0, all = 0.0, own = 0.0, smoothing = s->training->label_smoothing;
+    float highest = logits[best];
+    for (int64_t k = 0; k < c; k++) {
+        sum += exp((double)(logits[k] - highest));
+        all += logits[k] - highest;
+        own += (double)target_of(s, text, k) * (double)(logits[k] - highest);
+    }
+    for (int64_t k = 0; k < c; k++)
+        logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - smoothed(s, target_of(s, text, k))) * share;
+    return log(sum) - (1.0 - smoothing) * own - smoothing * all / (double)c;
+}
+
+/* Sum of the binary cross-entropies of all classes, each decided by itself, likewise. A text is right where all
+   of its classes are. */
+static double binary_cross_entropies(const session *s, int64_t text, float share, float *logits, int *right)
+{
+    const float *weights = s->training->positive_weights;
+    double loss = 0.0;
+    *right = 1;
+    for (int64_t k = 0; k < s->shape.n_classes; k++) {
+        float given = target_of(s, text, k);
+        double logit = logits[k], target = smoothed(s, given), positive = weights ? weights[k] : 1.0;
+        double rest = log1p(exp(-fabs(logit))), sigmoid = 1.0 / (1.0 + exp(-logit));
+        *right &= (logit > 0) == (given > 0.5f);
+        loss += positive * target * (rest + (logit < 0 ? -logit : 0.0)); /* -log of the sigmoid, */
+        loss += (1.0 - target) * (rest + (logit > 0 ? logit : 0.0));     /* and of one minus it */
+        logits[k] = (float)((1.0 - target) * sigmoid - positive * target * (1.0 - sigmoid)) * share;
+    }
+    return loss;
+}
+
+/* Loss and right answers of M texts; logits become the gradient of the batch's mean loss. */
+static void losses(session *s, int64_t part, int64_t first, int64_t M, float *logits)
+{
+    for (int64_t m = 0; m < M; m++, logits += s->shape.n_classes) {
+        int64_t text = text_number(s, first + m);
+        float weight = s->training->text_weights[text], share = 1.0f / (float)s->n_texts * weight;
+        int right;
+        s->loss[part] += weight * (s->shape.is_multi_label ? binary_cross_entropies(s, text, share, logits, &right)
+                                                           : cross_entropy(s, text, share, logits, &right));
+        s->right[part] += right;
     }
 }
 
@@ -253,7 +291,7 @@ void texts_forward_and_back(session *s, int64_t part)
         if (p)
             phrase_forward(s, first, M, W, g);
         float *gradients = s->gradients + part * s->at.size;
-        cross_entropy(s, part, first, M, g.logits);
+        losses(s, part, first, M, g.logits);
         text_backward(s, first, M, g, gradients);
         if (p)
             phrase_backward(s, first, M, W, g, gradients);

@@ -152,11 +152,10 @@ static int run_session(session *s, int n_threads)
     return 0;
 }
 
-int train_network(network_shape shape, network_state state, ragged_texts texts, const int64_t *labels,
-                  const int64_t *order, int64_t n_order, training_settings settings, int n_threads,
-                  double *totals)
+int train_network(network_shape shape, network_state state, ragged_texts texts, truth truth, const int64_t *order,
+                  int64_t n_order, training_settings settings, int n_threads, double *totals)
 {
-    session s = {.shape = shape, .state = state, .texts = texts, .labels = labels, .order = order,
+    session s = {.shape = shape, .state = state, .texts = texts, .truth = truth, .order = order,
                  .n_order = n_order, .batch_size = settings.batch_size, .training = &settings};
     if (run_session(&s, n_threads))
         return -1;

@@ -4,8 +4,8 @@ The tensors of the network lie under their names, those of the features under ``
 metadata has one key, ``token2wave``, whose value is JSON (one key, so that equal models give equal
 bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``,
 ``storage``, which says how tensors are stored that do not lie there as they are
-(:mod:`token2wave.runtime.storage`), and ``novelty``, if it is known (:mod:`token2wave.runtime.novelty`).
-The specification is ``docs/format.md``.
+(:mod:`token2wave.runtime.storage`), ``thresholds``, where a text may have several classes, and ``novelty``,
+if it is known (:mod:`token2wave.runtime.novelty`). The specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class ModelFile:
         training: record of the training run.
         versions: what wrote the file.
         stored: arrays that lie in the file in another form, by name; ``tensors`` has them decoded.
+        thresholds: probability from which on a text is given each class, where it may have several.
         novelty: what is usual in texts to come; None where it is not known.
     """
 
@@ -54,6 +55,7 @@ class ModelFile:
     training: dict[str, Any]
     versions: dict[str, Any]
     stored: dict[str, Stored] = field(default_factory=dict)
+    thresholds: list[float] = field(default_factory=list)
     novelty: dict[str, Any] | None = None
 
 
@@ -91,6 +93,8 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
         "training": model.training,
         "storage": {name: stored.settings for name, stored in model.stored.items()},
     }
+    if model.thresholds:
+        header["thresholds"] = model.thresholds
     if model.novelty is not None:
         header["novelty"] = model.novelty
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
@@ -137,8 +141,21 @@ def read_model_file(path: Path) -> ModelFile:
     novelty = header.get("novelty")
     if novelty is not None and not isinstance(novelty, dict):
         raise ModelFileError("expected numbers by name in the section 'novelty'", where=str(path))
-    sections = {section: header[section] for section in SECTIONS}
-    return ModelFile(tensors=tensors, stored=stored, novelty=novelty, **sections)
+    return ModelFile(
+        tensors=tensors,
+        stored=stored,
+        thresholds=_thresholds(path, header.get("thresholds", [])),
+        novelty=novelty,
+        **{section: header[section] for section in SECTIONS},
+    )
+
+
+def _thresholds(path: Path, found: Any) -> list[float]:
+    """Check probabilities, if there are any."""
+    legal = isinstance(found, list)
+    if not legal or not all(type(share) in (int, float) and 0 <= share <= 1 for share in found):
+        raise ModelFileError("expected probabilities in the section 'thresholds'", where=str(path))
+    return [float(share) for share in found]
 
 
 def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Stored]:

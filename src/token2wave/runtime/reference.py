@@ -142,8 +142,17 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     return result
 
 
-def probabilities(logits: NDArray[Any]) -> NDArray[Any]:
-    """Probabilities of logits ``(..., C)``, of the same shape and type."""
+def probabilities(logits: NDArray[Any], multi_label: bool) -> NDArray[Any]:
+    """Probabilities of logits ``(..., C)``, of the same shape and type.
+
+    Args:
+        logits: of the classes.
+        multi_label: whether each class is decided by itself, a sigmoid each; else their shares of a softmax.
+    """
+    if multi_label:
+        powers = np.exp(-np.abs(logits))
+        sigmoids: NDArray[Any] = np.where(logits < 0, powers, 1) / (1 + powers)
+        return sigmoids
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: NDArray[Any] = powers / powers.sum(axis=-1, keepdims=True)
     return shares

@@ -19,7 +19,8 @@ from token2wave.runtime.reference import probabilities
 from token2wave.runtime.sums import Sums
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier, Prediction
+    from token2wave.classifier import Classifier
+    from token2wave.prediction import Prediction
 
 BYTES_OF_A_CODE = 8
 LARGEST_SUM = 1e15
@@ -135,12 +136,13 @@ class State:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
-        return probabilities(self._logits()[0])
+        return probabilities(self._logits()[0], self._passages.tables.config.multi_label)
 
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far; an empty one as :meth:`Classifier.predict` does, with its novelty."""
         logits = self._logits()
-        found = self.classifier.prediction(probabilities(logits[0]).tolist(), top_k)
+        shares = probabilities(logits[0], self._passages.tables.config.multi_label)
+        found = self.classifier.prediction(shares.tolist(), top_k)
         return found._replace(novelty=self._novelty(logits))
 
     def novelty(self) -> float | None:

@@ -123,7 +123,7 @@ def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
     return (
         *(config.n_rows, config.n_classes, config.width, config.phrase_width, config.phrase_radius),
         *(config.operation == "modulation", config.readout == "cls", config.variants == "linear"),
-        *(RESTORES.index(config.restore), config.amplitudes),
+        *(RESTORES.index(config.restore), config.amplitudes, config.multi_label),
     )
 
 

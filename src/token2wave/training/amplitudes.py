@@ -2,9 +2,9 @@
 
 A wave's energy is its squared amplitude. Here a token's energy is the information that it brings about
 the class, in nats: how far the classes of the texts that it occurs in are from those of all texts (the
-divergence of Kullback and Leibler). A text is the superposition of its tokens, divided by the root of their
-number. Of all linear classifiers of such texts that of largest margin is found: a convex problem with one
-solution, where the waves' is not.
+divergence of Kullback and Leibler; where a text may have several classes, the sum of that of each). A text is
+the superposition of its tokens, divided by the root of their number. Of all linear classifiers of such texts
+that of largest margin is found: a convex problem with one solution, where the waves' is not.
 """
 
 from __future__ import annotations
@@ -62,27 +62,41 @@ class AmplitudeProblem:
         features: of the texts.
         n_classes: ``C``.
         seed: of the order in which texts are visited.
+        multi_label: whether a text may have several classes, or none; the training texts have targets then.
     """
 
     def __init__(
-        self, train: Examples, texts: Sequence[str] | None, features: Features, n_classes: int, seed: int
+        self,
+        train: Examples,
+        texts: Sequence[str] | None,
+        features: Features,
+        n_classes: int,
+        seed: int,
+        multi_label: bool = False,
     ) -> None:
         self.train, self.n_classes, self.seed = train, n_classes, seed
         n_rows = features.n_rows
-        usual = np.bincount(train.labels, minlength=n_classes) / max(len(train), 1)
-        frequency = class_frequency(train.features, train.labels, n_rows, n_classes)
+        self.targets = train.targets if multi_label else None
+        self.positive = train.positive_weights if multi_label else None
+        if self.targets is None:
+            usual = np.bincount(train.labels, minlength=n_classes) / max(len(train), 1)
+            frequency = class_frequency(train.features, train.labels, n_rows, n_classes)
+            found = frequency.sum(axis=1)
+        else:
+            usual = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
+            frequency, found = target_frequency(train.features, self.targets, n_rows)
         self.subwords = subwords = (
-            Subwords.none(n_rows)
-            if texts is None
-            else Subwords.of_words(texts, features, frequency.sum(axis=1))
+            Subwords.none(n_rows) if texts is None else Subwords.of_words(texts, features, found)
         )
         occurrences = np.bincount(train.features.ids, minlength=n_rows)
-        self.energies = _energies(frequency, usual)
+        energies_of = _energies if self.targets is None else _energies_of_decisions
+        self.energies = energies_of(frequency, found, usual)
         of_grams = np.zeros((subwords.n_grams, n_classes), dtype=np.float32)
         rows = subwords.rows
         for label in range(n_classes):
             of_grams[:, label] = np.bincount(subwords.ids, frequency[rows, label], subwords.n_grams)
-        self.gram_energies = _energies(of_grams, usual)
+        found_grams = np.bincount(subwords.ids, found[rows], subwords.n_grams)
+        self.gram_energies = energies_of(of_grams, found_grams, usual)
         # A text has so many n-grams for each of its features: together they bring as much energy as these do.
         self.grams_of_a_feature = max(float(occurrences @ subwords.counts) / max(occurrences.sum(), 1), 1.0)
         self.costs = np.full(len(train), COST, dtype=np.float32)
@@ -105,15 +119,16 @@ class AmplitudeProblem:
         energies = np.concatenate([self.energies, of_grams])
         native, features = core(), self.train.features
         if native is None:
-            return _solve(self.train, subwords, energies, self.costs, self.n_classes, self.seed)
+            return _solve(self.train, self._signs(), subwords, energies, self._costs(), self.seed)
         rows = np.zeros((len(self.energies), self.n_classes), dtype=np.float32)
         bias = np.zeros(self.n_classes, dtype=np.float32)
         passes = native.fit_amplitudes(
             (features.ids, features.offsets, features.n_ordered),
             (
-                self.train.labels,
-                np.zeros(0, np.float32),
+                self.train.labels if self.targets is None else np.zeros(0, np.int64),
+                np.zeros(0, np.float32) if self.targets is None else self.targets,
                 self.costs,
+                np.zeros(0, np.float32) if self.positive is None else self.positive,
                 features.lengths.astype(np.float32),
             ),
             (subwords.offsets, subwords.ids, energies),
@@ -123,15 +138,27 @@ class AmplitudeProblem:
         )
         return Amplitudes(rows, bias, passes)
 
+    def _costs(self) -> NDArray[np.float64]:
+        """Cost of an error on each text and class, ``(N, C)``."""
+        factors = np.ones(self.n_classes) if self.positive is None else self.positive.astype(np.float64)
+        costs = self.costs.astype(np.float64)
+        return np.where(self._signs() > 0, costs[:, None] * factors, costs[:, None])
 
-def _energies(frequency: NDArray[Any], usual: NDArray[np.float64]) -> Floats:
+    def _signs(self) -> NDArray[np.float64]:
+        """1 for the classes of each text and -1 for the others, ``(N, C)``."""
+        if self.targets is not None:
+            return np.where(self.targets > 0.5, 1.0, -1.0)
+        return np.where(self.train.labels[:, None] == np.arange(self.n_classes), 1.0, -1.0)
+
+
+def _energies(frequency: NDArray[Any], found: NDArray[Any], usual: NDArray[np.float64]) -> Floats:
     """Information that each token brings about the class, ``(V,)`` float32, its mean over texts' tokens one.
 
     Args:
         frequency: ``(V, C)``, texts of each class that have the token.
+        found: ``(V,)``, texts that have it.
         usual: ``(C,)``, share of each class among all texts.
     """
-    found = frequency.sum(axis=1, dtype=np.float64)
     prior = usual.astype(np.float32)
     shares = frequency.astype(np.float32) + np.float32(PRIOR_TEXTS) * prior
     shares /= (found + PRIOR_TEXTS).astype(np.float32)[:, None]
@@ -139,10 +166,27 @@ def _energies(frequency: NDArray[Any], usual: NDArray[np.float64]) -> Floats:
     ratios = np.maximum(shares, tiny)
     ratios /= np.maximum(prior, tiny)
     np.log(ratios, out=ratios)
-    information = np.maximum(np.einsum("vc,vc->v", shares, ratios), 0)
-    mean = float(information @ found) / max(float(found.sum()), 1.0)
+    return _of_mean_one(np.maximum(np.einsum("vc,vc->v", shares, ratios), 0), found)
+
+
+def _energies_of_decisions(
+    frequency: NDArray[Any], found: NDArray[Any], usual: NDArray[np.float64]
+) -> Floats:
+    """The same where a text may have several classes: information about whether it has each, summed."""
+    information = np.zeros(len(frequency), dtype=np.float32)
+    for label, share in enumerate(usual.tolist()):
+        shares = ((frequency[:, label] + PRIOR_TEXTS * share) / (found + PRIOR_TEXTS)).astype(np.float32)
+        for has, prior in ((shares, share), (1 - shares, 1 - share)):
+            if prior > 0:
+                information += has * np.log(np.maximum(has, np.float32(1e-30)) / np.float32(prior))
+    return _of_mean_one(np.maximum(information, 0), found)
+
+
+def _of_mean_one(information: Floats, found: NDArray[Any]) -> Floats:
+    """Energies in proportion to an information ``(V,)``."""
+    mean = float(information @ found.astype(np.float64)) / max(float(found.sum()), 1.0)
     if mean <= 0:  # as where all texts are of one class
-        return np.ones(len(frequency), dtype=np.float32)
+        return np.ones(len(information), dtype=np.float32)
     energies: Floats = (information / np.float32(mean)).astype(np.float32)
     return energies
 
@@ -164,17 +208,37 @@ def class_frequency(
     return frequency
 
 
+def target_frequency(
+    features: Ragged, targets: Floats, n_rows: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Texts of each class in which each row occurs, ``(V, C)``, and texts in which it does, ``(V,)``.
+
+    Args:
+        features: of ``N`` texts.
+        targets: ``(N, C)``; a text has the classes above a half.
+        n_rows: ``V``.
+    """
+    texts, labels = np.nonzero(targets > 0.5)  # a text with several classes stands there for each
+    frequency = class_frequency(features.take(texts), labels.astype(np.int64), n_rows, targets.shape[1])
+    found = class_frequency(features, np.zeros(len(features), dtype=np.int64), n_rows, 1)[:, 0]
+    return frequency, found
+
+
 def _solve(
-    train: Examples, subwords: Subwords, energies: Floats, costs: Floats, n_classes: int, seed: int
+    train: Examples,
+    targets: NDArray[np.float64],
+    subwords: Subwords,
+    energies: Floats,
+    costs: NDArray[np.float64],
+    seed: int,
 ) -> Amplitudes:
     """The native core's slow twin: dual coordinate descent, all classes side by side."""
-    features, n_rows = train.features, len(subwords.counts)
+    features, n_rows, n_classes = train.features, len(subwords.counts), targets.shape[1]
     shares = 1 / np.sqrt(np.maximum(features.lengths, 1))
-    targets = np.where(train.labels[:, None] == np.arange(n_classes), 1.0, -1.0)
     table, bias = np.zeros((len(energies), n_classes)), np.zeros(n_classes)
     made_of = np.split(subwords.ids + n_rows, subwords.offsets[1:-1])
     alphas = np.zeros((len(train), n_classes))
-    random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs > 0), 0
+    random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1)), 0
 
     def with_grams(text: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ids = features.ids[features.offsets[text] : features.offsets[text + 1]]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import MissingExtraError
-from token2wave.metrics import evaluate_predictions
+from token2wave.metrics import evaluate_decisions, evaluate_predictions
 from token2wave.training.summary import Baseline
 
 NAME = "TF-IDF (1,2) + LinearSVC"
@@ -17,16 +18,21 @@ NAME = "TF-IDF (1,2) + LinearSVC"
 
 def train_baseline(
     train_texts: Sequence[str],
-    train_labels: NDArray[np.int64],
+    train_labels: NDArray[Any],
     test_texts: Sequence[str],
-    test_labels: NDArray[np.int64],
+    test_labels: NDArray[Any],
     label_names: tuple[str, ...],
     weights: NDArray[np.float32] | None = None,
+    positive_weights: NDArray[np.float32] | None = None,
 ) -> Baseline:
     """Train on all training texts, weighted as they are for us, and evaluate on the test texts.
 
+    Where texts may have several classes, with labels ``(N, C)``, one machine is trained for each class
+    against the rest, with the class's weight for the texts that have it, ``(C,)`` positive weights.
+
     Returns:
-        ``name``, ``accuracy``, ``macro_f1`` and ``train_seconds`` (vectoriser included).
+        ``name``, ``accuracy``, ``macro_f1`` and ``train_seconds`` (vectoriser included); and ``micro_f1``
+        where texts may have several classes.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -38,14 +44,34 @@ def train_baseline(
         raise MissingExtraError("scikit-learn", "studies", purpose="the baseline") from error
     start = time.perf_counter()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
-    machine = LinearSVC(random_state=0)
-    machine.fit(vectorizer.fit_transform(train_texts), train_labels, sample_weight=weights)
+    found = vectorizer.fit_transform(train_texts)
+    classes = train_labels.T if train_labels.ndim == 2 else [train_labels]
+    each: list[dict[bool, float] | None] = [None] * len(classes)
+    if positive_weights is not None:
+        each = [{True: weight} for weight in positive_weights.tolist()]
+    # A class that no text has, or all have, needs no machine.
+    machines = [
+        LinearSVC(random_state=0, class_weight=weight).fit(found, of_class, sample_weight=weights)
+        if of_class.min() != of_class.max()
+        else None
+        for of_class, weight in zip(classes, each, strict=True)
+    ]
     seconds = time.perf_counter() - start
-    predicted = machine.predict(vectorizer.transform(test_texts))
-    scores = evaluate_predictions(test_labels, predicted, label_names)
-    return {
-        "name": NAME,
+    tested = vectorizer.transform(test_texts)
+    predicted = [
+        np.full(len(test_texts), of_class[0]) if machine is None else machine.predict(tested)
+        for machine, of_class in zip(machines, classes, strict=True)
+    ]
+    if train_labels.ndim == 1:
+        scores = evaluate_predictions(test_labels, predicted[0], label_names)
+    else:
+        scores = evaluate_decisions(test_labels, np.stack(predicted, axis=1), label_names)
+    baseline: Baseline = {
+        "name": NAME if train_labels.ndim == 1 else f"{NAME}, one against the rest",
         "accuracy": scores.accuracy,
         "macro_f1": scores.macro_f1,
         "train_seconds": seconds,
     }
+    if scores.micro_f1 is not None:
+        baseline["micro_f1"] = scores.micro_f1
+    return baseline

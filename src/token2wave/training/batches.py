@@ -25,7 +25,7 @@ def training_batches(
     has_cls: bool,
     similar_lengths: bool = False,
     keeps_order: bool = False,
-) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
+) -> Iterator[tuple[Batch, Tensor, Tensor | None, Tensor | None]]:
     """Go once through the texts in random order.
 
     Args:
@@ -39,7 +39,8 @@ def training_batches(
         keeps_order: whether tokens that are left out stay in the reading order, for a phrase level.
 
     Yields:
-        A batch, its labels ``(B,)`` int64, and its weights ``(B,)`` if there are any, on the CPU.
+        A batch, its labels ``(B,)`` int64, and its weights ``(B,)`` and targets ``(B, C)`` if there are any,
+        on the CPU.
     """
     features, labels, weights = examples.features, examples.labels, examples.weights
     for chosen in _batches(features.lengths, batch_size, random, similar_lengths):
@@ -53,8 +54,11 @@ def training_batches(
                 texts, left_out = texts.keep(stays), ~mask[stays]
             else:
                 texts = texts.keep(mask)
-        own = None if weights is None else torch.from_numpy(weights[chosen])
-        yield make_batch(texts, sentence_ends, left_out), torch.from_numpy(labels[chosen]), own
+        batch = make_batch(texts, sentence_ends, left_out)
+        own, wanted = (
+            None if a is None else torch.from_numpy(a[chosen]) for a in (weights, examples.targets)
+        )
+        yield batch, torch.from_numpy(labels[chosen]), own, wanted
 
 
 def _batches(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
+from token2wave.models.config import WaveConfig
+from token2wave.runtime.reference import probabilities
 from token2wave.training.amplitudes import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
 from token2wave.training.examples import Examples
+from token2wave.training.loop import binary_cross_entropies
 
 HEADS = ("head", "phrases.head", "amplitudes")
 """What makes each level's logits: of the text, of its phrases, of its tokens' amplitudes."""
@@ -26,6 +29,8 @@ Numbers = NDArray[np.float64]
 
 class Scalable(Protocol):
     """What calibration asks of a network."""
+
+    config: WaveConfig
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
@@ -43,6 +48,8 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
     Of one level the weight is one over the temperature of arXiv 1706.04599: it changes no decision.
     Several levels are also weighed against each other.
 
+    Where a text may have several classes, the weights are those of the least binary cross-entropy.
+
     Args:
         network: trained; it is changed where it lies.
         validation: texts that it has not learnt from.
@@ -51,7 +58,7 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
         The weight of each level.
     """
     levels = level_logits(network, validation.features)
-    weights = fit_weights(levels, validation.labels, validation.weights)
+    weights = fit_weights(levels, _truth(network, validation), validation.weights)
     weigh_levels(network, weights)
     return weights
 
@@ -69,16 +76,13 @@ def choose_amplitudes(
     Returns:
         The share of the least cross-entropy, all levels weighed, and the amplitudes found with it.
     """
-    levels = level_logits(waves, validation.features)
+    levels, truth = level_logits(waves, validation.features), _truth(waves, validation)
     best: tuple[float, float, Amplitudes] | None = None
     for share in SUBWORD_SHARES if problem.subwords.n_grams else (0.0,):
         amplitudes = problem.solve(share)
         every = np.concatenate([levels, amplitudes.logits(validation.features)[None]])
-        weights = fit_weights(every, validation.labels, validation.weights)
-        logits = np.tensordot(weights, every, axes=1)
-        own = logits[np.arange(len(validation)), validation.labels]
-        highest = logits.max(axis=1, keepdims=True)
-        losses = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0] - own
+        weights = fit_weights(every, truth, validation.weights)
+        losses, _ = _losses(np.tensordot(weights, every, axes=1), truth)
         loss = float(np.average(losses, weights=validation.weights))
         if best is not None and loss >= best[0]:
             break  # a larger share would not turn it
@@ -115,8 +119,16 @@ def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
     return [head for head in HEADS if f"{head}.weight" in arrays]
 
 
+def _truth(network: Scalable, examples: Examples) -> NDArray[Any]:
+    """Labels ``(N,)``, or targets ``(N, C)`` where a text may have several classes."""
+    if not network.config.multi_label:
+        return examples.labels
+    assert examples.targets is not None
+    return examples.targets
+
+
 def fit_weights(
-    levels: Numbers, labels: NDArray[np.int64], text_weights: NDArray[np.floating] | None = None
+    levels: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
 ) -> tuple[float, ...]:
     """Weights ``w`` of the least cross-entropy of ``sum_l w[l] levels[l]``: none below zero, not all zero.
 
@@ -127,16 +139,17 @@ def fit_weights(
 
     Args:
         levels: ``(L, N, C)``, finite.
-        labels: ``(N,)`` integers below ``C``.
+        truth: ``(N,)`` integers below ``C``; or ``(N, C)`` from 0 to 1 where a text may have several classes,
+            each with a binary cross-entropy of its own.
         text_weights: ``(N,)``, how much each text counts; all the same, if None.
     """
-    n_levels, counts = len(levels), np.ones(len(labels))
+    n_levels, counts = len(levels), np.ones(len(truth))
     if text_weights is not None:
-        counts = text_weights.astype(np.float64) * (len(labels) / text_weights.sum(dtype=np.float64))
+        counts = text_weights.astype(np.float64) * (len(truth) / text_weights.sum(dtype=np.float64))
     best: tuple[float, tuple[float, ...]] = math.inf, (DOUBT,) * n_levels
     for size in range(1, n_levels + 1):
         for free in map(list, itertools.combinations(range(n_levels), size)):
-            found, loss = _newton(levels[free], labels, counts)
+            found, loss = _newton(levels[free], truth, counts)
             loss += PRIOR * (n_levels - size)  # of the weights that are zero
             if (found > 0).all() and loss < best[0]:
                 weights = np.zeros(n_levels)
@@ -145,24 +158,34 @@ def fit_weights(
     return best[1]
 
 
-def _newton(levels: Numbers, labels: NDArray[np.int64], counts: Numbers) -> tuple[Numbers, float]:
+def _losses(logits: Numbers, truth: NDArray[Any]) -> tuple[Numbers, Numbers]:
+    """Cross-entropy of each text, ``(N,)``, and the probabilities, ``(N, C)``; see :func:`fit_weights`."""
+    if truth.ndim == 2:
+        return binary_cross_entropies(logits, truth), probabilities(logits, multi_label=True)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    sums = powers.sum(axis=1, keepdims=True)
+    return np.log(sums[:, 0]) - shifted[np.arange(len(truth)), truth], powers / sums
+
+
+def _newton(levels: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Numbers, float]:
     """Weights of least loss, of any sign, and that loss."""
-    texts = np.arange(len(labels))
+    multi_label = truth.ndim == 2
+    texts = np.arange(len(truth))
+    said = np.einsum("lnc,nc->ln", levels, truth) if multi_label else levels[:, texts, truth]  # of the truth
 
     def loss_at(weights: Numbers) -> tuple[float, Numbers]:
-        logits = np.tensordot(weights, levels, axes=1)  # (N, C)
-        logits -= logits.max(axis=1, keepdims=True)
-        sums = np.exp(logits).sum(axis=1, keepdims=True)
-        loss = counts @ (np.log(sums[:, 0]) - logits[texts, labels])
-        return float(loss + PRIOR * ((weights - 1) ** 2).sum()), np.exp(logits) / sums
+        losses, shares = _losses(np.tensordot(weights, levels, axes=1), truth)
+        return float(counts @ losses + PRIOR * ((weights - 1) ** 2).sum()), shares
 
     weights = np.ones(len(levels))
     loss, shares = loss_at(weights)
     for _ in range(ITERATIONS):
         expected = (levels * shares).sum(axis=2)  # (L, N)
-        gradient = (expected - levels[:, texts, labels]) @ counts + 2 * PRIOR * (weights - 1)
-        centred = levels - expected[:, :, None]
-        curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, shares * counts[:, None])
+        gradient = (expected - said) @ counts + 2 * PRIOR * (weights - 1)
+        centred = levels if multi_label else levels - expected[:, :, None]
+        variances = shares * (1 - shares) if multi_label else shares
+        curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, variances * counts[:, None])
         curvature += 2 * PRIOR * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
         if float(step @ gradient) < TOLERANCE * (1 + abs(loss)):

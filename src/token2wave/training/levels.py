@@ -64,7 +64,14 @@ def fit_levels(
     Teller(callbacks).stage("amplitudes", 0)
     start = time.perf_counter()
     n_classes = network.config.n_classes
-    problem = AmplitudeProblem(train, texts if recipe.subwords else None, features, n_classes, seed)
+    problem = AmplitudeProblem(
+        train,
+        texts if recipe.subwords else None,
+        features,
+        n_classes,
+        seed,
+        network.config.multi_label,
+    )
     if subword_share is None:
         assert validation is not None
         subword_share, found = choose_amplitudes(problem, network, validation)

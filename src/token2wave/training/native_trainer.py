@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from token2wave.models.config import WaveConfig
 from token2wave.native import core, n_threads
@@ -63,6 +64,8 @@ class NativeTrainer:
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         given = train.weights
         self.weights = np.ones(len(train), dtype=np.float32) if given is None else given
+        self.targets = _or_empty(train.targets)
+        self.positive_weights = _or_empty(train.positive_weights)
         self.slots = work_space(network.config.n_rows)
 
     def _begin(self, recipe: Recipe) -> None:
@@ -127,11 +130,12 @@ class NativeTrainer:
         result: tuple[float, float] = self.core.train(
             native_shape(network.config),
             (network.embedding, network.dense, self.mean, self.square, self.slots),
-            (features.ids, features.offsets, features.n_ordered, self.train.labels, order),
+            (features.ids, features.offsets, features.n_ordered, self.train.labels, self.targets, order),
             (
                 self.rates,
                 factors,
                 self.weights,
+                self.positive_weights,
                 recipe.row_learning_rate,
                 network.config.dropout,
                 recipe.token_dropout,
@@ -143,3 +147,8 @@ class NativeTrainer:
         )
         self.step += n_steps
         return result
+
+
+def _or_empty(values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """What the native core takes where there are no values."""
+    return np.zeros(0, dtype=np.float32) if values is None else np.ascontiguousarray(values, np.float32)

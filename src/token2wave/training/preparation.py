@@ -6,20 +6,32 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data import DataSplits, encode_labels, label_names_of, validation_split
+from token2wave.data import (
+    DataSplits,
+    LabelledTexts,
+    encode_label_sets,
+    encode_labels,
+    label_names_of,
+    strata,
+    validation_split,
+)
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.presets import Preset
+from token2wave.training.examples import Examples
 from token2wave.training.holding_back import hold_back
 from token2wave.training.recipe import Recipe
-from token2wave.training.weighting import text_weights
+from token2wave.training.weighting import positive_weights, text_weights
 
 ClassWeights = str | Mapping[str, float] | None
 VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
+
+RECOGNISED = "The data has texts with several labels: each label is decided by itself (multi-label)."
 
 
 @dataclass(frozen=True)
@@ -28,12 +40,12 @@ class Labelled:
 
     Attributes:
         texts: ``N`` strings.
-        labels: ``(N,)`` int64.
+        labels: ``(N,)`` int64; or ``(N, C)`` bool, where a text may have several classes.
         weights: ``(N,)`` float32, how much each text counts; all the same, if None.
     """
 
     texts: Sequence[str]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
@@ -43,6 +55,17 @@ class Labelled:
         """Select rows by number."""
         weights = None if self.weights is None else self.weights[rows]
         return Labelled([self.texts[i] for i in rows], self.labels[rows], weights)
+
+    def examples(self, features: Ragged, positive_weights: NDArray[np.float32] | None = None) -> Examples:
+        """The same texts as features.
+
+        Args:
+            features: of the ``N`` texts.
+            positive_weights: see :class:`Examples`.
+        """
+        if self.labels.ndim == 1:
+            return Examples(features, self.labels, self.weights)
+        return Examples.of_targets(features, self.labels.astype(np.float32), self.weights, positive_weights)
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,8 @@ class TrainingTexts:
         test: what to report on, if there is such.
         label_names: names of the ``C`` classes.
         caveats: sentences that belong beside every figure.
+        positive_weights: ``(C,)`` float32, how much each class counts in the loss of the training texts that
+            have it, where a text may have several; all the same, if None.
     """
 
     train: Labelled
@@ -64,6 +89,27 @@ class TrainingTexts:
     test: Labelled | None
     label_names: tuple[str, ...]
     caveats: tuple[str, ...]
+    positive_weights: NDArray[np.float32] | None = None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several classes, or none."""
+        return self.train.labels.ndim == 2
+
+
+def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
+    """Texts in memory, as ones that may have several labels where they are to be that.
+
+    Raises:
+        DataError: texts have several labels, and one each was asked for.
+    """
+    if data.multi_label and multi_label is False:
+        raise DataError(
+            "texts have several labels, and one each was asked for",
+            where=data.name,
+            cure="leave out multi_label, or give each text one label",
+        )
+    return data.as_multi_label() if multi_label or data.multi_label else data
 
 
 def prepare(
@@ -71,27 +117,33 @@ def prepare(
 ) -> TrainingTexts:
     """Encode the labels, weigh the texts, and hold back validation rows where none are given.
 
+    Where a text may have several classes, a weight of a class is that of its decisions in the texts that have
+    it: it cannot be the weight of a text.
+
     Raises:
         ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
         DataError: fewer than two classes, or a label in validation or test that training never saw.
     """
     names = label_names_of(splits.train, splits.label_names)
-    labels = encode_labels(splits.train, names)
-    weights = text_weights(labels, names, class_weights, splits.train.weights)
+    multi_label = splits.multi_label
+    labels = _encoded(splits.train, names, multi_label)
+    layers = strata(labels) if multi_label else labels
+    own = text_weights(np.zeros_like(layers), names, None, splits.train.weights)
+    positive = positive_weights(labels, names, class_weights) if multi_label else None
+    weights = own if multi_label else text_weights(labels, names, class_weights, splits.train.weights)
     train = Labelled(splits.train.texts, labels, weights)
-    own = text_weights(labels, names, None, splits.train.weights)
     test = None
     if splits.test is not None:
-        test = Labelled(splits.test.texts, encode_labels(splits.test, names))
+        test = Labelled(splits.test.texts, _encoded(splits.test, names, multi_label))
     caveats, everything = splits.caveats, None
     if splits.validation is not None:
-        validation = Labelled(splits.validation.texts, encode_labels(splits.validation, names))
+        validation = Labelled(splits.validation.texts, _encoded(splits.validation, names, multi_label))
     else:
         fraction = recipe.validation_fraction
         if recipe.validation == "random":
-            kept, held_back = validation_split(train.labels, fraction, seed)
+            kept, held_back = validation_split(layers, fraction, seed)
         else:
-            kept, held_back = hold_back(train.texts, train.labels, fraction, seed)
+            kept, held_back = hold_back(train.texts, layers, fraction, seed)
         if len(held_back):
             validation = Labelled(train.texts, labels, own).take(held_back)
             everything, train = train, train.take(kept)
@@ -107,7 +159,12 @@ def prepare(
                 *caveats,
                 "Too few rows to hold any back: validation figures are of the training rows.",
             )
-    return TrainingTexts(train, validation, everything, test, names, caveats)
+    return TrainingTexts(train, validation, everything, test, names, caveats, positive)
+
+
+def _encoded(part: LabelledTexts, names: Sequence[str], multi_label: bool) -> NDArray[Any]:
+    """Classes of texts as :class:`Labelled` has them."""
+    return encode_label_sets(part, names) if multi_label else encode_labels(part, names)
 
 
 def _counts(labelled: Labelled) -> bool:

@@ -21,6 +21,7 @@ class Epoch:
         validation_loss: mean cross-entropy after the pass; None without validation texts.
         validation_accuracy: after the pass; None without validation texts.
         validation_macro_f1: after the pass; None without validation texts.
+        validation_micro_f1: after the pass; None without validation texts.
     """
 
     epoch: int
@@ -29,6 +30,7 @@ class Epoch:
     validation_loss: float | None
     validation_accuracy: float | None
     validation_macro_f1: float | None = None
+    validation_micro_f1: float | None = None
 
 
 @dataclass

@@ -41,7 +41,8 @@ class Recipe(Configuration):
             validation are precious too: once they have chosen the number of epochs, the model is trained
             again on all rows.
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
-            ``macro_f1``, in which rare classes count as much as frequent ones, or ``loss``.
+            ``macro_f1``, in which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``.
+            Where a text may have several classes micro-F1 takes the place of accuracy.
         patience: epochs without a better one before stopping; 0 never stops early.
         similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
             work. Waves do not pad.
@@ -95,7 +96,7 @@ class Recipe(Configuration):
         )
         require_choice(self.validation, "validation", ("random", "apart"))
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
-        require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "loss"))
+        require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "micro_f1", "loss"))
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))
 

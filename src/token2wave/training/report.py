@@ -21,6 +21,7 @@ from token2wave.training.summary import (
     duration,
     percent,
     size,
+    validation_figure,
 )
 
 CONFUSIONS_LISTED = 15
@@ -95,15 +96,14 @@ def _headline(summary: Summary) -> str:
         on = f"of {count(evaluation['rows'])} test texts"
     else:
         on = "of the test texts"
+    about = {
+        "accuracy": on,
+        "macro_f1": "mean F1 of the classes" if summary.macro_f1 is not None else "",
+    }
+    if summary.multi_label:
+        about |= {"micro_f1": on, "accuracy": "texts whose labels are right and complete"}
     return html.definitions(
-        [
-            ("Accuracy", percent(summary.accuracy), on),
-            (
-                "Macro-F1",
-                percent(summary.macro_f1),
-                "mean F1 of the classes" if summary.macro_f1 is not None else "",
-            ),
-        ]
+        [(name, percent(getattr(summary, measure)), about[measure]) for name, measure in summary.measures]
     )
 
 
@@ -116,13 +116,16 @@ def _caveats(caveats: Sequence[str]) -> str:
 
 def _figures_list(summary: Summary) -> str:
     baseline, evaluation = summary.baseline, summary.evaluation or {}
+    validated, on_validation = validation_figure(summary)
     entries = [
         (
             "Calibration error",
             percent(evaluation.get("calibration_error") if summary.evaluated_on == "test" else None),
-            "between confidence and accuracy on the test texts",
+            "between probabilities and frequencies of decisions on the test texts"
+            if summary.multi_label
+            else "between confidence and accuracy on the test texts",
         ),
-        ("Validation accuracy", percent(summary.validation_accuracy), best_epoch(summary)),
+        (f"Validation {validated}", percent(on_validation), best_epoch(summary)),
         ("Training time", duration(summary.train_seconds), f"{duration(summary.total_seconds)} in all"),
         ("Training speed", f"{count(summary.texts_per_second)} texts/s", ""),
         ("Peak memory", size(summary.peak_memory_bytes), ""),
@@ -134,7 +137,12 @@ def _figures_list(summary: Summary) -> str:
         ("Model file", size(summary.model_bytes), ""),
     ]
     if baseline is not None:
-        entries.insert(0, ("Baseline accuracy", percent(baseline["accuracy"]), baseline["name"]))
+        _, measure = summary.measures[0]
+        theirs: float = baseline[measure]  # type: ignore[literal-required]
+        entries.insert(0, (f"Baseline {validated}", percent(theirs), baseline["name"]))
+    if summary.multi_label and summary.evaluated_on == "test":
+        about = "share of the decisions on the test texts, one for each text and class, that are wrong"
+        entries.insert(0, ("Hamming loss", percent(evaluation.get("hamming_loss")), about))
     return html.definitions(entries, "figures")
 
 
@@ -143,10 +151,9 @@ def _baseline_section(summary: Summary) -> str:
     if baseline is None:
         return ""
     rows = []
-    for name, ours, theirs in (
-        ("Accuracy", summary.accuracy, baseline["accuracy"]),
-        ("Macro-F1", summary.macro_f1, baseline["macro_f1"]),
-    ):
+    for name, measure in summary.measures:
+        ours: float | None = getattr(summary, measure)
+        theirs: float = baseline[measure]  # type: ignore[literal-required]
         difference = NOTHING if ours is None else f"{100 * (ours - theirs):+.2f} points"
         rows.append([name, percent(ours), percent(theirs), difference])
     ratio = NOTHING
@@ -180,7 +187,7 @@ def _class_section(summary: Summary) -> str:
 
 
 def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
-    if summary.evaluation is None:
+    if summary.evaluation is None or not summary.evaluation["confusion"]:
         return ""
     confusion, names = summary.evaluation["confusion"], summary.label_names
     wrong = [(-n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j]
@@ -217,11 +224,19 @@ def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
             percent(epoch["train_accuracy"]),
             _number(epoch["validation_loss"]),
             percent(epoch["validation_accuracy"]),
+            *([percent(epoch["validation_micro_f1"])] if summary.multi_label else []),
         ]
         for epoch in summary.history
     ]
     head = ["epoch", "train loss", "train accuracy", "validation loss", "validation accuracy"]
-    table = html.table("Every epoch; loss is cross-entropy in nats per text.", head, rows)
+    caption = "Every epoch; loss is cross-entropy in nats per text."
+    if summary.multi_label:
+        head.append("validation micro-F1")
+        caption = (
+            "Every epoch; loss is the sum over classes of the binary cross-entropy in nats per text, "
+            "accuracy the share of texts whose labels are right and complete, with thresholds of a half."
+        )
+    table = html.table(caption, head, rows)
     return html.section("Learning", figure + table)
 
 

@@ -48,7 +48,7 @@ def draw(summary: Summary) -> dict[str, bytes]:
     """
     drawn = {}
     with _plain_matplotlib():
-        if summary.evaluation is not None:
+        if summary.evaluation is not None and summary.evaluation["confusion"]:
             confusion = np.array(summary.evaluation["confusion"], dtype=np.int64)
             drawn["confusion"] = _confusion_figure(confusion, summary.label_names, summary.evaluated_on)
         if summary.history:

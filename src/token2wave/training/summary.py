@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Baseline(TypedDict):
     name: str
     accuracy: float
     macro_f1: float
+    micro_f1: NotRequired[float]
     train_seconds: float
 
 
@@ -52,9 +53,13 @@ class Summary:
     """Everything a training run reports.
 
     Attributes:
-        accuracy: on the test set; None without one.
+        accuracy: on the test set; None without one. Where a text may have several labels, the share of texts
+            whose labels are right and complete.
         macro_f1: on the test set; None without one.
+        micro_f1: on the test set, where a text may have several labels; else None.
         validation_accuracy: of the weights that were kept, once its levels are weighed.
+        validation_micro_f1: of these weights, with thresholds of a half, where a text may have several
+            labels; else None.
         train_seconds: wall time of the training loop, validation included.
         total_seconds: wall time of the command.
         texts_per_second: training texts over the wall time of training steps alone.
@@ -116,10 +121,24 @@ class Summary:
     versions: Mapping[str, str]
     machine: Machine
     command: str | None
+    micro_f1: float | None = None
+    validation_micro_f1: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(_dictionary(epoch) for epoch in self.history))
         object.__setattr__(self, "evaluation", _dictionary(self.evaluation))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.validation_micro_f1 is not None
+
+    @property
+    def measures(self) -> list[tuple[str, str]]:
+        """Names of the measures of right labels, the most telling first, and the fields that hold them."""
+        if not self.multi_label:
+            return [("Accuracy", "accuracy"), ("Macro-F1", "macro_f1")]
+        return [("Micro-F1", "micro_f1"), ("Macro-F1", "macro_f1"), ("Exact match", "accuracy")]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold; a number that is not finite becomes None."""
@@ -145,27 +164,27 @@ def lines(summary: Summary) -> list[str]:
     """Lines of plain text that a terminal shows at the end of a run."""
     evaluation, baseline = summary.evaluation, summary.baseline
     on_test = summary.evaluated_on == "test"
-    accuracy, macro_f1 = percent(summary.accuracy), percent(summary.macro_f1)
+    note = ""
     if on_test and evaluation is not None:
-        accuracy += f"  on {count(evaluation['rows'])} test texts"
+        note = f"  on {count(evaluation['rows'])} test texts"
     elif summary.accuracy is None:
-        accuracy += "  no test set"
-    figures = [("Accuracy", accuracy)]
-    if baseline is not None:
-        against = "" if summary.accuracy is None else points(summary.accuracy - baseline["accuracy"])
-        figures.append(
-            ("  baseline", f"{percent(baseline['accuracy'])}  {printable(baseline['name'])}{against}")
-        )
-    figures.append(("Macro-F1", macro_f1))
-    if baseline is not None:
-        against = "" if summary.macro_f1 is None else points(summary.macro_f1 - baseline["macro_f1"])
-        figures.append(
-            ("  baseline", f"{percent(baseline['macro_f1'])}  {printable(baseline['name'])}{against}")
-        )
+        note = "  no test set"
+    figures = []
+    for name, measure in summary.measures:
+        ours = getattr(summary, measure)
+        figures.append((name, percent(ours) + note))
+        note = ""
+        if baseline is not None:
+            theirs: float = baseline[measure]  # type: ignore[literal-required]
+            against = "" if ours is None else points(ours - theirs)
+            figures.append(("  baseline", f"{percent(theirs)}  {printable(baseline['name'])}{against}"))
+    if on_test and evaluation is not None and evaluation.get("hamming_loss") is not None:
+        figures.append(("Hamming loss", percent(evaluation["hamming_loss"])))
     if on_test and evaluation is not None and evaluation.get("calibration_error") is not None:
         figures.append(("Calibration error", percent(evaluation["calibration_error"])))
+    validated, on_validation = validation_figure(summary)
     figures += [
-        ("Validation accuracy", f"{percent(summary.validation_accuracy)}  {best_epoch(summary)}"),
+        (f"Validation {validated}", f"{percent(on_validation)}  {best_epoch(summary)}"),
         (
             "Training time",
             f"{duration(summary.train_seconds)}  ({duration(summary.total_seconds)} in all"
@@ -187,6 +206,13 @@ def lines(summary: Summary) -> list[str]:
     if evaluation is not None:
         shown += ["", *_class_table(evaluation["classes"], summary.evaluated_on)]
     return shown
+
+
+def validation_figure(summary: Summary) -> tuple[str, float | None]:
+    """The figure of the validation texts that says most, and its name."""
+    if summary.multi_label:
+        return "micro-F1", summary.validation_micro_f1
+    return "accuracy", summary.validation_accuracy
 
 
 def best_epoch(summary: Summary) -> str:

@@ -48,6 +48,9 @@ class TorchTrainer:
         self.device = network.embedding.weight.device
         self.precision = precision_on(self.device, recipe.precision)
         self.row_weights = None
+        self.multi_label = bool(getattr(network.config, "multi_label", False))
+        given = train.positive_weights
+        self.positive_weights = None if given is None else torch.from_numpy(given).to(self.device)
         if recipe.row_weighting == "idf":
             self.row_weights = torch.from_numpy(
                 row_weights(train.features, network.config.n_rows, recipe.idf_power)
@@ -121,22 +124,28 @@ class TorchTrainer:
         total = torch.zeros(2, device=device)  # summed loss and right answers
         reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()
         last = n_batches(n_texts, recipe.batch_size)
-        for step, (batch, labels, weights) in enumerate(batches, start=1):
-            batch, labels = batch.to(device), labels.to(device)
-            weights = None if weights is None else weights.to(device)
+        for step, (batch, *truth) in enumerate(batches, start=1):
+            batch = batch.to(device)
+            labels, weights, targets = (None if given is None else given.to(device) for given in truth)
+            assert labels is not None
             self.optimizers.prepare(batch.rows)
             # The way back takes the same kind of products as the way there.
             autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
             with autocast, fixed_point_products(cast("nn.Module", network), self.precision == "fixed16"):
                 logits = network(batch)
             logits = logits.float()
-            loss = _mean_loss(logits, labels, recipe.label_smoothing, weights)
+            losses = self._losses(logits, labels if targets is None else targets)
+            loss = (losses if weights is None else losses * weights).mean()
             self.optimizers.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             tell.gradients(network, batch)
             self.optimizers.step()
             with torch.no_grad():
-                right = (logits.argmax(dim=1) == labels).sum()
+                if self.multi_label:
+                    assert targets is not None
+                    right = ((logits > 0) == (targets > 0.5)).all(dim=1).sum()
+                else:
+                    right = (logits.argmax(dim=1) == labels).sum()
                 total += torch.stack([loss * len(labels), right])
             steps, texts = steps + 1, texts + len(labels)
             if steps == STEPS_BETWEEN_REPORTS or step == last:
@@ -150,13 +159,15 @@ class TorchTrainer:
         loss_sum, right_sum = total.tolist()
         return loss_sum / n_texts, right_sum / n_texts
 
-
-def _mean_loss(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
-    """Mean over the batch of the texts' losses times their weights."""
-    if weights is None:
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-    return (losses * weights).mean()
+    def _losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Loss of each text, ``(B,)``, from its label or its targets; see :class:`Examples`."""
+        smoothing = self.recipe.label_smoothing
+        if not self.multi_label:
+            return F.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="none")
+        targets = truth * (1 - smoothing) + smoothing / logits.shape[1]  # as cross_entropy does
+        return F.binary_cross_entropy_with_logits(
+            logits, targets, reduction="none", pos_weight=self.positive_weights
+        ).sum(dim=1)
 
 
 def precision_on(device: torch.device, wanted: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from token2wave.classifier import Classifier, Network
-from token2wave.data import DataSplits, encode_labels, load_splits
+from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.features import Features
 from token2wave.metrics import Evaluation
@@ -29,11 +29,20 @@ from token2wave.training.examples import Examples
 from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, features_for, prepare
+from token2wave.training.preparation import (
+    RECOGNISED,
+    ClassWeights,
+    Labelled,
+    TrainingTexts,
+    features_for,
+    in_memory,
+    prepare,
+)
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
+from token2wave.training.thresholds import thresholds_of
 from token2wave.versions import versions
 
 RATES_TOO_LARGE = (
@@ -71,6 +80,8 @@ def train(
     label_column: str = "label",
     weight_column: str | None = None,
     class_weights: ClassWeights = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
@@ -97,7 +108,12 @@ def train(
         label_column: column of the labels, in files with columns.
         weight_column: column that says how much each training text counts, if there is one.
         class_weights: ``balanced``, by which every class counts the same however rare, or the weight of each
-            label, 1 where it is not named; by default every text counts the same.
+            label, 1 where it is not named; by default every text counts the same. Where a text may have
+            several labels, it is the weight of that label's decision in the texts that have it.
+        multi_label: whether a text may have several labels, or none: each is then decided by itself. If None,
+            it may where the data says so: by lists of labels, by several labels on a line of fastText.
+        label_separator: what stands between the labels of a text in one string, as CSV has them; a text may
+            then have several, or none.
         vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
             ``bert-base-uncased`` in the folder that ``TOKEN2WAVE_DATA`` names is used, and where there is
             none, one is trained on the texts.
@@ -125,18 +141,26 @@ def train(
     if report is not None:
         check_report(Path(report))
     if isinstance(data, DataSplits):
-        splits = data
+        splits = in_memory(data, multi_label)
     else:
         splits = load_splits(
-            data, test=test, text_column=text_column, label_column=label_column, weight_column=weight_column
+            data,
+            test=test,
+            text_column=text_column,
+            label_column=label_column,
+            weight_column=weight_column,
+            multi_label=multi_label,
+            label_separator=label_separator,
         )
+    if splits.multi_label and multi_label is None and label_separator is None:
+        splits = replace(splits, caveats=(*splits.caveats, RECOGNISED))
     n_characters = sum(map(len, splits.train.texts))
     chosen = chosen.adapted(n_characters)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
 
-    run = _Run(chosen, seed, device, vocabulary, len(texts.label_names), splits.train.source, callbacks)
+    run = _Run(chosen, seed, device, vocabulary, texts, splits.train.source, callbacks)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
     learnt_from = texts.validation is texts.train  # which would call for certainty
     share = SUBWORD_SHARE if learnt_from else None
@@ -147,7 +171,8 @@ def train(
     assert best is not None
     weights = () if learnt_from else calibrate(first.network, held_back)
     first = first._replace(network=without_idle_levels(first.network, weights))
-    validation_accuracy = validate(first.network, held_back).accuracy
+    thresholds = thresholds_of(first.network, held_back, learnt_from)
+    validated = validate(first.network, held_back)
     novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
     if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
@@ -163,7 +188,7 @@ def train(
         "history": [asdict(epoch) for epoch in first.history.epochs],
         "best_epoch": best.epoch,
         "refit": refit,
-        "validation_accuracy": validation_accuracy,
+        "validation_accuracy": validated.accuracy,
         "level_weights": weights,
         "subword_share": first.subword_share,
     }
@@ -175,11 +200,18 @@ def train(
     if splits.train.weights is not None:
         record["weighted"] = True
         record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
+    if texts.multi_label:
+        record |= {"validation_micro_f1": validated.micro_f1, "label_separator": label_separator}
     if class_weights is not None:
         record["class_weights"] = class_weights if isinstance(class_weights, str) else dict(class_weights)
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(
-        fitted.features, network, texts.label_names, training=record, novelty_reference=novelty
+        fitted.features,
+        network,
+        texts.label_names,
+        training=record,
+        thresholds=thresholds,
+        novelty_reference=novelty,
     )
     if texts.test is None:  # the validation texts are new to the first fit alone
         evaluation = run.evaluate(
@@ -195,7 +227,9 @@ def train(
         summary = Summary(
             accuracy=evaluation.accuracy if texts.test is not None else None,
             macro_f1=evaluation.macro_f1 if texts.test is not None else None,
-            validation_accuracy=validation_accuracy,
+            validation_accuracy=validated.accuracy,
+            micro_f1=evaluation.micro_f1 if texts.test is not None else None,
+            validation_micro_f1=validated.micro_f1 if texts.multi_label else None,
             train_seconds=first.history.train_seconds + (fitted.history.train_seconds if refit else 0),
             total_seconds=time.perf_counter() - start,
             texts_per_second=first.history.texts_per_second,
@@ -261,13 +295,13 @@ class _Run:
         seed: int,
         device: str,
         vocabulary: str | os.PathLike[str] | None,
-        n_classes: int,
+        texts: TrainingTexts,
         source: str,
         callbacks: Sequence[Callback],
     ) -> None:
         self.preset, self.seed, self.device = preset, seed, device
         self.computed_on = "cpu"
-        self.vocabulary, self.n_classes, self.source = vocabulary, n_classes, source
+        self.vocabulary, self.texts, self.source = vocabulary, texts, source
         self.tell = Teller(callbacks)
 
     def fit(
@@ -290,8 +324,8 @@ class _Run:
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
             found_too = features(validation.texts, self.tell.advance)
-            held_back = Examples(found_too, validation.labels, validation.weights)
-        examples = Examples(found, train.labels, train.weights)
+            held_back = validation.examples(found_too)
+        examples = train.examples(found, self.texts.positive_weights)
         network, history, subword_share = fit_levels(
             network,
             examples,
@@ -320,20 +354,21 @@ class _Run:
         """Train the baseline on all training rows, those included that were held back for validation."""
         assert texts.test is not None
         self.tell.stage("baseline", 0)
-        labels = encode_labels(splits.train, texts.label_names)
         whole = texts.train if texts.everything is None else texts.everything
         return train_baseline(
-            splits.train.texts,
-            labels,
+            whole.texts,
+            whole.labels,
             texts.test.texts,
             texts.test.labels,
             texts.label_names,
             whole.weights,
+            texts.positive_weights,
         )
 
     def _config(self, features: Features, weights: Sequence[float]) -> WaveConfig:
-        config = self.preset.network_config(features.n_rows, self.n_classes, features.sentence_ends)
-        return idle_levels_left_out(config, weights)
+        n_classes = len(self.texts.label_names)
+        config = self.preset.network_config(features.n_rows, n_classes, features.sentence_ends)
+        return idle_levels_left_out(config.replace(multi_label=self.texts.multi_label), weights)
 
     def _network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
         """Network with initial weights that depend on the seed alone."""
@@ -362,6 +397,8 @@ def _changed(
 ) -> Preset:
     """Apply the caller's wishes to a preset."""
     wishes: dict[str, Any] = {}
+    if "network.multi_label" in settings:
+        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
     if op is not None:
         wishes["network.operation"] = op
     if epochs is not None:

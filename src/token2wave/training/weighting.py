@@ -53,6 +53,36 @@ def text_weights(
     return scaled
 
 
+def positive_weights(
+    classes: NDArray[np.bool_],
+    label_names: Sequence[str],
+    class_weights: str | Mapping[str, float] | None,
+) -> NDArray[np.float32] | None:
+    """How much each class counts in the loss of the texts that have it, where they may have several.
+
+    Args:
+        classes: ``(N, C)``, the classes of the training texts.
+        label_names: the ``C`` classes.
+        class_weights: ``balanced``, by which the texts of every class that occurs count the same in all, as
+            much as a class's in the mean; or the weight of each class by name, 1 where it is not named.
+
+    Returns:
+        ``(C,)`` float32; None where nothing is weighted.
+
+    Raises:
+        ConfigError: as for :func:`text_weights`.
+    """
+    if class_weights is None:
+        return None
+    if class_weights != BALANCED:
+        return of_classes(np.zeros(0, np.int64), label_names, class_weights).astype(np.float32)
+    counts = classes.sum(axis=0)
+    mean = counts.sum() / max(np.count_nonzero(counts), 1)
+    weights: NDArray[np.float32] = np.ones(len(label_names), dtype=np.float32)
+    np.divide(mean, counts, out=weights, where=counts > 0, casting="same_kind")
+    return weights
+
+
 def of_classes(
     labels: NDArray[np.int64], label_names: Sequence[str], wish: str | Mapping[str, float] | None
 ) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ def train_on(
     told = [*callbacks, watch]
     with suppress(_Solved):
         fit(network, parts.train, parts.validation, recipe, seed=seed, has_cls=True, callbacks=told)
-    loss, accuracy, _ = validate(network, parts.validation)
+    loss, accuracy, *_ = validate(network, parts.validation)
     return {
         "test_accuracy": validate(network, parts.test)[1],
         "validation_accuracy": accuracy,
