@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import growth_figures  # noqa: E402
 import prediction_render  # noqa: E402
+import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 import tuning  # noqa: E402
@@ -152,6 +153,20 @@ def prediction(data: str) -> str:
     return f"![{data}: what predicting costs](figures/prediction-{data}.svg)\n\n{table}\n"
 
 
+def probabilities() -> str:
+    """Tables of calibration, abstention and novelty, and their figure."""
+    found = probabilities_render.tables(benchmark("probabilities")).rstrip()
+    return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
+
+
+def random_settings(document: dict[str, Any]) -> str:
+    """What came of a sweep over random settings."""
+    return (
+        f"{document['n_cases']} cases of seed {document['seed']}: {document['failed']} failed; "
+        f"{document['started_again']} were started again with smaller rates.\n"
+    )
+
+
 def _waves(document: dict[str, Any]) -> Table:
     """The rows of the Wave networks alone."""
     table = accuracy_table(document)
@@ -201,6 +216,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     "tuning": searches,
+    "probabilities": probabilities,
+    "novelty-scores": lambda: probabilities_render.scores_table(benchmark("novelty_scores")) + "\n",
+    "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
@@ -237,6 +255,8 @@ def draw_figures() -> None:
         for name, content in growth_figures.draw(benchmark("growth")).items():
             if name.endswith(".svg"):
                 (FIGURES / name).write_bytes(content)
+    with suppress(NotMeasured):
+        probabilities_render.figure(benchmark("probabilities"), FIGURES / "probabilities.svg")
     with suppress(NotMeasured):
         document = benchmark("classifiers")
         for data in comparison.data_names(document):

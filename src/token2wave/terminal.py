@@ -129,6 +129,12 @@ def print_evaluation(result: Evaluation) -> None:
         )
 
 
+def print_novelty(mean: float | None) -> None:
+    """Print the mean novelty of texts, where it is known."""
+    if mean is not None:
+        print(f"mean novelty {mean:.2f}; 0.50 where texts are as those that training held back")
+
+
 def print_info(path: Path, document: dict[str, Any]) -> None:
     """Print what a model file holds."""
     from token2wave.training.summary import printable

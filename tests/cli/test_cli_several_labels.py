@@ -146,7 +146,7 @@ def test_thresholds_go_with_rows_that_are_trained_again(run_cli: Cli, model: Pat
     hold_back = ["--set", "recipe.refit_below=0"]
     run_cli("train", "topics.csv", "--label-separator", "|", "--out", "whole", *FAST, *hold_back)
     outcome = run_cli(
-        "compress", "whole", "--out", "small", "--data", "topics.csv", "--max-size", "8000", "--json"
+        "compress", "whole", "--out", "small", "--data", "topics.csv", "--max-size", "9000", "--json"
     )
     assert outcome.status == 0, outcome.err
     assert outcome.document["caveats"] == []

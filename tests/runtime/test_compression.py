@@ -21,7 +21,7 @@ from token2wave.classifier import Classifier
 from token2wave.compression import shrinking
 from token2wave.compression.compress import parse_size
 from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
-from token2wave.compression.shrinking import TRAINED_ON_ALL
+from token2wave.compression.shrinking import NOVELTY_UNKNOWN, TRAINED_ON_ALL
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.native import core
 from token2wave.runtime.storage import as_gaps, quantised
@@ -326,7 +326,7 @@ def test_a_model_that_has_seen_the_validation_rows_says_so(monkeypatch: pytest.M
     monkeypatch.setattr(shrinking, "fit_levels", lambda *_, **__: pytest.fail("trained again"))
     summary = token2wave.compress("refit", "out", data=rows, max_size=5_000).summary
     assert not summary["retrained"]
-    assert summary["caveats"] == [TRAINED_ON_ALL]
+    assert summary["caveats"] == [TRAINED_ON_ALL, NOVELTY_UNKNOWN]
     assert summary["validation_rows"] == 40
 
 

@@ -89,6 +89,7 @@ def compress(
     work = Shrinking(classifier, _texts(classifier, data, text_column, label_column), tell)
     before = validate(classifier.network, work.validation)
     small, found = work.best(storage, limit, retrain)
+    small = work.with_novelty(small, limit)
     summary = {
         "storage": storage,
         "retrained": small.training["compression"]["retrained"],

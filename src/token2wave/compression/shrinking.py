@@ -15,6 +15,7 @@ from token2wave.errors import ConfigError
 from token2wave.features import WordFeatures
 from token2wave.presets import Preset
 from token2wave.runtime.model_file import size_of_model_file
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.runtime.storage import Stored, as_float16, as_gaps
 from token2wave.training.additive import AdditiveNetwork
@@ -36,6 +37,10 @@ WEIGHTS_UNKNOWN = (
 )
 TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
+)
+NOVELTY_UNKNOWN = (
+    "Rows were dropped, and for want of texts that training did not see, or of room, the file does not tell "
+    "how novel a text is."
 )
 
 
@@ -150,6 +155,24 @@ class Shrinking:
             small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
             if small is not None:
                 yield small
+
+    def with_novelty(self, small: Classifier, limit: int | None) -> Classifier:
+        """Say anew what is usual where rows were dropped; a model that has all knows as before."""
+        if (
+            self.classifier.novelty_reference is None
+            or small.features.n_rows == self.classifier.features.n_rows
+        ):
+            return small
+        reference = None
+        if not (self.was_refit or self.texts.validation is self.texts.train):
+            features, n_unknown = small.features.with_unknown(self.texts.validation.texts)
+            reference = NoveltyReference.of(n_unknown, features.lengths, small.network.logits(features))
+        found = replace(small, novelty_reference=reference)
+        if limit is not None and size_of_model_file(found.to_file()) > limit:
+            found = replace(small, novelty_reference=None)
+        if found.novelty_reference is None:
+            self.caveats.append(NOVELTY_UNKNOWN)
+        return found
 
     def _retrained(
         self,
@@ -322,7 +345,9 @@ def shrink(
     Raises:
         ConfigError: the size cannot be reached.
     """
-    judged = Shrinking(first, texts, tell).best("packed", limit, retrain=True)
+    work = Shrinking(first, texts, tell)
+    judged = work.best("packed", limit, retrain=True)
+    judged = judged._replace(classifier=work.with_novelty(judged.classifier, limit))
     if last is None:
         return judged.classifier, judged
     assert texts.everything is not None
@@ -330,7 +355,9 @@ def shrink(
     if small is None:
         return judged.classifier, judged
     small.training["validation_accuracy"] = round(judged.validation.accuracy, 6)
-    return small, judged
+    knowing = replace(small, novelty_reference=judged.classifier.novelty_reference)
+    fits = size_of_model_file(knowing.to_file()) <= limit
+    return knowing if fits else replace(small, novelty_reference=None), judged
 
 
 def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:

@@ -43,12 +43,15 @@ class History:
         best: the entry whose weights were kept.
         train_seconds: wall time of the whole loop, validation included.
         texts_per_second: training texts over the wall time of training steps alone.
+        rate_share: what the recipe's rates were multiplied by: below one where the loss had stopped being a
+            finite number, and training was started again.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     train_seconds: float = 0.0
     texts_per_second: float = 0.0
+    rate_share: float = 1.0
 
 
 class Callback:

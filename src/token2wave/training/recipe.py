@@ -99,3 +99,9 @@ class Recipe(Configuration):
         require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "micro_f1", "loss"))
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))
+
+    def slowed(self, share: float) -> Recipe:
+        """The same with a share of all rates."""
+        return self.replace(
+            learning_rate=self.learning_rate * share, row_learning_rate=self.row_learning_rate * share
+        )

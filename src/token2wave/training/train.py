@@ -24,6 +24,7 @@ from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import size_of_model_file
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
@@ -50,6 +51,11 @@ from token2wave.training.wishes import require_what_trains, wishes_of
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 from token2wave.versions import versions
+
+RATES_TOO_LARGE = (
+    "The loss stopped being a finite number, or grew beyond all measure: "
+    "training was started again with rates divided by {:,.0f}."
+)
 
 
 @dataclass(frozen=True)
@@ -206,9 +212,10 @@ def train(
     first = first._replace(network=without_idle_levels(first.network, weights))
     thresholds = thresholds_of(first.network, held_back, learnt_from)
     validated = validate(first.network, held_back)
+    novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
     if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
-        recipe = chosen.recipe.replace(epochs=best.epoch)
+        recipe = chosen.recipe.slowed(first.history.rate_share).replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
@@ -224,6 +231,11 @@ def train(
         "level_weights": weights,
         "subword_share": first.subword_share,
     }
+    caveats = texts.caveats
+    rate_share = first.history.rate_share * (fitted.history.rate_share if refit else 1)
+    if rate_share < 1:
+        record["rate_share"] = rate_share
+        caveats = (*caveats, RATES_TOO_LARGE.format(1 / rate_share))
     if splits.train.weights is not None:
         record["weighted"] = True
         record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
@@ -235,7 +247,12 @@ def train(
         record["search"] = search.of_model()
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(
-        fitted.features, network, texts.label_names, training=record, thresholds=thresholds
+        fitted.features,
+        network,
+        texts.label_names,
+        training=record,
+        thresholds=thresholds,
+        novelty_reference=novelty,
     )
     # The validation texts are new to the first fit alone.
     apart = replace(
@@ -271,7 +288,7 @@ def train(
             seed=seed,
             rows=len(splits.train),
             data=splits.name,
-            caveats=texts.caveats,
+            caveats=caveats,
             train_rows=len(texts.train),
             validation_rows=len(texts.validation),
             test_rows=None if texts.test is None else len(texts.test),
@@ -308,6 +325,12 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
+
+
+def _novelty_reference(fitted: _Fitted, texts: Sequence[str]) -> NoveltyReference | None:
+    """What is usual in texts that were not learnt from."""
+    features, n_unknown = fitted.features.with_unknown(texts)
+    return NoveltyReference.of(n_unknown, features.lengths, fitted.network.logits(features))
 
 
 class _Run:
