@@ -155,16 +155,15 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
             )
             pruned = Examples(fewer(texts.validation.texts), texts.validation.labels)
             note(f"{n_rows:,} rows by {name}", *validate(small, pruned)[:2])
-    import token2wave.compression.compress  # noqa: F401 - the module, which its function hides
+    from token2wave.compression import shrinking
 
-    module = sys.modules["token2wave.compression.compress"]
     with tempfile.TemporaryDirectory() as folder:
         whole, out = Path(folder, "whole"), Path(folder, "small")
         classifier.save(whole)
         found = compress(whole, out, data=data, max_size="1MB", retrain=False).summary
         note("1 MB without training again", found["loss_after"], found["accuracy_after"])
         for share in SHARES:
-            module.RETRAINED_SHARE = share  # type: ignore[attr-defined]
+            shrinking.RETRAINED_SHARE = share
             found = compress(whole, out, data=data, max_size="1MB").summary
             name = f"1 MB and {100 * share:.0f} % of the rows that fit trained again if better"
             note(name, found["loss_after"], found["accuracy_after"])

@@ -39,8 +39,10 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
 import prediction_render  # noqa: E402
+import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
+import tuning  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
@@ -126,6 +128,14 @@ def precision() -> str:
     return "\n".join(text) + "\n"
 
 
+def searches() -> str:
+    """Table of what searches for settings gained."""
+    path = RESULTS / "tuning.json"
+    if not path.is_file():
+        raise NotMeasured
+    return tuning.table(read(path))
+
+
 def growth(study: str) -> str:
     """Table of how cost grows, and its figure."""
     document = benchmark("growth")
@@ -142,6 +152,20 @@ def prediction(data: str) -> str:
         raise NotMeasured
     table = prediction_render.table(document, data).rstrip()
     return f"![{data}: what predicting costs](figures/prediction-{data}.svg)\n\n{table}\n"
+
+
+def probabilities() -> str:
+    """Tables of calibration, abstention and novelty, and their figure."""
+    found = probabilities_render.tables(benchmark("probabilities")).rstrip()
+    return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
+
+
+def random_settings(document: dict[str, Any]) -> str:
+    """What came of a sweep over random settings."""
+    return (
+        f"{document['n_cases']} cases of seed {document['seed']}: {document['failed']} failed; "
+        f"{document['started_again']} were started again with smaller rates.\n"
+    )
 
 
 def _waves(document: dict[str, Any]) -> Table:
@@ -192,6 +216,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     },
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
+    "tuning": searches,
+    "probabilities": probabilities,
+    "novelty-scores": lambda: probabilities_render.scores_table(benchmark("novelty_scores")) + "\n",
+    "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
@@ -230,6 +258,8 @@ def draw_figures() -> None:
         for name, content in growth_figures.draw(benchmark("growth")).items():
             if name.endswith(".svg"):
                 (FIGURES / name).write_bytes(content)
+    with suppress(NotMeasured):
+        probabilities_render.figure(benchmark("probabilities"), FIGURES / "probabilities.svg")
     with suppress(NotMeasured):
         document = benchmark("classifiers")
         for data in comparison.data_names(document):

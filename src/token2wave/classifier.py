@@ -23,6 +23,7 @@ from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.prediction import Prediction, prediction_of
 from token2wave.runtime import reference
 from token2wave.runtime.model_file import ModelFile, read_model_file, write_model_file
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.storage import Stored
 from token2wave.runtime.tables import Tables
 from token2wave.versions import versions
@@ -64,6 +65,8 @@ class Classifier:
         stored: arrays that the model file holds in a smaller form, by name; saved again as they are.
         thresholds: where a text may have several classes, or none, the probability from which on it is given
             each, ``C`` of them, a half if they are not given; else none.
+        novelty_reference: what is usual in texts that training did not see; None where too few were held
+            back, or the model is older.
 
     Example:
         >>> import token2wave
@@ -79,6 +82,7 @@ class Classifier:
     written_by: dict[str, Any] = field(default_factory=versions)
     stored: dict[str, Stored] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
+    novelty_reference: NoveltyReference | None = None
 
     def __post_init__(self) -> None:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
@@ -193,12 +197,39 @@ class Classifier:
         given: NDArray[np.bool_] = probabilities.astype(np.float64) >= np.array(self.thresholds)
         return given
 
-    def predict(self, text: str, top_k: int = 1) -> Prediction:
+    def novelty(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
+        """Say how unlike the training texts each text is.
+
+        It is the share of the texts held back from training that are less unlike it: 0.99 means more unlike
+        than 99 % of them (:mod:`token2wave.runtime.novelty`). It takes longer than the probabilities.
+
+        Args:
+            texts: ``N`` strings.
+
+        Returns:
+            ``(N,)`` float64 from 0 to 1; None if :attr:`novelty_reference` is.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, found one string; use [text]")
+        if self.novelty_reference is None:
+            return None
+        try:
+            features, n_unknown = self.features.with_unknown(texts)
+        except (TypeError, AttributeError):
+            _require_strings(texts)
+            raise
+        return self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
+
+    def predict(self, text: str, top_k: int = 1, novelty: bool = False) -> Prediction:
         """Classify one text.
 
         Args:
             text: any string.
             top_k: how many classes to give in ``top``; all, if there are fewer.
+            novelty: whether to say how unlike the training texts it is, too.
 
         Raises:
             TypeError: ``text`` is no string.
@@ -207,17 +238,30 @@ class Classifier:
             raise TypeError(
                 f"expected one string, found {type(text).__name__}; use predict_batch for several"
             )
-        return self.prediction(self.probabilities([text])[0].tolist(), top_k)
+        found = self.prediction(self.probabilities([text])[0].tolist(), top_k)
+        return self._with_novelty([found], [text])[0] if novelty else found
 
     def predict_batch(
-        self, texts: Sequence[str], top_k: int = 1, advance: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        top_k: int = 1,
+        advance: Callable[[int], None] | None = None,
+        novelty: bool = False,
     ) -> list[Prediction]:
         """Classify many texts; equal to :meth:`predict` on each, in numpy and torch but for the last digits.
 
         Raises:
             TypeError: as :meth:`probabilities`.
         """
-        return [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+        found = [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+        return self._with_novelty(found, texts) if novelty else found
+
+    def _with_novelty(self, predictions: list[Prediction], texts: Sequence[str]) -> list[Prediction]:
+        novelty = self.novelty(texts)
+        if novelty is None:
+            return predictions
+        both = zip(predictions, novelty.tolist(), strict=True)
+        return [prediction._replace(novelty=share) for prediction, share in both]
 
     def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
         """Name the classes of a text, given the probability of each."""
@@ -331,6 +375,7 @@ class Classifier:
             versions=self.written_by,
             stored=self.stored,
             thresholds=list(self.thresholds),
+            novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
         )
 
 
@@ -403,6 +448,7 @@ def _build(model: ModelFile, device: str) -> Classifier:
         model.versions,
         model.stored,
         tuple(model.thresholds) if config.multi_label else (),
+        None if model.novelty is None else NoveltyReference.from_dict(model.novelty),
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from token2wave import __version__, cli_studies, terminal
-from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
+from token2wave.errors import ConfigError, Interruption, MissingExtraError, Token2WaveError
 from token2wave.runtime.files import check_writable, written_aside
 
 if TYPE_CHECKING:
@@ -107,6 +107,18 @@ def train(
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Also train TF-IDF + LinearSVC.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for the JSON and HTML report.")] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Search for better settings, in all for so long: e.g. 60s, 5min or 2h."
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Search for better settings, trying so many at most.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most bytes of the model file, e.g. 1MB.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
@@ -145,6 +157,9 @@ def train(
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,
             report=report,
+            time_budget=time_budget,
+            candidates=candidates,
+            max_size=max_size,
             callbacks=[callback],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
@@ -183,6 +198,7 @@ def evaluate(
             callbacks=[callback],
         )
     terminal.print_evaluation(result.evaluation)
+    terminal.print_novelty(result.figures["mean_novelty"])
     _finish({**result.figures, "model_bytes": model.stat().st_size}, as_json)
 
 
@@ -196,6 +212,12 @@ def predict(
     abstain_below: Annotated[
         float, typer.Option(min=0, max=1, help="Give no label where its probability is below this.")
     ] = 0.0,
+    abstain_above_novelty: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Give no label to a text that is less like training than this share of texts."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
@@ -207,6 +229,12 @@ def predict(
             "expected texts or a file, found both", where="--file", cure="leave one of them out"
         )
     classifier = load(model)
+    if abstain_above_novelty is not None and classifier.novelty_reference is None:
+        raise ConfigError(
+            "the model does not know which texts are novel",
+            where="--abstain-above-novelty",
+            cure="train it again, with texts held back for validation",
+        )
     several = classifier.multi_label
     if several and abstain_below:
         raise ConfigError(
@@ -217,23 +245,36 @@ def predict(
     texts = _texts(text, file, text_column)
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
-        predictions = classifier.predict_batch(texts, top_k, callback.on_advance)
+        novelty = as_json or abstain_above_novelty is not None
+        predictions = classifier.predict_batch(texts, top_k, callback.on_advance, novelty)
+
+    def abstains(prediction: Prediction) -> bool:
+        novel = abstain_above_novelty is not None and (prediction.novelty or 0) > abstain_above_novelty
+        return novel or prediction.probability < abstain_below
+
     if not as_json:
         for line, prediction in zip(texts, predictions, strict=True):
-            shown = _shown(prediction, several, top_k, abstain_below)
+            shown = _shown(prediction, several, top_k, abstains(prediction))
             classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in shown)
             print(f"{classes}\t{printable(line)}")
     documents = [
         {
             "text": line,
             **(
-                {"labels": _pairs(zip(prediction.labels, prediction.probabilities, strict=True))}
+                {
+                    "labels": _pairs(
+                        []
+                        if abstains(prediction)
+                        else zip(prediction.labels, prediction.probabilities, strict=True)
+                    )
+                }
                 if several
                 else {
-                    "label": None if prediction.probability < abstain_below else prediction.label,
+                    "label": None if abstains(prediction) else prediction.label,
                     "probability": prediction.probability,
                 }
             ),
+            "novelty": prediction.novelty,
             "top": _pairs(prediction.top),
         }
         for line, prediction in zip(texts, predictions, strict=True)
@@ -351,15 +392,13 @@ def explain(
 cli_studies.register(app)
 
 
-def _shown(
-    prediction: Prediction, several: bool, top_k: int, abstain_below: float
-) -> list[tuple[str, float]]:
+def _shown(prediction: Prediction, several: bool, top_k: int, abstains: bool) -> list[tuple[str, float]]:
     """Classes of a text as a line shows them: those given, or the best where more were asked for."""
-    if several and top_k == 1:
+    if several and top_k == 1 and not abstains:
         given = list(zip(prediction.labels, prediction.probabilities, strict=True))
         return given or [(NO_LABEL, prediction.probability)]
     first, *others = prediction.top
-    if not several and prediction.probability < abstain_below:
+    if abstains:
         first = NO_LABEL, prediction.probability
     return [first, *others]
 
@@ -388,7 +427,7 @@ def _finish(document: Any, as_json: bool) -> None:
 
 
 def _interrupt(*_: Any) -> None:
-    raise terminal.Interruption("interrupted; nothing was written")
+    raise Interruption("interrupted; nothing was written")
 
 
 def main() -> None:
@@ -407,7 +446,7 @@ def main() -> None:
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
         sys.exit(2)
-    except terminal.Interruption as error:
+    except Interruption as error:
         terminal.print_error(Token2WaveError(str(error)))
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does

@@ -55,6 +55,10 @@ class MissingExtraError(Token2WaveError):
         )
 
 
+class Interruption(BaseException):
+    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow; its text is what to say."""
+
+
 def place(
     path: str | os.PathLike[str] | None = None,
     *,

@@ -76,11 +76,13 @@ def evaluate(
     predicting = time.perf_counter()
     result = classifier.evaluate(labelled.texts, labels, tell.advance)
     seconds = time.perf_counter() - predicting
+    novelty = classifier.novelty(labelled.texts)
     parameters = classifier.network.parameter_count()
     figures = {
         "accuracy": result.accuracy,
         "macro_f1": result.macro_f1,
         **({"micro_f1": result.micro_f1} if several else {}),
+        "mean_novelty": None if novelty is None or not len(novelty) else float(novelty.mean()),
         "validation_accuracy": record.get("validation_accuracy"),
         "train_seconds": None,
         "total_seconds": time.perf_counter() - start,

@@ -17,6 +17,8 @@ class Prediction(NamedTuple):
         labels: the classes that the text is given, the most probable first: ``label`` alone; or, where a text
             may have several, all whose probability reaches their threshold.
         probabilities: theirs, in the same order.
+        novelty: share of the texts held back from training that are less unlike it; None where nobody asked,
+            or the model does not know.
     """
 
     label: str
@@ -24,6 +26,7 @@ class Prediction(NamedTuple):
     top: tuple[tuple[str, float], ...]
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
+    novelty: float | None = None
 
 
 def prediction_of(

@@ -9,17 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.errors import Token2WaveError
+from token2wave.errors import Interruption, Token2WaveError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from token2wave.metrics import Evaluation
     from token2wave.training.progress import Callback, Epoch
-
-
-class Interruption(BaseException):
-    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow; its text is what to say."""
+    from token2wave.tuning.record import Record, Tried
 
 
 @contextmanager
@@ -56,6 +53,7 @@ def progress() -> Iterator[Callback]:
 
 def _bars_callback(bars: Progress) -> Callback:
     from token2wave.training.progress import Callback
+    from token2wave.training.summary import search_in_words, settings_in_words
 
     class Bars(Callback):
         """Moves the bar of the present stage."""
@@ -81,6 +79,19 @@ def _bars_callback(bars: Progress) -> Callback:
                 line += f", validation accuracy {100 * epoch.validation_accuracy:.2f}%"
                 if epoch.validation_micro_f1 not in (None, epoch.validation_accuracy):  # of several labels
                     line += f", micro-F1 {100 * (epoch.validation_micro_f1 or 0):.2f}%"
+            self._print(line)
+
+        def on_candidate(self, tried: Tried) -> None:
+            if tried.is_improvement and tried.accuracy is not None:
+                line = f"search, candidate {tried.number}: validation accuracy {100 * tried.accuracy:.2f}%"
+                self._print(f"{line}, {settings_in_words(tried.settings)}")
+
+        def on_search_end(self, record: Record) -> None:
+            self._print(f"search: {search_in_words(record.to_dict())}")
+            if record.ended_by == "interruption":
+                self._print("interrupted: the best settings so far are trained; Ctrl-C again stops that, too")
+
+        def _print(self, line: str) -> None:
             bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     return Bars()
@@ -116,6 +127,12 @@ def print_evaluation(result: Evaluation) -> None:
             f"{label:{width}}  {100 * score.precision:8.2f}  {100 * score.recall:7.2f}"
             f"  {100 * score.f1:6.2f}  {score.support:6,}"
         )
+
+
+def print_novelty(mean: float | None) -> None:
+    """Print the mean novelty of texts, where it is known."""
+    if mean is not None:
+        print(f"mean novelty {mean:.2f}; 0.50 where texts are as those that training held back")
 
 
 def print_info(path: Path, document: dict[str, Any]) -> None:

@@ -132,6 +132,28 @@ def test_predict_abstains_where_it_is_not_sure(run_cli, model):
     assert {len(line) for line in lines} == {5}
 
 
+def test_predict_abstains_where_a_text_is_novel(run_cli, model, workplace):
+    unknowing = run_cli("predict", model, "--abstain-above-novelty", 0.5, "zzz")
+    assert "--abstain-above-novelty: the model does not know which texts are novel" in unknowing.error
+    assert run_cli("predict", model, "zzz", "--json").document[0]["novelty"] is None
+    Path("many.csv").write_text(
+        "text,label\n" + "".join(f"{i % 9} good,up\n{i % 9} bad,down\n" for i in range(200))
+    )
+    run_cli("train", "many.csv", "--out", "m.safetensors", *TINY)
+    texts = ["3 good", "zzz yyy xxx zzz yyy xxx"]
+    arguments = ["predict", "m.safetensors", *texts]
+    document = run_cli(*arguments, "--json").document
+    novelty = [entry["novelty"] for entry in document]
+    assert novelty[0] < novelty[1] <= 1
+    assert all(entry["label"] is not None for entry in document)
+    arguments += ["--abstain-above-novelty", sum(novelty) / 2]
+    abstaining = run_cli(*arguments, "--json").document
+    assert [entry["label"] is None for entry in abstaining] == [False, True]
+    assert [line[0] for line in run_cli(*arguments).out.splitlines()] == [document[0]["label"][0], "-"]
+    evaluated = run_cli("evaluate", "m.safetensors", "many.csv", "--json")
+    assert f"mean novelty {evaluated.document['mean_novelty']:.2f}" in evaluated.out
+
+
 @pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.jsonl", "t.parquet"])
 def test_predict_file(run_cli, model, name):
     if name == "t.parquet":

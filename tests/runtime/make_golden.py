@@ -9,12 +9,14 @@ files here, with names of their own.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from small_models import edited
 from stored_models import classifier_of
 
 import token2wave
+from token2wave.runtime.novelty import NoveltyReference
 
 FOLDER = Path(__file__).parent / "golden"
 N_WORDS = 2  # "a" and "b": few, so that the files are small
@@ -26,7 +28,9 @@ FILES = {
     "format2-packed": ("small", "packed"),
     "format2-wordpiece": ("paper", "packed"),
     "format2-several": ("several", "int8"),
+    "format2-novelty": ("small", "int8"),
 }
+USUAL = NoveltyReference(0.5, (0.45, 0.1), (2.5, 0.8), tuple(i / 2 - 3.5 for i in range(15)))
 TEXTS = ["", "b good", "A good bad a b good!", "don't a b b \udc00 a", "unseen", "film b GOOD bad a. b"]
 
 
@@ -38,7 +42,12 @@ def main() -> None:
         path = FOLDER / f"{name}.safetensors"
         if path.exists():
             continue
-        classifier_of(kind, storage, N_WORDS).save(path)
+        classifier = classifier_of(kind, storage, N_WORDS)
+        if name == "format2-novelty":
+            classifier = replace(classifier, novelty_reference=USUAL)
+            novelty = dict(zip(TEXTS, classifier.novelty(TEXTS).round(7).tolist(), strict=True))
+            (FOLDER / "novelty.json").write_text(json.dumps({name: novelty}, indent=1) + "\n")
+        classifier.save(path)
         if name == "format1":
             edited(path, lambda metadata: (metadata.update(format_version=1), metadata.pop("storage")))
         rows = token2wave.load(path).probabilities(TEXTS).tolist()

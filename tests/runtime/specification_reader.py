@@ -36,6 +36,7 @@ NETWORK_DEFAULTS = {
     "amplitudes": False,
     "multi_label": False,
 }
+NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 Vector = list[float]
 Wave = tuple[Vector, Vector]
@@ -55,6 +56,7 @@ class PlainReader:
         self.feature_kind = metadata["features"]["kind"]
         self.settings = metadata["features"]["settings"]
         self.network = NETWORK_DEFAULTS | metadata["network"]
+        self.usual = metadata.get("novelty")
         body = raw[8 + length :]
         self.tensors = {name: _tensor(body, entry) for name, entry in header.items()}
         for name, how in metadata.get("storage", {}).items():
@@ -67,11 +69,7 @@ class PlainReader:
 
     def probabilities(self, text: str) -> Vector:
         """Probability of every class."""
-        if self.feature_kind == "words":
-            features, words = self._features_of_words(text)
-        else:
-            features = words = self._pieces(text)
-        logits = self._logits(features, words)
+        logits = self._logits(*self._features(text))
         if self.network["multi_label"]:
             return [1 / (1 + math.exp(-logit)) for logit in logits]
         powers = [math.exp(logit - max(logits)) for logit in logits]
@@ -84,6 +82,34 @@ class PlainReader:
             return [self.labels[found.index(max(found))]]
         pairs = zip(found, self.thresholds, self.labels, strict=True)
         return [label for share, threshold, label in pairs if share >= threshold]
+
+    def novelty(self, text: str) -> float:
+        """Share of the texts held back that are less unlike training; the file must have the section."""
+        features, words = self._features(text)
+        n_unknown = 0
+        if self.feature_kind == "words":
+            n_tokens, n_known = len(_tokens(text)), len(features) - int(self.settings.get("cls", False))
+            n_unknown = sum(max(n_tokens - n, 0) for n in range(self.settings.get("ngrams", 2))) - n_known
+        unknown = (n_unknown + 10 * self.usual["usual_share"]) / (n_unknown + len(features) + 10)
+        logits = self._logits(features, words)
+        evidence = max(logits) + math.log(sum(math.exp(logit - max(logits)) for logit in logits))
+        (mean, deviation), (mean_2, deviation_2) = self.usual["unknown"], self.usual["evidence"]
+        score = (unknown - mean) / deviation + (mean_2 - evidence) / deviation_2
+        scores = self.usual["scores"]
+        if score < scores[0]:
+            return 0.0
+        if score >= scores[-1]:
+            return 1 - 0.01 * math.exp(scores[-1] - score)
+        i = bisect_right(scores, score) - 1
+        part = (score - scores[i]) / (scores[i + 1] - scores[i])
+        return NOVELTY_LEVELS[i] + part * (NOVELTY_LEVELS[i + 1] - NOVELTY_LEVELS[i])
+
+    def _features(self, text: str) -> tuple[list[int], list[int]]:
+        """Rows of all features, and of the words alone."""
+        if self.feature_kind == "words":
+            return self._features_of_words(text)
+        pieces = self._pieces(text)
+        return pieces, pieces
 
     # ---- from text to rows ----
 

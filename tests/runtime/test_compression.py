@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 import random
 import shutil
@@ -19,15 +18,16 @@ from small_models import edited, take_apart
 
 import token2wave
 from token2wave.classifier import Classifier
-from token2wave.compression.compress import TRAINED_ON_ALL, parse_size
+from token2wave.compression import shrinking
+from token2wave.compression.compress import parse_size
 from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
+from token2wave.compression.shrinking import NOVELTY_UNKNOWN, TRAINED_ON_ALL
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.native import core
 from token2wave.runtime.storage import as_gaps, quantised
 from token2wave.training.progress import Callback
 from token2wave.training.schedule import document_frequency
 
-compression = importlib.import_module("token2wave.compression.compress")  # whose name a function has, too
 STORAGES = ("float32", "float16", "int8", "packed")
 LABELS = "abc"
 TINY = {"network.width": 8, "features.bits": 14}
@@ -132,7 +132,7 @@ def test_sizes_that_cannot_be_reached_write_nothing(limit: int | str) -> None:
 
 
 def test_an_estimate_that_is_wrong_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compression, "size_of_model_file", lambda _: 0)
+    monkeypatch.setattr(shrinking, "size_of_model_file", lambda _: 0)
     with pytest.raises(ConfigError, match=r"max_size: expected at most 2,000 bytes, found \d"):
         token2wave.compress("model", "out", max_size=2_000, storage="int8")
     assert sorted(os.listdir()) == ["data", "model"]
@@ -323,10 +323,10 @@ def test_rows_are_trained_again_where_that_is_better() -> None:
 def test_a_model_that_has_seen_the_validation_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = write_csv(Path("rows.csv"), texts(400, 0))
     token2wave.train(rows, out="refit", preset="fast", epochs=1, settings=TINY)
-    monkeypatch.setattr(compression, "fit_levels", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(shrinking, "fit_levels", lambda *_, **__: pytest.fail("trained again"))
     summary = token2wave.compress("refit", "out", data=rows, max_size=5_000).summary
     assert not summary["retrained"]
-    assert summary["caveats"] == [TRAINED_ON_ALL]
+    assert summary["caveats"] == [TRAINED_ON_ALL, NOVELTY_UNKNOWN]
     assert summary["validation_rows"] == 40
 
 

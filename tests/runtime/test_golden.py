@@ -42,6 +42,18 @@ def test_probabilities(path: Path, native: str, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(token2wave.load(path).probabilities(texts), rows, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_novelty(native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN2WAVE_NATIVE", native)
+    expected = json.loads((FOLDER / "novelty.json").read_text())
+    for path in FOLDER.glob("*.safetensors"):
+        classifier, known = token2wave.load(path), expected.get(path.stem)
+        if known is None:
+            assert classifier.novelty([""]) is None
+        else:
+            np.testing.assert_allclose(classifier.novelty(list(known)), list(known.values()), atol=2e-6)
+
+
 @every_file
 def test_saving_again(path: Path, tmp_path: Path) -> None:
     """A file of the present format stays as it is, byte for byte; an older one becomes one."""

@@ -7,6 +7,7 @@ import pytest
 import small_studies
 
 from token2wave import cli
+from token2wave.errors import Interruption
 from token2wave.studies.store import Store
 
 
@@ -95,7 +96,7 @@ def test_data_without_a_test_set_is_refused(small, folder, tmp_path, command):
 
 def test_an_interruption_says_that_the_run_can_go_on(small, folder, tmp_path, command, monkeypatch):
     def interrupted(*_):
-        raise cli.terminal.Interruption("interrupted; nothing was written")
+        raise Interruption("interrupted; nothing was written")
 
     monkeypatch.setattr(Store, "unit", interrupted)
     out = tmp_path / "out"

@@ -65,6 +65,8 @@ OTHER_KEYS = [
     "command",
     "micro_f1",
     "validation_micro_f1",
+    "max_bytes",
+    "search",
 ]
 
 

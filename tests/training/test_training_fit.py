@@ -1,6 +1,7 @@
 """The training loop: seeds, best epoch, patience, precision, and that something is learnt."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -197,6 +198,102 @@ def test_a_loss_that_is_not_finite_stops_the_run(precision):
     with pytest.raises(ConfigError, match=r"finite number.*smaller learning rate") as stop:
         fitted(recipe=recipe)
     assert stop.value.where == "learning_rate"
+
+
+def same_weights(one: WaveNetwork, other: WaveNetwork) -> bool:
+    mine, others = weights_of(one), weights_of(other)
+    return all(torch.equal(mine[name], others[name]) for name in mine)
+
+
+@pytest.mark.parametrize("row_optimizer", ["sgd", "adam"])
+def test_rates_that_are_too_large_give_what_smaller_ones_give(row_optimizer):
+    told = []
+
+    class Listener(Callback):
+        def on_stage(self, name: str, total: int) -> None:
+            told.append((name, total))
+
+    large = RECIPE.replace(
+        learning_rate=1e9, row_learning_rate=1e9, row_optimizer=row_optimizer, row_weighting="idf"
+    )
+    network, history = fitted(recipe=large, callbacks=[Listener()], phrase_width=4)
+    assert 0 < history.rate_share < 1
+    again, unhindered = fitted(recipe=large.slowed(history.rate_share), phrase_width=4)
+    assert unhindered.rate_share == 1
+    assert same_weights(network, again)
+    assert history.epochs == unhindered.epochs
+    assert history.best == unhindered.best
+    restarts = round(-np.log10(history.rate_share))
+    assert [total for _, total in told] == [24] * (restarts + 1)
+    assert told[0][0] == "training"
+    assert told[1][0] == "training, rates times 1e-01"
+
+
+def test_an_epoch_that_went_well_is_not_taken_for_the_start(monkeypatch):
+    """The loss may stop being finite late."""
+    real, calls = module.TorchTrainer.epoch, []
+
+    def epoch(self, tell):
+        calls.append(self.recipe.learning_rate)
+        if len(calls) == 3:
+            raise loop.DivergenceError("late")
+        return real(self, tell)
+
+    monkeypatch.setattr(module.TorchTrainer, "epoch", epoch)
+    network, history = fitted()
+    assert calls == [5e-3] * 3 + [5e-4] * 3
+    monkeypatch.setattr(module.TorchTrainer, "epoch", real)
+    again, _ = fitted(recipe=RECIPE.slowed(0.1))
+    assert same_weights(network, again)
+    assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e30])
+def test_weights_that_no_validation_text_needs_must_be_finite_too(value, monkeypatch):
+    real = module.TorchTrainer.epoch
+
+    def epoch(self, tell):
+        found = real(self, tell)
+        if self.recipe.learning_rate > 1e-3:
+            with torch.no_grad():
+                self.network.embedding.weight[12] = value
+        return found
+
+    monkeypatch.setattr(module.TorchTrainer, "epoch", epoch)
+    train, network = toy(60), toy_network()
+    ids = np.where(train.features.ids == 12, 11, train.features.ids)
+    train = Examples(dataclasses.replace(train.features, ids=ids), train.labels)
+    history = fit(network, train, train, RECIPE, seed=0, has_cls=True)
+    assert history.rate_share == 0.1
+    assert torch.isfinite(network.embedding.weight).all()
+
+
+@pytest.mark.parametrize("text", [0, -1])
+def test_texts_that_no_one_writes_are_tried_too(text, monkeypatch):
+    """A network may overflow on them alone."""
+    real, tried = WaveNetwork.logits, []
+
+    def logits(self, features):
+        found = real(self, features)
+        if np.array_equal(features.ids, loop.made_up_texts(13).ids):
+            tried.append(len(features))
+            if len(tried) == 1:
+                found[text] = np.nan
+        return found
+
+    monkeypatch.setattr(WaveNetwork, "logits", logits)
+    assert fitted(recipe=RECIPE.replace(epochs=1))[1].rate_share == 0.1
+    assert len(tried) == 2
+
+
+def test_texts_that_no_one_writes():
+    texts = loop.made_up_texts(13)
+    assert texts.ids.min() == 0
+    assert texts.ids.max() == 12
+    assert {1, 256} <= set(texts.lengths.tolist())
+    alike = [len(set(texts.ids[a:b].tolist())) == 1 for a, b in itertools.pairwise(texts.offsets)]
+    assert all(alike[len(texts) // 2 :])
+    assert not all(alike[: len(texts) // 2])
 
 
 def one_step(**changes: object) -> WaveNetwork:

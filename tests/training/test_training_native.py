@@ -247,6 +247,47 @@ def test_progress_is_told():
     assert sum(amount for _, amount in told) == RECIPE.epochs * 4
 
 
+@pytest.mark.parametrize("phrase_width", [0, 8])
+@pytest.mark.parametrize("row_weighting", ["none", "idf"])
+def test_rates_that_are_too_large_give_what_smaller_ones_give(phrase_width, row_weighting):
+    config = config_of(width=8, phrase_width=phrase_width, n_rows=13)
+    large = RECIPE.replace(learning_rate=1e9, row_learning_rate=1e9, row_weighting=row_weighting)
+
+    def fitted(recipe):
+        network = AdditiveNetwork.initial(config, 3)
+        return network, fit(network, toy(60), toy(30, seed=1), recipe, seed=0, has_cls=False)
+
+    network, history = fitted(large)
+    again, unhindered = fitted(large.slowed(history.rate_share))
+    assert 0 < history.rate_share < 1 == unhindered.rate_share
+    assert history.epochs == unhindered.epochs
+    assert np.array_equal(network.embedding, again.embedding)
+    assert np.array_equal(network.dense, again.dense)
+
+
+@pytest.mark.parametrize("part", ["embedding", "dense"])
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e30])
+def test_energy_tells_of_any_weight_that_is_not_finite(part, value):
+    network = AdditiveNetwork.initial(config_of(width=8), 0)
+    trainer = NativeTrainer(network, random_texts(60, 30), RECIPE, 0)
+    before = trainer.energy()
+    squares = np.square(network.embedding).sum() + np.square(network.dense).sum()
+    assert before == pytest.approx(squares, rel=1e-4)
+    getattr(network, part).flat[-1] = value
+    assert not np.isfinite(trainer.energy())
+
+
+def test_only_what_a_seed_has_drawn_can_be_drawn_again():
+    network = AdditiveNetwork.initial(config_of(width=8), 5)
+    arrays = {name: values.copy() for name, values in network.arrays().items()}
+    network.embedding += 1
+    network.dense += 1
+    network.draw_again()
+    assert all(np.array_equal(values, arrays[name]) for name, values in network.arrays().items())
+    with pytest.raises(ValueError, match="seed"):
+        AdditiveNetwork(network.config, arrays).draw_again()
+
+
 def test_which_networks_are_trained_natively(monkeypatch):
     config = config_of(width=8)
     assert trains_natively(config, RECIPE, False)

@@ -399,3 +399,33 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
     with pytest.raises(MissingExtraError, match="pip install"):
         run(data, test=test_data, **wishes)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("refit_below", [0, 100_000])
+def test_rates_that_are_too_large_are_told(data, test_data, tmp_path, refit_below):
+    settings = {**SMALL, "recipe.refit_below": refit_below}
+    out = tmp_path / "model"
+    result = run(data, test=test_data, out=out, settings=settings, learning_rate=1e6)
+    assert result.summary.refit == bool(refit_below)
+    share = result.classifier.training["rate_share"]
+    assert 0 < share < 1e-2
+    told = f"training was started again with rates divided by {1 / share:,.0f}."
+    assert [caveat for caveat in result.summary.caveats if told in caveat]
+    texts = [text for text, _ in written_rows(30, seed=1)]
+    found = token2wave.load(out).probabilities(texts)
+    assert np.array_equal(found, result.classifier.probabilities(texts))
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    if refit_below:  # it may have needed smaller rates than the first fit did
+        return
+    # As it would have been with such rates from the first.
+    recipe = result.classifier.training["recipe"]
+    smaller = {key: recipe[key] * share for key in ("learning_rate", "row_learning_rate")}
+    again = run(
+        data,
+        test=test_data,
+        settings={**settings, **{f"recipe.{key}": rate for key, rate in smaller.items()}},
+        learning_rate=1e6,
+    )
+    assert again.summary.history == result.summary.history
+    assert "rate_share" not in again.classifier.training
+    assert not [caveat for caveat in again.summary.caveats if "finite number" in caveat]

@@ -10,46 +10,24 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from token2wave.classifier import FEATURE_PREFIX, Classifier, load, network_of
-from token2wave.compression.fitting import Fitted, fit_step, rows_that_fit, stored_rows
+from token2wave.classifier import Classifier, load
+from token2wave.compression.shrinking import Shrinking, recipe_of, seed_of
 from token2wave.configuration import require_choice
 from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.features import WordFeatures
 from token2wave.runtime.files import check_writable, written_aside
-from token2wave.runtime.model_file import size_of_model_file, write_model_file
-from token2wave.runtime.reference import EMBEDDING
-from token2wave.runtime.storage import Stored, as_float16, as_gaps
-from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.calibration import calibrate
-from token2wave.training.examples import Examples
-from token2wave.training.levels import fit_levels
-from token2wave.training.loop import Validation, validate
-from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, prepare
+from token2wave.runtime.model_file import write_model_file
+from token2wave.training.loop import validate
+from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
 from token2wave.training.progress import Callback, Teller
-from token2wave.training.recipe import Recipe
-from token2wave.training.schedule import document_frequency
-from token2wave.training.thresholds import thresholds_of
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
-RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-BYTES_OF_ENTRIES = 500  # of rows and buckets in the header
-WEIGHTS_UNKNOWN = (
-    "The training texts were weighted, and the weights are not at hand: rows are not trained again."
-)
-TRAINED_ON_ALL = (
-    "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
-)
 TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
 CURE = "name the training data with --data"
 
@@ -109,22 +87,10 @@ def compress(
     check_writable(Path(out))
     tell = Teller(callbacks)
     classifier = load(model)
-    work = _Work(classifier, _texts(classifier, data, text_column, label_column), tell)
+    work = Shrinking(classifier, _texts(classifier, data, text_column, label_column), tell)
     before = validate(classifier.network, work.validation)
-    best: tuple[Validation, Classifier] | None = None
-    tell.stage("compression", 0)
-    for candidate in work.candidates(storage, limit, retrain):
-        found = validate(candidate.network, work.examples(candidate, work.texts.validation))
-        if best is None or found.loss < best[0].loss:
-            best = found, candidate
-    if best is None:
-        raise ConfigError(
-            f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
-            where="max_size",
-            cure="allow more bytes, choose storage packed, or train a narrower network",
-        )
-    found, small = best
-    small.training["validation_accuracy"] = round(found.accuracy, 6)
+    small, found = work.best(storage, limit, retrain)
+    small = work.with_novelty(small, limit)
     summary = {
         "storage": storage,
         "retrained": small.training["compression"]["retrained"],
@@ -194,8 +160,8 @@ def _texts(
         ) from error
     texts = prepare(
         replace(splits, label_names=classifier.label_names, test=None),
-        _recipe(record),
-        _seed(record),
+        recipe_of(record),
+        seed_of(record),
         _class_weights(record),
     )
     texts = _taught(texts, splits, record)
@@ -214,15 +180,9 @@ def _taught(texts: TrainingTexts, splits: DataSplits, record: dict[str, Any]) ->
 
     try:
         unlabelled = _text_or_none(record, "unlabelled")
-        return lesson(teacher, unlabelled, texts, splits, _recipe(record), kept_only=True).texts
+        return lesson(teacher, unlabelled, texts, splits, recipe_of(record), kept_only=True).texts
     except (ConfigError, DataError, MissingExtraError) as error:
-        return replace(texts, caveats=(*texts.caveats, f"{TEACHER_UNKNOWN} ({error}).".replace("..", ".")))
-
-
-def _recipe(record: dict[str, Any]) -> Recipe:
-    """How a model was trained, by its record."""
-    recipe = record.get("recipe")
-    return Recipe.from_dict(recipe) if isinstance(recipe, dict) else Recipe()
+        return replace(texts, caveats=(*texts.caveats, f"{TEACHER_UNKNOWN} ({error})."))
 
 
 def _class_weights(record: dict[str, Any]) -> ClassWeights:
@@ -234,210 +194,3 @@ def _class_weights(record: dict[str, Any]) -> ClassWeights:
 def _text_or_none(record: dict[str, Any], key: str) -> str | None:
     value = record.get(key)
     return value if isinstance(value, str) else None
-
-
-def _seed(record: dict[str, Any]) -> int:
-    """The seed that a model was trained with."""
-    seed = record.get("seed")
-    return seed if type(seed) is int and 0 <= seed < 1 << 63 else 0
-
-
-def _dense(arrays: dict[str, NDArray[np.float32]], storage: str) -> dict[str, Stored]:
-    """All parameters but the rows, in half precision unless all is to stay as it is."""
-    if storage == "float32":
-        return {}
-    return {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
-
-
-class _Work:
-    """A model, the texts to judge by, and smaller models made of both."""
-
-    def __init__(self, classifier: Classifier, texts: TrainingTexts, tell: Teller) -> None:
-        self.classifier, self.texts, self.tell = classifier, texts, tell
-        self.recipe, self.seed = _recipe(classifier.training), _seed(classifier.training)
-        tell.stage("features", len(texts.train) + len(texts.validation))
-        features = classifier.features(texts.train.texts, tell.advance)
-        self.train = texts.train.examples(features, texts.positive_weights)
-        self.validation = self.examples(classifier, texts.validation)
-        self.was_refit = bool(classifier.training.get("refit"))
-        self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
-        self.caveats = list(texts.caveats)
-        if self.lacks_weights:
-            self.caveats.append(WEIGHTS_UNKNOWN)
-        if self.was_refit:
-            self.caveats.append(TRAINED_ON_ALL)
-
-    def examples(self, classifier: Classifier, labelled: Labelled) -> Examples:
-        """Features and labels of texts, as a model sees them."""
-        found = classifier.features(labelled.texts, self.tell.advance)
-        return labelled.examples(found)
-
-    def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
-        """Models that are no larger than the limit."""
-        features, arrays = self.classifier.features, self.classifier.network.arrays()
-        rows = arrays[EMBEDDING]
-        if limit is None or not isinstance(features, WordFeatures):
-            small = self._small(features, arrays, storage, limit)
-            if small is not None:
-                yield small
-            return
-        budget = limit - self._overhead(storage)
-        n_rows = rows_that_fit(storage, rows.shape[1], max(budget, 1))
-        small = self._pruned(features, arrays, storage, limit, n_rows)
-        if small is not None:
-            yield small
-        if small is None or small.features.n_rows == features.n_rows or not retrain or self.was_refit:
-            return
-        if self.lacks_weights:
-            return
-        config = self.classifier.network.config.replace(amplitudes=False)
-        if trains_natively(config, self.recipe, features.config.cls):
-            share = RETRAINED_SHARE if storage == "packed" else 1.0
-            small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
-            if small is not None:
-                yield small
-
-    def _retrained(self, features: WordFeatures, storage: str, limit: int, n_rows: int) -> Classifier | None:
-        """Train the strongest rows from scratch, without the others."""
-        config = self.classifier.network.config
-        kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)
-        train, held_back = (self._fewer(part, kept) for part in (self.train, self.validation))
-        waves = AdditiveNetwork.initial(config.replace(n_rows=n_rows, amplitudes=False), self.seed)
-        fewer = WordFeatures(features.config, features.buckets[kept])
-        share = self.classifier.training.get("subword_share")
-        learned, _, _ = fit_levels(
-            waves,
-            train,
-            self.texts.train.texts,
-            fewer,
-            held_back,
-            self.recipe,
-            amplitudes=config.amplitudes,
-            seed=self.seed,
-            has_cls=False,
-            subword_share=float(share) if isinstance(share, int | float) else 0.0,
-            n_unlabelled=self.texts.train.n_unlabelled,
-            callbacks=self.tell.callbacks,
-        )
-        if self.texts.validation is not self.texts.train:
-            calibrate(learned, held_back)
-        thresholds = thresholds_of(learned, held_back, self.texts.validation is self.texts.train)
-        return self._small(fewer, learned.arrays(), storage, limit, thresholds)
-
-    def _pruned(
-        self, features: WordFeatures, arrays: dict[str, Any], storage: str, limit: int, n_rows: int
-    ) -> Classifier | None:
-        """Drop rows until the file fits."""
-        while n_rows >= 1:
-            kept = self._strongest(arrays[EMBEDDING], n_rows)
-            if features.config.cls:
-                kept[0] = True
-            fewer = WordFeatures(features.config, features.buckets[kept[int(features.config.cls) :]])
-            small = self._small(fewer, {**arrays, EMBEDDING: arrays[EMBEDDING][kept]}, storage, limit)
-            if small is not None or n_rows == 1:
-                return small
-            n_rows = int(n_rows * 0.9)
-        return None
-
-    def _strongest(self, rows: NDArray[np.float32], n_rows: int) -> NDArray[np.bool_]:
-        """The rows that bring most energy to the training texts, ``(V,)`` bool."""
-        energy = np.square(rows, dtype=np.float64).sum(axis=1)
-        energy *= document_frequency(self.train.features, len(rows))
-        kept = np.zeros(len(rows), dtype=bool)
-        kept[np.argsort(-energy, kind="stable")[:n_rows]] = True
-        return kept
-
-    @staticmethod
-    def _fewer(examples: Examples, kept: NDArray[np.bool_]) -> Examples:
-        """Examples without the features that are dropped."""
-        number = (np.cumsum(kept) - 1).astype(np.int32)
-        features = examples.features.keep(kept[examples.features.ids])
-        return replace(examples, features=replace(features, ids=number[features.ids]))
-
-    def _overhead(self, storage: str) -> int:
-        """Bytes of the file beside rows and buckets."""
-        arrays = self.classifier.network.arrays()
-        small = self._classifier(self.classifier.features, arrays, _dense(arrays, storage), storage)
-        file = small.to_file()
-        words = isinstance(self.classifier.features, WordFeatures)
-        left_out = {EMBEDDING, FEATURE_PREFIX + "buckets"} if words else {EMBEDDING}
-        tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
-        return size_of_model_file(replace(file, tensors=tensors)) + BYTES_OF_ENTRIES
-
-    def _small(
-        self,
-        features: Any,
-        arrays: dict[str, NDArray[np.float32]],
-        storage: str,
-        limit: int | None,
-        thresholds: tuple[float, ...] | None = None,
-    ) -> Classifier | None:
-        """A model of these features and parameters in a storage; None if it is larger than the limit.
-
-        Thresholds are given where it was trained again.
-        """
-        stored = _dense(arrays, storage)
-        words = isinstance(features, WordFeatures)
-        if storage == "packed":
-            buckets = features.buckets if words and not features.config.cls and limit is not None else None
-            of_buckets = len(as_gaps(features.buckets).parts[""]) if words and buckets is None else 0
-            budget = None if limit is None else max(limit - self._overhead(storage) - of_buckets, 1)
-            fitted = fit_step(arrays[EMBEDDING], buckets, budget)
-            if fitted is None:
-                return None
-            features, arrays = self._without_zeros(features, arrays, fitted, words)
-            table = fitted.rows
-        else:
-            table = stored_rows(arrays[EMBEDDING], storage)
-        if table is not None:
-            stored[EMBEDDING] = table
-        if words:
-            stored[FEATURE_PREFIX + "buckets"] = as_gaps(features.buckets)
-        arrays = {name: stored[name].decoded() if name in stored else array for name, array in arrays.items()}
-        small = self._classifier(features, arrays, stored, storage, thresholds)
-        return small if limit is None or size_of_model_file(small.to_file()) <= limit else None
-
-    @staticmethod
-    def _without_zeros(
-        features: Any, arrays: dict[str, NDArray[np.float32]], fitted: Fitted, words: bool
-    ) -> tuple[Any, dict[str, NDArray[np.float32]]]:
-        """Leave out rows that the step has made zero."""
-        if not words or fitted.kept.all():
-            return features, arrays
-        fewer = WordFeatures(features.config, features.buckets[fitted.kept])
-        return fewer, {**arrays, EMBEDDING: arrays[EMBEDDING][fitted.kept]}
-
-    def _classifier(
-        self,
-        features: Any,
-        arrays: dict[str, NDArray[np.float32]],
-        stored: dict[str, Stored],
-        storage: str,
-        thresholds: tuple[float, ...] | None = None,
-    ) -> Classifier:
-        retrained = thresholds is not None
-        config = self.classifier.network.config
-        ends = features.sentence_ends if config.variants == "levels" else ()
-        config = config.replace(n_rows=features.n_rows, sentence_ends=ends)
-        record = {
-            **self.classifier.training,
-            # What follows is of this model; the accuracy is known later, and room for it is kept.
-            "history": [],
-            "level_weights": [] if retrained else self.classifier.training.get("level_weights", []),
-            "best_epoch": None,
-            "validation_accuracy": 0.1234567,
-            "compression": {
-                "storage": storage,
-                "retrained": retrained,
-                "rows_before": self.classifier.features.n_rows,
-            },
-        }
-        network = network_of(config, arrays, "cpu")
-        return replace(
-            self.classifier,
-            features=features,
-            network=network,
-            training=record,
-            stored=stored,
-            thresholds=self.classifier.thresholds if thresholds is None else thresholds,
-        )

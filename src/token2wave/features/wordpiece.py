@@ -149,6 +149,15 @@ class WordPieceFeatures:
         flat = np.concatenate(ids) if ids else np.zeros(0, dtype=np.int32)
         return Ragged(flat, offsets_of(n_features), n_features)
 
+    def with_unknown(self, texts: Sequence[str]) -> tuple[Ragged, NDArray[np.int64]]:
+        """Turn texts into features, and count those of each text that are no row, ``(B,)``: none."""
+        features = self(texts)
+        return features, self.n_unknown(features.lengths, features.lengths)
+
+    def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Features of texts that are no row, ``(B,)``: none, since any word is cut into pieces."""
+        return np.zeros(len(n_tokens), dtype=np.int64)
+
     def tokens(self, text: str) -> Tokens:
         """Cut one text into pieces, however many; their codes are rows. [CLS] and [SEP] are left out."""
         encoding = self._whole_texts.encode(_encodable(text), add_special_tokens=False)

@@ -174,6 +174,30 @@ class WordFeatures:
 
         return self._select(hashed())
 
+    def with_unknown(self, texts: Sequence[str]) -> tuple[Ragged, NDArray[np.int64]]:
+        """Turn texts into features, and count those of each text that are no row, ``(B,)``."""
+        n_words = [np.zeros(0, dtype=np.int64)]
+
+        def hashed() -> Iterator[Buckets]:
+            for _, found in _hashed(texts, self.config):
+                n_words.append(found.n_words)
+                yield found
+
+        features = self._select(hashed())
+        return features, self.n_unknown(np.concatenate(n_words), features.lengths)
+
+    def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Words and n-grams of texts that are no row, ``(B,)``.
+
+        Args:
+            n_tokens: ``(B,)``, tokens of each text.
+            n_features: ``(B,)``, its features that are rows, [CLS] included.
+        """
+        orders = np.arange(self.config.ngrams)
+        every = np.maximum(n_tokens[:, None] - orders, 0).sum(axis=1)
+        missing: NDArray[np.int64] = every + int(self.config.cls) - n_features
+        return missing
+
     def _of_short_text(self, text: str) -> Ragged:
         """Features of one short text, without numpy's overhead."""
         config, row_of = self.config, self.row_of_bucket.item

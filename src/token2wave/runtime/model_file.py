@@ -2,10 +2,10 @@
 
 The tensors of the network lie under their names, those of the features under ``features.NAME``. The
 metadata has one key, ``token2wave``, whose value is JSON (one key, so that equal models give equal
-bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``, and
+bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``,
 ``storage``, which says how tensors are stored that do not lie there as they are
-(:mod:`token2wave.runtime.storage`); and ``thresholds``, where a text may have several classes. The
-specification is ``docs/format.md``.
+(:mod:`token2wave.runtime.storage`), ``thresholds``, where a text may have several classes, and ``novelty``,
+if it is known (:mod:`token2wave.runtime.novelty`). The specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class ModelFile:
         versions: what wrote the file.
         stored: arrays that lie in the file in another form, by name; ``tensors`` has them decoded.
         thresholds: probability from which on a text is given each class, where it may have several.
+        novelty: what is usual in texts to come; None where it is not known.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -55,6 +56,7 @@ class ModelFile:
     versions: dict[str, Any]
     stored: dict[str, Stored] = field(default_factory=dict)
     thresholds: list[float] = field(default_factory=list)
+    novelty: dict[str, Any] | None = None
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:
@@ -82,7 +84,7 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
     tensors = {name: array for name, array in model.tensors.items() if name not in model.stored}
     for name, stored in model.stored.items():
         tensors |= {name + suffix: part for suffix, part in stored.parts.items()}
-    header = {
+    header: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "versions": model.versions,
         "features": model.features,
@@ -93,6 +95,8 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
     }
     if model.thresholds:
         header["thresholds"] = model.thresholds
+    if model.novelty is not None:
+        header["novelty"] = model.novelty
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
     return arrays, {KEY: json.dumps(header, sort_keys=True)}
 
@@ -134,9 +138,15 @@ def read_model_file(path: Path) -> ModelFile:
         # The extremes tell as much as every number, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
             raise ModelFileError(f"expected finite numbers in {name!r}, found others", where=str(path))
-    sections = {section: header[section] for section in SECTIONS}
+    novelty = header.get("novelty")
+    if novelty is not None and not isinstance(novelty, dict):
+        raise ModelFileError("expected numbers by name in the section 'novelty'", where=str(path))
     return ModelFile(
-        tensors=tensors, stored=stored, thresholds=_thresholds(path, header.get("thresholds", [])), **sections
+        tensors=tensors,
+        stored=stored,
+        thresholds=_thresholds(path, header.get("thresholds", [])),
+        novelty=novelty,
+        **{section: header[section] for section in SECTIONS},
     )
 
 

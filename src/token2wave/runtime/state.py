@@ -136,12 +136,29 @@ class State:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
-        tables = self._passages.tables
-        return probabilities(tables.logits_of(self._sums)[0], tables.config.multi_label)
+        return probabilities(self._logits()[0], self._passages.tables.config.multi_label)
 
     def predict(self, top_k: int = 1) -> Prediction:
-        """Classify the text so far; an empty one as :meth:`Classifier.predict` does."""
-        return self.classifier.prediction(self.probabilities().tolist(), top_k)
+        """Classify the text so far; an empty one as :meth:`Classifier.predict` does, with its novelty."""
+        logits = self._logits()
+        shares = probabilities(logits[0], self._passages.tables.config.multi_label)
+        found = self.classifier.prediction(shares.tolist(), top_k)
+        return found._replace(novelty=self._novelty(logits))
+
+    def novelty(self) -> float | None:
+        """How unlike the training texts the text so far is; see :meth:`Classifier.novelty`."""
+        return self._novelty(self._logits())
+
+    def _logits(self) -> NDArray[np.float32]:
+        return self._passages.tables.logits_of(self._sums)
+
+    def _novelty(self, logits: NDArray[np.float32]) -> float | None:
+        reference = self.classifier.novelty_reference
+        if reference is None:
+            return None
+        n_known = self._sums.n_features.astype(np.int64)
+        n_unknown = self.classifier.features.n_unknown(np.array([self.n_tokens]), n_known)
+        return float(reference.novelty(n_unknown, n_known, logits)[0])
 
     # ---- tokens and sums ----
 

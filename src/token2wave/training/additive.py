@@ -30,14 +30,15 @@ class AdditiveNetwork:
         arrays: every parameter by name (:meth:`WaveConfig.parameter_shapes`), float32.
 
     Attributes:
+        seed: of the initial parameters, where :meth:`initial` drew them.
         embedding: ``(V, 2 D)`` float32; both variants of a row side by side.
         dense: all other parameters in one float32 vector, in the order of ``parameter_shapes``.
     """
 
-    def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
+    def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats], seed: int | None = None) -> None:
         if not config.is_additive:
             raise ValueError(f"expected the settings of an additive network, found {config}")
-        self.config = config
+        self.config, self.seed = config, seed
         self.embedding = np.ascontiguousarray(arrays[EMBEDDING], dtype=np.float32)
         self.dense = dense_part(config, arrays)
 
@@ -47,22 +48,14 @@ class AdditiveNetwork:
 
         Rows are uniform, which is as good as normal for sums of many, and quicker to draw.
         """
-        random = np.random.default_rng(seed)
-        arrays: dict[str, Floats] = {}
-        inputs = 1
-        for name, shape in config.parameter_shapes().items():
-            if name == EMBEDDING:
-                rows = random.random(shape, dtype=np.float32)
-                rows -= 0.5
-                rows *= config.embedding_scale * math.sqrt(12)
-                arrays[name] = rows
-            elif "norm" in name:
-                arrays[name] = np.full(shape, float(name.endswith("weight")), dtype=np.float32)
-            else:
-                inputs = shape[1] if len(shape) == 2 else inputs  # a bias follows its weight
-                limit = 1 / math.sqrt(inputs)
-                arrays[name] = random.uniform(-limit, limit, shape).astype(np.float32)
-        return cls(config, arrays)
+        return cls(config, _drawn(config, seed), seed)
+
+    def draw_again(self) -> None:
+        """Go back to the initial parameters, which :meth:`initial` must have drawn."""
+        if self.seed is None:
+            raise ValueError("expected a network whose parameters were drawn by a seed")
+        for name, values in _drawn(self.config, self.seed).items():
+            self.load(name, values)
 
     def arrays(self) -> dict[str, Floats]:
         """Every parameter by name; views of :attr:`embedding` and :attr:`dense`."""
@@ -83,6 +76,26 @@ class AdditiveNetwork:
     def logits(self, features: Ragged) -> Floats:
         """Compute the logits of ``N`` texts with the weights as they are now, ``(N, C)`` float32."""
         return self.compiled().logits(features)
+
+
+def _drawn(config: WaveConfig, seed: int) -> dict[str, Floats]:
+    """Initial parameters by name."""
+    random = np.random.default_rng(seed)
+    arrays: dict[str, Floats] = {}
+    inputs = 1
+    for name, shape in config.parameter_shapes().items():
+        if name == EMBEDDING:
+            rows = random.random(shape, dtype=np.float32)
+            rows -= 0.5
+            rows *= config.embedding_scale * math.sqrt(12)
+            arrays[name] = rows
+        elif "norm" in name:
+            arrays[name] = np.full(shape, float(name.endswith("weight")), dtype=np.float32)
+        else:
+            inputs = shape[1] if len(shape) == 2 else inputs  # a bias follows its weight
+            limit = 1 / math.sqrt(inputs)
+            arrays[name] = random.uniform(-limit, limit, shape).astype(np.float32)
+    return arrays
 
 
 def work_space(n_rows: int) -> NDArray[np.int32]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
+from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
+from token2wave.models.config import WaveConfig
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
@@ -28,6 +30,15 @@ class Trainable(Protocol):
         """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
 
 
+MOST_RESTARTS = 12
+SLOWER = 0.1  # share of the rates with each restart
+LARGEST_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
+
+
+class DivergenceError(ConfigError):
+    """The loss stopped being a finite number, or is beyond all measure."""
+
+
 class Trainer(Protocol):
     """Takes the steps of a run, for one kind of network."""
 
@@ -35,8 +46,14 @@ class Trainer(Protocol):
         """Go once through the training texts; mean loss and accuracy on the way.
 
         Raises:
-            ConfigError: the loss stopped being a finite number.
+            DivergenceError: the loss stopped being a finite number.
         """
+
+    def energy(self) -> float:
+        """Sum of the squares of all weights as they are now, which is not finite where a weight is not."""
+
+    def start_over(self, recipe: Recipe) -> None:
+        """Go back to the weights before the first step, and forget all steps, with another recipe."""
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
@@ -65,6 +82,10 @@ def fit(
     The same arguments give the same weights bit for bit on one machine; a network in torch with the same
     threads, an additive network with any number of them.
 
+    Where rates are so large that the loss stops being a finite number, or passes `LARGEST_LOSS` in
+    validation, training starts again from the initial weights with a tenth of all rates, and so on, up to
+    `MOST_RESTARTS` times: the result is what those rates would have given. ``History.rate_share`` tells.
+
     Args:
         network: freshly made; it is trained where it lies.
         train: what to learn from.
@@ -75,42 +96,85 @@ def fit(
         callbacks: told how it goes.
 
     Raises:
-        ConfigError: the loss stopped being a finite number.
+        ConfigError: the loss stopped being a finite number with the smallest rates, too.
     """
-    history = History()
-    start, step_seconds, texts_seen = time.perf_counter(), 0.0, 0
-    tell = Teller(callbacks)
+    start, tell = time.perf_counter(), Teller(callbacks)
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
-    tell.stage("training" if validation is not None else "training on all rows", n_steps)
-    trainer, by = _trainer(network, train, recipe, seed, has_cls), recipe.select_by
-    if by == "accuracy" and _is_multi_label(network):
-        by = "micro_f1"
+    stage = "training" if validation is not None else "training on all rows"
+    trainer = _trainer(network, train, recipe, seed, has_cls)
     try:
-        for number in range(1, recipe.epochs + 1):
-            epoch_start = time.perf_counter()
-            loss, accuracy = trainer.epoch(tell)
-            step_seconds += time.perf_counter() - epoch_start
-            texts_seen += len(train)
-            # The last step may still have broken the weights, which a few training texts would show.
-            checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
-            validated = validate(network, checked)
-            require_finite(validated[0])
-            epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
-            history.epochs.append(epoch)
-            tell.epoch(epoch)
-            if history.best is None or _rank(epoch, by) > _rank(history.best, by):
-                history.best = epoch
-                if validation is not None and number < recipe.epochs:
-                    trainer.keep()
-            if recipe.patience and number - history.best.epoch >= recipe.patience:
+        for restart in range(MOST_RESTARTS + 1):
+            share = SLOWER**restart
+            tell.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
+            try:
+                history = _epochs(network, trainer, train, validation, recipe, tell)
                 break
-        if history.best is not history.epochs[-1]:
-            trainer.restore()
+            except DivergenceError:
+                if restart == MOST_RESTARTS:
+                    raise
+                trainer.start_over(recipe.slowed(SLOWER ** (restart + 1)))
     finally:
         trainer.close()
+    history.rate_share = share
     history.train_seconds = time.perf_counter() - start
+    return history
+
+
+def _epochs(
+    network: Trainable,
+    trainer: Trainer,
+    train: Examples,
+    validation: Examples | None,
+    recipe: Recipe,
+    tell: Teller,
+) -> History:
+    """All epochs of a run, and the best one's weights.
+
+    Raises:
+        DivergenceError: the loss stopped being a finite number.
+    """
+    history, by, step_seconds, texts_seen = History(), recipe.select_by, 0.0, 0
+    if by == "accuracy" and _is_multi_label(network):
+        by = "micro_f1"
+    for number in range(1, recipe.epochs + 1):
+        epoch_start = time.perf_counter()
+        loss, accuracy = trainer.epoch(tell)
+        step_seconds += time.perf_counter() - epoch_start
+        texts_seen += len(train)
+        # The last step may still have broken the weights, which a few training texts would show.
+        checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
+        validated = validate(network, checked)
+        require_finite(validated[0] if validated[0] < LARGEST_LOSS else np.inf)
+        require_finite(trainer.energy())  # rows that none of those texts has
+        epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
+        history.epochs.append(epoch)
+        tell.epoch(epoch)
+        if history.best is None or _rank(epoch, by) > _rank(history.best, by):
+            history.best = epoch
+            if validation is not None and number < recipe.epochs:
+                trainer.keep()
+        if recipe.patience and number - history.best.epoch >= recipe.patience:
+            break
+    if history.best is not history.epochs[-1]:
+        trainer.restore()
+    config = getattr(network, "config", None)
+    if isinstance(config, WaveConfig):  # to others a text may be too long
+        require_finite(float(np.abs(network.logits(made_up_texts(config.n_rows))).max()))
     history.texts_per_second = texts_seen / step_seconds
     return history
+
+
+def made_up_texts(n_rows: int) -> Ragged:
+    """Texts as no one writes them, of up to 256 features: random rows, or one row again and again.
+
+    Several layers of modulation may give all known texts sane numbers, and overflow on others.
+    """
+    random = np.random.default_rng(0)
+    lengths = np.tile([1, 4, 16, 256], 8)
+    ids = [random.integers(n_rows, size=length, dtype=np.int32) for length in lengths]
+    repeated = [np.full(length, ids[i][0]) for i, length in enumerate(lengths)]
+    lengths = np.concatenate([lengths, lengths])
+    return Ragged(np.concatenate(ids + repeated), offsets_of(lengths), lengths)
 
 
 class Validation(NamedTuple):
@@ -177,14 +241,14 @@ def _mean(values: NDArray[Any], examples: Examples) -> float:
     return float(values @ (examples.weights / examples.weights.sum(dtype=np.float64)))
 
 
-def require_finite(loss: float) -> None:
+def require_finite(number: float) -> None:
     """Stop a run that has diverged.
 
     Raises:
-        ConfigError: the loss is no finite number.
+        DivergenceError: a loss, or what else must be one, is no finite number.
     """
-    if not np.isfinite(loss):
-        raise ConfigError(
+    if not np.isfinite(number):
+        raise DivergenceError(
             "the loss stopped being a finite number",
             where="learning_rate",
             cure="choose a smaller learning rate",

@@ -52,23 +52,40 @@ class NativeTrainer:
         if native is None or not trains_natively(network.config, recipe, has_cls=False):
             raise ValueError(f"the native core cannot train {network.config} by {recipe}")
         self.core = native
-        self.network, self.train, self.recipe, self.seed = network, train, recipe, seed
-        self.random = np.random.default_rng(seed)
+        self.network, self.train, self.seed = network, train, seed
+        self.row_weights = None
         self.rates = np.ones(network.config.n_rows, dtype=np.float32)
         if recipe.row_weighting == "idf":
-            weights = row_weights(train.features, network.config.n_rows, recipe.idf_power)
-            network.embedding *= weights[:, None]
+            self.row_weights = row_weights(train.features, network.config.n_rows, recipe.idf_power)
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
-            self.rates = weights**2
-        self.mean, self.square = np.zeros_like(network.dense), np.zeros_like(network.dense)
+            self.rates = self.row_weights**2
+        self._begin(recipe)
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
-        self.step = 0
         given = train.weights
         self.weights = np.ones(len(train), dtype=np.float32) if given is None else given
         self.targets = _or_empty(train.targets)
         self.positive_weights = _or_empty(train.positive_weights)
         self.slots = work_space(network.config.n_rows)
+
+    def _begin(self, recipe: Recipe) -> None:
+        """Be ready for the first step from initial weights."""
+        self.recipe, self.step = recipe, 0
+        self.random = np.random.default_rng(self.seed)
+        if self.row_weights is not None:
+            self.network.embedding *= self.row_weights[:, None]
+        self.mean, self.square = np.zeros_like(self.network.dense), np.zeros_like(self.network.dense)
+
+    def start_over(self, recipe: Recipe) -> None:
+        """Go back to the weights before the first step, and forget all steps, with another recipe."""
+        self.network.draw_again()
+        self._begin(recipe)
+
+    def energy(self) -> float:
+        """Sum of the squares of all weights as they are now."""
+        flat = self.network.embedding.ravel()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.dot(flat, flat)) + float(np.dot(self.network.dense, self.network.dense))
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
@@ -89,7 +106,7 @@ class NativeTrainer:
         """Mean loss and accuracy of one pass.
 
         Raises:
-            ConfigError: the loss stopped being a finite number.
+            DivergenceError: the loss stopped being a finite number.
         """
         n_texts, batch_size = len(self.train), self.recipe.batch_size
         order = self.random.permutation(n_texts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
+    from token2wave.tuning.record import Record, Tried
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,15 @@ class History:
         best: the entry whose weights were kept.
         train_seconds: wall time of the whole loop, validation included.
         texts_per_second: training texts over the wall time of training steps alone.
+        rate_share: what the recipe's rates were multiplied by: below one where the loss had stopped being a
+            finite number, and training was started again.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     train_seconds: float = 0.0
     texts_per_second: float = 0.0
+    rate_share: float = 1.0
 
 
 class Callback:
@@ -67,6 +71,12 @@ class Callback:
 
     def on_epoch(self, epoch: Epoch) -> None:
         """A pass over the training texts, and its validation, are done."""
+
+    def on_candidate(self, tried: Tried) -> None:
+        """A search for settings has tried a candidate; of its training nothing else is told."""
+
+    def on_search_end(self, record: Record) -> None:
+        """A search for settings is over, and training with what it found begins."""
 
 
 class Teller:
@@ -116,3 +126,13 @@ class Teller:
         """Tell that an epoch is done."""
         for callback in self.callbacks:
             callback.on_epoch(epoch)
+
+    def candidate(self, tried: Tried) -> None:
+        """Tell what was tried."""
+        for callback in self.callbacks:
+            callback.on_candidate(tried)
+
+    def search_end(self, record: Record) -> None:
+        """Tell that a search is over."""
+        for callback in self.callbacks:
+            callback.on_search_end(record)

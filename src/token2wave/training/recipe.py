@@ -115,3 +115,9 @@ class Recipe(Configuration):
             require(0 <= weight <= 100, key, "from 0 to 100", weight)
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))
+
+    def slowed(self, share: float) -> Recipe:
+        """The same with a share of all rates."""
+        return self.replace(
+            learning_rate=self.learning_rate * share, row_learning_rate=self.row_learning_rate * share
+        )

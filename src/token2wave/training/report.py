@@ -16,10 +16,13 @@ from token2wave.training.report_figures import draw, require_matplotlib
 from token2wave.training.summary import (
     NOTHING,
     Summary,
+    at_most,
     best_epoch,
     count,
     duration,
     percent,
+    search_in_words,
+    settings_in_words,
     size,
     validation_figure,
 )
@@ -75,6 +78,7 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
         _class_section(summary),
         _confusion_section(summary, figures),
         _learning_section(summary, figures),
+        _search_section(summary, figures),
         _details_section(summary),
     ]
     template = Template(resources.files("token2wave.training").joinpath("report.html").read_text("utf-8"))
@@ -134,7 +138,7 @@ def _figures_list(summary: Summary) -> str:
             count(summary.parameters),
             f"{count(summary.parameters_without_embedding)} without the embedding",
         ),
-        ("Model file", size(summary.model_bytes), ""),
+        ("Model file", size(summary.model_bytes), at_most(summary).strip()),
     ]
     if baseline is not None:
         _, measure = summary.measures[0]
@@ -238,6 +242,45 @@ def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
         )
     table = html.table(caption, head, rows)
     return html.section("Learning", figure + table)
+
+
+def _search_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
+    search = summary.search
+    if search is None or not search["tried"]:
+        return ""
+    figure = html.figure(
+        "search",
+        figures["search.svg"],
+        "Validation accuracy of every candidate, and of the best so far; the table below has the numbers.",
+        f"{search_in_words(search)}. Accuracy on the {count(search['validation_rows'])} validation rows of "
+        "the first split, of which a candidate may owe something to chance.",
+    )
+    rows = []
+    for one in search["tried"]:
+        found = one["comparison"]
+        gain = NOTHING
+        if found is not None:
+            gain = f"{100 * found['gain']:+.2f} ± {100 * found['error']:.2f}"
+        rows.append(
+            [
+                str(one["number"]),
+                settings_in_words(one["settings"]),
+                one["outcome"] + (f": {one['reason']}" if one["reason"] else ""),
+                percent(one["accuracy"]),
+                _number(one["loss"]),
+                gain,
+                str(one["n_splits"]),
+                duration(one["seconds"]),
+            ]
+        )
+    figure_name = search["select_by"].replace("_", "-")
+    caption = (
+        f"Every candidate. {search['rule']} Gain: of {figure_name} against the best so far, in hundredths, "
+        "with its standard error, over so many splits of the training rows; a candidate for which nothing "
+        "speaks is dropped after fewer."
+    )
+    head = ["candidate", "settings", "outcome", "accuracy", "loss", "gain", "splits", "time"]
+    return html.section("Search for settings", figure + html.table(caption, head, rows, n_names=3))
 
 
 def _details_section(summary: Summary) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ def draw(summary: Summary) -> dict[str, bytes]:
             drawn["confusion"] = _confusion_figure(confusion, summary.label_names, summary.evaluated_on)
         if summary.history:
             drawn["learning"] = _learning_figure(summary)
+        if summary.search is not None and summary.search["tried"]:
+            drawn["search"] = _search_figure(summary.search)
         return {f"{name}.{kind}": file for name in drawn for kind, file in _saved(drawn[name]).items()}
 
 
@@ -218,6 +220,42 @@ def _learning_figure(summary: Summary) -> Figure:
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     lower.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     upper.legend(frameon=False)
+    return figure
+
+
+def _search_figure(search: Mapping[str, Any]) -> Figure:
+    """Draw what every candidate of a search reached, and the best so far."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    tried = [one for one in search["tried"] if one["accuracy"] is not None]
+    figure = Figure(figsize=(5.6, 3.0), dpi=150, facecolor=PAPER, layout="constrained")
+    axes = figure.subplots()
+    best = [one for one in tried if one["outcome"] != "dropped"]
+    others = [one for one in tried if one["outcome"] == "dropped"]
+    ends = [*(one["number"] for one in best), search["tried"][-1]["number"]]
+    reached = [100 * one["accuracy"] for one in best]
+    axes.step(ends, [*reached, reached[-1]], where="post", color=TRAIN)
+    axes.plot(ends[:-1], reached, "o", color=TRAIN, markersize=6, label="best so far")
+    if others:
+        axes.plot(
+            [one["number"] for one in others],
+            [100 * one["accuracy"] for one in others],
+            "s",
+            color=VALIDATION,
+            markerfacecolor="none",
+            markersize=5,
+            label="dropped",
+        )
+    axes.set_facecolor("none")
+    axes.set_xlabel("candidate")
+    axes.set_ylabel("validation accuracy (% of texts)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, ends[-1] + 0.5)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
+    axes.legend(frameon=False)
     return figure
 
 

@@ -88,6 +88,8 @@ class Summary:
         versions: of the packages that computed this.
         machine: where it was computed.
         command: the command line, where there was one.
+        max_bytes: how large the model file may be, where that was asked for.
+        search: what a search for settings tried (`Record`), where one was asked for; kept as a dictionary.
     """
 
     accuracy: float | None
@@ -123,6 +125,8 @@ class Summary:
     command: str | None
     micro_f1: float | None = None
     validation_micro_f1: float | None = None
+    max_bytes: int | None = None
+    search: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(_dictionary(epoch) for epoch in self.history))
@@ -197,8 +201,10 @@ def lines(summary: Summary) -> list[str]:
             f"{count(summary.parameters)}  "
             f"({count(summary.parameters_without_embedding)} without the embedding)",
         ),
-        ("Model file", size(summary.model_bytes)),
+        ("Model file", size(summary.model_bytes) + at_most(summary)),
     ]
+    if summary.search is not None:
+        figures.append(("Search", search_in_words(summary.search)))
     width = max(len(name) for name, _ in figures)
     shown = [f"{name:<{width}}  {value}".rstrip() for name, value in figures]
     # Caveats qualify the accuracy, so they stand above the figures and are read first.
@@ -223,6 +229,23 @@ def best_epoch(summary: Summary) -> str:
     stopped = f", stopped early; {summary.epochs} asked for" if made < summary.epochs else ""
     again = f"; then trained again on all {count(summary.rows)} rows" if summary.refit else ""
     return f"best epoch {summary.best_epoch} of {made}{stopped}{again}"
+
+
+def at_most(summary: Summary) -> str:
+    """Which size was asked for, if one was."""
+    return "" if summary.max_bytes is None else f"  at most {size(summary.max_bytes)} asked for"
+
+
+def search_in_words(search: Mapping[str, Any]) -> str:
+    """How a search for settings went, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
+    n_tried = count(len(search["tried"]))
+    ended = f"{n_tried} tried in {duration(search['seconds'])} (ended by {search['ended_by']})"
+    return f"{ended}; kept {settings_in_words(search['settings'])}"
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """Settings as one would give them, e.g. ``network.width=64 recipe.epochs=8``."""
+    return " ".join(f"{key}={value}" for key, value in settings.items()) or "the settings given"
 
 
 def percent(share: float | None, digits: int = 2) -> str:

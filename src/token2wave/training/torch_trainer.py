@@ -44,33 +44,55 @@ class TorchTrainer:
     def __init__(
         self, network: TextNetwork, train: Examples, recipe: Recipe, seed: int, has_cls: bool
     ) -> None:
-        self.network, self.train, self.recipe, self.has_cls = network, train, recipe, has_cls
+        self.network, self.train, self.has_cls, self.seed = network, train, has_cls, seed
         self.device = network.embedding.weight.device
         self.precision = precision_on(self.device, recipe.precision)
+        self.row_weights = None
         self.multi_label = bool(getattr(network.config, "multi_label", False))
         given = train.positive_weights
         self.positive_weights = None if given is None else torch.from_numpy(given).to(self.device)
-        self.random = np.random.default_rng(seed)
-        weights = None
         if recipe.row_weighting == "idf":
-            weights = torch.from_numpy(
+            self.row_weights = torch.from_numpy(
                 row_weights(train.features, network.config.n_rows, recipe.idf_power)
             ).to(self.device)
             with torch.no_grad():
-                network.embedding.weight.mul_(weights[:, None])
-        n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
-        self.optimizers = Optimizers(network, recipe, n_steps, weights)
+                network.embedding.weight.mul_(self.row_weights[:, None])
+        self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
+        self.start: dict[str, Any] = copy.deepcopy(network.state_dict())
         self.kept: dict[str, Any] = {}
         self.stack = ExitStack()
         if self.device.type == "cpu" and not recipe.similar_lengths:  # tables of ever new sizes leave gaps
             self.stack.enter_context(memory_kept())
         devices = [self.device] if self.device.type == "cuda" else []
         self.stack.enter_context(torch.random.fork_rng(devices=devices))
-        torch.manual_seed(seed)
+        self._begin(recipe)
+
+    def _begin(self, recipe: Recipe) -> None:
+        """Be ready for the first step from initial weights."""
+        self.recipe = recipe
+        self.random = np.random.default_rng(self.seed)
+        self.optimizers = Optimizers(self.network, recipe, self.n_steps, self.row_weights)
+        torch.manual_seed(self.seed)
+
+    def start_over(self, recipe: Recipe) -> None:
+        """Go back to the weights before the first step, and forget all steps, with another recipe."""
+        self.network.load_state_dict(self.start)
+        self._begin(recipe)
+
+    def energy(self) -> float:
+        """Sum of the squares of all weights as they are now."""
+        with torch.no_grad():
+            flat = [parameter.float().flatten() for parameter in self.network.parameters()]
+            return float(torch.stack([torch.dot(part, part) for part in flat]).sum())
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
-        self.kept = copy.deepcopy(self.network.state_dict())
+        now = self.network.state_dict()
+        if not self.kept:
+            self.kept = copy.deepcopy(now)
+        else:  # memory that is there already
+            for name, values in now.items():
+                self.kept[name].copy_(values)
 
     def restore(self) -> None:
         """Go back to the weights that were kept last."""
@@ -85,7 +107,7 @@ class TorchTrainer:
         """Mean loss and accuracy of one pass. The device is waited for only at reports.
 
         Raises:
-            ConfigError: the loss stopped being a finite number.
+            DivergenceError: the loss stopped being a finite number.
         """
         network, recipe, device, n_texts = self.network, self.recipe, self.device, len(self.train)
         network.train()

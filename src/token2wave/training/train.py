@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from token2wave.classifier import Classifier, Network
+from token2wave.compression.compress import parse_size
+from token2wave.compression.shrinking import require_reachable, shrink
 from token2wave.data import DataSplits, load_splits
-from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
 from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
@@ -23,6 +25,8 @@ from token2wave.native import n_threads
 from token2wave.presets import Preset, preset_named
 from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
+from token2wave.runtime.model_file import size_of_model_file
+from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
@@ -47,10 +51,18 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.report import check_report, write_report
 from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.training.thresholds import thresholds_of
+from token2wave.training.wishes import require_what_trains, wishes_of
+from token2wave.tuning.budget import Budget, parse_seconds
+from token2wave.tuning.tune import tune
 from token2wave.versions import versions
 
 if TYPE_CHECKING:
     from token2wave.distillation.unlabelled import Unlabelled
+
+RATES_TOO_LARGE = (
+    "The loss stopped being a finite number, or grew beyond all measure: "
+    "training was started again with rates divided by {:,.0f}."
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,9 @@ def train(
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
     report: str | os.PathLike[str] | None = None,
+    time_budget: float | str | None = None,
+    candidates: int | None = None,
+    max_size: int | str | None = None,
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
 ) -> TrainingResult:
@@ -131,6 +146,13 @@ def train(
         settings: further settings by full name, e.g. ``{"network.width": 256}``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for ``report.json``, ``report.html`` and the figures.
+        time_budget: search for better settings (:mod:`token2wave.tuning`), so that all takes about so long:
+            seconds, or e.g. ``"60s"`` or ``"5min"``. Settings that are given here stay as they are. Ctrl-C
+            ends the search, and what it found so far is trained.
+        candidates: how many settings to try at most, those given here included; alone, it makes a search that
+            does not depend on the time.
+        max_size: most bytes of the model file, a number or e.g. ``"1MB"``; it is compressed to fit
+            (:mod:`token2wave.compression`), and a search judges what the compressed file says.
         callbacks: told how it goes.
         command: what the user typed, for the record.
 
@@ -141,12 +163,16 @@ def train(
         MissingExtraError: an optional package is needed and not installed.
     """
     start = time.perf_counter()
-    chosen = _changed(preset_named(preset), op, epochs, batch_size, learning_rate, settings or {})
+    named = preset_named(preset)
+    wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
+    chosen = named.with_settings(wishes)
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
-    _require_what_trains(chosen, device)
+    require_what_trains(chosen, device)
     if not 0 <= seed < 1 << 63:
         raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
+    budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
+    limit = None if max_size is None else parse_size(max_size)
     if out is not None:
         check_writable(Path(out))
     if report is not None:
@@ -166,15 +192,31 @@ def train(
     if splits.multi_label and multi_label is None and label_separator is None:
         splits = replace(splits, caveats=(*splits.caveats, RECOGNISED))
     n_characters = sum(map(len, splits.train.texts))
-    named = {*(settings or {})}
-    named |= {"recipe.epochs"} if epochs is not None else set()
-    named |= {"recipe.batch_size"} if batch_size is not None else set()
-    chosen = for_few_rows(chosen.adapted(n_characters), len(splits.train), named)
+    chosen = for_few_rows(chosen.adapted(n_characters), len(splits.train), wishes)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
     run = _Run(chosen, seed, device, vocabulary, texts, splits.train.source, callbacks, start_from)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
+    if limit is not None:
+        require_reachable(limit, chosen, texts.label_names)
+    search = None
+    if time_budget is not None or candidates is not None:
+        budget.not_counting(0.0 if rival is None else rival["train_seconds"])
+        learn = partial(
+            train,
+            preset=preset,
+            device=device,
+            vocabulary=vocabulary,
+            class_weights=class_weights,
+            max_size=limit,
+            start_from=start_from,
+        )
+        search = tune(
+            learn, splits, texts, chosen, wishes, seed, class_weights, budget, run.tell, limit is not None
+        )
+        run.preset = chosen = chosen.with_settings(search.settings)
+        texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
     taught: dict[str, Any] = {}
     if teacher is not None:
         from token2wave.distillation.lesson import lesson  # here, since most runs have no teacher
@@ -199,13 +241,16 @@ def train(
     first = first._replace(network=without_idle_levels(first.network, weights))
     thresholds = thresholds_of(first.network, held_back, learnt_from)
     validated = validate(first.network, held_back)
+    novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
     if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
-        recipe = chosen.recipe.replace(epochs=best.epoch)
+        recipe = chosen.recipe.slowed(first.history.rate_share)
         share = first.subword_share
         if is_few(texts.everything):
-            recipe, share = chosen.recipe, SUBWORD_SHARE_OF_FEW
+            share = SUBWORD_SHARE_OF_FEW
             weights = out_of_fold_weights(partial(run.fit_all, recipe, share), texts.everything, seed)
+        else:
+            recipe = recipe.replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
@@ -224,6 +269,11 @@ def train(
     }
     if start_from is not None:
         record["start_from"] = os.fspath(start_from)
+    caveats = texts.caveats
+    rate_share = first.history.rate_share * (fitted.history.rate_share if refit else 1)
+    if rate_share < 1:
+        record["rate_share"] = rate_share
+        caveats = (*caveats, RATES_TOO_LARGE.format(1 / rate_share))
     if splits.train.weights is not None:
         record["weighted"] = True
         record["weight_column"] = None if isinstance(data, DataSplits) else weight_column
@@ -231,21 +281,32 @@ def train(
         record |= {"validation_micro_f1": validated.micro_f1, "label_separator": label_separator}
     if class_weights is not None:
         record["class_weights"] = class_weights if isinstance(class_weights, str) else dict(class_weights)
+    if search is not None:
+        record["search"] = search.of_model()
     network = fitted.network.compiled() if isinstance(fitted.network, AdditiveNetwork) else fitted.network
     classifier = Classifier(
-        fitted.features, network, texts.label_names, training=record, thresholds=thresholds
+        fitted.features,
+        network,
+        texts.label_names,
+        training=record,
+        thresholds=thresholds,
+        novelty_reference=novelty,
     )
-    if texts.test is None:  # the validation texts are new to the first fit alone
-        evaluation = run.evaluate(
-            replace(classifier, features=first.features, network=first.network), texts.validation
-        )
+    # The validation texts are new to the first fit alone.
+    apart = replace(
+        classifier, features=first.features, network=first.network, training={**record, "refit": False}
+    )
+    if limit is not None and size_of_model_file(classifier.to_file()) > limit:
+        classifier, (apart, validated) = shrink(apart, classifier if refit else None, texts, limit, run.tell)
+    if texts.test is None:
+        evaluation = run.evaluate(apart, texts.validation)
     else:
         evaluation = run.evaluate(classifier, texts.test)
     with ExitStack() as stack:  # the model takes its place last, when all else went well
         model_bytes = None
         if out is not None:
             model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
-        parameters = fitted.network.parameter_count()
+        parameters = classifier.network.parameter_count()
         summary = Summary(
             accuracy=evaluation.accuracy if texts.test is not None else None,
             macro_f1=evaluation.macro_f1 if texts.test is not None else None,
@@ -265,7 +326,7 @@ def train(
             seed=seed,
             rows=len(splits.train),
             data=splits.name,
-            caveats=texts.caveats,
+            caveats=caveats,
             train_rows=len(texts.train),
             validation_rows=len(texts.validation),
             test_rows=None if texts.test is None else len(texts.test),
@@ -277,13 +338,15 @@ def train(
             label_names=texts.label_names,
             baseline=rival,
             settings={
-                "features": {"kind": fitted.features.kind, **fitted.features.config.to_dict()},
-                "network": fitted.network.config.to_dict(),
+                "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+                "network": classifier.network.config.to_dict(),
                 "recipe": chosen.recipe.to_dict(),
             },
             versions=versions(),
             machine=machine(n_threads(), run.computed_on),
             command=command,
+            max_bytes=limit,
+            search=None if search is None else search.to_dict(),
         )
         if report is not None:
             write_report(summary, Path(report))
@@ -300,6 +363,12 @@ class _Fitted(NamedTuple):
     history: History
     held_back: Examples | None
     subword_share: float
+
+
+def _novelty_reference(fitted: _Fitted, texts: Sequence[str]) -> NoveltyReference | None:
+    """What is usual in texts that were not learnt from."""
+    features, n_unknown = fitted.features.with_unknown(texts)
+    return NoveltyReference.of(n_unknown, features.lengths, fitted.network.logits(features))
 
 
 class _Run:
@@ -422,49 +491,6 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return WaveNetwork(config).to(self.computed_on)
-
-
-def _changed(
-    preset: Preset,
-    op: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    settings: Mapping[str, Any],
-) -> Preset:
-    """Apply the caller's wishes to a preset."""
-    wishes: dict[str, Any] = {}
-    if "network.multi_label" in settings:
-        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
-    if op is not None:
-        wishes["network.operation"] = op
-    if epochs is not None:
-        wishes["recipe.epochs"] = epochs
-    if batch_size is not None:
-        wishes["recipe.batch_size"] = batch_size
-    if learning_rate is not None:
-        recipe = preset.recipe
-        wishes["recipe.learning_rate"] = learning_rate
-        wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
-    return preset.with_settings({**wishes, **settings})
-
-
-def _require_what_trains(preset: Preset, device: str) -> None:
-    """Find out before any work is done whether torch or a GPU is needed and missing.
-
-    Raises:
-        ConfigError: no CUDA device can be used.
-        MissingExtraError: torch is needed and not installed.
-    """
-    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
-    if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
-        return
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
 
 
 def _peak_memory(device: str) -> int | None:

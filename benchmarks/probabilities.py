@@ -1,0 +1,172 @@
+r"""Whether probabilities and novelty can be trusted: calibration, abstention, texts of another data set.
+
+    python benchmarks/probabilities.py      # seven sets, two presets, three seeds
+    python benchmarks/probabilities.py --data ag_news,imdb --presets small --seeds 0
+
+Every preset is trained on every data set with every seed, defaults only, and predicts the test set. Where
+``--foreign`` names a pair ``DATA:OTHER``, novelty has to tell the test texts of DATA from those of OTHER,
+which nothing in the model has seen. ``results/benchmarks/probabilities.json`` is written after each run, and
+a run that is there is not made again: an interrupted benchmark goes on where it was. ``--again`` makes all
+anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import RESULTS, code_state, write_document
+from numpy.typing import NDArray
+
+from token2wave.classifier import Classifier
+from token2wave.data import DataSplits, encode_labels, load_splits
+from token2wave.metrics import expected_calibration_error, surest
+from token2wave.native import n_threads
+from token2wave.training.summary import machine
+from token2wave.training.train import train
+from token2wave.versions import versions
+
+SETS = "ag_news,imdb,dbpedia14,trec,banking77,emotion,sst2"
+FOREIGN = "ag_news:imdb,imdb:ag_news"
+COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+WORDS = 20  # of each text, where all are cut to the same length
+FALSE_ALARMS = (0.0, 0.01, 0.02, 0.05, *np.round(np.arange(0.1, 1.01, 0.1), 1).tolist())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make all runs that are not there yet; 130 if interrupted."""
+    options = _parser().parse_args(arguments)
+    path = options.results / f"{options.name}.json"
+    document: dict[str, Any] = {"runs": {}, "data": {}}
+    if path.is_file() and not options.again:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    document |= {
+        "name": options.name,
+        "command": f"python benchmarks/probabilities.py --data {options.data} --presets {options.presets} "
+        f"--seeds {options.seeds} --foreign {options.foreign}",
+        "words": WORDS,
+        "machine": machine(n_threads(), "cpu"),
+        "versions": versions(),
+    }
+    pairs = [pair.split(":") for pair in options.foreign.split(",") if pair]
+    try:
+        for data in options.data.split(","):
+            splits = load_splits(data)
+            document["data"][data] = {
+                "rows": len(splits.train),
+                "test_rows": 0 if splits.test is None else len(splits.test),
+                "caveats": splits.caveats,
+            }
+            others = [other for own, other in pairs if own == data]
+            for preset in options.presets.split(","):
+                for seed in map(int, options.seeds.split(",")):
+                    key = f"{preset}/{data}/{seed}"
+                    if key in document["runs"]:
+                        continue
+                    found = measured(splits, others, preset, seed)
+                    document["runs"][key] = {"preset": preset, "data": data, "seed": seed, **found}
+                    write_document(path, document)
+                    print(f"{key}: {_told(found)}", flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted; finished runs are in {path.name}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=SETS, help="names, apart by commas")
+    parser.add_argument("--presets", default="small,fast", help="names, apart by commas")
+    parser.add_argument("--seeds", default="0,1,2", help="numbers, apart by commas")
+    parser.add_argument("--foreign", default=FOREIGN, help="pairs DATA:OTHER, apart by commas")
+    parser.add_argument("--name", default="probabilities")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--again", action="store_true", help="make runs anew that are there")
+    return parser
+
+
+def measured(splits: DataSplits, foreign: Sequence[str], preset: str, seed: int) -> dict[str, Any]:
+    """Train once, and measure what the model says of its test texts, and of others."""
+    result = train(splits, preset=preset, seed=seed)
+    classifier, test = result.classifier, splits.test
+    assert test is not None
+    truth = encode_labels(test, classifier.label_names)
+    probabilities = classifier.probabilities(test.texts)
+    novelty = classifier.novelty(test.texts)
+    return {
+        "accuracy": result.summary.accuracy,
+        "calibration_error": expected_calibration_error(probabilities, truth),
+        "answered": [asdict(part) for part in surest(probabilities, truth, COVERAGES)],
+        "mean_novelty": None if novelty is None else float(novelty.mean()),
+        "foreign": {other: told_apart(classifier, test.texts, _texts_of(other)) for other in foreign},
+        "code": code_state(),
+    }
+
+
+def _texts_of(data: str) -> Sequence[str]:
+    test = load_splits(data).test
+    assert test is not None
+    return test.texts
+
+
+def told_apart(classifier: Classifier, own: Sequence[str], foreign: Sequence[str]) -> dict[str, Any]:
+    """How well novelty tells texts apart, whole and with all cut to their first words.
+
+    Returns:
+        For ``whole`` and ``cut``: the area under the ROC curve, and the share of foreign texts that is found
+        at each of ``FALSE_ALARMS``; nothing, if the model does not know novelty.
+    """
+    found = {}
+    for name, parts in (("whole", (own, foreign)), ("cut", (_first_words(own), _first_words(foreign)))):
+        novelty = [classifier.novelty(part) for part in parts]
+        if novelty[0] is not None and novelty[1] is not None:
+            found[name] = {
+                "area": area_under_roc(novelty[0], novelty[1]),
+                "mean_novelty": float(novelty[1].mean()),
+                "found": shares_found(novelty[0], novelty[1], FALSE_ALARMS),
+            }
+    return found
+
+
+def _first_words(texts: Sequence[str]) -> list[str]:
+    return [" ".join(text.split()[:WORDS]) for text in texts]
+
+
+def area_under_roc(own: NDArray[np.float64], foreign: NDArray[np.float64]) -> float:
+    """Chance that a foreign text has the larger number; half for equal ones."""
+    ordered = np.sort(own)
+    below = np.searchsorted(ordered, foreign, "left") + np.searchsorted(ordered, foreign, "right")
+    return float(below.mean() / (2 * len(own)))
+
+
+def shares_found(
+    own: NDArray[np.float64], foreign: NDArray[np.float64], false_alarms: Sequence[float]
+) -> list[float]:
+    """Share of foreign texts with a larger number than all but a share of the own texts."""
+    thresholds = np.quantile(own, 1 - np.array(false_alarms), method="higher")
+    found = [float((foreign > threshold).mean()) for threshold in thresholds]
+    return [1.0 if share >= 1 else part for share, part in zip(false_alarms, found, strict=True)]
+
+
+def _told(found: dict[str, Any]) -> str:
+    at = {part: f"{100 * found['answered'][COVERAGES.index(part)]['accuracy']:.2f}" for part in (0.9, 0.8)}
+    told = (
+        f"accuracy {100 * found['accuracy']:.2f}, at 90 % {at[0.9]}, at 80 % {at[0.8]}, "
+        f"calibration error {found['calibration_error']:.4f}"
+    )
+    for other, parts in found["foreign"].items():
+        areas = ", ".join(f"{name} {part['area']:.3f}" for name, part in parts.items())
+        told += f"; {other}: {areas}"
+    return told
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""What a caller of training wishes, and whether it can be had here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.presets import Preset
+from token2wave.training.native_trainer import trains_natively
+
+
+def wishes_of(
+    preset: Preset,
+    op: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that the caller wants otherwise than the preset has it, by full name.
+
+    Raises:
+        ConfigError: a setting that the data settles.
+    """
+    wishes: dict[str, Any] = {}
+    if "network.multi_label" in settings:
+        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
+    if op is not None:
+        wishes["network.operation"] = op
+    if epochs is not None:
+        wishes["recipe.epochs"] = epochs
+    if batch_size is not None:
+        wishes["recipe.batch_size"] = batch_size
+    if learning_rate is not None:
+        recipe = preset.recipe
+        wishes["recipe.learning_rate"] = learning_rate
+        wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
+    return {**wishes, **settings}
+
+
+def require_what_trains(preset: Preset, device: str) -> None:
+    """Find out before any work is done whether torch or a GPU is needed and missing.
+
+    Raises:
+        ConfigError: no CUDA device can be used.
+        MissingExtraError: torch is needed and not installed.
+    """
+    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
+    if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
+        return
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")

@@ -1,0 +1,1 @@
+"""Automatic tuning: settings found by trying them, judged by validation rows alone."""

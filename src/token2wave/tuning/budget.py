@@ -1,0 +1,91 @@
+"""How long a search may take."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+
+from token2wave.configuration import require
+from token2wave.errors import ConfigError
+
+SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+MOST_SECONDS = 366 * 86_400.0
+SECOND_TRY = 3.0  # as often as a first fit must go into the budget: itself, a second one, and the last
+
+
+class OutOfTime(Exception):  # noqa: N818 - it ends a search, and is no error
+    """The budget is spent; what is being tried is given up."""
+
+
+def parse_seconds(budget: float | str) -> float:
+    """Seconds of a time such as ``60``, ``60.0``, ``"60s"``, ``"5min"``, ``"1.5 h"``.
+
+    Raises:
+        ConfigError: it is no time above zero, or more than a year.
+    """
+    seconds = math.nan
+    if not isinstance(budget, str):
+        seconds = math.nan if isinstance(budget, bool) else float(budget)
+    elif found := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", budget.lower()):
+        seconds = float(found[1]) * SECONDS.get(found[2], math.nan)
+    if not 0 < seconds <= MOST_SECONDS:
+        raise ConfigError(
+            f"expected a time such as 60s, 5min or 2h, found {budget!r}",
+            where="time_budget",
+            cure="give seconds, or a number with s, min, h or d",
+        )
+    return seconds
+
+
+class Budget:
+    """The time of a run, what of it must be left for its end, and how many settings may be tried.
+
+    Time decides how far a search gets, and nothing else: what is finished counts, what is not does not.
+
+    Args:
+        seconds: for everything; None has no end.
+        most_candidates: to try, those given included; None has no end.
+        start: when the run began, by ``clock``.
+        clock: seconds that only grow.
+
+    Raises:
+        ConfigError: ``most_candidates`` is below 1.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None,
+        most_candidates: int | None = None,
+        start: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        require(most_candidates is None or most_candidates >= 1, "candidates", "at least 1", most_candidates)
+        self.most_candidates = math.inf if most_candidates is None else most_candidates
+        self.clock = clock
+        self.start = clock() if start is None else start
+        self.seconds = math.inf if seconds is None else seconds
+        self.kept_back = self.seconds * (1 - 1 / SECOND_TRY)
+
+    def not_counting(self, seconds: float) -> None:
+        """Leave something out of account that has already taken place."""
+        self.start += seconds
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self.start
+
+    def keep_back(self, seconds: float) -> None:
+        """Leave so much for what comes after the search."""
+        self.kept_back = seconds
+
+    def require(self, seconds: float = 0.0) -> None:
+        """Go on only if so much time is left for the search.
+
+        Raises:
+            OutOfTime: it is not.
+        """
+        if self.spent + seconds > self.seconds - self.kept_back:
+            raise OutOfTime

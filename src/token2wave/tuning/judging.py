@@ -1,0 +1,149 @@
+"""Two models on the same texts: which is better, and is it more than chance?
+
+Every figure here is, to first order, a sum over texts. A text's *influence* is its term: what the figure
+moves by because of this text. Two models see the same texts, so the standard error of the difference of
+their figures is the root of the sum of squared differences of influences (the delta method). For accuracy
+that is McNemar's: texts that both get right, or both wrong, count for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SURE = 1.0  # standard errors of the figure that chooses
+SURE_BY_LOSS = 2.0  # standard errors of the loss, where the figure that chooses is better by less than that
+RULE = (
+    "A candidate takes the place of the best so far if, over the same validation rows, the figure that "
+    f"chooses is better by more than {SURE:g} standard error of the paired difference, or if it is no worse "
+    f"and the loss is lower by more than {SURE_BY_LOSS:g} standard errors."
+)
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of ``N`` texts.
+
+    Attributes:
+        value: the figure; more is better.
+        influences: ``(N,)``, each text's; their sum is zero.
+    """
+
+    value: float
+    influences: Numbers
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a model does on ``N`` texts that it has not learnt from.
+
+    Attributes:
+        chosen: the figure that chooses, ``recipe.select_by``.
+        loss: mean cross-entropy, negated.
+        accuracy: share of right decisions.
+    """
+
+    chosen: Figure
+    loss: Figure
+    accuracy: float
+
+
+def judge(
+    logits: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.floating] | None,
+    select_by: str,
+) -> Judgement:
+    """Judge a model by its logits.
+
+    Args:
+        logits: ``(N, C)``.
+        labels: ``(N,)`` integers below ``C``.
+        weights: ``(N,)``, how much each text counts; all the same, if None.
+        select_by: ``accuracy``, ``macro_f1`` or ``loss``.
+    """
+    n = len(labels)
+    counts = np.ones(n) if weights is None else weights.astype(np.float64)
+    shares = counts / counts.sum()
+    wide = logits.astype(np.float64)
+    highest = wide.max(axis=1)
+    losses = np.log(np.exp(wide - highest[:, None]).sum(axis=1)) + highest - wide[np.arange(n), labels]
+    predicted = wide.argmax(axis=1)
+    loss, accuracy = _mean(-losses, shares), _mean((predicted == labels).astype(np.float64), shares)
+    figures = {"loss": loss, "accuracy": accuracy}
+    chosen = figures.get(select_by) or _macro_f1(predicted, labels, shares, wide.shape[1])
+    return Judgement(chosen, loss, accuracy.value)
+
+
+def _mean(values: Numbers, shares: Numbers) -> Figure:
+    mean = float(values @ shares)
+    return Figure(mean, shares * (values - mean))
+
+
+def _macro_f1(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], shares: Numbers, n_classes: int
+) -> Figure:
+    """Mean F1 of the classes that occur or are given: of each, twice the hits over those that do or are."""
+    hit = predicted == labels
+    hits = np.bincount(labels[hit], shares[hit], n_classes)
+    sums = np.bincount(labels, shares, n_classes) + np.bincount(predicted, shares, n_classes)
+    occurs = sums > 0
+    f1 = np.divide(2 * hits, sums, out=np.zeros(n_classes), where=occurs)
+    slopes = np.divide(1.0, sums, out=np.zeros(n_classes), where=occurs) / max(int(occurs.sum()), 1)
+    # d F1 = (2 d hits - F1 d sums) / sums
+    influences = 2 * slopes[labels] * hit
+    influences -= slopes[labels] * f1[labels] + slopes[predicted] * f1[predicted]
+    return Figure(float(f1[occurs].mean()) if occurs.any() else 0.0, shares * influences)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against the best so far, over all splits that both were judged on.
+
+    Attributes:
+        gain: of the figure that chooses.
+        error: its standard error.
+        loss_gain: how much lower the loss is.
+        loss_error: its standard error.
+    """
+
+    gain: float
+    error: float
+    loss_gain: float
+    loss_error: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the candidate is better by more than chance (:data:`RULE`)."""
+        by_figure = self.gain > SURE * self.error
+        return by_figure or (self.gain >= 0 and self.loss_gain > SURE_BY_LOSS * self.loss_error)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether nothing speaks for the candidate: neither figure is better."""
+        return self.gain <= 0 and self.loss_gain <= 0
+
+
+def compare(candidate: Sequence[Judgement], best: Sequence[Judgement]) -> Comparison:
+    """Hold a candidate against the best so far; each split counts the same.
+
+    Args:
+        candidate: a judgement of each split.
+        best: of the same texts, in the same order.
+    """
+    chosen = [(a.chosen, b.chosen) for a, b in zip(candidate, best, strict=True)]
+    losses = [(a.loss, b.loss) for a, b in zip(candidate, best, strict=True)]
+    return Comparison(*_difference(chosen), *_difference(losses))
+
+
+def _difference(pairs: Sequence[tuple[Figure, Figure]]) -> tuple[float, float]:
+    """Mean difference over splits, and its standard error."""
+    gain = sum(a.value - b.value for a, b in pairs) / len(pairs)
+    square = sum(float(np.square(a.influences - b.influences).sum()) for a, b in pairs)
+    return gain, math.sqrt(square) / len(pairs)

@@ -1,0 +1,66 @@
+"""Times as people write them, and what is left of them."""
+
+import pytest
+
+from token2wave.errors import ConfigError
+from token2wave.tuning.budget import Budget, OutOfTime, parse_seconds
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (60, 60),
+        (0.5, 0.5),
+        ("60", 60),
+        ("60s", 60),
+        ("60 sec", 60),
+        ("5min", 300),
+        ("5 MIN", 300),
+        ("1.5h", 5400),
+        (".5m", 30),
+        ("250ms", 0.25),
+        ("2d", 172_800),
+    ],
+)
+def test_times(given, seconds):
+    assert parse_seconds(given) == seconds
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["60 parsecs", "", "s", "-5s", "0", 0, -1, float("nan"), float("inf"), "1e99", "1 2 s", "9999d", True],
+)
+def test_what_is_no_time(given):
+    with pytest.raises(ConfigError, match=r"time_budget: expected a time such as 60s, .* found") as error:
+        parse_seconds(given)
+    assert repr(given) in str(error.value)
+
+
+def test_what_is_kept_back_is_not_spent():
+    now = [0.0]
+    budget = Budget(90, clock=lambda: now[0])
+    budget.require()
+    now[0] = 29.0
+    budget.require()
+    now[0] = 31.0
+    with pytest.raises(OutOfTime):  # a second fit would find no time
+        budget.require()
+    budget.keep_back(10)
+    budget.require(40)
+    with pytest.raises(OutOfTime):
+        budget.require(60)
+    budget.not_counting(20)
+    budget.require(60)
+    assert budget.spent == 11
+
+
+def test_without_a_time_there_is_always_some():
+    budget = Budget(None)
+    budget.keep_back(1e9)
+    budget.require(1e9)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_less_than_one_candidate(n):
+    with pytest.raises(ConfigError, match="candidates: expected at least 1"):
+        Budget(None, n)

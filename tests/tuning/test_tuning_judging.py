@@ -1,0 +1,104 @@
+"""The rule against chance: influences, standard errors, and cases whose answer is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from token2wave.metrics import macro_f1_of
+from token2wave.tuning.judging import compare, judge
+
+
+def logits_that_say(predicted, sure=4.0, n_classes=3):
+    return np.where(np.arange(n_classes) == np.asarray(predicted)[:, None], sure, 0.0)
+
+
+def judged(predicted, labels, select_by="accuracy", weights=None, sure=4.0):
+    return judge(logits_that_say(predicted, sure), np.asarray(labels), weights, select_by)
+
+
+def test_the_error_of_accuracy_is_mcnemars():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 400)
+    a, b = (np.where(random.random(400) < 0.8, labels, (labels + 1) % 3) for _ in range(2))
+    found = compare([judged(a, labels)], [judged(b, labels)])
+    won, lost = ((a == labels) & (b != labels)).sum(), ((a != labels) & (b == labels)).sum()
+    assert found.gain == pytest.approx((won - lost) / 400)
+    assert found.error == pytest.approx(np.sqrt(won + lost - (won - lost) ** 2 / 400) / 400)
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "is_better"), [(9, 0, True), (10, 5, True), (8, 6, False), (0, 0, False)]
+)
+def test_a_gain_counts_beyond_one_standard_error(won, lost, is_better):
+    """Of 14 texts on which two models differ, 8 to 6 is chance: one standard error is 3.7 texts."""
+    labels = np.zeros(200, dtype=np.int64)
+    best = np.where(np.arange(200) < won, 1, 0)
+    candidate = np.where(np.arange(200) >= 200 - lost, 1, 0)
+    found = compare([judged(candidate, labels)], [judged(best, labels)])
+    assert found.is_better == is_better
+
+
+def test_loss_decides_where_the_figure_does_not_and_not_against_it():
+    labels = np.arange(300) % 3
+    right = labels.copy()
+    right[:30] = (labels[:30] + 1) % 3
+    timid, bold = judged(right, labels, sure=0.5), judged(right, labels, sure=2.0)
+    found = compare([bold], [timid])
+    assert (found.gain, found.error) == (0, 0)
+    assert found.loss_gain > 2 * found.loss_error > 0
+    assert found.is_better
+    assert compare([timid], [bold]).is_hopeless
+    worse = right.copy()
+    worse[30:34] = (labels[30:34] + 1) % 3
+    assert not compare([judged(worse, labels, sure=2.0)], [timid]).is_better
+
+
+def test_splits_count_together():
+    """What chance gave on one split, the others take back."""
+    labels = np.zeros(100, dtype=np.int64)
+    none, nine = np.zeros(100, dtype=np.int64), np.where(np.arange(100) < 9, 1, 0)
+    assert compare([judged(none, labels)], [judged(nine, labels)]).is_better
+    found = compare(
+        [judged(none, labels), judged(nine, labels)], [judged(nine, labels), judged(none, labels)]
+    )
+    assert found.gain == pytest.approx(0)
+    assert not found.is_better
+    halved = compare([judged(none, labels)] * 4, [judged(nine, labels)] * 4)
+    assert halved.error == pytest.approx(compare([judged(none, labels)], [judged(nine, labels)]).error / 2)
+
+
+@pytest.mark.parametrize("select_by", ["accuracy", "macro_f1", "loss"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_standard_error_is_that_of_drawing_texts_anew(select_by, weighted):
+    random = np.random.default_rng(3)
+    n = 600
+    labels = random.choice(3, n, p=[0.6, 0.3, 0.1])
+    weights = random.random(n).astype(np.float32) if weighted else None
+    pair = [
+        logits_that_say(np.where(random.random(n) < share, labels, random.integers(0, 3, n)), sure=1.0)
+        for share in (0.7, 0.6)
+    ]
+
+    def difference(rows):
+        kept = None if weights is None else weights[rows]
+        a, b = (judge(logits[rows], labels[rows], kept, select_by).chosen.value for logits in pair)
+        return a - b
+
+    drawn = [difference(random.integers(0, n, n)) for _ in range(400)]
+    found = compare(*([judge(logits, labels, weights, select_by)] for logits in pair))
+    assert found.gain == pytest.approx(difference(np.arange(n)))
+    assert found.error == pytest.approx(np.std(drawn), rel=0.15)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_influences_sum_to_zero_and_values_are_the_metrics(pairs):
+    labels, predicted = (np.array(part, dtype=np.int64) for part in zip(*pairs, strict=True))
+    logits = logits_that_say(predicted, n_classes=4)
+    for select_by in ("accuracy", "macro_f1", "loss"):
+        found = judge(logits, labels, None, select_by)
+        assert found.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
+    assert judge(logits, labels, None, "macro_f1").chosen.value == pytest.approx(
+        macro_f1_of(labels, predicted, 4)
+    )
+    assert judge(logits, labels, None, "accuracy").chosen.value == pytest.approx((labels == predicted).mean())

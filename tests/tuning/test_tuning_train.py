@@ -1,0 +1,253 @@
+"""Searching and sizes through train(), on small data."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+import token2wave
+from token2wave.compression import shrinking
+from token2wave.data import DataSplits, LabelledTexts
+from token2wave.errors import ConfigError
+from token2wave.native import core
+from token2wave.training.calibration import weigh_levels
+from token2wave.training.loop import Validation
+from token2wave.training.summary import lines
+from token2wave.tuning.judging import judge
+
+training = importlib.import_module("token2wave.training.train")
+TOPICS = {"sport": "match goal team league coach", "money": "bank shares profit market bond"}
+SETTINGS = {"features.bits": 12, "network.phrase_width": 0, "recipe.epochs": 2, "recipe.subwords": False}
+
+
+def texts(n, seed, source="rows"):
+    random = np.random.default_rng(seed)
+    labels = [list(TOPICS)[i] for i in random.integers(0, 2, n)]
+    rows = [
+        " ".join(
+            random.permutation([*random.choice(TOPICS[label].split(), 2), *random.choice(list("abcdefg"), 5)])
+        )
+        for label in labels
+    ]
+    noisy = [list(TOPICS)[random.integers(2)] if random.random() < 0.2 else label for label in labels]
+    return LabelledTexts(rows, noisy, source)
+
+
+def splits(n=300, n_test=40, validation=None):
+    return DataSplits("made-up", texts(n, 0), validation, texts(n_test, 1), None, ())
+
+
+def run(data=None, **options):
+    return token2wave.train(data or splits(), **{"preset": "fast", "settings": SETTINGS, **options})
+
+
+class Poisoned(list):
+    """Texts that may not be looked at."""
+
+    allowed = False
+
+    def __iter__(self):
+        assert self.allowed, "the search looked at a test text"
+        return super().__iter__()
+
+    def __getitem__(self, item):
+        assert self.allowed, "the search looked at a test text"
+        return super().__getitem__(item)
+
+
+def test_a_search_never_looks_at_the_test_texts(monkeypatch):
+    data = splits()
+    poisoned = Poisoned(data.test.texts)
+    data = DataSplits(
+        "made-up", data.train, None, LabelledTexts(poisoned, data.test.labels, "test"), None, ()
+    )
+    search, looked = training.tune, []
+
+    def watched(*arguments):
+        found = search(*arguments)
+        assert len(found.tried) == 4
+        poisoned.allowed = True
+        looked.append(True)
+        return found
+
+    monkeypatch.setattr(training, "tune", watched)
+    summary = run(data, candidates=4).summary
+    assert looked
+    assert summary.evaluated_on == "test"
+    poisoned.allowed = False
+    with pytest.raises(AssertionError, match="looked at a test text"):  # the poison works
+        run(data)
+
+
+def test_the_same_number_of_candidates_gives_the_same_file(tmp_path):
+    files = []
+    for i, options in enumerate(
+        [{"candidates": 4}, {"candidates": 4, "time_budget": "1h"}, {"candidates": 2}]
+    ):
+        run(out=tmp_path / str(i), **options)
+        files.append((tmp_path / str(i)).read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_what_was_tried_is_on_record(tmp_path):
+    result = run(candidates=5, out=tmp_path / "model", report=tmp_path / "report")
+    search = result.summary.search
+    assert [one["number"] for one in search["tried"]] == [1, 2, 3, 4, 5]
+    assert search["tried"][0]["outcome"] == "started from"
+    assert search["ended_by"] == "candidates"
+    assert search["rule"].startswith("A candidate takes the place")
+    assert all(one["seconds"] > 0 for one in search["tried"])
+    settings = result.summary.settings
+    for name, value in search["settings"].items():
+        part, key = name.split(".")
+        assert settings[part][key] == value
+    assert not SETTINGS.keys() & {name for one in search["tried"] for name in one["settings"]}
+    record = token2wave.load(tmp_path / "model").training["search"]
+    assert record["n_tried"] == 5
+    assert record["settings"] == search["settings"]
+    assert "seconds" not in json.dumps(record)
+    assert any(line.startswith("Search ") and "5 tried" in line for line in lines(result.summary))
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert 'id="search-for-settings"' in page
+    assert (tmp_path / "report" / "search.svg").is_file()
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["search"] == json.loads(
+        json.dumps(search)
+    )
+
+
+def test_the_winner_is_what_its_settings_give():
+    """The search adds nothing but settings: given by hand, they make the same model."""
+    validation = texts(300, 2)
+    timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
+    timid |= {"recipe.row_learning_rate": 0.5, "recipe.learning_rate": 1e-4, "network.amplitudes": False}
+    found = run(splits(validation=validation), candidates=8, settings=timid)
+    assert found.summary.search["settings"]
+    by_hand = run(splits(validation=validation), settings={**timid, **found.summary.search["settings"]})
+    for name, array in found.classifier.network.arrays().items():
+        np.testing.assert_array_equal(array, by_hand.classifier.network.arrays()[name])
+    assert found.summary.search["n_splits"] == 1
+    assert any("best of 8 on the validation rows" in caveat for caveat in found.summary.caveats)
+    assert not by_hand.summary.caveats
+
+
+def test_what_is_judged_is_what_training_with_the_same_settings_makes():
+    data = splits(validation=texts(300, 2))
+    result = run(data, candidates=1)
+    rows = data.validation
+    logits = result.classifier.network.logits(result.classifier.features(rows.texts))
+    labels = np.array([result.classifier.label_names.index(label) for label in rows.labels])
+    found = judge(logits, labels, None, "accuracy")
+    tried = result.summary.search["tried"][0]
+    assert (tried["accuracy"], tried["loss"]) == pytest.approx((found.accuracy, -found.loss.value))
+
+
+def test_a_budget_too_small_trains_the_settings_given():
+    summary = run(time_budget=1e-6).summary
+    assert (summary.search["tried"], summary.search["ended_by"]) == ([], "time")
+    assert summary.accuracy == run().summary.accuracy
+    assert any("before a second candidate" in caveat for caveat in summary.caveats)
+
+
+def test_too_few_rows_to_search_by():
+    data = DataSplits(
+        "tiny", LabelledTexts(["match goal", "bank bond"], ["sport", "money"], "t"), None, None, None, ()
+    )
+    summary = run(data, candidates=3).summary
+    assert (summary.search["tried"], summary.search["ended_by"]) == ([], "too few rows")
+    assert any("nothing was searched" in caveat for caveat in summary.caveats)
+
+
+@pytest.mark.parametrize("refit_below", [0, 10**9])
+@pytest.mark.parametrize("limit", ["6kB", 9_000])
+def test_a_size_is_kept(limit, refit_below, tmp_path):
+    out = tmp_path / "model"
+    result = run(
+        max_size=limit, out=out, settings={**SETTINGS, "network.width": 8, "recipe.refit_below": refit_below}
+    )
+    most = {"6kB": 6_000}.get(limit, limit)
+    assert result.summary.model_bytes == out.stat().st_size <= result.summary.max_bytes == most
+    again = token2wave.load(out)
+    assert again.training["refit"] == bool(refit_below)
+    held_out = splits().test
+    assert again.labels(held_out.texts) == result.classifier.labels(held_out.texts)
+    accuracy = np.mean([a == b for a, b in zip(again.labels(held_out.texts), held_out.labels, strict=True)])
+    assert result.summary.accuracy == pytest.approx(accuracy)
+    assert result.summary.parameters == again.network.parameter_count().total
+
+
+@pytest.mark.skipif(core() is None, reason="rows are trained again in the native core alone")
+def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch):
+    """Where rows that stay are trained again, and then on all rows, there are no texts to weigh levels by."""
+    weighed = []
+
+    def weigh(network, weights):
+        weighed.append(tuple(weights))
+        weigh_levels(network, weights)
+
+    monkeypatch.setattr(shrinking, "weigh_levels", weigh)
+
+    def retrained(self, storage, limit, retrain):
+        assert retrain
+        small = self._retrained(self.classifier.features, storage, limit, 100)
+        return shrinking.Shrunk(small, Validation(0.5, 0.75, 0.75, 0.75))
+
+    monkeypatch.setattr(shrinking.Shrinking, "best", retrained)
+    small = run(max_size=12_000, settings={**SETTINGS, "network.width": 8}).classifier.training
+    assert small["validation_accuracy"] == 0.75
+    assert small["refit"]
+    assert small["compression"]["retrained"]
+    assert weighed == [tuple(small["level_weights"])]
+    assert small["best_epoch"] in (1, 2)
+
+
+def test_a_model_that_is_small_enough_stays_as_it_is(tmp_path):
+    run(out=tmp_path / "plain")
+    run(out=tmp_path / "limited", max_size="1GB")
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "limited").read_bytes()
+
+
+def test_with_a_size_the_search_judges_small_files(tmp_path):
+    out = tmp_path / "model"
+    summary = run(max_size=20_000, candidates=3, out=out).summary
+    assert out.stat().st_size <= 20_000
+    assert summary.search["tried"][1]["settings"] == {"network.width": 16}
+    plain = run(candidates=1).summary.search["tried"][0]
+    assert summary.search["tried"][0]["loss"] != plain["loss"]
+
+
+def test_a_size_out_of_reach_is_found_out_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(training._Run, "fit", lambda *_, **__: pytest.fail("training began"))
+    with pytest.raises(ConfigError, match=r"max_size: expected more than .* bytes"):
+        run(max_size=200, candidates=3, out=tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_budget": "60 parsecs"}, "time_budget: expected a time such as 60s"),
+        ({"max_size": "60 parsecs"}, "max_size: expected a size such as 1MB"),
+        ({"candidates": 0}, "candidates: expected at least 1"),
+    ],
+)
+def test_wishes_are_refused_before_data_is_read(options, message):
+    with pytest.raises(ConfigError, match=message):
+        token2wave.train("no-such-data", **options)
+
+
+def test_an_interrupted_end_leaves_nothing(tmp_path, monkeypatch):
+    """Ctrl-C once the search is over: nothing half-written, and the old model as it was."""
+    out = tmp_path / "model"
+    out.write_bytes(b"old")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._Run, "evaluate", interrupted)
+    monkeypatch.setattr(training, "tune", lambda *_: pytest.fail("unreached"))
+    with pytest.raises(KeyboardInterrupt):
+        run(out=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert out.read_bytes() == b"old"
