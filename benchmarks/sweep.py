@@ -4,8 +4,9 @@ r"""Try settings on several data sets, and compare them on rows held back from t
         "" "network.phrase_width=0" "network.phrase_radius=5 recipe.epochs=20"
 
 Each argument is one variant: settings of ``token2wave train --set``, apart by blanks; an empty one is the
-preset as it is. Writes ``results/sweeps/NAME.json``, from which ``tools/render_results.py`` makes the tables
-of ``docs/experiments.md``. With ``--rival``, TF-IDF (1,2) + LinearSVC is trained on the same rows.
+preset as it is. A name without a dot is an argument of the function: ``start_from=all-MiniLM-L6-v2``. Writes
+``results/sweeps/NAME.json``, from which ``tools/render_results.py`` makes the tables of
+``docs/experiments.md``. With ``--rival``, TF-IDF (1,2) + LinearSVC is trained on the same rows.
 """
 
 from __future__ import annotations
@@ -137,14 +138,12 @@ def main() -> None:
     }
     for variant in arguments.variants:
         rows[variant] = {}
+        given = dict(map(parse_setting, variant.split()))
+        settings = {key: value for key, value in given.items() if "." in key}
+        others = {key: value for key, value in given.items() if "." not in key}
         for name, splits in data.items():
             runs = [
-                train(
-                    splits,
-                    preset=arguments.preset,
-                    seed=seed,
-                    settings=dict(map(parse_setting, variant.split())),
-                ).summary
+                train(splits, preset=arguments.preset, seed=seed, settings=settings, **others).summary
                 for seed in seeds
             ]
             rows[variant][name] = {

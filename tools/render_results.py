@@ -36,6 +36,7 @@ from token2wave.training.summary import Summary, lines
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
@@ -221,6 +222,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
+    "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{
         f"reproduction-{part}": partial(reproduction, part)

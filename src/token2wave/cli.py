@@ -87,6 +87,20 @@ def train(
     ] = None,
     label_separator: LabelSeparator = None,
     vocabulary: Annotated[Path | None, typer.Option(help="WordPiece vocab.txt, for preset paper.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_PATH",
+            help="Encoder (all-MiniLM-L6-v2, folder, hub name) or file of probabilities to learn from.",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text without labels, which the teacher labels.")
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_PATH", help="Encoder whose outputs the words' rows begin with."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. network.width=256."),
@@ -137,6 +151,9 @@ def train(
             multi_label=multi_label,
             label_separator=label_separator,
             vocabulary=vocabulary,
+            teacher=teacher,
+            unlabelled=unlabelled,
+            start_from=start_from,
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,
             report=report,

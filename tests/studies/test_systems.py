@@ -7,7 +7,7 @@ from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig
 from token2wave.models import Checkpoint
-from token2wave.models.pretrained import MINILM
+from token2wave.models.checkpoints import MINILM
 from token2wave.studies.data import study_data
 from token2wave.studies.systems import (
     available,

@@ -18,8 +18,8 @@ from typing import Any
 from token2wave.classifier import Classifier, load
 from token2wave.compression.shrinking import Shrinking, recipe_of, seed_of
 from token2wave.configuration import require_choice
-from token2wave.data import load_splits
-from token2wave.errors import ConfigError, DataError
+from token2wave.data import DataSplits, load_splits
+from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import write_model_file
 from token2wave.training.loop import validate
@@ -28,6 +28,7 @@ from token2wave.training.progress import Callback, Teller
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
 CURE = "name the training data with --data"
 
 
@@ -163,10 +164,25 @@ def _texts(
         seed_of(record),
         _class_weights(record),
     )
+    texts = _taught(texts, splits, record)
     if record.get("rows") not in (None, len(splits.train)):
         caveat = f"The model was trained on {record['rows']} rows, and {splits.name} has {len(splits.train)}."
         texts = replace(texts, caveats=(*texts.caveats, caveat))
     return texts
+
+
+def _taught(texts: TrainingTexts, splits: DataSplits, record: dict[str, Any]) -> TrainingTexts:
+    """The training texts with what the model's teacher said, where that is kept."""
+    teacher = _text_or_none(record, "teacher")
+    if teacher is None:
+        return texts
+    from token2wave.distillation.lesson import lesson  # here, since most models had no teacher
+
+    try:
+        unlabelled = _text_or_none(record, "unlabelled")
+        return lesson(teacher, unlabelled, texts, splits, recipe_of(record), kept_only=True).texts
+    except (ConfigError, DataError, MissingExtraError) as error:
+        return replace(texts, caveats=(*texts.caveats, f"{TEACHER_UNKNOWN} ({error})."))
 
 
 def _class_weights(record: dict[str, Any]) -> ClassWeights:

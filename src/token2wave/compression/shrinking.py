@@ -200,6 +200,7 @@ class Shrinking:
             seed=self.seed,
             has_cls=False,
             subword_share=float(share) if isinstance(share, int | float) else 0.0,
+            n_unlabelled=self.texts.train.n_unlabelled,
             callbacks=self.tell.callbacks,
         )
         if as_before is not None:

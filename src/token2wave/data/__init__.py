@@ -1,6 +1,6 @@
 """Texts and labels: readers, named data sets, splits, and the built-in corpus."""
 
-from token2wave.data.datasets import available, load_split, load_splits
+from token2wave.data.datasets import available, load_split, load_splits, load_texts
 from token2wave.data.readers import read_labelled, read_stream, read_texts
 from token2wave.data.splits import encode_label_sets, encode_labels, label_names_of, strata, validation_split
 from token2wave.data.texts import DataSplits, LabelledTexts
@@ -14,6 +14,7 @@ __all__ = [
     "label_names_of",
     "load_split",
     "load_splits",
+    "load_texts",
     "read_labelled",
     "read_stream",
     "read_texts",

@@ -12,7 +12,7 @@ from typing import Any
 
 from token2wave.data.hub import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
-from token2wave.data.readers import read_labelled, stem, suffixes
+from token2wave.data.readers import read_labelled, read_texts, stem, suffixes
 from token2wave.data.texts import SPLIT_STEMS, UNSAID, DataSplits, LabelledTexts, Several
 from token2wave.data.values import listed, shown
 from token2wave.errors import ConfigError, DataError
@@ -166,6 +166,23 @@ def load_split(
     source = _find(data, label_column)
     several = Several(multi_label, label_separator)
     return source.read(_split_of(source, split), text_column, label_names, None, several)
+
+
+def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
+    """Load texts alone: those of a file, or of the training split of a data set; no labels are needed.
+
+    Args:
+        data: as in `load_splits`.
+        text_column: the column of the texts, in formats with columns.
+
+    Raises:
+        DataError: there is no such file or data set, or it cannot be used.
+        MissingExtraError: pyarrow or datasets is needed and not installed.
+    """
+    source = _find(data, "label")
+    if isinstance(source, _Files) and "train" in source.files:
+        return read_texts(source.files["train"], text_column=text_column)
+    return source.read(_split_of(source, "train"), text_column, None).texts
 
 
 def available() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from token2wave.data import DataSplits, LabelledTexts
-from token2wave.models.pretrained import MINILM
+from token2wave.models.checkpoints import MINILM
 from token2wave.studies.data import StudyData
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.systems import System, encoder_system, train_system, transformer_system, wave_system

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from token2wave.models import TextNetwork
-from token2wave.models.pretrained import MINILM
+from token2wave.models.checkpoints import MINILM
 from token2wave.studies.figures import SERIES, line_with_band, new_figure, styled
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Drawing, Options, Study, Table

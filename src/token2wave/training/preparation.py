@@ -42,19 +42,24 @@ class Labelled:
         texts: ``N`` strings.
         labels: ``(N,)`` int64; or ``(N, C)`` bool, where a text may have several classes.
         weights: ``(N,)`` float32, how much each text counts; all the same, if None.
+        targets: ``(N, C)`` float32, the share of each class that is to be learnt; the label's alone, if None.
+        n_unlabelled: how many at the end have no label but a teacher's class.
     """
 
     texts: Sequence[str]
     labels: NDArray[Any]
     weights: NDArray[np.float32] | None = None
+    targets: NDArray[np.float32] | None = None
+    n_unlabelled: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Labelled:
-        """Select rows by number."""
+        """Select rows by number, of texts that all have labels."""
         weights = None if self.weights is None else self.weights[rows]
-        return Labelled([self.texts[i] for i in rows], self.labels[rows], weights)
+        targets = None if self.targets is None else self.targets[rows]
+        return Labelled([self.texts[i] for i in rows], self.labels[rows], weights, targets)
 
     def examples(self, features: Ragged, positive_weights: NDArray[np.float32] | None = None) -> Examples:
         """The same texts as features.
@@ -64,7 +69,7 @@ class Labelled:
             positive_weights: see :class:`Examples`.
         """
         if self.labels.ndim == 1:
-            return Examples(features, self.labels, self.weights)
+            return Examples(features, self.labels, self.weights, self.targets)
         return Examples.of_targets(features, self.labels.astype(np.float32), self.weights, positive_weights)
 
 

@@ -43,6 +43,12 @@ class Recipe(Configuration):
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
             ``macro_f1``, in which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``.
             Where a text may have several classes micro-F1 takes the place of accuracy.
+        teacher_share: share of a teacher's probabilities in a text's target, where there is a teacher; the
+            label has the rest.
+        teacher_temperature: at which the teacher's probabilities are taken: above 1 they are softer.
+        unlabelled_weight: how much a text counts that a teacher alone labels, against one with a label.
+        unlabelled_amplitude_weight: the same where amplitudes are found, by the teacher's class; 0 leaves
+            such texts out there.
         patience: epochs without a better one before stopping; 0 never stops early.
         similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
             work. Waves do not pad.
@@ -70,6 +76,10 @@ class Recipe(Configuration):
     subwords: bool = True
     refit_below: int = 0
     select_by: str = "accuracy"
+    teacher_share: float = 0.8
+    teacher_temperature: float = 2.0
+    unlabelled_weight: float = 1.0
+    unlabelled_amplitude_weight: float = 0.5
     patience: int = 0
     similar_lengths: bool = False
     precision: str = "auto"
@@ -97,6 +107,12 @@ class Recipe(Configuration):
         require_choice(self.validation, "validation", ("random", "apart"))
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
         require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "micro_f1", "loss"))
+        require(0 <= self.teacher_share <= 1, "teacher_share", "from 0 to 1", self.teacher_share)
+        temperature = self.teacher_temperature
+        require(0.1 <= temperature <= 100, "teacher_temperature", "from 0.1 to 100", temperature)
+        for key in ("unlabelled_weight", "unlabelled_amplitude_weight"):
+            weight = getattr(self, key)
+            require(0 <= weight <= 100, key, "from 0 to 100", weight)
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))
 

@@ -9,14 +9,16 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from token2wave.classifier import Classifier, Network
 from token2wave.compression.compress import parse_size
 from token2wave.compression.shrinking import require_reachable, shrink
 from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError
-from token2wave.features import Features
+from token2wave.features import Features, WordFeatures
 from token2wave.metrics import Evaluation
 from token2wave.models.config import WaveConfig
 from token2wave.native import n_threads
@@ -25,11 +27,13 @@ from token2wave.process_memory import peak_memory
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import size_of_model_file
 from token2wave.runtime.novelty import NoveltyReference
+from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
+from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, for_few_rows, is_few, out_of_fold_weights
 from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
@@ -51,6 +55,9 @@ from token2wave.training.wishes import require_what_trains, wishes_of
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 from token2wave.versions import versions
+
+if TYPE_CHECKING:
+    from token2wave.distillation.unlabelled import Unlabelled
 
 RATES_TOO_LARGE = (
     "The loss stopped being a finite number, or grew beyond all measure: "
@@ -90,6 +97,9 @@ def train(
     multi_label: bool | None = None,
     label_separator: str | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    unlabelled: Unlabelled | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
     report: str | os.PathLike[str] | None = None,
@@ -127,6 +137,12 @@ def train(
         vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
             ``bert-base-uncased`` in the folder that ``TOKEN2WAVE_DATA`` names is used, and where there is
             none, one is trained on the texts.
+        teacher: whose probabilities to learn from beside the labels: an encoder of the BERT family,
+            ``all-MiniLM-L6-v2``, a folder or a name on the Hugging Face hub, which is fine-tuned on the
+            training rows; a folder with a classifier of ``transformers`` that is fine-tuned already; or a
+            file of probabilities (:mod:`token2wave.distillation.probabilities`).
+        unlabelled: text that the teacher alone labels: a readable file, a data set, or texts.
+        start_from: an encoder, as for ``teacher``, whose output for each word the word's row begins with.
         settings: further settings by full name, e.g. ``{"network.width": 256}``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for ``report.json``, ``report.html`` and the figures.
@@ -176,12 +192,11 @@ def train(
     if splits.multi_label and multi_label is None and label_separator is None:
         splits = replace(splits, caveats=(*splits.caveats, RECOGNISED))
     n_characters = sum(map(len, splits.train.texts))
-    chosen = chosen.adapted(n_characters)
+    chosen = for_few_rows(chosen.adapted(n_characters), len(splits.train), wishes)
     texts = prepare(splits, chosen.recipe, seed, class_weights)
     if baseline and texts.test is None:
         raise DataError("a baseline needs a test set", where=splits.name, cure="name one with --test")
-
-    run = _Run(chosen, seed, device, vocabulary, texts, splits.train.source, callbacks)
+    run = _Run(chosen, seed, device, vocabulary, texts, splits.train.source, callbacks, start_from)
     rival = run.baseline(texts, splits) if baseline else None  # first, as it may lack a package
     if limit is not None:
         require_reachable(limit, chosen, texts.label_names)
@@ -195,12 +210,26 @@ def train(
             vocabulary=vocabulary,
             class_weights=class_weights,
             max_size=limit,
+            start_from=start_from,
         )
         search = tune(
             learn, splits, texts, chosen, wishes, seed, class_weights, budget, run.tell, limit is not None
         )
         run.preset = chosen = chosen.with_settings(search.settings)
         texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
+    taught: dict[str, Any] = {}
+    if teacher is not None:
+        from token2wave.distillation.lesson import lesson  # here, since most runs have no teacher
+
+        texts, taught = lesson(
+            teacher, unlabelled, texts, splits, chosen.recipe, text_column=text_column, callbacks=callbacks
+        )
+    elif unlabelled is not None:
+        raise ConfigError(
+            "text without labels needs a teacher to label it",
+            where="unlabelled",
+            cure="name one with --teacher, e.g. all-MiniLM-L6-v2",
+        )
     learnt_from = texts.validation is texts.train  # which would call for certainty
     share = SUBWORD_SHARE if learnt_from else None
     first = run.fit(chosen.recipe, texts.train, texts.validation, subword_share=share)
@@ -215,8 +244,14 @@ def train(
     novelty = None if learnt_from else _novelty_reference(first, texts.validation.texts)
     fitted = first
     if refit := texts.everything is not None and n_characters < chosen.recipe.refit_below:
-        recipe = chosen.recipe.slowed(first.history.rate_share).replace(epochs=best.epoch)
-        fitted = run.fit(recipe, texts.everything, None, weights, first.subword_share)
+        recipe = chosen.recipe.slowed(first.history.rate_share)
+        share = first.subword_share
+        if is_few(texts.everything):
+            share = SUBWORD_SHARE_OF_FEW
+            weights = out_of_fold_weights(partial(run.fit_all, recipe, share), texts.everything, seed)
+        else:
+            recipe = recipe.replace(epochs=best.epoch)
+        fitted = run.fit(recipe, texts.everything, None, weights, share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
     record = {
         "data": splits.name,
@@ -229,8 +264,11 @@ def train(
         "refit": refit,
         "validation_accuracy": validated.accuracy,
         "level_weights": weights,
-        "subword_share": first.subword_share,
+        "subword_share": fitted.subword_share,
+        **taught,
     }
+    if start_from is not None:
+        record["start_from"] = os.fspath(start_from)
     caveats = texts.caveats
     rate_share = first.history.rate_share * (fitted.history.rate_share if refit else 1)
     if rate_share < 1:
@@ -345,11 +383,13 @@ class _Run:
         texts: TrainingTexts,
         source: str,
         callbacks: Sequence[Callback],
+        start_from: str | os.PathLike[str] | None = None,
     ) -> None:
         self.preset, self.seed, self.device = preset, seed, device
         self.computed_on = "cpu"
         self.vocabulary, self.texts, self.source = vocabulary, texts, source
         self.tell = Teller(callbacks)
+        self.start_from = None if start_from is None else os.fspath(start_from)
 
     def fit(
         self,
@@ -365,8 +405,22 @@ class _Run:
         """
         advance = self.tell.stage_once_begun("features of the training texts", len(train))
         features, found = features_for(train.texts, self.preset, self.vocabulary, self.source, advance)
+        vectors = None
+        if self.start_from is not None:
+            from token2wave.distillation.start import with_vocabulary  # here, since most runs do without
+
+            features, found, vectors = with_vocabulary(
+                self.start_from, train.texts, features, found, self.tell
+            )
         config = self._config(features, weights)
         network = self._network(config.replace(amplitudes=False), recipe)
+        if vectors is not None:
+            from token2wave.distillation.start import begin_rows
+
+            assert isinstance(features, WordFeatures)
+            rows = np.array(network.arrays()[EMBEDDING])
+            begin_rows(rows, config.width, vectors, features)
+            network.load(EMBEDDING, rows)
         held_back = None
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
@@ -384,9 +438,14 @@ class _Run:
             seed=self.seed,
             has_cls=self._has_cls,
             subword_share=subword_share,
+            n_unlabelled=train.n_unlabelled,
             callbacks=self.tell.callbacks,
         )
         return _Fitted(features, network, history, held_back, subword_share)
+
+    def fit_all(self, recipe: Recipe, subword_share: float, train: Labelled) -> _Fitted:
+        """Train with all levels, and hold nothing back."""
+        return self.fit(recipe, train, None, (), subword_share)
 
     @property
     def _has_cls(self) -> bool:

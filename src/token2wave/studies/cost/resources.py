@@ -13,7 +13,8 @@ import numpy as np
 
 from token2wave.errors import MissingExtraError
 from token2wave.features import WordPieceFeatures
-from token2wave.models.pretrained import BERT_BASE, MINILM, Checkpoint
+from token2wave.models.checkpoints import BERT_BASE, MINILM
+from token2wave.models.pretrained import Checkpoint
 from token2wave.native import n_threads
 from token2wave.studies.cost.complexity_report import measured_on
 from token2wave.studies.cost.fresh_process import FreshProcessError, call_in_fresh_process

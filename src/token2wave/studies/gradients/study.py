@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from token2wave.models import TextNetwork
-from token2wave.models.pretrained import MINILM
+from token2wave.models.checkpoints import MINILM
 from token2wave.studies.figures import SERIES, line_with_band, new_figure, styled
 from token2wave.studies.gradients.token_gradients import TokenGradients, token_gradients
 from token2wave.studies.store import Store, Unit

