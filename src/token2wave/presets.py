@@ -23,8 +23,8 @@ class Preset:
         features: settings of the features.
         network: settings of the network, but for the sizes that the data decides.
         recipe: settings of training.
-        for_little_text: settings by full name that differ where there are fewer than `LITTLE_TEXT` characters
-            to learn from: time is short then, and a larger network and more steps pay.
+        for_little_text: settings by full name that differ where there is little text to learn from
+            (:mod:`token2wave.training.adaptation`).
     """
 
     name: str
@@ -32,12 +32,6 @@ class Preset:
     network: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     for_little_text: Mapping[str, Any] = field(default_factory=dict)
-
-    def adapted(self, n_characters: int) -> Preset:
-        """The preset for so much training text; what a user has set stays as it is."""
-        if n_characters >= LITTLE_TEXT or not self.for_little_text:
-            return self
-        return self.with_settings(self.for_little_text)
 
     def network_config(self, n_rows: int, n_classes: int, sentence_ends: tuple[int, ...]) -> WaveConfig:
         """Complete the network's settings with the sizes that the data decides.
@@ -68,8 +62,7 @@ class Preset:
         network = {**self.network, **parts["network"]}
         if network.get("variants") != "rows" and "amplitudes" not in parts["network"]:
             network.pop("amplitudes", None)  # they stand in rows alone
-        still = {name: value for name, value in self.for_little_text.items() if name not in settings}
-        changed = replace(self, network=network, for_little_text=still)
+        changed = replace(self, network=network)
         with _named("features"):
             changed = replace(changed, features=changed.features.replace(**parts["features"]))
         with _named("recipe"):
@@ -100,7 +93,6 @@ def _named(part: str) -> Iterator[None]:
         raise ConfigError(error.problem, where=where, cure=error.cure) from error
 
 
-LITTLE_TEXT = 2_000_000
 DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
 _EVERYDAY_NETWORK = {
     "width": 32,

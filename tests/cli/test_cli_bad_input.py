@@ -109,7 +109,7 @@ def test_named_folder_that_is_not_there(run_cli, monkeypatch):
 
 def test_label_that_training_never_saw_fails_before_training(run_cli, train_csv, monkeypatch):
     Path("test.csv").write_text("text,label\na,pos\nb,meh\n")
-    monkeypatch.setattr("token2wave.training.train.fit_levels", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("token2wave.training.run.fit_levels", lambda *_, **__: pytest.fail("trained"))
     error = run_cli("train", train_csv, "--test", "test.csv", "--out", "m.safetensors", *TINY).error
     for part in ("test.csv, row 2", "'meh'", "'neg', 'pos'", "correct or remove the row"):
         assert part in error

@@ -4,8 +4,9 @@ from training_data import WORDS, write_csv, written_rows
 
 import token2wave
 from token2wave.presets import preset_named
+from token2wave.training.adaptation import for_few_rows
 from token2wave.training.calibration import fit_weights
-from token2wave.training.few_rows import for_few_rows, is_few, out_of_fold_weights
+from token2wave.training.few_rows import is_few, out_of_fold_weights
 from token2wave.training.preparation import Labelled
 
 SMALL = preset_named("small")

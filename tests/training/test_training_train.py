@@ -391,7 +391,7 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
     def never(*_, **__):
         raise AssertionError("training began")
 
-    monkeypatch.setattr(importlib.import_module("token2wave.training.train"), "fit_levels", never)
+    monkeypatch.setattr(importlib.import_module("token2wave.training.run"), "fit_levels", never)
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)

@@ -218,7 +218,7 @@ def test_with_a_size_the_search_judges_small_files(tmp_path):
 
 
 def test_a_size_out_of_reach_is_found_out_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(training._Run, "fit", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(training.Run, "fit", lambda *_, **__: pytest.fail("training began"))
     with pytest.raises(ConfigError, match=r"max_size: expected more than .* bytes"):
         run(max_size=200, candidates=3, out=tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -245,7 +245,7 @@ def test_an_interrupted_end_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training._Run, "evaluate", interrupted)
+    monkeypatch.setattr(training.Run, "evaluate", interrupted)
     monkeypatch.setattr(training, "tune", lambda *_: pytest.fail("unreached"))
     with pytest.raises(KeyboardInterrupt):
         run(out=out)

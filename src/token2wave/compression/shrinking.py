@@ -164,7 +164,7 @@ class Shrinking:
         ):
             return small
         reference = None
-        if not (self.was_refit or self.texts.validation is self.texts.train):
+        if not (self.was_refit or self.texts.learns_from_validation):
             features, n_unknown = small.features.with_unknown(self.texts.validation.texts)
             reference = NoveltyReference.of(n_unknown, features.lengths, small.network.logits(features))
         found = replace(small, novelty_reference=reference)
@@ -207,7 +207,7 @@ class Shrinking:
             weigh_levels(learned, as_before.weights)
         else:
             assert history.best is not None
-            is_apart = self.texts.validation is not self.texts.train
+            is_apart = not self.texts.learns_from_validation
             weights = calibrate(learned, held_back) if is_apart else ()
             thresholds = thresholds_of(learned, held_back, not is_apart)
             as_before = _Again(history.best.epoch, weights, thresholds)

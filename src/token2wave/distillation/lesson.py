@@ -77,7 +77,7 @@ def lesson(
     further: list[str] = []
     notes: list[str] = []
     if unlabelled is not None:
-        held_back = [*(texts.validation.texts if texts.validation is not texts.train else ())]
+        held_back = [*(() if texts.learns_from_validation else texts.validation.texts)]
         held_back += splits.test.texts if splits.test is not None else ()
         further, notes = unlabelled_texts(unlabelled, text_column, held_back, whole.texts)
     lessons = Lessons(name, texts.label_names, texts.train, splits.train.texts, callbacks, kept_only)
@@ -104,7 +104,7 @@ def lesson(
         everything=None if texts.everything is None else _with_more(_taught(whole, of_whole, recipe), more),
         caveats=(*texts.caveats, *notes),
     )
-    if texts.validation is texts.train:  # too few rows to hold any back
+    if texts.learns_from_validation:  # too few rows to hold any back
         taught = replace(taught, validation=taught.train)
     record = {
         "teacher": name,

@@ -9,11 +9,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import MissingExtraError
+from token2wave.errors import DataError, MissingExtraError
 from token2wave.metrics import evaluate_decisions, evaluate_predictions
+from token2wave.training.preparation import TrainingTexts
+from token2wave.training.progress import Teller
 from token2wave.training.summary import Baseline
 
 NAME = "TF-IDF (1,2) + LinearSVC"
+
+
+def baseline_of(texts: TrainingTexts, data: str, tell: Teller) -> Baseline:
+    """Train the baseline on all training rows, those included that were held back for validation.
+
+    Args:
+        texts: of a run.
+        data: name of the data set.
+        tell: told that it begins.
+
+    Raises:
+        DataError: there are no test texts.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    if texts.test is None:
+        raise DataError("a baseline needs a test set", where=data, cure="name one with --test")
+    tell.stage("baseline", 0)
+    whole = texts.train if texts.everything is None else texts.everything
+    return train_baseline(
+        whole.texts,
+        whole.labels,
+        texts.test.texts,
+        texts.test.labels,
+        texts.label_names,
+        whole.weights,
+        texts.positive_weights,
+    )
 
 
 def train_baseline(

@@ -101,6 +101,11 @@ class TrainingTexts:
         """Whether a text may have several classes, or none."""
         return self.train.labels.ndim == 2
 
+    @property
+    def learns_from_validation(self) -> bool:
+        """Whether the validation texts are the training texts, for want of rows to hold back."""
+        return self.validation is self.train
+
 
 def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
     """Texts in memory, as ones that may have several labels where they are to be that.

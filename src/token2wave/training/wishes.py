@@ -43,9 +43,11 @@ def require_what_trains(preset: Preset, device: str) -> None:
     """Find out before any work is done whether torch or a GPU is needed and missing.
 
     Raises:
-        ConfigError: no CUDA device can be used.
+        ConfigError: an unknown device, or no CUDA device can be used.
         MissingExtraError: torch is needed and not installed.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
     config = preset.network_config(1, 2, ()).replace(amplitudes=False)
     if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
         return
@@ -55,3 +57,13 @@ def require_what_trains(preset: Preset, device: str) -> None:
         raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+
+
+def require_seed(seed: int) -> None:
+    """Find out whether random numbers can begin with a seed.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if not 0 <= seed < 1 << 63:
+        raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")

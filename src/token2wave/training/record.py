@@ -1,0 +1,168 @@
+"""What is written down of a run: in the model file, and in its summary."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from token2wave.classifier import Classifier
+from token2wave.metrics import Evaluation
+from token2wave.native import n_threads
+from token2wave.process_memory import peak_memory
+from token2wave.training.loop import Validation
+from token2wave.training.preparation import ClassWeights
+from token2wave.training.run import FirstFit, Fitted, Run
+from token2wave.training.summary import Baseline, Summary, machine
+from token2wave.tuning.record import Record
+from token2wave.versions import versions
+
+RATES_TOO_LARGE = (
+    "The loss stopped being a finite number, or grew beyond all measure: "
+    "training was started again with rates divided by {:,.0f}."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a record says beside what the steps of the run know.
+
+    Attributes:
+        weight_column: column that says how much each training text counts, where it was read from a file.
+        label_separator: what stands between the labels of a text in one string.
+        class_weights: as they were asked for.
+        taught: what a teacher wrote down; nothing without one.
+        search: the search for settings, where there was one.
+        baseline: another classifier on the same test set.
+        max_bytes: most bytes of the model file, where that was asked for.
+        command: the command line, where there was one.
+    """
+
+    weight_column: str | None
+    label_separator: str | None
+    class_weights: ClassWeights
+    taught: Mapping[str, Any]
+    search: Record | None
+    baseline: Baseline | None
+    max_bytes: int | None
+    command: str | None
+
+
+def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[str, Any]:
+    """Plain data for the model file: no times, so that equal runs make equal files."""
+    record = {
+        "data": run.splits.name,
+        "rows": len(run.splits.train),
+        "preset": run.preset.name,
+        "seed": run.seed,
+        "recipe": run.preset.recipe.to_dict(),
+        "history": [asdict(epoch) for epoch in first.fitted.history.epochs],
+        "best_epoch": first.best.epoch,
+        "refit": last.is_refit,
+        "validation_accuracy": first.validated.accuracy,
+        "level_weights": last.level_weights,
+        "subword_share": last.subword_share,
+        **origin.taught,
+    }
+    if run.start_from is not None:
+        record["start_from"] = os.fspath(run.start_from)
+    if last.rate_share < 1:
+        record["rate_share"] = last.rate_share
+    if run.splits.train.weights is not None:
+        record |= {"weighted": True, "weight_column": origin.weight_column}
+    if run.texts.multi_label:
+        record |= {
+            "validation_micro_f1": first.validated.micro_f1,
+            "label_separator": origin.label_separator,
+        }
+    if origin.class_weights is not None:
+        weights = origin.class_weights
+        record["class_weights"] = weights if isinstance(weights, str) else dict(weights)
+    if origin.search is not None:
+        record["search"] = origin.search.of_model()
+    return record
+
+
+def summary_of(
+    run: Run,
+    first: FirstFit,
+    last: Fitted,
+    origin: Origin,
+    classifier: Classifier,
+    validated: Validation,
+    evaluation: Evaluation,
+    *,
+    model_bytes: int | None,
+    start: float,
+) -> Summary:
+    """All figures of a run.
+
+    Args:
+        run: its steps.
+        first: the first fit.
+        last: what all rows taught.
+        origin: what the steps do not know.
+        classifier: as it is kept.
+        validated: how it, or what it was made of, does on the validation texts.
+        evaluation: on the test texts; without any, on the validation texts.
+        model_bytes: size of the model file, if one was written.
+        start: of the run, by ``time.perf_counter``.
+    """
+    texts, chosen = run.texts, run.preset
+    has_test = texts.test is not None
+    parameters = classifier.network.parameter_count()
+    caveats = texts.caveats
+    if last.rate_share < 1:
+        caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.rate_share))
+    return Summary(
+        accuracy=evaluation.accuracy if has_test else None,
+        macro_f1=evaluation.macro_f1 if has_test else None,
+        validation_accuracy=validated.accuracy,
+        micro_f1=evaluation.micro_f1 if has_test else None,
+        validation_micro_f1=validated.micro_f1 if texts.multi_label else None,
+        train_seconds=last.train_seconds,
+        total_seconds=time.perf_counter() - start,
+        texts_per_second=first.fitted.history.texts_per_second,
+        peak_memory_bytes=_peak_memory(run.computed_on),
+        parameters=parameters.total,
+        parameters_without_embedding=parameters.without_embedding,
+        model_bytes=model_bytes,
+        preset=chosen.name,
+        op=last.network.config.operation,
+        epochs=chosen.recipe.epochs,
+        seed=run.seed,
+        rows=len(run.splits.train),
+        data=run.splits.name,
+        caveats=caveats,
+        train_rows=len(texts.train),
+        validation_rows=len(texts.validation),
+        test_rows=None if texts.test is None else len(texts.test),
+        best_epoch=first.best.epoch,
+        refit=last.is_refit,
+        history=tuple(first.fitted.history.epochs),
+        evaluation=evaluation,
+        evaluated_on="test" if has_test else "validation",
+        label_names=texts.label_names,
+        baseline=origin.baseline,
+        settings={
+            "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+            "network": classifier.network.config.to_dict(),
+            "recipe": chosen.recipe.to_dict(),
+        },
+        versions=versions(),
+        machine=machine(n_threads(), run.computed_on),
+        command=origin.command,
+        max_bytes=origin.max_bytes,
+        search=None if origin.search is None else origin.search.to_dict(),
+    )
+
+
+def _peak_memory(device: str) -> int | None:
+    """Most memory in use so far, in bytes: of the GPU if one computes, else of this process."""
+    if device != "cuda":
+        return peak_memory()
+    import torch
+
+    return torch.cuda.max_memory_allocated()
