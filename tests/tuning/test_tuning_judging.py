@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from token2wave.metrics import macro_f1_of
+from token2wave.metrics import f1_of_decisions, macro_f1_of
+from token2wave.training.loop import binary_cross_entropies
 from token2wave.tuning.judging import compare, judge
+
+FIGURES = ("accuracy", "macro_f1", "micro_f1", "loss")
 
 
 def logits_that_say(predicted, sure=4.0, n_classes=3):
@@ -95,10 +98,80 @@ def test_the_standard_error_is_that_of_drawing_texts_anew(select_by, weighted):
 def test_influences_sum_to_zero_and_values_are_the_metrics(pairs):
     labels, predicted = (np.array(part, dtype=np.int64) for part in zip(*pairs, strict=True))
     logits = logits_that_say(predicted, n_classes=4)
-    for select_by in ("accuracy", "macro_f1", "loss"):
+    for select_by in FIGURES:
         found = judge(logits, labels, None, select_by)
         assert found.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
+    assert judge(logits, labels, None, "micro_f1").chosen.value == pytest.approx((labels == predicted).mean())
     assert judge(logits, labels, None, "macro_f1").chosen.value == pytest.approx(
         macro_f1_of(labels, predicted, 4)
     )
     assert judge(logits, labels, None, "accuracy").chosen.value == pytest.approx((labels == predicted).mean())
+
+
+# Texts that may have several classes ----------------------------------------------------------------
+
+
+def decisions(n, seed=5, wrong=(0.1, 0.2), n_classes=4):
+    """True classes of texts, some of them without any, and logits of two models that are often right."""
+    random = np.random.default_rng(seed)
+    truth = random.random((n, n_classes)) < [0.5, 0.3, 0.1, 0.05]
+    pair = [
+        np.where(truth ^ (random.random(truth.shape) < share), 1.0, -1.0) * random.random(truth.shape)
+        for share in wrong
+    ]
+    return truth, pair
+
+
+@pytest.mark.parametrize("select_by", FIGURES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_standard_error_with_several_classes_is_that_of_drawing_texts_anew(select_by, weighted):
+    n, random = 600, np.random.default_rng(4)
+    truth, pair = decisions(n)
+    weights = random.random(n).astype(np.float32) if weighted else None
+
+    def difference(rows):
+        kept = None if weights is None else weights[rows]
+        a, b = (judge(logits[rows], truth[rows], kept, select_by).chosen.value for logits in pair)
+        return a - b
+
+    drawn = [difference(random.integers(0, n, n)) for _ in range(400)]
+    found = compare(*([judge(logits, truth, weights, select_by)] for logits in pair))
+    assert found.gain == pytest.approx(difference(np.arange(n)))
+    assert found.error == pytest.approx(np.std(drawn), rel=0.15)
+    assert found.is_better
+
+
+@given(st.integers(1, 40), st.integers(0, 1000), st.booleans())
+def test_with_several_classes_values_are_the_metrics(n, seed, weighted):
+    truth, (logits, _) = decisions(n, seed)
+    weights = np.random.default_rng(seed).random(n) + 0.01 if weighted else None
+    found = {by: judge(logits, truth, weights, by) for by in FIGURES}
+    for one in found.values():
+        assert one.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
+        assert one.accuracy == found["accuracy"].chosen.value
+    micro, macro = f1_of_decisions(truth, logits > 0, weights)
+    assert found["micro_f1"].chosen.value == pytest.approx(micro)
+    assert found["macro_f1"].chosen.value == pytest.approx(macro)
+    right = (truth == (logits > 0)).all(axis=1)
+    assert found["accuracy"].chosen.value == pytest.approx(np.average(right, weights=weights))
+    losses = binary_cross_entropies(logits, truth)
+    assert found["loss"].chosen.value == pytest.approx(-np.average(losses, weights=weights))
+
+
+def test_a_class_more_on_a_text_counts_though_no_text_becomes_wholly_right():
+    """Exact match would see no difference: each text keeps a wrong label."""
+    truth = np.tile([True, True, False], (50, 1))
+    worse, better = np.full((2, 50, 3), -1.0)
+    better[:, 0] = 1
+    better[:, 2] = worse[:, 2] = 1
+    found = compare([judge(better, truth, None, "micro_f1")], [judge(worse, truth, None, "micro_f1")])
+    assert found.is_better
+    assert found.gain == pytest.approx(0.5)  # of 2 given and 2 that are right one hits
+    assert compare(
+        [judge(better, truth, None, "accuracy")], [judge(worse, truth, None, "accuracy")]
+    ).gain == pytest.approx(0)
+
+
+def test_texts_without_classes_that_are_given_none_have_no_f1():
+    found = judge(np.full((5, 3), -1.0), np.zeros((5, 3), dtype=bool), None, "micro_f1")
+    assert (found.chosen.value, found.accuracy) == (0, 1)

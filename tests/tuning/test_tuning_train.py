@@ -143,6 +143,49 @@ def test_what_is_judged_is_what_training_with_the_same_settings_makes():
     assert (tried["accuracy"], tried["loss"]) == pytest.approx((found.accuracy, -found.loss.value))
 
 
+def several(n, seed):
+    """Texts about one topic, both, or none."""
+    random = np.random.default_rng(seed)
+    labels = [tuple(topic for topic in TOPICS if random.random() < 0.5) for _ in range(n)]
+    rows = [
+        " ".join(
+            [*random.choice(list("abcdefg"), 5), *(random.choice(TOPICS[topic].split()) for topic in both)]
+        )
+        for both in labels
+    ]
+    noisy = [both if random.random() < 0.9 else () for both in labels]
+    return LabelledTexts(rows, noisy, "rows")
+
+
+def test_with_several_labels_the_search_judges_decisions(tmp_path):
+    validation = several(300, 2)
+    data = DataSplits("made-up", several(400, 0), validation, several(100, 1), None, ())
+    timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
+    timid |= {"recipe.row_learning_rate": 0.5, "recipe.learning_rate": 1e-4, "network.amplitudes": False}
+    found = run(data, candidates=6, settings=timid, report=tmp_path)
+    search = found.summary.search
+    assert search["select_by"] == "micro_f1"
+    assert not [one for one in search["tried"] if one["outcome"] == "failed"]
+    by_hand = run(data, settings={**timid, **search["settings"]}).classifier
+    winner = search["tried"][search["winner"] - 1]
+    logits = by_hand.network.logits(by_hand.features(validation.texts))
+    truth = np.array([[name in both for name in by_hand.label_names] for both in validation.labels])
+    judged = judge(logits, truth, None, "micro_f1")
+    told = (judged.accuracy, judged.chosen.value, -judged.loss.value)
+    assert (winner["accuracy"], winner["chosen"], winner["loss"]) == pytest.approx(told)
+    assert winner["number"] > 1
+    assert winner["loss"] < search["tried"][0]["loss"]
+    assert "whose labels are right and complete" in (tmp_path / "report.html").read_text()
+
+
+def test_with_several_labels_splits_and_sizes_work_too():
+    data = DataSplits("made-up", several(300, 0), None, None, None, ())
+    result = run(data, candidates=3, max_size=20_000)
+    assert result.summary.search["tried"][0]["outcome"] == "started from"
+    assert not [one for one in result.summary.search["tried"] if one["outcome"] == "failed"]
+    assert result.summary.search["n_splits"] == 2
+
+
 def test_a_budget_too_small_trains_the_settings_given():
     summary = run(time_budget=1e-6).summary
     assert (summary.search["tried"], summary.search["ended_by"]) == ([], "time")

@@ -133,9 +133,8 @@ def _epochs(
     Raises:
         DivergenceError: the loss stopped being a finite number.
     """
-    history, by, step_seconds, texts_seen = History(), recipe.select_by, 0.0, 0
-    if by == "accuracy" and _is_multi_label(network):
-        by = "micro_f1"
+    history, step_seconds, texts_seen = History(), 0.0, 0
+    by = recipe.chooses_by(_is_multi_label(network))
     for number in range(1, recipe.epochs + 1):
         epoch_start = time.perf_counter()
         loss, accuracy = trainer.epoch(tell)

@@ -116,6 +116,10 @@ class Recipe(Configuration):
         require(self.patience >= 0, "patience", "0 or more", self.patience)
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))
 
+    def chooses_by(self, multi_label: bool) -> str:
+        """The figure that chooses; accuracy means micro-F1 where a text may have several labels."""
+        return "micro_f1" if multi_label and self.select_by == "accuracy" else self.select_by
+
     def slowed(self, share: float) -> Recipe:
         """The same with a share of all rates."""
         return self.replace(

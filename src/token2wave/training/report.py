@@ -248,11 +248,12 @@ def _search_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
     search = summary.search
     if search is None or not search["tried"]:
         return ""
+    accuracy = "Share of texts whose labels are right and complete," if summary.multi_label else "Accuracy"
     figure = html.figure(
         "search",
         figures["search.svg"],
         "Validation accuracy of every candidate, and of the best so far; the table below has the numbers.",
-        f"{search_in_words(search)}. Accuracy on the {count(search['validation_rows'])} validation rows of "
+        f"{search_in_words(search)}. {accuracy} on the {count(search['validation_rows'])} validation rows of "
         "the first split, of which a candidate may owe something to chance.",
     )
     rows = []

@@ -11,9 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from token2wave.training.loop import binary_cross_entropies
 
 SURE = 1.0  # standard errors of the figure that chooses
 SURE_BY_LOSS = 2.0  # standard errors of the loss, where the figure that chooses is better by less than that
@@ -24,6 +27,7 @@ RULE = (
 )
 
 Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,10 @@ class Judgement:
     """How a model does on ``N`` texts that it has not learnt from.
 
     Attributes:
-        chosen: the figure that chooses, ``recipe.select_by``.
-        loss: mean cross-entropy, negated.
-        accuracy: share of right decisions.
+        chosen: the figure that chooses.
+        loss: mean cross-entropy, negated; where a text may have several classes, the mean over texts of the
+            sum over classes of the binary cross-entropy.
+        accuracy: share of texts whose class, or all of whose classes, are right.
     """
 
     chosen: Figure
@@ -56,50 +61,66 @@ class Judgement:
 
 def judge(
     logits: NDArray[np.floating],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     weights: NDArray[np.floating] | None,
     select_by: str,
 ) -> Judgement:
     """Judge a model by its logits.
 
+    Where a text may have several classes, it is given those of a probability above a half, as while training:
+    thresholds are chosen on these very texts, and would flatter it.
+
     Args:
         logits: ``(N, C)``.
-        labels: ``(N,)`` integers below ``C``.
+        labels: ``(N,)`` integers below ``C``; or ``(N, C)`` bool, where a text may have several classes.
         weights: ``(N,)``, how much each text counts; all the same, if None.
-        select_by: ``accuracy``, ``macro_f1`` or ``loss``.
+        select_by: ``accuracy``, ``macro_f1``, ``micro_f1`` or ``loss``.
     """
-    n = len(labels)
-    counts = np.ones(n) if weights is None else weights.astype(np.float64)
+    counts = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
     shares = counts / counts.sum()
     wide = logits.astype(np.float64)
-    highest = wide.max(axis=1)
-    losses = np.log(np.exp(wide - highest[:, None]).sum(axis=1)) + highest - wide[np.arange(n), labels]
-    predicted = wide.argmax(axis=1)
-    loss, accuracy = _mean(-losses, shares), _mean((predicted == labels).astype(np.float64), shares)
-    figures = {"loss": loss, "accuracy": accuracy}
-    chosen = figures.get(select_by) or _macro_f1(predicted, labels, shares, wide.shape[1])
-    return Judgement(chosen, loss, accuracy.value)
+    if labels.ndim == 2:
+        truth, given = labels.astype(bool), wide > 0
+        losses = binary_cross_entropies(wide, truth)
+    else:
+        classes = np.arange(wide.shape[1])
+        truth, given = (numbers[:, None] == classes for numbers in (labels, wide.argmax(axis=1)))
+        highest = wide.max(axis=1)
+        losses = np.log(np.exp(wide - highest[:, None]).sum(axis=1)) + highest - wide[truth]
+    loss, accuracy = _mean(-losses, shares), _mean((truth == given).all(axis=1), shares)
+    figures = {
+        "loss": lambda: loss,
+        "accuracy": lambda: accuracy,
+        "macro_f1": lambda: _macro_f1(truth, given, shares),
+        "micro_f1": lambda: _micro_f1(truth, given, shares),
+    }
+    return Judgement(figures[select_by](), loss, accuracy.value)
 
 
-def _mean(values: Numbers, shares: Numbers) -> Figure:
+def _mean(values: NDArray[Any], shares: Numbers) -> Figure:
     mean = float(values @ shares)
     return Figure(mean, shares * (values - mean))
 
 
-def _macro_f1(
-    predicted: NDArray[np.int64], labels: NDArray[np.int64], shares: Numbers, n_classes: int
-) -> Figure:
+def _macro_f1(truth: Flags, given: Flags, shares: Numbers) -> Figure:
     """Mean F1 of the classes that occur or are given: of each, twice the hits over those that do or are."""
-    hit = predicted == labels
-    hits = np.bincount(labels[hit], shares[hit], n_classes)
-    sums = np.bincount(labels, shares, n_classes) + np.bincount(predicted, shares, n_classes)
+    hits, sums = shares @ (truth & given), shares @ truth + shares @ given
     occurs = sums > 0
-    f1 = np.divide(2 * hits, sums, out=np.zeros(n_classes), where=occurs)
-    slopes = np.divide(1.0, sums, out=np.zeros(n_classes), where=occurs) / max(int(occurs.sum()), 1)
+    f1 = np.divide(2 * hits, sums, out=np.zeros(len(sums)), where=occurs)
+    slopes = np.divide(1.0, sums, out=np.zeros(len(sums)), where=occurs) / max(int(occurs.sum()), 1)
     # d F1 = (2 d hits - F1 d sums) / sums
-    influences = 2 * slopes[labels] * hit
-    influences -= slopes[labels] * f1[labels] + slopes[predicted] * f1[predicted]
+    influences = 2 * ((truth & given) @ slopes) - truth @ (slopes * f1) - given @ (slopes * f1)
     return Figure(float(f1[occurs].mean()) if occurs.any() else 0.0, shares * influences)
+
+
+def _micro_f1(truth: Flags, given: Flags, shares: Numbers) -> Figure:
+    """F1 of the decisions of all classes together; the accuracy, where each text has and is given one."""
+    hits, sums = (truth & given).sum(axis=1), truth.sum(axis=1) + given.sum(axis=1)
+    total = float(shares @ sums)
+    if not total:
+        return Figure(0.0, np.zeros(len(shares)))
+    f1 = 2 * float(shares @ hits) / total
+    return Figure(f1, shares * (2 * hits - f1 * sums) / total)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def tune(
     n_rows = len(texts.validation)
     most_splits = MOST_SPLITS_WITH_SIZE if is_limited else MOST_SPLITS
     n_splits = 1 if is_given else min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), most_splits)
-    record = Record(preset.recipe.select_by, n_rows, n_splits)
+    record = Record(preset.recipe.chooses_by(texts.multi_label), n_rows, n_splits)
     if texts.learns_from_validation:
         record.ended_by = "too few rows"
         return record
