@@ -15,7 +15,7 @@ from token2wave.models.config import WaveConfig
 from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
-from token2wave.training.calibration import choose_amplitudes
+from token2wave.training.calibration import choose_amplitudes, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.progress import Callback, History, Teller
@@ -93,6 +93,43 @@ def for_amplitudes(train: Examples, n_unlabelled: int, recipe: Recipe) -> Exampl
     first = len(train) - n_unlabelled
     weights[first:] = weights[:first].mean() * recipe.unlabelled_amplitude_weight
     return replace(train, weights=weights)
+
+
+def with_amplitudes_of_all(
+    network: Any,
+    everything: Examples,
+    texts: Sequence[str],
+    features: Features,
+    recipe: Recipe,
+    *,
+    weight: float,
+    seed: int,
+    subword_share: float,
+    callbacks: Sequence[Callback] = (),
+) -> Any:
+    """Find the amplitudes anew, from the rows held back, too: nothing of them is chosen by epochs.
+
+    Args:
+        network: calibrated, with amplitudes.
+        everything: all training rows, with the features that the network has.
+        texts: the same as strings.
+        features: of the network.
+        recipe: the settings.
+        weight: of the amplitudes' level.
+        seed: of the order of texts.
+        subword_share: amplitude of the words' character n-grams.
+        callbacks: told how it goes.
+    """
+    Teller(callbacks).stage("amplitudes of all rows", 0)
+    config = network.config.replace(amplitudes=False)
+    arrays = dict(network.arrays())
+    arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])
+    waves = _rebuilt(network, config, {name: arrays[name] for name in config.parameter_shapes()})
+    spelled = texts if recipe.subwords else None
+    problem = AmplitudeProblem(everything, spelled, features, config.n_classes, seed, config.multi_label)
+    found = with_amplitudes(waves, problem.solve(subword_share))
+    weigh_levels(found, [1.0] * (len(levels_of(config))) + [weight])
+    return found
 
 
 def with_amplitudes(network: Any, found: Amplitudes) -> Any:

@@ -34,7 +34,12 @@ from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, for_few_rows, is_few, out_of_fold_weights
-from token2wave.training.levels import fit_levels, idle_levels_left_out, without_idle_levels
+from token2wave.training.levels import (
+    fit_levels,
+    idle_levels_left_out,
+    with_amplitudes_of_all,
+    without_idle_levels,
+)
 from token2wave.training.loop import validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import (
@@ -253,6 +258,8 @@ def train(
             recipe = recipe.replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
+    elif texts.everything is not None and weights and first.network.config.amplitudes:
+        fitted = run.fit_amplitudes_of_all(first, texts.everything, weights[-1])
     record = {
         "data": splits.name,
         "rows": len(splits.train),
@@ -446,6 +453,25 @@ class _Run:
     def fit_all(self, recipe: Recipe, subword_share: float, train: Labelled) -> _Fitted:
         """Train with all levels, and hold nothing back."""
         return self.fit(recipe, train, None, (), subword_share)
+
+    def fit_amplitudes_of_all(self, first: _Fitted, everything: Labelled, weight: float) -> _Fitted:
+        """Let the amplitudes learn from the rows that were held back, too; all else stays as it was."""
+        self.tell.stage("features of all texts", len(everything))
+        start = time.perf_counter()
+        found = first.features(everything.texts, self.tell.advance)
+        network = with_amplitudes_of_all(
+            first.network,
+            everything.examples(found, self.texts.positive_weights),
+            everything.texts,
+            first.features,
+            self.preset.recipe,
+            weight=weight,
+            seed=self.seed,
+            subword_share=first.subword_share,
+            callbacks=self.tell.callbacks,
+        )
+        first.history.train_seconds += time.perf_counter() - start
+        return first._replace(network=network)
 
     @property
     def _has_cls(self) -> bool:
