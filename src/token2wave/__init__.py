@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from token2wave.errors import Token2WaveError
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier, load
+    from token2wave.classifier import Classifier
     from token2wave.compile import compile_network
     from token2wave.compression import Compression, compress
     from token2wave.evaluate import evaluate
     from token2wave.explanation import Explanation
+    from token2wave.loading import load
     from token2wave.models import WaveConfig, WaveNetwork
     from token2wave.prediction import Prediction
     from token2wave.runtime.state import SlidingWindow, State
@@ -41,7 +42,7 @@ _HOME = {
     "compile_network": "token2wave.compile",
     "compress": "token2wave.compression",
     "evaluate": "token2wave.evaluate",
-    "load": "token2wave.classifier",
+    "load": "token2wave.loading",
     "train": "token2wave.training.train",
 }
 

@@ -183,8 +183,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on labelled data."""
-    from token2wave.classifier import load
     from token2wave.evaluate import evaluate as run
+    from token2wave.loading import load
 
     classifier = load(model)
     with terminal.progress() as callback:
@@ -221,7 +221,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
-    from token2wave.classifier import load
+    from token2wave.loading import load
     from token2wave.training.summary import printable
 
     if text and file is not None:
@@ -326,7 +326,7 @@ def compress(
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Show what a model file holds."""
-    from token2wave.classifier import load
+    from token2wave.loading import load
 
     classifier = load(model)
     parameters = classifier.network.parameter_count()
@@ -360,8 +360,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show what each part of a text does to its prediction; exact, not sampled."""
-    from token2wave.classifier import load
     from token2wave.explanation import explanation_page, print_explanation
+    from token2wave.loading import load
 
     if text and file is not None:
         raise ConfigError(

@@ -273,6 +273,7 @@ LIGHT = [
     "token2wave.models",
     "token2wave.native",
     "token2wave.classifier",
+    "token2wave.loading",
     "token2wave.training.train",
 ]
 WITHOUT_TORCH = """

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from token2wave.classifier import Classifier, load
+from token2wave.classifier import Classifier
 from token2wave.compression.shrinking import Shrinking, recipe_of, seed_of
 from token2wave.configuration import require_choice
 from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.loading import load
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import write_model_file
 from token2wave.training.loop import validate

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.classifier import FEATURE_PREFIX, Classifier, network_of
+from token2wave.classifier import FEATURE_PREFIX, Classifier
 from token2wave.compression.fitting import Fitted, fit_step, rows_that_fit, stored_rows
-from token2wave.errors import ConfigError
+from token2wave.compression.limits import out_of_reach
 from token2wave.features import WordFeatures
-from token2wave.presets import Preset
+from token2wave.loading import network_of
 from token2wave.runtime.model_file import size_of_model_file
 from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.reference import EMBEDDING
@@ -359,38 +359,6 @@ def shrink(
     knowing = replace(small, novelty_reference=judged.classifier.novelty_reference)
     fits = size_of_model_file(knowing.to_file()) <= limit
     return knowing if fits else replace(small, novelty_reference=None), judged
-
-
-def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:
-    """Find out before any training whether a size is out of reach whatever is learnt.
-
-    Args:
-        limit: most bytes of the file.
-        preset: what will be trained.
-        label_names: of the classes.
-
-    Raises:
-        ConfigError: even a single row, and nothing that compression may leave out, take more.
-    """
-    config = preset.network_config(1, len(label_names), ())
-    config = config.replace(phrase_width=0, amplitudes=False)
-    least = 2 * config.parameter_count().without_embedding  # in half precision
-    least += sum(len(name.encode("utf-8", "surrogatepass")) for name in label_names)
-    if limit < least:
-        raise ConfigError(
-            f"expected more than {least:,} bytes, which the network takes without its rows, found {limit:,}",
-            where="max_size",
-            cure="allow more bytes, or train a narrower network",
-        )
-
-
-def out_of_reach(limit: int | None, storage: str) -> ConfigError:
-    """What to say where no model is as small as asked."""
-    return ConfigError(
-        f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
-        where="max_size",
-        cure="allow more bytes, choose storage packed, or train a narrower network",
-    )
 
 
 def recipe_of(record: dict[str, Any]) -> Recipe:
