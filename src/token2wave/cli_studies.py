@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from token2wave import terminal
+from token2wave.cli_options import Json, finish
 from token2wave.errors import ConfigError
 
 Quick = Annotated[bool, typer.Option("--quick", help="A miniature on few rows, within minutes.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds; their numbers begin at 0.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +44,7 @@ def reproduce(
     finished_only: Annotated[
         bool, typer.Option("--finished-only", help="Begin nothing; report what earlier runs have finished.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
     from token2wave.studies.reproduction.reproduce import DATASETS, PARTS
@@ -75,8 +72,7 @@ def reproduce(
         for one in claims(document):
             print(f"{one.verdict:14}  {one.claim}: {one.evidence}")
     print(f"report: {out / 'report.html'}")
-    if as_json:
-        print(json.dumps(document, allow_nan=False))
+    finish(document, as_json)
 
 
 def study(
@@ -94,7 +90,7 @@ def study(
     ),
     seeds: Seeds = 3,
     device: Device = "auto",
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Run one study: its data first, then tables and figures from the data."""
     from token2wave.studies.run import run_study
@@ -106,8 +102,7 @@ def study(
         )
     for path in files:
         print(path)
-    if as_json:
-        print(json.dumps(document, allow_nan=False))
+    finish(document, as_json)
 
 
 def _check_device(device: str) -> None:

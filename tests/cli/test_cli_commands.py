@@ -14,7 +14,7 @@ import pytest
 from cli_helpers import CSV, POSITIVE, ROWS, TINY
 
 import token2wave
-from token2wave.training import train as training
+from token2wave.training import run as training
 
 KEYS = {
     "accuracy", "macro_f1", "validation_accuracy", "train_seconds", "total_seconds", "texts_per_second",

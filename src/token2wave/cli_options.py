@@ -1,0 +1,30 @@
+"""Options and output that commands have in common."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")
+]
+TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
+LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
+LabelSeparator = Annotated[
+    str | None,
+    typer.Option(help="What stands between the labels of a text in one column; a text may have several."),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
+DATA_HELP = (
+    "File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, built-in corpus "
+    "(debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the Hugging Face hub."
+)
+
+
+def finish(document: Any, as_json: bool) -> None:
+    """End with the JSON document, where it was asked for."""
+    if as_json:
+        print(json.dumps(document, allow_nan=False))

@@ -1,0 +1,133 @@
+"""The command ``train``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from token2wave import terminal
+from token2wave.cli_options import DATA_HELP, Json, LabelColumn, LabelSeparator, TextColumn, finish
+from token2wave.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(train)
+
+
+def train(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    out: Annotated[Path | None, typer.Option(help="Where the model file goes.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="DATA", help="Data to evaluate on at the end.")] = None,
+    preset: Annotated[str, typer.Option(help="small, fast or paper.")] = "small",
+    op: Annotated[str | None, typer.Option(help="interference or modulation.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    weight_column: Annotated[
+        str | None, typer.Option(help="Column that says how much each training text counts.")
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help='balanced, or the weight of labels, e.g. {"spam": 5}.'),
+    ] = None,
+    multi_label: Annotated[
+        bool | None,
+        typer.Option(
+            "--multi-label/--no-multi-label",
+            help="Whether a text may have several labels, or none; by default, if the data has lists.",
+        ),
+    ] = None,
+    label_separator: LabelSeparator = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="WordPiece vocab.txt, for preset paper.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_PATH",
+            help="Encoder (all-MiniLM-L6-v2, folder, hub name) or file of probabilities to learn from.",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text without labels, which the teacher labels.")
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_PATH", help="Encoder whose outputs the words' rows begin with."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. network.width=256."),
+    ] = None,
+    baseline: Annotated[bool, typer.Option("--baseline", help="Also train TF-IDF + LinearSVC.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for the JSON and HTML report.")] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Search for better settings, in all for so long: e.g. 60s, 5min or 2h."
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Search for better settings, trying so many at most.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most bytes of the model file, e.g. 1MB.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier, and evaluate it where there is a test set."""
+    if out is None and report is None and not as_json:
+        raise ConfigError(
+            "nothing would be kept of the run",
+            where="--out",
+            cure="name a file, e.g. --out model.safetensors",
+        )
+    from token2wave.presets import parse_setting, parse_value
+    from token2wave.training.summary import lines
+    from token2wave.training.train import train as run
+
+    with terminal.progress() as callback:
+        summary = run(
+            data,
+            out=out,
+            test=test,
+            preset=preset,
+            op=op,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=lr,
+            seed=seed,
+            device=device,
+            text_column=text_column,
+            label_column=label_column,
+            weight_column=weight_column,
+            class_weights=None if class_weights is None else parse_value(class_weights),
+            multi_label=multi_label,
+            label_separator=label_separator,
+            vocabulary=vocabulary,
+            teacher=teacher,
+            unlabelled=unlabelled,
+            start_from=start_from,
+            settings=dict(map(parse_setting, setting or [])),
+            baseline=baseline,
+            report=report,
+            time_budget=time_budget,
+            candidates=candidates,
+            max_size=max_size,
+            callbacks=[callback],
+            command=shlex.join(["token2wave", *sys.argv[1:]]),
+        ).summary
+    for line in lines(summary):
+        print(line)
+    if out is not None:
+        print(f"model: {out}")
+    if report is not None:
+        print(f"report: {report / 'report.html'}")
+    finish(summary.to_dict(), as_json)
