@@ -3,32 +3,9 @@ import pytest
 from training_data import WORDS, write_csv, written_rows
 
 import token2wave
-from token2wave.presets import preset_named
-from token2wave.training.adaptation import for_few_rows
 from token2wave.training.calibration import fit_weights
 from token2wave.training.few_rows import is_few, out_of_fold_weights
 from token2wave.training.preparation import Labelled
-
-SMALL = preset_named("small")
-
-
-def test_few_rows_keep_rare_words_and_take_many_small_steps():
-    few = for_few_rows(SMALL, 32, ())
-    assert few.features.min_count == 1
-    assert few.recipe.batch_size == 8
-    assert few.recipe.epochs == 60
-    more = for_few_rows(SMALL, 900, ())
-    assert more.recipe.epochs * (900 / more.recipe.batch_size) >= 300
-    assert for_few_rows(SMALL, 4_999, ()).features.min_count == 1
-    assert for_few_rows(SMALL, 4_999, ()).recipe == SMALL.recipe
-    assert for_few_rows(SMALL, 5_000, ()) == SMALL
-
-
-def test_what_a_user_has_named_stays():
-    named = {"features.min_count": 3, "recipe.batch_size": 16}
-    preset = SMALL.with_settings(named)
-    assert for_few_rows(preset, 32, named) == preset
-    assert for_few_rows(preset_named("paper"), 32, ()) == preset_named("paper")
 
 
 def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
