@@ -26,12 +26,13 @@ def teacher_table(document: dict[str, Any]) -> str:
         largest = max(run["small_bytes"] for run in runs)
         whole, small = (_spread([run[key] for run in runs]) for key in ("accuracy", "small_accuracy"))
         lines.append(f"| preset small, {title} | {whole} | {small} | {largest:,} |")
-    rates = {who: statistics.median(each) for who, each in teacher["texts_per_second"].items()}
     caveats = " ".join(f"{note.rstrip('.')}." for note in document["caveats"])
+    settings = " ".join(f"--set {key}={value}" for key, value in document["settings"].items())
     return "\n".join(lines) + (
-        f"\n\nMean ± standard deviation of {n_seeds} seeds. The compressed student predicts "
-        f"{teacher['times_as_fast']:,.0f} times as fast as the teacher, by turns in one process "
-        f"({rates['student']:,.0f} and {rates['teacher']:,.0f} texts/s). {caveats}\n"
+        f"\n\nMean ± standard deviation of {n_seeds} seeds; with the teacher `{settings}`. "
+        f"The compressed student predicts "
+        f"{teacher['times_as_fast']:,.0f} times as fast as the teacher, by turns in one process. "
+        f"{caveats}\n"
     )
 
 
@@ -48,7 +49,7 @@ def few_shot_table(document: dict[str, Any]) -> str:
         for n_rows, found in by_rows.items():
             cells = " | ".join(_spread(found.get(system, [])) for system in systems)
             lines.append(f"| {name} | {n_rows} | {cells} |")
-    n_draws = len(next(iter(found.values())))
+    n_draws = max(len(each) for each in found.values())
     caveats = " ".join(f"{note.rstrip('.')}." for note in document["caveats"])
     return "\n".join(lines) + (
         f"\n\nTest accuracy in %, mean ± standard deviation of {n_draws} draws of the rows. {caveats}\n"

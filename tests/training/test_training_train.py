@@ -175,8 +175,9 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
         run(data, baseline=True)
 
 
-def test_training_again_on_all_rows(data, test_data, tmp_path):
+def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     """The held-back rows choose the number of epochs; the model then learns from them as well."""
+    monkeypatch.setattr("token2wave.training.few_rows.FEW_TO_BATCH", 0)
     again = {**SMALL, "recipe.refit_below": 10_000}
     plain = run(data, test=test_data).summary
     out = tmp_path / "model.safetensors"
@@ -193,6 +194,11 @@ def test_training_again_on_all_rows(data, test_data, tmp_path):
     first = out.read_bytes()
     run(data, test=test_data, settings=again, out=out)
     assert out.read_bytes() == first
+    monkeypatch.setattr("token2wave.training.few_rows.FEW_TO_BATCH", 1_000)
+    recorder = Recorder()
+    run(data, test=test_data, settings=again, callbacks=[recorder])
+    steps = [total for name, total, _ in recorder.stages if name.startswith("training")]
+    assert steps == [4 * 11, *[4 * 9] * 5, 4 * 12]  # few rows: weighed by all of them, in five parts
     not_below = run(data, test=test_data, settings={**SMALL, "recipe.refit_below": 1}, callbacks=[Recorder()])
     assert not_below.summary.parameters == plain.parameters
 
