@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from amplitude_cases import random_texts
+from amplitude_cases import Rows, random_texts
 from training_data import ragged
 
 import token2wave
@@ -159,6 +159,20 @@ def test_amplitudes_of_all_rows_take_the_place_of_those_before(kind, phrase_widt
     anew = AmplitudeProblem(Examples(examples, labels), None, features, N_CLASSES, 0)
     expected = of_waves + 0.3 * anew.solve(0.0).logits(examples)
     np.testing.assert_allclose(without.logits(examples), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_texts_of_a_teacher_alone_count_less_among_all_rows_too():
+    labels = np.arange(40) % N_CLASSES
+    everything = Examples(TEXTS, labels)
+    network = with_amplitudes(waves_of("additive", 0), amplitudes_of())
+    options = {"weight": 1.0, "seed": 0, "subword_share": 0.0, "n_unlabelled": 20}
+    fitted: Any = Rows(N_ROWS)
+    for share in (0.0, 0.5):
+        recipe = Recipe(subwords=False, unlabelled_amplitude_weight=share)
+        found = with_amplitudes_of_all(network, everything, [""] * 40, fitted, recipe, **options)
+        weights = np.array([1.0] * 20 + [share] * 20, np.float32)
+        anew = AmplitudeProblem(Examples(TEXTS, labels, weights), None, fitted, N_CLASSES, 0).solve(0.0)
+        np.testing.assert_allclose(level_logits(found, TEXTS)[-1], anew.logits(TEXTS), rtol=1e-4, atol=1e-4)
 
 
 # ---- chosen and weighed ----

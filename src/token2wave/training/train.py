@@ -258,7 +258,7 @@ def train(
             recipe = recipe.replace(epochs=best.epoch)
         fitted = run.fit(recipe, texts.everything, None, weights, share)
         weigh_levels(fitted.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
-    elif texts.everything is not None and weights and first.network.config.amplitudes:
+    elif chosen.recipe.refit_below and texts.everything and weights and first.network.config.amplitudes:
         fitted = run.fit_amplitudes_of_all(first, texts.everything, weights[-1])
     record = {
         "data": splits.name,
@@ -303,6 +303,8 @@ def train(
     apart = replace(
         classifier, features=first.features, network=first.network, training={**record, "refit": False}
     )
+    if fitted is not first and not refit:
+        record["amplitudes_of_all"] = True  # of the classifier, not of what is apart
     if limit is not None and size_of_model_file(classifier.to_file()) > limit:
         classifier, (apart, validated) = shrink(apart, classifier if refit else None, texts, limit, run.tell)
     if texts.test is None:
@@ -468,6 +470,7 @@ class _Run:
             weight=weight,
             seed=self.seed,
             subword_share=first.subword_share,
+            n_unlabelled=everything.n_unlabelled,
             callbacks=self.tell.callbacks,
         )
         first.history.train_seconds += time.perf_counter() - start
