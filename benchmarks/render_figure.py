@@ -1,8 +1,11 @@
-"""Accuracy against training time, as a figure."""
+"""Accuracy against training time and file size, as figures."""
 
 from __future__ import annotations
 
 import itertools
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,20 +39,81 @@ def figure(document: dict[str, Any], data: str, path: Path) -> None:
         data: name of the data set.
         path: an SVG or PNG file, by its suffix. The same document gives the same bytes.
     """
+    with _drawing(path, data, (7.5, 4.6)) as (drawing, canvas):
+        axes = drawing.add_subplot()
+        marks = _marks(axes, document, data)
+        _dress(axes, data)
+        _time_ticks(axes)
+        canvas.draw()
+        _names(axes, marks)
+
+
+def trade_figure(document: dict[str, Any], path: Path) -> None:
+    """Draw what accuracy costs over all data sets: training time on the left, the model file on the right.
+
+    Accuracy is the mean over the sets of the mean over runs; times and sizes are geometric means over the
+    sets of the medians, as a set ten times as large would decide an ordinary mean alone.
+
+    Args:
+        document: what ``benchmarks/compare.py`` wrote.
+        path: an SVG or PNG file, by its suffix. The same document gives the same bytes.
+    """
+    sets = document["medians"].values()
+    systems = [
+        system
+        for system in document["systems"]
+        if all(system in groups and groups[system]["runs"] for groups in sets)
+    ]
+
+    def over_sets(system: str, *keys: str) -> float:
+        return statistics.geometric_mean(
+            sum(groups[system]["figures"][key]["median"] for key in keys) for groups in sets
+        )
+
+    accuracy = {
+        system: statistics.mean(
+            statistics.mean(
+                run["figures"]["accuracy"]
+                for run in document["runs"]
+                if run["error"] is None and (run["data"], run["system"]) == (data, system)
+            )
+            for data in document["medians"]
+        )
+        for system in systems
+    }
+    with _drawing(path, "trade", (9.5, 4.6)) as (drawing, canvas):
+        panels = drawing.subplots(1, 2, sharey=True)
+        for axes, keys in zip(
+            panels, (("train_seconds", "preparation_seconds"), ("model_bytes",)), strict=True
+        ):
+            marks = []
+            for system in systems:
+                about = document["systems"][system]
+                color, shape = MARKS.get(about["family"], OTHER_MARK)
+                x, y = over_sets(system, *keys), 100 * accuracy[system]
+                axes.plot([x], [y], shape, color=color, markersize=8, zorder=3)
+                marks.append(_Mark(about["name"], x, y, y, y, about["family"] == "token2wave"))
+            _dress(axes, f"mean of {len(document['medians'])} data sets" if axes is panels[0] else "")
+            if axes is panels[0]:
+                _time_ticks(axes)
+            else:
+                _size_ticks(axes)
+            canvas.draw()
+            _names(axes, marks)
+
+
+@contextmanager
+def _drawing(path: Path, salt: str, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+    """A figure and its canvas, saved at the end; matplotlib's settings are its own."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": data, "font.size": 10})
-        drawing = Figure(figsize=(7.5, 4.6), layout="constrained")
-        canvas = FigureCanvasAgg(drawing)  # names are placed by their sizes in pixels
-        axes = drawing.add_subplot()
-        marks = _marks(axes, document, data)
-        _dress(axes, data)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        _names(axes, marks)
+        matplotlib.rcParams.update({"svg.hashsalt": salt, "font.size": 10})
+        drawing = Figure(figsize=inches, layout="constrained")
+        yield drawing, FigureCanvasAgg(drawing)  # names are placed by their sizes in pixels
         is_svg = path.suffix == ".svg"
         drawing.savefig(path, dpi=160, metadata={"Date": None} if is_svg else {"Software": None})
 
@@ -94,16 +158,10 @@ def _marks(axes: Axes, document: dict[str, Any], data: str) -> list[_Mark]:
 
 def _dress(axes: Axes, data: str) -> None:
     """Scales, titles and grid."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(low / 2.5, high * 1.6)  # room for names
     axes.margins(y=0.12)
-    axes.xaxis.set_major_locator(FixedLocator(TICKS))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _tick(seconds)))
-    axes.set_xlabel("training time, from texts in memory to a trained model")
     axes.set_ylabel("test accuracy, %")
     axes.set_title(data, loc="left", color=INK)
     axes.grid(color=GRID, linewidth=0.8)
@@ -112,6 +170,24 @@ def _dress(axes: Axes, data: str) -> None:
     for side, line in axes.spines.items():
         line.set_visible(side in ("left", "bottom"))
         line.set_color(MUTED)
+
+
+def _time_ticks(axes: Axes) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _tick(seconds)))
+    axes.set_xlabel("training time, from texts in memory to a trained model")
+
+
+def _size_ticks(axes: Axes) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.xaxis.set_major_locator(FixedLocator([n * 10**6 for n in (1, 3, 10, 30, 100, 300)]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_bytes, _: f"{n_bytes / 1e6:.0f} MB"))
+    axes.set_xlabel("model file")
 
 
 def _names(axes: Axes, marks: list[_Mark]) -> None:

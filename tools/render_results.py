@@ -264,6 +264,7 @@ def draw_figures() -> None:
         document = benchmark("classifiers")
         for data in comparison.data_names(document):
             render_figure.figure(document, data, FIGURES / f"classifiers-{data}.svg")
+        render_figure.trade_figure(document, FIGURES / "trade.svg")
     with suppress(NotMeasured):
         document = benchmark("prediction")
         for data in comparison.data_names(document):
