@@ -23,6 +23,7 @@ PROPERTY = settings(deadline=None, max_examples=30, print_blob=True)
 MODELS: dict[str, dict[str, Any]] = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
     "small": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 3},
+    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
     "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8, "phrase_radius": 2},
     "trigrams": {"variants": "rows", "readout": "cls"},
     "paper": {"variants": "linear", "readout": "cls"},

@@ -53,6 +53,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "real": {"variants": "rows", "readout": "text", "restore": "real", "phrase_width": 16},
     "magnitude": {"variants": "linear", "readout": "text", "restore": "magnitude"},
     "narrow": {"variants": "rows", "readout": "text", "width": 5, "phrase_width": 3},  # no such core
+    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
+    "cls amplitudes": {"variants": "rows", "readout": "cls", "amplitudes": True},
     "several": {"variants": "rows", "readout": "text", "amplitudes": True, "multi_label": True},
     "paper": {"variants": "linear", "readout": "cls"},
     "paper phrases": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 1},

@@ -21,7 +21,7 @@ from token2wave.classifier import Classifier
 from token2wave.compression import shrinking
 from token2wave.compression.compress import parse_size
 from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
-from token2wave.compression.shrinking import NOVELTY_UNKNOWN, TRAINED_ON_ALL
+from token2wave.compression.shrinking import AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN, TRAINED_ON_ALL
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.native import core
 from token2wave.runtime.storage import as_gaps, quantised
@@ -248,6 +248,41 @@ def test_storages(storage: str) -> None:
     state = after.state().update(some[0]).update(some[1])
     whole = after.probabilities([f"{some[0]} {some[1]}"])[0]
     np.testing.assert_allclose(state.probabilities(), whole, rtol=0, atol=1e-6)
+
+
+@every_storage
+def test_amplitudes_stay_what_they_are_to_states_and_explanations(storage: str) -> None:
+    """All levels together, trained with n-grams: the file, its states and its explanations say the same."""
+    chosen = {**TINY, "network.phrase_width": 8, "recipe.epochs": 2}
+    trained = token2wave.train("data", out="model", preset="small", settings=chosen).classifier
+    assert trained.network.config.amplitudes
+    token2wave.compress("model", "out", storage=storage, max_size=20_000)
+    small = token2wave.load("out")
+    assert small.network.config.amplitudes
+    left, right = (f"{text} unseen" for text, _ in texts(2, 4))
+    whole = small.probabilities([f"{left} {right}"])[0]
+    merged = small.state().update(left).merge(small.state().update(right))
+    np.testing.assert_allclose(merged.probabilities(), whole, rtol=0, atol=2e-6)
+    again = small.state_from_bytes(merged.to_bytes()).remove(right)
+    np.testing.assert_allclose(again.probabilities(), small.probabilities([left])[0], rtol=0, atol=2e-6)
+    for unit in ("token", "sentence"):
+        found = small.explain(left, unit)
+        without = [f"{left[: part.start]} {left[part.end :]}" for part in found.parts]
+        effects = small.probabilities([left])[0] - small.probabilities(without)
+        np.testing.assert_allclose([part.effects for part in found.parts], effects, rtol=0, atol=2e-6)
+
+
+def test_a_model_whose_amplitudes_have_seen_the_validation_rows_says_so() -> None:
+    rows = write_csv(Path("rows.csv"), texts(1_200, 0))
+    chosen = {**TINY, "recipe.refit_below": 1, "recipe.epochs": 1}
+    apart = token2wave.train(rows, out="apart", preset="fast", settings={**chosen, "recipe.refit_below": 0})
+    assert "amplitudes_of_all" not in apart.classifier.training
+    assert token2wave.compress("apart", "out", data=rows, max_size=5_000).summary["caveats"] == []
+    token2wave.train(rows, out="seen", preset="fast", settings=chosen)
+    summary = token2wave.compress("seen", "out", data=rows, max_size=5_000).summary
+    assert summary["caveats"] == [AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN]
+    small = token2wave.train(rows, out="small", preset="fast", settings=chosen, max_size=20_000).classifier
+    assert "amplitudes_of_all" not in small.training  # what is made small has learnt from fewer rows
 
 
 @every_storage

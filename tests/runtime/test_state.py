@@ -29,6 +29,14 @@ CLOSE = {"rtol": 0, "atol": 1e-6}
 MODELS = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
     "small": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 3},
+    "small with amplitudes": {
+        "variants": "rows",
+        "readout": "text",
+        "phrase_width": 8,
+        "phrase_radius": 2,
+        "amplitudes": True,
+    },
+    "cls with amplitudes": {"variants": "rows", "readout": "cls", "amplitudes": True},
     "far": {"variants": "linear", "readout": "text", "phrase_width": 8, "phrase_radius": 1},
     "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8, "phrase_radius": 2},
     "trigrams": {"variants": "rows", "readout": "cls"},

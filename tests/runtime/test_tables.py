@@ -29,12 +29,14 @@ CHOICES = {
     "restore": ("linear", "real", "magnitude"),
     "readout": ("text", "cls"),
     "phrase_width": (0, 8),
+    "amplitudes": (False, True),
 }
 SHAPES = [
     shape
     for values in itertools.product(*CHOICES.values())
     for shape in [dict(zip(CHOICES, values, strict=True))]
     if not (shape["operation"] == "interference" and shape["restore"] == "real" and shape["readout"] == "cls")
+    and (shape["variants"] == "rows" or not shape["amplitudes"])
 ]
 
 
@@ -50,7 +52,11 @@ def network_of(seed: int = 0, **shape: Any) -> WaveNetwork:
     config = WaveConfig(
         **{"n_rows": 50, "n_classes": 5, "width": 8, "embedding_scale": 1.0, "dropout": 0.0, **shape}
     )
-    return WaveNetwork(config).eval()
+    network = WaveNetwork(config).eval()
+    if network.amplitudes is not None:  # whose share is one for each class before training
+        network.load("amplitudes.weight", torch.linspace(0.4, 1.3, config.n_classes).numpy())
+        network.load("amplitudes.bias", torch.linspace(-0.5, 0.8, config.n_classes).numpy())
+    return network
 
 
 def compiled(network: WaveNetwork) -> Tables:

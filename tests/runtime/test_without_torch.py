@@ -35,6 +35,7 @@ CLOSE = {"rtol": 0, "atol": 2e-6}
 MODELS: dict[str, dict[str, Any]] = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
     "small": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 2},
+    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
     "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8},
     "narrow": {"variants": "rows", "readout": "text", "width": 5},  # the core has no such widths
     "paper": {"variants": "linear", "readout": "cls"},

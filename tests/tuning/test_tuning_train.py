@@ -12,6 +12,7 @@ from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError
 from token2wave.native import core
 from token2wave.training.calibration import weigh_levels
+from token2wave.training.levels import with_amplitudes_of_all
 from token2wave.training.loop import Validation
 from token2wave.training.summary import lines
 from token2wave.tuning.judging import judge
@@ -184,6 +185,23 @@ def test_with_several_labels_splits_and_sizes_work_too():
     assert result.summary.search["tried"][0]["outcome"] == "started from"
     assert not [one for one in result.summary.search["tried"] if one["outcome"] == "failed"]
     assert result.summary.search["n_splits"] == 2
+
+
+def test_no_candidate_has_learnt_from_the_rows_that_judge_it(monkeypatch):
+    """Only the last fit finds its amplitudes again, from all rows."""
+    n_texts = []
+
+    def counted(network, everything, *rest, **options):
+        n_texts.append(len(everything))
+        return with_amplitudes_of_all(network, everything, *rest, **options)
+
+    monkeypatch.setattr(training, "with_amplitudes_of_all", counted)
+    run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0})
+    assert n_texts == []
+    found = run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 1}).classifier
+    assert n_texts == [300]
+    assert found.training["amplitudes_of_all"]
+    assert not found.training["refit"]
 
 
 def test_a_budget_too_small_trains_the_settings_given():

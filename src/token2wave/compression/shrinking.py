@@ -38,6 +38,7 @@ WEIGHTS_UNKNOWN = (
 TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
 )
+AMPLITUDES_OF_ALL = "The model's amplitudes were found from the validation rows, too: that flatters it."
 NOVELTY_UNKNOWN = (
     "Rows were dropped, and for want of texts that training did not see, or of room, the file does not tell "
     "how novel a text is."
@@ -81,12 +82,15 @@ class Shrinking:
         self.train = texts.train.examples(features, texts.positive_weights)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
+        self.has_seen = self.was_refit or bool(classifier.training.get("amplitudes_of_all"))
         self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
         self.caveats = list(texts.caveats)
         if self.lacks_weights:
             self.caveats.append(WEIGHTS_UNKNOWN)
         if self.was_refit:
             self.caveats.append(TRAINED_ON_ALL)
+        elif self.has_seen:
+            self.caveats.append(AMPLITUDES_OF_ALL)
 
     def best(self, storage: str, limit: int | None, retrain: bool) -> Shrunk:
         """The smaller model of the least loss on the validation texts.
@@ -164,7 +168,7 @@ class Shrinking:
         ):
             return small
         reference = None
-        if not (self.was_refit or self.texts.learns_from_validation):
+        if not (self.has_seen or self.texts.learns_from_validation):
             features, n_unknown = small.features.with_unknown(self.texts.validation.texts)
             reference = NoveltyReference.of(n_unknown, features.lengths, small.network.logits(features))
         found = replace(small, novelty_reference=reference)

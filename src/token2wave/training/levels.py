@@ -105,6 +105,7 @@ def with_amplitudes_of_all(
     weight: float,
     seed: int,
     subword_share: float,
+    n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Any:
     """Find the amplitudes anew, from the rows held back, too: nothing of them is chosen by epochs.
@@ -118,6 +119,7 @@ def with_amplitudes_of_all(
         weight: of the amplitudes' level.
         seed: of the order of texts.
         subword_share: amplitude of the words' character n-grams.
+        n_unlabelled: how many of the rows, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
     """
     Teller(callbacks).stage("amplitudes of all rows", 0)
@@ -126,7 +128,8 @@ def with_amplitudes_of_all(
     arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])
     waves = _rebuilt(network, config, {name: arrays[name] for name in config.parameter_shapes()})
     spelled = texts if recipe.subwords else None
-    problem = AmplitudeProblem(everything, spelled, features, config.n_classes, seed, config.multi_label)
+    examples = for_amplitudes(everything, n_unlabelled, recipe)
+    problem = AmplitudeProblem(examples, spelled, features, config.n_classes, seed, config.multi_label)
     found = with_amplitudes(waves, problem.solve(subword_share))
     weigh_levels(found, [1.0] * (len(levels_of(config))) + [weight])
     return found

@@ -109,11 +109,12 @@ class FirstFit:
             record: of the run.
         """
         network = last.network.compiled() if isinstance(last.network, AdditiveNetwork) else last.network
+        saw_all = {} if last is self.fitted or last.is_refit else {"amplitudes_of_all": True}
         classifier = Classifier(
             last.features,
             network,
             label_names,
-            training=record,
+            training={**record, **saw_all},
             thresholds=self.thresholds,
             novelty_reference=self.novelty_reference,
         )
@@ -175,10 +176,10 @@ class Run:
         Returns:
             The first fit itself where no rows were held back, or they can teach nothing.
         """
-        fitted, everything = first.fitted, self.texts.everything
-        if everything is None:
+        fitted, everything, limit = first.fitted, self.texts.everything, self.preset.recipe.refit_below
+        if everything is None or not limit:
             return fitted
-        if sum(map(len, self.splits.train.texts)) < self.preset.recipe.refit_below:
+        if sum(map(len, self.splits.train.texts)) < limit:
             return self._fit_again(first, everything)
         if fitted.level_weights and fitted.network.config.amplitudes:
             return self._fit_amplitudes_again(fitted, everything)
@@ -210,6 +211,7 @@ class Run:
             everything.texts,
             fitted.features,
             self.preset.recipe,
+            n_unlabelled=everything.n_unlabelled,
             weight=fitted.level_weights[-1],
             seed=self.seed,
             subword_share=fitted.subword_share,

@@ -1,0 +1,254 @@
+"""Amplitudes: the minimum of the convex problem, energies as information, and how rows are counted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from amplitude_cases import Rows, best_scores, case_of, gap_of, random_texts, scores_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_data import ragged
+
+from token2wave.native import core
+from token2wave.training import amplitudes as module
+from token2wave.training.amplitudes import (
+    MARGIN_IN_LOGITS,
+    PRIOR_TEXTS,
+    AmplitudeProblem,
+    Amplitudes,
+    class_frequency,
+)
+from token2wave.training.examples import Examples
+from token2wave.training.subwords import Subwords
+
+needs_core = pytest.mark.skipif(core() is None, reason="the native core is not built")
+CASES = {
+    "two classes": {"n_classes": 2},
+    "one block": {"n_classes": 8, "n_texts": 60},
+    "two blocks": {"n_classes": 9, "n_texts": 60},
+    "classes without texts": {"n_classes": 33},
+    "weights": {"n_classes": 3, "weighted": True},
+    "n-grams": {"n_classes": 3, "share": 0.5},
+    "n-grams and weights": {"n_classes": 9, "share": 1.0, "weighted": True},
+}
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture(params=[pytest.param("1", id="native", marks=needs_core), pytest.param("0", id="numpy")])
+def solver(request, monkeypatch):
+    monkeypatch.setenv("TOKEN2WAVE_NATIVE", request.param)
+    return request.param
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    monkeypatch.setattr(module, "TOLERANCE", 1e-4)
+    monkeypatch.setattr(module, "MOST_PASSES", 3_000)
+
+
+# ---- the minimum ----
+
+
+@every_case
+def test_the_minimum_is_that_of_scikit_learn(name, solver, exact):
+    problem, _, share = case_of(**CASES[name])
+    found = problem.solve(share)
+    assert 1 < found.passes < 3_000
+    for texts in (problem.train.features, random_texts(20, len(problem.energies), 9)):
+        np.testing.assert_allclose(
+            scores_of(found, texts), best_scores(problem, texts, share), rtol=0, atol=2e-3
+        )
+
+
+@every_case
+@pytest.mark.parametrize("seed", [1, 2])
+def test_both_solvers_find_the_same_rows(name, seed, exact, monkeypatch):
+    problem, subwords, share = case_of(**CASES[name], seed=seed)
+    found = []
+    for native in ("1", "0"):
+        monkeypatch.setenv("TOKEN2WAVE_NATIVE", native)
+        found.append(problem.solve(share))
+        assert found[-1].rows.shape == (len(problem.energies), problem.n_classes)
+        assert found[-1].rows.dtype == found[-1].bias.dtype == np.float32
+    np.testing.assert_allclose(found[0].rows, found[1].rows, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found[0].bias, found[1].bias, rtol=0, atol=2e-3)
+    assert (subwords.n_grams > 0) == (share > 0)
+
+
+@every_case
+def test_the_duality_gap_is_closed(name, solver, exact):
+    """The certificate of a minimum that needs no other solver."""
+    problem, _, share = case_of(**CASES[name], seed=3)
+    scores = scores_of(problem.solve(share), problem.train.features)
+    for label in range(problem.n_classes):
+        primal, gap = gap_of(problem, scores, share, label)
+        assert -1e-6 * primal <= gap <= 2e-3 * (primal + 1)
+
+
+def test_the_tolerance_in_use_is_near_the_minimum(solver):
+    problem, _, share = case_of(3, n_texts=120, share=0.5)
+    found = problem.solve(share)
+    assert found.passes < module.MOST_PASSES
+    texts = problem.train.features
+    difference = scores_of(found, texts) - best_scores(problem, texts, share)
+    assert np.abs(difference).max() < module.TOLERANCE
+
+
+def test_passes_end_where_they_must(solver, monkeypatch):
+    monkeypatch.setattr(module, "TOLERANCE", 0.0)
+    monkeypatch.setattr(module, "MOST_PASSES", 3)
+    assert case_of(3).problem.solve(0.0).passes == 3
+
+
+def test_what_n_grams_say_is_in_the_rows_of_their_words(solver, exact):
+    """A row that no text has, but whose n-grams others have, says what these say, and no more."""
+    n_rows = 3
+    features = ragged([[0], [0, 2], [2], [2]])
+    problem = AmplitudeProblem(Examples(features, np.array([0, 0, 1, 1])), None, Rows(n_rows), 2, 0)
+    problem.subwords = Subwords(np.array([0, 1, 3, 3]), np.array([0, 0, 0], np.int32))
+    problem.gram_energies = np.ones(1, np.float32)
+    problem.energies[:] = 1
+    rows = problem.solve(1.0).rows
+    assert rows[0, 0] > 0.2
+    np.testing.assert_allclose(rows[1], rows[0], rtol=1e-5)  # twice the n-gram: half of row 0 is its own
+    assert not problem.solve(0.0).rows[1].any()
+
+
+def test_no_texts_and_texts_without_features(solver):
+    nothing = AmplitudeProblem(Examples(ragged([]), np.zeros(0, np.int64)), None, Rows(2), 2, 0)
+    assert not nothing.solve(0.0).rows.any()
+    empty = AmplitudeProblem(Examples(ragged([[], []]), np.array([0, 0])), None, Rows(2), 2, 0)
+    found = empty.solve(0.0)
+    assert not found.rows.any()
+    assert found.bias[0] > 0.5 > -0.5 > found.bias[1]
+
+
+def test_a_text_of_no_cost_is_as_good_as_none(solver, exact):
+    random = np.random.default_rng(0)
+    labels, weights = random.integers(0, 3, 40), np.ones(40, np.float32)
+    texts = random_texts(40, 10, 0)
+    weights[::3] = 0
+    kept = np.flatnonzero(weights)
+    whole = AmplitudeProblem(Examples(texts, labels, weights), None, Rows(10), 3, 0)
+    part = AmplitudeProblem(Examples(texts.take(kept), labels[kept]), None, Rows(10), 3, 0)
+    part.energies = whole.energies
+    # The weights' mean is one over all 40 texts.
+    part.costs[:] = 40 / len(kept)
+    np.testing.assert_allclose(whole.solve(0.0).rows, part.solve(0.0).rows, atol=2e-3)
+
+
+# ---- the same bits ----
+
+
+@needs_core
+@pytest.mark.parametrize("name", ["two blocks", "n-grams and weights", "classes without texts"])
+def test_threads_make_no_difference_and_a_seed_does(name, monkeypatch):
+    found = []
+    for n_threads in ("1", "2", "3", "1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", n_threads)
+        problem, _, share = case_of(**CASES[name])
+        found.append(problem.solve(share))
+    for other in found[1:]:
+        assert other.rows.tobytes() == found[0].rows.tobytes()
+        assert other.bias.tobytes() == found[0].bias.tobytes()
+        assert other.passes == found[0].passes
+    problem.seed += 1
+    assert problem.solve(share).rows.tobytes() != found[0].rows.tobytes()
+
+
+@needs_core
+def test_a_class_does_not_depend_on_the_others_beside_it(exact):
+    """Each against the rest: the classes of a block share nothing but the order of the texts."""
+    problem, _, _ = case_of(9, n_texts=60)
+    together = problem.solve(0.0)
+    labels = np.where(problem.train.labels == 8, 0, 1)
+    alone = AmplitudeProblem(Examples(problem.train.features, labels), None, Rows(14), 2, 0)
+    alone.energies = problem.energies
+    np.testing.assert_allclose(alone.solve(0.0).rows[:, 0], together.rows[:, 8], atol=2e-3)
+
+
+# ---- logits ----
+
+
+def test_logits_by_hand():
+    found = Amplitudes(np.array([[1, -1], [3, 5]], np.float32), np.array([0.25, -0.5], np.float32), 1)
+    logits = found.logits(ragged([[], [0], [0, 1, 1, 1]]))
+    expected = [[0.25, -0.5], [1.25, -1.5], [(1 + 9) / 2 + 0.25, (15 - 1) / 2 - 0.5]]
+    np.testing.assert_allclose(logits, MARGIN_IN_LOGITS * np.array(expected), rtol=1e-6)
+
+
+# ---- energies ----
+
+
+def plain_energies(texts: list[list[int]], labels: list[int], n_rows: int, n_classes: int) -> list[float]:
+    """Divergence of the classes of the texts that have a row from those of all, in nats; their mean one."""
+    information, found = [], []
+    usual = [labels.count(c) / len(labels) for c in range(n_classes)]
+    for row in range(n_rows):
+        having = [label for text, label in zip(texts, labels, strict=True) if row in text]
+        total = 0.0
+        for c in range(n_classes):
+            share = (having.count(c) + PRIOR_TEXTS * usual[c]) / (len(having) + PRIOR_TEXTS)
+            total += share * math.log(share / usual[c]) if share else 0.0
+        information.append(total)
+        found.append(len(having))
+    mean = sum(i * f for i, f in zip(information, found, strict=True)) / max(sum(found), 1)
+    return [i / mean if mean > 1e-12 else 1.0 for i in information]
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), n_classes=st.integers(2, 5), n_texts=st.integers(1, 30))
+def test_energies_are_information(data, n_classes, n_texts):
+    rows = st.lists(st.integers(0, 6), max_size=6)
+    texts = data.draw(st.lists(rows, min_size=n_texts, max_size=n_texts))
+    labels = data.draw(st.lists(st.integers(0, n_classes - 1), min_size=n_texts, max_size=n_texts))
+    problem = AmplitudeProblem(Examples(ragged(texts), np.array(labels)), None, Rows(7), n_classes, 0)
+    expected = plain_energies(texts, labels, 7, n_classes)
+    if len(set(labels)) == 1 or max(expected) > 1e3:  # all but nothing, divided by all but nothing
+        return
+    np.testing.assert_allclose(problem.energies, expected, rtol=5e-3, atol=5e-3)
+
+
+def test_energies_have_a_mean_of_one_over_all_occurrences():
+    problem, _, _ = case_of(4, n_texts=200)
+    features, labels = problem.train.features, problem.train.labels
+    found = class_frequency(features, labels, 14, 4).sum(axis=1)
+    assert problem.energies @ found / found.sum() == pytest.approx(1, rel=1e-4)
+    assert (problem.energies >= 0).all()
+
+
+def test_one_class_alone_gives_every_row_the_same_energy(solver):
+    problem = AmplitudeProblem(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), None, Rows(3), 2, 0)
+    np.testing.assert_array_equal(problem.energies, 1)
+    logits = problem.solve(0.0).logits(problem.train.features)
+    assert (logits[:, 1] > logits[:, 0]).all()
+
+
+def test_a_row_that_tells_the_class_has_more_energy():
+    texts, labels = [[0, 2], [0, 2], [1, 2], [1, 2]] * 10, [0, 0, 1, 1] * 10
+    energies = AmplitudeProblem(Examples(ragged(texts), np.array(labels)), None, Rows(3), 2, 0).energies
+    assert energies[0] == pytest.approx(energies[1])
+    assert energies[2] < 1e-5
+    assert energies[0] > 1
+
+
+# ---- counting ----
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), n_texts=st.integers(0, 12))
+def test_rows_are_counted_once_a_text(data, n_texts):
+    rows = st.lists(st.integers(0, 5), max_size=9)
+    texts = data.draw(st.lists(rows, min_size=n_texts, max_size=n_texts))
+    labels = data.draw(st.lists(st.integers(0, 2), min_size=n_texts, max_size=n_texts))
+    expected = np.zeros((6, 3), np.int64)
+    for text, label in zip(texts, labels, strict=True):
+        for row in set(text):
+            expected[row, label] += 1
+    for native in ("1", "0"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TOKEN2WAVE_NATIVE", native)
+            found = class_frequency(ragged(texts), np.array(labels, np.int64), 6, 3)
+        np.testing.assert_array_equal(found, expected)
