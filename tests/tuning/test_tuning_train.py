@@ -195,7 +195,7 @@ def test_no_candidate_has_learnt_from_the_rows_that_judge_it(monkeypatch):
         n_texts.append(len(everything))
         return with_amplitudes_of_all(network, everything, *rest, **options)
 
-    monkeypatch.setattr(training, "with_amplitudes_of_all", counted)
+    monkeypatch.setattr("token2wave.training.run.with_amplitudes_of_all", counted)
     run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0})
     assert n_texts == []
     found = run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 1}).classifier
