@@ -100,9 +100,7 @@ def _leads(document: dict[str, Any], means: dict[str, list[float]]) -> list[str]
     for name in sorted(ours, key=lambda name: -means[name][-1]):
         leads = [100 * (own - other) for own, other in zip(means[name][:-1], best, strict=True)]
         cells = " | ".join(f"{lead:+.2f}" for lead in [*leads, statistics.mean(leads)])
-        lines.append(
-            f"| *{document['systems'][name]['name']}, against each set's best rival* | {cells} |"
-        )
+        lines.append(f"| *{document['systems'][name]['name']}, against each set's best rival* | {cells} |")
     return lines
 
 

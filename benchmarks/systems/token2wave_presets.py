@@ -31,7 +31,8 @@ class PresetSystem(System):
         self.preset = preset
         settings = preset_named(preset)
         has_cls = not settings.features_lack_cls
-        if not trains_natively(settings.network_config(1, 2, ()), settings.recipe, has_cls):
+        config = settings.network_config(1, 2, ()).replace(amplitudes=False)  # which are found apart
+        if not trains_natively(config, settings.recipe, has_cls):
             import_module("token2wave.training.torch_trainer")  # else imported while training
         self.name = f"token2wave {preset}"
         self.description = f"Preset `{preset}` of token2wave: {_settings(settings)}."

@@ -128,7 +128,12 @@ PRESETS = {
             _EVERYDAY_RECIPE.replace(epochs=6),
             {"network.phrase_width": 96, "recipe.epochs": 10},
         ),
-        Preset("fast", WordConfig(), _EVERYDAY_NETWORK, _EVERYDAY_RECIPE.replace(subwords=False)),
+        Preset(
+            "fast",
+            WordConfig(),
+            _EVERYDAY_NETWORK,
+            _EVERYDAY_RECIPE.replace(subwords=False, amplitudes_of_all=False),
+        ),
         Preset(
             "paper",
             WordPieceConfig(),

@@ -88,6 +88,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "validation": (["random", "apart"], CHOICE_WRONG),
         "subwords": ([True, False], []),
+        "amplitudes_of_all": ([True, False], []),
         "refit_below": ([0, 5000], [-1]),
         "select_by": (["accuracy", "macro_f1", "micro_f1", "loss"], CHOICE_WRONG),
         "teacher_share": ([0.0, 0.8, 1.0], [-0.1, 1.1, NAN]),

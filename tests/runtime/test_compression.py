@@ -274,7 +274,7 @@ def test_amplitudes_stay_what_they_are_to_states_and_explanations(storage: str) 
 
 def test_a_model_whose_amplitudes_have_seen_the_validation_rows_says_so() -> None:
     rows = write_csv(Path("rows.csv"), texts(1_200, 0))
-    chosen = {**TINY, "recipe.refit_below": 1, "recipe.epochs": 1}
+    chosen = {**TINY, "recipe.refit_below": 1, "recipe.amplitudes_of_all": True, "recipe.epochs": 1}
     apart = token2wave.train(rows, out="apart", preset="fast", settings={**chosen, "recipe.refit_below": 0})
     assert "amplitudes_of_all" not in apart.classifier.training
     assert token2wave.compress("apart", "out", data=rows, max_size=5_000).summary["caveats"] == []

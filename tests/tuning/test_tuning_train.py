@@ -196,9 +196,10 @@ def test_no_candidate_has_learnt_from_the_rows_that_judge_it(monkeypatch):
         return with_amplitudes_of_all(network, everything, *rest, **options)
 
     monkeypatch.setattr("token2wave.training.run.with_amplitudes_of_all", counted)
-    run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0})
+    run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0, "recipe.amplitudes_of_all": True})
     assert n_texts == []
-    found = run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 1}).classifier
+    many = {"recipe.refit_below": 1, "recipe.amplitudes_of_all": True}
+    found = run(candidates=3, settings=SETTINGS | many).classifier
     assert n_texts == [300]
     assert found.training["amplitudes_of_all"]
     assert not found.training["refit"]

@@ -27,6 +27,7 @@ LATER = {
     "select_by": "accuracy",
     "subwords": True,
     "validation": "random",
+    "amplitudes_of_all": True,
     "teacher_share": 0.8,
     "teacher_temperature": 2.0,
     "unlabelled_weight": 1.0,

@@ -39,8 +39,8 @@ class Recipe(Configuration):
             are rare, and takes longer than all else about amplitudes.
         refit_below: with fewer characters in all training texts together than this, the rows held back for
             validation are precious too: once they have chosen the number of epochs, the model is trained
-            again on all rows. With more, its amplitudes alone are found again, from all rows; 0 keeps what
-            is held back from all that is trained.
+            again on all rows; 0 keeps what is held back from all that is trained.
+        amplitudes_of_all: whether, with more characters, the amplitudes alone are found again, from all rows.
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
             ``macro_f1``, in which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``.
             Where a text may have several classes micro-F1 takes the place of accuracy.
@@ -76,6 +76,7 @@ class Recipe(Configuration):
     validation: str = "random"
     subwords: bool = True
     refit_below: int = 0
+    amplitudes_of_all: bool = True
     select_by: str = "accuracy"
     teacher_share: float = 0.8
     teacher_temperature: float = 2.0

@@ -181,7 +181,8 @@ class Run:
             return fitted
         if sum(map(len, self.splits.train.texts)) < limit:
             return self._fit_again(first, everything)
-        if fitted.level_weights and fitted.network.config.amplitudes:
+        of_all = self.preset.recipe.amplitudes_of_all and fitted.network.config.amplitudes
+        if of_all and fitted.level_weights:
             return self._fit_amplitudes_again(fitted, everything)
         return fitted
 
