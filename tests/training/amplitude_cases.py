@@ -31,10 +31,10 @@ def random_subwords(n_rows: int, seed: int) -> Subwords:
 
 
 def random_texts(n_texts: int, n_rows: int, seed: int) -> Ragged:
-    """Of at most eight features, many of them several times; the first two texts are empty."""
+    """Of at most eight features, many of them several times; two are empty, and one has a row 40 times."""
     random = np.random.default_rng(seed)
     texts = [random.integers(0, n_rows, random.integers(1, 9)).tolist() for _ in range(n_texts - 3)]
-    return ragged([[], [], [1, 1, 1, 2, 2], *texts])
+    return ragged([[], [], [1] * 40 + [2, 2], *texts])
 
 
 class Case(NamedTuple):
