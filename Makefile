@@ -71,6 +71,7 @@ bench: $(RIVALS)
 		--systems fast,small,fasttext_lr025,fasttext_lr05,tfidf_svc,tfidf_logistic --runs 3 --threads $(THREADS) $(RESUME)
 	$(BIN)/python benchmarks/compare.py --name slow --data ag_news --systems paper,fasttext_autotune \
 		--runs 3 --threads $(THREADS) $(RESUME)
+	$(BIN)/python benchmarks/probabilities.py
 	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
 	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)

@@ -14,6 +14,7 @@ import token2wave.training.train as training
 from systems import System, Task
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.presets import Preset, preset_named
+from token2wave.training.adaptation import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
 
 
@@ -72,4 +73,6 @@ def _settings(preset: Preset) -> str:
         "network": dict(preset.network),
         "recipe": preset.recipe.to_dict(),
     }
-    return ", ".join(f"{part}.{key}={value}" for part in parts for key, value in parts[part].items())
+    told = ", ".join(f"{part}.{key}={value}" for part in parts for key, value in parts[part].items())
+    for_little = ", ".join(f"{name}={value}" for name, value in preset.for_little_text.items())
+    return f"{told}; with fewer than {LITTLE_TEXT:,} characters {for_little}" if for_little else told

@@ -203,6 +203,13 @@ def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     assert not_below.summary.parameters == plain.parameters
 
 
+@pytest.mark.parametrize("refit_below", [0, 10_000])
+def test_without_character_ngrams_their_share_is_zero(data, refit_below):
+    settings = {**SMALL, "recipe.subwords": False, "recipe.refit_below": refit_below}
+    record = run(data, settings=settings, epochs=1).classifier.training
+    assert (record["subword_share"], record["refit"]) == (0.0, refit_below > 0)
+
+
 # Being told
 
 

@@ -75,6 +75,8 @@ def fit_levels(
         seed,
         network.config.multi_label,
     )
+    if not recipe.subwords:
+        subword_share = 0.0  # also in the record
     if subword_share is None:
         assert validation is not None
         subword_share, found = choose_amplitudes(problem, network, validation)
