@@ -119,6 +119,12 @@ def test_waves_turn_by_their_place():
     torch.testing.assert_close(turned, plain * torch.exp(1j * angles))
 
 
+def test_largest_states_may_be_below_zero():
+    values = torch.tensor([[-1.0, 3.0], [-2.0, 4.0], [5.0, -6.0]])
+    found = networks.segment_largest(values, torch.tensor([0, 2, 2, 3]))
+    assert found.tolist() == [[-1.0, 4.0], [0.0, 0.0], [5.0, -6.0]]
+
+
 def test_the_baselines_waves_are_the_packages(case):
     torch.manual_seed(0)
     network = WaveNetwork(case.config)
@@ -190,10 +196,12 @@ def test_unseen_words_take_their_n_grams_amplitudes(case):
         if word.isalpha() and words._unseen(word + "zq")[0] == 1
     )
     _, numbers = words._unseen(unknown)
-    ragged = case.features([unknown])
-    assert ragged.lengths[0] == 0
-    expected = 2 * (found.rows[n_rows + numbers].sum(axis=0) + found.bias)
-    np.testing.assert_allclose(words.logits(found, ragged, [unknown])[0], expected, rtol=1e-5)
+    mixed = f"{texts[0]} {unknown}"  # the unseen word is one more feature
+    ragged = case.features([mixed])
+    assert ragged.lengths[0] == case.features(texts[:1]).lengths[0]
+    sums = found.rows[ragged.ids].sum(axis=0) + found.rows[n_rows + numbers].sum(axis=0)
+    expected = 2 * (sums / np.sqrt(len(ragged.ids) + 1) + found.bias)
+    np.testing.assert_allclose(words.logits(found, ragged, [mixed])[0], expected, rtol=1e-4, atol=1e-5)
     known = texts[0]
     np.testing.assert_allclose(
         words.logits(found, case.features([known]), [known]),
