@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,7 +41,7 @@ from wave_trials_networks import (
     phrases,
     skip_in_text,
 )
-from wave_trials_render import BASELINE
+from wave_trials_render import BASELINE, NATIVE
 from wave_trials_unseen import UnseenWords
 
 from token2wave.data import DataSplits, encode_labels
@@ -111,6 +110,7 @@ VARIANTS = {
     "no n-grams": Variant(share=0.0),
     "n-grams in full": Variant(share=1.0),
     "n-grams in full, unseen words by theirs": Variant(unseen=True, share=1.0),
+    NATIVE: Variant(native=True),
     "ensemble of three": Variant(native=True, members=3),
     "three times as wide": Variant(native=True, times_as_wide=3),
 }
@@ -238,7 +238,6 @@ def main() -> None:
     rows = document["rows"]
     document |= {
         "name": arguments.name,
-        "command": "python benchmarks/wave_trials.py " + " ".join(sys.argv[1:]),
         "preset": "small",
         "measure": f"{FRACTION:.0%} of the training rows held back{HELD[arguments.held]}",
         "versions": versions(),

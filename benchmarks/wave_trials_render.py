@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 BASELINE = "the preset's waves"
+NATIVE = "the preset's waves, by the native core"
+BY_NATIVE = ("ensemble of three", "three times as wide")
+"""Variants that the native core trains, held against the preset's waves by it."""
 SPELLED = "n-grams in full"
 OF_AMPLITUDES = ("unseen words by their n-grams", "no n-grams", SPELLED, f"{SPELLED}, unseen words by theirs")
 """Variants whose waves are the preset's."""
@@ -16,10 +19,11 @@ SAID = {
     "amplitudes": "amplitudes alone",
 }
 Row = dict[str, dict[str, Any]]
+Pairs = list[tuple[dict[str, float], dict[str, float]]]
 
 
 def table(document: dict[str, Any], level: str) -> str:
-    """Accuracies of one level of every variant, and paired differences from the unchanged one.
+    """Accuracy of one level of the unchanged waves, and paired differences of every variant.
 
     Args:
         document: what was measured.
@@ -35,44 +39,44 @@ def table(document: dict[str, Any], level: str) -> str:
     }
     if level == "waves":
         shown = {BASELINE: rows[BASELINE], **shown}
-    head = [SAID[level], *data, "against the reference", "log-loss", "runs"]
+    head = [SAID[level], *data, "all sets", "log-loss", "runs"]
     text = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for variant, row in shown.items():
-        cells = [_accuracy(row[name], level) if name in row else "" for name in data]
-        against = [""] * 3
-        if row is not reference:
-            pairs = list(_pairs(row, reference, level))
-            against = [
-                _difference([100 * (own["accuracy"] - other["accuracy"]) for own, other in pairs], 2),
-                _difference([own["loss"] - other["loss"] for own, other in pairs], 4),
-                str(len(pairs)),
-            ]
-        text.append(f"| {' | '.join([variant, *cells, *against])} |")
+        if row is reference:
+            accuracies = [[run[level]["accuracy"] for run in row[name].values()] for name in data]
+            cells = [f"{100 * statistics.mean(found):.2f}" for found in accuracies] + [""] * 3
+        else:
+            against = rows[NATIVE] if variant in BY_NATIVE else reference
+            pairs = {name: _pairs(row.get(name, {}), against.get(name, {}), level) for name in data}
+            every = list(chain.from_iterable(pairs.values()))
+            if not every:
+                continue
+            cells = [f"{statistics.mean(_gains(found)):+.2f}" if found else "" for found in pairs.values()]
+            losses = [own["loss"] - other["loss"] for own, other in every]
+            cells += [_with_error(_gains(every), 2), _with_error(losses, 4), str(len(every))]
+        text.append(f"| {' | '.join([variant, *cells])} |")
     seeds = sorted({seed for row in reference.values() for seed in row})
-    text.append("")
     named = SPELLED if level == "amplitudes" else BASELINE
+    text.append("")
     text.append(
         f"Preset `{document['preset']}`, seeds {', '.join(seeds)}; accuracy on {document['measure']}, in "
-        f"percent. Reference: {named}; differences in points and in nats, paired by set and seed: mean of "
-        "so many runs ± its standard error."
+        f"percent, of {named}; of the others, how many points they are ahead with the same seeds, and of all "
+        "sets, in points and in nats, the mean over so many runs ± its standard error."
     )
     return "\n".join(text) + "\n"
 
 
-def _accuracy(found: dict[str, Any], level: str) -> str:
-    """Mean over seeds, in percent."""
-    return f"{100 * statistics.mean(run[level]['accuracy'] for run in found.values()):.2f}"
+def _pairs(runs: dict[str, Any], reference: dict[str, Any], level: str) -> Pairs:
+    """Figures of the same seeds on one set."""
+    return [(run[level], reference[seed][level]) for seed, run in runs.items() if seed in reference]
 
 
-def _pairs(row: Row, reference: Row, level: str) -> Iterator[tuple[dict[str, float], dict[str, float]]]:
-    """Figures of the same set and seed."""
-    for name, runs in row.items():
-        for seed, run in runs.items():
-            if seed in reference.get(name, {}):
-                yield run[level], reference[name][seed][level]
+def _gains(pairs: Pairs) -> list[float]:
+    """How many points each run is ahead."""
+    return [100 * (own["accuracy"] - other["accuracy"]) for own, other in pairs]
 
 
-def _difference(differences: list[float], digits: int) -> str:
+def _with_error(differences: list[float], digits: int) -> str:
     """Mean and its standard error."""
     mean = f"{statistics.mean(differences):+.{digits}f}"
     if len(differences) < 2:

@@ -10,7 +10,7 @@ import torch
 import wave_trials_networks as networks
 from sweep import held_back
 from wave_trials import VARIANTS, Case, Variant
-from wave_trials_render import BASELINE, table
+from wave_trials_render import BASELINE, NATIVE, table
 
 from token2wave.data import LabelledTexts
 from token2wave.features import Ragged
@@ -221,11 +221,20 @@ def test_table_pairs_sets_and_seeds():
         return {"trec": {str(i): {"waves": {"accuracy": a, "loss": 1 - a}} for i, a in enumerate(accuracies)}}
 
     document = {
-        "rows": {BASELINE: row(0.5, 0.6), "two phrase layers": row(0.52, 0.64), "another": row(0.51)},
+        "rows": {
+            BASELINE: row(0.5, 0.6),
+            "two phrase layers": row(0.52, 0.64),
+            "another": row(0.51),
+            NATIVE: row(0.5, 0.5),
+            "ensemble of three": row(0.5, 0.7),
+            "three times as wide": {},
+        },
         "preset": "small",
         "measure": "rows",
     }
     lines = table(document, "waves").splitlines()
     assert lines[2] == f"| {BASELINE} | 55.00 |  |  |  |"
-    assert lines[3] == "| two phrase layers | 58.00 | +3.00 ± 1.00 | -0.0300 ± 0.0100 | 2 |"
-    assert lines[4] == "| another | 51.00 | +1.00 | -0.0100 | 1 |"
+    assert lines[3] == "| two phrase layers | +3.00 | +3.00 ± 1.00 | -0.0300 ± 0.0100 | 2 |"
+    assert lines[4] == "| another | +1.00 | +1.00 | -0.0100 | 1 |"
+    assert lines[6].startswith("| ensemble of three | +10.00 | +10.00 ± 10.00 |")  # against the native core's
+    assert "wide" not in lines[7]
