@@ -8,11 +8,11 @@ from typing import Any
 
 BASELINE = "the preset's waves"
 NATIVE = "the preset's waves, by the native core"
-BY_NATIVE = ("ensemble of three", "three times as wide")
-"""Variants that the native core trains, held against the preset's waves by it."""
 SPELLED = "n-grams in full"
 OF_AMPLITUDES = ("unseen words by their n-grams", "no n-grams", SPELLED, f"{SPELLED}, unseen words by theirs")
 """Variants whose waves are the preset's."""
+BY_NATIVE = (*OF_AMPLITUDES, "ensemble of three", "three times as wide")
+"""Variants that the native core trains, held against the preset's waves by it."""
 SAID = {
     "all": "waves and amplitudes",
     "waves": "waves alone",
@@ -30,15 +30,14 @@ def table(document: dict[str, Any], level: str) -> str:
         level: ``all``, ``waves`` or ``amplitudes``.
     """
     rows: dict[str, Row] = document["rows"]
-    reference = rows[SPELLED if level == "amplitudes" else BASELINE]
+    reference = rows[NATIVE if level == "amplitudes" or BASELINE not in rows else BASELINE]
     data = list(reference)
     shown = {
         variant: row
         for variant, row in rows.items()
-        if level == "all" or (variant in (*OF_AMPLITUDES, BASELINE)) == (level == "amplitudes")
+        if level == "all"
+        or (variant in (NATIVE, *OF_AMPLITUDES) if level == "amplitudes" else variant not in OF_AMPLITUDES)
     }
-    if level == "waves":
-        shown = {BASELINE: rows[BASELINE], **shown}
     head = [SAID[level], *data, "all sets", "log-loss", "runs"]
     text = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for variant, row in shown.items():
@@ -56,7 +55,7 @@ def table(document: dict[str, Any], level: str) -> str:
             cells += [_with_error(_gains(every), 2), _with_error(losses, 4), str(len(every))]
         text.append(f"| {' | '.join([variant, *cells])} |")
     seeds = sorted({seed for row in reference.values() for seed in row})
-    named = SPELLED if level == "amplitudes" else BASELINE
+    named = next(variant for variant, row in rows.items() if row is reference)
     text.append("")
     text.append(
         f"Preset `{document['preset']}`, seeds {', '.join(seeds)}; accuracy on {document['measure']}, in "
