@@ -62,6 +62,8 @@ def table(document: dict[str, Any], level: str) -> str:
         f"percent, of {named}; of the others, how many points they are ahead with the same seeds, and of all "
         "sets, in points and in nats, the mean over so many runs ± its standard error."
     )
+    if level != "amplitudes" and BASELINE in rows:
+        text[-1] += " Lines below those of the native core are held against these."
     return "\n".join(text) + "\n"
 
 
