@@ -16,7 +16,7 @@ from token2wave.integrations.huggingface import (
     WaveNetworkConfig,
     to_huggingface,
 )
-from token2wave.models import WaveNetwork
+from token2wave.models import WaveNetwork, make_batch
 
 
 def logits_of(model, encoded):
@@ -92,8 +92,6 @@ def test_gradients_are_dense_and_those_of_the_network(kind):
         else torch.ones(len(TEXTS)).long()
     )
     model(**encoded, labels=labels).loss.backward()
-    from token2wave.models import make_batch
-
     logits = network(make_batch(tokenizer.features(TEXTS), network.config.sentence_ends))
     loss = F.binary_cross_entropy_with_logits if network.config.multi_label else F.cross_entropy
     loss(logits, labels).backward()
@@ -158,14 +156,14 @@ def test_the_embedding_grows_and_shrinks():
 
 def test_ids_that_are_no_rows_are_refused():
     model, _ = to_huggingface(random_classifier("small"))
-    with pytest.raises(DataError, match="found -1 to 3.*the tokenizer that was saved"):
+    with pytest.raises(DataError, match=r"found -1 to 3.*the tokenizer that was saved"):
         model(input_ids=torch.tensor([[3, -1]]))
     with pytest.raises(DataError, match="0 for tokens in reading order"):
         model(input_ids=torch.tensor([[3, 2]]), token_type_ids=torch.tensor([[1, 0]]))
 
 
 def test_illegal_settings_are_refused():
-    with pytest.raises(ConfigError, match="problem_type.*found 'regression'"):
+    with pytest.raises(ConfigError, match=r"problem_type.*found 'regression'"):
         WaveForSequenceClassification(WaveNetworkConfig(problem_type="regression"))
     with pytest.raises(ConfigError, match="amplitudes"):
         WaveForSequenceClassification(WaveNetworkConfig(amplitudes=True))

@@ -15,6 +15,9 @@ from token2wave.integrations.huggingface import (
     to_huggingface,
 )
 
+# An older transformers suspects the clock of a disk that two checkpoints reach within a second.
+pytestmark = pytest.mark.filterwarnings("ignore:mtime may not be reliable:UserWarning")
+
 
 def arguments(folder, **others):
     return TrainingArguments(

@@ -1,4 +1,4 @@
-"""The configuration in the form of ``transformers``: the network's settings, and what is no weight and no row."""
+"""The configuration of ``transformers``: the network's settings, and what is neither weight nor row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         vocab_size: rows of the embedding, ``V``.
         sentence_ends: rows of the tokens that end a sentence.
         padding_id: what stands for no token in ``input_ids`` without a mask; ``V``, which is no row, if not
-            given. ``pad_token_id`` would have to be a row.
+            given. ``pad_token_id`` is another name for it.
         class_weights: ``C`` numbers by which the loss weighs the classes: in a cross-entropy the texts of the
             class, in a binary one the texts that have it (``pos_weight``). None weighs all the same.
         thresholds: where a text may have several classes, probability from which on it is given each.
@@ -47,7 +47,12 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
     """
 
     model_type = "wave-network"
-    attribute_map = {"hidden_size": "width", "num_hidden_layers": "layers"}  # noqa: RUF012
+    # A saved pad_token_id would have to be a row.
+    attribute_map = {  # noqa: RUF012
+        "hidden_size": "width",
+        "num_hidden_layers": "layers",
+        "pad_token_id": "padding_id",
+    }
 
     def __init__(
         self,

@@ -81,8 +81,8 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 
         Args:
             input_ids: ``(B, L)`` integers, rows of the embedding, padded on either side.
-            attention_mask: ``(B, L)``, zero where there is no token; if not given, that is where ``padding_id``
-                of the settings stands.
+            attention_mask: ``(B, L)``, zero where there is no token; if not given, wherever ``padding_id`` of
+                the settings stands.
             token_type_ids: ``(B, L)``, 0 for tokens in reading order, 1 for the n-grams behind them; all 0 if
                 not given.
             labels: ``(B,)`` integers below ``C``; or ``(B, C)`` from 0 to 1, where a text may have several
