@@ -118,16 +118,21 @@ def model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(part.strip() for part in parts) + "\n")
 
 
-def training_command(classifier: Classifier) -> str | None:
+def training_command(classifier: Classifier, data: str | None = None) -> str | None:
     """The command that trains such a model again, made from its record; None if the record does not say.
 
     Every setting in which it differs from its preset is in it, those that the data decided included.
+
+    Args:
+        classifier: the model.
+        data: what the data is called now; its name in the record, which of a file lacks folder and ending, if
+            not given.
     """
     record = classifier.training
     preset = PRESETS.get(str(record.get("preset")))
     if preset is None or "data" not in record or not isinstance(record.get("recipe"), Mapping):
         return None
-    words = ["token2wave", "train", _data_name(record), "--out", PLAIN_FILE, "--preset", preset.name]
+    words = ["token2wave", "train", data or _data_name(record), "--out", PLAIN_FILE, "--preset", preset.name]
     words += ["--seed", str(record.get("seed", 0))]
     if record.get("weight_column"):
         words += ["--weight-column", str(record["weight_column"])]

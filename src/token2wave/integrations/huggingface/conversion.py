@@ -174,7 +174,7 @@ def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -
             made = Path(aside) / "new"
             model.save_pretrained(made)
             tokenizer.save_pretrained(made)
-            model_card(classifier, files=("transformers",)).save(made / "README.md")
+            model_card(classifier, repo_id=target.name, files=("transformers",)).save(made / "README.md")
             size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
             if target.exists():
                 target.rename(Path(aside) / "old")
