@@ -80,6 +80,12 @@ def train(
     max_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most bytes of the model file, e.g. 1MB.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Written after every epoch, to go on from.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, if it is there.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
@@ -121,6 +127,8 @@ def train(
             time_budget=time_budget,
             candidates=candidates,
             max_size=max_size,
+            checkpoint=checkpoint,
+            resume=resume,
             callbacks=[callback],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary

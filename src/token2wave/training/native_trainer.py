@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +100,23 @@ class NativeTrainer:
         """Go back to the weights that were kept last."""
         if self.kept is not None:
             self.network.embedding, self.network.dense = self.kept
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Everything that later epochs depend on, as arrays and as plain data."""
+        arrays = {"embedding": self.network.embedding, "dense": self.network.dense}
+        arrays |= {"mean": self.mean, "square": self.square}
+        if self.kept is not None:
+            arrays |= {"kept.embedding": self.kept[0], "kept.dense": self.kept[1]}
+        return arrays, {"step": self.step, "random": self.random.bit_generator.state}
+
+    def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken."""
+        if "kept.embedding" in arrays:
+            self.kept = arrays["kept.embedding"].copy(), arrays["kept.dense"].copy()
+        self.network.embedding[...], self.network.dense[...] = arrays["embedding"], arrays["dense"]
+        self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
+        self.step = values["step"]
+        self.random.bit_generator.state = values["random"]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,24 @@ def require_what_trains(preset: Preset, device: str) -> None:
         raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+
+
+def require_checkpoints(checkpoint: str | os.PathLike[str] | None, resume: bool, *, searches: bool) -> None:
+    """Find out whether a run can be gone on from.
+
+    Raises:
+        ConfigError: there is nothing to go on from, or what was searched for in so much time would differ.
+    """
+    if resume and checkpoint is None:
+        raise ConfigError(
+            "there is no checkpoint to go on from", where="resume", cure="name its file with --checkpoint"
+        )
+    if checkpoint is not None and searches:
+        raise ConfigError(
+            "a search for settings cannot be gone on from",
+            where="checkpoint",
+            cure="search first, and then train with the settings of the report by --set",
+        )
 
 
 def require_seed(seed: int) -> None:
