@@ -3,8 +3,9 @@
     python tools/test_transformers_majors.py
 
 For each version: a virtual environment that sees the packages of this one, torch among them, and has only
-transformers and what comes with it for itself; the tests of the integration run in it. Then each version reads
-what the other has written. One line a version says what came of it; the exit status is 1 where something is wrong.
+transformers and what comes with it for itself; the tests of the integration run in it. Then each version
+reads what the other has written. One line a version says what came of it; the exit status is 1 where
+something is wrong.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from huggingface_cases import TEXTS, features_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoTokenizer, DataCollatorWithPadding, TensorType
+from transformers.tokenization_utils_base import TruncationStrategy
 
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features import WordConfig
@@ -101,6 +102,13 @@ def test_other_ways_to_call_it(tokenizer):
         == tokenizer(["a bad", ""])["input_ids"]
     )
     assert tokenizer(TEXTS, return_length=True)["length"] == [len(ids) for ids in found["input_ids"]]
+    assert tokenizer("a bad film", is_split_into_words=True)["input_ids"] == words["input_ids"]
+    with pytest.raises(ValueError, match="padding"):
+        tokenizer(["good", "bad film bad"], return_tensors="pt")
+    enumerated = tokenizer(
+        "", return_tensors=TensorType.PYTORCH, truncation=TruncationStrategy.DO_NOT_TRUNCATE
+    )
+    assert enumerated["input_ids"].dtype == torch.int64
     less = tokenizer(TEXTS, return_token_type_ids=False, return_attention_mask=False)
     assert set(less) == {"input_ids"}
     left = tokenizer(TEXTS, padding=True, padding_side="left")

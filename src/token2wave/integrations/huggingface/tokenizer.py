@@ -196,7 +196,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         """Most features of a text; None where nothing is cut. A length alone means that it is to be cut."""
         if truncation is None:
             return max_length if padding is False else None
-        if truncation is False or str(truncation) == "do_not_truncate":
+        if truncation is False or truncation == "do_not_truncate":
             return None
         if max_length is None and self.model_max_length < NO_LIMIT:
             return int(self.model_max_length)
@@ -278,7 +278,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
 
 def _as_list(text: Any, is_split_into_words: bool) -> tuple[list[str], bool]:
     """Texts, and whether it is one that stood alone."""
-    if is_split_into_words:
+    if is_split_into_words and not isinstance(text, str):
         alone = not text or isinstance(text[0], str)
         texts = [" ".join(words) for words in ([text] if alone else text)]
     else:
@@ -300,7 +300,7 @@ def _encoding(columns: dict[str, Any], alone: bool, tensors: str | None) -> Batc
     """As lists, or as tables of whole numbers, of whole numbers even where they are empty."""
     if alone and tensors is None:
         columns = {name: column[0] for name, column in columns.items()}
-    elif str(tensors) in ("pt", "np") and len(set(map(len, columns["input_ids"]))) <= 1:
+    elif tensors in ("pt", "np") and len(set(map(len, columns["input_ids"]))) <= 1:
         columns = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
         if tensors == "pt":
             import torch
