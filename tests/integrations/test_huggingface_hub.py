@@ -18,9 +18,11 @@ import token2wave
 from token2wave.cli import app
 from token2wave.data import encode_labels
 from token2wave.errors import DataError, MissingExtraError, ModelFileError, OutputError
+from token2wave.features import WordPieceFeatures
 from token2wave.integrations.cards import model_card, training_command
 from token2wave.integrations.hub import load_from_hub, push
 from token2wave.integrations.huggingface import export_huggingface
+from token2wave.runtime.storage import as_int8
 
 # In a process of its own, since the client reads the hub's address when it is imported.
 SCRIPT = """
@@ -199,6 +201,31 @@ def test_the_command_of_a_card_trains_the_same_model(preset, tmp_path, monkeypat
     assert done.exit_code == 0, done.output
     again = token2wave.load("token2wave.safetensors")
     assert again.fingerprint == classifier.fingerprint
+
+
+def test_cards_of_models_that_went_on_learning_or_were_taught():
+    classifier = trained("fast")
+    updates = [{"data": "/home/secret/more.csv", "rows": 12, "parts": "network", "epochs": 1, "seed": 0}]
+    taught = {"teacher": "/home/secret/minilm", "unlabelled": None, "updates": updates}
+    found = replace(
+        classifier,
+        training={**classifier.training, **taught},
+        stored={"embedding.weight": as_int8(classifier.network.arrays()["embedding.weight"])},
+    )
+    card = model_card(found)
+    assert "12 texts of <code>more.csv</code> (network)" in card.text
+    assert "| rows held back from training, before it went on learning |" in card.text
+    assert not card.data.eval_results  # they are not this model's
+    assert "--teacher minilm" in card.text
+    assert "compressed after training" in card.text
+    assert "secret" not in str(card)
+    paper = random_classifier("paper")
+    features = WordPieceFeatures(
+        paper.features.config.replace(vocabulary="vocab.txt"), paper.features.vocabulary
+    )
+    record = {"data": "reviews", "preset": "paper", "recipe": {}}
+    command = training_command(replace(paper, features=features, training=record))
+    assert "--vocabulary vocab.txt" in command
 
 
 def test_a_model_without_a_record_has_no_command():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from token2wave.classifier import Classifier
 from token2wave.errors import MissingExtraError
-from token2wave.features import WordFeatures
+from token2wave.features import WordFeatures, WordPieceConfig
 from token2wave.metrics import Evaluation
 from token2wave.models.config import YOUNGER, WaveConfig
 from token2wave.presets import PRESETS
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
 
 PLAIN_FILE = "token2wave.safetensors"
+TRAINED = WordPieceConfig().vocabulary  # on the texts, not from a file
 TASK = "text-classification"
 DATA_DECIDES = ("n_rows", "n_classes", "sentence_ends", "multi_label")
 LABELS_SHOWN = 100
@@ -132,7 +133,15 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
     preset = PRESETS.get(str(record.get("preset")))
     if preset is None or "data" not in record or not isinstance(record.get("recipe"), Mapping):
         return None
-    words = ["token2wave", "train", data or _data_name(record), "--out", PLAIN_FILE, "--preset", preset.name]
+    words = [
+        "token2wave",
+        "train",
+        data or _without_folders(record["data"]),
+        "--out",
+        PLAIN_FILE,
+        "--preset",
+        preset.name,
+    ]
     words += ["--seed", str(record.get("seed", 0))]
     if record.get("weight_column"):
         words += ["--weight-column", str(record["weight_column"])]
@@ -142,8 +151,12 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
         words += ["--multi-label"]
     if record.get("label_separator"):
         words += ["--label-separator", str(record["label_separator"])]
-    if record.get("start_from"):
-        words += ["--start-from", str(record["start_from"])]
+    for option in ("teacher", "unlabelled", "start_from"):
+        if record.get(option):
+            words += [f"--{option.replace('_', '-')}", _without_folders(record[option])]
+    vocabulary = getattr(classifier.features.config, "vocabulary", TRAINED)
+    if vocabulary != TRAINED:
+        words += ["--vocabulary", vocabulary]
     defaults = WaveConfig(n_rows=1, n_classes=2).to_dict() | dict.fromkeys(YOUNGER, False)
     network = {**defaults, **preset.network}
     usual = {"features": preset.features.to_dict(), "network": network, "recipe": preset.recipe.to_dict()}
@@ -163,10 +176,14 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _data_name(record: Mapping[str, Any]) -> str:
-    """The data's name, without the folders of the machine that it lay on."""
-    name = str(record["data"])
-    return os.path.basename(name) if os.path.isabs(name) else name
+def _without_folders(name: Any) -> str:
+    """A name, without the folders of the machine that it lay on."""
+    return os.path.basename(str(name)) if os.path.isabs(str(name)) else str(name)
+
+
+def _updates(classifier: Classifier) -> list[Mapping[str, Any]]:
+    """What the model has learnt since it was trained."""
+    return list(classifier.training.get("updates", []))
 
 
 def _results(
@@ -176,14 +193,14 @@ def _results(
     from huggingface_hub import EvalResult
 
     record = classifier.training
-    data = _data_name(record) if "data" in record else "unknown"
+    data = _without_folders(record.get("data", "unknown"))
     found: list[tuple[str, str, str, float]] = []
     if evaluation is not None:
         found += [("accuracy", "Accuracy", evaluated_on, evaluation.accuracy)]
         found += [("f1", "Macro-F1", evaluated_on, evaluation.macro_f1)]
         if evaluation.micro_f1 is not None:
             found += [("f1", "Micro-F1", evaluated_on, evaluation.micro_f1)]
-    elif isinstance(record.get("validation_accuracy"), float):
+    elif isinstance(record.get("validation_accuracy"), float) and not _updates(classifier):
         found += [("accuracy", "Accuracy", "validation", record["validation_accuracy"])]
     return [
         EvalResult(
@@ -218,13 +235,16 @@ def _data(classifier: Classifier, dataset: str | None) -> str:
     record = classifier.training
     if "data" not in record:
         return "The record of this model does not say what it was trained on."
-    named = _code(_data_name(record)) + (f" ({dataset} on the hub)" if dataset else "")
+    named = _code(_without_folders(record["data"])) + (f" ({dataset} on the hub)" if dataset else "")
     rows = f", {record['rows']:,} labelled texts" if isinstance(record.get("rows"), int) else ""
     sentences = [f"Trained on {named}{rows}."]
     if record.get("teacher"):
         sentences += ["It also learnt from a teacher's probabilities."]
     if record.get("weighted"):
         sentences += ["Its texts have weights of their own."]
+    for update in _updates(classifier):
+        name = _code(_without_folders(update["data"]))
+        sentences += [f"It went on learning from {update['rows']:,} texts of {name} ({update['parts']})."]
     return " ".join(sentences)
 
 
@@ -238,15 +258,17 @@ def _figures(
         rows += [(exact, part, evaluation.accuracy), ("macro-F1", part, evaluation.macro_f1)]
         rows += [("micro-F1", part, evaluation.micro_f1), ("Hamming loss", part, evaluation.hamming_loss)]
         rows += [("expected calibration error", part, evaluation.calibration_error)]
-    record = classifier.training
-    rows += [("accuracy", HELD_BACK, record.get("validation_accuracy"))]
-    rows += [("micro-F1", HELD_BACK, record.get("validation_micro_f1"))]
+    record, held_back = classifier.training, HELD_BACK
+    if _updates(classifier):
+        held_back += ", before it went on learning"
+    rows += [("accuracy", held_back, record.get("validation_accuracy"))]
+    rows += [("micro-F1", held_back, record.get("validation_micro_f1"))]
     known = [(name, where, value) for name, where, value in rows if isinstance(value, float | int)]
     if not known:
         return "None are known."
     lines = ["| figure | on | value |", "|---|---|---|"]
     lines += [f"| {name} | {_plain(where)} | {value:.4f} |" for name, where, value in known]
-    if any(where == HELD_BACK for _, where, _ in known):
+    if any(where == held_back for _, where, _ in known):
         lines += ["", FLATTERING]
     return "\n".join([*lines, *(f"\n{_plain(caveat)}" for caveat in caveats)])
 
@@ -265,6 +287,7 @@ def _training(classifier: Classifier, command: str | None) -> str:
         "",
     ]
     parts += ["```json", json.dumps(settings, indent=2), "```", ""]
+    parts += ["It was compressed after training.", ""] if classifier.stored else []
     wrote = ", ".join(f"{package} {version}" for package, version in classifier.written_by.items())
     return "\n".join([*parts, f"Trained with {_plain(wrote)}." if wrote else ""])
 
