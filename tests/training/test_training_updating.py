@@ -28,7 +28,7 @@ KINDS = {
             **SMALL,
             "network.variants": "linear",
             "recipe.row_optimizer": "adam",
-            "recipe.row_learning_rate": 0.03,
+            "recipe.row_learning_rate": 0.1,
         }
     },
     "paper": {"preset": "paper", "settings": {"network.width": 16, "recipe.epochs": 4}},
