@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Cli
 
 import token2wave
 from token2wave import cli_export
 from token2wave.integrations.onnx import OnnxClassifier
 
+Cli = Callable[..., Any]
 TEXTS = ["a great film", "awful", ""]
 
 
