@@ -295,7 +295,7 @@ def agreement_table(document: dict[str, Any]) -> str:
         failures += [f"*{name}, {part}: {found['error']}*" for part, found in every.items() if found["error"]]
     lines += [
         "",
-        " ".join(_meanings(ways, together)),
+        " ".join(_meanings(ways, together, made)),
         f"Command: `{document['command']}`.",
         *(f"*{caveat}.*" for facts in document["data"].values() for caveat in facts.get("caveats", ())),
         *failures,
@@ -303,7 +303,7 @@ def agreement_table(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _meanings(ways: list[str], together: bool) -> list[str]:
+def _meanings(ways: list[str], together: bool, records: list[dict[str, Any]]) -> list[str]:
     """What the columns mean."""
     text = [
         "*Native core* and *numpy* are what `token2wave.load` gives, against torch's `WaveNetwork` with the "
@@ -313,9 +313,12 @@ def _meanings(ways: list[str], together: bool) -> list[str]:
     if "onnx" in ways:
         text.append("*ONNX* is the exported file alone in onnxruntime; in brackets its size.")
     if "transformers" in ways:
+        loaded = [record["paths"].get("transformers", {}) for record in records]
+        kept = sum(found.get("same_parameters", False) for found in loaded)
         text.append(
             "*transformers* is the model and the tokenizer that `transformers` loads from a folder which it "
-            "saved; in brackets the folder's size."
+            f"saved; in brackets the folder's size. Of {len(loaded)} models, {kept} came back from there "
+            "with the same parameters, bit for bit, so that what is made of them is the same, too."
         )
     if together:
         text.append("*Any two* compares all ways with each other, torch included.")
