@@ -8,12 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-import token2wave
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn_data import QUICK, QUICK_OPTIONS, made_up, written
+
+import token2wave
 from token2wave import WaveClassifier
 
 TEXTS, LABELS = made_up(300)

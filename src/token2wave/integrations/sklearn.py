@@ -35,7 +35,6 @@ from token2wave.integrations.sklearn_inputs import (
     Targets,
     names_of,
     texts_of,
-    united,
     weights_of,
 )
 
@@ -135,10 +134,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         y: Any,
         sample_weight: Any = None,
-        X_val: Any = None,  # noqa: N803
+        X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
         """Train on texts; what was learnt before is forgotten.
@@ -158,7 +157,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         targets = Targets.of(y)
         return self._fit(X, targets, targets.classes, sample_weight, X_val, y_val)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on more texts, or begin with the first ones.
 
         The first call is :meth:`fit` on its rows, of at least two classes. Later ones let the classifier
@@ -183,9 +182,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 if missing := set(targets.names) - set(names_of(known, "classes")):
                     raise InputError(f"expected all labels of y, found none of {missing}", where="classes")
             return self._fit(X, targets, known, sample_weight)
-        return self._update(X, targets, sample_weight)
+        self._update(X, targets, sample_weight)
+        return self
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def predict(self, X: Any) -> NDArray[Any]:
         """Name the class of each of ``N`` texts.
 
         Returns:
@@ -203,7 +203,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             given[row, [place[name] for name in names]] = 1
         return given
 
-    def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of every class, in the order of ``classes_``.
 
         Returns:
@@ -212,7 +212,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.classifier_.probabilities(texts_of(X))[:, self._columns()]
 
-    def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+    def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Logit of every class, in the order of ``classes_``.
 
         Returns:
@@ -297,11 +297,11 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         targets: Targets,
         classes: NDArray[Any],
         sample_weight: Any,
-        X_val: Any = None,  # noqa: N803
+        X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
         """Train on texts of known classes."""
@@ -345,7 +345,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = classes
         return self
 
-    def _validation(self, X_val: Any, y_val: Any, targets: Targets) -> LabelledTexts | None:  # noqa: N803
+    def _validation(self, X_val: Any, y_val: Any, targets: Targets) -> LabelledTexts | None:
         """Texts to judge by, if some are given."""
         if X_val is None and y_val is None:
             return None
