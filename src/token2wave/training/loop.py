@@ -82,6 +82,7 @@ def fit(
     has_cls: bool,
     callbacks: Sequence[Callback] = (),
     place: Place | None = None,
+    continues: bool = False,
 ) -> History:
     """Train a network in place; it ends with the weights of its best epoch on the validation texts.
 
@@ -103,6 +104,7 @@ def fit(
         has_cls: whether a text's first feature is [CLS].
         callbacks: told how it goes.
         place: in a checkpoint, to go on from and to write every epoch down in.
+        continues: whether the network has been trained before, and goes on from there.
 
     Raises:
         ConfigError: the loss stopped being a finite number with the smallest rates, too.
@@ -117,7 +119,7 @@ def fit(
         return standing.history
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
     stage = "training" if validation is not None else "training on all rows"
-    trainer = _trainer(network, train, recipe, seed, has_cls)
+    trainer = _trainer(network, train, recipe, seed, has_cls, continues)
     first_restart, history = 0, History()
 
     def write_down() -> None:
@@ -303,14 +305,16 @@ def _rank(epoch: Epoch, select_by: str) -> tuple[float, ...]:
     return figure, -loss
 
 
-def _trainer(network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool) -> Trainer:
+def _trainer(
+    network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool, continues: bool
+) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
     from token2wave.training.additive import AdditiveNetwork
 
     if isinstance(network, AdditiveNetwork):
         from token2wave.training.native_trainer import NativeTrainer
 
-        return NativeTrainer(network, train, recipe, seed)
+        return NativeTrainer(network, train, recipe, seed, continues)
     from token2wave.training.torch_trainer import TorchTrainer
 
-    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls)
+    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, continues)

@@ -38,13 +38,20 @@ class TorchTrainer:
         recipe: the settings.
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS], which is never left out.
+        continues: whether the network has been trained before, and goes on from there.
 
     Raises:
         ConfigError: the recipe's precision is not to be had here.
     """
 
     def __init__(
-        self, network: TextNetwork, train: Examples, recipe: Recipe, seed: int, has_cls: bool
+        self,
+        network: TextNetwork,
+        train: Examples,
+        recipe: Recipe,
+        seed: int,
+        has_cls: bool,
+        continues: bool = False,
     ) -> None:
         self.network, self.train, self.has_cls, self.seed = network, train, has_cls, seed
         self.device = network.embedding.weight.device
@@ -57,8 +64,9 @@ class TorchTrainer:
             self.row_weights = torch.from_numpy(
                 row_weights(train.features, network.config.n_rows, recipe.idf_power)
             ).to(self.device)
-            with torch.no_grad():
-                network.embedding.weight.mul_(self.row_weights[:, None])
+            if not continues:
+                with torch.no_grad():
+                    network.embedding.weight.mul_(self.row_weights[:, None])
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.start: dict[str, Any] = copy.deepcopy(network.state_dict())
         self.kept: dict[str, Any] = {}

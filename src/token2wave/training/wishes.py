@@ -52,10 +52,9 @@ def require_what_trains(preset: Preset, device: str) -> None:
     config = preset.network_config(1, 2, ()).replace(amplitudes=False)
     if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
         return
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
+    require_torch(f"training preset {preset.name!r} here")
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
 
@@ -76,6 +75,21 @@ def require_checkpoints(checkpoint: str | os.PathLike[str] | None, resume: bool,
             where="checkpoint",
             cure="search first, and then train with the settings of the report by --set",
         )
+
+
+def require_torch(purpose: str) -> None:
+    """Find out whether torch can be imported.
+
+    Args:
+        purpose: what needs it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", purpose=purpose) from error
 
 
 def require_seed(seed: int) -> None:
