@@ -363,3 +363,57 @@ def test_callbacks_and_progress(capsys):
     quick(callbacks=[Watch()], verbose=1).fit(TEXTS, LABELS)
     assert seen
     assert "epoch 1" in capsys.readouterr().err
+
+
+def test_learns_on(fitted):
+    """The first call is a fit, and a later one what `update` does."""
+    model = quick().partial_fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(model.predict_proba(MORE), fitted.predict_proba(MORE))
+    weights = np.linspace(1, 2, 60)
+    expected = token2wave.update(fitted.to_token2wave(), MORE, MORE_LABELS, weights=weights.tolist(), seed=0)
+    assert model.partial_fit(MORE, MORE_LABELS, sample_weight=weights) is model
+    np.testing.assert_array_equal(model.predict_proba(TEXTS), expected.probabilities(TEXTS))
+    assert (model.predict_proba(TEXTS) != fitted.predict_proba(TEXTS)).any()
+    assert model.fit(TEXTS, LABELS).to_token2wave().training.get("updates") is None
+
+
+@pytest.mark.parametrize("are_announced", [True, False])
+def test_new_labels_join(are_announced):
+    two = np.array(LABELS) != "money"
+    texts, labels = np.array(TEXTS)[two], np.array(LABELS)[two]
+    model = quick().partial_fit(texts, labels, classes=sorted(set(LABELS)) if are_announced else None)
+    assert model.classes_.tolist() == (["money"] if are_announced else []) + ["space", "sport"]
+    if are_announced:
+        assert (model.predict_proba(MORE)[:, 0] == 0).all()
+        assert (model.decision_function(MORE)[:, 0] == -np.inf).all()
+        np.testing.assert_allclose(model.predict_proba(MORE).sum(axis=1), 1, rtol=1e-5)
+    assert "money" not in model.predict(MORE)
+    with pytest.raises(InputError, match="rows of the known classes beside those of the new class 'money'"):
+        model.partial_fit(["a bank"], ["money"])
+    model.partial_fit(TEXTS, LABELS)
+    assert model.classes_.tolist() == ["money", "space", "sport"]
+    assert model.score(MORE, MORE_LABELS) > 0.8
+    np.testing.assert_allclose(model.predict_proba(MORE).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_learns_on_what_was_trained_elsewhere(fitted, tmp_path):
+    fitted.save(tmp_path / "model.safetensors")
+    model = WaveClassifier.from_classifier(token2wave.load(tmp_path / "model.safetensors"))
+    again = pickle.loads(pickle.dumps(model.partial_fit(MORE, MORE_LABELS)))
+    assert again.score(MORE, MORE_LABELS) > 0.8
+    np.testing.assert_array_equal(again.predict_proba(MORE), model.predict_proba(MORE))
+
+
+def test_says_what_it_cannot_learn_on(fitted, several):
+    texts, y, _ = several
+    with pytest.raises(InputError, match="classes: expected all labels of y"):
+        quick().partial_fit(TEXTS, LABELS, classes=["money", "sport"])
+    model = quick().partial_fit(TEXTS, LABELS)
+    with pytest.raises(InputError, match="expected one label for each text, as before"):
+        model.partial_fit(texts, y)
+    with pytest.raises(InputError, match="expected labels of the type of"):
+        model.partial_fit(["a", "b"], [1, 2])
+    model = quick().partial_fit(texts, y).partial_fit(texts[:20], y[:20])
+    assert (model.predict(texts) == y).mean() > 0.7
+    with pytest.raises(InputError, match="indicator matrix of 3 columns"):
+        model.partial_fit(texts, y[:, :2])

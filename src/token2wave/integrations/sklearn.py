@@ -22,6 +22,7 @@ from token2wave.loading import load
 from token2wave.terminal import progress
 from token2wave.training.progress import Callback
 from token2wave.training.train import train
+from token2wave.training.updating import update
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -33,8 +34,11 @@ except ModuleNotFoundError as error:
 from token2wave.integrations.sklearn_inputs import (
     InputError,
     Targets,
+    input_errors,
     names_of,
+    require_same,
     texts_of,
+    united,
     weights_of,
 )
 
@@ -161,17 +165,18 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train on more texts, or begin with the first ones.
 
         The first call is :meth:`fit` on its rows, of at least two classes. Later ones let the classifier
-        learn from theirs what it does not know yet (:func:`token2wave.update`), new labels among it.
+        learn from theirs what it does not know yet (:func:`token2wave.update`). New labels join ``classes_``,
+        which stay ascending, so that columns of :meth:`predict_proba` may move.
 
         Args:
             X: texts, as for :meth:`fit`.
-            y: their labels.
-            classes: all labels there will be; those without a row yet are never predicted until they have
-                some. Looked at in the first call.
+            y: their labels. Rows of a label that has none so far come together with rows of known ones.
+            classes: all labels there will be. Those without a row yet have a probability of zero. Looked at
+                in the first call alone.
             sample_weight: how much each text counts.
 
         Raises:
-            InputError: as for :meth:`fit`; or ``classes`` lacks a label of ``y``.
+            InputError: as for :meth:`fit`; ``classes`` lacks a label of ``y``; or all rows are of new labels.
             ConfigError: an illegal parameter.
         """
         targets = Targets.of(y)
@@ -210,7 +215,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(N, C)`` float32; rows sum to one, but where a text may have several classes.
         """
         check_is_fitted(self)
-        return self.classifier_.probabilities(texts_of(X))[:, self._columns()]
+        return self._by_class(self.classifier_.probabilities(texts_of(X)), 0.0)
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Logit of every class, in the order of ``classes_``.
@@ -222,7 +227,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         classifier = self.classifier_
-        logits = classifier.network.logits(classifier.features(texts_of(X)))[:, self._columns()]
+        logits = self._by_class(classifier.network.logits(classifier.features(texts_of(X))), -np.inf)
         if classifier.multi_label or logits.shape[1] > 2:
             return logits
         margin: NDArray[np.float32] = logits[:, 1] - logits[:, 0]
@@ -308,13 +313,12 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = _texts_of_labels(X, targets, "X")
         weights = weights_of(sample_weight, len(texts))
         _require_two_classes(targets, weights)
-        names = names_of(classes, "y")
         data = DataSplits(
             name="texts in memory",
             train=LabelledTexts(texts, targets.labels, "X", weights),
             validation=self._validation(X_val, y_val, targets),
             test=None,
-            label_names=in_order(names),
+            label_names=in_order(targets.names),
             caveats=(),
         )
         with ExitStack() as stack:
@@ -328,7 +332,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 learning_rate=self.learning_rate,
                 seed=self._seed(),
                 device=self.device,
-                class_weights=self._class_weights(classes, names),
+                class_weights=self._class_weights(names_of(classes, "y"), targets.names),
                 multi_label=targets.multi_label,
                 vocabulary=self.vocabulary,
                 teacher=self.teacher,
@@ -345,6 +349,26 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = classes
         return self
 
+    def _update(self, X: Any, targets: Targets, sample_weight: Any) -> None:
+        """Let the classifier learn from more texts."""
+        classifier = self.classifier_
+        texts = _texts_of_labels(X, targets, "X")
+        names = names_of(self.classes_, "classes_")
+        require_same(targets, classifier.multi_label, names, "y")
+        classes = united(self.classes_, names, targets)
+        known = {*classifier.label_names, *targets.names}
+        with input_errors():
+            self.classifier_ = update(
+                classifier,
+                texts,
+                targets.labels,
+                weights=weights_of(sample_weight, len(texts)),
+                class_weights=self._class_weights(names_of(classes, "y"), sorted(known)),
+                seed=self._seed(),
+                callbacks=self.callbacks or (),
+            )
+        self.classes_ = classes
+
     def _validation(self, X_val: Any, y_val: Any, targets: Targets) -> LabelledTexts | None:
         """Texts to judge by, if some are given."""
         if X_val is None and y_val is None:
@@ -352,7 +376,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X_val is None or y_val is None:
             raise InputError("expected both X_val and y_val, or neither", where="X_val")
         found = Targets.of(y_val, "y_val")
-        targets.require_same(found, "y_val")
+        require_same(found, targets.multi_label, targets.names, "y_val")
         return LabelledTexts(_texts_of_labels(X_val, found, "X_val"), found.labels, "X_val")
 
     def _seed(self) -> int:
@@ -362,27 +386,35 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return int(check_random_state(self.random_state).randint(LARGEST_SEED))
 
     def _class_weights(
-        self, classes: NDArray[Any], names: tuple[str, ...]
+        self, names: tuple[str, ...], present: Sequence[str]
     ) -> str | Mapping[str, float] | None:
-        """Weights by the names of classes; as in scikit-learn, a fold may lack labels that have a weight.
+        """Weights by the names of classes, of those that are present.
+
+        As in scikit-learn, others may have one, which a fold may lack; but not while some of them have none.
 
         Raises:
-            InputError: labels that do not occur have a weight, while some that occur have none.
+            InputError: they have, so that there may be a slip of the pen.
         """
         wish = self.class_weight
         if not isinstance(wish, Mapping):
             return wish
         given = dict(zip(names_of(np.array(list(wish)), "class_weight"), wish.values(), strict=True))
-        known = {name: weight for name, weight in given.items() if name in names}
-        if len(known) < len(given) and len(known) < len(names):
-            odd = listed([name for name in given if name not in names])
-            raise InputError(f"there are no labels {odd}; known are {listed(names)}", where="class_weight")
-        return known
+        odd = [name for name in given if name not in names]
+        if odd and not set(names) <= set(given):
+            raise InputError(
+                f"there are no labels {listed(odd)}; known are {listed(names)}", where="class_weight"
+            )
+        return {name: weight for name, weight in given.items() if name in present}
 
-    def _columns(self) -> list[int]:
-        """Column of each of ``classes_`` in what the classifier computes."""
-        place = {name: i for i, name in enumerate(self.classifier_.label_names)}
-        return [place[name] for name in names_of(self.classes_, "classes_")]
+    def _by_class(self, computed: NDArray[np.float32], unseen: float) -> NDArray[np.float32]:
+        """What the classifier computes, in the order of ``classes_``; it knows no class without rows."""
+        column = {name: i for i, name in enumerate(self.classifier_.label_names)}
+        names = names_of(self.classes_, "classes_")
+        found = np.full((len(computed), len(names)), unseen, dtype=np.float32)
+        for number, name in enumerate(names):
+            if name in column:
+                found[:, number] = computed[:, column[name]]
+        return found
 
 
 def _texts_of_labels(values: Any, targets: Targets, name: str) -> list[str]:

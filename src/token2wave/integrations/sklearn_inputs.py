@@ -129,15 +129,22 @@ class Targets:
         classes = np.unique(column)
         return cls(labels, classes, names_of(classes, name), False)
 
-    def require_same(self, other: Targets, name: str) -> None:
-        """Refuse labels of another kind.
 
-        Raises:
-            InputError: one has several labels a text and the other one, or indicators of other columns.
-        """
-        if self.multi_label != other.multi_label or (self.multi_label and self.names != other.names):
-            wanted = f"an indicator matrix of {len(self.names)} columns" if self.multi_label else "one label"
-            raise InputError(f"expected {wanted} for each text, as before", where=name)
+def require_same(targets: Targets, multi_label: bool, names: Sequence[str], name: str) -> None:
+    """Refuse labels of another kind than those before.
+
+    Args:
+        targets: further labels.
+        multi_label: whether a text might have several.
+        names: of the classes.
+        name: of the argument, for errors.
+
+    Raises:
+        InputError: a text may have several labels now, or may not; or there are other columns.
+    """
+    if targets.multi_label != multi_label or (multi_label and tuple(targets.names) != tuple(names)):
+        wanted = f"an indicator matrix of {len(names)} columns" if multi_label else "one label"
+        raise InputError(f"expected {wanted} for each text, as before", where=name)
 
 
 def names_of(classes: NDArray[Any], name: str) -> tuple[str, ...]:
