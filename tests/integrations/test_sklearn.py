@@ -346,7 +346,7 @@ def test_validation_rows_and_weights_pass_through_a_pipeline():
 
 
 def test_calibration_and_votes(fitted):
-    calibrated = CalibratedClassifierCV(quick(), cv=2).fit(TEXTS, LABELS)
+    calibrated = CalibratedClassifierCV(quick(), cv=2).fit(TEXTS, np.array(LABELS))
     assert calibrated.predict_proba(MORE).shape == (60, 3)
     rival = make_pipeline(TfidfVectorizer(), LogisticRegression())
     votes = VotingClassifier([("wave", quick()), ("tfidf", rival)], voting="soft").fit(TEXTS, LABELS)
