@@ -70,7 +70,12 @@ def weights_of(values: Any, n_texts: int) -> list[float] | None:
     """
     if values is None:
         return None
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of several lengths
+        raise InputError(
+            f"expected numbers, found what is no array: {error}", where="sample_weight"
+        ) from error
     if array.ndim == 0:
         array = np.full(n_texts, array)
     if array.shape != (n_texts,):
@@ -126,7 +131,10 @@ class Targets:
         column = np.asarray(column_or_1d(y, warn=True))
         with input_errors():
             labels = checked_labels(_plain(column), Origin(name))
-        classes = np.unique(column)
+        try:
+            classes = np.unique(column)
+        except TypeError as error:
+            raise InputError(f"expected labels of one type: {error}", where=name) from error
         return cls(labels, classes, names_of(classes, name), False)
 
 
@@ -196,8 +204,9 @@ def _kind_of(y: Any, name: str) -> str:
     if missing:
         raise InputError("expected a label for each text, found NaN, infinity or None", where=name)
     try:
-        kind = str(type_of_target(y, input_name=name))
-    except ValueError as error:
+        with np.errstate(invalid="ignore"):  # whether floats are whole is found out by a cast
+            kind = str(type_of_target(y, input_name=name))
+    except (TypeError, ValueError) as error:
         raise InputError(str(error), where=name) from error
     if kind not in (*ONE_LABEL, SEVERAL_LABELS):
         raise InputError(
