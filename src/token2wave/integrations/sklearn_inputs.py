@@ -197,7 +197,7 @@ def _kind_of(y: Any, name: str) -> str:
     if y is None:
         problem = "this estimator requires y to be passed, but the target y is None"
         raise InputError(problem, where=name, cure="give the label of each text")
-    array = y if hasattr(y, "toarray") else np.asarray(y)
+    array = y if hasattr(y, "toarray") else _array_of(y, name)
     missing = array.dtype.kind == "f" and not np.isfinite(array).all()
     if array.dtype.kind == "O":
         missing = any(value is None or value != value for value in array.reshape(-1).tolist())
@@ -215,6 +215,18 @@ def _kind_of(y: Any, name: str) -> str:
             cure="make classes of numbers first, e.g. with KBinsDiscretizer",
         )
     return kind
+
+
+def _array_of(values: Any, name: str) -> NDArray[Any]:
+    """Values as an array.
+
+    Raises:
+        InputError: they are lists of several lengths, or bytes among strings.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"expected an array: {error}", where=name) from error
 
 
 def _refuse_lists(y: Any, name: str) -> None:
