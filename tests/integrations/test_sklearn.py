@@ -241,6 +241,7 @@ def test_several_labels(several):
     texts, y, names = several
     model = quick(epochs=5).fit(texts, y)
     assert model.classes_.tolist() == [0, 1, 2]
+    assert not any("multi-label" in caveat for caveat in model.summary_.caveats)  # it was asked for
     found, shares = model.predict(texts), model.predict_proba(texts)
     assert found.shape == shares.shape == model.decision_function(texts).shape == y.shape
     thresholds = np.array(model.to_token2wave().thresholds)

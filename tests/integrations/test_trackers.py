@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -140,7 +141,8 @@ def test_tensorboard(tmp_path):
         assert name in settings
 
 
-def test_tensorboard_keeps_runs_apart(tmp_path):
+def test_tensorboard_keeps_runs_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda _: "the same second")
     callback = TensorBoardCallback(tmp_path)
     for _ in range(2):
         token2wave.train(DATA, **QUICK, callbacks=[callback])
