@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn_data import QUICK, QUICK_OPTIONS, made_up, written
 
 import token2wave
+from token2wave import WaveClassifier
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
 from token2wave.integrations.mlflow import MLflowCallback
@@ -216,6 +220,21 @@ def test_database_that_goes_away_costs_no_model(place):
     (place / "mlflow.db").mkdir()
     with pytest.warns(RuntimeWarning, match="MLflow tracks this run no further"):
         assert token2wave.train(DATA, **QUICK, callbacks=[callback]).summary.accuracy > 0.5
+
+
+def test_searches_of_scikit_learn_copy_them(place, tmp_path):
+    """Each fit is a run of its own; a fitted estimator is copied and pickled, too."""
+    trackers = [TensorBoardCallback(tmp_path / "tb"), MLflowCallback(tracking_uri=place)]
+    estimator = WaveClassifier("fast", **QUICK, callbacks=trackers)
+    search = GridSearchCV(estimator, {"op": ["interference", "modulation"]}, cv=2).fit(TEXTS, LABELS)
+    assert len(list((tmp_path / "tb").iterdir())) == 5
+    clone(search.best_estimator_.fit(TEXTS, LABELS))
+    pickle.loads(pickle.dumps(search.best_estimator_))
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("token2wave").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 6
 
 
 def test_says_what_is_no_tracker(tmp_path, monkeypatch):

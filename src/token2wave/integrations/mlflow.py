@@ -59,22 +59,9 @@ class MLflowCallback(Tracker):
     ) -> None:
         super().__init__()
         self.experiment, self.run, self.tags = experiment, run, dict(tags or {})
-        try:
-            from mlflow.exceptions import MlflowException
-            from mlflow.tracking import MlflowClient
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("mlflow-skinny", "mlflow", purpose="tracking") from error
-        uri, self._artifacts = _place_of(tracking_uri)
-        try:
-            self._client = MlflowClient(tracking_uri=uri)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(str(error.name), "mlflow", purpose="MLflow's database") from error
-        except MlflowException as error:
-            raise ConfigError(
-                f"MLflow says: {error}",
-                where="tracking_uri",
-                cure="name a folder, sqlite:///FILE or the address of a server",
-            ) from error
+        self._uri, self._artifacts = _place_of(tracking_uri)
+        self._client: Any = None
+        self._connected()
         self._run_id = ""
         self._metrics: list[Any] = []
 
@@ -82,6 +69,7 @@ class MLflowCallback(Tracker):
         """Make the run, and write down its parameters."""
         from mlflow.entities import Param
 
+        self._client = self._connected()
         experiment = self._client.get_experiment_by_name(self.experiment)
         if experiment is None:
             made = self._client.create_experiment(self.experiment, artifact_location=self._artifacts)
@@ -119,7 +107,26 @@ class MLflowCallback(Tracker):
                     self._client.log_artifact(self._run_id, os.fspath(path))
                 status = "FINISHED"
         finally:
-            self._client.set_terminated(self._run_id, status)
+            client, self._client = self._client, None  # without it the callback can be copied
+            client.set_terminated(self._run_id, status)
+
+    def _connected(self) -> Any:
+        """A client of the place."""
+        try:
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("mlflow-skinny", "mlflow", purpose="tracking") from error
+        try:
+            return MlflowClient(tracking_uri=self._uri)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(str(error.name), "mlflow", purpose="MLflow's database") from error
+        except MlflowException as error:
+            raise ConfigError(
+                f"MLflow says: {error}",
+                where="tracking_uri",
+                cure="name a folder, sqlite:///FILE or the address of a server",
+            ) from error
 
     def _write_metrics(self) -> None:
         metrics, self._metrics = self._metrics, []

@@ -51,10 +51,7 @@ class TensorBoardCallback(Tracker):
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         name = self.run or f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(plan.data).name}-{plan.preset}"
-        path, number = self.folder / name, 1
-        while path.exists() and self.run is None:
-            number += 1
-            path = self.folder / f"{name}-{number}"
+        path = self.folder / name if self.run else _made_apart(self.folder, name)
         self._writer = EventFileWriter(os.fspath(path))
         self._write(hparams_pb(parameters_of(plan)), 0)
         if plan.command is not None:
@@ -77,7 +74,8 @@ class TensorBoardCallback(Tracker):
                 self._write_text("classes", table_of_classes(summary))
                 self._write_text("files", "\n\n".join(f"`{path}`" for path in files) or "none")
         finally:
-            self._writer.close()
+            writer, self._writer = self._writer, None  # without it the callback can be copied
+            writer.close()
 
     def _write_text(self, name: str, markdown: str) -> None:
         from tensorboard.plugins.text.summary_v2 import text_pb
@@ -90,6 +88,18 @@ class TensorBoardCallback(Tracker):
         event = Event(wall_time=time.time(), step=step)
         event.summary.CopyFrom(summary)
         self._writer.add_event(event)
+
+
+def _made_apart(folder: Path, name: str) -> Path:
+    """Make a folder that no other run has, whatever process it is in."""
+    path, number = folder / name, 1
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+            path = folder / f"{name}-{number}"
 
 
 def table_of_classes(summary: Summary) -> str:
