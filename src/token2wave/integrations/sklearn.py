@@ -34,10 +34,13 @@ except ModuleNotFoundError as error:
 from token2wave.integrations.sklearn_inputs import (
     InputError,
     Targets,
+    class_weights_of,
     input_errors,
     names_of,
     require_same,
+    require_two_classes,
     texts_of,
+    texts_of_labels,
     united,
     weights_of,
 )
@@ -85,7 +88,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: ``(C,)``, the labels as they were given, ascending; for an indicator matrix the numbers of
             its columns, or their names, where it is a frame.
         classifier_: the trained :class:`token2wave.Classifier`, which explains, compresses and streams.
-        summary_: all figures of the training run, a ``Summary``; not after :meth:`from_classifier`.
+        summary_: all figures of the training run, a ``Summary``; of the last :meth:`fit`.
 
     Example:
         >>> from token2wave import WaveClassifier
@@ -185,7 +188,8 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if classes is not None and not targets.multi_label:
                 known = np.unique(np.asarray(classes))
                 if missing := set(targets.names) - set(names_of(known, "classes")):
-                    raise InputError(f"expected all labels of y, found none of {missing}", where="classes")
+                    absent = listed(sorted(missing))
+                    raise InputError(f"expected all labels of y, found none of {absent}", where="classes")
             return self._fit(X, targets, known, sample_weight)
         self._update(X, targets, sample_weight)
         return self
@@ -310,9 +314,9 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y_val: Any = None,
     ) -> Self:
         """Train on texts of known classes."""
-        texts = _texts_of_labels(X, targets, "X")
+        texts = texts_of_labels(X, targets, "X")
         weights = weights_of(sample_weight, len(texts))
-        _require_two_classes(targets, weights)
+        require_two_classes(targets, weights)
         data = DataSplits(
             name="texts in memory",
             train=LabelledTexts(texts, targets.labels, "X", weights),
@@ -321,7 +325,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             label_names=in_order(targets.names),
             caveats=(),
         )
-        with ExitStack() as stack:
+        with input_errors(), ExitStack() as stack:
             shown = [stack.enter_context(progress())] if self.verbose else []
             result = train(
                 data,
@@ -332,7 +336,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 learning_rate=self.learning_rate,
                 seed=self._seed(),
                 device=self.device,
-                class_weights=self._class_weights(names_of(classes, "y"), targets.names),
+                class_weights=class_weights_of(self.class_weight, names_of(classes, "y"), targets.names),
                 multi_label=targets.multi_label,
                 vocabulary=self.vocabulary,
                 teacher=self.teacher,
@@ -352,7 +356,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _update(self, X: Any, targets: Targets, sample_weight: Any) -> None:
         """Let the classifier learn from more texts."""
         classifier = self.classifier_
-        texts = _texts_of_labels(X, targets, "X")
+        texts = texts_of_labels(X, targets, "X")
         names = names_of(self.classes_, "classes_")
         require_same(targets, classifier.multi_label, names, "y")
         classes = united(self.classes_, names, targets)
@@ -363,7 +367,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 texts,
                 targets.labels,
                 weights=weights_of(sample_weight, len(texts)),
-                class_weights=self._class_weights(names_of(classes, "y"), sorted(known)),
+                class_weights=class_weights_of(self.class_weight, names_of(classes, "y"), known),
                 seed=self._seed(),
                 callbacks=self.callbacks or (),
             )
@@ -377,34 +381,13 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("expected both X_val and y_val, or neither", where="X_val")
         found = Targets.of(y_val, "y_val")
         require_same(found, targets.multi_label, targets.names, "y_val")
-        return LabelledTexts(_texts_of_labels(X_val, found, "X_val"), found.labels, "X_val")
+        return LabelledTexts(texts_of_labels(X_val, found, "X_val"), found.labels, "X_val")
 
     def _seed(self) -> int:
         """A number to begin random numbers with."""
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(LARGEST_SEED))
-
-    def _class_weights(
-        self, names: tuple[str, ...], present: Sequence[str]
-    ) -> str | Mapping[str, float] | None:
-        """Weights by the names of classes, of those that are present.
-
-        As in scikit-learn, others may have one, which a fold may lack; but not while some of them have none.
-
-        Raises:
-            InputError: they have, so that there may be a slip of the pen.
-        """
-        wish = self.class_weight
-        if not isinstance(wish, Mapping):
-            return wish
-        given = dict(zip(names_of(np.array(list(wish)), "class_weight"), wish.values(), strict=True))
-        odd = [name for name in given if name not in names]
-        if odd and not set(names) <= set(given):
-            raise InputError(
-                f"there are no labels {listed(odd)}; known are {listed(names)}", where="class_weight"
-            )
-        return {name: weight for name, weight in given.items() if name in present}
 
     def _by_class(self, computed: NDArray[np.float32], unseen: float) -> NDArray[np.float32]:
         """What the classifier computes, in the order of ``classes_``; it knows no class without rows."""
@@ -415,33 +398,6 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if name in column:
                 found[:, number] = computed[:, column[name]]
         return found
-
-
-def _texts_of_labels(values: Any, targets: Targets, name: str) -> list[str]:
-    """Texts, as many as there are labels."""
-    texts = texts_of(values, name)
-    if not texts:
-        raise InputError("expected at least 1 text, found 0 samples", where=name)
-    if len(texts) != len(targets.labels):
-        problem = f"expected a label for each text, got {len(texts)} texts and {len(targets.labels)} labels"
-        raise InputError(f"{problem}: inconsistent numbers of samples", where=name)
-    return texts
-
-
-def _require_two_classes(targets: Targets, weights: list[float] | None) -> None:
-    """Refuse rows of which nothing can be told apart.
-
-    Raises:
-        InputError: there are fewer than two classes in them, or in those of some weight.
-    """
-    if len(targets.classes) < 2:
-        raise InputError("expected labels of at least two classes, found one class", where="y")
-    if weights is not None and not targets.multi_label:
-        counting = {label for label, weight in zip(targets.labels, weights, strict=True) if weight}
-        if len(counting) < 2:
-            raise InputError(
-                "expected rows of some weight of at least two classes, found one class", where="sample_weight"
-            )
 
 
 def _as_loaded(classifier: Classifier) -> Classifier:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +43,8 @@ def texts_of(values: Any, name: str = "X") -> list[str]:
     Raises:
         InputError: it is one string, a table, or holds something that is no string; names the row.
     """
-    wanted = f"expected one text a row, a list or an array of shape ({name}.shape[0],) or (.., 1)"
-    cure = "give the column of the texts alone; in a ColumnTransformer or Pipeline, select it by its name"
+    wanted = "expected one text a row: a list, or an array of shape (n,) or (n, 1)"
+    cure = "give the column of the texts alone"
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
         raise InputError(f"{wanted}, found {type(values).__name__}", where=name, cure=cure)
     if hasattr(values, "toarray"):  # of scipy; it is not imported for this
@@ -55,8 +55,7 @@ def texts_of(values: Any, name: str = "X") -> list[str]:
     else:
         array = np.asarray(values)
         if array.ndim != 1 and array.shape[1:] != (1,):
-            found = f"found shape {tuple(shape)}. Reshape your data"
-            raise InputError(f"{wanted}, {found}", where=name, cure=cure)
+            raise InputError(f"{wanted}, found shape {tuple(shape)}", where=name, cure=cure)
         column = array.reshape(-1).tolist()
     with input_errors():
         return checked_texts(column, Origin(name))
@@ -70,12 +69,7 @@ def weights_of(values: Any, n_texts: int) -> list[float] | None:
     """
     if values is None:
         return None
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # lists of several lengths
-        raise InputError(
-            f"expected numbers, found what is no array: {error}", where="sample_weight"
-        ) from error
+    array = _array_of(values, "sample_weight")
     if array.ndim == 0:
         array = np.full(n_texts, array)
     if array.shape != (n_texts,):
@@ -166,6 +160,61 @@ def names_of(classes: NDArray[Any], name: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise InputError(f"two classes have one name among {listed(names)}", where=name)
     return names
+
+
+def texts_of_labels(values: Any, targets: Targets, name: str) -> list[str]:
+    """Texts, as many as there are labels.
+
+    Raises:
+        InputError: as for :func:`texts_of`; or there are none, or not as many.
+    """
+    texts = texts_of(values, name)
+    if not texts:
+        raise InputError("expected at least 1 text, found 0 samples", where=name)
+    if len(texts) != len(targets.labels):
+        problem = f"expected a label for each text, got {len(texts)} texts and {len(targets.labels)} labels"
+        raise InputError(problem, where=name, cure="give both the same length")
+    return texts
+
+
+def require_two_classes(targets: Targets, weights: list[float] | None) -> None:
+    """Refuse rows of which nothing can be told apart.
+
+    Raises:
+        InputError: there are fewer than two classes in them, or in those of some weight.
+    """
+    if len(targets.classes) < 2:
+        raise InputError("expected labels of at least two classes, found one class", where="y")
+    if weights is not None and not targets.multi_label:
+        counting = {label for label, weight in zip(targets.labels, weights, strict=True) if weight}
+        if len(counting) < 2:
+            raise InputError(
+                "expected rows of some weight of at least two classes, found one class", where="sample_weight"
+            )
+
+
+def class_weights_of(wish: Any, names: Sequence[str], present: Collection[str]) -> Any:
+    """Weights of the classes that are present, by what the model file calls them.
+
+    As in scikit-learn, labels that there are not may have a weight, since a fold may lack them; but not while
+    some that there are have none.
+
+    Args:
+        wish: ``balanced``, None, or the weight of each label.
+        names: of all classes.
+        present: names of those to train on.
+
+    Raises:
+        InputError: labels are named that there are not; perhaps a slip of the pen.
+    """
+    if not isinstance(wish, Mapping):
+        return wish
+    given = dict(zip(names_of(np.array(list(wish)), "class_weight"), wish.values(), strict=True))
+    odd = [name for name in given if name not in names]
+    if odd and not set(names) <= set(given):
+        problem = f"there are no labels {listed(odd)}; known are {listed(names)}"
+        raise InputError(problem, where="class_weight")
+    return {name: weight for name, weight in given.items() if name in present}
 
 
 def united(classes: NDArray[Any], names: Sequence[str], more: Targets) -> NDArray[Any]:
