@@ -7,7 +7,7 @@ NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
 RIVALS := .venv/rivals-installed
 THREADS ?= 2
 
-.PHONY: setup demo test test-base lint check fuzz bench bench-quick clean
+.PHONY: setup demo test test-base test-transformers lint check fuzz bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ test: setup
 # What is shipped: wheels with and without a compiler, each in a fresh environment without torch.
 test-base: setup
 	$(BIN)/python tools/test_base_install.py
+
+# The Hugging Face integration with the current and the previous major version of transformers.
+test-transformers: setup
+	$(BIN)/python tools/test_transformers_majors.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -76,6 +80,8 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
 	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
+	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
+		--storages "" --all --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from token2wave.compression import Compression, compress
     from token2wave.evaluate import evaluate
     from token2wave.explanation import Explanation
+    from token2wave.integrations.sklearn import WaveClassifier
     from token2wave.loading import load
     from token2wave.models import WaveConfig, WaveNetwork
     from token2wave.prediction import Prediction
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from token2wave.runtime.tables import Tables
     from token2wave.training.recipe import Recipe
     from token2wave.training.train import TrainingResult, train
+    from token2wave.training.updating import update
 
 __version__ = "0.1.0"
 
@@ -37,6 +39,7 @@ _HOME = {
     "State": "token2wave.runtime.state",
     "Tables": "token2wave.runtime.tables",
     "TrainingResult": "token2wave.training.train",
+    "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
     "compile_network": "token2wave.compile",
@@ -44,6 +47,7 @@ _HOME = {
     "evaluate": "token2wave.evaluate",
     "load": "token2wave.loading",
     "train": "token2wave.training.train",
+    "update": "token2wave.training.updating",
 }
 
 __all__ = [
@@ -57,6 +61,7 @@ __all__ = [
     "Tables",
     "Token2WaveError",
     "TrainingResult",
+    "WaveClassifier",
     "WaveConfig",
     "WaveNetwork",
     "__version__",
@@ -65,6 +70,7 @@ __all__ = [
     "evaluate",
     "load",
     "train",
+    "update",
 ]
 
 

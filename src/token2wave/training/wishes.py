@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from token2wave.configuration import require
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.presets import Preset
 from token2wave.training.native_trainer import trains_natively
@@ -21,7 +23,7 @@ def wishes_of(
     """Everything that the caller wants otherwise than the preset has it, by full name.
 
     Raises:
-        ConfigError: a setting that the data settles.
+        ConfigError: a setting that the data settles, or a rate that is none.
     """
     wishes: dict[str, Any] = {}
     if "network.multi_label" in settings:
@@ -33,6 +35,8 @@ def wishes_of(
     if batch_size is not None:
         wishes["recipe.batch_size"] = batch_size
     if learning_rate is not None:
+        # Of both rates one may be zero, by settings of their own; with both nothing would be learnt.
+        require(0 < learning_rate <= 3e38, "learning_rate", "a positive number up to 3e38", learning_rate)
         recipe = preset.recipe
         wishes["recipe.learning_rate"] = learning_rate
         wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
@@ -51,12 +55,44 @@ def require_what_trains(preset: Preset, device: str) -> None:
     config = preset.network_config(1, 2, ()).replace(amplitudes=False)
     if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
         return
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
+    require_torch(f"training preset {preset.name!r} here")
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+
+
+def require_checkpoints(checkpoint: str | os.PathLike[str] | None, resume: bool, *, searches: bool) -> None:
+    """Find out whether a run can be gone on from.
+
+    Raises:
+        ConfigError: there is nothing to go on from, or what was searched for in so much time would differ.
+    """
+    if resume and checkpoint is None:
+        raise ConfigError(
+            "there is no checkpoint to go on from", where="resume", cure="name its file with --checkpoint"
+        )
+    if checkpoint is not None and searches:
+        raise ConfigError(
+            "a search for settings cannot be gone on from",
+            where="checkpoint",
+            cure="search first, and then train with the settings of the report by --set",
+        )
+
+
+def require_torch(purpose: str) -> None:
+    """Find out whether torch can be imported.
+
+    Args:
+        purpose: what needs it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", purpose=purpose) from error
 
 
 def require_seed(seed: int) -> None:
