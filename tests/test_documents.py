@@ -3,28 +3,50 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from document_blocks import ROOT, RUN, SHOWN, Session, blocks
+from document_files import write_document_files
 
 import token2wave
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def python_blocks(path):
-    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+MOST_NOT_RUN = 8
 
 
-@pytest.mark.parametrize("path", list(filter(python_blocks, DOCUMENTS)), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", list(filter(blocks, DOCUMENTS)), ids=lambda path: path.name)
 def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
-    """One after the other, as a reader would type them."""
+    """One after the other, as a reader would type them, beside small files of the names they use."""
+    write_document_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in python_blocks(path):
-        exec(compile(block, "block", "exec"), names)
-        assert capsys.readouterr().out, block
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+    monkeypatch.setenv("TOKEN2WAVE_CACHE", str(tmp_path / "cache"))
+    if "small-encoder" in path.read_text():
+        monkeypatch.syspath_prepend(ROOT / "tests" / "training")
+        from teacher_data import write_encoder
+
+        write_encoder(tmp_path / "small-encoder")
+        capsys.readouterr()
+    session = Session(monkeypatch, capsys)
+    for block in blocks(path):
+        if block.language in RUN and block.why_not is None:
+            session.run(block)
+
+
+def test_no_block_is_forgotten():
+    """Every block is run, or is no code, or says why it is not run; those are few."""
+    left = []
+    for path in DOCUMENTS:
+        n_fences = len(re.findall(r"^\s*```", path.read_text(), re.MULTILINE))
+        assert n_fences == 2 * len(blocks(path)), f"{path.name}: a block is not seen"
+        for block in blocks(path):
+            assert block.language in (*RUN, *SHOWN), f"{path.name}, line {block.line}: {block.language!r}"
+            if block.why_not is not None:
+                assert len(block.why_not) > 5, f"{path.name}, line {block.line}: why is it not run?"
+                left.append(f"{path.name}, line {block.line}: {block.why_not}")
+    assert len(left) <= MOST_NOT_RUN, "\n".join(left)
 
 
 def test_figures_are_those_of_the_results():
