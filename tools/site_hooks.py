@@ -1,13 +1,13 @@
-"""What mkdocs does for the site beyond its own: pages from outside ``docs/``, and mathematics as MathML.
+"""What mkdocs does for the site beyond its own: pages from outside ``docs/``, and formulas as MathML.
 
 ``mkdocs.yml`` names it as a hook. Links in the documents are right on the forge, where ``docs/`` is a folder
-among others; on the site the report of the reproduction lies below it.
+among others; on the site the report of the reproduction lies below it, and other files are not there.
 """
 
 from __future__ import annotations
 
-import html
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = Path("results/reproduction")
-_LINK_OUT = re.compile(r"\]\(\.\./(?P<target>[^)]+)\)")
+_LINK_OUT = re.compile(r"\[(?P<words>[^\]]*)\]\(\.\./(?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)")
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<formula>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
@@ -30,22 +30,24 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Point links that lead out of ``docs/`` to where the site has the file; else keep the words alone."""
-    if page.file.src_uri.startswith(REPORT.as_posix()):
-        return markdown
+    """Point links that lead out of ``docs/`` to where the site has the file; of the others keep the words."""
 
     def there(match: re.Match[str]) -> str:
-        target = match["target"]
-        return f"]({target})" if files.get_file_from_path(target) else "](https://invalid.invalid)"
+        words, target = match["words"], match["target"]
+        if files.get_file_from_path(target):
+            return f"[{words}]({target}{match['anchor'] or ''})"
+        if not (ROOT / target).exists():
+            raise FileNotFoundError(f"{page.file.src_uri}: there is no {target}")
+        return words
 
     return _LINK_OUT.sub(there, markdown)
 
 
-def on_page_content(html_text: str, **_: Any) -> str:
+def on_page_content(html: str, **_: Any) -> str:
     """Write formulas as MathML, which browsers show without a script."""
 
     def formula(match: re.Match[str]) -> str:
         display = "block" if match["tag"] == "div" else "inline"
-        return convert(html.unescape(match["formula"]).strip(), display=display)
+        return str(convert(unescape(match["formula"]).strip(), display=display))
 
-    return _FORMULA.sub(formula, html_text)
+    return _FORMULA.sub(formula, html)
