@@ -49,10 +49,9 @@ def test_no_block_is_forgotten():
     assert len(left) <= MOST_NOT_RUN, "\n".join(left)
 
 
-def test_figures_are_those_of_the_results():
-    check = subprocess.run(
-        [sys.executable, ROOT / "tools" / "render_results.py", "--check"], capture_output=True, text=True
-    )
+@pytest.mark.parametrize("tool", ["render_results.py", "draw_mathematics.py"])
+def test_figures_are_those_of_the_code_and_the_results(tool):
+    check = subprocess.run([sys.executable, ROOT / "tools" / tool, "--check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout + check.stderr
 
 

@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = Path("results/reproduction")
 _LINK_OUT = re.compile(r"\[(?P<words>[^\]]*)\]\(\.\./(?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)")
+_ROLE = re.compile(r":(?:func|class|meth|data|mod|attr):<code")
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<formula>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
@@ -44,10 +45,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Write formulas as MathML, which browsers show without a script."""
+    """Write formulas as MathML, which browsers show without a script; drop the roles of docstrings."""
 
     def formula(match: re.Match[str]) -> str:
         display = "block" if match["tag"] == "div" else "inline"
         return str(convert(unescape(match["formula"]).strip(), display=display))
 
-    return _FORMULA.sub(formula, html)
+    return _ROLE.sub("<code", _FORMULA.sub(formula, html))
