@@ -216,8 +216,8 @@ def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
                 raise DataError(
                     f"expected a line with a label, '__label__name', got {shown(text)}",
                     where=place(path, row=row),
-                    cure="write each line as '__label__name text', delete those without a label, or use a CSV "
-                    "file with a header; where a text may have no label, ask for --multi-label",
+                    cure="write each line as '__label__name text', delete those without a label, or use a "
+                    "CSV file with a header; where a text may have no label, ask for --multi-label",
                 )
             texts.append(text)
             labels.append(names)
