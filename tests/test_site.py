@@ -33,6 +33,13 @@ def test_every_document_is_a_page(site):
         assert "<h1" in (site / f"{path.stem}.html").read_text(), path.name
 
 
+def test_nothing_is_left_of_the_markup(site):
+    """What a forge takes for a list, a table or a fence, the site does, too."""
+    for page in site.rglob("*.html"):
+        for paragraph in re.findall(r"<p>(.*?)</p>", page.read_text(), re.DOTALL):
+            assert not re.search(r"\n\s*(?:- |\d\. |\|)|```|\*\*", paragraph), (page.name, paragraph[:300])
+
+
 def test_no_other_host_is_asked(site):
     for page in site.rglob("*.html"):
         assert not _LOADED.findall(page.read_text()), page.name
