@@ -36,6 +36,7 @@ from token2wave.training.summary import Summary, lines
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import continuing  # noqa: E402
 import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
 import prediction_render  # noqa: E402
@@ -217,6 +218,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     "tuning": searches,
+    **{
+        name: partial(lambda each: continuing.table(benchmark(each)), name)
+        for name in ("continuing", "continuing-rates")
+    },
     "probabilities": probabilities,
     "novelty-scores": lambda: probabilities_render.scores_table(benchmark("novelty_scores")) + "\n",
     "random-settings": lambda: random_settings(benchmark("random_settings")),
