@@ -1,7 +1,8 @@
 """The code blocks of a document, and how they are run.
 
 A block runs unless ``<!-- not run: REASON -->`` stands before it. What takes minutes as it is written may be
-run with something else in its place: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``.
+run with something else in its place: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. The command
+``train`` runs for two epochs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -25,6 +27,8 @@ ROOT = Path(__file__).parent.parent
 RUN = ("python", "console")
 SHOWN = ("text", "json", "toml", "yaml", "html", "dockerfile")
 """Languages of blocks that show something and are no code to run."""
+UNTIL_STOPPED = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
+"""Beginnings of commands that run until they are stopped; that they are there is all that is tested."""
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<kind>not run|run with): (?P<note>[^\n]*?) -->\n+)?"
     r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$",
@@ -58,6 +62,11 @@ def blocks(path: Path) -> list[Block]:
             Block(match["language"], text, line, match["note"] if match["kind"] == "not run" else None)
         )
     return found
+
+
+def _path() -> str:
+    """Where commands are looked for: beside this Python first."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def commands(text: str) -> list[str]:
@@ -94,13 +103,12 @@ class Session:
             self._installable(words[2:])
         elif words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+        elif any(words[: len(server)] == server for server in UNTIL_STOPPED):
+            assert shutil.which(words[0], path=_path()), command
         elif words[0] == "token2wave" and not _SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", command)):
             self._token2wave(words, command)
         else:
-            environment = {
-                **os.environ,
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            }
+            environment = {**os.environ, "PATH": _path()}
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True
             )
@@ -116,7 +124,9 @@ class Session:
                 assert extra in extras, f"there is no extra {extra}"
 
     def _token2wave(self, words: list[str], command: str) -> None:
-        """The command line, in this process."""
+        """The command line, in this process; training is kept short."""
+        if words[1] == "train" and "--epochs" not in words:
+            words = [*words, "--epochs", "2"]
         self._monkeypatch.setattr(sys, "argv", words)
         self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b""), encoding="utf-8"))
         status: Any = 0

@@ -1,10 +1,13 @@
-"""Small files by the names that the documents use; what they hold is generated."""
+"""Small files by the names that the documents use, and models of two of them; what they hold is generated."""
 
 from __future__ import annotations
 
 import json
 import random
 from pathlib import Path
+
+import token2wave
+from token2wave.data import DataSplits, LabelledTexts
 
 PRAISE = ["great", "lovely", "wonderful", "sturdy", "quick", "delightful", "excellent"]
 BLAME = ["awful", "broken", "slow", "useless", "cheap", "terrible", "loud"]
@@ -26,7 +29,7 @@ def write_document_files(folder: Path) -> None:
     _csv(folder / "more.csv", reviews[80:])
     _csv(folder / "topics.csv", topics)
     _csv(folder / "few.csv", topics[:24])
-    _csv(folder / "news.csv", [(text, "|".join(labels)) for text, labels in news])
+    _csv(folder / "news.csv", [(text, "|".join(labels)) for text, labels in news if labels])
     for name, rows in (("news.jsonl", news[:80]), ("more.jsonl", news[80:])):
         lines = [json.dumps({"text": text, "label": labels}) + "\n" for text, labels in rows]
         (folder / name).write_text("".join(lines))
@@ -34,6 +37,10 @@ def write_document_files(folder: Path) -> None:
         _fasttext(folder / name, [(text, [label]) for text, label in rows])
     _fasttext(folder / "news.txt", news)
     (folder / "texts.txt").write_text("".join(f"{text}\n" for text, _ in reviews[:5]))
+    for name, rows in (("reviews", reviews), ("news", topics)):
+        texts, labels = map(list, zip(*rows, strict=True))
+        data = DataSplits(name, LabelledTexts(texts, labels, name), None, None, None, ())
+        token2wave.train(data, out=folder / f"{name}.safetensors", preset="fast", epochs=1)
 
 
 def _review(draw: random.Random) -> tuple[str, str]:
