@@ -1,8 +1,8 @@
 """The code blocks of a document, and how they are run.
 
 A block runs unless ``<!-- not run: REASON -->`` stands before it. What takes minutes as it is written may be
-run with something else in its place: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. The command
-``train`` runs for two epochs.
+run with something else in its place: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. The
+command ``train`` runs for two epochs.
 """
 
 from __future__ import annotations
