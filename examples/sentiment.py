@@ -56,7 +56,7 @@ def main() -> None:
     explanation = classifier.explain(review)
     for part in explanation.strongest(n=3):
         effect = part.effects[explanation.predicted]
-        print(f"{review[part.start : part.end]:10} {effect:+.3f} on {explanation.predicted}")
+        print(f"{review[part.start : part.end]:10} {effect:+.3f} on {explanation.label}")
     page = arguments.out / "sentiment.html"
     page.write_text(explanation_page([explanation], "A review"), encoding="utf-8")
     print(f"the whole of it in colour: {page}")

@@ -46,6 +46,7 @@ def test_sentiment(run_example, tmp_path):
     assert float(re.search(r"reviews: ([\d.]+)%", printed)[1]) > 75
     assert (tmp_path / "build/examples/sentiment.html").read_text().startswith("<!")
     assert len(re.findall(r"after '", printed)) == 3
+    assert re.search(r"superb +\+0\.\d+ on good", printed)
 
 
 def test_intent_routing(run_example):
