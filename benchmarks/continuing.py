@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--judge", choices=["test", "held"], default="test")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rates", default=str(updating.RATE_SHARE), help="shares of the rates, by commas")
+    parser.add_argument("--rates", help="shares of the rates, apart by commas; those in use, if not given")
     parser.add_argument("--epochs", default=str(updating.EPOCHS), help="numbers, apart by commas")
     parser.add_argument(
         "--classes", type=int, help="how many classes to leave out in turn; all, if not given"
@@ -139,8 +139,9 @@ def main() -> None:
         "versions": versions(),
         "machine": machine(n_threads(), "cpu"),
     }
-    for rate in map(float, arguments.rates.split(",")):
-        updating.RATE_SHARE = rate
+    for rate in map(float, arguments.rates.split(",")) if arguments.rates else (None,):
+        if rate is not None:
+            updating.RATE_SHARE = updating.RATE_SHARE_OF_NEW = rate
         for epochs in map(int, arguments.epochs.split(",")):
             more = corpus.rows(np.flatnonzero(~half))
             updated = token2wave.update(of_half, more.texts, more.labels, epochs=epochs, seed=seed)
@@ -160,7 +161,7 @@ def main() -> None:
 
 def table(document: dict[str, Any]) -> str:
     """Tables of both questions."""
-    judged = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held back,"
+    judged = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held back"
     settings = len(document["variants"]) > 1
     lines = [
         "| "

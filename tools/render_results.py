@@ -229,6 +229,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
+    "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{
         f"reproduction-{part}": partial(reproduction, part)
