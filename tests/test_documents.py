@@ -35,6 +35,46 @@ def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
             session.run(block)
 
 
+WRONG = [
+    ("console", "$ token2wave info nothing.safetensors"),
+    ("console", "$ token2wave predict --no-such-option"),
+    ("console", "$ echo text | false"),
+    ("console", "$ pip install 'token2wave[nothing]'"),
+    ("console", "$ pip install nothing"),
+    ("console", "$ make nothing"),
+    ("console", "no command"),
+    ("python", "silent = 1"),
+    ("python", "print(1 / 0)"),
+    ("python", "import warnings; warnings.warn('old'); print()"),
+]
+
+
+@pytest.mark.parametrize(("language", "text"), WRONG)
+def test_what_does_not_run_is_seen(language, text, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "page.md"
+    path.write_text(f"# Page\n\n```{language}\n{text}\n```\n")
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(path)
+    with pytest.raises((AssertionError, ZeroDivisionError, UserWarning)):
+        Session(monkeypatch, capsys).run(block)
+
+
+def test_comments_before_blocks(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "<!-- not run: it needs the hub -->\n```console\n$ a\n```\n\n"
+        "<!-- run with: 5min -> 2s; x -> y -->\n```console\n$ a 5min x\n```\n\n```text\n$ b\n```\n"
+    )
+    assert [(block.text, block.why_not, block.line) for block in blocks(path)] == [
+        ("$ a\n", "it needs the hub", 3),
+        ("$ a 2s y\n", None, 8),
+        ("$ b\n", None, 12),
+    ]
+    path.write_text("<!-- run with: 5min -> 2s -->\n```console\n$ a\n```\n")
+    with pytest.raises(AssertionError, match="'5min' is not in the block"):
+        blocks(path)
+
+
 def test_no_block_is_forgotten():
     """Every block is run, or is no code, or says why it is not run; those are few."""
     left = []
