@@ -25,7 +25,7 @@ from token2wave import cli
 
 ROOT = Path(__file__).parent.parent
 RUN = ("python", "console")
-SHOWN = ("text", "json", "toml", "yaml", "html", "dockerfile")
+SHOWN = ("text", "json", "toml", "yaml", "ini", "html", "dockerfile")
 """Languages of blocks that show something and are no code to run."""
 UNTIL_STOPPED = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
 """Beginnings of commands that run until they are stopped; that they are there is all that is tested."""
