@@ -24,12 +24,14 @@ class Format(NamedTuple):
         function: its name. It takes a classifier and a path, and gives the size in bytes.
         meaning: what the file is.
         use: how to use it, with ``{path}`` where the file's name goes.
+        is_folder: whether it is a folder, whose place the function checks before it begins.
     """
 
     module: str
     function: str
     meaning: str
     use: str
+    is_folder: bool = False
 
     def write(self, classifier: Classifier, path: Path) -> int:
         """Write a classifier; gives the size in bytes."""
@@ -44,6 +46,15 @@ FORMATS = {
         "ONNX graph of the whole classifier, from feature ids to probabilities",
         "from token2wave.integrations.onnx import OnnxClassifier\n"
         "OnnxClassifier({path!r}).predict('A text.')",
+    ),
+    "huggingface": Format(
+        "token2wave.integrations.huggingface",
+        "export_huggingface",
+        "folder for transformers, with model, tokenizer and model card",
+        "import token2wave.integrations.huggingface\n"
+        "from transformers import pipeline\n"
+        "pipeline('text-classification', model={path!r})('A text.')",
+        is_folder=True,
     ),
 }
 """Formats by the name that ``--to`` takes."""
@@ -66,8 +77,9 @@ def export(
 
     if to not in FORMATS:
         raise ConfigError(f"expected one of {', '.join(FORMATS)}, found {to!r}", where="--to")
-    check_writable(out)
     chosen = FORMATS[to]
+    if not chosen.is_folder:
+        check_writable(out)
     n_bytes = chosen.write(load(model), out)
     if not as_json:
         print(f"{out}: {size(n_bytes)}, {chosen.meaning}")
