@@ -11,11 +11,11 @@ import io
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ RUN = ("python", "console")
 SHOWN = ("text", "json", "toml", "yaml", "ini", "html", "dockerfile")
 """Languages of blocks that show something and are no code to run."""
 UNTIL_STOPPED = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
-"""Beginnings of commands that run until they are stopped; that they are there is all that is tested."""
+"""Beginnings of commands that run until they are stopped; that their packages are there is all that is tested."""
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<kind>not run|run with): (?P<note>[^\n]*?) -->\n+)?"
     r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$",
@@ -104,7 +104,7 @@ class Session:
         elif words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
         elif any(words[: len(server)] == server for server in UNTIL_STOPPED):
-            assert shutil.which(words[0], path=_path()), command
+            assert find_spec(words[0]), command
         elif words[0] == "token2wave" and not _SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", command)):
             self._token2wave(words, command)
         else:
