@@ -28,7 +28,7 @@ RUN = ("python", "console")
 SHOWN = ("text", "json", "toml", "yaml", "ini", "html", "dockerfile")
 """Languages of blocks that show something and are no code to run."""
 UNTIL_STOPPED = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
-"""Beginnings of commands that run until they are stopped; that their packages are there is all that is tested."""
+"""Beginnings of commands that run until they are stopped; only that their packages are there is tested."""
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<kind>not run|run with): (?P<note>[^\n]*?) -->\n+)?"
     r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$",
