@@ -7,7 +7,7 @@ NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
 RIVALS := .venv/rivals-installed
 THREADS ?= 2
 
-.PHONY: setup demo test test-base test-transformers lint check fuzz bench bench-quick clean
+.PHONY: setup demo test test-base test-transformers lint check docs fuzz bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,10 @@ lint: setup
 	$(BIN)/mypy
 
 check: lint test
+
+# The documentation site, into build/site; `python -m http.server -d build/site` shows it, without any other host.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Damaged model files and hostile texts, under gcc's sanitizers: a copy of the package with a core of its own.
 SECONDS ?= 600
