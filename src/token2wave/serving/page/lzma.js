@@ -4,7 +4,7 @@
 const N_BIT_MODEL_BITS = 11;
 const PROBABILITY_HALF = 1 << (N_BIT_MODEL_BITS - 1);
 const MOVE_BITS = 5;
-const TOP = 1 << 24;
+const TOP_VALUE = 1 << 24;
 const N_STATES = 12;
 const N_POSITION_STATES_MAX = 16;
 const N_LENGTH_TO_POSITION_STATES = 4;
@@ -38,7 +38,7 @@ class RangeDecoder {
       probabilities[index] = probability - (probability >> MOVE_BITS);
       bit = 1;
     }
-    if (this.range < TOP) this.shift();
+    if (this.range < TOP_VALUE) this.shift();
     return bit;
   }
 
@@ -57,7 +57,7 @@ class RangeDecoder {
         this.code -= this.range;
         bit = 1;
       }
-      if (this.range < TOP) this.shift();
+      if (this.range < TOP_VALUE) this.shift();
       result = result * 2 + bit;
     }
     return result;
