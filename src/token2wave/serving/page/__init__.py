@@ -106,6 +106,7 @@ def _about(classifier: Classifier, examples: Sequence[str], n_bytes: int) -> dic
         "thresholds": classifier.thresholds or None,
         "novelty": classifier.novelty_reference is not None,
         "examples": list(examples),
+        "size": f"{n_bytes / 1e6:.1f} MB",
         "facts": facts,
     }
 

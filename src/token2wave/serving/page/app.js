@@ -76,7 +76,8 @@ class Page {
   }
 
   showAnswer() {
-    this.result.show(this.answer.probabilities, this.answer.novelty, this.chosen);
+    const { probabilities, novelty } = this.answer;
+    this.result.show(probabilities, novelty, this.chosen, !this.input.value.trim());
     clearTimeout(this.saying);
     this.saying = setTimeout(() => {
       byId("live").textContent = this.input.value ? this.result.sentence() : "";
@@ -142,8 +143,9 @@ function showProblem(message) {
   byId("problem").hidden = !message;
 }
 
-function showAbout({ labels, facts, thresholds }) {
-  byId("subtitle").textContent = `${counted(labels.length, "class", "classes")}${thresholds ? ", several may hold at once" : ""}`;
+function showAbout({ labels, facts, thresholds, size }) {
+  const several = thresholds ? ", of which several may hold at once" : "";
+  byId("subtitle").textContent = `${counted(labels.length, "class", "classes")}${several} · ${size}`;
   const entries = facts.flatMap(([name, value]) => [made("dt", {}, name), made("dd", {}, made("bdi", {}, value))]);
   byId("about").replaceChildren(...entries);
 }

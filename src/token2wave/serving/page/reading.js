@@ -21,21 +21,18 @@ export class Reading {
     Object.assign(this, { text, parts, chosen });
     this.at = -1;
     byId("detail").textContent = "";
-    const name = foreign(this.labels[chosen]);
-    const lead = byId("reading-lead");
+    byId("words").hidden = Boolean(parts) && !parts.length;
+    byId("words-body").hidden = !parts?.length;
     if (!parts) {
-      lead.textContent = reason;
-      this.spans = [];
-      this.box.textContent = "";
-    } else if (!parts.length) {
-      lead.textContent = "Words appear here, coloured by what they do to the class.";
-      this.spans = [];
-      this.box.textContent = "";
-    } else {
-      lead.replaceChildren("How the probability of ", name, " changes because a word is there: exact, by leaving it out.");
-      this.colour();
+      byId("reading-lead").textContent = reason;
+      return;
     }
-    this.box.hidden = !parts?.length;
+    byId("reading-lead").replaceChildren(
+      "Percentage points by which the probability of ",
+      foreign(this.labels[chosen]),
+      " is higher because the word is there. Exact: each word is left out once.",
+    );
+    this.colour();
     this.showKey();
     this.showStrongest();
   }
@@ -63,20 +60,19 @@ export class Reading {
 
   showKey() {
     const key = byId("key");
-    key.hidden = !this.parts?.length;
     const name = () => foreign(this.labels[this.chosen]);
     const entries = [
       made("span", { class: "for" }, "raises ", name()),
       made("span", { class: "against" }, "lowers ", name()),
     ];
-    if (this.parts?.some(({ known }) => !known)) {
+    if (this.parts.some(({ known }) => !known)) {
       entries.push(made("span", { class: "unknown" }, "unknown to the model"));
     }
     key.replaceChildren(...entries);
   }
 
   showStrongest() {
-    const strongest = (this.parts ?? [])
+    const strongest = this.parts
       .filter(({ effects }) => Math.abs(effects[this.chosen]) > NOISE)
       .sort((a, b) => Math.abs(b.effects[this.chosen]) - Math.abs(a.effects[this.chosen]))
       .slice(0, LISTED);
@@ -95,7 +91,6 @@ export class Reading {
       );
     });
     byId("strongest").replaceChildren(...rows);
-    byId("strongest-title").hidden = !rows.length;
     byId("strongest").parentElement.hidden = !rows.length;
   }
 

@@ -17,7 +17,7 @@ export class Result {
     this.more.hidden = labels.length <= FEW;
     this.more.addEventListener("click", () => {
       this.all = !this.all;
-      this.show(this.probabilities, this.novelty, this.chosen);
+      this.show(this.probabilities, this.novelty, this.chosen, this.empty);
     });
   }
 
@@ -36,9 +36,12 @@ export class Result {
     return { item: made("li", {}, button), button, share, fill };
   }
 
-  /** @param chosen the class by which words are coloured. */
-  show(probabilities, novelty, chosen) {
-    Object.assign(this, { probabilities, novelty, chosen });
+  /**
+   * @param chosen the class by which words are coloured.
+   * @param empty whether there is no text; what the model says of nothing is no verdict.
+   */
+  show(probabilities, novelty, chosen, empty) {
+    Object.assign(this, { probabilities, novelty, chosen, empty });
     const order = ranking(probabilities);
     const labels = given(probabilities, this.thresholds);
     const few = this.labels.length <= FEW;
@@ -55,8 +58,8 @@ export class Result {
       const { item, button, share, fill } = this.rows[i];
       share.textContent = percent(probabilities[i]);
       fill.style.width = `${100 * probabilities[i]}%`;
-      item.className = labels.includes(i) ? "given" : "";
-      button.setAttribute("aria-pressed", String(i === chosen));
+      item.className = labels.includes(i) && !empty ? "given" : "";
+      button.setAttribute("aria-pressed", String(i === chosen && !empty));
     }
     this.more.textContent = this.all ? "Show fewer" : `Show all ${this.labels.length} classes`;
     this.showVerdict(labels);
@@ -70,12 +73,13 @@ export class Result {
     if (labels.length && !this.thresholds) {
       parts.push(made("small", {}, percent(this.probabilities[labels[0]])));
     }
-    byId("verdict").replaceChildren(...parts);
+    byId("verdict").classList.toggle("empty", this.empty);
+    byId("verdict").replaceChildren(...(this.empty ? ["Nothing typed yet"] : parts));
   }
 
   showNovelty() {
     const box = byId("novelty");
-    box.hidden = this.novelty === null;
+    box.hidden = this.novelty === null || this.empty;
     if (box.hidden) return;
     const strange = this.novelty >= STRANGE;
     box.classList.toggle("strange", strange);
