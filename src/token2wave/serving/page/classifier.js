@@ -164,7 +164,8 @@ export class Classifier {
     const { width } = this.network;
     const offset = variant * width;
     const energies = new Float64Array(width);
-    for (const { row } of found) {
+    const rows = found.map(({ row }) => row);
+    for (const row of this.features.cls ? [0, ...rows] : rows) {
       const values = this.network.variantsOf(row);
       for (let k = 0; k < width; k++) energies[k] += values[offset + k] ** 2;
     }

@@ -32,6 +32,7 @@ export function readModelFile(bytes) {
   const tensors = {};
   for (const [name, entry] of Object.entries(header)) {
     const [first, last] = entry.data_offsets;
+    if (8 + length + last > bytes.length) throw new Error("expected a whole model file");
     const body = bytes.slice(8 + length + first, 8 + length + last); // a copy, which is aligned
     tensors[name] = new TYPES[entry.dtype](body.buffer);
   }
