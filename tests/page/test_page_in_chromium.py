@@ -124,7 +124,8 @@ def test_no_request_leaves(page: Chromium, address: str) -> None:
     assert page.requests() == [address]
     policy = page.evaluate(
         "const broken = [];"
-        "document.addEventListener('securitypolicyviolation', (event) => broken.push(event.violatedDirective));"
+        "document.addEventListener("
+        "'securitypolicyviolation', (event) => broken.push(event.violatedDirective));"
         "try { await fetch('https://example.com/'); } catch {}"
         "new Image().src = 'https://example.com/a.png';"
         "const script = document.createElement('script'); script.textContent = 'globalThis.broken = 1';"
@@ -180,9 +181,7 @@ def test_the_page_abstains_as_told(page: Chromium) -> None:
     labels = page.driver.execute_script(
         "return Array.from(document.querySelectorAll('#table tbody tr'), row => row.cells[2].textContent)"
     )
-    assert labels == [
-        found.label if found.probability > share + 0.0001 else "no label" for found in wanted
-    ]
+    assert labels == [found.label if found.probability > share + 0.0001 else "no label" for found in wanted]
     assert "2 without a label" in page.text("list-status")
 
 
@@ -230,7 +229,8 @@ def test_a_screen_reader_is_told_when_typing_pauses(page: Chromium) -> None:
     found = model().predict("a good film")
     page.wait(f"document.getElementById('live').textContent.startsWith({found.label!r})")
     unnamed = page.driver.execute_script(
-        "return Array.from(document.querySelectorAll('input, textarea, button, [role=region], [role=listbox]'))"
+        "const kinds = 'input, textarea, button, [role=region], [role=listbox]';"
+        "return Array.from(document.querySelectorAll(kinds))"
         ".filter(e => !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label')"
         " || e.getAttribute('aria-labelledby'))).map(e => e.outerHTML)"
     )
@@ -296,7 +296,10 @@ def test_hostile_texts_do_not_break_it(page: Chromium) -> None:
             json.dumps(text),
         )
         page.wait(f"token2wavePage.text === document.getElementById('text').value && {READY}")
-    assert page.driver.execute_script("return document.querySelectorAll('#reading b, #reading script').length") == 0
+    assert (
+        page.driver.execute_script("return document.querySelectorAll('#reading b, #reading script').length")
+        == 0
+    )
     assert page.complaints() == []
 
 
@@ -326,7 +329,14 @@ def test_several_labels(chromium: Chromium, made: Made) -> None:
 
 
 def test_hostile_labels_and_many(chromium: Chromium, made: Made) -> None:
-    labels = ["</script><img src=x onerror=alert(1)>", "", "\u202e gnitteg", "\ud800", "$title ${data}", "x" * 300]
+    labels = [
+        "</script><img src=x onerror=alert(1)>",
+        "",
+        "\u202e gnitteg",
+        "\ud800",
+        "$title ${data}",
+        "x" * 300,
+    ]
     labels += [f"class {i}" for i in range(200)]
     config = classifier_of("fast").network.config.replace(n_classes=len(labels))
     arrays = {

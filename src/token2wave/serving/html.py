@@ -65,7 +65,7 @@ def export_html(
                 where=str(path),
                 cure="make it smaller with: token2wave compress --max-size 1MB",
             )
-        page = page_html(classifier, model_file.read_bytes(), title, examples)
+        page = page_html(classifier, title, examples, model_file.read_bytes())
     with written_aside(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return path.stat().st_size

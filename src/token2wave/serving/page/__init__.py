@@ -1,7 +1,8 @@
 """The page on which people try a classifier: one HTML document, whose script is the modules beside this file.
 
-The document asks nothing of the network, and its content security policy forbids it to. With a model file in
-it, the script reads that file and computes as the runtime does (``classifier.js`` and what it imports).
+With a model file in it, the script reads that file and computes as the runtime does (``classifier.js`` and
+what it imports); without one it asks the service that the document came from. Its content security policy
+lets no other request leave it, and no other script run.
 """
 
 from __future__ import annotations
@@ -30,37 +31,42 @@ MODULES = (
     *("sources", "dom", "result", "reading", "waves_view", "list_view", "app"),
 )
 """Files of the script, each after those that it imports."""
-PRIVACY = "Everything is computed in this page: what you type stays on this device, and no network is used."
+PRIVACY = {
+    True: "Everything is computed in this page: what you type stays on this device, and no network is used.",
+    False: "What you type goes to the service that this page came from, and nowhere else.",
+}
+"""What the page says of where texts go, with a model in it and without."""
 
 
-def page_html(classifier: Classifier, model: bytes, title: str, examples: Sequence[str] = ()) -> str:
-    """Write the page with a model in it.
+def page_html(
+    classifier: Classifier, title: str, examples: Sequence[str] = (), model: bytes | None = None
+) -> str:
+    """Write the page.
 
     Args:
         classifier: the model, for what the page says about it.
-        model: its model file.
         title: heading of the page.
         examples: texts to click on.
+        model: its model file, if the page is to compute by itself; its features must be words, then. Without
+            it the page asks ``predict``, ``explain`` and ``waves`` beside its own address.
     """
     script, style = script_source(), _resource("page.css")
+    connect = "'self'" if model is None else "'none'"
     policy = (
         f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"connect-src {connect}; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    data = "\n".join(
-        [
-            _data("page-about", "application/json", _json(_about(classifier, examples, len(model)))),
-            _data("page-letters", "application/json", _json(letter_runs())),
-            _data("page-model", "text/plain", base64.b64encode(model).decode("ascii")),
-        ]
-    )
+    data = [_data("page-about", "application/json", _json(_about(classifier, examples, model)))]
+    if model is not None:
+        data.append(_data("page-letters", "application/json", _json(letter_runs())))
+        data.append(_data("page-model", "text/plain", base64.b64encode(model).decode("ascii")))
     return Template(_resource("page.html")).substitute(
         title=escape(printable(title)),
         policy=escape(policy),
-        privacy=PRIVACY,
+        privacy=PRIVACY[model is not None],
         style=style,
         script=script,
-        data=data,
+        data="\n".join(data),
     )
 
 
@@ -90,23 +96,25 @@ def _runs(values: Any) -> list[int]:
     return runs
 
 
-def _about(classifier: Classifier, examples: Sequence[str], n_bytes: int) -> dict[str, Any]:
+def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None) -> dict[str, Any]:
     """What the page says of the model."""
     record = classifier.training
-    facts = [("Model file", f"{count(n_bytes)} bytes"), ("Classes", count(len(classifier.label_names)))]
+    facts = [] if model is None else [("Model file", f"{count(len(model))} bytes")]
+    if isinstance(record.get("preset"), str):
+        facts.append(("Preset", printable(record["preset"])))
     if isinstance(record.get("data"), str):
         facts.append(("Trained on", printable(record["data"])))
     if isinstance(record.get("rows"), int):
         facts.append(("Training texts", count(record["rows"])))
-    if isinstance(record.get("validation_accuracy"), float):
+    if isinstance(record.get("validation_accuracy"), float) and not classifier.multi_label:
         facts.append(("Right on texts held back", percent(record["validation_accuracy"])))
-    facts.append(("Words and pairs it knows", count(classifier.features.n_rows)))
+    facts.append(("Words and n-grams it knows", count(classifier.features.n_rows)))
     return {
         "labels": classifier.label_names,
         "thresholds": classifier.thresholds or None,
         "novelty": classifier.novelty_reference is not None,
         "examples": list(examples),
-        "size": f"{n_bytes / 1e6:.1f} MB",
+        "size": None if model is None else f"{max(round(len(model) / 1000), 1):,} kB",
         "facts": facts,
     }
 

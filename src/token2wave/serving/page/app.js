@@ -4,13 +4,13 @@ import { byId, counted, made, percent, ranking } from "./dom.js";
 import { ListView } from "./list_view.js";
 import { Reading } from "./reading.js";
 import { Result } from "./result.js";
-import { LocalSource } from "./sources.js";
+import { LocalSource, ServiceSource } from "./sources.js";
 import { WavesView } from "./waves_view.js";
 
 const QUICK_MS = 30; // what takes longer waits until typing pauses
 const PAUSE_MS = 200;
 const SAID_AFTER_MS = 900; // a screen reader is told once typing has paused
-const MOST_CHARACTERS_EXPLAINED = 20_000;
+const MOST_CHARACTERS_EXPLAINED = 10_000; // a service's own limit, too
 const EXAMPLE_COLUMNS = 60;
 
 class Page {
@@ -56,7 +56,7 @@ class Page {
       this.parts = explanation?.parts ?? null;
       this.text = text;
       this.showParts();
-      await this.showWaves();
+      await this.showWaves(signal);
       this.duration = Math.max(this.duration, (performance.now() - before) / 4);
       showProblem("");
     } catch (error) {
@@ -89,9 +89,9 @@ class Page {
     this.reading.show(this.text, this.parts, this.chosen, reason);
   }
 
-  async showWaves() {
+  async showWaves(signal) {
     const { text } = this;
-    const waves = this.parts?.length ? await this.source.waves(text, this.waves.variant) : null;
+    const waves = this.parts?.length ? await this.source.waves(text, this.waves.variant, signal) : null;
     if (text === this.text) this.waves.show(text, waves);
   }
 
@@ -145,7 +145,8 @@ function showProblem(message) {
 
 function showAbout({ labels, facts, thresholds, size }) {
   const several = thresholds ? ", of which several may hold at once" : "";
-  byId("subtitle").textContent = `${counted(labels.length, "class", "classes")}${several} · ${size}`;
+  const inAll = size ? ` · ${size}` : "";
+  byId("subtitle").textContent = `${counted(labels.length, "class", "classes")}${several}${inAll}`;
   const entries = facts.flatMap(([name, value]) => [made("dt", {}, name), made("dd", {}, made("bdi", {}, value))]);
   byId("about").replaceChildren(...entries);
 }
@@ -170,6 +171,7 @@ function dataOf(id) {
 function start() {
   const about = JSON.parse(dataOf("page-about"));
   showAbout(about);
+  if (!byId("page-model")) return new Page(new ServiceSource(about.labels), about);
   const source = new LocalSource(dataOf("page-model"), JSON.parse(dataOf("page-letters")));
   offerModelFile(source.bytes);
   return new Page(source, about);
