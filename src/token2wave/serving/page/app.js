@@ -20,8 +20,8 @@ class Page {
     this.duration = 0;
     this.result = new Result(about.labels, about.thresholds, (label) => this.choose(label));
     this.reading = new Reading(about.labels);
-    this.waves = new WavesView(() => this.showWaves());
-    this.list = new ListView(source, about, (text) => this.open(text));
+    this.waves = new WavesView(() => this.showWaves().catch(unlessAborted));
+    this.list = new ListView(source, about, (text) => this.open(text), showProblem);
     this.input = byId("text");
     this.input.addEventListener("input", () => this.changed());
     byId("clear").addEventListener("click", () => {
@@ -56,7 +56,7 @@ class Page {
       this.parts = explanation?.parts ?? null;
       this.text = text;
       this.showParts();
-      await this.showWaves(signal);
+      await this.showWaves();
       this.duration = Math.max(this.duration, (performance.now() - before) / 4);
       showProblem("");
     } catch (error) {
@@ -89,10 +89,12 @@ class Page {
     this.reading.show(this.text, this.parts, this.chosen, reason);
   }
 
-  async showWaves(signal) {
-    const { text } = this;
-    const waves = this.parts?.length ? await this.source.waves(text, this.waves.variant, signal) : null;
-    if (text === this.text) this.waves.show(text, waves);
+  async showWaves() {
+    const { text, parts } = this;
+    const { signal } = this.running;
+    const { variant } = this.waves;
+    const waves = parts?.length ? await this.source.waves(text, variant, signal) : null;
+    if (!signal.aborted && variant === this.waves.variant) this.waves.show(text, waves);
   }
 
   /** Look at a text by itself. */
@@ -136,6 +138,10 @@ class Page {
       byId(`panel-${name}`).hidden = name !== wanted;
     }
   }
+}
+
+function unlessAborted(error) {
+  if (error.name !== "AbortError") showProblem(error.message);
 }
 
 function showProblem(message) {

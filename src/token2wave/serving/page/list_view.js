@@ -4,14 +4,21 @@ import { byId, counted, foreign, given, made, percent } from "./dom.js";
 
 const MOST_ROWS = 500; // shown; the CSV has all
 const COUNTED = 12; // classes whose number of texts is shown
+const LIST_PAUSE_MS = 120; // a list is classified once typing, or a paste, has paused
 
 export class ListView {
-  /** @param open called with a text that is to be looked at by itself. */
-  constructor(source, about, open) {
-    Object.assign(this, { source, about, open });
+  /**
+   * @param open called with a text that is to be looked at by itself.
+   * @param tell called with what went wrong; with nothing when all went well.
+   */
+  constructor(source, about, open, tell) {
+    Object.assign(this, { source, about, open, tell });
     this.rows = [];
     this.input = byId("list");
-    this.input.addEventListener("input", () => this.classify());
+    this.input.addEventListener("input", () => {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.classify(), LIST_PAUSE_MS);
+    });
     for (const id of ["below", "above"]) byId(id).addEventListener("input", () => this.show());
     byId("below-option").hidden = Boolean(about.thresholds);
     byId("above-option").hidden = !about.novelty;
@@ -29,10 +36,15 @@ export class ListView {
     const running = (this.running = new AbortController());
     const texts = this.input.value.split(/\r\n|\r|\n/).filter((line) => line.trim());
     byId("list-status").textContent = texts.length ? `Classifying ${counted(texts.length, "text")} …` : "";
-    const answers = await this.source.predict(texts, running.signal);
-    if (running.signal.aborted || !answers) return;
-    this.rows = texts.map((text, i) => ({ text, ...answers[i] }));
-    this.show();
+    try {
+      const answers = await this.source.predict(texts, running.signal);
+      if (running.signal.aborted) return;
+      this.rows = texts.map((text, i) => ({ text, ...answers[i] }));
+      this.show();
+      this.tell("");
+    } catch (error) {
+      if (!running.signal.aborted) this.tell(error.message);
+    }
   }
 
   /** Labels of a row; none where the page is told to abstain. */
