@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 LARGEST_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
-TITLE = "Text classifier"
 
 
 def export_html(
     classifier: Classifier,
     path: str | os.PathLike[str],
     *,
-    title: str = TITLE,
+    title: str | None = None,
     examples: Sequence[str] = (),
 ) -> int:
     """Write a page that classifies: model, features and program in one file.
@@ -37,7 +36,7 @@ def export_html(
     Args:
         classifier: with word features, and a network that compiles.
         path: of the file.
-        title: heading of the page.
+        title: heading of the page; by default the file's name without its suffix.
         examples: texts to click on.
 
     Returns:
@@ -65,7 +64,7 @@ def export_html(
                 where=str(path),
                 cure="make it smaller with: token2wave compress --max-size 1MB",
             )
-        page = page_html(classifier, title, examples, model_file.read_bytes())
+        page = page_html(classifier, path.stem if title is None else title, examples, model_file.read_bytes())
     with written_aside(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return path.stat().st_size
