@@ -1,4 +1,4 @@
-r"""What a classifier in one HTML file costs in Chromium: its size, the first answer, one text, one explanation.
+r"""What a classifier in one HTML file costs in Chromium: size, first answer, one text, one explanation.
 
     python benchmarks/html_page.py --data ag_news --texts 1000
 

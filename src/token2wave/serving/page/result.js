@@ -15,6 +15,7 @@ export class Result {
     this.rows = labels.map((label, i) => this.row(label, i, choose));
     this.more = byId("more-classes");
     this.more.hidden = labels.length <= FEW;
+    byId("threshold-note").hidden = !thresholds;
     this.more.addEventListener("click", () => {
       this.all = !this.all;
       this.show(this.probabilities, this.novelty, this.chosen, this.empty);
@@ -29,7 +30,7 @@ export class Result {
     button.title = "Colour the words by what they do to this class";
     button.addEventListener("click", () => choose(i));
     if (this.thresholds) {
-      const mark = made("span", { class: "threshold", title: "given from here on" });
+      const mark = made("span", { class: "threshold" });
       mark.style.left = `${100 * this.thresholds[i]}%`;
       track.append(mark);
     }
