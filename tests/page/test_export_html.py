@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +64,13 @@ def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match=r"token2wave compress --max-size 1MB"):
         export_html(classifier_of("fast"), tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_title_is_the_files_name_by_default(tmp_path: Path) -> None:
+    export_html(classifier_of("fast"), tmp_path / "news & <more>.html")
+    assert "<title>news &amp; &lt;more&gt;</title>" in (tmp_path / "news & <more>.html").read_text("utf-8")
+
+
+def test_nothing_imports_torch() -> None:
+    code = "import sys, token2wave.serving.html; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from make_golden import USUAL
 from page_texts import HOSTILE, random_texts
-from stored_models import KINDS, classifier_of
+from stored_models import classifier_of
 
 from token2wave.classifier import Classifier
 from token2wave.compile import compile_network
+from token2wave.explanation import Explanation
 from token2wave.serving.html import export_html
 
 Chromium = Any  # its class can be imported only where selenium is
@@ -259,6 +260,34 @@ def test_it_fits_and_can_be_read(chromium: Chromium, address: str, name: str, wi
     assert chromium.complaints() == []
 
 
+def test_a_word_that_decides_says_so(page: Chromium) -> None:
+    classifier = model()
+    words = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", "."]
+    pairs = [f"{one} {other}" for one in words for other in words]
+    explained = next(
+        each for each in map(classifier.explain, pairs) if _without(each, 0) not in ("", each.label)
+    )
+    page.click("text")
+    page.paste(explained.text)
+    page.wait("document.querySelectorAll('#reading span').length === 2")
+    page.driver.find_element("css selector", "#reading span").click()
+    assert f"Without it the most probable class is {_without(explained, 0)}" in page.text("detail")
+
+
+def _without(explained: Explanation, place: int) -> str:
+    """The most probable class without a part."""
+    shares = np.array(explained.probabilities) - explained.parts[place].effects
+    return explained.label_names[int(shares.argmax())]
+
+
+def test_nothing_moves_where_motion_is_not_wanted(page: Chromium) -> None:
+    moves = "return getComputedStyle(document.querySelector('.fill')).transitionDuration"
+    assert page.driver.execute_script(moves) != "0s"
+    reduced = {"name": "prefers-reduced-motion", "value": "reduce"}
+    page.command("Emulation.setEmulatedMedia", features=[reduced])
+    assert page.driver.execute_script(moves) == "0s"
+
+
 CONTRASTS = """
 function channels(colour) {
   return colour.match(/[\\d.]+/g).map(Number);
@@ -391,7 +420,3 @@ def _downloaded(page: Chromium, name: str) -> str:
             return path.read_bytes().decode("utf-8", "replace")
         time.sleep(0.05)
     raise AssertionError(f"{name} was not downloaded")
-
-
-def test_every_kind_of_words_is_tested() -> None:
-    assert {"fast", "amplitudes", "several"} <= set(KINDS)

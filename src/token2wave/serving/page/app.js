@@ -86,7 +86,7 @@ class Page {
 
   showParts() {
     const reason = `Of a text of more than ${MOST_CHARACTERS_EXPLAINED.toLocaleString("en")} characters only the classes are shown.`;
-    this.reading.show(this.text, this.parts, this.chosen, reason);
+    this.reading.show(this.text, this.parts, this.answer.probabilities, this.chosen, reason);
   }
 
   async showWaves() {

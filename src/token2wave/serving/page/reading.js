@@ -1,6 +1,6 @@
 // The text with every word coloured by what it does, and the strongest words as a table.
 
-import { byId, foreign, made, percent, points, shortened } from "./dom.js";
+import { byId, foreign, made, percent, points, ranking, shortened } from "./dom.js";
 
 const LISTED = 8;
 const NOISE = 1e-6; // smaller effects come from rounding
@@ -16,9 +16,13 @@ export class Reading {
     this.box.addEventListener("keydown", (event) => this.move(event));
   }
 
-  /** @param parts of the explanation; null where there is none. */
-  show(text, parts, chosen, reason) {
-    Object.assign(this, { text, parts, chosen });
+  /**
+   * @param parts of the explanation; null where there is none, for which `reason` says why.
+   * @param probabilities of the classes.
+   * @param chosen the class whose effects are shown.
+   */
+  show(text, parts, probabilities, chosen, reason) {
+    Object.assign(this, { text, parts, probabilities, chosen });
     this.at = -1;
     byId("detail").textContent = "";
     byId("words").hidden = Boolean(parts) && !parts.length;
@@ -115,6 +119,15 @@ export class Reading {
       `: ${points(effects[this.chosen])} points for `,
       foreign(this.labels[this.chosen]),
       `, ${percent(energy)} of the energy${known ? "" : "; unknown to the model"}.`,
+      ...this.otherwise(effects),
     );
+  }
+
+  /** What the text would be without a word, where that is another class. */
+  otherwise(effects) {
+    const without = Array.from(this.probabilities, (share, c) => share - effects[c]);
+    const [before, after] = [ranking(this.probabilities)[0], ranking(without)[0]];
+    if (before === after) return [];
+    return [" Without it the most probable class is ", foreign(this.labels[after]), ` (${percent(without[after], 0)}).`];
   }
 }
