@@ -103,8 +103,11 @@ export class Network {
     };
     collect(place - this.phrase_radius, place, 0);
     collect(place + 1, place + 1 + this.phrase_radius, width);
-    const overlay = this.overlay(variantsAt(place), imaginary.map(Math.sqrt));
-    return this.linear("phrases.linear", this.norm("phrases.norm", overlay)).map(gelu);
+    for (let k = 0; k < imaginary.length; k++) imaginary[k] = Math.sqrt(imaginary[k]);
+    const overlay = this.overlay(variantsAt(place), imaginary);
+    const state = this.linear("phrases.linear", this.norm("phrases.norm", overlay));
+    for (let k = 0; k < state.length; k++) state[k] = gelu(state[k]);
+    return state;
   }
 
   /** Logits of a text from its sums. */
@@ -135,10 +138,14 @@ export class Network {
   overlay(real, imaginary) {
     const width = real.length / 2;
     const both = new Float64Array(2 * width);
+    const modulation = this.operation === "modulation";
     for (let k = 0; k < width; k++) {
-      const [w, w2, s, s2] = [real[k], real[width + k], imaginary[k], imaginary[width + k]];
-      both[k] = this.operation === "modulation" ? w * w2 - s * s2 : w + w2;
-      both[width + k] = this.operation === "modulation" ? w * s2 + w2 * s : s + s2;
+      const w = real[k];
+      const w2 = real[width + k];
+      const s = imaginary[k];
+      const s2 = imaginary[width + k];
+      both[k] = modulation ? w * w2 - s * s2 : w + w2;
+      both[width + k] = modulation ? w * s2 + w2 * s : s + s2;
     }
     return both;
   }
@@ -153,7 +160,7 @@ export class Network {
 
   linear(name, values) {
     const weight = this.tensors[`${name}.weight`];
-    const result = Float64Array.from(this.tensors[`${name}.bias`]);
+    const result = new Float64Array(this.tensors[`${name}.bias`]);
     const width = values.length;
     for (let i = 0; i < result.length; i++) {
       let sum = 0;
@@ -164,11 +171,17 @@ export class Network {
   }
 
   norm(name, values) {
-    const { [`${name}.weight`]: weight, [`${name}.bias`]: bias } = this.tensors;
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
-    const deviation = Math.sqrt(variance + NORM_EPSILON);
-    return values.map((value, k) => ((value - mean) / deviation) * weight[k] + bias[k]);
+    const weight = this.tensors[`${name}.weight`];
+    const bias = this.tensors[`${name}.bias`];
+    const width = values.length;
+    let mean = 0;
+    for (let k = 0; k < width; k++) mean += values[k] / width;
+    let variance = 0;
+    for (let k = 0; k < width; k++) variance += (values[k] - mean) ** 2 / width;
+    const scale = 1 / Math.sqrt(variance + NORM_EPSILON);
+    const normed = new Float64Array(width);
+    for (let k = 0; k < width; k++) normed[k] = (values[k] - mean) * scale * weight[k] + bias[k];
+    return normed;
   }
 }
 
@@ -183,8 +196,13 @@ export function probabilitiesOf(logits, multiLabel) {
 
 function meanAndDeviation(count, total, squares) {
   const share = 1 / Math.max(count, 1);
-  const mean = total.map((sum) => sum * share);
-  return [mean, squares.map((sum, k) => Math.sqrt(Math.max(sum * share - mean[k] * mean[k], 0)))];
+  const mean = new Float64Array(total.length);
+  const deviation = new Float64Array(total.length);
+  for (let k = 0; k < total.length; k++) {
+    mean[k] = total[k] * share;
+    deviation[k] = Math.sqrt(Math.max(squares[k] * share - mean[k] * mean[k], 0));
+  }
+  return [mean, deviation];
 }
 
 function sideBySide(first, second) {

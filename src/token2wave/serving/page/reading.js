@@ -24,7 +24,7 @@ export class Reading {
   show(text, parts, probabilities, chosen, reason) {
     Object.assign(this, { text, parts, probabilities, chosen });
     this.at = -1;
-    byId("detail").textContent = "";
+    byId("detail").textContent = "Click on a word, or go from word to word with the arrow keys, for its figures.";
     byId("words").hidden = Boolean(parts) && !parts.length;
     byId("words-body").hidden = !parts?.length;
     if (!parts) {
