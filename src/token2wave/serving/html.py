@@ -17,6 +17,7 @@ from token2wave.serving.page import page_html
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
+MOST_EXAMPLES = 20
 LARGEST_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
 
 
@@ -37,13 +38,14 @@ def export_html(
         classifier: with word features, and a network that compiles.
         path: of the file.
         title: heading of the page; by default the file's name without its suffix.
-        examples: texts to click on.
+        examples: texts to click on, at most 20.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
-        ConfigError: the features are WordPiece, the network does not compile, or the model is too large.
+        ConfigError: the features are WordPiece, the network does not compile, the model is too large, or there
+            are too many examples.
         OutputError: the place cannot be written to; a file that was there is left as it was.
     """
     path = Path(path)
@@ -53,6 +55,12 @@ def export_html(
             "expected a model of word features, found WordPiece, whose tables the page does not have",
             where="features",
             cure="train with preset small or fast",
+        )
+    if len(examples) > MOST_EXAMPLES:
+        raise ConfigError(
+            f"expected at most {MOST_EXAMPLES} texts to click on, found {len(examples):,}",
+            where="examples",
+            cure="give fewer",
         )
     tables_of(classifier.network)
     with tempfile.TemporaryDirectory() as folder:
