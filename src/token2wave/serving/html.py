@@ -44,8 +44,8 @@ def export_html(
         Size of the file in bytes.
 
     Raises:
-        ConfigError: the features are WordPiece, the network does not compile, the model is too large, or there
-            are too many examples.
+        ConfigError: the features are WordPiece, the network does not compile, the model is too large, or
+            there are too many examples.
         OutputError: the place cannot be written to; a file that was there is left as it was.
     """
     path = Path(path)
