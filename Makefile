@@ -7,7 +7,7 @@ NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
 RIVALS := .venv/rivals-installed
 THREADS ?= 2
 
-.PHONY: setup demo test test-base lint check fuzz bench bench-quick clean
+.PHONY: setup demo test test-base test-transformers lint check fuzz bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ test: setup
 # What is shipped: wheels with and without a compiler, each in a fresh environment without torch.
 test-base: setup
 	$(BIN)/python tools/test_base_install.py
+
+# The Hugging Face integration with the current and the previous major version of transformers.
+test-transformers: setup
+	$(BIN)/python tools/test_transformers_majors.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ class Format(NamedTuple):
         meaning: what the file is.
         use: how to use it, with ``{path}`` where the file's name goes.
         takes_examples: whether the function takes ``examples``, texts to click on, too.
+        is_folder: whether it is a folder, whose place the function checks before it begins.
     """
 
     module: str
@@ -32,6 +33,7 @@ class Format(NamedTuple):
     meaning: str
     use: str
     takes_examples: bool = False
+    is_folder: bool = False
 
     def write(self, classifier: Classifier, path: Path, examples: list[str]) -> int:
         """Write a classifier; gives the size in bytes."""
@@ -55,6 +57,15 @@ FORMATS = {
         "Open {path} in a browser; it needs no server and no network.\n"
         "If it is too large, make the model smaller first: token2wave compress --max-size 1MB",
         takes_examples=True,
+    ),
+    "huggingface": Format(
+        "token2wave.integrations.huggingface",
+        "export_huggingface",
+        "folder for transformers, with model, tokenizer and model card",
+        "import token2wave.integrations.huggingface\n"
+        "from transformers import pipeline\n"
+        "pipeline('text-classification', model={path!r})('A text.')",
+        is_folder=True,
     ),
 }
 """Formats by the name that ``--to`` takes."""
@@ -85,7 +96,8 @@ def export(
     chosen = FORMATS[to]
     if examples is not None and not chosen.takes_examples:
         raise ConfigError(f"has no place in a file of format {to}", where="--examples", cure="leave it out")
-    check_writable(out)
+    if not chosen.is_folder:
+        check_writable(out)
     texts = [] if examples is None else read_texts(examples, text_column=text_column)
     n_bytes = chosen.write(load(model), out, texts)
     if not as_json:

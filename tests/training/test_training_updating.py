@@ -78,7 +78,7 @@ def test_a_new_class_is_learnt_and_the_others_stay(classifier: token2wave.Classi
     updated = token2wave.update(classifier, texts + new, labels + new_labels, epochs=25)
     assert updated.label_names == (*classifier.label_names, "weather")
     np.testing.assert_array_equal(classifier.probabilities(texts), before)  # the one given stays as it is
-    if classifier.training["preset"] != "paper":  # whose vocabulary has no word of the weather
+    if classifier.network.config.amplitudes:  # without them a class comes slowly, by small steps
         assert accuracy(updated, *weather(50, 9)) > 0.9
         assert accuracy(updated, *rows(100, 5, TWO)) > 0.95
     updated.save(tmp_path / "new.safetensors")
