@@ -39,6 +39,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
+import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
@@ -229,6 +230,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
+    "html-page": lambda: html_page_render.table(benchmark("html_page")),
     "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{
