@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[bytes, bytes], ...]
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
+READABLE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -37,11 +39,10 @@ class Answer(NamedTuple):
 
 def json_answer(document: Any, **settings: Any) -> Answer:
     """Answer with JSON; lone surrogates, which UTF-8 does not have, are escaped."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
-        body = text.encode("utf-8")
+        body = READABLE.encode(document).encode("utf-8")
     except UnicodeEncodeError:
-        body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+        body = ESCAPED.encode(document).encode("ascii")
     return Answer(body, **settings)
 
 

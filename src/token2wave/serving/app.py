@@ -215,10 +215,10 @@ class Service:
         return Answer(self.metrics.text(), PROMETHEUS)
 
     async def _openapi(self, scope: Message, receive: Receive) -> Answer:
-        return json_answer(openapi_document(self.limits))
+        return json_answer(openapi_document(self.limits, self.classifier))
 
     async def _docs(self, scope: Message, receive: Receive) -> Answer:
-        return Answer(documentation_page(self.limits).encode("utf-8"), HTML)
+        return Answer(documentation_page(self.limits, self.classifier).encode("utf-8"), HTML)
 
     async def _page(self, scope: Message, receive: Receive) -> Answer:
         return Answer(front_page(self.classifier).encode("utf-8"), HTML)

@@ -83,11 +83,13 @@ class Batcher:
             RequestError: 503, too much is waiting.
         """
         self._enter(characters)
+        self._metrics.queued.set(self._characters)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._large, lambda: work(self.classifier))
         finally:
             self._leave(characters)
+            self._metrics.queued.set(self._characters)
 
     def close(self) -> None:
         """End the threads once they have done what they began."""
@@ -106,14 +108,13 @@ class Batcher:
                 headers=((b"retry-after", b"1"),),
             )
         self._characters += characters
-        self._metrics.queued.set(self._characters)
 
     def _leave(self, characters: int) -> None:
         self._characters -= characters
-        self._metrics.queued.set(self._characters)
 
     def _begin(self) -> None:
         """Compute what waits, or the beginning of it."""
+        self._metrics.queued.set(self._characters)
         batch, n_characters = [], 0
         while self._waiting and n_characters < TOGETHER:
             entry = self._waiting.popleft()

@@ -64,7 +64,8 @@ class WatchedConnection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has closed its side after its last request."""
-        if self.receiving and not self.n_unanswered:
+        n_begun = 1 if self.receiving and not self.in_head else 0  # has headers, and never will have its body
+        if self.receiving and self.n_unanswered == n_begun:
             return False
         self.shutdown()  # once it is answered
         return True

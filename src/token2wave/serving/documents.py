@@ -42,9 +42,9 @@ def front_page(classifier: Classifier) -> str:
     )
 
 
-def documentation_page(limits: Limits) -> str:
+def documentation_page(limits: Limits, classifier: Classifier) -> str:
     """The OpenAPI description for people."""
-    document = openapi_document(limits)
+    document = openapi_document(limits, classifier)
     parts = [f"<p>{escape(document['info']['description'])}</p>", '<p><a href="openapi.json">OpenAPI</a></p>']
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from token2wave import __version__
 from token2wave.explanation.explanation import UNITS
 from token2wave.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from token2wave.classifier import Classifier
 
 Schema = dict[str, Any]
 REFUSALS = {
@@ -21,8 +24,8 @@ SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 STRING: Schema = {"type": "string"}
 
 
-def openapi_document(limits: Limits) -> Schema:
-    """Describe a service with these limits."""
+def openapi_document(limits: Limits, classifier: Classifier) -> Schema:
+    """Describe the service of a model: what it cannot be asked is not there."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -46,14 +49,14 @@ def openapi_document(limits: Limits) -> Schema:
             "/docs": {"get": _getting_text("This description for people.", "text/html")},
             "/": {"get": _getting_text("A page to try the classifier.", "text/html")},
         },
-        "components": {"schemas": _schemas(limits)},
+        "components": {"schemas": _schemas(limits, classifier)},
     }
 
 
-def _schemas(limits: Limits) -> dict[str, Schema]:
+def _schemas(limits: Limits, classifier: Classifier) -> dict[str, Schema]:
     text = {"type": "string", "maxLength": limits.text_characters}
     explained = {"type": "string", "maxLength": min(limits.explain_characters, limits.text_characters)}
-    options = {
+    options: dict[str, Schema] = {
         "top_k": {
             "type": "integer",
             "minimum": 1,
@@ -65,19 +68,15 @@ def _schemas(limits: Limits) -> dict[str, Schema]:
             "default": False,
             "description": "Say how unlike the training texts a text is, too.",
         },
-        "threshold": {
-            **SHARE,
-            "description": "Probability from which on a text is given a label; for models of several labels.",
-        },
-        "abstain_below": {
-            **SHARE,
-            "description": "Give no label where its probability is lower; for models of one label.",
-        },
-        "abstain_above_novelty": {
-            **SHARE,
-            "description": "Give no label to a text that is more novel; for models that know novelty.",
-        },
     }
+    if classifier.multi_label:
+        meaning = "Probability from which on a text is given a label, instead of the model's own."
+        options["threshold"] = {**SHARE, "description": meaning}
+    else:
+        meaning = "Give no label where its probability is lower."
+        options["abstain_below"] = {**SHARE, "description": meaning}
+    if classifier.novelty_reference is not None:
+        options["abstain_above_novelty"] = {**SHARE, "description": "Give no label to a text more novel."}
     share_of_label = _object({"label": STRING, "probability": SHARE})
     ranked = {
         "type": "array",
@@ -88,6 +87,8 @@ def _schemas(limits: Limits) -> dict[str, Schema]:
         "type": ["number", "null"],
         "description": "Share of texts held back from training that are less unlike it, if asked and known.",
     }
+    label = {"type": ["string", "null"], "description": "The most probable class; null where it abstains."}
+    given = {"labels": ranked} if classifier.multi_label else {"label": label, "probability": SHARE}
     figures = {"type": "array", "items": {"type": ["number", "null"]}}
     return {
         "PredictRequest": {
@@ -103,19 +104,7 @@ def _schemas(limits: Limits) -> dict[str, Schema]:
             {"text": explained},
             {"unit": {"type": "string", "enum": list(UNITS), "default": "word"}},
         ),
-        "Prediction": {
-            "oneOf": [
-                _object(
-                    {
-                        "label": {"type": ["string", "null"], "description": "null where it abstains."},
-                        "probability": SHARE,
-                        "novelty": novelty,
-                        "top": ranked,
-                    }
-                ),
-                _object({"labels": ranked, "novelty": novelty, "top": ranked}),
-            ]
-        },
+        "Prediction": _object({**given, "novelty": novelty, "top": ranked}),
         "Predictions": _object({"predictions": {"type": "array", "items": _reference("Prediction")}}),
         "Explanation": _object(
             {

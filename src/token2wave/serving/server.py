@@ -30,6 +30,10 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError(error.name, "serve", purpose="token2wave serve") from error
 
+BACKLOG = 1024  # connections that the system keeps until they are accepted
+KERNEL_BYTES = (
+    1 << 17
+)  # that the system keeps for a connection, each way, and doubles; else it may be megabytes
 SPARE_FILES = 64  # file descriptors beside those of connections
 SWITCH_SECONDS = (
     0.001  # what computes in a thread lets requests be read after that; Python's default is 0.005
@@ -89,13 +93,21 @@ def serve(settings: Settings, begun: Callable[[str], None]) -> None:
     else:
         load(settings.model)  # each process will load it; this one says what is wrong with it
     listening = _listen(settings.host, settings.port)
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        if (
+            not server.started
+        ):  # uvicorn, which handles signals meanwhile, raises them again once it has ended
+            sys.exit(0)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # uvicorn raises them again once it has ended as it was told
+        signal.signal(number, end)
     host, port = listening.getsockname()[:2]
     begun(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     if settings.workers == 1:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve_one(settings.model, config, listening))
+            runner.run(_serve_one(settings.model, server, listening))
         return
     with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
         os.environ[SHARED] = folder
@@ -110,9 +122,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _serve_one(model: Path, config: uvicorn.Config, listening: socket.socket) -> None:
+async def _serve_one(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    application = config.loaded_app
+    application = server.config.loaded_app
 
     async def reload() -> None:
         try:
@@ -131,7 +143,7 @@ async def _serve_one(model: Path, config: uvicorn.Config, listening: socket.sock
 
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, begin)
-    await uvicorn.Server(config).serve(sockets=[listening])
+    await server.serve(sockets=[listening])
 
 
 def _config(settings: Settings) -> uvicorn.Config:
@@ -161,10 +173,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(1024)
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(
             f"expected an address to listen at, found {host} port {port}: "
@@ -172,7 +181,8 @@ def _listen(host: str, port: int) -> socket.socket:
             where="--host, --port",
             cure="choose another port, or end what listens there",
         ) from error
-    listening.set_inheritable(True)
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # connections have what the socket has
+        listening.setsockopt(socket.SOL_SOCKET, option, KERNEL_BYTES)
     return listening
 
 
