@@ -131,6 +131,19 @@ def post(path: str, document: Any, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def is_ended(connection: socket.socket, seconds: float = 8.0) -> bool:
+    """Whether the server ends a connection; what it still sends is read."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
 class Reader:
     """Answers of a raw connection, one after the other."""
 

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from service_helpers import LABELS, TEXTS, Reader, connect, limited, post, serving
+from service_helpers import LABELS, TEXTS, Reader, connect, is_ended, limited, post, serving
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
 
@@ -27,19 +27,6 @@ def strict(model, tmp_path_factory):
     }
     with serving(limited(model, **limits), tmp_path_factory.mktemp("strict") / "log") as server:
         yield server
-
-
-def is_ended(connection, seconds=8.0):
-    """Whether the server ends a connection; what it still sends is read."""
-    connection.settimeout(seconds)
-    try:
-        while connection.recv(1 << 16):
-            pass
-    except TimeoutError:
-        return False
-    except ConnectionError:
-        pass
-    return True
 
 
 def is_well(server):
@@ -282,6 +269,8 @@ def test_a_full_queue_is_told(strict):
 
 def test_the_longest_silent_makes_place(strict):
     with connect(strict) as silent:
+        assert is_well(strict)
+        time.sleep(0.02)  # the clock of the event loop is coarse
         others = [connect(strict) for _ in range(29)]
         assert is_well(strict)
         assert is_ended(silent, 0.3)

@@ -9,7 +9,17 @@ import threading
 import time
 
 import pytest
-from service_helpers import ENVIRONMENT, PYTHON, TEXTS, Reader, connect, make_classifier, post, serving
+from service_helpers import (
+    ENVIRONMENT,
+    PYTHON,
+    TEXTS,
+    Reader,
+    connect,
+    is_ended,
+    make_classifier,
+    post,
+    serving,
+)
 
 from token2wave.errors import ConfigError
 from token2wave.serving.limits import Limits
@@ -37,8 +47,8 @@ def test_the_end_comes_once_what_was_begun_is_done(model, tmp_path, number):
         status, answer = Reader(busy).answer()
         assert status == 200
         assert answer["text"] == text
-        assert not idle.recv(1)
-        assert not begun.recv(1)
+        assert is_ended(idle)
+        assert is_ended(begun)
         assert server.process.wait(10) == 0
         with pytest.raises(ConnectionRefusedError):
             connect(server)
