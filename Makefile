@@ -76,6 +76,7 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
 	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
+	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
