@@ -73,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": machine(options.threads, "cpu"),
         "versions": all_versions(SERVER_PACKAGES),
         "code": code_state(),
-        "data": {"test_rows": len(texts), "characters_per_text": sum(map(len, texts)) / len(texts), "caveats": list(splits.caveats)},
+        "data": {
+            "test_rows": len(texts),
+            "characters_per_text": sum(map(len, texts)) / len(texts),
+            "caveats": list(splits.caveats),
+        },
     }
     with _server(model, options.workers) as (port, pid):
         before = _memory(pid)

@@ -51,8 +51,8 @@ def table(document: dict[str, Any]) -> str:
         f"{settings['seconds']:g} s. Service ({settings['workers']} process) and generator share "
         f"{settings['threads']} threads of {document['machine']['processor']}. Generator: "
         f"{document['generator']['version']}, `{document['generator']['command']}`. Requests of hostile "
-        f"clients, or their connections: {hostile}. Of {count(n_right + n_wrong)} answers compared with the classifier's "
-        f"meanwhile, {count(n_wrong)} differed."
+        f"clients, or their connections: {hostile}. Of {count(n_right + n_wrong)} answers compared with the "
+        f"classifier's meanwhile, {count(n_wrong)} differed."
     )
     caveats = [f"*{caveat.rstrip('.')}.*" for caveat in document["data"]["caveats"]]
     return "\n".join([*lines, "", told, f"Command: `{document['command']}`.", *caveats]) + "\n"

@@ -131,6 +131,7 @@ REFUSED = [
     (400, b'{"text": "a", "top_k": ' + b"1" * 9_000 + b"}", "body", "correct"),
     (400, b'{"text": ' + b"[" * 200_000, "body", "flat object"),
     (400, b'{"text": ' + b'{"a":' * 100_000, "body", "flat object"),
+    (400, b'{"texts": [' + b'{"a": 1},' * 50_000 + b"1]}", "body", "correct"),
     (422, b"[]", "$", "an object"),
     (422, b"null", "$", "an object"),
     (422, b"{}", "$", '{"text"'),

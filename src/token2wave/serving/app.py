@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from token2wave import __version__
-from token2wave.errors import MissingExtraError
+from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.serving.answers import (
     HTML,
     PROMETHEUS,
@@ -35,7 +35,7 @@ from token2wave.serving.requests import (
 )
 
 try:
-    from token2wave.serving.batching import Batcher
+    from token2wave.serving.batching import SMALL, Batcher, weight
     from token2wave.serving.metrics import Metrics
 except ModuleNotFoundError as error:
     if error.name != "prometheus_client":
@@ -141,6 +141,8 @@ class Service:
             answer = await self._answer(scope, receive)
         except RequestError as error:
             answer = error_answer(error)
+        except Token2WaveError as error:  # what the model cannot do
+            answer = error_answer(RequestError(422, error.problem, where=error.where, cure=error.cure))
         except Gone:
             return
         except Exception:
@@ -184,17 +186,19 @@ class Service:
     async def _predict(self, scope: Message, receive: Receive) -> Answer:
         request = parse_predict(await self._body(scope, receive), self.limits)
         check_fits(request, self.classifier)
-        if not request.novelty and request.abstain_above_novelty is None:
+        novel = request.novelty or request.abstain_above_novelty is not None
+        if not novel and weight(request.texts) <= SMALL:
             classifier, rows = await self._batcher.rows(request.texts)
             return predictions_answer(request, classifier, rows, None)
 
-        def both(classifier: Classifier) -> Answer:
-            check_fits(request, classifier)
-            rows, novelty = classifier.probabilities(request.texts), classifier.novelty(request.texts)
-            known = None if novelty is None else novelty.tolist()
-            return predictions_answer(request, classifier, rows.tolist(), known)
+        def answered(classifier: Classifier) -> Answer:
+            rows = self._batcher.computed(classifier, request.texts).probabilities
+            novelty = classifier.novelty(request.texts) if novel else None
+            return predictions_answer(
+                request, classifier, rows, None if novelty is None else novelty.tolist()
+            )
 
-        return await self._batcher.run(both, sum(map(len, request.texts)) + len(request.texts))
+        return await self._batcher.run(answered, weight(request.texts))
 
     async def _explain(self, scope: Message, receive: Receive) -> Answer:
         request = parse_explain(await self._body(scope, receive), self.limits)

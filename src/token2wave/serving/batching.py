@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 T = TypeVar("T")
-SMALL = (
-    1 << 12
-)  # characters of a request that joins a batch; the core needs about a tenth of a microsecond each
+SMALL = 1 << 12  # weight of a request that joins a batch; the core takes a tenth of a microsecond for each
 TOGETHER = 1 << 15  # characters of a batch, so that it ends within milliseconds
+
+
+def weight(texts: list[str]) -> int:
+    """What texts count in the queue: their characters, and one for each."""
+    return sum(map(len, texts)) + len(texts)
 
 
 class Rows(NamedTuple):
@@ -53,14 +56,12 @@ class Batcher:
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
 
     async def rows(self, texts: list[str]) -> Rows:
-        """Probabilities of texts, in their order.
+        """Probabilities of a few short texts, in their order.
 
         Raises:
             RequestError: 503, too much is waiting.
         """
-        characters = sum(map(len, texts)) + len(texts)
-        if characters > SMALL:
-            return await self.run(lambda classifier: self._computed(classifier, texts), characters)
+        characters = weight(texts)
         self._enter(characters)
         future: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         self._waiting.append((texts, future))
@@ -128,7 +129,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         if classifier.computes_with == "native core":
             try:
-                found = self._computed(classifier, texts)
+                found = self.computed(classifier, texts)
             except Exception as error:
                 _fail(batch, error)
             else:
@@ -143,9 +144,10 @@ class Batcher:
                 _deliver(batch, future.result())
             self._begin()
 
-        loop.run_in_executor(self._small, self._computed, classifier, texts).add_done_callback(done)
+        loop.run_in_executor(self._small, self.computed, classifier, texts).add_done_callback(done)
 
-    def _computed(self, classifier: Classifier, texts: list[str]) -> Rows:
+    def computed(self, classifier: Classifier, texts: list[str]) -> Rows:
+        """Compute probabilities here and now."""
         rows = classifier.probabilities(texts).tolist()
         self._metrics.texts.inc(len(texts))
         self._metrics.batch_texts.observe(len(texts))

@@ -13,6 +13,7 @@ from token2wave.serving.limits import Limits
 
 PREDICT_FIELDS = ("text", "texts", "top_k", "novelty", "threshold", "abstain_below", "abstain_above_novelty")
 EXPLAIN_FIELDS = ("text", "unit")
+MOST_OBJECTS = 16  # of a body, so that a large one is refused early
 SHOWN = 40  # characters of a value that an error repeats
 NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", int: "a whole number"}
 
@@ -187,7 +188,8 @@ def parse_explain(body: bytes, limits: Limits) -> ExplainRequest:
 def _object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     """Read a JSON object that has no fields but these."""
     try:
-        given = DECODER.decode(body.decode("utf-8"))
+        decoder = json.JSONDecoder(object_pairs_hook=_Pairs(), parse_constant=_no_constant)
+        given = decoder.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise RequestError(
             400,
@@ -226,20 +228,26 @@ def _object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     return given
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1) if len(names) < 100 else "a name"
-        raise ValueError(f"{shown(twice)} is there twice in an object")
-    return found
+class _Pairs:
+    """Makes the objects of a body, which are few, as nobody has to ask with one in another."""
+
+    def __init__(self) -> None:
+        self._n_left = MOST_OBJECTS
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        self._n_left -= 1
+        if self._n_left < 0:
+            raise ValueError(f"there are more than {MOST_OBJECTS} objects")
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs[:100]]
+            twice = next((name for i, name in enumerate(names) if name in names[:i]), "a name")
+            raise ValueError(f"{shown(twice)} is there twice in an object")
+        return found
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _check_text(text: Any, where: str, most: int, option: str) -> None:
