@@ -76,6 +76,8 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
 	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
+	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
+		--storages "" --all --threads $(THREADS)
 	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 

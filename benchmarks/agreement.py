@@ -1,13 +1,16 @@
-r"""Whether a model file predicts what its network says: the native core and numpy against torch.
+r"""Whether a model file predicts what its network says, by whatever way: all against torch.
 
     python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper
     python benchmarks/agreement.py --data ag_news --presets fast --models build/prediction
+    python benchmarks/agreement.py --name four_ways --data ag_news --storages "" --all
 
 Every preset is trained on every data set, unless ``--models`` names a folder with files
 ``DATA/PRESET.safetensors``. The reference is torch's ``WaveNetwork`` with the parameters of such a file, on
 features that are made without the native core. Against it stand the probabilities that ``token2wave.load``
-gives, in the native core for every test text, in numpy for the first 2,000 (all of them with ``--all``).
-Then the file is stored in fewer bits. Each of these is a process of its own.
+gives, in the native core for every test text, in numpy for the first 2,000 (all of them with ``--all``);
+those of the file exported to ONNX, run by onnxruntime; and those of the model and tokenizer that
+``transformers`` loads from a folder which it saved. Then the file is stored in fewer bits. Each of these is a
+process of its own.
 ``results/benchmarks/agreement.json`` is written after each model.
 """
 
@@ -18,6 +21,7 @@ import json
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +39,9 @@ from token2wave.training.summary import machine, percent
 SCHEMA = 1
 REFERENCE = "torch"
 STORAGES = ("float16", "int8")
+WAYS = ("onnx", "transformers")  # those that need packages of others
 NUMPY_TEXTS = 2000
+TEXTS_IN_BATCH = 64
 Job = dict[str, Any]
 
 
@@ -50,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "schema": SCHEMA,
         "name": options.name,
         "command": "python benchmarks/agreement.py " + shlex.join(given),
-        "settings": {key: getattr(options, key) for key in ("seed", "threads", "all")},
+        "settings": {key: getattr(options, key) for key in ("seed", "threads", "all", "ways")},
         "machine": machine(options.threads, "cpu"),
         "processors": os.cpu_count(),
-        "versions": all_versions(()),
+        "versions": all_versions(("onnx", "onnxruntime", "transformers")),
         "code": code_state(),
         "data": {},
         "models": {},
@@ -82,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=names, default=[], help="data sets with a test set, by commas")
     parser.add_argument("--presets", type=names, default=["fast", "small", "paper"], help="by commas")
     parser.add_argument("--models", type=Path, help="folder with DATA/PRESET.safetensors, not to train them")
+    parser.add_argument("--ways", type=names, default=list(WAYS), help="further ones, by commas")
+    parser.add_argument(
+        "--storages", type=names, default=list(STORAGES), help="of compressed files, by commas"
+    )
     parser.add_argument("--all", action="store_true", help="every test text in numpy, too")
     parser.add_argument("--seed", type=int, default=0, help="of training")
     parser.add_argument("--threads", type=int, default=2)
@@ -110,11 +120,14 @@ class _Comparison:
             REFERENCE: self.predicted(model, "reference", native=False),
             "native": self.predicted(model, "probabilities", native=True),
             "numpy": self.predicted(model, "probabilities", native=False, limit=limit),
+            **{way: self.predicted(model, way, native=True) for way in self.options.ways},
         }
-        storage = {"float32": paths["native"], **{kind: self.stored(model, kind) for kind in STORAGES}}
+        kinds = self.options.storages
+        storage = {"float32": paths["native"], **{kind: self.stored(model, kind) for kind in kinds}}
         return {
             "error": None,
             "data": paths["native"].get("data", {}),
+            "any_two": any_two([each["probabilities"] for each in paths.values() if "probabilities" in each]),
             "paths": _held_against(paths, REFERENCE),
             "storage": _held_against(storage, "float32"),
         }
@@ -185,6 +198,28 @@ def difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> dic
     }
 
 
+def any_two(found: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """Compare the probabilities of all ways with each other.
+
+    Args:
+        found: ``(N, C)`` each, of the same texts first; ``N`` may differ.
+
+    Returns:
+        ``texts`` that all ways have, the ``largest_difference`` of two probabilities of one class and text,
+        and ``other_classes``, in how many texts not all find the same class most probable.
+    """
+    n_texts = min(map(len, found), default=0)
+    if not n_texts:
+        return {"texts": 0}
+    every = np.array([each[:n_texts] for each in found], dtype=np.float64)
+    classes = every.argmax(axis=2)
+    return {
+        "texts": n_texts,
+        "largest_difference": float(np.ptp(every, axis=0).max()),
+        "other_classes": int((classes != classes[0]).any(axis=0).sum()),
+    }
+
+
 def _told(record: dict[str, Any]) -> str:
     if record["error"] is not None:
         return f"failed: {record['error']}"
@@ -250,6 +285,52 @@ def _reference(job: Job) -> dict[str, Any]:
     return {"network": "WaveNetwork", **_saved(job, classifier.label_names, probabilities)}
 
 
+def _onnx(job: Job) -> dict[str, Any]:
+    """As onnxruntime computes them from the exported file alone."""
+    import token2wave
+    from token2wave.integrations.onnx import OnnxClassifier, export_onnx
+
+    with tempfile.TemporaryDirectory(prefix="agreement-") as folder:
+        path = Path(folder) / "model.onnx"
+        n_bytes = export_onnx(token2wave.load(job["model"]), path)
+        exported = OnnxClassifier(path)
+        facts = _saved(job, exported.label_names, exported.probabilities)
+    return {"network": "ONNX", **facts, "bytes": n_bytes}
+
+
+def _transformers(job: Job) -> dict[str, Any]:
+    """As torch computes them from a folder that ``transformers`` saved and loaded."""
+    import torch
+
+    import token2wave
+    from token2wave.integrations import huggingface
+    from token2wave.runtime.reference import probabilities as shares_of
+
+    classifier = token2wave.load(job["model"])
+    with tempfile.TemporaryDirectory(prefix="agreement-") as folder:
+        path = Path(folder) / "saved"
+        n_bytes = huggingface.export_huggingface(classifier, path)
+        model = huggingface.WaveForSequenceClassification.from_pretrained(path).eval()
+        tokenizer = huggingface.WaveTokenizer.from_pretrained(path)
+    before, after = (
+        classifier.network.arrays(),
+        huggingface.from_huggingface(model, tokenizer).network.arrays(),
+    )
+
+    def probabilities(texts: list[str]) -> NDArray[np.float32]:
+        parts = []
+        with torch.inference_mode():
+            for first in range(0, len(texts), TEXTS_IN_BATCH):
+                some = tokenizer(texts[first : first + TEXTS_IN_BATCH], padding=True, return_tensors="pt")
+                parts.append(model(**some).logits.numpy())
+        shares: NDArray[np.float32] = shares_of(np.concatenate(parts), classifier.multi_label)
+        return shares
+
+    same = before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
+    facts = _saved(job, classifier.label_names, probabilities)
+    return {"network": type(model).__name__, **facts, "bytes": n_bytes, "same_parameters": same}
+
+
 def _saved(
     job: Job, label_names: Sequence[str], probabilities: Callable[[list[str]], NDArray[np.float32]]
 ) -> dict[str, Any]:
@@ -275,6 +356,8 @@ JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "compress": _compress,
     "probabilities": _probabilities,
     "reference": _reference,
+    "onnx": _onnx,
+    "transformers": _transformers,
 }
 
 if __name__ == "__main__":

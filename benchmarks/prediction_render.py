@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("accuracy", "model file", "texts/s", "one text", "cold start", "memory of it")
 STORAGES = ("float32", "float16", "int8")
+ELSEWHERE = ("ONNX", "WaveForSequenceClassification")  # networks that do not lie in the model file
+WAYS = {"native": "native core", "numpy": "numpy", "onnx": "ONNX", "transformers": "transformers"}
 
 
 class _Panel(NamedTuple):
@@ -264,38 +266,73 @@ def _dress(axes: Axes, panel: _Panel) -> None:
 
 def agreement_table(document: dict[str, Any]) -> str:
     """Markdown of ``agreement.json``: how far each model's predictions are from torch's."""
-    columns = ("texts", "native core", "numpy", *(f"accuracy {storage}" for storage in STORAGES))
+    records = [
+        (f"{data}, {preset}", record)
+        for data, presets in document["models"].items()
+        for preset, record in presets.items()
+    ]
+    made = [record for _, record in records if record["error"] is None]
+    ways = [way for way in WAYS if any(way in record["paths"] for record in made)]
+    kinds = [kind for kind in STORAGES if any(kind in record["storage"] for record in made)]
+    together = any("any_two" in record for record in made)
+    columns = ["texts", *(WAYS[way] for way in ways), *["any two"] * together]
+    columns += [f"accuracy {kind}" for kind in kinds]
     lines = ["| model | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     failures = []
-    for data, presets in document["models"].items():
-        for preset, record in presets.items():
-            if record["error"] is not None:
-                lines.append(f"| {data}, {preset} | failed |" + f" {NOTHING} |" * (len(columns) - 1))
-                failures.append(f"*{data}, {preset}: {record['error']}*")
-                continue
-            paths, storage = record["paths"], record["storage"]
-            cells = [f"{data}, {preset}", count(paths["native"].get("texts"))]
-            cells += [_agreed(paths[name], paths["torch"]) for name in ("native", "numpy")]
-            cells += [_stored(storage[name]) for name in STORAGES]
-            lines.append("| " + " | ".join(cells) + " |")
-            every = {f"{name} path": found for name, found in paths.items()}
-            every |= {name: storage[name] for name in STORAGES[1:]}
-            failures += [
-                f"*{data}, {preset}, {name}: {found['error']}*"
-                for name, found in every.items()
-                if found["error"]
-            ]
+    for name, record in records:
+        if record["error"] is not None:
+            lines.append(f"| {name} | failed |" + f" {NOTHING} |" * (len(columns) - 1))
+            failures.append(f"*{name}: {record['error']}*")
+            continue
+        paths, storage = record["paths"], record["storage"]
+        cells = [name, count(paths["native"].get("texts"))]
+        cells += [_agreed(paths[way], paths["torch"]) if way in paths else NOTHING for way in ways]
+        cells += [_together(record)] * together
+        cells += [_stored(storage[kind]) if kind in storage else NOTHING for kind in kinds]
+        lines.append("| " + " | ".join(cells) + " |")
+        every = {f"{way} path": found for way, found in paths.items()}
+        every |= {kind: found for kind, found in storage.items() if kind != "float32"}
+        failures += [f"*{name}, {part}: {found['error']}*" for part, found in every.items() if found["error"]]
     lines += [
         "",
-        "*Native core* and *numpy* are what `token2wave.load` gives, against torch's `WaveNetwork` with the "
-        "same parameters in float32 on features made without the core: in how many test texts the most "
-        "probable class is another, and the largest difference of two probabilities. In brackets behind an "
-        "accuracy: the size of the file, and in how many texts the class is not that of float32.",
+        " ".join(_meanings(ways, together, made)),
         f"Command: `{document['command']}`.",
         *(f"*{caveat}.*" for facts in document["data"].values() for caveat in facts.get("caveats", ())),
         *failures,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _meanings(ways: list[str], together: bool, records: list[dict[str, Any]]) -> list[str]:
+    """What the columns mean."""
+    text = [
+        "*Native core* and *numpy* are what `token2wave.load` gives, against torch's `WaveNetwork` with the "
+        "same parameters in float32 on features made without the core: in how many test texts the most "
+        "probable class is another, and the largest difference of two probabilities."
+    ]
+    if "onnx" in ways:
+        text.append("*ONNX* is the exported file alone in onnxruntime; in brackets its size.")
+    if "transformers" in ways:
+        loaded = [record["paths"].get("transformers", {}) for record in records]
+        kept = sum(found.get("same_parameters", False) for found in loaded)
+        text.append(
+            "*transformers* is the model and the tokenizer that `transformers` loads from a folder which it "
+            f"saved; in brackets the folder's size. Of {len(loaded)} models, {kept} came back from there "
+            "with the same parameters, bit for bit, so that what is made of them is the same, too."
+        )
+    if together:
+        text.append("*Any two* compares all ways with each other, torch included.")
+    text.append(
+        "In brackets behind an accuracy: the size of the file, and in how many texts the class is not that "
+        "of float32."
+    )
+    return text
+
+
+def _together(record: dict[str, Any]) -> str:
+    """How all ways agree with each other."""
+    most = max(found.get("texts", 0) for found in record["paths"].values())
+    return _agreed({"error": None, "network": "all", **record.get("any_two", {})}, {"texts": most})
 
 
 def _agreed(found: dict[str, Any], reference: dict[str, Any]) -> str:
@@ -308,7 +345,8 @@ def _agreed(found: dict[str, Any], reference: dict[str, Any]) -> str:
         "same classes" if not found["other_classes"] else f"{count(found['other_classes'])} other classes"
     )
     some = f" (first {count(found['texts'])})" if found["texts"] < reference["texts"] else ""
-    return f"{others}, {found['largest_difference']:.1e}{some}"
+    weight = f" ({size(found['bytes'])})" if found["network"] in ELSEWHERE else ""
+    return f"{others}, {found['largest_difference']:.1e}{some}{weight}"
 
 
 def _stored(found: dict[str, Any]) -> str:

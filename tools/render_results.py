@@ -36,6 +36,7 @@ from token2wave.training.summary import Summary, lines
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import continuing  # noqa: E402
 import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
 import prediction_render  # noqa: E402
@@ -218,6 +219,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     "tuning": searches,
+    **{
+        name: partial(lambda each: continuing.table(benchmark(each)), name)
+        for name in ("continuing", "continuing-rates")
+    },
     "probabilities": probabilities,
     "novelty-scores": lambda: probabilities_render.scores_table(benchmark("novelty_scores")) + "\n",
     "random-settings": lambda: random_settings(benchmark("random_settings")),
@@ -226,6 +231,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
+    "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{
         f"reproduction-{part}": partial(reproduction, part)

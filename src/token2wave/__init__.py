@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from token2wave.runtime.tables import Tables
     from token2wave.training.recipe import Recipe
     from token2wave.training.train import TrainingResult, train
+    from token2wave.training.updating import update
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _HOME = {
     "evaluate": "token2wave.evaluate",
     "load": "token2wave.loading",
     "train": "token2wave.training.train",
+    "update": "token2wave.training.updating",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "evaluate",
     "load",
     "train",
+    "update",
 ]
 
 

@@ -1,22 +1,37 @@
-"""The command ``train``."""
+"""The commands that teach: ``train`` and ``update``."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from token2wave import terminal
-from token2wave.cli_options import DATA_HELP, Json, LabelColumn, LabelSeparator, TextColumn, finish
-from token2wave.errors import ConfigError
+from token2wave.cli_options import DATA_HELP, Json, LabelColumn, LabelSeparator, Model, TextColumn, finish
+from token2wave.errors import ConfigError, Interruption
+from token2wave.runtime.files import check_writable
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
+    """Add the commands to the command line."""
     app.command()(train)
+    app.command()(update)
+
+
+@contextmanager
+def _resumable(checkpoint: Path | None) -> Iterator[None]:
+    """Say with Ctrl-C how to go on, where that can be done."""
+    try:
+        yield
+    except Interruption:
+        if checkpoint is None or not checkpoint.exists():
+            raise
+        raise Interruption(f"interrupted; go on with the same command and --resume ({checkpoint})") from None
 
 
 def train(
@@ -80,6 +95,12 @@ def train(
     max_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most bytes of the model file, e.g. 1MB.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Written after every epoch, to go on from.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, if it is there.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
@@ -93,7 +114,7 @@ def train(
     from token2wave.training.summary import lines
     from token2wave.training.train import train as run
 
-    with terminal.progress() as callback:
+    with terminal.progress() as callback, _resumable(checkpoint):
         summary = run(
             data,
             out=out,
@@ -121,6 +142,8 @@ def train(
             time_budget=time_budget,
             candidates=candidates,
             max_size=max_size,
+            checkpoint=checkpoint,
+            resume=resume,
             callbacks=[callback],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
@@ -131,3 +154,58 @@ def train(
     if report is not None:
         print(f"report: {report / 'report.html'}")
     finish(summary.to_dict(), as_json)
+
+
+def update(
+    model: Model,
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    out: Annotated[Path, typer.Option(help="Where the model file goes; it may be MODEL itself.")],
+    parts: Annotated[
+        str, typer.Option(help="all; rows (the words' own numbers alone), or network (all but these).")
+    ] = "all",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    weight_column: Annotated[
+        str | None, typer.Option(help="Column that says how much each row counts.")
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help='balanced, or the weight of labels, e.g. {"spam": 5}.'),
+    ] = None,
+    label_separator: LabelSeparator = None,
+    as_json: Json = False,
+) -> None:
+    """Let a model learn from more rows; labels that it does not know become classes."""
+    from token2wave.loading import load
+    from token2wave.presets import parse_value
+    from token2wave.training.summary import printable
+    from token2wave.training.updating import EPOCHS
+    from token2wave.training.updating import update as run
+
+    check_writable(out)
+    before = load(model)
+    with terminal.progress() as callback:
+        after = run(
+            before,
+            data,
+            text_column=text_column,
+            label_column=label_column,
+            weight_column=weight_column,
+            label_separator=label_separator,
+            class_weights=None if class_weights is None else parse_value(class_weights),
+            parts=parts,
+            epochs=EPOCHS if epochs is None else epochs,
+            seed=seed,
+            callbacks=[callback],
+        )
+    model_bytes = after.save(out)
+    done = after.training["updates"][-1]
+    n_rows = after.network.config.n_rows - before.network.config.n_rows
+    print(f"learnt from {done['rows']:,} rows")
+    print(f"new words and n-grams: {n_rows:,}")
+    if done["new_labels"]:
+        print(f"new classes: {', '.join(map(printable, done['new_labels']))}")
+    print(f"model: {out}")
+    finish({**done, "new_features": n_rows, "model_bytes": model_bytes}, as_json)

@@ -40,6 +40,10 @@ class OutputError(Token2WaveError):
     """A place that cannot be written to."""
 
 
+class CheckpointError(Token2WaveError):
+    """A checkpoint that is damaged, of another run, or in the way."""
+
+
 class MissingExtraError(Token2WaveError):
     """An optional dependency that is not installed.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from types import SimpleNamespace
 from unittest import mock
 
@@ -365,7 +366,7 @@ def test_probabilities_are_compared():
 @pytest.fixture
 def agree(data, jobs, compress, tmp_path):
     def agree(*arguments):
-        folders = ["--results", str(tmp_path), "--build", str(tmp_path / "agreement")]
+        folders = ["--results", str(tmp_path), "--build", str(tmp_path / "agreement"), "--ways", "onnx"]
         assert agreement.main(["--data", str(data), "--presets", "small", *folders, *arguments]) == 0
         document = json.loads((tmp_path / "agreement.json").read_text())
         return document["models"]["words"]["small"], prediction_render.agreement_table(document)
@@ -380,9 +381,41 @@ def test_every_way_of_predicting_agrees(agree, compress, monkeypatch):
     assert (native["texts"], native["core"], native["other_classes"]) == (30, True, 0)
     assert (in_numpy["texts"], in_numpy["core"], in_numpy["other_classes"]) == (7, False, 0)
     assert max(native["largest_difference"], in_numpy["largest_difference"]) < 1e-5
+    exported, together = record["paths"]["onnx"], record["any_two"]
+    assert (exported["texts"], exported["network"], exported["other_classes"]) == (30, "ONNX", 0)
+    assert exported["largest_difference"] < 1e-5
+    assert (together["texts"], together["other_classes"]) == (7, 0)
+    assert 0 < together["largest_difference"] < 1e-5
     assert compress == [(None, "float16"), (None, "int8")]
     assert "| words, small | 30 | same classes, " in table
+    assert " (first 7) | same classes, " in table
     assert " (first 7) | 100.00 % (" in table
+
+
+def test_the_four_ways(agree):
+    pytest.importorskip("token2wave.integrations.huggingface")
+    record, table = agree("--ways", "onnx,transformers", "--storages", "", "--all")
+    loaded = record["paths"]["transformers"]
+    assert (loaded["error"], loaded["other_classes"], loaded["same_parameters"]) == (None, 0, True)
+    assert record["any_two"]["texts"] == 30
+    assert record["any_two"]["largest_difference"] < 1e-5
+    assert list(record["storage"]) == ["float32"]
+    assert "| native core | numpy | ONNX | transformers | any two | accuracy float32 |" in table
+
+
+def test_a_way_whose_package_is_missing_has_its_reason(agree, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    record, table = agree("--all")
+    assert "token2wave[onnx]" in record["paths"]["onnx"]["error"]
+    assert "*words, small, onnx path: " in table
+
+
+def test_ways_are_compared_with_each_other():
+    first, second = np.array([[0.6, 0.4], [0.2, 0.8]]), np.array([[0.45, 0.55], [0.3, 0.7], [1, 0]])
+    told = agreement.any_two([first, first, second])
+    assert (told["texts"], told["other_classes"]) == (2, 1)
+    assert told["largest_difference"] == pytest.approx(0.15)
+    assert agreement.any_two([]) == {"texts": 0}
 
 
 def test_a_network_that_computes_otherwise_is_found_out(agree, monkeypatch):
@@ -394,6 +427,6 @@ def test_a_network_that_computes_otherwise_is_found_out(agree, monkeypatch):
     assert record["paths"]["native"]["largest_difference"] > 0.5
     assert "| words, small | 30 | 20 other classes, " in table
     monkeypatch.setattr(WaveNetwork, "logits", None)
-    assert "| words, small | 30 | failed | failed | 100.00 % (" in agree()[1]
+    assert "| words, small | 30 | failed | failed | failed | same classes, " in agree()[1]
     _, table = agree("--models", "nowhere")
     assert "*words, small: there is no small.safetensors in the folder of the models*" in table

@@ -21,6 +21,7 @@ REQUIRED: dict[type[Configuration], dict[str, Any]] = {
 NAN, INFINITE = float("nan"), float("inf")
 SHARE = ([0.0, 0.5, 0.999], [-0.1, 1.0, 2.0, NAN, INFINITE])
 RATE = ([1e-9, 0.5, 7.0], [0.0, -1e-3, NAN, INFINITE])
+RATE_OR_NONE = ([0.0, *RATE[0]], RATE[1][1:])
 CHOICE_WRONG = ["", "none ", "NONE", "unheard-of"]
 Values = tuple[list[Any], list[Any]]
 
@@ -73,10 +74,10 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
     Recipe: {
         "epochs": ([1, 100], [0, -1]),
         "batch_size": ([1, 4096], [0, -1]),
-        "learning_rate": RATE,
+        "learning_rate": RATE_OR_NONE,
         "weight_decay": SHARE,
         "row_optimizer": (["adam", "sgd"], CHOICE_WRONG),
-        "row_learning_rate": RATE,
+        "row_learning_rate": RATE_OR_NONE,
         "row_epsilon": RATE,
         "row_catch_up": ([True, False], []),
         "row_weighting": (["none", "idf"], CHOICE_WRONG),

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from amplitude_cases import Rows, best_scores, case_of, gap_of, random_texts, scores_of
+from amplitude_cases import Rows, best_scores, case_of, costs_and_signs, gap_of, random_texts, scores_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_data import ragged
@@ -85,6 +85,32 @@ def test_the_duality_gap_is_closed(name, solver, exact):
     for label in range(problem.n_classes):
         primal, gap = gap_of(problem, scores, share, label)
         assert -1e-6 * primal <= gap <= 2e-3 * (primal + 1)
+
+
+@every_case
+def test_the_nearest_to_what_was_learnt_before(name, solver, exact):
+    """At the minimum a row has moved by its energy times its texts' violations: w - w0 = sum a y x."""
+    problem, _, _ = case_of(**CASES[name], seed=5)
+    random = np.random.default_rng(5)
+    shape = len(problem.energies), problem.n_classes
+    before = Amplitudes(
+        random.normal(size=shape).astype(np.float32), random.normal(size=shape[1]).astype(np.float32), 0
+    )
+    kept = before.rows.copy(), before.bias.copy()
+    found = problem.solve(0.0, before)
+    assert (before.rows == kept[0]).all()
+    assert (before.bias == kept[1]).all()
+    features, scores = problem.train.features, scores_of(found, problem.train.features)
+    counts = np.zeros((len(features), shape[0]))
+    for text in range(len(features)):
+        ids = features.ids[features.offsets[text] : features.offsets[text + 1]]
+        np.add.at(counts[text], ids, 1 / np.sqrt(max(len(ids), 1)))
+    for label in range(problem.n_classes):
+        costs, signs = costs_and_signs(problem, label)
+        violations = 2 * costs * np.maximum(0, 1 - signs * scores[:, label]) * signs
+        moved = problem.energies * (violations @ counts)
+        np.testing.assert_allclose(found.rows[:, label] - before.rows[:, label], moved, rtol=0, atol=2e-2)
+        assert found.bias[label] - before.bias[label] == pytest.approx(violations.sum(), abs=2e-2)
 
 
 def test_the_tolerance_in_use_is_near_the_minimum(solver):

@@ -146,6 +146,9 @@ static void solve_block(void *argument, int64_t block)
     int64_t *order = malloc(((size_t)n_texts + 1) * sizeof *order);
     float biases[LANES] = {0}, violation[LANES];
     if (rows && alphas && order) {
+        for (int64_t row = 0; row < p->n_rows; row++)
+            memcpy(rows + row * LANES, p->rows + row * p->n_classes + first, (size_t)n_here * sizeof *rows);
+        memcpy(biases, p->bias + first, (size_t)n_here * sizeof *biases);
         for (int64_t text = 0; text < n_texts; text++)
             if (p->costs[text] > 0)
                 order[n_order++] = text;

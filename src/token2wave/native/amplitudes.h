@@ -1,6 +1,6 @@
 /* Amplitudes of rows for classes: for each class the linear classifier of least
-   |w|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + b^2 / 2, by dual coordinate descent (Hsieh et al.,
-   ICML 2008, algorithm 1). A text's x_i has for each row its number of occurrences, times the row's amplitude a,
+   |w - w0|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + (b - b0)^2 / 2, by dual coordinate descent (Hsieh
+   et al., ICML 2008, algorithm 1), where w0 and b0 are what rows and bias held: zero, or what was learnt before. A text's x_i has for each row its number of occurrences, times the row's amplitude a,
    over the square root of the text's size. training/amplitudes.py is the slow twin. */
 #ifndef TOKEN2WAVE_AMPLITUDES_H
 #define TOKEN2WAVE_AMPLITUDES_H
@@ -21,8 +21,8 @@ typedef struct {
     const float *energies;    /* (V + G,) squared amplitudes, of the rows and of the n-grams */
     float tolerance;          /* a class is done once no text violates its conditions by more */
     uint64_t seed;            /* of the order of the texts, which is the same for all classes */
-    float *rows;              /* (V, C) out: a w, with what the row's n-grams come to */
-    float *bias;              /* (C,) out */
+    float *rows;              /* (V, C) in: a w0; out: a w, with what the row's n-grams come to */
+    float *bias;              /* (C,) in: b0; out: b */
 } amplitude_problem;
 
 /* Solve all classes; the result does not depend on the number of threads. Returns the passes that the slowest

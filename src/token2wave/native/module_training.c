@@ -109,7 +109,8 @@ static int are_grams(const amplitude_problem *p, const Py_buffer *grams)
 const char fit_amplitudes_doc[] =
     "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, positive, sizes),\n"
     "               (gram_offsets, grams, energies), (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
-    "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,). Either labels, (N,) int64,\n"
+    "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,), as near as may be to what\n"
+    "they held. Either labels, (N,) int64,\n"
     "or targets, (N, C) float32, is empty; so may be positive, (C,) float32, factors of the cost of a text for the\n"
     "classes that it has.";
 

@@ -103,12 +103,14 @@ class AmplitudeProblem:
         if train.weights is not None:
             self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
 
-    def solve(self, share: float) -> Amplitudes:
+    def solve(self, share: float, before: Amplitudes | None = None) -> Amplitudes:
         """Find the amplitude of every row for every class: one class against all others, squared hinge loss.
 
         Args:
             share: amplitude of the words' character n-grams, against that of words and their n-grams; with 0
                 they are left out.
+            before: what other texts taught: of all amplitudes with so small a loss the nearest to these are
+                found, where otherwise those of least energy are.
 
         Returns:
             Amplitudes whose sum over a text's features, divided by the root of their number, plus the bias is
@@ -119,9 +121,11 @@ class AmplitudeProblem:
         energies = np.concatenate([self.energies, of_grams])
         native, features = core(), self.train.features
         if native is None:
-            return _solve(self.train, self._signs(), subwords, energies, self._costs(), self.seed)
-        rows = np.zeros((len(self.energies), self.n_classes), dtype=np.float32)
-        bias = np.zeros(self.n_classes, dtype=np.float32)
+            costs = self._costs()
+            return _solve(self.train, self._signs(), subwords, energies, costs, self.seed, before)
+        shape = len(self.energies), self.n_classes
+        rows = np.zeros(shape, np.float32) if before is None else before.rows.astype(np.float32)
+        bias = np.zeros(self.n_classes, np.float32) if before is None else before.bias.astype(np.float32)
         passes = native.fit_amplitudes(
             (features.ids, features.offsets, features.n_ordered),
             (
@@ -231,11 +235,14 @@ def _solve(
     energies: Floats,
     costs: NDArray[np.float64],
     seed: int,
+    before: Amplitudes | None = None,
 ) -> Amplitudes:
     """The native core's slow twin: dual coordinate descent, all classes side by side."""
     features, n_rows, n_classes = train.features, len(subwords.counts), targets.shape[1]
     shares = 1 / np.sqrt(np.maximum(features.lengths, 1))
     table, bias = np.zeros((len(energies), n_classes)), np.zeros(n_classes)
+    if before is not None:
+        table[:n_rows], bias[:] = before.rows, before.bias
     made_of = np.split(subwords.ids + n_rows, subwords.offsets[1:-1])
     alphas = np.zeros((len(train), n_classes))
     random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1)), 0

@@ -16,6 +16,7 @@ from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
 from token2wave.training.calibration import choose_amplitudes, weigh_levels
+from token2wave.training.checkpoint import Place
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.progress import Callback, History, Teller
@@ -38,6 +39,7 @@ def fit_levels(
     subword_share: float | None,
     n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
+    place: Place | None = None,
 ) -> tuple[Any, History, float]:
     """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
 
@@ -54,6 +56,7 @@ def fit_levels(
         subword_share: amplitude of the words' character n-grams; None chooses it by the validation texts.
         n_unlabelled: how many of the training texts, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
+        place: of the waves' network in a checkpoint; amplitudes are found again.
 
     Returns:
         The network, what happened, and the share of the character n-grams.
@@ -61,7 +64,9 @@ def fit_levels(
     Raises:
         ConfigError: the loss stopped being a finite number.
     """
-    history = fit(network, train, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks)
+    history = fit(
+        network, train, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, place=place
+    )
     if not amplitudes:
         return network, history, subword_share or 0.0
     Teller(callbacks).stage("amplitudes", 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.models.config import WaveConfig
+from token2wave.training.checkpoint import Place, Standing
 from token2wave.training.examples import Examples
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
@@ -61,6 +62,12 @@ class Trainer(Protocol):
     def restore(self) -> None:
         """Go back to the weights that were kept last."""
 
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Everything that later epochs depend on, as arrays and as plain data that JSON can hold."""
+
+    def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken, by a trainer of the same network, texts and recipe."""
+
     def close(self) -> None:
         """Be done with training."""
 
@@ -74,6 +81,8 @@ def fit(
     seed: int,
     has_cls: bool,
     callbacks: Sequence[Callback] = (),
+    place: Place | None = None,
+    continues: bool = False,
 ) -> History:
     """Train a network in place; it ends with the weights of its best epoch on the validation texts.
 
@@ -94,29 +103,52 @@ def fit(
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS].
         callbacks: told how it goes.
+        place: in a checkpoint, to go on from and to write every epoch down in.
+        continues: whether the network has been trained before, and goes on from there.
 
     Raises:
         ConfigError: the loss stopped being a finite number with the smallest rates, too.
+        OutputError: the checkpoint cannot be written.
     """
     start, tell = time.perf_counter(), Teller(callbacks)
+    standing = None if place is None else place.standing
+    if standing is not None and standing.done:
+        for name, values in standing.arrays.items():
+            cast("Any", network).load(name, values)
+        standing.history.rate_share = SLOWER**standing.restart
+        return standing.history
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
     stage = "training" if validation is not None else "training on all rows"
-    trainer = _trainer(network, train, recipe, seed, has_cls)
+    trainer = _trainer(network, train, recipe, seed, has_cls, continues)
+    first_restart, history = 0, History()
+
+    def write_down() -> None:
+        if place is not None:
+            place.keep(Standing(history, restart, *trainer.state()))
+
     try:
-        for restart in range(MOST_RESTARTS + 1):
+        if standing is not None:
+            first_restart, history = standing.restart, standing.history
+            if first_restart:
+                trainer.start_over(recipe.slowed(SLOWER**first_restart))
+            trainer.load_state(standing.arrays, standing.values)
+        for restart in range(first_restart, MOST_RESTARTS + 1):
             share = SLOWER**restart
             tell.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
             try:
-                history = _epochs(network, trainer, train, validation, recipe, tell)
+                _epochs(network, trainer, train, validation, recipe, tell, history, write_down)
                 break
             except DivergenceError:
                 if restart == MOST_RESTARTS:
                     raise
                 trainer.start_over(recipe.slowed(SLOWER ** (restart + 1)))
+                history = History()
     finally:
         trainer.close()
     history.rate_share = share
-    history.train_seconds = time.perf_counter() - start
+    history.train_seconds += time.perf_counter() - start
+    if place is not None:
+        place.keep(Standing(history, restart, cast("Any", network).arrays(), done=True))
     return history
 
 
@@ -127,19 +159,24 @@ def _epochs(
     validation: Examples | None,
     recipe: Recipe,
     tell: Teller,
-) -> History:
-    """All epochs of a run, and the best one's weights.
+    history: History,
+    write_down: Callable[[], None],
+) -> None:
+    """The epochs of a run that are not in its history yet, and the best one's weights.
 
     Raises:
         DivergenceError: the loss stopped being a finite number.
     """
-    history, step_seconds, texts_seen = History(), 0.0, 0
+    step_seconds, n_before = 0.0, len(history.epochs)
     by = recipe.chooses_by(_is_multi_label(network))
-    for number in range(1, recipe.epochs + 1):
+    if n_before:
+        tell.advance(n_before * n_batches(len(train), recipe.batch_size))
+    for number in range(n_before + 1, recipe.epochs + 1):
+        if _patience_is_out(history, recipe):
+            break
         epoch_start = time.perf_counter()
         loss, accuracy = trainer.epoch(tell)
         step_seconds += time.perf_counter() - epoch_start
-        texts_seen += len(train)
         # The last step may still have broken the weights, which a few training texts would show.
         checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
         validated = validate(network, checked)
@@ -147,20 +184,25 @@ def _epochs(
         require_finite(trainer.energy())  # rows that none of those texts has
         epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
         history.epochs.append(epoch)
-        tell.epoch(epoch)
         if history.best is None or _rank(epoch, by) > _rank(history.best, by):
             history.best = epoch
             if validation is not None and number < recipe.epochs:
                 trainer.keep()
-        if recipe.patience and number - history.best.epoch >= recipe.patience:
-            break
+        history.texts_per_second = (number - n_before) * len(train) / step_seconds
+        write_down()
+        tell.epoch(epoch)
     if history.best is not history.epochs[-1]:
         trainer.restore()
     config = getattr(network, "config", None)
     if isinstance(config, WaveConfig):  # to others a text may be too long
         require_finite(float(np.abs(network.logits(made_up_texts(config.n_rows))).max()))
-    history.texts_per_second = texts_seen / step_seconds
-    return history
+
+
+def _patience_is_out(history: History, recipe: Recipe) -> bool:
+    """Whether so many epochs went by without a better one that more are not worth their time."""
+    if history.best is None or not recipe.patience:
+        return False
+    return history.epochs[-1].epoch - history.best.epoch >= recipe.patience
 
 
 def made_up_texts(n_rows: int) -> Ragged:
@@ -263,14 +305,16 @@ def _rank(epoch: Epoch, select_by: str) -> tuple[float, ...]:
     return figure, -loss
 
 
-def _trainer(network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool) -> Trainer:
+def _trainer(
+    network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool, continues: bool
+) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
     from token2wave.training.additive import AdditiveNetwork
 
     if isinstance(network, AdditiveNetwork):
         from token2wave.training.native_trainer import NativeTrainer
 
-        return NativeTrainer(network, train, recipe, seed)
+        return NativeTrainer(network, train, recipe, seed, continues)
     from token2wave.training.torch_trainer import TorchTrainer
 
-    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls)
+    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, continues)

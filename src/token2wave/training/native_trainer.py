@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +47,17 @@ class NativeTrainer:
         train: what to learn from.
         recipe: the settings; :func:`trains_natively` must hold.
         seed: of the order of texts and all dropout.
+        continues: whether the network has been trained before, and goes on from there.
     """
 
-    def __init__(self, network: AdditiveNetwork, train: Examples, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        network: AdditiveNetwork,
+        train: Examples,
+        recipe: Recipe,
+        seed: int,
+        continues: bool = False,
+    ) -> None:
         native = core()
         if native is None or not trains_natively(network.config, recipe, has_cls=False):
             raise ValueError(f"the native core cannot train {network.config} by {recipe}")
@@ -59,6 +69,7 @@ class NativeTrainer:
             self.row_weights = row_weights(train.features, network.config.n_rows, recipe.idf_power)
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
             self.rates = self.row_weights**2
+        self.start = (network.embedding.copy(), network.dense.copy()) if continues else None
         self._begin(recipe)
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
@@ -72,13 +83,16 @@ class NativeTrainer:
         """Be ready for the first step from initial weights."""
         self.recipe, self.step = recipe, 0
         self.random = np.random.default_rng(self.seed)
-        if self.row_weights is not None:
+        if self.row_weights is not None and self.start is None:
             self.network.embedding *= self.row_weights[:, None]
         self.mean, self.square = np.zeros_like(self.network.dense), np.zeros_like(self.network.dense)
 
     def start_over(self, recipe: Recipe) -> None:
         """Go back to the weights before the first step, and forget all steps, with another recipe."""
-        self.network.draw_again()
+        if self.start is None:
+            self.network.draw_again()
+        else:
+            self.network.embedding[...], self.network.dense[...] = self.start
         self._begin(recipe)
 
     def energy(self) -> float:
@@ -98,6 +112,23 @@ class NativeTrainer:
         """Go back to the weights that were kept last."""
         if self.kept is not None:
             self.network.embedding, self.network.dense = self.kept
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Everything that later epochs depend on, as arrays and as plain data."""
+        arrays = {"embedding": self.network.embedding, "dense": self.network.dense}
+        arrays |= {"mean": self.mean, "square": self.square}
+        if self.kept is not None:
+            arrays |= {"kept.embedding": self.kept[0], "kept.dense": self.kept[1]}
+        return arrays, {"step": self.step, "random": self.random.bit_generator.state}
+
+    def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken."""
+        if "kept.embedding" in arrays:
+            self.kept = arrays["kept.embedding"].copy(), arrays["kept.dense"].copy()
+        self.network.embedding[...], self.network.dense[...] = arrays["embedding"], arrays["dense"]
+        self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
+        self.step = values["step"]
+        self.random.bit_generator.state = values["random"]
 
     def close(self) -> None:
         """Nothing is held."""

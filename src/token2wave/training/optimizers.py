@@ -10,7 +10,7 @@ latter, but for epsilon in the steps that a row missed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -229,6 +229,40 @@ class Optimizers:
             for optimizer in self.optimizers
         ]
 
+    def state(self) -> dict[str, Tensor]:
+        """Steps, moments and what else later steps depend on, by name."""
+        found = {"steps": torch.tensor(self.schedules[0].last_epoch)}
+        for number, optimizer in enumerate(self.optimizers):
+            parameters = optimizer.param_groups[0]["params"]
+            for place, parameter in enumerate(parameters):
+                for name, value in optimizer.state[parameter].items():
+                    key = f"{number}.{place}.{name}"
+                    if isinstance(value, _MissedSteps):
+                        found |= {f"{key}.last": value.last, f"{key}.distance": value.distance}
+                    else:
+                        found[key] = value if isinstance(value, Tensor) else torch.tensor(value)
+        return found
+
+    def load_state(self, found: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`state` gave, of optimisers of the same network and recipe."""
+        for key, tensor in found.items():
+            if key == "steps":
+                for schedule in self.schedules:
+                    _go_to(schedule, int(tensor))
+                continue
+            number, place, name, *part = key.split(".")
+            optimizer = self.optimizers[int(number)]
+            group = optimizer.param_groups[0]
+            parameter = group["params"][int(place)]
+            state = optimizer.state[parameter]
+            if part:
+                missed = state.setdefault(name, _MissedSteps(parameter, group["betas"]))
+                setattr(missed, part[0], tensor.to(parameter.device))
+            elif optimizer is self.rows and name == "step":
+                state[name] = int(tensor)
+            else:
+                state[name] = tensor if name == "step" else tensor.to(parameter.device)
+
     def prepare(self, rows: Tensor | None = None) -> None:
         """Bring rows of the embedding, or all, up to date before they are used (see :class:`RowAdam`)."""
         self.rows.prepare(rows)
@@ -244,3 +278,12 @@ class Optimizers:
             optimizer.step()
         for schedule in self.schedules:
             schedule.step()
+
+
+def _go_to(schedule: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:
+    """Set the rate of a step; the schedule goes on from there."""
+    schedule.last_epoch = step
+    for group, base, factor in zip(
+        schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+    ):
+        group["lr"] = base * factor(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,15 @@ class Labelled:
         weights = None if self.weights is None else self.weights[rows]
         targets = None if self.targets is None else self.targets[rows]
         return Labelled([self.texts[i] for i in rows], self.labels[rows], weights, targets)
+
+    def checksum(self) -> int:
+        """Number that depends on every text, and on what is to be learnt of it."""
+        found = 0
+        for array in (self.labels, self.weights, self.targets):
+            found = zlib.crc32(b"" if array is None else array.tobytes(), found)
+        for text in self.texts:
+            found = zlib.crc32(text.encode("utf-8", "surrogatepass"), zlib.crc32(b"\n", found))
+        return found
 
     def examples(self, features: Ragged, positive_weights: NDArray[np.float32] | None = None) -> Examples:
         """The same texts as features.

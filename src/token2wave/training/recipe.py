@@ -14,11 +14,11 @@ class Recipe(Configuration):
     Attributes:
         epochs: passes over the training texts.
         batch_size: texts in a step.
-        learning_rate: peak rate of AdamW for everything but the embedding.
+        learning_rate: peak rate of AdamW for everything but the embedding; 0 leaves that as it is.
         weight_decay: decoupled weight decay of the dense part.
         row_optimizer: ``adam`` or ``sgd``, for the rows of the embedding that a step touches. Adam
             moves a rare word as far as a frequent one; SGD leaves rare words small.
-        row_learning_rate: peak rate of the row optimiser.
+        row_learning_rate: peak rate of the row optimiser; 0 leaves the rows as they are.
         row_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
         row_catch_up: with ``adam``, rows make up for the steps that they missed when they are used again, as
             dense Adam would have moved them.
@@ -89,9 +89,11 @@ class Recipe(Configuration):
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
         require(1 <= self.batch_size <= 1 << 30, "batch_size", "a number from 1 to 2^30", self.batch_size)
-        for key in ("learning_rate", "row_learning_rate", "row_epsilon"):
+        for key in ("learning_rate", "row_learning_rate"):
             rate = getattr(self, key)
-            require(0 < rate <= 3e38, key, "a positive number up to 3e38", rate)
+            require(0 <= rate <= 3e38, key, "a number from 0 to 3e38", rate)
+        epsilon = self.row_epsilon
+        require(0 < epsilon <= 3e38, "row_epsilon", "a positive number up to 3e38", epsilon)
         require(0 <= self.weight_decay < 1, "weight_decay", "from 0 to below 1", self.weight_decay)
         require_choice(self.row_optimizer, "row_optimizer", ("adam", "sgd"))
         require_choice(self.row_weighting, "row_weighting", ("none", "idf"))

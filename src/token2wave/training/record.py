@@ -85,6 +85,32 @@ def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[s
     return record
 
 
+def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the weights of a run depend on, for its checkpoint; plain data that JSON can hold.
+
+    Args:
+        run: its steps.
+        taught: what a teacher wrote down.
+    """
+    preset, texts = run.preset, run.texts
+    parts = (texts.train, texts.validation, texts.everything)
+    return {
+        "version": versions()["token2wave"],
+        "rows": len(run.splits.train),
+        "labels": list(texts.label_names),
+        "class weights": None if texts.positive_weights is None else texts.positive_weights.tolist(),
+        "features": preset.features.to_dict(),
+        "network": dict(preset.network),
+        "recipe": preset.recipe.to_dict(),
+        "seed": run.seed,
+        "device": run.device,
+        "start from": None if run.start_from is None else os.fspath(run.start_from),
+        "vocabulary": None if run.vocabulary is None else os.fspath(run.vocabulary),
+        "teacher": dict(taught),
+        "texts and labels": [None if part is None else part.checksum() for part in parts],
+    }
+
+
 def summary_of(
     run: Run,
     first: FirstFit,

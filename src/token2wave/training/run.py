@@ -22,6 +22,7 @@ from token2wave.runtime.reference import EMBEDDING
 from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
+from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.examples import Examples
 from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, is_few, out_of_fold_weights
 from token2wave.training.levels import (
@@ -141,6 +142,7 @@ class Run:
         vocabulary: of WordPiece features, if one is given.
         start_from: an encoder whose output each word's row begins with, if there is one.
         computed_on: ``cpu`` or ``cuda``.
+        checkpoint: to write every epoch down in, if there is one.
     """
 
     splits: DataSplits
@@ -152,6 +154,7 @@ class Run:
     vocabulary: str | os.PathLike[str] | None = None
     start_from: str | os.PathLike[str] | None = None
     computed_on: str = "cpu"
+    checkpoint: Checkpoint | None = None
 
     def fit_first(self) -> FirstFit:
         """Train on the training texts, and let the validation texts weigh, choose and judge."""
@@ -276,6 +279,7 @@ class Run:
             subword_share=subword_share,
             n_unlabelled=train.n_unlabelled,
             callbacks=self.tell.callbacks,
+            place=None if self.checkpoint is None else self.checkpoint.next_network(),
         )
         return Fitted(features, network, history, held_back, subword_share, level_weights)
 

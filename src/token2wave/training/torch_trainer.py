@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from token2wave.errors import ConfigError
@@ -36,13 +38,20 @@ class TorchTrainer:
         recipe: the settings.
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS], which is never left out.
+        continues: whether the network has been trained before, and goes on from there.
 
     Raises:
         ConfigError: the recipe's precision is not to be had here.
     """
 
     def __init__(
-        self, network: TextNetwork, train: Examples, recipe: Recipe, seed: int, has_cls: bool
+        self,
+        network: TextNetwork,
+        train: Examples,
+        recipe: Recipe,
+        seed: int,
+        has_cls: bool,
+        continues: bool = False,
     ) -> None:
         self.network, self.train, self.has_cls, self.seed = network, train, has_cls, seed
         self.device = network.embedding.weight.device
@@ -55,8 +64,9 @@ class TorchTrainer:
             self.row_weights = torch.from_numpy(
                 row_weights(train.features, network.config.n_rows, recipe.idf_power)
             ).to(self.device)
-            with torch.no_grad():
-                network.embedding.weight.mul_(self.row_weights[:, None])
+            if not continues:
+                with torch.no_grad():
+                    network.embedding.weight.mul_(self.row_weights[:, None])
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.start: dict[str, Any] = copy.deepcopy(network.state_dict())
         self.kept: dict[str, Any] = {}
@@ -97,6 +107,31 @@ class TorchTrainer:
     def restore(self) -> None:
         """Go back to the weights that were kept last."""
         self.network.load_state_dict(self.kept)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Everything that later epochs depend on, as arrays and as plain data."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+        tensors |= {f"optimizers.{name}": tensor for name, tensor in self.optimizers.state().items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        return arrays, {"random": self.random.bit_generator.state}
+
+    def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "kept": {}, "optimizers": {}, "random": {}}
+        for name, array in arrays.items():
+            part, _, own = name.partition(".")
+            parts[part][own] = torch.from_numpy(np.array(array))
+        self.network.load_state_dict(parts["network"])
+        self.kept = {name: tensor.to(self.device) for name, tensor in parts["kept"].items()}
+        self.optimizers.load_state(parts["optimizers"])
+        torch.set_rng_state(parts["random"]["cpu"])
+        if "cuda" in parts["random"]:
+            torch.cuda.set_rng_state(parts["random"]["cuda"], self.device)
+        self.random.bit_generator.state = values["random"]
 
     def close(self) -> None:
         """Give the random state back."""

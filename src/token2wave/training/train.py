@@ -22,14 +22,20 @@ from token2wave.runtime.files import check_writable, written_aside
 from token2wave.runtime.model_file import size_of_model_file
 from token2wave.training.adaptation import adapted
 from token2wave.training.baseline import baseline_of
+from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
-from token2wave.training.record import Origin, record_of, summary_of
+from token2wave.training.record import Origin, identity_of, record_of, summary_of
 from token2wave.training.report import check_report, write_report
 from token2wave.training.run import Run
 from token2wave.training.summary import Summary
-from token2wave.training.wishes import require_seed, require_what_trains, wishes_of
+from token2wave.training.wishes import (
+    require_checkpoints,
+    require_seed,
+    require_what_trains,
+    wishes_of,
+)
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 
@@ -78,6 +84,8 @@ def train(
     time_budget: float | str | None = None,
     candidates: int | None = None,
     max_size: int | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
 ) -> TrainingResult:
@@ -125,6 +133,10 @@ def train(
             does not depend on the time.
         max_size: most bytes of the model file, a number or e.g. ``"1MB"``; it is compressed to fit
             (:mod:`token2wave.compression`), and a search judges what the compressed file says.
+        checkpoint: file that holds, after every epoch, all that is needed to go on from there
+            (:mod:`token2wave.training.checkpoint`). It is removed when all is done.
+        resume: go on from the checkpoint, if it is there; the model is the same, byte for byte, as if nothing
+            had come between. Data, settings and seed must be the same.
         callbacks: told how it goes.
         command: what the user typed, for the record.
 
@@ -132,6 +144,7 @@ def train(
         DataError: data that cannot be read or used.
         ConfigError: an illegal setting.
         OutputError: ``out`` or ``report`` cannot be written to; found out before training starts.
+        CheckpointError: the checkpoint is damaged, of another run, or there and not to be gone on from.
         MissingExtraError: an optional package is needed and not installed.
     """
     start = time.perf_counter()
@@ -140,6 +153,7 @@ def train(
     chosen = named.with_settings(wishes)
     require_what_trains(chosen, device)
     require_seed(seed)
+    require_checkpoints(checkpoint, resume, searches=time_budget is not None or candidates is not None)
     budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
     limit = None if max_size is None else parse_size(max_size)
     if out is not None:
@@ -180,6 +194,8 @@ def train(
         texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
     texts, taught = _taught(teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks)
     run = Run(splits, texts, chosen, seed, device, tell, vocabulary, start_from)
+    if checkpoint is not None:
+        run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, taught), resume)
     first = run.fit_first()
     last = run.fit_all_rows(first)
     origin = Origin(
@@ -208,6 +224,8 @@ def train(
         )
         if report is not None:
             write_report(summary, Path(report))
+    if run.checkpoint is not None:
+        run.checkpoint.remove()
     return TrainingResult(classifier, summary)
 
 

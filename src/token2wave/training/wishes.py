@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,12 +52,44 @@ def require_what_trains(preset: Preset, device: str) -> None:
     config = preset.network_config(1, 2, ()).replace(amplitudes=False)
     if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
         return
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train", purpose=f"training preset {preset.name!r} here") from error
+    require_torch(f"training preset {preset.name!r} here")
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+
+
+def require_checkpoints(checkpoint: str | os.PathLike[str] | None, resume: bool, *, searches: bool) -> None:
+    """Find out whether a run can be gone on from.
+
+    Raises:
+        ConfigError: there is nothing to go on from, or what was searched for in so much time would differ.
+    """
+    if resume and checkpoint is None:
+        raise ConfigError(
+            "there is no checkpoint to go on from", where="resume", cure="name its file with --checkpoint"
+        )
+    if checkpoint is not None and searches:
+        raise ConfigError(
+            "a search for settings cannot be gone on from",
+            where="checkpoint",
+            cure="search first, and then train with the settings of the report by --set",
+        )
+
+
+def require_torch(purpose: str) -> None:
+    """Find out whether torch can be imported.
+
+    Args:
+        purpose: what needs it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", purpose=purpose) from error
 
 
 def require_seed(seed: int) -> None:

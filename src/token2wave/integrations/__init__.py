@@ -1,0 +1,1 @@
+"""Bridges to other libraries, each thin and removable: nothing else of the package imports them."""

@@ -1,0 +1,327 @@
+"""The graph of a whole classifier, from rows of the embedding to probabilities, made of standard operators.
+
+It says what :mod:`token2wave.runtime.reference` says, on padded texts: ``B`` texts, the longest of ``L``
+features. ``D`` is the width, ``P`` that of the phrase level, ``C`` the number of classes, ``V`` that of rows.
+Only :class:`_Nodes` knows how ONNX writes things down.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from token2wave.models.config import WaveConfig
+from token2wave.runtime.reference import EMBEDDING, NORM_EPSILON
+from token2wave.runtime.storage import Stored
+
+OPSET = 18
+IR_VERSION = 8  # of the release that brought opset 18, so that readers of that age accept the file
+FLOAT, DOUBLE, INTEGER, BOOL = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.BOOL
+LAST = -1
+PLACES = 1  # the axis of a text's features
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class _Nodes:
+    """Nodes and constants, in order; every value is known by its name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def __call__(self, operator: str, *inputs: str, name: str | None = None, **settings: Any) -> str:
+        """Add a node of one output; gives its name."""
+        name = name or f"{operator.lower()}_{len(self.nodes)}"
+        return self.several(operator, [name], *inputs, **settings)[0]
+
+    def several(self, operator: str, outputs: list[str], *inputs: str, **settings: Any) -> list[str]:
+        """Add a node of several outputs, which have their names already."""
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **settings))
+        return outputs
+
+    def constant(self, array: NDArray[Any], name: str | None = None) -> str:
+        """Add an array; equal ones without a name of their own are kept once."""
+        name = name or f"{array.dtype}{array.tolist()}"
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def integers(self, *numbers: int) -> str:
+        return self.constant(np.array(numbers, dtype=np.int64))
+
+    def number(self, value: float, kind: type = np.float32) -> str:
+        return self.constant(np.array(value, dtype=kind))
+
+    def cast(self, value: str, to: int) -> str:
+        return self("Cast", value, to=to)
+
+    def halves(self, value: str) -> list[str]:
+        """Both variants, or the real and the imaginary part."""
+        names = [f"half_{len(self.nodes)}_{number}" for number in (0, 1)]
+        return self.several("Split", names, value, axis=LAST, num_outputs=2)
+
+    def column(self, value: str, axis: int) -> str:
+        return self("Unsqueeze", value, self.integers(axis))
+
+
+def graph_of(config: WaveConfig, arrays: Arrays, stored: Stored | None, thresholds: tuple[float, ...]) -> Any:
+    """Make the model of a network that compiles.
+
+    Args:
+        config: the network's shape.
+        arrays: every parameter by name, float32.
+        stored: the embedding as a compressed file holds it, which is then kept as small, if possible.
+        thresholds: probabilities from which on a text is given each class, where it may have several.
+
+    Returns:
+        An ``onnx.ModelProto``, without metadata.
+    """
+    graph = _Graph(config, arrays, stored)
+    logits = graph.logits()
+    add, n_classes = graph.add, config.n_classes
+    probabilities = add(
+        "Sigmoid" if config.multi_label else "Softmax",
+        logits,
+        name="probabilities",
+        **({} if config.multi_label else {"axis": LAST}),
+    )
+    if config.multi_label:
+        least = add.constant(np.array(thresholds, dtype=np.float64), "thresholds")
+        labels = add("GreaterOrEqual", add.cast(probabilities, DOUBLE), least, name="labels")
+        decided = helper.make_tensor_value_info(labels, BOOL, ["n_texts", n_classes])
+    else:
+        labels = add("ArgMax", probabilities, axis=LAST, keepdims=0, name="labels")
+        decided = helper.make_tensor_value_info(labels, INTEGER, ["n_texts"])
+    inputs = [helper.make_tensor_value_info("ids", INTEGER, ["n_texts", "n_places"])]
+    counts = ("n_features", "n_ordered") if config.phrase_width else ("n_features",)
+    inputs += [helper.make_tensor_value_info(name, INTEGER, ["n_texts"]) for name in counts]
+    outputs = [
+        helper.make_tensor_value_info(name, FLOAT, ["n_texts", n_classes]) for name in (logits, probabilities)
+    ]
+    made = helper.make_graph(
+        add.nodes, "token2wave", inputs, [*outputs, decided], list(add.constants.values())
+    )
+    return helper.make_model(
+        made,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="token2wave",
+    )
+
+
+class _Graph:
+    """From rows to logits; the methods are those of the reference, by name."""
+
+    def __init__(self, config: WaveConfig, arrays: Arrays, stored: Stored | None) -> None:
+        self.config, self.arrays, self.add = config, arrays, _Nodes()
+        self.table = _Table(self.add, config, arrays[EMBEDDING], stored)
+        shape = self.add("Shape", "ids", start=PLACES, end=PLACES + 1)
+        length = self.add("Squeeze", shape, self.add.integers(0))
+        zero, one = (self.add.constant(np.array(number)) for number in (0, 1))
+        self.places = self.add("Range", zero, length, one)  # (L,)
+
+    def logits(self) -> str:
+        """Add everything; gives ``(B, C)``."""
+        config, add = self.config, self.add
+        count = add.cast("n_features", DOUBLE)
+        rows = self.rows("ids", self.places, "n_features")
+        waves = self.variants(rows)
+        if config.readout == "text":
+            real, imaginary = self.mean_and_deviation(waves, count)
+        else:  # [CLS]: its own value, and the magnitude of all the others
+            first = add("Slice", waves, add.integers(0), add.integers(1), add.integers(PLACES))
+            real = add("ReduceSum", first, add.integers(PLACES), keepdims=0)
+            others = add.cast(add("Greater", self.places, add.constant(np.array(0))), FLOAT)  # (L,)
+            exact = add.cast(add("Mul", waves, add.column(others, 1)), DOUBLE)
+            squares = add("ReduceSumSquare", exact, add.integers(PLACES), keepdims=0)
+            imaginary = add.cast(add("Sqrt", squares), FLOAT)
+        state = self.restore(self.overlay(real, imaginary))
+        parts = [self.linear("head", self.norm("norm", state))]
+        if config.phrase_width:
+            parts.append(self.phrases())
+        if config.amplitudes:
+            parts.append(self.amplitudes(rows, count))
+        total = parts[0]
+        for part in parts[1:]:
+            total = add("Add", total, part)
+        return add("Identity", total, name="logits")
+
+    def rows(self, ids: str, places: str, count: str) -> str:
+        """Rows of the table, ``(B, L)``: the one of zeros, ``V``, where a text has ended."""
+        filled = self.add("Less", places, self.add.column(count, 1))
+        return self.add("Where", filled, ids, self.add.constant(np.array(self.config.n_rows)))
+
+    def variants(self, rows: str) -> str:
+        """Both variants of features, ``(B, L, 2 D)``; zero where a text has ended."""
+        add = self.add
+        if self.config.variants == "rows":
+            return self.table.waves(rows)
+        # A linear map once for each distinct one; the second output is not asked for.
+        distinct, _, inverse = add.several("Unique", ["distinct", "", "inverse"], rows, sorted=1)
+        known = add.cast(add("Less", distinct, add.constant(np.array(self.config.n_rows))), FLOAT)
+        mapped = self.linear("layers.0.variants", self.table.waves(distinct))
+        mapped = add("Mul", mapped, add.column(known, 1))  # a linear map of zeros is its bias
+        return add("Gather", mapped, add("Reshape", inverse, add("Shape", rows)))
+
+    def mean_and_deviation(self, values: str, count: str) -> tuple[str, str]:
+        """Mean and standard deviation over the places, ``(B, W)`` each.
+
+        A difference, so it is taken in double precision, where squares of float32 are exact: a text that
+        repeats one token has a deviation of zero, not of rounding errors.
+        """
+        add = self.add
+        exact, axis = add.cast(values, DOUBLE), add.integers(PLACES)
+        share = add.column(add("Reciprocal", add("Max", count, add.number(1, np.float64))), 1)
+        mean = add("Mul", add("ReduceSum", exact, axis, keepdims=0), share)
+        squares = add("Mul", add("ReduceSumSquare", exact, axis, keepdims=0), share)
+        variance = add("Sub", squares, add("Mul", mean, mean))
+        deviation = add("Sqrt", add("Max", variance, add.number(0, np.float64)))
+        return add.cast(mean, FLOAT), add.cast(deviation, FLOAT)
+
+    def overlay(self, real: str, imaginary: str) -> str:
+        """Both waves' interference or modulation, ``concat(Re, Im)``."""
+        add = self.add
+        (w, w2), (s, s2) = add.halves(real), add.halves(imaginary)
+        if self.config.operation == "modulation":
+            re = add("Sub", add("Mul", w, w2), add("Mul", s, s2))
+            im = add("Add", add("Mul", w, s2), add("Mul", w2, s))
+        else:
+            re, im = add("Add", w, w2), add("Add", s, s2)
+        return add("Concat", re, im, axis=LAST)
+
+    def restore(self, overlay: str) -> str:
+        """Complex to real, ``g`` of eq. 8."""
+        add = self.add
+        if self.config.restore == "linear":
+            return self.linear("layers.0.restore.linear", overlay)
+        real, imaginary = add.halves(overlay)
+        if self.config.restore == "real":
+            return real
+        return add("Sqrt", add("Add", add("Mul", real, real), add("Mul", imaginary, imaginary)))
+
+    def phrases(self) -> str:
+        """Logits of the phrase level, ``(B, C)``."""
+        add, axis = self.add, self.add.integers(PLACES)
+        counts = add("Concat", "n_ordered", add.integers(0), axis=0)  # of no text, too, there is a largest
+        longest = add("ReduceMax", counts, add.integers(0), keepdims=1)
+        ids = add("Slice", "ids", add.integers(0), longest, axis)
+        places = add("Slice", self.places, add.integers(0), longest, add.integers(0))
+        rows = self.rows(ids, places, "n_ordered")
+        filled = add("Less", rows, add.constant(np.array(self.config.n_rows)))
+        filled = add.column(add.cast(filled, FLOAT), 2)  # (B, W, 1)
+        variants = self.linear("phrases.variants", self.table.waves(rows))
+        variants = add("Mul", variants, filled)
+        first, second = add.halves(variants)  # h, h'
+        sides = [self.neighbours(first, left=True), self.neighbours(second, left=False)]
+        overlay = self.overlay(variants, add("Concat", *sides, axis=LAST))
+        states = self.gelu(self.linear("phrases.linear", self.norm("phrases.norm", overlay)))
+        count = add.cast("n_ordered", DOUBLE)
+        wave = self.mean_and_deviation(add("Mul", states, filled), count)
+        return self.linear("phrases.head", add("Concat", *wave, axis=LAST))
+
+    def neighbours(self, values: str, left: bool) -> str:
+        """Magnitude of each place's neighbours on one side, ``(B, W, P)``: never a difference of sums."""
+        add, radius = self.add, self.config.phrase_radius
+        across = add("Transpose", add("Mul", values, values), perm=[0, 2, 1])
+        around = add.integers(0, 0, radius, 0, 0, 0) if left else add.integers(0, 0, 0, 0, 0, radius)
+        means = add("AveragePool", add("Pad", across, around), kernel_shape=[radius])  # (B, P, W + 1)
+        ends = (0, -1) if left else (1, np.iinfo(np.int64).max)
+        means = add("Slice", means, *map(add.integers, ends), add.integers(2))
+        sums = add("Mul", means, add.number(radius))
+        return add("Transpose", add("Sqrt", sums), perm=[0, 2, 1])
+
+    def amplitudes(self, rows: str, count: str) -> str:
+        """What the features say of the classes by themselves, ``(B, C)``."""
+        add = self.add
+        exact = add.cast(self.table.amplitudes(rows), DOUBLE)
+        total = add("ReduceSum", exact, add.integers(PLACES), keepdims=0)
+        root = add("Sqrt", add("Max", count, add.number(1, np.float64)))
+        superposed = add.cast(add("Div", total, add.column(root, 1)), FLOAT)
+        return self.scaled("amplitudes", superposed)
+
+    def linear(self, name: str, values: str) -> str:
+        weight = self.add.constant(self.arrays[f"{name}.weight"].T, f"{name}.weight")
+        bias = self.add.constant(self.arrays[f"{name}.bias"], f"{name}.bias")
+        return self.add("Add", self.add("MatMul", values, weight), bias)
+
+    def norm(self, name: str, values: str) -> str:
+        """Layer norm in single steps: onnxruntime's own subtracts the square of the mean."""
+        add, axis = self.add, self.add.integers(LAST)
+        centred = add("Sub", values, add("ReduceMean", values, axis))
+        variance = add("ReduceMean", add("Mul", centred, centred), axis)
+        deviation = add("Sqrt", add("Add", variance, add.number(NORM_EPSILON)))
+        return self.scaled(name, add("Div", centred, deviation))
+
+    def scaled(self, name: str, values: str) -> str:
+        weight, bias = (
+            self.add.constant(self.arrays[f"{name}.{part}"], f"{name}.{part}") for part in ("weight", "bias")
+        )
+        return self.add("Add", self.add("Mul", values, weight), bias)
+
+    def gelu(self, values: str) -> str:
+        """``x Phi(x)``."""
+        add = self.add
+        erf = add("Erf", add("Mul", values, add.number(1 / math.sqrt(2))))
+        share = add("Mul", add("Add", erf, add.number(1)), add.number(0.5))
+        return add("Mul", values, share)
+
+
+class _Table:
+    """The embedding, with a row of zeros at its end; waves and amplitudes each lie in an array of their own.
+
+    Where a compressed file keeps numbers of one or two bytes, the graph does, too, and makes them float32
+    after it has gathered them.
+    """
+
+    def __init__(
+        self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], stored: Stored | None
+    ) -> None:
+        numbers, self.scale = _as_small(rows, stored)
+        numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
+        width = config.wave_width
+        self.add, self.is_float = add, numbers.dtype == np.float32
+        self.wave_rows = add.constant(numbers[:, :width], EMBEDDING)
+        if config.amplitudes:
+            self.amplitude_rows = add.constant(numbers[:, width:], "embedding.amplitudes")
+        if self.scale is not None and self.scale.ndim:
+            self.scale = np.concatenate([self.scale, self.scale[:1]])
+
+    def waves(self, rows: str) -> str:
+        """Numbers from which waves are made, of rows of any shape."""
+        return self._gathered(self.wave_rows, rows)
+
+    def amplitudes(self, rows: str) -> str:
+        """An amplitude for each class, of rows of any shape."""
+        return self._gathered(self.amplitude_rows, rows)
+
+    def _gathered(self, table: str, rows: str) -> str:
+        add = self.add
+        numbers: str = add("Gather", table, rows)
+        if self.is_float:
+            return numbers
+        numbers = add.cast(numbers, FLOAT)
+        if self.scale is None:
+            return numbers
+        scale = add.constant(self.scale, "embedding.scale")
+        if self.scale.ndim:
+            scale = add.column(add("Gather", scale, rows), LAST)
+        return add("Mul", numbers, scale)
+
+
+def _as_small(
+    rows: NDArray[np.float32], stored: Stored | None
+) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """Numbers of the fewest bits that say the same, and what they are multiplied by, if it is needed."""
+    kind = None if stored is None else stored.settings["kind"]
+    if stored is not None and kind == "float16":
+        return stored.parts[""], None
+    if stored is not None and kind == "int8":
+        return stored.parts[""], stored.parts[".scale"]
+    if stored is not None and kind == "packed":
+        step = np.float32(stored.settings["step"])
+        return np.rint(rows / step).astype(np.int8), np.array(step)
+    return rows, None

@@ -1,0 +1,206 @@
+"""A run that is interrupted after any epoch, and gone on from, equals one that was not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+from training_data import write_csv, written_rows
+
+import token2wave
+from token2wave.errors import CheckpointError, ConfigError, OutputError
+from token2wave.training import loop
+from token2wave.training.progress import Callback
+
+SMALL = {"features.bits": 12, "network.width": 8, "network.phrase_width": 8}
+ADAM = {
+    "features.bits": 12,
+    "network.width": 8,
+    "network.variants": "linear",
+    "recipe.row_optimizer": "adam",
+    "recipe.row_learning_rate": 0.01,
+    "recipe.token_dropout": 0.2,
+    "recipe.precision": "float32",
+}
+KINDS = {
+    "native, and all rows": {**SMALL, "recipe.epochs": 3},
+    "native, levels by folds": {**SMALL, "recipe.epochs": 2, "recipe.batch_size": 16},
+    "native, modulation and patience": {
+        **SMALL,
+        "network.operation": "modulation",
+        "recipe.epochs": 5,
+        "recipe.patience": 1,
+    },
+    "torch": {**ADAM, "recipe.epochs": 3},
+    "torch, rows catch up": {**ADAM, "recipe.epochs": 3, "recipe.row_catch_up": True},
+    "rates too large": {**SMALL, "recipe.epochs": 3, "recipe.row_learning_rate": 1e20},
+    "rates too large, torch": {**ADAM, "recipe.epochs": 2, "recipe.learning_rate": 1e6},
+}
+
+
+class Stop(Callback):
+    """Interrupts a run when so many epochs are done."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def on_epoch(self, epoch: object) -> None:
+        self.left -= 1
+        if not self.left:
+            raise InterruptedError
+
+
+def run(data: Path, out: Path, settings: dict[str, object], **more: object) -> bytes:
+    token2wave.train(data, out=out, device="cpu", settings=settings, **more)
+    return out.read_bytes()
+
+
+@pytest.fixture
+def data(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return write_csv(tmp_path / "texts.csv", written_rows(1_100, seed=4))
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value")
+@pytest.mark.parametrize("kind", KINDS)
+def test_gone_on_from_after_any_epoch(kind: str, data: Path, tmp_path: Path) -> None:
+    if kind == "native, levels by folds":
+        write_csv(data, written_rows(90, seed=4))
+    expected = run(data, tmp_path / "whole.safetensors", KINDS[kind])
+    checkpoint, out = tmp_path / "run.checkpoint", tmp_path / "parts.safetensors"
+    for n_stops in itertools.count(1):
+        try:
+            # One more epoch each time; what was done before is not done again.
+            found = run(data, out, KINDS[kind], checkpoint=checkpoint, resume=True, callbacks=[Stop(after=1)])
+        except InterruptedError:
+            assert not out.exists()
+            assert n_stops < 60, "an epoch is done again and again"
+            continue
+        break
+    assert n_stops > 1
+    assert found == expected
+    assert not checkpoint.exists()
+
+
+def test_epochs_are_not_done_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, out = tmp_path / "run.checkpoint", tmp_path / "model.safetensors"
+    with pytest.raises(InterruptedError):
+        run(data, out, KINDS["torch"], checkpoint=checkpoint, callbacks=[Stop(after=2)])
+    steps: list[int] = []
+    true_trainer = loop._trainer
+
+    def counted(*arguments: object) -> object:
+        trainer = true_trainer(*arguments)  # type: ignore[arg-type]
+        epoch = trainer.epoch
+        trainer.epoch = lambda tell: (steps.append(1), epoch(tell))[1]  # type: ignore[method-assign]
+        return trainer
+
+    monkeypatch.setattr(loop, "_trainer", counted)
+    result = token2wave.train(
+        data, out=out, device="cpu", settings=KINDS["torch"], checkpoint=checkpoint, resume=True
+    )
+    first_fit = len(result.summary.history) - 2
+    assert len(steps) == first_fit + (result.summary.best_epoch if result.summary.refit else 0)
+    assert [epoch["epoch"] for epoch in result.summary.to_dict()["history"]] == [1, 2, 3]
+
+
+@pytest.fixture
+def interrupted(data: Path, tmp_path: Path) -> Path:
+    checkpoint = tmp_path / "run.checkpoint"
+    with pytest.raises(InterruptedError):
+        run(data, tmp_path / "m", SMALL, checkpoint=checkpoint, callbacks=[Stop(after=1)])
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seed": 1}, "seed was 0, and is now 1"),
+        ({"settings": {**SMALL, "network.dropout": 0.2}}, r'network was \{"dropout": 0.3\}, and is now'),
+        ({"settings": {**SMALL, "recipe.epochs": 3}}, r'recipe was \{"epochs": 10\}, and is now'),
+        ({"class_weights": "balanced"}, "texts and labels was"),
+    ],
+)
+def test_another_run_is_refused(changed, said, interrupted: Path, data: Path, tmp_path: Path) -> None:
+    arguments = {"settings": SMALL, "device": "cpu", **changed}
+    before = interrupted.read_bytes()
+    with pytest.raises(CheckpointError, match=said):
+        token2wave.train(data, checkpoint=interrupted, resume=True, **arguments)
+    assert interrupted.read_bytes() == before
+
+
+def test_another_text_is_refused(interrupted: Path, data: Path) -> None:
+    rows = data.read_text().splitlines()
+    rows[5] = rows[5].replace("the", "then", 1) if "the" in rows[5] else "x" + rows[5]
+    data.write_text("\n".join(rows) + "\n")
+    with pytest.raises(CheckpointError, match="texts and labels was"):
+        token2wave.train(data, settings=SMALL, device="cpu", checkpoint=interrupted, resume=True)
+
+
+def test_one_that_is_there_is_not_written_over(interrupted: Path, data: Path) -> None:
+    with pytest.raises(CheckpointError, match="--resume"):
+        token2wave.train(data, settings=SMALL, checkpoint=interrupted)
+
+
+def test_without_one_training_begins(data: Path, tmp_path: Path) -> None:
+    settings = {**SMALL, "recipe.epochs": 1}
+    expected = run(data, tmp_path / "a", settings)
+    assert run(data, tmp_path / "b", settings, checkpoint=tmp_path / "c", resume=True) == expected
+    with pytest.raises(ConfigError, match="--checkpoint"):
+        token2wave.train(data, resume=True)
+    with pytest.raises(ConfigError, match="search"):
+        token2wave.train(data, checkpoint=tmp_path / "c", candidates=2)
+    with pytest.raises(OutputError, match="does not exist"):
+        token2wave.train(data, settings=settings, checkpoint=tmp_path / "no" / "c")
+
+
+def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
+    whole = bytearray(interrupted.read_bytes())
+    arguments = {"settings": SMALL, "device": "cpu", "checkpoint": interrupted, "resume": True}
+    for place in (3, 40, len(whole) // 2, len(whole) - 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        interrupted.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            token2wave.train(data, **arguments)
+    interrupted.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        token2wave.train(data, **arguments)
+    interrupted.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="damaged"):
+        token2wave.train(data, **arguments)
+    interrupted.write_bytes(whole)
+    arrays = load_file(interrupted)
+    save_file(arrays, interrupted, metadata={"token2wave.checkpoint": json.dumps({"format_version": 9})})
+    with pytest.raises(CheckpointError, match="format 1"):
+        token2wave.train(data, **arguments)
+
+
+def test_killed_at_random_moments(data: Path, tmp_path: Path) -> None:
+    """The whole process, by a signal that nothing can catch."""
+    settings = [f"--set={name}={value}" for name, value in {**SMALL, "recipe.epochs": 12}.items()]
+    command = [sys.executable, "-m", "token2wave", "train", str(data), "--device", "cpu", *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True, env=environment)
+    resumed = [*command, "--out", str(parts), "--checkpoint", str(tmp_path / "c"), "--resume"]
+    for moment in (0.05, 0.2, 0.35):
+        process = subprocess.Popen(
+            resumed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
+        end = time.monotonic() + 20
+        while not (tmp_path / "c").exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(moment / 3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(resumed, check=True, capture_output=True, env=environment)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "c").exists()
