@@ -39,6 +39,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
+import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
@@ -231,6 +232,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
+    "html-page": lambda: html_page_render.table(benchmark("html_page")),
     "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{
