@@ -135,17 +135,16 @@ def _server(model: Path, workers: int) -> Iterator[tuple[int, int]]:
         "--workers",
         str(workers),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        found = re.search(r":(\d+)$", process.stderr.readline())
-        if found is None:
-            sys.exit(f"error: the service did not begin: {process.stderr.read()}")
-        _ask(int(found[1]), "GET", "/health")
-        yield int(found[1]), process.pid
-    finally:
-        process.terminate()
-        process.wait()
+        try:
+            found = re.search(r":(\d+)$", process.stderr.readline())
+            if found is None:
+                sys.exit(f"error: the service did not begin: {process.stderr.read()}")
+            _ask(int(found[1]), "GET", "/health")
+            yield int(found[1]), process.pid
+        finally:
+            process.terminate()
 
 
 def _ask(port: int, method: str, path: str, document: Any = None) -> Any:

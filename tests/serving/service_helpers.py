@@ -30,11 +30,17 @@ PYTHON = [sys.executable, "-W", "error"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def make_classifier(seed: int = 0, *, multi_label: bool = False, novelty: bool = True) -> Classifier:
-    """One that the native core runs, with numbers drawn at random."""
+def make_classifier(
+    seed: int = 0, *, multi_label: bool = False, novelty: bool = True, width: int = 8
+) -> Classifier:
+    """One with numbers drawn at random; the native core runs it, if the width is a multiple of eight."""
     features = WordFeatures.fit(TEXTS, WordConfig(bits=12, min_count=1, cls=True))
     config = WaveConfig(
-        n_rows=features.n_rows, n_classes=len(LABELS), width=8, phrase_width=8, multi_label=multi_label
+        n_rows=features.n_rows,
+        n_classes=len(LABELS),
+        width=width,
+        phrase_width=width,
+        multi_label=multi_label,
     )
     random = np.random.default_rng(seed)
     arrays = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from http.client import HTTPConnection
 
@@ -9,9 +10,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from service_helpers import LABELS, TEXTS, Reader, connect, make_classifier, post
 
+from token2wave.errors import ConfigError
 from token2wave.serving.app import create_app
 from token2wave.serving.limits import Limits
 from token2wave.serving.openapi import openapi_document
+from token2wave.serving.page import page_html
+from token2wave.serving.waves import token_waves
 
 HOSTILE = ["", " ", "\ud800 lone", "a\x00b", "\u202e🌊" * 50, "é" * 3_000, "market\n\r\tgame"]
 
@@ -75,6 +79,15 @@ def test_explanation(server, classifier, unit):
     validate(answer, "Explanation")
 
 
+@pytest.mark.parametrize("variant", [0, 1])
+def test_waves(server, classifier, variant):
+    text = "shares fell. game é🌊 rain!"
+    status, _, answer = server.ask("POST", "/waves", {"text": text, "variant": variant})
+    assert (status, answer) == (200, token_waves(classifier, text, variant))
+    validate(answer, "Waves")
+    assert server.ask("POST", "/waves", {"text": text, "variant": 2})[0] == 422
+
+
 def test_routes_that_only_tell(server, classifier):
     assert server.ask("GET", "/health")[2] == {"live": True, "ready": True}
     info = server.ask("GET", "/info")[2]
@@ -89,7 +102,9 @@ def test_routes_that_only_tell(server, classifier):
         assert headers["content-type"] == "text/html; charset=utf-8"
         assert b"http://" not in page.replace(b"http://www.w3.org/", b"")
         assert b"https://" not in page
-    assert LABELS[2].encode() not in server.ask("GET", "/")[2]  # it has an end tag of a script in it
+    page = server.ask("GET", "/")[2]
+    assert page.decode() == page_html(classifier, "Text classifier")
+    assert LABELS[2].encode() not in page  # it has an end tag of a script in it
     status, headers, body = server.ask("HEAD", "/info")
     assert status == 200
     assert int(headers["content-length"]) > 100
@@ -192,6 +207,8 @@ def test_refused_before_the_body(server):
         (422, "POST", "/explain", {"text": "a " * 6_000}, None, "--explain-characters"),
         (422, "POST", "/explain", {"text": "a", "unit": []}, None, "choose"),
         (422, "POST", "/explain", {"unit": "word"}, None, '{"text"'),
+        (422, "POST", "/waves", {"text": "a", "variant": True}, None, "0 or 1"),
+        (422, "POST", "/waves", {"text": "a " * 6_000}, None, "--explain-characters"),
     ]
     for status, method, path, body, headers, cure in cases:
         found, sent, answer = server.ask(method, path, body, headers)
@@ -242,10 +259,54 @@ def test_pages_of_other_origins():
         assert (b"access-control-allow-headers" in headers) == (granted is not None)
 
 
-def ask_in_process(app, document, *headers, method="POST"):
+def test_networks_that_the_core_does_not_run():
+    """They are computed in a thread, and together, too."""
+    slow = make_classifier(width=4)
+    app = create_app(slow)
+
+    async def everyone():
+        return await asyncio.gather(*(in_process(app, {"text": text}) for text in TEXTS[:80]))
+
+    answers = asyncio.run(everyone())
+    assert slow.computes_with == "numpy"
+    for text, (status, answer, _) in zip(TEXTS, answers, strict=False):
+        assert status == 200
+        assert answer["probability"] == pytest.approx(slow.predict(text).probability, abs=1e-6)
+    counted = app.metrics.text().decode()
+    n_batches = float(re.search(r"token2wave_batch_texts_count (\S+)", counted)[1])
+    assert n_batches < 10
+
+
+def test_what_a_model_cannot_do_or_does_wrong(monkeypatch, caplog):
+    """One is told to the client, the other to the log as well."""
+    classifier = make_classifier()
+    app = create_app(classifier)
+
+    def refuse(*_):
+        raise ConfigError("does not compile", where="network", cure="train another")
+
+    def fail(*_):
+        raise ZeroDivisionError("an error")
+
+    monkeypatch.setattr(type(classifier), "explain", refuse)
+    status, answer, _ = ask_in_process(app, {"text": "a"}, path="/explain")
+    assert (status, answer["error"]["cure"]) == (422, "train another")
+    monkeypatch.setattr(type(classifier), "probabilities", fail)
+    status, answer, _ = ask_in_process(app, {"text": "a"})
+    assert status == 500
+    assert "an error" not in json.dumps(answer)
+    assert "ZeroDivisionError" in caplog.text
+    assert ask_in_process(app, {"texts": ["a"] * 900})[0] == 500
+
+
+def ask_in_process(app, document, *headers, **settings):
     """Status, body and headers, without a server."""
+    return asyncio.run(in_process(app, document, *headers, **settings))
+
+
+async def in_process(app, document, *headers, method="POST", path="/predict"):
     sent = []
-    scope = {"type": "http", "method": method, "path": "/predict"}
+    scope = {"type": "http", "method": method, "path": path}
     scope["headers"] = [(b"content-type", b"application/json"), *headers]
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
 
@@ -255,7 +316,7 @@ def ask_in_process(app, document, *headers, method="POST"):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     content = b"".join(message["body"] for message in sent[1:])
     return sent[0]["status"], json.loads(content) if content else None, dict(sent[0]["headers"])
 

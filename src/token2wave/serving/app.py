@@ -22,17 +22,20 @@ from token2wave.serving.answers import (
     json_answer,
     predictions_answer,
 )
-from token2wave.serving.documents import documentation_page, front_page
+from token2wave.serving.documents import documentation_page
 from token2wave.serving.limits import Limits
 from token2wave.serving.openapi import openapi_document
+from token2wave.serving.page import page_html
 from token2wave.serving.requests import (
     RequestError,
     check_content,
     parse_explain,
     parse_predict,
+    parse_waves,
     shown,
     too_large,
 )
+from token2wave.serving.waves import token_waves
 
 try:
     from token2wave.serving.batching import SMALL, Batcher, weight
@@ -49,6 +52,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+TITLE = "Text classifier"  # of the page
 PIECE = 1 << 16  # bytes of an answer that are sent at once; the client has to read before the next
 COMMON: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 access_log = logging.getLogger("token2wave.serving.access")
@@ -91,11 +95,13 @@ class Service:
         self._log_access = log_access
         self._batcher = Batcher(classifier, limits, self.metrics)
         self._held = 0
+        self._front: tuple[Classifier | None, bytes] = None, b""
         self.ready = True
         self._routes: dict[str, dict[str, Callable[[Any, Receive], Awaitable[Answer]]]] = {
             "/": {"GET": self._page},
             "/predict": {"POST": self._predict},
             "/explain": {"POST": self._explain},
+            "/waves": {"POST": self._waves},
             "/health": {"GET": self._health},
             "/info": {"GET": self._info},
             "/metrics": {"GET": self._metrics},
@@ -208,6 +214,14 @@ class Service:
 
         return await self._batcher.run(explained, len(request.text) + 1)
 
+    async def _waves(self, scope: Message, receive: Receive) -> Answer:
+        request = parse_waves(await self._body(scope, receive), self.limits)
+
+        def seen(classifier: Classifier) -> Answer:
+            return json_answer(token_waves(classifier, request.text, request.variant), n_texts=1)
+
+        return await self._batcher.run(seen, len(request.text) + 1)
+
     async def _health(self, scope: Message, receive: Receive) -> Answer:
         document = {"live": True, "ready": self.ready}
         return json_answer(document, status=200 if self.ready else 503)
@@ -225,7 +239,12 @@ class Service:
         return Answer(documentation_page(self.limits, self.classifier).encode("utf-8"), HTML)
 
     async def _page(self, scope: Message, receive: Receive) -> Answer:
-        return Answer(front_page(self.classifier).encode("utf-8"), HTML)
+        classifier, page = self._front
+        if classifier is not self.classifier:
+            classifier = self.classifier
+            page = page_html(classifier, TITLE).encode("utf-8")
+            self._front = classifier, page
+        return Answer(page, HTML)
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
         """Read the body, as far as limits allow.

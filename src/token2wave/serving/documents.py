@@ -1,4 +1,4 @@
-"""Pages for people. They ask nothing of other hosts."""
+"""The description of the service for people. It asks nothing of other hosts."""
 
 from __future__ import annotations
 
@@ -31,15 +31,6 @@ $content
 </main>
 </html>
 """)
-
-
-def front_page(classifier: Classifier) -> str:
-    """The page at ``/``."""
-    labels = "".join(f"<li>{escape(label)}</li>" for label in classifier.label_names)
-    return PAGE.substitute(
-        title="Text classifier",
-        content=f'<p>The classes:</p>\n<ul>{labels}</ul>\n<p><a href="docs">What to ask, and how</a></p>',
-    )
 
 
 def documentation_page(limits: Limits, classifier: Classifier) -> str:
