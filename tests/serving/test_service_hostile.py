@@ -149,8 +149,9 @@ def test_upgrades_are_not_followed(server):
         b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
         b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 4_000 + b"\r\n",
         b"GET /health HTTP/1.1\r\nA: " + b"b" * 17_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nA: " + b"b" * 60_000,
     ],
-    ids=["path", "headers", "header"],
+    ids=["path", "headers", "header", "no end"],
 )
 def test_long_heads(server, sent):
     with connect(server) as connection:

@@ -31,7 +31,8 @@ class WatchedConnection(HttpToolsProtocol):
         self.limits, self.metrics = service.limits, service.metrics
         self.since = self.loop.time()  # when the client last began, or ended, anything
         self.in_head = self.receiving = True
-        self.head_bytes = self.unparsed_bytes = self.n_pipelined = self.n_unanswered = 0
+        self.head_bytes = self.unparsed_bytes = self.n_unanswered = 0
+        self.n_pipelined = self.n_ended = 0  # in the last piece of data
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
 
@@ -54,9 +55,9 @@ class WatchedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to headers that are not complete."""
-        self.n_pipelined = 0
+        self.n_pipelined = self.n_ended = 0
         super().data_received(data)
-        if self.in_head and self.receiving and not self.n_pipelined:  # nothing but a piece of the head
+        if self.in_head and self.receiving and not self.n_ended:  # nothing but a piece of the head
             self.unparsed_bytes += len(data)
             if self.unparsed_bytes > self.limits.head_bytes and not self.transport.is_closing():
                 self._refuse_head()
@@ -107,6 +108,7 @@ class WatchedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         self.receiving = False
+        self.n_ended += 1
         self.since = self.loop.time()
         super().on_message_complete()
 
