@@ -87,6 +87,7 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
 	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
 		--storages "" --all --threads $(THREADS)
+	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.

@@ -44,6 +44,7 @@ import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
+import serving_render  # noqa: E402
 import tuning  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
@@ -228,6 +229,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
     "html-page": lambda: html_page_render.table(benchmark("html_page")),
