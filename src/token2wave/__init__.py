@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from token2wave.compression import Compression, compress
     from token2wave.evaluate import evaluate
     from token2wave.explanation import Explanation
+    from token2wave.integrations.sklearn import WaveClassifier
     from token2wave.loading import load
     from token2wave.models import WaveConfig, WaveNetwork
     from token2wave.prediction import Prediction
@@ -38,6 +39,7 @@ _HOME = {
     "State": "token2wave.runtime.state",
     "Tables": "token2wave.runtime.tables",
     "TrainingResult": "token2wave.training.train",
+    "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
     "compile_network": "token2wave.compile",
@@ -59,6 +61,7 @@ __all__ = [
     "Tables",
     "Token2WaveError",
     "TrainingResult",
+    "WaveClassifier",
     "WaveConfig",
     "WaveNetwork",
     "__version__",

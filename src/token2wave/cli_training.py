@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 
 from token2wave import terminal
-from token2wave.cli_options import DATA_HELP, Json, LabelColumn, LabelSeparator, Model, TextColumn, finish
+from token2wave.cli_options import (
+    DATA_HELP,
+    Json,
+    LabelColumn,
+    LabelSeparator,
+    Model,
+    TextColumn,
+    Tracker,
+    finish,
+    trackers_named,
+)
 from token2wave.errors import ConfigError, Interruption
 from token2wave.runtime.files import check_writable
 
@@ -101,6 +111,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint, if it is there.")
     ] = False,
+    tracker: Tracker = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it where there is a test set."""
@@ -114,6 +125,7 @@ def train(
     from token2wave.training.summary import lines
     from token2wave.training.train import train as run
 
+    trackers = trackers_named(tracker)
     with terminal.progress() as callback, _resumable(checkpoint):
         summary = run(
             data,
@@ -144,7 +156,7 @@ def train(
             max_size=max_size,
             checkpoint=checkpoint,
             resume=resume,
-            callbacks=[callback],
+            callbacks=[callback, *trackers],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
     for line in lines(summary):

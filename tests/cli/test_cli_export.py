@@ -31,6 +31,23 @@ def test_a_model_becomes_an_onnx_file(run_cli: Cli, model: Path, workplace: Path
     assert "OnnxClassifier('reviews.onnx').predict" in shown
 
 
+def test_a_model_becomes_a_folder_for_transformers(run_cli: Cli, model: Path, workplace: Path) -> None:
+    from token2wave.integrations.huggingface import load_from_hub
+
+    for _ in range(2):  # the second takes the first one's place
+        outcome = run_cli("export", model, "--to", "huggingface", "--out", "reviews", "--json")
+        assert outcome.status == 0
+    assert outcome.document["bytes"] == sum(path.stat().st_size for path in Path("reviews").iterdir())
+    found, expected = (
+        each.probabilities(TEXTS) for each in (load_from_hub("reviews"), token2wave.load(model))
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    Path("other").mkdir()
+    Path("other", "mine.txt").write_text("mine")
+    assert "other files" in run_cli("export", model, "--to", "huggingface", "--out", "other").error
+    assert Path("other", "mine.txt").read_text() == "mine"
+
+
 def test_nothing_is_loaded_if_the_place_or_the_format_is_wrong(
     run_cli: Cli, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ class Chromium:
         return self.driver.execute_cdp_cmd(name, arguments)
 
     def open(self, address: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a page in a window of a size; logs begin anew."""
+        """Open a page in a window of a size, without motion; logs begin anew."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -61,12 +61,17 @@ class Chromium:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.command("Emulation.setEmulatedMedia", features=[scheme])
+        self.prefer(scheme="dark" if dark else "light")
         self.driver.get("about:blank")
         self.driver.get_log("browser")
         self.driver.get_log("performance")
         self.driver.get(address)
+
+    def prefer(self, scheme: str = "light", motion: str = "reduce") -> None:
+        """Say what the person prefers."""
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        self.command("Emulation.setEmulatedMedia", features=features)
 
     def close(self) -> None:
         self.driver.quit()

@@ -1,12 +1,12 @@
-// Answers of the page's engine, without a browser. Reads {letters, cases: [{model, texts, explained}]} from
-// standard input.
+// Answers of the page's engine, without a browser. Reads [{model, letters, texts, explained}] from standard
+// input.
 
 import { readFileSync } from "node:fs";
 import { Classifier } from "../../src/token2wave/serving/page/classifier.js";
 
-const { letters, cases } = JSON.parse(readFileSync(0, "utf8"));
+const cases = JSON.parse(readFileSync(0, "utf8"));
 const plain = ({ probabilities, novelty }) => ({ probabilities: Array.from(probabilities), novelty });
-const answers = cases.map(({ model, texts, explained }) => {
+const answers = cases.map(({ model, letters, texts, explained }) => {
   const classifier = new Classifier(new Uint8Array(readFileSync(model)), letters);
   return {
     predictions: texts.map((text) => plain(classifier.predict(text))),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_texts import HOSTILE
+from small_models import torch_classifier
 from stored_models import classifier_of, in_storage
 
 from token2wave.classifier import Classifier
@@ -58,14 +59,20 @@ def test_a_model_of_a_megabyte_stays_below_1_6(tmp_path: Path) -> None:
 def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="does not exist"):
         export_html(classifier_of("fast"), tmp_path / "nowhere" / "a.html")
-    with pytest.raises(ConfigError, match="WordPiece"):
-        export_html(classifier_of("paper"), tmp_path / "a.html")
+    with pytest.raises(ConfigError, match="cannot be compiled"):
+        export_html(torch_classifier(), tmp_path / "a.html")
     with pytest.raises(ConfigError, match="at most 20 texts to click on, found 21"):
         export_html(classifier_of("fast"), tmp_path / "a.html", examples=["a"] * 21)
     monkeypatch.setattr(html, "LARGEST_MODEL", 1_000)
     with pytest.raises(ConfigError, match=r"token2wave compress --max-size 1MB"):
         export_html(classifier_of("fast"), tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wordpiece_model_adds_as_little(tmp_path: Path) -> None:
+    n_page = export_html(classifier_of("paper"), tmp_path / "paper.html")
+    n_model = classifier_of("paper").save(tmp_path / "model.safetensors")
+    assert n_page - n_model * 4 / 3 < 150_000
 
 
 def test_the_title_is_the_files_name_by_default(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_sentence_level_end_to_end(preset, tmp_path):
 def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
     folder, reported = tmp_path / "made" / "here", []
     module = importlib.import_module("token2wave.training.train")
-    monkeypatch.setattr(module, "write_report", lambda *arguments: reported.append(arguments))
+    monkeypatch.setattr(module, "write_report", lambda *arguments: reported.append(arguments) or [])
     summary = run(data, test=test_data, baseline=True, report=folder, epochs=1).summary
     assert summary.baseline["accuracy"] >= 0.9
     assert reported == [(summary, folder)]

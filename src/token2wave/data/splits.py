@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +44,7 @@ def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> 
             problem = f"there is no label but {shown(*present)}"
         raise DataError(problem, where=train.source, cure=cure)
     if given is None:
-        if all(_INTEGER.fullmatch(name) for name in present):
-            return tuple(sorted(present, key=lambda name: (int(name), name)))
-        return tuple(sorted(present))
+        return in_order(present)
     if len(set(given)) != len(given):
         problem = f"a label name stands twice among {listed(given)}"
         raise DataError(problem, where=train.source, cure="state every name once")
@@ -58,6 +56,13 @@ def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> 
                 cure = "correct the label, or add its name to the label names"
                 raise DataError(problem, where=place(train.source, row=row), cure=cure)
     return tuple(given)
+
+
+def in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Names of classes in ascending order, by number if all of them are integers."""
+    if all(_INTEGER.fullmatch(name) for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
 
 
 def encode_labels(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[np.int64]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from token2wave.compile import tables_of
 from token2wave.errors import ConfigError
-from token2wave.features import WordFeatures
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.serving.page import page_html
 
@@ -35,7 +34,7 @@ def export_html(
     the runtime. The page's content security policy lets no request leave it.
 
     Args:
-        classifier: with word features, and a network that compiles.
+        classifier: its network must compile.
         path: of the file.
         title: heading of the page; by default the file's name without its suffix.
         examples: texts to click on, at most 20.
@@ -44,18 +43,11 @@ def export_html(
         Size of the file in bytes.
 
     Raises:
-        ConfigError: the features are WordPiece, the network does not compile, the model is too large, or
-            there are too many examples.
+        ConfigError: the network does not compile, the model is too large, or there are too many examples.
         OutputError: the place cannot be written to; a file that was there is left as it was.
     """
     path = Path(path)
     check_writable(path)
-    if not isinstance(classifier.features, WordFeatures):
-        raise ConfigError(
-            "expected a model of word features, found WordPiece, whose tables the page does not have",
-            where="features",
-            cure="train with preset small or fast",
-        )
     if len(examples) > MOST_EXAMPLES:
         raise ConfigError(
             f"expected at most {MOST_EXAMPLES} texts to click on, found {len(examples):,}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
+    from token2wave.training.summary import Summary
     from token2wave.tuning.record import Record, Tried
 
 
@@ -54,8 +57,49 @@ class History:
     rate_share: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is going to do; plain data.
+
+    Attributes:
+        data: name of the data set.
+        preset: name of the preset that the settings started from.
+        seed: of every random choice.
+        rows: training texts given.
+        train_rows: texts trained on at first.
+        validation_rows: texts held out to choose the epoch by.
+        test_rows: texts of the test set; None without one.
+        label_names: the classes, in order.
+        settings: every setting by full name, e.g. ``recipe.epochs``; those of the network that the data
+            decides are missing.
+        command: the command line, where there was one.
+    """
+
+    data: str
+    preset: str
+    seed: int
+    rows: int
+    train_rows: int
+    validation_rows: int
+    test_rows: int | None
+    label_names: tuple[str, ...]
+    settings: Mapping[str, Any]
+    command: str | None
+
+
 class Callback:
     """Told how a run goes; every method may be left as it is."""
+
+    def on_begin(self, plan: Plan) -> None:
+        """Data are read and settings are settled, by a search, too; the training of the classifier begins."""
+
+    def on_end(self, summary: Summary | None, files: Sequence[Path]) -> None:
+        """The run that had begun is over.
+
+        Args:
+            summary: all its figures; None where it failed or was interrupted.
+            files: what was written: the model file and the files of the report, where they were asked for.
+        """
 
     def on_stage(self, name: str, total: int) -> None:
         """A stage of so many texts or, for ``"training"``, steps begins; 0 if not known."""
@@ -88,6 +132,22 @@ class Teller:
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = callbacks
+
+    @contextmanager
+    def run(self, plan: Plan) -> Iterator[None]:
+        """Tell that a run begins, and, where the block fails, that it is over."""
+        for callback in self.callbacks:
+            callback.on_begin(plan)
+        try:
+            yield
+        except BaseException:
+            self.end(None, ())
+            raise
+
+    def end(self, summary: Summary | None, files: Sequence[Path]) -> None:
+        """Tell that a run is over."""
+        for callback in self.callbacks:
+            callback.on_end(summary, files)
 
     def stage(self, name: str, total: int) -> None:
         """Tell that a stage begins."""

@@ -14,6 +14,7 @@ from token2wave.native import n_threads
 from token2wave.process_memory import peak_memory
 from token2wave.training.loop import Validation
 from token2wave.training.preparation import ClassWeights
+from token2wave.training.progress import Plan
 from token2wave.training.run import FirstFit, Fitted, Run
 from token2wave.training.summary import Baseline, Summary, machine
 from token2wave.tuning.record import Record
@@ -83,6 +84,28 @@ def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[s
     if origin.search is not None:
         record["search"] = origin.search.of_model()
     return record
+
+
+def plan_of(run: Run, command: str | None) -> Plan:
+    """What a run is going to do, once its data and settings are settled."""
+    texts, preset = run.texts, run.preset
+    parts = {
+        "features": preset.features.to_dict(),
+        "network": preset.network,
+        "recipe": preset.recipe.to_dict(),
+    }
+    return Plan(
+        data=run.splits.name,
+        preset=preset.name,
+        seed=run.seed,
+        rows=len(run.splits.train),
+        train_rows=len(texts.train),
+        validation_rows=len(texts.validation),
+        test_rows=None if texts.test is None else len(texts.test),
+        label_names=texts.label_names,
+        settings={f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()},
+        command=command,
+    )
 
 
 def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:

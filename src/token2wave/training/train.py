@@ -26,7 +26,7 @@ from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
-from token2wave.training.record import Origin, identity_of, record_of, summary_of
+from token2wave.training.record import Origin, identity_of, plan_of, record_of, summary_of
 from token2wave.training.report import check_report, write_report
 from token2wave.training.run import Run
 from token2wave.training.summary import Summary
@@ -196,36 +196,45 @@ def train(
     run = Run(splits, texts, chosen, seed, device, tell, vocabulary, start_from)
     if checkpoint is not None:
         run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, taught), resume)
-    first = run.fit_first()
-    last = run.fit_all_rows(first)
-    origin = Origin(
-        weight_column=None if isinstance(data, DataSplits) else weight_column,
-        label_separator=label_separator,
-        class_weights=class_weights,
-        taught=taught,
-        search=search,
-        baseline=rival,
-        max_bytes=limit,
-        command=command,
-    )
-    record = record_of(run, first, last, origin)
-    classifier, apart = first.classifiers(last, texts.label_names, record)
-    validated = first.validated
-    if limit is not None and size_of_model_file(classifier.to_file()) > limit:
-        refit = classifier if last.is_refit else None
-        classifier, (apart, validated) = shrink(apart, refit, texts, limit, tell)
-    evaluation = run.evaluate(classifier, apart)
-    with ExitStack() as stack:  # the model takes its place last, when all else went well
-        model_bytes = None
-        if out is not None:
-            model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
-        summary = summary_of(
-            run, first, last, origin, classifier, validated, evaluation, model_bytes=model_bytes, start=start
+    with tell.run(plan_of(run, command)):
+        first = run.fit_first()
+        last = run.fit_all_rows(first)
+        origin = Origin(
+            weight_column=None if isinstance(data, DataSplits) else weight_column,
+            label_separator=label_separator,
+            class_weights=class_weights,
+            taught=taught,
+            search=search,
+            baseline=rival,
+            max_bytes=limit,
+            command=command,
         )
-        if report is not None:
-            write_report(summary, Path(report))
+        record = record_of(run, first, last, origin)
+        classifier, apart = first.classifiers(last, texts.label_names, record)
+        validated = first.validated
+        if limit is not None and size_of_model_file(classifier.to_file()) > limit:
+            refit = classifier if last.is_refit else None
+            classifier, (apart, validated) = shrink(apart, refit, texts, limit, tell)
+        evaluation = run.evaluate(classifier, apart)
+        with ExitStack() as stack:  # the model takes its place last, when all else went well
+            model_bytes = None
+            if out is not None:
+                model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
+            summary = summary_of(
+                run,
+                first,
+                last,
+                origin,
+                classifier,
+                validated,
+                evaluation,
+                model_bytes=model_bytes,
+                start=start,
+            )
+            written = [] if report is None else write_report(summary, Path(report))
     if run.checkpoint is not None:
         run.checkpoint.remove()
+    tell.end(summary, [*([] if out is None else [Path(out)]), *written])
     return TrainingResult(classifier, summary)
 
 

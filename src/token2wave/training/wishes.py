@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from token2wave.configuration import require
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.presets import Preset
 from token2wave.training.native_trainer import trains_natively
@@ -22,7 +23,7 @@ def wishes_of(
     """Everything that the caller wants otherwise than the preset has it, by full name.
 
     Raises:
-        ConfigError: a setting that the data settles.
+        ConfigError: a setting that the data settles, or a rate that is none.
     """
     wishes: dict[str, Any] = {}
     if "network.multi_label" in settings:
@@ -34,6 +35,8 @@ def wishes_of(
     if batch_size is not None:
         wishes["recipe.batch_size"] = batch_size
     if learning_rate is not None:
+        # Of both rates one may be zero, by settings of their own; with both nothing would be learnt.
+        require(0 < learning_rate <= 3e38, "learning_rate", "a positive number up to 3e38", learning_rate)
         recipe = preset.recipe
         wishes["recipe.learning_rate"] = learning_rate
         wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate

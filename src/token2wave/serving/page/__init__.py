@@ -18,16 +18,14 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from token2wave.features.text import letter_table
+from token2wave.serving.page.letters import letters_of
 from token2wave.training.summary import count, percent, printable
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 MODULES = (
-    *("bytes", "lzma", "model_file", "words", "network", "classifier"),
+    *("bytes", "lzma", "model_file", "words", "wordpiece", "network", "classifier"),
     *("sources", "dom", "result", "reading", "waves_view", "list_view", "app"),
 )
 """Files of the script, each after those that it imports."""
@@ -47,8 +45,8 @@ def page_html(
         classifier: the model, for what the page says about it.
         title: heading of the page.
         examples: texts to click on.
-        model: its model file, if the page is to compute by itself; its features must be words, then. Without
-            it the page asks ``predict``, ``explain`` and ``waves`` beside its own address.
+        model: its model file, if the page is to compute by itself; its network must compile, then. Without it
+            the page asks ``predict``, ``explain`` and ``waves`` beside its own address.
     """
     script, style = script_source(), _resource("page.css")
     connect = "'self'" if model is None else "'none'"
@@ -58,7 +56,7 @@ def page_html(
     )
     data = [_data("page-about", "application/json", _json(_about(classifier, examples, model)))]
     if model is not None:
-        data.append(_data("page-letters", "application/json", _json(letter_runs())))
+        data.append(_data("page-letters", "application/json", _json(letters_of(classifier.features))))
         data.append(_data("page-model", "text/plain", base64.b64encode(model).decode("ascii")))
     return Template(_resource("page.html")).substitute(
         title=escape(printable(title)),
@@ -81,21 +79,6 @@ def script_source() -> str:
     return "\n" + "\n\n".join(parts) + "\n"
 
 
-@cache
-def letter_runs() -> dict[str, list[int]]:
-    """The letter table of :mod:`token2wave.features.text` as runs: length, value, length, value, ..."""
-    classes, lower = letter_table()
-    shifts = lower.astype(np.int64) - np.arange(len(lower))
-    return {"classes": _runs(classes.astype(np.int64)), "shifts": _runs(shifts)}
-
-
-def _runs(values: Any) -> list[int]:
-    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
-    lengths = np.diff(starts, append=len(values))
-    runs: list[int] = np.stack([lengths, values[starts]], axis=1).ravel().tolist()
-    return runs
-
-
 def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None) -> dict[str, Any]:
     """What the page says of the model."""
     record = classifier.training
@@ -108,7 +91,10 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
         facts.append(("Training texts", count(record["rows"])))
     if isinstance(record.get("validation_accuracy"), float) and not classifier.multi_label:
         facts.append(("Right on texts held back", percent(record["validation_accuracy"])))
-    facts.append(("Words and n-grams it knows", count(classifier.features.n_rows)))
+    known = (
+        "Words and n-grams it knows" if classifier.features.kind == "words" else "Pieces of words it knows"
+    )
+    facts.append((known, count(classifier.features.n_rows)))
     return {
         "labels": classifier.label_names,
         "thresholds": classifier.thresholds or None,

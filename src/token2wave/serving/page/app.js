@@ -1,6 +1,6 @@
 // The page: what happens when someone types.
 
-import { byId, counted, made, percent, ranking } from "./dom.js";
+import { byId, counted, foreign, made, ranking, shortened } from "./dom.js";
 import { ListView } from "./list_view.js";
 import { Reading } from "./reading.js";
 import { Result } from "./result.js";
@@ -72,7 +72,7 @@ class Page {
   choose(label) {
     this.wanted = this.wanted === label ? null : label;
     this.showAnswer();
-    this.showParts();
+    if (this.text === this.input.value) this.showParts(); // else they are still computed
   }
 
   showAnswer() {
@@ -107,8 +107,8 @@ class Page {
 
   addExamples() {
     const buttons = this.about.examples.map((example) => {
-      const shown = example.length > EXAMPLE_COLUMNS ? `${example.slice(0, EXAMPLE_COLUMNS - 1)}…` : example;
-      const button = made("button", { type: "button", title: example }, made("bdi", {}, shown));
+      const shown = foreign(shortened(example, EXAMPLE_COLUMNS));
+      const button = made("button", { type: "button", title: example }, shown);
       button.addEventListener("click", () => this.open(example));
       return button;
     });

@@ -2,6 +2,7 @@
 
 import { readModelFile } from "./model_file.js";
 import { Network, probabilitiesOf } from "./network.js";
+import { WordPieceFeatures } from "./wordpiece.js";
 import { LetterTable, WordFeatures } from "./words.js";
 
 const NOVELTY_LEVELS = [0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
@@ -14,11 +15,14 @@ export class Classifier {
    */
   constructor(bytes, letters) {
     const { metadata, tensors } = readModelFile(bytes);
-    if (metadata.features.kind !== "words") throw new Error("expected a model of word features");
     this.labels = metadata.labels;
     this.network = new Network(metadata.network, tensors);
+    const { kind, settings } = metadata.features;
     const table = new LetterTable(letters);
-    this.features = new WordFeatures(metadata.features.settings, tensors["features.buckets"], table);
+    this.features =
+      kind === "words"
+        ? new WordFeatures(settings, tensors["features.buckets"], table)
+        : new WordPieceFeatures(settings, tensors["features.vocabulary"], table);
     this.multiLabel = this.network.multi_label;
     this.thresholds = this.multiLabel ? metadata.thresholds ?? this.labels.map(() => 0.5) : null;
     this.usual = metadata.novelty ?? null;
@@ -38,15 +42,19 @@ export class Classifier {
     const sums = network.nothing();
     const words = [];
     const wordOfToken = new Int32Array(tokens.length).fill(-1);
-    if (features.cls) {
-      network.addFirst(sums, 0);
-      words.push(0);
+    if (features.first !== undefined) {
+      network.addFirst(sums, features.first);
+      words.push(features.first);
     }
     for (const { row, first, nTokens } of found) {
       network.add(sums, row);
       if (nTokens > 1) continue;
       wordOfToken[first] = words.length;
       words.push(row);
+    }
+    if (features.last !== undefined) {
+      network.add(sums, features.last);
+      words.push(features.last);
     }
     const states = network.phrase_width ? words.map((_, place) => network.phraseState(words, place)) : [];
     for (const state of states) network.addState(sums, state);
@@ -77,25 +85,26 @@ export class Classifier {
   }
 
   /**
-   * Classify a text, and say what each token does to it: its share of the energy, and for each class the
+   * Classify a text, and say what each word does to it: its share of the energy, and for each class the
    * probability less the one that the text without it has. Exact, as token2wave/explanation/compute.py.
    *
-   * It is a generator, so that a long text does not hold up the page: it yields between two tokens.
+   * It is a generator, so that a long text does not hold up the page: it yields between two words.
    */
   *explaining(text) {
     const read = this.read(text);
-    const { tokens, found, wordOfToken } = read;
+    const { tokens, found, words, wordOfToken } = read;
     const result = this.said(read, this.network.logits(read.sums));
     const energies = this.energyShares(found, tokens.length);
     const parts = [];
-    for (let i = 0; i < tokens.length; i++) {
-      const without = probabilitiesOf(this.network.logits(this.sumsWithout(read, i)), this.multiLabel);
+    for (const [first, last] of this.features.units(tokens)) {
+      const without = probabilitiesOf(this.network.logits(this.sumsWithout(read, first, last)), this.multiLabel);
+      const knows = (token) => wordOfToken[token] >= 0 && this.features.knows(words[wordOfToken[token]]);
       parts.push({
-        start: tokens.starts[i],
-        end: tokens.ends[i],
-        energy: energies[i],
+        start: tokens.starts[first],
+        end: tokens.ends[last - 1],
+        energy: energies.slice(first, last).reduce((sum, energy) => sum + energy, 0),
         effects: result.probabilities.map((share, c) => share - without[c]),
-        known: wordOfToken[i] >= 0,
+        known: range(first, last).some(knows),
       });
       yield;
     }
@@ -121,35 +130,39 @@ export class Classifier {
     return total > 0 ? energies.map((energy) => energy / total) : energies;
   }
 
-  /** Sums of the text without one token: its features go, and its neighbours meet. */
-  sumsWithout({ tokens, words, wordOfToken, states, sums }, token) {
+  /** Sums of the text without some tokens: their features go, and their neighbours meet. */
+  sumsWithout({ tokens, words, wordOfToken, states, sums }, begin, end) {
     const { features, network } = this;
     const changed = sums.copy();
     const change = (numbers, factor) => {
       const row = features.rowOf(tokens.hashes, numbers);
       if (row >= 0) network.add(changed, row, factor);
     };
+    const size = end - begin;
     for (let n = 1; n <= features.nGrams; n++) {
-      for (let first = Math.max(token - n + 1, 0); first <= token && first + n <= tokens.length; first++) {
+      const earliest = Math.max(begin - n + 1, 0);
+      for (let first = earliest; first < end && first + n <= tokens.length; first++) {
         change(range(first, first + n), -1);
       }
-      for (let first = Math.max(token - n + 1, 0); first < token && first + n < tokens.length; first++) {
-        change([...range(first, token), ...range(token + 1, first + n + 1)], 1);
+      for (let first = earliest; first < begin && first + n + size <= tokens.length; first++) {
+        change([...range(first, begin), ...range(end, first + n + size)], 1);
       }
     }
-    const place = wordOfToken[token];
-    if (!network.phrase_width || place < 0) return changed;
+    const places = range(begin, end).map((token) => wordOfToken[token]).filter((place) => place >= 0);
+    if (!network.phrase_width || !places.length) return changed;
+    const [left, right] = [places[0], places[places.length - 1] + 1];
     const radius = network.phrase_radius;
-    const begin = Math.max(place - radius, 0);
-    const far = range(Math.max(place - 2 * radius, 0), Math.min(place + 2 * radius + 1, words.length));
-    const near = far.filter((i) => i !== place);
-    const nearWords = near.map((i) => words[i]);
-    near.forEach((i, at) => {
-      if (i < begin || i > place + radius) return;
-      network.addState(changed, states[i], -1);
+    const near = [
+      ...range(Math.max(left - 2 * radius, 0), left),
+      ...range(right, Math.min(right + 2 * radius, words.length)),
+    ];
+    const nearWords = near.map((place) => words[place]);
+    near.forEach((place, at) => {
+      if (place < left - radius || place >= right + radius) return;
+      network.addState(changed, states[place], -1);
       network.addState(changed, network.phraseState(nearWords, at), 1);
     });
-    network.addState(changed, states[place], -1);
+    for (const place of places) network.addState(changed, states[place], -1);
     return changed;
   }
 
@@ -164,8 +177,8 @@ export class Classifier {
     const { width } = this.network;
     const offset = variant * width;
     const energies = new Float64Array(width);
-    const rows = found.map(({ row }) => row);
-    for (const row of this.features.cls ? [0, ...rows] : rows) {
+    const ends = [this.features.first, this.features.last].filter((row) => row !== undefined);
+    for (const row of [...found.map((feature) => feature.row), ...ends]) {
       const values = this.network.variantsOf(row);
       for (let k = 0; k < width; k++) energies[k] += values[offset + k] ** 2;
     }

@@ -122,9 +122,11 @@ export class WavesView {
     const turned = phases.map((phase) => Math.abs(Math.cos(phase)));
     const strongest = turned.indexOf(Math.max(...turned));
     const degrees = Math.round((phases[strongest] * 180) / Math.PI);
+    const share = Math.round(100 * turned[strongest] ** 2);
     byId("dial-caption").replaceChildren(
       made("strong", {}, foreign(shortened(this.text.slice(start, end), 40))),
-      `: each arrow is one dimension, as long as its magnitude and turned by the word's phase. This word turns furthest to ${degrees}°, where it brings ${Math.round(100 * turned[strongest] ** 2)} % of the energy.`,
+      ": each arrow is one dimension, as long as its magnitude and turned by the word's phase. ",
+      `This word turns furthest to ${degrees}°, where it brings ${share} % of the energy.`,
     );
   }
 }

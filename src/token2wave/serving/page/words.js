@@ -3,7 +3,6 @@
 const SEPARATOR = 0;
 const WORD = 1;
 const APOSTROPHE = 0x27;
-const RIGHT_QUOTE = 0x2019;
 const LONGEST_WORD = 64;
 const N_CODE_POINTS = 0x110000;
 
@@ -51,9 +50,10 @@ const POWERS = (() => {
   return powers;
 })();
 
-/** Class and lower-case letter of every code point, from runs of [length, value]. */
+/** Class and lower-case letter of every code point, from runs of [length, value]; letters.py has made them. */
 export class LetterTable {
-  constructor({ classes, shifts }) {
+  constructor({ classes, shifts, several = [] }) {
+    this.several = new Map(several.map(([code, letters]) => [code, Array.from(letters)]));
     this.classes = new Uint8Array(N_CODE_POINTS);
     let at = 0;
     for (let i = 0; i < classes.length; i += 2) {
@@ -64,11 +64,10 @@ export class LetterTable {
     for (let i = 0; i < shifts.length; i += 2) {
       this.shifts.fill(shifts[i + 1], at, (at += shifts[i]));
     }
-    this.shifts[RIGHT_QUOTE] = APOSTROPHE - RIGHT_QUOTE;
   }
 }
 
-/** Tokens of a text: places in it (of UTF-16 units), and hashes, two halves each. */
+/** Tokens of a text: places in it (of UTF-16 units), and hashes, two halves each; of WordPiece, rows. */
 export class Tokens {
   constructor(starts, ends, hashes) {
     this.starts = starts;
@@ -84,7 +83,7 @@ export class Tokens {
 export class WordFeatures {
   constructor(settings, buckets, table) {
     this.nGrams = settings.ngrams ?? 2;
-    this.cls = settings.cls ?? false;
+    this.first = settings.cls ? 0 : undefined; // row of [CLS]
     this.shift = 32 - (settings.bits ?? 22);
     this.buckets = buckets;
     this.table = table;
@@ -155,7 +154,7 @@ export class WordFeatures {
       if (buckets[middle] < bucket) first = middle + 1;
       else last = middle;
     }
-    return buckets[first] === bucket ? first + Number(this.cls) : -1;
+    return buckets[first] === bucket ? first + (this.first === 0 ? 1 : 0) : -1;
   }
 
   /** Features that are rows: [row, first token, tokens it covers], words first; and how many are none. */
@@ -179,5 +178,15 @@ export class WordFeatures {
       grams = next;
     }
     return { found, nUnknown };
+  }
+
+  /** Whether the model knows a token by itself, given its row. */
+  knows(row) {
+    return row >= 0;
+  }
+
+  /** First and past-the-last token of each word: every token is one. */
+  units(tokens) {
+    return tokens.starts.map((_, i) => [i, i + 1]);
   }
 }

@@ -1,0 +1,232 @@
+"""Model cards, and classifiers that go to a hub and come back; the hub is a server of the test's own."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+
+import huggingface_hub
+import pytest
+import yaml
+from hub_server import running_hub
+from huggingface_cases import KINDS, TEXTS, corpus, random_classifier, trained
+from typer.testing import CliRunner
+
+import token2wave
+from token2wave.cli import app
+from token2wave.data import encode_labels
+from token2wave.errors import DataError, MissingExtraError, ModelFileError, OutputError
+from token2wave.features import WordPieceFeatures
+from token2wave.integrations.cards import model_card, training_command
+from token2wave.integrations.hub import load_from_hub, push
+from token2wave.integrations.huggingface import export_huggingface
+from token2wave.runtime.storage import as_int8
+
+# In a process of its own, since the client reads the hub's address when it is imported.
+SCRIPT = """
+import json, sys, warnings
+warnings.simplefilter("error")
+import token2wave
+from token2wave.integrations.hub import load_from_hub, push
+from token2wave.integrations.cards import model_card
+model, texts = sys.argv[1], json.loads(sys.argv[2])
+classifier = token2wave.load(model)
+said = {"own": classifier.probabilities(texts).tolist()}
+card = model_card(classifier, repo_id="owner/plain", license="mit", files=["token2wave"])
+said["address"] = push(classifier, "owner/plain", card=card, with_transformers=False, token="secret")
+plain = load_from_hub("owner/plain")
+said["plain"] = plain.probabilities(texts).tolist()
+said["torch"] = "torch" in sys.modules
+push(classifier, "owner/both", token="secret")
+import token2wave.integrations.huggingface as hf
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+classify = pipeline("text-classification", model="owner/both", device="cpu")
+said["pipeline"] = [{one["label"]: one["score"] for one in row} for row in classify(texts, top_k=None)]
+found = AutoModelForSequenceClassification.from_pretrained("owner/both")
+found.push_to_hub("owner/transformers", token="secret")
+AutoTokenizer.from_pretrained("owner/both").push_to_hub("owner/transformers", token="secret")
+said["transformers"] = load_from_hub("owner/transformers").probabilities(texts).tolist()
+try:
+    load_from_hub("owner/missing")
+except token2wave.Token2WaveError as error:
+    said["missing"] = str(error)
+print(json.dumps(said))
+"""
+
+
+def test_goes_to_the_hub_and_comes_back(tmp_path):
+    classifier = trained("fast")
+    classifier.save(tmp_path / "model.safetensors")
+    with running_hub() as hub:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache")}
+        environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+        command = [sys.executable, "-c", SCRIPT, tmp_path / "model.safetensors", json.dumps(TEXTS)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr + "\n".join(hub.asked)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["address"] == f"{hub.address}/owner/plain"
+    assert said["plain"] == said["own"]
+    assert said["torch"] is False
+    for row, own in zip(said["pipeline"], said["own"], strict=True):
+        assert [row[name] for name in classifier.label_names] == pytest.approx(own, abs=1e-5)
+    for row, own in zip(said["transformers"], said["own"], strict=True):
+        assert row == pytest.approx(own, abs=1e-6)
+    assert said["missing"].startswith("owner/missing: expected a classifier")
+    assert set(hub.repositories["owner/plain"]) == {"README.md", "token2wave.safetensors"}
+    assert {"config.json", "model.safetensors", "features.safetensors", "token2wave.safetensors"} <= set(
+        hub.repositories["owner/both"]
+    )
+    assert b"license: mit" in hub.repositories["owner/plain"]["README.md"]
+    assert (
+        b'pipeline("text-classification", model="owner/both")' in hub.repositories["owner/both"]["README.md"]
+    )
+    assert "POST /api/validate-yaml" in hub.asked
+    assert "Bearer secret" in hub.tokens
+
+
+def test_folders_are_read_like_repositories(tmp_path):
+    classifier = random_classifier("small")
+    export_huggingface(classifier, tmp_path / "model")
+    assert load_from_hub(tmp_path / "model").fingerprint == classifier.fingerprint
+    random_classifier("paper").save(tmp_path / "model" / "token2wave.safetensors")
+    assert load_from_hub(tmp_path / "model").features.kind == "wordpiece"  # the plain file comes first
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_from_hub(tmp_path / "empty")
+    (tmp_path / "empty" / "token2wave.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelFileError):
+        load_from_hub(tmp_path / "empty")
+
+
+def test_a_hub_that_does_not_answer_is_an_error_of_ours(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError("no route to the hub")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(DataError, match=r"owner/name: .*ConnectionError: no route"):
+        load_from_hub("owner/name")
+    monkeypatch.setattr(huggingface_hub, "create_repo", refuse)
+    with pytest.raises(OutputError, match=r"owner/name: cannot be pushed.*no route"):
+        push(random_classifier("fast"), "owner/name", with_transformers=False)
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for call in (
+        lambda: load_from_hub("owner/name"),
+        lambda: push(random_classifier("fast"), "owner/name"),
+        lambda: model_card(random_classifier("fast")),
+    ):
+        with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[hf\]'"):
+            call()
+
+
+# ---- cards ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cards_are_read_by_the_hubs_own_reader(kind):
+    card = model_card(random_classifier(kind), license="apache-2.0", language=["en", "de"])
+    again = huggingface_hub.ModelCard(str(card))
+    assert again.data.to_dict() == card.data.to_dict()
+    assert again.data.license == "apache-2.0"
+    assert again.data.pipeline_tag == "text-classification"
+    assert again.data.language == ["en", "de"]
+    assert "None are known." in again.text
+    assert "neu é\\|\\*" in again.text  # a label's own marks are no Markdown
+    order = "The order of a text's words makes no difference" in again.text
+    assert order is not random_classifier(kind).network.config.uses_order
+
+
+def test_cards_have_the_figures_of_an_evaluation():
+    classifier = trained("fast")
+    train = corpus().train
+    truth = encode_labels(train, classifier.label_names)
+    evaluation = classifier.evaluate(train.texts, truth)
+    card = model_card(
+        classifier, evaluation=evaluation, dataset="owner/data", caveats=["Only *some* of the data."]
+    )
+    results = {(result.metric_name, result.metric_value) for result in card.data.eval_results}
+    assert ("Accuracy", round(evaluation.accuracy, 4)) in results
+    assert ("Macro-F1", round(evaluation.macro_f1, 4)) in results
+    assert {(r.dataset_type, r.dataset_split) for r in card.data.eval_results} == {("owner/data", "test")}
+    assert f"| accuracy | test, 360 texts | {evaluation.accuracy:.4f} |" in card.text
+    assert f"| {classifier.training['validation_accuracy']:.4f} |" in card.text
+    assert "Only \\*some\\* of the data." in card.text
+    assert yaml.safe_load(card.data.to_yaml())["datasets"] == ["owner/data"]
+
+
+def test_cards_of_several_labels_and_of_held_back_rows():
+    card = model_card(trained("several labels"))
+    assert "any number of these labels, or none" in card.text
+    assert "micro-F1 | rows held back from training" in card.text
+    assert {result.dataset_split for result in card.data.eval_results} == {"validation"}
+
+
+def test_cards_do_not_tell_where_the_data_lay():
+    classifier = random_classifier("fast")
+    record = {
+        "data": "/home/someone/secret/reviews.csv",
+        "rows": 12,
+        "preset": "fast",
+        "seed": 3,
+        "recipe": {},
+    }
+    card = model_card(replace(classifier, training=record))
+    assert "reviews.csv" in card.text
+    assert "secret" not in str(card)
+
+
+@pytest.mark.parametrize("preset", ["small", "fast", "paper"])
+def test_the_command_of_a_card_trains_the_same_model(preset, tmp_path, monkeypatch):
+    """Settings that the few rows decided are in it; a fast and a slow way to the same file."""
+    monkeypatch.chdir(tmp_path)
+    train = corpus().train
+    lines = [
+        json.dumps({"text": text, "label": label})
+        for text, label in zip(train.texts[:80], train.labels[:80], strict=True)
+    ]
+    (tmp_path / "some data.jsonl").write_text("\n".join(lines))
+    wide = {"network.width": 24, "network.amplitudes": False} if preset == "small" else {"network.width": 16}
+    small = {"features.vocabulary_size": 300} if preset == "paper" else {"features.ngrams": 1}
+    classifier = token2wave.train(
+        "some data.jsonl", preset=preset, epochs=2, seed=5, class_weights="balanced", settings=wide | small
+    ).classifier
+    command = shlex.split(training_command(classifier, "some data.jsonl"))
+    assert command[:2] == ["token2wave", "train"]
+    done = CliRunner().invoke(app, command[1:])
+    assert done.exit_code == 0, done.output
+    again = token2wave.load("token2wave.safetensors")
+    assert again.fingerprint == classifier.fingerprint
+
+
+def test_cards_of_models_that_went_on_learning_or_were_taught():
+    classifier = trained("fast")
+    updates = [{"data": "/home/secret/more.csv", "rows": 12, "parts": "network", "epochs": 1, "seed": 0}]
+    taught = {"teacher": "/home/secret/minilm", "unlabelled": None, "updates": updates}
+    found = replace(
+        classifier,
+        training={**classifier.training, **taught},
+        stored={"embedding.weight": as_int8(classifier.network.arrays()["embedding.weight"])},
+    )
+    card = model_card(found)
+    assert "12 texts of <code>more.csv</code> (network)" in card.text
+    assert "| rows held back from training, before it went on learning |" in card.text
+    assert not card.data.eval_results  # they are not this model's
+    assert "--teacher minilm" in card.text
+    assert "compressed after training" in card.text
+    assert "secret" not in str(card)
+    paper = random_classifier("paper")
+    features = WordPieceFeatures(
+        paper.features.config.replace(vocabulary="vocab.txt"), paper.features.vocabulary
+    )
+    record = {"data": "reviews", "preset": "paper", "recipe": {}}
+    command = training_command(replace(paper, features=features, training=record))
+    assert "--vocabulary vocab.txt" in command
+
+
+def test_a_model_without_a_record_has_no_command():
+    assert training_command(random_classifier("fast")) is None

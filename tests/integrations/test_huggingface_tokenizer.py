@@ -1,0 +1,188 @@
+"""The tokenizer gives the rows that a classifier looks up, for any string, in the form that is asked for."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from huggingface_cases import TEXTS, features_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from transformers import AutoTokenizer, DataCollatorWithPadding, TensorType
+from transformers.tokenization_utils_base import TruncationStrategy
+
+from token2wave.errors import DataError, ModelFileError
+from token2wave.features import WordConfig
+from token2wave.integrations.huggingface import WaveNetworkConfig, WaveTokenizer
+
+KINDS = ["words", "words with cls", "wordpiece", "wordpiece without pad"]
+ODD = "aA09_ \t\n\0'’.,!?。\ud800\udfff👍🏽\u200dé\u0301İßΣ中カ한กع\u202e\u00ad\u2028\ufeff\uffff"
+characters = st.one_of(st.sampled_from(ODD), st.integers(0, 0x10FFFF).map(chr))
+pieces = st.sampled_from(
+    ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "##s", "<17>", "good", "film", "it's", "bad.", "x" * 65, " ", "n't"]
+)
+texts = st.lists(st.one_of(pieces, characters), max_size=14).map("".join)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request, tmp_path_factory):
+    """One that was saved and loaded."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    WaveTokenizer(features=features_of(request.param)).save_pretrained(folder)
+    WaveNetworkConfig().save_pretrained(folder)
+    found = AutoTokenizer.from_pretrained(folder)
+    assert type(found) is WaveTokenizer
+    return found
+
+
+def of_features(features, some):
+    found = features(some)
+    parts = np.split(found.ids, found.offsets[1:-1])
+    types = np.split((~found.is_ordered).astype(int), found.offsets[1:-1])
+    return [part.tolist() for part in parts], [part.tolist() for part in types]
+
+
+@settings(max_examples=150, deadline=None)
+@given(some=st.lists(texts, min_size=1, max_size=4))
+def test_ids_are_those_of_the_features(tokenizer, some):
+    ids, types = of_features(tokenizer.features, some)
+    found = tokenizer(some)
+    assert found["input_ids"] == ids
+    assert found["token_type_ids"] == types
+    assert found["attention_mask"] == [[1] * len(row) for row in ids]
+    padded = tokenizer(some, padding=True, return_tensors="pt")
+    assert padded["input_ids"].dtype == torch.int64
+    for row, mask, own in zip(padded["input_ids"], padded["attention_mask"], ids, strict=True):
+        assert row.tolist() == own + [tokenizer.pad_token_id] * (len(row) - len(own))
+        assert mask.tolist() == [1] * len(own) + [0] * (len(row) - len(own))
+    for text, own in zip(some, ids, strict=True):
+        alone = tokenizer(text)
+        assert alone["input_ids"] == tokenizer.encode(text) == own
+        assert tokenizer(text, return_tensors="pt")["input_ids"].tolist() == [own]
+        names = tokenizer.convert_ids_to_tokens(own)
+        assert tokenizer.convert_tokens_to_ids(names) == own
+        assert tokenizer.tokenize(text, add_special_tokens=True) == names
+
+
+def test_the_rows_have_names(tokenizer):
+    names = tokenizer.get_vocab()
+    assert len(names) == len(tokenizer) >= tokenizer.vocab_size == tokenizer.features.n_rows
+    assert sorted(names.values()) == list(range(len(tokenizer)))
+    assert {name: tokenizer.convert_tokens_to_ids(name) for name in names} == names
+    assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "[PAD]"
+    assert tokenizer.convert_tokens_to_ids("no such name") == tokenizer.unk_token_id
+    assert tokenizer.convert_tokens_to_ids("<99999999>") == tokenizer.unk_token_id
+    kept = tokenizer.features.kind == "wordpiece" and "[PAD]" in tokenizer.features.vocabulary
+    assert len(tokenizer) == tokenizer.features.n_rows + (not kept)
+
+
+def test_pieces_are_joined_again(tokenizer):
+    if tokenizer.features.kind == "wordpiece":
+        assert tokenizer.decode(tokenizer.encode("good films"), skip_special_tokens=True) == "good films"
+
+
+def test_other_ways_to_call_it(tokenizer):
+    found = tokenizer(TEXTS)
+    assert tokenizer.batch_encode_plus(TEXTS)["input_ids"] == found["input_ids"]
+    assert tokenizer.encode_plus(TEXTS[0])["input_ids"] == found["input_ids"][0]
+    assert tokenizer(tuple(TEXTS))["input_ids"] == found["input_ids"]
+    assert tokenizer([])["input_ids"] == []
+    assert tokenizer("", return_tensors="pt")["input_ids"].dtype == torch.int64
+    arrays = tokenizer(TEXTS, padding="max_length", max_length=20, return_tensors="np")
+    assert arrays["input_ids"].shape == arrays["token_type_ids"].shape == (len(TEXTS), 20)
+    assert (
+        tokenizer(TEXTS, padding=True, pad_to_multiple_of=16, return_tensors="np")["input_ids"].shape[1] == 16
+    )
+    words = tokenizer(["a", "bad", "film"], is_split_into_words=True)
+    assert words["input_ids"] == tokenizer("a bad film")["input_ids"]
+    assert (
+        tokenizer([["a", "bad"], []], is_split_into_words=True)["input_ids"]
+        == tokenizer(["a bad", ""])["input_ids"]
+    )
+    assert tokenizer(TEXTS, return_length=True)["length"] == [len(ids) for ids in found["input_ids"]]
+    assert tokenizer("a bad film", is_split_into_words=True)["input_ids"] == words["input_ids"]
+    with pytest.raises(ValueError, match="padding"):
+        tokenizer(["good", "bad film bad"], return_tensors="pt")
+    enumerated = tokenizer(
+        "", return_tensors=TensorType.PYTORCH, truncation=TruncationStrategy.DO_NOT_TRUNCATE
+    )
+    assert enumerated["input_ids"].dtype == torch.int64
+    less = tokenizer(TEXTS, return_token_type_ids=False, return_attention_mask=False)
+    assert set(less) == {"input_ids"}
+    left = tokenizer(TEXTS, padding=True, padding_side="left")
+    assert left["input_ids"][3][0] == tokenizer.pad_token_id
+
+
+def test_special_tokens_are_marked_and_can_be_left_out(tokenizer):
+    whole = tokenizer(TEXTS[0], return_special_tokens_mask=True)
+    bare = tokenizer(TEXTS[0], add_special_tokens=False)
+    special = {tokenizer.cls_token_id, tokenizer.sep_token_id} - {None}
+    assert [int(row in special) for row in whole["input_ids"]] == whole["special_tokens_mask"]
+    assert bare["input_ids"] == [row for row in whole["input_ids"] if row not in special]
+
+
+def test_nothing_is_cut_unless_a_length_is_named(tokenizer):
+    text = "good bad film " * 3
+    whole = tokenizer(text)["input_ids"]
+    assert tokenizer(text, truncation=True)["input_ids"] == whole
+    assert tokenizer(text, truncation=False, max_length=4)["input_ids"] == whole
+    assert tokenizer(text, truncation="do_not_truncate", max_length=4)["input_ids"] == whole
+    cut = tokenizer(text, truncation=True, max_length=4)
+    assert len(cut["input_ids"]) == len(cut["token_type_ids"]) == len(cut["attention_mask"]) == 4
+    assert cut["input_ids"][:3] == whole[:3]
+    assert cut["input_ids"][3] == (whole[3] if tokenizer.sep_token_id is None else tokenizer.sep_token_id)
+    assert tokenizer(text, max_length=4)["input_ids"] == cut["input_ids"]
+    assert tokenizer(text, truncation=True, max_length=0)["input_ids"] == []
+    limited = copy.deepcopy(tokenizer)
+    limited.model_max_length = 4
+    assert limited(text, truncation=True)["input_ids"] == cut["input_ids"]
+    assert limited(text)["input_ids"] == whole
+
+
+def test_what_it_cannot_do_is_refused(tokenizer):
+    with pytest.raises(DataError, match="text_pair"):
+        tokenizer("a", "b")
+    with pytest.raises(DataError, match=r"several strings at text\[1\].*one text"):
+        tokenizer(["a", ("b", "c")])
+    with pytest.raises(DataError, match="return_offsets_mapping"):
+        tokenizer("a", return_offsets_mapping=True)
+    with pytest.raises(TypeError, match=r"found int at text\[1\]"):
+        tokenizer(["a", 3])
+    with pytest.raises(TypeError, match=r"found NoneType at text\[0\]"):
+        tokenizer([None])
+
+
+def test_collators_and_copies(tokenizer):
+    rows = [{**tokenizer(text), "label": i} for i, text in enumerate(TEXTS)]
+    batch = DataCollatorWithPadding(tokenizer)(rows)
+    assert torch.equal(batch["input_ids"], tokenizer(TEXTS, padding=True, return_tensors="pt")["input_ids"])
+    assert batch["labels"].tolist() == list(range(len(TEXTS)))
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
+
+
+def test_fitted_to_texts_or_refused():
+    found = WaveTokenizer.fit(TEXTS, WordConfig(bits=12, min_count=1))
+    assert found(TEXTS)["input_ids"] == WaveTokenizer(features=features_of("words"))(TEXTS)["input_ids"]
+    with pytest.raises(DataError, match="without a single one"):
+        WaveTokenizer.fit([" "], WordConfig())
+
+
+def test_damaged_files_are_refused(tmp_path):
+    WaveTokenizer(features=features_of("words")).save_pretrained(tmp_path)
+    path = tmp_path / "features.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    with pytest.raises(ModelFileError, match=r"features\.safetensors: expected the features"):
+        WaveTokenizer(str(path))
+    for metadata in (None, {"token2wave": "{"}, {"token2wave": "[]"}, {"token2wave": '{"kind": "words"}'}):
+        save_file({"buckets": np.arange(3, dtype=np.uint32)}, path, metadata=metadata)
+        with pytest.raises(ModelFileError, match="expected the features of a tokenizer"):
+            WaveTokenizer(str(path))
+    save_file({}, path, metadata={"token2wave": '{"kind": "words", "settings": {}}'})
+    with pytest.raises(ModelFileError, match="buckets"):
+        WaveTokenizer(str(path))
+    with pytest.raises(ModelFileError, match="found none"):
+        WaveTokenizer()

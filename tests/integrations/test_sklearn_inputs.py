@@ -1,0 +1,136 @@
+"""Whatever comes in as texts, labels and weights: it is read as it is meant, or refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from token2wave.integrations.sklearn_inputs import InputError, Targets, names_of, texts_of, united, weights_of
+
+WORDS = st.text(st.characters(exclude_characters="\0"))  # numpy drops those that stand last
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.lists(st.text(), max_size=2),
+)
+CONTAINERS = [list, tuple, lambda values: _objects(values), lambda values: _objects(values).reshape(-1, 1)]
+
+
+def _objects(values):
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ANYTHING, max_size=4), st.sampled_from(CONTAINERS))
+def test_texts(values, container):
+    encodable = all(isinstance(value, str) and _is_unicode(value) for value in values)
+    if encodable:
+        assert texts_of(container(values)) == values
+        assert all(type(text) is str for text in texts_of(container(values)))
+    else:
+        with pytest.raises(InputError, match="X, row"):
+            texts_of(container(values))
+
+
+def _is_unicode(text):
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=6),
+        st.lists(WORDS, min_size=1, max_size=6),
+        st.lists(st.booleans(), min_size=1, max_size=6),
+        st.lists(ANYTHING, min_size=1, max_size=4),
+    ),
+    st.sampled_from([list, _objects, np.array]),
+)
+def test_labels(values, container):
+    """Each name leads back to the value that it came from."""
+    try:
+        y = container(values)
+    except ValueError:  # numpy refuses ragged lists
+        return
+    try:
+        targets = Targets.of(y)
+    except InputError:
+        return
+    assert not targets.multi_label
+    value_of = dict(zip(targets.names, targets.classes.tolist(), strict=True))
+    assert [value_of[name] for name in targets.labels] == np.asarray(y).tolist()
+    assert targets.classes.tolist() == sorted(targets.classes.tolist())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.lists(st.floats(), max_size=4), st.lists(ANYTHING, max_size=4)))
+def test_weights(values):
+    legal = all(type(value) is float and 0 <= value < np.inf for value in values)
+    if legal and (any(values) or not values):
+        assert weights_of(values, len(values)) == values
+        return
+    try:
+        found = weights_of(values, len(values))
+    except InputError:
+        return
+    assert all(type(weight) is float and 0 <= weight < np.inf for weight in found)
+
+
+def test_one_weight_for_all():
+    assert weights_of(2, 3) == [2.0, 2.0, 2.0]
+    assert weights_of(None, 3) is None
+
+
+def test_indicators():
+    dense = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]])
+    for matrix in (dense, dense.astype(bool), dense.astype(float), dense.tolist(), csr_array(dense)):
+        targets = Targets.of(matrix)
+        assert targets.labels == [("1", "2"), (), ("0",)]
+        assert targets.classes.tolist() == [0, 1, 2]
+
+
+def test_a_sparse_matrix_is_no_text():
+    with pytest.raises(InputError, match="sparse matrix"):
+        texts_of(csr_array(np.eye(3)))
+
+
+def test_names():
+    assert names_of(np.array([1.0, 2.0, 10.0]), "y") == ("1", "2", "10")
+    assert names_of(np.array([False, True]), "y") == ("false", "true")
+    with pytest.raises(InputError, match="two classes have one name"):
+        names_of(_objects([1, "1"]), "y")
+
+
+def test_labels_united():
+    known = np.array([3, 20])
+    assert united(known, ("3", "20"), Targets.of([3, 20])) is known
+    assert united(known, ("3", "20"), Targets.of([20, 5])).tolist() == [3, 5, 20]
+    assert united(np.array(["a", "b"]), ("a", "b"), Targets.of(["longer", "a"])).tolist() == [
+        "a",
+        "b",
+        "longer",
+    ]
+    with pytest.raises(InputError, match="of the type of int64"):
+        united(known, ("3", "20"), Targets.of(["x", "y"]))
+
+
+@pytest.mark.parametrize(
+    "statement", ["from token2wave import WaveClassifier", "import token2wave.integrations.sklearn"]
+)
+def test_missing_package_names_its_extra(statement):
+    script = f"import sys; sys.modules['sklearn'] = None\n{statement}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "MissingExtraError: WaveClassifier needs" in done.stderr
+    assert "pip install 'token2wave[sklearn]'" in done.stderr

@@ -1,0 +1,273 @@
+"""Trackers: the real packages write, and their own readers read back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn_data import QUICK, QUICK_OPTIONS, made_up, written
+
+import token2wave
+from token2wave import WaveClassifier
+from token2wave.data import DataSplits, LabelledTexts
+from token2wave.errors import ConfigError, MissingExtraError, OutputError
+from token2wave.integrations.mlflow import MLflowCallback
+from token2wave.integrations.tensorboard import TensorBoardCallback
+from token2wave.integrations.tracking import Tracker, final_figures, tracker_named
+from token2wave.training.progress import Callback
+
+TEXTS, LABELS = made_up(240)
+DATA = DataSplits(
+    "made up",
+    LabelledTexts(TEXTS, LABELS, "train"),
+    None,
+    LabelledTexts(*made_up(30, seed=1), "test"),
+    None,
+    ("These texts are made up.",),
+)
+SETTINGS = {**QUICK, "epochs": 2}
+
+
+@pytest.fixture(autouse=True)
+def _no_word_to_anyone(monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """MLflow takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    MLflowCallback(tracking_uri=folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def place(empty_database, tmp_path):
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_database, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+class Recorder(Callback):
+    def __init__(self):
+        self.told = []
+
+    def on_begin(self, plan):
+        self.told.append(("begin", plan))
+
+    def on_epoch(self, epoch):
+        self.told.append(("epoch", epoch))
+
+    def on_end(self, summary, files):
+        self.told.append(("end", summary, [path.name for path in files]))
+
+
+def test_a_run_begins_and_ends_once(tmp_path):
+    recorder = Recorder()
+    result = token2wave.train(
+        DATA, **SETTINGS, callbacks=[recorder], out=tmp_path / "m.st", report=tmp_path / "report"
+    )
+    (_, plan), *epochs, (_, summary, files) = recorder.told
+    assert [kind for kind, *_ in epochs] == ["epoch"] * len(epochs)
+    assert plan.settings["recipe.epochs"] == 2
+    assert plan.settings["features.bits"] == 12
+    assert (plan.rows, plan.test_rows, plan.label_names) == (240, 30, ("money", "space", "sport"))
+    assert json.loads(json.dumps(asdict(plan)))["preset"] == "small"
+    assert summary is result.summary
+    assert files[:3] == ["m.st", "report.json", "report.html"]
+    assert all((tmp_path / "report" / name).is_file() for name in files[1:])
+
+
+def test_a_run_that_fails_ends_too():
+    class Stops(Recorder):
+        def on_epoch(self, epoch):
+            raise KeyboardInterrupt
+
+    recorder = Stops()
+    with pytest.raises(KeyboardInterrupt):
+        token2wave.train(DATA, **SETTINGS, callbacks=[recorder])
+    assert [entry[0] for entry in recorder.told] == ["begin", "end"]
+    assert recorder.told[-1][1] is None
+
+
+def test_a_search_is_one_run():
+    recorder = Recorder()
+    token2wave.train(DATA, preset="fast", **QUICK, candidates=2, callbacks=[recorder])
+    assert [kind for kind, *_ in recorder.told].count("begin") == 1
+    assert recorder.told[0][0] == "begin"
+
+
+def read_tensorboard(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    return events
+
+
+def values(events, name):
+    from tensorboard.util.tensor_util import make_ndarray
+
+    return [(event.step, make_ndarray(event.tensor_proto).item()) for event in events.Tensors(name)]
+
+
+def test_tensorboard(tmp_path):
+    result = token2wave.train(
+        DATA, **SETTINGS, callbacks=[TensorBoardCallback(tmp_path / "runs")], out=tmp_path / "m.safetensors"
+    )
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.endswith("-made up-small")
+    events = read_tensorboard(run)
+    for name in ("train_loss", "validation_loss", "validation_accuracy"):
+        expected = [(epoch["epoch"], pytest.approx(epoch[name])) for epoch in result.summary.history]
+        assert values(events, f"training/{name}") == expected
+    steps = [step for step, _ in values(events, "training/step_loss")]
+    assert len(steps) >= 2
+    assert steps == sorted(set(steps))
+    assert "training_on_all_rows/train_loss" in events.Tags()["tensors"]
+    assert values(events, "final/accuracy") == [(0, pytest.approx(result.summary.accuracy))]
+    assert values(events, "final/model_bytes") == [(0, result.summary.model_bytes)]
+    assert b"made up" in values(events, "caveats")[0][1]
+    assert b"| sport |" in values(events, "classes")[0][1]
+    assert b"m.safetensors" in values(events, "files")[0][1]
+    settings = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    for name in (b"recipe.epochs", b"network.width", b"seed"):
+        assert name in settings
+
+
+def test_tensorboard_keeps_runs_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda _: "the same second")
+    callback = TensorBoardCallback(tmp_path)
+    for _ in range(2):
+        token2wave.train(DATA, **QUICK, callbacks=[callback])
+    runs = list(tmp_path.iterdir())
+    assert len(runs) == 2
+    for run in runs:
+        assert len(values(read_tensorboard(run), "final/accuracy")) == 1
+    token2wave.train(DATA, **QUICK, callbacks=[TensorBoardCallback(tmp_path, run="named")])
+    assert (tmp_path / "named").is_dir()
+
+
+def test_mlflow(place, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    callback = MLflowCallback("news", place, run="first", tags={"team": "ours"})
+    result = token2wave.train(
+        DATA, **SETTINGS, callbacks=[callback], out=tmp_path / "m.safetensors", report=tmp_path / "report"
+    )
+    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("news").experiment_id])
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
+    assert run.data.tags["team"] == "ours"
+    assert run.data.tags["mlflow.note.content"] == "These texts are made up."
+    assert run.data.params["recipe.epochs"] == "2"
+    assert run.data.params["seed"] == "0"
+    for name, value in final_figures(result.summary).items():
+        assert run.data.metrics[name] == pytest.approx(value)
+    history = client.get_metric_history(run.info.run_id, "training/validation_loss")
+    expected = [(epoch["epoch"], pytest.approx(epoch["validation_loss"])) for epoch in result.summary.history]
+    assert [(point.step, point.value) for point in history] == expected
+    names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    assert {"m.safetensors", "report.json", "report.html", "classes.csv"} <= names
+    kept = Path(client.download_artifacts(run.info.run_id, "m.safetensors", str(tmp_path)))
+    assert token2wave.load(kept).labels(TEXTS[:9]) == result.classifier.labels(TEXTS[:9])
+    table = Path(client.download_artifacts(run.info.run_id, "classes.csv", str(tmp_path))).read_text()
+    assert table.startswith("label,precision,recall,f1,support")
+    assert "sport" in table
+    assert (place / "artifacts").is_dir()
+
+
+def test_mlflow_marks_a_run_that_fails(place):
+    from mlflow.tracking import MlflowClient
+
+    class Stops(Callback):
+        def on_epoch(self, epoch):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        token2wave.train(DATA, **QUICK, callbacks=[MLflowCallback(tracking_uri=place), Stops()])
+    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("token2wave").experiment_id])
+    assert run.info.status == "FAILED"
+
+
+@pytest.mark.parametrize("method", ["begin", "track", "finish"])
+def test_what_fails_in_a_tracker_costs_no_model(method):
+    def fail(*_):
+        raise OSError("no space left")
+
+    tracker = type("Full", (Tracker,), dict.fromkeys(("begin", "track", "finish"), lambda *_: None))()
+    setattr(tracker, method, fail)
+    with pytest.warns(RuntimeWarning, match="tracks this run no further.*no space left") as caught:
+        result = token2wave.train(DATA, **QUICK, callbacks=[tracker])
+    assert len(caught) == 1
+    assert result.summary.accuracy is not None
+
+
+def test_database_that_goes_away_costs_no_model(place):
+    callback = MLflowCallback(tracking_uri=place)
+    (place / "mlflow.db").unlink()
+    (place / "mlflow.db").mkdir()
+    with pytest.warns(RuntimeWarning, match="MLflow tracks this run no further"):
+        assert token2wave.train(DATA, **QUICK, callbacks=[callback]).summary.accuracy > 0.5
+
+
+def test_searches_of_scikit_learn_copy_them(place, tmp_path):
+    """Each fit is a run of its own; a fitted estimator is copied and pickled, too."""
+    trackers = [TensorBoardCallback(tmp_path / "tb"), MLflowCallback(tracking_uri=place)]
+    estimator = WaveClassifier("fast", **QUICK, callbacks=trackers)
+    search = GridSearchCV(estimator, {"op": ["interference", "modulation"]}, cv=2).fit(TEXTS, LABELS)
+    assert len(list((tmp_path / "tb").iterdir())) == 5
+    clone(search.best_estimator_.fit(TEXTS, LABELS))
+    pickle.loads(pickle.dumps(search.best_estimator_))
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("token2wave").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 6
+
+
+def test_says_what_is_no_tracker(tmp_path, monkeypatch):
+    for wish in ("wandb", "tensorboard", "tensorboard:"):
+        with pytest.raises(
+            ConfigError, match=r"--tracker: expected tensorboard:FOLDER, mlflow or mlflow:URI"
+        ):
+            tracker_named(wish)
+    with pytest.raises(ConfigError, match="tracking_uri: MLflow says"):
+        tracker_named("mlflow:nosuch://place")
+    (tmp_path / "file").write_text("")
+    for kind in ("tensorboard", "mlflow"):
+        with pytest.raises(OutputError, match="cannot be made"):
+            tracker_named(f"{kind}:{tmp_path / 'file'}")
+
+
+def test_missing_package_names_its_extra(monkeypatch, tmp_path):
+    for module, kind in (("tensorboard.summary", "tensorboard"), ("mlflow.tracking", "mlflow")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(MissingExtraError, match=rf"token2wave\[{kind}\]"):
+            tracker_named(f"{kind}:{tmp_path}")
+
+
+def test_command_line(place, tmp_path):
+    """Both at once; neither imports torch."""
+    data = written(tmp_path / "texts.csv", TEXTS, LABELS)
+    command = ["train", data, "--out", tmp_path / "m.safetensors", "--preset", "fast", *QUICK_OPTIONS]
+    command += ["--tracker", f"tensorboard:{tmp_path / 'tb'}", "--tracker", f"mlflow:{place}"]
+    script = "import sys; from token2wave import cli; sys.argv[0] = 'token2wave'\n"
+    script += (
+        "try: cli.main()\nexcept SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, *map(str, command)], check=True, capture_output=True)
+    (run,) = (tmp_path / "tb").iterdir()
+    assert b"token2wave train" in values(read_tensorboard(run), "command")[0][1]
+    assert list((place / "artifacts").rglob("m.safetensors"))
