@@ -48,7 +48,7 @@ def test_a_list(server, classifier):
     status, _, answer = server.ask("POST", "/predict", {"texts": texts, "top_k": 2})
     assert status == 200
     assert answer == {"predictions": [expected(classifier, text, 2) for text in texts]}
-    assert server.ask("POST", "/predict", {"texts": []})[2] == {"predictions": []}
+    assert server.ask("POST", "/predict", {"texts": [], "top_k": 2.0})[2] == {"predictions": []}
 
 
 def test_many_texts_are_computed_apart(server, classifier):
@@ -159,7 +159,8 @@ REFUSED = [
     (422, json.dumps({"texts": ["a"] * 1_001}).encode(), "$.texts", "--texts"),
     (422, json.dumps({"text": "a" * 100_001}).encode(), "$.text", "--text-characters"),
     (422, b'{"text": "a", "top_k": 0}', "$.top_k", "from 1 on"),
-    (422, b'{"text": "a", "top_k": 1.0}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "top_k": 1.5}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "top_k": 1e999}', "$.top_k", "from 1 on"),
     (422, b'{"text": "a", "top_k": true}', "$.top_k", "from 1 on"),
     (422, b'{"text": "a", "top_k": null}', "$.top_k", "from 1 on"),
     (422, b'{"text": "a", "novelty": 1}', "$.novelty", "true or false"),

@@ -197,7 +197,7 @@ def parse_waves(body: bytes, limits: Limits) -> WavesRequest:
         RequestError: as :func:`parse_predict`.
     """
     given = _object(body, WAVES_FIELDS)
-    text, variant = _text_to_explain(given, limits), given.get("variant", 0)
+    text, variant = _text_to_explain(given, limits), _whole(given.get("variant", 0))
     if type(variant) is not int or variant not in (0, 1):
         raise _mistyped("0 or 1", variant, "$.variant")
     return WavesRequest(text, variant)
@@ -290,10 +290,15 @@ def _check_text(text: Any, where: str, most: int, option: str) -> None:
 
 
 def _whole_number(given: dict[str, Any], name: str, default: int) -> int:
-    value = given.get(name, default)
+    value = _whole(given.get(name, default))
     if type(value) is not int or value < 1:
         raise _mistyped("a whole number from 1 on", value, f"$.{name}")
     return value
+
+
+def _whole(value: Any) -> Any:
+    """A whole number as such, as JSON does not tell 1 from 1.0; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _truth(given: dict[str, Any], name: str) -> bool:
