@@ -46,6 +46,7 @@ import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 import serving_render  # noqa: E402
 import tuning  # noqa: E402
+import wave_trials_render  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
@@ -139,6 +140,14 @@ def searches() -> str:
     return tuning.table(read(path))
 
 
+def wave_trials(name: str, level: str) -> str:
+    """Table of other waves, or of one level of them, on some sets."""
+    path = RESULTS / "sweeps" / f"{name}.json"
+    if not path.is_file():
+        raise NotMeasured
+    return wave_trials_render.table(read(path), level)
+
+
 def growth(study: str) -> str:
     """Table of how cost grows, and its figure."""
     document = benchmark("growth")
@@ -220,6 +229,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     "tuning": searches,
+    **{
+        f"{name}{'' if level == 'all' else '-of-' + level}": partial(wave_trials, name, level)
+        for name in ("wave-trials", "wave-trials-whole", "wave-trials-blocks", "wave-trials-ag")
+        for level in wave_trials_render.SAID
+    },
     **{
         name: partial(lambda each: continuing.table(benchmark(each)), name)
         for name in ("continuing", "continuing-rates")
