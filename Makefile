@@ -7,7 +7,7 @@ NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
 RIVALS := .venv/rivals-installed
 THREADS ?= 2
 
-.PHONY: setup demo test test-base test-transformers lint check fuzz bench bench-quick clean
+.PHONY: setup demo test test-base test-transformers lint check docs fuzz bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,10 @@ lint: setup
 
 check: lint test
 
+# The documentation site, into build/site; `python -m http.server -d build/site` shows it, without any other host.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # Damaged model files and hostile texts, under gcc's sanitizers: a copy of the package with a core of its own.
 SECONDS ?= 600
 SEED ?= 0
@@ -78,10 +82,12 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/probabilities.py
 	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
+	$(BIN)/python benchmarks/html_page.py --data ag_news
 	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
 	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
 		--storages "" --all --threads $(THREADS)
+	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.

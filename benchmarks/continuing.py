@@ -141,7 +141,7 @@ def main() -> None:
     }
     for rate in map(float, arguments.rates.split(",")) if arguments.rates else (None,):
         if rate is not None:
-            updating.RATE_SHARE = updating.RATE_SHARE_OF_NEW = rate
+            updating.RATE_SHARE = rate
         for epochs in map(int, arguments.epochs.split(",")):
             more = corpus.rows(np.flatnonzero(~half))
             updated = token2wave.update(of_half, more.texts, more.labels, epochs=epochs, seed=seed)

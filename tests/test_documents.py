@@ -3,34 +3,95 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from document_blocks import ROOT, RUN, SHOWN, Session, blocks
+from document_files import write_document_files
 
 import token2wave
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def python_blocks(path):
-    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+MOST_NOT_RUN = 8
 
 
-@pytest.mark.parametrize("path", list(filter(python_blocks, DOCUMENTS)), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", list(filter(blocks, DOCUMENTS)), ids=lambda path: path.name)
 def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
-    """One after the other, as a reader would type them."""
+    """One after the other, as a reader would type them, beside small files of the names they use."""
+    write_document_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in python_blocks(path):
-        exec(compile(block, "block", "exec"), names)
-        assert capsys.readouterr().out, block
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+    monkeypatch.setenv("TOKEN2WAVE_CACHE", str(tmp_path / "cache"))
+    if "small-encoder" in path.read_text():
+        monkeypatch.syspath_prepend(ROOT / "tests" / "training")
+        from teacher_data import write_encoder
+
+        write_encoder(tmp_path / "small-encoder")
+        capsys.readouterr()
+    session = Session(monkeypatch, capsys)
+    for block in blocks(path):
+        if block.language in RUN and block.why_not is None:
+            session.run(block)
 
 
-def test_figures_are_those_of_the_results():
-    check = subprocess.run(
-        [sys.executable, ROOT / "tools" / "render_results.py", "--check"], capture_output=True, text=True
+WRONG = [
+    ("console", "$ token2wave info nothing.safetensors"),
+    ("console", "$ token2wave predict --no-such-option"),
+    ("console", "$ echo text | false"),
+    ("console", "$ pip install 'token2wave[nothing]'"),
+    ("console", "$ pip install nothing"),
+    ("console", "$ make nothing"),
+    ("console", "no command"),
+    ("python", "silent = 1"),
+    ("python", "print(1 / 0)"),
+    ("python", "import warnings; warnings.warn('old'); print()"),
+]
+
+
+@pytest.mark.parametrize(("language", "text"), WRONG)
+def test_what_does_not_run_is_seen(language, text, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "page.md"
+    path.write_text(f"# Page\n\n```{language}\n{text}\n```\n")
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(path)
+    with pytest.raises((AssertionError, ZeroDivisionError, UserWarning)):
+        Session(monkeypatch, capsys).run(block)
+
+
+def test_comments_before_blocks(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "<!-- not run: it needs the hub -->\n```console\n$ a\n```\n\n"
+        "<!-- run with: 5min -> 2s; x -> y -->\n```console\n$ a 5min x\n```\n\n```text\n$ b\n```\n"
     )
+    assert [(block.text, block.why_not, block.line) for block in blocks(path)] == [
+        ("$ a\n", "it needs the hub", 3),
+        ("$ a 2s y\n", None, 8),
+        ("$ b\n", None, 12),
+    ]
+    path.write_text("<!-- run with: 5min -> 2s -->\n```console\n$ a\n```\n")
+    with pytest.raises(AssertionError, match="'5min' is not in the block"):
+        blocks(path)
+
+
+def test_no_block_is_forgotten():
+    """Every block is run, or is no code, or says why it is not run; those are few."""
+    left = []
+    for path in DOCUMENTS:
+        n_fences = len(re.findall(r"^\s*```", path.read_text(), re.MULTILINE))
+        assert n_fences == 2 * len(blocks(path)), f"{path.name}: a block is not seen"
+        for block in blocks(path):
+            assert block.language in (*RUN, *SHOWN), f"{path.name}, line {block.line}: {block.language!r}"
+            if block.why_not is not None:
+                assert len(block.why_not) > 5, f"{path.name}, line {block.line}: why is it not run?"
+                left.append(f"{path.name}, line {block.line}: {block.why_not}")
+    assert len(left) <= MOST_NOT_RUN, "\n".join(left)
+
+
+@pytest.mark.parametrize("tool", ["render_results.py", "draw_mathematics.py"])
+def test_figures_are_those_of_the_code_and_the_results(tool):
+    check = subprocess.run([sys.executable, ROOT / "tools" / tool, "--check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout + check.stderr
 
 

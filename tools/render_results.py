@@ -39,10 +39,12 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
 import growth_figures  # noqa: E402
+import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
+import serving_render  # noqa: E402
 import tuning  # noqa: E402
 import wave_trials_render  # noqa: E402
 
@@ -241,8 +243,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
+    "html-page": lambda: html_page_render.table(benchmark("html_page")),
     "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
     **{

@@ -336,6 +336,21 @@ class Classifier:
             return "torch"
         return "native core" if self.network.runs_natively else "numpy"
 
+    def description(self) -> dict[str, Any]:
+        """Say what the model is, as plain data: classes, sizes, settings, the record of its training."""
+        parameters = self.network.parameter_count()
+        return {
+            "labels": list(self.label_names),
+            **({"thresholds": list(self.thresholds)} if self.multi_label else {}),
+            "parameters": parameters.total,
+            "parameters_without_embedding": parameters.without_embedding,
+            "features": {"kind": self.features.kind, **self.features.config.to_dict()},
+            "network": self.network.config.to_dict(),
+            "training": self.training,
+            "versions": self.written_by,
+            "computes_with": self.computes_with,
+        }
+
     @cached_property
     def fingerprint(self) -> int:
         """Number that depends on all that a prediction depends on, to tell models apart."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -74,6 +73,7 @@ def predict(
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
     from token2wave.loading import load
+    from token2wave.prediction import prediction_to_dict
     from token2wave.training.summary import printable
 
     if text and file is not None:
@@ -110,25 +110,7 @@ def predict(
             classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in shown)
             print(f"{classes}\t{printable(line)}")
     documents = [
-        {
-            "text": line,
-            **(
-                {
-                    "labels": _pairs(
-                        []
-                        if abstains(prediction)
-                        else zip(prediction.labels, prediction.probabilities, strict=True)
-                    )
-                }
-                if several
-                else {
-                    "label": None if abstains(prediction) else prediction.label,
-                    "probability": prediction.probability,
-                }
-            ),
-            "novelty": prediction.novelty,
-            "top": _pairs(prediction.top),
-        }
+        {"text": line, **prediction_to_dict(prediction, several, abstains(prediction))}
         for line, prediction in zip(texts, predictions, strict=True)
     ]
     finish(documents, as_json)
@@ -179,19 +161,7 @@ def info(model: Model, as_json: Json = False) -> None:
     from token2wave.loading import load
 
     classifier = load(model)
-    parameters = classifier.network.parameter_count()
-    document = {
-        "labels": list(classifier.label_names),
-        **({"thresholds": list(classifier.thresholds)} if classifier.multi_label else {}),
-        "parameters": parameters.total,
-        "parameters_without_embedding": parameters.without_embedding,
-        "model_bytes": model.stat().st_size,
-        "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
-        "network": classifier.network.config.to_dict(),
-        "training": classifier.training,
-        "versions": classifier.written_by,
-        "computes_with": classifier.computes_with,
-    }
+    document = {**classifier.description(), "model_bytes": model.stat().st_size}
     if not as_json:
         terminal.print_info(model, document)
     finish(document, as_json)
@@ -247,10 +217,6 @@ def _shown(prediction: Prediction, several: bool, top_k: int, abstains: bool) ->
     if abstains:
         first = NO_LABEL, prediction.probability
     return [first, *others]
-
-
-def _pairs(classes: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
-    return [{"label": label, "probability": share} for label, share in classes]
 
 
 def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list[str]:

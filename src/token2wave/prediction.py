@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 
 class Prediction(NamedTuple):
@@ -55,6 +55,27 @@ def prediction_of(
         return Prediction(label, probability, ((label, probability),), (label,), (probability,))
     top = tuple((label_names[i], probabilities[i]) for i in _ranking(probabilities)[:top_k])
     return Prediction(*top[0], top, (top[0][0],), (top[0][1],))
+
+
+def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) -> dict[str, Any]:
+    """Return a prediction as plain data, as commands and services give it.
+
+    Args:
+        prediction: of one text.
+        several: whether a text may have several classes; then it has ``labels``, else ``label``.
+        abstains: give no label.
+    """
+    given: dict[str, Any]
+    if several:
+        labels = [] if abstains else zip(prediction.labels, prediction.probabilities, strict=True)
+        given = {"labels": _pairs(labels)}
+    else:
+        given = {"label": None if abstains else prediction.label, "probability": prediction.probability}
+    return {**given, "novelty": prediction.novelty, "top": _pairs(prediction.top)}
+
+
+def _pairs(classes: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": share} for label, share in classes]
 
 
 def _ranking(probabilities: Sequence[float]) -> list[int]:

@@ -36,7 +36,6 @@ BAD_FILES = {  # name: (content, what the message has to name)
     "surrogate.jsonl": (b'{"text":"\\ud800","label":"x"}\n', ["row 1", "surrogate", "remove it"]),
     "empty.txt": (b"", ["the file is empty", "expected at least one row"]),
     "plain.txt": (b"hello\n", ["row 1", "__label__", "write each line as"]),
-    "several.txt": (b"__label__a t __label__b\n", ["row 1", "there is a label behind", "write all labels"]),
     "noise.parquet": (b"hello", ["not a readable Parquet file", "write or copy the file again"]),
     "empty.parquet": (b"", ["not a readable Parquet file", "write or copy the file again"]),
     "noise.csv.gz": (b"text,label\n", ["gzip", "copy the file again"]),

@@ -67,7 +67,7 @@ def test_train_with_a_test_set_a_report_and_a_baseline(run_cli: Cli, workplace: 
 def test_lines_of_fasttext(run_cli: Cli, workplace: Path) -> None:
     (workplace / "topics.txt").write_text(FASTTEXT)
     error = run_cli("train", "topics.txt", "--out", "model", *TINY).error
-    assert "row 1: expected a line that starts with '__label__'" in error
+    assert "row 1: expected a line with a label, '__label__name'" in error
     outcome = run_cli("train", "topics.txt", "--multi-label", "--out", "model", *FAST)
     assert outcome.status == 0, outcome.err
     assert "Note" not in outcome.out

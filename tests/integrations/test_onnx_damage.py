@@ -115,7 +115,7 @@ def renamed_input(model: Any) -> None:
         (array_edited(base64.b64encode(b"\1\0\0\0").decode()), "a row for each"),
         (renamed_input, "one that fails"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "edit",
 )
 def test_what_the_file_says_is_checked(edit: Callable[[Any], None], told: str, path: Path) -> None:
     assert told in refused(edited(path, edit))

@@ -29,8 +29,7 @@ from token2wave.errors import DataError, MissingExtraError, place
 
 _T = TypeVar("_T")
 _SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
-_LABEL = re.compile(rf"__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
-_FURTHER_LABEL = re.compile(rf"(?:^|[{_SPACE}])__label__")
+_LABEL = re.compile(rf"(?:^|(?<=[{_SPACE}]))__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
 _LONGEST_FIELD = 2**31 - 1  # what a C long holds on every platform
 _FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
 
@@ -56,7 +55,8 @@ def read_labelled(
 
     Args:
         path: a file whose name ends in .csv, .tsv, .jsonl, .ndjson (UTF-8, a header in the first two),
-            .txt, .fasttext, .ft (lines of ``__label__name text``), any of these with .gz, or .parquet.
+            .txt, .fasttext, .ft (lines of ``__label__name text``; as in fastText, every word of a line that
+            begins so is a label, wherever it stands), any of these with .gz, or .parquet.
         text_column: the column of the texts; plays no part in fastText files.
         label_column: the column of the labels; plays no part in fastText files.
         label_names: the names of the classes, length ``C``. A number in the file is then an index into
@@ -122,8 +122,8 @@ def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> li
 
     Args:
         path: a file of one of the formats of `read_labelled`; no labels are needed. In .txt, .fasttext and
-            .ft every line is a text, a blank line is an empty text, and labels that lead a line
-            (``__label__name``) are not part of the text, as in fastText.
+            .ft every line is a text, a blank line is an empty text, and labels (``__label__name``) are not
+            part of the text, as in fastText.
         text_column: the column of the texts; plays no part in files without columns.
 
     Returns:
@@ -201,13 +201,8 @@ def _not_empty(path: Path, rows: list[_T], problem: str = "the file is empty") -
 
 
 def _split_labels(line: str) -> tuple[list[str], str]:
-    """Split the labels that lead a line of fastText from its text."""
-    labels: list[str] = []
-    end = 0
-    while match := _LABEL.match(line, end):
-        labels.append(match[1])
-        end = match.end()
-    return labels, line[end:]
+    """Split the labels of a line of fastText from its text."""
+    return _LABEL.findall(line), _LABEL.sub("", line)
 
 
 def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
@@ -219,16 +214,10 @@ def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
             names, text = _split_labels(_without_line_end(line))
             if not names and not multi_label:
                 raise DataError(
-                    f"expected a line that starts with '__label__', got {shown(text)}",
+                    f"expected a line with a label, '__label__name', got {shown(text)}",
                     where=place(path, row=row),
-                    cure="write each line as '__label__name text', or use a CSV file with a header; "
-                    "where a text may have no label, ask for --multi-label",
-                )
-            if _FURTHER_LABEL.search(text):
-                raise DataError(
-                    "there is a label behind the first words of the text",
-                    where=place(path, row=row),
-                    cure="write all labels at the beginning of the line",
+                    cure="write each line as '__label__name text', delete those without a label, or use a "
+                    "CSV file with a header; where a text may have no label, ask for --multi-label",
                 )
             texts.append(text)
             labels.append(names)

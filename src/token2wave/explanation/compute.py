@@ -48,7 +48,7 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require_choice(unit, "unit", UNITS)
     tables = tables_of(classifier.network)
-    tokens = _tokens(classifier, text)
+    tokens = seen_tokens(classifier, text)
     bounds = _bounds(tokens, text, unit)
     passages = Passages(classifier.features, tables)
     whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
@@ -73,7 +73,7 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
     )
 
 
-def _tokens(classifier: Classifier, text: str) -> Tokens:
+def seen_tokens(classifier: Classifier, text: str) -> Tokens:
     """Tokens that the prediction sees: WordPiece cuts long texts."""
     tokens = classifier.features.tokens(text)
     if isinstance(classifier.features, WordPieceFeatures):

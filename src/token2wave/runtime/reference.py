@@ -62,12 +62,12 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
     if config.readout == "cls":
         filled = np.flatnonzero(features.lengths)
         starts = features.offsets[:-1][filled]
-        first[filled] = _variants(config, arrays, features.ids[starts])
+        first[filled] = variants_of(config, arrays, features.ids[starts])
         counts = np.ones((len(features.ids), 1), dtype=np.float32)
         counts[starts] = 0  # its magnitude is that of all the others, never a difference
 
     def values(a: int, b: int) -> Floats:
-        found = _variants(config, arrays, features.ids[a:b])
+        found = variants_of(config, arrays, features.ids[a:b])
         return found if counts is None else found * counts[a:b]
 
     total, squares = segment_sums(features.offsets, 2 * config.width, values)
@@ -83,7 +83,7 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
     return Sums(features.lengths.astype(np.float64), total, squares, first, *words, amplitudes)
 
 
-def _variants(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
+def variants_of(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
     """Both variants of features side by side, ``(T, 2 D)``."""
     table = arrays[EMBEDDING]
     if config.variants == "rows":
@@ -117,7 +117,7 @@ def _phrase_states(
 
 def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numbers:
     """Energy of features, ``(T,)``: squares of both variants, summed over the dimensions."""
-    result: Numbers = (_variants(config, arrays, ids).astype(np.float64) ** 2).sum(axis=1)
+    result: Numbers = (variants_of(config, arrays, ids).astype(np.float64) ** 2).sum(axis=1)
     return result
 
 

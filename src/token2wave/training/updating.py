@@ -42,7 +42,6 @@ Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
 EPOCHS = 3
 RATE_SHARE = 0.1  # of the rates of the first training: the waves are near where they should be
-RATE_SHARE_OF_NEW = 0.03  # with new classes, for whose sake the known ones should not move
 
 
 def update(
@@ -80,7 +79,8 @@ def update(
             training.
         class_weights: as for :func:`token2wave.train`.
         parts: ``all``; ``rows``, the words' own numbers alone; or ``network``, all but these: a few thousand
-            numbers, which learn a person's habits on a device, say.
+            numbers, which learn a person's habits on a device, say. With new classes ``all`` means ``rows``:
+            the known classes lose least where what reads the waves stays as it is.
         epochs: passes over the rows.
         seed: of the order of texts and dropout.
         callbacks: told how it goes.
@@ -117,7 +117,7 @@ def update(
         else None,
     )
     level_weights = _level_weights(classifier, config)
-    recipe = _recipe(classifier, parts, epochs, RATE_SHARE_OF_NEW if n_new else RATE_SHARE)
+    recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
     arrays |= _waves(config, arrays, features, examples, recipe, level_weights, seed, callbacks)
     if config.amplitudes and parts != "network":
         tell.stage("amplitudes", 0)
@@ -224,11 +224,12 @@ def _level_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
     return kept if len(kept) == len(levels) and all(kept) else [1.0] * len(levels)
 
 
-def _recipe(classifier: Classifier, parts: str, epochs: int, share: float) -> Recipe:
-    """How the waves go on, with a share of the first training's rates."""
+def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
+    """How the waves go on."""
     before = classifier.training.get("recipe")
     recipe = PRESETS["small"].recipe if before is None else Recipe.from_dict(before)
-    return recipe.slowed(share * float(classifier.training.get("rate_share", 1.0))).replace(
+    share = RATE_SHARE * float(classifier.training.get("rate_share", 1.0))
+    return recipe.slowed(share).replace(
         epochs=epochs,
         patience=0,
         **({"row_learning_rate": 0.0} if parts == "network" else {}),

@@ -1,0 +1,71 @@
+"""Sentiment: is a review good or bad, which of its words say so, and does it turn while one reads?
+
+    python examples/sentiment.py [--quick] [--out FOLDER]
+
+With ``TOKEN2WAVE_DATA`` set it reads ``imdb`` or ``sst2`` there; otherwise rows are made up from a few words,
+which is enough to see how it works and proves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import token2wave
+from token2wave.data import DataSplits, LabelledTexts, available
+from token2wave.explanation import explanation_page
+
+WORDS = {
+    "good": ["gripping", "moving", "clever", "funny", "beautiful", "wonderful", "superb", "warm"],
+    "bad": ["boring", "wooden", "silly", "dull", "endless", "awful", "weak", "tedious"],
+}
+PARTS = ["plot", "cast", "music", "ending", "dialogue", "photography", "pace"]
+
+
+def made_up_reviews(n_rows: int, seed: int) -> LabelledTexts:
+    """Reviews of a few words; a tenth of the sentences says the opposite of the rest."""
+    draw = random.Random(seed)
+    texts, labels = [], []
+    for _ in range(n_rows):
+        label = draw.choice(("good", "bad"))
+        other = "bad" if label == "good" else "good"
+        said = [label if draw.random() < 0.9 else other for _ in range(draw.randint(2, 5))]
+        sentences = [f"The {draw.choice(PARTS)} is {draw.choice(WORDS[one])}." for one in said]
+        texts.append(" ".join(sentences))
+        labels.append(label)
+    return LabelledTexts(texts, labels, "made-up reviews")
+
+
+def main() -> None:
+    """Run the example."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="One epoch of preset fast.")
+    parser.add_argument("--out", type=Path, default=Path("build/examples"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    found = [name for name in ("imdb", "sst2") if name in available()]
+    made_up = DataSplits("made-up reviews", made_up_reviews(2000, 0), None, made_up_reviews(500, 1), None, ())
+    quick = {"preset": "fast", "epochs": 1} if arguments.quick else {}
+    result = token2wave.train(found[0] if found else made_up, **quick)
+    classifier = result.classifier
+    print(f"{result.summary.data}: {result.summary.accuracy:.2%} of the test texts right")
+
+    review = "The plot is clever. The cast is superb and the music moving. The ending is weak and dull."
+    explanation = classifier.explain(review)
+    for part in explanation.strongest(n=3):
+        effect = part.effects[explanation.predicted]
+        print(f"{review[part.start : part.end]:10} {effect:+.3f} on {explanation.label}")
+    page = arguments.out / "sentiment.html"
+    page.write_text(explanation_page([explanation], "A review"), encoding="utf-8")
+    print(f"the whole of it in colour: {page}")
+
+    state = classifier.state()
+    for sentence in review.split(". "):
+        prediction = state.update(sentence).predict()
+        print(f"after {sentence[:30]!r}: {prediction.label} ({prediction.probability:.2f})")
+
+
+if __name__ == "__main__":
+    main()

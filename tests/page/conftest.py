@@ -1,0 +1,26 @@
+"""Makes the helper modules importable, those of the runtime's tests too, and opens Chromium."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "runtime")]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests; they are skipped where there is none."""
+    pytest.importorskip("selenium", reason="selenium, which drives Chromium, is not installed")
+    from chromium import Chromium, reason_without
+
+    reason = reason_without()
+    if reason is not None:
+        pytest.skip(reason)
+    browser = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()

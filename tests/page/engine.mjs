@@ -1,0 +1,23 @@
+// Answers of the page's engine, without a browser. Reads [{model, letters, texts, explained}] from standard
+// input.
+
+import { readFileSync } from "node:fs";
+import { Classifier } from "../../src/token2wave/serving/page/classifier.js";
+
+const cases = JSON.parse(readFileSync(0, "utf8"));
+const plain = ({ probabilities, novelty }) => ({ probabilities: Array.from(probabilities), novelty });
+const answers = cases.map(({ model, letters, texts, explained }) => {
+  const classifier = new Classifier(new Uint8Array(readFileSync(model)), letters);
+  return {
+    predictions: texts.map((text) => plain(classifier.predict(text))),
+    explanations: explained.map((text) => {
+      const { parts, ...prediction } = classifier.explain(text);
+      return {
+        ...plain(prediction),
+        parts: parts.map((part) => ({ ...part, effects: Array.from(part.effects) })),
+      };
+    }),
+    waves: explained.map((text) => [0, 1].map((variant) => classifier.waves(text, variant))),
+  };
+});
+process.stdout.write(JSON.stringify(answers));

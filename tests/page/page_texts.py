@@ -1,0 +1,45 @@
+"""Texts that a page must bear, as JavaScript can hold them."""
+
+from __future__ import annotations
+
+import random
+
+from stored_models import WORDS
+
+HOSTILE = [
+    "",
+    " \t\r\n\u2028",
+    "don't ‘tis’ dogs' 'a' a''b don’t’s",
+    "\ud800 good \udc00 \udfff",
+    "good\0bad\x07film\ufeff\u200d\u202e\u2066",
+    "İSTANBUL ẞ GOOD ﬁlm É é e\u0301 ΣΑΣ",
+    "中good中👍film👍🏽 ไทย 👩\u200d💻🇩🇪 한글",
+    "x" * 63 + " " + "x" * 64 + " " + "x" * 65 + " " + "X" * 200 + "'" + "x" * 70,
+    "</script><script>alert(1)</script> & <b>good</b> <!-- bad",
+    "\uffff\U0010ffff\U000e0001good 3.5 3,5 _good_",
+    "שלום good עולם bad العربية film",
+]
+
+
+def random_texts(n: int, seed: int) -> list[str]:
+    """Texts of known words, of any code points, and of both, hostile ones first."""
+    draw = random.Random(seed)
+    alphabets = [range(0x110000), range(0x3000), range(0x80), [ord(letter) for letter in "'’ a.\n\u0301"]]
+
+    def piece() -> str:
+        if draw.random() < 0.5:
+            return draw.choice(WORDS)
+        return "".join(chr(draw.choice(draw.choice(alphabets))) for _ in range(draw.randrange(1, 12)))
+
+    texts = [draw.choice(["", " "]).join(piece() for _ in range(draw.randrange(20))) for _ in range(n)]
+    return [as_in_javascript(text) for text in [*HOSTILE, *texts][:n]]
+
+
+def as_in_javascript(text: str) -> str:
+    """The same text, where two lone surrogates that form a pair are the character that they mean."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def code_point(text: str, unit: int) -> int:
+    """Number of code points before a UTF-16 unit."""
+    return len(text.encode("utf-16-le", "surrogatepass")[: 2 * unit].decode("utf-16-le", "surrogatepass"))

@@ -1,0 +1,206 @@
+"""The page's engine says what the runtime says; node runs it, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_golden import USUAL
+from page_texts import HOSTILE, code_point, random_texts
+from small_models import random_arrays
+from stored_models import ENTRIES, KINDS, classifier_of
+
+import token2wave
+from token2wave.classifier import Classifier
+from token2wave.compile import compile_network
+from token2wave.features import WordPieceConfig, WordPieceFeatures
+from token2wave.models import WaveConfig
+from token2wave.serving.page import MODULES, script_source
+from token2wave.serving.page.letters import letters_of
+
+NODE = shutil.which("node")
+ENGINE = Path(__file__).with_name("engine.mjs")
+SEED = 20_241
+MANY, SOME = 1_000, 60
+MAIN = [
+    ("fast", "float32"),
+    ("amplitudes", "plain"),
+    ("several", "int8"),
+    ("small", "packed"),
+    ("paper", "int8"),
+]
+OTHERS = [(kind, "float16") for kind in KINDS]
+CASES = [*MAIN, *OTHERS]
+needs_node = pytest.mark.skipif(NODE is None, reason="node, which runs the engine, is not installed")
+
+
+def _model(kind: str, storage: str) -> Classifier:
+    return replace(classifier_of(kind, storage), novelty_reference=USUAL)
+
+
+def _texts(case: tuple[str, str]) -> list[str]:
+    return random_texts(MANY if case in MAIN else SOME, SEED)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Any]:
+    """What the engine says of all cases, in one run."""
+    folder = tmp_path_factory.mktemp("engine")
+    cases = []
+    for number, (kind, storage) in enumerate(CASES):
+        path = folder / f"{number}.safetensors"
+        _model(kind, storage).save(path)
+        texts = _texts((kind, storage))
+        letters = letters_of(_model(kind, storage).features)
+        cases.append({"model": str(path), "letters": letters, "texts": texts, "explained": texts[:40]})
+    return dict(zip(CASES, _engine(cases), strict=True))
+
+
+def engine(path: Path, texts: list[str]) -> Any:
+    """What the engine says of one model."""
+    letters = letters_of(token2wave.load(path).features)
+    (found,) = _engine([{"model": str(path), "letters": letters, "texts": texts, "explained": []}])
+    return found["predictions"]
+
+
+def _engine(cases: list[dict[str, Any]]) -> list[Any]:
+    assert NODE is not None
+    run = subprocess.run(
+        [NODE, str(ENGINE)],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    found: list[Any] = json.loads(run.stdout)
+    return found
+
+
+@needs_node
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_predictions_equal_the_runtimes(case: tuple[str, str], answers: dict[Any, Any]) -> None:
+    classifier, texts = _model(*case), _texts(case)
+    found = answers[case]["predictions"]
+    wanted = classifier.probabilities(texts)
+    np.testing.assert_allclose([each["probabilities"] for each in found], wanted, rtol=0, atol=1e-5)
+    wanted_novelty = classifier.novelty(texts)
+    assert wanted_novelty is not None
+    np.testing.assert_allclose([each["novelty"] for each in found], wanted_novelty, rtol=0, atol=1e-5)
+
+
+@needs_node
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_explanations_equal_the_packages(case: tuple[str, str], answers: dict[Any, Any]) -> None:
+    classifier = _model(*case)
+    for text, found in zip(_texts(case)[:40], answers[case]["explanations"], strict=True):
+        wanted = classifier.explain(text)
+        assert [
+            (code_point(text, part["start"]), code_point(text, part["end"]), part["known"])
+            for part in found["parts"]
+        ] == [(part.start, part.end, part.known) for part in wanted.parts]
+        for part, same in zip(found["parts"], wanted.parts, strict=True):
+            np.testing.assert_allclose(part["effects"], same.effects, rtol=0, atol=1e-5)
+            assert part["energy"] == pytest.approx(same.energy, abs=1e-6)
+
+
+@needs_node
+@pytest.mark.parametrize("case", MAIN, ids="-".join)
+def test_waves_are_those_of_the_formulas(case: tuple[str, str], answers: dict[Any, Any]) -> None:
+    classifier = _model(*case)
+    arrays = classifier.network.arrays()
+    table = arrays["embedding.weight"].astype(float)
+    if case[0] == "paper":
+        table = table @ arrays["layers.0.variants.weight"].T + arrays["layers.0.variants.bias"]
+    width = classifier.network.config.width
+    for text, both in zip(_texts(case)[:40], answers[case]["waves"], strict=True):
+        features = classifier.features([text])
+        for variant, found in enumerate(both):
+            w = table[features.ids, variant * width : (variant + 1) * width]  # (T, D)
+            magnitudes = np.sqrt((w**2).sum(axis=0))
+            order = np.argsort(-magnitudes, kind="stable")
+            np.testing.assert_allclose(found["magnitudes"], magnitudes[order], atol=1e-6)
+            for j, token in enumerate(found["tokens"], start=int(case[0] == "paper")):
+                rest = np.sqrt((np.delete(w, j, axis=0) ** 2).sum(axis=0))
+                # Near 0 and pi a difference of squares has half the digits; no eye sees that.
+                np.testing.assert_allclose(token["phases"], np.arctan2(rest, w[j])[order], atol=1e-6)
+            assert len(found["tokens"]) == int(features.n_ordered[0]) - 2 * (case[0] == "paper")
+
+
+@needs_node
+def test_golden_files_predict_what_they_did() -> None:
+    folder = Path(__file__).parents[1] / "runtime" / "golden"
+    golden = json.loads((folder / "probabilities.json").read_text())
+    for name, rows in golden.items():
+        found = engine(folder / f"{name}.safetensors", [text for text, _ in rows])
+        shares = [each["probabilities"] for each in found]
+        np.testing.assert_allclose(shares, [row for _, row in rows], rtol=0, atol=1e-5, err_msg=name)
+
+
+@needs_node
+def test_a_model_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    classifier = classifier_of("small", "packed")
+    classifier.save(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    letters = letters_of(classifier.features)
+    with pytest.raises(AssertionError, match="expected a whole model file"):
+        _engine([{"model": str(path), "letters": letters, "texts": HOSTILE, "explained": []}])
+
+
+@needs_node
+def test_trained_model_compressed(tmp_path: Path) -> None:
+    words = {"x": "good", "y": "bad"}
+    rows = [f"{word} {other} film\t{label}" for label, word in words.items() for other in range(40)]
+    data = tmp_path / "rows.tsv"
+    data.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    token2wave.train(data, out=tmp_path / "whole.safetensors", epochs=2)
+    out = tmp_path / "model.safetensors"
+    token2wave.compress(tmp_path / "whole.safetensors", out, data=data, max_size="90kB", storage="packed")
+    small = token2wave.load(out)
+    assert small.stored["embedding.weight"].settings["kind"] == "packed"
+    texts = random_texts(MANY, SEED)
+    probabilities = [each["probabilities"] for each in engine(out, texts)]
+    np.testing.assert_allclose(probabilities, small.probabilities(texts), rtol=0, atol=1e-5)
+
+
+@needs_node
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_wordpiece_reads_every_code_point(tmp_path: Path, lowercase: bool) -> None:
+    """Alone, between letters, and after its neighbour, with a row for nearly every letter."""
+    codes = [chr(code) for code in (*range(0xD800), *range(0xE000, 0x10000), *range(0x1D100, 0x1F700))]
+    config = WordPieceConfig(lowercase=lowercase, max_tokens=4_000)
+    normalizer = WordPieceFeatures(config, ENTRIES).tokenizer.normalizer
+    letters = sorted(set(normalizer.normalize_str("|".join(codes))) - {" "})
+    features = WordPieceFeatures(config, [*ENTRIES[:4], *letters, *(f"##{letter}" for letter in letters)])
+    network = WaveConfig(features.n_rows, 2, width=8, variants="rows", readout="text")
+    classifier = Classifier(features, compile_network(network, random_arrays(network, 0, 2.0)), ("a", "b"))
+    classifier.save(tmp_path / "model")
+    parts = [codes[first : first + 256] for first in range(0, len(codes), 256)]
+    texts = [between.join(part) for part in parts for between in (" ", "", "a")]
+    found = [each["probabilities"] for each in engine(tmp_path / "model", texts)]
+    np.testing.assert_allclose(found, classifier.probabilities(texts), rtol=0, atol=1e-5)
+
+
+def test_modules_come_after_what_they_import() -> None:
+    folder = Path(token2wave.__file__).parent / "serving" / "page"
+    assert sorted(MODULES) == sorted(path.stem for path in folder.glob("*.js"))
+    for place, name in enumerate(MODULES):
+        imported = re.findall(r'from "\./(\w+)\.js"', (folder / f"{name}.js").read_text())
+        assert set(imported) <= set(MODULES[:place]), name
+
+
+def test_script_is_one_module_whose_names_do_not_clash() -> None:
+    script = script_source()
+    assert not re.search(r"^(import|export) ", script, re.MULTILINE)
+    names = re.findall(r"^(?:async )?(?:const|let|class|function)\*? (\w+)", script, re.MULTILINE)
+    assert len(names) > 50
+    assert len(set(names)) == len(names)
+    assert "</script" not in script

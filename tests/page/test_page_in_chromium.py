@@ -1,0 +1,420 @@
+"""The HTML file, in Chromium, by clicks and keys."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_golden import USUAL
+from page_texts import HOSTILE, random_texts
+from stored_models import classifier_of
+
+from token2wave.classifier import Classifier
+from token2wave.compile import compile_network
+from token2wave.explanation import Explanation
+from token2wave.serving.html import export_html
+
+Chromium = Any  # its class can be imported only where selenium is
+SEED = 7
+TEXT = "a good film, don't you think? zebra!"
+EXAMPLES = ["a good film!", "<img src=x onerror=alert(1)> bad films"]
+TAB, ENTER, LEFT, RIGHT, DOWN = "\ue004", "\ue007", "\ue012", "\ue014", "\ue015"  # WebDriver's names of keys
+READY = "document.getElementById('verdict').textContent.length > 1"
+Made = Callable[..., str]
+
+
+def model(kind: str = "amplitudes", storage: str = "packed") -> Classifier:
+    return replace(classifier_of(kind, storage), novelty_reference=USUAL)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Writes an HTML file and gives its address."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    def address(classifier: Classifier, examples: list[str] = EXAMPLES) -> str:
+        path = folder / f"{len(list(folder.iterdir()))}.html"
+        export_html(classifier, path, title="Films & <b>more</b>", examples=examples)
+        return path.as_uri()
+
+    return address
+
+
+@pytest.fixture(scope="session")
+def address(made: Made) -> str:
+    return made(model())
+
+
+@pytest.fixture
+def page(chromium: Chromium, address: str) -> Chromium:
+    chromium.open(address)
+    chromium.wait(READY)
+    return chromium
+
+
+@pytest.mark.parametrize("kind", ["fast", "amplitudes", "several"])
+def test_a_thousand_texts_equal_the_runtime(chromium: Chromium, made: Made, kind: str) -> None:
+    classifier = model(kind)
+    texts = random_texts(1_000, SEED)
+    chromium.open(made(classifier))
+    chromium.wait(READY)
+    found = chromium.evaluate(
+        "const answers = await token2wavePage.source.predict(JSON.parse(a[0]));"
+        "return answers.map(({ probabilities, novelty }) => [Array.from(probabilities), novelty]);",
+        json.dumps(texts),  # WebDriver takes no lone surrogates
+    )
+    wanted = classifier.probabilities(texts)
+    np.testing.assert_allclose([shares for shares, _ in found], wanted, rtol=0, atol=1e-5)
+    novelty = classifier.novelty(texts)
+    assert novelty is not None
+    np.testing.assert_allclose([share for _, share in found], novelty, rtol=0, atol=1e-5)
+    assert chromium.complaints() == []
+
+
+def test_typing_moves_the_classes_and_the_words(page: Chromium) -> None:
+    assert page.text("verdict") == "Nothing typed yet"
+    assert not page.find("words").is_displayed()
+    page.click("text")
+    page.type(TEXT)
+    classifier = model()
+    wanted = classifier.predict(TEXT)
+    page.wait("document.querySelectorAll('#reading span').length === 10")
+    assert page.text("verdict").split("\n")[0].startswith(wanted.label)
+    assert f"{100 * wanted.probability:.1f} %" in page.text("verdict")
+    bars = page.text("bars")
+    for label, share in wanted.top + classifier.predict(TEXT, top_k=3).top:
+        assert label in bars
+        assert f"{100 * share:.1f} %" in bars
+    spans = page.driver.execute_script(
+        "return Array.from(document.querySelectorAll('#reading span'), s => [s.textContent, s.className])"
+    )
+    explained = classifier.explain(TEXT)
+    assert [text for text, _ in spans] == [TEXT[part.start : part.end] for part in explained.parts]
+    for (_, style), part in zip(spans, explained.parts, strict=True):
+        effect = part.effects[explained.predicted]
+        assert ("for" in style.split()) == (effect > 1e-6)
+        assert ("against" in style.split()) == (effect < -1e-6)
+        assert ("unknown" in style.split()) == (not part.known)
+    strongest = explained.strongest(n=1)[0]
+    assert page.text("strongest").startswith(TEXT[strongest.start : strongest.end])
+    assert page.find("waves").is_displayed()
+    words = page.text("wave-words").split("\n")
+    assert words == [TEXT[part.start : part.end] for part in explained.parts if part.known]
+    page.type(" bad bad bad bad")
+    page.wait("document.querySelectorAll('#reading span').length === 14")
+    assert page.text("verdict").startswith(classifier.predict(f"{TEXT} bad bad bad bad").label)
+    assert page.complaints() == []
+
+
+def test_no_request_leaves(page: Chromium, address: str) -> None:
+    page.click("text")
+    page.type(TEXT)
+    page.click("tab-list")
+    page.click("list")
+    page.paste("a\nb")
+    page.wait("document.querySelectorAll('#table tbody tr').length === 2")
+    assert page.complaints() == []
+    assert page.requests() == [address]
+    policy = page.evaluate(
+        "const broken = [];"
+        "document.addEventListener("
+        "'securitypolicyviolation', (event) => broken.push(event.violatedDirective));"
+        "try { await fetch('https://example.com/'); } catch {}"
+        "new Image().src = 'https://example.com/a.png';"
+        "const script = document.createElement('script'); script.textContent = 'globalThis.broken = 1';"
+        "document.body.append(script);"
+        "await new Promise((resolve) => setTimeout(resolve, 200));"
+        "return [broken.sort(), globalThis.broken ?? null];"
+    )
+    assert policy == [["connect-src", "img-src", "script-src-elem"], None]
+    assert page.requests() == []
+
+
+def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
+    texts = ["a good film", "=1+1, bad", '"good", bad!', "\u202egood bad", "<b>a</b>", "zebra"]
+    page.click("tab-list")
+    page.click("list")
+    page.paste("\n".join(["", *texts, "  "]))
+    page.wait("document.querySelectorAll('#table tbody tr').length === 6")
+    classifier = model()
+    wanted = classifier.predict_batch(texts, novelty=True)
+    rows = page.driver.execute_script(
+        "return Array.from(document.querySelectorAll('#table tbody tr'),"
+        " row => Array.from(row.cells, cell => cell.textContent))"
+    )
+    for number, (row, text, found) in enumerate(zip(rows, texts, wanted, strict=True), start=1):
+        assert found.novelty is not None
+        assert row[:4] == [str(number), text, found.label, f"{100 * found.probability:.1f} %"]
+    page.click("download")
+    saved = _downloaded(page, "labels.csv")
+    lines = list(csv.reader(io.StringIO(saved, newline="")))
+    assert lines[0] == ["text", "label", "probability", "novelty"]
+    assert [line[:2] for line in lines[1:]] == [
+        [text, found.label] for text, found in zip(texts, wanted, strict=True)
+    ]
+    shares = [float(line[2]) for line in lines[1:]]
+    np.testing.assert_allclose(shares, [found.probability for found in wanted], atol=1e-5)
+    page.shoot("list")
+    assert page.complaints() == []
+
+
+def test_the_page_abstains_as_told(page: Chromium) -> None:
+    texts = ["a good film", "zebra", "bad"]
+    wanted = model().predict_batch(texts)
+    page.click("tab-list")
+    page.click("list")
+    page.paste("\n".join(texts))
+    page.wait("document.querySelectorAll('#table tbody tr').length === 3")
+    share = sorted(found.probability for found in wanted)[1]  # so that some are below, and some are not
+    page.driver.execute_script(
+        "const input = document.getElementById('below'); input.value = arguments[0];"
+        "input.dispatchEvent(new Event('input'))",
+        100 * share + 0.01,
+    )
+    labels = page.driver.execute_script(
+        "return Array.from(document.querySelectorAll('#table tbody tr'), row => row.cells[2].textContent)"
+    )
+    assert labels == [found.label if found.probability > share + 0.0001 else "no label" for found in wanted]
+    assert "2 without a label" in page.text("list-status")
+
+
+def test_a_row_opens_in_full(page: Chromium) -> None:
+    page.click("tab-list")
+    page.click("list")
+    page.paste("bad films\na good film")
+    page.wait("document.querySelectorAll('#table tbody tr').length === 2")
+    page.driver.find_elements("css selector", "#table .line")[1].click()
+    assert page.find("text").get_attribute("value") == "a good film"
+    page.wait("document.querySelectorAll('#reading span').length === 3")
+
+
+def test_keys_alone_reach_everything(page: Chromium) -> None:
+    order = []
+    for _ in range(12):
+        page.type(TAB)
+        order.append(page.focused())
+    assert order[:5] == ["tab-text", "clear", "text", *EXAMPLES]
+    assert any("neg" in name for name in order[5:])  # the classes are buttons
+    page.driver.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
+    page.find("text").send_keys("")
+    page.type(TAB + ENTER)  # the first example
+    page.wait("document.querySelectorAll('#reading span').length === 4")
+    assert page.find("text").get_attribute("value") == EXAMPLES[0]
+    page.find("reading").send_keys(RIGHT + RIGHT)
+    assert page.text("detail").startswith("good: ")
+    words = page.driver.find_elements("css selector", "#wave-words [role=option]")
+    words[0].send_keys(DOWN)
+    assert page.focused() == "good"
+    assert page.text("dial-caption").startswith("good:")
+    page.find("tab-text").send_keys(RIGHT)
+    assert page.focused() == "tab-list"
+    page.type(TAB + TAB)
+    page.find("list").send_keys("a good film" + ENTER + "bad")
+    page.wait("document.querySelectorAll('#table tbody tr').length === 2")
+    page.find("tab-list").send_keys(LEFT)
+    assert page.focused() == "tab-text"
+    assert page.complaints() == []
+
+
+def test_a_screen_reader_is_told_when_typing_pauses(page: Chromium) -> None:
+    page.click("text")
+    page.type("a good film")
+    found = model().predict("a good film")
+    page.wait(f"document.getElementById('live').textContent.startsWith({found.label!r})")
+    unnamed = page.driver.execute_script(
+        "const kinds = 'input, textarea, button, [role=region], [role=listbox]';"
+        "return Array.from(document.querySelectorAll(kinds))"
+        ".filter(e => !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label')"
+        " || e.getAttribute('aria-labelledby'))).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "dark"),
+    [("light", 1280, False), ("dark", 1280, True), ("narrow", 320, False), ("narrow-dark", 320, True)],
+)
+def test_it_fits_and_can_be_read(chromium: Chromium, address: str, name: str, width: int, dark: bool) -> None:
+    chromium.open(address, width=width, dark=dark)
+    chromium.wait(READY)
+    chromium.click("text")
+    chromium.type(TEXT)
+    chromium.wait("document.querySelectorAll('#reading span').length === 10")
+    for tab in ("tab-list", "tab-text"):
+        chromium.click(tab)
+        assert chromium.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    ground = chromium.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, ground.removeprefix("rgb(").removesuffix(")").split(","))) > 3 * 127
+    assert light != dark
+    assert chromium.driver.execute_script(CONTRASTS) == []
+    chromium.shoot(name)
+    assert chromium.complaints() == []
+
+
+def test_a_word_that_decides_says_so(page: Chromium) -> None:
+    classifier = model()
+    words = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", "."]
+    pairs = [f"{one} {other}" for one in words for other in words]
+    explained = next(
+        each for each in map(classifier.explain, pairs) if _without(each, 0) not in ("", each.label)
+    )
+    page.click("text")
+    page.paste(explained.text)
+    page.wait("document.querySelectorAll('#reading span').length === 2")
+    page.driver.find_element("css selector", "#reading span").click()
+    assert f"Without it the most probable class is {_without(explained, 0)}" in page.text("detail")
+
+
+def _without(explained: Explanation, place: int) -> str:
+    """The most probable class without a part."""
+    shares = np.array(explained.probabilities) - explained.parts[place].effects
+    return explained.label_names[int(shares.argmax())]
+
+
+def test_nothing_moves_where_motion_is_not_wanted(page: Chromium) -> None:
+    moves = "return getComputedStyle(document.querySelector('.fill')).transitionDuration"
+    assert page.driver.execute_script(moves) == "0s"
+    page.prefer(motion="no-preference")
+    assert page.driver.execute_script(moves) != "0s"
+
+
+CONTRASTS = """
+function channels(colour) {
+  return colour.match(/[\\d.]+/g).map(Number);
+}
+function over(top, ground) {
+  const share = top.length > 3 ? top[3] : 1;
+  return [0, 1, 2].map((i) => top[i] * share + ground[i] * (1 - share));
+}
+function ground(element) {
+  if (!element) return [255, 255, 255];
+  return over(channels(getComputedStyle(element).backgroundColor), ground(element.parentElement));
+}
+function luminance(colour) {
+  const [r, g, b] = colour.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+const poor = [];
+for (const element of document.querySelectorAll("main *, header *")) {
+  const ownText = Array.from(element.childNodes).some((n) => n.nodeType === 3 && n.data.trim());
+  if (!ownText || !element.checkVisibility() || element.closest("svg, .hidden, :disabled")) continue;
+  const below = ground(element);
+  const [a, b] = [luminance(over(channels(getComputedStyle(element).color), below)), luminance(below)];
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (contrast < 4.5) poor.push([element.outerHTML.slice(0, 80), contrast]);
+}
+return poor;
+"""
+
+
+def test_hostile_texts_do_not_break_it(page: Chromium) -> None:
+    for text in HOSTILE:
+        page.driver.execute_script(
+            "const input = document.getElementById('text'); input.value = JSON.parse(arguments[0]);"
+            "input.dispatchEvent(new Event('input'))",
+            json.dumps(text),
+        )
+        page.wait(f"token2wavePage.text === document.getElementById('text').value && {READY}")
+    assert (
+        page.driver.execute_script("return document.querySelectorAll('#reading b, #reading script').length")
+        == 0
+    )
+    assert page.complaints() == []
+
+
+def test_a_text_of_100_kilobytes(page: Chromium) -> None:
+    text = "a good film and a zebra, " * 4_000
+    page.click("text")
+    page.paste(text)
+    page.wait("document.getElementById('reading-lead').textContent.startsWith('Of a text of more than')")
+    assert page.text("verdict").startswith(model().predict(text).label)
+    page.type(" bad")
+    page.click("clear")
+    page.wait("document.getElementById('verdict').textContent === 'Nothing typed yet'")
+    assert page.complaints() == []
+
+
+def test_several_labels(chromium: Chromium, made: Made) -> None:
+    classifier = model("several")
+    chromium.open(made(classifier))
+    chromium.wait(READY)
+    for text in ["good film", "bad", "a b a b"]:
+        chromium.find("text").clear()
+        chromium.click("text")
+        chromium.paste(text)
+        wanted = ", ".join(classifier.predict(text).labels) or "none of the labels"
+        chromium.wait(f"document.getElementById('verdict').textContent === {wanted!r}")
+    assert not chromium.find("below-option").is_displayed()
+
+
+def test_hostile_labels_and_many(chromium: Chromium, made: Made) -> None:
+    labels = [
+        "</script><img src=x onerror=alert(1)>",
+        "",
+        "\u202e gnitteg",
+        "\ud800",
+        "$title ${data}",
+        "x" * 300,
+    ]
+    labels += [f"class {i}" for i in range(200)]
+    config = classifier_of("fast").network.config.replace(n_classes=len(labels))
+    arrays = {
+        name: np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
+        for name, shape in config.parameter_shapes().items()
+    }
+    classifier = Classifier(classifier_of("fast").features, compile_network(config, arrays), tuple(labels))
+    chromium.open(made(classifier, []))
+    chromium.wait(READY)
+    chromium.click("text")
+    chromium.paste("a good film")
+    chromium.wait("document.querySelectorAll('#reading span').length === 3")
+    assert len(chromium.driver.find_elements("css selector", "#bars li")) == 8
+    assert not chromium.find("novelty").is_displayed()
+    assert not chromium.find("examples").is_displayed()
+    chromium.click("more-classes")
+    assert len(chromium.driver.find_elements("css selector", "#bars li")) == len(labels)
+    assert chromium.driver.execute_script("return document.images.length") == 0
+    assert chromium.complaints() == []
+
+
+def test_a_class_can_be_chosen(page: Chromium) -> None:
+    page.click("text")
+    page.type("a good bad film")
+    page.wait("document.querySelectorAll('#reading span').length === 4")
+    classifier = model()
+    explained = classifier.explain("a good bad film")
+    for label, button in enumerate(page.driver.find_elements("css selector", "#bars button")):
+        if label == explained.predicted:
+            continue
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true"
+        styles = page.driver.execute_script(
+            "return Array.from(document.querySelectorAll('#reading span'), s => s.classList[0])"
+        )
+        assert styles == ["for" if part.effects[label] > 0 else "against" for part in explained.parts]
+
+
+def test_the_model_file_can_be_saved(page: Chromium, tmp_path: Path) -> None:
+    page.driver.find_element("css selector", "summary").click()
+    page.click("model-file")
+    _downloaded(page, "model.safetensors")
+    model().save(tmp_path / "same")
+    assert (page.downloads / "model.safetensors").read_bytes() == (tmp_path / "same").read_bytes()
+
+
+def _downloaded(page: Chromium, name: str) -> str:
+    """Text of a file, once it is there."""
+    path = page.downloads / name
+    for _ in range(200):
+        if path.exists() and path.stat().st_size:
+            return path.read_bytes().decode("utf-8", "replace")
+        time.sleep(0.05)
+    raise AssertionError(f"{name} was not downloaded")

@@ -1,0 +1,179 @@
+"""A small model, real server processes, and clients that speak raw HTTP, well or badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from token2wave.classifier import Classifier
+from token2wave.compile import compile_network
+from token2wave.features import WordConfig, WordFeatures
+from token2wave.models.config import WaveConfig
+from token2wave.runtime.novelty import NoveltyReference
+
+WORDS = ["market", "shares", "fell", "rose", "game", "team", "won", "screen", "battery", "wave", "rain"]
+TEXTS = [" ".join(np.random.default_rng(i).choice(WORDS, 9)) for i in range(300)]
+LABELS = ("news", "sport", "é\u2028</script>")
+JSON = {"Content-Type": "application/json"}
+PYTHON = [sys.executable, "-W", "error"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def make_classifier(
+    seed: int = 0, *, multi_label: bool = False, novelty: bool = True, width: int = 8
+) -> Classifier:
+    """One with numbers drawn at random; the native core runs it, if the width is a multiple of eight."""
+    features = WordFeatures.fit(TEXTS, WordConfig(bits=12, min_count=1, cls=True))
+    config = WaveConfig(
+        n_rows=features.n_rows,
+        n_classes=len(LABELS),
+        width=width,
+        phrase_width=width,
+        multi_label=multi_label,
+    )
+    random = np.random.default_rng(seed)
+    arrays = {
+        name: random.normal(0, 0.5, shape).astype(np.float32)
+        for name, shape in config.parameter_shapes().items()
+    }
+    classifier = Classifier(
+        features, compile_network(config, arrays), LABELS, {"seed": seed, "data": "drawn"}
+    )
+    if novelty:
+        ragged, n_unknown = features.with_unknown(TEXTS)
+        logits = classifier.network.logits(ragged)
+        classifier.novelty_reference = NoveltyReference.of(n_unknown, ragged.lengths, logits)
+    return classifier
+
+
+class Server(NamedTuple):
+    """A server process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(self, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any, Any]:
+        """Status, headers, and the body, decoded where it is JSON; ``body`` is bytes, or what JSON holds."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            if body is not None and not isinstance(body, bytes):
+                body = json.dumps(body).encode()
+            sent = (JSON if body is not None else {}) if headers is None else headers
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        kind = answer.headers.get("content-type", "")
+        return answer.status, answer.headers, json.loads(content) if content and "json" in kind else content
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A figure of ``/metrics``; 0 where it was never counted."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        for family in text_string_to_metric_families(self.ask("GET", "/metrics")[2].decode()):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return sample.value
+        return 0.0
+
+    def memory(self) -> int:
+        """Resident bytes of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+
+
+@contextmanager
+def serving(command: list[str], log: Path) -> Iterator[Server]:
+    """Run a server that says on standard error where it listens."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    try:
+        line = process.stderr.readline().decode()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert found, line + process.stderr.read().decode()
+        yield Server(int(found[1]), process, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def limited(model: Path, **limits: float) -> list[str]:
+    """The command of a server with limits that the command line does not have."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from token2wave.serving.limits import Limits\n"
+        "from token2wave.serving.server import Settings, serve\n"
+        f"settings = Settings(Path({str(model)!r}), port=0, limits=Limits(**{limits!r}))\n"
+        "serve(settings, lambda address: print(address, file=sys.stderr, flush=True))\n"
+    )
+    return [*PYTHON, "-c", code]
+
+
+def connect(server: Server) -> socket.socket:
+    """A raw connection."""
+    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+
+
+def post(path: str, document: Any, *headers: str) -> bytes:
+    """The bytes of a request."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    lines = [f"POST {path} HTTP/1.1", "Host: here", "Content-Type: application/json", *headers]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def is_ended(connection: socket.socket, seconds: float = 8.0) -> bool:
+    """Whether the server ends a connection; what it still sends is read."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+class Reader:
+    """Answers of a raw connection, one after the other."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._received = connection, b""
+
+    def answer(self) -> tuple[int, Any]:
+        """Status and body of the next; status 0 where the connection has ended."""
+        while b"\r\n\r\n" not in self._received:
+            if not self._receive():
+                return 0, None
+        head, self._received = self._received.split(b"\r\n\r\n", 1)
+        length = re.search(rb"content-length: (\d+)", head)
+        n_bytes = int(length[1]) if length else 0
+        while len(self._received) < n_bytes and self._receive():
+            pass
+        body, self._received = self._received[:n_bytes], self._received[n_bytes:]
+        return int(head.split()[1]), json.loads(body) if body else None
+
+    def _receive(self) -> bool:
+        """Whether there was more."""
+        try:
+            part = self._connection.recv(1 << 16)
+        except ConnectionResetError:
+            part = b""
+        self._received += part
+        return bool(part)

@@ -1,0 +1,380 @@
+"""Every route, every refusal, and many clients at once, over real sockets."""
+
+import asyncio
+import json
+import re
+import threading
+from http.client import HTTPConnection
+
+import pytest
+from jsonschema import Draft202012Validator
+from service_helpers import LABELS, TEXTS, Reader, connect, make_classifier, post
+
+from token2wave.errors import ConfigError
+from token2wave.serving.app import create_app
+from token2wave.serving.limits import Limits
+from token2wave.serving.openapi import openapi_document
+from token2wave.serving.page import page_html
+from token2wave.serving.waves import token_waves
+
+HOSTILE = ["", " ", "\ud800 lone", "a\x00b", "\u202e🌊" * 50, "é" * 3_000, "market\n\r\tgame"]
+
+
+def expected(classifier, text, top_k=1):
+    found = classifier.predict(text, top_k, novelty=False)
+    return {
+        "label": found.label,
+        "probability": found.probability,
+        "novelty": None,
+        "top": [{"label": label, "probability": share} for label, share in found.top],
+    }
+
+
+def validate(document, name, classifier=None):
+    everything = openapi_document(Limits(), classifier or make_classifier())
+    schema = {**everything, "$ref": f"#/components/schemas/{name}"}
+    Draft202012Validator(schema).validate(document)
+
+
+def test_one_text(server, classifier):
+    status, headers, answer = server.ask("POST", "/predict", {"text": TEXTS[0]})
+    assert (status, answer) == (200, expected(classifier, TEXTS[0]))
+    assert headers["content-type"] == "application/json"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_a_list(server, classifier):
+    texts = [*TEXTS[:40], *HOSTILE]
+    status, _, answer = server.ask("POST", "/predict", {"texts": texts, "top_k": 2})
+    assert status == 200
+    assert answer == {"predictions": [expected(classifier, text, 2) for text in texts]}
+    assert server.ask("POST", "/predict", {"texts": [], "top_k": 2.0})[2] == {"predictions": []}
+
+
+def test_many_texts_are_computed_apart(server, classifier):
+    texts = (TEXTS * 4)[:1000]
+    answer = server.ask("POST", "/predict", {"texts": texts, "top_k": 9})[2]
+    assert answer["predictions"] == [expected(classifier, text, 9) for text in texts]
+
+
+def test_novelty_and_abstention(server, classifier):
+    texts = [*TEXTS[:5], "zzz yyy xxx www"]
+    novelty = classifier.novelty(texts).tolist()
+    answer = server.ask("POST", "/predict", {"texts": texts, "novelty": True})[2]["predictions"]
+    assert [one["novelty"] for one in answer] == novelty
+    most = sorted(novelty)[3]
+    answer = server.ask("POST", "/predict", {"texts": texts, "abstain_above_novelty": most})[2]["predictions"]
+    assert [one["label"] is None for one in answer] == [share > most for share in novelty]
+    shares = classifier.probabilities(texts).max(axis=1).tolist()
+    least = sorted(shares)[3]
+    answer = server.ask("POST", "/predict", {"texts": texts, "abstain_below": least})[2]["predictions"]
+    assert [one["label"] is None for one in answer] == [share < least for share in shares]
+
+
+@pytest.mark.parametrize("unit", ["word", "token", "sentence"])
+def test_explanation(server, classifier, unit):
+    text = "shares fell. game \ud800 won é🌊 rain!"
+    status, _, answer = server.ask("POST", "/explain", {"text": text, "unit": unit})
+    assert (status, answer) == (200, classifier.explain(text, unit).to_dict())
+    validate(answer, "Explanation")
+
+
+@pytest.mark.parametrize("variant", [0, 1])
+def test_waves(server, classifier, variant):
+    text = "shares fell. game é🌊 rain!"
+    status, _, answer = server.ask("POST", "/waves", {"text": text, "variant": variant})
+    assert (status, answer) == (200, token_waves(classifier, text, variant))
+    validate(answer, "Waves")
+    assert server.ask("POST", "/waves", {"text": text, "variant": 2})[0] == 422
+
+
+def test_routes_that_only_tell(server, classifier):
+    assert server.ask("GET", "/health")[2] == {"live": True, "ready": True}
+    info = server.ask("GET", "/info")[2]
+    assert info.pop("version")
+    assert info == json.loads(json.dumps(classifier.description()))
+    assert info["computes_with"] == "native core"
+    openapi = server.ask("GET", "/openapi.json")[2]
+    assert openapi == json.loads(json.dumps(openapi_document(Limits(), classifier)))
+    for path in ("/", "/docs"):
+        status, headers, page = server.ask("GET", path)
+        assert status == 200
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert b"http://" not in page.replace(b"http://www.w3.org/", b"")
+        assert b"https://" not in page
+    page = server.ask("GET", "/")[2]
+    assert page.decode() == page_html(classifier, "Text classifier")
+    assert LABELS[2].encode() not in page  # it has an end tag of a script in it
+    status, headers, body = server.ask("HEAD", "/info")
+    assert status == 200
+    assert int(headers["content-length"]) > 100
+    assert not body
+
+
+def test_openapi_is_a_description_of_all_routes(server):
+    document = server.ask("GET", "/openapi.json")[2]
+    for path, methods in document["paths"].items():
+        allowed = server.ask("OPTIONS", path)
+        assert allowed[0] == 204
+        listed = set(allowed[1]["allow"].split(", ")) - {"HEAD", "OPTIONS"}
+        assert listed == {method.upper() for method in methods}
+        for method, operation in methods.items():
+            status, headers, body = server.ask(method.upper(), path, {} if method == "post" else None)
+            kinds = operation["responses"][str(status)]["content"]
+            kind = headers["content-type"].split(";")[0]
+            assert kind in kinds
+            if kind == "application/json":
+                Draft202012Validator({**document, **kinds[kind]["schema"]}).validate(body)
+    assert str(server.ask("GET", "/")[2]) != ""
+    for name, schema in document["components"]["schemas"].items():
+        Draft202012Validator.check_schema({**document, **schema})
+        assert name in server.ask("GET", "/docs")[2].decode()
+
+
+REFUSED = [
+    (400, b"", "body, line 1, column 1", "double quotes"),
+    (400, b'{"text": "a"', "line 1, column 13", "nothing after the object"),
+    (400, b'{"text": "a"} x', "line 1, column 15", "nothing after"),
+    (400, b'{"text": "\xff"}', "body, byte 10", "UTF-8"),
+    (400, b'{"text": "\xed\xa0\x80"}', "body, byte 10", "UTF-8"),  # a surrogate, encoded
+    (400, b'\xef\xbb\xbf{"text": "a"}', "body", ""),
+    (400, '{"text": "a"}'.encode("utf-16"), "body, byte 0", "UTF-8"),
+    (400, b'{"text": "a\nb"}', "line 1, column 12", ""),
+    (400, b'{"text": "a", "text": "b"}', "body", "correct"),
+    (400, b'{"text": "a", "abstain_below": NaN}', "body", "correct"),
+    (400, b'{"text": "a", "abstain_below": -Infinity}', "body", "correct"),
+    (400, b'{"text": "a", "top_k": ' + b"1" * 9_000 + b"}", "body", "correct"),
+    (400, b'{"text": ' + b"[" * 200_000, "body", "flat object"),
+    (400, b'{"text": ' + b'{"a":' * 100_000, "body", "flat object"),
+    (400, b'{"texts": [' + b'{"a": 1},' * 50_000 + b"1]}", "body", "correct"),
+    (422, b"[]", "$", "an object"),
+    (422, b"null", "$", "an object"),
+    (422, b"{}", "$", '{"text"'),
+    (422, b'{"text": "a", "texts": []}', "$", '{"text"'),
+    (422, b'{"text": null}', "$.text", "a string"),
+    (422, b'{"text": ["a"]}', "$.text", "a string"),
+    (422, b'{"texts": "a"}', "$.texts", "a list"),
+    (422, b'{"texts": ["a", "b", 3]}', "$.texts[2]", "a string"),
+    (422, b'{"texts": ["a", {"b": [1e999]}]}', "$.texts[1]", "a string"),
+    (422, json.dumps({"texts": ["a"] * 1_001}).encode(), "$.texts", "--texts"),
+    (422, json.dumps({"text": "a" * 100_001}).encode(), "$.text", "--text-characters"),
+    (422, b'{"text": "a", "top_k": 0}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "top_k": 1.5}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "top_k": 1e999}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "top_k": true}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "top_k": null}', "$.top_k", "from 1 on"),
+    (422, b'{"text": "a", "novelty": 1}', "$.novelty", "true or false"),
+    (422, b'{"text": "a", "abstain_below": 1e999}', "$.abstain_below", "0 to 1"),
+    (422, b'{"text": "a", "abstain_below": "0.5"}', "$.abstain_below", "0 to 1"),
+    (422, b'{"text": "a", "abstain_below": false}', "$.abstain_below", "0 to 1"),
+    (422, b'{"text": "a", "threshold": 0.5}', "$.threshold", "abstain_below"),
+    (422, b'{"text": "a", "abstain_above_novelty": -1}', "$.abstain_above_novelty", "0 to 1"),
+    (422, b'{"text": "a", "Top_k": 1}', "$", "correct its name"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "where", "cure"), REFUSED)
+def test_refused_bodies(server, status, body, where, cure):
+    found, _, answer = server.ask("POST", "/predict", body)
+    validate(answer, "Error")
+    error = answer["error"]
+    assert (found, error["status"]) == (status, status), error
+    assert where in error["where"]
+    assert cure in error["cure"]
+    assert "expected" in error["problem"]
+    assert len(json.dumps(answer)) < 600
+
+
+def test_refused_before_the_body(server):
+    cases = [
+        (404, "GET", "/nothing", None, None, "/predict"),
+        (404, "GET", "/predict/", None, None, "/predict"),
+        (404, "GET", "/%2e%2e/etc/passwd", None, None, "/predict"),
+        (405, "GET", "/predict", None, None, "POST"),
+        (405, "DELETE", "/info", None, None, "GET"),
+        (415, "POST", "/predict", b"{}", {}, "application/json"),
+        (415, "POST", "/predict", b"{}", {"Content-Type": "text/plain"}, "application/json"),
+        (
+            *(415, "POST", "/predict", b"{}"),
+            {"Content-Type": "application/json; charset=latin-1"},
+            "application/json",
+        ),
+        (
+            *(415, "POST", "/predict", b"{}"),
+            {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+            "uncompressed",
+        ),
+        (413, "POST", "/predict", b" " * ((1 << 20) + 1), None, "--body-bytes"),
+        (422, "POST", "/explain", {"text": "a " * 6_000}, None, "--explain-characters"),
+        (422, "POST", "/explain", {"text": "a", "unit": []}, None, "choose"),
+        (422, "POST", "/explain", {"unit": "word"}, None, '{"text"'),
+        (422, "POST", "/waves", {"text": "a", "variant": True}, None, "0 or 1"),
+        (422, "POST", "/waves", {"text": "a " * 6_000}, None, "--explain-characters"),
+    ]
+    for status, method, path, body, headers, cure in cases:
+        found, sent, answer = server.ask(method, path, body, headers)
+        validate(answer, "Error")
+        assert found == status, answer
+        assert cure in answer["error"]["cure"]
+        if status == 405:
+            assert cure in sent["allow"]
+    good = {"Content-Type": 'Application/JSON ; charset="UTF-8"'}
+    assert server.ask("POST", "/predict", b'{"text": "a"}', good)[0] == 200
+
+
+def test_models_of_several_labels_and_without_novelty():
+    several = make_classifier(multi_label=True, novelty=False)
+
+    def ask(document):
+        return ask_in_process(create_app(several), document)
+
+    found = several.predict(TEXTS[0], top_k=3)
+    assert ask({"text": TEXTS[0]})[1]["labels"] == [
+        {"label": label, "probability": share}
+        for label, share in zip(found.labels, found.probabilities, strict=True)
+    ]
+    shares = dict(found.top)
+    middle = sorted(shares.values())[1]
+    given = ask({"text": TEXTS[0], "threshold": middle})[1]["labels"]
+    assert {one["label"] for one in given} == {label for label in shares if shares[label] >= middle}
+    validate(ask({"text": TEXTS[0], "threshold": 1})[1], "Prediction", several)
+    assert ask({"text": "a", "abstain_below": 0.5})[1]["error"]["where"] == "$.abstain_below"
+    assert ask({"text": "a", "abstain_above_novelty": 0.5})[1]["error"]["where"] == "$.abstain_above_novelty"
+    assert ask({"text": "a", "novelty": True})[1]["novelty"] is None
+
+
+def test_pages_of_other_origins():
+    origin = (b"origin", b"https://a.example")
+    preflight = (b"access-control-request-method", b"POST")
+    for allowed, granted in (
+        ((), None),
+        (("https://b.example",), None),
+        (("https://a.example", "https://b.example"), b"https://a.example"),
+        (("*",), b"*"),
+    ):
+        app = create_app(make_classifier(novelty=False), allow_origins=allowed)
+        _, _, headers = ask_in_process(app, {"text": "a"}, origin)
+        assert headers.get(b"access-control-allow-origin") == granted
+        status, _, headers = ask_in_process(app, None, origin, preflight, method="OPTIONS")
+        assert status == 204
+        assert (b"access-control-allow-headers" in headers) == (granted is not None)
+
+
+def test_networks_that_the_core_does_not_run():
+    """They are computed in a thread, and together, too."""
+    slow = make_classifier(width=4)
+    app = create_app(slow)
+
+    async def everyone():
+        return await asyncio.gather(*(in_process(app, {"text": text}) for text in TEXTS[:80]))
+
+    answers = asyncio.run(everyone())
+    assert slow.computes_with == "numpy"
+    for text, (status, answer, _) in zip(TEXTS, answers, strict=False):
+        assert status == 200
+        assert answer["probability"] == pytest.approx(slow.predict(text).probability, abs=1e-6)
+    counted = app.metrics.text().decode()
+    n_batches = float(re.search(r"token2wave_batch_texts_count (\S+)", counted)[1])
+    assert n_batches < 10
+
+
+def test_what_a_model_cannot_do_or_does_wrong(monkeypatch, caplog):
+    """One is told to the client, the other to the log as well."""
+    classifier = make_classifier()
+    app = create_app(classifier)
+
+    def refuse(*_):
+        raise ConfigError("does not compile", where="network", cure="train another")
+
+    def fail(*_):
+        raise ZeroDivisionError("an error")
+
+    monkeypatch.setattr(type(classifier), "explain", refuse)
+    status, answer, _ = ask_in_process(app, {"text": "a"}, path="/explain")
+    assert (status, answer["error"]["cure"]) == (422, "train another")
+    monkeypatch.setattr(type(classifier), "probabilities", fail)
+    status, answer, _ = ask_in_process(app, {"text": "a"})
+    assert status == 500
+    assert "an error" not in json.dumps(answer)
+    assert "ZeroDivisionError" in caplog.text
+    assert ask_in_process(app, {"texts": ["a"] * 900})[0] == 500
+
+
+def ask_in_process(app, document, *headers, **settings):
+    """Status, body and headers, without a server."""
+    return asyncio.run(in_process(app, document, *headers, **settings))
+
+
+async def in_process(app, document, *headers, method="POST", path="/predict"):
+    sent = []
+    scope = {"type": "http", "method": method, "path": path}
+    scope["headers"] = [(b"content-type", b"application/json"), *headers]
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, receive, send)
+    content = b"".join(message["body"] for message in sent[1:])
+    return sent[0]["status"], json.loads(content) if content else None, dict(sent[0]["headers"])
+
+
+def test_everyone_gets_the_own_answer(server, classifier):
+    """Hundreds of requests with texts of their own, interleaved over connections, some of them pipelined."""
+    n_clients, n_rounds = 16, 20
+    texts = [f"{TEXTS[i % 300]} {TEXTS[i * 7 % 300]} only{i}" for i in range(n_clients * n_rounds * 2)]
+    rows = {text: expected(classifier, text, 3) for text in texts}
+    wrong = []
+
+    def client(number):
+        own = texts[number::n_clients]
+        with connect(server) as connection:
+            reader = Reader(connection)
+            for at in range(0, len(own), 2):
+                pair = own[at : at + 2]
+                requests = [post("/predict", {"text": text, "top_k": 3}) for text in pair]
+                connection.sendall(b"".join(requests))
+                for text in pair:
+                    if reader.answer() != (200, rows[text]):
+                        wrong.append(text)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(n_clients)]
+    batches = server.metric("token2wave_batch_texts_count")
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert server.metric("token2wave_batch_texts_count") - batches < len(texts)  # some shared a batch
+
+
+def test_what_is_counted(server):
+    def count(status):
+        return server.metric("token2wave_requests_total", route="/predict", status=str(status))
+
+    good, bad, texts = count(200), count(422), server.metric("token2wave_texts_total")
+    server.ask("POST", "/predict", {"texts": ["a", "b", "c"]})
+    server.ask("POST", "/predict", {})
+    assert (count(200), count(422)) == (good + 1, bad + 1)
+    assert server.metric("token2wave_texts_total") == texts + 3
+    assert server.metric("token2wave_request_seconds_count", route="/predict") > 0
+    assert server.metric("token2wave_resident_memory_bytes") > 1e7
+    assert server.metric("token2wave_queued_characters") == server.metric("token2wave_held_bytes") == 0
+    assert server.metric("token2wave_connections") == 1
+    server.ask("GET", "/" + "x" * 500)
+    assert server.metric("token2wave_requests_total", route="other", status="404") > 0
+
+
+def test_a_connection_serves_many_requests(server):
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+    statuses = []
+    for body in (b"{}", b'{"text": "a"}', b" " * ((1 << 20) + 1), b'{"text": "b"}'):
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+    assert statuses == [422, 200, 413, 200]

@@ -1,0 +1,304 @@
+"""Clients that are slow, broken or greedy, beside good ones."""
+
+import json
+import socket
+import struct
+import time
+from contextlib import suppress
+
+import pytest
+from service_helpers import LABELS, TEXTS, Reader, connect, is_ended, limited, post, serving
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def strict(model, tmp_path_factory):
+    """A server whose patience is short."""
+    limits = {
+        "head_seconds": 0.4,
+        "body_seconds": 0.4,
+        "unread_seconds": 0.6,
+        "idle_seconds": 1,
+        "connections": 30,
+        "held_bytes": 1 << 20,
+        "queue_characters": 1 << 20,
+        "texts": 5_000,
+    }
+    with serving(limited(model, **limits), tmp_path_factory.mktemp("strict") / "log") as server:
+        yield server
+
+
+def is_well(server):
+    return server.ask("POST", "/predict", {"text": TEXTS[0]})[0] == 200
+
+
+def test_chunked_bodies(server):
+    with connect(server) as connection:
+        reader = Reader(connection)
+        head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+        body = json.dumps({"text": TEXTS[0]}).encode()
+        for byte in head:
+            connection.sendall(bytes([byte]))
+        for byte in body:
+            connection.sendall(b"1\r\n" + bytes([byte]) + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+        status, answer = reader.answer()
+        assert status == 200
+        assert answer == server.ask("POST", "/predict", {"text": TEXTS[0]})[2]
+        connection.sendall(
+            head + b"fffff\r\n" + b" " * 0xFFFFF + b"\r\n" + b"10\r\n" + b" " * 16 + b"\r\n0\r\n\r\n"
+        )
+        assert reader.answer()[0] == 413  # whatever was said, or not, of its length
+        connection.sendall(post("/predict", {"text": "a"}))
+        assert reader.answer()[0] == 200
+
+
+def test_pipelined_requests_are_answered_in_order(server, classifier):
+    with connect(server) as connection:
+        connection.sendall(
+            post("/predict", {"text": TEXTS[0]})
+            + post("/explain", {"text": TEXTS[1]})
+            + post("/predict", {})
+            + b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
+            + post("/predict", {"texts": TEXTS})
+            + post("/predict", {"text": TEXTS[2]})
+        )
+        reader = Reader(connection)
+        answers = [reader.answer() for _ in range(6)]
+    assert [status for status, _ in answers] == [200, 200, 422, 200, 200, 200]
+    assert answers[0][1]["probability"] == classifier.predict(TEXTS[0]).probability
+    assert answers[1][1] == classifier.explain(TEXTS[1]).to_dict()
+    assert len(answers[4][1]["predictions"]) == 300
+    assert answers[5][1]["probability"] == classifier.predict(TEXTS[2]).probability
+
+
+def test_too_many_requests_ahead(server):
+    with connect(server) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n" * 1_000)
+        assert is_ended(connection)
+    assert is_well(server)
+
+
+def test_half_closed_connections(server):
+    with connect(server) as connection:
+        connection.sendall(post("/predict", {"texts": TEXTS}) + post("/predict", {"text": TEXTS[0]}))
+        connection.shutdown(socket.SHUT_WR)
+        reader = Reader(connection)
+        assert [reader.answer()[0] for _ in range(3)] == [200, 200, 0]
+    for begun in (b"", b"POST /pre", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{"):
+        with connect(server) as connection:
+            connection.sendall(begun)
+            connection.shutdown(socket.SHUT_WR)
+            assert is_ended(connection)
+
+
+def test_clients_that_go_away(server):
+    """Before they have their answer, some with a reset."""
+    for linger in (False, True):
+        for request in (post("/explain", {"text": " ".join(TEXTS[:20])}), post("/predict", {"texts": TEXTS})):
+            connection = connect(server)
+            if linger:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(request)
+            connection.close()
+    assert is_well(server)
+    assert server.log.read_bytes() == b""
+
+
+NOT_HTTP = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),  # TLS
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: b\r\n folded\x00\r\n\r\n",
+    HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    HEAD + b"Content-Length: -5\r\n\r\nabcdef",
+    HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\nabcdef",
+    HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+]
+
+
+@pytest.mark.parametrize("sent", NOT_HTTP)
+def test_what_is_no_http(server, sent):
+    with connect(server) as connection:
+        connection.sendall(sent)
+        status, answer = Reader(connection).answer()
+        assert status in (400, 0)
+        if status:
+            assert answer["error"]["where"] == "connection"
+            assert answer["error"]["cure"]
+    assert is_well(server)
+    assert server.log.read_bytes() == b""
+
+
+def test_upgrades_are_not_followed(server):
+    with connect(server) as connection:
+        connection.sendall(
+            b"GET /health HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert Reader(connection).answer() == (200, {"live": True, "ready": True})
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 4_000 + b"\r\n",
+        b"GET /health HTTP/1.1\r\nA: " + b"b" * 17_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nA: " + b"b" * 60_000,
+    ],
+    ids=["path", "headers", "header", "no end"],
+)
+def test_long_heads(server, sent):
+    with connect(server) as connection:
+        connection.sendall(sent)
+        status, answer = Reader(connection).answer()
+        assert status == 431
+        assert "16,384 bytes" in answer["error"]["problem"]
+    assert is_well(server)
+
+
+def test_endless_heads(strict):
+    """Without a line's end, so that no header is ever complete; in pieces that come in time."""
+    for begun in (b"GET /", b"GET / HTTP/1.1\r\nA: "):
+        with connect(strict) as connection:
+            connection.sendall(begun)
+            n_sent = 0
+            with suppress(ConnectionError):
+                while n_sent < 1 << 26:
+                    n_sent += connection.send(b"x" * 4_096)
+            assert n_sent < 1 << 24
+
+
+def test_slow_clients_are_ended_and_good_ones_answered(strict):
+    """Slowloris: a byte now and then, of the head, of the body, or none at all."""
+    slow = {
+        "silent": b"",
+        "head": b"GET /health HTTP/1.1\r\nA: ",
+        "body": HEAD + b"Content-Length: 500\r\n\r\n{",
+        "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+        "blank": b"\r\n",
+    }
+    connections = {name: connect(strict) for name in slow}
+    for name, begun in slow.items():
+        connections[name].sendall(begun)
+    begun, ended = time.monotonic(), {}
+    while len(ended) < len(slow) and time.monotonic() - begun < 15:
+        for name in slow.keys() - ended.keys():
+            try:
+                if name in ("head", "body"):
+                    connections[name].send(b" ")
+                if is_ended(connections[name], 0.02):
+                    ended[name] = True
+            except ConnectionError:
+                ended[name] = True
+        assert is_well(strict)
+    for connection in connections.values():
+        connection.close()
+    assert ended.keys() == slow.keys()
+    assert strict.metric("token2wave_rejected_total", reason="slow head") >= 2
+    assert strict.metric("token2wave_rejected_total", reason="slow body") >= 2
+
+
+def test_a_slow_body_is_told(strict):
+    with connect(strict) as connection:
+        connection.sendall(HEAD + b"Content-Length: 500\r\n\r\n{")
+        status, answer = Reader(connection).answer()
+        assert status == 408
+        assert "0.4 s" in answer["error"]["problem"]
+
+
+def test_clients_that_do_not_read(strict):
+    """Memory for their answers is bounded, and they are ended."""
+    texts = ["a"] * 2_500
+    request = post("/predict", {"texts": texts, "top_k": 9})
+    answer = len(json.dumps(strict.ask("POST", "/predict", {"texts": texts, "top_k": 9})[2]))
+    assert answer > 1 << 19
+    greedy = []
+    for _ in range(12):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.connect(("127.0.0.1", strict.port))
+        connection.sendall(request * 3)
+        greedy.append(connection)
+    deadline = time.monotonic() + 15
+    while strict.metric("token2wave_connections") > 1 and time.monotonic() < deadline:
+        assert strict.metric("token2wave_held_bytes") <= 1 << 20
+        assert is_well(strict)
+        time.sleep(0.05)
+    assert strict.metric("token2wave_connections") == 1
+    assert strict.metric("token2wave_held_bytes") == 0
+    assert strict.metric("token2wave_rejected_total", reason="unread answer") > 0
+    for connection in greedy:
+        connection.close()
+
+
+def test_bodies_that_are_never_complete_share_a_bound(strict):
+    """The first are kept, further ones refused; all memory is given back."""
+    part = HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 500_000
+    connections = [connect(strict) for _ in range(6)]
+    for connection in connections:
+        connection.sendall(part)
+    statuses = sorted(Reader(connection).answer()[0] for connection in connections)
+    assert set(statuses) == {408, 503}
+    assert is_well(strict)
+    for connection in connections:
+        connection.close()
+    assert strict.metric("token2wave_held_bytes") == 0
+    assert strict.metric("token2wave_rejected_total", reason="memory") > 0
+
+
+def test_a_full_queue_is_told(strict):
+    """Two requests of a megabyte are more than the queue takes."""
+    texts = [" ".join(TEXTS)[:20_000]] * 50
+    connections = [connect(strict) for _ in range(4)]
+    for connection in connections:
+        connection.sendall(post("/predict", {"texts": texts, "novelty": True}))
+    answers = [Reader(connection).answer() for connection in connections]
+    for connection in connections:
+        connection.close()
+    assert {status for status, _ in answers} == {200, 503}
+    refused = next(answer for status, answer in answers if status == 503)
+    assert refused["error"]["where"] in ("queue", "memory")
+    assert is_well(strict)
+    assert strict.metric("token2wave_queued_characters") == 0
+
+
+def test_the_longest_silent_makes_place(strict):
+    with connect(strict) as silent:
+        assert is_well(strict)
+        time.sleep(0.02)  # the clock of the event loop is coarse
+        others = [connect(strict) for _ in range(29)]
+        assert is_well(strict)
+        assert is_ended(silent, 0.3)
+        for connection in others:
+            connection.close()
+    assert strict.metric("token2wave_rejected_total", reason="connections") > 0
+
+
+def test_memory_does_not_grow(server):
+    """Thousands of requests of every kind leave nothing behind."""
+    kinds = [
+        post("/predict", {"text": TEXTS[0]}),
+        post("/predict", {"texts": TEXTS[:50], "top_k": len(LABELS)}),
+        post("/predict", b"[" * 10_000),
+        b"GET /" + b"y" * 500 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+    ]
+
+    def rounds(n):
+        for _ in range(n):
+            with connect(server) as connection:
+                reader = Reader(connection)
+                for _ in range(10):
+                    for kind in kinds:
+                        connection.sendall(kind)
+                        assert reader.answer()[0]
+
+    rounds(10)
+    before = server.memory()
+    rounds(20)
+    assert server.memory() - before < 4 << 20

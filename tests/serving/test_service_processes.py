@@ -1,0 +1,211 @@
+"""From the command line to the end of the process."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from service_helpers import (
+    ENVIRONMENT,
+    PYTHON,
+    TEXTS,
+    Reader,
+    connect,
+    is_ended,
+    make_classifier,
+    post,
+    serving,
+)
+
+from token2wave.errors import ConfigError
+from token2wave.serving.limits import Limits
+from token2wave.serving.server import is_loopback
+
+
+def command(model, *options):
+    return [*PYTHON, "-m", "token2wave", "serve", str(model), "--port", "0", *options]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_comes_once_what_was_begun_is_done(model, tmp_path, number):
+    with serving(command(model), tmp_path / "log") as server:
+        busy, idle, begun = connect(server), connect(server), connect(server)
+        begun.sendall(b"POST /predict HTTP/1.1\r\nHo")
+        idle.sendall(post("/predict", {"text": "a"}))
+        assert Reader(idle).answer()[0] == 200
+        text = " ".join(TEXTS)[:9_000]
+        busy.sendall(post("/explain", {"text": text}))
+        while not server.metric("token2wave_queued_characters") + server.metric(
+            "token2wave_requests_total", route="/explain"
+        ):
+            time.sleep(0.01)
+        server.process.send_signal(number)
+        status, answer = Reader(busy).answer()
+        assert status == 200
+        assert answer["text"] == text
+        assert is_ended(idle)
+        assert is_ended(begun)
+        assert server.process.wait(10) == 0
+        with pytest.raises(ConnectionRefusedError):
+            connect(server)
+        for connection in (busy, idle, begun):
+            connection.close()
+    assert (tmp_path / "log").read_bytes() == b""
+
+
+def test_the_end_does_not_wait_for_ever(model, tmp_path):
+    """For a body that never comes."""
+    begun = (
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    with (
+        serving(command(model, "--shutdown-seconds", "1"), tmp_path / "log") as server,
+        connect(server) as connection,
+    ):
+        connection.sendall(begun)
+        time.sleep(0.1)
+        server.process.terminate()
+        assert server.process.wait(10) == 0
+
+
+def test_a_model_is_read_again(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    first, second = make_classifier(0), make_classifier(1)
+    first.save(path)
+    with serving(command(path), tmp_path / "log") as server:
+
+        def probability():
+            return server.ask("POST", "/predict", {"text": TEXTS[0]})[2]["probability"]
+
+        assert probability() == first.predict(TEXTS[0]).probability
+        path.write_bytes(path.read_bytes()[:100])
+        server.process.send_signal(signal.SIGHUP)
+        assert b"the old model goes on" in server.process.stderr.readline()
+        assert probability() == first.predict(TEXTS[0]).probability
+        second.save(path)
+        failed, stop = [], threading.Event()
+
+        def ask():
+            possible = {one.predict(TEXTS[0]).probability for one in (first, second)}
+            while not stop.is_set():
+                if probability() not in possible:
+                    failed.append(1)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        server.process.send_signal(signal.SIGHUP)
+        assert b"read again" in server.process.stderr.readline()
+        stop.set()
+        asking.join()
+        assert not failed
+        assert probability() == second.predict(TEXTS[0]).probability
+
+
+def test_several_processes_count_together(model, tmp_path):
+    with serving(command(model, "--workers", "2"), tmp_path / "log") as server:
+        for _ in range(20):
+            assert server.ask("POST", "/predict", {"text": TEXTS[0]})[0] == 200
+        assert server.metric("token2wave_requests_total", route="/predict", status="200") == 20
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+
+
+def test_the_log_of_requests(model, tmp_path):
+    with serving(command(model, "--access-log"), tmp_path / "log") as server:
+        server.ask("POST", "/predict", {"texts": ["a secret", "b"]})
+        server.ask("GET", "/a%0a%22b")
+        lines = [server.process.stderr.readline() for _ in range(2)]
+    first, second = map(json.loads, lines)
+    assert (first["path"], first["status"], first["texts"], first["method"]) == ("/predict", 200, 2, "POST")
+    assert (second["path"], second["status"]) == ('/a\n"b', 404)
+    assert first["milliseconds"] > 0
+    assert b"secret" not in lines[0]
+
+
+def refused(*arguments):
+    done = subprocess.run(
+        [*PYTHON, "-m", "token2wave", "serve", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_what_cannot_be_served(model, tmp_path):
+    assert "there is no such file" in refused(tmp_path / "nothing")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "choose another port" in refused(model, "--port", taken.getsockname()[1])
+
+
+def test_neither_torch_nor_more_is_imported(model):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import token2wave\n"
+        f"token2wave.load({str(model)!r}).labels(['a'])\n"
+        "assert not any(name.startswith(('token2wave.serving', 'uvicorn', 'prom')) for name in sys.modules)\n"
+        "from token2wave.serving.server import Settings\n"
+        f"Settings(Path({str(model)!r})).application().classifier.explain('a game')\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([*PYTHON, "-c", code], check=True, env=ENVIRONMENT)
+
+
+def test_a_missing_extra_is_named(model):
+    for module in ("uvicorn", "httptools", "prometheus_client"):
+        code = (
+            f"import sys; sys.modules[{module!r}] = None; sys.argv = ['t', 'serve', {str(model)!r}]\n"
+            "from token2wave.cli import main\nmain()"
+        )
+        done = subprocess.run([*PYTHON, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 2
+        assert "pip install 'token2wave[serve]'" in done.stderr
+
+
+def test_what_other_machines_reach_is_told(model, tmp_path):
+    with subprocess.Popen(
+        command(model, "--host", "0.0.0.0"), stderr=subprocess.PIPE, env=ENVIRONMENT
+    ) as process:
+        lines = [process.stderr.readline() for _ in range(2)]
+        process.terminate()
+        assert process.wait(10) == 0
+    assert b"0.0.0.0" in lines[0]
+    assert b"no password and no encryption" in lines[1]
+    hosts = ("127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "::", "192.168.1.1", "example")
+    assert [host for host in hosts if is_loopback(host)] == list(hosts[:4])
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"texts": 0}, "texts"),
+        ({"body_seconds": float("nan")}, "body_seconds"),
+        ({"queue_characters": 5}, "queue_characters"),
+        ({"held_bytes": 5}, "held_bytes"),
+    ],
+)
+def test_limits_that_make_no_sense(settings, where):
+    with pytest.raises(ConfigError, match=where):
+        Limits(**settings)
+
+
+def test_more_connections_than_files(model):
+    """A process may open so many files and no more."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
+        f"sys.argv = ['t', 'serve', {str(model)!r}]\n"
+        "from token2wave.cli import main\nmain()"
+    )
+    done = subprocess.run([*PYTHON, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 2
+    assert "ulimit -n" in done.stderr

@@ -1,0 +1,73 @@
+"""The examples run on what is built in or generated, and do what their page says."""
+
+import gzip
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture
+def run_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, "--quick", *arguments])
+        runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_page_names_all(tmp_path):
+    page = (ROOT / "docs" / "examples.md").read_text()
+    for path in EXAMPLES:
+        assert f"examples/{path.name}" in page
+        assert '"--quick"' in path.read_text()
+    assert len(EXAMPLES) == 4
+
+
+def test_news_topics(run_example, tmp_path):
+    printed = run_example("news_topics")
+    assert float(re.search(r"debian-sections: ([\d.]+)%", printed)[1]) > 60
+    assert "LinearSVC" in printed
+    assert (tmp_path / "build/examples/topics-small.safetensors").stat().st_size <= 300_000
+
+
+def test_sentiment(run_example, tmp_path):
+    printed = run_example("sentiment")
+    assert float(re.search(r"reviews: ([\d.]+)%", printed)[1]) > 75
+    assert (tmp_path / "build/examples/sentiment.html").read_text().startswith("<!")
+    assert len(re.findall(r"after '", printed)) == 3
+    assert re.search(r"superb +\+0\.\d+ on good", printed)
+
+
+def test_intent_routing(run_example):
+    printed = run_example("intent_routing")
+    answered, of, right = re.search(r"(\d+) of (\d+) test questions answered, ([\d.]+)%", printed).groups()
+    assert 0.3 < int(answered) / int(of) <= 1
+    assert float(right) > 90
+    novel, foreign = map(int, re.search(r"(\d+) of (\d+) texts on other matters", printed).groups())
+    assert novel / foreign > 0.9
+
+
+def test_filter_crawl(run_example, tmp_path):
+    run_example("filter_crawl")
+    with gzip.open(tmp_path / "build/examples/kept.jsonl.gz", "rt") as stream:
+        kept = [json.loads(line) for line in stream]
+    assert kept
+    assert {page["label"] for page in kept} <= {"science", "math", "electronics"}
+    assert not any("cookies" in page["text"] for page in kept)
+
+
+def test_filter_crawl_of_ones_own(run_example, tmp_path):
+    with gzip.open(tmp_path / "pages.jsonl.gz", "wt") as stream:
+        stream.write(json.dumps({"text": "login menu cart", "url": "x"}) + "\n")
+    assert re.search(r"1\s+dropped", run_example("filter_crawl", "--crawl", "pages.jsonl.gz"))
