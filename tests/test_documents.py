@@ -1,8 +1,11 @@
 """What the documents say is what the code does."""
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 from document_blocks import ROOT, RUN, SHOWN, Session, blocks
@@ -107,7 +110,11 @@ def test_links_lead_somewhere(path):
 
 
 def test_public_names_are_those_that_can_be_imported():
+    for module in pkgutil.iter_modules(token2wave.__path__):  # a module takes a name of the package
+        if module.name != "__main__":
+            importlib.import_module(f"token2wave.{module.name}")
     for name in token2wave.__all__:
+        assert not isinstance(getattr(token2wave, name), ModuleType), name
         assert getattr(token2wave, name) is not None
     assert set(dir(token2wave)) == set(token2wave.__all__)
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):

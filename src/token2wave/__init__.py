@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
     from token2wave.compile import compile_network
     from token2wave.compression import Compression, compress
-    from token2wave.evaluate import evaluate
+    from token2wave.evaluation import evaluate
     from token2wave.explanation import Explanation
     from token2wave.integrations.sklearn import WaveClassifier
     from token2wave.loading import load
@@ -44,7 +44,7 @@ _HOME = {
     "WaveNetwork": "token2wave.models",
     "compile_network": "token2wave.compile",
     "compress": "token2wave.compression",
-    "evaluate": "token2wave.evaluate",
+    "evaluate": "token2wave.evaluation",
     "load": "token2wave.loading",
     "train": "token2wave.training.train",
     "update": "token2wave.training.updating",

@@ -35,7 +35,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on labelled data."""
-    from token2wave.evaluate import evaluate as run
+    from token2wave.evaluation import evaluate as run
     from token2wave.loading import load
 
     classifier = load(model)
