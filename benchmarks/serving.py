@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     classifier = token2wave.load(model)
     document: Record = {
         "schema": SCHEMA,
-        "command": "python benchmarks/serving.py " + shlex.join(given),
+        "command": shlex.join(["python", "benchmarks/serving.py", *given]),
         "settings": {
             key: getattr(options, key)
             for key in ("data", "preset", "connections", "seconds", "runs", "threads", "workers")

@@ -41,7 +41,7 @@ from token2wave.training.wishes import require_seed, require_torch
 Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
 EPOCHS = 3
-RATE_SHARE = 0.1  # of the rates of the first training: the waves are near where they should be
+RATE_SHARE = 0.3  # of the rates of the first training: the waves are near where they should be
 
 
 def update(
