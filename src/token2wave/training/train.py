@@ -153,7 +153,7 @@ def train(
     chosen = named.with_settings(wishes)
     require_what_trains(chosen, device)
     require_seed(seed)
-    require_checkpoints(checkpoint, resume, searches=time_budget is not None or candidates is not None)
+    require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
     budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
     limit = None if max_size is None else parse_size(max_size)
     if out is not None:

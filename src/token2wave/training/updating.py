@@ -8,8 +8,9 @@ against each other stays as it was.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.data import DataSplits, LabelledTexts, encode_label_sets, encode_labels, load_splits
-from token2wave.errors import ConfigError, DataError
+from token2wave.errors import ConfigError, DataError, place
 from token2wave.features import Features, WordFeatures
 from token2wave.loading import network_of
 from token2wave.models.config import WaveConfig
@@ -160,11 +161,11 @@ def _rows(
         rows = load_splits(data, multi_label=several, label_separator=label_separator, **where).train
     elif isinstance(data, DataSplits):
         rows = data.train
-    elif labels is None:
-        raise ConfigError("expected a label for each text, found none", where="labels")
+    elif labels is None or isinstance(labels, str):
+        found = "none" if labels is None else f"one string, {labels!r:.40}"
+        raise ConfigError(f"expected a label for each text, found {found}", where="labels")
     else:
-        own = None if weights is None else [float(weight) for weight in weights]
-        rows = LabelledTexts(list(data), list(labels), "texts in memory", own)
+        rows = _in_memory(list(data), list(labels), weights)
     if not len(rows):
         raise DataError("there are no rows", where=rows.source, cure="give at least one")
     if classifier.multi_label:
@@ -176,6 +177,34 @@ def _rows(
             cure="give each text one label, or train a model of several labels",
         )
     return rows
+
+
+def _in_memory(texts: list[str], labels: list[Any], weights: Sequence[float] | None) -> LabelledTexts:
+    """Texts, labels and weights that are what they should be.
+
+    Raises:
+        DataError: they are not.
+    """
+    source, own = "texts in memory", None
+    for row, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise DataError(f"expected a string, found {type(text).__name__}", where=place(source, row=row))
+    for row, label in enumerate(labels, start=1):
+        each = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
+        if odd := [name for name in each if not isinstance(name, str) or not name]:
+            raise DataError(
+                f"expected a label that is a string, found {odd[0]!r:.40}",
+                where=place(source, row=row),
+                cure="give labels by their names, as label_names has them",
+            )
+    if weights is not None:
+        own = [float(weight) for weight in weights]
+        for row, weight in enumerate(own, start=1):
+            if not 0 <= weight < math.inf:
+                raise DataError(
+                    f"expected a weight of at least 0, found {weight}", where=place(source, row=row)
+                )
+    return LabelledTexts(texts, labels, source, own)
 
 
 def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:

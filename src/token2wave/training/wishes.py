@@ -62,15 +62,28 @@ def require_what_trains(preset: Preset, device: str) -> None:
         raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
 
 
-def require_checkpoints(checkpoint: str | os.PathLike[str] | None, resume: bool, *, searches: bool) -> None:
+def require_checkpoints(
+    checkpoint: str | os.PathLike[str] | None,
+    resume: bool,
+    out: str | os.PathLike[str] | None,
+    *,
+    searches: bool,
+) -> None:
     """Find out whether a run can be gone on from.
 
     Raises:
-        ConfigError: there is nothing to go on from, or what was searched for in so much time would differ.
+        ConfigError: there is nothing to go on from, what was searched for in so much time would differ, or
+            the checkpoint would be the model file.
     """
     if resume and checkpoint is None:
         raise ConfigError(
             "there is no checkpoint to go on from", where="resume", cure="name its file with --checkpoint"
+        )
+    if checkpoint is not None and out is not None and os.path.realpath(checkpoint) == os.path.realpath(out):
+        raise ConfigError(
+            "the checkpoint and the model would be the same file",
+            where="checkpoint",
+            cure="name another file for one of them",
         )
     if checkpoint is not None and searches:
         raise ConfigError(
