@@ -144,6 +144,25 @@ def test_another_text_is_refused(interrupted: Path, data: Path) -> None:
         token2wave.train(data, settings=SMALL, device="cpu", checkpoint=interrupted, resume=True)
 
 
+def test_another_vocabulary_is_refused(data: Path, tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "goal", "bank", "orbit", "match"]
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("\n".join(words) + "\n")
+    arguments = {"preset": "paper", "settings": {"network.width": 8}, "device": "cpu", "epochs": 2}
+    arguments |= {"vocabulary": vocabulary, "checkpoint": tmp_path / "c"}
+    with pytest.raises(InterruptedError):
+        token2wave.train(data, callbacks=[Stop(after=1)], **arguments)
+    vocabulary.write_text("\n".join([*words[:5], *reversed(words[5:])]) + "\n")
+    with pytest.raises(CheckpointError, match="vocabulary was"):
+        token2wave.train(data, resume=True, **arguments)
+
+
+def test_another_trainer_is_refused(interrupted: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
+    with pytest.raises(CheckpointError, match='trained by was "native core", and is now "cpu"'):
+        token2wave.train(data, settings=SMALL, device="cpu", checkpoint=interrupted, resume=True)
+
+
 def test_one_that_is_there_is_not_written_over(interrupted: Path, data: Path) -> None:
     with pytest.raises(CheckpointError, match="--resume"):
         token2wave.train(data, settings=SMALL, checkpoint=interrupted)
@@ -173,6 +192,12 @@ def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
         interrupted.write_bytes(damaged)
         with pytest.raises(CheckpointError):
             token2wave.train(data, **arguments)
+    digit = whole.index(b'"state\\": {\\"state\\": ') + len(b'"state\\": {\\"state\\": ') + 5
+    damaged = bytearray(whole)
+    damaged[digit] = ord("1") if damaged[digit] != ord("1") else ord("2")  # of the random state
+    interrupted.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match="checksum"):
+        token2wave.train(data, **arguments)
     interrupted.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
         token2wave.train(data, **arguments)

@@ -426,3 +426,16 @@ def test_a_batch_may_be_larger_than_the_texts_are_many():
         recipe = RECIPE.replace(epochs=1, batch_size=batch_size)
         losses.append(NativeTrainer(network, train, recipe, 0).epoch(Teller([]))[0])
     assert losses[0] == losses[1]
+
+
+def test_starting_over_gives_rows_that_were_not_drawn_back():
+    config = WaveConfig(13, 3, width=8, variants="rows", readout="text", operation="interference")
+    network = AdditiveNetwork.initial(config, seed=0)
+    network.embedding[...] = 0.25
+    network.seed = None
+    recipe = RECIPE.replace(row_weighting="idf")
+    trainer = NativeTrainer(network, toy(60), recipe, 0)
+    begun = network.embedding.copy()
+    trainer.epoch(Teller([]))
+    trainer.start_over(recipe)
+    np.testing.assert_array_equal(network.embedding, begun)

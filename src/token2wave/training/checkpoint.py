@@ -120,7 +120,9 @@ class Checkpoint:
         }
         with written_aside(self.path) as temporary:
             try:
-                save_file(tensors, temporary, metadata={KEY: json.dumps(header)})
+                said = json.dumps(header)
+                checked = {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))}
+                save_file(tensors, temporary, metadata=checked)
             except SafetensorError as error:  # what a full disk gives
                 raise OutputError(f"cannot be written: {error}", where=str(self.path)) from error
 
@@ -191,7 +193,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Standing]]:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[KEY])
+            metadata = file.metadata() or {}
+            header = json.loads(metadata[KEY])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
         if header["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
@@ -199,6 +202,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Standing]]:
                 where=str(path),
                 cure="go on with the version of token2wave that wrote it, or remove it",
             )
+        if metadata[f"{KEY}.checksum"] != str(zlib.crc32(metadata[KEY].encode())):
+            raise ValueError("a checksum is wrong")
         if header["checksums"] != {name: _checksum(array) for name, array in arrays.items()}:
             raise ValueError("a checksum is wrong")
         standings = []

@@ -69,7 +69,10 @@ class NativeTrainer:
             self.row_weights = row_weights(train.features, network.config.n_rows, recipe.idf_power)
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
             self.rates = self.row_weights**2
-        self.start = (network.embedding.copy(), network.dense.copy()) if continues else None
+        if not continues:
+            self._weigh_rows()
+        drawn = network.seed is not None and not continues  # such a beginning need not be kept
+        self.start = None if drawn else (network.embedding.copy(), network.dense.copy())
         self._begin(recipe)
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
@@ -83,14 +86,18 @@ class NativeTrainer:
         """Be ready for the first step from initial weights."""
         self.recipe, self.step = recipe, 0
         self.random = np.random.default_rng(self.seed)
-        if self.row_weights is not None and self.start is None:
-            self.network.embedding *= self.row_weights[:, None]
         self.mean, self.square = np.zeros_like(self.network.dense), np.zeros_like(self.network.dense)
+
+    def _weigh_rows(self) -> None:
+        """Begin with rows by their weights."""
+        if self.row_weights is not None:
+            self.network.embedding *= self.row_weights[:, None]
 
     def start_over(self, recipe: Recipe) -> None:
         """Go back to the weights before the first step, and forget all steps, with another recipe."""
         if self.start is None:
             self.network.draw_again()
+            self._weigh_rows()
         else:
             self.network.embedding[...], self.network.dense[...] = self.start
         self._begin(recipe)

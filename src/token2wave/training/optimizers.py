@@ -261,7 +261,7 @@ class Optimizers:
             elif optimizer is self.rows and name == "step":
                 state[name] = int(tensor)
             else:
-                state[name] = tensor if name == "step" else tensor.to(parameter.device)
+                state[name] = tensor.to(parameter.device)
 
     def prepare(self, rows: Tensor | None = None) -> None:
         """Bring rows of the embedding, or all, up to date before they are used (see :class:`RowAdam`)."""

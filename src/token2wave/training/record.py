@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from token2wave.classifier import Classifier
+from token2wave.features import WordPieceConfig
 from token2wave.metrics import Evaluation
 from token2wave.native import n_threads
 from token2wave.process_memory import peak_memory
 from token2wave.training.loop import Validation
-from token2wave.training.preparation import ClassWeights
+from token2wave.training.preparation import ClassWeights, known_vocabulary
 from token2wave.training.progress import Plan
 from token2wave.training.run import FirstFit, Fitted, Run
 from token2wave.training.summary import Baseline, Summary, machine
@@ -117,6 +120,9 @@ def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
     """
     preset, texts = run.preset, run.texts
     parts = (texts.train, texts.validation, texts.everything)
+    vocabulary = run.vocabulary
+    if vocabulary is None and isinstance(preset.features, WordPieceConfig):
+        vocabulary = known_vocabulary()
     return {
         "version": versions()["token2wave"],
         "rows": len(run.splits.train),
@@ -126,9 +132,9 @@ def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
         "network": dict(preset.network),
         "recipe": preset.recipe.to_dict(),
         "seed": run.seed,
-        "device": run.device,
+        "trained by": run.trained_by,
         "start from": None if run.start_from is None else os.fspath(run.start_from),
-        "vocabulary": None if run.vocabulary is None else os.fspath(run.vocabulary),
+        "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
         "teacher": dict(taught),
         "texts and labels": [None if part is None else part.checksum() for part in parts],
     }

@@ -260,6 +260,8 @@ class Run:
             rows = np.array(network.arrays()[EMBEDDING])
             begin_rows(rows, config.width, vectors, features)
             network.load(EMBEDDING, rows)
+            if isinstance(network, AdditiveNetwork):
+                network.seed = None  # it cannot be drawn again
         held_back = None
         if validation is not None:
             self.tell.stage("features of the validation texts", len(validation))
@@ -294,6 +296,16 @@ class Run:
         judged, held_out = (classifier, test) if test is not None else (apart, self.texts.validation)
         self.tell.stage("evaluation", len(held_out))
         return judged.evaluate(held_out.texts, held_out.labels, self.tell.advance)
+
+    @property
+    def trained_by(self) -> str:
+        """What takes the steps: ``native core``, or torch on ``cpu`` or ``cuda``."""
+        config = self.preset.network_config(1, 2, ()).replace(amplitudes=False)
+        if self.device != "cuda" and trains_natively(config, self.preset.recipe, self._has_cls):
+            return "native core"
+        import torch
+
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
 
     @property
     def _has_cls(self) -> bool:

@@ -64,9 +64,10 @@ def update(
     """Let a trained classifier learn from more rows; the classifier given stays as it is.
 
     A label that it does not know becomes a class of its own, after the others. It is told from the known
-    classes by rows of theirs among the data: some twenty of each do. Of a new class all rows together count
-    at most as those of the largest known class among the data, unless ``class_weights`` says otherwise: they
-    are many because they were collected, not because such texts are frequent.
+    classes by rows of theirs among the data: some twenty of each do. Where each text has one label, all rows
+    of a new class together count at most as many as those of the largest known class in the data, unless
+    ``class_weights`` says otherwise: they are many because they were collected, not because such texts are
+    frequent.
 
     Args:
         classifier: trained; what ``load`` gives, too.
@@ -161,11 +162,14 @@ def _rows(
         rows = load_splits(data, multi_label=several, label_separator=label_separator, **where).train
     elif isinstance(data, DataSplits):
         rows = data.train
+        _require_usable(rows)
     elif labels is None or isinstance(labels, str):
         found = "none" if labels is None else f"one string, {labels!r:.40}"
         raise ConfigError(f"expected a label for each text, found {found}", where="labels")
     else:
-        rows = _in_memory(list(data), list(labels), weights)
+        own = None if weights is None else [float(weight) for weight in weights]
+        rows = LabelledTexts(list(data), list(labels), "texts in memory", own)
+        _require_usable(rows)
     if not len(rows):
         raise DataError("there are no rows", where=rows.source, cure="give at least one")
     if classifier.multi_label:
@@ -179,32 +183,28 @@ def _rows(
     return rows
 
 
-def _in_memory(texts: list[str], labels: list[Any], weights: Sequence[float] | None) -> LabelledTexts:
-    """Texts, labels and weights that are what they should be.
+def _require_usable(rows: LabelledTexts) -> None:
+    """Refuse texts, labels and weights in memory that are not what they should be.
 
     Raises:
-        DataError: they are not.
+        DataError: there are some.
     """
-    source, own = "texts in memory", None
-    for row, text in enumerate(texts, start=1):
+    for row, text in enumerate(rows.texts, start=1):
         if not isinstance(text, str):
-            raise DataError(f"expected a string, found {type(text).__name__}", where=place(source, row=row))
-    for row, label in enumerate(labels, start=1):
+            where = place(rows.source, row=row)
+            raise DataError(f"expected a string, found {type(text).__name__}", where=where)
+    for row, label in enumerate(rows.labels, start=1):
         each = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
         if odd := [name for name in each if not isinstance(name, str) or not name]:
             raise DataError(
                 f"expected a label that is a string, found {odd[0]!r:.40}",
-                where=place(source, row=row),
+                where=place(rows.source, row=row),
                 cure="give labels by their names, as label_names has them",
             )
-    if weights is not None:
-        own = [float(weight) for weight in weights]
-        for row, weight in enumerate(own, start=1):
-            if not 0 <= weight < math.inf:
-                raise DataError(
-                    f"expected a weight of at least 0, found {weight}", where=place(source, row=row)
-                )
-    return LabelledTexts(texts, labels, source, own)
+    for row, weight in enumerate(rows.weights or (), start=1):
+        if not 0 <= weight < math.inf:
+            where = place(rows.source, row=row)
+            raise DataError(f"expected a weight of at least 0, found {weight}", where=where)
 
 
 def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
@@ -250,7 +250,8 @@ def _level_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
     levels = levels_of(config)
     weights = list(classifier.training.get("level_weights") or ())
     kept = [float(weight) for number, weight in enumerate(weights) if weight or not number]
-    return kept if len(kept) == len(levels) and all(kept) else [1.0] * len(levels)
+    # A level of no weight that is there all the same, as the text's is, has nothing to be divided by.
+    return [weight or 1.0 for weight in kept] if len(kept) == len(levels) else [1.0] * len(levels)
 
 
 def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
