@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import token2wave.data
-from token2wave.data import LabelledTexts, encode_labels, label_names_of, validation_split
+from token2wave.data import DataSplits, LabelledTexts, encode_labels, label_names_of, validation_split
 from token2wave.errors import ConfigError, DataError
 
 
@@ -180,3 +180,19 @@ def test_blocks_begin_at_the_same_place_of_all_classes() -> None:
         begins.add(int(validation[0]))
         assert np.count_nonzero(np.diff(validation) > 1) <= 1
     assert len(begins) > 4
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "weights", "said"),
+    [
+        (["a", None], ["x", "y"], None, "row 2: expected a string, found NoneType"),
+        (["a", "b"], ["x", 2], None, "row 2: expected a label that is a string, found 2"),
+        (["a", "b"], [["x"], [""]], None, "row 2: expected a label that is a string, found ''"),
+        (["a", "b"], ["x", "y"], [1.0, -1.0], "row 2: expected a weight of at least 0, found -1.0"),
+        (["a", "b"], ["x", "y"], [float("inf"), 1.0], "row 1: expected a weight of at least 0, found inf"),
+    ],
+)
+def test_rows_in_memory_are_checked(texts, labels, weights, said):
+    rows = LabelledTexts(texts, labels, "mine", weights)
+    with pytest.raises(DataError, match=said):
+        token2wave.train(DataSplits("mine", rows, None, None, None, ()))

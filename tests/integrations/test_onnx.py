@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from onnx_models import (
     small_exported,
     texts_of,
 )
-from small_models import random_arrays, torch_classifier
+from small_models import random_arrays, shapes_that_compile, torch_classifier
 from stored_models import KINDS, STORAGES, classifier_of, in_storage
 from text_strategies import texts
 
@@ -33,21 +32,7 @@ from token2wave.integrations import onnx as onnx_export
 from token2wave.integrations.onnx import export_onnx, padded
 from token2wave.models import WaveConfig, WaveNetwork
 
-CHOICES = {
-    "operation": ("interference", "modulation"),
-    "variants": ("rows", "linear"),
-    "restore": ("linear", "real", "magnitude"),
-    "readout": ("text", "cls"),
-    "phrase_width": (0, 6),
-    "amplitudes": (False, True),
-}
-SHAPES = [
-    shape
-    for values in itertools.product(*CHOICES.values())
-    for shape in [dict(zip(CHOICES, values, strict=True))]
-    if not (shape["operation"] == "interference" and shape["restore"] == "real" and shape["readout"] == "cls")
-    and (shape["variants"] == "rows" or not shape["amplitudes"])
-]
+SHAPES = shapes_that_compile(phrase_width=6)
 CLOSE = 3e-6
 
 

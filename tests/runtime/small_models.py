@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Callable
@@ -17,6 +18,25 @@ from token2wave.models import WaveConfig
 
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words"]
 ENTRIES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", ".", "##s")
+
+
+def shapes_that_compile(phrase_width: int) -> list[dict[str, Any]]:
+    """Every combination of the choices that compile, with and without a phrase level."""
+    choices = {
+        "operation": ("interference", "modulation"),
+        "variants": ("rows", "linear"),
+        "restore": ("linear", "real", "magnitude"),
+        "readout": ("text", "cls"),
+        "phrase_width": (0, phrase_width),
+        "amplitudes": (False, True),
+    }
+    every = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+    return [
+        shape
+        for shape in every
+        if (shape["operation"], shape["restore"], shape["readout"]) != ("interference", "real", "cls")
+        and (shape["variants"] == "rows" or not shape["amplitudes"])
+    ]
 
 
 def word_classifier(seed: int = 0) -> Classifier:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import shapes_that_compile
 
 from token2wave.compile import compile_network, reason_not_to_compile
 from token2wave.errors import ConfigError
@@ -23,21 +23,7 @@ from token2wave.native import core
 from token2wave.runtime import reference, tables
 from token2wave.runtime.tables import Tables
 
-CHOICES = {
-    "operation": ("interference", "modulation"),
-    "variants": ("rows", "linear"),
-    "restore": ("linear", "real", "magnitude"),
-    "readout": ("text", "cls"),
-    "phrase_width": (0, 8),
-    "amplitudes": (False, True),
-}
-SHAPES = [
-    shape
-    for values in itertools.product(*CHOICES.values())
-    for shape in [dict(zip(CHOICES, values, strict=True))]
-    if not (shape["operation"] == "interference" and shape["restore"] == "real" and shape["readout"] == "cls")
-    and (shape["variants"] == "rows" or not shape["amplitudes"])
-]
+SHAPES = shapes_that_compile(phrase_width=8)
 
 
 def texts_of(lengths: list[int], n_rows: int, seed: int = 0) -> Ragged:

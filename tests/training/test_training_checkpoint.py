@@ -232,3 +232,9 @@ def test_killed_at_random_moments(data: Path, tmp_path: Path) -> None:
     subprocess.run(resumed, check=True, capture_output=True, env=environment)
     assert parts.read_bytes() == whole.read_bytes()
     assert not (tmp_path / "c").exists()
+
+
+def test_one_in_the_way_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "c").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="--resume"):
+        token2wave.train("no-such-data", checkpoint=tmp_path / "c")

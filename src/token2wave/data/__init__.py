@@ -3,7 +3,7 @@
 from token2wave.data.datasets import available, load_split, load_splits, load_texts
 from token2wave.data.readers import read_labelled, read_stream, read_texts
 from token2wave.data.splits import encode_label_sets, encode_labels, label_names_of, strata, validation_split
-from token2wave.data.texts import DataSplits, LabelledTexts
+from token2wave.data.texts import DataSplits, LabelledTexts, require_usable
 
 __all__ = [
     "DataSplits",
@@ -18,6 +18,7 @@ __all__ = [
     "read_labelled",
     "read_stream",
     "read_texts",
+    "require_usable",
     "strata",
     "validation_split",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from token2wave.errors import DataError
+from token2wave.errors import DataError, place
 
 SPLIT_STEMS = {
     "train": ("train",),
@@ -120,3 +121,27 @@ class DataSplits:
         train, *others = (None if part is None else part.as_multi_label() for part in parts)
         assert train is not None
         return replace(self, train=train, validation=others[0], test=others[1])
+
+
+def require_usable(rows: LabelledTexts) -> None:
+    """Refuse texts, labels and weights in memory that are not what they should be.
+
+    Raises:
+        DataError: there are some.
+    """
+    for row, text in enumerate(rows.texts, start=1):
+        if not isinstance(text, str):
+            where = place(rows.source, row=row)
+            raise DataError(f"expected a string, found {type(text).__name__}", where=where)
+    for row, label in enumerate(rows.labels, start=1):
+        each = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
+        if odd := [name for name in each if not isinstance(name, str) or not name]:
+            raise DataError(
+                f"expected a label that is a string, found {odd[0]!r:.40}",
+                where=place(rows.source, row=row),
+                cure="give labels by their names, as label_names has them",
+            )
+    for row, weight in enumerate(rows.weights or (), start=1):
+        if not 0 <= weight < math.inf:
+            where = place(rows.source, row=row)
+            raise DataError(f"expected a weight of at least 0, found {weight}", where=where)

@@ -76,15 +76,9 @@ class Checkpoint:
             CheckpointError: there is a file, and it is not to be gone on from, is damaged, or of another run.
             OutputError: the place cannot be written to.
         """
-        check_writable(path)
+        require_place(path, resume)
         if not path.exists():
             return cls(path, identity, [])
-        if not resume:
-            raise CheckpointError(
-                "a checkpoint is there already",
-                where=str(path),
-                cure="go on from it with --resume, or remove it",
-            )
         found, standings = _read(path)
         for name, value in json.loads(json.dumps(identity)).items():
             if found.get(name) != value:
@@ -161,6 +155,26 @@ class Place:
             standing = replace(standing, history=history, arrays=arrays)
         self.checkpoint.standings[self.number :] = [standing]
         self.checkpoint.write()
+
+
+def require_place(path: Path, resume: bool) -> None:
+    """Find out before any work whether a checkpoint can stand in a place.
+
+    Args:
+        path: of the file.
+        resume: whether one that is there is to be gone on from.
+
+    Raises:
+        CheckpointError: there is one, and it is not to be gone on from.
+        OutputError: the place cannot be written to.
+    """
+    check_writable(path)
+    if path.exists() and not resume:
+        raise CheckpointError(
+            "a checkpoint is there already",
+            where=str(path),
+            cure="go on from it with --resume, or remove it",
+        )
 
 
 def _plain(standing: Standing) -> dict[str, Any]:

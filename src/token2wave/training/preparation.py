@@ -18,6 +18,7 @@ from token2wave.data import (
     encode_label_sets,
     encode_labels,
     label_names_of,
+    require_usable,
     strata,
     validation_split,
 )
@@ -121,8 +122,12 @@ def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
     """Texts in memory, as ones that may have several labels where they are to be that.
 
     Raises:
-        DataError: texts have several labels, and one each was asked for.
+        DataError: texts have several labels, and one each was asked for; or texts, labels or weights are not
+            what they should be.
     """
+    for part in (data.train, data.validation, data.test):
+        if part is not None:
+            require_usable(part)
     if data.multi_label and multi_label is False:
         raise DataError(
             "texts have several labels, and one each was asked for",

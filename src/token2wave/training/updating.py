@@ -8,9 +8,8 @@ against each other stays as it was.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.data import DataSplits, LabelledTexts, encode_label_sets, encode_labels, load_splits
-from token2wave.errors import ConfigError, DataError, place
+from token2wave.data import (
+    DataSplits,
+    LabelledTexts,
+    encode_label_sets,
+    encode_labels,
+    load_splits,
+    require_usable,
+)
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
 from token2wave.loading import network_of
 from token2wave.models.config import WaveConfig
@@ -162,14 +168,14 @@ def _rows(
         rows = load_splits(data, multi_label=several, label_separator=label_separator, **where).train
     elif isinstance(data, DataSplits):
         rows = data.train
-        _require_usable(rows)
+        require_usable(rows)
     elif labels is None or isinstance(labels, str):
         found = "none" if labels is None else f"one string, {labels!r:.40}"
         raise ConfigError(f"expected a label for each text, found {found}", where="labels")
     else:
         own = None if weights is None else [float(weight) for weight in weights]
         rows = LabelledTexts(list(data), list(labels), "texts in memory", own)
-        _require_usable(rows)
+        require_usable(rows)
     if not len(rows):
         raise DataError("there are no rows", where=rows.source, cure="give at least one")
     if classifier.multi_label:
@@ -181,30 +187,6 @@ def _rows(
             cure="give each text one label, or train a model of several labels",
         )
     return rows
-
-
-def _require_usable(rows: LabelledTexts) -> None:
-    """Refuse texts, labels and weights in memory that are not what they should be.
-
-    Raises:
-        DataError: there are some.
-    """
-    for row, text in enumerate(rows.texts, start=1):
-        if not isinstance(text, str):
-            where = place(rows.source, row=row)
-            raise DataError(f"expected a string, found {type(text).__name__}", where=where)
-    for row, label in enumerate(rows.labels, start=1):
-        each = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
-        if odd := [name for name in each if not isinstance(name, str) or not name]:
-            raise DataError(
-                f"expected a label that is a string, found {odd[0]!r:.40}",
-                where=place(rows.source, row=row),
-                cure="give labels by their names, as label_names has them",
-            )
-    for row, weight in enumerate(rows.weights or (), start=1):
-        if not 0 <= weight < math.inf:
-            where = place(rows.source, row=row)
-            raise DataError(f"expected a weight of at least 0, found {weight}", where=where)
 
 
 def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:

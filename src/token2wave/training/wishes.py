@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from token2wave.configuration import require
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.presets import Preset
+from token2wave.training.checkpoint import require_place
 from token2wave.training.native_trainer import trains_natively
 
 
@@ -74,6 +76,8 @@ def require_checkpoints(
     Raises:
         ConfigError: there is nothing to go on from, what was searched for in so much time would differ, or
             the checkpoint would be the model file.
+        CheckpointError: there is one, and it is not to be gone on from.
+        OutputError: its place cannot be written to.
     """
     if resume and checkpoint is None:
         raise ConfigError(
@@ -91,6 +95,8 @@ def require_checkpoints(
             where="checkpoint",
             cure="search first, and then train with the settings of the report by --set",
         )
+    if checkpoint is not None:
+        require_place(Path(checkpoint), resume)
 
 
 def require_torch(purpose: str) -> None:
