@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -368,17 +368,18 @@ class Classifier:
         Raises:
             OutputError: the place cannot be written to; a file that was there is left as it was.
         """
-        write_model_file(Path(path), self.to_file())
-        return Path(path).stat().st_size
-
-    def to_file(self) -> ModelFile:
-        """What the model file holds; of :attr:`stored` only what still is the array of that name."""
-        tensors: dict[str, NDArray[Any]] = {**self.network.arrays(), **_features_arrays(self.features)}
+        arrays = {**self.network.arrays(), **_features_arrays(self.features)}
         current = {
             name: stored
             for name, stored in self.stored.items()
-            if name in tensors and np.array_equal(stored.decoded(), tensors[name])
+            if name in arrays and np.array_equal(stored.decoded(), arrays[name])
         }
+        write_model_file(Path(path), replace(self, stored=current).to_file())
+        return Path(path).stat().st_size
+
+    def to_file(self) -> ModelFile:
+        """What the model file holds."""
+        tensors: dict[str, NDArray[Any]] = {**self.network.arrays(), **_features_arrays(self.features)}
         return ModelFile(
             tensors=tensors,
             features={"kind": self.features.kind, "settings": self.features.config.to_dict()},
@@ -386,7 +387,7 @@ class Classifier:
             labels=list(self.label_names),
             training=self.training,
             versions=self.written_by,
-            stored=current,
+            stored=self.stored,
             thresholds=list(self.thresholds),
             novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
         )

@@ -125,7 +125,7 @@ def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
         DataError: texts have several labels, and one each was asked for; or texts, labels or weights are not
             what they should be.
     """
-    for part in (data.train, data.validation, data.test):
+    for part in (data.train, data.validation):  # test texts are looked at when all is trained
         if part is not None:
             require_usable(part)
     if data.multi_label and multi_label is False:
