@@ -2,8 +2,8 @@
 
 A segment is what one reader takes at once: some row groups of a Parquet file, a range of bytes of a plain
 file of lines, or the whole of a file that can only be read from its beginning: CSV, whose fields may hold
-line breaks, and all that is compressed. The segments of an input depend on the files alone, so that work that was
-interrupted finds the same ones again.
+line breaks, and all that is compressed. The segments of an input depend on the files alone, so that work that
+was interrupted finds the same ones again.
 """
 
 from __future__ import annotations

@@ -381,9 +381,8 @@ def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
         import bz2
         import gzip
 
-        opened: Callable[..., Any]
-        opened = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[segment.compression]
-        stream = opened(raw, "rb")
+        opened: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+        stream = opened[segment.compression](raw, "rb")
     return cast("BinaryIO", io.BufferedReader(stream, BYTES_SKIPPED_AT_ONCE))
 
 
