@@ -7,8 +7,11 @@ Ray gives to another.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from token2wave.data.segments import Segment
@@ -59,34 +62,49 @@ def run(job: Job, n_workers: int | None, finished: Callable[[Part], None]) -> No
 
 
 def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> Iterator[Part]:
-    plan = job.plan.to_dict()
+    """Parts as they are written, in whatever order."""
     tasks = [
         {
-            "plan": plan,
+            "plan": job.plan.to_dict(),
             "number": number,
             "segment": job.segments[number].to_dict(),
             "done": sorted(job.finished.get(number, ())),
         }
         for number in segments
     ]
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    found = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
-    for row in found.flat_map(_score, num_cpus=1, concurrency=n_workers).iter_rows():
-        yield Part.from_dict(row["part"])
+    rows = [{"task": json.dumps(task)} for task in tasks]
+    found = ray.data.from_items(rows, override_num_blocks=len(rows))
+    pool = ray.data.TaskPoolStrategy(size=n_workers)
+    with _quiet(ray.data.DataContext.get_current()):
+        for row in found.flat_map(_score, num_cpus=1, compute=pool).iter_rows():
+            yield Part.from_dict(json.loads(row["part"]))
 
 
-def _score(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _score(row: dict[str, str]) -> Iterator[dict[str, str]]:
     """Score one segment; runs in a worker of Ray."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    task = row["task"]
-    key = repr(task["plan"])
+    task = json.loads(row["task"])
+    key = json.dumps(task["plan"])
     if key not in _scorers:
         _scorers.clear()
         _scorers[key] = Scorer(Plan.from_dict(task["plan"]))
     segment = Segment(**task["segment"])
     for part in _scorers[key].parts(segment, task["number"], set(task["done"])):
-        yield {"part": part.to_dict()}
+        yield {"part": json.dumps(part.to_dict())}
+
+
+@contextmanager
+def _quiet(context: Any) -> Iterator[None]:
+    """Leave what is shown to whoever called: Ray's own bars and plans would stand among it."""
+    log = logging.getLogger("ray.data")
+    before = log.level, context.enable_progress_bars
+    log.setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        log.setLevel(before[0])
+        context.enable_progress_bars = before[1]
 
 
 def _unwrapped(error: BaseException) -> Token2WaveError:
