@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.features.text import pieces
 from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
@@ -138,15 +138,18 @@ class Classifier:
     def _of_arrow(self, texts: Any, advance: Callable[[int], None] | None) -> NDArray[np.float32]:
         """Probabilities of an array of Arrow, from its bytes where the native core computes."""
         parts = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
-        for some in utf8_of(texts):
-            part = None
-            if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
-                part = self.network.utf8_probabilities(self.features, *some)
-            if part is None:
-                return self.probabilities(texts.to_pylist(), advance)
-            parts.append(part)
-            if advance is not None:
-                advance(len(part))
+        try:
+            for some in utf8_of(texts):
+                part = None
+                if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
+                    part = self.network.utf8_probabilities(self.features, *some)
+                if part is None:
+                    return self.probabilities(texts.to_pylist(), advance)
+                parts.append(part)
+                if advance is not None:
+                    advance(len(part))
+        except ValueError as error:
+            raise DataError("expected strings of UTF-8, found other bytes", where="texts") from error
         return np.concatenate(parts)
 
     def _piece_by_piece(

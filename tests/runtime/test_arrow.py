@@ -85,7 +85,7 @@ def test_what_is_no_text_is_refused(classifier: Classifier) -> None:
         classifier.probabilities(pyarrow.array(["a", None]))
     with pytest.raises(TypeError, match="found values of type int64"):
         classifier.probabilities(pyarrow.array([1, 2]))
-    for damaged in (b"ab\xff", b"\xed\xa0\x80", b"\xc0\x80", b"\xf0\x9f"):
+    for damaged in (b"ab\xff", b"\x80", b"\xe6\x9d", b"\xf0\x9f"):
         broken = pyarrow.StringArray.from_buffers(
             1, pyarrow.py_buffer(np.array([0, len(damaged)], np.int32)), pyarrow.py_buffer(damaged)
         )

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import DataError
-
 
 class Utf8(NamedTuple):
     """Some texts, one behind the other: text ``i`` is ``data[offsets[i]:offsets[i + 1]]``."""
@@ -27,9 +25,10 @@ def is_arrow(texts: object) -> bool:
 def utf8_of(texts: Any) -> Iterator[Utf8]:
     """Give the bytes of a ``pyarrow.Array`` or ``ChunkedArray`` of strings, chunk by chunk.
 
+    Whether they are UTF-8, and the offsets in bounds, is for the core to see, which reads them all anyway.
+
     Raises:
         TypeError: an element is no string.
-        DataError: an element is no UTF-8, which Parquet files only promise.
     """
     import pyarrow
     from pyarrow import compute, types
@@ -42,10 +41,6 @@ def utf8_of(texts: Any) -> Iterator[Utf8]:
         raise TypeError(f"expected strings, found values of type {str(kind)[:60]}")
     if not (types.is_string(texts.type) or types.is_large_string(texts.type)):
         texts = texts.cast(pyarrow.large_string())
-    try:
-        texts.validate(full=True)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError("expected strings of UTF-8, found other bytes", where="texts") from error
     wide = np.dtype(np.int64 if types.is_large_string(texts.type) else np.int32)
     for chunk in texts.chunks if isinstance(texts, pyarrow.ChunkedArray) else [texts]:
         _, offsets, data = chunk.buffers()
