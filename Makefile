@@ -103,7 +103,7 @@ bench-quick: $(RIVALS)
 		--runs 1 --seconds 0.2 --cold-starts 1 --threads 1 --build build/bench/prediction --results build/bench
 	$(BIN)/python benchmarks/agreement.py --data debian-sections --presets fast --models build/bench/prediction \
 		--threads 1 --build build/bench/agreement --results build/bench
-	$(BIN)/python benchmarks/scoring.py --documents 400000 --kills 3 --rate-documents 20000 --turns 1 --quick \
+	$(BIN)/python benchmarks/scoring.py --documents 400000 --kills 3 --small-kills 5 --rate-documents 20000 --turns 1 --quick \
 		--threads $(THREADS) --build build/bench/scoring --results build/bench
 
 clean:

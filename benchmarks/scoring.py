@@ -1,7 +1,7 @@
 r"""Scoring at scale: what it costs beside the bare runtime, in how much memory, and what ten kills lose.
 
     python benchmarks/scoring.py --documents 10000000
-    python benchmarks/scoring.py --documents 400000 --kills 3 --rate-documents 20000 --quick \
+    python benchmarks/scoring.py --documents 400000 --kills 3 --small-kills 5 --rate-documents 20000 --quick \
         --results build/bench
 
 Makes up a crawl, trains preset ``small`` on labelled pages of it, and
@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from measuring import RESULTS, all_versions, code_state, spread, write_document
@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--rate-documents", type=int, default=1_000_000, help="of each turn of the rates")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--small-kills", type=int, default=100, help="of jobs of a few seconds")
     parser.add_argument("--threads", type=int, default=n_threads(), help="threads, and processes")
     parser.add_argument("--seed", type=int, default=0, help="of the crawl and of the moments of the kills")
     parser.add_argument("--quick", action="store_true", help="train for one epoch on few pages")
@@ -76,6 +77,10 @@ def main() -> int:
     for n, folder in ((options.documents, "crawl"), (options.rate_documents, "rate")):
         write_parquet(crawl, build / folder, n)
     write_jsonl(crawl, build / "lines", max(options.rate_documents // 5, 1))
+    measured = rates(crawl, model, build, options.rate_documents, options.turns, options.threads)
+    seconds = options.documents / measured["ways"]["parquet"]["rate"]["median"]
+    constant = fixed(crawl, model, build)
+    beginning = 3 * constant["job_seconds"]
     document = {
         "command": "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]]),
         "machine": machine(options.threads, "cpu"),
@@ -83,9 +88,14 @@ def main() -> int:
         "code": code_state(),
         "preset": "small",
         "model_bytes": model.stat().st_size,
-        "fixed": fixed(crawl, model, build),
-        "rates": rates(crawl, model, build, options.rate_documents, options.turns, options.threads),
-        "killed": killed(model, build, options.documents, options.kills, options.threads, options.seed),
+        "fixed": constant,
+        "rates": measured,
+        "killed_often": killed_often(
+            model, build, options.small_kills, options.threads, beginning, options.seed
+        ),
+        "killed": killed(
+            model, build, options.documents, options.kills, options.threads, seconds, options.seed
+        ),
     }
     write_document(options.results / "scoring.json", document)
     return 0
@@ -193,44 +203,78 @@ def score_command(model: Path, pages: Path, out: Path, workers: int) -> list[str
 # ---- kills ----
 
 
-def killed(model: Path, build: Path, n: int, n_kills: int, workers: int, seed: int) -> dict[str, Any]:
-    """Score the crawl, kill it, begin again; then count."""
+class Run(NamedTuple):
+    """How one run of a command went."""
+
+    is_done: bool  # else it was killed
+    seconds: float
+    peak: int
+
+
+def run_until(command: list[str], moment: float | None) -> Run:
+    """Run a command, and kill it with all its processes after so many seconds, if it runs as long."""
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    watch, begun = Memory(process.pid), time.perf_counter()
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    _, said = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        sys.exit(f"error: scoring failed: {said}")
+    return Run(process.returncode == 0, time.perf_counter() - begun, watch.stop())
+
+
+def killed(
+    model: Path, build: Path, n: int, n_kills: int, workers: int, expected: float, seed: int
+) -> dict[str, Any]:
+    """Score the crawl, kill it, begin again, and count; undisturbed it would take ``expected`` seconds."""
     out, draw = build / "out", random.Random(seed)
     shutil.rmtree(out, ignore_errors=True)
-    command = [*score_command(model, build / "crawl", out, workers)]
-    moments: list[dict[str, float]] = []
-    peak, seconds, longest = 0, 0.0, n / 60_000 / (n_kills + 1) + 2.0
-    while True:
-        process = subprocess.Popen(
-            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        watch = Memory(process.pid)
-        begun = time.perf_counter()
-        try:
-            wait = draw.uniform(0.2, 2 * longest) if len(moments) < n_kills else None
-            process.wait(wait)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        _, said = process.communicate()
-        seconds += time.perf_counter() - begun
-        peak = max(peak, watch.stop())
-        if process.returncode == 0:
-            break
-        if process.returncode != -signal.SIGKILL:
-            sys.exit(f"error: scoring failed: {said}")
-        moments.append({"after_seconds": time.perf_counter() - begun, "parts": n_parts(out)})
-        print(f"killed after {moments[-1]['after_seconds']:.1f} s, {moments[-1]['parts']} parts", flush=True)
+    command = score_command(model, build / "crawl", out, workers)
+    runs, moments = [], []
+    while not runs or not runs[-1].is_done:
+        longest = 1.6 * expected / (n_kills + 1)
+        runs.append(run_until(command, draw.uniform(0.2, longest) if len(moments) < n_kills else None))
+        if not runs[-1].is_done:
+            moments.append({"after_seconds": runs[-1].seconds, "parts": n_parts(out)})
+            print(
+                f"killed after {moments[-1]['after_seconds']:.1f} s, {moments[-1]['parts']} parts", flush=True
+            )
     if len(moments) < n_kills:
         sys.exit(f"error: it was done after {len(moments)} kills; try more documents")
     return {
         "documents": n,
         "input_bytes": sum(path.stat().st_size for path in (build / "crawl").iterdir()),
         "kills": moments,
-        "seconds": seconds,
-        "peak_bytes_of_all_processes": peak,
+        "seconds": sum(run.seconds for run in runs),
+        "peak_bytes_of_all_processes": max(run.peak for run in runs),
         "workers": workers,
         **accounted(out, n),
     }
+
+
+def killed_often(
+    model: Path, build: Path, n_kills: int, workers: int, beginning: float, seed: int
+) -> dict[str, int]:
+    """Kill small jobs of many parts, from their beginning to their end, for a start within some seconds."""
+    pages, out, draw = build / "rate" / "crawl-0000.parquet", build / "small-out", random.Random(seed)
+    n = parquet.read_metadata(pages).num_rows
+    command = [*score_command(model, pages, out, workers), "--part-size", "256kB"]
+    n_left, n_jobs, n_with_parts, longest = n_kills, 0, 0, beginning
+    while n_left > 0:
+        shutil.rmtree(out, ignore_errors=True)
+        begun = time.perf_counter()
+        while not (run := run_until(command, draw.uniform(0, longest) if n_left else None)).is_done:
+            n_left -= 1
+            n_with_parts += n_parts(out) > 0
+            longest *= 1.05  # it did not come to its end
+        longest = min(longest, time.perf_counter() - begun + run.seconds)
+        accounted(out, n)
+        n_jobs += 1
+    return {"kills": n_kills, "with_parts": n_with_parts, "jobs": n_jobs, "documents_of_a_job": n}
 
 
 def n_parts(out: Path) -> int:

@@ -59,7 +59,7 @@ def rates_table(document: dict[str, Any]) -> str:
 
 def killed_table(document: dict[str, Any]) -> str:
     """What became of the job that was killed."""
-    killed = document["killed"]
+    killed, often = document["killed"], document["killed_often"]
     moments = killed["kills"]
     rows = [
         ("documents", count(killed["documents"])),
@@ -73,7 +73,14 @@ def killed_table(document: dict[str, Any]) -> str:
         ("most memory of all processes together", f"{killed['peak_bytes_of_all_processes'] / 1e6:,.0f} MB"),
         ("time, beginnings included", f"{killed['seconds']:,.0f} s with {killed['workers']} processes"),
     ]
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]) + "\n"
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    lines += [
+        "",
+        f"Besides, {often['jobs']} jobs of {count(often['documents_of_a_job'])} documents were killed "
+        f"{often['kills']} times at any moment, {often['with_parts']} times of them with parts on the disk; "
+        "no row was missing, and none there twice.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def cost_table(document: dict[str, Any]) -> str:

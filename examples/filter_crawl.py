@@ -3,7 +3,8 @@
     python examples/filter_crawl.py [--quick] [--pages N] [--crawl FILES...] [--out FOLDER]
 
 Without ``--crawl`` a crawl of N pages is made up, as Parquet: descriptions of the built-in corpus among
-menus, cookie notices and advertisements, with some rows that are broken. Interrupted, the same command goes on.
+menus, cookie notices and advertisements, with some rows that are broken. Interrupted or killed, the same
+command goes on.
 """
 
 from __future__ import annotations

@@ -313,9 +313,10 @@ def test_inputs_that_have_no_row(score_here: Any, model: Path, tmp_path: Path) -
 def test_the_same_call_again_does_nothing(score_here: Any, model: Path, tmp_path: Path) -> None:
     path = write_input(tmp_path, ".jsonl")
     out = tmp_path / "out"
-    first = score_here(model, path, out, part_size=10_000)
+    settings = {"columns": ["id", "url"], "keep": "label != 'spam'", "top_k": 2}
+    first = score_here(model, path, out, part_size=10_000, **settings)
     times = {one: one.stat().st_mtime_ns for one in (out / "parts").iterdir()}
-    again = score_here(model, path, out, part_size="10kB")
+    again = score_here(model, path, out, part_size="10kB", **settings)
     assert {one: one.stat().st_mtime_ns for one in (out / "parts").iterdir()} == times
     assert again.to_dict() == first.to_dict()
     assert again.texts_per_second is None

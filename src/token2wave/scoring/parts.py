@@ -62,7 +62,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
-        return asdict(self) | {"wanted": list(self.wanted)}
+        columns = None if self.columns is None else list(self.columns)
+        return asdict(self) | {"wanted": list(self.wanted), "columns": columns}
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Plan:
