@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_helpers import ROWS
-from conftest import Cli
+
+Cli = Callable[..., Any]
 
 
 @pytest.fixture
