@@ -180,6 +180,23 @@ def test_a_part_that_kills_is_set_aside(
     assert {299, 0} <= set(ids)
 
 
+def test_what_a_killed_run_left_is_removed_where_the_part_is_set_aside(
+    poisoned: Callable[[str], None], model: Path, tmp_path: Path
+) -> None:
+    """Else its rows would be in the output and among the rejects."""
+    rows = crawl(20)
+    rows[3]["text"] = "POISON"
+    path = write_jsonl(tmp_path / "crawl.jsonl", rows)
+    poisoned(KILLS_AT.format(what="raise MemoryError('all')"))
+    out = tmp_path / "out"
+    (out / "_job").mkdir(parents=True)
+    token2wave.score(model, path, out, workers=1)
+    (out / "parts" / "part-000000-0000.parquet").write_text("renamed, and not recorded")
+    (out / "_job" / "finished.jsonl").unlink()
+    assert token2wave.score(model, path, out, workers=1).n_rejected == 20
+    assert not list((out / "parts").iterdir())
+
+
 def test_workers_that_die_once_are_replaced(
     poisoned: Callable[[str], None],
     model: Path,

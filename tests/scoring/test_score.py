@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import math
+import sys
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -19,7 +20,7 @@ from pyarrow import parquet
 from scoring_data import crawl, output_rows, rejects, texts_and_labels, write_jsonl, write_parquet
 
 import token2wave
-from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
+from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
 
 ROWS = crawl(500)
 
@@ -305,6 +306,18 @@ def test_inputs_that_have_no_row(score_here: Any, model: Path, tmp_path: Path) -
     write_jsonl(tmp_path / "b.jsonl", [{"text": "a"}])
     summary = score_here(model, tmp_path / "*.jsonl", tmp_path / "out", keep="label == null")
     assert (summary.n_read, summary.n_filtered, summary.n_rejected, summary.n_bytes) == (2, 1, 1, 0)
+
+
+def test_json_lines_need_no_pyarrow(
+    score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    settings = {"keep": "label == 'good' and views > 3", "top_k": 2, "probabilities": True}
+    assert score_here(model, path, tmp_path / "out", format="jsonl", **settings).n_written > 0
+    with pytest.raises(MissingExtraError, match=r"writing Parquet.*pip install 'token2wave\[score\]'"):
+        score_here(model, path, tmp_path / "out2")
 
 
 # ---- going on ----

@@ -282,6 +282,13 @@ class _Evaluation:
         return self.mask(value is True for value in self.values(node))
 
     def compared(self, node: Compare) -> Mask:
+        if (
+            node.order in ("==", "!=")
+            and isinstance(node.right, Literal)
+            and isinstance(node.right.value, str)
+        ):
+            text, equal = node.right.value, node.order == "=="  # the quick way for what is asked most
+            return self.mask((value == text) == equal for value in self.values(node.left))
         left, right = self.operand(node.left), self.operand(node.right)
         if _is_exact(left) and _is_exact(right):
             return np.broadcast_to(np.asarray(_ORDERS[node.order](left, right), dtype=bool), (self.n_rows,))

@@ -27,7 +27,7 @@ from token2wave.data.segments import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.native import n_threads
 from token2wave.runtime.files import make_folder, written_aside
-from token2wave.scoring.parts import ASIDE, PARTS, REJECTED, Part, Plan, cannot_write, checksum
+from token2wave.scoring.parts import ASIDE, PARTS, REJECTED, Part, Plan, cannot_write, checksum, part_paths
 
 FORMAT = 1
 JOB = "_job/job.json"
@@ -103,9 +103,13 @@ class Job:
         """
         try:
             for file in part.files:
-                target = self.folder / file.path
                 _to_disk(self.folder / file.aside)
-                os.replace(self.folder / file.aside, target)
+                os.replace(self.folder / file.aside, self.folder / file.path)
+            for path in part_paths(part.segment, part.number, self.plan.format):
+                if path not in {
+                    file.path for file in part.files
+                }:  # of one who was killed and went another way
+                    (self.folder / path).unlink(missing_ok=True)
             for folder in {(self.folder / file.path).parent for file in part.files}:
                 _to_disk(folder)
             with (self.folder / FINISHED).open("ab") as journal:
@@ -115,12 +119,6 @@ class Job:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self.finished.setdefault(part.segment, {})[part.number] = part
-
-    def discard(self, part: Part) -> None:
-        """Drop a part that is not to be recorded."""
-        for file in part.files:
-            with suppress(OSError):
-                (self.folder / file.aside).unlink()
 
     def finish(self) -> ScoringSummary:
         """Count everything, and write the counts.
@@ -260,7 +258,9 @@ def _is_ours(path: str) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from token2wave import errors
@@ -50,15 +51,17 @@ class _Worker:
         self.is_ready = False
         command = [sys.executable, "-m", "token2wave.scoring.worker"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="ascii",
-            env=environment,
-        )
-        threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
+        with _without_interruption():
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="ascii",
+                env=environment,
+            )
+        self.thread = threading.Thread(target=self._listen, args=(messages,), daemon=True)
+        self.thread.start()
         self.send(plan)
 
     def _listen(self, messages: queue.SimpleQueue[Any]) -> None:
@@ -79,10 +82,24 @@ class _Worker:
         """End it at once; what it was writing is nobody's."""
         self.process.kill()
         self.process.wait()
+        self.thread.join()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+@contextmanager
+def _without_interruption() -> Iterator[None]:
+    """Keep Ctrl-C from a process that begins, which inherits that; it is for this one, afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Engine:

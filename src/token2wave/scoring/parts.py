@@ -216,8 +216,8 @@ class _Writing:
         self.scorer, self.plan, self.segment = scorer, scorer.plan, segment
         self.number, self.part, self.set_aside = number, part, set_aside
         self.n_written = self.n_filtered = self.n_rejected = self.size = 0
-        self.name = f"part-{number:06}-{part:04}"
-        self.token = f"{self.name}.{os.getpid()}.{secrets.token_hex(4)}"
+        self.paths = part_paths(number, part, self.plan.format)
+        self.token = f"{Path(self.paths[0]).stem}.{os.getpid()}.{secrets.token_hex(4)}"
         self.folder = Path(self.plan.folder)
         self.writer: Any = None
         self.rejects: list[dict[str, Any]] = []
@@ -334,12 +334,10 @@ class _Writing:
         try:
             if self.writer is not None:
                 self.writer.close()
-                target = f"{PARTS}/{self.name}.{self.plan.format}"
-                files.append(_described(self.folder, self._aside(self.plan.format), target))
+                files.append(_described(self.folder, self._aside(self.plan.format), self.paths[0]))
             if self.reject_file is not None:
                 self.reject_file.close()
-                target = f"{REJECTED}/{self.name}.jsonl"
-                files.append(_described(self.folder, self._aside("rejected"), target))
+                files.append(_described(self.folder, self._aside("rejected"), self.paths[1]))
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self.is_finished = True
@@ -354,6 +352,12 @@ class _Writing:
             tuple(files),
             self.set_aside,
         )
+
+
+def part_paths(segment: int, number: int, format: str) -> tuple[str, str]:
+    """Where a part's rows and its rejects belong, below the folder of the output."""
+    name = f"part-{segment:06}-{number:04}"
+    return f"{PARTS}/{name}.{format}", f"{REJECTED}/{name}.jsonl"
 
 
 def cannot_write(folder: Path, error: OSError) -> OutputError:

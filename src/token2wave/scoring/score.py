@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.classifier import Classifier
 from token2wave.configuration import parse_size
 from token2wave.data.segments import Segment, find_inputs, segments_of
 from token2wave.errors import ConfigError, DataError
@@ -92,12 +91,13 @@ def score(
     if not segments:
         raise DataError("expected rows, found empty files alone", where="input", cure="name other files")
     classifier = predictor.classifier
+    added = arrow_fields(classifier, wanted) if format == "parquet" else []
     layout = look(segments, text_column, with_types=format == "parquet")
     kept = None if columns is None else tuple(dict.fromkeys(columns))
     require_columns(layout, kept or (), column_names(classifier, wanted))
     if parsed is not None:
         parsed.check(classifier.label_names, classifier.multi_label, layout.kinds, layout.is_open)
-    schema = schema_text(_fields(layout, kept, classifier, wanted)) if format == "parquet" else None
+    schema = schema_text([*_kept_fields(layout, kept), *added]) if format == "parquet" else None
     plan = Plan(
         predictor.model, os.path.abspath(output), text_column, kept, keep, format, wanted, part_bytes, schema
     )
@@ -124,15 +124,12 @@ def score(
     return summary
 
 
-def _fields(
-    layout: Layout, columns: Sequence[str] | None, classifier: Classifier, wanted: Wanted
-) -> list[Any]:
-    """Fields of the output, for Parquet."""
+def _kept_fields(layout: Layout, columns: Sequence[str] | None) -> list[Any]:
+    """Fields of the columns that are kept, for Parquet."""
     import pyarrow
 
     names = list(layout.types) if columns is None else columns
-    kept = [pyarrow.field(name, layout.types.get(name, pyarrow.string())) for name in names]
-    return [*kept, *arrow_fields(classifier, wanted)]
+    return [pyarrow.field(name, layout.types.get(name, pyarrow.string())) for name in names]
 
 
 def _require(engine: str, format: str, workers: int | None, part_bytes: int) -> None:
