@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -21,6 +22,8 @@ import token2wave
 from token2wave.errors import OutputError
 from token2wave.scoring import job as job_module
 from token2wave.scoring import local
+from token2wave.scoring.parts import Plan
+from token2wave.scoring.predictor import Wanted
 
 N = 600
 BROKEN = (b"{", b'{"text": 1}')
@@ -242,6 +245,22 @@ def test_workers_end_with_the_process_that_began_them(
     process.kill()
     process.communicate()
     _wait_for(lambda: not any(_is_alive(int(pid)) for pid in pids.read_text().split()))
+
+
+def test_a_worker_that_waits_ends_with_its_input(model: Path, tmp_path: Path) -> None:
+    plan = Plan(str(model), str(tmp_path), "text", None, None, "jsonl", Wanted(), 10_000, None)
+    worker = [sys.executable, "-m", "token2wave.scoring.worker"]
+    with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(plan.to_dict()) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline()) == {"ready": True}
+        process.stdin.close()
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 def _is_alive(pid: int) -> bool:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,46 @@ def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: 
     assert output_rows(tmp_path / "out")[-1]["n"] == 3
 
 
+@pytest.mark.parametrize(
+    ("usual", "fitting", "others"),
+    [
+        (1, [2, None, 2.0], [1.5, "1", True, 2**63, [1], {"a": 1}]),
+        (0.5, [1, None, 2.0, math.nan], ["1", True, 2**60 + 1, [1]]),
+        ("a", ["", None, "\0"], [1, True, ["a"], {"a": "a"}, "\ud800"]),
+        (True, [False, None], [0, 1, "true"]),
+        ([1, 2], [[], None, [3], [None]], [[1.5], ["a"], [True], 1, [[1]]]),
+        ({"a": 1}, [{"a": 2}, {}, None, {"a": None}], [{"a": 1.5}, {"a": 1, "b": 2}, {"a": True}, 1, "a"]),
+    ],
+)
+def test_a_value_is_kept_as_it_is_or_its_row_rejected(
+    score_here: Any, model: Path, tmp_path: Path, usual: Any, fitting: list[Any], others: list[Any]
+) -> None:
+    a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": usual}] * 1100)
+    b = write_jsonl(tmp_path / "b.jsonl", [{"text": "x", "v": usual}] * 1100)
+    with b.open("a") as file:
+        for value in [v for pair in zip_longest(fitting, others, fillvalue=usual) for v in pair]:
+            file.write(json.dumps({"text": "x", "v": value}) + "\n")
+    summary = score_here(model, [a, b], tmp_path / "out")
+    assert summary.n_rejected == len(others), rejects(tmp_path / "out")
+    kept = [row["v"] for row in output_rows(tmp_path / "out")]
+    n_usual = 2200 + max(len(others) - len(fitting), 0)
+    assert len(kept) == n_usual + len(fitting)
+    found = [value for value in kept if value != usual]
+    for value in fitting:
+        wanted = {"a": None} if value == {} else value
+        assert any(one == wanted or one is wanted or one != one for one in found), (value, found)
+
+
+def test_places_of_misfits_are_right_where_a_filter_left_rows_out(
+    score_here: Any, model: Path, tmp_path: Path
+) -> None:
+    rows: list[Any] = [{"text": "x", "n": i, "k": i} for i in range(2000)]
+    rows[1501]["n"] = "odd"
+    path = write_jsonl(tmp_path / "a.jsonl.gz", rows)
+    score_here(model, path, tmp_path / "out", keep="k >= 1500")
+    assert [one["at"] for one in rejects(tmp_path / "out")] == [1502]
+
+
 def test_json_keeps_what_json_can_hold(score_here: Any, model: Path, tmp_path: Path) -> None:
     rows: list[Any] = [
         {"text": "a", "n": 1},
@@ -363,6 +404,23 @@ def test_a_damaged_part_is_made_again(
     assert {one: one.read_bytes() for one in parts} == {one: data for one, (data, _) in before.items()}
     assert [one.stat().st_mtime_ns == before[one][1] for one in parts] == [i != 1 for i in range(len(parts))]
     assert summary.n_written == 500
+
+
+def test_of_a_file_that_cannot_be_divided_only_what_is_missing_is_made_again(
+    score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("token2wave.scoring.parts.ROWS_AT_ONCE", 50)
+    path = write_input(tmp_path, ".jsonl.gz")
+    out = tmp_path / "out"
+    first = score_here(model, path, out, part_size=2000)
+    parts = sorted((out / "parts").iterdir())
+    before = {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in parts}
+    for damaged in (parts[3], parts[-1]):
+        damaged.unlink()
+    assert score_here(model, path, out, part_size=2000).to_dict() == first.to_dict()
+    assert {one: one.read_bytes() for one in parts} == {one: data for one, (data, _) in before.items()}
+    again = [one for one in parts if one.stat().st_mtime_ns != before[one][1]]
+    assert again == [parts[3], parts[-1]]
 
 
 @pytest.mark.parametrize("journal", [b"", b'{"torn": ', b"[1]\n", b'{"segment": 0, "number": 0}\n\xff\n'])

@@ -11,7 +11,7 @@ import base64
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,12 +166,12 @@ def _type_of_most(column: Sequence[Any]) -> Any:
         return pyarrow.string()
     try:
         found = pyarrow.array(values).type
-    except (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError):
+    except _unfit():
         most = Counter(map(type, values)).most_common(1)[0][0]
         alike = [value for value in values if type(value) is most]
         try:
             found = pyarrow.array(alike).type
-        except (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError):
+        except _unfit():
             found = pyarrow.array([alike[0]]).type if most is not int else pyarrow.float64()
     return pyarrow.string() if pyarrow.types.is_null(found) else found
 
@@ -231,27 +231,55 @@ def _array(values: list[Any], field: Any, misfits: dict[int, str]) -> Any:
     """Values as an array; one that does not fit is null there, and its row a misfit."""
     import pyarrow
 
-    failures = (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError)
-    if pyarrow.types.is_string(field.type):  # which would take bytes, too
-        for row, value in enumerate(values):
-            if value is not None and not isinstance(value, str):
-                misfits.setdefault(row, _misfit(field, value))
-                values[row] = None
-    elif not pyarrow.types.is_boolean(field.type):  # a truth value is no number
-        for row, value in enumerate(values):
-            if isinstance(value, bool):
-                misfits.setdefault(row, _misfit(field, value))
-                values[row] = None
+    array = None
+    with suppress(*_unfit()):
+        array = pyarrow.array(values, field.type)
+    if array is not None and _is_all_there(values, array):
+        return array
+    for row, value in enumerate(values):
+        if not _fits(value, field.type):
+            misfits.setdefault(row, _misfit(field, value))
+            values[row] = None
+    return pyarrow.array(values, field.type)
+
+
+def _is_all_there(values: list[Any], array: Any) -> bool:
+    """Whether an array holds the values as they are: ``pyarrow`` makes 1 of 1.5, and drops unknown keys."""
+    kinds = set(map(type, values)) - {type(None)}
+    if len(kinds) > 1 or kinds & {dict, list, bytes}:
+        return False  # to be looked at one by one
+    from pyarrow import types
+
+    same_kind = kinds <= {str} if types.is_string(array.type) else not kinds & {str}
+    return same_kind and (bool not in kinds or types.is_boolean(array.type)) and array.to_pylist() == values
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    import pyarrow
+
     try:
-        return pyarrow.array(values, field.type)
-    except failures:
-        for row, value in enumerate(values):
-            try:
-                pyarrow.array([value], field.type)
-            except failures:
-                misfits.setdefault(row, _misfit(field, value))
-                values[row] = None
-        return pyarrow.array(values, field.type)
+        (back,) = pyarrow.array([value], kind).to_pylist()
+    except _unfit():
+        return False
+    return _is_same(value, back)
+
+
+def _is_same(value: Any, back: Any) -> bool:
+    """Whether a value came back as it was; what an object lacks is null."""
+    if isinstance(value, dict) and isinstance(back, dict):
+        return all(_is_same(value.get(key), back.get(key)) for key in {*value, *back})
+    if isinstance(value, list) and isinstance(back, list):
+        return len(value) == len(back) and all(map(_is_same, value, back))
+    if isinstance(value, bool) or isinstance(back, bool):
+        return value is back
+    return bool(value == back) or (value != value and back != back)  # NaN
+
+
+def _unfit() -> tuple[type[Exception], ...]:
+    """What ``pyarrow`` raises where a value is not of a type."""
+    import pyarrow
+
+    return (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError)
 
 
 def _misfit(field: Any, value: Any) -> str:
