@@ -47,6 +47,7 @@ from token2wave.scoring.score import PART_BYTES
 from token2wave.training.summary import machine
 
 LABELLED = 12_000
+SECTIONS = ("rates", "killed_often", "killed")
 
 
 def main() -> int:
@@ -63,6 +64,12 @@ def main() -> int:
     parser.add_argument("--small-kills", type=int, default=100, help="of jobs of a few seconds")
     parser.add_argument("--threads", type=int, default=n_threads(), help="threads, and processes")
     parser.add_argument("--seed", type=int, default=0, help="of the crawl and of the moments of the kills")
+    parser.add_argument(
+        "--sections",
+        type=lambda text: tuple(text.split(",")),
+        default=SECTIONS,
+        help="what to measure, e.g. rates,killed; the rest of the result stays",
+    )
     parser.add_argument("--quick", action="store_true", help="train for one epoch on few pages")
     parser.add_argument(
         "--build", type=Path, default=Path("build/scoring"), help="folder of crawl, model and output"
@@ -74,30 +81,35 @@ def main() -> int:
     build.mkdir(parents=True, exist_ok=True)
     crawl = Crawl(options.seed)
     model = trained(crawl, build, options.quick)
-    for n, folder in ((options.documents, "crawl"), (options.rate_documents, "rate")):
-        write_parquet(crawl, build / folder, n)
-    write_jsonl(crawl, build / "lines", max(options.rate_documents // 5, 1))
-    measured = rates(crawl, model, build, options.rate_documents, options.turns, options.threads)
-    seconds = options.documents / measured["ways"]["parquet"]["rate"]["median"]
-    constant = fixed(crawl, model, build)
-    beginning = 3 * constant["job_seconds"]
-    document = {
+    path = options.results / "scoring.json"
+    document = json.loads(path.read_text()) if path.exists() and options.sections != SECTIONS else {}
+    document |= {
         "command": "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]]),
         "machine": machine(options.threads, "cpu"),
         "versions": all_versions(["pyarrow"]),
         "code": code_state(),
         "preset": "small",
         "model_bytes": model.stat().st_size,
-        "fixed": constant,
-        "rates": measured,
-        "killed_often": killed_often(
-            model, build, options.small_kills, options.threads, beginning, options.seed
-        ),
-        "killed": killed(
-            model, build, options.documents, options.kills, options.threads, seconds, options.seed
-        ),
     }
-    write_document(options.results / "scoring.json", document)
+    write_parquet(crawl, build / "rate", options.rate_documents)
+    if "rates" in options.sections:
+        write_jsonl(crawl, build / "lines", max(options.rate_documents // 5, 1))
+        document["fixed"] = fixed(crawl, model, build)
+        document["rates"] = rates(crawl, model, build, options.rate_documents, options.turns, options.threads)
+        write_document(path, document)
+    if "killed_often" in options.sections:
+        beginning = 3 * document["fixed"]["job_seconds"]
+        document["killed_often"] = killed_often(
+            model, build, options.small_kills, options.threads, beginning, options.seed
+        )
+        write_document(path, document)
+    if "killed" in options.sections:
+        write_parquet(crawl, build / "crawl", options.documents)
+        seconds = options.documents / document["rates"]["ways"]["parquet"]["rate"]["median"]
+        document["killed"] = killed(
+            model, build, options.documents, options.kills, options.threads, seconds, options.seed
+        )
+        write_document(path, document)
     return 0
 
 

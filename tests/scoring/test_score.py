@@ -258,6 +258,17 @@ def test_a_value_is_kept_as_it_is_or_its_row_rejected(
         assert any(one == wanted or one is wanted or one != one for one in found), (value, found)
 
 
+@pytest.mark.parametrize(("usual", "other"), [(1, 1.5), (0.5, True), ("a", 1), ([1], [1.5])])
+def test_many_values_that_do_not_fit(
+    score_here: Any, model: Path, tmp_path: Path, usual: Any, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("token2wave.scoring.parts.ROWS_AT_ONCE", 50)
+    values = [usual] * 1500 + [other] * 100
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": value} for value in values])
+    assert score_here(model, path, tmp_path / "out").n_rejected == 100
+    assert all(row["v"] == usual for row in output_rows(tmp_path / "out"))
+
+
 def test_places_of_misfits_are_right_where_a_filter_left_rows_out(
     score_here: Any, model: Path, tmp_path: Path
 ) -> None:
