@@ -13,7 +13,9 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,10 @@ def words(n_words: int = N_WORDS) -> NDArray[Any]:
     made = np.random.default_rng(0)
     found: dict[str, None] = {}
     while len(found) < n_words:
-        n_syllables = 1 + min(len(found) * 4 // n_words + int(len(found) > 200), 3)
-        found["".join(made.choice(SYLLABLES, n_syllables))] = None
-    return np.array(list(found), dtype=object)
+        for chosen in made.integers(len(SYLLABLES), size=(n_words, 4)).tolist():
+            n_syllables = 1 + min(len(found) * 4 // n_words + int(len(found) > 200), 3)
+            found["".join(SYLLABLES[i] for i in chosen[:n_syllables])] = None
+    return np.array(list(found)[:n_words], dtype=object)
 
 
 class Crawl:
@@ -112,17 +115,30 @@ def write(
         ``documents``, ``broken`` among them, ``characters`` of all texts, and ``bytes`` of all files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    crawl, counts = Crawl(seed), {"documents": n_documents, "broken": 0, "characters": 0, "bytes": 0}
     bounds = np.linspace(0, n_documents, n_files + 1).astype(int).tolist()
-    for number, (first, last) in enumerate(itertools.pairwise(bounds)):
-        path = folder / f"part-{number:04d}.{kind}"
-        write_one = _parquet if kind == "parquet" else _jsonl
-        parts = (crawl.rows(a, min(a + AT_ONCE, last)) for a in range(first, last, AT_ONCE))
-        for rows in write_one(path, parts, labelled):
-            counts["broken"] += int(rows.is_broken.sum())
-            counts["characters"] += sum(map(len, rows.texts))
-        counts["bytes"] += path.stat().st_size
+    paths = [folder / f"part-{number:04d}.{kind}" for number in range(n_files)]
+    counts = {"documents": n_documents, "broken": 0, "characters": 0, "bytes": 0}
+    with ProcessPoolExecutor() as pool:
+        write_one = partial(_write_file, kind=kind, seed=seed, labelled=labelled)
+        for found in pool.map(write_one, paths, bounds[:-1], bounds[1:]):
+            counts = {name: n + found.get(name, 0) for name, n in counts.items()}
     return counts
+
+
+def _write_file(path: Path, first: int, last: int, kind: str, seed: int, labelled: bool) -> dict[str, int]:
+    """Write some documents to one file."""
+    crawl, counts = _crawl(seed), {"broken": 0, "characters": 0}
+    write_one = _parquet if kind == "parquet" else _jsonl
+    parts = (crawl.rows(a, min(a + AT_ONCE, last)) for a in range(first, last, AT_ONCE))
+    for rows in write_one(path, parts, labelled):
+        counts["broken"] += int(rows.is_broken.sum())
+        counts["characters"] += sum(map(len, rows.texts))
+    return {**counts, "bytes": path.stat().st_size}
+
+
+@cache
+def _crawl(seed: int) -> Crawl:
+    return Crawl(seed)
 
 
 def _jsonl(path: Path, parts: Iterator[Rows], labelled: bool) -> Iterator[Rows]:
