@@ -63,9 +63,8 @@ def stream_run(
 
     Raises:
         DataError: the files cannot be read, or hold too little.
-        ConfigError: a preset that does not train on streams, or too little memory.
+        ConfigError: too little memory, or a share that is none.
     """
-    require_streams(preset)
     require(memory >= LEAST_MEMORY, "memory", f"at least {LEAST_MEMORY >> 20} MB", memory)
     require(0 <= most_rejected <= 1, "max_rejected", "a share from 0 to 1", most_rejected)
     config = preset.features
@@ -114,7 +113,9 @@ def stream_run(
         int(memory * SHARE_OF_A_BLOCK),
     )
     splits = DataSplits(source.name, sample, inputs.validation, inputs.test, names, caveats)
-    return StreamRun(splits, texts, chosen, source.seed, "cpu", tell, found=found, passes=passes)
+    return StreamRun(
+        splits, texts, chosen, source.seed, "cpu", tell, found=found, passes=passes, memory=memory
+    )
 
 
 def open_stream(
@@ -159,11 +160,11 @@ def open_stream(
     return inputs, source
 
 
-def require_streams(preset: Preset) -> None:
+def require_streams(preset: Preset, device: str) -> None:
     """Refuse what cannot learn from a stream.
 
     Raises:
-        ConfigError: the preset has a vocabulary, or the native core is missing or cannot train it.
+        ConfigError: the preset has a vocabulary, or the native core is missing, unwanted or cannot train it.
     """
     config = preset.network_config(1, 2, ()).replace(amplitudes=False)
     if isinstance(preset.features, WordConfig) and trains_natively(
@@ -173,7 +174,7 @@ def require_streams(preset: Preset) -> None:
     raise ConfigError(
         f"preset {preset.name!r}, as it is set, does not train on a stream here",
         where="stream",
-        cure="choose preset small or fast, with the package's native core",
+        cure="choose preset small or fast on the processor, with the package's native core",
     )
 
 
