@@ -33,12 +33,12 @@ def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:
     require(value in choices, key, "one of " + ", ".join(choices), value)
 
 
-def parse_size(size: int | str, where: str = "max_size") -> int:
+def parse_size(size: int | str, setting: str = "max_size") -> int:
     """Bytes of a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``.
 
     Args:
         size: a number, or what is to be read.
-        where: the setting, for the error.
+        setting: whose it is, for the error.
 
     Raises:
         ConfigError: it is no positive size.
@@ -46,7 +46,7 @@ def parse_size(size: int | str, where: str = "max_size") -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
     n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
     if not 1 <= n_bytes < 1 << 63:
-        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where=where)
+        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where=setting)
     return int(n_bytes)
 
 

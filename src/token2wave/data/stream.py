@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -465,3 +466,18 @@ def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
     kept = np.ones(len(table), dtype=bool)
     kept[list(reasons)] = False
     return Rows(places[kept], None, table.filter(pyarrow.array(kept)), rejected)
+
+
+def file_size(segment: Segment) -> int:
+    """Bytes of a segment on the disk, about, to tell how far one is."""
+    if segment.counts_bytes and segment.last is not None:
+        return segment.last - segment.first
+    try:
+        size = os.stat(segment.path).st_size
+    except OSError as error:
+        raise cannot_read(Path(segment.path), error) from error
+    if segment.kind != ".parquet" or segment.last is None:
+        return size
+    with parquet_file(Path(segment.path)) as file:
+        n_groups = int(file.metadata.num_row_groups)
+    return size * (segment.last - segment.first) // max(n_groups, 1)
