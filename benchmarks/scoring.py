@@ -83,8 +83,9 @@ def main() -> int:
     model = trained(crawl, build, options.quick)
     path = options.results / "scoring.json"
     document = json.loads(path.read_text()) if path.exists() and options.sections != SECTIONS else {}
+    command = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
     document |= {
-        "command": "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]]),
+        "commands": document.get("commands", {}) | dict.fromkeys(options.sections, command),
         "machine": machine(options.threads, "cpu"),
         "versions": all_versions(["pyarrow"]),
         "code": code_state(),
