@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from token2wave.errors import CheckpointError, OutputError
+from token2wave.errors import CheckpointError
+from token2wave.runtime.container import write_arrays
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.progress import Epoch, History
 
@@ -112,13 +112,9 @@ class Checkpoint:
             "networks": [_plain(standing) for standing in self.standings],
             "checksums": {name: _checksum(array) for name, array in tensors.items()},
         }
+        said = json.dumps(header)
         with written_aside(self.path) as temporary:
-            try:
-                said = json.dumps(header)
-                checked = {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))}
-                save_file(tensors, temporary, metadata=checked)
-            except SafetensorError as error:  # what a full disk gives
-                raise OutputError(f"cannot be written: {error}", where=str(self.path)) from error
+            write_arrays(temporary, tensors, {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))})
 
     def remove(self) -> None:
         """Remove the file: the run is done."""
