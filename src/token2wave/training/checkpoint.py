@@ -79,7 +79,7 @@ class Checkpoint:
         require_place(path, resume)
         if not path.exists():
             return cls(path, identity, [])
-        found, standings = _read(path)
+        found, standings = read_checkpoint(path)
         for name, value in json.loads(json.dumps(identity)).items():
             if found.get(name) != value:
                 raise CheckpointError(
@@ -195,7 +195,7 @@ def _standing(plain: dict[str, Any], arrays: Arrays) -> Standing:
     return Standing(history, plain["restart"], arrays, plain["values"], plain["done"])
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[Standing]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[Standing]]:
     """Read a checkpoint.
 
     Raises:
