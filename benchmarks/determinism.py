@@ -1,7 +1,7 @@
-"""What the bytes of a model file depend on: nothing but data, settings, seed, machine and, in torch, threads.
+"""What the bytes of a model file depend on: data, settings, seed, machine and, in torch, threads.
 
-A job is trained in processes that differ in one thing each. Where files differ, the largest difference between
-their probabilities of the same test texts is given, and that of their accuracies.
+A job is trained in processes that differ in one thing each. Where files differ, the largest difference
+between their probabilities of the same test texts is given, and that of their accuracies.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def compared(bench: Bench, job: Job, conditions: dict[str, dict[str, str]]) -> l
         row: dict[str, Any] = {"job": job.name, "condition": name, "same": path.read_bytes() == first}
         if not row["same"]:
             found = token2wave.load(path).probabilities(bench.test.texts)
-            labels = np.array([token2wave.load(whole).label_names.index(label) for label in bench.test.labels])
+            names = token2wave.load(whole).label_names
+            labels = np.array([names.index(label) for label in bench.test.labels])
             right = [(shares.argmax(axis=1) == labels).mean() for shares in (expected, found)]
             row |= {
                 "probability": float(np.abs(found - expected).max()),
@@ -199,9 +200,7 @@ def engines(bench: Bench, job: Job) -> list[dict[str, Any]]:
     model = bench.folder / "engines.safetensors"
     model.write_bytes(bench.trained(job, {}).read_bytes())
     expected = bench.predicted(model, {})
-    found = {
-        name: bench.predicted(model, changes) for name, changes in bench.possible(ENGINES).items()
-    } | {
+    found = {name: bench.predicted(model, changes) for name, changes in bench.possible(ENGINES).items()} | {
         "2 threads": bench.predicted(model, {"OMP_NUM_THREADS": "2"}),
         "torch": bench.predicted(model, {}, PREDICT_IN_TORCH),
     }

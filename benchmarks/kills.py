@@ -1,9 +1,9 @@
-"""Training that is killed at random moments, and gone on with: what of it is lost, seen by half, or left behind.
+"""Training that is killed at random moments, and gone on with: what is lost, seen by half, or left behind.
 
-A run trains with a checkpoint, over a model that is there already. Its process group is killed (SIGKILL, which
-nothing can catch) at a moment drawn from the time that a whole run takes, and started again, until it was
-killed often enough and may end. All the while a reader opens the model file and the checkpoint as often as it
-can: each time it must find none, the one before or the one after, whole by its checksum.
+A run trains with a checkpoint, over a model that is there already. Its process group is killed (SIGKILL,
+which nothing can catch) at a moment drawn from the time that a whole run takes, and started again, until it
+was killed often enough and may end. All the while a reader opens the model file and the checkpoint: each time
+it must find none, the one before or the one after, whole by its checksum.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Tally:
 
 def write_rows(path: Path, n_rows: int) -> Path:
     """Write rows of the built-in corpus, evenly taken, as CSV."""
-    rows = load_split("debian-sections")
+    rows = load_split("debian-sections", "train")
     step = max(1, len(rows) // n_rows)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

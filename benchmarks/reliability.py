@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--only", help=f"parts, by commas: {', '.join(PARTS)}")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=8.0, help="of load for each fault of the service")
-    parser.add_argument("--device-data", default="debian-sections", help="data sets for the device, by commas")
+    parser.add_argument("--device-data", default="debian-sections", help="data sets, by commas")
     parser.add_argument("--seed", type=int, default=None, help="drawn and printed, if not given")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
