@@ -79,10 +79,11 @@ class Service:
     def metrics(self) -> str:
         """What the service counts."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request("GET", "/metrics")
-        found = connection.getresponse().read().decode()
-        connection.close()
-        return found
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
 
 
 def _is_worker(process: int) -> bool:
@@ -125,6 +126,7 @@ def asked(service: Service, model: Path, seconds: float, fault: Callable[[], Non
             if label is not None:
                 answers[number].right += label == expected[text]
                 answers[number].wrong += label != expected[text]
+        client.close()
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
@@ -156,11 +158,18 @@ class _Client:
                     return str(found["label"])
                 why = f"status {status}"
             except (OSError, http.client.HTTPException) as error:
-                self._connection, why = None, repr(error)
+                self.close()
+                why = repr(error)
                 self._answers.asked_again += 1
                 time.sleep(SECONDS_BEFORE_ASKING_AGAIN)
         self._answers.failed.append(why)
         return None
+
+    def close(self) -> None:
+        """Give up the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _ask(self, text: str) -> tuple[int, Any]:
         if self._connection is None:

@@ -93,7 +93,7 @@ def _forget_the_dead(folder: Path) -> None:
         try:
             os.kill(number, 0)
         except ProcessLookupError:
-            mark_process_dead(number)  # type: ignore[no-untyped-call]
+            mark_process_dead(number, str(folder))  # type: ignore[no-untyped-call]
 
 
 def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:

@@ -103,7 +103,7 @@ def update(
     """
     if parts not in PARTS:
         raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", where="parts")
-    require_seed(seed)
+    seed = require_seed(seed)
     if label_separator is None:
         label_separator = classifier.training.get("label_separator")
     where = {"text_column": text_column, "label_column": label_column, "weight_column": weight_column}
