@@ -17,7 +17,7 @@ from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
 from token2wave.training.calibration import choose_amplitudes, weigh_levels
 from token2wave.training.checkpoint import Place
-from token2wave.training.examples import Examples
+from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.loop import fit
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
@@ -40,6 +40,7 @@ def fit_levels(
     n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
     place: Place | None = None,
+    stream: ExampleStream | None = None,
 ) -> tuple[Any, History, float]:
     """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
 
@@ -57,6 +58,7 @@ def fit_levels(
         n_unlabelled: how many of the training texts, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
         place: of the waves' network in a checkpoint; amplitudes are found again.
+        stream: what the waves learn from, where memory holds but a sample of it.
 
     Returns:
         The network, what happened, and the share of the character n-grams.
@@ -65,7 +67,14 @@ def fit_levels(
         ConfigError: the loss stopped being a finite number.
     """
     history = fit(
-        network, train, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, place=place
+        network,
+        train if stream is None else stream,
+        validation,
+        recipe,
+        seed=seed,
+        has_cls=has_cls,
+        callbacks=callbacks,
+        place=place,
     )
     if not amplitudes:
         return network, history, subword_share or 0.0
