@@ -189,7 +189,7 @@ def _resident(pid: int) -> int:
 
 
 def main() -> None:
-    """Run the parts that are asked for; those in the file already stay."""
+    """Run the parts that are asked for; what else the file holds stays."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -223,7 +223,8 @@ def main() -> None:
         elif part == "kills":
             document["kills"] = kills(folder, min(options.documents, 60_000), options.kills, seed=1)
         else:
-            document["accuracy"] = accuracy(options.sets.split(","), options.preset, seeds)
+            found = accuracy(options.sets.split(","), options.preset, seeds)
+            document["accuracy"] = document.get("accuracy", {}) | found
             document["seeds"] = seeds
         shutil.rmtree(folder, ignore_errors=True)
         write_document(path, document)
