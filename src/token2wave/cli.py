@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from token2wave import __version__, cli_export, cli_models, cli_serve, cli_studies, cli_training, terminal
-from token2wave.errors import Interruption, MissingExtraError, Token2WaveError
+from token2wave.errors import EndedElsewhere, Interruption, MissingExtraError, Token2WaveError
 
 app = typer.Typer(
     name="token2wave",
@@ -45,10 +45,14 @@ def main() -> None:
     """Run the command line; an error of ours is one line on standard error and exit status 2."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends all processes so when one has failed
+        signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the locale cannot show
     try:
         app()
+    except EndedElsewhere:  # said where it happened
+        sys.exit(2)
     except Token2WaveError as error:
         terminal.print_error(error)
         sys.exit(2)
