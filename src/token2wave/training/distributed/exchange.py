@@ -48,9 +48,7 @@ class Exchange:
 
     def __init__(self, group: Group, network: WaveNetwork) -> None:
         self.group, self.network = group, network
-        self.beside = DistributedDataParallel(
-            _BesideEmbedding(network), process_group=group.processes, gradient_as_bucket_view=True
-        )
+        self.beside = DistributedDataParallel(_BesideEmbedding(network), gradient_as_bucket_view=True)
         n_dense = sum(p.numel() * p.element_size() for p in self.beside.parameters())
         self.dense_bytes = round(self._around_the_ring(n_dense))
 

@@ -71,7 +71,7 @@ class Group:
         size: how many there are.
         device: that this one computes on.
         traffic: of all steps so far.
-        is_broken: whether the processes are no longer known to be at the same place.
+        is_broken: whether the processes are no longer known to be at the same place; for good, once it is so.
 
     Raises:
         ConfigError: the processes cannot compute on the same kind of device, or there are too few GPUs.
@@ -79,26 +79,31 @@ class Group:
     """
 
     n_made = 0
+    is_broken = False
 
     def __init__(self, device: str) -> None:
         self.device = _device(device)
-        self.is_broken, self.n_commands = False, 0
+        self.n_commands = 0
+        if Group.is_broken:
+            raise DistributedError(
+                "a training before has failed in a step, and the processes are no longer in step",
+                where="torchrun",
+                cure="start them again",
+            )
         Group.n_made += 1
         try:
             store, rank, size = next(rendezvous("env://", timeout=STEP_TIMEOUT))
             self.rank, self.size = int(rank), int(size)
             self.store = PrefixStore(f"token2wave/{Group.n_made}", store)
             self._require_one_kind_of_device()
-            backend = "gloo" if self.device.type == "cpu" else "cpu:gloo,cuda:nccl"
-            self.is_ours = not dist.is_initialized()
-            self.processes = None
-            if self.is_ours:
+            if not dist.is_initialized():
+                backend = "gloo" if self.device.type == "cpu" else "cpu:gloo,cuda:nccl"
                 meeting = PrefixStore("steps", self.store)
+                # Kept for as long as the process lives: to take it down while a thread of gloo's is still
+                # letting go of a tensor blocks both, and the next training uses it again.
                 dist.init_process_group(
                     backend, store=meeting, rank=self.rank, world_size=self.size, timeout=STEP_TIMEOUT
                 )
-            else:
-                self.processes = dist.new_group(backend=backend, timeout=STEP_TIMEOUT)
         except (RuntimeError, ValueError, OSError) as error:
             raise DistributedError(
                 f"the processes do not find each other: {error}",
@@ -156,23 +161,23 @@ class Group:
     @contextmanager
     def in_step(self) -> Iterator[None]:
         """Note that what happens here must happen in all processes, or in none."""
-        was_broken, self.is_broken = self.is_broken, True
+        was_broken, Group.is_broken = Group.is_broken, True
         try:
             yield
         except DivergenceError:  # which all see in the same numbers
-            self.is_broken = was_broken
+            Group.is_broken = was_broken
             raise
-        self.is_broken = was_broken
+        Group.is_broken = was_broken
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum a tensor over all processes, in place."""
-        dist.all_reduce(tensor, group=self.processes)
+        dist.all_reduce(tensor)
         return tensor
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensors of all processes, ``(P, ...)``, which must be of one shape."""
         found = tensor.new_empty(self.size, *tensor.shape)
-        dist.all_gather(list(found.unbind()), tensor.contiguous(), group=self.processes)
+        dist.all_gather(list(found.unbind()), tensor.contiguous())
         return found
 
     def collect(self, own: NDArray[np.float32], bounds: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -187,14 +192,14 @@ class Group:
         """
         if not self.is_leader:
             if own.size:
-                dist.send(torch.from_numpy(np.ascontiguousarray(own)), 0, group=self.processes)
+                dist.send(torch.from_numpy(np.ascontiguousarray(own)), 0)
             return own
         found = np.empty((int(bounds[-1]), *own.shape[1:]), dtype=own.dtype)
         found[: len(own)] = own
         for rank in range(1, self.size):
             part = torch.from_numpy(found[bounds[rank] : bounds[rank + 1]])
             if part.numel():
-                dist.recv(part, rank, group=self.processes)
+                dist.recv(part, rank)
         return found
 
     def require_same_call(self, arguments: Mapping[str, Any]) -> None:
@@ -247,17 +252,11 @@ class Group:
             return EndedElsewhere(self._failure(SECONDS_FOR_A_WORD) or "for an unknown reason")
         return error
 
-    def close(self) -> None:
-        """Leave the group."""
-        if self.is_ours and dist.is_initialized():
-            with suppress(RuntimeError):
-                dist.destroy_process_group()
-
     def _broadcast(self, array: NDArray[Any]) -> None:
         flat = torch.from_numpy(array.reshape(-1).view(np.uint8))
         for part in torch.split(flat, BYTES_AT_ONCE):
             if part.numel():
-                dist.broadcast(part, 0, group=self.processes)
+                dist.broadcast(part, 0)
 
     def _next_key(self) -> str:
         self.n_commands += 1

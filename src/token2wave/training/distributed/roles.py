@@ -62,8 +62,6 @@ def run_together(lead: Callable[[Group], Any], args: Sequence[Any], kwargs: Mapp
         if reason is error:
             raise
         raise reason from error
-    finally:
-        group.close()
 
 
 class LeadingTrainer:
@@ -312,7 +310,9 @@ def _send_result(group: Group, result: Any) -> None:
 
 
 def _result(values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
-    """The way back from :func:`_send_result`."""
+    """The way back from :func:`_send_result`; None where nothing but the end was sent."""
+    if not arrays:
+        return None
     from token2wave.loading import load
     from token2wave.training.train import TrainingResult
 
