@@ -7,6 +7,8 @@ processors, NCCL between GPUs.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import time
@@ -101,6 +103,7 @@ class Group:
                 meeting = PrefixStore("steps", self.store)
                 # Kept for as long as the process lives: to take it down while a thread of gloo's is still
                 # letting go of a tensor blocks both, and the next training uses it again.
+                atexit.register(_leave)
                 dist.init_process_group(
                     backend, store=meeting, rank=self.rank, world_size=self.size, timeout=STEP_TIMEOUT
                 )
@@ -295,6 +298,13 @@ class Group:
                 where="device",
                 cure="choose --device cpu, or machines that all have GPUs",
             )
+
+
+def _leave() -> None:
+    """Leave the group when all is done; after a failure others may never do their part of it."""
+    if dist.is_initialized() and not Group.is_broken:
+        gc.collect()  # gradients' buckets hold on to it
+        dist.destroy_process_group()
 
 
 def _device(wanted: str) -> torch.device:
