@@ -1,13 +1,13 @@
 r"""Several processes under ``torchrun`` against one: accuracy, time, and what they send each other.
 
-    python benchmarks/distributed.py                                       # AG News; half an hour on two cores
-    python benchmarks/distributed.py --data debian-sections --rows 500 --runs 1 --part traffic
+    python benchmarks/distributed.py                                   # AG News; two idle cores
+    python benchmarks/distributed.py --data debian-sections --rows 300 --runs 1 --epochs 1 --results build
 
 The time: whole runs of ``token2wave train``, by turns, one process with one thread, one process with two, and
 two processes with one thread each, all with the same batches, so that all learn the same; for preset
-``paper`` as it is, with larger batches, and with two layers, whose work is done token by token. The traffic: steps on
-generated texts, whose words follow Zipf's law, for several sizes of vocabulary and batch. Writes
-``results/benchmarks/distributed.json``. Times need an idle machine with two cores.
+``paper`` as it is, with larger batches, and with two layers, whose work is done token by token. The traffic:
+steps on generated texts, whose words follow Zipf's law, for several sizes of vocabulary and batch. Writes
+``results/benchmarks/distributed.json``.
 """
 
 from __future__ import annotations
