@@ -43,9 +43,11 @@ import growth_figures  # noqa: E402
 import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
+import reliability_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 import serving_render  # noqa: E402
+import streaming  # noqa: E402
 import tuning  # noqa: E402
 import wave_trials_render  # noqa: E402
 
@@ -173,6 +175,15 @@ def probabilities() -> str:
     return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
 
 
+def reliability(name: str) -> str:
+    """Table of one part of what was tried of reliability."""
+    part, table = reliability_render.TABLES[name]
+    found = reliability_render.Results(RESULTS).parts.get(part)
+    if found is None:
+        raise NotMeasured
+    return table(found)
+
+
 def random_settings(document: dict[str, Any]) -> str:
     """What came of a sweep over random settings."""
     return (
@@ -253,6 +264,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "streaming-large": lambda: streaming.table_of_large(benchmark("streaming")),
+    "streaming-accuracy": lambda: streaming.table_of_accuracy(benchmark("streaming")),
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
@@ -263,6 +276,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"reproduction-{part}": partial(reproduction, part)
         for part in ("waves", "claims", "accuracy", "transformer", "counterparts", *STUDIES)
     },
+    "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
+    **{name: partial(reliability, name) for name in reliability_render.TABLES},
     **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{

@@ -112,6 +112,18 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint, if it is there.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="Read the data anew for each pass, not into memory; DATA may be a pattern."
+        ),
+    ] = False,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="About what training on a stream may take, e.g. 500MB.")
+    ] = "1GB",
+    max_rejected: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a stream's rows that may be unreadable.")
+    ] = 0.01,
     tracker: Tracker = None,
     as_json: Json = False,
 ) -> None:
@@ -159,6 +171,9 @@ def train(
             max_size=max_size,
             checkpoint=checkpoint,
             resume=resume,
+            stream=stream,
+            memory=memory,
+            max_rejected=max_rejected,
             callbacks=[callback, *trackers],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary

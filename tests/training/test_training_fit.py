@@ -187,7 +187,7 @@ def test_weighted_rows_begin_small():
     network = toy_network()
     before = network.embedding.weight.detach().clone()
     fit(network, toy(60), toy(30), recipe, seed=0, has_cls=True)
-    weights = module.row_weights(toy(60).features, 13)
+    weights = module.row_weights(module.document_frequency(toy(60).features, 13), 60)
     assert weights[0] == pytest.approx(0.01)
     torch.testing.assert_close(network.embedding.weight.detach(), before * torch.from_numpy(weights)[:, None])
 

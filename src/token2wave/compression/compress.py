@@ -122,7 +122,7 @@ def compress(
     return Compression(written, summary)
 
 
-def parse_size(size: int | str) -> int:
+def parse_size(size: int | str, setting: str = "max_size") -> int:
     """Bytes of a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``.
 
     Raises:
@@ -131,7 +131,7 @@ def parse_size(size: int | str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
     n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
     if not 1 <= n_bytes < 1 << 63:
-        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where="max_size")
+        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where=setting)
     return int(n_bytes)
 
 

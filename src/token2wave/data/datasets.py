@@ -23,8 +23,18 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
-class _Files:
-    """A data set on disk: one file, or a folder with one file for each split."""
+class Files:
+    """A data set on disk: one file, or a folder with one file for each split.
+
+    Attributes:
+        name: of the data set.
+        files: of each split.
+        label_column: column of the labels.
+        label_names: the names of the classes, where a README says them.
+        caveats: sentences that belong beside every figure.
+        incomplete: splits that are not the whole official ones.
+        is_single_file: whether it is one file, whatever the split.
+    """
 
     name: str
     files: Mapping[str, Path]
@@ -36,7 +46,15 @@ class _Files:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
         return tuple(self.files)
+
+    def incomplete_caveats(self, split: str, n_rows: int) -> list[str]:
+        """What has to stand beside figures where a split of so many rows is not the whole official one."""
+        if split not in self.incomplete:
+            return []
+        adjective = "training" if split == "train" else split
+        return [f"{self.name}: {n_rows:,} {adjective} rows, not the complete official {adjective} set"]
 
     def read(
         self,
@@ -46,6 +64,7 @@ class _Files:
         weight_column: str | None = None,
         several: Several = UNSAID,
     ) -> LabelledTexts:
+        """Read a split; see :func:`token2wave.data.read_labelled`."""
         return read_labelled(
             self.files[split],
             text_column=text_column,
@@ -109,13 +128,13 @@ def load_splits(
             found[split] = source.read(split, text_column, source.label_names, None, several)
     caveats = list(source.caveats)
     for split in kept:
-        caveats += _incomplete(source, split, found[split])
+        caveats += _incomplete(source, split, len(found[split]))
     if test is not None:
         test_source = _find(test, label_column)
         split = _split_of(test_source, "test")
         found["test"] = test_source.read(split, text_column, source.label_names, None, several)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
-        caveats += _incomplete(test_source, split, found["test"])
+        caveats += _incomplete(test_source, split, len(found["test"]))
     splits = DataSplits(
         name=source.name,
         train=found["train"],
@@ -180,7 +199,7 @@ def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> li
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
     source = _find(data, "label")
-    if isinstance(source, _Files) and "train" in source.files:
+    if isinstance(source, Files) and "train" in source.files:
         return read_texts(source.files["train"], text_column=text_column)
     return source.read(_split_of(source, "train"), text_column, None).texts
 
@@ -196,13 +215,35 @@ def available() -> tuple[str, ...]:
     return (*built_in, *(name for name in (_names_in(named) if named else ()) if name not in built_in))
 
 
-def _find(data: str | os.PathLike[str], label_column: str) -> _Files | HubSource:
+def find_files(data: str | os.PathLike[str], label_column: str) -> Files | None:
+    """Find a data set with a training split on this disk, by its folder or its name.
+
+    Args:
+        data: as in `load_splits`.
+        label_column: column of the labels.
+
+    Returns:
+        Its files; None where ``data`` is a file, a pattern, a folder without a training split, or nothing.
+
+    Raises:
+        DataError: there are two files of one split, or the data set's README cannot be used.
+    """
+    path = Path(data)
+    if os.path.isdir(path) and not any(stem(entry) == "train" for entry in _entries(path)):
+        return None
+    if os.path.isdir(path) or os.fspath(data) in available():
+        found = _find(data, label_column)
+        return found if isinstance(found, Files) and not found.is_single_file else None
+    return None
+
+
+def _find(data: str | os.PathLike[str], label_column: str) -> Files | HubSource:
     text = os.fspath(data)
     if text.startswith("hub:"):
         return fetch(text.removeprefix("hub:"), label_column)
     path = Path(text)
     if os.path.isfile(path):  # unlike Path.is_file, false for a path that the system refuses
-        return _Files(stem(path) or path.name, {"train": path}, label_column, is_single_file=True)
+        return Files(stem(path) or path.name, {"train": path}, label_column, is_single_file=True)
     if text and os.path.isdir(path):
         return _folder(path, label_column)
     if text and path.name == text:  # a bare name
@@ -230,7 +271,7 @@ def _not_found(text: str, path: Path) -> DataError:
     )
 
 
-def _folder(path: Path, label_column: str) -> _Files:
+def _folder(path: Path, label_column: str) -> Files:
     """The data set in a folder; it has at least one file of a split."""
     files: dict[str, Path] = {}
     entries = _entries(path)
@@ -254,7 +295,7 @@ def _folder(path: Path, label_column: str) -> _Files:
     about = _about(path / "README.json") if path / "README.json" in entries else {}
     complete = about.get("complete", {})
     name = path.resolve().name
-    return _Files(
+    return Files(
         name,
         files,
         label_column,
@@ -307,9 +348,9 @@ def _are_flags(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(flag, bool) for flag in value.values())
 
 
-def _split_of(source: _Files | HubSource, split: str) -> str:
+def _split_of(source: Files | HubSource, split: str) -> str:
     """The key of a split in a source; for a single file its only one."""
-    if isinstance(source, _Files) and source.is_single_file:
+    if isinstance(source, Files) and source.is_single_file:
         return "train"
     if split in source.splits:
         return split
@@ -320,11 +361,8 @@ def _split_of(source: _Files | HubSource, split: str) -> str:
     )
 
 
-def _incomplete(source: _Files | HubSource, split: str, texts: LabelledTexts) -> list[str]:
-    if isinstance(source, HubSource) or split not in source.incomplete:
-        return []
-    adjective = "training" if split == "train" else split
-    return [f"{source.name}: {len(texts):,} {adjective} rows, not the complete official {adjective} set"]
+def _incomplete(source: Files | HubSource, split: str, n_rows: int) -> list[str]:
+    return [] if isinstance(source, HubSource) else source.incomplete_caveats(split, n_rows)
 
 
 def _named_folder() -> Path | None:

@@ -138,7 +138,7 @@ def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> li
     kind = _kind(path)
     if kind in _LINE_KINDS:
         with closing(text_lines(path)) as lines:
-            texts = [_split_labels(_without_line_end(line))[1] for line in lines]
+            texts = [split_labels(_without_line_end(line))[1] for line in lines]
         return _not_empty(path, texts)
     columns = _TABLE_KINDS[kind](path, [text_column])
     return checked_texts(columns.values[0], Origin(os.fspath(path), text_column, columns.lines))
@@ -200,7 +200,7 @@ def _not_empty(path: Path, rows: list[_T], problem: str = "the file is empty") -
     return rows
 
 
-def _split_labels(line: str) -> tuple[list[str], str]:
+def split_labels(line: str) -> tuple[list[str], str]:
     """Split the labels of a line of fastText from its text."""
     return _LABEL.findall(line), _LABEL.sub("", line)
 
@@ -211,7 +211,7 @@ def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
     labels: list[list[str]] = []
     with closing(text_lines(path)) as lines:
         for row, line in filled_lines(path, lines):
-            names, text = _split_labels(_without_line_end(line))
+            names, text = split_labels(_without_line_end(line))
             if not names and not multi_label:
                 raise DataError(
                     f"expected a line with a label, '__label__name', got {shown(text)}",
@@ -227,10 +227,10 @@ def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
-    """Let csv read fields of more than 128 KiB, and put its limit back afterwards."""
+def field_limit(n_characters: int = _LONGEST_FIELD) -> Iterator[None]:
+    """Let csv read fields of so many characters, and put its limit back afterwards."""
     with _FIELD_LIMIT_LOCK:
-        before = csv.field_size_limit(_LONGEST_FIELD)
+        before = csv.field_size_limit(n_characters)
         try:
             yield
         finally:
@@ -239,7 +239,7 @@ def _long_fields() -> Iterator[None]:
 
 def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
     """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
-    with _long_fields(), closing(text_lines(path)) as lines:
+    with field_limit(), closing(text_lines(path)) as lines:
         rows = _parsed(path, csv.reader(lines, delimiter=delimiter, strict=True))
         header = next(rows, (1, None))[1]
         if header is None:

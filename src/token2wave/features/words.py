@@ -103,7 +103,7 @@ class WordFeatures:
         counts = np.zeros(1 << config.bits, dtype=np.uint32)
         for _, found in _hashed(texts, config):
             count_buckets(found.buckets, counts)
-        return cls._from_counts(counts, len(texts), config)
+        return cls.from_counts(counts, len(texts), config)
 
     @classmethod
     def fit_transform(
@@ -127,13 +127,23 @@ class WordFeatures:
             n_words.append(found.n_words)
             if advance is not None:
                 advance(len(chunk))
-        features = cls._from_counts(counts, len(texts), config)
+        features = cls.from_counts(counts, len(texts), config)
         whole = buckets.whole()
         parts = zip(itertools.pairwise(buckets.bounds), n_words, strict=True)
         return features, features._select(Buckets(whole[a:b], words) for (a, b), words in parts)
 
     @classmethod
-    def _from_counts(cls, counts: NDArray[np.uint32], n_texts: int, config: WordConfig) -> WordFeatures:
+    def from_counts(cls, counts: NDArray[Any], n_texts: int, config: WordConfig) -> WordFeatures:
+        """Keep the buckets that are frequent enough.
+
+        Args:
+            counts: ``(2^bits,)`` integers, how often each bucket occurs.
+            n_texts: in which they were counted.
+            config: the settings.
+
+        Raises:
+            DataError: none occurs.
+        """
         kept = np.flatnonzero(counts >= config.min_count)
         if not len(kept):
             kept = np.flatnonzero(counts)

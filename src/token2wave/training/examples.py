@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
+
+
+class ExampleStream(Protocol):
+    """Featurised texts that are too many to be in memory: each pass over them comes in blocks.
+
+    Attributes:
+        frequency: ``(V,)`` int64, texts in which each row of the embedding occurs.
+        positive_weights: see :class:`Examples`.
+    """
+
+    frequency: NDArray[np.int64]
+    positive_weights: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        """The texts of one pass, ``N``."""
+
+    def blocks(self, seed: int, n_done: int = 0) -> Iterator[Examples]:
+        """One pass in random order; every block but the last is a whole number of batches.
+
+        Args:
+            seed: of the order of the blocks, and of the texts in each.
+            n_done: so many blocks of the pass are left out at its beginning.
+        """
 
 
 @dataclass(frozen=True)

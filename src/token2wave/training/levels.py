@@ -17,7 +17,7 @@ from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
 from token2wave.training.calibration import choose_amplitudes, weigh_levels
 from token2wave.training.checkpoint import Place
-from token2wave.training.examples import Examples
+from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.loop import fit
 from token2wave.training.progress import Callback, History, Teller
 from token2wave.training.recipe import Recipe
@@ -40,6 +40,7 @@ def fit_levels(
     n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
     place: Place | None = None,
+    stream: ExampleStream | None = None,
 ) -> tuple[Any, History, float]:
     """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
 
@@ -57,6 +58,7 @@ def fit_levels(
         n_unlabelled: how many of the training texts, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
         place: of the waves' network in a checkpoint; amplitudes are found again.
+        stream: what the waves learn from, where memory holds but a sample of it.
 
     Returns:
         The network, what happened, and the share of the character n-grams.
@@ -65,7 +67,14 @@ def fit_levels(
         ConfigError: the loss stopped being a finite number.
     """
     history = fit(
-        network, train, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, place=place
+        network,
+        train if stream is None else stream,
+        validation,
+        recipe,
+        seed=seed,
+        has_cls=has_cls,
+        callbacks=callbacks,
+        place=place,
     )
     if not amplitudes:
         return network, history, subword_share or 0.0
@@ -158,7 +167,10 @@ def with_amplitudes(network: Any, found: Amplitudes) -> Any:
     config, arrays = network.config.replace(amplitudes=True), dict(network.arrays())
     waves = arrays[EMBEDDING]
     size = _root_mean_square(waves) / max(_root_mean_square(found.rows), 1e-12) or 1.0
-    arrays[EMBEDDING] = np.concatenate([waves, found.rows * np.float32(size)], axis=1)
+    rows = np.empty((len(waves), waves.shape[1] + config.n_classes), dtype=np.float32)
+    rows[:, : waves.shape[1]] = waves
+    np.multiply(found.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # no further copy of many rows
+    arrays[EMBEDDING] = rows
     arrays["amplitudes.weight"] = np.full(config.n_classes, MARGIN_IN_LOGITS / size, dtype=np.float32)
     arrays["amplitudes.bias"] = (MARGIN_IN_LOGITS * found.bias).astype(np.float32)
     return _rebuilt(network, config, arrays)

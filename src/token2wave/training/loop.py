@@ -16,7 +16,7 @@ from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.models.config import WaveConfig
 from token2wave.training.checkpoint import Place, Standing
 from token2wave.training.distributed import leading
-from token2wave.training.examples import Examples
+from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
@@ -33,6 +33,7 @@ class Trainable(Protocol):
 
 
 MOST_RESTARTS = 12
+SECONDS_BETWEEN_CHECKPOINTS = 120.0  # of a pass over a stream
 SLOWER = 0.1  # share of the rates with each restart
 LARGEST_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
 
@@ -79,7 +80,7 @@ class Trainer(Protocol):
 
 def fit(
     network: Trainable,
-    train: Examples,
+    train: Examples | ExampleStream,
     validation: Examples | None,
     recipe: Recipe,
     *,
@@ -102,7 +103,7 @@ def fit(
 
     Args:
         network: freshly made; it is trained where it lies.
-        train: what to learn from.
+        train: what to learn from; a stream needs validation texts.
         validation: what to choose the epoch by, if there is something.
         recipe: the settings.
         seed: of the order of texts and all dropout.
@@ -125,12 +126,20 @@ def fit(
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
     stage = "training" if validation is not None else "training on all rows"
     trainer = _trainer(network, train, recipe, seed, has_cls, continues)
-    first_restart, history = 0, History()
+    first_restart, history, written = 0, History(), time.monotonic()
 
     def write_down() -> None:
+        nonlocal written
         if place is not None:
             place.keep(Standing(history, restart, *trainer.state()))
+            written = time.monotonic()
 
+    def write_down_now_and_then() -> None:
+        if time.monotonic() - written >= SECONDS_BETWEEN_CHECKPOINTS:
+            write_down()
+
+    if not isinstance(train, Examples):
+        cast("Any", trainer).between_blocks = write_down_now_and_then
     try:
         if standing is not None:
             first_restart, history = standing.restart, standing.history
@@ -160,7 +169,7 @@ def fit(
 def _epochs(
     network: Trainable,
     trainer: Trainer,
-    train: Examples,
+    train: Examples | ExampleStream,
     validation: Examples | None,
     recipe: Recipe,
     tell: Teller,
@@ -183,7 +192,10 @@ def _epochs(
         loss, accuracy = trainer.epoch(tell)
         step_seconds += time.perf_counter() - epoch_start
         # The last step may still have broken the weights, which a few training texts would show.
-        checked = train.take(np.arange(min(len(train), 64))) if validation is None else validation
+        checked = validation
+        if checked is None:
+            assert isinstance(train, Examples)
+            checked = train.take(np.arange(min(len(train), 64)))
         validated = validate(trainer.network, checked)
         require_finite(validated[0] if validated[0] < LARGEST_LOSS else np.inf)
         require_finite(trainer.energy())  # rows that none of those texts has
@@ -311,7 +323,12 @@ def _rank(epoch: Epoch, select_by: str) -> tuple[float, ...]:
 
 
 def _trainer(
-    network: Trainable, train: Examples, recipe: Recipe, seed: int, has_cls: bool, continues: bool
+    network: Trainable,
+    train: Examples | ExampleStream,
+    recipe: Recipe,
+    seed: int,
+    has_cls: bool,
+    continues: bool,
 ) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
     from token2wave.training.additive import AdditiveNetwork
@@ -320,6 +337,7 @@ def _trainer(
         from token2wave.training.native_trainer import NativeTrainer
 
         return NativeTrainer(network, train, recipe, seed, continues)
+    assert isinstance(train, Examples), "streams are of additive networks"
     group = leading()
     if group is not None and isinstance(getattr(network, "config", None), WaveConfig):
         from token2wave.training.distributed.roles import LeadingTrainer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from token2wave.models.config import WaveConfig
 from token2wave.native import core, n_threads
 from token2wave.runtime.tables import fits_native_core, native_shape
 from token2wave.training.additive import AdditiveNetwork, work_space
-from token2wave.training.examples import Examples
+from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.loop import require_finite
 from token2wave.training.progress import Teller
 from token2wave.training.recipe import Recipe
-from token2wave.training.schedule import n_batches, rate_factor, row_weights
+from token2wave.training.schedule import document_frequency, n_batches, rate_factor, row_weights
 
 TEXTS_BETWEEN_REPORTS = 8_192
 ADAM = (0.9, 0.999, 1e-8)  # decay of both moments and epsilon, those of torch.optim.AdamW
@@ -36,6 +37,25 @@ def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
     )
 
 
+@dataclass
+class Within:
+    """How far a pass over a stream has come.
+
+    Attributes:
+        seed: of its order.
+        n_blocks: that are done.
+        n_texts: in them.
+        loss: sum over them.
+        n_right: right answers among them.
+    """
+
+    seed: int = 0
+    n_blocks: int = 0
+    n_texts: int = 0
+    loss: float = 0.0
+    n_right: float = 0.0
+
+
 class NativeTrainer:
     """Trains an :class:`AdditiveNetwork`; see :class:`token2wave.training.loop.Trainer`.
 
@@ -48,12 +68,17 @@ class NativeTrainer:
         recipe: the settings; :func:`trains_natively` must hold.
         seed: of the order of texts and all dropout.
         continues: whether the network has been trained before, and goes on from there.
+
+    Attributes:
+        between_blocks: called between the blocks of a stream, when all is whole and can be written down.
     """
+
+    between_blocks: Callable[[], None] | None = None
 
     def __init__(
         self,
         network: AdditiveNetwork,
-        train: Examples,
+        train: Examples | ExampleStream,
         recipe: Recipe,
         seed: int,
         continues: bool = False,
@@ -66,7 +91,11 @@ class NativeTrainer:
         self.row_weights = None
         self.rates = np.ones(network.config.n_rows, dtype=np.float32)
         if recipe.row_weighting == "idf":
-            self.row_weights = row_weights(train.features, network.config.n_rows, recipe.idf_power)
+            if isinstance(train, Examples):
+                frequency = document_frequency(train.features, network.config.n_rows)
+            else:
+                frequency = train.frequency
+            self.row_weights = row_weights(frequency, len(train), recipe.idf_power)
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
             self.rates = self.row_weights**2
         if not continues:
@@ -76,15 +105,13 @@ class NativeTrainer:
         self._begin(recipe)
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
-        given = train.weights
-        self.weights = np.ones(len(train), dtype=np.float32) if given is None else given
-        self.targets = _or_empty(train.targets)
         self.positive_weights = _or_empty(train.positive_weights)
         self.slots = work_space(network.config.n_rows)
 
     def _begin(self, recipe: Recipe) -> None:
         """Be ready for the first step from initial weights."""
         self.recipe, self.step = recipe, 0
+        self.within = Within()
         self.random = np.random.default_rng(self.seed)
         self.mean, self.square = np.zeros_like(self.network.dense), np.zeros_like(self.network.dense)
 
@@ -126,7 +153,8 @@ class NativeTrainer:
         arrays |= {"mean": self.mean, "square": self.square}
         if self.kept is not None:
             arrays |= {"kept.embedding": self.kept[0], "kept.dense": self.kept[1]}
-        return arrays, {"step": self.step, "random": self.random.bit_generator.state}
+        values = {"step": self.step, "random": self.random.bit_generator.state}
+        return arrays, values | ({"within": asdict(self.within)} if self.within.n_blocks else {})
 
     def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
         """Go on from where :meth:`state` was taken."""
@@ -136,6 +164,7 @@ class NativeTrainer:
         self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
         self.step = values["step"]
         self.random.bit_generator.state = values["random"]
+        self.within = Within(**values.get("within", {}))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -146,33 +175,58 @@ class NativeTrainer:
         Raises:
             DivergenceError: the loss stopped being a finite number.
         """
-        n_texts, batch_size = len(self.train), self.recipe.batch_size
-        order = self.random.permutation(n_texts)
-        at_once = n_batches(TEXTS_BETWEEN_REPORTS, batch_size) * batch_size
-        loss, right, start = 0.0, 0.0, time.perf_counter()
-        for first in range(0, n_texts, at_once):
-            part = order[first : first + at_once]
-            n_steps = n_batches(len(part), batch_size)
-            part_loss, part_right = self._steps(part, n_steps)
-            require_finite(part_loss)
-            loss, right = loss + part_loss, right + part_right
-            tell.advance(n_steps)
-            tell.loss(part_loss / len(part), (first + len(part)) / (time.perf_counter() - start))
-        return loss / n_texts, right / n_texts
+        at_once = n_batches(TEXTS_BETWEEN_REPORTS, self.recipe.batch_size) * self.recipe.batch_size
+        sums, n_before, start = self.within, self.within.n_texts, time.perf_counter()
+        for examples, order in self._blocks():
+            weights = np.ones(len(examples), np.float32) if examples.weights is None else examples.weights
+            for first in range(0, len(order), at_once):
+                part = order[first : first + at_once]
+                n_steps = n_batches(len(part), self.recipe.batch_size)
+                loss, n_right = self._steps(examples, weights, part, n_steps)
+                require_finite(loss)
+                sums.loss += loss
+                sums.n_right += n_right
+                sums.n_texts += len(part)
+                tell.advance(n_steps)
+                tell.loss(loss / len(part), (sums.n_texts - n_before) / (time.perf_counter() - start))
+            sums.n_blocks += 1
+            if self.between_blocks is not None and sums.n_texts < len(self.train):
+                self.between_blocks()
+        self.within = Within()
+        return sums.loss / len(self.train), sums.n_right / len(self.train)
 
-    def _steps(self, order: np.ndarray, n_steps: int) -> tuple[float, float]:
+    def _blocks(self) -> Iterator[tuple[Examples, NDArray[np.int64]]]:
+        """What is left of a pass, and the order of the texts in each part."""
+        if isinstance(self.train, Examples):
+            yield self.train, self.random.permutation(len(self.train))
+            return
+        if not self.within.n_blocks:
+            self.within.seed = int(self.random.integers(1 << 62))
+        for examples in self.train.blocks(self.within.seed, self.within.n_blocks):
+            yield examples, np.arange(len(examples))
+
+    def _steps(
+        self, examples: Examples, weights: NDArray[np.float32], order: NDArray[np.int64], n_steps: int
+    ) -> tuple[float, float]:
         """Sum of losses and number of right answers of some steps."""
-        network, recipe, features = self.network, self.recipe, self.train.features
+        network, recipe, features = self.network, self.recipe, examples.features
         steps = range(self.step, self.step + n_steps)
         factors = np.array([rate_factor(step, self.n_steps, recipe) for step in steps], dtype=np.float32)
         result: tuple[float, float] = self.core.train(
             native_shape(network.config),
             (network.embedding, network.dense, self.mean, self.square, self.slots),
-            (features.ids, features.offsets, features.n_ordered, self.train.labels, self.targets, order),
+            (
+                features.ids,
+                features.offsets,
+                features.n_ordered,
+                examples.labels,
+                _or_empty(examples.targets),
+                order,
+            ),
             (
                 self.rates,
                 factors,
-                self.weights,
+                weights,
                 self.positive_weights,
                 recipe.row_learning_rate,
                 network.config.dropout,

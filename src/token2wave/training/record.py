@@ -59,7 +59,7 @@ def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[s
     """Plain data for the model file: no times, so that equal runs make equal files."""
     record = {
         "data": run.splits.name,
-        "rows": len(run.splits.train),
+        "rows": run.n_rows,
         "preset": run.preset.name,
         "seed": run.seed,
         "recipe": run.preset.recipe.to_dict(),
@@ -70,12 +70,13 @@ def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[s
         "level_weights": last.level_weights,
         "subword_share": last.subword_share,
         **origin.taught,
+        **run.facts(),
     }
     if run.start_from is not None:
         record["start_from"] = os.fspath(run.start_from)
     if last.rate_share < 1:
         record["rate_share"] = last.rate_share
-    if run.splits.train.weights is not None:
+    if run.is_weighted:
         record |= {"weighted": True, "weight_column": origin.weight_column}
     if run.texts.multi_label:
         record |= {
@@ -102,8 +103,8 @@ def plan_of(run: Run, command: str | None) -> Plan:
         data=run.splits.name,
         preset=preset.name,
         seed=run.seed,
-        rows=len(run.splits.train),
-        train_rows=len(texts.train),
+        rows=run.n_rows,
+        train_rows=run.n_train_rows,
         validation_rows=len(texts.validation),
         test_rows=None if texts.test is None else len(texts.test),
         label_names=texts.label_names,
@@ -120,13 +121,12 @@ def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
         taught: what a teacher wrote down.
     """
     preset, texts = run.preset, run.texts
-    parts = (texts.train, texts.validation, texts.everything)
     vocabulary = run.vocabulary
     if vocabulary is None and isinstance(preset.features, WordPieceConfig):
         vocabulary = known_vocabulary()
     return {
         "version": versions()["token2wave"],
-        "rows": len(run.splits.train),
+        "rows": run.n_rows,
         "labels": list(texts.label_names),
         "class weights": None if texts.positive_weights is None else texts.positive_weights.tolist(),
         "features": preset.features.to_dict(),
@@ -137,7 +137,7 @@ def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
         "start from": None if run.start_from is None else os.fspath(run.start_from),
         "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
         "teacher": dict(taught),
-        "texts and labels": [None if part is None else part.checksum() for part in parts],
+        "texts and labels": run.checksums(),
     }
 
 
@@ -189,10 +189,10 @@ def summary_of(
         op=last.network.config.operation,
         epochs=chosen.recipe.epochs,
         seed=run.seed,
-        rows=len(run.splits.train),
+        rows=run.n_rows,
         data=run.splits.name,
         caveats=caveats,
-        train_rows=len(texts.train),
+        train_rows=run.n_train_rows,
         validation_rows=len(texts.validation),
         test_rows=None if texts.test is None else len(texts.test),
         best_epoch=first.best.epoch,

@@ -157,6 +157,30 @@ class Run:
     computed_on: str = "cpu"
     checkpoint: Checkpoint | None = None
 
+    @property
+    def n_rows(self) -> int:
+        """Rows with labels that were given, those to test on aside."""
+        return len(self.splits.train)
+
+    @property
+    def n_train_rows(self) -> int:
+        """Texts that the first fit learns from."""
+        return len(self.texts.train)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows have weights of their own."""
+        return self.splits.train.weights is not None
+
+    def checksums(self) -> list[int | None]:
+        """Numbers that depend on all that is learnt from."""
+        parts = (self.texts.train, self.texts.validation, self.texts.everything)
+        return [None if part is None else part.checksum() for part in parts]
+
+    def facts(self) -> dict[str, Any]:
+        """What the model file says of this run, beside what it says of any; plain data."""
+        return {}
+
     def fit_first(self) -> FirstFit:
         """Train on the training texts, and let the validation texts weigh, choose and judge."""
         texts = self.texts

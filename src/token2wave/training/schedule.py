@@ -36,24 +36,24 @@ def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:
     return 1.0
 
 
-def row_weights(features: Ragged, n_rows: int, power: float = 1.0) -> NDArray[np.float32]:
+def row_weights(frequency: NDArray[np.int64], n_texts: int, power: float = 1.0) -> NDArray[np.float32]:
     """Weigh rows by inverse document frequency, so that frequent features begin small and stay calm.
 
     Training an embedding ``w = a v`` with a fixed amplitude ``a`` for each row is the same as starting
     ``w`` at ``a v`` and scaling the row's rate; so the finished model holds plain embeddings.
 
     Args:
-        features: of the training texts.
-        n_rows: rows of the embedding, ``V``.
+        frequency: ``(V,)``, training texts in which each row of the embedding occurs, ``df``.
+        n_texts: training texts, ``N``.
         power: of the inverse document frequency.
 
     Returns:
         ``(V,)`` float32: ``log((N + 1) / (df + 1))`` over its largest value, at least 0.01, to the power; all
         ones where every row occurs in every text.
     """
-    weights = np.log((len(features) + 1) / (document_frequency(features, n_rows) + 1))
+    weights = np.log((n_texts + 1) / (frequency + 1))
     if weights.max() <= 0:
-        return np.ones(n_rows, dtype=np.float32)
+        return np.ones(len(frequency), dtype=np.float32)
     scaled: NDArray[np.float64] = np.maximum(weights / weights.max(), 0.01)
     return (scaled**power).astype(np.float32)
 

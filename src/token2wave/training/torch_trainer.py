@@ -24,7 +24,7 @@ from token2wave.training.memory import memory_kept
 from token2wave.training.optimizers import Optimizers
 from token2wave.training.progress import Teller
 from token2wave.training.recipe import Recipe
-from token2wave.training.schedule import n_batches, row_weights
+from token2wave.training.schedule import document_frequency, n_batches, row_weights
 
 if TYPE_CHECKING:
     from token2wave.training.distributed.exchange import Exchange
@@ -67,9 +67,9 @@ class TorchTrainer:
         given = train.positive_weights
         self.positive_weights = None if given is None else torch.from_numpy(given).to(self.device)
         if recipe.row_weighting == "idf":
-            self.row_weights = torch.from_numpy(
-                row_weights(train.features, network.config.n_rows, recipe.idf_power)
-            ).to(self.device)
+            frequency = document_frequency(train.features, network.config.n_rows)
+            weights = row_weights(frequency, len(train), recipe.idf_power)
+            self.row_weights = torch.from_numpy(weights).to(self.device)
             if not continues:
                 with torch.no_grad():
                     network.embedding.weight.mul_(self.row_weights[:, None])

@@ -16,6 +16,7 @@ from token2wave.compression.compress import parse_size
 from token2wave.compression.limits import require_reachable
 from token2wave.compression.shrinking import shrink
 from token2wave.data import DataSplits, load_splits
+from token2wave.data.texts import Several
 from token2wave.errors import ConfigError
 from token2wave.presets import preset_named
 from token2wave.runtime.files import check_writable, written_aside
@@ -23,13 +24,19 @@ from token2wave.runtime.model_file import size_of_model_file
 from token2wave.training.adaptation import adapted
 from token2wave.training.baseline import baseline_of
 from token2wave.training.checkpoint import Checkpoint
-from token2wave.training.distributed import together
+from token2wave.training.distributed import require_one_process, together
 from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.record import Origin, identity_of, plan_of, record_of, summary_of
 from token2wave.training.report import check_report, write_report
 from token2wave.training.run import Run
+from token2wave.training.streaming.preparation import (
+    open_stream,
+    require_alone,
+    require_streams,
+    stream_run,
+)
 from token2wave.training.summary import Summary
 from token2wave.training.wishes import (
     require_checkpoints,
@@ -38,6 +45,7 @@ from token2wave.training.wishes import (
     wishes_of,
 )
 from token2wave.tuning.budget import Budget, parse_seconds
+from token2wave.tuning.record import Record
 from token2wave.tuning.tune import tune
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ class TrainingResult:
 
 @together
 def train(
-    data: str | os.PathLike[str] | DataSplits,
+    data: str | os.PathLike[str] | DataSplits | Sequence[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] | None = None,
     test: str | os.PathLike[str] | None = None,
@@ -88,6 +96,9 @@ def train(
     max_size: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    stream: bool = False,
+    memory: int | str = "1GB",
+    max_rejected: float = 0.01,
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
 ) -> TrainingResult:
@@ -95,7 +106,8 @@ def train(
 
     Args:
         data: a file, a folder with train and test files, or the name of a data set
-            (:func:`token2wave.data.load_splits`); or texts in memory.
+            (:func:`token2wave.data.load_splits`); or texts in memory. A stream may also be a pattern, such as
+            ``crawl/*.parquet``, any folder with all its files, or a list of these.
         out: where the model file goes; nowhere, if not given.
         test: data to evaluate on at the end, where ``data`` has none of its own, or instead of it.
         preset: ``small``, ``fast`` or ``paper``.
@@ -139,6 +151,11 @@ def train(
             (:mod:`token2wave.training.checkpoint`). It is removed when all is done.
         resume: go on from the checkpoint, if it is there; the model is the same, byte for byte, as if nothing
             had come between. Data, settings and seed must be the same.
+        stream: read the data anew for each pass, instead of holding it in memory
+            (:mod:`token2wave.training.streaming`).
+        memory: what a stream's training may take, about, beside Python and its libraries: bytes, or e.g.
+            ``"1GB"``.
+        max_rejected: share of a stream's rows that may be unreadable; they are left out, and counted.
         callbacks: told how it goes.
         command: what the user typed, for the record.
 
@@ -154,7 +171,7 @@ def train(
     wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
     chosen = named.with_settings(wishes)
     require_what_trains(chosen, device)
-    require_seed(seed)
+    seed = require_seed(seed)
     require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
     budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
     limit = None if max_size is None else parse_size(max_size)
@@ -162,40 +179,72 @@ def train(
         check_writable(Path(out))
     if report is not None:
         check_report(Path(report))
-    splits = _read(
-        data,
-        multi_label,
-        label_separator,
-        test=test,
-        text_column=text_column,
-        label_column=label_column,
-        weight_column=weight_column,
-    )
-    chosen = adapted(chosen, splits.train.texts, wishes)
-    texts = prepare(splits, chosen.recipe, seed, class_weights)
-    tell = Teller(callbacks)
-    rival = baseline_of(texts, splits.name, tell) if baseline else None  # first, as it may lack a package
-    if limit is not None:
-        require_reachable(limit, chosen, texts.label_names)
-    search = None
-    if time_budget is not None or candidates is not None:
-        budget.not_counting(0.0 if rival is None else rival["train_seconds"])
-        learn = partial(
-            train,
-            preset=preset,
-            device=device,
-            vocabulary=vocabulary,
-            class_weights=class_weights,
-            max_size=limit,
-            start_from=start_from,
+    tell, rival, taught = Teller(callbacks), None, dict[str, Any]()
+    search: Record | None = None
+    columns: dict[str, Any] = {
+        "text_column": text_column,
+        "label_column": label_column,
+        "weight_column": weight_column,
+    }
+    if stream:
+        require_one_process("training on a stream")
+        require_alone(
+            {
+                "--baseline": baseline,
+                "--time-budget": time_budget,
+                "--candidates": candidates,
+                "--teacher": teacher,
+                "--unlabelled": unlabelled,
+                "--start-from": start_from,
+                "--vocabulary": vocabulary,
+            }
         )
-        search = tune(
-            learn, splits, texts, chosen, wishes, seed, class_weights, budget, tell, limit is not None
+        require_streams(chosen, device)
+        if isinstance(data, DataSplits):
+            raise ConfigError("expected files, found texts in memory", where="stream", cure="leave it out")
+        several = Several(multi_label, label_separator)
+        inputs, source = open_stream(data, test, several=several, seed=seed, **columns)
+        run: Run = stream_run(
+            inputs,
+            source,
+            chosen,
+            wishes,
+            class_weights,
+            memory=parse_size(memory, "memory"),
+            most_rejected=max_rejected,
+            tell=tell,
         )
-        chosen = chosen.with_settings(search.settings)
-        texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
-    texts, taught = _taught(teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks)
-    run = Run(splits, texts, chosen, seed, device, tell, vocabulary, start_from)
+        if limit is not None:
+            require_reachable(limit, run.preset, run.texts.label_names)
+    else:
+        if not isinstance(data, str | os.PathLike | DataSplits):
+            raise ConfigError(
+                "several files are read as a stream alone", where="data", cure="ask for --stream"
+            )
+        splits = _read(data, multi_label, label_separator, test=test, **columns)
+        chosen = adapted(chosen, splits.train.texts, wishes)
+        texts = prepare(splits, chosen.recipe, seed, class_weights)
+        rival = baseline_of(texts, splits.name, tell) if baseline else None  # first, as it may lack a package
+        if limit is not None:
+            require_reachable(limit, chosen, texts.label_names)
+        if time_budget is not None or candidates is not None:
+            budget.not_counting(0.0 if rival is None else rival["train_seconds"])
+            learn = partial(
+                train,
+                preset=preset,
+                device=device,
+                vocabulary=vocabulary,
+                class_weights=class_weights,
+                max_size=limit,
+                start_from=start_from,
+            )
+            search = tune(
+                learn, splits, texts, chosen, wishes, seed, class_weights, budget, tell, limit is not None
+            )
+            chosen = chosen.with_settings(search.settings)
+            texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
+        texts, taught = _taught(teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks)
+        run = Run(splits, texts, chosen, seed, device, tell, vocabulary, start_from)
     if checkpoint is not None:
         run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, taught), resume)
     with tell.run(plan_of(run, command)):
@@ -212,11 +261,11 @@ def train(
             command=command,
         )
         record = record_of(run, first, last, origin)
-        classifier, apart = first.classifiers(last, texts.label_names, record)
+        classifier, apart = first.classifiers(last, run.texts.label_names, record)
         validated = first.validated
         if limit is not None and size_of_model_file(classifier.to_file()) > limit:
             refit = classifier if last.is_refit else None
-            classifier, (apart, validated) = shrink(apart, refit, texts, limit, tell)
+            classifier, (apart, validated) = shrink(apart, refit, run.texts, limit, tell)
         evaluation = run.evaluate(classifier, apart)
         with ExitStack() as stack:  # the model takes its place last, when all else went well
             model_bytes = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def text_weights(
     """
     if class_weights is None and own is None:
         return None
-    weights = of_classes(labels, label_names, class_weights)
+    weights = of_classes(np.bincount(labels, minlength=len(label_names)), label_names, class_weights)
     weights = (weights / weights.max())[labels]  # neither sums nor products can overflow
     if own is not None:
         given = np.asarray(own, dtype=np.float64)
@@ -54,14 +55,14 @@ def text_weights(
 
 
 def positive_weights(
-    classes: NDArray[np.bool_],
+    classes: NDArray[Any],
     label_names: Sequence[str],
     class_weights: str | Mapping[str, float] | None,
 ) -> NDArray[np.float32] | None:
     """How much each class counts in the loss of the texts that have it, where they may have several.
 
     Args:
-        classes: ``(N, C)``, the classes of the training texts.
+        classes: ``(N, C)``, the classes of the training texts; or ``(C,)``, how many of them have each.
         label_names: the ``C`` classes.
         class_weights: ``balanced``, by which the texts of every class that occurs count the same in all, as
             much as a class's in the mean; or the weight of each class by name, 1 where it is not named.
@@ -75,8 +76,8 @@ def positive_weights(
     if class_weights is None:
         return None
     if class_weights != BALANCED:
-        return of_classes(np.zeros(0, np.int64), label_names, class_weights).astype(np.float32)
-    counts = classes.sum(axis=0)
+        return of_classes(np.zeros(len(label_names)), label_names, class_weights).astype(np.float32)
+    counts = classes.sum(axis=0) if classes.ndim == 2 else classes
     mean = counts.sum() / max(np.count_nonzero(counts), 1)
     weights: NDArray[np.float32] = np.ones(len(label_names), dtype=np.float32)
     np.divide(mean, counts, out=weights, where=counts > 0, casting="same_kind")
@@ -84,15 +85,15 @@ def positive_weights(
 
 
 def of_classes(
-    labels: NDArray[np.int64], label_names: Sequence[str], wish: str | Mapping[str, float] | None
+    counts: NDArray[Any], label_names: Sequence[str], wish: str | Mapping[str, float] | None
 ) -> NDArray[np.float64]:
-    """Weight of each class, ``(C,)``; see :func:`text_weights`."""
+    """Weight of each class, ``(C,)``, by how many texts have it; see :func:`text_weights`."""
     weights = np.ones(len(label_names))
     if wish is None:
         return weights
     if wish == BALANCED:
-        counts = np.bincount(labels, minlength=len(label_names))
-        return np.divide(len(labels), counts, out=weights, where=counts > 0)
+        np.divide(counts.sum(), counts, out=weights, where=counts > 0)
+        return weights
     if not isinstance(wish, Mapping):
         raise ConfigError(
             f"expected balanced, or a weight for each label, found {wish!r}",

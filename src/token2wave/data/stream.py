@@ -1,0 +1,483 @@
+"""Read segments of any size, some rows at a time: memory does not grow with the input.
+
+What cannot be read is set aside with its reason, and reading goes on behind it: of a billion rows some are
+broken. Nothing that a file claims is believed: lines, fields and columns have limits, and what is compressed
+is read as a stream.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.data.lines import cannot_read, open_binary
+from token2wave.data.readers import field_limit, split_labels
+from token2wave.data.segments import SEPARATORS, Segment, not_parquet, parquet_file
+from token2wave.data.values import Origin, checked_texts, listed, shown
+from token2wave.errors import DataError, MissingExtraError
+
+ROWS_AT_ONCE = 8192
+SHOWN_OF_A_ROW = 200  # characters
+BYTES_SKIPPED_AT_ONCE = 1 << 20
+_BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one row may take; a row beyond is set aside.
+
+    Attributes:
+        line_bytes: of a line, its end included; also characters of a field of CSV. JSON may take 30 times so
+            much memory.
+        columns: of a file with a header, and keys of a JSON object.
+        bytes_at_once: rows are handed on once they hold so many bytes, even if they are few.
+    """
+
+    line_bytes: int = 16 << 20
+    columns: int = 10_000
+    bytes_at_once: int = 16 << 20
+
+
+class Rejected(NamedTuple):
+    """What could not be read.
+
+    Attributes:
+        at: its place; see :meth:`Segment.where`.
+        reason: why.
+        beginning: of the row, as far as it makes sense.
+        n_rows: how many rows it stands for; 1 where nobody knows, as behind the break of a damaged file.
+    """
+
+    at: int
+    reason: str
+    beginning: str = ""
+    n_rows: int = 1
+
+
+@dataclass
+class Rows:
+    """Some rows of a segment, in their order.
+
+    Attributes:
+        places: ``(n,)`` int64, of each; see :meth:`Segment.where`.
+        records: the rows of a file of lines or of CSV, as their values by column; keys may differ in JSON.
+        table: the rows of Parquet, a ``pyarrow.Table``.
+        rejected: what could not be read among or behind them.
+    """
+
+    places: NDArray[np.int64]
+    records: list[dict[str, Any]] | None = None
+    table: Any = None
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def values(self, column: str) -> list[Any]:
+        """The values of a column, as Python has them; None where a JSON object lacks it."""
+        if self.records is not None:
+            return [record.get(column) for record in self.records]
+        return cast("list[Any]", self.table.column(column).to_pylist())
+
+
+Lines = Iterator[tuple[int, bytes | None]]  # place; None: longer than the limit
+
+
+def read_segment(
+    segment: Segment,
+    text_column: str = "text",
+    columns: Sequence[str] | None = None,
+    limits: Limits | None = None,
+    n_rows: int = ROWS_AT_ONCE,
+) -> Iterator[Rows]:
+    """Read the rows of a segment.
+
+    Args:
+        segment: which.
+        text_column: every row must have a string there. A file of plain text or of fastText has it, with the
+            text, and ``label`` (a list, in fastText).
+        columns: what else is wanted; every column there is, if None.
+        limits: what a row may take.
+        n_rows: at most so many come at once.
+
+    Yields:
+        Rows with their rejects; a segment of which nothing can be read gives rejects alone.
+
+    Raises:
+        DataError: the file is not there, or lacks a column; a row's own faults are rejects.
+        MissingExtraError: pyarrow is needed, for Parquet or .zst, and not installed.
+    """
+    limits = limits or Limits()
+    if segment.kind == ".parquet":
+        yield from _parquet(segment, text_column, columns, limits, n_rows)
+        return
+    reading: Callable[..., Iterator[_Found]]
+    reading = _separated if segment.kind in SEPARATORS else _line_records
+    wanted = None if columns is None else [text_column, *columns]
+    with open_binary(Path(segment.path)) as raw:
+        lines = _lines(segment, raw, limits)
+        with closing(lines):
+            found = _numbered_safely(segment, reading(segment, lines, text_column, wanted, limits))
+            yield from _in_blocks(found, text_column, limits, n_rows)
+
+
+# ---- rows of lines ----
+
+
+class _Found(NamedTuple):
+    """A row, or what is wrong with it."""
+
+    at: int
+    record: dict[str, Any] | None
+    n_bytes: int
+    rejected: Rejected | None = None
+
+
+def _reject(at: int, reason: str, row: object, n_bytes: int = 0) -> _Found:
+    beginning = row.decode("utf-8", "replace") if isinstance(row, bytes) else str(row)
+    return _Found(at, None, n_bytes, Rejected(at, reason, beginning[:SHOWN_OF_A_ROW].rstrip("\r\n")))
+
+
+def _in_blocks(found: Iterator[_Found], text_column: str, limits: Limits, n_rows: int) -> Iterator[Rows]:
+    while True:
+        places: list[int] = []
+        records: list[dict[str, Any]] = []
+        rejected: list[Rejected] = []
+        n_bytes = 0
+        with field_limit(limits.line_bytes):  # which belongs to the process; no one else runs in between
+            for one in islice(found, n_rows):
+                n_bytes += one.n_bytes
+                if one.rejected is None and one.record is not None:
+                    text = one.record.get(text_column)
+                    if isinstance(text, str) and (text.isascii() or _is_unicode(text)):
+                        places.append(one.at)
+                        records.append(one.record)
+                    else:
+                        rejected.append(_no_text(one, text_column))
+                elif one.rejected is not None:
+                    rejected.append(one.rejected)
+                if n_bytes >= limits.bytes_at_once:
+                    break
+        if not places and not rejected:
+            return
+        yield Rows(np.array(places, dtype=np.int64), records, None, rejected)
+
+
+def _no_text(found: _Found, text_column: str) -> Rejected:
+    """Why a row's value cannot be a text."""
+    record = found.record or {}
+    if text_column not in record:
+        reason = f"there is no column {text_column!r}"
+    else:
+        try:
+            checked_texts([record[text_column]], Origin("", text_column))
+            reason = "the text cannot be used"
+        except DataError as error:
+            reason = error.problem
+    return Rejected(found.at, reason, str(record)[:SHOWN_OF_A_ROW])
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _numbered_safely(segment: Segment, found: Iterator[_Found]) -> Iterator[_Found]:
+    """The same rows; a stream that breaks off is a last reject."""
+    at = segment.first
+    try:
+        for one in found:
+            at = one.at
+            yield one
+    except _BROKEN_STREAM as error:
+        if not segment.compression:
+            raise cannot_read(Path(segment.path), cast("OSError", error)) from error
+        what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({str(error)[:100]})"
+        yield _reject(at + 1, f"the compressed data {what}; nothing behind this can be read", "")
+
+
+def _line_records(
+    segment: Segment, lines: Lines, text_column: str, columns: Sequence[str] | None, limits: Limits
+) -> Iterator[_Found]:
+    """JSON objects, lines of fastText, or plain texts; a blank line is a row in plain text alone."""
+    is_json = segment.kind in (".jsonl", ".ndjson")
+    for at, line in lines:
+        if line is None:
+            yield _too_long(at, limits)
+            continue
+        if is_json and not line.strip():
+            continue
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield _reject(at, _not_unicode(line, error), line, len(line))
+            continue
+        if is_json:
+            yield _json_object(at, text, len(line), columns, limits)
+            continue
+        text = text.removesuffix("\n").removesuffix("\r")
+        labels, text = split_labels(text)
+        if labels or text.strip() or segment.kind == ".txt":
+            record = {text_column: text, **({"label": labels} if labels else {})}
+            yield _Found(at, record, len(line))
+
+
+def _json_object(at: int, line: str, n_bytes: int, columns: Sequence[str] | None, limits: Limits) -> _Found:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return _reject(at, f"not valid JSON ({str(error)[:100]})", line, n_bytes)
+    if not isinstance(record, dict):
+        return _reject(at, f"expected a JSON object, got {shown(record)}", line, n_bytes)
+    if len(record) > limits.columns:
+        return _reject(at, f"expected at most {limits.columns} keys, found {len(record)}", line, n_bytes)
+    if columns is not None:
+        record = {name: record[name] for name in columns if name in record}
+    return _Found(at, record, n_bytes)
+
+
+def _separated(
+    segment: Segment, lines: Lines, text_column: str, columns: Sequence[str] | None, limits: Limits
+) -> Iterator[_Found]:
+    """CSV and TSV: a header, then rows as long as it."""
+    broken: list[str] = []  # what was wrong with the lines of the present row
+
+    def decoded() -> Iterator[str]:
+        for _, line in lines:
+            if line is None:
+                broken.append(_too_long(0, limits).rejected.reason)  # type: ignore[union-attr]
+                yield "\n"
+                continue
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                broken.append(_not_unicode(line, error))
+                yield line.decode("utf-8", "replace")
+
+    reader = csv.reader(decoded(), delimiter=SEPARATORS[segment.kind], strict=True)
+    header = _header(segment, reader, broken, limits)
+    positions = {name: header.index(name) for name in header if columns is None or name in columns}
+    for name in [text_column, *(columns or ())]:
+        if header.count(name) != 1:
+            problem = f"there is no column {name!r}" if name not in header else f"{name!r} is there twice"
+            raise DataError(
+                f"{problem}; the columns are {listed(header)}",
+                where=segment.path,
+                cure="name one of them",
+            )
+    for at, (fields, fault) in enumerate(_rows(reader, broken, len(header) == 1), start=1):
+        if fault is None and len(fields) != len(header):
+            fault = f"expected {len(header)} fields as in the header, found {len(fields)}"
+        if fault is not None:
+            yield _reject(at, fault, ",".join(fields))
+            continue
+        record = {name: fields[place] for name, place in positions.items()}
+        yield _Found(at, record, sum(map(len, fields)))
+
+
+def _header(segment: Segment, reader: Iterator[list[str]], broken: list[str], limits: Limits) -> list[str]:
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise DataError(f"not valid CSV ({error})", where=segment.path, cure="mend the header") from error
+    problem = None
+    if not header:
+        problem = "expected a header with the names of the columns"
+    elif broken:
+        problem = f"the header cannot be read: {broken[0]}"
+    elif len(header) > limits.columns:
+        problem = f"expected at most {limits.columns} columns, found {len(header)}"
+    if problem is not None or header is None:
+        raise DataError(str(problem), where=segment.path, cure="mend the header")
+    return header
+
+
+def _rows(
+    reader: Iterator[list[str]], broken: list[str], one_column: bool
+) -> Iterator[tuple[list[str], str | None]]:
+    """Fields of each row, and what is wrong with it; a blank line is a row where there is one column."""
+    while True:
+        broken.clear()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield [], f"not valid CSV ({error})"
+            continue
+        if fields or broken or one_column:
+            yield fields or ([""] if one_column else []), broken[0] if broken else None
+
+
+def _too_long(at: int, limits: Limits) -> _Found:
+    return _reject(at, f"expected a line of at most {limits.line_bytes:,} bytes, found a longer one", "")
+
+
+def _not_unicode(line: bytes, error: UnicodeDecodeError) -> str:
+    return f"expected UTF-8, got the byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
+
+
+def _lines(
+    segment: Segment, raw: BinaryIO, limits: Limits
+) -> Generator[tuple[int, bytes | None], None, None]:
+    """Lines with their places; None for one that is longer than the limit, of which no more is held."""
+    stream = _decompressed(segment, raw)
+    beginning = 0 if segment.counts_bytes else 1
+    at = segment.first or beginning
+    if segment.first:
+        stream.seek(at - 1)  # a line that begins here is this segment's; one that is cut is the one before's
+        at += _skip_line(stream) - 1
+    while segment.last is None or at < segment.last:
+        line = stream.readline(limits.line_bytes + 1)
+        if not line:
+            return
+        n_bytes = len(line)
+        if at == beginning:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if n_bytes > limits.line_bytes:
+            n_bytes += 0 if line.endswith(b"\n") else _skip_line(stream)
+            yield at, None
+        else:
+            yield at, line
+        at += n_bytes if segment.counts_bytes else 1
+
+
+def _skip_line(stream: BinaryIO) -> int:
+    """Read on to the next line; the bytes that were skipped."""
+    n_bytes = 0
+    while part := stream.readline(BYTES_SKIPPED_AT_ONCE):
+        n_bytes += len(part)
+        if part.endswith(b"\n"):
+            break
+    return n_bytes
+
+
+def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
+    if not segment.compression:
+        return raw
+    if segment.compression == ".zst":
+        try:
+            import pyarrow
+        except ImportError as error:
+            raise MissingExtraError("pyarrow", "train", purpose=f"reading {segment.path}") from error
+        stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+    else:
+        import bz2
+        import gzip
+
+        opened: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+        stream = opened[segment.compression](raw, "rb")
+    return cast("BinaryIO", io.BufferedReader(stream, BYTES_SKIPPED_AT_ONCE))
+
+
+# ---- Parquet ----
+
+
+def _parquet(
+    segment: Segment, text_column: str, columns: Sequence[str] | None, limits: Limits, n_rows: int
+) -> Iterator[Rows]:
+    import pyarrow
+
+    path = Path(segment.path)
+    with parquet_file(path) as file:
+        names = file.schema_arrow.names
+        wanted = list(dict.fromkeys([text_column, *(names if columns is None else columns)]))
+        for name in wanted:
+            if names.count(name) != 1:
+                problem = f"there is no column {name!r}" if name not in names else f"{name!r} is there twice"
+                raise DataError(
+                    f"{problem}; the columns are {listed(names)}", where=segment.path, cure="name one of them"
+                )
+        kind = file.schema_arrow.field(text_column).type
+        if not _holds_strings(kind):
+            raise DataError(
+                f"expected strings, got values of type {str(kind)[:60]}",
+                where=f"{segment.path}, column {text_column!r}",
+                cure="name the column that holds the texts",
+            )
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(len(sizes)))
+        n_rows = max(min(n_rows, limits.bytes_at_once * sum(sizes) // max(n_bytes, 1)), 1)
+        groups = range(segment.first, len(sizes) if segment.last is None else segment.last)
+        at, end = 1 + sum(sizes[: segment.first]), 1 + sum(sizes[: groups.stop])
+        try:
+            batches = file.iter_batches(n_rows, row_groups=list(groups), columns=wanted, use_threads=False)
+            for batch in batches:
+                table = pyarrow.Table.from_batches([batch])
+                yield _usable(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
+                at += len(table)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            reason = f"{not_parquet(path, error).problem}; the rows from here on are lost"
+            lost = [Rejected(at, reason, "", max(end - at, 1))]
+            yield Rows(np.zeros(0, dtype=np.int64), [], None, lost)
+
+
+def _holds_strings(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    return any(getattr(types, name)(kind) for name in ("is_string", "is_large_string", "is_null"))
+
+
+def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
+    """The rows whose text is a string of UTF-8; the others are rejects."""
+    import pyarrow
+    from pyarrow import compute
+
+    place = table.schema.get_field_index(text_column)
+    texts = table.column(place)
+    if not pyarrow.types.is_string(texts.type) and not pyarrow.types.is_large_string(texts.type):
+        texts = texts.cast(pyarrow.string())
+        table = table.set_column(place, text_column, texts)
+    reasons: dict[int, str] = {}
+    if texts.null_count:
+        missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
+        reasons = dict.fromkeys(missing.tolist(), "the text is missing")
+    try:
+        texts.validate(full=True)  # Parquet promises UTF-8, and nobody has looked
+    except pyarrow.ArrowInvalid:
+        is_large = pyarrow.types.is_large_string(texts.type)
+        for row, raw in enumerate(texts.cast(pyarrow.large_binary() if is_large else pyarrow.binary())):
+            try:
+                _ = None if raw.as_py() is None else raw.as_py().decode("utf-8")
+            except UnicodeDecodeError as error:
+                reasons[row] = f"expected UTF-8, got the byte 0x{raw.as_py()[error.start]:02x}"
+    if not reasons:
+        return Rows(places, None, table)
+    rejected = [Rejected(int(places[row]), reason) for row, reason in sorted(reasons.items())]
+    kept = np.ones(len(table), dtype=bool)
+    kept[list(reasons)] = False
+    return Rows(places[kept], None, table.filter(pyarrow.array(kept)), rejected)
+
+
+def file_size(segment: Segment) -> int:
+    """Bytes of a segment on the disk, about, to tell how far one is."""
+    if segment.counts_bytes and segment.last is not None:
+        return segment.last - segment.first
+    try:
+        size = os.stat(segment.path).st_size
+    except OSError as error:
+        raise cannot_read(Path(segment.path), error) from error
+    if segment.kind != ".parquet" or segment.last is None:
+        return size
+    with parquet_file(Path(segment.path)) as file:
+        n_groups = int(file.metadata.num_row_groups)
+    return size * (segment.last - segment.first) // max(n_groups, 1)

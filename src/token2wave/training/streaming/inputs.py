@@ -1,0 +1,105 @@
+"""What a stream is read from: files that are streamed, and splits beside them that fit into memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from token2wave.data import LabelledTexts
+from token2wave.data.datasets import Files, find_files, load_split
+from token2wave.data.segments import find_inputs
+from token2wave.data.texts import Several
+
+StreamedData = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stream is read from.
+
+    Attributes:
+        name: of the data.
+        paths: files with the training rows.
+        label_names: the names of the classes, where the data says them.
+        validation: rows to judge by, where the data has such a split.
+        test: rows to report on, where there are such.
+        caveats: sentences that belong beside every figure.
+        files: the data set that these are of, if it is one.
+        tested_apart: whether the test rows are of other data.
+    """
+
+    name: str
+    paths: list[Path]
+    label_names: tuple[str, ...] | None
+    validation: LabelledTexts | None
+    test: LabelledTexts | None
+    caveats: tuple[str, ...]
+    files: Files | None = None
+    tested_apart: bool = False
+
+    def caveats_of(self, n_rows: int) -> list[str]:
+        """Sentences that belong beside every figure.
+
+        Args:
+            n_rows: rows of the stream.
+        """
+        caveats = list(self.caveats)
+        if self.files is not None:
+            counts = {"train": n_rows}
+            counts |= {} if self.validation is None else {"validation": len(self.validation)}
+            counts |= {} if self.test is None or self.tested_apart else {"test": len(self.test)}
+            for split, n in counts.items():
+                caveats += self.files.incomplete_caveats(split, n)
+        return caveats
+
+
+def inputs_of(
+    data: StreamedData,
+    test: str | os.PathLike[str] | None,
+    text_column: str,
+    label_column: str,
+    several: Several,
+) -> Inputs:
+    """Find the files of a stream.
+
+    Args:
+        data: a file, a pattern, or several of them; a folder with a file ``train``, or the name of a data
+            set, of which validation and test rows are then used, too; or another folder, with all its files.
+        test: rows to report on; see :func:`token2wave.data.load_split`.
+        text_column: column of the texts.
+        label_column: column of the labels.
+        several: what was said of texts with several labels.
+
+    Raises:
+        DataError: there is no such file, or rows beside the stream cannot be read.
+    """
+    one = data if isinstance(data, str | os.PathLike) else None
+    named = None if one is None else find_files(one, label_column)
+    if named is None or one is None:
+        paths = find_inputs([data] if isinstance(data, str | os.PathLike) else list(data))
+        name = paths[0].name.split(".")[0]
+        name = name if len(paths) == 1 else f"{name} and {len(paths) - 1} more files"
+        label_names, beside, caveats = None, frozenset[str](), tuple[str, ...]()
+    else:
+        paths, name = [named.files["train"]], named.name
+        label_names, beside, caveats = named.label_names, frozenset(named.files), named.caveats
+
+    def read(where: str | os.PathLike[str], split: str) -> LabelledTexts:
+        return load_split(
+            where,
+            split,
+            text_column=text_column,
+            label_column=label_column,
+            label_names=label_names,
+            multi_label=several.multi_label,
+            label_separator=several.separator,
+        )
+
+    validation = read(one, "validation") if one is not None and "validation" in beside else None
+    if test is not None:
+        tested: LabelledTexts | None = read(test, "test")
+    else:
+        tested = read(one, "test") if one is not None and "test" in beside else None
+    return Inputs(name, paths, label_names, validation, tested, caveats, named, test is not None)
