@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
+import distributed_render  # noqa: E402
 import growth_figures  # noqa: E402
 import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
@@ -201,6 +202,15 @@ def _waves(document: dict[str, Any]) -> Table:
     )
 
 
+def distributed(part: str) -> str:
+    """Table of what several processes gain, or of what they send each other."""
+    document = benchmark("distributed")
+    if part not in document:
+        raise NotMeasured
+    tables = {"time": distributed_render.time_table, "traffic": distributed_render.traffic_table}
+    return tables[part](document)
+
+
 def reproduction(part: str) -> str:
     """Tables of a part of the reproduction's report."""
     path = RESULTS / "reproduction" / "report.json"
@@ -268,6 +278,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     },
     "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
     **{name: partial(reliability, name) for name in reliability_render.TABLES},
+    **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)
