@@ -11,16 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from fuzz_commands import COMMANDS
 from fuzz_common import PIECES, SMALL, classifier
 from fuzz_models import file_of
-from fuzz_targets import IDENTITY, READABLE, SPLIT, STREAMED, TEACHERS, disassembled
+from fuzz_targets import IDENTITY, READABLE, SPLIT, STREAMED, TEACHERS, disassembled, train_a_little
 
 from token2wave.distillation.probabilities import KnownProbabilities, digest, write_probabilities
-from token2wave.training.checkpoint import Checkpoint, Standing
-from token2wave.training.progress import Epoch, History
+from token2wave.training.checkpoint import Checkpoint
 
 ROWS = [("good film, truly", "a"), ('he said "no"\nand left', "b"), ("é 中文 👍", "c"), ("", "a")]
 TEXTS = (
@@ -143,17 +143,18 @@ def _states() -> Iterable[bytes]:
 
 
 def _checkpoints() -> Iterable[bytes]:
-    epoch = Epoch(1, 0.5, 0.7, 0.6, 0.8, 0.8)
-    arrays = {"embedding": np.ones((2, 3), np.float32), "dense": np.ones(4, np.float32)}
-    values = {"step": 4, "random": np.random.default_rng(0).bit_generator.state}
-    halfway = Standing(History([epoch], epoch, 1.0, 10.0), 0, arrays, values)
-    done = Standing(History([epoch], None), 2, arrays, {}, True)
+    found: list[bytes] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
-        for standings in ([], [halfway], [done, halfway]):
-            Checkpoint(path, IDENTITY, standings).write()
-            yield disassembled(path.read_bytes())
-            yield path.read_bytes()
+        write = Checkpoint.write
+
+        def written(checkpoint: Checkpoint) -> None:
+            write(checkpoint)
+            found.append(path.read_bytes())
+
+        with mock.patch.object(Checkpoint, "write", written):
+            train_a_little(Checkpoint(path, IDENTITY, []).next_network())
+    return [*map(disassembled, found), found[0]]
 
 
 def _probabilities() -> Iterable[bytes]:

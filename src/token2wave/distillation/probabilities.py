@@ -20,7 +20,7 @@ import json
 import lzma
 import math
 import os
-import struct
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from token2wave.data.parquet import parquet_columns
@@ -41,6 +40,11 @@ MOST_BYTES, MOST_UNPACKED = (
     64 << 20,
     20,
 )  # a .npz unpacks to so many bytes, and so many times its own, at most
+MAGIC = b"\x93NUMPY\x01\x00"  # of a .npy, of the version that numpy writes for arrays of numbers
+HEADER = re.compile(
+    r"\{'descr': '([<>|][biufU][1-9][0-9]{0,8})', 'fortran_order': (True|False), "
+    r"'shape': \(([0-9, ]{0,200})\),? *\} *\n?"
+)
 ROUNDING = 1e-4
 ONE = 0.02  # how far from 1 a row's sum may be: what is written with two decimals still passes
 
@@ -283,7 +287,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         if error.errno is not None:
             raise
         raise ValueError(str(error)) from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, TypeError) as error:
         raise ValueError(str(error)) from error
     except (NotImplementedError, RuntimeError, MemoryError, OverflowError) as error:
         raise ValueError(f"it is packed or encrypted in a way that is not read: {error}") from error
@@ -292,17 +296,18 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def _npy(packed: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """An array of a zip file; no more than its entry holds is set aside for it."""
     with packed.open(name) as stream:
-        version = npy.read_magic(stream)
-        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-        if read_header is None:
-            raise ValueError(f"{name[:60]!r} is of version {version}")
-        shape, in_columns, kind = read_header(stream)
-        n_bytes = math.prod(shape) * kind.itemsize
-        if kind.hasobject or n_bytes > packed.getinfo(name).file_size:
-            raise ValueError(f"{name[:60]!r} holds objects, or less than it claims")
-        content = stream.read(n_bytes)
-        array: NDArray[Any] = np.frombuffer(content, kind, math.prod(shape))
-        return array.reshape(shape, order="F" if in_columns else "C")
+        beginning = stream.read(len(MAGIC) + 2)
+        n_bytes = int.from_bytes(beginning[len(MAGIC) :], "little")
+        header = HEADER.fullmatch(stream.read(n_bytes).decode("latin-1"))
+        if not beginning.startswith(MAGIC) or header is None:
+            raise ValueError(f"{name[:60]!r} is no array of numbers or strings")
+        kind, in_columns, sizes = header.groups()
+        shape = tuple(int(size) for size in sizes.split(",") if size.strip())
+        n_bytes = math.prod(shape) * np.dtype(kind).itemsize
+        if n_bytes > packed.getinfo(name).file_size:
+            raise ValueError(f"{name[:60]!r} holds less than it claims")
+        array: NDArray[Any] = np.frombuffer(stream.read(n_bytes), kind, math.prod(shape))
+        return array.reshape(shape, order="F" if in_columns == "True" else "C")
 
 
 def _npz(path: Path, label_names: Sequence[str]) -> _Rows:

@@ -193,10 +193,11 @@ def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
     """Names of the classes, known ones first.
 
     Raises:
-        DataError: new ones, and no row that is of none of them.
+        DataError: new ones, and no row that is of none of them; or too many in all.
     """
     known = set(classifier.label_names)
     new = sorted({label for labels in rows.label_sets for label in labels} - known)
+    require_few_classes(len(known) + len(new), rows.source)
     if new and not any(known.issuperset(labels) for labels in rows.label_sets):
         raise DataError(
             f"expected rows of the known classes beside those of the new class {new[0]!r}, found none",
