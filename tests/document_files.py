@@ -37,6 +37,10 @@ def write_document_files(folder: Path) -> None:
         _fasttext(folder / name, [(text, [label]) for text, label in rows])
     _fasttext(folder / "news.txt", news)
     (folder / "texts.txt").write_text("".join(f"{text}\n" for text, _ in reviews[:5]))
+    (folder / "crawl").mkdir()
+    for number in range(2):
+        lines = [json.dumps(dict(zip(("text", "label"), _review(draw), strict=True))) for _ in range(600)]
+        (folder / "crawl" / f"part-{number}.jsonl").write_text("\n".join(lines) + "\n")
     for name, rows in (("reviews", reviews), ("news", topics)):
         texts, labels = map(list, zip(*rows, strict=True))
         data = DataSplits(name, LabelledTexts(texts, labels, name), None, None, None, ())

@@ -45,6 +45,7 @@ import probabilities_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 import serving_render  # noqa: E402
+import streaming  # noqa: E402
 import tuning  # noqa: E402
 import wave_trials_render  # noqa: E402
 
@@ -243,6 +244,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "streaming-large": lambda: streaming.table_of_large(benchmark("streaming")),
+    "streaming-accuracy": lambda: streaming.table_of_accuracy(benchmark("streaming")),
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),

@@ -16,6 +16,7 @@ from token2wave.data.segments import find_inputs, segments_of
 from token2wave.data.texts import Several
 from token2wave.errors import CheckpointError, ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
+from token2wave.integrations.cards import training_command
 from token2wave.presets import preset_named
 from token2wave.training import loop
 from token2wave.training.progress import Callback, Teller
@@ -476,3 +477,9 @@ def test_the_first_pass_alone(crawl):
     found = survey(source, WordConfig(bits=12), 1 << 20, 0.0, Teller([]))
     assert found.n_rows == 3000
     assert inputs.test is None
+
+
+def test_a_card_says_how_to_train_on_the_stream_again(crawl):
+    command = training_command(train(crawl, memory="200MB").classifier, "crawl")
+    assert "train crawl " in command
+    assert "--stream --memory 200000000" in command

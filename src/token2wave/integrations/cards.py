@@ -149,6 +149,8 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
         words += ["--class-weights", _value(record["class_weights"])]
     if classifier.multi_label:
         words += ["--multi-label"]
+    if record.get("stream"):
+        words += ["--stream", "--memory", str(record["stream"]["memory"])]
     if record.get("label_separator"):
         words += ["--label-separator", str(record["label_separator"])]
     for option in ("teacher", "unlabelled", "start_from"):

@@ -30,7 +30,12 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.record import Origin, identity_of, plan_of, record_of, summary_of
 from token2wave.training.report import check_report, write_report
 from token2wave.training.run import Run
-from token2wave.training.streaming.preparation import open_stream, require_alone, stream_run
+from token2wave.training.streaming.preparation import (
+    open_stream,
+    require_alone,
+    require_streams,
+    stream_run,
+)
 from token2wave.training.summary import Summary
 from token2wave.training.wishes import (
     require_checkpoints,
@@ -191,6 +196,7 @@ def train(
                 "--vocabulary": vocabulary,
             }
         )
+        require_streams(chosen, device)
         if isinstance(data, DataSplits):
             raise ConfigError("expected files, found texts in memory", where="stream", cure="leave it out")
         several = Several(multi_label, label_separator)

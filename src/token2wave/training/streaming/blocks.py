@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.ragged import concatenate
+from token2wave.native import n_threads
 from token2wave.training.examples import Examples
-from token2wave.training.streaming.source import Part, Source, one_ahead
+from token2wave.training.streaming.source import Part, Source, in_order, one_ahead
 
 
 @dataclass
@@ -63,9 +64,9 @@ class BlockStream:
         order = np.random.default_rng([seed, 0]).permutation(len(self.source.segments))
         number, n_characters, n_waiting = 0, 0, 0
         waiting: list[Examples] = []
-        for part in self.source.by_turns(order.tolist()):
-            kept = self._not_held_back(part)
-            waiting.append(self.examples(kept))
+        parts = map(self._not_held_back, self.source.by_turns(order.tolist()))
+        for kept, examples in in_order(self.examples, parts, n_threads()):
+            waiting.append(examples)
             n_characters += kept.n_characters
             n_waiting += len(kept.texts)
             if n_characters >= self.characters_of_a_block and n_waiting >= self.batch_size:

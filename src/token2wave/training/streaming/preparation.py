@@ -63,9 +63,8 @@ def stream_run(
 
     Raises:
         DataError: the files cannot be read, or hold too little.
-        ConfigError: a preset that does not train on streams, or too little memory.
+        ConfigError: too little memory, or a share that is none.
     """
-    require_streams(preset)
     require(memory >= LEAST_MEMORY, "memory", f"at least {LEAST_MEMORY >> 20} MB", memory)
     require(0 <= most_rejected <= 1, "max_rejected", "a share from 0 to 1", most_rejected)
     config = preset.features
@@ -87,13 +86,14 @@ def stream_run(
         positive_weights(found.label_counts, found.label_names, class_weights) if found.several else None
     )
     weights = _class_weights(found, class_weights, source.weight_column is not None)
+    own_alone = None if source.weight_column is None else np.ones(len(found.label_names))
     features = _features(counts, n_texts, preset, found, memory)
     chosen = preset.with_settings({"features.min_count": features.config.min_count})
     names = found.label_names
     caveats = (*inputs.caveats_of(found.n_rows), *_caveats(found, len(sample)))
     texts = TrainingTexts(
         _labelled(sample, names, found.several, weights),
-        _labelled(validation, names, found.several, None),
+        _labelled(validation, names, found.several, own_alone if validation is drawn else None),
         None,
         None if inputs.test is None else _labelled(inputs.test, names, found.several, None),
         names,
@@ -114,7 +114,9 @@ def stream_run(
         int(memory * SHARE_OF_A_BLOCK),
     )
     splits = DataSplits(source.name, sample, inputs.validation, inputs.test, names, caveats)
-    return StreamRun(splits, texts, chosen, source.seed, "cpu", tell, found=found, passes=passes)
+    return StreamRun(
+        splits, texts, chosen, source.seed, "cpu", tell, found=found, passes=passes, memory=memory
+    )
 
 
 def open_stream(
@@ -159,21 +161,20 @@ def open_stream(
     return inputs, source
 
 
-def require_streams(preset: Preset) -> None:
+def require_streams(preset: Preset, device: str) -> None:
     """Refuse what cannot learn from a stream.
 
     Raises:
-        ConfigError: the preset has a vocabulary, or the native core is missing or cannot train it.
+        ConfigError: the preset has a vocabulary, or the native core is missing, unwanted or cannot train it.
     """
     config = preset.network_config(1, 2, ()).replace(amplitudes=False)
-    if isinstance(preset.features, WordConfig) and trains_natively(
-        config, preset.recipe, preset.features.cls
-    ):
+    can = isinstance(preset.features, WordConfig) and device != "cuda"
+    if can and trains_natively(config, preset.recipe, has_cls=not preset.features_lack_cls):
         return
     raise ConfigError(
         f"preset {preset.name!r}, as it is set, does not train on a stream here",
         where="stream",
-        cure="choose preset small or fast, with the package's native core",
+        cure="choose preset small or fast on the processor, with the package's native core",
     )
 
 
@@ -246,11 +247,7 @@ def _class_weights(found: Survey, class_weights: ClassWeights, has_own: bool) ->
     weights = of_classes(found.label_counts, found.label_names, by_class)
     own = found.own_weight if found.several else float(weights @ found.label_weights)
     if not own > 0:
-        raise ConfigError(
-            "expected training texts of some weight, found none",
-            where="weights",
-            cure="give at least some rows a weight above zero",
-        )
+        raise _no_weight()
     return weights * (found.n_rows / own)
 
 
@@ -263,8 +260,18 @@ def _labelled(
     own = None if rows.weights is None else np.array(rows.weights)
     if class_weights is None:
         return Labelled(rows.texts, labels)
+    if own is not None and not own.any():
+        raise _no_weight()
     weights = class_weights[np.zeros(len(rows), np.int64) if several else labels]
     return Labelled(rows.texts, labels, (weights if own is None else weights * own).astype(np.float32))
+
+
+def _no_weight() -> ConfigError:
+    return ConfigError(
+        "expected rows of some weight both to train on and to hold back, found none",
+        where="weights",
+        cure="give more rows a weight above zero",
+    )
 
 
 def _caveats(found: Survey, n_sample: int) -> list[str]:

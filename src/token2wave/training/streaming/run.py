@@ -20,10 +20,12 @@ class StreamRun(Run):
     Attributes:
         found: by the first pass.
         passes: the further ones.
+        memory: bytes that were allowed for.
     """
 
     found: Survey = field(kw_only=True)
     passes: BlockStream = field(kw_only=True)
+    memory: int = field(kw_only=True)
 
     @property
     def n_rows(self) -> int:
@@ -56,6 +58,7 @@ class StreamRun(Run):
                 "texts_up_to": {str(size): n for size, n in zip(LENGTHS, every, strict=True) if n},
                 "labels": dict(zip(found.label_names, found.label_counts.tolist(), strict=True)),
                 "sample_rows": len(self.texts.train),
+                "memory": self.memory,
             }
         }
 
