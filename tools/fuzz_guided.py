@@ -19,12 +19,14 @@ import argparse
 import importlib
 import json
 import os
+import platform
 import re
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def _environment() -> dict[str, str]:
 
 
 def _fuzz_once(
-    name: str, seconds: float, seed: int, folders: Sequence[Path], findings: Path
+    name: str, seconds: float, seed: int, more: Sequence[str | Path], findings: Path
 ) -> dict[str, Any]:
     """Run libFuzzer on a target until the time is over, or it has found something."""
     flags = [
@@ -85,7 +87,7 @@ def _fuzz_once(
         f"-artifact_prefix={findings}/",
         f"-seed={seed % (1 << 32) or 1}",
         "-print_final_stats=1",
-        *map(str, folders),
+        *map(str, more),
     ]
     begun = time.monotonic()
     done = subprocess.run(
@@ -174,7 +176,7 @@ def minimise(names: Sequence[str]) -> None:
             file.unlink()
         sources = [folder for kind in ("corpus", "seeds") if (folder := BUILD / kind / name).is_dir()]
         sources += [CORPUS / name] if (CORPUS / name).is_dir() else []
-        _fuzz_once(name, 600, 1, ["-merge=1", merged, *sources], BUILD)  # type: ignore[list-item]
+        _fuzz_once(name, 600, 1, ["-merge=1", merged, *sources], BUILD)
         target = CORPUS / name
         target.mkdir(parents=True, exist_ok=True)
         crashers = [file for file in target.iterdir() if not re.fullmatch("[0-9a-f]{40}", file.name)]
@@ -226,7 +228,7 @@ def main() -> int:
     if arguments.minimise:
         minimise(names)
         return 0
-    n_found = 0
+    n_found, counts_native = 0, "PC tables" in _fuzz_once(names[0], 1, 1, ["-runs=1"], BUILD)["log"]
     for name in names:
         total = fuzz(name, arguments.seconds / len(names), arguments.seed)
         n_found += total["findings"]
@@ -236,13 +238,14 @@ def main() -> int:
             flush=True,
         )
         if arguments.results is not None:
-            _note(arguments.results, name, total)
+            _note(arguments.results, name, total, counts_native)
     return int(n_found > 0)
 
 
-def _note(path: Path, name: str, total: dict[str, Any]) -> None:
+def _note(path: Path, name: str, total: dict[str, Any], native: bool) -> None:
     """Add what was done with a target to a file of results."""
     document = json.loads(path.read_text()) if path.is_file() else {"targets": {}}
+    document |= {"python": platform.python_version(), "atheris": version("atheris"), "native_edges": native}
     before = document["targets"].get(name, {})
     document["targets"][name] = {
         key: max(before.get(key, 0), value)

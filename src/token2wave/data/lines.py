@@ -52,7 +52,7 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         with open_binary(path) as raw:
             is_gzip = path.suffix.lower() == ".gz"
             stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-            for line in decoded_lines(_short_lines(path, stream, raw if is_gzip else None), path):
+            for line in decoded_lines(short_lines(path, stream, raw if is_gzip else None), path):
                 number += 1
                 yield line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -66,29 +66,31 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         raise cannot_read(path, error) from error
 
 
-def _short_lines(path: Path, stream: BinaryIO, packed: BinaryIO | None) -> Iterator[bytes]:
-    """The lines of a stream; of one that is too long, no more than the limit is held."""
-    n_bytes = 0
-    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
-        require_short(line, path, number)
-        n_bytes += len(line)
-        if packed is not None:
-            require_likely_size(path, n_bytes, packed.tell())
-        yield line
+def short_lines(
+    source: Path, stream: io.BufferedIOBase | BinaryIO, packed: BinaryIO | None = None
+) -> Iterator[bytes]:
+    """Yield the lines of a stream; of one that is too long, no more than the limit is held.
 
-
-def require_short(line: bytes, source: Path, number: int) -> None:
-    """Refuse a line that is longer than :data:`LONGEST_LINE`.
+    Args:
+        source: what to call the stream in an error.
+        stream: of the lines.
+        packed: what it unpacks, if it does.
 
     Raises:
-        DataError: it is; names the source and the line.
+        DataError: a line is longer than :data:`LONGEST_LINE`, or too much is unpacked.
     """
-    if len(line) > LONGEST_LINE:
-        raise DataError(
-            f"expected a line of at most {LONGEST_LINE:,} bytes, found a longer one",
-            where=place(source, line=number),
-            cure="check that the lines end in \\n, or cut the text into passages",
-        )
+    n_bytes = 0
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
+        if len(line) > LONGEST_LINE:
+            raise DataError(
+                f"expected a line of at most {LONGEST_LINE:,} bytes, found a longer one",
+                where=place(source, line=number),
+                cure="check that the lines end in \\n, or cut the text into passages",
+            )
+        n_bytes += len(line)
+        if packed is not None:
+            require_likely_size(source, n_bytes, packed.tell())
+        yield line
 
 
 def require_likely_size(path: Path, n_unpacked: int, n_packed: int) -> None:

@@ -1,7 +1,8 @@
 """Columns of a Parquet file in memory, and no more of them than its size makes likely.
 
 A text that stands in a million rows lies in a Parquet file once, with a few bytes that say how often. So
-columns are read with each text kept once, and counted before they are multiplied.
+columns are read with each text kept once, and counted before they are multiplied. Nothing is asked of a
+file's column chunks: pyarrow ends the process where their statistics are damaged.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from token2wave.errors import DataError, MissingExtraError, place
 
 MOST_COLUMNS = 10_000
 ROWS_AT_ONCE = 1 << 16
+ROWS_OF_LISTS = 1 << 10  # fewer, since pyarrow cannot keep each of their strings once
 BYTES_OF_A_VALUE = 64  # of a string in Python, beside its characters
 _HOLDERS = ("is_dictionary", "is_list", "is_large_list")
 _SCALARS = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
@@ -53,15 +55,17 @@ def parquet_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
                     cure="write the columns of the texts and the labels alone",
                 )
             leaves = [about.schema.column(i) for i in range(about.num_columns)]
-            strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+            flat = [leaf for leaf in leaves if leaf.path == leaf.name and not leaf.max_repetition_level]
+            strings = [leaf.name for leaf in flat if leaf.physical_type == "BYTE_ARRAY"]
             file = parquet.ParquetFile(stream, metadata=about, read_dictionary=strings)
             names = choose(file.schema_arrow.names)
             for name in names:
                 _require_usable(pyarrow, path, name, file.schema_arrow.field(name).type)
-            require_likely_size(path, 8 * _n_claimed(about, names), n_packed)
+            are_flat = {leaf.name for leaf in flat}.issuperset(names)
+            n_rows = ROWS_AT_ONCE if are_flat else ROWS_OF_LISTS
             columns: dict[str, list[object]] = {name: [] for name in names}
             n_unpacked = 0
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names), use_threads=False):
+            for batch in file.iter_batches(n_rows, columns=list(names), use_threads=False):
                 n_unpacked += sum(_n_bytes(pyarrow, batch.column(name)) for name in names)
                 require_likely_size(path, n_unpacked, n_packed)
                 for name in names:
@@ -69,17 +73,6 @@ def parquet_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise not_parquet(path, error) from error
     return columns
-
-
-def _n_claimed(about: Any, names: Sequence[str]) -> int:
-    """How many values some columns have, by what the file says of itself."""
-    total = 0
-    for group in (about.row_group(i) for i in range(about.num_row_groups)):
-        chunks = (group.column(i) for i in range(group.num_columns))
-        total += sum(
-            max(chunk.num_values, 0) for chunk in chunks if chunk.path_in_schema.split(".")[0] in names
-        )
-    return total
 
 
 def _n_bytes(pyarrow: Any, array: Any) -> int:

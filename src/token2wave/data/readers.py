@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -13,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from token2wave.data.lines import LONGEST_LINE, decoded_lines, filled_lines, text_lines, without_gaps
+from token2wave.data.lines import (
+    LONGEST_LINE,
+    decoded_lines,
+    filled_lines,
+    short_lines,
+    text_lines,
+    without_gaps,
+)
 from token2wave.data.parquet import MOST_COLUMNS, parquet_columns
 from token2wave.data.texts import LabelledTexts, Several
 from token2wave.data.values import (
@@ -153,9 +161,11 @@ def read_stream(lines: Iterable[bytes], source: str) -> list[str]:
         source: what to call the stream in an error.
 
     Raises:
-        DataError: a line is not UTF-8; names the line.
+        DataError: a line is not UTF-8, or is longer than 64 MiB in a binary stream; names the line.
     """
-    return [_without_line_end(line) for line in decoded_lines(lines, Path(source))]
+    path = Path(source)
+    bounded = short_lines(path, lines) if isinstance(lines, io.BufferedIOBase) else lines
+    return [_without_line_end(line) for line in decoded_lines(bounded, path)]
 
 
 def stem(path: Path) -> str | None:

@@ -16,7 +16,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 MOST_CLASSES = 10_000
-"""Of a model: each takes a number in every row, every text's probabilities and every line of the confusion matrix."""
+"""Of a model: each takes a number of every row, of every text, and of every line of the confusion matrix."""
 
 
 def require_few_classes(n_classes: int, source: str) -> None:

@@ -25,6 +25,7 @@ from token2wave.data import (
     load_splits,
     require_usable,
 )
+from token2wave.data.splits import require_few_classes
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
 from token2wave.loading import network_of
