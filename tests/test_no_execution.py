@@ -1,4 +1,4 @@
-"""Nothing in the package runs what a file, a request or a setting says: its source is searched for what could."""
+"""Nothing in the package runs what a file, a request or a setting says: its source is searched for that."""
 
 from __future__ import annotations
 

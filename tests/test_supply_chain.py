@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 dependencies = pytest.importorskip("dependencies", reason="the tools are not part of this tree")
 audit, hash_constraints, sbom = (pytest.importorskip(name) for name in ("audit", "hash_constraints", "sbom"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+BROUGHT_BY_VENV = ("pip", "setuptools")
 PINNED = hash_constraints.pins(hash_constraints.PINNED.read_text().splitlines())
 
 
@@ -62,8 +63,8 @@ def test_every_direct_dependency_is_pinned() -> None:
 def test_what_is_installed_is_what_is_pinned(packages: Any) -> None:
     pinned = {canonicalize_name(name): version for name, version in PINNED.items()}
     for name, package in packages.items():
-        if name in pinned:
-            assert package.distribution.version.partition("+")[0] == pinned[name], name
+        if name not in ("token2wave", *BROUGHT_BY_VENV):
+            assert package.distribution.version.partition("+")[0] == pinned.get(name), name
 
 
 def test_every_pinned_version_has_a_hash() -> None:
@@ -86,7 +87,7 @@ def test_a_hash_is_of_the_version_that_is_pinned() -> None:
     found = hash_constraints.hashed_lines({"some-thing": "1.0"}, report("1.0", sha256="ab"))
     assert found == ["some-thing==1.0 --hash=sha256:ab"]
     for other in (report("1.1", sha256="ab"), report("1.0", md5="ab"), {"install": []}):
-        with pytest.raises(ValueError, match="expected a hash of some-thing==1.0"):
+        with pytest.raises(ValueError, match="expected a hash of some-thing=="):
             hash_constraints.hashed_lines({"some-thing": "1.0"}, other)
 
 

@@ -2,8 +2,8 @@
 
     python tools/audit.py
 
-One package is asked for first. Where there is no answer, one line says so and the exit status is 0: nobody's work waits for
-somebody else's service. Where there is one, every finding counts, and the exit status is 1 if there are any.
+One package is asked for first. Where there is no answer, one line says so and the exit status is 0: nobody's
+work waits for somebody else's service. Where there is one, the exit status is 1 if anything is found.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""All that an installed token2wave depends on, and its licences: those of a kind that is not known here are refused.
+"""All that an installed token2wave depends on, and its licences; one that is not known here is refused.
 
     python tools/dependencies.py
 
-A dependency is what some extra asks for, what that asks for, and so on, as far as it is installed. A licence is what a
-package says of itself. The exit status is 1 if a package says nothing, or something that is not on the list below.
+A dependency is what some extra asks for, what that asks for, and so on, as far as it is installed. A licence
+is what a package says of itself. The exit status is 1 if a package says nothing, or something that is not on
+the list below.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _is_installed(name: str) -> bool:
 
 
 def licences(package: Distribution) -> set[str]:
-    """Identifiers of a package's licences, by what it says of itself; empty if that is nothing that is known."""
+    """Identifiers of a package's licences, by what it says of itself; empty if that is nothing known."""
     about = package.metadata
     if expression := about.get("License-Expression"):
         return _of_expression(expression)

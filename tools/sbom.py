@@ -2,8 +2,8 @@
 
     python tools/sbom.py build/sbom.json
 
-The document lists what is installed here of all that some extra asks for: version, licence, the hash of the file that
-``constraints-hashed.txt`` names, and what needs what. The same packages give the same document.
+The document lists what is installed here of all that some extra asks for: version, licence, the hash of the
+file that ``constraints-hashed.txt`` names, and what needs what. The same packages give the same document.
 """
 
 from __future__ import annotations
