@@ -36,6 +36,7 @@ BUILD = ROOT / "build" / "fuzz"
 MEMORY = 1_024  # MiB that a process may hold
 ADDRESSES = 8 << 30  # bytes that it may ask for
 SECONDS_OF_AN_INPUT = 10
+SECONDS_OF_A_PROCESS = 120  # atheris keeps memory with every comparison of arrays that it is told of
 MOST_FINDINGS = 5  # of a target, in one run
 BYTES_KEPT = 120_000  # of a target's corpus in the tests
 STATUS = re.compile(r"cov: (\d+)(?: ft: (\d+))?")
@@ -130,7 +131,8 @@ def fuzz(name: str, seconds: float, seed: int) -> dict[str, Any]:
     folders = [work, seeds, *([CORPUS / name] if (CORPUS / name).is_dir() else [])]
     total = {"executions": 0, "seconds": 0.0, "edges": 0, "features": 0, "peak_mib": 0, "findings": 0}
     while total["seconds"] < seconds:
-        once = _fuzz_once(name, seconds - total["seconds"], seed + total["findings"], folders, findings)
+        left = min(seconds - total["seconds"], SECONDS_OF_A_PROCESS)
+        once = _fuzz_once(name, left, seed + int(total["seconds"]), folders, findings)
         for key in ("executions", "seconds"):
             total[key] += once[key]
         for key in ("edges", "features", "peak_mib"):

@@ -2,14 +2,14 @@
 
     python tools/hash_constraints.py
 
-``constraints-hashed.txt`` has the lines of ``constraints.txt`` with a SHA-256 each, and pip refuses a file with
-another hash:
+``constraints-hashed.txt`` has the lines of ``constraints.txt`` with a SHA-256 each, and pip refuses a file
+that has another:
 
     pip install --no-deps --require-hashes -r constraints-hashed.txt
 
 On another platform or another version of Python pip chooses other files, and the file has to be made anew
-there. torch is left out: which of its builds is installed, for processors alone or for a card, is each machine's
-own choice, and each build has a hash of its own. It has to be installed apart.
+there. torch is left out: which of its builds is installed, for processors alone or for a card, is each
+machine's own choice, and each build has a hash of its own. It has to be installed apart.
 """
 
 from __future__ import annotations
