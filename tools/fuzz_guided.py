@@ -61,7 +61,11 @@ def child(name: str, flags: Sequence[str]) -> None:
         for module in LATE:
             importlib.import_module(f"token2wave.{module}")
     target = TARGETS[name]
-    atheris.Setup([sys.argv[0], f"-max_len={target.longest}", *flags], target.run)
+    # libFuzzer starts itself again to merge: by the name that it is given here.
+    again = BUILD / f"again-{name}"
+    again.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" --child {name} "$@"\n')
+    again.chmod(0o755)
+    atheris.Setup([str(again), f"-max_len={target.longest}", *flags], target.run)
     atheris.Fuzz()
 
 
