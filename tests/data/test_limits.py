@@ -104,6 +104,18 @@ def peak_of_refusal(path: Path) -> tuple[str, int]:
     return said, int(peak)
 
 
+def test_a_line_of_a_gigabyte(tmp_path: Path) -> None:
+    """A real one, of nothing but zeros, which take no place on the disk."""
+    path = tmp_path / "long.csv"
+    with path.open("wb") as stream:
+        stream.write(b"text\n")
+        stream.truncate(1 << 30)
+    said, peak = peak_of_refusal(path)
+    assert "line 2" in said
+    assert "at most 67,108,864 bytes" in said
+    assert peak < 400
+
+
 def test_a_line_without_end_from_a_little_gzip(tmp_path: Path) -> None:
     """One that is longer than the real limit; of one of a gigabyte no more would be read."""
     path = tmp_path / "bomb.jsonl.gz"
