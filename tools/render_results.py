@@ -42,6 +42,7 @@ import growth_figures  # noqa: E402
 import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
+import reliability_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 import serving_render  # noqa: E402
@@ -173,6 +174,15 @@ def probabilities() -> str:
     return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
 
 
+def reliability(name: str) -> str:
+    """Table of one part of what was tried of reliability."""
+    part, table = reliability_render.TABLES[name]
+    found = reliability_render.Results(RESULTS).parts.get(part)
+    if found is None:
+        raise NotMeasured
+    return table(found)
+
+
 def random_settings(document: dict[str, Any]) -> str:
     """What came of a sweep over random settings."""
     return (
@@ -274,6 +284,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"reproduction-{part}": partial(reproduction, part)
         for part in ("waves", "claims", "accuracy", "transformer", "counterparts", *STUDIES)
     },
+    "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
+    **{name: partial(reliability, name) for name in reliability_render.TABLES},
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from token2wave.errors import CheckpointError, OutputError
+from token2wave.errors import CheckpointError
+from token2wave.runtime.container import write_arrays
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.progress import Epoch, History
 
@@ -79,7 +79,7 @@ class Checkpoint:
         require_place(path, resume)
         if not path.exists():
             return cls(path, identity, [])
-        found, standings = _read(path)
+        found, standings = read_checkpoint(path)
         for name, value in json.loads(json.dumps(identity)).items():
             if found.get(name) != value:
                 raise CheckpointError(
@@ -112,13 +112,9 @@ class Checkpoint:
             "networks": [_plain(standing) for standing in self.standings],
             "checksums": {name: _checksum(array) for name, array in tensors.items()},
         }
+        said = json.dumps(header)
         with written_aside(self.path) as temporary:
-            try:
-                said = json.dumps(header)
-                checked = {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))}
-                save_file(tensors, temporary, metadata=checked)
-            except SafetensorError as error:  # what a full disk gives
-                raise OutputError(f"cannot be written: {error}", where=str(self.path)) from error
+            write_arrays(temporary, tensors, {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))})
 
     def remove(self) -> None:
         """Remove the file: the run is done."""
@@ -209,7 +205,7 @@ def _standing(plain: dict[str, Any], arrays: Arrays) -> Standing:
     return Standing(history, plain["restart"], arrays, plain["values"], plain["done"])
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[Standing]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[Standing]]:
     """Read a checkpoint.
 
     Raises:

@@ -169,7 +169,7 @@ def train(
     wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
     chosen = named.with_settings(wishes)
     require_what_trains(chosen, device)
-    require_seed(seed)
+    seed = require_seed(seed)
     require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
     budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
     limit = None if max_size is None else parse_size(max_size)
