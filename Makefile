@@ -112,7 +112,7 @@ fuzz: $(FUZZER) $(GUIDED)/core
 	rm -f $(FUZZ)/token2wave/native/_core*.so
 	gcc -shared -fPIC $(SANITIZED) $(HEADERS) \
 		-o $(FUZZ)/token2wave/native/_core.abi3.so $(FUZZ)/token2wave/native/*.c -lm -lpthread -ldl
-	for name in words wordpiece model state; do $(UNDER_SANITIZERS) \
+	for name in words wordpiece model checkpoint state; do $(UNDER_SANITIZERS) \
 		tools/fuzz_guided.py --replay $(FUZZ)/corpus/$$name || exit 1; done
 	$(UNDER_SANITIZERS) tools/fuzz.py --seconds $$(($(SECONDS) / 6)) --seed $(SEED) --corpus tests/runtime/fuzz_corpus
 

@@ -162,14 +162,15 @@ def replay(path: Path, name: str) -> int:
     from fuzz_targets import TARGETS
 
     n_found = 0
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if file.name.startswith("log-"):
-            continue
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [file for file in files if not file.name.startswith("log-")]
+    for file in files:
         try:
             TARGETS[name].run(file.read_bytes())
         except BaseException as error:  # of libraries in Rust, too
             n_found += 1
             print(f"FINDING {file}: {type(error).__name__}: {str(error)[:300]}")
+    print(f"{name}: {len(files)} inputs again, {n_found} findings")
     return n_found
 
 

@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 from fuzz_commands import COMMANDS
 from fuzz_common import PIECES, SMALL, classifier
-from fuzz_models import file_of
+from fuzz_models import classifier_of, file_of
 from fuzz_targets import IDENTITY, READABLE, SPLIT, STREAMED, TEACHERS, disassembled, train_a_little
 
 from token2wave.distillation.probabilities import KnownProbabilities, digest, write_probabilities
@@ -130,6 +130,10 @@ def _models() -> Iterable[bytes]:
     several = {**few["network"], "multi_label": True, "operation": "modulation"}
     yield disassembled(file_of({**few, "network": several}))
     yield file_of(few)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        classifier_of(few).save(path)  # with a checksum, which those above lack, so that changes get past it
+        yield path.read_bytes()
 
 
 def _states() -> Iterable[bytes]:
