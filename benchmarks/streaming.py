@@ -8,7 +8,8 @@
 process is read twice a second. *speed*: the same with fewer documents, which an idle machine is needed for.
 *kills*: a smaller crawl is trained on with a checkpoint after every block, the process is killed (SIGKILL) at
 random moments and started again with ``--resume`` until it is done, and its file is compared with that of a
-run that nobody killed. *accuracy*: data sets are trained on in memory and as a stream. Writes ``results/benchmarks/NAME.json``, rendered by ``tools/render_results.py``.
+run that nobody killed. *accuracy*: data sets are trained on in memory and as a stream. Writes
+``results/benchmarks/NAME.json``, rendered by ``tools/render_results.py``.
 """
 
 from __future__ import annotations

@@ -250,7 +250,25 @@ def reproduction(part: str) -> str:
     return "\n\n".join([*images, *map(markdown_table, every)]) + "\n"
 
 
+def fuzzing() -> str:
+    """What guided fuzzing did with each target."""
+    path = RESULTS / "fuzzing.json"
+    if not path.is_file():
+        raise NotMeasured
+    document = read(path)
+    targets = document["targets"].values()
+    lines = ["| target | inputs | seconds | branches reached | findings |", "|---|---:|---:|---:|---:|"]
+    for name, one in document["targets"].items():
+        figures = f"{one['executions']:,} | {one['seconds']:,.0f} | {one['edges']:,} | {one['findings']}"
+        lines.append(f"| {name} | {figures} |")
+    n_inputs, seconds = (sum(one[key] for one in targets) for key in ("executions", "seconds"))
+    core = "those of the native core included" if document["native_edges"] else "without the native core"
+    said = f"{n_inputs:,} inputs in {seconds / 60:.0f} minutes, Python {document['python']}; branches {core}."
+    return "\n".join([*lines, "", said]) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "fuzzing": fuzzing,
     "demo": demo,
     "method": lambda: comparison.method(benchmark("classifiers")).rstrip() + "\n",
     "paper_step": lambda: comparison.step_table(benchmark("paper_step")).rstrip() + "\n",

@@ -188,8 +188,18 @@ def _plain(standing: Standing) -> dict[str, Any]:
 
 
 def _standing(plain: dict[str, Any], arrays: Arrays) -> Standing:
-    """The way back from :func:`_plain`."""
+    """The way back from :func:`_plain`.
+
+    Raises:
+        ValueError: something is not of its type.
+    """
     epochs = [Epoch(**epoch) for epoch in plain["epochs"]]
+    numbers = [value for epoch in epochs for value in vars(epoch).values() if value is not None]
+    numbers += [plain["restart"], plain["train_seconds"], plain["texts_per_second"]]
+    if not all(type(number) in (int, float) for number in numbers) or type(plain["restart"]) is not int:
+        raise ValueError("expected numbers in the history of a network")
+    if not isinstance(plain["values"], dict) or not isinstance(plain["done"], bool):
+        raise ValueError("expected values by name, and whether a network is done")
     best = None if plain["best"] is None else epochs[plain["best"]]
     history = History(epochs, best, plain["train_seconds"], plain["texts_per_second"])
     return Standing(history, plain["restart"], arrays, plain["values"], plain["done"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError
+from token2wave.errors import CheckpointError, ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
@@ -78,6 +79,22 @@ class Trainer(Protocol):
         """Be done with training."""
 
 
+@contextmanager
+def _unsuitable_refused() -> Iterator[None]:
+    """Refuse a checkpoint whose checksums are right, and whose arrays are not those of this network.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"expected the arrays and values of this network in the checkpoint, found others ({error})",
+            cure="remove it, and train from the beginning",
+        ) from error
+
+
 def fit(
     network: Trainable,
     train: Examples | ExampleStream,
@@ -113,14 +130,16 @@ def fit(
         continues: whether the network has been trained before, and goes on from there.
 
     Raises:
+        CheckpointError: the checkpoint holds no arrays of this network.
         ConfigError: the loss stopped being a finite number with the smallest rates, too.
         OutputError: the checkpoint cannot be written.
     """
     start, tell = time.perf_counter(), Teller(callbacks)
     standing = None if place is None else place.standing
     if standing is not None and standing.done:
-        for name, values in standing.arrays.items():
-            cast("Any", network).load(name, values)
+        with _unsuitable_refused():
+            for name, values in standing.arrays.items():
+                cast("Any", network).load(name, values)
         standing.history.rate_share = SLOWER**standing.restart
         return standing.history
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
@@ -145,7 +164,8 @@ def fit(
             first_restart, history = standing.restart, standing.history
             if first_restart:
                 trainer.start_over(recipe.slowed(SLOWER**first_restart))
-            trainer.load_state(standing.arrays, standing.values)
+            with _unsuitable_refused():
+                trainer.load_state(standing.arrays, standing.values)
         for restart in range(first_restart, MOST_RESTARTS + 1):
             share = SLOWER**restart
             tell.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)

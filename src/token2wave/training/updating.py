@@ -25,6 +25,7 @@ from token2wave.data import (
     load_splits,
     require_usable,
 )
+from token2wave.data.splits import require_few_classes
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
 from token2wave.loading import network_of
@@ -193,10 +194,11 @@ def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
     """Names of the classes, known ones first.
 
     Raises:
-        DataError: new ones, and no row that is of none of them.
+        DataError: new ones, and no row that is of none of them; or too many in all.
     """
     known = set(classifier.label_names)
     new = sorted({label for labels in rows.label_sets for label in labels} - known)
+    require_few_classes(len(known) + len(new), rows.source)
     if new and not any(known.issuperset(labels) for labels in rows.label_sets):
         raise DataError(
             f"expected rows of the known classes beside those of the new class {new[0]!r}, found none",
