@@ -5,9 +5,10 @@ DEMO := build/demo
 
 NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
 RIVALS := .venv/rivals-installed
+AUDITED := .venv/audit-installed
 THREADS ?= 2
 
-.PHONY: setup demo test test-base test-transformers lint check docs fuzz bench bench-quick clean
+.PHONY: setup demo test test-base test-transformers lint check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -43,29 +44,77 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+check: lint licences test audit
+
+# Licences of all that is installed; one that is not known is refused.
+licences: setup
+	$(BIN)/python tools/dependencies.py
+
+# Known vulnerabilities of the pinned versions; says so in a line where the service cannot be reached.
+audit: $(AUDITED)
+	$(BIN)/python tools/audit.py
+
+$(AUDITED): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	touch $@
+
+# The software bill of materials, as CycloneDX has it.
+sbom: setup
+	$(BIN)/python tools/sbom.py build/sbom.json
 
 # The documentation site, into build/site; `python -m http.server -d build/site` shows it, without any other host.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# Damaged model files and hostile texts, under gcc's sanitizers: a copy of the package with a core of its own.
-SECONDS ?= 600
-SEED ?= 0
+# All ways in, guided by coverage (atheris), then damaged model files and hostile texts at random: both in copies of the
+# package with cores of their own. The first has its branches counted where clang is there; the second, and all that
+# the first has found so far, is under gcc's sanitizers. SECONDS are shared by all; fuzz-quick takes a minute.
+SECONDS ?= 1200
+SEED ?= 1
 FUZZ := build/fuzz
+GUIDED := build/guided
+FUZZER := .venv/fuzzer-installed
+COUNTED := -std=c11 -O1 -g -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi
+HEADERS = -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))")
 SANITIZED := -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi
+UNDER_SANITIZERS = PYTHONPATH=$(FUZZ) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+	OPENBLAS_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	$(BIN)/python
 
-fuzz: setup
+$(FUZZER): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	touch $@
+
+$(GUIDED)/core: $(NATIVE) tools/fuzz_coverage.c
+	rm -rf $(GUIDED)
+	mkdir -p $(GUIDED)/core
+	if command -v clang > /dev/null; then \
+		clang -c -fPIC -O1 tools/fuzz_coverage.c -o $(GUIDED)/coverage.o && \
+		clang -shared -fPIC $(COUNTED) -fsanitize=undefined -fsanitize-trap=undefined \
+			-fsanitize-coverage=inline-8bit-counters,pc-table $(HEADERS) -o $@/_core.abi3.so \
+			src/token2wave/native/*.c $(GUIDED)/coverage.o -lm -lpthread -ldl; \
+	else gcc -shared -fPIC $(COUNTED) $(HEADERS) -o $@/_core.abi3.so src/token2wave/native/*.c -lm -lpthread -ldl; fi
+
+fuzz-quick:
+	$(MAKE) fuzz SECONDS=60
+
+fuzz: $(FUZZER) $(GUIDED)/core
+	rm -rf $(GUIDED)/token2wave
+	cp -r src/token2wave $(GUIDED)/
+	rm -f $(GUIDED)/token2wave/native/_core*.so
+	cp $(GUIDED)/core/_core.abi3.so $(GUIDED)/token2wave/native/
+	PYTHONPATH=$(GUIDED) $(BIN)/python tools/fuzz_guided.py --seconds $$(($(SECONDS) * 5 / 6)) --seed $(SEED) \
+		--results build/fuzz/fuzzing.json
 	rm -rf $(FUZZ)/token2wave
 	mkdir -p $(FUZZ)
 	cp -r src/token2wave $(FUZZ)/
 	rm -f $(FUZZ)/token2wave/native/_core*.so
-	gcc -shared -fPIC $(SANITIZED) -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
+	gcc -shared -fPIC $(SANITIZED) $(HEADERS) \
 		-o $(FUZZ)/token2wave/native/_core.abi3.so $(FUZZ)/token2wave/native/*.c -lm -lpthread -ldl
-	PYTHONPATH=$(FUZZ) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 \
-		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(BIN)/python tools/fuzz.py --seconds $(SECONDS) --seed $(SEED) --corpus tests/runtime/fuzz_corpus
+	for name in words wordpiece model checkpoint state; do $(UNDER_SANITIZERS) \
+		tools/fuzz_guided.py --replay $(FUZZ)/corpus/$$name || exit 1; done
+	$(UNDER_SANITIZERS) tools/fuzz.py --seconds $$(($(SECONDS) / 6)) --seed $(SEED) --corpus tests/runtime/fuzz_corpus
 
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)

@@ -32,7 +32,7 @@ def test_the_page_names_all(tmp_path):
     for path in EXAMPLES:
         assert f"examples/{path.name}" in page
         assert '"--quick"' in path.read_text()
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 def test_news_topics(run_example, tmp_path):
@@ -80,3 +80,17 @@ def test_filter_crawl_of_ones_own(run_example, tmp_path):
     with gzip.open(tmp_path / "pages.jsonl.gz", "wt") as stream:
         stream.write(json.dumps({"text": "login menu cart", "url": "x"}) + "\n")
     assert re.search(r"1  left out", run_example("filter_crawl", "--crawl", "pages.jsonl.gz"))
+
+
+def test_on_device(run_example):
+    printed = run_example("on_device")
+    peaks = [int(number) for number in re.findall(r"peak (\d+) MB", printed)]
+    assert len(peaks) == 3
+    assert max(peaks) < 200
+    before, after = map(float, re.search(r"accuracy ([\d.]+)%, then ([\d.]+)%", printed).groups())
+    assert min(before, after) > 70
+
+
+def test_the_limit_of_the_device_is_a_limit(run_example):
+    with pytest.raises(SystemExit, match="train did not do with 90 MB"):
+        run_example("on_device", "--memory", "90")

@@ -38,10 +38,12 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
+import distributed_render  # noqa: E402
 import growth_figures  # noqa: E402
 import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
 import probabilities_render  # noqa: E402
+import reliability_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
 import scoring_render  # noqa: E402
@@ -113,6 +115,17 @@ def benchmark(name: str) -> Any:
     return read(path)
 
 
+def with_part(document: dict[str, Any], part: str) -> dict[str, Any]:
+    """A benchmark's result that has a part.
+
+    Raises:
+        NotMeasured: it has not.
+    """
+    if part not in document:
+        raise NotMeasured
+    return document
+
+
 def classifiers(name: str, data: str) -> str:
     """Table of one data set of a comparison."""
     document = benchmark(name)
@@ -174,6 +187,15 @@ def probabilities() -> str:
     return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
 
 
+def reliability(name: str) -> str:
+    """Table of one part of what was tried of reliability."""
+    part, table = reliability_render.TABLES[name]
+    found = reliability_render.Results(RESULTS).parts.get(part)
+    if found is None:
+        raise NotMeasured
+    return table(found)
+
+
 def random_settings(document: dict[str, Any]) -> str:
     """What came of a sweep over random settings."""
     return (
@@ -190,6 +212,15 @@ def _waves(document: dict[str, Any]) -> Table:
     return Table(
         "Test accuracy, mean ± standard deviation over seeds.", [table.head[i] for i in kept], rows, 2
     )
+
+
+def distributed(part: str) -> str:
+    """Table of what several processes gain, or of what they send each other."""
+    document = benchmark("distributed")
+    if part not in document:
+        raise NotMeasured
+    tables = {"time": distributed_render.time_table, "traffic": distributed_render.traffic_table}
+    return tables[part](document)
 
 
 def reproduction(part: str) -> str:
@@ -220,7 +251,25 @@ def reproduction(part: str) -> str:
     return "\n\n".join([*images, *map(markdown_table, every)]) + "\n"
 
 
+def fuzzing() -> str:
+    """What guided fuzzing did with each target."""
+    path = RESULTS / "fuzzing.json"
+    if not path.is_file():
+        raise NotMeasured
+    document = read(path)
+    targets = document["targets"].values()
+    lines = ["| target | inputs | seconds | branches reached | findings |", "|---|---:|---:|---:|---:|"]
+    for name, one in document["targets"].items():
+        figures = f"{one['executions']:,} | {one['seconds']:,.0f} | {one['edges']:,} | {one['findings']}"
+        lines.append(f"| {name} | {figures} |")
+    n_inputs, seconds = (sum(one[key] for one in targets) for key in ("executions", "seconds"))
+    core = "those of the native core included" if document["native_edges"] else "without the native core"
+    said = f"{n_inputs:,} inputs in {seconds / 60:.0f} minutes, Python {document['python']}; branches {core}."
+    return "\n".join([*lines, "", said]) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "fuzzing": fuzzing,
     "demo": demo,
     "method": lambda: comparison.method(benchmark("classifiers")).rstrip() + "\n",
     "paper_step": lambda: comparison.step_table(benchmark("paper_step")).rstrip() + "\n",
@@ -245,8 +294,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
-    "streaming-large": lambda: streaming.table_of_large(benchmark("streaming")),
-    "streaming-accuracy": lambda: streaming.table_of_accuracy(benchmark("streaming")),
+    "streaming-large": lambda: streaming.table_of_large(with_part(benchmark("streaming"), "large")),
+    "streaming-accuracy": lambda: streaming.table_of_accuracy(with_part(benchmark("streaming"), "accuracy")),
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
@@ -261,6 +310,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"reproduction-{part}": partial(reproduction, part)
         for part in ("waves", "claims", "accuracy", "transformer", "counterparts", *STUDIES)
     },
+    "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
+    **{name: partial(reliability, name) for name in reliability_render.TABLES},
+    **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)

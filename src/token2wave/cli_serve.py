@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -56,8 +57,9 @@ def serve(
     )
 
     def begun(address: str) -> None:
-        print(f"serving {model} at {address}", file=sys.stderr)
-        if not is_loopback(host):
-            print("other machines can reach it: there is no password and no encryption", file=sys.stderr)
+        with suppress(OSError):  # a disk that is full is no reason not to serve
+            print(f"serving {model} at {address}", file=sys.stderr)
+            if not is_loopback(host):
+                print("other machines can reach it: there is no password and no encryption", file=sys.stderr)
 
     run(Settings(model, host, port, workers, limits, tuple(allow_origin or ()), access_log), begun)

@@ -168,6 +168,7 @@ def _with_header(model: Path, change) -> bytes:
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     document = json.loads(header["__metadata__"]["token2wave"])
+    del document["checksum"]
     change(document)
     header["__metadata__"]["token2wave"] = json.dumps(document)
     encoded = json.dumps(header).encode()

@@ -271,3 +271,17 @@ def test_command_line(place, tmp_path):
     (run,) = (tmp_path / "tb").iterdir()
     assert b"token2wave train" in values(read_tensorboard(run), "command")[0][1]
     assert list((place / "artifacts").rglob("m.safetensors"))
+
+
+def test_a_run_that_mlflow_tracks_no_further_is_not_left_open(place, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    def fails(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", fails)
+    with pytest.warns(RuntimeWarning, match="MLflow tracks this run no further"):
+        token2wave.train(DATA, **QUICK, callbacks=[MLflowCallback(tracking_uri=place)])
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("token2wave")
+    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]

@@ -82,11 +82,12 @@ def random_arrays(config: WaveConfig, seed: int, spread: float = 0.3) -> dict[st
 
 
 def take_apart(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header and body of a safetensors file; our own metadata decoded."""
+    """Header and body of a safetensors file; our own metadata decoded, without the checksum, for editing."""
     raw = path.read_bytes()
     n = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + n])
     header["__metadata__"]["token2wave"] = json.loads(header["__metadata__"]["token2wave"])
+    header["__metadata__"]["token2wave"].pop("checksum", None)
     return header, raw[8 + n :]
 
 

@@ -51,6 +51,10 @@ class PlainReader:
         metadata = json.loads(header.pop("__metadata__")["token2wave"])
         if metadata["format_version"] > 2:
             raise ValueError("a newer format")
+        with_zeros = raw[:56] + b"0" * 8 + raw[64:]
+        digits = f"{zlib.crc32(with_zeros):08x}"
+        if metadata.get("checksum", digits) != digits:
+            raise ValueError("a damaged file")
         self.labels = metadata["labels"]
         self.thresholds = metadata.get("thresholds", [0.5] * len(self.labels))
         self.feature_kind = metadata["features"]["kind"]

@@ -172,6 +172,16 @@ def test_the_first_format_is_read(saved: Saved, tmp_path: Path, kind: str, stora
     np.testing.assert_array_equal(token2wave.load(path).probabilities(texts), classifier.probabilities(texts))
 
 
+def test_both_see_damage(saved: Saved, tmp_path: Path) -> None:
+    path, raw = tmp_path / "model", bytearray(saved("small", "plain").read_bytes())
+    raw[-40] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="damaged"):
+        PlainReader(raw)
+    with pytest.raises(ModelFileError, match="checksum"):
+        token2wave.load(path)
+
+
 def test_thresholds_that_are_absent_are_a_half(saved: Saved, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(saved("several", "plain").read_bytes())

@@ -60,12 +60,13 @@ def test_saving_again(path: Path, tmp_path: Path) -> None:
     classifier = token2wave.load(path)
     classifier.save(tmp_path / "again")
     assert version(tmp_path / "again") == 2
-    if version(path) == 2:
+    if b"checksum" in path.read_bytes():
         assert (tmp_path / "again").read_bytes() == path.read_bytes()
     else:
         edited(tmp_path / "again", lambda metadata: metadata.update(format_version=version(path)))
         (before, tensors), (after, tensors_again) = take_apart(path), take_apart(tmp_path / "again")
-        assert after["__metadata__"]["token2wave"].pop("storage") == {}
+        if version(path) == 1:
+            assert after["__metadata__"]["token2wave"].pop("storage") == {}
         assert (after, tensors_again) == (before, tensors)
 
 

@@ -114,11 +114,11 @@ def test_classifiers(tmp_path: Path, make: Callable[..., Classifier]) -> None:
 
 
 def fails_midway(error: BaseException) -> Callable[..., None]:
-    def save_file(tensors: object, filename: Path, metadata: object) -> None:
-        Path(filename).write_bytes(b"half of a mod")
+    def write_arrays(path: Path, arrays: object, metadata: object) -> None:
+        path.write_bytes(b"half of a mod")
         raise error
 
-    return save_file
+    return write_arrays
 
 
 FAILURES = [
@@ -137,7 +137,7 @@ def test_a_failed_write_changes_nothing(
     path = tmp_path / "model"
     if old is not None:
         path.write_bytes(old)
-    monkeypatch.setattr(model_file, "save_file", fails_midway(error))
+    monkeypatch.setattr(model_file, "write_arrays", fails_midway(error))
     expected = OutputError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected) as caught:
         write_model_file(path, MODEL)
@@ -175,7 +175,7 @@ def test_the_file_is_on_the_disk_before_it_takes_its_place(
     monkeypatch.setattr(files.os, "fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
     monkeypatch.setattr(Path, "replace", lambda *paths: (steps.append("replace"), replace(*paths)))
     write_model_file(tmp_path / "model", MODEL)
-    assert steps == ["fsync", "replace"]
+    assert steps == ["fsync", "replace", "fsync"]  # at last the folder
 
 
 FULL_DISK = """

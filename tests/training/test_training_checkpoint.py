@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -209,29 +204,6 @@ def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
     save_file(arrays, interrupted, metadata={"token2wave.checkpoint": json.dumps({"format_version": 9})})
     with pytest.raises(CheckpointError, match="format 1"):
         token2wave.train(data, **arguments)
-
-
-def test_killed_at_random_moments(data: Path, tmp_path: Path) -> None:
-    """The whole process, by a signal that nothing can catch."""
-    settings = [f"--set={name}={value}" for name, value in {**SMALL, "recipe.epochs": 12}.items()]
-    command = [sys.executable, "-m", "token2wave", "train", str(data), "--device", "cpu", *settings]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True, env=environment)
-    resumed = [*command, "--out", str(parts), "--checkpoint", str(tmp_path / "c"), "--resume"]
-    for moment in (0.05, 0.2, 0.35):
-        process = subprocess.Popen(
-            resumed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-        )
-        end = time.monotonic() + 20
-        while not (tmp_path / "c").exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.005)
-        time.sleep(moment / 3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run(resumed, check=True, capture_output=True, env=environment)
-    assert parts.read_bytes() == whole.read_bytes()
-    assert not (tmp_path / "c").exists()
 
 
 def test_one_in_the_way_is_refused_before_any_work(tmp_path: Path) -> None:

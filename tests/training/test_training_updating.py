@@ -92,12 +92,15 @@ def test_a_new_class_is_learnt_and_the_others_stay(classifier: token2wave.Classi
 def test_the_seed_decides_every_bit(classifier: token2wave.Classifier, tmp_path: Path) -> None:
     texts, labels = rows(60, 2, TWO)
     files = []
-    for seed in (3, 3, 4):
+    for seed in (3, np.int32(3), 4):
         updated = token2wave.update(classifier, texts, labels, seed=seed)
         updated.save(tmp_path / "m.safetensors")
         files.append((tmp_path / "m.safetensors").read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
+    for seed in (-1, 1.5, "3", None):
+        with pytest.raises(ConfigError, match="expected a whole number"):
+            token2wave.update(classifier, texts, labels, seed=seed)
 
 
 @pytest.mark.parametrize("parts", ["rows", "network"])

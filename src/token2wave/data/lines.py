@@ -20,6 +20,10 @@ from typing import BinaryIO, TypeVar
 from token2wave.errors import DataError, place
 
 _T = TypeVar("_T")
+LONGEST_LINE = 64 << 20
+"""Bytes of a line of a file that is read into memory, at most; also the characters of a field of CSV."""
+LIKELY_BYTES, LIKELY_TIMES = 256 << 20, 200
+"""What is compressed may unpack to so many bytes, and so many times its own; texts reach a tenth."""
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -48,7 +52,7 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         with open_binary(path) as raw:
             is_gzip = path.suffix.lower() == ".gz"
             stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-            for line in decoded_lines(stream, path):
+            for line in decoded_lines(short_lines(path, stream, raw if is_gzip else None), path):
                 number += 1
                 yield line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -60,6 +64,48 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
+
+
+def short_lines(
+    source: Path, stream: io.BufferedIOBase | BinaryIO, packed: BinaryIO | None = None
+) -> Iterator[bytes]:
+    """Yield the lines of a stream; of one that is too long, no more than the limit is held.
+
+    Args:
+        source: what to call the stream in an error.
+        stream: of the lines.
+        packed: what it unpacks, if it does.
+
+    Raises:
+        DataError: a line is longer than :data:`LONGEST_LINE`, or too much is unpacked.
+    """
+    n_bytes = 0
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
+        if len(line) > LONGEST_LINE:
+            raise DataError(
+                f"expected a line of at most {LONGEST_LINE:,} bytes, found a longer one",
+                where=place(source, line=number),
+                cure="check that the lines end in \\n, or cut the text into passages",
+            )
+        n_bytes += len(line)
+        if packed is not None:
+            require_likely_size(source, n_bytes, packed.tell())
+        yield line
+
+
+def require_likely_size(path: Path, n_unpacked: int, n_packed: int) -> None:
+    """Refuse a file that unpacks to far more than texts do, as one does that is made to fill the memory.
+
+    Raises:
+        DataError: it does.
+    """
+    if n_unpacked > LIKELY_BYTES + LIKELY_TIMES * n_packed:
+        raise DataError(
+            f"expected at most {LIKELY_TIMES} times the {n_packed:,} bytes of the compressed data, "
+            f"found at least {n_unpacked:,}",
+            where=os.fspath(path),
+            cure="check where it comes from; if all is well, write it as CSV or JSON lines, uncompressed",
+        )
 
 
 def decoded_lines(lines: Iterable[bytes], source: Path) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -13,7 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from token2wave.data.lines import decoded_lines, filled_lines, open_binary, text_lines, without_gaps
+from token2wave.data.lines import (
+    LONGEST_LINE,
+    decoded_lines,
+    filled_lines,
+    short_lines,
+    text_lines,
+    without_gaps,
+)
+from token2wave.data.parquet import MOST_COLUMNS, parquet_columns
 from token2wave.data.texts import LabelledTexts, Several
 from token2wave.data.values import (
     Origin,
@@ -25,12 +34,12 @@ from token2wave.data.values import (
     listed,
     shown,
 )
-from token2wave.errors import DataError, MissingExtraError, place
+from token2wave.errors import DataError, place
 
 _T = TypeVar("_T")
 _SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
 _LABEL = re.compile(rf"(?:^|(?<=[{_SPACE}]))__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
-_LONGEST_FIELD = 2**31 - 1  # what a C long holds on every platform
+MOST_VALUES = 4_000_000  # of a line of JSON; each may take a hundred bytes in Python
 _FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
 
 
@@ -152,9 +161,11 @@ def read_stream(lines: Iterable[bytes], source: str) -> list[str]:
         source: what to call the stream in an error.
 
     Raises:
-        DataError: a line is not UTF-8; names the line.
+        DataError: a line is not UTF-8, or is longer than 64 MiB in a binary stream; names the line.
     """
-    return [_without_line_end(line) for line in decoded_lines(lines, Path(source))]
+    path = Path(source)
+    bounded = short_lines(path, lines) if isinstance(lines, io.BufferedIOBase) else lines
+    return [_without_line_end(line) for line in decoded_lines(bounded, path)]
 
 
 def stem(path: Path) -> str | None:
@@ -227,7 +238,7 @@ def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
 
 
 @contextmanager
-def field_limit(n_characters: int = _LONGEST_FIELD) -> Iterator[None]:
+def field_limit(n_characters: int) -> Iterator[None]:
     """Let csv read fields of so many characters, and put its limit back afterwards."""
     with _FIELD_LIMIT_LOCK:
         before = csv.field_size_limit(n_characters)
@@ -239,7 +250,7 @@ def field_limit(n_characters: int = _LONGEST_FIELD) -> Iterator[None]:
 
 def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
     """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
-    with field_limit(), closing(text_lines(path)) as lines:
+    with field_limit(LONGEST_LINE), closing(text_lines(path)) as lines:
         rows = _parsed(path, csv.reader(lines, delimiter=delimiter, strict=True))
         header = next(rows, (1, None))[1]
         if header is None:
@@ -248,6 +259,7 @@ def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
                 where=os.fspath(path),
                 cure="expected a header with the names of the columns, then at least one row",
             )
+        _require_few_names(place(path, line=1), len(header))
         positions = [_position(path, header, name) for name in names]
         if len(header) == 1:
             rows = ((line, fields or [""]) for line, fields in rows)
@@ -285,6 +297,15 @@ def _parsed(path: Path, reader: Any) -> Iterator[tuple[int, list[str] | None]]:
         row += 1
 
 
+def _require_few_names(where: str, n_names: int) -> None:
+    if n_names > MOST_COLUMNS:
+        raise DataError(
+            f"expected at most {MOST_COLUMNS:,} columns, found {n_names:,}",
+            where=where,
+            cure="keep the columns of the texts and the labels alone",
+        )
+
+
 def _position(path: Path, header: Sequence[str], name: str, row: int | None = None) -> int:
     """The index of a column, which has to be there once."""
     if (count := header.count(name)) == 1:
@@ -302,6 +323,8 @@ def _json_lines(path: Path, names: list[str]) -> _Columns:
     columns: list[list[object]] = [[] for _ in names]
     with closing(text_lines(path)) as lines:
         for row, line in filled_lines(path, lines):
+            if len(line) > MOST_VALUES:  # a shorter one cannot have so many
+                _require_few_values(place(path, row=row), line)
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -316,6 +339,7 @@ def _json_lines(path: Path, names: list[str]) -> _Columns:
                     where=place(path, row=row),
                     cure='write one object a line, such as {"text": "...", "label": "..."}',
                 )
+            _require_few_names(place(path, row=row), len(record))
             for column, name in zip(columns, names, strict=True):
                 if name not in record:
                     _position(path, list(record), name, row)
@@ -324,45 +348,28 @@ def _json_lines(path: Path, names: list[str]) -> _Columns:
     return _Columns(columns, None)
 
 
+def _require_few_values(where: str, line: str) -> None:
+    """Refuse JSON before it is decoded, by what stands between and around values."""
+    n_values = sum(map(line.count, ",[{"))
+    if n_values > MOST_VALUES:
+        raise DataError(
+            f"expected at most {MOST_VALUES:,} commas and brackets in a line of JSON, found {n_values:,}",
+            where=where,
+            cure="keep the text and the label of each row alone",
+        )
+
+
 def _parquet(path: Path, names: list[str]) -> _Columns:
     """The columns of a Parquet file, of a type that can hold texts or labels."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
-    with open_binary(path) as stream:
-        try:
-            file = parquet.ParquetFile(stream)
-            for name in names:
-                _position(path, file.schema_arrow.names, name)
-            table = file.read(columns=names)
-            columns = [_arrow_values(pyarrow, path, name, table.column(name)) for name in names]
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise DataError(
-                f"not a readable Parquet file ({str(error)[:100]})",
-                where=os.fspath(path),
-                cure="write or copy the file again",
-            ) from error
-    _not_empty(path, columns[0], "the file has no rows")
-    return _Columns(columns, None)
 
+    def choose(there: Sequence[str]) -> list[str]:
+        for name in names:
+            _position(path, there, name)
+        return names
 
-def _arrow_values(pyarrow: Any, path: Path, name: str, column: Any) -> list[object]:
-    kind = column.type
-    while any(
-        getattr(pyarrow.types, holder)(kind) for holder in ("is_dictionary", "is_list", "is_large_list")
-    ):
-        kind = kind.value_type
-    scalars = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
-    if not any(getattr(pyarrow.types, scalar)(kind) for scalar in scalars):
-        raise DataError(
-            f"expected strings, numbers or lists of them, got values of type {str(kind)[:60]}",
-            where=place(path, column=name),
-            cure="name another column, or write the column as strings",
-        )
-    values: list[object] = column.to_pylist()
-    return values
+    columns = parquet_columns(path, choose)
+    _not_empty(path, columns[names[0]], "the file has no rows")
+    return _Columns([columns[name] for name in names], None)
 
 
 _TABLE_KINDS: dict[str, Callable[[Path, list[str]], _Columns]] = {

@@ -15,6 +15,24 @@ from token2wave.errors import ConfigError, DataError, place
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
+MOST_CLASSES = 10_000
+"""Of a model: each takes a number of every row, of every text, and of every line of the confusion matrix."""
+
+
+def require_few_classes(n_classes: int, source: str) -> None:
+    """Refuse more than :data:`MOST_CLASSES`, which most often are no classes at all.
+
+    Raises:
+        DataError: there are more.
+    """
+    if n_classes > MOST_CLASSES:
+        raise DataError(
+            f"expected at most {MOST_CLASSES:,} classes, found {n_classes:,} labels",
+            where=source,
+            cure="check that the label column is the right one, or put rare labels together",
+        )
+
+
 def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> tuple[str, ...]:
     """Decide on the names of the classes, in the order of their indices.
 
@@ -28,14 +46,15 @@ def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> 
         if all of them are integers.
 
     Raises:
-        DataError: there are no rows, fewer than two classes among them, a name twice in ``given``, or a
-            row whose label is not in ``given``.
+        DataError: there are no rows, fewer than two classes among them or more than :data:`MOST_CLASSES`, a
+            name twice in ``given``, or a row whose label is not in ``given``.
     """
     cure = "train on rows of at least two classes"
     if not len(train):
         raise DataError("there are no rows", where=train.source, cure=cure)
     sets = train.label_sets
     present = {label for labels in sets for label in labels}
+    require_few_classes(max(len(present), 0 if given is None else len(given)), train.source)
     if not present:
         raise DataError("no row has a label", where=train.source, cure=cure)
     if len(present) == 1:

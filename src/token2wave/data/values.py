@@ -107,8 +107,14 @@ def checked_label_sets(
         The names of each row, length ``N``, each once.
 
     Raises:
-        DataError: as :func:`checked_labels`, for each label of a row.
+        DataError: as :func:`checked_labels`, for each label of a row; or the separator is empty.
     """
+    if separator == "":
+        raise DataError(
+            "expected something that stands between the labels of a text, found an empty separator",
+            where=origin.source,
+            cure="name it, e.g. --label-separator '|'",
+        )
     name_of = _namer(origin, label_names)
     sets: list[tuple[str, ...]] = []
     for index, value in enumerate(values):

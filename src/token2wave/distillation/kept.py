@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.distillation.probabilities import KnownProbabilities, read_probabilities, write_probabilities
+from token2wave.distillation.probabilities import (
+    KnownProbabilities,
+    read_npz,
+    read_probabilities,
+    write_probabilities,
+)
 from token2wave.errors import DataError
 from token2wave.models.checkpoints import source_of
 from token2wave.runtime.files import make_folder, written_aside
@@ -131,21 +135,32 @@ def kept_outputs(name: str, words: list[str], ask: Callable[[list[str]], Floats]
     """
     kept = Kept(f"{name}-words", hashlib.sha256(identity(source_of(name)).encode()).hexdigest())
     path = kept.probabilities_path
-    place: dict[str, int] = {}
-    outputs: Floats | None = None
-    with (
-        suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
-        np.load(path, allow_pickle=False) as file,
-    ):
-        outputs = file["outputs"]
-        place = {word: i for i, word in enumerate(file["words"].tobytes().decode().split("\n"))}
+    place, outputs = _kept_rows(path)
     new = [word for word in words if word not in place]
     if new:
         asked = ask(new)
-        outputs = asked if outputs is None else np.concatenate([outputs, asked])
+        if len(outputs) and outputs.shape[1] != asked.shape[1]:  # not this encoder's, whatever the name says
+            place, outputs, asked = {}, outputs[:0], ask(words)
+            new = words
+        outputs = np.concatenate([outputs, asked]) if len(outputs) else asked
         place |= {word: len(place) + i for i, word in enumerate(new)}
         make_folder(path.parent)
         with written_aside(path) as aside, aside.open("wb") as stream:
             np.savez(stream, outputs=outputs, words=np.frombuffer("\n".join(place).encode(), np.uint8))
-    assert outputs is not None
     return outputs[[place[word] for word in words]]
+
+
+def _kept_rows(path: Path) -> tuple[dict[str, int], Floats]:
+    """Row of each word, and the outputs ``(K, D)``; nothing, if there is no such file or it is damaged."""
+    with suppress(OSError, ValueError, KeyError):
+        arrays = read_npz(path)
+        outputs = arrays["outputs"]
+        words = arrays["words"].tobytes().decode().split("\n")
+        fits = (
+            outputs.ndim == 2
+            and outputs.dtype == np.float32
+            and len(outputs) == len(set(words)) == len(words)
+        )
+        if fits and np.isfinite(outputs).all():
+            return {word: i for i, word in enumerate(words)}, outputs
+    return {}, np.zeros((0, 0), dtype=np.float32)

@@ -17,8 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
+import math
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,11 +30,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import DataError, MissingExtraError, place
+from token2wave.data.parquet import parquet_columns
+from token2wave.errors import DataError, place
 from token2wave.runtime.files import written_aside
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
 PROBABILITIES = "probabilities"
+MOST_BYTES, MOST_UNPACKED = (
+    64 << 20,
+    20,
+)  # a .npz unpacks to so many bytes, and so many times its own, at most
+MAGIC = b"\x93NUMPY\x01\x00"  # of a .npy, of the version that numpy writes for arrays of numbers
+HEADER = re.compile(
+    r"\{'descr': '([<>|][biufU][1-9][0-9]{0,8})', 'fortran_order': (True|False), "
+    r"'shape': \(([0-9, ]{0,200})\),? *\} *\n?"
+)
 ROUNDING = 1e-4
 ONE = 0.02  # how far from 1 a row's sum may be: what is written with two decimals still passes
 
@@ -243,19 +257,8 @@ def _json_lines(path: Path, label_names: Sequence[str]) -> _Rows:
 
 
 def _parquet(path: Path, label_names: Sequence[str]) -> _Rows:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
-    try:
-        records = parquet.ParquetFile(path).read().to_pylist()
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise DataError(
-            f"not a readable Parquet file ({str(error)[:100]})",
-            where=os.fspath(path),
-            cure="write or copy the file again",
-        ) from error
+    columns = parquet_columns(path, lambda there: there)
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if records and PROBABILITIES not in records[0] and all(name in records[0] for name in label_names):
         records = [
             {
@@ -267,13 +270,52 @@ def _parquet(path: Path, label_names: Sequence[str]) -> _Rows:
     return _of_records(path, records, label_names)
 
 
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a ``.npz``; one that unpacks to far more than it holds is refused before it is unpacked.
+
+    Raises:
+        ValueError: it is damaged, packed in an unusual way, or no file of arrays.
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as packed:
+            sizes = {entry.filename: entry.file_size for entry in packed.infolist()}
+            if sum(sizes.values()) > MOST_BYTES + MOST_UNPACKED * os.fstat(stream.fileno()).st_size:
+                raise ValueError(f"it claims to unpack to {sum(sizes.values()):,} bytes")
+            return {name[:-4]: _npy(packed, name) for name in sizes if name.endswith(".npy")}
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(str(error)) from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    except (NotImplementedError, RuntimeError, MemoryError, OverflowError) as error:
+        raise ValueError(f"it is packed or encrypted in a way that is not read: {error}") from error
+
+
+def _npy(packed: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array of a zip file; no more than its entry holds is set aside for it."""
+    with packed.open(name) as stream:
+        beginning = stream.read(len(MAGIC) + 2)
+        n_bytes = int.from_bytes(beginning[len(MAGIC) :], "little")
+        header = HEADER.fullmatch(stream.read(n_bytes).decode("latin-1"))
+        if not beginning.startswith(MAGIC) or header is None:
+            raise ValueError(f"{name[:60]!r} is no array of numbers or strings")
+        kind, in_columns, sizes = header.groups()
+        shape = tuple(int(size) for size in sizes.split(",") if size.strip())
+        n_bytes = math.prod(shape) * np.dtype(kind).itemsize
+        if n_bytes > packed.getinfo(name).file_size:
+            raise ValueError(f"{name[:60]!r} holds less than it claims")
+        array: NDArray[Any] = np.frombuffer(stream.read(n_bytes), kind, math.prod(shape))
+        return array.reshape(shape, order="F" if in_columns == "True" else "C")
+
+
 def _npz(path: Path, label_names: Sequence[str]) -> _Rows:
     del label_names  # arrays have no names of classes
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path)
         values = arrays[PROBABILITIES].astype(np.float64)
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, KeyError) as error:
         raise DataError(
             f"expected a .npz with an array {PROBABILITIES!r} of numbers ({str(error)[:100]})",
             where=os.fspath(path),

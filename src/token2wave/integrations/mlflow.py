@@ -69,7 +69,7 @@ class MLflowCallback(Tracker):
         """Make the run, and write down its parameters."""
         from mlflow.entities import Param
 
-        self._client = self._connected()
+        self._client, self._run_id = self._connected(), ""
         experiment = self._client.get_experiment_by_name(self.experiment)
         if experiment is None:
             made = self._client.create_experiment(self.experiment, artifact_location=self._artifacts)
@@ -109,6 +109,12 @@ class MLflowCallback(Tracker):
         finally:
             client, self._client = self._client, None  # without it the callback can be copied
             client.set_terminated(self._run_id, status)
+
+    def abandon(self) -> None:
+        """Mark the run as failed, or it would seem to go on for ever."""
+        client, self._client = self._client, None
+        if client is not None and self._run_id:
+            client.set_terminated(self._run_id, "FAILED")
 
     def _connected(self) -> Any:
         """A client of the place."""

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ class Tracker(Callback):
         """Take the last figures and close the run; ``summary`` is None where it failed."""
         raise NotImplementedError
 
+    def abandon(self) -> None:
+        """Leave a run in order that is tracked no further."""
+
     def on_begin(self, plan: Plan) -> None:
         """Begin."""
         self._forget()
@@ -110,6 +114,8 @@ class Tracker(Callback):
             call(*arguments)
         except Exception as error:
             self._is_tracking = False
+            with suppress(Exception):
+                self.abandon()
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             warnings.warn(
                 f"{self.name} tracks this run no further, and training goes on: {reason:.300}",

@@ -8,7 +8,8 @@
 
 /* A function marked so is compiled for plain x86-64 and for processors with AVX2 and FMA; the right
    one is chosen when the library is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
+    !defined(TOKEN2WAVE_PLAIN)
 #define HOT __attribute__((target_clones("default", "arch=x86-64-v3")))
 #else
 #define HOT

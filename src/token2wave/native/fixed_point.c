@@ -1,6 +1,6 @@
 #include "fixed_point.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(TOKEN2WAVE_PLAIN)
 
 #include <float.h>
 #include <immintrin.h>

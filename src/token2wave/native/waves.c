@@ -56,7 +56,7 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     }
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(TOKEN2WAVE_PLAIN)
 #include <immintrin.h>
 
 /* The same with the processor's own conversion, which gcc does not find by itself: sixteen columns at a time. */

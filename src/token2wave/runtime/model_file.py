@@ -4,14 +4,17 @@ The tensors of the network lie under their names, those of the features under ``
 metadata has one key, ``token2wave``, whose value is JSON (one key, so that equal models give equal
 bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``,
 ``storage``, which says how tensors are stored that do not lie there as they are
-(:mod:`token2wave.runtime.storage`), ``thresholds``, where a text may have several classes, and ``novelty``,
-if it is known (:mod:`token2wave.runtime.novelty`). The specification is ``docs/format.md``.
+(:mod:`token2wave.runtime.storage`), ``thresholds``, where a text may have several classes, ``novelty``,
+if it is known (:mod:`token2wave.runtime.novelty`), and before all ``checksum``, which older files lack: the
+CRC-32 of the whole file with these eight digits as zeros. The specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,17 +22,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save, save_file
 
-from token2wave.errors import ModelFileError, OutputError
+from token2wave.errors import ModelFileError
+from token2wave.runtime.container import TYPES, bytes_of, size_of_arrays, write_arrays
 from token2wave.runtime.files import written_aside
 from token2wave.runtime.storage import Stored
 
 FORMAT_VERSION = 2  # 1 had no storage
 KEY = "token2wave"
 SECTIONS = {"versions": dict, "features": dict, "network": dict, "labels": list, "training": dict}
-TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "?"}  # those that numpy has
-TYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
+BEGINNING = '{"__metadata__":{"token2wave":"{\\"checksum\\": \\"'  # of the header; the digits follow
+AT = 8 + len(BEGINNING)  # where they stand in the file
+NO_DIGITS = "0" * 8
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,15 @@ def write_model_file(path: Path, model: ModelFile) -> None:
     """
     tensors, metadata = _contents(model)
     with written_aside(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # what a full disk gives
-            raise OutputError(f"cannot be written: {error}", where=str(path)) from error
+        checksum = write_arrays(temporary, tensors, metadata)
+        with temporary.open("rb+") as file:
+            file.seek(AT)
+            file.write(f"{checksum:08x}".encode())
 
 
 def size_of_model_file(model: ModelFile) -> int:
     """Bytes that :func:`write_model_file` would write."""
-    tensors, metadata = _contents(model)
-    return len(save(tensors, metadata=metadata))
+    return size_of_arrays(*_contents(model))
 
 
 def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -85,6 +88,7 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
     for name, stored in model.stored.items():
         tensors |= {name + suffix: part for suffix, part in stored.parts.items()}
     header: dict[str, Any] = {
+        "checksum": NO_DIGITS,  # first of the sorted keys, so that it always stands in one place
         "format_version": FORMAT_VERSION,
         "versions": model.versions,
         "features": model.features,
@@ -97,8 +101,7 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
         header["thresholds"] = model.thresholds
     if model.novelty is not None:
         header["novelty"] = model.novelty
-    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
-    return arrays, {KEY: json.dumps(header, sort_keys=True)}
+    return tensors, {KEY: json.dumps(header, sort_keys=True)}
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -106,7 +109,7 @@ def read_model_file(path: Path) -> ModelFile:
 
     Raises:
         ModelFileError: it is missing, not a safetensors file, cut short, not of this project, of a
-            newer format, or holds numbers that are not finite.
+            newer format, not what was written by its checksum, or holds numbers that are not finite.
     """
     if path.is_dir():
         raise ModelFileError(
@@ -116,10 +119,12 @@ def read_model_file(path: Path) -> ModelFile:
         # The library checks the file. The arrays are read here, since it would map them and copy them, and so
         # need twice the memory.
         with safe_open(path, framework="numpy"), path.open("rb") as file:
-            entries = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            begin = file.read(8)
+            begin += file.read(int.from_bytes(begin, "little"))
+            entries = json.loads(begin[8:])
             header = _header(path, (entries.pop("__metadata__", None) or {}).get(KEY))
-            start = file.tell()
-            tensors = {name: _tensor(path, file, start, name, entry) for name, entry in entries.items()}
+            in_order = sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
+            tensors = {name: _tensor(path, file, len(begin), name, entry) for name, entry in in_order}
     except FileNotFoundError as error:
         raise ModelFileError("there is no such file", where=str(path), cure="check the path") from error
     except OSError as error:
@@ -133,6 +138,8 @@ def read_model_file(path: Path) -> ModelFile:
             where=str(path),
             cure="copy it again, or train again",
         ) from error
+    if "checksum" in header:  # older files have none
+        _check(path, header["checksum"], begin, tensors.values())
     stored = _stored(path, header.get("storage", {}), tensors)
     for name, array in tensors.items():
         # The extremes tell as much as every number, and need no memory.
@@ -148,6 +155,26 @@ def read_model_file(path: Path) -> ModelFile:
         novelty=novelty,
         **{section: header[section] for section in SECTIONS},
     )
+
+
+def _check(path: Path, expected: Any, begin: bytes, tensors: Iterable[NDArray[Any]]) -> None:
+    """Compare the checksum of a file with what its header says.
+
+    Args:
+        path: of the file.
+        expected: what the header says.
+        begin: the file up to the first array.
+        tensors: in the order in which they lie in the file, which safetensors leaves no gaps between.
+    """
+    found = zlib.crc32(begin[:AT] + NO_DIGITS.encode() + begin[AT + len(NO_DIGITS) :])
+    for array in tensors:
+        found = zlib.crc32(bytes_of(array), found)
+    if expected != f"{found:08x}":
+        raise ModelFileError(
+            f"expected the bytes that were written, of checksum {expected!r:.10}, found others ({found:08x})",
+            where=str(path),
+            cure="the file was damaged since: copy it again, or train again",
+        )
 
 
 def _thresholds(path: Path, found: Any) -> list[float]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +21,14 @@ from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
 from token2wave.loading import load
 from token2wave.serving.app import Service, create_app, log
 from token2wave.serving.limits import Limits
+from token2wave.serving.logs import log_to_standard_error
 
 try:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     from token2wave.serving.connections import WatchedConnection
-    from token2wave.serving.metrics import SHARED
+    from token2wave.serving.metrics import SHARED, SHARED_BYTES
 except ModuleNotFoundError as error:
     if error.name not in ("uvicorn", "httptools"):
         raise
@@ -65,8 +69,8 @@ class Settings:
     def application(self) -> Service:
         """Load the model and make its service; where there are several processes, in each."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("token2wave.serving").setLevel(logging.INFO)
+        log_to_standard_error()
+        _end_with_parent()
         return create_app(
             load(self.model), self.limits, allow_origins=self.allow_origins, log_access=self.log_access
         )
@@ -110,6 +114,7 @@ def serve(settings: Settings, begun: Callable[[str], None]) -> None:
             runner.run(_serve_one(settings.model, server, listening))
         return
     with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
+        _require_space(folder, settings.workers)
         os.environ[SHARED] = folder
         Multiprocess(config, sockets=[listening]).run()
 
@@ -184,6 +189,36 @@ def _listen(host: str, port: int) -> socket.socket:
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # connections have what the socket has
         listening.setsockopt(socket.SOL_SOCKET, option, KERNEL_BYTES)
     return listening
+
+
+def _require_space(folder: str, workers: int) -> None:
+    """Find out whether processes can count together in a folder.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    wanted, free = workers * SHARED_BYTES, shutil.disk_usage(folder).free
+    if free < wanted:
+        raise ConfigError(
+            f"expected {wanted / 1e6:.0f} MB for what {workers} processes count together, "
+            f"found {free / 1e6:.0f} MB in {Path(folder).parent}",
+            where="--workers",
+            cure="make room, or name another folder in TMPDIR",
+        )
+
+
+def _end_with_parent() -> None:
+    """In one of several processes: end when the one above was killed, or the port would stay taken."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        shutil.rmtree(os.environ[SHARED], ignore_errors=True)  # which it can no longer do
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def _allow_files(n_connections: int) -> None:

@@ -164,7 +164,8 @@ def _energies(frequency: NDArray[Any], found: NDArray[Any], usual: NDArray[np.fl
         usual: ``(C,)``, share of each class among all texts.
     """
     prior = usual.astype(np.float32)
-    shares = frequency.astype(np.float32) + np.float32(PRIOR_TEXTS) * prior
+    shares = frequency.astype(np.float32)
+    shares += np.float32(PRIOR_TEXTS) * prior
     shares /= (found + PRIOR_TEXTS).astype(np.float32)[:, None]
     tiny = np.float32(1e-30)  # a class without texts
     ratios = np.maximum(shares, tiny)

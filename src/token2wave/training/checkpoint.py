@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from token2wave.errors import CheckpointError, OutputError
+from token2wave.errors import CheckpointError
+from token2wave.runtime.container import write_arrays
 from token2wave.runtime.files import check_writable, written_aside
 from token2wave.training.progress import Epoch, History
 
@@ -79,7 +79,7 @@ class Checkpoint:
         require_place(path, resume)
         if not path.exists():
             return cls(path, identity, [])
-        found, standings = _read(path)
+        found, standings = read_checkpoint(path)
         for name, value in json.loads(json.dumps(identity)).items():
             if found.get(name) != value:
                 raise CheckpointError(
@@ -112,13 +112,9 @@ class Checkpoint:
             "networks": [_plain(standing) for standing in self.standings],
             "checksums": {name: _checksum(array) for name, array in tensors.items()},
         }
+        said = json.dumps(header)
         with written_aside(self.path) as temporary:
-            try:
-                said = json.dumps(header)
-                checked = {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))}
-                save_file(tensors, temporary, metadata=checked)
-            except SafetensorError as error:  # what a full disk gives
-                raise OutputError(f"cannot be written: {error}", where=str(self.path)) from error
+            write_arrays(temporary, tensors, {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))})
 
     def remove(self) -> None:
         """Remove the file: the run is done."""
@@ -192,14 +188,24 @@ def _plain(standing: Standing) -> dict[str, Any]:
 
 
 def _standing(plain: dict[str, Any], arrays: Arrays) -> Standing:
-    """The way back from :func:`_plain`."""
+    """The way back from :func:`_plain`.
+
+    Raises:
+        ValueError: something is not of its type.
+    """
     epochs = [Epoch(**epoch) for epoch in plain["epochs"]]
+    numbers = [value for epoch in epochs for value in vars(epoch).values() if value is not None]
+    numbers += [plain["restart"], plain["train_seconds"], plain["texts_per_second"]]
+    if not all(type(number) in (int, float) for number in numbers) or type(plain["restart"]) is not int:
+        raise ValueError("expected numbers in the history of a network")
+    if not isinstance(plain["values"], dict) or not isinstance(plain["done"], bool):
+        raise ValueError("expected values by name, and whether a network is done")
     best = None if plain["best"] is None else epochs[plain["best"]]
     history = History(epochs, best, plain["train_seconds"], plain["texts_per_second"])
     return Standing(history, plain["restart"], arrays, plain["values"], plain["done"])
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[Standing]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[Standing]]:
     """Read a checkpoint.
 
     Raises:

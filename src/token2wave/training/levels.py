@@ -167,7 +167,10 @@ def with_amplitudes(network: Any, found: Amplitudes) -> Any:
     config, arrays = network.config.replace(amplitudes=True), dict(network.arrays())
     waves = arrays[EMBEDDING]
     size = _root_mean_square(waves) / max(_root_mean_square(found.rows), 1e-12) or 1.0
-    arrays[EMBEDDING] = np.concatenate([waves, found.rows * np.float32(size)], axis=1)
+    rows = np.empty((len(waves), waves.shape[1] + config.n_classes), dtype=np.float32)
+    rows[:, : waves.shape[1]] = waves
+    np.multiply(found.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # no further copy of many rows
+    arrays[EMBEDDING] = rows
     arrays["amplitudes.weight"] = np.full(config.n_classes, MARGIN_IN_LOGITS / size, dtype=np.float32)
     arrays["amplitudes.bias"] = (MARGIN_IN_LOGITS * found.bias).astype(np.float32)
     return _rebuilt(network, config, arrays)

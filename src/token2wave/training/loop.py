@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError
+from token2wave.errors import CheckpointError, ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.models.config import WaveConfig
 from token2wave.training.checkpoint import Place, Standing
+from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
 
 if TYPE_CHECKING:
-    from token2wave.models import TextNetwork
+    from token2wave.models import TextNetwork, WaveNetwork
 
 
 class Trainable(Protocol):
@@ -43,6 +45,10 @@ class DivergenceError(ConfigError):
 
 class Trainer(Protocol):
     """Takes the steps of a run, for one kind of network."""
+
+    @property
+    def network(self) -> Trainable:
+        """What gives the logits of validation texts."""
 
     def epoch(self, tell: Teller) -> tuple[float, float]:
         """Go once through the training texts; mean loss and accuracy on the way.
@@ -71,6 +77,22 @@ class Trainer(Protocol):
 
     def close(self) -> None:
         """Be done with training."""
+
+
+@contextmanager
+def _unsuitable_refused() -> Iterator[None]:
+    """Refuse a checkpoint whose checksums are right, and whose arrays are not those of this network.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"expected the arrays and values of this network in the checkpoint, found others ({error})",
+            cure="remove it, and train from the beginning",
+        ) from error
 
 
 def fit(
@@ -108,14 +130,16 @@ def fit(
         continues: whether the network has been trained before, and goes on from there.
 
     Raises:
+        CheckpointError: the checkpoint holds no arrays of this network.
         ConfigError: the loss stopped being a finite number with the smallest rates, too.
         OutputError: the checkpoint cannot be written.
     """
     start, tell = time.perf_counter(), Teller(callbacks)
     standing = None if place is None else place.standing
     if standing is not None and standing.done:
-        for name, values in standing.arrays.items():
-            cast("Any", network).load(name, values)
+        with _unsuitable_refused():
+            for name, values in standing.arrays.items():
+                cast("Any", network).load(name, values)
         standing.history.rate_share = SLOWER**standing.restart
         return standing.history
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
@@ -140,7 +164,8 @@ def fit(
             first_restart, history = standing.restart, standing.history
             if first_restart:
                 trainer.start_over(recipe.slowed(SLOWER**first_restart))
-            trainer.load_state(standing.arrays, standing.values)
+            with _unsuitable_refused():
+                trainer.load_state(standing.arrays, standing.values)
         for restart in range(first_restart, MOST_RESTARTS + 1):
             share = SLOWER**restart
             tell.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
@@ -191,7 +216,7 @@ def _epochs(
         if checked is None:
             assert isinstance(train, Examples)
             checked = train.take(np.arange(min(len(train), 64)))
-        validated = validate(network, checked)
+        validated = validate(trainer.network, checked)
         require_finite(validated[0] if validated[0] < LARGEST_LOSS else np.inf)
         require_finite(trainer.energy())  # rows that none of those texts has
         epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
@@ -332,7 +357,12 @@ def _trainer(
         from token2wave.training.native_trainer import NativeTrainer
 
         return NativeTrainer(network, train, recipe, seed, continues)
+    assert isinstance(train, Examples), "streams are of additive networks"
+    group = leading()
+    if group is not None and isinstance(getattr(network, "config", None), WaveConfig):
+        from token2wave.training.distributed.roles import LeadingTrainer
+
+        return LeadingTrainer(group, cast("WaveNetwork", network), train, recipe, seed, has_cls, continues)
     from token2wave.training.torch_trainer import TorchTrainer
 
-    assert isinstance(train, Examples), "streams are of additive networks"
     return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, continues)

@@ -159,7 +159,8 @@ class NativeTrainer:
     def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
         """Go on from where :meth:`state` was taken."""
         if "kept.embedding" in arrays:
-            self.kept = arrays["kept.embedding"].copy(), arrays["kept.dense"].copy()
+            self.kept = np.empty_like(self.network.embedding), np.empty_like(self.network.dense)
+            self.kept[0][...], self.kept[1][...] = arrays["kept.embedding"], arrays["kept.dense"]
         self.network.embedding[...], self.network.dense[...] = arrays["embedding"], arrays["dense"]
         self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
         self.step = values["step"]

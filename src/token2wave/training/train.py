@@ -24,6 +24,7 @@ from token2wave.runtime.model_file import size_of_model_file
 from token2wave.training.adaptation import adapted
 from token2wave.training.baseline import baseline_of
 from token2wave.training.checkpoint import Checkpoint
+from token2wave.training.distributed import require_one_process, together
 from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
@@ -64,6 +65,7 @@ class TrainingResult:
     summary: Summary
 
 
+@together
 def train(
     data: str | os.PathLike[str] | DataSplits | Sequence[str | os.PathLike[str]],
     *,
@@ -169,7 +171,7 @@ def train(
     wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
     chosen = named.with_settings(wishes)
     require_what_trains(chosen, device)
-    require_seed(seed)
+    seed = require_seed(seed)
     require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
     budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
     limit = None if max_size is None else parse_size(max_size)
@@ -185,6 +187,7 @@ def train(
         "weight_column": weight_column,
     }
     if stream:
+        require_one_process("training on a stream")
         require_alone(
             {
                 "--baseline": baseline,

@@ -25,6 +25,7 @@ from token2wave.data import (
     load_splits,
     require_usable,
 )
+from token2wave.data.splits import require_few_classes
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
 from token2wave.loading import network_of
@@ -103,7 +104,7 @@ def update(
     """
     if parts not in PARTS:
         raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", where="parts")
-    require_seed(seed)
+    seed = require_seed(seed)
     if label_separator is None:
         label_separator = classifier.training.get("label_separator")
     where = {"text_column": text_column, "label_column": label_column, "weight_column": weight_column}
@@ -193,10 +194,11 @@ def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
     """Names of the classes, known ones first.
 
     Raises:
-        DataError: new ones, and no row that is of none of them.
+        DataError: new ones, and no row that is of none of them; or too many in all.
     """
     known = set(classifier.label_names)
     new = sorted({label for labels in rows.label_sets for label in labels} - known)
+    require_few_classes(len(known) + len(new), rows.source)
     if new and not any(known.issuperset(labels) for labels in rows.label_sets):
         raise DataError(
             f"expected rows of the known classes beside those of the new class {new[0]!r}, found none",
@@ -259,24 +261,34 @@ def _waves(
     seed: int,
     callbacks: Sequence[Callback],
 ) -> dict[str, Floats]:
-    """Everything but the amplitudes, after further steps."""
-    plain = config.replace(amplitudes=False)
-    own = {name: np.array(arrays[name]) for name in plain.parameter_shapes()}
-    own[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.wave_width])
+    """Everything but the amplitudes, after further steps; the rows are taken out of ``arrays`` for them.
+
+    Rows are most of the memory, and devices have little: there is one copy of them at a time.
+    """
+    plain, rows = config.replace(amplitudes=False), arrays.pop(EMBEDDING)
+    own = {name: np.array(arrays[name]) for name in plain.parameter_shapes() if name != EMBEDDING}
+    own[EMBEDDING], amplitudes = (
+        np.ascontiguousarray(rows[:, : config.wave_width]),
+        rows[:, config.wave_width :],
+    )
+    amplitudes = amplitudes.copy()
+    del rows
     has_cls = not (isinstance(features, WordFeatures) and not features.config.cls)
     network: Any
     if trains_natively(plain, recipe, has_cls):
         network = AdditiveNetwork(plain, own)
     else:
         network = _in_torch(plain, own)
+    del own
     weights = level_weights[: len(levels_of(plain))]
     weigh_levels(
         network, [1 / weight for weight in weights]
     )  # the loss is that of waves as they were trained
     fit(network, examples, None, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, continues=True)
     weigh_levels(network, weights)
-    found = {name: np.array(array) for name, array in network.arrays().items()}
-    found[EMBEDDING] = np.concatenate([found[EMBEDDING], arrays[EMBEDDING][:, config.wave_width :]], axis=1)
+    trained = network.arrays()
+    found = {name: np.array(array) for name, array in trained.items() if name != EMBEDDING}
+    found[EMBEDDING] = np.concatenate([trained[EMBEDDING], amplitudes], axis=1)
     return found
 
 
@@ -307,7 +319,7 @@ def _amplitudes(
     n_new: int,
     seed: int,
 ) -> dict[str, Floats]:
-    """The amplitudes nearest to those before that say of the examples what they should."""
+    """The amplitudes nearest to those before that say of the examples what they should, in their place."""
     table = arrays[EMBEDDING]
     in_margins = arrays["amplitudes.weight"] / np.float32(MARGIN_IN_LOGITS * level_weight)
     bias = arrays["amplitudes.bias"] / np.float32(MARGIN_IN_LOGITS * level_weight)
@@ -315,7 +327,6 @@ def _amplitudes(
     before = Amplitudes(table[:, config.wave_width :] * in_margins, bias, 0)
     problem = AmplitudeProblem(examples, None, features, config.n_classes, seed, config.multi_label)
     found = problem.solve(0.0, before)
-    table = table.copy()
     table[:, config.wave_width :] = found.rows / in_margins
     return {
         EMBEDDING: table,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from token2wave.configuration import require
 from token2wave.errors import ConfigError, MissingExtraError
@@ -114,11 +115,13 @@ def require_torch(purpose: str) -> None:
         raise MissingExtraError("torch", "train", purpose=purpose) from error
 
 
-def require_seed(seed: int) -> None:
-    """Find out whether random numbers can begin with a seed.
+def require_seed(seed: SupportsIndex) -> int:
+    """The seed as a plain number, which a record can hold; numpy's are taken, too.
 
     Raises:
-        ConfigError: they cannot.
+        ConfigError: random numbers cannot begin with it.
     """
-    if not 0 <= seed < 1 << 63:
-        raise ConfigError(f"expected a number from 0 to 2^63 - 1, found {seed}", where="seed")
+    number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1
+    if not 0 <= number < 1 << 63:
+        raise ConfigError(f"expected a whole number from 0 to 2^63 - 1, found {seed!r}", where="seed")
+    return number

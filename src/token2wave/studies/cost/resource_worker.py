@@ -84,7 +84,7 @@ def measure_steps(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_rows(path: Path) -> Examples:
-    with np.load(path) as found:
+    with np.load(path, allow_pickle=False) as found:
         return Examples(Ragged(found["ids"], found["offsets"], found["n_ordered"]), found["labels"])
 
 

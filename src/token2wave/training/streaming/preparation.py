@@ -33,7 +33,7 @@ MOST_VALIDATION_ROWS = 10_000
 TEXTS_TO_GO_OVER = 2_000_000
 """So many texts, whatever a pass holds, are enough for rates to rise and fall: of more rows one pass does."""
 LEAST_MEMORY = 128 << 20
-SHARE_OF_DRAWN = 1 / 48  # of the memory, as characters
+SHARE_OF_DRAWN = 1 / 24  # of the memory, as characters
 SHARE_OF_A_BLOCK = 1 / 32
 SHARE_OF_ROWS = 1 / 2
 

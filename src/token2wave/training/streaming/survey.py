@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from token2wave.data import LabelledTexts, label_names_of
 from token2wave.data.segments import SEPARATORS
+from token2wave.data.splits import require_few_classes
 from token2wave.data.stream import file_size
 from token2wave.data.values import are_several
 from token2wave.errors import DataError
@@ -192,6 +193,7 @@ def survey(
             for label in labels:
                 counts[label] += 1
                 weights[label] += weight
+        require_few_classes(len(counts), source.name)
         found.checksum = _checksum(part, found.checksum)
     drawn.cut()
     found.drawn = drawn.rows

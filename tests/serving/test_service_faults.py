@@ -1,0 +1,125 @@
+"""The service while something goes wrong around it; ``benchmarks/faults.py`` does the same for longer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from service_helpers import TEXTS
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import faults
+
+from token2wave.errors import ConfigError
+from token2wave.serving import metrics, server
+from token2wave.serving.logs import WAITING, PatientHandler
+
+SECONDS = 0.5
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.full_log, faults.log_that_nobody_reads, faults.log_whose_reader_is_gone, faults.jumping_clock],
+    ids=lambda fault: fault.__name__,
+)
+def test_no_harm_is_done(fault, model, monkeypatch):
+    monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
+    found = fault(model, SECONDS, 0)
+    assert not found.failed
+    assert found.wrong == found.asked_again == 0
+    assert found.right > 20
+
+
+def test_killed_workers_come_again(model, monkeypatch):
+    monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
+    found = faults.killed_workers(model, 3.0, 0, pause=1.2)
+    assert not found.failed
+    assert not found.wrong
+    assert found.right > 20
+
+
+def test_the_dead_do_not_count(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    for number in (process.pid, os.getpid()):
+        for kind in ("gauge_livesum", "counter"):
+            (tmp_path / f"{kind}_{number}.db").touch()
+    metrics._forget_the_dead(tmp_path)
+    left = {f"counter_{process.pid}.db", f"counter_{os.getpid()}.db", f"gauge_livesum_{os.getpid()}.db"}
+    assert set(os.listdir(tmp_path)) == left
+
+
+def test_counters_have_their_room_from_the_beginning(model):
+    with faults.running(model, ["--workers", "2"]) as service:
+        environment = Path(f"/proc/{service.workers()[0]}/environ").read_bytes().decode()
+        folder = Path(re.search(r"PROMETHEUS_MULTIPROC_DIR=([^\0]+)", environment)[1])
+        files = list(folder.glob("*.db"))
+        assert files
+        assert all(512 * path.stat().st_blocks >= path.stat().st_size > 0 for path in files)
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_end_with_the_process_above_them(model):
+    with faults.running(model, ["--workers", "2"]) as service:
+        workers = service.workers()
+        assert len(workers) == 2
+        os.kill(service.process.pid, signal.SIGKILL)
+        service.process.wait()
+        end = time.monotonic() + 20
+        while any(is_running(worker) for worker in workers) and time.monotonic() < end:
+            time.sleep(0.05)
+        with pytest.raises(OSError, match="refused"):
+            service.metrics()
+
+
+def test_a_closed_standard_error(model, monkeypatch):
+    monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
+    code = "import os, sys\nos.close(2)\nsys.stderr = None\nfrom token2wave.cli import main\nmain()\n"
+    with faults.running(model, ["--access-log"], code=code) as service:
+        found = faults.asked(service, model, SECONDS)
+    assert found.right > 20
+    assert not found.failed
+
+
+def test_no_room_for_what_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(server.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
+    server._require_space(str(tmp_path), 1)
+    with pytest.raises(ConfigError, match=r"expected 8 MB .* found 5 MB in .*TMPDIR"):
+        server._require_space(str(tmp_path), 2)
+
+
+def test_a_log_that_is_stuck_holds_nobody_up():
+    stuck, lines = threading.Event(), []
+
+    class Target(logging.Handler):
+        def emit(self, record):
+            stuck.wait(20)
+            lines.append(record.getMessage())
+
+    handler = PatientHandler(Target())
+    for number in range(WAITING + 500):
+        handler.handle(logging.LogRecord("a", logging.INFO, "", 0, str(number), None, None))
+    stuck.set()
+    end = time.monotonic() + 20
+    while len(lines) < WAITING and time.monotonic() < end:
+        time.sleep(0.01)
+    handler._end()
+    assert lines[0] == "0"
+    assert any(re.search(r"\d+ lines were left out", line) for line in lines)
+    assert len(lines) <= WAITING + 2
