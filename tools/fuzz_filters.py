@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from fuzz_cases import check
 from fuzz_common import documented
+
 from token2wave.scoring.filters import Filter
 
 COLUMNS: dict[str, tuple[str, list[Any]]] = {
