@@ -175,7 +175,7 @@ def replay(path: Path, name: str) -> int:
 
 
 def settle(path: Path) -> int:
-    """Run all inputs that were found again, each in its own process, and write how many are findings still."""
+    """Run all that was found again, each input in a process, and write how many are findings still."""
     document = json.loads(path.read_text())
     n_open = 0
     for name, total in document["targets"].items():
@@ -241,6 +241,7 @@ def main() -> int:
     parser.add_argument(
         "--replay", type=Path, help="a file or folder of one target's inputs, and nothing else"
     )
+    parser.add_argument("--settle", type=Path, help="results in which to count the findings that are open")
     parser.add_argument(
         "--minimise", action="store_true", help="write the corpora of the tests, and nothing else"
     )
