@@ -249,8 +249,8 @@ def device_table(part: Document) -> str:
 def service_table(part: Document) -> str:
     """What clients of a service with faults saw."""
     lines = ["| fault | right answers | wrong | asked again | failed |", "|---|---:|---:|---:|---:|"]
-    keys = ("fault", "right", "wrong", "asked_again", "failed")
-    lines += [f"| {' | '.join(str(row[key]) for key in keys)} |" for row in part["rows"]]
+    keys = ("right", "wrong", "asked_again", "failed")
+    lines += [f"| {row['fault']} | {' | '.join(count(row[key]) for key in keys)} |" for row in part["rows"]]
     return "\n".join([*lines, "", f"For {part['seconds']:g} s each. {_where(part)}"]) + "\n"
 
 

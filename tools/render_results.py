@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
+import distributed_render  # noqa: E402
 import growth_figures  # noqa: E402
 import html_page_render  # noqa: E402
 import prediction_render  # noqa: E402
@@ -111,6 +112,17 @@ def benchmark(name: str) -> Any:
     if not path.is_file():
         raise NotMeasured
     return read(path)
+
+
+def with_part(document: dict[str, Any], part: str) -> dict[str, Any]:
+    """A benchmark's result that has a part.
+
+    Raises:
+        NotMeasured: it has not.
+    """
+    if part not in document:
+        raise NotMeasured
+    return document
 
 
 def classifiers(name: str, data: str) -> str:
@@ -201,6 +213,15 @@ def _waves(document: dict[str, Any]) -> Table:
     )
 
 
+def distributed(part: str) -> str:
+    """Table of what several processes gain, or of what they send each other."""
+    document = benchmark("distributed")
+    if part not in document:
+        raise NotMeasured
+    tables = {"time": distributed_render.time_table, "traffic": distributed_render.traffic_table}
+    return tables[part](document)
+
+
 def reproduction(part: str) -> str:
     """Tables of a part of the reproduction's report."""
     path = RESULTS / "reproduction" / "report.json"
@@ -273,8 +294,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
-    "streaming-large": lambda: streaming.table_of_large(benchmark("streaming")),
-    "streaming-accuracy": lambda: streaming.table_of_accuracy(benchmark("streaming")),
+    "streaming-large": lambda: streaming.table_of_large(with_part(benchmark("streaming"), "large")),
+    "streaming-accuracy": lambda: streaming.table_of_accuracy(with_part(benchmark("streaming"), "accuracy")),
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
@@ -287,6 +308,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     },
     "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
     **{name: partial(reliability, name) for name in reliability_render.TABLES},
+    **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)

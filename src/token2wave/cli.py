@@ -6,12 +6,12 @@ import io
 import os
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from token2wave import __version__, cli_export, cli_models, cli_serve, cli_studies, cli_training, terminal
-from token2wave.errors import Interruption, MissingExtraError, Token2WaveError
+from token2wave.errors import EndedElsewhere, Interruption, MissingExtraError, Token2WaveError
 
 app = typer.Typer(
     name="token2wave",
@@ -41,31 +41,44 @@ def _interrupt(*_: Any) -> None:
     raise Interruption("interrupted; nothing was written")
 
 
+def _leave(status: int) -> NoReturn:
+    """End after an error; together with other processes at once, since none may wait for the rest."""
+    if "RANK" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error and exit status 2."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends all processes so when one has failed
+        signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the locale cannot show
     try:
         app()
+    except EndedElsewhere:  # said where it happened
+        _leave(2)
     except Token2WaveError as error:
         terminal.print_error(error)
-        sys.exit(2)
+        _leave(2)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
-        sys.exit(2)
+        _leave(2)
     except Interruption as error:
         terminal.print_error(Token2WaveError(str(error)))
-        sys.exit(130)
+        _leave(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         terminal.print_error(Token2WaveError(f"{error.filename or 'output'}: {error.strerror or error}"))
-        sys.exit(2)
+        _leave(2)
 
 
 if __name__ == "__main__":

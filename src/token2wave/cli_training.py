@@ -25,6 +25,7 @@ from token2wave.cli_options import (
 )
 from token2wave.errors import ConfigError, Interruption
 from token2wave.runtime.files import check_writable
+from token2wave.training.distributed import require_one_process
 
 
 def register(app: typer.Typer) -> None:
@@ -134,10 +135,12 @@ def train(
             cure="name a file, e.g. --out model.safetensors",
         )
     from token2wave.presets import parse_setting, parse_value
+    from token2wave.training.distributed import process
     from token2wave.training.summary import lines
     from token2wave.training.train import train as run
 
-    trackers = trackers_named(tracker)
+    leads = process() == 0
+    trackers = trackers_named(tracker) if leads else []
     with terminal.progress() as callback, _resumable(checkpoint):
         summary = run(
             data,
@@ -174,6 +177,8 @@ def train(
             callbacks=[callback, *trackers],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
+    if not leads:
+        return
     for line in lines(summary):
         print(line)
     if out is not None:
@@ -205,6 +210,7 @@ def update(
     as_json: Json = False,
 ) -> None:
     """Let a model learn from more rows; labels that it does not know become classes."""
+    require_one_process("token2wave update")
     from token2wave.loading import load
     from token2wave.presets import parse_value
     from token2wave.training.summary import printable

@@ -44,6 +44,14 @@ class CheckpointError(Token2WaveError):
     """A checkpoint that is damaged, of another run, or in the way."""
 
 
+class DistributedError(Token2WaveError):
+    """Processes that train together cannot go on together."""
+
+
+class EndedElsewhere(DistributedError):  # noqa: N818 - it is the echo of an error
+    """Another process of a training has failed, and has said why; its text is what it said."""
+
+
 class MissingExtraError(Token2WaveError):
     """An optional dependency that is not installed.
 

@@ -10,7 +10,7 @@ from token2wave.data import load_split
 
 SETTINGS = ("--set", "features.bits=13", "--set", "network.width=8", "--set", "network.phrase_width=8")
 JOB = kills.Job("small", ("--preset", "small", "--epochs", "2", *SETTINGS), n_rows=300)
-CLOSE = 2e-3
+CLOSE = 1e-4
 """Of probabilities, between processors: sums of another order, over a training of many steps."""
 ROUNDING = 2e-6
 """Of probabilities that one model gives."""

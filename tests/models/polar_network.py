@@ -111,7 +111,7 @@ class Factor(nn.Module):
         super().__init__()
         self.factor = factor
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Tensor, *_: object) -> Tensor:
         return values * self.factor
 
 

@@ -67,6 +67,7 @@ OTHER_KEYS = [
     "validation_micro_f1",
     "max_bytes",
     "search",
+    "traffic",
 ]
 
 

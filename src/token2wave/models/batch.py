@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from token2wave.features.ragged import Ragged, offsets_of
+
+
+class Span(NamedTuple):
+    """A run of rows among others.
+
+    Attributes:
+        first: number of its first row.
+        total: of all rows.
+    """
+
+    first: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The batch of a step that several processes take together, each a part of it.
+
+    Attributes:
+        texts: where this part's texts stand among those of the step.
+        tokens: where its features do.
+        parts: for each process ``(U_p,)`` int64, the distinct rows of its part, increasing.
+        rows: ``(U,)`` int64, the distinct rows of all parts, increasing.
+    """
+
+    texts: Span
+    tokens: Span
+    parts: tuple[Tensor, ...]
+    rows: Tensor
+
+    def to(self, device: torch.device) -> Whole:
+        """Copy to a device; nothing is copied where it is there already."""
+        parts = tuple(part.to(device, non_blocking=True) for part in self.parts)
+        return replace(self, parts=parts, rows=self.rows.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
@@ -25,6 +60,7 @@ class Batch:
         ordered: ``(W,)`` int64, the tokens in reading order: token ``w`` is ``rows[ordered[w]]``. In training
             they may be more than those of ``index``, from which some are left out.
         ordered_offsets: ``(B + 1,)`` int64, the texts among the ``W``.
+        whole: the batch that this is a part of; None where it is all there is.
     """
 
     rows: Tensor
@@ -33,15 +69,27 @@ class Batch:
     sentence_offsets: Tensor
     ordered: Tensor
     ordered_offsets: Tensor
+    whole: Whole | None = None
 
     @property
     def n_texts(self) -> int:
         """``B``."""
         return self.offsets.shape[0] - 1
 
+    @property
+    def text_span(self) -> Span | None:
+        """Where the texts stand in the whole batch; None where they are all."""
+        return None if self.whole is None else self.whole.texts
+
+    @property
+    def token_span(self) -> Span | None:
+        """Where the features stand in the whole batch; None where they are all."""
+        return None if self.whole is None else self.whole.tokens
+
     def to(self, device: torch.device) -> Batch:
         """Copy to a device; nothing is copied where it is there already."""
-        return Batch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+        tensors = {name: getattr(self, name).to(device, non_blocking=True) for name in TENSORS}
+        return replace(self, **tensors, whole=None if self.whole is None else self.whole.to(device))
 
     def of_every_token(self) -> Batch:
         """The same texts, with every occurrence of a token as a row of its own: ``U = T``.
@@ -54,6 +102,9 @@ class Batch:
         ordered = torch.arange(self.ordered.shape[0]) + starts.repeat_interleave(lengths)
         rest = self.offsets, self.sentence_offsets, ordered, self.ordered_offsets
         return Batch(self.rows[self.index], every, *rest)
+
+
+TENSORS = tuple(field.name for field in fields(Batch) if field.name != "whole")
 
 
 def make_batch(

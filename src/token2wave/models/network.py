@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from token2wave.features import Ragged
-from token2wave.models.batch import Batch
+from token2wave.models.batch import Batch, Span
 from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.models.dropout import Dropout
 from token2wave.models.prediction import count_parameters, predict_logits
 from token2wave.models.products import VariantLinear
 from token2wave.waves import (
@@ -52,7 +53,7 @@ class WaveNetwork(nn.Module):
             self.embedding.weight.mul_(config.embedding_scale)  # PyTorch draws from N(0, 1)
         self.layers = nn.ModuleList(WaveLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.width, config.n_classes)
         self.phrases = PhraseLevel(config) if config.phrase_width else None
         self.amplitudes = AmplitudeLevel(config) if config.amplitudes else None
@@ -64,7 +65,8 @@ class WaveNetwork(nn.Module):
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
         waves = embedded[:, : self.config.wave_width] if self.amplitudes is not None else embedded
-        logits = self.head(self.dropout(self.norm(self._state(waves, batch))))
+        states = self.norm(self._state(waves, batch))
+        logits = self.head(self.dropout(states, batch.text_span))
         if self.phrases is not None:
             logits = logits + self.phrases(waves, batch)
         if self.amplitudes is not None:
@@ -117,12 +119,13 @@ class WaveLayer(nn.Module):
         # Both linear maps side by side: one matrix product gives both variants.
         self.variants = VariantLinear(width, 2 * width) if config.variants == "linear" else None
         self.restore = Restore(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.joined = config.layers > 1
 
     def all_tokens(self, tokens: Tensor, batch: Batch) -> Tensor:
         """Next layer's tokens, ``(T, D)``, from this layer's."""
-        return self._join(tokens if self.joined else None, self._overlay_all(tokens, batch))
+        given = tokens if self.joined else None
+        return self._join(given, self._overlay_all(tokens, batch), batch.token_span)
 
     def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
         """State of each text, ``(B, D)``.
@@ -144,7 +147,7 @@ class WaveLayer(nn.Module):
             first = first_token_wave(values, index, offsets, _ends_of_first_sentences(batch))
             second = first_token_wave(values, index, offsets)
         given = level(values, index, offsets).real if self.joined else None
-        return self._join(given, self.operation(first, second))
+        return self._join(given, self.operation(first, second), batch.text_span)
 
     def _overlay_all(self, tokens: Tensor, batch: Batch) -> Wave:
         if self.variants is not None:
@@ -155,14 +158,14 @@ class WaveLayer(nn.Module):
             first, second = wave(tokens, batch.sentence_offsets), wave(tokens, batch.offsets)
         return self.operation(first, second)
 
-    def _join(self, tokens: Tensor | None, overlay: Wave) -> Tensor:
+    def _join(self, tokens: Tensor | None, overlay: Wave, span: Span | None) -> Tensor:
         """Restore the overlay, and add the tokens that the layer was given, if they are to be added."""
         if tokens is None:
             restored: Tensor = self.restore(overlay)
         elif self.config.residual == "equation":
-            restored = tokens + self.dropout(self.restore(overlay))
+            restored = tokens + self.dropout(self.restore(overlay), span)
         else:
-            restored = self.dropout(self.restore(Wave(overlay.real + tokens, overlay.imaginary)))
+            restored = self.dropout(self.restore(Wave(overlay.real + tokens, overlay.imaginary)), span)
         return restored
 
 
@@ -198,7 +201,7 @@ class PhraseLevel(nn.Module):
         self.variants = VariantLinear(config.wave_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
         self.linear = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(2 * width, config.n_classes)
 
     def forward(self, embedded: Tensor, batch: Batch) -> Tensor:
@@ -208,7 +211,7 @@ class PhraseLevel(nn.Module):
         states = F.gelu(self.linear(self.norm(overlay.concatenated)))  # (W, P)
         every = torch.arange(states.shape[0], device=states.device)
         text = text_wave(states, every, batch.ordered_offsets)
-        logits: Tensor = self.head(self.dropout(text.concatenated))
+        logits: Tensor = self.head(self.dropout(text.concatenated, batch.text_span))
         return logits
 
 

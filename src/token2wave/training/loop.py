@@ -16,13 +16,14 @@ from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.models.config import WaveConfig
 from token2wave.training.checkpoint import Place, Standing
+from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
 
 if TYPE_CHECKING:
-    from token2wave.models import TextNetwork
+    from token2wave.models import TextNetwork, WaveNetwork
 
 
 class Trainable(Protocol):
@@ -44,6 +45,10 @@ class DivergenceError(ConfigError):
 
 class Trainer(Protocol):
     """Takes the steps of a run, for one kind of network."""
+
+    @property
+    def network(self) -> Trainable:
+        """What gives the logits of validation texts."""
 
     def epoch(self, tell: Teller) -> tuple[float, float]:
         """Go once through the training texts; mean loss and accuracy on the way.
@@ -211,7 +216,7 @@ def _epochs(
         if checked is None:
             assert isinstance(train, Examples)
             checked = train.take(np.arange(min(len(train), 64)))
-        validated = validate(network, checked)
+        validated = validate(trainer.network, checked)
         require_finite(validated[0] if validated[0] < LARGEST_LOSS else np.inf)
         require_finite(trainer.energy())  # rows that none of those texts has
         epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
@@ -352,7 +357,12 @@ def _trainer(
         from token2wave.training.native_trainer import NativeTrainer
 
         return NativeTrainer(network, train, recipe, seed, continues)
+    assert isinstance(train, Examples), "streams are of additive networks"
+    group = leading()
+    if group is not None and isinstance(getattr(network, "config", None), WaveConfig):
+        from token2wave.training.distributed.roles import LeadingTrainer
+
+        return LeadingTrainer(group, cast("WaveNetwork", network), train, recipe, seed, has_cls, continues)
     from token2wave.training.torch_trainer import TorchTrainer
 
-    assert isinstance(train, Examples), "streams are of additive networks"
     return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, continues)

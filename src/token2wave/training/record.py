@@ -15,6 +15,7 @@ from token2wave.features import WordPieceConfig
 from token2wave.metrics import Evaluation
 from token2wave.native import n_threads
 from token2wave.process_memory import peak_memory
+from token2wave.training.distributed import leading
 from token2wave.training.loop import Validation
 from token2wave.training.preparation import ClassWeights, known_vocabulary
 from token2wave.training.progress import Plan
@@ -167,7 +168,7 @@ def summary_of(
     """
     texts, chosen = run.texts, run.preset
     has_test = texts.test is not None
-    parameters = classifier.network.parameter_count()
+    parameters, group = classifier.network.parameter_count(), leading()
     caveats = texts.caveats
     if last.rate_share < 1:
         caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.rate_share))
@@ -211,6 +212,7 @@ def summary_of(
         command=origin.command,
         max_bytes=origin.max_bytes,
         search=None if origin.search is None else origin.search.to_dict(),
+        traffic=None if group is None else group.traffic.of_a_step(),
     )
 
 

@@ -23,6 +23,7 @@ from token2wave.training.additive import AdditiveNetwork
 from token2wave.training.amplitudes import SUBWORD_SHARE
 from token2wave.training.calibration import Scalable, calibrate, weigh_levels
 from token2wave.training.checkpoint import Checkpoint
+from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples
 from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, is_few, out_of_fold_weights
 from token2wave.training.levels import (
@@ -325,7 +326,7 @@ class Run:
     def trained_by(self) -> str:
         """What takes the steps: ``native core``, or torch on ``cpu`` or ``cuda``."""
         config = self.preset.network_config(1, 2, ()).replace(amplitudes=False)
-        if self.device != "cuda" and trains_natively(config, self.preset.recipe, self._has_cls):
+        if self._trains_natively(config, self.preset.recipe):
             return "native core"
         import torch
 
@@ -335,6 +336,10 @@ class Run:
     def _has_cls(self) -> bool:
         return not self.preset.features_lack_cls
 
+    def _trains_natively(self, config: WaveConfig, recipe: Recipe) -> bool:
+        """Whether the native core takes the steps, which it does in one process alone."""
+        return self.device != "cuda" and leading() is None and trains_natively(config, recipe, self._has_cls)
+
     def _config(self, features: Features, level_weights: Sequence[float]) -> WaveConfig:
         n_classes = len(self.texts.label_names)
         config = self.preset.network_config(features.n_rows, n_classes, features.sentence_ends)
@@ -342,7 +347,7 @@ class Run:
 
     def _network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
         """Network with initial weights that depend on the seed alone."""
-        if self.device != "cuda" and trains_natively(config, recipe, self._has_cls):
+        if self._trains_natively(config, recipe):
             return AdditiveNetwork.initial(config, self.seed)
         return self._torch_network(config)
 

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from token2wave.training.progress import Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, row_weights
 
+if TYPE_CHECKING:
+    from token2wave.training.distributed.exchange import Exchange
+
 STEPS_BETWEEN_REPORTS = 20
 
 
@@ -39,6 +42,7 @@ class TorchTrainer:
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS], which is never left out.
         continues: whether the network has been trained before, and goes on from there.
+        exchange: with the other processes that train the same network, if there are any.
 
     Raises:
         ConfigError: the recipe's precision is not to be had here.
@@ -52,8 +56,10 @@ class TorchTrainer:
         seed: int,
         has_cls: bool,
         continues: bool = False,
+        exchange: Exchange | None = None,
     ) -> None:
         self.network, self.train, self.has_cls, self.seed = network, train, has_cls, seed
+        self.exchange = exchange
         self.device = network.embedding.weight.device
         self.precision = precision_on(self.device, recipe.precision)
         self.row_weights = None
@@ -145,6 +151,7 @@ class TorchTrainer:
             DivergenceError: the loss stopped being a finite number.
         """
         network, recipe, device, n_texts = self.network, self.recipe, self.device, len(self.train)
+        exchange = self.exchange
         network.train()
         batches = training_batches(
             self.train,
@@ -155,24 +162,28 @@ class TorchTrainer:
             has_cls=self.has_cls,
             similar_lengths=recipe.similar_lengths,
             keeps_order=getattr(network.config, "phrase_width", 0) > 0,
+            share=None if exchange is None else exchange.share,
         )
-        total = torch.zeros(2, device=device)  # summed loss and right answers
+        total, sums = torch.zeros(2, device=device), [0.0, 0.0]  # summed loss and right answers
         reported_loss, reported_texts, steps, texts, start = 0.0, 0, 0, 0, time.perf_counter()
         last = n_batches(n_texts, recipe.batch_size)
         for step, (batch, *truth) in enumerate(batches, start=1):
             batch = batch.to(device)
             labels, weights, targets = (None if given is None else given.to(device) for given in truth)
             assert labels is not None
-            self.optimizers.prepare(batch.rows)
+            self.optimizers.prepare(batch.rows if batch.whole is None else batch.whole.rows)
             # The way back takes the same kind of products as the way there.
             autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
             with autocast, fixed_point_products(cast("nn.Module", network), self.precision == "fixed16"):
-                logits = network(batch)
+                logits = network(batch) if exchange is None else exchange.logits(batch)
             logits = logits.float()
             losses = self._losses(logits, labels if targets is None else targets)
-            loss = (losses if weights is None else losses * weights).mean()
+            losses = losses if weights is None else losses * weights
+            loss = losses.mean() if exchange is None else exchange.loss(losses, batch)
             self.optimizers.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if exchange is not None:
+                exchange.exchange_rows(batch)
             tell.gradients(network, batch)
             self.optimizers.step()
             with torch.no_grad():
@@ -181,18 +192,22 @@ class TorchTrainer:
                     right = ((logits > 0) == (targets > 0.5)).all(dim=1).sum()
                 else:
                     right = (logits.argmax(dim=1) == labels).sum()
-                total += torch.stack([loss * len(labels), right])
-            steps, texts = steps + 1, texts + len(labels)
+                total += torch.stack([loss * len(labels) if exchange is None else losses.sum(), right])
+            steps, texts = (
+                steps + 1,
+                texts + (len(labels) if batch.whole is None else batch.whole.texts.total),
+            )
             if steps == STEPS_BETWEEN_REPORTS or step == last:
-                sums = total.tolist()
+                sums = total.tolist() if exchange is None else exchange.sums(total)
                 require_finite(sums[0])
                 speed = texts / (time.perf_counter() - start)
                 tell.advance(steps)
                 tell.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)
                 reported_loss, reported_texts, steps = sums[0], texts, 0
         self.optimizers.prepare()
-        loss_sum, right_sum = total.tolist()
-        return loss_sum / n_texts, right_sum / n_texts
+        if exchange is not None:
+            exchange.require_same_weights()
+        return sums[0] / n_texts, sums[1] / n_texts
 
     def _losses(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Loss of each text, ``(B,)``, from its label or its targets; see :class:`Examples`."""

@@ -24,6 +24,7 @@ from token2wave.runtime.model_file import size_of_model_file
 from token2wave.training.adaptation import adapted
 from token2wave.training.baseline import baseline_of
 from token2wave.training.checkpoint import Checkpoint
+from token2wave.training.distributed import require_one_process, together
 from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
 from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
@@ -64,6 +65,7 @@ class TrainingResult:
     summary: Summary
 
 
+@together
 def train(
     data: str | os.PathLike[str] | DataSplits | Sequence[str | os.PathLike[str]],
     *,
@@ -185,6 +187,7 @@ def train(
         "weight_column": weight_column,
     }
     if stream:
+        require_one_process("training on a stream")
         require_alone(
             {
                 "--baseline": baseline,

@@ -1,0 +1,270 @@
+"""Several processes train what one does: real ones, which ``torch.distributed.run`` starts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from distributed_worker import PAPER, cases, fitted
+from hypothesis import given
+from hypothesis import strategies as st
+from training_data import ragged, toy, toy_network, write_csv, written_rows
+
+from token2wave import load
+from token2wave.errors import ConfigError
+from token2wave.models import make_batch
+from token2wave.models.batch import Span
+from token2wave.models.dropout import Dropout
+from token2wave.training import distributed
+from token2wave.training.batches import part_bounds, part_of_batch, training_batches
+from token2wave.training.train import train
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+HERE = Path(__file__).parent
+LOOSE = {"bfloat16": 0.02, "fixed16": 2e-3}  # of the largest weight
+ROUNDING = 2e-5
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """Folder of what two processes did."""
+    folder = tmp_path_factory.mktemp("together")
+    command = [*LAUNCH, str(HERE / "distributed_worker.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD, cwd=folder, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", cases())
+def test_two_processes_train_what_one_does(name, together):
+    arrays, history = fitted(name)
+    told = json.loads((together / f"{name}.json").read_text())
+    loose = LOOSE.get(name, ROUNDING)
+    with np.load(together / f"{name}.npz") as found:
+        assert found.keys() == arrays.keys()
+        for key, values in arrays.items():
+            np.testing.assert_allclose(found[key], values, rtol=0, atol=loose * np.abs(values).max() + 1e-7)
+    assert told["rate_share"] == history.rate_share
+    assert (history.rate_share < 1) == (name == "rates too large")
+    if name in LOOSE:
+        return
+    for theirs, ours in zip(told["epochs"], history.epochs, strict=True):
+        assert theirs == pytest.approx(vars(ours), rel=1e-4)
+
+
+def test_the_traffic_follows_the_rows_that_steps_touch(together):
+    found = json.loads((together / "traffic.json").read_text())
+    few, many, large = (found[key] for key in ("13, 16", "20000, 16", "20000, 64"))
+    assert few["table"] < few["rows"] / few["steps"] * 32 * 2  # a table that steps touch whole
+    assert many["rows"] == 4 * 80
+    assert large["rows"] == 320
+    for each in (few, many, large):
+        assert each["row_bytes"] <= 2 * each["rows"] * 32  # 8 numbers of 4 bytes each
+        assert each["row_bytes"] >= each["rows"] * 32 / 2
+    assert many["row_bytes"] == pytest.approx(large["row_bytes"], rel=0.1)
+    assert few["row_bytes"] == pytest.approx(4 * 13 * 32)  # all rows, in each of four steps
+    # What the collectives were given, reports of the loss and checksums of the weights included.
+    for each in (few, many, large):
+        assert each["row_bytes"] <= each["counted"] <= each["row_bytes"] + 400
+        assert each["dense_bytes"] == few["dense_bytes"] * each["steps"] / few["steps"]
+    assert many["counted"] < many["table"] / 10
+
+
+def test_weights_that_differ_are_noticed_in_all_processes(together):
+    for rank in range(2):
+        said = (together / f"weights-{rank}.txt").read_text()
+        assert "'head.bias' differs between process 1 and process 2" in said
+        assert "use machines with the same processors" in said
+
+
+def test_a_run_that_stopped_goes_on_with_any_number_of_processes(together, tmp_path):
+    assert (together / "stopped-0.txt").read_text() == "OSError: stopped on purpose"
+    assert (together / "stopped-1.txt").read_text().startswith("EndedElsewhere: ")
+    whole = (together / "whole.safetensors").read_bytes()
+    assert (together / "resumed.safetensors").read_bytes() == whole
+    out, checkpoint = tmp_path / "m.safetensors", together / "one.checkpoint"
+    train(together / "rows.csv", out=out, checkpoint=checkpoint, resume=True, **PAPER)
+    one, two = load(out), load(together / "whole.safetensors")
+    for name, values in two.network.arrays().items():
+        bound = ROUNDING * np.abs(values).max() + 1e-7
+        np.testing.assert_allclose(one.network.arrays()[name], values, rtol=0, atol=bound)
+    assert one.training["history"] == [pytest.approx(epoch, rel=1e-4) for epoch in two.training["history"]]
+
+
+def test_every_process_gets_the_classifier(together):
+    first, second = (json.loads((together / f"classifier-{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+
+
+# The command line
+# ----------------
+
+
+def launched(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A run of two processes, whose output goes into files."""
+    write_csv(folder / "rows.csv", written_rows(240))
+    network = ["--set", "network.width=8", "--set", "network.phrase_width=4"]
+    command = [*LAUNCH, "-m", "token2wave", "train", "rows.csv", "--out", "m.safetensors", *network, *options]
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        return subprocess.Popen(command, stdout=out, stderr=err, text=True, env=ONE_THREAD, cwd=folder)
+
+
+def told_by_us(folder: Path) -> list[str]:
+    """Lines of errors, without what ``torchrun`` says itself."""
+    return [line for line in (folder / "err").read_text().splitlines() if line.startswith("error: ")]
+
+
+def test_the_command_line_speaks_once(tmp_path):
+    process = launched(tmp_path, "--epochs", "2", "--json", "--set", "recipe.refit_below=0")
+    assert process.wait(timeout=120) == 0, (tmp_path / "err").read_text()
+    said = (tmp_path / "out").read_text()
+    assert said.count("model: m.safetensors") == 1
+    assert (tmp_path / "err").read_text().count("epoch 2:") == 1
+    summary = json.loads(said[said.index("\n{") :])
+    assert summary["traffic"]["processes"] == 2
+    assert summary["traffic"]["row_bytes"] > 0
+    assert "Processes" in said
+    assert load(tmp_path / "m.safetensors").predict("the striker of the team").label == "sport"
+
+
+def test_an_error_is_said_once(tmp_path):
+    process = launched(tmp_path, "--stream")
+    assert process.wait(timeout=120) == 1
+    assert told_by_us(tmp_path) == [
+        "error: torchrun: training on a stream takes one process, and 2 were started together; "
+        "run it without torchrun"
+    ]
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_no_process_outlives_another(how, tmp_path):
+    process = launched(tmp_path, "--epochs", "100000", "--checkpoint", "c")
+    try:
+        deadline = time.monotonic() + 100
+        while "epoch 2:" not in (tmp_path / "err").read_text():
+            assert process.poll() is None, (tmp_path / "err").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        processes = [int(pid) for pid in children if b"rows.csv" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(processes) == 2
+        if how == "killed":
+            os.kill(processes[1], signal.SIGKILL)
+        else:
+            for pid in [process.pid, *processes]:  # as a terminal does
+                os.kill(pid, signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    said = told_by_us(tmp_path)
+    if how == "interrupted":
+        assert said == ["error: interrupted; go on with the same command and --resume (c)"]
+    assert len(said) <= 1  # torchrun may be quicker to end the other, and says that one was killed
+    assert "Traceback" not in (tmp_path / "err").read_text().split("torch/distributed/elastic")[0]
+    assert not (tmp_path / "m.safetensors").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "err", "out", "rows.csv"]
+
+
+# Parts of a batch
+# ----------------
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(1, 6))
+def test_parts_are_all_texts_and_of_about_equal_size(lengths, n_parts):
+    texts = ragged([[1] * length for length in lengths])
+    bounds = part_bounds(texts, n_parts)
+    assert bounds[0] == 0
+    assert bounds[-1] == len(lengths)
+    assert (np.diff(bounds) >= 0).all()
+    work = np.array(lengths) + 1
+    for first, last in itertools.pairwise(bounds):
+        assert abs(work[first:last].sum() - work.sum() / n_parts) <= work.max()
+
+
+@pytest.mark.parametrize("keeps_order", [False, True])
+@pytest.mark.parametrize("n_processes", [1, 2, 3, 20])
+def test_the_parts_of_a_batch_are_what_one_process_sees(n_processes, keeps_order):
+    examples = cases()["phrases, sgd"][0]
+    options = {"token_dropout": 0.4, "sentence_ends": (7,), "has_cls": False, "keeps_order": keeps_order}
+
+    def batches(share):
+        random = np.random.default_rng(1)
+        return list(training_batches(examples, 16, random=random, share=share, **options))
+
+    whole = batches(None)
+    parts = [batches((process, n_processes)) for process in range(n_processes)]
+    for step, (batch, labels, *_) in enumerate(whole):
+        of_step = [part[step] for part in parts]
+        assert torch.equal(torch.cat([labels for _, labels, *_ in of_step]), labels)
+        tokens = [part.rows[part.index] for part, *_ in of_step]
+        assert torch.equal(torch.cat(tokens), batch.rows[batch.index])
+        ordered = [part.rows[part.ordered] for part, *_ in of_step]
+        assert torch.equal(torch.cat(ordered), batch.rows[batch.ordered])
+        first_text = first_token = 0
+        for number, (part, *_) in enumerate(of_step):
+            assert part.whole is not None
+            assert torch.equal(part.whole.rows, batch.rows)
+            assert torch.equal(part.whole.parts[number], part.rows)
+            assert part.text_span == Span(first_text, batch.n_texts)
+            assert part.token_span == Span(first_token, len(batch.index))
+            first_text, first_token = first_text + part.n_texts, first_token + len(part.index)
+
+
+def test_dropout_of_parts_is_that_of_the_whole():
+    dropout, states = Dropout(0.4), torch.randn(11, 5)
+    torch.manual_seed(2)
+    whole, after = dropout(states), torch.rand(3)
+    found = []
+    for first, last in ((0, 4), (4, 4), (4, 11)):
+        torch.manual_seed(2)
+        found.append(dropout(states[first:last], Span(first, 11)))
+        assert torch.equal(torch.rand(3), after)
+    assert torch.equal(torch.cat(found), whole)
+    assert torch.equal(dropout.eval()(states, Span(0, 11)), states)
+
+
+def test_a_part_may_be_empty():
+    network = toy_network(phrase_width=4, variants="rows")
+    batch, chosen = part_of_batch(toy(1).features, (), None, 0, 2)
+    assert chosen == slice(0, 0)
+    network(batch).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert make_batch(toy(1).features).whole is None
+
+
+# What starts processes together
+# ------------------------------
+
+
+def test_one_process_is_alone_unless_torchrun_started_it(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert not distributed.is_started_together()
+    assert distributed.process() == 0
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
+        monkeypatch.setenv(name, value)
+        assert not distributed.is_started_together()
+    monkeypatch.setenv("MASTER_PORT", "1")
+    assert distributed.is_started_together()
+    assert distributed.process() == 1
+    with pytest.raises(ConfigError, match="update takes one process, and 2 were started"):
+        distributed.require_one_process("update")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not distributed.is_started_together()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert distributed.is_started_together()
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(ConfigError, match="WORLD_SIZE: expected a number in the environment, found 'two'"):
+        distributed.n_processes()
