@@ -196,6 +196,8 @@ def settle(path: Path) -> int:
 
 def minimise(names: Sequence[str]) -> None:
     """Let the corpora of the tests be what reaches as far as all inputs so far, as far as there is place."""
+    from fuzz_targets import TARGETS
+
     for name in names:
         merged = BUILD / "merged" / name
         merged.mkdir(parents=True, exist_ok=True)
@@ -212,7 +214,8 @@ def minimise(names: Sequence[str]) -> None:
             if file not in crashers:
                 file.unlink()
         n_kept = 0
-        for file in sorted(merged.iterdir(), key=lambda file: (file.stat().st_size, file.name)):
+        shortest = sorted(merged.iterdir(), key=lambda file: (file.stat().st_size, file.name))
+        for file in shortest[: TARGETS[name].most_kept]:
             room -= file.stat().st_size
             if room < 0:
                 break

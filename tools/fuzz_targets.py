@@ -61,10 +61,12 @@ class Target(NamedTuple):
     Attributes:
         run: takes an input; raises for a finding.
         longest: bytes of an input, at most.
+        most_kept: inputs that the tests replay, at most; fewer where one takes long.
     """
 
     run: Callable[[bytes], None]
     longest: int = 4096
+    most_kept: int = 200
 
 
 # ---- readers ----
@@ -317,6 +319,6 @@ TARGETS: dict[str, Target] = {
     "probabilities": Target(probabilities, 8192),
     "service": Target(service),
     "connection": Target(connection),
-    "commandline": Target(commandline, 1024),
+    "commandline": Target(commandline, 1024, most_kept=60),
 }
 """Targets by name, in the order in which they run."""
