@@ -137,6 +137,7 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
 		--storages "" --all --threads $(THREADS)
 	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
+	$(BIN)/python benchmarks/scoring.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
@@ -151,6 +152,8 @@ bench-quick: $(RIVALS)
 		--runs 1 --seconds 0.2 --cold-starts 1 --threads 1 --build build/bench/prediction --results build/bench
 	$(BIN)/python benchmarks/agreement.py --data debian-sections --presets fast --models build/bench/prediction \
 		--threads 1 --build build/bench/agreement --results build/bench
+	$(BIN)/python benchmarks/scoring.py --documents 400000 --kills 3 --small-kills 5 --rate-documents 20000 --turns 1 --quick \
+		--threads $(THREADS) --build build/bench/scoring --results build/bench
 
 clean:
 	rm -rf build dist .venv src/token2wave/native/_core*.so

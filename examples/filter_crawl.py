@@ -1,104 +1,96 @@
-"""Filtering a web crawl: read a compressed stream of JSON lines, score each page, keep some by a rule, count.
+"""Filtering a web crawl: train on a few labelled pages, score all pages, keep the good ones.
 
-    python examples/filter_crawl.py [--quick] [--crawl PAGES.jsonl.gz] [--out FOLDER]
+    python examples/filter_crawl.py [--quick] [--pages N] [--crawl FILES...] [--out FOLDER]
 
-The model is compressed to a small file, which predicts without a deep-learning framework, and the stream is
-read in pieces, so that memory does not grow with it. Without ``--crawl`` a stream is made up: test texts of
-the built-in corpus among menus and cookie notices.
+Without ``--crawl`` a crawl of N pages is made up, as Parquet: descriptions of the built-in corpus among
+menus, cookie notices and advertisements, with some rows that are broken. Interrupted or killed, the same
+command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import random
-from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import token2wave
 from token2wave.data import load_split
-from token2wave.runtime.files import written_aside
 
-WANTED = ("science", "math", "electronics")
-SURE = 0.6
-MOST_NOVEL = 0.99
-N_PAGES = 512
-"""Pages that are scored at a time."""
-JUNK = (
-    "cookies login",
-    "menu home",
-    "next",
-    "share",
-    "subscribe newsletter",
-    "cart checkout",
-    "terms imprint",
-)
+PAGES_OF_A_FILE = 100_000
+EVERY_BROKEN = 500
+KEEP = "label == 'good' and confidence > 0.9 and probability['spam'] < 0.01 and length(text) >= 80"
+WORDS = {
+    "menu": "menu home next share login subscribe newsletter cookies accept cart checkout terms imprint",
+    "spam": "buy cheap pills casino bonus click now winner free offer limited deal discount",
+}
 
 
-def make_up_crawl(path: Path) -> None:
-    """Write the stream that is filtered where none was named."""
-    draw = random.Random(0)
-    pages = load_split("debian-sections").texts
-    pages = pages + [" ".join(draw.choices(JUNK, k=draw.randint(5, 30))) for _ in pages]
-    draw.shuffle(pages)
-    with gzip.open(path, "wt", encoding="utf-8") as stream:
-        stream.writelines(
-            json.dumps({"url": f"page/{i}", "text": page}) + "\n" for i, page in enumerate(pages)
-        )
+class Pages:
+    """Pages that are made up; the same number gives the same page."""
+
+    def __init__(self) -> None:
+        self.good = load_split("debian-sections").texts
+
+    def page(self, number: int) -> tuple[str, str]:
+        """A text, and what it is."""
+        draw = random.Random(number)
+        kind = draw.choice(("good", "menu", "spam"))
+        if kind == "good":
+            return " ".join(draw.choices(self.good, k=2)), kind
+        return " ".join(draw.choices(WORDS[kind].split(), k=draw.randint(5, 60))), kind
 
 
-def pieces(path: Path) -> Iterator[list[dict[str, str]]]:
-    """The pages of a compressed stream, some at a time."""
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        pages = map(json.loads, stream)
-        while piece := list(islice(pages, N_PAGES)):
-            yield piece
+def make_up_crawl(pages: Pages, folder: Path, n_pages: int) -> None:
+    """Write Parquet files; one that is there stays."""
+    import pyarrow
+    from pyarrow import parquet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, n_pages, PAGES_OF_A_FILE):
+        path = folder / f"crawl-{first // PAGES_OF_A_FILE:05}.parquet"
+        numbers = range(first, min(first + PAGES_OF_A_FILE, n_pages))
+        if not path.exists():
+            texts = [None if n % EVERY_BROKEN == 0 else pages.page(n)[0] for n in numbers]
+            urls = [f"https://example.org/{n}" for n in numbers]
+            aside = path.with_suffix(".new")
+            parquet.write_table(pyarrow.table({"url": urls, "text": texts}), aside)
+            aside.replace(path)
 
 
-def verdict(prediction: token2wave.Prediction) -> str:
-    """What becomes of a page."""
-    if prediction.novelty > MOST_NOVEL:
-        return "dropped: unlike anything in training"
-    if prediction.label not in WANTED:
-        return "dropped: another subject"
-    return "kept" if prediction.probability >= SURE else "dropped: not sure"
+def write_labelled(pages: Pages, path: Path, n_pages: int) -> None:
+    """Pages that somebody has looked at; they are not in the crawl."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(n_pages):
+            text, label = pages.page(-1 - number)
+            file.write(json.dumps({"text": text, "label": label}) + "\n")
 
 
 def main() -> None:
     """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Two epochs of preset fast.")
-    parser.add_argument("--crawl", type=Path, help="Compressed JSON lines with a key text.")
+    parser.add_argument("--quick", action="store_true", help="One epoch.")
+    parser.add_argument("--pages", type=int, default=2_000, help="Pages to make up.")
+    parser.add_argument("--crawl", nargs="+", help="Files of yours with a column text.")
     parser.add_argument("--out", type=Path, default=Path("build/examples"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-
-    model, small = arguments.out / "sections.safetensors", arguments.out / "sections-small.safetensors"
-    quick = {"epochs": 2} if arguments.quick else {}
-    token2wave.train("debian-sections", out=model, preset="fast", **quick)
-    token2wave.compress(model, small, storage="int8")
-    classifier = token2wave.load(small)
+    pages, model = Pages(), arguments.out / "quality.safetensors"
+    if not model.exists():  # so that a job that was interrupted goes on with the model that it began with
+        write_labelled(pages, arguments.out / "labelled.jsonl", 600)
+        quick = {"epochs": 1} if arguments.quick else {}
+        token2wave.train(arguments.out / "labelled.jsonl", out=model, preset="fast", **quick)
 
     crawl = arguments.crawl
     if crawl is None:
-        crawl = arguments.out / "crawl.jsonl.gz"
-        make_up_crawl(crawl)
-    counts: Counter[str] = Counter()
-    kept = arguments.out / "kept.jsonl.gz"
-    with written_aside(kept) as aside, gzip.open(aside, "wt", encoding="utf-8") as stream:
-        for piece in pieces(crawl):
-            predictions = classifier.predict_batch([page["text"] for page in piece], novelty=True)
-            for page, prediction in zip(piece, predictions, strict=True):
-                outcome = verdict(prediction)
-                counts[outcome] += 1
-                if outcome == "kept":
-                    stream.write(json.dumps({**page, "label": prediction.label}) + "\n")
-    for outcome, count in counts.most_common():
-        print(f"{count:6,}  {outcome}")
-    print(f"{small.stat().st_size:,} bytes of model, {kept}")
+        folder = arguments.out / f"crawl-{arguments.pages}"
+        make_up_crawl(pages, folder, arguments.pages)
+        crawl = [folder]
+    summary = token2wave.score(model, crawl, arguments.out / "kept", keep=KEEP)
+    print(f"{summary.n_read:12,}  pages")
+    print(f"{summary.n_written:12,}  kept, in {summary.output}/parts")
+    print(f"{summary.n_filtered:12,}  left out by: {KEEP}")
+    print(f"{summary.n_rejected:12,}  broken; why is in {summary.output}/rejected")
 
 
 if __name__ == "__main__":

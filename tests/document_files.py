@@ -41,6 +41,11 @@ def write_document_files(folder: Path) -> None:
     for number in range(2):
         lines = [json.dumps(dict(zip(("text", "label"), _review(draw), strict=True))) for _ in range(600)]
         (folder / "crawl" / f"part-{number}.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "pages").mkdir()
+    for number in range(2):
+        pages = [{"url": f"https://example.org/{i}", "text": _review(draw)[0]} for i in range(50)]
+        lines = [json.dumps({**page, "views": str(len(page["text"]))}) + "\n" for page in pages]
+        (folder / "pages" / f"part-{number}.jsonl").write_text("".join(lines))
     for name, rows in (("reviews", reviews), ("news", topics)):
         texts, labels = map(list, zip(*rows, strict=True))
         data = DataSplits(name, LabelledTexts(texts, labels, name), None, None, None, ())

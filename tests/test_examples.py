@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -59,18 +60,26 @@ def test_intent_routing(run_example):
 
 
 def test_filter_crawl(run_example, tmp_path):
-    run_example("filter_crawl")
-    with gzip.open(tmp_path / "build/examples/kept.jsonl.gz", "rt") as stream:
-        kept = [json.loads(line) for line in stream]
-    assert kept
-    assert {page["label"] for page in kept} <= {"science", "math", "electronics"}
-    assert not any("cookies" in page["text"] for page in kept)
+    printed = run_example("filter_crawl", "--pages", "1500")
+    counts = [int(number.replace(",", "")) for number in re.findall(r"^ *([\d,]+)  ", printed, re.MULTILINE)]
+    n_pages, n_kept, n_left_out, n_broken = counts
+    assert n_pages == 1500 == n_kept + n_left_out + n_broken
+    assert n_broken == 3
+    kept = parquet.read_table(tmp_path / "build/examples/kept/parts").to_pylist()
+    assert len(kept) == n_kept
+    assert n_kept > 300
+    assert {page["label"] for page in kept} == {"good"}
+    page = runpy.run_path(str(ROOT / "examples" / "filter_crawl.py"))["Pages"]().page
+    truth = [page(int(row["url"].rpartition("/")[2])) for row in kept]
+    assert [text for text, _ in truth] == [row["text"] for row in kept]
+    assert sum(kind == "good" for _, kind in truth) > 0.98 * n_kept
+    assert run_example("filter_crawl", "--pages", "1500") == printed
 
 
 def test_filter_crawl_of_ones_own(run_example, tmp_path):
     with gzip.open(tmp_path / "pages.jsonl.gz", "wt") as stream:
         stream.write(json.dumps({"text": "login menu cart", "url": "x"}) + "\n")
-    assert re.search(r"1\s+dropped", run_example("filter_crawl", "--crawl", "pages.jsonl.gz"))
+    assert re.search(r"1  left out", run_example("filter_crawl", "--crawl", "pages.jsonl.gz"))
 
 
 def test_on_device(run_example):

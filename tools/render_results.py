@@ -46,6 +46,7 @@ import probabilities_render  # noqa: E402
 import reliability_render  # noqa: E402
 import render as comparison  # noqa: E402
 import render_figure  # noqa: E402
+import scoring_render  # noqa: E402
 import serving_render  # noqa: E402
 import streaming  # noqa: E402
 import tuning  # noqa: E402
@@ -299,6 +300,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": lambda: serving_render.table(benchmark("serving")),
     "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
     "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
+    "scoring-rates": lambda: scoring_render.rates_table(benchmark("scoring")),
+    "scoring-killed": lambda: scoring_render.killed_table(benchmark("scoring")),
+    "scoring-cost": lambda: scoring_render.cost_table(benchmark("scoring")),
+    "scoring-efficiency": lambda: scoring_render.efficiency_table(benchmark("scoring")),
     "html-page": lambda: html_page_render.table(benchmark("html_page")),
     "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from token2wave.prediction import Prediction
     from token2wave.runtime.state import SlidingWindow, State
     from token2wave.runtime.tables import Tables
+    from token2wave.scoring.job import ScoringSummary
+    from token2wave.scoring.predictor import BatchPredictor
+    from token2wave.scoring.score import score
     from token2wave.training.recipe import Recipe
     from token2wave.training.train import TrainingResult, train
     from token2wave.training.updating import update
@@ -30,11 +33,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "BatchPredictor": "token2wave.scoring.predictor",
     "Classifier": "token2wave.classifier",
     "Compression": "token2wave.compression",
     "Explanation": "token2wave.explanation",
     "Prediction": "token2wave.prediction",
     "Recipe": "token2wave.training.recipe",
+    "ScoringSummary": "token2wave.scoring.job",
     "SlidingWindow": "token2wave.runtime.state",
     "State": "token2wave.runtime.state",
     "Tables": "token2wave.runtime.tables",
@@ -46,16 +51,19 @@ _HOME = {
     "compress": "token2wave.compression",
     "evaluate": "token2wave.evaluation",
     "load": "token2wave.loading",
+    "score": "token2wave.scoring.score",
     "train": "token2wave.training.train",
     "update": "token2wave.training.updating",
 }
 
 __all__ = [
+    "BatchPredictor",
     "Classifier",
     "Compression",
     "Explanation",
     "Prediction",
     "Recipe",
+    "ScoringSummary",
     "SlidingWindow",
     "State",
     "Tables",
@@ -69,6 +77,7 @@ __all__ = [
     "compress",
     "evaluate",
     "load",
+    "score",
     "train",
     "update",
 ]

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.features.text import pieces
 from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
 from token2wave.models.config import ParameterCount, WaveConfig
 from token2wave.prediction import Prediction, prediction_of
 from token2wave.runtime import reference
+from token2wave.runtime.arrow import is_arrow, utf8_of
 from token2wave.runtime.model_file import ModelFile, write_model_file
 from token2wave.runtime.novelty import NoveltyReference
 from token2wave.runtime.storage import Stored
@@ -106,7 +107,8 @@ class Classifier:
         """Compute the probability of every class for every text.
 
         Args:
-            texts: ``N`` strings, whatever they hold; a text without a known word is legal.
+            texts: ``N`` strings, whatever they hold; a text without a known word is legal. An array of
+                ``pyarrow`` gives the same numbers, and is the quickest: the core reads its bytes as they lie.
             advance: told how many more texts are featurised, for a progress bar.
 
         Returns:
@@ -114,9 +116,12 @@ class Classifier:
 
         Raises:
             TypeError: ``texts`` is one string, or holds something that is no string.
+            DataError: an array of ``pyarrow`` holds bytes that are no UTF-8.
         """
         if isinstance(texts, str):
             raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
+        if is_arrow(texts):
+            return self._of_arrow(texts, advance)
         try:
             if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
                 found = self._straight(self.network, self.features, texts, advance)
@@ -129,6 +134,23 @@ class Classifier:
             _require_strings(texts)  # checking beforehand would cost time
             raise
         return reference.probabilities(logits, self.network.config.multi_label)
+
+    def _of_arrow(self, texts: Any, advance: Callable[[int], None] | None) -> NDArray[np.float32]:
+        """Probabilities of an array of Arrow, from its bytes where the native core computes."""
+        parts = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
+        try:
+            for some in utf8_of(texts):
+                part = None
+                if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
+                    part = self.network.utf8_probabilities(self.features, *some)
+                if part is None:
+                    return self.probabilities(texts.to_pylist(), advance)
+                parts.append(part)
+                if advance is not None:
+                    advance(len(part))
+        except ValueError as error:
+            raise DataError("expected strings of UTF-8, found other bytes", where="texts") from error
+        return np.concatenate(parts)
 
     def _piece_by_piece(
         self, texts: Sequence[str], advance: Callable[[int], None] | None

@@ -10,7 +10,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from token2wave import __version__, cli_export, cli_models, cli_serve, cli_studies, cli_training, terminal
+from token2wave import (
+    __version__,
+    cli_export,
+    cli_models,
+    cli_score,
+    cli_serve,
+    cli_studies,
+    cli_training,
+    terminal,
+)
 from token2wave.errors import EndedElsewhere, Interruption, MissingExtraError, Token2WaveError
 
 app = typer.Typer(
@@ -33,7 +42,7 @@ def _root(
         raise typer.Exit
 
 
-for commands in (cli_training, cli_models, cli_export, cli_serve, cli_studies):
+for commands in (cli_training, cli_models, cli_score, cli_export, cli_serve, cli_studies):
     commands.register(app)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, get_type_hints
 
 from token2wave.errors import ConfigError
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
 def require(condition: bool, key: str, expected: str, found: object) -> None:
@@ -28,6 +31,23 @@ def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:
         ConfigError: it is not.
     """
     require(value in choices, key, "one of " + ", ".join(choices), value)
+
+
+def parse_size(size: int | str, setting: str = "max_size") -> int:
+    """Bytes of a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``.
+
+    Args:
+        size: a number, or what is to be read.
+        setting: whose it is, for the error.
+
+    Raises:
+        ConfigError: it is no positive size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
+    n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
+    if not 1 <= n_bytes < 1 << 63:
+        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where=setting)
+    return int(n_bytes)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from small_models import edited, take_apart
 import token2wave
 from token2wave.classifier import Classifier
 from token2wave.compression import shrinking
-from token2wave.compression.compress import parse_size
 from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
 from token2wave.compression.shrinking import AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN, TRAINED_ON_ALL
+from token2wave.configuration import parse_size
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.native import core
 from token2wave.runtime.storage import as_gaps, quantised

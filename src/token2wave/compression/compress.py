@@ -8,7 +8,6 @@ scratch; validation decides between the two.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from typing import Any
 
 from token2wave.classifier import Classifier
 from token2wave.compression.shrinking import Shrinking, recipe_of, seed_of
-from token2wave.configuration import require_choice
+from token2wave.configuration import parse_size, require_choice
 from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.loading import load
@@ -28,7 +27,6 @@ from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
 from token2wave.training.progress import Callback, Teller
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
 CURE = "name the training data with --data"
 
@@ -120,19 +118,6 @@ def compress(
             summary |= {"micro_f1_before": before.micro_f1, "micro_f1_after": again.micro_f1}
     summary["seconds"] = time.perf_counter() - start
     return Compression(written, summary)
-
-
-def parse_size(size: int | str, setting: str = "max_size") -> int:
-    """Bytes of a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``.
-
-    Raises:
-        ConfigError: it is no positive size.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
-    n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
-    if not 1 <= n_bytes < 1 << 63:
-        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where=setting)
-    return int(n_bytes)
 
 
 def _texts(

@@ -87,6 +87,7 @@ static PyMethodDef methods[] = {
     {"open_words", open_words, METH_VARARGS, open_words_doc},
     {"open_tables", open_tables, METH_VARARGS, open_tables_doc},
     {"predict_texts", predict_texts, METH_VARARGS, predict_texts_doc},
+    {"predict_utf8", predict_utf8, METH_VARARGS, predict_utf8_doc},
     {"predict_rows", predict_rows, METH_VARARGS, predict_rows_doc},
     {"fixed_point_available", get_fixed_point_available, METH_NOARGS, get_fixed_point_available_doc},
     {"fixed_point_product", get_fixed_point_product, METH_VARARGS, get_fixed_point_product_doc},

@@ -202,6 +202,59 @@ done:
     return result;
 }
 
+const char predict_utf8_doc[] =
+    "predict_utf8(words, tables, (utf8, offsets), out, as_probabilities, n_threads)\n\n"
+    "As predict_texts, of texts that lie one behind the other in a buffer of UTF-8, as Arrow keeps them: text i\n"
+    "is utf8[offsets[i]:offsets[i + 1]]. offsets: (N + 1,) int64. Neither may change meanwhile.";
+
+PyObject *predict_utf8(PyObject *self, PyObject *args)
+{
+    PyObject *words_capsule, *tables_capsule, *result = NULL;
+    Py_buffer b[3] = {{0}};
+    int as_probabilities, n_threads;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OO(y*y*)w*pi", &words_capsule, &tables_capsule, &b[0], &b[1], &b[2],
+                          &as_probabilities, &n_threads))
+        return NULL;
+    opened_words *words = PyCapsule_GetPointer(words_capsule, WORDS);
+    opened_tables *opened = words ? PyCapsule_GetPointer(tables_capsule, TABLES) : NULL;
+    text_bytes *bytes = NULL;
+    if (!opened)
+        goto done;
+    const int64_t *offsets = b[1].buf;
+    int64_t n = b[1].len / 8 - 1, c = opened->tables.shape.n_classes;
+    int legal = n >= 0 && b[1].len % 8 == 0 && offsets[0] >= 0 && offsets[n] <= b[0].len;
+    for (int64_t i = 0; i < n && legal; i++)
+        legal = offsets[i] <= offsets[i + 1];
+    if (!legal || words->index.n_rows != opened->tables.shape.n_rows) {
+        PyErr_SetString(PyExc_ValueError, INCONSISTENT);
+        goto done;
+    }
+    if (!has_size(&b[2], n * c, 4, "out"))
+        goto done;
+    size_t room = (size_t)(n < TEXTS_BETWEEN_SIGNALS ? n : TEXTS_BETWEEN_SIGNALS) + 1;
+    if (!(bytes = PyMem_Malloc(room * sizeof *bytes))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (int64_t first = 0; first < n; first += TEXTS_BETWEEN_SIGNALS) {
+        int64_t some = n - first < TEXTS_BETWEEN_SIGNALS ? n - first : TEXTS_BETWEEN_SIGNALS;
+        for (int64_t i = 0; i < some; i++) {
+            int64_t from = offsets[first + i];
+            bytes[i] = (text_bytes){(const char *)b[0].buf + from, offsets[first + i + 1] - from};
+        }
+        prediction job = {.tables = &opened->tables, .words = &words->index, .texts = bytes, .n_texts = some,
+                          .as_probabilities = as_probabilities, .out = (float *)b[2].buf + first * c};
+        if (!run_prediction(&job, n_threads) || PyErr_CheckSignals())
+            goto done;
+    }
+    result = Py_NewRef(Py_None);
+done:
+    PyMem_Free(bytes);
+    release(b, 3);
+    return result;
+}
+
 const char predict_rows_doc[] =
     "predict_rows(tables, (ids, offsets, n_ordered), out, as_probabilities, n_threads)\n\n"
     "Write probabilities or logits of texts that are features already into out, (N, C) float32. The arrays must\n"

@@ -75,6 +75,28 @@ class Tables:
         native.predict_texts(words, tables, texts, out, True, _threads_for(texts))
         return out
 
+    def utf8_probabilities(
+        self, features: WordFeatures, utf8: Any, offsets: NDArray[np.int64]
+    ) -> Floats | None:
+        """The same of texts that lie one behind the other, as Arrow keeps them; None without the core.
+
+        Args:
+            features: of the model.
+            utf8: a buffer of their bytes.
+            offsets: ``(N + 1,)``: text ``i`` is ``utf8[offsets[i]:offsets[i + 1]]``.
+
+        Raises:
+            ValueError: the offsets do not fit the buffer, or the bytes are no UTF-8.
+        """
+        native = self._native()
+        if native is None:
+            return None
+        tables, words = self._opened or self._open(native), features.opened(native)
+        out = np.empty((len(offsets) - 1, self.config.n_classes), dtype=np.float32)
+        n = n_threads() if len(out) > 1 and offsets[-1] - offsets[0] > LITTLE else 1
+        native.predict_utf8(words, tables, (utf8, offsets), out, True, n)
+        return out
+
     def sums(self, features: Ragged) -> Sums:
         """What ``N`` texts come to, to be added and subtracted; the logits depend on nothing else."""
         return reference.sums(self.config, self._arrays, features, exact=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from token2wave.classifier import Classifier
-from token2wave.compression.compress import parse_size
 from token2wave.compression.limits import require_reachable
 from token2wave.compression.shrinking import shrink
+from token2wave.configuration import parse_size
 from token2wave.data import DataSplits, load_splits
 from token2wave.data.texts import Several
 from token2wave.errors import ConfigError

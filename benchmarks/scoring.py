@@ -1,0 +1,366 @@
+r"""Scoring at scale: what it costs beside the bare runtime, in how much memory, and what ten kills lose.
+
+    python benchmarks/scoring.py --documents 10000000
+    python benchmarks/scoring.py --documents 400000 --kills 3 --small-kills 5 --rate-documents 20000 --quick \
+        --results build/bench
+
+Makes up a crawl, trains preset ``small`` on labelled pages of it, and
+
+- takes turns: the bare runtime on texts in memory, with all threads; scoring of the same number of pages from
+  Parquet to Parquet, with all processes and with one; the same from JSON lines;
+- scores the whole crawl, killed with all its processes at random moments and begun again, looks at the memory
+  of all processes all the while, and accounts for every row by its id.
+
+Processor time is measured beside the time on the clock: other work on the machine changes it less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from measuring import RESULTS, all_versions, code_state, spread, write_document
+from pyarrow import parquet
+from scoring_crawl import ROWS_OF_A_FILE, Crawl, broken, write_jsonl, write_labelled, write_parquet
+
+import token2wave
+from token2wave.native import n_threads
+from token2wave.process_memory import kilobytes
+from token2wave.scoring.job import Job
+from token2wave.scoring.parts import ASIDE, Part, PartFile, Plan
+from token2wave.scoring.predictor import Wanted
+from token2wave.scoring.score import PART_BYTES
+from token2wave.training.summary import machine
+
+LABELLED = 12_000
+SECTIONS = ("rates", "killed_often", "killed")
+
+
+def main() -> int:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--documents", type=int, default=10_000_000, help="of the crawl that is scored and killed"
+    )
+    parser.add_argument("--rate-documents", type=int, default=1_000_000, help="of each turn of the rates")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--small-kills", type=int, default=100, help="of jobs of a few seconds")
+    parser.add_argument("--threads", type=int, default=n_threads(), help="threads, and processes")
+    parser.add_argument("--seed", type=int, default=0, help="of the crawl and of the moments of the kills")
+    parser.add_argument(
+        "--sections",
+        type=lambda text: tuple(text.split(",")),
+        default=SECTIONS,
+        help="what to measure, e.g. rates,killed; the rest of the result stays",
+    )
+    parser.add_argument("--quick", action="store_true", help="train for one epoch on few pages")
+    parser.add_argument(
+        "--build", type=Path, default=Path("build/scoring"), help="folder of crawl, model and output"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    build: Path = options.build
+    build.mkdir(parents=True, exist_ok=True)
+    crawl = Crawl(options.seed)
+    model = trained(crawl, build, options.quick)
+    path = options.results / "scoring.json"
+    document = json.loads(path.read_text()) if path.exists() and options.sections != SECTIONS else {}
+    command = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
+    document |= {
+        "commands": document.get("commands", {}) | dict.fromkeys(options.sections, command),
+        "machine": machine(options.threads, "cpu"),
+        "versions": all_versions(["pyarrow"]),
+        "code": code_state(),
+        "preset": "small",
+        "model_bytes": model.stat().st_size,
+    }
+    write_parquet(crawl, build / "rate", options.rate_documents)
+    if "rates" in options.sections:
+        write_jsonl(crawl, build / "lines", max(options.rate_documents // 5, 1))
+        document["fixed"] = fixed(crawl, model, build)
+        document["rates"] = rates(crawl, model, build, options.rate_documents, options.turns, options.threads)
+        write_document(path, document)
+    if "killed_often" in options.sections:
+        beginning = 3 * document["fixed"]["job_seconds"]
+        document["killed_often"] = killed_often(
+            model, build, options.small_kills, options.threads, beginning, options.seed
+        )
+        write_document(path, document)
+    if "killed" in options.sections:
+        write_parquet(crawl, build / "crawl", options.documents)
+        seconds = options.documents / document["rates"]["ways"]["parquet"]["rate"]["median"]
+        document["killed"] = killed(
+            model, build, options.documents, options.kills, options.threads, seconds, options.seed
+        )
+        write_document(path, document)
+    return 0
+
+
+def trained(crawl: Crawl, build: Path, quick: bool) -> Path:
+    """A model of the crawl's classes."""
+    model = build / "model.safetensors"
+    if not model.exists():
+        write_labelled(crawl, build / "labelled.jsonl", 600 if quick else LABELLED)
+        token2wave.train(build / "labelled.jsonl", out=model, epochs=1 if quick else None)
+    return model
+
+
+# ---- rates ----
+
+
+def rates(crawl: Crawl, model: Path, build: Path, n: int, turns: int, threads: int) -> dict[str, Any]:
+    """Texts a second, and processor time a text, of each way, by turns."""
+    table = crawl.table(0, min(n, ROWS_OF_A_FILE))
+    texts = [text for text in table.column("text").to_pylist() if text is not None]
+    texts = (texts * (-(-n // len(texts))))[:n]
+    classifier = token2wave.load(model)
+    n_lines = max(n // 5, 1)
+
+    def bare() -> None:
+        for first in range(0, n, ROWS_OF_A_FILE):
+            classifier.probabilities(texts[first : first + ROWS_OF_A_FILE])
+
+    def scored(folder: str, workers: int) -> Callable[[], None]:
+        def run() -> None:
+            shutil.rmtree(build / "rate-out", ignore_errors=True)
+            command = score_command(model, build / folder, build / "rate-out", workers)
+            subprocess.run(command, check=True, capture_output=True)
+
+        return run
+
+    ways: dict[str, tuple[Callable[[], None], int]] = {
+        "bare": (bare, n),
+        "parquet": (scored("rate", threads), n),
+        "parquet, one process": (scored("rate", 1), n),
+        "json lines": (scored("lines", threads), n_lines),
+    }
+    found: dict[str, dict[str, list[float]]] = {way: {"rate": [], "microseconds": []} for way in ways}
+    bare()
+    for turn in range(turns):
+        for way, (run, n_texts) in ways.items():
+            begun, processor = time.perf_counter(), processor_seconds()
+            run()
+            seconds, used = time.perf_counter() - begun, processor_seconds() - processor
+            found[way]["rate"].append(n_texts / seconds)
+            found[way]["microseconds"].append(1e6 * used / n_texts)
+            print(
+                f"turn {turn + 1}, {way}: {n_texts / seconds:,.0f} texts/s, {1e6 * used / n_texts:.1f} us",
+                flush=True,
+            )
+    return {
+        "documents": n,
+        "documents_as_json_lines": n_lines,
+        "mean_characters": statistics.mean(map(len, texts)),
+        "threads": threads,
+        "ways": {
+            way: {name: {**spread(values), "turns": values} for name, values in measured.items()}
+            for way, measured in found.items()
+        },
+    }
+
+
+def fixed(crawl: Crawl, model: Path, build: Path) -> dict[str, float]:
+    """Seconds that do not grow with the texts: a job of one page, and recording a part of usual size."""
+    one, out = build / "one.jsonl", build / "one-out"
+    write_labelled(crawl, one, 1)
+    whole = []
+    for _ in range(3):
+        shutil.rmtree(out, ignore_errors=True)
+        begun = time.perf_counter()
+        arguments = [*score_command(model, one, out, 1), "--columns", "text"]
+        subprocess.run(arguments, check=True, capture_output=True)
+        whole.append(time.perf_counter() - begun)
+    plan = Plan(str(model), str(out), "text", None, None, "jsonl", Wanted(), PART_BYTES, None)
+    job, commits = Job(plan, []), []
+    for number in range(30):
+        name = f"part-{number:06}-0000.jsonl"
+        (out / ASIDE / name).write_bytes(os.urandom(1 << 20) * (PART_BYTES >> 21))
+        part = Part(number, 0, True, 1, 0, 0, 1, (PartFile(f"{ASIDE}/{name}", f"parts/{name}", 0, ""),))
+        begun = time.perf_counter()
+        job.commit(part)
+        commits.append(time.perf_counter() - begun)
+    shutil.rmtree(out)
+    return {"job_seconds": statistics.median(whole), "commit_seconds": statistics.median(commits)}
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of its finished children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def score_command(model: Path, pages: Path, out: Path, workers: int) -> list[str]:
+    """The command that scores."""
+    arguments = ["score", str(model), str(pages), "--output", str(out), "--workers", str(workers)]
+    return [sys.executable, "-m", "token2wave", *arguments]
+
+
+# ---- kills ----
+
+
+class Run(NamedTuple):
+    """How one run of a command went."""
+
+    is_done: bool  # else it was killed
+    seconds: float
+    peak: int
+
+
+def run_until(command: list[str], moment: float | None) -> Run:
+    """Run a command, and kill it with all its processes after so many seconds, if it runs as long."""
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    watch, begun = Memory(process.pid), time.perf_counter()
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    _, said = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        sys.exit(f"error: scoring failed: {said}")
+    return Run(process.returncode == 0, time.perf_counter() - begun, watch.stop())
+
+
+def killed(
+    model: Path, build: Path, n: int, n_kills: int, workers: int, expected: float, seed: int
+) -> dict[str, Any]:
+    """Score the crawl, kill it, begin again, and count; undisturbed it would take ``expected`` seconds."""
+    out, draw = build / "out", random.Random(seed)
+    shutil.rmtree(out, ignore_errors=True)
+    command = score_command(model, build / "crawl", out, workers)
+    runs, moments = [], []
+    while not runs or not runs[-1].is_done:
+        longest = 1.6 * expected / (n_kills + 1)
+        runs.append(run_until(command, draw.uniform(0.2, longest) if len(moments) < n_kills else None))
+        if not runs[-1].is_done:
+            moments.append({"after_seconds": runs[-1].seconds, "parts": n_parts(out)})
+            print(
+                f"killed after {moments[-1]['after_seconds']:.1f} s, {moments[-1]['parts']} parts", flush=True
+            )
+    if len(moments) < n_kills:
+        sys.exit(f"error: it was done after {len(moments)} kills; try more documents")
+    return {
+        "documents": n,
+        "input_bytes": sum(path.stat().st_size for path in (build / "crawl").iterdir()),
+        "kills": moments,
+        "seconds": sum(run.seconds for run in runs),
+        "peak_bytes_of_all_processes": max(run.peak for run in runs),
+        "workers": workers,
+        **accounted(out, n),
+    }
+
+
+def killed_often(
+    model: Path, build: Path, n_kills: int, workers: int, beginning: float, seed: int
+) -> dict[str, int]:
+    """Kill small jobs of many parts, from their beginning to their end, for a start within some seconds."""
+    pages, out, draw = build / "rate" / "crawl-0000.parquet", build / "small-out", random.Random(seed)
+    n = parquet.read_metadata(pages).num_rows
+    command = [*score_command(model, pages, out, workers), "--part-size", "256kB"]
+    n_left, n_jobs, n_with_parts, longest = n_kills, 0, 0, beginning
+    while n_left > 0:
+        shutil.rmtree(out, ignore_errors=True)
+        begun = time.perf_counter()
+        while not (run := run_until(command, draw.uniform(0, longest) if n_left else None)).is_done:
+            n_left -= 1
+            n_with_parts += n_parts(out) > 0
+            longest *= 1.05  # it did not come to its end
+        longest = min(longest, time.perf_counter() - begun + run.seconds)
+        accounted(out, n)
+        n_jobs += 1
+    return {"kills": n_kills, "with_parts": n_with_parts, "jobs": n_jobs, "documents_of_a_job": n}
+
+
+def n_parts(out: Path) -> int:
+    """Parts that are recorded."""
+    recorded = out / "_job" / "finished.jsonl"
+    return recorded.read_bytes().count(b"\n") if recorded.exists() else 0
+
+
+def accounted(out: Path, n: int) -> dict[str, int]:
+    """Every row by its id: how often it is in the parts, or among the rejects."""
+    times = np.zeros(n, dtype=np.int64)
+    n_written = 0
+    for path in sorted((out / "parts").iterdir()):
+        ids = parquet.read_table(path, columns=["id"]).column("id").to_numpy()
+        np.add.at(times, ids, 1)
+        n_written += len(ids)
+    rejected = []
+    for path in (out / "rejected").iterdir():
+        for line in path.read_text().splitlines():
+            one = json.loads(line)
+            file = int(Path(one["path"]).stem.rpartition("-")[2])
+            rejected.append(file * ROWS_OF_A_FILE + one["at"] - 1)
+    np.add.at(times, np.array(rejected, dtype=np.int64), 1)
+    missing, twice = int((times == 0).sum()), int((times > 1).sum())
+    if missing or twice or sorted(rejected) != list(broken(0, n)):
+        sys.exit(f"error: {missing} rows are missing, {twice} are there more than once")
+    return {"written": n_written, "rejected": len(rejected), "missing": missing, "more_than_once": twice}
+
+
+class Memory:
+    """Looks at the memory of all processes of a session, as long as it runs.
+
+    Args:
+        session: its number.
+    """
+
+    def __init__(self, session: int) -> None:
+        self.session, self.peak, self.over = session, 0, threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+
+    def _look(self) -> None:
+        while not self.over.wait(0.25):
+            self.peak = max(self.peak, sum(map(proportional_memory, session_members(self.session))))
+
+    def stop(self) -> int:
+        """Most bytes that all processes held together."""
+        self.over.set()
+        self.thread.join()
+        return self.peak
+
+
+def session_members(session: int) -> list[int]:
+    """Processes of a session."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            try:
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session:
+                found.append(int(path.name))
+    return found
+
+
+def proportional_memory(pid: int) -> int:
+    """Bytes that a process holds; what several share counts in parts."""
+    try:
+        return kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss") or 0
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""A process of the local engine: reads numbers of segments, scores them, and says which parts are written.
+
+Messages are lines of JSON, both ways. It ends when its input does, and so with the process that began it,
+however that ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from token2wave.data.segments import Segment
+from token2wave.errors import Token2WaveError
+from token2wave.scoring.parts import Plan, Scorer
+
+
+def main() -> None:
+    """Work until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # whatever else is printed is no message
+
+    def say(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    plan = Plan.from_dict(json.loads(sys.stdin.readline()))
+    threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
+    try:
+        scorer = Scorer(plan)
+        scorer.predictor.classifier  # noqa: B018 - loaded now, so that a fault of the model is told apart
+    except Token2WaveError as error:
+        say(_fault(error))
+        return
+    say({"ready": True})
+    while True:
+        _work(scorer, tasks.get(), say)
+
+
+def _listen(tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        tasks.put(json.loads(line))
+    os._exit(0)  # nobody waits for the rest
+
+
+def _work(scorer: Scorer, task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+    number = task["number"]
+    os.environ["OMP_NUM_THREADS"] = str(task["n_threads"])
+    aside = task["set_aside"]
+    try:
+        found = scorer.parts(
+            Segment(**task["segment"]),
+            number,
+            set(task["done"]),
+            None if aside is None else (aside[0], aside[1]),
+        )
+        for part in found:
+            say({"part": part.to_dict()})
+    except Token2WaveError as error:
+        say(_fault(error))
+    except OSError as error:
+        say(_fault(Token2WaveError(f"cannot be read or written ({error})", where=task["segment"]["path"])))
+    except Exception as error:
+        traceback.print_exc()
+        say({"failed": number, "reason": f"{type(error).__name__}: {str(error)[:200]}"})
+    else:
+        say({"complete": number})
+
+
+def _fault(error: Token2WaveError) -> dict[str, Any]:
+    parts = {"problem": error.problem, "where": error.where, "cure": error.cure}
+    return {"fault": {"kind": type(error).__name__, **parts}}
+
+
+if __name__ == "__main__":
+    main()

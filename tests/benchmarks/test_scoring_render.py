@@ -1,0 +1,92 @@
+"""What is shown of ``benchmarks/scoring.py``, and the crawl that it makes up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scoring_crawl
+import scoring_render
+from pyarrow import parquet
+
+
+def measured(rate: float, microseconds: float) -> dict[str, Any]:
+    return {
+        "rate": {"median": rate, "turns": [rate] * 3},
+        "microseconds": {"median": microseconds, "turns": []},
+    }
+
+
+DOCUMENT: dict[str, Any] = {
+    "preset": "small",
+    "machine": {"processor": "A processor"},
+    "fixed": {"job_seconds": 1.5, "commit_seconds": 0.02},
+    "rates": {
+        "documents": 1_000_000,
+        "documents_as_json_lines": 200_000,
+        "mean_characters": 500.0,
+        "threads": 2,
+        "ways": {
+            "bare": measured(100_000, 18.0),
+            "parquet": measured(90_000, 20.0),
+            "parquet, one process": measured(50_000, 20.0),
+            "json lines": measured(30_000, 60.0),
+        },
+    },
+    "killed": {
+        "documents": 10_000_000,
+        "input_bytes": 3_771_000_000,
+        "kills": [{"after_seconds": 1.0, "parts": 3}, {"after_seconds": 2.0, "parts": 7}],
+        "seconds": 120.4,
+        "peak_bytes_of_all_processes": 556_479_488,
+        "workers": 2,
+        "written": 9_999_800,
+        "rejected": 200,
+        "missing": 0,
+        "more_than_once": 0,
+    },
+    "killed_often": {"kills": 100, "with_parts": 60, "jobs": 30, "documents_of_a_job": 100_000},
+}
+
+
+def test_rates_stand_beside_the_bare_runtime() -> None:
+    table = scoring_render.rates_table(DOCUMENT)
+    assert "| `score`, Parquet to Parquet, 2 processes | 90,000 | 90 % | 20.0 µs | 90 % |" in table
+    assert "From one process to 2: 1.80 times the rate." in table
+
+
+def test_kills_are_told() -> None:
+    table = scoring_render.killed_table(DOCUMENT)
+    assert "| parts that were there at each kill | 3, 7 |" in table
+    assert "| most memory of all processes together | 556 MB |" in table
+    assert "killed 100 times at any moment, 60 times of them with parts" in table
+
+
+def test_a_billion_documents() -> None:
+    table = scoring_render.cost_table(DOCUMENT)  # 20 µs each are 5.56 core hours
+    assert "| Parquet to Parquet | 20.0 µs | 180 million | 5.6 | 0.25 |" in table
+
+
+def test_the_model_of_many_processes() -> None:
+    seconds, efficiency = scoring_render.modelled(DOCUMENT, 1, 32e6)
+    assert seconds == pytest.approx(20_000 + 0.64 + 1.5)
+    assert efficiency == pytest.approx(20_000 / seconds)
+    seconds, _ = scoring_render.modelled(DOCUMENT, 1_000, 32e6)
+    assert seconds == pytest.approx(15_625 * 0.02 + 1.5)  # recording the parts takes longest
+    assert "| 1,000 | 5.2 min | 6 % |" in scoring_render.efficiency_table(DOCUMENT)
+
+
+def test_the_crawl_is_the_same_again(tmp_path: Path) -> None:
+    n = scoring_crawl.EVERY_BROKEN + 10
+    crawl = scoring_crawl.Crawl(3)
+    table = crawl.table(0, n)
+    assert table.equals(scoring_crawl.Crawl(3).table(0, n))
+    texts = table.column("text").to_pylist()
+    assert [i for i, text in enumerate(texts) if text is None] == [scoring_crawl.EVERY_BROKEN]
+    assert list(scoring_crawl.broken(0, n)) == [scoring_crawl.EVERY_BROKEN]
+    assert list(scoring_crawl.broken(scoring_crawl.EVERY_BROKEN + 1, 9)) == []
+    lengths = [len(text) for text in texts if text]
+    assert 350 < sum(lengths) / len(lengths) < 650
+    scoring_crawl.write_parquet(crawl, tmp_path, 100)
+    assert parquet.read_table(tmp_path).column("id").to_pylist() == list(range(100))

@@ -1,0 +1,41 @@
+"""Scores on a local cluster of two workers, one of which is killed on the way; run by ``test_ray.py``.
+
+python ray_job.py MODEL INPUT OUTPUT PART_SIZE
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import token2wave
+
+
+def kill_one(output: Path) -> None:
+    """Kill a worker while it writes a part: the part's name aside says whose it is."""
+    while True:
+        recorded = output / "_job" / "finished.jsonl"
+        if recorded.exists():
+            for path in (output / "_job" / "aside").iterdir():
+                os.kill(int(path.name.split(".")[1]), signal.SIGKILL)
+                print(
+                    "killed", path.name, "after", len(recorded.read_text().splitlines()), "parts", flush=True
+                )
+                return
+        time.sleep(0.001)
+
+
+def main() -> None:
+    """Run the job."""
+    model, pages, output, part_size = sys.argv[1:]
+    threading.Thread(target=kill_one, args=(Path(output),), daemon=True).start()
+    summary = token2wave.score(model, pages, output, engine="ray", workers=2, part_size=part_size)
+    print(summary)
+
+
+if __name__ == "__main__":
+    main()

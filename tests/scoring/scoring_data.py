@@ -1,0 +1,107 @@
+"""Made-up rows, tiny models, and an engine that works in this process, for the tests of scoring."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from token2wave.scoring.job import Job
+from token2wave.scoring.parts import Part, Scorer
+
+WORDS = {
+    "good": ["museum", "history", "science", "article", "essay", "reference", "library"],
+    "spam": ["buy", "cheap", "pills", "casino", "bonus", "click", "offer"],
+    "code": ["import", "return", "function", "class", "while", "static", "void"],
+}
+FILLERS = ["the", "of", "and", "to", "in", "is", "that", "for", "it", "on", "ünd", "東京", "🙂"]
+SMALL = {"network.width": 8, "features.bits": 12}
+
+
+def texts_and_labels(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    draw = random.Random(seed)
+    labels = [list(WORDS)[i % 3] for i in range(n)]
+    texts = [" ".join(draw.choices(WORDS[label] + FILLERS, k=draw.randint(1, 20))) for label in labels]
+    return texts, labels
+
+
+def crawl(n: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Pages with further columns of several kinds."""
+    draw = random.Random(seed)
+    texts, _ = texts_and_labels(n, seed)
+    return [
+        {
+            "id": i,
+            "url": f"https://example.org/{i}",
+            "text": text,
+            "views": draw.choice([None, draw.randint(0, 1000)]),
+            "share": draw.random(),
+            "tags": draw.choices(["a", "b", "c"], k=draw.randint(0, 2)),
+            "checked": draw.choice([True, False, None]),
+        }
+        for i, text in enumerate(texts)
+    ]
+
+
+def write_jsonl(path: Path, rows: list[Any]) -> Path:
+    """JSON lines; bytes among the rows are lines as they are."""
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wb") as file:
+        file.writelines(line + b"\n" for line in lines)
+    return path
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]], row_group_size: int = 1000) -> Path:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=row_group_size)
+    return path
+
+
+def output_rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows of an output, in the order of its parts."""
+    from pyarrow import parquet
+
+    found: list[dict[str, Any]] = []
+    for path in sorted((folder / "parts").iterdir()):
+        if path.suffix == ".jsonl":
+            found += [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        else:
+            found += parquet.read_table(path).to_pylist()
+    return found
+
+
+def rejects(folder: Path) -> list[dict[str, Any]]:
+    """All that was rejected."""
+    return [
+        json.loads(line)
+        for path in sorted((folder / "rejected").iterdir())
+        for line in path.read_text(encoding="ascii").splitlines()
+    ]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files of an output but the record of the job."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] != "_job"
+    }
+
+
+def run_here(job: Job, n_workers: int, finished: Callable[[Part], None]) -> None:
+    """The local engine without processes."""
+    scorer = Scorer(job.plan)
+    for number in job.open_segments():
+        for part in _parts(scorer, job, number):
+            job.commit(part)
+            finished(part)
+
+
+def _parts(scorer: Scorer, job: Job, number: int) -> Iterator[Part]:
+    return scorer.parts(job.segments[number], number, set(job.finished.get(number, ())))

@@ -1,0 +1,392 @@
+"""Killed at any moment, a job ends with every row once, and with the bytes of a job that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scoring_data import content, crawl, output_rows, rejects, write_jsonl
+
+import token2wave
+from token2wave.errors import OutputError
+from token2wave.scoring import job as job_module
+from token2wave.scoring import local
+from token2wave.scoring.parts import Plan
+from token2wave.scoring.predictor import Wanted
+
+N = 600
+BROKEN = (b"{", b'{"text": 1}')
+SETTINGS = {"keep": "label != 'spam' or id < 10", "part_size": 10_000}
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing that catches errors catches it."""
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    rows: list[Any] = crawl(N)
+    rows[100:100] = BROKEN
+    return write_jsonl(tmp_path / "crawl.jsonl", rows)
+
+
+@pytest.fixture
+def undisturbed(score_here: Any, model: Path, pages: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The files of a job that nobody disturbed; their rows are counted here, once for all."""
+    folder = tmp_path / "undisturbed"
+    summary = score_here(model, pages, folder, **SETTINGS)
+    ids = [row["id"] for row in output_rows(folder)]
+    assert len(ids) == len(set(ids)) == summary.n_written
+    assert summary.n_rejected == len(rejects(folder)) == len(BROKEN)
+    assert summary.n_read == N + len(BROKEN) == summary.n_written + summary.n_filtered + summary.n_rejected
+    return comparable(folder)
+
+
+def comparable(folder: Path) -> dict[str, bytes]:
+    found = content(folder)
+    found["summary.json"] = found["summary.json"].replace(str(folder).encode(), b"FOLDER")
+    return found
+
+
+def command(model: Path, pages: Path, out: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "token2wave", "score", str(model), str(pages), "--output", str(out)),
+        *("--keep", str(SETTINGS["keep"]), "--part-size", str(SETTINGS["part_size"]), "--workers", "2"),
+    ]
+
+
+# ---- SIGKILL ----
+
+
+def test_killed_with_all_its_processes_at_random_moments(
+    model: Path, pages: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    out, seed = tmp_path / "out", time.time_ns() % 2**32
+    print(f"seed {seed}")
+    draw, n_killed, seconds = random.Random(seed), 0, 1.2
+    while n_killed < 4:
+        process = subprocess.Popen(command(model, pages, out), start_new_session=True, stderr=subprocess.PIPE)
+        try:
+            process.wait(draw.uniform(0, seconds))
+            seconds *= 0.8  # it was done before: rather earlier
+            assert process.returncode == 0, process.stderr.read() if process.stderr else ""
+            (out / "_job" / "finished.jsonl").unlink()  # and there is nothing left to disturb
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            n_killed += 1
+        process.communicate()
+    subprocess.run(command(model, pages, out), check=True, capture_output=True)
+    assert comparable(out) == undisturbed
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_every_step(
+    score_here: Any,
+    model: Path,
+    pages: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
+    """Each call that changes the disk for good is the last of some run; all runs together are one job."""
+    out, step = tmp_path / "out", 0
+    while True:
+        left = [step]
+
+        def counted(real: Callable[..., Any], left: list[int] = left) -> Callable[..., Any]:
+            def call(*arguments: Any, **named: Any) -> Any:
+                left[0] -= 1
+                if left[0] == -1 and when == "before":
+                    raise KilledError
+                found = real(*arguments, **named)
+                if left[0] == -1:
+                    raise KilledError
+                return found
+
+            return call
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", counted(os.replace))
+            patched.setattr(os, "fsync", counted(os.fsync))
+            patched.setattr(Path, "replace", counted(Path.replace))
+            try:
+                score_here(model, pages, out, **SETTINGS)
+                break
+            except KilledError:
+                step = (step + 1) % 9
+    assert comparable(out) == undisturbed
+    assert not list((out / "_job" / "aside").iterdir())
+
+
+# ---- a worker dies ----
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Makes processes that begin from now on run some code first."""
+
+    def poison(code: str) -> None:
+        folder = tmp_path / "site"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(code)
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
+        monkeypatch.setenv("PYTHONPATH", path)
+
+    return poison
+
+
+KILLS_AT = """
+import os, signal, sys
+from token2wave.classifier import Classifier
+real = Classifier.probabilities
+def probabilities(self, texts, advance=None):
+    found = texts.to_pylist() if hasattr(texts, "to_pylist") else texts
+    if any("POISON" in text for text in found):
+        {what}
+    return real(self, texts, advance)
+Classifier.probabilities = probabilities
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("os.kill(os.getpid(), signal.SIGKILL)", "signal 9"), ("raise MemoryError('all')", "MemoryError")],
+)
+def test_a_part_that_kills_is_set_aside(
+    poisoned: Callable[[str], None], model: Path, tmp_path: Path, what: str, said: str
+) -> None:
+    rows = crawl(300)
+    rows[150]["text"] = "POISON"
+    path = write_jsonl(tmp_path / "crawl.jsonl", rows)
+    poisoned(KILLS_AT.format(what=what))
+    summary = token2wave.score(model, path, tmp_path / "out", workers=2, part_size=10_000)
+    assert (summary.n_set_aside, summary.n_read) == (1, 300)
+    lost = rejects(tmp_path / "out")
+    assert summary.n_rejected == len(lost) > 0
+    assert all("scoring this part ended a process 3 times" in one["reason"] for one in lost)
+    assert all(said in one["reason"] for one in lost)
+    ids = [row["id"] for row in output_rows(tmp_path / "out")]
+    assert len(ids) + len(lost) == 300
+    assert 150 not in ids
+    assert {299, 0} <= set(ids)
+
+
+def test_what_a_killed_run_left_is_removed_where_the_part_is_set_aside(
+    poisoned: Callable[[str], None], model: Path, tmp_path: Path
+) -> None:
+    """Else its rows would be in the output and among the rejects."""
+    rows = crawl(20)
+    rows[3]["text"] = "POISON"
+    path = write_jsonl(tmp_path / "crawl.jsonl", rows)
+    poisoned(KILLS_AT.format(what="raise MemoryError('all')"))
+    out = tmp_path / "out"
+    (out / "_job").mkdir(parents=True)
+    token2wave.score(model, path, out, workers=1)
+    (out / "parts" / "part-000000-0000.parquet").write_text("renamed, and not recorded")
+    (out / "_job" / "finished.jsonl").unlink()
+    assert token2wave.score(model, path, out, workers=1).n_rejected == 20
+    assert not list((out / "parts").iterdir())
+
+
+def test_workers_that_die_once_are_replaced(
+    poisoned: Callable[[str], None],
+    model: Path,
+    pages: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = tmp_path / "mark"
+    mark.touch()
+    once = (
+        f"os.path.exists({str(mark)!r}) and (os.unlink({str(mark)!r}), os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    poisoned(KILLS_AT.format(what="pass").replace("found = ", f"{once}\n    found = "))
+    monkeypatch.setattr(local, "run", _REAL_RUN)
+    summary = token2wave.score(model, pages, tmp_path / "out", workers=2, **SETTINGS)
+    assert not mark.exists()
+    assert summary.n_set_aside == 0
+    assert comparable(tmp_path / "out") == undisturbed
+
+
+_REAL_RUN = local.run
+
+
+def test_workers_that_cannot_begin(
+    poisoned: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
+) -> None:
+    poisoned("import sys, os\nif 'worker' in ' '.join(sys.orig_argv): os._exit(7)\n")
+    with pytest.raises(OutputError, match=r"processes end before they begin \(exit status 7\)"):
+        token2wave.score(model, pages, tmp_path / "out", workers=2)
+
+
+def test_workers_end_with_the_process_that_began_them(
+    poisoned: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    is_worker = "'scoring.worker' in ' '.join(sys.orig_argv)"
+    poisoned(f"import os, sys\nif {is_worker}: print(os.getpid(), file=open({str(pids)!r}, 'a'))\n")
+    process = subprocess.Popen(
+        command(model, pages, tmp_path / "out"), start_new_session=True, stderr=subprocess.PIPE
+    )
+    _wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    process.kill()
+    process.communicate()
+    _wait_for(lambda: not any(_is_alive(int(pid)) for pid in pids.read_text().split()))
+
+
+def test_a_worker_that_waits_ends_with_its_input(model: Path, tmp_path: Path) -> None:
+    plan = Plan(str(model), str(tmp_path), "text", None, None, "jsonl", Wanted(), 10_000, None)
+    worker = [sys.executable, "-m", "token2wave.scoring.worker"]
+    with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(plan.to_dict()) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline()) == {"ready": True}
+        process.stdin.close()
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("waited in vain")
+
+
+# ---- Ctrl-C, two at once, full disks ----
+
+
+def test_ctrl_c_leaves_finished_parts(
+    model: Path, pages: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    slow = [*command(model, pages, out)]
+    process = subprocess.Popen(
+        slow, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    _wait_for(lambda: (out / "_job" / "finished.jsonl").exists() or process.poll() is not None)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    if process.returncode != 0:
+        assert process.returncode == 130
+        assert said.startswith(f"error: interrupted; finished pieces are kept in {out}, and the same command")
+    subprocess.run(command(model, pages, out), check=True, capture_output=True)
+    assert comparable(out) == undisturbed
+
+
+def test_two_at_once_are_kept_apart(
+    score_here: Any, model: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def run(job: Any, *_: Any) -> None:
+        with pytest.raises(OutputError, match="another process works on this job"):
+            token2wave.score(model, pages, out)
+
+    monkeypatch.setattr(local, "run", run)
+    token2wave.score(model, pages, out)
+
+
+@pytest.fixture
+def disk_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Lets no file of this process grow beyond a size, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (soft if size < 0 else size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_full_disk(
+    score_here: Any, model: Path, pages: Path, tmp_path: Path, disk_of: Callable[[int], None], format: str
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    score_here(model, pages, whole, format=format, part_size=10_000)
+    sizes = {one.name: one.stat().st_size for one in (whole / "parts").iterdir()}
+    for limit in (0, 100, 3000, sorted(sizes.values())[len(sizes) // 2]):
+        disk_of(limit)
+        with pytest.raises(OutputError, match="File too large"):
+            score_here(model, pages, out, format=format, part_size=10_000)
+        disk_of(-1)
+    score_here(model, pages, out, format=format, part_size=10_000)
+    assert comparable(out) == comparable(whole)
+
+
+def test_a_disk_that_fills_up_while_the_record_is_written(
+    score_here: Any,
+    model: Path,
+    pages: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, real = tmp_path / "out", os.fsync
+    with monkeypatch.context() as patched:
+
+        def fsync(handle: int) -> None:
+            if os.readlink(f"/proc/self/fd/{handle}").endswith(job_module.FINISHED):
+                os.ftruncate(handle, os.fstat(handle).st_size - 20)
+                raise OSError(28, "No space left on device")
+            real(handle)
+
+        patched.setattr(os, "fsync", fsync)
+        for _ in range(3):
+            with pytest.raises(OutputError, match=r"No space left.*finished parts are kept"):
+                score_here(model, pages, out, **SETTINGS)
+    score_here(model, pages, out, **SETTINGS)
+    assert comparable(out) == undisturbed
+
+
+def test_the_record_is_written_after_the_part(
+    score_here: Any, model: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is recorded has been brought to the disk before, file and folder."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def name(handle: int) -> str:
+        return Path(os.readlink(f"/proc/self/fd/{handle}")).name.split(".")[0]
+
+    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("disk " + name(handle)), fsync(handle))[1])
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: (steps.append("place " + Path(b).name.split(".")[0]), replace(a, b))[1]
+    )
+    score_here(model, pages, tmp_path / "out", keep="id < 5")
+    first = steps[steps.index("disk part-000000-0000") :]
+    assert [step for step in first if "part-" in step or step.endswith(("parts", "rejected", "finished"))][
+        :7
+    ] in (
+        [
+            *("disk part-000000-0000", "place part-000000-0000") * 2,
+            *(f"disk {folder}" for folder in order),
+            "disk finished",
+        ]
+        for order in (("parts", "rejected"), ("rejected", "parts"))
+    )
+    assert threading.active_count() < 20

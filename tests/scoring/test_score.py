@@ -1,0 +1,505 @@
+"""Scored files: every row once, with the classifier's own predictions, whatever the formats."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import json
+import math
+import sys
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+from scoring_data import crawl, output_rows, rejects, texts_and_labels, write_jsonl, write_parquet
+
+import token2wave
+from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
+
+ROWS = crawl(500)
+
+
+def write_input(folder: Path, kind: str) -> Path:
+    path = folder / f"crawl{kind}"
+    if kind == ".parquet":
+        return write_parquet(path, ROWS, row_group_size=100)
+    if kind.startswith(".jsonl"):
+        return write_jsonl(path, ROWS)
+    with gzip.open(path, "wt", newline="") if kind.endswith(".gz") else path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(ROWS[0]))
+        writer.writeheader()
+        writer.writerows(ROWS)
+    return path
+
+
+def predicted(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = token2wave.load(model).predict_batch([row["text"] for row in rows])
+    return [{"label": one.label, "confidence": one.probability} for one in found]
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("kind", [".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz"])
+def test_every_format(score_here: Any, model: Path, tmp_path: Path, kind: str, format: str) -> None:
+    path = write_input(tmp_path, kind)
+    summary = score_here(model, path, tmp_path / "out", format=format, part_size=8000)
+    rows = ROWS
+    if "csv" in kind:
+        rows = [{k: "" if v is None else str(v) for k, v in row.items()} for row in ROWS]
+    assert output_rows(tmp_path / "out") == [
+        {**row, **added} for row, added in zip(rows, predicted(model, ROWS), strict=True)
+    ]
+    assert (summary.n_read, summary.n_written, summary.n_filtered, summary.n_rejected) == (500, 500, 0, 0)
+    assert summary.n_parts > 1 if kind in (".parquet", ".jsonl") else summary.n_parts == 1
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary.to_dict()
+
+
+def test_large_files_that_cannot_be_divided_give_several_parts(
+    score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("token2wave.scoring.parts.ROWS_AT_ONCE", 50)
+    path = write_input(tmp_path, ".jsonl.gz")
+    assert score_here(model, path, tmp_path / "out", part_size=2000).n_parts == 10
+    assert [row["id"] for row in output_rows(tmp_path / "out")] == list(range(500))
+    big = write_parquet(tmp_path / "big.parquet", ROWS, row_group_size=500)
+    assert score_here(model, big, tmp_path / "out2", part_size=2000).n_parts > 3
+    assert output_rows(tmp_path / "out2") == output_rows(tmp_path / "out")
+
+
+def test_plain_texts_and_fasttext(score_here: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("buy pills\n\nmuseum history\n")
+    with bz2.open(tmp_path / "b.txt.bz2", "wt") as file:
+        file.write("__label__spam buy pills\n")
+    score_here(model, tmp_path / "a.txt", tmp_path / "out", format="jsonl")
+    assert [row["text"] for row in output_rows(tmp_path / "out")] == ["buy pills", "", "museum history"]
+    with pytest.raises(DataError, match=r"has a column 'label'.*--prefix.*--columns"):
+        score_here(model, tmp_path / "b.txt.bz2", tmp_path / "out2")
+    score_here(model, tmp_path / "b.txt.bz2", tmp_path / "out3", columns=["text"])
+    assert output_rows(tmp_path / "out3")[0]["text"] == "buy pills"
+    score_here(model, tmp_path / "b.txt.bz2", tmp_path / "out4", prefix="p_")
+    assert output_rows(tmp_path / "out4")[0].keys() == {"text", "label", "p_label", "p_confidence"}
+
+
+def test_processes_give_the_same_bytes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score_here: Any
+) -> None:
+    from scoring_data import content
+
+    path = write_input(tmp_path, ".jsonl")
+    settings = {"keep": "label != 'spam' and views > 100", "columns": ["id", "views"], "part_size": 20_000}
+    one = score_here(model, path, tmp_path / "one", **settings)
+    monkeypatch.undo()
+    two = token2wave.score(model, path, tmp_path / "two", workers=2, **settings)
+    assert content(tmp_path / "one") | {"summary.json": b""} == content(tmp_path / "two") | {
+        "summary.json": b""
+    }
+    assert {**one.to_dict(), "output": ""} == {**two.to_dict(), "output": ""}
+    assert one.n_written > 0 < one.n_filtered
+
+
+# ---- filters and columns ----
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("kind", [".parquet", ".jsonl"])
+def test_filters_read_columns_that_are_not_kept(
+    score_here: Any, model: Path, tmp_path: Path, kind: str, format: str
+) -> None:
+    path = write_input(tmp_path, kind)
+    text = "(label == 'good' or probability['spam'] > 0.5) and views >= 300 and 'a' in tags and share < 0.9"
+    summary = score_here(model, path, tmp_path / "out", keep=text, columns=["url"], format=format)
+    classifier = token2wave.load(model)
+    shares = classifier.probabilities([row["text"] for row in ROWS]).tolist()
+    spam = classifier.label_names.index("spam")
+    wanted = [
+        {"url": row["url"], **added}
+        for row, added, share in zip(ROWS, predicted(model, ROWS), shares, strict=True)
+        if (added["label"] == "good" or share[spam] > 0.5)
+        and (row["views"] or 0) >= 300
+        and "a" in row["tags"]
+        and row["share"] < 0.9
+    ]
+    assert wanted
+    assert output_rows(tmp_path / "out") == wanted
+    assert summary.n_filtered == 500 - len(wanted)
+    assert summary.n_read == 500
+
+
+def test_novelty_is_added_where_the_filter_reads_it(score_here: Any, model: Path, tmp_path: Path) -> None:
+    path = write_input(tmp_path, ".parquet")
+    score_here(model, path, tmp_path / "out", keep="novelty < 0.9", top_k=2, probabilities=True)
+    novelty = token2wave.load(model).novelty([row["text"] for row in ROWS])
+    assert novelty is not None
+    rows = output_rows(tmp_path / "out")
+    assert [row["novelty"] for row in rows] == [share for share in novelty.tolist() if share < 0.9]
+    assert all(row["top"][0] == {"label": row["label"], "probability": row["confidence"]} for row in rows)
+    assert all(
+        len(row["top"]) == 2 and row["probabilities"][row["label"]] == row["confidence"] for row in rows
+    )
+
+
+def test_several_labels(score_here: Any, several: Path, tmp_path: Path) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    score_here(several, path, tmp_path / "out", keep="'code' in labels", columns=["text"])
+    classifier = token2wave.load(several)
+    sets = [list(one.labels) for one in classifier.predict_batch([row["text"] for row in ROWS])]
+    assert [row["labels"] for row in output_rows(tmp_path / "out")] == [one for one in sets if "code" in one]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "said"),
+    [
+        ({"keep": "views > 'x'"}, ".jsonl", "expected two numbers or two texts"),
+        ({"keep": "views > 10"}, ".csv", r"number\(...\) reads a text"),
+        ({"keep": "nothing > 10"}, ".parquet", "there is no column 'nothing'"),
+        ({"keep": "label == 'gut' and"}, ".parquet", "found the end"),
+        ({"columns": ["nothing"]}, ".parquet", "there is no column 'nothing'"),
+        ({"columns": ["nothing"]}, ".csv", "there is no column 'nothing'"),
+        ({"text_column": "body"}, ".parquet", "expected strings in column 'body'.*'text'"),
+        ({"text_column": "id"}, ".parquet", "expected strings"),
+        ({"text_column": "body"}, ".jsonl", "none of the first rows.*there is no column 'body'"),
+        ({"text_column": "body"}, ".csv", "there is no column 'body'"),
+        ({"format": "xml"}, ".csv", "expected parquet or jsonl"),
+        ({"engine": "spark"}, ".csv", "expected local or ray"),
+        ({"workers": 0}, ".csv", "workers: expected at least one"),
+        ({"part_size": "10"}, ".csv", "part_size: expected at least 1024 bytes"),
+        ({"part_size": "large"}, ".csv", "part_size: expected a size"),
+        ({"top_k": 0}, ".csv", "top_k: expected at least one"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_written(
+    score_here: Any, model: Path, tmp_path: Path, settings: dict[str, Any], kind: str, said: str
+) -> None:
+    path = write_input(tmp_path, kind)
+    with pytest.raises(Token2WaveError, match=said):
+        score_here(model, path, tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+# ---- rows that cannot be used ----
+
+
+def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: Path, tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"text": "buy pills", "n": 1},
+        b"{broken",
+        {"text": 7, "n": 1},
+        {"n": 1},
+        b'{"text": "\xff"}',
+        {"text": "museum", "n": "seven"},
+        {"text": "museum", "n": True},
+        {"text": "museum", "n": 2**70},
+        {"text": "museum", "later": "x"},
+        {"text": "museum", "later": None},
+        {"text": "museum", "n": None, "label": "good"},
+        {"text": "last", "n": 3},
+    ]
+    # the first file alone says of which types columns are
+    a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "n": i} for i in range(2000)])
+    b = write_jsonl(tmp_path / "b.jsonl", rows[:1] * 2000 + rows)
+    summary = score_here(model, [a, b], tmp_path / "out")
+    found = rejects(tmp_path / "out")
+    reasons = [one["reason"] for one in found]
+    for said in (
+        "not valid JSON",
+        "expected a text, got",
+        "no column 'text'",
+        "0xff",
+        "'seven'",
+        "'True'",
+        str(2**70)[:10],
+    ):
+        assert any(said in reason for reason in reasons), (said, reasons)
+    assert "the first rows have no column 'later'" in reasons
+    assert any("'label', which predictions are to have" in reason for reason in reasons)
+    assert summary.n_rejected == len(found) == 9
+    assert summary.n_written == 4003
+    assert summary.n_read == 4012
+    lines = b.read_bytes()
+    for one in found:
+        assert one["path"] == str(b)
+        assert lines[one["at"] - 1 : one["at"]] == b"\n"
+    assert output_rows(tmp_path / "out")[-1]["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("usual", "fitting", "others"),
+    [
+        (1, [2, None, 2.0], [1.5, "1", True, 2**63, [1], {"a": 1}]),
+        (0.5, [1, None, 2.0, math.nan], ["1", True, 2**60 + 1, [1]]),
+        ("a", ["", None, "\0"], [1, True, ["a"], {"a": "a"}, "\ud800"]),
+        (True, [False, None], [0, 1, "true"]),
+        ([1, 2], [[], None, [3], [None]], [[1.5], ["a"], [True], 1, [[1]]]),
+        ({"a": 1}, [{"a": 2}, {}, None, {"a": None}], [{"a": 1.5}, {"a": 1, "b": 2}, {"a": True}, 1, "a"]),
+    ],
+)
+def test_a_value_is_kept_as_it_is_or_its_row_rejected(
+    score_here: Any, model: Path, tmp_path: Path, usual: Any, fitting: list[Any], others: list[Any]
+) -> None:
+    a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": usual}] * 1100)
+    b = write_jsonl(tmp_path / "b.jsonl", [{"text": "x", "v": usual}] * 1100)
+    with b.open("a") as file:
+        for value in [v for pair in zip_longest(fitting, others, fillvalue=usual) for v in pair]:
+            file.write(json.dumps({"text": "x", "v": value}) + "\n")
+    summary = score_here(model, [a, b], tmp_path / "out")
+    assert summary.n_rejected == len(others), rejects(tmp_path / "out")
+    kept = [row["v"] for row in output_rows(tmp_path / "out")]
+    n_usual = 2200 + max(len(others) - len(fitting), 0)
+    assert len(kept) == n_usual + len(fitting)
+    found = [value for value in kept if value != usual]
+    for value in fitting:
+        wanted = {"a": None} if value == {} else value
+        assert any(one == wanted or one is wanted or one != one for one in found), (value, found)
+
+
+@pytest.mark.parametrize(("usual", "other"), [(1, 1.5), (0.5, True), ("a", 1), ([1], [1.5])])
+def test_many_values_that_do_not_fit(
+    score_here: Any, model: Path, tmp_path: Path, usual: Any, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("token2wave.scoring.parts.ROWS_AT_ONCE", 50)
+    values = [usual] * 1500 + [other] * 100
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": value} for value in values])
+    assert score_here(model, path, tmp_path / "out").n_rejected == 100
+    assert all(row["v"] == usual for row in output_rows(tmp_path / "out"))
+
+
+def test_places_of_misfits_are_right_where_a_filter_left_rows_out(
+    score_here: Any, model: Path, tmp_path: Path
+) -> None:
+    rows: list[Any] = [{"text": "x", "n": i, "k": i} for i in range(2000)]
+    rows[1501]["n"] = "odd"
+    path = write_jsonl(tmp_path / "a.jsonl.gz", rows)
+    score_here(model, path, tmp_path / "out", keep="k >= 1500")
+    assert [one["at"] for one in rejects(tmp_path / "out")] == [1502]
+
+
+def test_json_keeps_what_json_can_hold(score_here: Any, model: Path, tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"text": "a", "n": 1},
+        {"text": "b", "n": "x", "more": {"deep": [1, None]}},
+        b'{"text": "c", "n": NaN, "s": "\\ud800"}',
+        b'{"text": "d", "deep": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+        {"text": "e", "label": "mine"},
+    ]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(DataError, match="has a column 'label'"):
+        score_here(model, path, tmp_path / "out", format="jsonl")
+    path = write_jsonl(tmp_path / "a.jsonl", rows[:4])
+    summary = score_here(model, path, tmp_path / "out", format="jsonl")
+    assert summary.n_read == 4
+    found = output_rows(tmp_path / "out")
+    assert [row["text"] for row in found[:3]] == ["a", "b", "c"]
+    assert found[1]["more"] == {"deep": [1, None]}
+    assert (found[2]["n"], found[2]["s"]) == (None, "\ud800")
+    assert summary.n_written + summary.n_rejected == 4
+
+
+def test_values_of_parquet_in_json_lines(score_here: Any, model: Path, tmp_path: Path) -> None:
+    rows = [{"text": "a", "d": date(2024, 1, 2), "p": Decimal("1.5"), "b": b"\xff", "f": math.nan}]
+    path = write_parquet(tmp_path / "a.parquet", rows)
+    score_here(model, path, tmp_path / "out", format="jsonl", columns=["d", "p", "b", "f"])
+    (row,) = output_rows(tmp_path / "out")
+    assert [row[name] for name in "dpbf"] == ["2024-01-02", "1.5", "/w==", None]
+
+
+def test_parquet_files_that_differ(score_here: Any, model: Path, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [{"text": "a", "n": 1}])
+    parquet.write_table(
+        pyarrow.table({"n": pyarrow.array([2.5]), "text": ["b"], "more": ["x"]}), tmp_path / "b.parquet"
+    )
+    score_here(model, tmp_path, tmp_path / "out", columns=["n", "more"])
+    rows = output_rows(tmp_path / "out")
+    assert [(row["n"], row["more"]) for row in rows] == [(1.0, None), (2.5, "x")]
+    parquet.write_table(pyarrow.table({"text": ["c"], "n": ["three"]}), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match=r"c\.parquet: the columns do not fit"):
+        score_here(model, tmp_path / "*.parquet", tmp_path / "out2")
+
+
+def test_damaged_files(score_here: Any, model: Path, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl.gz", crawl(20_000))
+    path.write_bytes(path.read_bytes()[:-2000])
+    summary = score_here(model, path, tmp_path / "out")
+    (lost,) = rejects(tmp_path / "out")
+    assert "the compressed data ends too early" in lost["reason"]
+    assert [row["id"] for row in output_rows(tmp_path / "out")] == list(range(summary.n_written))
+    assert summary.n_rejected == 1
+    assert 0 < summary.n_written < 20_000
+
+
+def test_text_of_an_input_never_becomes_a_path(score_here: Any, model: Path, tmp_path: Path) -> None:
+    tricks = ["../../escape", "/etc/passwd", "file:///etc/passwd", "a\0b", "parts/part-0"]
+    rows = [{"text": trick, "path": trick, trick: trick} for trick in tricks]
+    (tmp_path / "in").mkdir()
+    path = write_jsonl(tmp_path / "in" / "a.jsonl", rows)
+    before = set(tmp_path.rglob("*"))
+    score_here(model, path, tmp_path / "out", format="jsonl")
+    new = set(tmp_path.rglob("*")) - before
+    assert all(one.is_relative_to(tmp_path / "out") for one in new)
+    assert {one.name for one in (tmp_path / "out").iterdir()} == {"parts", "rejected", "summary.json", "_job"}
+    assert [row["path"] for row in output_rows(tmp_path / "out")] == tricks
+
+
+def test_inputs_that_have_no_row(score_here: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    with pytest.raises(DataError, match="found empty files alone"):
+        score_here(model, tmp_path / "a.jsonl", tmp_path / "out")
+    write_jsonl(tmp_path / "a.jsonl", [b"", b"nothing"])
+    with pytest.raises(DataError, match=r"a\.jsonl, byte 1: none of the first rows.*not valid JSON"):
+        score_here(model, tmp_path / "a.jsonl", tmp_path / "out")
+    (tmp_path / "b.csv").write_text("text\n")
+    with pytest.raises(DataError, match=r"b\.csv: none of the first rows can be used: there is none"):
+        score_here(model, tmp_path / "b.csv", tmp_path / "out")
+    write_jsonl(tmp_path / "b.jsonl", [{"text": "a"}])
+    summary = score_here(model, tmp_path / "*.jsonl", tmp_path / "out", keep="label == null")
+    assert (summary.n_read, summary.n_filtered, summary.n_rejected, summary.n_bytes) == (2, 1, 1, 0)
+
+
+def test_json_lines_need_no_pyarrow(
+    score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    settings = {"keep": "label == 'good' and views > 3", "top_k": 2, "probabilities": True}
+    assert score_here(model, path, tmp_path / "out", format="jsonl", **settings).n_written > 0
+    with pytest.raises(MissingExtraError, match=r"writing Parquet.*pip install 'token2wave\[score\]'"):
+        score_here(model, path, tmp_path / "out2")
+
+
+# ---- going on ----
+
+
+def test_the_same_call_again_does_nothing(score_here: Any, model: Path, tmp_path: Path) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    out = tmp_path / "out"
+    settings = {"columns": ["id", "url"], "keep": "label != 'spam'", "top_k": 2}
+    first = score_here(model, path, out, part_size=10_000, **settings)
+    times = {one: one.stat().st_mtime_ns for one in (out / "parts").iterdir()}
+    again = score_here(model, path, out, part_size="10kB", **settings)
+    assert {one: one.stat().st_mtime_ns for one in (out / "parts").iterdir()} == times
+    assert again.to_dict() == first.to_dict()
+    assert again.texts_per_second is None
+
+
+def change_text(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        change_text,
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(b""),
+    ],
+)
+def test_a_damaged_part_is_made_again(
+    score_here: Any, model: Path, tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    out = tmp_path / "out"
+    score_here(model, path, out, part_size=10_000)
+    parts = sorted((out / "parts").iterdir())
+    before = {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in parts}
+    damage(parts[1])
+    summary = score_here(model, path, out, part_size=10_000)
+    assert {one: one.read_bytes() for one in parts} == {one: data for one, (data, _) in before.items()}
+    assert [one.stat().st_mtime_ns == before[one][1] for one in parts] == [i != 1 for i in range(len(parts))]
+    assert summary.n_written == 500
+
+
+def test_of_a_file_that_cannot_be_divided_only_what_is_missing_is_made_again(
+    score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("token2wave.scoring.parts.ROWS_AT_ONCE", 50)
+    path = write_input(tmp_path, ".jsonl.gz")
+    out = tmp_path / "out"
+    first = score_here(model, path, out, part_size=2000)
+    parts = sorted((out / "parts").iterdir())
+    before = {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in parts}
+    for damaged in (parts[3], parts[-1]):
+        damaged.unlink()
+    assert score_here(model, path, out, part_size=2000).to_dict() == first.to_dict()
+    assert {one: one.read_bytes() for one in parts} == {one: data for one, (data, _) in before.items()}
+    again = [one for one in parts if one.stat().st_mtime_ns != before[one][1]]
+    assert again == [parts[3], parts[-1]]
+
+
+@pytest.mark.parametrize("journal", [b"", b'{"torn": ', b"[1]\n", b'{"segment": 0, "number": 0}\n\xff\n'])
+def test_a_damaged_record_costs_time_and_nothing_else(
+    score_here: Any, model: Path, tmp_path: Path, journal: bytes
+) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    out = tmp_path / "out"
+    score_here(model, path, out, part_size=10_000)
+    before = {one.name: one.read_bytes() for one in (out / "parts").iterdir()}
+    record = out / "_job" / "finished.jsonl"
+    lines = record.read_bytes().splitlines(keepends=True)
+    record.write_bytes(b"".join(lines[:2]) + journal)
+    for _ in range(2):
+        assert score_here(model, path, out, part_size=10_000).n_written == 500
+    assert {one.name: one.read_bytes() for one in (out / "parts").iterdir()} == before
+
+
+def test_a_record_that_names_other_files_is_not_believed(
+    score_here: Any, model: Path, tmp_path: Path
+) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    out = tmp_path / "out"
+    score_here(model, path, out)
+    record = out / "_job" / "finished.jsonl"
+    record.write_text(record.read_text().replace("parts/part-000000-0000.parquet", "parts/../../crawl.jsonl"))
+    assert score_here(model, path, out).n_written == 500
+    assert path.exists()
+
+
+def test_another_job_is_refused(score_here: Any, model: Path, several: Path, tmp_path: Path) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    out = tmp_path / "out"
+    score_here(model, path, out, part_size=10_000)
+    for settings, said in (
+        ({"part_size": 20_000}, "part_bytes='10000', now it is '20000'"),
+        ({"part_size": 10_000, "keep": "label == 'good'"}, "keep='None'"),
+        ({"part_size": 10_000, "format": "jsonl"}, "format='parquet'"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{said}.*name another --output"):
+            score_here(model, path, out, **settings)
+    with pytest.raises(ConfigError, match=r"(model_sha256|schema) was another"):
+        score_here(several, path, out, part_size=10_000)
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ConfigError, match="inputs was another"):
+        score_here(model, path, out, part_size=10_000)
+
+
+def test_folders_that_hold_something_else_are_refused(score_here: Any, model: Path, tmp_path: Path) -> None:
+    path = write_input(tmp_path, ".jsonl")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letters.txt").write_text("dear")
+    with pytest.raises(OutputError, match="expected a new or empty folder"):
+        score_here(model, path, tmp_path / "mine")
+    with pytest.raises(OutputError):
+        score_here(model, path, path)
+    out = tmp_path / "out"
+    score_here(model, path, out)
+    (out / "_job" / "job.json").write_text("[")
+    with pytest.raises(OutputError, match="the record of the job cannot be read"):
+        score_here(model, path, out)
+
+
+def test_labels_and_texts_of_every_kind(score_here: Any, model: Path, tmp_path: Path) -> None:
+    texts, _ = texts_and_labels(50, seed=9)
+    rows = [{"text": text} for text in [*texts, "", "\0", "a" * 100_000, "\u2028\r\n\t"]]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    for format in ("parquet", "jsonl"):
+        score_here(model, path, tmp_path / format, format=format)
+        wanted = [{**row, **added} for row, added in zip(rows, predicted(model, rows), strict=True)]
+        assert output_rows(tmp_path / format) == wanted
