@@ -23,6 +23,7 @@ import numpy as np
 from fuzz_cases import check, computed, without_torch
 from fuzz_commands import commandline
 from fuzz_common import classifier, documented, file_of_bytes, folder_in_memory
+from fuzz_filters import filters
 from fuzz_service import connection, service
 
 import token2wave
@@ -319,6 +320,7 @@ TARGETS: dict[str, Target] = {
     "probabilities": Target(probabilities, 8192),
     "service": Target(service),
     "connection": Target(connection),
+    "filters": Target(filters, 400),
     "commandline": Target(commandline, 1024, most_kept=60),
 }
 """Targets by name, in the order in which they run."""
