@@ -28,8 +28,8 @@ from fuzz_service import connection, service
 
 import token2wave
 from token2wave.data.readers import read_labelled, read_stream, read_texts
+from token2wave.data.rows import Limits as RowLimits
 from token2wave.data.segments import segments_of
-from token2wave.data.stream import Limits as RowLimits
 from token2wave.data.stream import read_segment
 from token2wave.distillation.kept import Kept, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
