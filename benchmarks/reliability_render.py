@@ -94,8 +94,8 @@ def _scoring_memory(document: Document) -> str:
 def _stream_kills(document: Document) -> str:
     part = document["kills"]
     return (
-        f"{count(part['kills'])} kills; {part['runs_with_the_same_file']} of {part['runs']} runs ended with the "
-        f"same file (seed {part['seed']})"
+        f"{count(part['kills'])} kills; {part['runs_with_the_same_file']} of {part['runs']} runs ended with "
+        f"the same file (seed {part['seed']})"
     )
 
 
