@@ -17,7 +17,8 @@ from typing import Any
 from token2wave.data.segments import Segment
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.scoring.job import Job
-from token2wave.scoring.parts import Part, Plan, Scorer
+from token2wave.scoring.parts import Part, Plan
+from token2wave.scoring.scorer import Scorer
 
 _scorers: dict[str, Scorer] = {}  # of this process
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from token2wave.data.segments import Segment
 from token2wave.errors import Token2WaveError
-from token2wave.scoring.parts import Plan, Scorer
+from token2wave.scoring.parts import Plan
+from token2wave.scoring.scorer import Scorer
 
 
 def main() -> None:
