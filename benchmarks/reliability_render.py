@@ -91,6 +91,20 @@ def _scoring_memory(document: Document) -> str:
     return f"{size(document['killed']['peak_bytes_of_all_processes'])}, all processes together"
 
 
+def _stream_kills(document: Document) -> str:
+    part = document["kills"]
+    return (
+        f"{count(part['kills'])} kills; {part['runs_with_the_same_file']} of {part['runs']} runs ended with "
+        f"the same file (seed {part['seed']})"
+    )
+
+
+def _stream_memory(document: Document) -> str:
+    part = document["large"]
+    made, most = part["crawl"], max(part["peak_memory_bytes"], part["memory_seen"])
+    return f"{size(most)}, for {count(made['documents'])} documents of {size(made['bytes'])}"
+
+
 def _fuzzing(document: Document) -> str:
     targets = document["targets"].values()
     minutes = sum(target["seconds"] for target in targets) / 60
@@ -136,6 +150,18 @@ PROMISES = (
         f"`tests/test_examples.py`; {MEASURED} `--only device`",
         "device",
         _device,
+    ),
+    Promise(
+        "Training on a stream that is killed within a pass goes on to the same model, byte for byte",
+        "`tests/training/test_streaming.py`; `benchmarks/streaming.py --only kills`",
+        "streaming",
+        _stream_kills,
+    ),
+    Promise(
+        "Training on a stream stays within bounded memory",
+        "`tests/training/test_streaming.py`; `benchmarks/streaming.py --only large`",
+        "streaming",
+        _stream_memory,
     ),
     Promise(
         "The service answers rightly while workers are killed, its log is stuck or the clock jumps",

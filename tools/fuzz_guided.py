@@ -36,7 +36,7 @@ BUILD = ROOT / "build" / "fuzz"
 MEMORY = 1_024  # MiB that a process may hold
 ADDRESSES = 8 << 30  # bytes that it may ask for
 SECONDS_OF_AN_INPUT = 10
-SECONDS_OF_A_PROCESS = 120  # atheris keeps memory with every comparison of arrays that it is told of
+SECONDS_OF_A_PROCESS = 60  # atheris keeps memory with every comparison of arrays that it is told of
 MOST_FINDINGS = 5  # of a target, in one run
 BYTES_KEPT = 120_000  # of a target's corpus in the tests
 STATUS = re.compile(r"cov: (\d+)(?: ft: (\d+))?")
@@ -174,8 +174,30 @@ def replay(path: Path, name: str) -> int:
     return n_found
 
 
+def settle(path: Path) -> int:
+    """Run all that was found again, each input in a process, and write how many are findings still."""
+    document = json.loads(path.read_text())
+    n_open = 0
+    for name, total in document["targets"].items():
+        folder = BUILD / "findings" / name
+        files = [file for file in folder.glob("*") if not file.name.startswith("log-")]
+        again = [
+            subprocess.run(
+                [sys.executable, __file__, "--replay", file], capture_output=True, timeout=600
+            ).returncode
+            for file in files
+        ]
+        total["findings"] = sum(code != 0 for code in again)
+        n_open += total["findings"]
+        print(f"{name}: {len(files)} inputs found so far, {total['findings']} of them findings still")
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return n_open
+
+
 def minimise(names: Sequence[str]) -> None:
     """Let the corpora of the tests be what reaches as far as all inputs so far, as far as there is place."""
+    from fuzz_targets import TARGETS
+
     for name in names:
         merged = BUILD / "merged" / name
         merged.mkdir(parents=True, exist_ok=True)
@@ -192,7 +214,8 @@ def minimise(names: Sequence[str]) -> None:
             if file not in crashers:
                 file.unlink()
         n_kept = 0
-        for file in sorted(merged.iterdir(), key=lambda file: (file.stat().st_size, file.name)):
+        shortest = sorted(merged.iterdir(), key=lambda file: (file.stat().st_size, file.name))
+        for file in shortest[: TARGETS[name].most_kept]:
             room -= file.stat().st_size
             if room < 0:
                 break
@@ -221,6 +244,7 @@ def main() -> int:
     parser.add_argument(
         "--replay", type=Path, help="a file or folder of one target's inputs, and nothing else"
     )
+    parser.add_argument("--settle", type=Path, help="results in which to count the findings that are open")
     parser.add_argument(
         "--minimise", action="store_true", help="write the corpora of the tests, and nothing else"
     )
@@ -232,6 +256,8 @@ def main() -> int:
         path = arguments.replay
         name = next((part for part in reversed(path.resolve().parts) if part in TARGETS), names[0])
         return int(replay(path, name) > 0)
+    if arguments.settle is not None:
+        return int(settle(arguments.settle) > 0)
     if arguments.minimise:
         minimise(names)
         return 0

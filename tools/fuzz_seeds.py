@@ -229,6 +229,25 @@ def _connections() -> Iterable[bytes]:
         yield sizes + b"GET /%ff%00?a=b HTTP/1.0\r\n\r\n"
 
 
+def _filters() -> Iterable[bytes]:
+    for number, said in enumerate(
+        (
+            "label == 'a' and confidence > 0.9",
+            "probability['c d'] >= 0.5 or not (text in ('good', \"x\"))",
+            "length(text) > 3 and number(text) < 1e3",
+            "'a' in labels",
+            "column['large'] == 9007199254740993",
+            "is_new or number != null",
+            "tags == null or 'a' in tags",
+            "novelty < -0.5 or number in (1, 2, null, true)",
+            "odd == 1",
+            "(" * 60 + "true" + ")" * 60,
+            "confidence = 1 && label",
+        )
+    ):
+        yield bytes([number % 8]) + said.encode()
+
+
 def _command_lines() -> Iterable[bytes]:
     for said in (
         "evaluate model.safetensors rows.csv --split train --json",
@@ -261,5 +280,6 @@ SEEDS: dict[str, Callable[[], Iterable[bytes]]] = {
     "probabilities": _probabilities,
     "service": _requests,
     "connection": _connections,
+    "filters": _filters,
     "commandline": _command_lines,
 }

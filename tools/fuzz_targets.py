@@ -23,12 +23,13 @@ import numpy as np
 from fuzz_cases import check, computed, without_torch
 from fuzz_commands import commandline
 from fuzz_common import classifier, documented, file_of_bytes, folder_in_memory
+from fuzz_filters import filters
 from fuzz_service import connection, service
 
 import token2wave
 from token2wave.data.readers import read_labelled, read_stream, read_texts
+from token2wave.data.rows import Limits as RowLimits
 from token2wave.data.segments import segments_of
-from token2wave.data.stream import Limits as RowLimits
 from token2wave.data.stream import read_segment
 from token2wave.distillation.kept import Kept, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
@@ -61,10 +62,12 @@ class Target(NamedTuple):
     Attributes:
         run: takes an input; raises for a finding.
         longest: bytes of an input, at most.
+        most_kept: inputs that the tests replay, at most; fewer where one takes long.
     """
 
     run: Callable[[bytes], None]
     longest: int = 4096
+    most_kept: int = 200
 
 
 # ---- readers ----
@@ -317,6 +320,7 @@ TARGETS: dict[str, Target] = {
     "probabilities": Target(probabilities, 8192),
     "service": Target(service),
     "connection": Target(connection),
-    "commandline": Target(commandline, 1024),
+    "filters": Target(filters, 400),
+    "commandline": Target(commandline, 1024, most_kept=60),
 }
 """Targets by name, in the order in which they run."""

@@ -258,7 +258,8 @@ def fuzzing() -> str:
         raise NotMeasured
     document = read(path)
     targets = document["targets"].values()
-    lines = ["| target | inputs | seconds | branches reached | findings |", "|---|---:|---:|---:|---:|"]
+    heads = ("target", "inputs", "seconds, start included", "branches reached", "findings open")
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|"]
     for name, one in document["targets"].items():
         figures = f"{one['executions']:,} | {one['seconds']:,.0f} | {one['edges']:,} | {one['findings']}"
         lines.append(f"| {name} | {figures} |")

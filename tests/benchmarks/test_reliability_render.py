@@ -61,6 +61,14 @@ OTHERS = {
         },
         "killed_often": {"kills": 100, "jobs": 9},
     },
+    "streaming": {
+        "kills": {"kills": 20, "runs": 7, "runs_with_the_same_file": 7, "seed": 1},
+        "large": {
+            "crawl": {"documents": 10_000_000, "bytes": 6_000_000_000},
+            "peak_memory_bytes": 1_100_000_000,
+            "memory_seen": 1_000_000_000,
+        },
+    },
     "fuzzing": {"targets": {"readers": {"seconds": 1_900.0, "executions": 123_456, "findings": 0}}},
 }
 
@@ -81,6 +89,8 @@ def test_everything_was_measured(tmp_path):
     table = promises_table(results)
     assert NOT_YET not in table
     assert "120 kills, 14 of them in the middle of a write; 24 of 24 runs" in table
+    assert "20 kills; 7 of 7 runs ended with the same file" in table
+    assert "1.1 GB, for 10,000,000 documents of 6 GB" in table
     assert "10,000,000 documents, killed 10 times: 0 missing, 0 twice, 3,000 rejected" in table
     assert "32 minutes, 123,456 inputs for 1 targets: 0 findings" in table
     found = {name: render(results.parts[part]) for name, (part, render) in reliability_render.TABLES.items()}

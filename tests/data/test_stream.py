@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from token2wave.data.readers import read_texts
+from token2wave.data.rows import Limits
 from token2wave.data.segments import Segment, find_inputs, segments_of
-from token2wave.data.stream import Limits, read_segment
+from token2wave.data.stream import read_segment
 from token2wave.errors import DataError
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -332,3 +333,16 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
     for name, content in (("a.txt", "one\ntwo\n"), ("a.csv", "text\none\ntwo\n")):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content.encode())
         assert read(tmp_path / name)[0] == ["one", "two"]
+
+
+def test_a_text_that_stands_in_many_rows_of_parquet_is_not_unpacked_at_once(tmp_path):
+    path = tmp_path / "bomb.parquet"
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 3000, pyarrow.int32()), ["x" * (1 << 20)])
+    parquet.write_table(pyarrow.table({"text": texts}), path, compression="zstd")
+    assert path.stat().st_size < 10_000
+    sizes = []
+    for rows in read_segment(segments_of([path])[0]):
+        sizes.append(len(rows))
+        if len(sizes) == 3:
+            break
+    assert max(sizes) <= 256

@@ -16,83 +16,23 @@ import os
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from token2wave.data.lines import cannot_read, open_binary
+from token2wave.data.parquet_stream import parquet_rows
 from token2wave.data.readers import field_limit, split_labels
-from token2wave.data.segments import SEPARATORS, Segment, not_parquet, parquet_file
+from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
+from token2wave.data.segments import SEPARATORS, Segment, parquet_file
 from token2wave.data.values import Origin, checked_texts, listed, shown
 from token2wave.errors import DataError, MissingExtraError
 
-ROWS_AT_ONCE = 8192
 SHOWN_OF_A_ROW = 200  # characters
 BYTES_SKIPPED_AT_ONCE = 1 << 20
 _BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one row may take; a row beyond is set aside.
-
-    Attributes:
-        line_bytes: of a line, its end included; also characters of a field of CSV. JSON may take 30 times so
-            much memory.
-        columns: of a file with a header, and keys of a JSON object.
-        bytes_at_once: rows are handed on once they hold so many bytes, even if they are few.
-    """
-
-    line_bytes: int = 16 << 20
-    columns: int = 10_000
-    bytes_at_once: int = 16 << 20
-
-
-class Rejected(NamedTuple):
-    """What could not be read.
-
-    Attributes:
-        at: its place; see :meth:`Segment.where`.
-        reason: why.
-        beginning: of the row, as far as it makes sense.
-        n_rows: how many rows it stands for; 1 where nobody knows, as behind the break of a damaged file.
-    """
-
-    at: int
-    reason: str
-    beginning: str = ""
-    n_rows: int = 1
-
-
-@dataclass
-class Rows:
-    """Some rows of a segment, in their order.
-
-    Attributes:
-        places: ``(n,)`` int64, of each; see :meth:`Segment.where`.
-        records: the rows of a file of lines or of CSV, as their values by column; keys may differ in JSON.
-        table: the rows of Parquet, a ``pyarrow.Table``.
-        rejected: what could not be read among or behind them.
-    """
-
-    places: NDArray[np.int64]
-    records: list[dict[str, Any]] | None = None
-    table: Any = None
-    rejected: list[Rejected] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def values(self, column: str) -> list[Any]:
-        """The values of a column, as Python has them; None where a JSON object lacks it."""
-        if self.records is not None:
-            return [record.get(column) for record in self.records]
-        return cast("list[Any]", self.table.column(column).to_pylist())
-
 
 Lines = Iterator[tuple[int, bytes | None]]  # place; None: longer than the limit
 
@@ -123,7 +63,7 @@ def read_segment(
     """
     limits = limits or Limits()
     if segment.kind == ".parquet":
-        yield from _parquet(segment, text_column, columns, limits, n_rows)
+        yield from parquet_rows(segment, text_column, columns, limits, n_rows)
         return
     reading: Callable[..., Iterator[_Found]]
     reading = _separated if segment.kind in SEPARATORS else _line_records
@@ -385,87 +325,6 @@ def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
         opened: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
         stream = opened[segment.compression](raw, "rb")
     return cast("BinaryIO", io.BufferedReader(stream, BYTES_SKIPPED_AT_ONCE))
-
-
-# ---- Parquet ----
-
-
-def _parquet(
-    segment: Segment, text_column: str, columns: Sequence[str] | None, limits: Limits, n_rows: int
-) -> Iterator[Rows]:
-    import pyarrow
-
-    path = Path(segment.path)
-    with parquet_file(path) as file:
-        names = file.schema_arrow.names
-        wanted = list(dict.fromkeys([text_column, *(names if columns is None else columns)]))
-        for name in wanted:
-            if names.count(name) != 1:
-                problem = f"there is no column {name!r}" if name not in names else f"{name!r} is there twice"
-                raise DataError(
-                    f"{problem}; the columns are {listed(names)}", where=segment.path, cure="name one of them"
-                )
-        kind = file.schema_arrow.field(text_column).type
-        if not _holds_strings(kind):
-            raise DataError(
-                f"expected strings, got values of type {str(kind)[:60]}",
-                where=f"{segment.path}, column {text_column!r}",
-                cure="name the column that holds the texts",
-            )
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(len(sizes)))
-        n_rows = max(min(n_rows, limits.bytes_at_once * sum(sizes) // max(n_bytes, 1)), 1)
-        groups = range(segment.first, len(sizes) if segment.last is None else segment.last)
-        at, end = 1 + sum(sizes[: segment.first]), 1 + sum(sizes[: groups.stop])
-        try:
-            batches = file.iter_batches(n_rows, row_groups=list(groups), columns=wanted, use_threads=False)
-            for batch in batches:
-                table = pyarrow.Table.from_batches([batch])
-                yield _usable(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
-                at += len(table)
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            reason = f"{not_parquet(path, error).problem}; the rows from here on are lost"
-            lost = [Rejected(at, reason, "", max(end - at, 1))]
-            yield Rows(np.zeros(0, dtype=np.int64), [], None, lost)
-
-
-def _holds_strings(kind: Any) -> bool:
-    from pyarrow import types
-
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    return any(getattr(types, name)(kind) for name in ("is_string", "is_large_string", "is_null"))
-
-
-def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
-    """The rows whose text is a string of UTF-8; the others are rejects."""
-    import pyarrow
-    from pyarrow import compute
-
-    place = table.schema.get_field_index(text_column)
-    texts = table.column(place)
-    if not pyarrow.types.is_string(texts.type) and not pyarrow.types.is_large_string(texts.type):
-        texts = texts.cast(pyarrow.string())
-        table = table.set_column(place, text_column, texts)
-    reasons: dict[int, str] = {}
-    if texts.null_count:
-        missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
-        reasons = dict.fromkeys(missing.tolist(), "the text is missing")
-    try:
-        texts.validate(full=True)  # Parquet promises UTF-8, and nobody has looked
-    except pyarrow.ArrowInvalid:
-        is_large = pyarrow.types.is_large_string(texts.type)
-        for row, raw in enumerate(texts.cast(pyarrow.large_binary() if is_large else pyarrow.binary())):
-            try:
-                _ = None if raw.as_py() is None else raw.as_py().decode("utf-8")
-            except UnicodeDecodeError as error:
-                reasons[row] = f"expected UTF-8, got the byte 0x{raw.as_py()[error.start]:02x}"
-    if not reasons:
-        return Rows(places, None, table)
-    rejected = [Rejected(int(places[row]), reason) for row, reason in sorted(reasons.items())]
-    kept = np.ones(len(table), dtype=bool)
-    kept[list(reasons)] = False
-    return Rows(places[kept], None, table.filter(pyarrow.array(kept)), rejected)
 
 
 def file_size(segment: Segment) -> int:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
 from token2wave.data.segments import Segment, parquet_file
-from token2wave.data.stream import ROWS_AT_ONCE, Limits, Rejected, Rows, read_segment
+from token2wave.data.stream import read_segment
 from token2wave.scoring.filter_parsing import Name
 from token2wave.scoring.filters import Filter
 from token2wave.scoring.layout import Misfit, fitted, schema_of, table_of

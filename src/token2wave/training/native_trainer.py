@@ -21,6 +21,7 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, rate_factor, row_weights
 
 TEXTS_BETWEEN_REPORTS = 8_192
+MOST_COUNTED = 1 << 48  # steps, blocks or texts: what the core can take, and nobody trains
 ADAM = (0.9, 0.999, 1e-8)  # decay of both moments and epsilon, those of torch.optim.AdamW
 
 
@@ -163,9 +164,12 @@ class NativeTrainer:
             self.kept[0][...], self.kept[1][...] = arrays["kept.embedding"], arrays["kept.dense"]
         self.network.embedding[...], self.network.dense[...] = arrays["embedding"], arrays["dense"]
         self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
-        self.step = values["step"]
+        within = Within(**values.get("within", {}))
+        counts = (values["step"], within.n_blocks, within.n_texts)
+        if any(type(count) is not int or not 0 <= count < MOST_COUNTED for count in counts):
+            raise ValueError(f"expected a number of steps, of blocks and of texts, found {counts}")
+        self.step, self.within = values["step"], within
         self.random.bit_generator.state = values["random"]
-        self.within = Within(**values.get("within", {}))
 
     def close(self) -> None:
         """Nothing is held."""
