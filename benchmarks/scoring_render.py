@@ -59,7 +59,7 @@ def rates_table(document: dict[str, Any]) -> str:
 
 def killed_table(document: dict[str, Any]) -> str:
     """What became of the job that was killed."""
-    killed, often = document["killed"], document["killed_often"]
+    killed, often = document["killed"], document.get("killed_often")
     moments = killed["kills"]
     rows = [
         ("documents", count(killed["documents"])),
@@ -71,15 +71,15 @@ def killed_table(document: dict[str, Any]) -> str:
         ("rows missing", count(killed["missing"])),
         ("rows there more than once", count(killed["more_than_once"])),
         ("most memory of all processes together", f"{killed['peak_bytes_of_all_processes'] / 1e6:,.0f} MB"),
-        ("time, beginnings included", f"{killed['seconds']:,.0f} s with {killed['workers']} processes"),
     ]
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    lines += [
-        "",
-        f"Besides, {often['jobs']} jobs of {count(often['documents_of_a_job'])} documents were killed "
-        f"{often['kills']} times at any moment, {often['with_parts']} times of them with parts on the disk; "
-        "no row was missing, and none there twice.",
-    ]
+    if often is not None:
+        lines += [
+            "",
+            f"Besides, {often['jobs']} jobs of {count(often['documents_of_a_job'])} documents were killed "
+            f"{often['kills']} times at any moment, {often['with_parts']} times of them with parts on the disk; "
+            "no row was missing, and none there twice.",
+        ]
     return "\n".join(lines) + "\n"
 
 
