@@ -77,8 +77,8 @@ def killed_table(document: dict[str, Any]) -> str:
         lines += [
             "",
             f"Besides, {often['jobs']} jobs of {count(often['documents_of_a_job'])} documents were killed "
-            f"{often['kills']} times at any moment, {often['with_parts']} times of them with parts on the disk; "
-            "no row was missing, and none there twice.",
+            f"{often['kills']} times at any moment, {often['with_parts']} times of them with parts on the "
+            "disk; no row was missing, and none there twice.",
         ]
     return "\n".join(lines) + "\n"
 
