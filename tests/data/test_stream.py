@@ -235,7 +235,7 @@ def test_damaged_compression_keeps_what_stands_before(tmp_path, suffix):
     path.write_bytes(packed[: len(packed) * 2 // 3])
     found, _, rejected = read(path)
     assert found == texts[: len(found)]
-    assert len(found) < 20_000
+    assert (0 if suffix in (".bz2", ".zst") else 10_000) <= len(found) < 20_000  # those two have large blocks
     assert "nothing behind this can be read" in rejected[-1].reason or "not valid JSON" in rejected[-1].reason
 
 
@@ -337,7 +337,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
 
 def test_a_text_that_stands_in_many_rows_of_parquet_is_not_unpacked_at_once(tmp_path):
     path = tmp_path / "bomb.parquet"
-    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 3000, pyarrow.int32()), ["x" * (1 << 20)])
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1000, pyarrow.int32()), ["x" * (1 << 18)])
     parquet.write_table(pyarrow.table({"text": texts}), path, compression="zstd")
     assert path.stat().st_size < 10_000
     sizes = []

@@ -13,7 +13,7 @@ from training_data import ragged
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.training.optimizers import Optimizers, RowAdam, RowSGD
 from token2wave.training.recipe import Recipe
-from token2wave.training.schedule import rate_factor, row_weights
+from token2wave.training.schedule import document_frequency, rate_factor, row_weights
 
 V, D = 6, 3
 
@@ -194,17 +194,21 @@ def weights_by_loop(texts: list[list[int]], n_rows: int) -> list[float]:
 @settings(deadline=None, max_examples=60)
 @given(texts=st.lists(st.lists(st.integers(0, 4), max_size=6), max_size=6), more=st.integers(0, 2))
 def test_row_weights_against_a_loop(texts, more):
-    actual = row_weights(ragged(texts), 5 + more)
+    actual = weights_of(texts, 5 + more)
     assert actual.dtype == np.float32
     assert actual.tolist() == pytest.approx(weights_by_loop(texts, 5 + more), rel=1e-6)
 
 
+def weights_of(texts, n_rows):
+    return row_weights(document_frequency(ragged(texts), n_rows), len(texts))
+
+
 def test_row_weights_of_degenerate_texts():
-    assert row_weights(ragged([[0, 1], [1, 0, 1]]), 2).tolist() == [1.0, 1.0]  # every row in every text
-    assert row_weights(ragged([[], []]), 2).tolist() == [1.0, 1.0]  # no row in any
-    assert row_weights(ragged([[0, 0, 0]]), 2).tolist() == pytest.approx([0.01, 1.0])
-    assert row_weights(ragged([[0, 1]] * 9 + [[0]]), 2).tolist() == pytest.approx([0.01, 1.0])
-    assert row_weights(ragged([[0]]), 1).tolist() == [1.0]
+    assert weights_of([[0, 1], [1, 0, 1]], 2).tolist() == [1.0, 1.0]  # every row in every text
+    assert weights_of([[], []], 2).tolist() == [1.0, 1.0]  # no row in any
+    assert weights_of([[0, 0, 0]], 2).tolist() == pytest.approx([0.01, 1.0])
+    assert weights_of([[0, 1]] * 9 + [[0]], 2).tolist() == pytest.approx([0.01, 1.0])
+    assert weights_of([[0]], 1).tolist() == [1.0]
 
 
 # Rates

@@ -56,7 +56,8 @@ def parquet_rows(
         try:
             few = min(ROWS_DECODED, n_rows)
             batches = file.iter_batches(few, row_groups=list(groups), columns=wanted, use_threads=False)
-            for table in _joined(batches, n_rows, limits.bytes_at_once):
+            plain = (_with_plain_texts(batch, text_column) for batch in batches)
+            for table in _joined(plain, n_rows, limits.bytes_at_once):
                 yield _usable(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
                 at += len(table)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -81,6 +82,17 @@ def _joined(batches: Iterable[Any], n_rows: int, n_bytes: int) -> Iterator[Any]:
         yield pyarrow.Table.from_batches(waiting).combine_chunks()
 
 
+def _with_plain_texts(batch: Any, text_column: str) -> Any:
+    """A batch whose texts are strings, where they may have been references to strings."""
+    import pyarrow
+
+    place = batch.schema.get_field_index(text_column)
+    texts = batch.column(place)
+    if pyarrow.types.is_string(texts.type) or pyarrow.types.is_large_string(texts.type):
+        return batch
+    return batch.set_column(place, text_column, texts.cast(pyarrow.string()))
+
+
 def _holds_strings(kind: Any) -> bool:
     from pyarrow import types
 
@@ -94,11 +106,7 @@ def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
     import pyarrow
     from pyarrow import compute
 
-    place = table.schema.get_field_index(text_column)
-    texts = table.column(place)
-    if not pyarrow.types.is_string(texts.type) and not pyarrow.types.is_large_string(texts.type):
-        texts = texts.cast(pyarrow.string())
-        table = table.set_column(place, text_column, texts)
+    texts = table.column(text_column)
     reasons: dict[int, str] = {}
     if texts.null_count:
         missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))

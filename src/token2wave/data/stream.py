@@ -32,6 +32,7 @@ from token2wave.errors import DataError, MissingExtraError
 
 SHOWN_OF_A_ROW = 200  # characters
 BYTES_SKIPPED_AT_ONCE = 1 << 20
+BYTES_BUFFERED = 1 << 13  # what is lost where a compressed stream breaks off
 _BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 Lines = Iterator[tuple[int, bytes | None]]  # place; None: longer than the limit
@@ -318,13 +319,12 @@ def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
         except ImportError as error:
             raise MissingExtraError("pyarrow", "train", purpose=f"reading {segment.path}") from error
         stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
-    else:
-        import bz2
-        import gzip
+        return cast("BinaryIO", io.BufferedReader(stream, BYTES_BUFFERED))
+    import bz2
+    import gzip
 
-        opened: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-        stream = opened[segment.compression](raw, "rb")
-    return cast("BinaryIO", io.BufferedReader(stream, BYTES_SKIPPED_AT_ONCE))
+    opened: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return cast("BinaryIO", opened[segment.compression](raw, "rb"))
 
 
 def file_size(segment: Segment) -> int:
