@@ -5,9 +5,9 @@ r"""Several processes under ``torchrun`` against one: accuracy, time, and what t
 
 The time: whole runs of ``token2wave train``, by turns, one process with one thread, one process with two, and
 two processes with one thread each, all with the same batches, so that all learn the same; for preset
-``paper`` as it is, with larger batches, and with two layers, whose work is done token by token. The traffic:
-steps on generated texts, whose words follow Zipf's law, for several sizes of vocabulary and batch. Writes
-``results/benchmarks/distributed.json``.
+``paper`` as it is, with larger batches, with two layers, whose work is done token by token, and both. The
+traffic: steps on generated texts, whose words follow Zipf's law, for several sizes of vocabulary and batch.
+Writes ``results/benchmarks/distributed.json``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ VARIANTS = {
     "preset `paper`": (),
     "batches of 256": ("recipe.batch_size=256",),
     "two layers": ("network.layers=2",),
+    "two layers, batches of 256": ("network.layers=2", "recipe.batch_size=256"),
 }
 VOCABULARIES, BATCHES = (3_000, 30_000, 300_000), (16, 64, 256)
 STEPS, WORDS, WIDTH = 8, 50, 64  # of the traffic
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help="of the large products")
     parser.add_argument("--runs", type=int, default=3, help="turns of each system")
     parser.add_argument("--part", choices=("all", "time", "traffic"), default="all")
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="those to time, with ;")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result")
     parser.add_argument("--count-traffic", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -87,7 +89,8 @@ def times(options: argparse.Namespace) -> dict[str, Any]:
         folder = Path(name)
         _write(folder / "train.csv", splits.train, options.rows)
         _write(folder / "test.csv", splits.test, options.test_rows)
-        for variant, settings in VARIANTS.items():
+        for variant in options.variants.split(";"):
+            settings = VARIANTS[variant]
             summaries: dict[str, list[dict[str, Any]]] = {system: [] for system in SYSTEMS}
             for run in range(options.runs):
                 for system in list(SYSTEMS)[:: 1 if run % 2 == 0 else -1]:
