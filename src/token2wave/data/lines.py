@@ -129,10 +129,12 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
             cure = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
         else:
             cure = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
-        problem = (
-            f"expected UTF-8, got the byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
-        )
-        raise DataError(problem, where=place(path, line=number), cure=cure) from error
+        raise DataError(not_unicode(line, error), where=place(path, line=number), cure=cure) from error
+
+
+def not_unicode(line: bytes, error: UnicodeDecodeError) -> str:
+    """What is wrong with a line that is not UTF-8."""
+    return f"expected UTF-8, got the byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
 
 
 def without_gaps(path: Path, rows: Iterable[tuple[int, _T | None]]) -> Iterator[tuple[int, _T]]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.readers import position_of
 from token2wave.data.rows import Limits, Rejected, Rows
 from token2wave.data.segments import Segment, not_parquet, parquet_file
-from token2wave.data.values import listed
 from token2wave.errors import DataError
 
 ROWS_DECODED = 256
@@ -38,11 +38,7 @@ def parquet_rows(
         names = file.schema_arrow.names
         wanted = list(dict.fromkeys([text_column, *(names if columns is None else columns)]))
         for name in wanted:
-            if names.count(name) != 1:
-                problem = f"there is no column {name!r}" if name not in names else f"{name!r} is there twice"
-                raise DataError(
-                    f"{problem}; the columns are {listed(names)}", where=segment.path, cure="name one of them"
-                )
+            position_of(path, names, name)
         kind = file.schema_arrow.field(text_column).type
         if not _holds_strings(kind):
             raise DataError(

@@ -32,6 +32,7 @@ from token2wave.data.values import (
     checked_texts,
     checked_weights,
     listed,
+    require_separator,
     shown,
 )
 from token2wave.errors import DataError, place
@@ -107,13 +108,9 @@ def read_labelled(
     texts = checked_texts(values, origins[0])
     if kind in _LINE_KINDS:
         label_separator = None
-    if multi_label and label_separator is None and kind in (".csv", ".tsv"):
-        raise DataError(
-            "expected to know what stands between the labels of a text",
-            where=source,
-            cure="name it, e.g. --label-separator '|'",
-        )
-    if are_several(labels, source, Several(multi_label, label_separator)):
+    several = Several(multi_label, label_separator)
+    require_separator(several, kind in (".csv", ".tsv"), source)
+    if are_several(labels, source, several):
         checked: Sequence[str] | Sequence[tuple[str, ...]]
         checked = checked_label_sets(labels, origins[1], label_names, label_separator)
     else:
@@ -260,7 +257,7 @@ def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
                 cure="expected a header with the names of the columns, then at least one row",
             )
         _require_few_names(place(path, line=1), len(header))
-        positions = [_position(path, header, name) for name in names]
+        positions = [position_of(path, header, name) for name in names]
         if len(header) == 1:
             rows = ((line, fields or [""]) for line, fields in rows)
         columns = _Columns([[] for _ in names], [])
@@ -306,8 +303,18 @@ def _require_few_names(where: str, n_names: int) -> None:
         )
 
 
-def _position(path: Path, header: Sequence[str], name: str, row: int | None = None) -> int:
-    """The index of a column, which has to be there once."""
+def position_of(path: Path, header: Sequence[str], name: str, row: int | None = None) -> int:
+    """The index of a column.
+
+    Args:
+        path: the file.
+        header: the names of its columns, or of a row's.
+        name: of the column.
+        row: number of the row, where rows have names of their own.
+
+    Raises:
+        DataError: it is not there once.
+    """
     if (count := header.count(name)) == 1:
         return header.index(name)
     problem = f"there is no column {name!r}" if count == 0 else f"there are {count} columns {name!r}"
@@ -342,7 +349,7 @@ def _json_lines(path: Path, names: list[str]) -> _Columns:
             _require_few_names(place(path, row=row), len(record))
             for column, name in zip(columns, names, strict=True):
                 if name not in record:
-                    _position(path, list(record), name, row)
+                    position_of(path, list(record), name, row)
                 column.append(record[name])
     _not_empty(path, columns[0])
     return _Columns(columns, None)
@@ -364,7 +371,7 @@ def _parquet(path: Path, names: list[str]) -> _Columns:
 
     def choose(there: Sequence[str]) -> list[str]:
         for name in names:
-            _position(path, there, name)
+            position_of(path, there, name)
         return names
 
     columns = parquet_columns(path, choose)

@@ -22,12 +22,12 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from token2wave.data.lines import cannot_read, open_binary
+from token2wave.data.lines import cannot_read, not_unicode, open_binary
 from token2wave.data.parquet_stream import parquet_rows
-from token2wave.data.readers import field_limit, split_labels
+from token2wave.data.readers import field_limit, position_of, split_labels
 from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
 from token2wave.data.segments import SEPARATORS, Segment, parquet_file
-from token2wave.data.values import Origin, checked_texts, listed, shown
+from token2wave.data.values import Origin, checked_texts, is_unicode, shown
 from token2wave.errors import DataError, MissingExtraError
 
 SHOWN_OF_A_ROW = 200  # characters
@@ -104,7 +104,7 @@ def _in_blocks(found: Iterator[_Found], text_column: str, limits: Limits, n_rows
                 n_bytes += one.n_bytes
                 if one.rejected is None and one.record is not None:
                     text = one.record.get(text_column)
-                    if isinstance(text, str) and (text.isascii() or _is_unicode(text)):
+                    if isinstance(text, str) and is_unicode(text):
                         places.append(one.at)
                         records.append(one.record)
                     else:
@@ -130,14 +130,6 @@ def _no_text(found: _Found, text_column: str) -> Rejected:
         except DataError as error:
             reason = error.problem
     return Rejected(found.at, reason, str(record)[:SHOWN_OF_A_ROW])
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _numbered_safely(segment: Segment, found: Iterator[_Found]) -> Iterator[_Found]:
@@ -168,7 +160,7 @@ def _line_records(
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
-            yield _reject(at, _not_unicode(line, error), line, len(line))
+            yield _reject(at, not_unicode(line, error), line, len(line))
             continue
         if is_json:
             yield _json_object(at, text, len(line), columns, limits)
@@ -209,20 +201,14 @@ def _separated(
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:
-                broken.append(_not_unicode(line, error))
+                broken.append(not_unicode(line, error))
                 yield line.decode("utf-8", "replace")
 
     reader = csv.reader(decoded(), delimiter=SEPARATORS[segment.kind], strict=True)
     header = _header(segment, reader, broken, limits)
     positions = {name: header.index(name) for name in header if columns is None or name in columns}
     for name in [text_column, *(columns or ())]:
-        if header.count(name) != 1:
-            problem = f"there is no column {name!r}" if name not in header else f"{name!r} is there twice"
-            raise DataError(
-                f"{problem}; the columns are {listed(header)}",
-                where=segment.path,
-                cure="name one of them",
-            )
+        position_of(Path(segment.path), header, name)
     for at, (fields, fault) in enumerate(_rows(reader, broken, len(header) == 1), start=1):
         if fault is None and len(fields) != len(header):
             fault = f"expected {len(header)} fields as in the header, found {len(fields)}"
@@ -269,10 +255,6 @@ def _rows(
 
 def _too_long(at: int, limits: Limits) -> _Found:
     return _reject(at, f"expected a line of at most {limits.line_bytes:,} bytes, found a longer one", "")
-
-
-def _not_unicode(line: bytes, error: UnicodeDecodeError) -> str:
-    return f"expected UTF-8, got the byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
 
 
 def _lines(

@@ -49,7 +49,7 @@ def checked_texts(values: Iterable[object], origin: Origin) -> list[str]:
     """
     texts: list[str] = []
     for index, value in enumerate(values):
-        if isinstance(value, str) and _is_unicode(value):
+        if isinstance(value, str) and is_unicode(value):
             texts.append(value)
             continue
         if value is None:
@@ -145,6 +145,25 @@ def are_several(labels: Sequence[object], source: str, said: Several) -> bool:
     return found or bool(said.multi_label)
 
 
+def require_separator(said: Several, is_separated: bool, source: str) -> None:
+    """Find out whether several labels of one string can be told apart.
+
+    Args:
+        said: of texts with several labels.
+        is_separated: whether the data is CSV or TSV, which hold strings alone.
+        source: what to call the data in an error.
+
+    Raises:
+        DataError: they cannot.
+    """
+    if said.multi_label and said.separator is None and is_separated:
+        raise DataError(
+            "expected to know what stands between the labels of a text",
+            where=source,
+            cure="name it, e.g. --label-separator '|'",
+        )
+
+
 def _namer(origin: Origin, label_names: Sequence[str] | None) -> Callable[[int, object], str]:
     """What gives the name of a label, from the number of its row and its value."""
     known = None if label_names is None else frozenset(label_names)
@@ -215,7 +234,7 @@ _HALF_PAIR = (
 )
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether the text can be written as UTF-8. JSON escapes can spell strings that cannot."""
     if text.isascii():
         return True
@@ -232,7 +251,7 @@ def _plain_name(value: object, origin: Origin, index: int) -> str:
     if isinstance(value, str):
         if not value.strip():
             raise DataError("the label is empty", where=origin.at(index), cure=cure)
-        if not _is_unicode(value):
+        if not is_unicode(value):
             raise DataError(_HALF_PAIR[0], where=origin.at(index), cure=_HALF_PAIR[1])
         return value
     if isinstance(value, bool):

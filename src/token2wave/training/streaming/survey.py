@@ -14,7 +14,7 @@ from token2wave.data import LabelledTexts, label_names_of
 from token2wave.data.segments import SEPARATORS
 from token2wave.data.splits import require_few_classes
 from token2wave.data.stream import file_size
-from token2wave.data.values import are_several
+from token2wave.data.values import are_several, require_separator
 from token2wave.errors import DataError
 from token2wave.features import WordConfig
 from token2wave.features.buckets import Buckets, count_buckets, word_buckets
@@ -170,7 +170,8 @@ def survey(
     counts: Counter[str] = Counter()
     weights: dict[str, float] = defaultdict(float)
     sets: Counter[int] = Counter()
-    _require_separator(source)
+    is_separated = any(segment.kind in SEPARATORS for segment in source.segments)
+    require_separator(source.several, is_separated, source.name)
     tell.stage("first pass, MB", sum(map(file_size, source.segments)) // MEGABYTE)
 
     def hashed(part: Part) -> Buckets:
@@ -225,16 +226,6 @@ def _checksum(part: Part, before: int) -> int:
         before = zlib.crc32(text.encode("utf-8", "surrogatepass"), before)
         before = zlib.crc32("\0".join(labels).encode("utf-8", "surrogatepass"), before)
     return before if part.weights is None else zlib.crc32(part.weights.tobytes(), before)
-
-
-def _require_separator(source: Source) -> None:
-    is_csv = any(segment.kind in SEPARATORS for segment in source.segments)
-    if source.several.multi_label and source.several.separator is None and is_csv:
-        raise DataError(
-            "expected to know what stands between the labels of a text",
-            where=source.name,
-            cure="name it, e.g. --label-separator '|'",
-        )
 
 
 def _require_enough(source: Source, found: Survey, most_rejected: float) -> None:
