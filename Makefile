@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 DEMO := build/demo
 
-NATIVE := setup.py $(wildcard src/token2wave/native/*.[ch])
+NATIVE := setup.py $(wildcard src/token2wave/core/*.[ch])
 RIVALS := .venv/rivals-installed
 AUDITED := .venv/audit-installed
 THREADS ?= 2
@@ -14,7 +14,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	rm -f src/token2wave/native/_core*.so
+	rm -f src/token2wave/core/_core*.so
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -93,8 +93,8 @@ $(GUIDED)/core: $(NATIVE) tools/fuzz_coverage.c
 		clang -c -fPIC -O1 tools/fuzz_coverage.c -o $(GUIDED)/coverage.o && \
 		clang -shared -fPIC $(COUNTED) -fsanitize=undefined -fsanitize-trap=undefined \
 			-fsanitize-coverage=inline-8bit-counters,pc-table $(HEADERS) -o $@/_core.abi3.so \
-			src/token2wave/native/*.c $(GUIDED)/coverage.o -lm -lpthread -ldl; \
-	else gcc -shared -fPIC $(COUNTED) $(HEADERS) -o $@/_core.abi3.so src/token2wave/native/*.c -lm -lpthread -ldl; fi
+			src/token2wave/core/*.c $(GUIDED)/coverage.o -lm -lpthread -ldl; \
+	else gcc -shared -fPIC $(COUNTED) $(HEADERS) -o $@/_core.abi3.so src/token2wave/core/*.c -lm -lpthread -ldl; fi
 
 fuzz-quick:
 	$(MAKE) fuzz SECONDS=60
@@ -102,19 +102,19 @@ fuzz-quick:
 fuzz: $(FUZZER) $(GUIDED)/core
 	rm -rf $(GUIDED)/token2wave
 	cp -r src/token2wave $(GUIDED)/
-	rm -f $(GUIDED)/token2wave/native/_core*.so
-	cp $(GUIDED)/core/_core.abi3.so $(GUIDED)/token2wave/native/
+	rm -f $(GUIDED)/token2wave/core/_core*.so
+	cp $(GUIDED)/core/_core.abi3.so $(GUIDED)/token2wave/core/
 	PYTHONPATH=$(GUIDED) $(BIN)/python tools/fuzz_guided.py --seconds $$(($(SECONDS) * 5 / 6)) --seed $(SEED) \
 		--results build/fuzz/fuzzing.json
 	rm -rf $(FUZZ)/token2wave
 	mkdir -p $(FUZZ)
 	cp -r src/token2wave $(FUZZ)/
-	rm -f $(FUZZ)/token2wave/native/_core*.so
+	rm -f $(FUZZ)/token2wave/core/_core*.so
 	gcc -shared -fPIC $(SANITIZED) $(HEADERS) \
-		-o $(FUZZ)/token2wave/native/_core.abi3.so $(FUZZ)/token2wave/native/*.c -lm -lpthread -ldl
+		-o $(FUZZ)/token2wave/core/_core.abi3.so $(FUZZ)/token2wave/core/*.c -lm -lpthread -ldl
 	for name in words wordpiece model checkpoint state; do $(UNDER_SANITIZERS) \
 		tools/fuzz_guided.py --replay $(FUZZ)/corpus/$$name || exit 1; done
-	$(UNDER_SANITIZERS) tools/fuzz.py --seconds $$(($(SECONDS) / 6)) --seed $(SEED) --corpus tests/runtime/fuzz_corpus
+	$(UNDER_SANITIZERS) tools/fuzz.py --seconds $$(($(SECONDS) / 6)) --seed $(SEED) --corpus tests/inference/fuzz_corpus
 
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)
@@ -156,4 +156,4 @@ bench-quick: $(RIVALS)
 		--threads $(THREADS) --build build/bench/scoring --results build/bench
 
 clean:
-	rm -rf build dist .venv src/token2wave/native/_core*.so
+	rm -rf build dist .venv src/token2wave/core/_core*.so

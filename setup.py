@@ -7,7 +7,7 @@ import sysconfig
 
 from setuptools import Extension, setup
 
-FOLDER = "src/token2wave/native"
+FOLDER = "src/token2wave/core"
 SOURCES = (
     *("module", "module_features", "module_training", "module_prediction", "module_products"),
     *("text", "words", "tables", "predict"),
@@ -26,7 +26,7 @@ HAS_STABLE_INTERFACE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 setup(
     ext_modules=[
         Extension(
-            "token2wave.native._core",
+            "token2wave.core._core",
             [f"{FOLDER}/{name}.c" for name in SOURCES],
             depends=[f"{FOLDER}/{name}.h" for name in HEADERS],
             # Without the -fno-... roots and comparisons are not vectorised; without -ffp-contract=fast, which

@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from prediction import data_key, environment_of, names, run_job
 from prediction_worker import answered
 
-from token2wave.runtime.files import make_folder
-from token2wave.training.summary import machine, percent
+from token2wave.reporting.summary import machine, percent
+from token2wave.storage.atomic import make_folder
 
 SCHEMA = 1
 REFERENCE = "torch"
@@ -258,7 +258,7 @@ def _compress(job: Job) -> dict[str, Any]:
 def _probabilities(job: Job) -> dict[str, Any]:
     """As the package computes them, in the core or in numpy by the environment."""
     import token2wave
-    from token2wave.native import core
+    from token2wave.core import core
 
     classifier = token2wave.load(job["model"])
     facts = {"core": core() is not None, "network": type(classifier.network).__name__}
@@ -303,8 +303,8 @@ def _transformers(job: Job) -> dict[str, Any]:
     import torch
 
     import token2wave
+    from token2wave.inference.reference import probabilities as shares_of
     from token2wave.integrations import huggingface
-    from token2wave.runtime.reference import probabilities as shares_of
 
     classifier = token2wave.load(job["model"])
     with tempfile.TemporaryDirectory(prefix="agreement-") as folder:

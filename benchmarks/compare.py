@@ -27,7 +27,7 @@ from typing import Any
 from measuring import RESULTS, all_versions, code_state, spread, write_document
 from systems import SYSTEMS, key_of
 
-from token2wave.training.summary import duration, machine, percent, size
+from token2wave.reporting.summary import duration, machine, percent, size
 
 SCHEMA = 1
 RIVALS = ("scikit-learn", "scipy", "fasttext", "pybind11")

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from sweep import held_back
 
 import token2wave
-from token2wave.classifier import Classifier
+from token2wave.core import n_threads
 from token2wave.data import DataSplits, LabelledTexts, load_splits
-from token2wave.native import n_threads
-from token2wave.training import updating
-from token2wave.training.summary import machine
+from token2wave.inference.classifier import Classifier
+from token2wave.reporting.summary import machine
+from token2wave.training import incremental
 from token2wave.versions import versions
 
 KNOWN_ROWS = (20, 100, None)  # of each known class beside a new one; None: all
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--judge", choices=["test", "held"], default="test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rates", help="shares of the rates, apart by commas; those in use, if not given")
-    parser.add_argument("--epochs", default=str(updating.EPOCHS), help="numbers, apart by commas")
+    parser.add_argument("--epochs", default=str(incremental.EPOCHS), help="numbers, apart by commas")
     parser.add_argument(
         "--classes", type=int, help="how many classes to leave out in turn; all, if not given"
     )
@@ -141,7 +141,7 @@ def main() -> None:
     }
     for rate in map(float, arguments.rates.split(",")) if arguments.rates else (None,):
         if rate is not None:
-            updating.RATE_SHARE = rate
+            incremental.RATE_SHARE = rate
         for epochs in map(int, arguments.epochs.split(",")):
             more = corpus.rows(np.flatnonzero(~half))
             updated = token2wave.update(of_half, more.texts, more.labels, epochs=epochs, seed=seed)

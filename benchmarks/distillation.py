@@ -24,14 +24,14 @@ import numpy as np
 from measuring import RESULTS, ROOT, all_versions, code_state, write_document
 
 from token2wave import compress, load, train
+from token2wave.core import n_threads
 from token2wave.data import LabelledTexts, encode_labels, label_names_of, load_splits, validation_split
 from token2wave.data.texts import DataSplits
 from token2wave.distillation.teacher import Lessons
-from token2wave.models.checkpoints import MINILM
-from token2wave.native import n_threads
-from token2wave.presets import parse_setting
+from token2wave.models.encoder_sources import MINILM
+from token2wave.reporting.summary import machine
 from token2wave.training.preparation import Labelled
-from token2wave.training.summary import machine
+from token2wave.training.presets import parse_setting
 
 FRACTION = 0.1
 MAX_SIZE = "4MB"

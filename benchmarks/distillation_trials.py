@@ -23,12 +23,12 @@ from distillation import FRACTION, written_apart
 from measuring import ROOT, write_document
 from sweep import RESULTS
 
+from token2wave.core import n_threads
 from token2wave.data import encode_labels, load_splits
-from token2wave.models.checkpoints import MINILM
-from token2wave.native import n_threads
-from token2wave.presets import parse_setting
-from token2wave.training.summary import machine
-from token2wave.training.train import train
+from token2wave.models.encoder_sources import MINILM
+from token2wave.pipeline import train
+from token2wave.reporting.summary import machine
+from token2wave.training.presets import parse_setting
 from token2wave.versions import versions
 
 

@@ -28,7 +28,7 @@ from measuring import RESULTS, all_versions, code_state, spread, write_document
 
 from token2wave.data import load_splits
 from token2wave.errors import Token2WaveError
-from token2wave.training.summary import machine
+from token2wave.reporting.summary import machine
 
 SCHEMA = 1
 SYSTEMS = {"one": (1, 1), "threads": (1, 2), "processes": (2, 1)}
@@ -171,9 +171,9 @@ def _count_traffic(path: Path) -> None:
     import torch
 
     from token2wave.models import WaveConfig, WaveNetwork
+    from token2wave.training.callbacks import Teller
     from token2wave.training.distributed.exchange import Exchange
     from token2wave.training.distributed.group import Group, Traffic
-    from token2wave.training.progress import Teller
     from token2wave.training.recipe import Recipe
     from token2wave.training.torch_trainer import TorchTrainer
 

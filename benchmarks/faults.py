@@ -36,7 +36,7 @@ JUMPING = """
 import random, sys, time
 true, chance = time.time, random.Random(0)
 time.time = lambda: max(0.0, true() + chance.choice((0, 1, -1)) * chance.choice((1, 3600, 40_000_000)))
-from token2wave.cli import main
+from token2wave.cli.main import main
 main()
 """
 

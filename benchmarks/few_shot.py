@@ -22,11 +22,11 @@ import numpy as np
 from measuring import RESULTS, all_versions, code_state, write_document
 
 from token2wave import train
+from token2wave.core import n_threads
 from token2wave.data import DataSplits, LabelledTexts, encode_labels, label_names_of, load_splits
-from token2wave.models.checkpoints import MINILM
-from token2wave.native import n_threads
+from token2wave.models.encoder_sources import MINILM
+from token2wave.reporting.summary import machine
 from token2wave.training.baseline import train_baseline
-from token2wave.training.summary import machine
 
 SYSTEMS = ("tfidf_svc", "default", "start", "teacher")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.runtime.files import make_folder, written_aside
+from token2wave.storage.atomic import make_folder, written_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

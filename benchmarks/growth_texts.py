@@ -12,15 +12,15 @@ from growth_measure import Curve, in_fresh_process
 from growth_plan import Plan
 from growth_studies import N_CLASSES, study
 
-from token2wave.classifier import Network
 from token2wave.features import fit_features
+from token2wave.inference.classifier import Network
 from token2wave.models import WaveNetwork
-from token2wave.presets import PRESETS
 from token2wave.process_memory import peak_memory
-from token2wave.training.additive import AdditiveNetwork
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
+from token2wave.training.presets import PRESETS
 
 PRESET = "fast"
 FIT, EXTRACT, EPOCH, MEMORY = (

@@ -17,15 +17,15 @@ from growth_studies import N_CLASSES, study
 from numpy.typing import NDArray
 from torch import nn
 
+from paper.cost.scaling import without_collector
+from token2wave.core import core
 from token2wave.features.ragged import Ragged, concatenate
+from token2wave.inference.reference import EMBEDDING
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
-from token2wave.native import core
-from token2wave.runtime.reference import EMBEDDING
-from token2wave.studies.cost.scaling import without_collector
-from token2wave.training.additive import AdditiveNetwork
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
-from token2wave.training.optimizers import Optimizers
+from token2wave.training.optim import Optimizers
 from token2wave.training.recipe import Recipe
 
 TEXTS = 64

@@ -24,7 +24,7 @@ from typing import Any
 
 from token2wave.data import load_split
 from token2wave.errors import Token2WaveError
-from token2wave.runtime.model_file import read_model_file
+from token2wave.storage.model_file import read_model_file
 from token2wave.training.checkpoint import read_checkpoint
 
 SECONDS_BETWEEN_LOOKS = 0.01

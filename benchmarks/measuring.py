@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from token2wave.runtime.files import make_folder, written_aside
+from token2wave.storage.atomic import make_folder, written_aside
 from token2wave.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from probabilities import area_under_roc
 from sweep import held_back
 
-from token2wave.classifier import Classifier
-from token2wave.runtime.novelty import USUAL_FEATURES
-from token2wave.runtime.tables import Tables
-from token2wave.training.train import train
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.compiled import Tables
+from token2wave.inference.novelty import USUAL_FEATURES
+from token2wave.pipeline import train
 from token2wave.versions import versions
 
 SETS = ("trec", "banking77", "emotion", "dbpedia14", "sst2", "debian-sections")

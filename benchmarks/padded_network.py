@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from token2wave.features import Ragged
 from token2wave.models import WaveNetwork
-from token2wave.models.network import WaveLayer
+from token2wave.models.wave_network import WaveLayer
 
 
 class Steps(Protocol):

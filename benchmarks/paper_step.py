@@ -37,7 +37,7 @@ from paper_trainers import (
 from token2wave.errors import Token2WaveError
 from token2wave.models.products import fixed_point_available
 from token2wave.process_memory import peak_memory, resident_memory
-from token2wave.training.summary import duration, machine, size
+from token2wave.reporting.summary import duration, machine, size
 
 SCHEMA = 1
 OFFICIAL_ROWS = 120_000

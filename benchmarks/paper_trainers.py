@@ -16,12 +16,12 @@ from torch import Tensor
 from token2wave.data import encode_labels, label_names_of, load_splits
 from token2wave.models import Batch, WaveConfig, WaveNetwork
 from token2wave.models.products import fixed_point_products
-from token2wave.presets import preset_named
 from token2wave.training.batches import training_batches
+from token2wave.training.callbacks import Teller
 from token2wave.training.examples import Examples
-from token2wave.training.optimizers import Optimizers
+from token2wave.training.optim import Optimizers
 from token2wave.training.preparation import features_for
-from token2wave.training.progress import Teller
+from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches, rate_factor
 from token2wave.training.torch_trainer import TorchTrainer

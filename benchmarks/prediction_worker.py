@@ -318,7 +318,7 @@ COLD_STARTS = {
 
 def measure(job: Job) -> dict[str, Any]:
     """Throughput and latency of one model."""
-    from token2wave.native import core
+    from token2wave.core import core
 
     model, test = MODELS[job["model"]], _Test.read(job)
     if job["native"] is not None and job["native"] != (core() is not None):  # not what the table would say

@@ -24,18 +24,18 @@ from numpy.typing import NDArray
 from sweep import RESULTS
 
 from token2wave.compression import compress
+from token2wave.core import n_threads
 from token2wave.data import load_splits
 from token2wave.features import WordFeatures
-from token2wave.native import n_threads
-from token2wave.presets import preset_named
-from token2wave.runtime.reference import EMBEDDING
-from token2wave.runtime.tables import Tables
+from token2wave.inference.compiled import Tables
+from token2wave.inference.reference import EMBEDDING
+from token2wave.pipeline import train
+from token2wave.reporting.summary import machine
 from token2wave.training.examples import Examples
 from token2wave.training.loop import validate
 from token2wave.training.preparation import prepare
+from token2wave.training.presets import preset_named
 from token2wave.training.schedule import document_frequency
-from token2wave.training.summary import machine
-from token2wave.training.train import train
 from token2wave.versions import versions
 
 TEXTS_FOR_EFFECTS = 6_000  # training texts, at random: the exact effects take the longest of all
@@ -155,7 +155,7 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
             )
             pruned = Examples(fewer(texts.validation.texts), texts.validation.labels)
             note(f"{n_rows:,} rows by {name}", *validate(small, pruned)[:2])
-    from token2wave.compression import shrinking
+    from token2wave.compression import compressor
 
     with tempfile.TemporaryDirectory() as folder:
         whole, out = Path(folder, "whole"), Path(folder, "small")
@@ -163,7 +163,7 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
         found = compress(whole, out, data=data, max_size="1MB", retrain=False).summary
         note("1 MB without training again", found["loss_after"], found["accuracy_after"])
         for share in SHARES:
-            shrinking.RETRAINED_SHARE = share
+            compressor.RETRAINED_SHARE = share
             found = compress(whole, out, data=data, max_size="1MB").summary
             name = f"1 MB and {100 * share:.0f} % of the rows that fit trained again if better"
             note(name, found["loss_after"], found["accuracy_after"])

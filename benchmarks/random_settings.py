@@ -29,10 +29,10 @@ import numpy as np
 from measuring import RESULTS, code_state, write_document
 
 import token2wave
-from token2wave.classifier import Classifier
+from token2wave.core import n_threads
 from token2wave.data import DataSplits, LabelledTexts
-from token2wave.native import n_threads
-from token2wave.training.summary import machine
+from token2wave.inference.classifier import Classifier
+from token2wave.reporting.summary import machine
 from token2wave.versions import versions
 
 FILLERS = ["the", "of", "and", "in", "was", "it", "to", "on"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from token2wave.training.summary import count, size
+from token2wave.reporting.summary import count, size
 
 NOT_YET = "not measured yet"
 Document = dict[str, Any]
@@ -123,19 +123,19 @@ PROMISES = (
     ),
     Promise(
         "Nobody sees half a file: a model or a checkpoint is the old one or the new one",
-        f"`tests/runtime/test_files.py`, `tests/benchmarks/test_kills.py`; {MEASURED} `--only kills`",
+        f"`tests/inference/test_files.py`, `tests/benchmarks/test_kills.py`; {MEASURED} `--only kills`",
         "kills",
         _readers,
     ),
     Promise(
         "A full disk leaves the old file whole, and the error says what to do",
-        "`tests/training/test_full_disk.py`, `tests/runtime/test_model_file.py`",
+        "`tests/training/test_full_disk.py`, `tests/inference/test_model_file.py`",
         "",
         lambda _: "no figure: it holds, or the tests fail",
     ),
     Promise(
         "A damaged model file is refused, wherever the damage is",
-        f"`tests/runtime/test_container.py`, `tests/runtime/test_model_damage.py`; {MEASURED} `--only load`",
+        f"`tests/inference/test_container.py`, `tests/inference/test_model_damage.py`; {MEASURED} `--only load`",
         "load",
         _load,
     ),

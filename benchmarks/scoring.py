@@ -38,13 +38,13 @@ from pyarrow import parquet
 from scoring_crawl import ROWS_OF_A_FILE, Crawl, broken, write_jsonl, write_labelled, write_parquet
 
 import token2wave
-from token2wave.native import n_threads
+from token2wave.core import n_threads
 from token2wave.process_memory import kilobytes
+from token2wave.reporting.summary import machine
+from token2wave.scoring.batch_predictor import Wanted
 from token2wave.scoring.job import Job
-from token2wave.scoring.parts import ASIDE, Part, PartFile, Plan
-from token2wave.scoring.predictor import Wanted
+from token2wave.scoring.output_parts import ASIDE, Part, PartFile, Plan
 from token2wave.scoring.score import PART_BYTES
-from token2wave.training.summary import machine
 
 LABELLED = 12_000
 SECTIONS = ("rates", "killed_often", "killed")

@@ -33,14 +33,14 @@ import crawl
 from measuring import RESULTS, ROOT, code_state, write_document
 
 import token2wave
-from token2wave.native import n_threads
-from token2wave.training.summary import count, duration, machine, size
+from token2wave.core import n_threads
+from token2wave.reporting.summary import count, duration, machine, size
 from token2wave.versions import versions
 
 SETS = ("ag_news", "imdb", "dbpedia14", "trec", "banking77", "emotion", "sst2")
 EVERY_BLOCK = (
     "import sys; from token2wave.training import loop; loop.SECONDS_BETWEEN_CHECKPOINTS = 0.0;"
-    "from token2wave.cli import main; sys.argv[0] = 'token2wave'; main()"
+    "from token2wave.cli.main import main; sys.argv[0] = 'token2wave'; main()"
 )
 
 

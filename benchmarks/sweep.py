@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.core import n_threads
 from token2wave.data import (
     DataSplits,
     LabelledTexts,
@@ -30,11 +31,10 @@ from token2wave.data import (
     load_splits,
     validation_split,
 )
-from token2wave.native import n_threads
-from token2wave.presets import parse_setting
+from token2wave.pipeline import train
+from token2wave.reporting.summary import machine
 from token2wave.training.baseline import NAME, train_baseline
-from token2wave.training.summary import machine
-from token2wave.training.train import train
+from token2wave.training.presets import parse_setting
 from token2wave.versions import versions
 
 FRACTION = 0.2

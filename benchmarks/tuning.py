@@ -20,10 +20,10 @@ from typing import Any
 
 from sweep import FRACTION, HELD, held_back
 
+from token2wave.core import n_threads
 from token2wave.data import DataSplits
-from token2wave.native import n_threads
-from token2wave.training.summary import Summary, machine
-from token2wave.training.train import train
+from token2wave.pipeline import train
+from token2wave.reporting.summary import Summary, machine
 from token2wave.versions import versions
 
 HOW = {"sst2": "whole", "imdb": "blocks"}

@@ -44,19 +44,19 @@ from wave_trials_networks import (
 from wave_trials_render import BASELINE, NATIVE
 from wave_trials_unseen import UnseenWords
 
+from token2wave.core import n_threads
 from token2wave.data import DataSplits, encode_labels
 from token2wave.features import WordFeatures
 from token2wave.models import WaveNetwork
-from token2wave.native import n_threads
-from token2wave.presets import preset_named
+from token2wave.reporting.summary import machine
 from token2wave.training import torch_trainer
-from token2wave.training.adaptation import adapted
-from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
+from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.auto_settings import adapted
 from token2wave.training.calibration import fit_weights, level_logits
+from token2wave.training.linear_svm import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
 from token2wave.training.loop import cross_entropies, fit
 from token2wave.training.preparation import Labelled, features_for, prepare
-from token2wave.training.summary import machine
+from token2wave.training.presets import preset_named
 from token2wave.training.torch_trainer import TorchTrainer
 from token2wave.versions import versions
 

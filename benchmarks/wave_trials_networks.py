@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from token2wave.models import Batch, WaveConfig, WaveNetwork
-from token2wave.models.network import PhraseLevel, Restore, WaveLayer
 from token2wave.models.products import VariantLinear
-from token2wave.training.progress import Teller
+from token2wave.models.wave_network import PhraseLevel, Restore, WaveLayer
+from token2wave.training.callbacks import Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.torch_trainer import TorchTrainer
 from token2wave.waves import (

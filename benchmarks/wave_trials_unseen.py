@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.text import spelled_tokens
-from token2wave.training.amplitudes import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
-from token2wave.training.subwords import Subwords, _grams
+from token2wave.training.char_ngrams import Subwords, _grams
+from token2wave.training.linear_svm import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
 
 Numbers = NDArray[np.float64]
 

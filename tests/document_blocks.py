@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from token2wave import cli
+from token2wave.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 RUN = ("python", "console")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from token2wave.native import core
+from token2wave.core import core
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from token2wave.studies.figures import INK, MUTED, SERIES, files_of, new_figure, styled
+from paper.study_figures import INK, MUTED, SERIES, files_of, new_figure, styled
 from token2wave.waves import (
     Wave,
     energy_shares,

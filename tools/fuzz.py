@@ -1,6 +1,6 @@
 """Load damaged model files and predict hostile texts until something goes wrong.
 
-    python tools/fuzz.py --seconds 600 --seed 0 --corpus tests/runtime/fuzz_corpus
+    python tools/fuzz.py --seconds 600 --seed 0 --corpus tests/inference/fuzz_corpus
     python tools/fuzz.py --replay build/fuzz/findings/0-1234.json
 
 A model file must be refused with a ``Token2WaveError``, or give a classifier; that must answer whatever the
@@ -27,7 +27,7 @@ from random import Random
 from fuzz_cases import Case, random_case, run
 
 import token2wave
-from token2wave.native import core
+from token2wave.core import core
 
 LONGEST = 120  # seconds of computing that a case may take, under the sanitizers
 LINES_SHOWN = 16  # of a traceback

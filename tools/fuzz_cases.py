@@ -28,7 +28,7 @@ from rich.console import Console
 import token2wave
 from token2wave import Classifier, Token2WaveError
 from token2wave.explanation import explanation_page, print_explanation
-from token2wave.runtime.state import State, whole_words
+from token2wave.inference.state import State, whole_words
 
 Case = dict[str, Any]
 DOCUMENTED = (Token2WaveError, MemoryError)

@@ -17,7 +17,7 @@ import typer
 from fuzz_cases import check, without_torch
 from fuzz_common import classifier, folder_in_memory
 
-from token2wave import cli
+from token2wave.cli import main as cli
 from token2wave.errors import ConfigError
 
 COMMANDS = ("evaluate", "predict", "info", "compress", "explain", "export", "train", "update")
@@ -62,7 +62,7 @@ def _refused(*_: Any, **__: Any) -> None:
 
 def _run(arguments: list[str], stdin: bytes, folder: Path) -> tuple[Any, str]:
     """Run the command line inside this process, without network and without training."""
-    from token2wave.training import train as training
+    from token2wave import pipeline as training
 
     streams = [
         io.TextIOWrapper(io.BytesIO(), "utf-8", errors, write_through=True)

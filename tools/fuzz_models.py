@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
-from token2wave.classifier import FEATURE_PREFIX, Classifier
-from token2wave.compile import compile_network
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.models.config import WaveConfig
-from token2wave.runtime.reference import EMBEDDING
-from token2wave.runtime.storage import Stored, as_float16, as_gaps, as_int8, as_packed, quantised
+from token2wave.inference.classifier import FEATURE_PREFIX, Classifier
+from token2wave.inference.compile import compile_network
+from token2wave.inference.reference import EMBEDDING
+from token2wave.models.wave_config import WaveConfig
+from token2wave.storage.encodings import Stored, as_float16, as_gaps, as_int8, as_packed, quantised
 
 Recipe = dict[str, Any]
 Edit = list[Any]

@@ -27,16 +27,16 @@ from fuzz_filters import filters
 from fuzz_service import connection, service
 
 import token2wave
+from token2wave.core import core
+from token2wave.data.file_segments import segments_of
 from token2wave.data.readers import read_labelled, read_stream, read_texts
 from token2wave.data.rows import Limits as RowLimits
-from token2wave.data.segments import segments_of
 from token2wave.data.stream import read_segment
-from token2wave.distillation.kept import Kept, kept_outputs
+from token2wave.distillation.cache import Kept, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.models.config import WaveConfig
-from token2wave.native import core
-from token2wave.training.additive import AdditiveNetwork
+from token2wave.models.wave_config import WaveConfig
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.checkpoint import KEY as CHECKPOINT_KEY
 from token2wave.training.checkpoint import Checkpoint, Place
 from token2wave.training.examples import Examples

@@ -20,18 +20,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from token2wave.studies import STUDIES, study_named
-from token2wave.studies.reproduction.claims import claims_table
-from token2wave.studies.reproduction.comparison import (
+from paper.reproduction.claims import claims_table
+from paper.reproduction.comparison import (
     accuracy_table,
     counterparts_table,
     published_cost_table,
     rows_table,
     transformer_table,
 )
-from token2wave.studies.reproduction.report import caveats, markdown_table
-from token2wave.studies.study import Table
-from token2wave.training.summary import Summary, lines
+from paper.reproduction.reproduction_report import caveats, markdown_table
+from paper.studies import STUDIES, study_named
+from paper.study import Table
+from token2wave.reporting.summary import Summary, lines
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

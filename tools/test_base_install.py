@@ -25,7 +25,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 TEST_TOOLS = ("pytest", "hypothesis", "pytest-xdist")
-TESTED = "tests/runtime"
+TESTED = "tests/inference"
 # Tables and states are held against networks in torch there, and compression trains models;
 # test_without_torch.py tests tables and states without.
 NEED_TORCH = ("test_tables.py", "test_state.py", "test_compression.py")
@@ -33,10 +33,10 @@ BESIDE = ("pyproject.toml", "src/token2wave/features/unicode.npz")  # what tests
 # Settings that would let the sources in, leave the core out, or slow the tests down.
 LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TOKEN2WAVE_NATIVE", "CC", "VIRTUAL_ENV")
 LOOK = """
-import importlib.metadata, importlib.util, json, token2wave.native
+import importlib.metadata, importlib.util, json, token2wave.core
 print(json.dumps({
     "torch": importlib.util.find_spec("torch") is not None,
-    "core": token2wave.native.core() is not None,
+    "core": token2wave.core.core() is not None,
     "file": token2wave.__file__,
     "packages": sorted(each.name for each in importlib.metadata.distributions()),
 }))

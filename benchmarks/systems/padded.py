@@ -15,8 +15,8 @@ from padded_network import PaddedWaveNetwork, dense_adamw, padded, token_lists, 
 from systems import System, Task
 from token2wave.data import validation_split
 from token2wave.features import Features
-from token2wave.presets import preset_named
 from token2wave.training.preparation import features_for
+from token2wave.training.presets import preset_named
 
 PRESET = preset_named("paper")
 RECIPE = PRESET.recipe

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import token2wave.training.train as training
+import token2wave.pipeline as training
 from systems import System, Task
 from token2wave.data import DataSplits, LabelledTexts
-from token2wave.presets import Preset, preset_named
-from token2wave.training.adaptation import LITTLE_TEXT
+from token2wave.training.auto_settings import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
+from token2wave.training.presets import Preset, preset_named
 
 
 class PresetSystem(System):

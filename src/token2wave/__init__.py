@@ -12,48 +12,48 @@ from typing import TYPE_CHECKING, Any
 from token2wave.errors import Token2WaveError
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
-    from token2wave.compile import compile_network
     from token2wave.compression import Compression, compress
     from token2wave.evaluation import evaluate
     from token2wave.explanation import Explanation
+    from token2wave.inference.classifier import Classifier
+    from token2wave.inference.compile import compile_network
+    from token2wave.inference.compiled import Tables
+    from token2wave.inference.loading import load
+    from token2wave.inference.prediction import Prediction
+    from token2wave.inference.state import SlidingWindow, State
     from token2wave.integrations.sklearn import WaveClassifier
-    from token2wave.loading import load
     from token2wave.models import WaveConfig, WaveNetwork
-    from token2wave.prediction import Prediction
-    from token2wave.runtime.state import SlidingWindow, State
-    from token2wave.runtime.tables import Tables
+    from token2wave.pipeline import TrainingResult, train
+    from token2wave.scoring.batch_predictor import BatchPredictor
     from token2wave.scoring.job import ScoringSummary
-    from token2wave.scoring.predictor import BatchPredictor
     from token2wave.scoring.score import score
+    from token2wave.training.incremental import update
     from token2wave.training.recipe import Recipe
-    from token2wave.training.train import TrainingResult, train
-    from token2wave.training.updating import update
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "BatchPredictor": "token2wave.scoring.predictor",
-    "Classifier": "token2wave.classifier",
+    "BatchPredictor": "token2wave.scoring.batch_predictor",
+    "Classifier": "token2wave.inference.classifier",
     "Compression": "token2wave.compression",
     "Explanation": "token2wave.explanation",
-    "Prediction": "token2wave.prediction",
+    "Prediction": "token2wave.inference.prediction",
     "Recipe": "token2wave.training.recipe",
     "ScoringSummary": "token2wave.scoring.job",
-    "SlidingWindow": "token2wave.runtime.state",
-    "State": "token2wave.runtime.state",
-    "Tables": "token2wave.runtime.tables",
-    "TrainingResult": "token2wave.training.train",
+    "SlidingWindow": "token2wave.inference.state",
+    "State": "token2wave.inference.state",
+    "Tables": "token2wave.inference.compiled",
+    "TrainingResult": "token2wave.pipeline",
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
-    "compile_network": "token2wave.compile",
+    "compile_network": "token2wave.inference.compile",
     "compress": "token2wave.compression",
     "evaluate": "token2wave.evaluation",
-    "load": "token2wave.loading",
+    "load": "token2wave.inference.loading",
     "score": "token2wave.scoring.score",
-    "train": "token2wave.training.train",
-    "update": "token2wave.training.updating",
+    "train": "token2wave.pipeline",
+    "update": "token2wave.training.incremental",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """``python -m token2wave`` is the command ``token2wave``."""
 
-from token2wave.cli import main
+from token2wave.cli.main import main
 
 main()

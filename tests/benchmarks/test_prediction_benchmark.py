@@ -14,7 +14,7 @@ import prediction_worker
 import pytest
 
 import token2wave
-from token2wave.native import core
+from token2wave.core import core
 
 pytestmark = pytest.mark.skipif(core() is None, reason="the native core is measured")
 WORDS = {"food": "soup bread salt oven", "money": "bank share profit loan", "sport": "goal team match ball"}
@@ -156,7 +156,7 @@ def test_a_failure_is_written_down_and_the_others_go_on(start, monkeypatch):
 
 
 def test_what_is_measured_is_what_the_table_says(start, monkeypatch):
-    monkeypatch.setattr("token2wave.native.core", lambda: None)  # not built here
+    monkeypatch.setattr("token2wave.core.core", lambda: None)  # not built here
     document, _ = start("--systems", "fast,fast_numpy", "--runs", "1")
     native, numpy_alone = document["runs"]
     assert native["error"] == "RuntimeError: expected the native core, found none"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probabilities import FALSE_ALARMS, area_under_roc, shares_found
 
-from token2wave.native import core
+from token2wave.core import core
 
 TOPICS = {"news": "bank market goal team", "films": "plot actor scene star"}
 

@@ -9,7 +9,7 @@ import pytest
 import random_settings
 from random_settings import HOSTILE, drawn, generated, problem_of, run
 
-from token2wave.native import core
+from token2wave.core import core
 
 SEED = 5
 QUICK = 30  # rows

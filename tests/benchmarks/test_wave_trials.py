@@ -15,7 +15,7 @@ from wave_trials_render import BASELINE, NATIVE, table
 from token2wave.data import LabelledTexts
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training.amplitudes import AmplitudeProblem
+from token2wave.training.linear_svm import AmplitudeProblem
 from token2wave.training.loop import fit
 
 SETTINGS = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cli_helpers import CSV, TINY
 
-from token2wave import cli
+from token2wave.cli import main as cli
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ def test_usage_error(run_cli, arguments, part):
 
 def test_both_names_are_installed():
     scripts = {script.name: script.value for script in entry_points(group="console_scripts")}
-    assert scripts["token2wave"] == scripts["t2w"] == "token2wave.cli:main"
+    assert scripts["token2wave"] == scripts["t2w"] == "token2wave.cli.main:main"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import token2wave
-from token2wave import cli_export
+from token2wave.cli import export_commands as cli_export
 from token2wave.integrations.onnx import OnnxClassifier
 
 Cli = Callable[..., Any]

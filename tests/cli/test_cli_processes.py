@@ -20,7 +20,7 @@ QUICK = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # other
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.argv = ['token2wave', '--help']\n"
-        "from token2wave.cli import main\n"
+        "from token2wave.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"
         "assert not {'torch', 'numpy', 'pyarrow', 'matplotlib'} & set(sys.modules)\n"

@@ -23,7 +23,7 @@ from token2wave.data import lines as lines_module
 from token2wave.data import parquet as parquet_module
 from token2wave.data import readers as readers_module
 from token2wave.distillation import probabilities as probabilities_module
-from token2wave.distillation.kept import kept_outputs
+from token2wave.distillation.cache import kept_outputs
 from token2wave.distillation.probabilities import read_npz, read_probabilities
 from token2wave.errors import DataError, Token2WaveError
 from token2wave.training.preparation import prepare

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from token2wave.data.file_segments import Segment, find_inputs, segments_of
 from token2wave.data.readers import read_texts
 from token2wave.data.rows import Limits
-from token2wave.data.segments import Segment, find_inputs, segments_of
 from token2wave.data.stream import read_segment
 from token2wave.errors import DataError
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.errors import ConfigError
-from token2wave.explanation import Explanation, Part, explanation_page, page
+from token2wave.explanation import Explanation, Part, explanation_page, html_page
 from token2wave.explanation.explanation import displayable
 
 Make = Callable[..., Explanation]
@@ -269,7 +269,13 @@ def test_white_space_is_kept(make: Make) -> None:
 
 def test_colour_follows_the_effect_on_the_predicted_class(news: Explanation) -> None:
     page = shown(news)
-    assert [attributes["class"] for attributes, _ in page.parts] == ["f10", "f5", "f0", "f0 u", "a3"]
+    assert [attributes["class"] for attributes, _ in page.parts] == [
+        "f10",
+        "f5",
+        "f0",
+        "f0 u",
+        "a3",
+    ]
     assert [attributes["title"] for attributes, _ in page.parts] == [
         "Effect on sport: +40.00 points. Energy: 50.00%.",
         "Effect on sport: +20.00 points. Energy: 25.00%.",
@@ -312,12 +318,12 @@ def test_a_stronger_effect_has_no_weaker_colour(make: Make, effects: list[float]
 
 def test_every_level_has_a_colour() -> None:
     style = explanation_page([], "")
-    for level in range(1, page.LEVELS + 1):
+    for level in range(1, html_page.LEVELS + 1):
         for kind in "fae":
             assert (
                 len(re.findall(rf"\.{kind}{level}\b[^{{}}]*{{", style)) >= 2
             )  # a colour, and how much of it
-    assert f".f{page.LEVELS + 1}" not in style
+    assert f".f{html_page.LEVELS + 1}" not in style
 
 
 def test_letters_stand_out_from_every_colour() -> None:
@@ -429,10 +435,10 @@ def test_script_gets_the_figures_of_every_class(news: Explanation) -> None:
 def test_script_counts_as_the_page_does() -> None:
     _, script = shown().scripts[-1]
     for name, value in (
-        ("LISTED", page.PARTS_LISTED),
-        ("COLUMNS", page.CLASSES_SHOWN),
-        ("LEVELS", page.LEVELS),
-        ("PART_CHARACTERS", page.PART_COLUMNS),
+        ("LISTED", html_page.PARTS_LISTED),
+        ("COLUMNS", html_page.CLASSES_SHOWN),
+        ("LEVELS", html_page.LEVELS),
+        ("PART_CHARACTERS", html_page.PART_COLUMNS),
     ):
         assert re.search(rf"\b{name} = {value}\b", script)
 

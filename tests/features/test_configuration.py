@@ -8,10 +8,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from token2wave.configuration import Configuration
+from paper.rivals.transformer import TransformerConfig
+from token2wave.config import Configuration
 from token2wave.errors import ConfigError
 from token2wave.features import WordConfig, WordPieceConfig
-from token2wave.models import TransformerConfig, WaveConfig
+from token2wave.models import WaveConfig
 from token2wave.training.recipe import Recipe
 
 REQUIRED: dict[type[Configuration], dict[str, Any]] = {

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from text_strategies import texts as odd_texts
 
+from token2wave.core import core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features import Ragged, WordConfig, WordFeatures, features_from_file, fit_features, words
-from token2wave.native import core
 
 
 @pytest.fixture(scope="module", autouse=True, params=["native", "numpy"])

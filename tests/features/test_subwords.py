@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from slow_text import hash_of, tokens
 
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.training import subwords as module
-from token2wave.training.amplitudes import AmplitudeProblem, class_frequency
+from token2wave.training import char_ngrams as module
+from token2wave.training.char_ngrams import Subwords
 from token2wave.training.examples import Examples
-from token2wave.training.subwords import Subwords
+from token2wave.training.linear_svm import AmplitudeProblem, class_frequency
 
 END = (-1,)  # a letter that no word has
 ODD = st.sampled_from(["ß", "İ", "é", "e\u0301", "日本", "\U0001f600", "\ud800", "\x00", "\u2028", "\x1f"])

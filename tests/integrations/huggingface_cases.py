@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import token2wave
-from token2wave.classifier import Classifier
 from token2wave.data import DataSplits, LabelledTexts, load_splits
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.loading import network_of
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.loading import network_of
 from token2wave.models import WaveConfig
 
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words", "not good. not bad!"]

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 import token2wave
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
+from token2wave.inference.novelty import LEVELS, NoveltyReference
 from token2wave.integrations.huggingface import (
     WaveNetworkConfig,
     export_huggingface,
@@ -22,10 +23,9 @@ from token2wave.integrations.huggingface import (
     from_preset,
     to_huggingface,
 )
-from token2wave.integrations.huggingface.names import name_here, name_there
+from token2wave.integrations.huggingface.weight_names import name_here, name_there
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.runtime.novelty import LEVELS, NoveltyReference
-from token2wave.runtime.storage import as_int8
+from token2wave.storage.encodings import as_int8
 
 SETTINGS = st.fixed_dictionaries(
     {

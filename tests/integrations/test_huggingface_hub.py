@@ -15,22 +15,22 @@ from huggingface_cases import KINDS, TEXTS, corpus, random_classifier, trained
 from typer.testing import CliRunner
 
 import token2wave
-from token2wave.cli import app
+from token2wave.cli.main import app
 from token2wave.data import encode_labels
 from token2wave.errors import DataError, MissingExtraError, ModelFileError, OutputError
 from token2wave.features import WordPieceFeatures
-from token2wave.integrations.cards import model_card, training_command
-from token2wave.integrations.hub import load_from_hub, push
+from token2wave.integrations.hub_models import load_from_hub, push
 from token2wave.integrations.huggingface import export_huggingface
-from token2wave.runtime.storage import as_int8
+from token2wave.integrations.model_cards import model_card, training_command
+from token2wave.storage.encodings import as_int8
 
 # In a process of its own, since the client reads the hub's address when it is imported.
 SCRIPT = """
 import json, sys, warnings
 warnings.simplefilter("error")
 import token2wave
-from token2wave.integrations.hub import load_from_hub, push
-from token2wave.integrations.cards import model_card
+from token2wave.integrations.hub_models import load_from_hub, push
+from token2wave.integrations.model_cards import model_card
 model, texts = sys.argv[1], json.loads(sys.argv[2])
 classifier = token2wave.load(model)
 said = {"own": classifier.probabilities(texts).tolist()}

@@ -357,7 +357,7 @@ def test_calibration_and_votes(fitted):
 def test_callbacks_and_progress(capsys):
     seen = []
 
-    class Watch(token2wave.training.progress.Callback):
+    class Watch(token2wave.training.callbacks.Callback):
         def on_epoch(self, epoch):
             seen.append(epoch.epoch)
 

@@ -23,7 +23,7 @@ SEED = 5
 
 
 def token2wave_command(*arguments):
-    command = [sys.executable, "-m", "token2wave.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "token2wave.cli.main", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

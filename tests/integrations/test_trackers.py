@@ -20,10 +20,10 @@ import token2wave
 from token2wave import WaveClassifier
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
-from token2wave.integrations.mlflow import MLflowCallback
-from token2wave.integrations.tensorboard import TensorBoardCallback
+from token2wave.integrations.mlflow_tracker import MLflowCallback
+from token2wave.integrations.tensorboard_tracker import TensorBoardCallback
 from token2wave.integrations.tracking import Tracker, final_figures, tracker_named
-from token2wave.training.progress import Callback
+from token2wave.training.callbacks import Callback
 
 TEXTS, LABELS = made_up(240)
 DATA = DataSplits(

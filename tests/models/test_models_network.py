@@ -19,8 +19,8 @@ from polar_network import (
 
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
-from token2wave.models.network import sinusoids
-from token2wave.presets import preset_named
+from token2wave.models.wave_network import sinusoids
+from token2wave.training.presets import preset_named
 
 ORDINARY = legal_combinations(residual="equation", restore="linear")
 WITHOUT_ORDER = legal_combinations(residual="equation", positions="none", phrase_width=0)

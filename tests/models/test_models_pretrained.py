@@ -6,7 +6,7 @@ from transformers import BertConfig, BertModel
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.features import Ragged, WordPieceConfig
 from token2wave.features.ragged import offsets_of
-from token2wave.models import Checkpoint, EncoderNetwork, make_batch, pretrained
+from token2wave.models import Checkpoint, EncoderNetwork, bert_encoder, make_batch
 from token2wave.models.products import VariantLinear, fixed_point_products
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
@@ -111,7 +111,7 @@ def test_minilm_comes_with_its_package():
 
 
 def test_a_missing_package_names_the_cure(monkeypatch):
-    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    monkeypatch.setattr(bert_encoder, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[encoders\]'"):
         Checkpoint().token_embeddings()
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from token2wave.core import core
 from token2wave.models import WaveConfig, WaveNetwork, products
-from token2wave.native import core
 
 NATIVE = core()
 needs_fixed_point = pytest.mark.skipif(

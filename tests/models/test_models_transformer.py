@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
-from token2wave.models import TransformerConfig, TransformerNetwork, make_batch
+from token2wave.models import make_batch
 from token2wave.models.padding import padded
 
 LENGTHS = (5, 1, 9, 0, 3)

@@ -22,7 +22,7 @@ from polar_network import (
 )
 from torch.func import functional_call
 
-from token2wave.models import network as network_module
+from token2wave.models import wave_network as network_module
 
 SHAPES = legal_combinations()
 FACTOR = 1.5

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "runtime")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "inference")]
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ from small_models import random_arrays
 from stored_models import ENTRIES, KINDS, classifier_of
 
 import token2wave
-from token2wave.classifier import Classifier
-from token2wave.compile import compile_network
 from token2wave.features import WordPieceConfig, WordPieceFeatures
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.compile import compile_network
 from token2wave.models import WaveConfig
 from token2wave.serving.page import MODULES, script_source
 from token2wave.serving.page.letters import letters_of
@@ -136,7 +136,7 @@ def test_waves_are_those_of_the_formulas(case: tuple[str, str], answers: dict[An
 
 @needs_node
 def test_golden_files_predict_what_they_did() -> None:
-    folder = Path(__file__).parents[1] / "runtime" / "golden"
+    folder = Path(__file__).parents[1] / "inference" / "golden"
     golden = json.loads((folder / "probabilities.json").read_text())
     for name, rows in golden.items():
         found = engine(folder / f"{name}.safetensors", [text for text, _ in rows])

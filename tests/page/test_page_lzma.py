@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from token2wave.runtime.storage import packed
+from token2wave.storage.encodings import packed
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node, which runs the decoder, is not installed")

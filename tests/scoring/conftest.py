@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scoring_data import SMALL, run_here, texts_and_labels, write_jsonl
 
 import token2wave
-from token2wave.scoring import local
+from token2wave.scoring import local_engine
 
 
 def train(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -47,5 +47,5 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def score_here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """``token2wave.score`` without processes of its own."""
-    monkeypatch.setattr(local, "run", run_here)
+    monkeypatch.setattr(local_engine, "run", run_here)
     return token2wave.score

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.scoring.job import Job
-from token2wave.scoring.parts import Part
-from token2wave.scoring.scorer import Scorer
+from token2wave.scoring.output_parts import Part
+from token2wave.scoring.part_scorer import Scorer
 
 WORDS = {
     "good": ["museum", "history", "science", "article", "essay", "reference", "library"],

@@ -21,9 +21,9 @@ from scoring_data import content, crawl, output_rows, rejects, write_jsonl
 import token2wave
 from token2wave.errors import OutputError
 from token2wave.scoring import job as job_module
-from token2wave.scoring import local
-from token2wave.scoring.parts import Plan
-from token2wave.scoring.predictor import Wanted
+from token2wave.scoring import local_engine
+from token2wave.scoring.batch_predictor import Wanted
+from token2wave.scoring.output_parts import Plan
 
 N = 600
 BROKEN = (b"{", b'{"text": 1}')
@@ -149,7 +149,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str],
 
 KILLS_AT = """
 import os, signal, sys
-from token2wave.classifier import Classifier
+from token2wave.inference.classifier import Classifier
 real = Classifier.probabilities
 def probabilities(self, texts, advance=None):
     found = texts.to_pylist() if hasattr(texts, "to_pylist") else texts
@@ -214,14 +214,14 @@ def test_workers_that_die_once_are_replaced(
         f"os.path.exists({str(mark)!r}) and (os.unlink({str(mark)!r}), os.kill(os.getpid(), signal.SIGKILL))"
     )
     poisoned(KILLS_AT.format(what="pass").replace("found = ", f"{once}\n    found = "))
-    monkeypatch.setattr(local, "run", _REAL_RUN)
+    monkeypatch.setattr(local_engine, "run", _REAL_RUN)
     summary = token2wave.score(model, pages, tmp_path / "out", workers=2, **SETTINGS)
     assert not mark.exists()
     assert summary.n_set_aside == 0
     assert comparable(tmp_path / "out") == undisturbed
 
 
-_REAL_RUN = local.run
+_REAL_RUN = local_engine.run
 
 
 def test_workers_that_cannot_begin(
@@ -308,7 +308,7 @@ def test_two_at_once_are_kept_apart(
         with pytest.raises(OutputError, match="another process works on this job"):
             token2wave.score(model, pages, out)
 
-    monkeypatch.setattr(local, "run", run)
+    monkeypatch.setattr(local_engine, "run", run)
     token2wave.score(model, pages, out)
 
 

@@ -16,8 +16,8 @@ from scoring_data import crawl
 
 import token2wave
 from token2wave.errors import ConfigError, DataError, ModelFileError
-from token2wave.scoring import predictor as module
-from token2wave.scoring.predictor import BatchPredictor, arrow_fields, column_names
+from token2wave.scoring import batch_predictor as module
+from token2wave.scoring.batch_predictor import BatchPredictor, arrow_fields, column_names
 
 ROWS = crawl(40)
 TEXTS = [row["text"] for row in ROWS]

@@ -13,7 +13,7 @@ import pytest
 from scoring_data import content, crawl, write_jsonl
 
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
-from token2wave.integrations import ray as on_ray
+from token2wave.scoring import ray_engine as on_ray
 
 PART_SIZE = 100_000
 

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from token2wave.classifier import Classifier
-from token2wave.compile import compile_network
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.models.config import WaveConfig
-from token2wave.runtime.novelty import NoveltyReference
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.compile import compile_network
+from token2wave.inference.novelty import NoveltyReference
+from token2wave.models.wave_config import WaveConfig
 
 WORDS = ["market", "shares", "fell", "rose", "game", "team", "won", "screen", "battery", "wave", "rain"]
 TEXTS = [" ".join(np.random.default_rng(i).choice(WORDS, 9)) for i in range(300)]

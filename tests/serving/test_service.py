@@ -15,7 +15,7 @@ from token2wave.serving.app import create_app
 from token2wave.serving.limits import Limits
 from token2wave.serving.openapi import openapi_document
 from token2wave.serving.page import page_html
-from token2wave.serving.waves import token_waves
+from token2wave.serving.waves_view import token_waves
 
 HOSTILE = ["", " ", "\ud800 lone", "a\x00b", "\u202e🌊" * 50, "é" * 3_000, "market\n\r\tgame"]
 

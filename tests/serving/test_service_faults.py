@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import faults
 
 from token2wave.errors import ConfigError
-from token2wave.serving import metrics, server
+from token2wave.serving import prometheus, server
 from token2wave.serving.logs import WAITING, PatientHandler
 
 SECONDS = 0.5
@@ -54,7 +54,7 @@ def test_the_dead_do_not_count(tmp_path):
     for number in (process.pid, os.getpid()):
         for kind in ("gauge_livesum", "counter"):
             (tmp_path / f"{kind}_{number}.db").touch()
-    metrics._forget_the_dead(tmp_path)
+    prometheus._forget_the_dead(tmp_path)
     left = {f"counter_{process.pid}.db", f"counter_{os.getpid()}.db", f"gauge_livesum_{os.getpid()}.db"}
     assert set(os.listdir(tmp_path)) == left
 
@@ -90,7 +90,7 @@ def test_workers_end_with_the_process_above_them(model):
 
 def test_a_closed_standard_error(model, monkeypatch):
     monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
-    code = "import os, sys\nos.close(2)\nsys.stderr = None\nfrom token2wave.cli import main\nmain()\n"
+    code = "import os, sys\nos.close(2)\nsys.stderr = None\nfrom token2wave.cli.main import main\nmain()\n"
     with faults.running(model, ["--access-log"], code=code) as service:
         found = faults.asked(service, model, SECONDS)
     assert found.right > 20

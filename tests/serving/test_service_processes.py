@@ -165,7 +165,7 @@ def test_a_missing_extra_is_named(model):
     for module in ("uvicorn", "httptools", "prometheus_client"):
         code = (
             f"import sys; sys.modules[{module!r}] = None; sys.argv = ['t', 'serve', {str(model)!r}]\n"
-            "from token2wave.cli import main\nmain()"
+            "from token2wave.cli.main import main\nmain()"
         )
         done = subprocess.run([*PYTHON, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 2
@@ -204,7 +204,7 @@ def test_more_connections_than_files(model):
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
         f"sys.argv = ['t', 'serve', {str(model)!r}]\n"
-        "from token2wave.cli import main\nmain()"
+        "from token2wave.cli.main import main\nmain()"
     )
     done = subprocess.run([*PYTHON, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 2

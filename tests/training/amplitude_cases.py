@@ -9,9 +9,9 @@ from sklearn.svm import LinearSVC
 from training_data import ragged
 
 from token2wave.features import Ragged
-from token2wave.training.amplitudes import AmplitudeProblem, Amplitudes
+from token2wave.training.char_ngrams import Subwords
 from token2wave.training.examples import Examples
-from token2wave.training.subwords import Subwords
+from token2wave.training.linear_svm import AmplitudeProblem, Amplitudes
 
 
 class Rows:

@@ -19,15 +19,15 @@ from training_data import ragged, toy, toy_network, write_csv, written_rows
 
 from token2wave.errors import DistributedError, EndedElsewhere
 from token2wave.models.products import fixed_point_available
+from token2wave.pipeline import train
 from token2wave.training import distributed
+from token2wave.training.callbacks import Callback, History
 from token2wave.training.distributed.exchange import Exchange
 from token2wave.training.distributed.group import Group
 from token2wave.training.distributed.roles import follow
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
-from token2wave.training.progress import Callback, History
 from token2wave.training.recipe import Recipe
-from token2wave.training.train import train
 
 RECIPE = Recipe(
     epochs=2,

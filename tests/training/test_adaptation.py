@@ -1,7 +1,7 @@
 """What the size of the data changes of a preset, and what it must not."""
 
-from token2wave.presets import preset_named
-from token2wave.training.adaptation import LITTLE_TEXT, adapted, for_few_rows, for_little_text
+from token2wave.training.auto_settings import LITTLE_TEXT, adapted, for_few_rows, for_little_text
+from token2wave.training.presets import preset_named
 
 SMALL = preset_named("small")
 

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_data import ragged
 
-from token2wave.native import core
-from token2wave.training import amplitudes as module
-from token2wave.training.amplitudes import (
+from token2wave.core import core
+from token2wave.training import linear_svm as module
+from token2wave.training.char_ngrams import Subwords
+from token2wave.training.examples import Examples
+from token2wave.training.linear_svm import (
     MARGIN_IN_LOGITS,
     PRIOR_TEXTS,
     AmplitudeProblem,
     Amplitudes,
     class_frequency,
 )
-from token2wave.training.examples import Examples
-from token2wave.training.subwords import Subwords
 
 needs_core = pytest.mark.skipif(core() is None, reason="the native core is not built")
 CASES = {

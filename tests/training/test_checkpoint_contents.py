@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save_file
 
+from token2wave.core import core
 from token2wave.errors import CheckpointError
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.models.config import WaveConfig
-from token2wave.native import core
-from token2wave.training.additive import AdditiveNetwork
+from token2wave.models.wave_config import WaveConfig
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.checkpoint import KEY, Checkpoint
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit

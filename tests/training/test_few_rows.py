@@ -4,7 +4,7 @@ from training_data import WORDS, write_csv, written_rows
 
 import token2wave
 from token2wave.training.calibration import fit_weights
-from token2wave.training.few_rows import is_few, out_of_fold_weights
+from token2wave.training.cross_validation import is_few, out_of_fold_weights
 from token2wave.training.preparation import Labelled
 
 

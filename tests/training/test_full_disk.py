@@ -81,7 +81,7 @@ def test_a_checkpoint_keeps_the_epoch_before(data: Path, tmp_path: Path) -> None
     expected = tmp_path / "expected.safetensors"
     token2wave.train(data, out=expected, settings=SMALL, device="cpu")
 
-    class Fills(token2wave.training.progress.Callback):
+    class Fills(token2wave.training.callbacks.Callback):
         def on_epoch(self, epoch: object) -> None:
             soft = checkpoint.stat().st_size // 2 if checkpoint.exists() else resource.RLIM_INFINITY
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

@@ -14,10 +14,15 @@ from training_data import ragged
 import token2wave
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.features import WordConfig, fit_features
+from token2wave.inference.reference import EMBEDDING, logits_of_features
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.runtime.reference import EMBEDDING, logits_of_features
-from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import AmplitudeProblem, Amplitudes
+from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.branches import (
+    levels_of,
+    with_amplitudes,
+    with_amplitudes_of_all,
+    without_idle_levels,
+)
 from token2wave.training.calibration import (
     DOUBT,
     calibrate,
@@ -27,12 +32,7 @@ from token2wave.training.calibration import (
     weigh_levels,
 )
 from token2wave.training.examples import Examples
-from token2wave.training.levels import (
-    levels_of,
-    with_amplitudes,
-    with_amplitudes_of_all,
-    without_idle_levels,
-)
+from token2wave.training.linear_svm import AmplitudeProblem, Amplitudes
 from token2wave.training.recipe import Recipe
 
 N_ROWS, N_CLASSES = 12, 3

@@ -15,9 +15,9 @@ import pytest
 from report_data import BASELINE, CAVEATS, a_summary, without_test_set
 
 from token2wave.errors import MissingExtraError, OutputError
-from token2wave.training.html import prose
+from token2wave.reporting.html_report import prose
+from token2wave.reporting.report import write_report
 from token2wave.training.loop import Epoch
-from token2wave.training.report import write_report
 
 NAMES = ["report.json", "report.html", "confusion.png", "confusion.svg", "learning.png", "learning.svg"]
 VOID = {"meta", "link", "br", "hr", "img", "input"}

@@ -12,15 +12,15 @@ from several_labels import NAMES, WORDS, mixed_splits, mixed_texts
 from training_data import written_rows
 
 import token2wave
+from token2wave.core import core
 from token2wave.data import DataSplits, LabelledTexts, encode_label_sets
 from token2wave.errors import ConfigError, DataError
+from token2wave.inference import reference
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.native import core
-from token2wave.runtime import reference
+from token2wave.pipeline import TrainingResult
+from token2wave.reporting.summary import lines
 from token2wave.training.preparation import RECOGNISED, prepare
 from token2wave.training.recipe import Recipe
-from token2wave.training.summary import lines
-from token2wave.training.train import TrainingResult
 
 TEXT = "a rocket launch and the verdict of the court"
 

@@ -13,15 +13,15 @@ from sklearn.metrics import accuracy_score, f1_score, hamming_loss, precision_re
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
+from token2wave.core import core
 from token2wave.data import encode_label_sets
 from token2wave.features import WordConfig, fit_features
 from token2wave.metrics import calibration_error_of_decisions, evaluate_decisions, f1_of_decisions
-from token2wave.native import core
-from token2wave.training import amplitudes as module
-from token2wave.training.amplitudes import PRIOR_TEXTS, AmplitudeProblem, target_frequency
+from token2wave.training import linear_svm as module
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import DOUBT, PRIOR, fit_weights
 from token2wave.training.examples import Examples
+from token2wave.training.linear_svm import PRIOR_TEXTS, AmplitudeProblem, target_frequency
 from token2wave.training.thresholds import POOLED, choose_thresholds
 from token2wave.training.weighting import positive_weights
 

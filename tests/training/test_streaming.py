@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import token2wave
-from token2wave.data.segments import find_inputs, segments_of
+from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.texts import Several
 from token2wave.errors import CheckpointError, ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.integrations.cards import training_command
-from token2wave.presets import preset_named
+from token2wave.integrations.model_cards import training_command
 from token2wave.training import loop
-from token2wave.training.progress import Callback, Teller
+from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.presets import preset_named
 from token2wave.training.schedule import document_frequency
 from token2wave.training.streaming import source as source_module
-from token2wave.training.streaming.preparation import open_stream, stream_run
 from token2wave.training.streaming.source import Part, Source, in_order, one_ahead
+from token2wave.training.streaming.stream_setup import open_stream, stream_run
 from token2wave.training.streaming.survey import Drawn, survey
 
 TOPICS = {
@@ -65,7 +65,7 @@ def crawl(tmp_path_factory):
 @pytest.fixture
 def many_segments(monkeypatch):
     """Files so divided, and blocks so small, that there are many of both."""
-    module = sys.modules["token2wave.training.streaming.preparation"]
+    module = sys.modules["token2wave.training.streaming.stream_setup"]
     monkeypatch.setattr(module, "BYTES_OF_A_SEGMENT", 20_000)
     monkeypatch.setattr(module, "SHARE_OF_A_BLOCK", 30_000 / (1 << 30))
 
@@ -392,7 +392,7 @@ def test_a_stream_can_be_compressed_to_a_size(crawl, tmp_path):
 
 def test_few_passes_over_many_rows(crawl, monkeypatch):
     assert run_of(crawl).preset.recipe.epochs == preset_named("fast").recipe.epochs
-    module = sys.modules["token2wave.training.streaming.preparation"]
+    module = sys.modules["token2wave.training.streaming.stream_setup"]
     monkeypatch.setattr(module, "TEXTS_TO_GO_OVER", 6000)
     assert run_of(crawl).preset.recipe.epochs == 2
     assert run_of(crawl, wishes={"recipe.epochs": 7}.items()).preset.recipe.epochs == 7

@@ -13,9 +13,8 @@ from report_data import BASELINE, CAVEATS, a_summary, without_test_set
 
 from token2wave import versions as versions_module
 from token2wave.metrics import evaluate_predictions
-from token2wave.training import summary as module
-from token2wave.training.loop import Epoch
-from token2wave.training.summary import (
+from token2wave.reporting import summary as module
+from token2wave.reporting.summary import (
     Summary,
     columns,
     count,
@@ -27,6 +26,7 @@ from token2wave.training.summary import (
     shorten,
     size,
 )
+from token2wave.training.loop import Epoch
 from token2wave.versions import versions
 
 FIRST_KEYS = [
@@ -278,7 +278,7 @@ def test_module_itself_imports_neither_torch_nor_matplotlib() -> None:
         "import sys, types; package = types.ModuleType('token2wave.training');"
         f"package.__path__ = [{str(Path(module.__file__).parent)!r}];"
         "sys.modules['token2wave.training'] = package;"
-        "import token2wave.training.report;"
+        "import token2wave.reporting.report;"
         "raise SystemExit(','.join({'torch', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

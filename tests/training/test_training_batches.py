@@ -8,8 +8,8 @@ import torch
 from training_data import ragged, toy, toy_network
 
 from token2wave.features import Ragged
+from token2wave.models import batched_logits as module
 from token2wave.models import predict_logits
-from token2wave.models import prediction as module
 from token2wave.training.batches import training_batches
 from token2wave.training.examples import Examples
 from token2wave.training.schedule import n_batches

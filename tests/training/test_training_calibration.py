@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_data import ragged
 
+from token2wave.inference.reference import probabilities
 from token2wave.metrics import expected_calibration_error
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.runtime.reference import probabilities
-from token2wave.training.additive import AdditiveNetwork
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.calibration import DOUBT, calibrate, fit_weights, level_logits, weigh_levels
 from token2wave.training.examples import Examples
 from token2wave.training.loop import validate

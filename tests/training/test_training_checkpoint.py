@@ -13,7 +13,7 @@ from training_data import write_csv, written_rows
 import token2wave
 from token2wave.errors import CheckpointError, ConfigError, OutputError
 from token2wave.training import loop
-from token2wave.training.progress import Callback
+from token2wave.training.callbacks import Callback
 
 SMALL = {"features.bits": 12, "network.width": 8, "network.phrase_width": 8}
 ADAM = {

@@ -24,9 +24,9 @@ from token2wave.errors import ConfigError
 from token2wave.models import make_batch
 from token2wave.models.batch import Span
 from token2wave.models.dropout import Dropout
+from token2wave.pipeline import train
 from token2wave.training import distributed
 from token2wave.training.batches import part_bounds, part_of_batch, training_batches
-from token2wave.training.train import train
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}

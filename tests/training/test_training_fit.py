@@ -11,10 +11,10 @@ from training_data import CPU, ragged, toy, toy_network
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.presets import PRESETS
 from token2wave.training import loop
 from token2wave.training import torch_trainer as module
 from token2wave.training.loop import Callback, Epoch, Examples, History, fit, validate
+from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
 
 RECIPE = Recipe(

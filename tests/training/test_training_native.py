@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_data import ragged, toy
 
+from token2wave.core import core
 from token2wave.features import Ragged
+from token2wave.inference import compiled as tables
+from token2wave.inference import reference
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
-from token2wave.native import core
-from token2wave.runtime import reference, tables
 from token2wave.training import native_trainer
-from token2wave.training.additive import AdditiveNetwork, work_space
+from token2wave.training.additive_network import AdditiveNetwork, work_space
+from token2wave.training.callbacks import Callback, Teller
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import NativeTrainer, trains_natively
-from token2wave.training.progress import Callback, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.torch_trainer import TorchTrainer
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from training_data import ragged
 
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training.optimizers import Optimizers, RowAdam, RowSGD
+from token2wave.training.optim import Optimizers, RowAdam, RowSGD
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, rate_factor, row_weights
 

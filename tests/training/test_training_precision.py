@@ -7,7 +7,7 @@ from training_data import CPU, toy, toy_network
 
 from token2wave.errors import ConfigError
 from token2wave.models import products
-from token2wave.models.config import WaveConfig
+from token2wave.models.wave_config import WaveConfig
 from token2wave.training import torch_trainer
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from test_training_native import RECIPE, SHAPES, SameOrder, config_of, random_texts, twins
 
+from token2wave.core import core
 from token2wave.models import make_batch
-from token2wave.native import core
 from token2wave.training import loop
+from token2wave.training.callbacks import Teller
 from token2wave.training.examples import Examples
 from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import NativeTrainer
-from token2wave.training.progress import Teller
 from token2wave.training.torch_trainer import TorchTrainer
 
 pytestmark = pytest.mark.skipif(core() is None, reason="the native core is not built")

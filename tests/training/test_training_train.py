@@ -135,7 +135,7 @@ def test_the_callers_wishes_come_before_the_preset(data):
     summary = run(data, op="modulation", epochs=1, batch_size=16, learning_rate=3e-3).summary
     recipe = summary.settings["recipe"]
     assert (recipe["epochs"], recipe["batch_size"], recipe["learning_rate"]) == (1, 16, 3e-3)
-    usual = token2wave.presets.preset_named("small").recipe
+    usual = token2wave.training.presets.preset_named("small").recipe
     assert recipe["row_learning_rate"] == pytest.approx(usual.row_learning_rate * 3e-3 / usual.learning_rate)
     assert summary.op == "modulation"
 
@@ -165,7 +165,7 @@ def test_sentence_level_end_to_end(preset, tmp_path):
 
 def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
     folder, reported = tmp_path / "made" / "here", []
-    module = importlib.import_module("token2wave.training.train")
+    module = importlib.import_module("token2wave.pipeline")
     monkeypatch.setattr(module, "write_report", lambda *arguments: reported.append(arguments) or [])
     summary = run(data, test=test_data, baseline=True, report=folder, epochs=1).summary
     assert summary.baseline["accuracy"] >= 0.9
@@ -177,7 +177,7 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
 
 def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     """The held-back rows choose the number of epochs; the model then learns from them as well."""
-    monkeypatch.setattr("token2wave.training.few_rows.FEW_TO_BATCH", 0)
+    monkeypatch.setattr("token2wave.training.cross_validation.FEW_TO_BATCH", 0)
     again = {**SMALL, "recipe.refit_below": 10_000}
     plain = run(data, test=test_data).summary
     out = tmp_path / "model.safetensors"
@@ -194,7 +194,7 @@ def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     first = out.read_bytes()
     run(data, test=test_data, settings=again, out=out)
     assert out.read_bytes() == first
-    monkeypatch.setattr("token2wave.training.few_rows.FEW_TO_BATCH", 1_000)
+    monkeypatch.setattr("token2wave.training.cross_validation.FEW_TO_BATCH", 1_000)
     recorder = Recorder()
     run(data, test=test_data, settings=again, callbacks=[recorder])
     steps = [total for name, total, _ in recorder.stages if name.startswith("training")]

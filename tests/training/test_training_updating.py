@@ -16,8 +16,8 @@ from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models import WaveConfig
-from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.widening import widened, with_words_of
+from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.vocabulary import widened, with_words_of
 
 SMALL = {"features.bits": 12, "network.width": 8, "network.phrase_width": 8, "recipe.epochs": 4}
 KINDS = {

@@ -133,8 +133,8 @@ def test_rows_held_back_need_a_weight_as_well():
 
 
 def test_the_best_epoch_may_be_chosen_by_macro_f1():
+    from token2wave.training.callbacks import Epoch
     from token2wave.training.loop import _rank
-    from token2wave.training.progress import Epoch
 
     accurate, fair = Epoch(1, 1, 1, 0.5, 0.9, 0.4), Epoch(2, 1, 1, 0.6, 0.8, 0.7)
     assert _rank(accurate, "accuracy") > _rank(fair, "accuracy")

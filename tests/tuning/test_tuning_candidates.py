@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from token2wave.presets import preset_named
+from token2wave.training.presets import preset_named
 from token2wave.tuning.candidates import MOVES, Candidates
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from token2wave.errors import ConfigError, Interruption
-from token2wave.presets import preset_named
+from token2wave.training.callbacks import Callback, Teller
 from token2wave.training.preparation import Labelled
-from token2wave.training.progress import Callback, Teller
+from token2wave.training.presets import preset_named
+from token2wave.training.search_history import Record
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.candidates import Candidates
-from token2wave.tuning.record import Record
 from token2wave.tuning.search import Search
 
 N_TEXTS = 400

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 import token2wave
-from token2wave.compression import shrinking
+from token2wave.compression import compressor
+from token2wave.core import core
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.errors import ConfigError
-from token2wave.native import core
+from token2wave.reporting.summary import lines
+from token2wave.training.branches import with_amplitudes_of_all
 from token2wave.training.calibration import weigh_levels
-from token2wave.training.levels import with_amplitudes_of_all
 from token2wave.training.loop import Validation
-from token2wave.training.summary import lines
-from token2wave.tuning.judging import judge
+from token2wave.tuning.comparison import judge
 
-training = importlib.import_module("token2wave.training.train")
+training = importlib.import_module("token2wave.pipeline")
 TOPICS = {"sport": "match goal team league coach", "money": "bank shares profit market bond"}
 SETTINGS = {"features.bits": 12, "network.phrase_width": 0, "recipe.epochs": 2, "recipe.subwords": False}
 
@@ -248,14 +248,14 @@ def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch)
         weighed.append(tuple(weights))
         weigh_levels(network, weights)
 
-    monkeypatch.setattr(shrinking, "weigh_levels", weigh)
+    monkeypatch.setattr(compressor, "weigh_levels", weigh)
 
     def retrained(self, storage, limit, retrain):
         assert retrain
         small = self._retrained(self.classifier.features, storage, limit, 100)
-        return shrinking.Shrunk(small, Validation(0.5, 0.75, 0.75, 0.75))
+        return compressor.Shrunk(small, Validation(0.5, 0.75, 0.75, 0.75))
 
-    monkeypatch.setattr(shrinking.Shrinking, "best", retrained)
+    monkeypatch.setattr(compressor.Shrinking, "best", retrained)
     small = run(max_size=12_000, settings={**SETTINGS, "network.width": 8}).classifier.training
     assert small["validation_accuracy"] == 0.75
     assert small["refit"]

@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from token2wave.classifier import Classifier
-from token2wave.compression.shrinking import Shrinking, recipe_of, seed_of
-from token2wave.configuration import parse_size, require_choice
+from token2wave.compression.compressor import Shrinking, recipe_of, seed_of
+from token2wave.config import parse_size, require_choice
 from token2wave.data import DataSplits, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.loading import load
-from token2wave.runtime.files import check_writable, written_aside
-from token2wave.runtime.model_file import write_model_file
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.loading import load
+from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.model_file import write_model_file
+from token2wave.training.callbacks import Callback, Teller
 from token2wave.training.loop import validate
 from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
-from token2wave.training.progress import Callback, Teller
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
 TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
@@ -162,7 +162,7 @@ def _taught(texts: TrainingTexts, splits: DataSplits, record: dict[str, Any]) ->
     teacher = _text_or_none(record, "teacher")
     if teacher is None:
         return texts
-    from token2wave.distillation.lesson import lesson  # here, since most models had no teacher
+    from token2wave.distillation.targets import lesson  # here, since most models had no teacher
 
     try:
         unlabelled = _text_or_none(record, "unlabelled")

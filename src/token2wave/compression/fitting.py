@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.runtime.storage import DEAD_ZONE, Stored, as_float16, as_gaps, as_int8, as_packed, quantised
+from token2wave.storage.encodings import DEAD_ZONE, Stored, as_float16, as_gaps, as_int8, as_packed, quantised
 
 Floats = NDArray[np.float32]
 BYTES_OF_BUCKET = 1.3  # as a gap, about

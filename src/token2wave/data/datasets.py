@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from token2wave.data.hub import HubSource, fetch
+from token2wave.data.hub_datasets import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
 from token2wave.data.readers import read_labelled, read_texts, stem, suffixes
 from token2wave.data.texts import SPLIT_STEMS, UNSAID, DataSplits, LabelledTexts, Several

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from token2wave.data.file_segments import not_parquet
 from token2wave.data.lines import open_binary, require_likely_size
-from token2wave.data.segments import not_parquet
 from token2wave.errors import DataError, MissingExtraError, place
 
 MOST_COLUMNS = 10_000

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.file_segments import Segment, not_parquet, parquet_file
 from token2wave.data.readers import position_of
 from token2wave.data.rows import Limits, Rejected, Rows
-from token2wave.data.segments import Segment, not_parquet, parquet_file
 from token2wave.errors import DataError
 
 ROWS_DECODED = 256

@@ -22,11 +22,11 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from token2wave.data.file_segments import SEPARATORS, Segment, parquet_file
 from token2wave.data.lines import cannot_read, not_unicode, open_binary
 from token2wave.data.parquet_stream import parquet_rows
 from token2wave.data.readers import field_limit, position_of, split_labels
 from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
-from token2wave.data.segments import SEPARATORS, Segment, parquet_file
 from token2wave.data.values import Origin, checked_texts, is_unicode, shown
 from token2wave.errors import DataError, MissingExtraError
 

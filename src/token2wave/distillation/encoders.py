@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
 
-from token2wave.distillation.settings import READOUT, SEED, TEACHER_TOKENS, fine_tuning
+from token2wave.distillation.encoder_settings import READOUT, SEED, TEACHER_TOKENS, fine_tuning
 from token2wave.errors import ConfigError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
-from token2wave.models.prediction import PADDED_TEXTS_IN_PREDICTION
-from token2wave.models.pretrained import Checkpoint, EncoderConfig, EncoderNetwork, quiet, readable
-from token2wave.runtime.files import written_aside
-from token2wave.runtime.reference import probabilities as softmax
+from token2wave.inference.reference import probabilities as softmax
+from token2wave.models.batched_logits import PADDED_TEXTS_IN_PREDICTION
+from token2wave.models.bert_encoder import Checkpoint, EncoderConfig, EncoderNetwork, quiet, readable
+from token2wave.storage.atomic import written_aside
+from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
-from token2wave.training.progress import Callback
 from token2wave.training.torch_trainer import has_bfloat16
 
 TEXTS_AT_ONCE = 2_048

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from token2wave.data.parquet import parquet_columns
 from token2wave.errors import DataError, place
-from token2wave.runtime.files import written_aside
+from token2wave.storage.atomic import written_aside
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
 PROBABILITIES = "probabilities"

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from token2wave.distillation.kept import Kept, identity, key_of
+from token2wave.distillation.cache import Kept, identity, key_of
+from token2wave.distillation.encoder_settings import TEACHER_TOKENS, decisive_settings
 from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, read_probabilities
-from token2wave.distillation.settings import TEACHER_TOKENS, decisive_settings
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.models.checkpoints import is_classifier, source_of
-from token2wave.runtime.files import make_folder
-from token2wave.training.progress import Callback, Teller
+from token2wave.models.encoder_sources import is_classifier, source_of
+from token2wave.storage.atomic import make_folder
+from token2wave.training.callbacks import Callback, Teller
 
 if TYPE_CHECKING:
     from token2wave.training.preparation import Labelled

@@ -2,6 +2,6 @@
 
 from token2wave.explanation.console import print_explanation
 from token2wave.explanation.explanation import Explanation, Part
-from token2wave.explanation.page import explanation_page
+from token2wave.explanation.html_page import explanation_page
 
 __all__ = ["Explanation", "Part", "explanation_page", "print_explanation"]

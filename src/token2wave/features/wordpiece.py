@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.configuration import Configuration, require
+from token2wave.config import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.tokens import Spans, Tokens

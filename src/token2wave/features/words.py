@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.configuration import Configuration, require
+from token2wave.config import Configuration, require
+from token2wave.core import core, n_threads
 from token2wave.errors import DataError, ModelFileError
-from token2wave.features.buckets import Buckets, count_buckets, select_rows, token_buckets, word_buckets
+from token2wave.features.growable_array import Spool
+from token2wave.features.hashing import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.short_text import is_short, next_gram, short_text_hashes
-from token2wave.features.spool import Spool
 from token2wave.features.text import letter_table, ngram_hashes, tokens_in
 from token2wave.features.tokens import Spans, Tokens
-from token2wave.native import core, n_threads
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.classifier import Classifier
-from token2wave.compile import tables_of
+from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError, ModelFileError, OutputError, Token2WaveError
 from token2wave.features import Features, Ragged, features_from_file
-from token2wave.native import n_threads
-from token2wave.prediction import Prediction, prediction_of
-from token2wave.runtime.files import written_aside
-from token2wave.runtime.reference import EMBEDDING
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.compile import tables_of
+from token2wave.inference.prediction import Prediction, prediction_of
+from token2wave.inference.reference import EMBEDDING
+from token2wave.storage.atomic import written_aside
 
 FORMAT_VERSION = 1
 KEY = "token2wave"

@@ -1,6 +1,6 @@
 """The graph of a whole classifier, from rows of the embedding to probabilities, made of standard operators.
 
-It says what :mod:`token2wave.runtime.reference` says, on padded texts: ``B`` texts, the longest of ``L``
+It says what :mod:`token2wave.inference.reference` says, on padded texts: ``B`` texts, the longest of ``L``
 features. ``D`` is the width, ``P`` that of the phrase level, ``C`` the number of classes, ``V`` that of rows.
 Only :class:`_Nodes` knows how ONNX writes things down.
 """
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from token2wave.models.config import WaveConfig
-from token2wave.runtime.reference import EMBEDDING, NORM_EPSILON
-from token2wave.runtime.storage import Stored
+from token2wave.inference.reference import EMBEDDING, NORM_EPSILON
+from token2wave.models.wave_config import WaveConfig
+from token2wave.storage.encodings import Stored
 
 OPSET = 18
 IR_VERSION = 8  # of the release that brought opset 18, so that readers of that age accept the file

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.classifier import Classifier
 from token2wave.data import DataSplits, LabelledTexts
 from token2wave.data.splits import in_order
 from token2wave.data.values import listed
 from token2wave.errors import MissingExtraError
-from token2wave.loading import load
-from token2wave.terminal import progress
-from token2wave.training.progress import Callback
-from token2wave.training.train import train
-from token2wave.training.updating import update
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.loading import load
+from token2wave.pipeline import train
+from token2wave.reporting.terminal import progress
+from token2wave.training.callbacks import Callback
+from token2wave.training.incremental import update
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -47,7 +47,7 @@ from token2wave.integrations.sklearn_inputs import (
 
 if TYPE_CHECKING:
     from token2wave.distillation.unlabelled import Unlabelled
-    from token2wave.training.summary import Summary
+    from token2wave.reporting.summary import Summary
 
 LARGEST_SEED = 2**31 - 1
 ModelPath = str | os.PathLike[str]
@@ -81,7 +81,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         time_budget: search for better settings for so long.
         candidates: how many settings to try at most.
         max_size: most bytes of the model file.
-        callbacks: told how training goes (:class:`token2wave.training.progress.Callback`).
+        callbacks: told how training goes (:class:`token2wave.training.callbacks.Callback`).
         verbose: whether to show progress on standard error.
 
     Attributes:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.errors import ConfigError
-from token2wave.training.progress import Callback, Epoch, Plan
-from token2wave.training.summary import Summary
+from token2wave.reporting.summary import Summary
+from token2wave.training.callbacks import Callback, Epoch, Plan
 
 FINAL = (
     "accuracy",
@@ -137,11 +137,11 @@ def tracker_named(wish: str) -> Tracker:
     """
     kind, _, place = wish.partition(":")
     if kind == "tensorboard" and place:
-        from token2wave.integrations.tensorboard import TensorBoardCallback
+        from token2wave.integrations.tensorboard_tracker import TensorBoardCallback
 
         return TensorBoardCallback(place)
     if kind == "mlflow":
-        from token2wave.integrations.mlflow import MLflowCallback
+        from token2wave.integrations.mlflow_tracker import MLflowCallback
 
         return MLflowCallback(tracking_uri=place or None)
     raise ConfigError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from token2wave.models.config import ParameterCount, WaveConfig
+from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 if TYPE_CHECKING:
     from token2wave.models.batch import Batch, make_batch
-    from token2wave.models.network import WaveNetwork
-    from token2wave.models.prediction import TextNetwork, predict_logits
-    from token2wave.models.pretrained import Checkpoint, EncoderNetwork
-    from token2wave.models.transformer import TransformerConfig, TransformerNetwork
+    from token2wave.models.batched_logits import TextNetwork, predict_logits
+    from token2wave.models.bert_encoder import Checkpoint, EncoderNetwork
+    from token2wave.models.wave_network import WaveNetwork
 
 __all__ = [
     "Batch",
@@ -20,8 +19,6 @@ __all__ = [
     "EncoderNetwork",
     "ParameterCount",
     "TextNetwork",
-    "TransformerConfig",
-    "TransformerNetwork",
     "WaveConfig",
     "WaveNetwork",
     "make_batch",
@@ -30,14 +27,12 @@ __all__ = [
 
 _HOME = {
     "Batch": "batch",
-    "Checkpoint": "pretrained",
-    "EncoderNetwork": "pretrained",
-    "TextNetwork": "prediction",
-    "TransformerConfig": "transformer",
-    "TransformerNetwork": "transformer",
-    "WaveNetwork": "network",
+    "Checkpoint": "bert_encoder",
+    "EncoderNetwork": "bert_encoder",
+    "TextNetwork": "batched_logits",
+    "WaveNetwork": "wave_network",
     "make_batch": "batch",
-    "predict_logits": "prediction",
+    "predict_logits": "batched_logits",
 }
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from token2wave.native import core
+from token2wave.core import core
 
 MULTIPLICATIONS_WORTH_IT = 1 << 26
 """Below so many, quantising and starting threads take what the products save: torch is as fast."""

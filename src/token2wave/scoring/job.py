@@ -23,11 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import token2wave
-from token2wave.data.segments import Segment
+from token2wave.core import n_threads
+from token2wave.data.file_segments import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
-from token2wave.native import n_threads
-from token2wave.runtime.files import make_folder, written_aside
-from token2wave.scoring.parts import ASIDE, PARTS, REJECTED, Part, Plan, cannot_write, checksum, part_paths
+from token2wave.scoring.output_parts import (
+    ASIDE,
+    PARTS,
+    REJECTED,
+    Part,
+    Plan,
+    cannot_write,
+    checksum,
+    part_paths,
+)
+from token2wave.storage.atomic import make_folder, written_aside
 
 FORMAT = 1
 JOB = "_job/job.json"

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.configuration import parse_size
-from token2wave.data.segments import Segment, find_inputs, segments_of
+from token2wave.config import parse_size
+from token2wave.core import n_threads
+from token2wave.data.file_segments import Segment, find_inputs, segments_of
 from token2wave.errors import ConfigError, DataError
-from token2wave.native import n_threads
-from token2wave.scoring import local
+from token2wave.scoring import local_engine as local_engine
+from token2wave.scoring.batch_predictor import BatchPredictor, Wanted, arrow_fields, column_names
 from token2wave.scoring.filters import Filter
+from token2wave.scoring.input_schema import Layout, look, require_columns, schema_text
 from token2wave.scoring.job import Job, ScoringSummary, input_identity, opened
-from token2wave.scoring.layout import Layout, look, require_columns, schema_text
-from token2wave.scoring.parts import Part, Plan, checksum
-from token2wave.scoring.predictor import BatchPredictor, Wanted, arrow_fields, column_names
+from token2wave.scoring.output_parts import Part, Plan, checksum
 
 if TYPE_CHECKING:
-    from token2wave.training.progress import Callback
+    from token2wave.training.callbacks import Callback
 
 ENGINES = ("local", "ray")
 FORMATS = ("parquet", "jsonl")
@@ -81,7 +81,7 @@ def score(
     """
     part_bytes = parse_size(part_size, "part_size")
     _require(engine, format, workers, part_bytes)
-    from token2wave.training.progress import Teller
+    from token2wave.training.callbacks import Teller
 
     parsed = None if keep is None else Filter.parse(keep)
     wanted = Wanted(top_k, probabilities, novelty or (parsed is not None and parsed.reads_novelty), prefix)
@@ -112,9 +112,9 @@ def score(
         begun = time.perf_counter()
         bar = _Progress(job, teller)
         if engine == "local":
-            local.run(job, workers or n_threads(), bar.finished)
+            local_engine.run(job, workers or n_threads(), bar.finished)
         else:
-            from token2wave.integrations import ray as on_ray
+            from token2wave.scoring import ray_engine as on_ray
 
             on_ray.run(job, workers, bar.finished)
         summary = job.finish()

@@ -16,10 +16,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from token2wave.data.segments import Segment
+from token2wave.data.file_segments import Segment
 from token2wave.errors import Token2WaveError
-from token2wave.scoring.parts import Plan
-from token2wave.scoring.scorer import Scorer
+from token2wave.scoring.output_parts import Plan
+from token2wave.scoring.part_scorer import Scorer
 
 
 def main() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from token2wave.prediction import Prediction, prediction_of, prediction_to_dict
+from token2wave.inference.prediction import Prediction, prediction_of, prediction_to_dict
 from token2wave.serving.requests import PredictRequest, RequestError
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.inference.classifier import Classifier
 
 Headers = tuple[tuple[bytes, bytes], ...]
 JSON = b"application/json"

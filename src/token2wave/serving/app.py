@@ -35,18 +35,18 @@ from token2wave.serving.requests import (
     shown,
     too_large,
 )
-from token2wave.serving.waves import token_waves
+from token2wave.serving.waves_view import token_waves
 
 try:
     from token2wave.serving.batching import SMALL, Batcher, weight
-    from token2wave.serving.metrics import Metrics
+    from token2wave.serving.prometheus import Metrics
 except ModuleNotFoundError as error:
     if error.name != "prometheus_client":
         raise
     raise MissingExtraError("prometheus_client", "serve", purpose="the service") from error
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.inference.classifier import Classifier
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

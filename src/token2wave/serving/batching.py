@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from token2wave.serving.limits import Limits
-from token2wave.serving.metrics import Metrics
+from token2wave.serving.prometheus import Metrics
 from token2wave.serving.requests import RequestError
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.inference.classifier import Classifier
 
 T = TypeVar("T")
 SMALL = 1 << 12  # weight of a request that joins a batch; the core takes a tenth of a microsecond for each

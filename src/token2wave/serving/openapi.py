@@ -9,7 +9,7 @@ from token2wave.explanation.explanation import UNITS
 from token2wave.serving.limits import Limits
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.inference.classifier import Classifier
 
 Schema = dict[str, Any]
 REFUSALS = {

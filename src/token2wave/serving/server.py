@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
-from token2wave.loading import load
+from token2wave.inference.loading import load
 from token2wave.serving.app import Service, create_app, log
 from token2wave.serving.limits import Limits
 from token2wave.serving.logs import log_to_standard_error
@@ -28,7 +28,7 @@ try:
     from uvicorn.supervisors import Multiprocess
 
     from token2wave.serving.connections import WatchedConnection
-    from token2wave.serving.metrics import SHARED, SHARED_BYTES
+    from token2wave.serving.prometheus import SHARED, SHARED_BYTES
 except ModuleNotFoundError as error:
     if error.name not in ("uvicorn", "httptools"):
         raise

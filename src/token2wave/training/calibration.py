@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
-from token2wave.models.config import WaveConfig
-from token2wave.runtime.reference import probabilities
-from token2wave.training.amplitudes import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
+from token2wave.inference.reference import probabilities
+from token2wave.models.wave_config import WaveConfig
 from token2wave.training.examples import Examples
+from token2wave.training.linear_svm import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
 from token2wave.training.loop import binary_cross_entropies
 
 HEADS = ("head", "phrases.head", "amplitudes")

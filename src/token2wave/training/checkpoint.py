@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from token2wave.errors import CheckpointError
-from token2wave.runtime.container import write_arrays
-from token2wave.runtime.files import check_writable, written_aside
-from token2wave.training.progress import Epoch, History
+from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.safetensors_writer import write_arrays
+from token2wave.training.callbacks import Epoch, History
 
 FORMAT_VERSION = 1
 KEY = "token2wave.checkpoint"

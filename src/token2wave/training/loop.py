@@ -14,11 +14,11 @@ from token2wave.errors import CheckpointError, ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
-from token2wave.models.config import WaveConfig
+from token2wave.models.wave_config import WaveConfig
+from token2wave.training.callbacks import Callback, Epoch, History, Teller
 from token2wave.training.checkpoint import Place, Standing
 from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples, ExampleStream
-from token2wave.training.progress import Callback, Epoch, History, Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
 
@@ -351,7 +351,7 @@ def _trainer(
     continues: bool,
 ) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
-    from token2wave.training.additive import AdditiveNetwork
+    from token2wave.training.additive_network import AdditiveNetwork
 
     if isinstance(network, AdditiveNetwork):
         from token2wave.training.native_trainer import NativeTrainer

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.models.config import WaveConfig
-from token2wave.native import core, n_threads
-from token2wave.runtime.tables import fits_native_core, native_shape
-from token2wave.training.additive import AdditiveNetwork, work_space
+from token2wave.core import core, n_threads
+from token2wave.inference.compiled import fits_native_core, native_shape
+from token2wave.models.wave_config import WaveConfig
+from token2wave.training.additive_network import AdditiveNetwork, work_space
+from token2wave.training.callbacks import Teller
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.loop import require_finite
-from token2wave.training.progress import Teller
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, rate_factor, row_weights
 

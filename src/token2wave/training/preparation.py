@@ -24,9 +24,9 @@ from token2wave.data import (
 )
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
-from token2wave.presets import Preset
 from token2wave.training.examples import Examples
-from token2wave.training.holding_back import hold_back
+from token2wave.training.grouped_holdout import hold_back
+from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.weighting import positive_weights, text_weights
 

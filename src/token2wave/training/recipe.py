@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from token2wave.configuration import Configuration, require, require_choice
+from token2wave.config import Configuration, require, require_choice
 
 
 @dataclass(frozen=True)

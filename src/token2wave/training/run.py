@@ -11,31 +11,31 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from token2wave.classifier import Classifier, Network
 from token2wave.data import DataSplits
 from token2wave.features import Features, WordFeatures
+from token2wave.inference.classifier import Classifier, Network
+from token2wave.inference.novelty import NoveltyReference
+from token2wave.inference.reference import EMBEDDING
 from token2wave.metrics import Evaluation
-from token2wave.models.config import WaveConfig
-from token2wave.presets import Preset
-from token2wave.runtime.novelty import NoveltyReference
-from token2wave.runtime.reference import EMBEDDING
-from token2wave.training.additive import AdditiveNetwork
-from token2wave.training.amplitudes import SUBWORD_SHARE
-from token2wave.training.calibration import Scalable, calibrate, weigh_levels
-from token2wave.training.checkpoint import Checkpoint
-from token2wave.training.distributed import leading
-from token2wave.training.examples import Examples
-from token2wave.training.few_rows import SUBWORD_SHARE_OF_FEW, is_few, out_of_fold_weights
-from token2wave.training.levels import (
+from token2wave.models.wave_config import WaveConfig
+from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.branches import (
     fit_levels,
     idle_levels_left_out,
     with_amplitudes_of_all,
     without_idle_levels,
 )
+from token2wave.training.calibration import Scalable, calibrate, weigh_levels
+from token2wave.training.callbacks import Epoch, History, Teller
+from token2wave.training.checkpoint import Checkpoint
+from token2wave.training.cross_validation import SUBWORD_SHARE_OF_FEW, is_few, out_of_fold_weights
+from token2wave.training.distributed import leading
+from token2wave.training.examples import Examples
+from token2wave.training.linear_svm import SUBWORD_SHARE
 from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import Labelled, TrainingTexts, features_for
-from token2wave.training.progress import Epoch, History, Teller
+from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
 
@@ -272,14 +272,16 @@ class Run:
         features, found = features_for(train.texts, self.preset, self.vocabulary, source, advance)
         vectors = None
         if self.start_from is not None:
-            from token2wave.distillation.start import with_vocabulary  # here, since most runs do without
+            from token2wave.distillation.embedding_init import (
+                with_vocabulary,  # here, since most runs do without
+            )
 
             encoder = os.fspath(self.start_from)
             features, found, vectors = with_vocabulary(encoder, train.texts, features, found, self.tell)
         config = self._config(features, level_weights)
         network = self._network(config.replace(amplitudes=False), recipe)
         if vectors is not None:
-            from token2wave.distillation.start import begin_rows
+            from token2wave.distillation.embedding_init import begin_rows
 
             assert isinstance(features, WordFeatures)
             rows = np.array(network.arrays()[EMBEDDING])

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.core import core
 from token2wave.features import Ragged
-from token2wave.native import core
 from token2wave.training.recipe import Recipe
 
 

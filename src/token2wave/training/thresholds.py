@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.runtime.reference import probabilities as probabilities_of
+from token2wave.inference.reference import probabilities as probabilities_of
 from token2wave.training.examples import Examples
 
 DEFAULT = 0.5  # where there is nothing to choose by

@@ -18,13 +18,13 @@ from token2wave.errors import ConfigError
 from token2wave.models import TextNetwork
 from token2wave.models.products import fixed_point_available, fixed_point_products
 from token2wave.training.batches import training_batches
+from token2wave.training.callbacks import Teller
 from token2wave.training.examples import Examples
 from token2wave.training.loop import require_finite
-from token2wave.training.memory import memory_kept
-from token2wave.training.optimizers import Optimizers
-from token2wave.training.progress import Teller
+from token2wave.training.optim import Optimizers
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, row_weights
+from token2wave.training.torch_memory import memory_kept
 
 if TYPE_CHECKING:
     from token2wave.training.distributed.exchange import Exchange

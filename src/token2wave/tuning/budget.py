@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
-from token2wave.configuration import require
+from token2wave.config import require
 from token2wave.errors import ConfigError
 
 SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

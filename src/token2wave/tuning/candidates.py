@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from token2wave.errors import ConfigError
-from token2wave.presets import Preset
+from token2wave.training.presets import Preset
 
 Settings = dict[str, Any]
 AT_ONCE = (2, 3)  # settings that are changed together once each was changed alone

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from token2wave.classifier import Classifier
 from token2wave.errors import Interruption, Token2WaveError
+from token2wave.inference.classifier import Classifier
+from token2wave.training.callbacks import Callback, Teller
 from token2wave.training.preparation import Labelled
-from token2wave.training.progress import Callback, Teller
+from token2wave.training.search_history import DROPPED, FAILED, KEPT, STARTED, Record, Tried
 from token2wave.tuning.budget import Budget, OutOfTime
 from token2wave.tuning.candidates import Candidates
-from token2wave.tuning.judging import Comparison, Judgement, compare, judge
-from token2wave.tuning.record import DROPPED, FAILED, KEPT, STARTED, Record, Tried
+from token2wave.tuning.comparison import Comparison, Judgement, compare, judge
 
 Learn = Callable[[Mapping[str, Any], int, Sequence[Callback]], Classifier]
 """Trains with changed settings on what a split leaves, told by callbacks; the rows it holds back judge it."""

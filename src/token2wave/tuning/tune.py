@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
-from token2wave.classifier import Classifier
 from token2wave.data import DataSplits
-from token2wave.presets import Preset
+from token2wave.inference.classifier import Classifier
+from token2wave.training.callbacks import Callback, Teller
 from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, prepare
-from token2wave.training.progress import Callback, Teller
+from token2wave.training.presets import Preset
+from token2wave.training.search_history import Record
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.candidates import Candidates
-from token2wave.tuning.record import Record
 from token2wave.tuning.search import Search
 
 ENOUGH_ROWS = 4_000  # validation rows that candidates are told apart by, where splits can give as many

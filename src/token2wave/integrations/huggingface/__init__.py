@@ -5,7 +5,7 @@
 >>> pipeline("text-classification", model="folder-or-owner/name")("Shares fell.")  # doctest: +SKIP
 
 The Auto classes, ``Trainer`` and ``pipeline("text-classification")`` work from then on. The hub and model
-cards alone are in :mod:`token2wave.integrations.hub` and :mod:`token2wave.integrations.cards`, which need
+cards alone are in :mod:`token2wave.integrations.hub_models` and :mod:`token2wave.integrations.model_cards`, which need
 neither ``transformers`` nor torch.
 """
 
@@ -16,7 +16,6 @@ from token2wave.errors import MissingExtraError
 try:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    from token2wave.integrations.huggingface.configuration import WaveNetworkConfig
     from token2wave.integrations.huggingface.conversion import (
         Converted,
         export_huggingface,
@@ -24,15 +23,16 @@ try:
         from_preset,
         to_huggingface,
     )
-    from token2wave.integrations.huggingface.model import WaveForSequenceClassification
-    from token2wave.integrations.huggingface.tokenizer import WaveTokenizer
+    from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
+    from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassification
+    from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
 except ModuleNotFoundError as error:
     if error.name not in ("transformers", "torch", "huggingface_hub"):
         raise
     raise MissingExtraError(error.name, "hf", purpose="token2wave.integrations.huggingface") from error
 
-from token2wave.integrations.cards import model_card
-from token2wave.integrations.hub import load_from_hub, push
+from token2wave.integrations.hub_models import load_from_hub, push
+from token2wave.integrations.model_cards import model_card
 
 __all__ = [
     "Converted",

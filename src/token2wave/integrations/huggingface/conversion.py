@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, OutputError
-from token2wave.integrations.cards import model_card
-from token2wave.integrations.huggingface.configuration import WaveNetworkConfig
-from token2wave.integrations.huggingface.model import WaveForSequenceClassification
-from token2wave.integrations.huggingface.names import name_here, name_there
-from token2wave.integrations.huggingface.tokenizer import WaveTokenizer
-from token2wave.loading import network_of
-from token2wave.presets import preset_named
-from token2wave.runtime.novelty import NoveltyReference
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.loading import network_of
+from token2wave.inference.novelty import NoveltyReference
+from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
+from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassification
+from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
+from token2wave.integrations.huggingface.weight_names import name_here, name_there
+from token2wave.integrations.model_cards import model_card
+from token2wave.training.presets import preset_named
 from token2wave.versions import versions
 
 

@@ -18,11 +18,11 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from token2wave.reporting.summary import count, percent, printable
 from token2wave.serving.page.letters import letters_of
-from token2wave.training.summary import count, percent, printable
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.inference.classifier import Classifier
 
 MODULES = (
     *("bytes", "lzma", "model_file", "words", "wordpiece", "network", "classifier"),

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.core import n_threads
 from token2wave.errors import EndedElsewhere
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.native import n_threads
+from token2wave.reporting.summary import Summary
+from token2wave.training.callbacks import Teller
 from token2wave.training.distributed.exchange import Exchange
 from token2wave.training.distributed.group import Group
 from token2wave.training.examples import Examples
 from token2wave.training.loop import DivergenceError
-from token2wave.training.progress import Teller
 from token2wave.training.recipe import Recipe
-from token2wave.training.summary import Summary
 from token2wave.training.torch_trainer import TorchTrainer, precision_on
 
 TEXTS_WORTH_SHARING = 256  # with fewer, the leader computes their logits sooner alone
@@ -313,8 +313,8 @@ def _result(values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     """The way back from :func:`_send_result`; None where nothing but the end was sent."""
     if not arrays:
         return None
-    from token2wave.loading import load
-    from token2wave.training.train import TrainingResult
+    from token2wave.inference.loading import load
+    from token2wave.pipeline import TrainingResult
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")

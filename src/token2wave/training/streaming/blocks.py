@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.core import n_threads
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.ragged import concatenate
-from token2wave.native import n_threads
 from token2wave.training.examples import Examples
 from token2wave.training.streaming.source import Part, Source, in_order, one_ahead
 

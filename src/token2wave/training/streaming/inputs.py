@@ -9,7 +9,7 @@ from pathlib import Path
 
 from token2wave.data import LabelledTexts
 from token2wave.data.datasets import Files, find_files, load_split
-from token2wave.data.segments import find_inputs
+from token2wave.data.file_segments import find_inputs
 from token2wave.data.texts import Several
 
 StreamedData = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.file_segments import LINE_KINDS, Segment
 from token2wave.data.rows import Limits
-from token2wave.data.segments import LINE_KINDS, Segment
 from token2wave.data.stream import read_segment
 from token2wave.data.texts import Several
 from token2wave.data.values import Origin, checked_label_sets, checked_weights

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.core import core, n_threads
 from token2wave.data import LabelledTexts, label_names_of
-from token2wave.data.segments import SEPARATORS
+from token2wave.data.file_segments import SEPARATORS
 from token2wave.data.splits import require_few_classes
 from token2wave.data.stream import file_size
 from token2wave.data.values import are_several, require_separator
 from token2wave.errors import DataError
 from token2wave.features import WordConfig
-from token2wave.features.buckets import Buckets, count_buckets, word_buckets
+from token2wave.features.hashing import Buckets, count_buckets, word_buckets
 from token2wave.features.ragged import offsets_of
-from token2wave.native import core, n_threads
-from token2wave.training.progress import Teller
+from token2wave.training.callbacks import Teller
 from token2wave.training.streaming.source import Part, Source, in_order
 
 FEWEST_ROWS = 1_000

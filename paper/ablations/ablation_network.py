@@ -1,0 +1,156 @@
+"""Networks that lack a part of the wave, with the parameters and initial weights of the whole network.
+
+An ablated network is a :class:`WaveNetwork` whose only layer is replaced by one that takes the layer's
+parameters over and computes something poorer from the same two variants ``w`` and ``w'``. Its parameters
+have the names, shapes and initial values of the whole network's, so that the two differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from token2wave.errors import ConfigError
+from token2wave.models import Batch, WaveNetwork
+from token2wave.models.wave_network import WaveLayer
+from token2wave.waves import (
+    Wave,
+    first_token_wave,
+    gathered_segment_sum,
+    root,
+    text_wave,
+)
+
+Operation = Callable[[Wave, Wave], Wave]
+Ablation = Callable[[Tensor, Tensor, Tensor, Operation], Wave]
+"""Takes both variants of the distinct tokens, ``(U, 2 D)``, the index ``(T,)``, the texts' offsets
+``(B + 1,)`` and the operation; gives the two halves, ``(B, D)`` each, of what is restored."""
+
+
+def first_alone(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+    """[CLS] wave of the first variant, ``(w, s)``; the second variant is left idle."""
+    del operation
+    return _halves(first_token_wave(both, index, offsets))[0]
+
+
+def real_means(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+    """Averages of the two variants over all tokens of the text: no squares and no complex numbers."""
+    del operation
+    return Wave(*text_wave(both, index, offsets).real.chunk(2, dim=1))  # a pair of real numbers, no wave
+
+
+def magnitudes_alone(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+    """Global semantics of the two variants, ``G`` and ``G'``: squares, but no complex numbers."""
+    del operation
+    return Wave(*_magnitudes(both, index, offsets))  # a pair of real numbers, no wave
+
+
+def without_phase(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+    """Operation on two waves ``G`` and ``G'`` of phase 0: imaginary parts are zero."""
+    first, second = _magnitudes(both, index, offsets)
+    nothing = torch.zeros_like(first)
+    return operation(Wave(first, nothing), Wave(second, nothing))
+
+
+def without_magnitude(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+    """Operation on two [CLS] waves of magnitude 1, ``exp(i alpha)``; a wave is 0 where ``G`` is."""
+    first, second = _halves(first_token_wave(both, index, offsets))
+    return operation(_of_magnitude_one(first), _of_magnitude_one(second))
+
+
+ABLATIONS: dict[str, Ablation] = {
+    "first-alone": first_alone,
+    "real-means": real_means,
+    "magnitudes-alone": magnitudes_alone,
+    "without-phase": without_phase,
+    "without-magnitude": without_magnitude,
+}
+"""What an ablated layer computes from the two variants, by name."""
+
+
+class AblatedLayer(nn.Module):
+    """Stands for the only layer of a network, and takes over its parameters.
+
+    Args:
+        layer: of one layer, with linear variants.
+        ablation: a name of :data:`ABLATIONS`.
+    """
+
+    def __init__(self, layer: WaveLayer, ablation: str) -> None:
+        super().__init__()
+        assert layer.variants is not None
+        self.variants, self.restore = layer.variants, layer.restore
+        self.operation, self.ablation = layer.operation, ABLATIONS[ablation]
+
+    def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
+        """State of each text, ``(B, D)``; see :meth:`WaveLayer.read_out`.
+
+        Args:
+            values: ``(U, D)`` tokens without repetition.
+            index: ``(T,)`` int64; ``values[index]`` are the tokens.
+            batch: for its offsets.
+        """
+        both = self.variants(values)  # (U, 2 D)
+        state: Tensor = self.restore(self.ablation(both, index, batch.offsets, self.operation))
+        return state
+
+
+def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
+    """Take a part away from a network, in place.
+
+    Args:
+        network: of one layer, with linear variants, read out at [CLS] and restored linearly.
+        ablation: a name of :data:`ABLATIONS`.
+
+    Raises:
+        ConfigError: a network of another shape, or an unknown ablation.
+
+    Example:
+        >>> from token2wave.models import WaveConfig
+        >>> twin = ablate(WaveNetwork(WaveConfig(n_rows=10, n_classes=4, width=8)), "real-means")
+        >>> twin.parameter_count() == twin.config.parameter_count()
+        True
+    """
+    if ablation not in ABLATIONS:
+        raise ConfigError(f"expected one of {', '.join(ABLATIONS)}, found {ablation!r}", where="ablation")
+    wanted = {"layers": 1, "variants": "linear", "readout": "cls", "restore": "linear"}
+    for key, value in wanted.items():
+        found = getattr(network.config, key)
+        if found != value:
+            raise ConfigError(f"an ablated network needs {value!r}, found {found!r}", where=key)
+    (layer,) = network.layers
+    assert isinstance(layer, WaveLayer)
+    network.layers[0] = AblatedLayer(layer, ablation)
+    return network
+
+
+def freeze_embedding(network: WaveNetwork) -> WaveNetwork:
+    """Let the token embeddings keep the random values that they have, in place.
+
+    Row optimisers pass over a table without a gradient.
+    """
+    network.embedding.weight.requires_grad_(False)
+    return network
+
+
+def _magnitudes(both: Tensor, index: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """``G`` of each variant, ``(B, D)`` each."""
+    first, second = root(gathered_segment_sum(both.square(), index, offsets)).chunk(2, dim=1)
+    return first, second
+
+
+def _of_magnitude_one(given: Wave) -> Wave:
+    """Divide a wave by its magnitude; where that is zero, the result and its derivative are zero."""
+    magnitude = given.magnitude
+    filled = magnitude > 0
+    divisor = torch.where(filled, magnitude, 1)
+    real, imaginary = (torch.where(filled, part / divisor, 0) for part in given)
+    return Wave(real, imaginary)
+
+
+def _halves(both: Wave) -> tuple[Wave, Wave]:
+    """Split the waves of both variants, ``(B, 2 D)``, into two of ``(B, D)``."""
+    (first_real, second_real), (first_imaginary, second_imaginary) = (part.chunk(2, dim=1) for part in both)
+    return Wave(first_real, first_imaginary), Wave(second_real, second_imaginary)

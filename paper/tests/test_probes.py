@@ -1,0 +1,405 @@
+"""Generated tasks: their classes derived again; networks built by hand that solve them; the study."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from paper import result_store as store
+from paper.probes import probe_study as probes
+from paper.probes.probe_study import STUDY, SYSTEMS, Effort, blind_to_order, build, parts_of, train_on
+from paper.probes.tasks import (
+    CLS,
+    FIRST_FILLER,
+    LONGEST,
+    N_ROWS,
+    NEGATOR,
+    SHORTEST,
+    A,
+    B,
+    apart,
+    counting,
+    distance,
+    negation,
+    order,
+    presence,
+    told_by_neighbours,
+)
+from paper.result_store import Store
+from paper.study import Options
+from paper.study_figures import styled
+from token2wave.errors import ConfigError
+from token2wave.features import Ragged
+from token2wave.features.ragged import offsets_of
+from token2wave.models import WaveConfig, WaveNetwork, make_batch
+from token2wave.training.examples import Examples
+from token2wave.training.loop import validate
+
+TASKS = [
+    presence(),
+    counting(),
+    order(),
+    negation(),
+    distance(2),
+    distance(16),
+    distance(64),
+    apart(16),
+    apart(64),
+]
+SAME_BAGS = [task for task in TASKS if task.bag_of_words == 0.5]
+
+
+@pytest.fixture(autouse=True)
+def _no_data_folder(monkeypatch):
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+
+
+def key_of(thing):
+    return thing.key
+
+
+def texts_of(examples):
+    """Lists of ids, with their classes."""
+    ids = examples.features.ids.tolist()
+    texts = [ids[first:last] for first, last in pairwise(examples.features.offsets.tolist())]
+    return list(zip(texts, examples.labels.tolist(), strict=True))
+
+
+# The tasks
+
+
+def slow_label(key, tokens):
+    """The class of a text, from the words of the task."""
+    n_a, n_b = tokens.count(A), tokens.count(B)
+    if key == "presence":
+        assert (n_a, n_b) in ((0, 0), (1, 0))
+        return int(n_a == 1)
+    if key == "counting":
+        assert min(n_a, n_b) >= 1
+        assert abs(n_a - n_b) in (1, 2)
+        return int(n_a > n_b)
+    assert n_a == n_b == 1
+    if key == "order":
+        return int(tokens.index(A) < tokens.index(B))
+    if key.startswith("apart"):
+        first, last = sorted((tokens.index(A), tokens.index(B)))
+        assert last - first > len(tokens) / 4
+        assert first >= len(tokens) / 8
+        assert last < 7 * len(tokens) / 8
+        return int(tokens[first] == A)
+    if key.startswith("distance"):
+        assert tokens[0] in (A, B)
+        return int(tokens[0] == A)
+    assert key == "negation"
+    assert tokens.count(NEGATOR) == 1
+    feeling, negated = 0, False
+    for token in tokens:
+        value = {A: 1, B: -1}.get(token, 0)
+        feeling += -value if negated else value
+        negated = token == NEGATOR
+    assert feeling in (-2, 2)
+    return int(feeling == 2)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=key_of)
+def test_the_classes_are_what_the_words_of_the_task_say(task):
+    examples = task.texts(400, 3)
+    texts = texts_of(examples)
+    assert [slow_label(task.key, tokens[1:]) for tokens, _ in texts] == [label for _, label in texts]
+    assert examples.labels.sum() == 200
+    markers = {A, B, NEGATOR}
+    for tokens, _ in texts:
+        assert tokens[0] == CLS
+        assert all(FIRST_FILLER <= token < N_ROWS or token in markers for token in tokens[1:])
+    assert examples.features.n_ordered.tolist() == examples.features.lengths.tolist()
+    lengths = set((examples.features.lengths - 1).tolist())
+    assert lengths == ({task.length} if task.length else set(range(SHORTEST, LONGEST + 1)))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=key_of)
+def test_a_seed_decides_the_texts(task):
+    one, same, other = (task.texts(40, seed) for seed in ((7, 0), (7, 0), (7, 1)))
+    assert texts_of(one) == texts_of(same)
+    assert task.key == "distance-2" or texts_of(one) != texts_of(other)
+
+
+@pytest.mark.parametrize("task", SAME_BAGS, ids=key_of)
+def test_both_classes_hold_the_same_bags_of_words(task):
+    """So whatever a function of the bag of words answers, it is right on exactly half of the texts."""
+    bags = [Counter(), Counter()]
+    for tokens, label in texts_of(task.texts(1000, 5)):
+        bags[label][tuple(sorted(tokens))] += 1
+    assert bags[0] == bags[1]
+
+
+def test_what_occurs_says_nothing_at_counting():
+    """The twins hold the same tokens besides A and B, both of which always occur."""
+    found = [Counter(), Counter()]
+    for tokens, label in texts_of(counting().texts(1000, 5)):
+        found[label][tuple(sorted(A if token == B else token for token in tokens))] += 1
+    assert found[0] == found[1]
+
+
+def test_the_marked_places_are_spread_evenly():
+    """Every pair of places is as likely as every other, at the ends of the text too."""
+    examples = order().texts(20_000, 1)
+    of_one_length = [tokens for tokens, _ in texts_of(examples) if len(tokens) == SHORTEST + 1]
+    found = Counter(place for tokens in of_one_length for place in (tokens.index(A), tokens.index(B)))
+    expected = 2 * len(of_one_length) / SHORTEST
+    assert set(found) == set(range(1, SHORTEST + 1))
+    assert all(abs(count - expected) < 6 * expected**0.5 for count in found.values())
+
+
+def test_an_odd_number_of_texts_is_refused():
+    with pytest.raises(ConfigError, match="even number of texts, at least 2, found 3"):
+        presence().texts(3, 0)
+
+
+# Networks that are built by hand
+
+
+def zeroed(**settings):
+    """A network whose weights are all zero, but for the norms."""
+    network = WaveNetwork(WaveConfig(n_rows=N_ROWS, n_classes=2, dropout=0.0, **settings)).double()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "norm.weight" not in name:
+                parameter.zero_()
+    return network
+
+
+def accuracy_of(network, examples):
+    return validate(network, examples)[1]
+
+
+@pytest.mark.parametrize("operation", ["interference", "modulation"])
+def test_presence_is_solved_by_a_dimension_in_which_only_a_has_energy(operation):
+    network = zeroed(width=2, operation=operation)
+    layer = network.layers[0]
+    with torch.no_grad():
+        network.embedding.weight[A, 0] = 1.0
+        layer.variants.weight[0, 0] = layer.variants.weight[2, 0] = 1.0  # both variants are w
+        # Interference has 2 s in its imaginary part, modulation -s^2 in its real part: 0 without A.
+        column, sign = (2, 1.0) if operation == "interference" else (0, -1.0)
+        layer.restore.linear.weight[0, column] = sign
+        layer.restore.linear.weight[1, column] = -sign
+        layer.restore.linear.bias.copy_(torch.tensor([-0.5, 0.5]))
+        network.head.weight[1, 0] = 1.0
+    examples = presence().texts(1000, 2)
+    assert accuracy_of(network, examples) == 1.0
+    with torch.no_grad():
+        network.embedding.weight[A, 0] = 0.0
+    assert accuracy_of(network, examples) == 0.5
+
+
+def test_order_is_solved_by_the_middle_term_of_positions_in_one_layer():
+    """With A at +a and B at -a in a dimension with positions p: E = 2 a^2 + 2 a (p[A] - p[B]) + sum p^2."""
+    size = 1000.0
+    network = zeroed(width=8, operation="interference", positions="sinusoidal")
+    layer = network.layers[0]
+    slow = 4  # sin(place / 100), which rises all along these texts
+    with torch.no_grad():
+        network.embedding.weight[A, slow], network.embedding.weight[B, slow] = size, -size
+        layer.variants.weight[0, slow] = 1.0
+        layer.restore.linear.weight[0, 8] = 1.0  # the imaginary part: the root of the energy
+        layer.restore.linear.weight[1, 8] = -1.0
+        threshold = (2 * size**2 + 0.6) ** 0.5  # sum p^2 is about 0.6, and 1.2 at most
+        layer.restore.linear.bias[0], layer.restore.linear.bias[1] = -threshold, threshold
+        network.head.weight[0, 0] = 1.0
+    examples = order().texts(1000, 2)
+    assert accuracy_of(network, examples) == 1.0
+    blind = WaveNetwork(network.config.replace(positions="none")).double()
+    blind.load_state_dict(network.state_dict())
+    assert accuracy_of(blind, examples) == 0.5
+
+
+def test_negation_is_solved_by_a_phrase_level_that_sees_one_neighbour():
+    """A state is on where the token is B and the magnitude to its left is the negator's."""
+    width, negated = 4, 2
+    network = zeroed(width=width, operation="interference", phrase_width=width, phrase_radius=1)
+    phrases = network.phrases
+    with torch.no_grad():
+        network.embedding.weight[A, 0] = network.embedding.weight[B, 1] = 1.0
+        network.embedding.weight[NEGATOR, negated] = 1.0
+        phrases.variants.weight[:width] = torch.eye(width)  # the first variant is w, the second nothing
+        # Normed, both together give 3.5, either alone at most 2.3.
+        phrases.linear.weight[0, 1] = phrases.linear.weight[0, width + negated] = 10.0
+        phrases.linear.bias[0] = -29.0
+        phrases.head.weight[1, 0] = 1000.0
+        phrases.head.bias[0] = 1.0
+    examples = negation().texts(1000, 2)
+    assert accuracy_of(network, examples) == 1.0
+    with torch.no_grad():
+        network.embedding.weight[NEGATOR] = 0.0
+    assert accuracy_of(network, examples) == 0.5
+
+
+# What networks can see
+
+
+def ragged(texts):
+    lengths = np.array([len(text) for text in texts])
+    return Ragged(
+        np.array([token for text in texts for token in text], dtype=np.int32), offsets_of(lengths), lengths
+    )
+
+
+def exact_logits(network, features):
+    with torch.no_grad():
+        return network.double().eval()(make_batch(features))
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=key_of)
+def test_a_text_and_its_reversal_are_the_same_to_networks_that_are_blind_to_order_alone(system):
+    texts = [tokens for tokens, _ in texts_of(negation().texts(20, 4))]
+    network = build(system, 0)
+    logits = exact_logits(network, ragged(texts))
+    turned = exact_logits(network, ragged([[tokens[0], *tokens[:0:-1]] for tokens in texts]))
+    difference = (logits - turned).abs().max(dim=1).values
+    if blind_to_order(system):
+        assert difference.max() < 1e-12
+    else:
+        assert difference.min() > 1e-6
+    assert blind_to_order(system) == (system.key in ("wave-modulation", "wave-interference", "transformer"))
+
+
+@pytest.mark.parametrize("system", [s for s in SYSTEMS if blind_to_order(s)], ids=key_of)
+@pytest.mark.parametrize("task", [order(), negation(), distance(16), apart(16)], ids=key_of)
+def test_networks_that_are_blind_to_order_are_right_on_half_of_the_texts(system, task):
+    examples = task.texts(400, 6)
+    assert accuracy_of(build(system, 1).double(), examples) == 0.5
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_neighbours_tell_the_order_exactly_where_it_is_said_that_they_do(radius):
+    """Among fillers that are all the same, A and B can change places unseen."""
+    length = 6 * radius + 3
+    config = WaveConfig(
+        n_rows=N_ROWS, n_classes=2, width=6, phrase_width=5, phrase_radius=radius, dropout=0.0
+    )
+    torch.manual_seed(0)
+    network = WaveNetwork(config)
+    pairs = [(a, b) for a in range(1, length + 1) for b in range(1, length + 1) if a < b]
+
+    def text(a, b):
+        tokens = [CLS] + [FIRST_FILLER] * length
+        tokens[a], tokens[b] = A, B
+        return tokens
+
+    texts, twins = ragged([text(a, b) for a, b in pairs]), ragged([text(b, a) for a, b in pairs])
+    differ = (exact_logits(network, texts) - exact_logits(network, twins)).abs().max(dim=1).values > 1e-10
+    told = told_by_neighbours(Examples(texts, np.zeros(len(pairs), dtype=np.int64)), radius)
+    assert differ.tolist() == told.tolist()
+    assert 0 < (~told).sum() < len(pairs)
+
+
+# The study
+
+TINY = Effort((100, 40, 40), (100, 40, 40), epochs=2, rates=(1e-3, 3e-3), lengths=(8, 16))
+
+
+def test_training_solves_what_can_be_solved_and_then_stops():
+    parts = parts_of(presence(), (1_000, 200, 200))
+    recipe = probes.RECIPE.replace(epochs=20, batch_size=32, learning_rate=1e-2, row_learning_rate=1e-2)
+    found = train_on(SYSTEMS[0], parts, recipe, 0, "cpu")
+    assert found["validation_accuracy"] >= probes.SOLVED
+    assert found["test_accuracy"] >= 0.99
+    assert found["epochs"] < 20
+
+
+def test_a_seed_decides_the_result():
+    parts = parts_of(order(), (200, 40, 40))
+    one, same, other = (train_on(SYSTEMS[3], parts, probes.RECIPE, seed, "cpu") for seed in (0, 0, 1))
+    assert one == same
+    assert one["validation_loss"] != other["validation_loss"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("probes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "QUICK", TINY)
+        patch.setattr(probes, "SYSTEMS", (SYSTEMS[0], SYSTEMS[6]))
+        patch.setattr(store, "commit_of_code", lambda: None)  # it asks git, for every unit
+        document = STUDY.measure(Store(folder), Options(quick=True))
+        again = Store(folder)
+        patch.setattr(probes, "train_on", lambda *_: pytest.fail("was done before"))
+        assert STUDY.measure(again, Options(quick=True)) == document
+        assert all(name.startswith("probes/") for name in again.made)
+    return json.loads(json.dumps(document))
+
+
+def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
+    """The run with the better validation accuracy is kept, though the other is better on test texts."""
+
+    def trained(system, parts, recipe, seed, device, callbacks=()):
+        good = recipe.learning_rate == 1e-3
+        test, loss = (0.4, 0.2) if good else (0.9, 0.1)
+        validation = 0.8 if good else 0.7
+        return {
+            "test_accuracy": test,
+            "validation_accuracy": validation,
+            "validation_loss": loss,
+            "epochs": 1,
+        }
+
+    monkeypatch.setattr(probes, "Effort", lambda: TINY)
+    monkeypatch.setattr(probes, "train_on", trained)
+    monkeypatch.setattr(probes, "SYSTEMS", SYSTEMS[:1])
+    monkeypatch.setattr(store, "commit_of_code", lambda: None)
+    kept_in = Store()
+    document = STUDY.measure(kept_in, Options(seeds=(4, 5)))
+    (result,) = (
+        r for r in document["results"] if (r["task"], r["system"]) == ("presence", "wave-modulation")
+    )
+    assert result["rate"] == 1e-3
+    assert [run["test_accuracy"] for run in result["runs"]] == [0.4, 0.4]
+    kept = [name for name in kept_in.made if name.startswith("probes/presence/wave-modulation-0.")]
+    assert kept == [f"probes/presence/wave-modulation-{run}" for run in ("0.001-4", "0.003-4", "0.001-5")]
+
+
+def test_the_document_holds_every_system_on_every_task(measured):
+    found = {(result["task"], result["system"]): result for result in measured["results"]}
+    assert len(found) == 8 * 2
+    for task in ("order", "negation", "distance-8", "distance-16", "apart-16"):
+        blind = found[task, "wave-modulation"]
+        assert [(run["test_accuracy"], run["epochs"]) for run in blind["runs"]] == [(0.5, 1)]
+    assert "seconds" not in json.dumps(measured)
+
+
+def test_tables_show_mean_and_deviation_in_per_cent(measured):
+    document = json.loads(json.dumps(measured))
+    document["seeds"] = [0, 1, 2]
+    for result in document["results"]:
+        result["runs"] = [{**result["runs"][0], "test_accuracy": value} for value in (0.9, 0.95, 1.0)]
+    by_task, by_length, apart_by_length, _ = STUDY.tables(document)
+    assert by_task.head == ["System", "Presence", "Counting", "Order", "Negation"]
+    assert by_length.head == apart_by_length.head == ["System", "8 tokens", "16 tokens"]
+    assert by_task.rows[0] == ["Wave, modulation", *["95.0 ± 5.0"] * 4]
+    assert by_task.rows[-1][1:] == ["100", "100", "50", "50"]
+    assert "over 3 seeds" in by_task.caption
+
+
+def test_tables_of_a_single_seed_have_no_deviation(measured):
+    by_task, by_length, _, _ = STUDY.tables(measured)
+    assert by_task.rows[0][3:] == ["50.0", "50.0"]
+    assert by_length.rows[0][1:] == ["50.0", "50.0"]
+    assert all(len(row) == len(table.head) for table in STUDY.tables(measured) for row in table.rows)
+
+
+def test_figures_are_drawn_from_the_document_alone(measured):
+    drawn = STUDY.drawings(measured)
+    assert list(drawn) == ["probes-tasks", "probes-distance"]
+    for drawing in drawn.values():
+        with styled():
+            drawing.figure.draw_without_rendering()
+        for axes in drawing.figure.axes:
+            assert axes.get_xlabel()
+        assert "a single seed" in drawing.caption
+    axes, _ = drawn["probes-distance"].figure.axes
+    (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or phrases")
+    assert blind.get_xdata().tolist() == [8, 16]
+    assert blind.get_ydata().tolist() == [50, 50]

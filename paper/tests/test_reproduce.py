@@ -1,0 +1,146 @@
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small_studies
+
+from paper.reproduction.published import ROWS
+from paper.reproduction.reproduce import PARTS, reproduce
+from paper.studies import study_named
+from token2wave.errors import ConfigError, OutputError
+from token2wave.training.callbacks import Callback
+
+FILES = ("report.json", "report.md", "report.html")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TOKEN2WAVE_DATA", raising=False)
+        small_studies.make_small(patch.setattr)
+        document = small_studies.reproduce_small(out)
+    return out, document
+
+
+def contents(out):
+    return {path.name: path.read_bytes() for path in [*map(out.joinpath, FILES), *out.glob("figures/*")]}
+
+
+class _StopError(Exception):
+    pass
+
+
+class _StopAfter(Callback):
+    def __init__(self, calls):
+        self.left = calls
+
+    def on_stage(self, name, total):
+        self.left -= 1
+        if self.left == 0:
+            raise _StopError
+
+
+def test_an_interrupted_run_gives_the_same_report(small, whole, tmp_path):
+    seed = time.time_ns() % 10_000
+    chance = random.Random(seed)
+    stopped = 0
+    for _ in range(30):
+        try:
+            small_studies.reproduce_small(tmp_path, [_StopAfter(chance.randint(1, 25))])
+            break
+        except _StopError:
+            stopped += 1
+            assert not (tmp_path / "report.json").exists()
+    else:
+        small_studies.reproduce_small(tmp_path)
+    print(f"seed {seed}: stopped {stopped} times")
+    assert contents(tmp_path) == contents(whole[0])
+
+
+def test_a_killed_process_leaves_what_the_next_one_goes_on_with(small, whole, tmp_path):
+    seed = time.time_ns() % 10_000
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    command = [sys.executable, "-W", "error", str(Path(small_studies.__file__)), str(tmp_path)]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("runs/**/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 2))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("runs/**/*.json")}
+    assert kept
+    small_studies.reproduce_small(tmp_path)
+    assert contents(tmp_path) == contents(whole[0])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # none was done again
+
+
+def test_the_report_has_everything(whole):
+    out, document = whole
+    report = json.loads((out / "report.json").read_text())
+    assert report == json.loads(json.dumps(document))
+    topics = report["datasets"]["topics"]
+    assert len(topics["systems"]["wave-modulation"]["runs"]) == 2
+    assert "token2wave[encoders]" in topics["systems"]["encoder"]["skipped"]
+    assert 0 < topics["everyday"]["tfidf"]["test_accuracy"] <= 1
+    for name in ("report.md", "report.html"):
+        text = (out / name).read_text()
+        for expected in ("Made up.", "quick run", "The Transformer check", "Convergence and overfitting"):
+            assert expected in text, (name, expected)
+    page = (out / "report.html").read_text()
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert page.count("<img ") == len(list(out.glob("figures/*.svg")))
+
+
+def test_what_is_finished_can_be_reported_meanwhile(small, whole, tmp_path):
+    shutil.copytree(whole[0] / "runs", tmp_path / "runs")
+    (removed,) = (tmp_path / "runs/accuracy/topics").glob("wave-modulation-1-*.json")
+    removed.unlink()
+    next((tmp_path / "runs/convergence").rglob("*.json")).unlink()
+    document = small_studies.reproduce_small(tmp_path, finished_only=True)
+    assert document["unfinished"] == ["convergence, topics"]
+    assert list(document["datasets"]["topics"]["systems"]["wave-modulation"]["runs"]) == ["0"]
+    text = (tmp_path / "report.md").read_text()
+    assert "convergence, topics: not run to its end yet" in text
+    assert "topics: Wave network, modulation: not run yet" in text
+    assert not removed.exists()
+
+
+def test_every_published_row_has_a_system_here():
+    from paper.accuracy import systems
+
+    assert {row.key for row in ROWS} <= systems().keys()
+
+
+def test_every_part_is_known():
+    for name in PARTS[2:]:
+        assert study_named(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"parts": ["other"]}, "parts: expected parts of accuracy, "),
+        ({"seeds": []}, "seeds: expected different seeds"),
+        ({"seeds": [1, 1]}, "seeds: expected different seeds"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_at_once(tmp_path, splits, wishes, message):
+    with pytest.raises(ConfigError, match=message):
+        reproduce([splits], out=tmp_path, **wishes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, splits):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        reproduce([splits], out=tmp_path / "file" / "below", quick=True)

@@ -1,0 +1,163 @@
+"""The study of resources: arithmetic by hand, and a miniature with real processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from paper.cost import resources
+from paper.cost.fresh_process import FreshProcessError
+from paper.cost.resource_worker import measure_steps, save_rows
+from paper.cost.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
+from paper.result_store import Store
+from paper.study import Options
+from paper.study_figures import files_of
+from token2wave.data import DataSplits, LabelledTexts
+from token2wave.errors import MissingExtraError
+from token2wave.features import Ragged
+from token2wave.models import Checkpoint, WaveConfig
+from token2wave.training.examples import Examples
+from token2wave.training.recipe import Recipe
+
+
+def rows(n_texts: int, length: int = 5) -> Examples:
+    random = np.random.default_rng(0)
+    ids = random.integers(0, 10, n_texts * length).astype(np.int32)
+    offsets = np.arange(n_texts + 1, dtype=np.int64) * length
+    features = Ragged(ids, offsets, np.full(n_texts, length, dtype=np.int64))
+    return Examples(features, random.integers(0, 2, n_texts))
+
+
+def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: Checkpoint) -> str:
+        raise MissingExtraError("transformers", "encoders", purpose=f"the encoder {self.name}")
+
+    monkeypatch.setattr(Checkpoint, "source", property(missing))
+
+
+def splits(n_rows: int) -> DataSplits:
+    words = {"sport": "match goal team league", "money": "bank share bond trade"}
+    names = tuple(words)
+
+    def part(n_rows: int, seed: int) -> LabelledTexts:
+        random = np.random.default_rng(seed)
+        labels = [names[row % 2] for row in range(n_rows)]
+        texts = [" ".join(random.choice(words[label].split(), 6)) for label in labels]
+        return LabelledTexts(texts, labels, "generated")
+
+    return DataSplits("generated", part(n_rows, 0), None, part(10, 1), names, ())
+
+
+def test_memory_of_a_tiny_network_by_hand() -> None:
+    count = WaveConfig(10, 3, width=2).parameter_count()
+    # Variants 2 x 4 + 4, restore 4 x 2 + 2, norm 4, head 2 x 3 + 3: 35; and a table of 10 x 2.
+    assert count == (55, 35)
+    # Weights 55, gradients 35, two moments 110: 200 numbers of 4 bytes; SGD needs 70 moments.
+    assert steady_state_bytes(*count) == 800
+    assert steady_state_bytes(*count, "sgd") == 640
+    assert papers_bytes(count.total) == 660
+
+
+def test_rows_are_repeated_only_where_there_are_too_few() -> None:
+    few = rows(10)
+    assert len(some_rows(few, 7)) == 7
+    numbered = Examples(few.features, np.arange(10))
+    assert sorted(some_rows(numbered, 10).labels) == list(range(10))
+    assert sorted(some_rows(numbered, 20).labels) == sorted([*range(10), *range(10)])
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(3, 1), (2, 2)])
+def test_as_many_steps_count_as_were_asked_for(tmp_path: Path, steps: int, warm_up: int) -> None:
+    recipe = Recipe(batch_size=4, precision="float32")
+    save_rows(rows(4 * (steps + warm_up)), tmp_path / "rows.npz")
+    # Fewer rows than the texts name: the largest stand for the missing ones.
+    settings = {"n_rows": 7, "n_classes": 2, "width": 4}
+    job = {
+        "network": {"kind": "wave", "settings": settings},
+        "recipe": recipe.to_dict(),
+        "device": "cpu",
+        "rows": str(tmp_path / "rows.npz"),
+        "warm_up": warm_up,
+    }
+    found = measure_steps(job)
+    assert len(found["step_seconds"]) == steps
+    assert all(seconds > 0 for seconds in found["step_seconds"])
+    assert (found["parameters"], found["parameters_without_embedding"]) == (
+        WaveConfig(**settings).parameter_count()
+    )
+    assert found["precision"] == "float32"
+    assert found["tokens_per_text"] == 5
+
+
+def test_the_comparison_is_on_a_par() -> None:
+    compared = {entry.key: entry for entry in entries()}
+    assert len(compared) == len(entries())
+    for key, entry in compared.items():
+        assert entry.recipe.batch_size == 64
+        if key.endswith("-library"):
+            assert entry.recipe.precision == "auto"
+        else:
+            assert (entry.recipe.precision, entry.recipe.token_dropout) == ("float32", 0.0)
+    assert compared["bert-base"].random
+
+
+def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+    no_checkpoints(monkeypatch)
+    recipe = Recipe(batch_size=16, precision="float32")
+    heads = {"width": 16, "heads": 2, "feed_forward": 32}
+    compared = [
+        Entry("wave", "A wave network", "wave", recipe, (3, 2), {"width": 512}),
+        Entry("transformer", "A Transformer", "transformer", recipe, (3, 2), heads),
+        Entry("broken", "A broken one", "transformer", recipe, (3, 2), {"width": 7, "heads": 2}),
+        *(entry for entry in entries(16) if entry.kind == "encoder"),
+    ]
+    really = resources.call_in_fresh_process
+
+    def some_really(function: Any, job: dict[str, Any]) -> dict[str, Any]:
+        if job["network"]["kind"] == "wave":
+            return really(function, job)
+        if job["network"]["settings"]["width"] == 7:
+            raise FreshProcessError("the process was ended by signal 9")
+        return measure_steps(job)
+
+    monkeypatch.setattr(resources, "call_in_fresh_process", some_really)
+    data = Options(splits(100)).load()
+    store = Store(tmp_path)
+    document = resources.measure_resources(store, data, True, compared)
+    document = json.loads(json.dumps(document, allow_nan=False))
+    assert (document["train_rows"], document["steps_per_epoch"]) == (80, 5)
+    assert [found["key"] for found in document["systems"]] == ["wave", "transformer"]
+    assert [found["key"] for found in document["skipped"]] == ["broken", "minilm", "bert-base"]
+    assert "ended by signal 9" in document["skipped"][0]["reason"]
+    assert "token2wave[encoders]" in document["skipped"][1]["reason"]
+    wave = document["systems"][0]
+    assert len(wave["step_seconds"]) == 2
+    assert wave["epoch_seconds"] == pytest.approx(5 * np.median(wave["step_seconds"]))
+    assert wave["steady_state"] == steady_state_bytes(
+        wave["parameters"], wave["parameters_without_embedding"]
+    )
+    if sys.platform == "linux":
+        # The peak cannot be less than what is held all the time.
+        assert wave["added"] > 0.9 * wave["steady_state"] > 10 << 20
+    assert set(store.made) == {"resources/generated/wave", "resources/generated/transformer"}
+
+    def no_process(function: object, argument: object) -> dict[str, object]:
+        raise FreshProcessError("nothing needs to be done again")
+
+    monkeypatch.setattr(resources, "call_in_fresh_process", no_process)
+    again = resources.measure_resources(Store(tmp_path), data, True, compared)
+    assert json.loads(json.dumps(again))["systems"] == document["systems"]
+
+    (table,) = STUDY.tables(document)
+    assert all(len(row) == len(table.head) for row in table.rows)
+    assert "A broken one" in table.caption
+    assert files_of("dots", STUDY.drawings(document)["resources"].figure)["dots.svg"].startswith(b"<?xml")
+    document["systems"] = []
+    assert STUDY.drawings(document) == {}
+    assert STUDY.tables(document)[0].rows == []

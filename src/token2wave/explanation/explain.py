@@ -1,0 +1,156 @@
+"""What each part of a text does to its prediction: exact, from sums without the part, never sampled."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.config import require_choice
+from token2wave.explanation.explanation import UNITS, Explanation, Part
+from token2wave.features import WordPieceFeatures
+from token2wave.features.ragged import offsets_of
+from token2wave.features.tokens import Tokens
+from token2wave.features.wordpiece import UNKNOWN
+from token2wave.inference.compile import tables_of
+from token2wave.inference.passages import Codes, Passages
+from token2wave.inference.reference import probabilities as shares_of
+
+if TYPE_CHECKING:
+    from token2wave.inference.classifier import Classifier
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
+PARTS_AT_ONCE = 512
+Numbers = NDArray[np.float64]
+Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
+
+
+def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanation:
+    """Explain the prediction of one text.
+
+    The effect of a part is the probability of a class minus its probability when the part is left out and the
+    text is predicted again: its features go, and the tokens on both sides become neighbours. Since a text
+    enters through sums, only the features around the part are summed again. Of a WordPiece text that is cut
+    at ``max_tokens``, what was cut stays cut.
+
+    Args:
+        classifier: its network must compile.
+        text: any string.
+        unit: ``token``, ``word`` or ``sentence``.
+
+    Raises:
+        ConfigError: the network does not compile, or there is no such unit.
+        TypeError: ``text`` is no string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"expected one string, found {type(text).__name__}")
+    require_choice(unit, "unit", UNITS)
+    tables = tables_of(classifier.network)
+    tokens = seen_tokens(classifier, text)
+    bounds = _bounds(tokens, text, unit)
+    passages = Passages(classifier.features, tables)
+    whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
+    without = _logits_without(passages, tokens, bounds).astype(np.float64)  # (P, C)
+    shares, known = _energy_shares(passages, tokens, bounds)
+    multi_label = tables.config.multi_label
+    probabilities = shares_of(whole, multi_label)
+    effects = probabilities - shares_of(without, multi_label)
+    parts = [
+        Part(
+            int(tokens.starts[first]),
+            int(tokens.ends[last - 1]),
+            float(shares[i]),
+            tuple(effects[i].tolist()),
+            tuple((whole - without[i]).tolist()),
+            bool(known[i]),
+        )
+        for i, (first, last) in enumerate(bounds)
+    ]
+    return Explanation(
+        text, unit, classifier.label_names, tuple(probabilities.tolist()), tuple(whole.tolist()), tuple(parts)
+    )
+
+
+def seen_tokens(classifier: Classifier, text: str) -> Tokens:
+    """Tokens that the prediction sees: WordPiece cuts long texts."""
+    tokens = classifier.features.tokens(text)
+    if isinstance(classifier.features, WordPieceFeatures):
+        tokens = tokens.take(np.arange(min(len(tokens.codes), classifier.features.config.max_tokens - 2)))
+    return tokens.take(np.flatnonzero(tokens.ends > tokens.starts))
+
+
+def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
+    """First and past-the-last token of each part."""
+    if unit == "sentence":
+        ends = [match.end() for match in SENTENCE_END.finditer(text)]
+        groups = np.searchsorted(np.array(ends, dtype=np.int64), tokens.starts, side="right")
+    else:
+        groups = tokens.words if unit == "word" else np.arange(len(tokens.codes))
+    # Pieces of one character, such as the letters of a Hangul syllable, share its place and so make one part.
+    ended = np.maximum.accumulate(np.append(0, tokens.ends))[:-1]
+    firsts = np.flatnonzero((np.diff(groups, prepend=-1) != 0) & (tokens.starts >= ended))
+    return (
+        np.stack([firsts, np.append(firsts[1:], len(groups))], axis=1)
+        if len(groups)
+        else np.zeros((0, 2), int)
+    )
+
+
+def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArray[np.float32]:
+    """Logits of the text without each part, ``(P, C)``."""
+    whole = passages.sums([tokens.codes])
+    parts = [np.zeros((0, passages.tables.config.n_classes), dtype=np.float32)]
+    near = _Surroundings(passages, tokens.codes)
+    for at in range(0, len(bounds), PARTS_AT_ONCE):
+        some = slice(at, at + PARTS_AT_ONCE)
+        with_it, without_it = [], []
+        for first, last in bounds[some]:
+            before, after = near.before(first), near.after(last)
+            with_it.append(np.concatenate([before, tokens.codes[first:last], after]))
+            without_it.append(np.concatenate([before, after]))
+        changed = whole - passages.sums(with_it) + passages.sums(without_it)
+        parts.append(passages.tables.logits_of(changed))
+    return np.concatenate(parts)
+
+
+class _Surroundings:
+    """Tokens that share features, or neighbours, with a part; unknown ones as far as n-grams reach."""
+
+    def __init__(self, passages: Passages, codes: Codes) -> None:
+        self.codes, self.n_tokens, self.n_words = codes, passages.n_tokens, passages.n_words
+        self.known = np.flatnonzero(passages.features.known(codes)) if self.n_words else np.zeros(0, np.int64)
+
+    def before(self, place: int) -> Codes:
+        """Those before token number ``place``."""
+        n_known = int(np.searchsorted(self.known, place))
+        words = self.known[max(n_known - self.n_words, 0) : n_known]
+        return self.codes[np.union1d(words, np.arange(max(place - self.n_tokens, 0), place))]
+
+    def after(self, place: int) -> Codes:
+        """Those from token number ``place`` on."""
+        n_known = int(np.searchsorted(self.known, place))
+        words = self.known[n_known : n_known + self.n_words]
+        return self.codes[np.union1d(words, np.arange(place, min(place + self.n_tokens, len(self.codes))))]
+
+
+def _energy_shares(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Each part's share of the energy of all tokens, and whether the model knows any of its tokens by itself.
+
+    An n-gram's energy is that of its tokens in equal parts. [CLS] and [SEP] have none.
+    """
+    spans = passages.features.spans(tokens.codes)
+    share = passages.tables.energies(spans.rows) / spans.n_tokens
+    energy = np.zeros(len(tokens.codes))
+    known = np.zeros(len(tokens.codes), dtype=bool)
+    for place in range(int(spans.n_tokens.max(initial=0))):
+        long_enough = spans.n_tokens > place
+        np.add.at(energy, spans.first[long_enough] + place, share[long_enough])
+    known[spans.first[spans.n_tokens == 1]] = True
+    if isinstance(passages.features, WordPieceFeatures):
+        known &= tokens.codes != passages.features.vocabulary.index(UNKNOWN)
+    total = energy.sum()
+    running = np.concatenate([[0.0], np.cumsum(energy / total if total > 0 else energy)])
+    n_known = offsets_of(known.astype(np.int64))
+    return running[bounds[:, 1]] - running[bounds[:, 0]], n_known[bounds[:, 1]] > n_known[bounds[:, 0]]

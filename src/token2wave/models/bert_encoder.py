@@ -1,0 +1,193 @@
+"""The papers' second rival: fine-tuning of a pre-trained encoder, such as BERT, through ``transformers``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from token2wave.config import require_choice
+from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.features import Ragged, WordPieceConfig, WordPieceFeatures
+from token2wave.models.batch import Batch
+from token2wave.models.batched_logits import count_parameters, predict_padded
+from token2wave.models.encoder_sources import BERT_BASE, MINILM, source_of
+from token2wave.models.padding import padded
+from token2wave.models.products import with_variant_linears
+from token2wave.models.wave_config import ParameterCount
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What training and prediction ask of an encoder's configuration; see :class:`WaveConfig`."""
+
+    n_rows: int
+    n_classes: int
+    sentence_ends: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A pre-trained encoder: ``all-MiniLM-L6-v2`` from its package, a folder, or a name on the hub.
+
+    Attributes:
+        name: how it is called.
+    """
+
+    name: str = MINILM
+
+    @cached_property
+    def source(self) -> str:
+        """Folder of the weights, or the name that the hub knows.
+
+        Raises:
+            MissingExtraError: MiniLM's package, or ``transformers``, is not installed.
+        """
+        if find_spec("transformers") is None:
+            raise MissingExtraError("transformers", "encoders", purpose=f"the encoder {self.name}")
+        return source_of(self.name)
+
+    def features(self, config: WordPieceConfig) -> WordPieceFeatures:
+        """Cut texts with the encoder's own vocabulary.
+
+        Raises:
+            ConfigError: the checkpoint has no vocabulary of WordPieces, or cannot be had.
+        """
+        source = self.source  # first, as it says what is missing
+        with readable(self.name):
+            from transformers.utils.hub import cached_file
+
+            path = cached_file(source, "vocab.txt")
+        assert path is not None
+        return WordPieceFeatures.from_file(Path(path), config)
+
+    def token_embeddings(self) -> Tensor:
+        """The table of token embeddings, ``(V, D)`` float32."""
+        table: Tensor = self._encoder().get_input_embeddings().weight
+        return table.detach().clone()
+
+    def network(
+        self, n_classes: int, seed: int, *, readout: str = "cls", random: bool = False, dropout: bool = True
+    ) -> EncoderNetwork:
+        """Make a classifier of the encoder; its head is drawn at random.
+
+        Args:
+            n_classes: classes.
+            seed: of the random numbers.
+            readout: as :class:`EncoderNetwork` takes it.
+            random: draw all weights at random, for measurements of cost alone.
+            dropout: whether the encoder has its own dropout, which one pass over the texts can do without:
+                its random numbers take a fifth of the time.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = self._encoder(random=random)
+            for module in encoder.modules() if not dropout else ():
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
+            return EncoderNetwork(encoder, n_classes, readout)
+
+    def _encoder(self, *, random: bool = False) -> Any:
+        source = self.source  # first, as it says what is missing
+        with readable(self.name), quiet():
+            from transformers import AutoConfig, AutoModel, BertConfig
+
+            if random and self.name == BERT_BASE:
+                return AutoModel.from_config(BertConfig(attn_implementation="eager"))  # its defaults
+            if random:
+                config = AutoConfig.from_pretrained(source, attn_implementation="eager")
+                return AutoModel.from_config(config)
+            return AutoModel.from_pretrained(source, attn_implementation="eager", dtype=torch.float32)
+
+
+class EncoderNetwork(nn.Module):
+    """A pre-trained encoder, dropout, and a linear head on one state of the text.
+
+    Args:
+        encoder: a model of ``transformers`` that takes ``inputs_embeds`` and ``attention_mask``.
+        n_classes: classes, ``C``.
+        readout: what stands for the text: ``cls``, the first token's state, as BERT was trained; or ``mean``,
+            the mean over the tokens' states, as sentence encoders such as all-MiniLM-L6-v2 were.
+
+    Raises:
+        ConfigError: another read-out.
+    """
+
+    def __init__(self, encoder: Any, n_classes: int, readout: str = "cls") -> None:
+        super().__init__()
+        require_choice(readout, "readout", ("cls", "mean"))
+        self.readout = readout
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = None  # the head takes its place
+        self.encoder = with_variant_linears(encoder)
+        self.embedding: nn.Embedding = encoder.get_input_embeddings()
+        self.embedding.sparse = True  # its optimiser touches the rows that a step used
+        self.embedding.padding_idx = None  # no padding ever reaches a text
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(encoder.config.hidden_size, n_classes)
+        with torch.no_grad():
+            nn.init.normal_(self.head.weight, std=0.02)
+            self.head.bias.zero_()
+        self.config = EncoderConfig(self.embedding.num_embeddings, n_classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
+        return self.of_embedded(self.embedding(batch.rows), batch)
+
+    def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
+        tokens, filled = padded(embedded.index_select(0, batch.index), batch.offsets)
+        states = self.encoder(inputs_embeds=tokens, attention_mask=filled.long()).last_hidden_state
+        state = states[:, 0]
+        if self.readout == "mean":
+            state = (states * filled[..., None]).sum(dim=1) / filled.sum(dim=1, keepdim=True).clamp(min=1)
+        logits: Tensor = self.head(self.dropout(state))
+        return logits
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32."""
+        return predict_padded(self, features)
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters, with and without the embedding."""
+        return count_parameters(self, self.embedding)
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Say plainly that a checkpoint is not to be had."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"expected a pre-trained encoder, but it cannot be loaded ({reason})",
+            where=name,
+            cure=f"name {MINILM}, a folder with a model of transformers, or a model that the hub can give",
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library from printing while it loads."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars and not os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"):
+            logging.enable_progress_bar()

@@ -1,0 +1,267 @@
+"""The Wave Network: embedding, wave layers, read-out, and a phrase level beside them."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from token2wave.features import Ragged
+from token2wave.models.batch import Batch, Span
+from token2wave.models.batched_logits import count_parameters, predict_logits
+from token2wave.models.dropout import Dropout
+from token2wave.models.products import VariantLinear
+from token2wave.models.wave_config import ParameterCount, WaveConfig
+from token2wave.waves import (
+    OPERATIONS,
+    Wave,
+    first_token_wave,
+    phrase_waves,
+    segment_ids,
+    segment_mean,
+    text_wave,
+    wave,
+)
+
+
+class WaveNetwork(nn.Module):
+    """Classify texts by waves (arXiv 2411.02674v4, Fig. 6).
+
+    Args:
+        config: the shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from token2wave.features import Ragged
+        >>> from token2wave.models import WaveConfig, WaveNetwork, make_batch
+        >>> two_texts = Ragged(np.array([0, 5, 7, 0, 5]), np.array([0, 3, 5]), np.array([3, 2]))
+        >>> network = WaveNetwork(WaveConfig(n_rows=10, n_classes=4, width=8))
+        >>> network(make_batch(two_texts)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.n_rows, config.row_width, sparse=True)
+        with torch.no_grad():
+            self.embedding.weight.mul_(config.embedding_scale)  # PyTorch draws from N(0, 1)
+        self.layers = nn.ModuleList(WaveLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = Dropout(config.dropout)
+        self.head = nn.Linear(config.width, config.n_classes)
+        self.phrases = PhraseLevel(config) if config.phrase_width else None
+        self.amplitudes = AmplitudeLevel(config) if config.amplitudes else None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
+        return self.of_embedded(self.embedding(batch.rows), batch)
+
+    def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
+        waves = embedded[:, : self.config.wave_width] if self.amplitudes is not None else embedded
+        states = self.norm(self._state(waves, batch))
+        logits = self.head(self.dropout(states, batch.text_span))
+        if self.phrases is not None:
+            logits = logits + self.phrases(waves, batch)
+        if self.amplitudes is not None:
+            logits = logits + self.amplitudes(embedded[:, self.config.wave_width :], batch)
+        result: Tensor = logits
+        return result
+
+    def _state(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """State of each text before the norm, ``(B, D)``."""
+        values, index = embedded, batch.index
+        if self.config.positions == "sinusoidal":
+            values = embedded.index_select(0, index) + sinusoids(batch.offsets, index.shape[0], embedded)
+            index = torch.arange(index.shape[0], device=index.device)
+        *lower, last = cast("list[WaveLayer]", list(self.layers))
+        for layer in lower:
+            values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
+            index = torch.arange(index.shape[0], device=index.device)
+        return last.read_out(values, index, batch)
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
+        return predict_logits(self, features)
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every parameter by name, on the CPU."""
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
+
+    def load(self, name: str, values: NDArray[np.float32]) -> None:
+        """Put values in a parameter's place."""
+        with torch.no_grad():
+            self.state_dict()[name].copy_(torch.from_numpy(values))
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters, with and without the embedding."""
+        return count_parameters(self, self.embedding)
+
+
+class WaveLayer(nn.Module):
+    """Two variants of every token, their waves, one operation, and back to real numbers.
+
+    ``W_{n+1} = W_n + dropout(g(f(W_n)))`` (eq. 8) where there are several layers; a single layer
+    has nothing to be added to and gives ``g(f(W))``.
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.operation = OPERATIONS[config.operation]
+        width = config.width
+        # Both linear maps side by side: one matrix product gives both variants.
+        self.variants = VariantLinear(width, 2 * width) if config.variants == "linear" else None
+        self.restore = Restore(config)
+        self.dropout = Dropout(config.dropout)
+        self.joined = config.layers > 1
+
+    def all_tokens(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """Next layer's tokens, ``(T, D)``, from this layer's."""
+        given = tokens if self.joined else None
+        return self._join(given, self._overlay_all(tokens, batch), batch.token_span)
+
+    def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
+        """State of each text, ``(B, D)``.
+
+        Args:
+            values: ``(U, D)`` tokens without repetition.
+            index: ``(T,)`` int64; ``values[index]`` are the tokens.
+            batch: for its offsets.
+        """
+        readout, offsets = self.config.readout, batch.offsets
+        if readout == "mean":
+            return segment_mean(self.all_tokens(values.index_select(0, index), batch), offsets)
+        level = text_wave if readout == "text" else first_token_wave
+        if self.variants is not None:
+            first, second = _halves(level(self.variants(values), index, offsets))
+        elif self.config.variants == "rows":
+            first, second = _halves(level(values, index, offsets))
+        else:
+            first = first_token_wave(values, index, offsets, _ends_of_first_sentences(batch))
+            second = first_token_wave(values, index, offsets)
+        given = level(values, index, offsets).real if self.joined else None
+        return self._join(given, self.operation(first, second), batch.text_span)
+
+    def _overlay_all(self, tokens: Tensor, batch: Batch) -> Wave:
+        if self.variants is not None:
+            first, second = _halves(wave(self.variants(tokens), batch.offsets))
+        elif self.config.variants == "rows":
+            first, second = _halves(wave(tokens, batch.offsets))
+        else:
+            first, second = wave(tokens, batch.sentence_offsets), wave(tokens, batch.offsets)
+        return self.operation(first, second)
+
+    def _join(self, tokens: Tensor | None, overlay: Wave, span: Span | None) -> Tensor:
+        """Restore the overlay, and add the tokens that the layer was given, if they are to be added."""
+        if tokens is None:
+            restored: Tensor = self.restore(overlay)
+        elif self.config.residual == "equation":
+            restored = tokens + self.dropout(self.restore(overlay), span)
+        else:
+            restored = self.dropout(self.restore(Wave(overlay.real + tokens, overlay.imaginary)), span)
+        return restored
+
+
+class Restore(nn.Module):
+    """Complex to real, ``g`` of eq. 8: ``(..., D)`` wave to ``(..., D)`` state."""
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.kind = config.restore
+        self.linear = nn.Linear(2 * config.width, config.width) if config.restore == "linear" else None
+
+    def forward(self, overlay: Wave) -> Tensor:
+        """Restore the wave to a real state."""
+        if self.linear is not None:
+            state: Tensor = self.linear(overlay.concatenated)
+            return state
+        return overlay.real if self.kind == "real" else overlay.magnitude
+
+
+class PhraseLevel(nn.Module):
+    """Logits from waves between neighbours, so that the order of the tokens counts.
+
+    Token ``j``'s first variant takes its magnitude from its left neighbours, the second from its
+    right ones; operation, norm, linear, GELU; then the text is read out as one wave of these states
+    (:func:`token2wave.waves.text_wave`), which keeps its sums additive over tokens.
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        width = config.phrase_width
+        self.radius = config.phrase_radius
+        self.operation = OPERATIONS[config.operation]
+        self.variants = VariantLinear(config.wave_width, 2 * width)
+        self.norm = nn.LayerNorm(2 * width)
+        self.linear = nn.Linear(2 * width, width)
+        self.dropout = Dropout(config.dropout)
+        self.head = nn.Linear(2 * width, config.n_classes)
+
+    def forward(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
+        first, second = self.variants(embedded).index_select(0, batch.ordered).chunk(2, dim=1)  # (W, P) each
+        overlay = self.operation(*phrase_waves(first, second, batch.ordered_offsets, self.radius))
+        states = F.gelu(self.linear(self.norm(overlay.concatenated)))  # (W, P)
+        every = torch.arange(states.shape[0], device=states.device)
+        text = text_wave(states, every, batch.ordered_offsets)
+        logits: Tensor = self.head(self.dropout(text.concatenated, batch.text_span))
+        return logits
+
+
+class AmplitudeLevel(nn.Module):
+    """Logits from the superposition of the tokens' amplitudes, over the root of their number.
+
+    The amplitudes are found apart from the waves (:mod:`token2wave.training.linear_svm`); weight and bias of
+    each class are their share of the logits.
+    """
+
+    def __init__(self, config: WaveConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.n_classes))
+        self.bias = nn.Parameter(torch.zeros(config.n_classes))
+
+    def forward(self, amplitudes: Tensor, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)`` from the amplitudes ``(U, C)`` of the distinct tokens."""
+        lengths = batch.offsets.diff().clamp(min=1).to(amplitudes.dtype)
+        mean = segment_mean(amplitudes.index_select(0, batch.index), batch.offsets)
+        return mean * lengths.sqrt()[:, None] * self.weight + self.bias
+
+
+def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:
+    """Sinusoidal encoding of each token's position in its text (arXiv 1706.03762, section 3.5).
+
+    Args:
+        offsets: ``(B + 1,)`` int64.
+        n_tokens: ``T``.
+        like: a tensor ``(..., D)`` whose width, dtype and device are wanted.
+
+    Returns:
+        ``(T, D)``: sines in the even dimensions, cosines in the odd.
+    """
+    width = like.shape[-1]
+    starts = offsets[:-1].index_select(0, segment_ids(offsets, n_tokens))
+    position = torch.arange(n_tokens, device=offsets.device) - starts
+    dimension = torch.arange(width, device=offsets.device, dtype=torch.float64)
+    rates = torch.exp(-math.log(10_000.0) * (dimension - dimension % 2) / width)
+    angles = position[:, None] * rates  # (T, D) float64: at position 10^5 float32 has two digits left
+    return torch.where(dimension % 2 == 0, angles.sin(), angles.cos()).to(like.dtype)
+
+
+def _halves(both: Wave) -> tuple[Wave, Wave]:
+    """Split the waves of both variants, ``(..., 2 D)``, into two of ``(..., D)``."""
+    (first_real, second_real), (first_imaginary, second_imaginary) = (part.chunk(2, dim=-1) for part in both)
+    return Wave(first_real, first_imaginary), Wave(second_real, second_imaginary)
+
+
+def _ends_of_first_sentences(batch: Batch) -> Tensor:
+    """Where the first sentence of each text ends, ``(B,)``."""
+    following = torch.searchsorted(batch.sentence_offsets, batch.offsets[:-1], right=True)
+    ends = batch.sentence_offsets[following.clamp(max=batch.sentence_offsets.shape[0] - 1)]
+    return torch.minimum(ends, batch.offsets[1:])

@@ -1,0 +1,320 @@
+"""From data to a trained, evaluated, saved classifier."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from token2wave.compression.compressor import shrink
+from token2wave.compression.size_limits import require_reachable
+from token2wave.config import parse_size
+from token2wave.data import DataSplits, load_splits
+from token2wave.data.texts import Several
+from token2wave.errors import ConfigError
+from token2wave.inference.classifier import Classifier
+from token2wave.reporting.record import Origin, identity_of, plan_of, record_of, summary_of
+from token2wave.reporting.report import check_report, write_report
+from token2wave.reporting.summary import Summary
+from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.model_file import size_of_model_file
+from token2wave.training.auto_settings import adapted
+from token2wave.training.baseline import baseline_of
+from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.checkpoint import Checkpoint
+from token2wave.training.distributed import require_one_process, together
+from token2wave.training.options import require_checkpoints, require_seed, require_what_trains, wishes_of
+from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
+from token2wave.training.presets import preset_named
+from token2wave.training.recipe import Recipe
+from token2wave.training.run import Run
+from token2wave.training.search_history import Record
+from token2wave.training.streaming.stream_setup import open_stream, require_alone, require_streams, stream_run
+from token2wave.tuning.budget import Budget, parse_seconds
+from token2wave.tuning.tune import tune
+
+if TYPE_CHECKING:
+    from token2wave.distillation.unlabelled import Unlabelled
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What :func:`train` gives.
+
+    Attributes:
+        classifier: the trained model, with the weights of the best epoch.
+        summary: all figures of the run.
+    """
+
+    classifier: Classifier
+    summary: Summary
+
+
+@together
+def train(
+    data: str | os.PathLike[str] | DataSplits | Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    test: str | os.PathLike[str] | None = None,
+    preset: str = "small",
+    op: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    text_column: str = "text",
+    label_column: str = "label",
+    weight_column: str | None = None,
+    class_weights: ClassWeights = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
+    vocabulary: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    unlabelled: Unlabelled | None = None,
+    start_from: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    baseline: bool = False,
+    report: str | os.PathLike[str] | None = None,
+    time_budget: float | str | None = None,
+    candidates: int | None = None,
+    max_size: int | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    stream: bool = False,
+    memory: int | str = "1GB",
+    max_rejected: float = 0.01,
+    callbacks: Sequence[Callback] = (),
+    command: str | None = None,
+) -> TrainingResult:
+    """Train a text classifier.
+
+    Args:
+        data: a file, a folder with train and test files, or the name of a data set
+            (:func:`token2wave.data.load_splits`); or texts in memory. A stream may also be a pattern, such as
+            ``crawl/*.parquet``, any folder with all its files, or a list of these.
+        out: where the model file goes; nowhere, if not given.
+        test: data to evaluate on at the end, where ``data`` has none of its own, or instead of it.
+        preset: ``small``, ``fast`` or ``paper``.
+        op: ``interference`` or ``modulation``; the preset's, if not given.
+        epochs: passes over the training texts.
+        batch_size: texts in a step.
+        learning_rate: peak rate of the dense part; the rows' rate changes in proportion.
+        seed: of validation split, initial weights, order of texts and dropout.
+        device: ``auto`` (the native core for what it can train, else CUDA where there is one), ``cpu`` or
+            ``cuda``.
+        text_column: column of the texts, in files with columns.
+        label_column: column of the labels, in files with columns.
+        weight_column: column that says how much each training text counts, if there is one.
+        class_weights: ``balanced``, by which every class counts the same however rare, or the weight of each
+            label, 1 where it is not named; by default every text counts the same. Where a text may have
+            several labels, it is the weight of that label's decision in the texts that have it.
+        multi_label: whether a text may have several labels, or none: each is then decided by itself. If None,
+            it may where the data says so: by lists of labels, by several labels on a line of fastText.
+        label_separator: what stands between the labels of a text in one string, as CSV has them; a text may
+            then have several, or none.
+        vocabulary: a WordPiece ``vocab.txt`` for the ``paper`` preset. If not given, that of
+            ``bert-base-uncased`` in the folder that ``TOKEN2WAVE_DATA`` names is used, and where there is
+            none, one is trained on the texts.
+        teacher: whose probabilities to learn from beside the labels: an encoder of the BERT family,
+            ``all-MiniLM-L6-v2``, a folder or a name on the Hugging Face hub, which is fine-tuned on the
+            training rows; a folder with a classifier of ``transformers`` that is fine-tuned already; or a
+            file of probabilities (:mod:`token2wave.distillation.probabilities`).
+        unlabelled: text that the teacher alone labels: a readable file, a data set, or texts.
+        start_from: an encoder, as for ``teacher``, whose output for each word the word's row begins with.
+        settings: further settings by full name, e.g. ``{"network.width": 256}``.
+        baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
+        report: folder for ``report.json``, ``report.html`` and the figures.
+        time_budget: search for better settings (:mod:`token2wave.tuning`), so that all takes about so long:
+            seconds, or e.g. ``"60s"`` or ``"5min"``. Settings that are given here stay as they are. Ctrl-C
+            ends the search, and what it found so far is trained.
+        candidates: how many settings to try at most, those given here included; alone, it makes a search that
+            does not depend on the time.
+        max_size: most bytes of the model file, a number or e.g. ``"1MB"``; it is compressed to fit
+            (:mod:`token2wave.compression`), and a search judges what the compressed file says.
+        checkpoint: file that holds, after every epoch, all that is needed to go on from there
+            (:mod:`token2wave.training.checkpoint`). It is removed when all is done.
+        resume: go on from the checkpoint, if it is there; the model is the same, byte for byte, as if nothing
+            had come between. Data, settings and seed must be the same.
+        stream: read the data anew for each pass, instead of holding it in memory
+            (:mod:`token2wave.training.streaming`).
+        memory: what a stream's training may take, about, beside Python and its libraries: bytes, or e.g.
+            ``"1GB"``.
+        max_rejected: share of a stream's rows that may be unreadable; they are left out, and counted.
+        callbacks: told how it goes.
+        command: what the user typed, for the record.
+
+    Raises:
+        DataError: data that cannot be read or used.
+        ConfigError: an illegal setting.
+        OutputError: ``out`` or ``report`` cannot be written to; found out before training starts.
+        CheckpointError: the checkpoint is damaged, of another run, or there and not to be gone on from.
+        MissingExtraError: an optional package is needed and not installed.
+    """
+    start = time.perf_counter()
+    named = preset_named(preset)
+    wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
+    chosen = named.with_settings(wishes)
+    require_what_trains(chosen, device)
+    seed = require_seed(seed)
+    require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
+    budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
+    limit = None if max_size is None else parse_size(max_size)
+    if out is not None:
+        check_writable(Path(out))
+    if report is not None:
+        check_report(Path(report))
+    tell, rival, taught = Teller(callbacks), None, dict[str, Any]()
+    search: Record | None = None
+    columns: dict[str, Any] = {
+        "text_column": text_column,
+        "label_column": label_column,
+        "weight_column": weight_column,
+    }
+    if stream:
+        require_one_process("training on a stream")
+        require_alone(
+            {
+                "--baseline": baseline,
+                "--time-budget": time_budget,
+                "--candidates": candidates,
+                "--teacher": teacher,
+                "--unlabelled": unlabelled,
+                "--start-from": start_from,
+                "--vocabulary": vocabulary,
+            }
+        )
+        require_streams(chosen, device)
+        if isinstance(data, DataSplits):
+            raise ConfigError("expected files, found texts in memory", where="stream", cure="leave it out")
+        several = Several(multi_label, label_separator)
+        inputs, source = open_stream(data, test, several=several, seed=seed, **columns)
+        run: Run = stream_run(
+            inputs,
+            source,
+            chosen,
+            wishes,
+            class_weights,
+            memory=parse_size(memory, "memory"),
+            most_rejected=max_rejected,
+            tell=tell,
+        )
+        if limit is not None:
+            require_reachable(limit, run.preset, run.texts.label_names)
+    else:
+        if not isinstance(data, str | os.PathLike | DataSplits):
+            raise ConfigError(
+                "several files are read as a stream alone", where="data", cure="ask for --stream"
+            )
+        splits = _read(data, multi_label, label_separator, test=test, **columns)
+        chosen = adapted(chosen, splits.train.texts, wishes)
+        texts = prepare(splits, chosen.recipe, seed, class_weights)
+        rival = baseline_of(texts, splits.name, tell) if baseline else None  # first, as it may lack a package
+        if limit is not None:
+            require_reachable(limit, chosen, texts.label_names)
+        if time_budget is not None or candidates is not None:
+            budget.not_counting(0.0 if rival is None else rival["train_seconds"])
+            learn = partial(
+                train,
+                preset=preset,
+                device=device,
+                vocabulary=vocabulary,
+                class_weights=class_weights,
+                max_size=limit,
+                start_from=start_from,
+            )
+            search = tune(
+                learn, splits, texts, chosen, wishes, seed, class_weights, budget, tell, limit is not None
+            )
+            chosen = chosen.with_settings(search.settings)
+            texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
+        texts, taught = _taught(teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks)
+        run = Run(splits, texts, chosen, seed, device, tell, vocabulary, start_from)
+    if checkpoint is not None:
+        run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, taught), resume)
+    with tell.run(plan_of(run, command)):
+        first = run.fit_first()
+        last = run.fit_all_rows(first)
+        origin = Origin(
+            weight_column=None if isinstance(data, DataSplits) else weight_column,
+            label_separator=label_separator,
+            class_weights=class_weights,
+            taught=taught,
+            search=search,
+            baseline=rival,
+            max_bytes=limit,
+            command=command,
+        )
+        record = record_of(run, first, last, origin)
+        classifier, apart = first.classifiers(last, run.texts.label_names, record)
+        validated = first.validated
+        if limit is not None and size_of_model_file(classifier.to_file()) > limit:
+            refit = classifier if last.is_refit else None
+            classifier, (apart, validated) = shrink(apart, refit, run.texts, limit, tell)
+        evaluation = run.evaluate(classifier, apart)
+        with ExitStack() as stack:  # the model takes its place last, when all else went well
+            model_bytes = None
+            if out is not None:
+                model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
+            summary = summary_of(
+                run,
+                first,
+                last,
+                origin,
+                classifier,
+                validated,
+                evaluation,
+                model_bytes=model_bytes,
+                start=start,
+            )
+            written = [] if report is None else write_report(summary, Path(report))
+    if run.checkpoint is not None:
+        run.checkpoint.remove()
+    tell.end(summary, [*([] if out is None else [Path(out)]), *written])
+    return TrainingResult(classifier, summary)
+
+
+def _read(
+    data: str | os.PathLike[str] | DataSplits,
+    multi_label: bool | None,
+    label_separator: str | None,
+    **where: Any,
+) -> DataSplits:
+    """Read data, or take what is in memory; what was recognised is said."""
+    if isinstance(data, DataSplits):
+        splits = in_memory(data, multi_label)
+    else:
+        splits = load_splits(data, multi_label=multi_label, label_separator=label_separator, **where)
+    if splits.multi_label and multi_label is None and label_separator is None:
+        return replace(splits, caveats=(*splits.caveats, RECOGNISED))
+    return splits
+
+
+def _taught(
+    teacher: str | os.PathLike[str] | None,
+    unlabelled: Unlabelled | None,
+    texts: TrainingTexts,
+    splits: DataSplits,
+    recipe: Recipe,
+    text_column: str,
+    callbacks: Sequence[Callback],
+) -> tuple[TrainingTexts, dict[str, Any]]:
+    """Let a teacher speak of the texts, if there is one; and what the model file says of it."""
+    if teacher is not None:
+        from token2wave.distillation.targets import lesson  # here, since most runs have no teacher
+
+        return lesson(
+            teacher, unlabelled, texts, splits, recipe, text_column=text_column, callbacks=callbacks
+        )
+    if unlabelled is not None:
+        raise ConfigError(
+            "text without labels needs a teacher to label it",
+            where="unlabelled",
+            cure="name one with --teacher, e.g. all-MiniLM-L6-v2",
+        )
+    return texts, {}

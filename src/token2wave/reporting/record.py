@@ -1,0 +1,225 @@
+"""What is written down of a run: in the model file, and in its summary."""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from token2wave.core import n_threads
+from token2wave.features import WordPieceConfig
+from token2wave.inference.classifier import Classifier
+from token2wave.metrics import Evaluation
+from token2wave.process_memory import peak_memory
+from token2wave.reporting.summary import Baseline, Summary, machine
+from token2wave.training.callbacks import Plan
+from token2wave.training.distributed import leading
+from token2wave.training.loop import Validation
+from token2wave.training.preparation import ClassWeights, known_vocabulary
+from token2wave.training.run import FirstFit, Fitted, Run
+from token2wave.training.search_history import Record
+from token2wave.versions import versions
+
+RATES_TOO_LARGE = (
+    "The loss stopped being a finite number, or grew beyond all measure: "
+    "training was started again with rates divided by {:,.0f}."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a record says beside what the steps of the run know.
+
+    Attributes:
+        weight_column: column that says how much each training text counts, where it was read from a file.
+        label_separator: what stands between the labels of a text in one string.
+        class_weights: as they were asked for.
+        taught: what a teacher wrote down; nothing without one.
+        search: the search for settings, where there was one.
+        baseline: another classifier on the same test set.
+        max_bytes: most bytes of the model file, where that was asked for.
+        command: the command line, where there was one.
+    """
+
+    weight_column: str | None
+    label_separator: str | None
+    class_weights: ClassWeights
+    taught: Mapping[str, Any]
+    search: Record | None
+    baseline: Baseline | None
+    max_bytes: int | None
+    command: str | None
+
+
+def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[str, Any]:
+    """Plain data for the model file: no times, so that equal runs make equal files."""
+    record = {
+        "data": run.splits.name,
+        "rows": run.n_rows,
+        "preset": run.preset.name,
+        "seed": run.seed,
+        "recipe": run.preset.recipe.to_dict(),
+        "history": [asdict(epoch) for epoch in first.fitted.history.epochs],
+        "best_epoch": first.best.epoch,
+        "refit": last.is_refit,
+        "validation_accuracy": first.validated.accuracy,
+        "level_weights": last.level_weights,
+        "subword_share": last.subword_share,
+        **origin.taught,
+        **run.facts(),
+    }
+    if run.start_from is not None:
+        record["start_from"] = os.fspath(run.start_from)
+    if last.rate_share < 1:
+        record["rate_share"] = last.rate_share
+    if run.is_weighted:
+        record |= {"weighted": True, "weight_column": origin.weight_column}
+    if run.texts.multi_label:
+        record |= {
+            "validation_micro_f1": first.validated.micro_f1,
+            "label_separator": origin.label_separator,
+        }
+    if origin.class_weights is not None:
+        weights = origin.class_weights
+        record["class_weights"] = weights if isinstance(weights, str) else dict(weights)
+    if origin.search is not None:
+        record["search"] = origin.search.of_model()
+    return record
+
+
+def plan_of(run: Run, command: str | None) -> Plan:
+    """What a run is going to do, once its data and settings are settled."""
+    texts, preset = run.texts, run.preset
+    parts = {
+        "features": preset.features.to_dict(),
+        "network": preset.network,
+        "recipe": preset.recipe.to_dict(),
+    }
+    return Plan(
+        data=run.splits.name,
+        preset=preset.name,
+        seed=run.seed,
+        rows=run.n_rows,
+        train_rows=run.n_train_rows,
+        validation_rows=len(texts.validation),
+        test_rows=None if texts.test is None else len(texts.test),
+        label_names=texts.label_names,
+        settings={f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()},
+        command=command,
+    )
+
+
+def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the weights of a run depend on, for its checkpoint; plain data that JSON can hold.
+
+    Args:
+        run: its steps.
+        taught: what a teacher wrote down.
+    """
+    preset, texts = run.preset, run.texts
+    vocabulary = run.vocabulary
+    if vocabulary is None and isinstance(preset.features, WordPieceConfig):
+        vocabulary = known_vocabulary()
+    return {
+        "version": versions()["token2wave"],
+        "rows": run.n_rows,
+        "labels": list(texts.label_names),
+        "class weights": None if texts.positive_weights is None else texts.positive_weights.tolist(),
+        "features": preset.features.to_dict(),
+        "network": dict(preset.network),
+        "recipe": preset.recipe.to_dict(),
+        "seed": run.seed,
+        "trained by": run.trained_by,
+        "start from": None if run.start_from is None else os.fspath(run.start_from),
+        "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
+        "teacher": dict(taught),
+        "texts and labels": run.checksums(),
+    }
+
+
+def summary_of(
+    run: Run,
+    first: FirstFit,
+    last: Fitted,
+    origin: Origin,
+    classifier: Classifier,
+    validated: Validation,
+    evaluation: Evaluation,
+    *,
+    model_bytes: int | None,
+    start: float,
+) -> Summary:
+    """All figures of a run.
+
+    Args:
+        run: its steps.
+        first: the first fit.
+        last: what all rows taught.
+        origin: what the steps do not know.
+        classifier: as it is kept.
+        validated: how it, or what it was made of, does on the validation texts.
+        evaluation: on the test texts; without any, on the validation texts.
+        model_bytes: size of the model file, if one was written.
+        start: of the run, by ``time.perf_counter``.
+    """
+    texts, chosen = run.texts, run.preset
+    has_test = texts.test is not None
+    parameters, group = classifier.network.parameter_count(), leading()
+    caveats = texts.caveats
+    if last.rate_share < 1:
+        caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.rate_share))
+    return Summary(
+        accuracy=evaluation.accuracy if has_test else None,
+        macro_f1=evaluation.macro_f1 if has_test else None,
+        validation_accuracy=validated.accuracy,
+        micro_f1=evaluation.micro_f1 if has_test else None,
+        validation_micro_f1=validated.micro_f1 if texts.multi_label else None,
+        train_seconds=last.train_seconds,
+        total_seconds=time.perf_counter() - start,
+        texts_per_second=first.fitted.history.texts_per_second,
+        peak_memory_bytes=_peak_memory(run.computed_on),
+        parameters=parameters.total,
+        parameters_without_embedding=parameters.without_embedding,
+        model_bytes=model_bytes,
+        preset=chosen.name,
+        op=last.network.config.operation,
+        epochs=chosen.recipe.epochs,
+        seed=run.seed,
+        rows=run.n_rows,
+        data=run.splits.name,
+        caveats=caveats,
+        train_rows=run.n_train_rows,
+        validation_rows=len(texts.validation),
+        test_rows=None if texts.test is None else len(texts.test),
+        best_epoch=first.best.epoch,
+        refit=last.is_refit,
+        history=tuple(first.fitted.history.epochs),
+        evaluation=evaluation,
+        evaluated_on="test" if has_test else "validation",
+        label_names=texts.label_names,
+        baseline=origin.baseline,
+        settings={
+            "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+            "network": classifier.network.config.to_dict(),
+            "recipe": chosen.recipe.to_dict(),
+        },
+        versions=versions(),
+        machine=machine(n_threads(), run.computed_on),
+        command=origin.command,
+        max_bytes=origin.max_bytes,
+        search=None if origin.search is None else origin.search.to_dict(),
+        traffic=None if group is None else group.traffic.of_a_step(),
+    )
+
+
+def _peak_memory(device: str) -> int | None:
+    """Most memory in use so far, in bytes: of the GPU if one computes, else of this process."""
+    if device != "cuda":
+        return peak_memory()
+    import torch
+
+    return torch.cuda.max_memory_allocated()

@@ -1,0 +1,314 @@
+"""One model for many batches, in whatever process: loaded once in each, when the first batch comes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.inference.arrow_texts import is_arrow
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.loading import load
+
+MOST_CLASSES_IN_COLUMNS = 1_000
+_loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, time of change and inode
+
+
+class Wanted(NamedTuple):
+    """What is added to each row.
+
+    Attributes:
+        top_k: so many of the most probable classes, in a column ``top``; one: no such column.
+        probabilities: the probability of every class, in a column ``probabilities``.
+        novelty: how unlike the training texts each text is, in a column ``novelty``.
+        prefix: what the names of all these columns begin with.
+    """
+
+    top_k: int = 1
+    probabilities: bool = False
+    novelty: bool = False
+    prefix: str = ""
+
+
+class BatchPredictor:
+    """Adds predictions to batches of rows; can be pickled, and called in any process.
+
+    It serves Ray Data's and Spark's ``map_batches``, ``mapInPandas`` and ``mapInArrow``, and plain
+    multiprocessing. The model is loaded once in each process, with the first batch; its path is pickled.
+
+    Args:
+        model: path of the model file, which every process must be able to read.
+        text_column: the column of the texts.
+        top_k: add a column ``top`` of so many most probable classes, where more than one.
+        probabilities: add a column ``probabilities`` with that of every class.
+        novelty: add a column ``novelty``; see :meth:`token2wave.Classifier.novelty`. It takes longer.
+        prefix: what the names of the added columns begin with.
+
+    Example:
+        >>> import token2wave
+        >>> predictor = token2wave.BatchPredictor("news.safetensors")  # doctest: +SKIP
+        >>> predictor({"text": ["Shares fell after the report"]})["label"]  # doctest: +SKIP
+        array(['Business'], dtype=object)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        text_column: str = "text",
+        top_k: int = 1,
+        probabilities: bool = False,
+        novelty: bool = False,
+        prefix: str = "",
+    ) -> None:
+        self.model = os.path.abspath(model)
+        self.text_column = text_column
+        self.wanted = Wanted(top_k, probabilities, novelty, prefix)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The model; this process keeps it.
+
+        Raises:
+            ModelFileError: as :func:`token2wave.load`.
+            ConfigError: the model cannot say what is wanted.
+        """
+        key = _identity(self.model)
+        if key not in _loaded:
+            for old in [one for one in _loaded if one[0] == self.model]:
+                del _loaded[old]
+            _loaded[key] = load(self.model)
+        _require(_loaded[key], self.wanted)
+        return _loaded[key]
+
+    def predictions(self, texts: Any) -> Predictions:
+        """Predict a list of strings, or an array of ``pyarrow``.
+
+        Raises:
+            TypeError: as :meth:`token2wave.Classifier.probabilities`.
+        """
+        classifier = self.classifier
+        found = classifier.probabilities(texts)
+        novelty = None
+        if self.wanted.novelty:
+            novelty = classifier.novelty(texts.to_pylist() if is_arrow(texts) else texts)
+        return Predictions(classifier, self.wanted, found, novelty)
+
+    def __call__(self, batch: Any) -> Any:
+        """Return the batch with the columns of the predictions added, as the same kind of thing.
+
+        Args:
+            batch: a mapping of columns to arrays or lists, a ``pyarrow.Table`` or ``RecordBatch``, or a
+                ``pandas.DataFrame``.
+
+        Raises:
+            DataError: the column of the texts is missing, or a column of the predictions is there already.
+            TypeError: a text is no string, or the batch is none of these.
+        """
+        if isinstance(batch, Mapping):
+            names = list(batch)
+            self._require_columns(names)
+            values = self.predictions(list(batch[self.text_column])).values()
+            return {**batch, **{name: _array(column) for name, column in values.items()}}
+        if type(batch).__module__.split(".")[0] == "pyarrow" and hasattr(batch, "schema"):
+            return self._arrow(batch)
+        if type(batch).__module__.split(".")[0] == "pandas" and hasattr(batch, "assign"):
+            self._require_columns(list(batch.columns))
+            values = self.predictions(batch[self.text_column].tolist()).values()
+            return batch.assign(**values)
+        raise TypeError(
+            f"expected a mapping, a pyarrow table or a pandas frame, found {type(batch).__name__}"
+        )
+
+    def _arrow(self, batch: Any) -> Any:
+        names = batch.schema.names
+        self._require_columns(names)
+        texts = batch.column(names.index(self.text_column))
+        columns = self.predictions(texts).arrow()
+        import pyarrow
+
+        if isinstance(batch, pyarrow.RecordBatch):
+            arrays = [*batch.columns, *columns.values()]
+            return pyarrow.RecordBatch.from_arrays(arrays, names=[*names, *columns])
+        for name, column in columns.items():
+            batch = batch.append_column(name, column)
+        return batch
+
+    def _require_columns(self, names: Sequence[str]) -> None:
+        if self.text_column not in names:
+            raise DataError(
+                f"there is no column {self.text_column!r}",
+                where="batch",
+                cure="name the column of the texts with text_column",
+            )
+        for name in column_names(self.classifier, self.wanted):
+            if name in names:
+                raise DataError(
+                    f"the column {name!r}, which is to be added, is there already",
+                    where="batch",
+                    cure="name a prefix for the columns that are added",
+                )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of ``N`` texts.
+
+    Attributes:
+        classifier: the model.
+        wanted: which columns there are.
+        shares: ``(N, C)`` float32, the probabilities.
+        novelty: ``(N,)`` float64, where it is wanted.
+    """
+
+    classifier: Classifier
+    wanted: Wanted
+    shares: NDArray[np.float32]
+    novelty: NDArray[np.float64] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classifier.label_names
+
+    def best(self) -> NDArray[np.int64]:
+        """The most probable class of each text, ``(N,)``."""
+        found: NDArray[np.int64] = self.shares.argmax(axis=1)
+        return found
+
+    def confidence(self) -> NDArray[np.float32]:
+        """Its probability, ``(N,)``."""
+        highest: NDArray[np.float32] = self.shares.max(axis=1)
+        return highest
+
+    def ranking(self) -> NDArray[np.int64]:
+        """All classes of each text, the most probable first, ``(N, C)``."""
+        order: NDArray[np.int64] = np.argsort(-self.shares, axis=1, kind="stable")
+        return order
+
+    def given(self) -> list[list[str]]:
+        """The classes that each text is given, where it may have several, the most probable first."""
+        given = self.shares.astype(np.float64) >= np.array(self.classifier.thresholds)
+        return [
+            [self.names[i] for i in row if mask[i]]
+            for row, mask in zip(self.ranking().tolist(), given, strict=True)
+        ]
+
+    def values(self) -> dict[str, list[Any]]:
+        """The columns as Python has them."""
+        names = self.names
+        found: dict[str, list[Any]] = {}
+        if self.classifier.multi_label:
+            found["labels"] = self.given()
+        else:
+            found["label"] = [names[i] for i in self.best().tolist()]
+        found["confidence"] = self.confidence().tolist()
+        if self.wanted.novelty and self.novelty is not None:
+            found["novelty"] = self.novelty.tolist()
+        if self.wanted.top_k > 1:
+            ranking = self.ranking()[:, : self.wanted.top_k]
+            shares = np.take_along_axis(self.shares, ranking, axis=1).tolist()
+            found["top"] = [
+                [{"label": names[i], "probability": share} for i, share in zip(*both, strict=True)]
+                for both in zip(ranking.tolist(), shares, strict=True)
+            ]
+        if self.wanted.probabilities:
+            found["probabilities"] = [dict(zip(names, row, strict=True)) for row in self.shares.tolist()]
+        return {self.wanted.prefix + name: column for name, column in found.items()}
+
+    def arrow(self) -> dict[str, Any]:
+        """The same columns as arrays of ``pyarrow``."""
+        import pyarrow
+
+        names = pyarrow.array(list(self.names), pyarrow.string())
+        found: dict[str, Any] = {}
+        if self.classifier.multi_label:
+            found["labels"] = pyarrow.array(self.given(), pyarrow.list_(pyarrow.string()))
+        else:
+            found["label"] = names.take(pyarrow.array(self.best()))
+        found["confidence"] = pyarrow.array(self.confidence())
+        if self.wanted.novelty and self.novelty is not None:
+            found["novelty"] = pyarrow.array(self.novelty)
+        if self.wanted.top_k > 1:
+            ranking = self.ranking()[:, : self.wanted.top_k]
+            shares = np.take_along_axis(self.shares, ranking, axis=1)
+            entries = pyarrow.StructArray.from_arrays(
+                [names.take(pyarrow.array(ranking.ravel())), pyarrow.array(shares.ravel())],
+                ["label", "probability"],
+            )
+            offsets = np.arange(len(ranking) + 1, dtype=np.int32) * ranking.shape[1]
+            found["top"] = pyarrow.ListArray.from_arrays(pyarrow.array(offsets), entries)
+        if self.wanted.probabilities:
+            columns = [pyarrow.array(np.ascontiguousarray(column)) for column in self.shares.T]
+            found["probabilities"] = pyarrow.StructArray.from_arrays(columns, list(self.names))
+        return {self.wanted.prefix + name: column for name, column in found.items()}
+
+
+def column_names(classifier: Classifier, wanted: Wanted) -> list[str]:
+    """Names of the columns that are added."""
+    names = ["labels" if classifier.multi_label else "label", "confidence"]
+    names += ["novelty"] * wanted.novelty
+    names += ["top"] * (wanted.top_k > 1) + ["probabilities"] * wanted.probabilities
+    return [wanted.prefix + name for name in names]
+
+
+def arrow_fields(classifier: Classifier, wanted: Wanted) -> list[Any]:
+    """The added columns as fields of ``pyarrow``.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "score", purpose="writing Parquet") from error
+    nothing = np.zeros((0, len(classifier.label_names)), dtype=np.float32)
+    columns = Predictions(classifier, wanted, nothing, np.zeros(0)).arrow()
+    return [pyarrow.field(name, column.type) for name, column in columns.items()]
+
+
+def _require(classifier: Classifier, wanted: Wanted) -> None:
+    """Find out whether a model can say what is wanted.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if wanted.top_k < 1:
+        raise ConfigError(f"expected at least one class, found {wanted.top_k}", where="top_k")
+    if wanted.novelty and classifier.novelty_reference is None:
+        raise ConfigError(
+            "the model does not know which texts are novel",
+            where="novelty",
+            cure="train it again, with texts held back for validation",
+        )
+    n_classes = len(classifier.label_names)
+    if wanted.probabilities and n_classes > MOST_CLASSES_IN_COLUMNS:
+        raise ConfigError(
+            f"expected at most {MOST_CLASSES_IN_COLUMNS:,} classes, found {n_classes:,}",
+            where="probabilities",
+            cure="ask for the most probable ones with top_k",
+        )
+
+
+def _identity(model: str) -> tuple[str, int, int, int]:
+    """What changes when the file of a model does."""
+    try:
+        found = Path(model).stat()
+    except (OSError, ValueError):
+        return model, -1, -1, -1  # loading says what is wrong
+    return model, found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _array(column: list[Any]) -> NDArray[Any]:
+    """A column of numpy; lists and dictionaries stay what they are."""
+    if column and isinstance(column[0], (float, str)):
+        return np.array(column, dtype=np.float64 if isinstance(column[0], float) else object)
+    found = np.empty(len(column), dtype=object)
+    found[:] = column
+    return found

@@ -1,0 +1,343 @@
+"""The columns of a job: what the input has, and of which types the output is, decided once, before the work.
+
+Parquet says what it holds; where its files differ, the wider type is taken, and a column that a file lacks
+is null there. JSON lines say nothing, so their first rows decide: most of the values of a column. A value
+that does not fit sends its row to the rejects. All that CSV holds is text.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from token2wave.data.file_segments import LINE_KINDS, Segment, parquet_file
+from token2wave.data.stream import read_segment
+from token2wave.data.values import listed
+from token2wave.errors import DataError
+from token2wave.scoring.filters import kind_of
+
+MOST_FILES_LOOKED_INTO = 4096
+MOST_ROWS_LOOKED_AT = 4096  # of all files together, and
+MOST_ROWS_OF_A_FILE = 1024
+MOST_COLUMNS = 10_000
+
+Records = list[dict[str, Any]]
+
+
+class Layout(NamedTuple):
+    """What is known of the input's columns.
+
+    Attributes:
+        kinds: of the values of each column, as filters call them.
+        is_open: whether further columns may turn up, as in JSON lines.
+        types: type of ``pyarrow`` of each column; empty where nobody needs them.
+    """
+
+    kinds: dict[str, str]
+    is_open: bool
+    types: dict[str, Any]
+
+
+def look(segments: Sequence[Segment], text_column: str, with_types: bool) -> Layout:
+    """Look at the beginnings of files.
+
+    Args:
+        segments: of the whole input.
+        text_column: the column of the texts.
+        with_types: whether types of ``pyarrow`` are needed.
+
+    Raises:
+        DataError: a file cannot be read, or files do not fit each other.
+    """
+    first_of_files = [next(group) for _, group in itertools.groupby(segments, lambda one: one.path)]
+    parquet = [one for one in first_of_files if one.kind == ".parquet"]
+    others = [one for one in first_of_files if one.kind != ".parquet"][:MOST_FILES_LOOKED_INTO]
+    kinds: dict[str, str] = {}
+    types: dict[str, Any] = {}
+    if parquet:
+        for field in _united(parquet):
+            kinds[field.name], types[field.name] = _kind_of_type(field.type), field.type
+    values = _values(others, text_column)
+    if not kinds and not values:
+        raise _nothing_usable(others[0], text_column)
+    for name, column in values.items():
+        found = {kind_of(value) for value in column if value is not None} | {
+            kinds[name] for _ in range(1) if name in kinds
+        }
+        kinds[name] = found.pop() if len(found) == 1 else "unknown"
+        if with_types and name not in types:
+            types[name] = _type_of_most(column)
+    if len(kinds) > MOST_COLUMNS:
+        raise DataError(
+            f"expected at most {MOST_COLUMNS:,} columns, found {len(kinds):,}",
+            where="input",
+            cure="name those to keep with --columns",
+        )
+    if kinds.get(text_column, "text") not in ("text", "unknown") or (parquet and text_column not in kinds):
+        columns = listed([name for name, kind in kinds.items() if kind == "text"])
+        raise DataError(
+            f"expected strings in column {text_column!r}; columns of strings are {columns}",
+            where="input",
+            cure="name the column of the texts with --text-column",
+        )
+    is_open = any(one.kind in LINE_KINDS for one in others)
+    return Layout(kinds, is_open, types if with_types else {})
+
+
+def _nothing_usable(segment: Segment, text_column: str) -> DataError:
+    """The error for an input whose first rows are all unusable, as with the wrong name of a column."""
+    with closing(read_segment(segment, text_column)) as blocks:  # type: ignore[type-var]
+        first = next((one for rows in blocks for one in rows.rejected), None)
+    where = segment.path if first is None else segment.where(first.at)
+    return DataError(
+        f"none of the first rows can be used: {'there is none' if first is None else first.reason}",
+        where=where,
+        cure="mend the file, or name the column of the texts with --text-column",
+    )
+
+
+def _united(segments: Sequence[Segment]) -> Any:
+    """The schema that holds the rows of all files."""
+    import pyarrow
+
+    united: Any = None
+    for segment in segments:
+        with parquet_file(Path(segment.path)) as file:
+            schema = file.schema_arrow.remove_metadata()
+        try:
+            both = [schema] if united is None else [united, schema]
+            united = pyarrow.unify_schemas(both, promote_options="permissive")
+        except (pyarrow.ArrowException, ValueError) as error:
+            raise DataError(
+                f"the columns do not fit those of the files before it ({str(error)[:200]})",
+                where=segment.path,
+                cure="score it apart, or name columns that fit with --columns",
+            ) from error
+    return united
+
+
+def _values(segments: Sequence[Segment], text_column: str) -> dict[str, list[Any]]:
+    """Values of each column in the first rows of files, in the order in which columns turn up."""
+    found: dict[str, list[Any]] = {}
+    n_rows = max(min(MOST_ROWS_LOOKED_AT // max(len(segments), 1), MOST_ROWS_OF_A_FILE), 1)
+    for segment in segments:
+        for record in _first_records(segment, text_column, n_rows):
+            for name, value in record.items():
+                found.setdefault(name, []).append(value)
+            if len(found) > MOST_COLUMNS:
+                return found
+    return found
+
+
+def _first_records(segment: Segment, text_column: str, n_rows: int) -> Iterator[dict[str, Any]]:
+    blocks = read_segment(segment, text_column, n_rows=n_rows)
+    with closing(blocks):  # type: ignore[type-var]
+        for rows in itertools.islice(blocks, 4):  # a block may hold rejects alone
+            if rows.records:
+                yield from rows.records
+                return
+
+
+def _kind_of_type(kind: Any) -> str:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_boolean(kind):
+        return "bool"
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return "number"
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_temporal(kind):
+        return "text"
+    return "list" if types.is_list(kind) or types.is_large_list(kind) else "unknown"
+
+
+def _type_of_most(column: Sequence[Any]) -> Any:
+    """A type that holds the values; or, where there is none, most of them. Text, where all are null."""
+    import pyarrow
+
+    values = [value for value in column if value is not None]
+    if not values:
+        return pyarrow.string()
+    try:
+        found = pyarrow.array(values).type
+    except _unfit():
+        most = Counter(map(type, values)).most_common(1)[0][0]
+        alike = [value for value in values if type(value) is most]
+        try:
+            found = pyarrow.array(alike).type
+        except _unfit():
+            found = pyarrow.array([alike[0]]).type if most is not int else pyarrow.float64()
+    return pyarrow.string() if pyarrow.types.is_null(found) else found
+
+
+# ---- the schema, as the record of a job keeps it ----
+
+
+def schema_text(fields: Sequence[Any]) -> str:
+    """Fields of ``pyarrow`` as text."""
+    import pyarrow
+
+    return base64.b64encode(pyarrow.schema(list(fields)).serialize().to_pybytes()).decode("ascii")
+
+
+def schema_of(text: str) -> Any:
+    """The schema that :func:`schema_text` wrote."""
+    import pyarrow
+
+    return pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
+
+
+# ---- rows of given types ----
+
+
+class Misfit(NamedTuple):
+    """A row that is not of the job's types, by its number among those given, and why."""
+
+    row: int
+    reason: str
+
+
+def table_of(records: Records, schema: Any) -> tuple[Any, list[Misfit]]:
+    """Records as a table of the schema, without those that do not fit.
+
+    Args:
+        records: rows by column; what a row lacks is null.
+        schema: names and types.
+    """
+    import pyarrow
+
+    misfits: dict[int, str] = {}
+    names = set(schema.names)
+    for row, record in enumerate(records):
+        if not names.issuperset(record):
+            odd = [name for name in record if name not in names and record[name] is not None]
+            if odd:
+                misfits[row] = f"the first rows have no column {odd[0][:60]!r}"
+    arrays = []
+    for field in schema:
+        values = [record.get(field.name) for record in records]
+        arrays.append(_array(values, field, misfits))
+    table = pyarrow.Table.from_arrays(arrays, schema=schema)
+    return _without(table, misfits)
+
+
+def _array(values: list[Any], field: Any, misfits: dict[int, str]) -> Any:
+    """Values as an array; one that does not fit is null there, and its row a misfit."""
+    import pyarrow
+
+    array = None
+    with suppress(*_unfit()):
+        array = pyarrow.array(values, field.type)
+    if array is not None and _is_all_there(values, array):
+        return array
+    for row, value in enumerate(values):
+        if not _fits(value, field.type):
+            misfits.setdefault(row, _misfit(field, value))
+            values[row] = None
+    return pyarrow.array(values, field.type)
+
+
+def _is_all_there(values: list[Any], array: Any) -> bool:
+    """Whether an array holds the values as they are: ``pyarrow`` makes 1 of 1.5, and drops unknown keys."""
+    kinds = set(map(type, values)) - {type(None)}
+    if len(kinds) > 1 or kinds & {dict, list, bytes}:
+        return False  # to be looked at one by one
+    from pyarrow import types
+
+    same_kind = kinds <= {str} if types.is_string(array.type) else not kinds & {str}
+    return same_kind and (bool not in kinds or types.is_boolean(array.type)) and array.to_pylist() == values
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    import pyarrow
+
+    try:
+        (back,) = pyarrow.array([value], kind).to_pylist()
+    except _unfit():
+        return False
+    return _is_same(value, back)
+
+
+def _is_same(value: Any, back: Any) -> bool:
+    """Whether a value came back as it was; what an object lacks is null."""
+    if isinstance(value, dict) and isinstance(back, dict):
+        return all(_is_same(value.get(key), back.get(key)) for key in {*value, *back})
+    if isinstance(value, list) and isinstance(back, list):
+        return len(value) == len(back) and all(map(_is_same, value, back))
+    if isinstance(value, bool) or isinstance(back, bool):
+        return value is back
+    return bool(value == back) or (value != value and back != back)  # NaN
+
+
+def _unfit() -> tuple[type[Exception], ...]:
+    """What ``pyarrow`` raises where a value is not of a type."""
+    import pyarrow
+
+    return (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError)
+
+
+def _misfit(field: Any, value: Any) -> str:
+    return f"column {field.name[:60]!r}: expected {str(field.type)[:60]}, found {str(value)[:60]!r}"
+
+
+def fitted(table: Any, schema: Any) -> tuple[Any, list[Misfit]]:
+    """A table in the schema: columns in its order and of its types, without the rows that do not fit."""
+    import pyarrow
+
+    if table.schema.equals(schema):
+        return table, []
+    misfits: dict[int, str] = {}
+    arrays = []
+    for field in schema:
+        place = table.schema.get_field_index(field.name)
+        if place < 0:
+            arrays.append(pyarrow.nulls(len(table), field.type))
+            continue
+        column = table.column(place)
+        try:
+            arrays.append(column if column.type == field.type else column.cast(field.type))
+        except pyarrow.ArrowException:
+            arrays.append(_array(column.to_pylist(), field, misfits))
+    return _without(pyarrow.Table.from_arrays(arrays, schema=schema), misfits)
+
+
+def _without(table: Any, misfits: Mapping[int, str]) -> tuple[Any, list[Misfit]]:
+    import pyarrow
+
+    if not misfits:
+        return table, []
+    kept = [row not in misfits for row in range(len(table))]
+    return table.filter(pyarrow.array(kept)), [Misfit(row, misfits[row]) for row in sorted(misfits)]
+
+
+def require_columns(layout: Layout, names: Sequence[str], added: Sequence[str]) -> None:
+    """Find out before the work whether the columns to keep are there, and clash with none that is added.
+
+    Args:
+        layout: the columns of the input.
+        names: those kept; all, if empty.
+        added: names of those added.
+
+    Raises:
+        DataError: one is not there, or clashes.
+    """
+    for name in names:
+        if name not in layout.kinds and not layout.is_open:
+            raise DataError(
+                f"there is no column {name!r}; the columns are {listed(list(layout.kinds))}",
+                where="--columns",
+                cure="name others",
+            )
+    for name in names or layout.kinds:
+        if name in added:
+            raise DataError(
+                f"the input has a column {name!r}, which predictions are to have, too",
+                where="input",
+                cure="rename those of the predictions with --prefix, or keep other columns with --columns",
+            )

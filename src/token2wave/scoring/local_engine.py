@@ -1,0 +1,212 @@
+"""The engine of one machine: a process for each core; one that dies is replaced, and its part made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from token2wave import errors
+from token2wave.errors import OutputError, Token2WaveError
+from token2wave.scoring.job import Job
+from token2wave.scoring.output_parts import Part
+
+MOST_DEATHS = 3
+AHEAD = 2  # segments that a worker has at once, so that it need not wait for the next
+
+
+def run(job: Job, n_workers: int, finished: Callable[[Part], None]) -> None:
+    """Score all that is not finished.
+
+    Args:
+        job: it is told of each part.
+        n_workers: processes.
+        finished: called with each part that is recorded.
+
+    Raises:
+        Token2WaveError: the model, an input or the output cannot be used; finished parts are kept.
+    """
+    segments = job.open_segments()
+    if segments:
+        engine = _Engine(job, segments, min(n_workers, len(segments)), n_workers, finished)
+        try:
+            engine.run()
+        finally:
+            engine.stop()
+
+
+class _Worker:
+    """A process, and the segments it has been given."""
+
+    def __init__(self, plan: dict[str, Any], messages: queue.SimpleQueue[Any]) -> None:
+        self.tasks: deque[int] = deque()
+        self.is_ready = False
+        command = [sys.executable, "-m", "token2wave.scoring.worker"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with _without_interruption():
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="ascii",
+                env=environment,
+            )
+        self.thread = threading.Thread(target=self._listen, args=(messages,), daemon=True)
+        self.thread.start()
+        self.send(plan)
+
+    def _listen(self, messages: queue.SimpleQueue[Any]) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with suppress(ValueError):  # half a line of one that was killed
+                messages.put((self, json.loads(line)))
+        messages.put((self, None))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write a message; whether somebody reads it shows later."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+
+    def stop(self) -> None:
+        """End it at once; what it was writing is nobody's."""
+        self.process.kill()
+        self.process.wait()
+        self.thread.join()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+@contextmanager
+def _without_interruption() -> Iterator[None]:
+    """Keep Ctrl-C from a process that begins, which inherits that; it is for this one, afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Engine:
+    def __init__(
+        self,
+        job: Job,
+        segments: list[int],
+        n_workers: int,
+        n_cores: int,
+        finished: Callable[[Part], None],
+    ) -> None:
+        self.job, self.finished, self.n_cores = job, finished, n_cores
+        self.waiting = deque(segments)
+        self.n_open = len(segments)
+        self.deaths: Counter[tuple[int, int]] = Counter()
+        self.early_deaths = 0
+        self.set_aside: dict[int, tuple[int, str]] = {}  # by segment
+        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.workers = {self._new() for _ in range(n_workers)}
+
+    def _new(self) -> _Worker:
+        return _Worker(self.job.plan.to_dict(), self.messages)
+
+    def run(self) -> None:
+        """Hand out segments until all are complete."""
+        while self.n_open:
+            for worker in self.workers:
+                while self.waiting and len(worker.tasks) < AHEAD:
+                    self._give(worker, self.waiting.popleft())
+            worker, message = self.messages.get()
+            if worker in self.workers:
+                self._take(worker, message)
+
+    def _give(self, worker: _Worker, number: int) -> None:
+        # Where there are fewer segments than cores, as with one large compressed file, threads take the rest.
+        n_threads = max(self.n_cores // max(len(self.workers), 1), 1)
+        worker.tasks.append(number)
+        worker.send(
+            {
+                "number": number,
+                "segment": self.job.segments[number].to_dict(),
+                "done": sorted(self.job.finished.get(number, ())),
+                "set_aside": self.set_aside.get(number),
+                "n_threads": n_threads,
+            }
+        )
+
+    def _take(self, worker: _Worker, message: dict[str, Any] | None) -> None:
+        if message is None:
+            self._died(worker)
+        elif "part" in message:
+            part = Part.from_dict(message["part"])
+            self.job.commit(part)
+            self.finished(part)
+        elif "complete" in message:
+            worker.tasks.remove(message["complete"])
+            self.n_open -= 1
+        elif "failed" in message:
+            worker.tasks.remove(message["failed"])
+            self._blame(message["failed"], message["reason"])
+        elif "fault" in message:
+            fault = message["fault"]
+            kind = getattr(errors, fault["kind"], Token2WaveError)
+            if not issubclass(kind, Token2WaveError) or kind is errors.MissingExtraError:
+                kind = Token2WaveError
+            raise kind(fault["problem"], where=fault["where"], cure=fault["cure"])
+        else:
+            worker.is_ready = True
+
+    def _died(self, worker: _Worker) -> None:
+        status = worker.process.wait()
+        worker.stop()
+        self.workers.remove(worker)
+        reason = f"signal {-status}" if status < 0 else f"exit status {status}"
+        if not worker.is_ready:
+            self.early_deaths += 1
+            if self.early_deaths >= MOST_DEATHS:
+                raise OutputError(
+                    f"processes end before they begin ({reason})",
+                    where="local engine",
+                    cure="look at what they printed above, and at the memory that is free",
+                )
+        begun = worker.tasks.popleft() if worker.tasks and worker.is_ready else None
+        self.waiting.extendleft(reversed(worker.tasks))
+        if begun is not None:
+            self._blame(begun, f"ended by {reason}")
+        self.workers.add(self._new())
+
+    def _blame(self, segment: int, reason: str) -> None:
+        """A part ended a process: the third time it is set aside, the third time after that given up."""
+        done = self.job.finished.get(segment, {})
+        part = next(number for number in range(len(done) + 1) if number not in done)
+        self.deaths[segment, part] += 1
+        if self.deaths[segment, part] == MOST_DEATHS:
+            self.set_aside[segment] = (
+                part,
+                f"scoring this part ended a process {MOST_DEATHS} times ({reason})",
+            )
+        if self.deaths[segment, part] >= 2 * MOST_DEATHS:
+            raise OutputError(
+                f"reading this ends a process every time ({reason})",
+                where=self.job.segments[segment].path,
+                cure="leave the file out; finished parts are kept, but another --output is needed",
+            )
+        self.waiting.appendleft(segment)
+
+    def stop(self) -> None:
+        """End all processes."""
+        for worker in self.workers:
+            worker.stop()

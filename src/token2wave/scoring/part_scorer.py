@@ -1,0 +1,293 @@
+"""From a segment of the input to parts of the output: what every engine does, in any process.
+
+A part is some blocks of rows of one segment, one after the other; where it begins and ends depends on the
+input alone. It is written aside, and takes its place when :class:`token2wave.scoring.job.Job` records it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from token2wave.data.file_segments import Segment, parquet_file
+from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
+from token2wave.data.stream import read_segment
+from token2wave.scoring.batch_predictor import BatchPredictor, Predictions
+from token2wave.scoring.filter_parsing import Name
+from token2wave.scoring.filters import Filter
+from token2wave.scoring.input_schema import Misfit, fitted, schema_of, table_of
+from token2wave.scoring.output_parts import ASIDE, Part, PartFile, Plan, cannot_write, checksum, part_paths
+from token2wave.scoring.output_writer import json_line, open_writer
+
+MOST_NUMBERS = 1 << 23  # probabilities at once
+UNDIVIDED = 4  # a segment becomes several parts only where it is so many times as large as a part should be
+
+
+class Scorer:
+    """Scores segments, one after the other.
+
+    Args:
+        plan: what is to be done.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        wanted = plan.wanted
+        self.plan = plan
+        self.filter = None if plan.keep is None else Filter.parse(plan.keep)
+        self.schema = None if plan.schema is None else schema_of(plan.schema)
+        self.predictor = BatchPredictor(plan.model, text_column=plan.text_column, **wanted._asdict())
+
+    def parts(
+        self,
+        segment: Segment,
+        number: int,
+        done: Collection[int] = (),
+        set_aside: tuple[int, str] | None = None,
+    ) -> Iterator[Part]:
+        """Score a segment, and give its parts one by one as they are written.
+
+        Args:
+            segment: what to read.
+            number: its number.
+            done: numbers of its parts that are there already; they are read over.
+            set_aside: number of a part not to be scored, and why; its rows become rejects.
+
+        Raises:
+            DataError: the file cannot be read any more.
+            OutputError: a part cannot be written.
+        """
+        part = 0
+        writing: _Writing | None = None
+        size = 0
+        most = self.plan.part_bytes * (UNDIVIDED if _is_divided(segment) else 1)
+        try:
+            for rows in self._blocks(segment):
+                if size >= most:
+                    if writing is not None:
+                        yield writing.finished(is_last=False)
+                    part, size, writing = part + 1, 0, None
+                size += _size(rows, self.plan.text_column)
+                if part in done:
+                    continue
+                reason = set_aside[1] if set_aside is not None and set_aside[0] == part else ""
+                writing = writing or _Writing(self, segment, number, part, reason)
+                writing.add(rows)
+            if part not in done:
+                writing = writing or _Writing(self, segment, number, part, "")
+                yield writing.finished(is_last=True)
+        finally:
+            if writing is not None:
+                writing.drop()
+
+    def _blocks(self, segment: Segment) -> Iterator[Rows]:
+        columns = None
+        if segment.kind == ".parquet" and self.plan.columns is not None:
+            needed = [*self.plan.columns, *(self.filter.columns if self.filter else ())]
+            with parquet_file(Path(segment.path)) as file:
+                there = set(file.schema_arrow.names)
+            columns = [name for name in dict.fromkeys(needed) if name in there]
+        n_classes = len(self.predictor.classifier.label_names)
+        n_rows = max(min(ROWS_AT_ONCE, MOST_NUMBERS // n_classes), 1)
+        return read_segment(segment, self.plan.text_column, columns, Limits(), n_rows)
+
+    def kept(self, rows: Rows, predictions: Predictions) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """Which rows the filter keeps; None: all."""
+        if self.filter is None:
+            return None
+        names, shares = predictions.names, predictions.shares
+
+        def value_of(name: Name) -> Any:
+            if name.kind == "probability":
+                return shares[:, names.index(name.name)].astype(np.float64)
+            if name.kind == "" and name.name == "confidence":
+                return predictions.confidence().astype(np.float64)
+            if name.kind == "" and name.name == "novelty":
+                return predictions.novelty
+            if name.kind == "" and name.name == "label":
+                return [names[i] for i in predictions.best().tolist()]
+            if name.kind == "" and name.name == "labels":
+                return predictions.given()
+            if rows.records is not None:
+                return rows.values(name.name)
+            place = rows.table.schema.get_field_index(name.name)
+            return [None] * len(rows) if place < 0 else rows.table.column(place)
+
+        return self.filter.keep(len(rows), value_of)
+
+
+class _Writing:
+    """A part that grows, block by block."""
+
+    def __init__(self, scorer: Scorer, segment: Segment, number: int, part: int, set_aside: str) -> None:
+        self.scorer, self.plan, self.segment = scorer, scorer.plan, segment
+        self.number, self.part, self.set_aside = number, part, set_aside
+        self.n_written = self.n_filtered = self.n_rejected = self.size = 0
+        self.paths = part_paths(number, part, self.plan.format)
+        self.token = f"{Path(self.paths[0]).stem}.{os.getpid()}.{secrets.token_hex(4)}"
+        self.folder = Path(self.plan.folder)
+        self.writer: Any = None
+        self.reject_file: Any = None
+        self.is_finished = False
+
+    def add(self, rows: Rows) -> None:
+        """Score a block and write it."""
+        self.size += _size(rows, self.plan.text_column)
+        self._reject(rows.rejected)
+        if self.set_aside:
+            self._reject([Rejected(int(at), self.set_aside) for at in rows.places])
+        elif len(rows):
+            self._score(rows)
+
+    def _score(self, rows: Rows) -> None:
+        scorer, text_column = self.scorer, self.plan.text_column
+        texts = rows.values(text_column) if rows.records is not None else rows.table.column(text_column)
+        predictions = scorer.predictor.predictions(texts)
+        mask = scorer.kept(rows, predictions)
+        places = rows.places
+        if rows.records is not None:
+            added = [dict(zip(added_names, row, strict=True)) for added_names, row in _rows(predictions)]
+            both = list(zip(rows.records, added, strict=True))
+            if mask is not None:
+                both = [one for one, keeps in zip(both, mask, strict=True) if keeps]
+            n_kept, found, misfits = len(both), *self._from_records(both)
+        else:
+            table = rows.table
+            if self.plan.columns is not None:
+                table = table.select([name for name in self.plan.columns if name in table.column_names])
+            for name, column in predictions.arrow().items():
+                table = table.append_column(name, column)
+            if mask is not None:
+                table = table.filter(_arrow_mask(mask))
+            n_kept = len(table)
+            found, misfits = (table, []) if scorer.schema is None else fitted(table, scorer.schema)
+        self.n_filtered += len(rows) - n_kept
+        if misfits:
+            kept_places = places if mask is None else places[mask]
+            self._reject([Rejected(int(kept_places[one.row]), one.reason) for one in misfits])
+        if len(found):
+            self.n_written += len(found)
+            try:
+                self._open_writer().write(found)
+            except OSError as error:
+                raise cannot_write(self.folder, error) from error
+
+    def _from_records(
+        self, both: Sequence[tuple[dict[str, Any], dict[str, Any]]]
+    ) -> tuple[Any, list[Misfit]]:
+        """Records with predictions: as a table, or as lines; those whose columns clash are misfits."""
+        columns = self.plan.columns
+        merged, clashes, numbers = [], [], []
+        for row, (record, added) in enumerate(both):
+            kept = record if columns is None else {n: record[n] for n in columns if n in record}
+            clash = next((name for name in added if name in kept), None)
+            if clash is None:
+                merged.append({**kept, **added})
+                numbers.append(row)
+            else:
+                clashes.append(Misfit(row, f"has a column {clash!r}, which predictions are to have, too"))
+        if self.scorer.schema is None:
+            lines = []
+            for row, record in zip(numbers, merged, strict=True):
+                try:
+                    lines.append(json_line(record))
+                except (ValueError, RecursionError) as error:
+                    clashes.append(Misfit(row, f"cannot be written as JSON ({str(error)[:100]})"))
+            return lines, sorted(clashes)
+        table, misfits = table_of(merged, self.scorer.schema)
+        return table, sorted([*clashes, *(Misfit(numbers[row], reason) for row, reason in misfits)])
+
+    def _open_writer(self) -> Any:
+        if self.writer is None:
+            path = self._aside(self.plan.format)
+            self.writer = open_writer(self.plan.format, path, self.scorer.schema, self.plan.text_column)
+        return self.writer
+
+    def _aside(self, suffix: str) -> Path:
+        return self.folder / ASIDE / f"{self.token}.{suffix}"
+
+    def _reject(self, found: Sequence[Rejected]) -> None:
+        if not found:
+            return
+        try:
+            if self.reject_file is None:
+                self.reject_file = self._aside("rejected").open("wb")
+            for one in found:
+                self.n_rejected += one.n_rows
+                document = {"path": self.segment.path, "at": one.at, "reason": one.reason}
+                document |= {"beginning": one.beginning} if one.beginning else {}
+                document |= {"rows": one.n_rows} if one.n_rows != 1 else {}
+                self.reject_file.write(json.dumps(document).encode("ascii") + b"\n")
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+
+    def drop(self) -> None:
+        """Close what is still open, and remove it; without effect on what is finished."""
+        if self.is_finished:
+            return
+        if self.writer is not None:
+            self.writer.drop()
+        with suppress(OSError):
+            if self.reject_file is not None:
+                self.reject_file.close()
+        for suffix in (self.plan.format, "rejected"):
+            with suppress(OSError):
+                self._aside(suffix).unlink()
+
+    def finished(self, is_last: bool) -> Part:
+        """Close the files, and say what they are."""
+        files = []
+        try:
+            if self.writer is not None:
+                self.writer.close()
+                files.append(_described(self.folder, self._aside(self.plan.format), self.paths[0]))
+            if self.reject_file is not None:
+                self.reject_file.close()
+                files.append(_described(self.folder, self._aside("rejected"), self.paths[1]))
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        self.is_finished = True
+        return Part(
+            self.number,
+            self.part,
+            is_last,
+            self.n_written,
+            self.n_filtered,
+            self.n_rejected,
+            self.size,
+            tuple(files),
+            self.set_aside,
+        )
+
+
+def _described(folder: Path, aside: Path, target: str) -> PartFile:
+    return PartFile(aside.relative_to(folder).as_posix(), target, aside.stat().st_size, checksum(aside))
+
+
+def _is_divided(segment: Segment) -> bool:
+    return segment.kind == ".parquet" or segment.counts_bytes
+
+
+def _size(rows: Rows, text_column: str) -> int:
+    if rows.records is None:
+        return int(rows.table.nbytes)
+    return sum(len(record[text_column]) for record in rows.records) + sum(one.n_rows for one in rows.rejected)
+
+
+def _rows(predictions: Predictions) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
+    values = predictions.values()
+    names = list(values)
+    for row in zip(*values.values(), strict=True):
+        yield names, row
+
+
+def _arrow_mask(mask: Any) -> Any:
+    import pyarrow
+
+    return pyarrow.array(mask)

@@ -1,0 +1,122 @@
+"""Scoring on many machines with Ray Data: the same parts as on one, made wherever the cluster has a core.
+
+Every machine must see the model, the inputs and the folder of the output under the same paths, as on a shared
+file system. The process that called commits the parts; a worker that dies loses only what it had begun, which
+Ray gives to another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from token2wave.data.file_segments import Segment
+from token2wave.errors import MissingExtraError, Token2WaveError
+from token2wave.scoring.job import Job
+from token2wave.scoring.output_parts import Part, Plan
+from token2wave.scoring.part_scorer import Scorer
+
+_scorers: dict[str, Scorer] = {}  # of this process
+
+
+def run(job: Job, n_workers: int | None, finished: Callable[[Part], None]) -> None:
+    """Score all that is not finished, on the cluster that is connected, else the one that ``ray.init`` finds.
+
+    Args:
+        job: it is told of each part.
+        n_workers: most tasks at once; None: what the cluster has room for. Where a cluster of this machine is
+            begun for the job, its cores.
+        finished: called with each part that is recorded.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        Token2WaveError: the model, an input or the output cannot be used; finished parts are kept.
+    """
+    segments = job.open_segments()
+    if not segments:
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray", purpose="scoring with Ray") from error
+    begun_here = not ray.is_initialized()
+    if begun_here:
+        own: dict[str, Any] = (
+            {} if "RAY_ADDRESS" in os.environ else {"num_cpus": n_workers, "include_dashboard": False}
+        )
+        ray.init(log_to_driver=False, **own)
+    try:
+        for part in _parts(ray, job, segments, n_workers):
+            job.commit(part)
+            finished(part)
+    except ray.exceptions.RayError as error:
+        raise _unwrapped(error) from error
+    finally:
+        if begun_here:
+            ray.shutdown()
+
+
+def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> Iterator[Part]:
+    """Parts as they are written, in whatever order."""
+    tasks = [
+        {
+            "plan": job.plan.to_dict(),
+            "number": number,
+            "segment": job.segments[number].to_dict(),
+            "done": sorted(job.finished.get(number, ())),
+        }
+        for number in segments
+    ]
+    rows = [{"task": json.dumps(task)} for task in tasks]
+    found = ray.data.from_items(rows, override_num_blocks=len(rows))
+    pool = ray.data.TaskPoolStrategy(size=n_workers)
+    with _quiet(ray.data.DataContext.get_current()):
+        for row in found.flat_map(_score, num_cpus=1, compute=pool).iter_rows():
+            yield Part.from_dict(json.loads(row["part"]))
+
+
+def _score(row: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Score one segment; runs in a worker of Ray."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    task = json.loads(row["task"])
+    key = json.dumps(task["plan"])
+    if key not in _scorers:
+        _scorers.clear()
+        _scorers[key] = Scorer(Plan.from_dict(task["plan"]))
+    segment = Segment(**task["segment"])
+    for part in _scorers[key].parts(segment, task["number"], set(task["done"])):
+        yield {"part": json.dumps(part.to_dict())}
+
+
+@contextmanager
+def _quiet(context: Any) -> Iterator[None]:
+    """Leave what is shown to whoever called: Ray's own bars and plans would stand among it."""
+    log = logging.getLogger("ray.data")
+    before = log.level, context.enable_progress_bars
+    log.setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        log.setLevel(before[0])
+        context.enable_progress_bars = before[1]
+
+
+def _unwrapped(error: BaseException) -> Token2WaveError:
+    """The error of ours that a worker raised; else one that says what Ray did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Token2WaveError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return Token2WaveError(
+        f"a task failed ({str(error).strip().splitlines()[-1][:200]})",
+        where="Ray",
+        cure="finished parts are kept; --engine local sets aside what cannot be scored",
+    )

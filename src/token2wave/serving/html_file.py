@@ -1,0 +1,70 @@
+"""A classifier in one HTML file, which classifies in the browser without a server or a network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from token2wave.errors import ConfigError
+from token2wave.inference.compile import tables_of
+from token2wave.serving.page import page_html
+from token2wave.storage.atomic import check_writable, written_aside
+
+if TYPE_CHECKING:
+    from token2wave.inference.classifier import Classifier
+
+MOST_EXAMPLES = 20
+LARGEST_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
+
+
+def export_html(
+    classifier: Classifier,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    examples: Sequence[str] = (),
+) -> int:
+    """Write a page that classifies: model, features and program in one file.
+
+    The model file is in it byte for byte, in base64, so that it takes a third more; a model that
+    :func:`token2wave.compress` made stays small. Probabilities, labels, novelty and explanations are those of
+    the runtime. The page's content security policy lets no request leave it.
+
+    Args:
+        classifier: its network must compile.
+        path: of the file.
+        title: heading of the page; by default the file's name without its suffix.
+        examples: texts to click on, at most 20.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        ConfigError: the network does not compile, the model is too large, or there are too many examples.
+        OutputError: the place cannot be written to; a file that was there is left as it was.
+    """
+    path = Path(path)
+    check_writable(path)
+    if len(examples) > MOST_EXAMPLES:
+        raise ConfigError(
+            f"expected at most {MOST_EXAMPLES} texts to click on, found {len(examples):,}",
+            where="examples",
+            cure="give fewer",
+        )
+    tables_of(classifier.network)
+    with tempfile.TemporaryDirectory() as folder:
+        model_file = Path(folder) / "model.safetensors"
+        n_bytes = classifier.save(model_file)
+        if n_bytes > LARGEST_MODEL:
+            raise ConfigError(
+                f"expected a model file of at most {LARGEST_MODEL:,} bytes, found one of {n_bytes:,}",
+                where=str(path),
+                cure="make it smaller with: token2wave compress --max-size 1MB",
+            )
+        page = page_html(classifier, path.stem if title is None else title, examples, model_file.read_bytes())
+    with written_aside(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return path.stat().st_size

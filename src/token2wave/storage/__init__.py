@@ -1,0 +1,1 @@
+"""Files: model file, encoded arrays, atomic writes."""

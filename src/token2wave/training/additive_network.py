@@ -1,0 +1,103 @@
+"""Networks that read a text out as one wave, straight from the rows: the kind that the native core trains.
+
+A text enters such a network only through sums over its tokens of numbers that belong to the tokens
+(:attr:`token2wave.models.wave_config.WaveConfig.is_additive`). :class:`AdditiveNetwork` holds the same parameters
+as :class:`token2wave.models.WaveNetwork`, under the same names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.features.ragged import Ragged
+from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import Tables, dense_part, split_dense_part
+from token2wave.inference.reference import EMBEDDING
+from token2wave.models.wave_config import ParameterCount, WaveConfig
+
+Floats = NDArray[np.float32]
+
+
+class AdditiveNetwork:
+    """Parameters of an additive network, to be trained where they lie.
+
+    Args:
+        config: the shape; ``config.is_additive`` must hold.
+        arrays: every parameter by name (:meth:`WaveConfig.parameter_shapes`), float32.
+
+    Attributes:
+        seed: of the initial parameters, where :meth:`initial` drew them.
+        embedding: ``(V, 2 D)`` float32; both variants of a row side by side.
+        dense: all other parameters in one float32 vector, in the order of ``parameter_shapes``.
+    """
+
+    def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats], seed: int | None = None) -> None:
+        if not config.is_additive:
+            raise ValueError(f"expected the settings of an additive network, found {config}")
+        self.config, self.seed = config, seed
+        self.embedding = np.ascontiguousarray(arrays[EMBEDDING], dtype=np.float32)
+        self.dense = dense_part(config, arrays)
+
+    @classmethod
+    def initial(cls, config: WaveConfig, seed: int) -> AdditiveNetwork:
+        """Draw initial parameters: rows of the spread that the settings name, the rest as PyTorch's layers.
+
+        Rows are uniform, which is as good as normal for sums of many, and quicker to draw.
+        """
+        return cls(config, _drawn(config, seed), seed)
+
+    def draw_again(self) -> None:
+        """Go back to the initial parameters, which :meth:`initial` must have drawn."""
+        if self.seed is None:
+            raise ValueError("expected a network whose parameters were drawn by a seed")
+        for name, values in _drawn(self.config, self.seed).items():
+            self.load(name, values)
+
+    def arrays(self) -> dict[str, Floats]:
+        """Every parameter by name; views of :attr:`embedding` and :attr:`dense`."""
+        return {EMBEDDING: self.embedding, **split_dense_part(self.config, self.dense)}
+
+    def load(self, name: str, values: Floats) -> None:
+        """Put values in a parameter's place."""
+        self.arrays()[name][...] = values
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters, with and without the embedding."""
+        return self.config.parameter_count()
+
+    def compiled(self) -> Tables:
+        """What predicts with the weights as they are now; it must go before they change."""
+        return compile_network(self.config, self.arrays())
+
+    def logits(self, features: Ragged) -> Floats:
+        """Compute the logits of ``N`` texts with the weights as they are now, ``(N, C)`` float32."""
+        return self.compiled().logits(features)
+
+
+def _drawn(config: WaveConfig, seed: int) -> dict[str, Floats]:
+    """Initial parameters by name."""
+    random = np.random.default_rng(seed)
+    arrays: dict[str, Floats] = {}
+    inputs = 1
+    for name, shape in config.parameter_shapes().items():
+        if name == EMBEDDING:
+            rows = random.random(shape, dtype=np.float32)
+            rows -= 0.5
+            rows *= config.embedding_scale * math.sqrt(12)
+            arrays[name] = rows
+        elif "norm" in name:
+            arrays[name] = np.full(shape, float(name.endswith("weight")), dtype=np.float32)
+        else:
+            inputs = shape[1] if len(shape) == 2 else inputs  # a bias follows its weight
+            limit = 1 / math.sqrt(inputs)
+            arrays[name] = random.uniform(-limit, limit, shape).astype(np.float32)
+    return arrays
+
+
+def work_space(n_rows: int) -> NDArray[np.int32]:
+    """Make work space of the native core: ``(V,)`` int32, all -1 between calls."""
+    return np.full(n_rows, -1, dtype=np.int32)

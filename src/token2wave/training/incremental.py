@@ -1,0 +1,334 @@
+"""A trained model goes on learning: from more rows, with new words, and with classes that it did not have.
+
+Nothing of the texts it was trained on is needed. Amplitudes are found again as a convex problem: of all that
+say of the new rows what they should, those nearest to the old ones (:mod:`token2wave.training.linear_svm`).
+The waves take further steps from where they are, with a share of the rates. How the levels are weighed
+against each other stays as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.data import (
+    DataSplits,
+    LabelledTexts,
+    encode_label_sets,
+    encode_labels,
+    load_splits,
+    require_usable,
+)
+from token2wave.data.splits import require_few_classes
+from token2wave.errors import ConfigError, DataError
+from token2wave.features import Features, WordFeatures
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.loading import network_of
+from token2wave.inference.reference import EMBEDDING
+from token2wave.models.wave_config import WaveConfig
+from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.branches import levels_of
+from token2wave.training.calibration import weigh_levels
+from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.examples import Examples
+from token2wave.training.linear_svm import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
+from token2wave.training.loop import fit
+from token2wave.training.native_trainer import trains_natively
+from token2wave.training.options import require_seed, require_torch
+from token2wave.training.preparation import ClassWeights, Labelled
+from token2wave.training.presets import PRESETS
+from token2wave.training.recipe import Recipe
+from token2wave.training.vocabulary import widened, with_words_of
+from token2wave.training.weighting import positive_weights, text_weights
+
+Floats = NDArray[np.float32]
+PARTS = ("all", "rows", "network")
+EPOCHS = 3
+RATE_SHARE = 0.3  # of the rates of the first training: the waves are near where they should be
+
+
+def update(
+    classifier: Classifier,
+    data: str | os.PathLike[str] | DataSplits | Sequence[str],
+    labels: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    *,
+    weights: Sequence[float] | None = None,
+    text_column: str = "text",
+    label_column: str = "label",
+    weight_column: str | None = None,
+    label_separator: str | None = None,
+    class_weights: ClassWeights = None,
+    parts: str = "all",
+    epochs: int = EPOCHS,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+) -> Classifier:
+    """Let a trained classifier learn from more rows; the classifier given stays as it is.
+
+    A label that it does not know becomes a class of its own, after the others. It is told from the known
+    classes by rows of theirs among the data: some twenty of each do. Where each text has one label, all rows
+    of a new class together count at most as many as those of the largest known class in the data, unless
+    ``class_weights`` says otherwise: they are many because they were collected, not because such texts are
+    frequent.
+
+    Args:
+        classifier: trained; what ``load`` gives, too.
+        data: what to learn from: a file, a folder, the name of a data set, or texts.
+        labels: of the texts, where ``data`` is texts; several for each, for a model of several labels.
+        weights: how much each of the texts counts, where ``data`` is texts; all the same, if None.
+        text_column: column of the texts, in files with columns.
+        label_column: column of the labels, in files with columns.
+        weight_column: column that says how much each row counts, if there is one.
+        label_separator: what stands between the labels of a text in one string; if None, what stood there in
+            training.
+        class_weights: as for :func:`token2wave.train`.
+        parts: ``all``; ``rows``, the words' own numbers alone; or ``network``, all but these: a few thousand
+            numbers, which learn a person's habits on a device, say. With new classes ``all`` means ``rows``:
+            the known classes lose least where what reads the waves stays as it is.
+        epochs: passes over the rows.
+        seed: of the order of texts and dropout.
+        callbacks: told how it goes.
+
+    Returns:
+        A classifier that knows both. Rows of words that it did not know are added.
+
+    Raises:
+        DataError: data that cannot be read or used; a new label without rows of the known ones.
+        ConfigError: an illegal setting.
+        MissingExtraError: torch is needed and not installed.
+    """
+    if parts not in PARTS:
+        raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", where="parts")
+    seed = require_seed(seed)
+    if label_separator is None:
+        label_separator = classifier.training.get("label_separator")
+    where = {"text_column": text_column, "label_column": label_column, "weight_column": weight_column}
+    rows = _rows(classifier, data, labels, weights, label_separator, where)
+    names = _names(classifier, rows)
+    tell = Teller(callbacks)
+    tell.stage("features of the new texts", len(rows))
+    features, places = classifier.features, np.arange(classifier.features.n_rows)
+    if parts != "network":
+        features, places = with_words_of(features, rows.texts)
+    n_new = len(names) - len(classifier.label_names)
+    config, arrays = widened(
+        classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
+    )
+    examples = _labelled(classifier, rows, names, class_weights).examples(
+        features(rows.texts, tell.advance),
+        positive_weights(encode_label_sets(rows, names), names, class_weights)
+        if config.multi_label
+        else None,
+    )
+    level_weights = _level_weights(classifier, config)
+    recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
+    arrays |= _waves(config, arrays, features, examples, recipe, level_weights, seed, callbacks)
+    if config.amplitudes and parts != "network":
+        tell.stage("amplitudes", 0)
+        arrays |= _amplitudes(config, arrays, features, examples, level_weights[-1], n_new, seed)
+    done = {"data": rows.source, "rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
+    updates = [
+        *classifier.training.get("updates", []),
+        {**done, "new_labels": list(names[len(names) - n_new :])},
+    ]
+    return replace(
+        classifier,
+        features=features,
+        network=network_of(config, arrays, "cpu"),
+        label_names=names,
+        training={**classifier.training, "updates": updates},
+        thresholds=(*classifier.thresholds, *((0.5,) * n_new if config.multi_label else ())),
+    )
+
+
+def _rows(
+    classifier: Classifier,
+    data: str | os.PathLike[str] | DataSplits | Sequence[str],
+    labels: Sequence[Any] | None,
+    weights: Sequence[float] | None,
+    label_separator: str | None,
+    where: dict[str, Any],
+) -> LabelledTexts:
+    """Rows to learn from, each with one label, or each with several, as the classifier has it.
+
+    Raises:
+        DataError: they cannot be read, or there are none.
+        ConfigError: texts without labels, or labels without texts.
+    """
+    if isinstance(data, str | os.PathLike):
+        if labels is not None or weights is not None:
+            raise ConfigError(
+                "expected texts beside labels and weights, found the name of data", where="data"
+            )
+        several = classifier.multi_label if label_separator is None else None
+        rows = load_splits(data, multi_label=several, label_separator=label_separator, **where).train
+    elif isinstance(data, DataSplits):
+        rows = data.train
+        require_usable(rows)
+    elif labels is None or isinstance(labels, str):
+        found = "none" if labels is None else f"one string, {labels!r:.40}"
+        raise ConfigError(f"expected a label for each text, found {found}", where="labels")
+    else:
+        own = None if weights is None else [float(weight) for weight in weights]
+        rows = LabelledTexts(list(data), list(labels), "texts in memory", own)
+        require_usable(rows)
+    if not len(rows):
+        raise DataError("there are no rows", where=rows.source, cure="give at least one")
+    if classifier.multi_label:
+        return rows.as_multi_label()
+    if rows.multi_label:
+        raise DataError(
+            "texts have several labels, and the model gives one each",
+            where=rows.source,
+            cure="give each text one label, or train a model of several labels",
+        )
+    return rows
+
+
+def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
+    """Names of the classes, known ones first.
+
+    Raises:
+        DataError: new ones, and no row that is of none of them; or too many in all.
+    """
+    known = set(classifier.label_names)
+    new = sorted({label for labels in rows.label_sets for label in labels} - known)
+    require_few_classes(len(known) + len(new), rows.source)
+    if new and not any(known.issuperset(labels) for labels in rows.label_sets):
+        raise DataError(
+            f"expected rows of the known classes beside those of the new class {new[0]!r}, found none",
+            where=rows.source,
+            cure="add some, twenty of each class, say: without them nothing tells what is not of it",
+        )
+    return (*classifier.label_names, *new)
+
+
+def _labelled(
+    classifier: Classifier, rows: LabelledTexts, names: tuple[str, ...], class_weights: ClassWeights
+) -> Labelled:
+    """The rows with classes as numbers and weights."""
+    if classifier.multi_label:
+        sets = encode_label_sets(rows, names)
+        own = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
+        return Labelled(rows.texts, sets, own)
+    encoded = encode_labels(rows, names)
+    if class_weights is None and len(names) > len(classifier.label_names):
+        class_weights = _held_down(np.bincount(encoded, minlength=len(names)), names, classifier.label_names)
+    return Labelled(rows.texts, encoded, text_weights(encoded, names, class_weights, rows.weights))
+
+
+def _held_down(counts: NDArray[np.int64], names: Sequence[str], known: Sequence[str]) -> dict[str, float]:
+    """Weights of the classes by which a new one counts at most as the largest known one."""
+    largest = float(counts[: len(known)].max())
+    new = range(len(known), len(names))
+    return {names[number]: min(1.0, largest / counts[number]) for number in new}
+
+
+def _level_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
+    """By what each level was multiplied when it was calibrated; one where the record does not say."""
+    levels = levels_of(config)
+    weights = list(classifier.training.get("level_weights") or ())
+    kept = [float(weight) for number, weight in enumerate(weights) if weight or not number]
+    # A level of no weight that is there all the same, as the text's is, has nothing to be divided by.
+    return [weight or 1.0 for weight in kept] if len(kept) == len(levels) else [1.0] * len(levels)
+
+
+def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
+    """How the waves go on."""
+    before = classifier.training.get("recipe")
+    recipe = PRESETS["small"].recipe if before is None else Recipe.from_dict(before)
+    share = RATE_SHARE * float(classifier.training.get("rate_share", 1.0))
+    return recipe.slowed(share).replace(
+        epochs=epochs,
+        patience=0,
+        **({"row_learning_rate": 0.0} if parts == "network" else {}),
+        **({"learning_rate": 0.0} if parts == "rows" else {}),
+    )
+
+
+def _waves(
+    config: WaveConfig,
+    arrays: dict[str, Floats],
+    features: Features,
+    examples: Examples,
+    recipe: Recipe,
+    level_weights: list[float],
+    seed: int,
+    callbacks: Sequence[Callback],
+) -> dict[str, Floats]:
+    """Everything but the amplitudes, after further steps; the rows are taken out of ``arrays`` for them.
+
+    Rows are most of the memory, and devices have little: there is one copy of them at a time.
+    """
+    plain, rows = config.replace(amplitudes=False), arrays.pop(EMBEDDING)
+    own = {name: np.array(arrays[name]) for name in plain.parameter_shapes() if name != EMBEDDING}
+    own[EMBEDDING], amplitudes = (
+        np.ascontiguousarray(rows[:, : config.wave_width]),
+        rows[:, config.wave_width :],
+    )
+    amplitudes = amplitudes.copy()
+    del rows
+    has_cls = not (isinstance(features, WordFeatures) and not features.config.cls)
+    network: Any
+    if trains_natively(plain, recipe, has_cls):
+        network = AdditiveNetwork(plain, own)
+    else:
+        network = _in_torch(plain, own)
+    del own
+    weights = level_weights[: len(levels_of(plain))]
+    weigh_levels(
+        network, [1 / weight for weight in weights]
+    )  # the loss is that of waves as they were trained
+    fit(network, examples, None, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, continues=True)
+    weigh_levels(network, weights)
+    trained = network.arrays()
+    found = {name: np.array(array) for name, array in trained.items() if name != EMBEDDING}
+    found[EMBEDDING] = np.concatenate([trained[EMBEDDING], amplitudes], axis=1)
+    return found
+
+
+def _in_torch(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
+    """A network in torch, to be trained where it lies.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    require_torch("training this model here")
+    import torch
+
+    from token2wave.models import WaveNetwork
+
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn in vain
+        network = WaveNetwork(config)
+    for name, values in arrays.items():
+        network.load(name, values)
+    return network
+
+
+def _amplitudes(
+    config: WaveConfig,
+    arrays: dict[str, Floats],
+    features: Features,
+    examples: Examples,
+    level_weight: float,
+    n_new: int,
+    seed: int,
+) -> dict[str, Floats]:
+    """The amplitudes nearest to those before that say of the examples what they should, in their place."""
+    table = arrays[EMBEDDING]
+    in_margins = arrays["amplitudes.weight"] / np.float32(MARGIN_IN_LOGITS * level_weight)
+    bias = arrays["amplitudes.bias"] / np.float32(MARGIN_IN_LOGITS * level_weight)
+    bias[config.n_classes - n_new :] = -1.0  # the margin of "not this class"
+    before = Amplitudes(table[:, config.wave_width :] * in_margins, bias, 0)
+    problem = AmplitudeProblem(examples, None, features, config.n_classes, seed, config.multi_label)
+    found = problem.solve(0.0, before)
+    table[:, config.wave_width :] = found.rows / in_margins
+    return {
+        EMBEDDING: table,
+        "amplitudes.bias": (found.bias * np.float32(MARGIN_IN_LOGITS * level_weight)).astype(np.float32),
+    }

@@ -1,0 +1,127 @@
+"""What a caller of training wishes, and whether it can be had here."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+from token2wave.config import require
+from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.training.checkpoint import require_place
+from token2wave.training.native_trainer import trains_natively
+from token2wave.training.presets import Preset
+
+
+def wishes_of(
+    preset: Preset,
+    op: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that the caller wants otherwise than the preset has it, by full name.
+
+    Raises:
+        ConfigError: a setting that the data settles, or a rate that is none.
+    """
+    wishes: dict[str, Any] = {}
+    if "network.multi_label" in settings:
+        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
+    if op is not None:
+        wishes["network.operation"] = op
+    if epochs is not None:
+        wishes["recipe.epochs"] = epochs
+    if batch_size is not None:
+        wishes["recipe.batch_size"] = batch_size
+    if learning_rate is not None:
+        # Of both rates one may be zero, by settings of their own; with both nothing would be learnt.
+        require(0 < learning_rate <= 3e38, "learning_rate", "a positive number up to 3e38", learning_rate)
+        recipe = preset.recipe
+        wishes["recipe.learning_rate"] = learning_rate
+        wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
+    return {**wishes, **settings}
+
+
+def require_what_trains(preset: Preset, device: str) -> None:
+    """Find out before any work is done whether torch or a GPU is needed and missing.
+
+    Raises:
+        ConfigError: an unknown device, or no CUDA device can be used.
+        MissingExtraError: torch is needed and not installed.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
+    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
+    if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
+        return
+    require_torch(f"training preset {preset.name!r} here")
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+
+
+def require_checkpoints(
+    checkpoint: str | os.PathLike[str] | None,
+    resume: bool,
+    out: str | os.PathLike[str] | None,
+    *,
+    searches: bool,
+) -> None:
+    """Find out whether a run can be gone on from.
+
+    Raises:
+        ConfigError: there is nothing to go on from, what was searched for in so much time would differ, or
+            the checkpoint would be the model file.
+        CheckpointError: there is one, and it is not to be gone on from.
+        OutputError: its place cannot be written to.
+    """
+    if resume and checkpoint is None:
+        raise ConfigError(
+            "there is no checkpoint to go on from", where="resume", cure="name its file with --checkpoint"
+        )
+    if checkpoint is not None and out is not None and os.path.realpath(checkpoint) == os.path.realpath(out):
+        raise ConfigError(
+            "the checkpoint and the model would be the same file",
+            where="checkpoint",
+            cure="name another file for one of them",
+        )
+    if checkpoint is not None and searches:
+        raise ConfigError(
+            "a search for settings cannot be gone on from",
+            where="checkpoint",
+            cure="search first, and then train with the settings of the report by --set",
+        )
+    if checkpoint is not None:
+        require_place(Path(checkpoint), resume)
+
+
+def require_torch(purpose: str) -> None:
+    """Find out whether torch can be imported.
+
+    Args:
+        purpose: what needs it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", purpose=purpose) from error
+
+
+def require_seed(seed: SupportsIndex) -> int:
+    """The seed as a plain number, which a record can hold; numpy's are taken, too.
+
+    Raises:
+        ConfigError: random numbers cannot begin with it.
+    """
+    number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1
+    if not 0 <= number < 1 << 63:
+        raise ConfigError(f"expected a whole number from 0 to 2^63 - 1, found {seed!r}", where="seed")
+    return number

@@ -1,0 +1,176 @@
+"""Three starting points; every setting can be changed from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from token2wave.errors import ConfigError
+from token2wave.features import FeatureConfig, WordConfig, WordPieceConfig
+from token2wave.models import WaveConfig
+from token2wave.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of the whole pipeline.
+
+    Attributes:
+        name: what the command line calls it.
+        features: settings of the features.
+        network: settings of the network, but for the sizes that the data decides.
+        recipe: settings of training.
+        for_little_text: settings by full name that differ where there is little text to learn from
+            (:mod:`token2wave.training.auto_settings`).
+    """
+
+    name: str
+    features: FeatureConfig
+    network: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+    for_little_text: Mapping[str, Any] = field(default_factory=dict)
+
+    def network_config(self, n_rows: int, n_classes: int, sentence_ends: tuple[int, ...]) -> WaveConfig:
+        """Complete the network's settings with the sizes that the data decides.
+
+        Raises:
+            ConfigError: unknown or illegal settings.
+        """
+        config = WaveConfig.from_dict({**self.network, "n_rows": n_rows, "n_classes": n_classes})
+        return config.replace(sentence_ends=sentence_ends) if config.variants == "levels" else config
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Preset:
+        """Change settings by their full names, e.g. ``{"network.width": 256, "recipe.epochs": 2}``.
+
+        Raises:
+            ConfigError: an unknown name or an illegal value.
+        """
+        parts: dict[str, dict[str, Any]] = {"features": {}, "network": {}, "recipe": {}}
+        for name, value in settings.items():
+            part, _, key = name.partition(".")
+            if part not in parts:
+                raise ConfigError(
+                    f"expected features.KEY, network.KEY or recipe.KEY, found {name!r}",
+                    cure="e.g. network.width=256",
+                )
+            if name in DECIDED_BY_DATA:
+                raise ConfigError("is decided by the data and cannot be set", where=name)
+            parts[part][key] = value
+        network = {**self.network, **parts["network"]}
+        if network.get("variants") != "rows" and "amplitudes" not in parts["network"]:
+            network.pop("amplitudes", None)  # they stand in rows alone
+        changed = replace(self, network=network)
+        with _named("features"):
+            changed = replace(changed, features=changed.features.replace(**parts["features"]))
+        with _named("recipe"):
+            changed = replace(changed, recipe=changed.recipe.replace(**parts["recipe"]))
+        with _named("network"):
+            changed.network_config(1, 2, ())  # refuses illegal settings before any work is done
+        if changed.features_lack_cls and changed.network_config(1, 2, ()).readout == "cls":
+            raise ConfigError(
+                "reads out [CLS], which the features do not have",
+                where="network.readout",
+                cure="set features.cls=true",
+            )
+        return changed
+
+    @property
+    def features_lack_cls(self) -> bool:
+        """Whether texts do not begin with [CLS]."""
+        return isinstance(self.features, WordConfig) and not self.features.cls
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Put a setting's part before its name in errors, as users write it."""
+    try:
+        yield
+    except ConfigError as error:
+        where = None if error.where is None else f"{part}.{error.where}"
+        raise ConfigError(error.problem, where=where, cure=error.cure) from error
+
+
+DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
+_EVERYDAY_NETWORK = {
+    "width": 32,
+    "variants": "rows",
+    "operation": "interference",
+    "readout": "text",
+    "dropout": 0.3,
+    "embedding_scale": 0.01,
+    "amplitudes": True,
+}
+_EVERYDAY_RECIPE = Recipe(
+    epochs=4,
+    batch_size=32,
+    learning_rate=3e-3,
+    row_optimizer="sgd",
+    row_learning_rate=20.0,
+    row_weighting="idf",
+    idf_power=0.35,
+    token_dropout=0.3,
+    label_smoothing=0.1,
+    validation_fraction=0.1,
+    validation="apart",
+    refit_below=5_000_000,
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "small",
+            WordConfig(),
+            {**_EVERYDAY_NETWORK, "phrase_width": 32},
+            _EVERYDAY_RECIPE.replace(epochs=6),
+            {"network.phrase_width": 96, "recipe.epochs": 10},
+        ),
+        Preset(
+            "fast",
+            WordConfig(),
+            _EVERYDAY_NETWORK,
+            _EVERYDAY_RECIPE.replace(subwords=False, amplitudes_of_all=False),
+        ),
+        Preset(
+            "paper",
+            WordPieceConfig(),
+            {"width": 768, "readout": "cls", "restore": "linear", "dropout": 0.5},
+            Recipe(epochs=4, batch_size=64, learning_rate=1e-3, row_learning_rate=1e-3, token_dropout=0.5),
+        ),
+    )
+}
+"""Presets by name; the first is the everyday default."""
+
+
+def preset_named(name: str) -> Preset:
+    """Look a preset up.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"expected one of {', '.join(PRESETS)}, found {name!r}", where="preset")
+    return PRESETS[name]
+
+
+def parse_setting(assignment: str) -> tuple[str, Any]:
+    """Split ``network.width=256`` into the name and the value; the value is JSON, or else a string.
+
+    Raises:
+        ConfigError: there is no ``=``.
+    """
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"expected KEY=VALUE, found {assignment!r}", cure="e.g. network.width=256")
+    return name, parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as JSON; what is no JSON is a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,122 @@
+"""What a search tried, and what came of it: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from token2wave.tuning.comparison import RULE, Comparison
+
+STARTED, KEPT, DROPPED, FAILED = "started from", "kept", "dropped", "failed"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate and what validation rows say of it.
+
+    Attributes:
+        number: from 1, which is the preset with the settings that the user gave.
+        settings: what it changes against that, by full name.
+        outcome: ``started from``, ``kept`` (it became the best so far), ``dropped``, or ``failed``.
+        accuracy: on the validation rows of the first split; None where it failed.
+        chosen: the figure that chooses, there; loss is negated.
+        loss: cross-entropy there.
+        n_splits: splits that it was held against the best so far on.
+        comparison: with the best so far, over these splits; None for the first, and where it failed.
+        reason: why it failed, if it did.
+        seconds: that it took.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    outcome: str
+    accuracy: float | None = None
+    chosen: float | None = None
+    loss: float | None = None
+    n_splits: int = 1
+    comparison: Comparison | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_improvement(self) -> bool:
+        """Whether it was the best so far when it was tried."""
+        return self.outcome in (STARTED, KEPT)
+
+
+@dataclass
+class Record:
+    """A whole search.
+
+    Attributes:
+        select_by: the figure that chooses.
+        validation_rows: of a split.
+        n_splits: splits of the training rows on which a candidate may be held against the best so far.
+        tried: in order.
+        ended_by: ``time``, ``candidates``, ``interruption``, ``nothing left to try``, or
+            ``too few rows`` where none could be held back to judge by.
+        seconds: of the search.
+    """
+
+    select_by: str
+    validation_rows: int
+    n_splits: int
+    tried: list[Tried] = field(default_factory=list)
+    ended_by: str = "nothing left to try"
+    seconds: float = 0.0
+
+    @property
+    def winner(self) -> Tried | None:
+        """The last that was kept; None where not even the first was tried to the end."""
+        best = [tried for tried in self.tried if tried.is_improvement]
+        return best[-1] if best else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the winner changes."""
+        return {} if self.winner is None else dict(self.winner.settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold, with everything that was tried."""
+        return {
+            "select_by": self.select_by,
+            "rule": RULE,
+            "validation_rows": self.validation_rows,
+            "n_splits": self.n_splits,
+            "ended_by": self.ended_by,
+            "seconds": self.seconds,
+            "winner": None if self.winner is None else self.winner.number,
+            "settings": self.settings,
+            "tried": [asdict(tried) for tried in self.tried],
+        }
+
+    def of_model(self) -> dict[str, Any]:
+        """What a model file holds of it: no times, and no more than decided, so that equal runs are equal."""
+        kept = [tried for tried in self.tried if tried.is_improvement]
+        return {
+            "select_by": self.select_by,
+            "n_tried": len(self.tried),
+            "settings": self.settings,
+            "improvements": [
+                {"number": tried.number, "settings": dict(tried.settings), "accuracy": tried.accuracy}
+                for tried in kept
+            ],
+        }
+
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences that belong beside the figures."""
+        n_tried = len(self.tried)
+        if self.ended_by == "too few rows":
+            return ("Too few rows to hold any back: nothing was searched, and the settings are those given.",)
+        if n_tried < 2:
+            return (
+                f"The search ended ({self.ended_by}) before a second candidate was tried: the settings are "
+                "those given.",
+            )
+        if self.settings:
+            return (
+                f"The settings are the best of {n_tried:,} on the validation rows, whose figures therefore "
+                "flatter them; texts that had no part in the choice tell the truth.",
+            )
+        return ()

@@ -1,0 +1,100 @@
+"""Small models of every kind that compiles, without data and without torch, in every storage."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from small_models import random_arrays
+
+from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
+from token2wave.inference.classifier import Classifier
+from token2wave.inference.compile import compile_network
+from token2wave.models import WaveConfig
+from token2wave.storage.encodings import as_float16, as_gaps, as_int8, as_packed, quantised
+
+WORDS = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", ".", "é", "中", "👍", "x" * 70]
+ENTRIES = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "good",
+    "bad",
+    "film",
+    "##s",
+    "a",
+    "##b",
+    "b",
+    ".",
+    "!",
+    "'",
+    "3",
+)
+LABELS = ("neg", "pos é", "日本")
+THRESHOLDS = (0.3, 0.5, 0.65)  # where a text may have several
+STORAGES = ("plain", "float32", "float16", "int8", "packed")  # plain: without gaps, too
+STEP = 0.1
+KINDS: dict[str, dict[str, Any]] = {
+    "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
+    "fast modulation": {"variants": "rows", "readout": "text", "operation": "modulation"},
+    "small": {
+        "variants": "rows",
+        "readout": "text",
+        "operation": "interference",
+        "phrase_width": 8,
+        "phrase_radius": 2,
+    },
+    "trigrams": {"variants": "rows", "readout": "cls"},
+    "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8},
+    "linear": {"variants": "linear", "readout": "text", "operation": "interference"},
+    "real": {"variants": "rows", "readout": "text", "restore": "real", "phrase_width": 16},
+    "magnitude": {"variants": "linear", "readout": "text", "restore": "magnitude"},
+    "narrow": {"variants": "rows", "readout": "text", "width": 5, "phrase_width": 3},  # no such core
+    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
+    "cls amplitudes": {"variants": "rows", "readout": "cls", "amplitudes": True},
+    "several": {"variants": "rows", "readout": "text", "amplitudes": True, "multi_label": True},
+    "paper": {"variants": "linear", "readout": "cls"},
+    "paper phrases": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 1},
+}
+
+
+@cache
+def classifier_of(kind: str, storage: str = "plain", n_words: int = len(WORDS)) -> Classifier:
+    """One of the kinds, with its parameters as a storage leaves them."""
+    features = _features(kind, n_words)
+    config = WaveConfig(features.n_rows, len(LABELS), **{"width": 8, **KINDS[kind]})
+    network = compile_network(config, random_arrays(config, seed=1, spread=0.5))
+    whole = Classifier(features, network, LABELS, {"seed": 1}, {"token2wave": "0.1.0"})
+    if config.multi_label:
+        whole.thresholds = THRESHOLDS
+    return in_storage(whole, storage)
+
+
+def _features(kind: str, n_words: int) -> Features:
+    if kind.startswith("paper"):
+        return WordPieceFeatures(WordPieceConfig(max_tokens=9), ENTRIES)
+    known = [" ".join(random.Random(0).choices(WORDS[:n_words], k=200))]
+    ngrams = 3 if kind == "trigrams" else 2
+    config = WordConfig(ngrams, bits=12, min_count=2, cls=KINDS[kind]["readout"] == "cls")
+    return WordFeatures.fit(known, config)
+
+
+def in_storage(classifier: Classifier, storage: str) -> Classifier:
+    """The same model as a compressed file holds it; no row is dropped."""
+    arrays, stored = classifier.network.arrays(), {}
+    if storage == "plain":
+        return classifier
+    if storage != "float32":
+        stored = {name: as_float16(array) for name, array in arrays.items()}
+    rows = arrays["embedding.weight"]
+    if storage == "int8":
+        stored["embedding.weight"] = as_int8(rows)
+    if storage == "packed":
+        stored["embedding.weight"] = as_packed(quantised(rows, STEP), STEP)
+    arrays = {name: stored[name].decoded() if name in stored else array for name, array in arrays.items()}
+    if isinstance(classifier.features, WordFeatures):
+        stored["features.buckets"] = as_gaps(classifier.features.buckets)
+    return replace(classifier, network=compile_network(classifier.network.config, arrays), stored=stored)
