@@ -12,12 +12,12 @@ SOURCES = (
     *("module", "module_features", "module_training", "module_prediction", "module_products"),
     *("text", "words", "tables", "predict"),
     *("waves", "dense", "layout", "threads", "fixed_point"),
-    *("training", "batch", "texts", "updates", "amplitudes"),
+    *("training", "batch", "texts", "updates", "linear_svm"),
 )
 HEADERS = (
     *("arguments", "text", "words", "tables", "predict"),
     *("waves", "dense", "layout", "threads", "fixed_point"),
-    *("training", "session", "amplitudes"),
+    *("training", "session", "linear_svm"),
 )
 
 # The stable interface does not exist for Python without its global lock, which then goes without the core.

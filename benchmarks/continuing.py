@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from measuring import RESULTS, code_state, write_document
 from numpy.typing import NDArray
-from sweep import held_back
+from sweep import held_out
 
 import token2wave
 from token2wave.core import n_threads
-from token2wave.data import DataSplits, LabelledTexts, load_splits
+from token2wave.data import TextDataset, TextSplit, load_splits
 from token2wave.inference.classifier import Classifier
 from token2wave.reporting.summary import machine
 from token2wave.training import incremental
@@ -45,22 +45,20 @@ class Corpus:
         judged: texts that are not learnt from.
     """
 
-    train: LabelledTexts
-    judged: LabelledTexts
+    train: TextSplit
+    judged: TextSplit
 
     @classmethod
-    def of(cls, name: str, judge: str) -> Corpus:
+    def of(cls, name: str, evaluate_candidate: str) -> Corpus:
         """Read a data set; with ``held`` its test texts are not looked at."""
-        splits = held_back(name, "random") if judge == "held" else load_splits(name)
+        splits = held_out(name, "random") if evaluate_candidate == "held" else load_splits(name)
         assert splits.test is not None
         return cls(splits.train, splits.test)
 
-    def rows(self, chosen: Iterable[int]) -> LabelledTexts:
+    def rows(self, chosen: Iterable[int]) -> TextSplit:
         """Some of the training rows."""
         train, numbers = self.train, list(chosen)
-        return LabelledTexts(
-            [train.texts[i] for i in numbers], [train.labels[i] for i in numbers], train.source
-        )
+        return TextSplit([train.texts[i] for i in numbers], [train.labels[i] for i in numbers], train.source)
 
     def accuracy(self, classifier: Classifier, labels: Iterable[str] | None = None) -> float:
         """Accuracy on the texts of some classes, or on all."""
@@ -70,9 +68,9 @@ class Corpus:
         return statistics.mean(label == self.judged.labels[i] for label, i in zip(found, chosen, strict=True))
 
 
-def trained(rows: LabelledTexts, preset: str, seed: int) -> Classifier:
+def trained(rows: TextSplit, preset: str, seed: int) -> Classifier:
     """A classifier of some rows, with nothing set."""
-    data = DataSplits("some rows", rows, None, None, None, ())
+    data = TextDataset("some rows", rows, None, None, None, ())
     return token2wave.train(data, preset=preset, seed=seed).classifier
 
 
@@ -103,7 +101,7 @@ def main() -> None:
         "--classes", type=int, help="how many classes to leave out in turn; all, if not given"
     )
     arguments = parser.parse_args()
-    corpus, seed = Corpus.of(arguments.data, arguments.judge), arguments.seed
+    corpus, seed = Corpus.of(arguments.data, arguments.evaluate_candidate), arguments.seed
     names = sorted(set(corpus.train.labels))
     left_out = names[: arguments.classes]
     half = np.random.default_rng(seed).random(len(corpus.train)) < 0.5
@@ -128,7 +126,7 @@ def main() -> None:
         "name": arguments.name,
         "data": arguments.data,
         "preset": arguments.preset,
-        "judge": arguments.judge,
+        "judge": arguments.evaluate_candidate,
         "seed": seed,
         "classes left out": left_out,
         "half": corpus.accuracy(of_half),

@@ -22,7 +22,7 @@ from measuring import ROOT
 from numpy.typing import NDArray
 
 import token2wave
-from token2wave.data import LabelledTexts
+from token2wave.data import TextSplit
 from token2wave.errors import Token2WaveError
 
 Floats = NDArray[np.float32]
@@ -101,7 +101,7 @@ class Bench:
 
     folder: Path
     data: Path
-    test: LabelledTexts
+    test: TextSplit
     plain: Path | None = None
 
     def trained(self, job: Job, changes: dict[str, str], place: str = ".") -> Path:

@@ -25,9 +25,9 @@ from measuring import RESULTS, ROOT, all_versions, code_state, write_document
 
 from token2wave import compress, load, train
 from token2wave.core import n_threads
-from token2wave.data import LabelledTexts, encode_labels, label_names_of, load_splits, validation_split
-from token2wave.data.texts import DataSplits
-from token2wave.distillation.teacher import Lessons
+from token2wave.data import TextSplit, encode_labels, label_names_of, load_splits, validation_split
+from token2wave.data.texts import TextDataset
+from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.models.encoder_sources import MINILM
 from token2wave.reporting.summary import machine
 from token2wave.training.preparation import Labelled
@@ -41,7 +41,7 @@ STUDENT = (
     "network.width=64",
     "recipe.epochs=10",
     "recipe.label_smoothing=0.0",
-    "recipe.unlabelled_amplitude_weight=1.0",
+    "recipe.unlabelled_linear_svm_weight=1.0",
 )
 """Settings of students, chosen on rows held back (``docs/experiments.md``)."""
 
@@ -125,7 +125,7 @@ def main() -> None:
     print(json.dumps(document["teacher_figures"]))
 
 
-def written_apart(splits: DataSplits, folder: Path) -> tuple[str, ...]:
+def written_apart(splits: TextDataset, folder: Path) -> tuple[str, ...]:
     """Write the data with a validation split of its own; names of the classes."""
     import pyarrow
     from pyarrow import parquet
@@ -134,7 +134,7 @@ def written_apart(splits: DataSplits, folder: Path) -> tuple[str, ...]:
     names = label_names_of(splits.train, splits.label_names)
     kept, held = validation_split(encode_labels(splits.train, names), FRACTION, 0)
 
-    def write(name: str, texts: LabelledTexts, rows: Sequence[int]) -> None:
+    def write(name: str, texts: TextSplit, rows: Sequence[int]) -> None:
         columns = {
             "text": [texts.texts[row] for row in rows],
             "label": [texts.labels[row] for row in rows],
@@ -155,7 +155,7 @@ def of_teacher(name: str, folder: Path, label_names: tuple[str, ...], build: Pat
     assert splits.test is not None
     assert splits.validation is not None
     train_texts = Labelled(splits.train.texts, encode_labels(splits.train, label_names))
-    lessons = Lessons(name, label_names, train_texts, splits.train.texts)
+    lessons = TeacherPredictions(name, label_names, train_texts, splits.train.texts)
     figures: dict[str, Any] = {}
     for part, texts in (("validation_accuracy", splits.validation), ("accuracy", splits.test)):
         found = lessons.of(texts.texts).of(texts.texts).argmax(axis=1)

@@ -67,7 +67,7 @@ def main() -> None:
     words = {
         "teacher": ("teacher", options.teacher),
         "unlabelled": ("unlabelled", options.unlabelled),
-        "start": ("start_from", options.teacher),
+        "start": ("init_from", options.teacher),
     }
     for variant in options.variants:
         if variant in rows:

@@ -171,7 +171,7 @@ def _count_traffic(path: Path) -> None:
     import torch
 
     from token2wave.models import WaveConfig, WaveNetwork
-    from token2wave.training.callbacks import Teller
+    from token2wave.training.callbacks import CallbackList
     from token2wave.training.distributed.exchange import Exchange
     from token2wave.training.distributed.group import Group, Traffic
     from token2wave.training.recipe import Recipe
@@ -186,7 +186,7 @@ def _count_traffic(path: Path) -> None:
         trainer = TorchTrainer(
             network, _zipf(n_rows, batch_size), recipe, 0, True, exchange=Exchange(group, network)
         )
-        trainer.epoch(Teller(()))
+        trainer.epoch(CallbackList(()))
         trainer.close()
         table = network.embedding.weight
         found.append(

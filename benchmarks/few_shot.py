@@ -23,7 +23,7 @@ from measuring import RESULTS, all_versions, code_state, write_document
 
 from token2wave import train
 from token2wave.core import n_threads
-from token2wave.data import DataSplits, LabelledTexts, encode_labels, label_names_of, load_splits
+from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_of, load_splits
 from token2wave.models.encoder_sources import MINILM
 from token2wave.reporting.summary import machine
 from token2wave.training.baseline import train_baseline
@@ -31,7 +31,7 @@ from token2wave.training.baseline import train_baseline
 SYSTEMS = ("tfidf_svc", "default", "start", "teacher")
 
 
-def drawn(splits: DataSplits, n_rows: int, draw: int, n_unlabelled: int) -> tuple[DataSplits, list[str]]:
+def drawn(splits: TextDataset, n_rows: int, draw: int, n_unlabelled: int) -> tuple[TextDataset, list[str]]:
     """So many rows of each class as training data, and further training texts without labels."""
     names = label_names_of(splits.train, splits.label_names)
     labels = encode_labels(splits.train, names)
@@ -39,14 +39,14 @@ def drawn(splits: DataSplits, n_rows: int, draw: int, n_unlabelled: int) -> tupl
     few = np.concatenate([order[labels[order] == label][:n_rows] for label in range(len(names))])
     rest = order[~np.isin(order, few)][:n_unlabelled]
     texts = splits.train.texts
-    train_texts = LabelledTexts(
+    train_texts = TextSplit(
         [texts[row] for row in few], [splits.train.labels[row] for row in few], splits.train.source
     )
     few_rows = replace(splits, train=train_texts, validation=None, label_names=names)
     return few_rows, [texts[row] for row in rest]
 
 
-def accuracy(system: str, splits: DataSplits, unlabelled: list[str], encoder: str, seed: int) -> float:
+def accuracy(system: str, splits: TextDataset, unlabelled: list[str], encoder: str, seed: int) -> float:
     """Accuracy of a system on the test set."""
     assert splits.test is not None
     assert splits.label_names is not None
@@ -56,8 +56,8 @@ def accuracy(system: str, splits: DataSplits, unlabelled: list[str], encoder: st
         return float(train_baseline(texts[0], labels[0], texts[1], labels[1], splits.label_names)["accuracy"])
     ways: dict[str, dict[str, Any]] = {
         "default": {},
-        "start": {"start_from": encoder},
-        "teacher": {"start_from": encoder, "teacher": encoder, "unlabelled": unlabelled},
+        "start": {"init_from": encoder},
+        "teacher": {"init_from": encoder, "teacher": encoder, "unlabelled": unlabelled},
     }
     found = train(splits, seed=seed, **ways[system]).summary.accuracy
     assert found is not None

@@ -16,7 +16,7 @@ ZIPF_SHIFT = 2.7
 MEDIAN_TOKENS, MEDIAN_WORDS = 50, 40
 SPREAD_OF_LENGTHS = 0.3
 SHORTEST, LONGEST = 8, 300
-TEXTS_AT_ONCE = 50_000
+TEXTS_CHUNK = 50_000
 ABOUT_ZIPF = f"rank r drawn with probability proportional to 1 / (r + {ZIPF_SHIFT})"
 ABOUT_LENGTHS = f"log-normal lengths, standard deviation of the logarithm {SPREAD_OF_LENGTHS}, median"
 
@@ -127,7 +127,7 @@ def made_up_texts(seed: int, n_texts: int, n_words: int) -> list[str]:
     random = np.random.default_rng([seed, n_texts])
     texts: list[str] = []
     while len(texts) < n_texts:
-        lengths = news_lengths(random, min(TEXTS_AT_ONCE, n_texts - len(texts)), MEDIAN_WORDS)
+        lengths = news_lengths(random, min(TEXTS_CHUNK, n_texts - len(texts)), MEDIAN_WORDS)
         offsets = offsets_of(lengths)
         drawn = words[zipf.draw(random, int(offsets[-1]))].tolist()
         texts += [" ".join(drawn[first:last]) for first, last in itertools.pairwise(offsets.tolist())]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.storage.atomic import make_folder, written_aside
+from token2wave.storage.atomic import atomic_write, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +142,7 @@ def write_figures(document: dict[str, Any], folder: Path, names: Sequence[str] |
     paths = []
     for file_name, content in draw(document, names).items():
         paths.append(folder / file_name)
-        with written_aside(paths[-1]) as aside:
+        with atomic_write(paths[-1]) as aside:
             aside.write_bytes(content)
     return paths
 

@@ -19,7 +19,7 @@ MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 ATTENTION = "scaled_dot_product"
 SLOW_SECONDS = 2.0  # a case slower than this is repeated `SLOW_RUNS` times at most
 SLOW_RUNS = 3
-MOST_CALLS = 200
+MAX_CALLS = 200
 MEMORY_LIMIT = 12 << 30
 
 Result = TypeVar("Result")
@@ -178,7 +178,7 @@ def _tried(case: Case, cases: Sequence[Case], longest: float, shortest: float) -
     case.expected = case.run()
     if case.expected < SLOW_SECONDS:  # the first call also pays for what happens once
         case.expected = min(case.expected, case.run())
-    case.calls = min(max(1, math.ceil(shortest / case.expected)), MOST_CALLS)
+    case.calls = min(max(1, math.ceil(shortest / case.expected)), MAX_CALLS)
     return True
 
 

@@ -198,7 +198,7 @@ def batch_study(plan: Plan, seed: int) -> dict[str, Any]:
     """Time against the texts in a batch, with each distinct token computed once and with every token."""
     random = np.random.default_rng([seed, 4])
     lengths = news_lengths(random, max(plan.batch_sizes), MEDIAN_TOKENS)
-    everything = zipf_features(random, lengths, TABLE_ROWS)
+    full_train = zipf_features(random, lengths, TABLE_ROWS)
     config = WaveConfig(n_rows=TABLE_ROWS, n_classes=N_CLASSES, width=plan.batch_width)
     network = WaveNetwork(config)
     curves = {
@@ -208,7 +208,7 @@ def batch_study(plan: Plan, seed: int) -> dict[str, Any]:
     once, each = curves.values()
     cases: list[Case] = []
     for size in plan.batch_sizes:
-        features = everything.take(np.arange(size))
+        features = full_train.take(np.arange(size))
         cases += cases_of(once, size, network, make_batch(features), {})
         batch = make_batch(features).of_every_token()
         # Variants and their squares for every token, forward and backward.

@@ -167,7 +167,7 @@ def torch_steps(
         optimizers = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     else:
         kind = "adam" if name == ROW_ADAM else "sgd"
-        optimizers = Optimizers(network, Recipe(row_optimizer=kind, decay="constant"), STEPS_OF_A_RUN)
+        optimizers = Optimizers(network, Recipe(embedding_optimizer=kind, decay="constant"), STEPS_OF_A_RUN)
     batches = [make_batch(part) for part in features]
     labels = torch.arange(batches[0].n_texts) % N_CLASSES
 
@@ -200,12 +200,12 @@ def native_steps(
     table[rows] = used_rows(len(rows), table.shape[1], few.embedding_scale, seed)
     arrays[EMBEDDING] = table
     network = AdditiveNetwork(few.replace(n_rows=n_rows), arrays)
-    everything = concatenate(features)
-    examples = Examples(everything, np.arange(len(everything)) % N_CLASSES)
+    full_train = concatenate(features)
+    examples = Examples(full_train, np.arange(len(full_train)) % N_CLASSES)
 
     def steps(n_steps: int) -> float:
         recipe = Recipe(
-            epochs=n_steps // len(features), batch_size=TEXTS, row_optimizer="sgd", decay="constant"
+            epochs=n_steps // len(features), batch_size=TEXTS, embedding_optimizer="sgd", decay="constant"
         )
         history = fit(network, examples, None, recipe, seed=seed, has_cls=False)
         return n_steps * TEXTS / history.texts_per_second

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from token2wave.storage.atomic import make_folder, written_aside
+from token2wave.storage.atomic import atomic_write, make_folder
 from token2wave.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,5 +51,5 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def write_document(path: Path, document: dict[str, Any]) -> None:
     """Write JSON so that a reader sees the old document or the new one."""
     make_folder(path.parent)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

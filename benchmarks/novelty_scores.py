@@ -16,16 +16,16 @@ import numpy as np
 from measuring import RESULTS, code_state, write_document
 from numpy.typing import NDArray
 from probabilities import area_under_roc
-from sweep import held_back
+from sweep import held_out
 
 from token2wave.inference.classifier import Classifier
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.novelty import USUAL_FEATURES
 from token2wave.pipeline import train
 from token2wave.versions import versions
 
 SETS = ("trec", "banking77", "emotion", "dbpedia14", "sst2", "debian-sections")
-MOST_TEXTS = 2_000
+MAX_TEXTS = 2_000
 FIRST_WORDS = (None, 16, 8)
 RARE = 5  # occurrences in training
 Numbers = NDArray[np.float64]
@@ -98,7 +98,7 @@ class Scores:
 
     def _waves(self, texts: list[str]) -> Numbers:
         """Real and imaginary parts of both of each text's waves, ``(N, 4 D)``."""
-        assert isinstance(self.classifier.network, Tables)
+        assert isinstance(self.classifier.network, CompiledNetwork)
         sums = self.classifier.network.sums(self.classifier.features(texts))
         counts = np.maximum(sums.n_features, 1)[:, None]
         real = sums.total / counts
@@ -115,17 +115,17 @@ def main() -> None:
     )
     parser.add_argument("--preset", default="fast")
     preset = parser.parse_args().preset
-    data = {name: held_back(name, "whole" if name == "sst2" else "random") for name in SETS}
+    data = {name: held_out(name, "whole" if name == "sst2" else "random") for name in SETS}
     random = np.random.default_rng(0)
     texts = {}
     for name, splits in data.items():
         assert splits.test is not None
-        some = random.permutation(len(splits.test))[:MOST_TEXTS]
+        some = random.permutation(len(splits.test))[:MAX_TEXTS]
         texts[name] = [splits.test.texts[i] for i in some]
     areas: dict[str, dict[str, dict[str, float]]] = {}
     for name, splits in data.items():
         scores = Scores(
-            train(splits, preset=preset, seed=0).classifier, splits.train.texts[: 5 * MOST_TEXTS], texts[name]
+            train(splits, preset=preset, seed=0).classifier, splits.train.texts[: 5 * MAX_TEXTS], texts[name]
         )
         for words in FIRST_WORDS:
             cut = {other: [_first(text, words) for text in some] for other, some in texts.items()}

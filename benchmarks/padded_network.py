@@ -131,29 +131,29 @@ def padded(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def dense_adamw(
     network: nn.Module,
     embedding: nn.Embedding,
-    learning_rate: float,
+    lr: float,
     weight_decay: float,
-    row_learning_rate: float | None = None,
-    row_epsilon: float = 1e-8,
+    embedding_lr: float | None = None,
+    embedding_epsilon: float = 1e-8,
 ) -> torch.optim.AdamW:
     """AdamW over all parameters, without weight decay for the embedding.
 
     Args:
         network: what to train.
         embedding: its table of embeddings.
-        learning_rate: of all but the embedding.
+        lr: of all but the embedding.
         weight_decay: of all but the embedding.
-        row_learning_rate: of the embedding; the same if not given.
-        row_epsilon: Adam's epsilon for the embedding.
+        embedding_lr: of the embedding; the same if not given.
+        embedding_epsilon: Adam's epsilon for the embedding.
     """
     dense = [parameter for parameter in network.parameters() if parameter is not embedding.weight]
     rows: dict[str, Any] = {
         "params": [embedding.weight],
-        "lr": learning_rate if row_learning_rate is None else row_learning_rate,
+        "lr": lr if embedding_lr is None else embedding_lr,
         "weight_decay": 0.0,
-        "eps": row_epsilon,
+        "eps": embedding_epsilon,
     }
-    return torch.optim.AdamW([{"params": dense}, rows], lr=learning_rate, weight_decay=weight_decay)
+    return torch.optim.AdamW([{"params": dense}, rows], lr=lr, weight_decay=weight_decay)
 
 
 def training_step(

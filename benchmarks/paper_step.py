@@ -41,8 +41,8 @@ from token2wave.reporting.summary import duration, machine, size
 
 SCHEMA = 1
 OFFICIAL_ROWS = 120_000
-MOST_WARM_UP = 5
-MOST_STEPS_OF_A_TURN = 10
+MAX_WARM_UP = 5
+MAX_STEPS_OF_A_TURN = 10
 STEPS_FOR_MEMORY = 30
 SIDES = {"ours", "ours_catch_up", "ours_fixed16", "padded"}
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     torch.set_num_threads(options.threads)
-    setting = setting_of(options.data, options.rows, options.width, options.op, options.seed)
+    setting = setting_of(options.data, options.rows, options.width, options.operation, options.seed)
     if options.memory_of:
         print(json.dumps(_memory(setting, options.memory_of, options.steps)))
         return
@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": "python benchmarks/paper_step.py" + "".join(f" {shlex.quote(word)}" for word in given),
         "settings": {
             key: getattr(options, key)
-            for key in ("data", "rows", "width", "op", "steps", "runs", "seed", "threads")
+            for key in ("data", "rows", "width", "operation", "steps", "runs", "seed", "threads")
         },
-        "turn_steps": min(options.steps, MOST_STEPS_OF_A_TURN),
+        "turn_steps": min(options.steps, MAX_STEPS_OF_A_TURN),
         "network": setting.network.to_dict(),
         "recipe": setting.recipe.to_dict(),
         "data": {
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default="ag_news")
     parser.add_argument("--rows", type=int, help="so many training rows at most")
     parser.add_argument("--width", type=int, help="of the network; that of the preset, if not given")
-    parser.add_argument("--op", help="interference or modulation; that of the preset, if not given")
+    parser.add_argument("--operation", help="interference or modulation; that of the preset, if not given")
     parser.add_argument("--steps", type=int, default=100, help="whose losses are compared")
     parser.add_argument("--runs", type=int, default=5, help="turns of each in the comparison of speed")
     parser.add_argument("--seed", type=int, default=0)
@@ -138,7 +138,7 @@ def speed(setting: Setting, steps: int, runs: int) -> dict[str, Any]:
     trainers["ours_catch_up"] = Ours(setting, "catch_up")
     if fixed_point_available():
         trainers["ours_fixed16"] = Ours(setting, "fixed16")
-    speeds = _speeds(trainers, min(steps, MOST_STEPS_OF_A_TURN), runs)
+    speeds = _speeds(trainers, min(steps, MAX_STEPS_OF_A_TURN), runs)
     found = _described(speeds, setting)
     for name in trainers.keys() - {"padded"}:
         ratios = [mine / its for mine, its in zip(speeds[name], speeds["padded"], strict=True)]
@@ -156,7 +156,7 @@ def speed_of_the_preset(setting: Setting, steps: int, runs: int) -> dict[str, An
 def _speeds(trainers: dict[str, Trainer], steps: int, runs: int) -> dict[str, list[float]]:
     """Texts a second of each turn: the median over its steps."""
     for trainer in trainers.values():
-        for _ in range(min(steps, MOST_WARM_UP)):
+        for _ in range(min(steps, MAX_WARM_UP)):
             trainer.step()
     speeds: dict[str, list[float]] = {name: [] for name in trainers}
     for run in range(runs):

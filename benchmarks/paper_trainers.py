@@ -17,7 +17,7 @@ from token2wave.data import encode_labels, label_names_of, load_splits
 from token2wave.models import Batch, WaveConfig, WaveNetwork
 from token2wave.models.products import fixed_point_products
 from token2wave.training.batches import training_batches
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.optim import Optimizers
 from token2wave.training.preparation import features_for
@@ -78,8 +78,8 @@ class Setting:
 
 def setting_of(data: str, rows: int | None, width: int | None, operation: str | None, seed: int) -> Setting:
     """Preset ``paper`` on the training rows of a data set, a random part of them if need be."""
-    wishes = {"network.width": width, "network.operation": operation}
-    preset = preset_named("paper").with_settings({k: v for k, v in wishes.items() if v is not None})
+    overrides = {"network.width": width, "network.operation": operation}
+    preset = preset_named("paper").with_settings({k: v for k, v in overrides.items() if v is not None})
     splits = load_splits(data)
     names = label_names_of(splits.train, splits.label_names)
     chosen = np.random.default_rng(seed).permutation(len(splits.train))[:rows]
@@ -170,7 +170,7 @@ def seconds_of_epoch(setting: Setting, steps: int) -> float:
             network, setting.examples.take(rows), setting.recipe, setting.seed, has_cls=True
         )
         start = time.perf_counter()
-        trainer.epoch(Teller([]))
+        trainer.epoch(CallbackList([]))
         seconds = time.perf_counter() - start
         trainer.close()
     return seconds
@@ -228,10 +228,10 @@ class DenseOptimizer:
         self.adamw = dense_adamw(
             network,
             network.embedding,
-            recipe.learning_rate,
+            recipe.lr,
             recipe.weight_decay,
-            recipe.row_learning_rate,
-            recipe.row_epsilon,
+            recipe.embedding_lr,
+            recipe.embedding_epsilon,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.adamw, lambda step: rate_factor(step, setting.n_steps, recipe)

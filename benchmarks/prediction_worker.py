@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from systems import Task
 
-    from token2wave.data import DataSplits
+    from token2wave.data import TextDataset
 
 Job = dict[str, Any]
 OURS = "token2wave"
 TEST_TEXTS = "test.json"
 SHORT_CHARACTERS, SHORT_TEXTS = 60, 200  # the texts that are predicted one by one
-FEWEST_PASSES, MOST_PASSES = 3, 9
-FEWEST_CALLS, MOST_CALLS = 20, 20_000
+MIN_PASSES, MAX_PASSES = 3, 9
+MIN_CALLS, MAX_CALLS = 20, 20_000
 ROWS_QUANTISED = 100_000  # of fastText's embedding, the others left out
 ONE_MB = 1_000_000
 
@@ -81,7 +81,7 @@ def short_texts(texts: Sequence[str]) -> list[str]:
     return sorted(texts, key=lambda text: abs(len(text) - SHORT_CHARACTERS))[:SHORT_TEXTS]
 
 
-def _splits(job: Job) -> DataSplits:
+def _splits(job: Job) -> TextDataset:
     from token2wave.data import load_splits
 
     splits = load_splits(job["data"])
@@ -172,9 +172,9 @@ def _trained(system: str, job: Job, path: Path) -> dict[str, Any]:
     """As ``benchmarks/compare.py`` trains it."""
     from systems import load_system
 
-    rival, task = load_system(system), _task(job)
-    rival.prepare(task)
-    rival.save(rival.fit(task), task.folder).rename(path)
+    baseline, task = load_system(system), _task(job)
+    baseline.prepare(task)
+    baseline.save(baseline.fit(task), task.folder).rename(path)
     return {}
 
 
@@ -362,7 +362,7 @@ def timed_passes(action: Callable[[], Any], seconds: float) -> tuple[Any, list[f
     action()
     passes: list[float] = []
     result, before = None, time.process_time()
-    while len(passes) < FEWEST_PASSES or (sum(passes) < seconds and len(passes) < MOST_PASSES):
+    while len(passes) < MIN_PASSES or (sum(passes) < seconds and len(passes) < MAX_PASSES):
         start = time.perf_counter()
         result = action()
         passes.append(time.perf_counter() - start)
@@ -383,7 +383,7 @@ def timed_calls(one: Callable[[str], object], texts: Sequence[str], seconds: flo
         one(text)
         now = time.perf_counter()
         times.append(now - start)
-        if len(times) >= MOST_CALLS or (now > end and len(times) >= FEWEST_CALLS):
+        if len(times) >= MAX_CALLS or (now > end and len(times) >= MIN_CALLS):
             break
     return times
 

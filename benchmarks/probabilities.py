@@ -25,7 +25,7 @@ from measuring import RESULTS, code_state, write_document
 from numpy.typing import NDArray
 
 from token2wave.core import n_threads
-from token2wave.data import DataSplits, encode_labels, load_splits
+from token2wave.data import TextDataset, encode_labels, load_splits
 from token2wave.inference.classifier import Classifier
 from token2wave.metrics import expected_calibration_error, surest
 from token2wave.pipeline import train
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measured(splits: DataSplits, foreign: Sequence[str], preset: str, seed: int) -> dict[str, Any]:
+def measured(splits: TextDataset, foreign: Sequence[str], preset: str, seed: int) -> dict[str, Any]:
     """Train once, and measure what the model says of its test texts, and of others."""
     result = train(splits, preset=preset, seed=seed)
     classifier, test = result.classifier, splits.test

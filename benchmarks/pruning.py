@@ -27,7 +27,7 @@ from token2wave.compression import compress
 from token2wave.core import n_threads
 from token2wave.data import load_splits
 from token2wave.features import WordFeatures
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.reference import EMBEDDING
 from token2wave.pipeline import train
 from token2wave.reporting.summary import machine
@@ -44,7 +44,7 @@ SHARES = (0.6, 0.8, 1.0)
 Scores = NDArray[np.float64]
 
 
-def effects(network: Tables, examples: Examples) -> Scores:
+def effects(network: CompiledNetwork, examples: Examples) -> Scores:
     """Exact effect of each row: changes of the loss of texts without it, added up without their signs."""
     found = np.zeros(network.config.n_rows)
     features = examples.features
@@ -62,7 +62,7 @@ def effects(network: Tables, examples: Examples) -> Scores:
             squares=sums.squares - rows**2,
             **{
                 name: np.repeat(getattr(sums, name), n, axis=0)
-                for name in ("first", "n_words", "phrase_total", "phrase_squares")
+                for name in ("first", "n_words", "context_total", "context_squares")
             },
         )
         losses = [_losses(network.logits_of(part), examples.labels[text]) for part in (without, sums)]
@@ -76,7 +76,7 @@ def _losses(logits: NDArray[np.float32], label: int) -> Scores:
     return result
 
 
-def rankings(network: Tables, examples: Examples, seed: int) -> dict[str, Scores]:
+def rankings(network: CompiledNetwork, examples: Examples, seed: int) -> dict[str, Scores]:
     """Scores of all rows by what they are called."""
     rows = network.arrays()[EMBEDDING]
     energy = np.square(rows, dtype=np.float64).sum(axis=1)
@@ -138,19 +138,19 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
     splits = replace(load_splits(data), test=None)
     classifier = train(splits, preset="fast", seed=seed, settings={"recipe.refit_below": 0}).classifier
     network, features = classifier.network, classifier.features
-    assert isinstance(network, Tables)
+    assert isinstance(network, CompiledNetwork)
     assert isinstance(features, WordFeatures)
     texts = prepare(splits, preset_named("fast").recipe, seed)
-    learned, held_back = (
+    learned, held_out = (
         Examples(features(part.texts), part.labels) for part in (texts.train, texts.validation)
     )
-    note("the whole model", *validate(network, held_back)[:2])
+    note("the whole model", *validate(network, held_out)[:2])
     for name, scores in rankings(network, learned, seed).items():
         for n_rows in NUMBERS_OF_ROWS:
             kept = np.sort(np.argsort(-scores, kind="stable")[:n_rows])
             fewer = WordFeatures(features.config, features.buckets[kept])
             arrays = network.arrays()
-            small = Tables(
+            small = CompiledNetwork(
                 network.config.replace(n_rows=len(kept)), {**arrays, EMBEDDING: arrays[EMBEDDING][kept]}
             )
             pruned = Examples(fewer(texts.validation.texts), texts.validation.labels)

@@ -30,7 +30,7 @@ from measuring import RESULTS, code_state, write_document
 
 import token2wave
 from token2wave.core import n_threads
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.inference.classifier import Classifier
 from token2wave.reporting.summary import machine
 from token2wave.versions import versions
@@ -82,7 +82,7 @@ def drawn(seed: int, number: int) -> Case:
     kind = choice(*["native"] * 8, "linear", "paper")
     far = 1e6 if random.random() < 0.1 else 1.0
     settings: dict[str, Any] = {
-        "recipe.learning_rate": 3e-3 * log_uniform(1e-2, 1e2) * far,
+        "recipe.lr": 3e-3 * log_uniform(1e-2, 1e2) * far,
         "recipe.batch_size": round(log_uniform(1, 4096)),
         "recipe.epochs": choice(1, 2, 4),
         "recipe.label_smoothing": choice(0.0, 0.1, 0.5, 0.99),
@@ -94,7 +94,7 @@ def drawn(seed: int, number: int) -> Case:
         "recipe.patience": choice(0, 1),
         "recipe.validation_fraction": choice(0.1, 0.5, 0.9),
         "recipe.refit_below": choice(0, 20_000),
-        "recipe.row_weighting": choice("none", "idf"),
+        "recipe.embedding_weighting": choice("none", "idf"),
         "recipe.idf_power": choice(0.1, 0.35, 1.0, 4.0),
         "network.dropout": choice(0.0, 0.3, 0.95),
         "network.operation": choice("interference", "modulation"),
@@ -102,21 +102,21 @@ def drawn(seed: int, number: int) -> Case:
     }
     if kind == "paper":
         preset = "paper"
-        settings["recipe.row_learning_rate"] = 1e-3 * log_uniform(1e-2, 1e2) * far
+        settings["recipe.embedding_lr"] = 1e-3 * log_uniform(1e-2, 1e2) * far
         settings["network.width"] = choice(8, 24, 64)
         settings["network.layers"] = choice(1, 2)
         settings["network.readout"] = choice("cls", "mean", "text")
         whole = settings["network.readout"] == "text"
         settings["network.variants"] = "linear" if whole else choice("linear", "levels")
         settings["network.positions"] = choice("none", "sinusoidal")
-        settings["recipe.row_optimizer"] = choice("adam", "sgd")
+        settings["recipe.embedding_optimizer"] = choice("adam", "sgd")
         settings["features.max_tokens"] = choice(8, 128)
     else:
         preset = choice("small", "small", "fast")
-        settings["recipe.row_learning_rate"] = 20.0 * log_uniform(1e-2, 1e2) * far
+        settings["recipe.embedding_lr"] = 20.0 * log_uniform(1e-2, 1e2) * far
         settings["network.width"] = choice(8, 32, 64, 256, 1024) if kind == "native" else choice(10, 32)
-        settings["network.phrase_width"] = choice(0, 8, 32, 128)
-        settings["network.phrase_radius"] = choice(1, 3, 8)
+        settings["network.context_width"] = choice(0, 8, 32, 128)
+        settings["network.context_radius"] = choice(1, 3, 8)
         settings["features.ngrams"] = choice(1, 2, 3, 5)
         settings["features.bits"] = choice(10, 12, 18, 24)
         settings["features.min_count"] = choice(1, 2, 3)
@@ -139,7 +139,7 @@ def drawn(seed: int, number: int) -> Case:
     )
 
 
-def generated(case: Case, seed: int) -> DataSplits:
+def generated(case: Case, seed: int) -> TextDataset:
     """Texts of a case: each class has words of its own, and there are some that all share.
 
     At least one text has words, every class has a row, and the last class has one alone.
@@ -156,9 +156,9 @@ def generated(case: Case, seed: int) -> DataSplits:
         texts.append(" ".join(random.choice(own if random.random() < 0.5 else FILLERS, length)))
     texts[0] = texts[0] or "word0 word1 the"
     weights = random.exponential(1.0, case.rows).round(3).tolist() if case.weighted else None
-    return DataSplits(
+    return TextDataset(
         name=f"case {case.number}",
-        train=LabelledTexts(texts, [f"class {label}" for label in labels], "generated", weights),
+        train=TextSplit(texts, [f"class {label}" for label in labels], "generated", weights),
         validation=None,
         test=None,
         label_names=None,
@@ -186,7 +186,7 @@ def run(case: Case, seed: int) -> dict[str, Any]:
                 settings=case.settings,
                 class_weights=case.class_weights,
             )
-            document["rate_share"] = result.classifier.training.get("rate_share", 1.0)
+            document["lr_factor"] = result.classifier.training.get("lr_factor", 1.0)
             document["validation_accuracy"] = result.summary.validation_accuracy
             document["problem"] = problem_of(result.classifier, token2wave.load(path))
     except Exception as error:
@@ -230,13 +230,13 @@ def main() -> int:
         else:
             print(f"case {number}: {found[-1]['problem']}", flush=True)
     failed = sum(case["problem"] is not None for case in found)
-    slowed = sum(case.get("rate_share", 1.0) < 1 for case in found)
-    print(f"{len(found)} cases, {failed} failed, {slowed} started again with smaller rates")
+    with_lr_factor = sum(case.get("lr_factor", 1.0) < 1 for case in found)
+    print(f"{len(found)} cases, {failed} failed, {with_lr_factor} started again with smaller rates")
     document = {
         "seed": arguments.seed,
         "n_cases": len(found),
         "failed": failed,
-        "started_again": slowed,
+        "started_again": with_lr_factor,
         "cases": found,
         "code": code_state(),
         "versions": versions(),

@@ -123,7 +123,7 @@ PROMISES = (
     ),
     Promise(
         "Nobody sees half a file: a model or a checkpoint is the old one or the new one",
-        f"`tests/inference/test_files.py`, `tests/benchmarks/test_kills.py`; {MEASURED} `--only kills`",
+        f"`tests/inference/test_atomic.py`, `tests/benchmarks/test_kills.py`; {MEASURED} `--only kills`",
         "kills",
         _readers,
     ),
@@ -135,7 +135,7 @@ PROMISES = (
     ),
     Promise(
         "A damaged model file is refused, wherever the damage is",
-        f"`tests/inference/test_container.py`, `tests/inference/test_model_damage.py`; {MEASURED} `--only load`",
+        f"`test_safetensors_writer.py`, `tests/inference/test_model_damage.py`; {MEASURED} `--only load`",
         "load",
         _load,
     ),

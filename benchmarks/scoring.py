@@ -41,7 +41,7 @@ import token2wave
 from token2wave.core import n_threads
 from token2wave.process_memory import kilobytes
 from token2wave.reporting.summary import machine
-from token2wave.scoring.batch_predictor import Wanted
+from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.job import Job
 from token2wave.scoring.output_parts import ASIDE, Part, PartFile, Plan
 from token2wave.scoring.score import PART_BYTES
@@ -188,7 +188,7 @@ def fixed(crawl: Crawl, model: Path, build: Path) -> dict[str, float]:
         arguments = [*score_command(model, one, out, 1), "--columns", "text"]
         subprocess.run(arguments, check=True, capture_output=True)
         whole.append(time.perf_counter() - begun)
-    plan = Plan(str(model), str(out), "text", None, None, "jsonl", Wanted(), PART_BYTES, None)
+    plan = Plan(str(model), str(out), "text", None, None, "jsonl", PredictionOptions(), PART_BYTES, None)
     job, commits = Job(plan, []), []
     for number in range(30):
         name = f"part-{number:06}-0000.jsonl"
@@ -216,7 +216,7 @@ def score_command(model: Path, pages: Path, out: Path, workers: int) -> list[str
 # ---- kills ----
 
 
-class Run(NamedTuple):
+class TrainingRun(NamedTuple):
     """How one run of a command went."""
 
     is_done: bool  # else it was killed
@@ -224,7 +224,7 @@ class Run(NamedTuple):
     peak: int
 
 
-def run_until(command: list[str], moment: float | None) -> Run:
+def run_until(command: list[str], moment: float | None) -> TrainingRun:
     """Run a command, and kill it with all its processes after so many seconds, if it runs as long."""
     process = subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -237,7 +237,7 @@ def run_until(command: list[str], moment: float | None) -> Run:
     _, said = process.communicate()
     if process.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"error: scoring failed: {said}")
-    return Run(process.returncode == 0, time.perf_counter() - begun, watch.stop())
+    return TrainingRun(process.returncode == 0, time.perf_counter() - begun, watch.stop())
 
 
 def killed(

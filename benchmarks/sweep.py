@@ -1,10 +1,10 @@
 r"""Try settings on several data sets, and compare them on rows held back from training; no test set is read.
 
     python benchmarks/sweep.py --name phrase --data debian-sections,trec --seeds 0,1 \\
-        "" "network.phrase_width=0" "network.phrase_radius=5 recipe.epochs=20"
+        "" "network.context_width=0" "network.context_radius=5 recipe.epochs=20"
 
 Each argument is one variant: settings of ``token2wave train --set``, apart by blanks; an empty one is the
-preset as it is. A name without a dot is an argument of the function: ``start_from=all-MiniLM-L6-v2``. Writes
+preset as it is. A name without a dot is an argument of the function: ``init_from=all-MiniLM-L6-v2``. Writes
 ``results/sweeps/NAME.json``, from which ``tools/render_results.py`` makes the tables of
 ``docs/experiments.md``. With ``--rival``, TF-IDF (1,2) + LinearSVC is trained on the same rows.
 """
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from token2wave.core import n_threads
 from token2wave.data import (
-    DataSplits,
-    LabelledTexts,
+    TextDataset,
+    TextSplit,
     encode_labels,
     label_names_of,
     load_splits,
@@ -48,7 +48,7 @@ HELD = {
 RESULTS = Path(__file__).parent.parent / "results" / "sweeps"
 
 
-def held_back(name: str, how: str) -> DataSplits:
+def held_out(name: str, how: str) -> TextDataset:
     """Hold back rows of the training set to judge by, the same for every variant and seed; drop the test set.
 
     They take its place: what is trained holds back rows of its own to choose epochs by, as it does for users.
@@ -68,8 +68,8 @@ def held_back(name: str, how: str) -> DataSplits:
     else:
         kept, held = validation_split(labels, FRACTION, SPLIT_SEED)
 
-    def part(rows: Any) -> LabelledTexts:
-        return LabelledTexts(
+    def part(rows: Any) -> TextSplit:
+        return TextSplit(
             [splits.train.texts[i] for i in rows], [splits.train.labels[i] for i in rows], splits.train.source
         )
 
@@ -92,7 +92,7 @@ def whole_texts(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int
     return np.setdiff1d(kept, held), held
 
 
-def rival(splits: DataSplits) -> dict[str, Any]:
+def baseline(splits: TextDataset) -> dict[str, Any]:
     """Accuracy of TF-IDF + LinearSVC."""
     assert splits.test is not None
     assert splits.label_names is not None
@@ -123,10 +123,10 @@ def main() -> None:
     parser.add_argument("variants", nargs="*", default=[""])
     arguments = parser.parse_args()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    data = {name: held_back(name, arguments.held) for name in arguments.data.split(",")}
+    data = {name: held_out(name, arguments.held) for name in arguments.data.split(",")}
     rows: dict[str, dict[str, Any]] = {}
-    if arguments.rival:
-        rows[NAME] = {name: rival(splits) for name, splits in data.items()}
+    if arguments.baseline:
+        rows[NAME] = {name: baseline(splits) for name, splits in data.items()}
     document = {
         "name": arguments.name,
         "preset": arguments.preset,

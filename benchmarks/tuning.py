@@ -18,10 +18,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from sweep import FRACTION, HELD, held_back
+from sweep import FRACTION, HELD, held_out
 
 from token2wave.core import n_threads
-from token2wave.data import DataSplits
+from token2wave.data import TextDataset
 from token2wave.pipeline import train
 from token2wave.reporting.summary import Summary, machine
 from token2wave.versions import versions
@@ -31,16 +31,16 @@ HOW = {"sst2": "whole", "imdb": "blocks"}
 RESULTS = Path(__file__).parent.parent / "results" / "tuning.json"
 
 
-def measured(splits: DataSplits, seed: int, preset: str, **search: Any) -> dict[str, Any]:
+def measured(splits: TextDataset, seed: int, preset: str, **search: Any) -> dict[str, Any]:
     """Figures of one run."""
     summary: Summary = train(splits, seed=seed, preset=preset, **search).summary
     found: dict[str, Any] = {"accuracy": summary.accuracy, "seconds": summary.total_seconds}
     if summary.search is not None:
-        tried = summary.search["tried"]
+        trial = summary.search["trials"]
         found |= {
             "settings": summary.search["settings"],
-            "n_tried": len(tried),
-            "n_improvements": sum(one["outcome"] == "kept" for one in tried),
+            "n_tried": len(trial),
+            "n_improvements": sum(one["outcome"] == "kept" for one in trial),
             "ended_by": summary.search["ended_by"],
         }
     return found
@@ -56,14 +56,14 @@ def table(document: dict[str, Any]) -> str:
         before, after = (
             100 * statistics.mean(run["accuracy"] for run in found[kind]) for kind in ("defaults", "search")
         )
-        tried = ", ".join(str(run["n_tried"]) for run in found["search"])
+        trial = ", ".join(str(run["n_tried"]) for run in found["search"])
         kept = "; ".join(
             " ".join(f"`{key}={value}`" for key, value in run["settings"].items()) or "the defaults"
             for run in found["search"]
         )
         lines.append(
             f"| {name} | {found['rows']:,}{found['held']} | {before:.2f} | {after:.2f} "
-            f"| {after - before:+.2f} | {tried} | {kept} |"
+            f"| {after - before:+.2f} | {trial} | {kept} |"
         )
     of = ", ".join(map(str, document["seeds"]))
     asked = " ".join(
@@ -111,7 +111,7 @@ def main() -> None:
             document["data"] = before["data"]
     for name in arguments.data.split(","):
         how = HOW.get(name, "random")
-        splits = held_back(name, how)
+        splits = held_out(name, how)
         assert splits.test is not None
         document["data"][name] = {
             "rows": len(splits.test),

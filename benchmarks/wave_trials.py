@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sweep import FRACTION, HELD, RESULTS, held_back
+from sweep import FRACTION, HELD, RESULTS, held_out
 from wave_trials_networks import (
     Adversarial,
     BothInPhrases,
@@ -38,22 +38,22 @@ from wave_trials_networks import (
     TwoPasses,
     Windows,
     both_in_text,
-    phrases,
+    context,
     skip_in_text,
 )
 from wave_trials_render import BASELINE, NATIVE
 from wave_trials_unseen import UnseenWords
 
 from token2wave.core import n_threads
-from token2wave.data import DataSplits, encode_labels
+from token2wave.data import TextDataset, encode_labels
 from token2wave.features import WordFeatures
 from token2wave.models import WaveNetwork
 from token2wave.reporting.summary import machine
 from token2wave.training import torch_trainer
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.auto_settings import adapted
-from token2wave.training.calibration import fit_weights, level_logits
-from token2wave.training.linear_svm import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
+from token2wave.training.auto_settings import auto_settings
+from token2wave.training.calibration import branch_logits, fit_weights
+from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import cross_entropies, fit
 from token2wave.training.preparation import Labelled, features_for, prepare
 from token2wave.training.presets import preset_named
@@ -93,15 +93,15 @@ class Variant:
 
 VARIANTS = {
     BASELINE: Variant(),
-    "places as phases, half of the dimensions": Variant(phrases(Turned)),
-    "neighbours superposed with phases": Variant(phrases(Superposed)),
-    "two phrase layers": Variant(phrases(TwoLayers)),
-    "windows of 1, 3 and 8": Variant(phrases(Windows)),
-    "both operations, phrases": Variant(phrases(BothInPhrases)),
+    "places as phases, half of the dimensions": Variant(context(Turned)),
+    "neighbours superposed with phases": Variant(context(Superposed)),
+    "two phrase layers": Variant(context(TwoLayers)),
+    "windows of 1, 3 and 8": Variant(context(Windows)),
+    "both operations, phrases": Variant(context(BothInPhrases)),
     "both operations, text": Variant(both_in_text),
     "real part past the linear map, text": Variant(skip_in_text),
-    "largest state of the phrases": Variant(phrases(Largest)),
-    "mean and largest state of the phrases": Variant(phrases(MeanAndLargest)),
+    "largest state of the phrases": Variant(context(Largest)),
+    "mean and largest state of the phrases": Variant(context(MeanAndLargest)),
     "adversarial perturbation of rows": Variant(trainer=Adversarial),
     "two passes that agree (R-drop)": Variant(trainer=TwoPasses),
     "mean weights of three epochs": Variant(trainer=LastEpochs),
@@ -125,9 +125,9 @@ class Case:
         settings: of the preset, by full name.
     """
 
-    def __init__(self, splits: DataSplits, seed: int, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, splits: TextDataset, seed: int, settings: dict[str, Any] | None = None) -> None:
         preset = preset_named("small").with_settings(settings or {})
-        preset = adapted(preset, splits.train.texts, settings or {})
+        preset = auto_settings(preset, splits.train.texts, settings or {})
         texts = prepare(splits, preset.recipe, seed)
         assert splits.test is not None
         judged_by = Labelled(splits.test.texts, encode_labels(splits.test, texts.label_names))
@@ -135,18 +135,18 @@ class Case:
         self.texts = {"train": texts.train, "validation": texts.validation, "held": judged_by}
         self.features, found = features_for(texts.train.texts, preset, None, splits.train.source)
         self.config = preset.network_config(self.features.n_rows, len(texts.label_names), ())
-        self.config = self.config.replace(amplitudes=False)
+        self.config = self.config.replace(linear_svm=False)
         self.examples = {"train": texts.train.examples(found)}
         for part in ("validation", "held"):
             self.examples[part] = self.texts[part].examples(self.features(self.texts[part].texts))
         self.levels = cache(self._levels)
-        self.amplitudes = cache(self._amplitudes)
+        self.linear_svm = cache(self._linear_svm)
         self.solve = cache(self._solve)
 
     def train(self, variant: Variant, seed: int) -> WaveNetwork | AdditiveNetwork:
         """Train the waves of a variant."""
-        wide, width, phrase_width = variant.times_as_wide, self.config.width, self.config.phrase_width
-        config = self.config.replace(width=wide * width, phrase_width=wide * phrase_width)
+        wide, width, context_width = variant.times_as_wide, self.config.width, self.config.context_width
+        config = self.config.replace(width=wide * width, context_width=wide * context_width)
         network: WaveNetwork | AdditiveNetwork
         if variant.native:
             network = AdditiveNetwork.initial(config, seed)
@@ -163,19 +163,19 @@ class Case:
     def _levels(self, variant: Variant, seed: int) -> dict[str, Numbers]:
         """What each level of the waves says of each part, ``(L, N, C)``."""
         network = self.train(variant, seed)
-        return {part: level_logits(network, self.examples[part].features) for part in ("validation", "held")}
+        return {part: branch_logits(network, self.examples[part].features) for part in ("validation", "held")}
 
     @cached_property
-    def problem(self) -> tuple[AmplitudeProblem, UnseenWords]:
+    def problem(self) -> tuple[LinearSVM, UnseenWords]:
         """That of the amplitudes."""
         assert isinstance(self.features, WordFeatures)
         texts = self.texts["train"].texts
-        spelled = texts if self.recipe.subwords else None
+        spelled = texts if self.recipe.char_ngrams else None
         n_classes = self.config.n_classes
-        problem = AmplitudeProblem(self.examples["train"], spelled, self.features, n_classes, self.seed)
+        problem = LinearSVM(self.examples["train"], spelled, self.features, n_classes, self.seed)
         return problem, UnseenWords(problem, texts, self.features)
 
-    def _amplitudes(self, share: float, unseen: bool) -> dict[str, Numbers]:
+    def _linear_svm(self, share: float, unseen: bool) -> dict[str, Numbers]:
         """What amplitudes say of each part, ``(1, N, C)``, with a share of the character n-grams."""
         _, words = self.problem
         found, parts = self.solve(share), ("validation", "held")
@@ -186,25 +186,25 @@ class Case:
             for part in parts
         }
 
-    def _solve(self, share: float) -> Amplitudes:
+    def _solve(self, share: float) -> LinearSVMWeights:
         """Find the amplitudes with a share of the character n-grams."""
         return self.problem[0].solve(share)
 
-    def judge(self, variant: Variant) -> dict[str, dict[str, float]]:
+    def evaluate_candidate(self, variant: Variant) -> dict[str, dict[str, float]]:
         """Accuracy and cross-entropy of the rows that judge: the waves alone, and with amplitudes."""
         seeds = [self.seed + SEEDS_APART * member for member in range(variant.members)]
         plain = replace(variant, members=1, unseen=False, share=None)  # what is trained
         members = [self.levels(plain, seed) for seed in seeds]
         waves = {part: np.mean([m[part] for m in members], axis=0) for part in members[0]}
-        found = {"waves": self._weighed(waves), "amplitudes": (np.inf, 0.0, 0.0), "all": (np.inf, 0.0, 0.0)}
-        shares = SUBWORD_SHARES if self.problem[0].subwords.n_grams else (0.0,)
+        found = {"waves": self._weighed(waves), "linear_svm": (np.inf, 0.0, 0.0), "all": (np.inf, 0.0, 0.0)}
+        shares = SUBWORD_SHARES if self.problem[0].char_ngrams.n_grams else (0.0,)
         for share in shares if variant.share is None else (variant.share,):
-            amplitudes = self.amplitudes(share, variant.unseen and bool(share))
-            every = {part: np.concatenate([waves[part], amplitudes[part]]) for part in waves}
+            linear_svm = self.linear_svm(share, variant.unseen and bool(share))
+            every = {part: np.concatenate([waves[part], linear_svm[part]]) for part in waves}
             weighed = self._weighed(every)
             if weighed[0] >= found["all"][0]:
                 break  # as training chooses the share
-            found["all"], found["amplitudes"] = weighed, self._weighed(amplitudes)
+            found["all"], found["linear_svm"] = weighed, self._weighed(linear_svm)
         return {name: {"accuracy": row[1], "loss": row[2]} for name, row in found.items()}
 
     def _weighed(self, levels: dict[str, Numbers]) -> tuple[float, float, float]:
@@ -243,7 +243,7 @@ def main() -> None:
         "versions": versions(),
         "machine": machine(n_threads(), "cpu"),
     }
-    data = {name: held_back(name, arguments.held) for name in arguments.data.split(",")}
+    data = {name: held_out(name, arguments.held) for name in arguments.data.split(",")}
     for seed in seeds:
         for name, splits in data.items():
             missing = [
@@ -255,7 +255,7 @@ def main() -> None:
             for variant in missing:
                 assert case is not None
                 start = time.perf_counter()
-                found = case.judge(VARIANTS[variant])
+                found = case.evaluate_candidate(VARIANTS[variant])
                 rows.setdefault(variant, {}).setdefault(name, {})[str(seed)] = found
                 path.parent.mkdir(parents=True, exist_ok=True)
                 document["rows"] = rows = {name: rows[name] for name in VARIANTS if name in rows}

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from token2wave.models import Batch, WaveConfig, WaveNetwork
 from token2wave.models.products import VariantLinear
-from token2wave.models.wave_network import PhraseLevel, Restore, WaveLayer
-from token2wave.training.callbacks import Teller
+from token2wave.models.wave_network import ContextBranch, Restore, WaveLayer
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.recipe import Recipe
 from token2wave.training.torch_trainer import TorchTrainer
 from token2wave.waves import (
     Wave,
+    context_waves,
     interference,
     modulation,
-    phrase_waves,
     root,
     segment_ids,
     segment_mean,
@@ -40,7 +40,7 @@ EPOCHS_AVERAGED = 3
 SAMPLES_AN_EPOCH = 16  # of the exponential average, whose half-life is an epoch
 
 
-class Phrases(PhraseLevel):
+class Phrases(ContextBranch):
     """The phrase level in steps that a trial may change; as it stands it is the package's."""
 
     def forward(self, embedded: Tensor, batch: Batch) -> Tensor:
@@ -53,7 +53,7 @@ class Phrases(PhraseLevel):
 
     def overlay(self, first: Tensor, second: Tensor, offsets: Tensor) -> Wave:
         """What the waves of each token's two variants are together, ``(W, P)``."""
-        return self.operation(*phrase_waves(first, second, offsets, self.radius))
+        return self.operation(*context_waves(first, second, offsets, self.radius))
 
     def states(self, overlay: Wave, offsets: Tensor) -> Tensor:
         """State of each token, ``(W, P)``."""
@@ -75,7 +75,7 @@ class Turned(Phrases):
         """Turn before the waves meet."""
         angles = places(offsets, len(first))[:, None] * turning_rates(first.shape[1])  # (W, P)
         cosine, sine = angles.cos(), angles.sin()
-        waves = phrase_waves(first, second, offsets, self.radius)
+        waves = context_waves(first, second, offsets, self.radius)
         return self.operation(
             *(Wave(z.real * cosine - z.imaginary * sine, z.real * sine + z.imaginary * cosine) for z in waves)
         )
@@ -106,7 +106,7 @@ class Windows(Phrases):
         parts = zip(
             first.tensor_split(len(RADII), dim=1), second.tensor_split(len(RADII), dim=1), RADII, strict=True
         )
-        found = [self.operation(*phrase_waves(h, g, offsets, radius)) for h, g, radius in parts]
+        found = [self.operation(*context_waves(h, g, offsets, radius)) for h, g, radius in parts]
         return Wave(torch.cat([z.real for z in found], dim=1), torch.cat([z.imaginary for z in found], dim=1))
 
 
@@ -115,7 +115,7 @@ class TwoLayers(Phrases):
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__(config)
-        width = config.phrase_width
+        width = config.context_width
         self.upper_variants = VariantLinear(width, 2 * width)
         self.upper_norm = nn.LayerNorm(2 * width)
         self.upper_linear = nn.Linear(2 * width, width)
@@ -136,8 +136,8 @@ class BothInPhrases(Phrases):
     def __init__(self, config: WaveConfig) -> None:
         super().__init__(config)
         self.operation = side_by_side
-        self.norm = nn.GroupNorm(2, 4 * config.phrase_width)  # type: ignore[assignment]
-        self.linear = nn.Linear(4 * config.phrase_width, config.phrase_width)
+        self.norm = nn.GroupNorm(2, 4 * config.context_width)  # type: ignore[assignment]
+        self.linear = nn.Linear(4 * config.context_width, config.context_width)
 
 
 class Largest(Phrases):
@@ -145,7 +145,7 @@ class Largest(Phrases):
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__(config)
-        self.head = nn.Linear(config.phrase_width, config.n_classes)
+        self.head = nn.Linear(config.context_width, config.n_classes)
 
     def read_out(self, states: Tensor, offsets: Tensor) -> Tensor:
         """Zero for a text without words."""
@@ -160,12 +160,12 @@ class MeanAndLargest(Phrases):
         return torch.cat([segment_mean(states, offsets), segment_largest(states, offsets)], dim=1)
 
 
-def phrases(kind: type[Phrases]) -> Any:
+def context(kind: type[Phrases]) -> Any:
     """A change of a network: its phrase level becomes one of a kind."""
 
     def change(network: WaveNetwork) -> None:
-        if network.phrases is not None:
-            network.phrases = kind(network.config)
+        if network.context is not None:
+            network.context = kind(network.config)
 
     return change
 
@@ -302,11 +302,11 @@ class LastEpochs(TorchTrainer):
         self.live: dict[str, Any] = {}
         self.ends: deque[dict[str, Any]] = deque(maxlen=EPOCHS_AVERAGED)
 
-    def epoch(self, tell: Teller) -> tuple[float, float]:
+    def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
         """Go on from the weights themselves, and leave their mean."""
         if self.live:
             self.network.load_state_dict(self.live)
-        found = super().epoch(tell)
+        found = super().epoch(callback_list)
         self.live = copy.deepcopy(self.network.state_dict())
         self.network.load_state_dict(self.averaged())
         return found

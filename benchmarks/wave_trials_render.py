@@ -16,7 +16,7 @@ BY_NATIVE = (*OF_AMPLITUDES, "ensemble of three", "three times as wide")
 SAID = {
     "all": "waves and amplitudes",
     "waves": "waves alone",
-    "amplitudes": "amplitudes alone",
+    "linear_svm": "amplitudes alone",
 }
 Row = dict[str, dict[str, Any]]
 Pairs = list[tuple[dict[str, float], dict[str, float]]]
@@ -30,13 +30,13 @@ def table(document: dict[str, Any], level: str) -> str:
         level: ``all``, ``waves`` or ``amplitudes``.
     """
     rows: dict[str, Row] = document["rows"]
-    reference = rows[NATIVE if level == "amplitudes" or BASELINE not in rows else BASELINE]
+    reference = rows[NATIVE if level == "linear_svm" or BASELINE not in rows else BASELINE]
     data = list(reference)
     shown = {
         variant: row
         for variant, row in rows.items()
         if level == "all"
-        or (variant in (NATIVE, *OF_AMPLITUDES) if level == "amplitudes" else variant not in OF_AMPLITUDES)
+        or (variant in (NATIVE, *OF_AMPLITUDES) if level == "linear_svm" else variant not in OF_AMPLITUDES)
     }
     head = [SAID[level], *data, "all sets", "log-loss", "runs"]
     text = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
@@ -62,7 +62,7 @@ def table(document: dict[str, Any], level: str) -> str:
         f"percent, of {named}; of the others, how many points they are ahead with the same seeds, and of all "
         "sets, in points and in nats, the mean over so many runs ± its standard error."
     )
-    if level != "amplitudes" and BASELINE in rows:
+    if level != "linear_svm" and BASELINE in rows:
         text[-1] += " Lines below those of the native core are held against these."
     return "\n".join(text) + "\n"
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.text import spelled_tokens
-from token2wave.training.char_ngrams import Subwords, _grams
-from token2wave.training.linear_svm import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
+from token2wave.training.char_ngrams import CharNgrams, _grams
+from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
 
 Numbers = NDArray[np.float64]
 
@@ -26,18 +26,18 @@ class UnseenWords:
         features: of these texts.
     """
 
-    def __init__(self, problem: AmplitudeProblem, texts: Sequence[str], features: WordFeatures) -> None:
+    def __init__(self, problem: LinearSVM, texts: Sequence[str], features: WordFeatures) -> None:
         self.features, self.n_rows = features, features.n_rows
-        subwords = problem.subwords
-        self.hashes = hashes_of(subwords, texts, features)
-        own = np.arange(subwords.n_grams)
-        problem.subwords = Subwords(
-            np.concatenate([subwords.offsets, subwords.offsets[-1] + own + 1]),
-            np.concatenate([subwords.ids, own.astype(np.int32)]),
+        char_ngrams = problem.char_ngrams
+        self.hashes = hashes_of(char_ngrams, texts, features)
+        own = np.arange(char_ngrams.n_grams)
+        problem.char_ngrams = CharNgrams(
+            np.concatenate([char_ngrams.offsets, char_ngrams.offsets[-1] + own + 1]),
+            np.concatenate([char_ngrams.ids, own.astype(np.int32)]),
         )
         problem.energies = np.concatenate([problem.energies, np.zeros(len(own), np.float32)])
 
-    def logits(self, found: Amplitudes, ragged: Ragged, texts: Sequence[str]) -> Numbers:
+    def logits(self, found: LinearSVMWeights, ragged: Ragged, texts: Sequence[str]) -> Numbers:
         """What amplitudes say of ``N`` texts, ``(N, C)``, with each unseen word as one more feature.
 
         Args:
@@ -68,18 +68,18 @@ class UnseenWords:
         return len(np.unique(words)), numbers[known]
 
 
-def hashes_of(subwords: Subwords, texts: Sequence[str], features: WordFeatures) -> NDArray[np.uint64]:
-    """Hashes of the n-grams by their numbers, ``(G,)`` increasing, which :class:`Subwords` does not keep."""
+def hashes_of(char_ngrams: CharNgrams, texts: Sequence[str], features: WordFeatures) -> NDArray[np.uint64]:
+    """Hashes of the n-grams by their numbers, ``(G,)`` increasing, which `CharNgrams` lacks."""
     codes, code_points, offsets = spelled_tokens(sorted(set(chain.from_iterable(map(str.split, texts)))))
     codes, first = np.unique(codes, return_index=True)
     rows = features.row_of_bucket[codes >> np.uint64(64 - features.config.bits)]
-    spelled = np.flatnonzero((rows >= 0) & (subwords.counts[rows] > 0))
+    spelled = np.flatnonzero((rows >= 0) & (char_ngrams.counts[rows] > 0))
     rows, at = np.unique(rows[spelled], return_index=True)
     words = first[spelled][at]
     grams, lengths = _grams(code_points, offsets[words], offsets[words + 1])
     distinct, places = np.unique(grams, return_inverse=True)
     pairs = np.unique(places * np.int64(len(rows)) + np.repeat(np.arange(len(rows)), lengths))
     shared = np.bincount(pairs // max(len(rows), 1), minlength=len(distinct)) > 1
-    if not np.array_equal((np.cumsum(shared) - 1)[places[shared[places]]], subwords.ids):
+    if not np.array_equal((np.cumsum(shared) - 1)[places[shared[places]]], char_ngrams.ids):
         raise ValueError("expected the n-grams of these texts, found others")
     return distinct[shared]

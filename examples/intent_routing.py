@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts, available, load_split, load_splits
+from token2wave.data import TextDataset, TextSplit, available, load_split, load_splits
 
 RIGHT_ENOUGH = 0.97
 """The share of the answered questions that has to be right on the rows held back."""
-MOST_NOVEL = 0.99
+MAX_NOVEL = 0.99
 INTENTS = {
     "card lost": ("lost card", "card stolen", "wallet gone with card"),
     "card blocked": ("card blocked", "card does not work", "card refused at the shop"),
@@ -30,16 +30,16 @@ INTENTS = {
 FRAMES = ("hello, {}", "{} - what now?", "please help: {}", "{}, since yesterday", "i think {}")
 
 
-def made_up_questions(n_rows: int, seed: int) -> LabelledTexts:
+def made_up_questions(n_rows: int, seed: int) -> TextSplit:
     """Questions of a few words; one in fifteen has another intent than it says."""
     draw = random.Random(seed)
     labels = [draw.choice(sorted(INTENTS)) for _ in range(n_rows)]
     said = [draw.choice(sorted(INTENTS)) if draw.random() < 1 / 15 else label for label in labels]
     texts = [draw.choice(FRAMES).format(draw.choice(INTENTS[intent])) for intent in said]
-    return LabelledTexts(texts, labels, "made-up questions")
+    return TextSplit(texts, labels, "made-up questions")
 
 
-def every(rows: LabelledTexts, step: int, kept: bool) -> LabelledTexts:
+def every(rows: TextSplit, step: int, kept: bool) -> TextSplit:
     """Every ``step``-th row, or all others."""
     chosen = [i for i in range(len(rows)) if (i % step == 0) == kept]
     return replace(rows, texts=[rows.texts[i] for i in chosen], labels=[rows.labels[i] for i in chosen])
@@ -65,26 +65,26 @@ def main() -> None:
     if "banking77" in available():
         data = load_splits("banking77")
     else:
-        data = DataSplits(
+        data = TextDataset(
             "made-up questions", made_up_questions(1500, 0), None, made_up_questions(500, 1), None, ()
         )
-    held_back = every(data.train, 5, kept=True)
+    held_out = every(data.train, 5, kept=True)
     classifier = token2wave.train(replace(data, train=every(data.train, 5, kept=False)), **quick).classifier
-    lowest = lowest_probability(classifier.predict_batch(held_back.texts), held_back.labels)
+    lowest = lowest_probability(classifier.predict_batch(held_out.texts), held_out.labels)
     print(f"{data.name}: answered from a probability of {lowest:.2f} on")
 
     predictions = classifier.predict_batch(data.test.texts, novelty=True)
     answered = [
         prediction.label == label
         for prediction, label in zip(predictions, data.test.labels, strict=True)
-        if prediction.probability >= lowest and prediction.novelty <= MOST_NOVEL
+        if prediction.probability >= lowest and prediction.novelty <= MAX_NOVEL
     ]
     right = sum(answered) / max(1, len(answered))
     print(f"{len(answered)} of {len(predictions)} test questions answered, {right:.1%} of them rightly")
 
     foreign = load_split("debian-sections").texts[:200]
     novel = sum(
-        prediction.novelty > MOST_NOVEL or prediction.probability < lowest
+        prediction.novelty > MAX_NOVEL or prediction.probability < lowest
         for prediction in classifier.predict_batch(foreign, novelty=True)
     )
     print(f"{novel} of {len(foreign)} texts on other matters go to a person")

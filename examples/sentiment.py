@@ -13,7 +13,7 @@ import random
 from pathlib import Path
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts, available
+from token2wave.data import TextDataset, TextSplit, available
 from token2wave.explanation import explanation_page
 
 WORDS = {
@@ -23,7 +23,7 @@ WORDS = {
 PARTS = ["plot", "cast", "music", "ending", "dialogue", "photography", "pace"]
 
 
-def made_up_reviews(n_rows: int, seed: int) -> LabelledTexts:
+def made_up_reviews(n_rows: int, seed: int) -> TextSplit:
     """Reviews of a few words; a tenth of the sentences says the opposite of the rest."""
     draw = random.Random(seed)
     texts, labels = [], []
@@ -34,7 +34,7 @@ def made_up_reviews(n_rows: int, seed: int) -> LabelledTexts:
         sentences = [f"The {draw.choice(PARTS)} is {draw.choice(WORDS[one])}." for one in said]
         texts.append(" ".join(sentences))
         labels.append(label)
-    return LabelledTexts(texts, labels, "made-up reviews")
+    return TextSplit(texts, labels, "made-up reviews")
 
 
 def main() -> None:
@@ -46,7 +46,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     found = [name for name in ("imdb", "sst2") if name in available()]
-    made_up = DataSplits("made-up reviews", made_up_reviews(2000, 0), None, made_up_reviews(500, 1), None, ())
+    made_up = TextDataset(
+        "made-up reviews", made_up_reviews(2000, 0), None, made_up_reviews(500, 1), None, ()
+    )
     quick = {"preset": "fast", "epochs": 1} if arguments.quick else {}
     result = token2wave.train(found[0] if found else made_up, **quick)
     classifier = result.classifier

@@ -12,7 +12,7 @@ import numpy as np
 from paper.result_store import Store, Unit
 from paper.study_data import StudyData
 from paper.systems import System, encoder_system, train_system, transformer_system, wave_system
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.models.encoder_sources import MINILM
 from token2wave.pipeline import train
 from token2wave.training.baseline import NAME as TFIDF
@@ -50,7 +50,7 @@ def measure_accuracy(store: Store, data: StudyData, system: System, key: str, se
     """
 
     def compute() -> Unit:
-        store.tell.stage(f"{system.title}, {data.name}, seed {seed}", 0)
+        store.callback_list.stage(f"{system.title}, {data.name}, seed {seed}", 0)
         cut = system.data(data)
         trained = train_system(
             system, cut, seed, device=store.device, callbacks=store.callbacks, test_every_epoch=True
@@ -97,12 +97,12 @@ def measure_everyday(store: Store, data: StudyData, key: str) -> Unit:
     all_labels = [*texts.train.labels.tolist(), *texts.validation.labels.tolist()]
 
     def compute() -> Unit:
-        store.tell.stage(f"{EVERYDAY[key]}, {data.name}", 0)
+        store.callback_list.stage(f"{EVERYDAY[key]}, {data.name}", 0)
         if key == "tfidf":
             labels = np.array(all_labels)
             scores = train_baseline(all_texts, labels, test.texts, test.labels, names)
             return {"test_accuracy": scores["accuracy"]}
-        splits = DataSplits(
+        splits = TextDataset(
             data.name,
             _labelled(all_texts, all_labels, names, "training rows"),
             None,
@@ -116,10 +116,8 @@ def measure_everyday(store: Store, data: StudyData, key: str) -> Unit:
     return store.unit(f"accuracy/{data.name}/{key}", settings, compute)
 
 
-def _labelled(
-    texts: Sequence[str], labels: Sequence[int], names: Sequence[str], source: str
-) -> LabelledTexts:
-    return LabelledTexts(list(texts), [names[label] for label in labels], source)
+def _labelled(texts: Sequence[str], labels: Sequence[int], names: Sequence[str], source: str) -> TextSplit:
+    return TextSplit(list(texts), [names[label] for label in labels], source)
 
 
 def mean_and_deviation(values: Sequence[float]) -> dict[str, Any]:

@@ -119,9 +119,9 @@ def study(
 
 def _check_device(device: str) -> None:
     if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", location="device")
     if device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+            raise ConfigError("no CUDA device can be used here", location="device", hint="choose cpu")

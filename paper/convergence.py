@@ -75,7 +75,7 @@ def _fast(store: Store, data: StudyData, system: System, seed: int, steps: int) 
     recipe = system.recipe.replace(epochs=-(-steps // batches))
 
     def compute() -> Unit:
-        store.tell.stage(f"convergence: {system.title}, seed {seed}", 0)
+        store.callback_list.stage(f"convergence: {system.title}, seed {seed}", 0)
         cut = system.data(data)
         network = system.build(cut, seed, store.device)
         tested = _TestEachSteps(cut, steps)
@@ -107,7 +107,7 @@ def _long(store: Store, data: StudyData, system: System, seed: int, epochs: int)
     """Accuracy and loss of training, validation and test texts after every epoch, without dropout."""
 
     def compute() -> Unit:
-        store.tell.stage(f"long run: {system.title}", 0)
+        store.callback_list.stage(f"long run: {system.title}", 0)
         cut = system.data(data)
         longer = replace(system, recipe=system.recipe.replace(epochs=epochs))
         trained = train_system(

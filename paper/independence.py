@@ -173,7 +173,7 @@ def _mean(run: dict[str, Any], name: str) -> float:
 
 def _one(store: Store, data: StudyData, system: System, seed: int, suffix: str = "") -> Unit:
     def compute() -> Unit:
-        store.tell.stage(f"independence: {system.title}{suffix}, seed {seed}", 0)
+        store.callback_list.stage(f"independence: {system.title}{suffix}, seed {seed}", 0)
         cut = system.data(data)
         untrained = text_states(system.build(cut, seed, store.device), cut.test.features)
         trained = train_system(
@@ -217,14 +217,14 @@ def tables(document: Document) -> list[Table]:
                 name: np.concatenate([run[when]["batches"][name] for run in runs]) for name in MEASURES
             }
             cells = [f"{batches[name].mean():.3g} ± {batches[name].std(ddof=1):.2g}" for name in MEASURES]
-            everything = [float(np.mean([run[when]["all"][name] for run in runs])) for name in MEASURES]
+            full_train = [float(np.mean([run[when]["all"][name] for run in runs])) for name in MEASURES]
             accuracy = percent(float(np.mean([run["test_accuracy"] for run in runs])))
             rows.append(
                 [
                     system["title"],
                     when,
                     *cells,
-                    *(f"{value:.3g}" for value in everything),
+                    *(f"{value:.3g}" for value in full_train),
                     accuracy if when == "trained" else "",
                 ]
             )

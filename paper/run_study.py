@@ -12,7 +12,7 @@ from paper.result_store import Store
 from paper.studies import study_named
 from paper.study import Document, Options
 from paper.study_figures import files_of, styled
-from token2wave.data import DataSplits
+from token2wave.data import TextDataset
 from token2wave.reporting import html_report as html
 from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import Callback
@@ -20,7 +20,7 @@ from token2wave.training.callbacks import Callback
 
 def run_study(
     name: str,
-    data: str | os.PathLike[str] | DataSplits = "ag_news",
+    data: str | os.PathLike[str] | TextDataset = "ag_news",
     *,
     out: Path,
     quick: bool = False,

@@ -29,5 +29,5 @@ def study_named(name: str) -> Study:
         ConfigError: there is none of that name.
     """
     if name not in STUDIES:
-        raise ConfigError(f"expected one of {', '.join(STUDIES)}, found {name!r}", where="study")
+        raise ConfigError(f"expected one of {', '.join(STUDIES)}, found {name!r}", location="study")
     return cast("Study", import_module(f"paper.{STUDIES[name]}").STUDY)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from token2wave.data import DataSplits
+from token2wave.data import TextDataset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ class Options:
         loaded: data that was read already, by its numbers of training and test rows.
     """
 
-    data: str | os.PathLike[str] | DataSplits = "ag_news"
+    data: str | os.PathLike[str] | TextDataset = "ag_news"
     quick: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
     loaded: dict[tuple[int | None, int | None], StudyData] = field(

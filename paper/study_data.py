@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from token2wave.data import DataSplits, load_splits
+from token2wave.data import TextDataset, load_splits
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.models.bert_encoder import Checkpoint
 from token2wave.training.examples import Examples
-from token2wave.training.preparation import Labelled, TrainingTexts, known_vocabulary, prepare
+from token2wave.training.preparation import EncodedTexts, Labelled, default_vocabulary, prepare
 from token2wave.training.recipe import Recipe
 
 SPLIT_SEED = 0  # the same rows are held back for every seed of a network
@@ -36,7 +36,7 @@ class StudyData:
     """
 
     name: str
-    texts: TrainingTexts
+    texts: EncodedTexts
     features: WordPieceFeatures
     train: Examples
     validation: Examples
@@ -62,7 +62,7 @@ class StudyData:
 
 
 def study_data(
-    data: str | os.PathLike[str] | DataSplits,
+    data: str | os.PathLike[str] | TextDataset,
     *,
     train_rows: int | None = None,
     test_rows: int | None = None,
@@ -79,10 +79,10 @@ def study_data(
     Raises:
         DataError: the data cannot be read, or has no test set.
     """
-    splits = data if isinstance(data, DataSplits) else load_splits(data)
+    splits = data if isinstance(data, TextDataset) else load_splits(data)
     texts = prepare(splits, Recipe(validation_fraction=0.2), SPLIT_SEED)
     if texts.test is None:
-        raise DataError("a study needs a test set", where=splits.name, cure="choose data that has one")
+        raise DataError("a study needs a test set", location=splits.name, hint="choose data that has one")
     train, test = _some(texts.train, train_rows), _some(texts.test, test_rows)
     validation = _some(texts.validation, None if train_rows is None else max(1, train_rows // 4))
     caveats = texts.caveats
@@ -92,7 +92,7 @@ def study_data(
             f"{len(texts.test):,} test rows at hand, drawn at random, are used."
         )
         caveats = (*caveats, note)
-    texts = TrainingTexts(train, validation, None, test, texts.label_names, caveats)
+    texts = EncodedTexts(train, validation, None, test, texts.label_names, caveats)
     features = _features(train.texts, WordPieceConfig(max_tokens=max_tokens))
     settings = {
         "data": splits.name,
@@ -114,7 +114,7 @@ def study_data(
 
 def _features(texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeatures:
     """BERT's vocabulary from the data folder, else from MiniLM's package, else one trained on the texts."""
-    path: Path | None = known_vocabulary()
+    path: Path | None = default_vocabulary()
     if path is not None:
         return WordPieceFeatures.from_file(path, config)
     try:

@@ -152,7 +152,7 @@ def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> Sy
     """
     recipe = ONE_PASS
     if epochs > 1:
-        recipe = recipe.replace(epochs=epochs, learning_rate=2e-5, row_learning_rate=2e-5)  # the papers' rate
+        recipe = recipe.replace(epochs=epochs, lr=2e-5, embedding_lr=2e-5)  # the papers' rate
     title, network = f"{checkpoint}, fine-tuned", {"readout": readout}
     return System("encoder", title, "encoder", network, recipe, checkpoint=checkpoint, max_tokens=128)
 

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 
 PRAISE = ["great", "lovely", "wonderful", "sturdy", "quick", "delightful", "excellent"]
 BLAME = ["awful", "broken", "slow", "useless", "cheap", "terrible", "loud"]
@@ -48,7 +48,7 @@ def write_document_files(folder: Path) -> None:
         (folder / "pages" / f"part-{number}.jsonl").write_text("".join(lines))
     for name, rows in (("reviews", reviews), ("news", topics)):
         texts, labels = map(list, zip(*rows, strict=True))
-        data = DataSplits(name, LabelledTexts(texts, labels, name), None, None, None, ())
+        data = TextDataset(name, TextSplit(texts, labels, name), None, None, None, ())
         token2wave.train(data, out=folder / f"{name}.safetensors", preset="fast", epochs=1)
 
 

@@ -57,7 +57,7 @@ def test_formulas_need_no_script(site):
 
 def test_the_api_is_there(site):
     page = (site / "api.html").read_text()
-    for name in (*token2wave.__all__, "DataSplits", "load_splits", "read_labelled"):
+    for name in (*token2wave.__all__, "TextDataset", "load_splits", "read_labelled"):
         if name != "__version__":
             assert re.search(rf'id="token2wave[\w.]*\.{name}"', page), f"{name}: add it to docs/api.md"
     assert not re.search(r":(?:func|class|meth):", page)

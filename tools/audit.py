@@ -25,11 +25,19 @@ Ask = Callable[[Iterable[str]], dict[str, Any] | None]
 def ask(lines: Iterable[str]) -> dict[str, Any] | None:
     """What pip-audit says of pinned versions; None if it says nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "pins.txt"
-        listed.write_text("".join(f"{line}\n" for line in lines))
+        selected = Path(folder) / "pins.txt"
+        selected.write_text("".join(f"{line}\n" for line in lines))
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "pip_audit", "--requirement", listed, "--no-deps", "--disable-pip"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pip_audit",
+                    "--requirement",
+                    selected,
+                    "--no-deps",
+                    "--disable-pip",
+                ),
                 *("--format", "json", "--progress-spinner", "off"),
             ],
             capture_output=True,

@@ -388,7 +388,7 @@ def random_case(chance: Random, corpus: list[Case]) -> Case:
 
 def _sees_far(network: dict[str, Any]) -> bool:
     """Whether each word has many neighbours to look at."""
-    return bool(network["phrase_width"]) and network["phrase_radius"] > 3
+    return bool(network["context_width"]) and network["context_radius"] > 3
 
 
 def _random_operation(chance: Random, recipe: dict[str, Any]) -> list[Any]:
@@ -396,7 +396,9 @@ def _random_operation(chance: Random, recipe: dict[str, Any]) -> list[Any]:
     words = recipe["features"]["kind"] == "words"
     network = recipe["network"]
     far = _sees_far(network)
-    bounded = words and not network["phrase_width"] and network["width"] % 8 == 0  # memory, whatever the text
+    bounded = (
+        words and not network["context_width"] and network["width"] % 8 == 0
+    )  # memory, whatever the text
     longest = LONG // 16 if far else LONG
     match name:
         case "probabilities" | "labels":

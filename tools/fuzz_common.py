@@ -18,7 +18,7 @@ from token2wave import Classifier, Token2WaveError
 LONGEST_MESSAGE = 4_000  # characters
 SMALL: dict[str, Any] = {
     "features": {"kind": "words", "bits": 10, "ngrams": 2, "cls": False, "n_buckets": 512},
-    "network": {"n_classes": 3, "width": 8, "variants": "rows", "readout": "text", "phrase_width": 8},
+    "network": {"n_classes": 3, "width": 8, "variants": "rows", "readout": "text", "context_width": 8},
     "numbers": "ordinary",
     "storage": None,
     "seed": 1,

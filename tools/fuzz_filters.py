@@ -43,8 +43,8 @@ def filters(data: bytes) -> None:
                 return np.linspace(0, 1, N_ROWS)[first:last]
             if name.name not in COLUMNS:
                 return [None] * (last - first)
-            listed = COLUMNS[name.name][1][first:last]
-            return np.array(listed) if name.name in ("confidence", "novelty") and data[0] & 4 else listed
+            selected = COLUMNS[name.name][1][first:last]
+            return np.array(selected) if name.name in ("confidence", "novelty") and data[0] & 4 else selected
 
         kept = found.keep(N_ROWS, values)
         check(kept.shape == (N_ROWS,) and kept.dtype == np.bool_, f"a mask {kept.dtype} {kept.shape}")

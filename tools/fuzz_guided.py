@@ -37,7 +37,7 @@ MEMORY = 1_024  # MiB that a process may hold
 ADDRESSES = 8 << 30  # bytes that it may ask for
 SECONDS_OF_AN_INPUT = 10
 SECONDS_OF_A_PROCESS = 60  # atheris keeps memory with every comparison of arrays that it is told of
-MOST_FINDINGS = 5  # of a target, in one run
+MAX_FINDINGS = 5  # of a target, in one run
 BYTES_KEPT = 120_000  # of a target's corpus in the tests
 STATUS = re.compile(r"cov: (\d+)(?: ft: (\d+))?")
 LATE = (  # that functions import, and would not be instrumented
@@ -145,7 +145,7 @@ def fuzz(name: str, seconds: float, seed: int) -> dict[str, Any]:
             total["findings"] += 1
             (findings / f"log-{total['findings']}.txt").write_text(once["log"])
             print(f"FINDING in {name}:\n{_end_of(once['log'])}\nkept in {findings}", flush=True)
-            if total["findings"] >= MOST_FINDINGS:
+            if total["findings"] >= MAX_FINDINGS:
                 break
     return total
 

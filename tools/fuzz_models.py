@@ -28,7 +28,7 @@ from token2wave.inference.classifier import FEATURE_PREFIX, Classifier
 from token2wave.inference.compile import compile_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
-from token2wave.storage.encodings import Stored, as_float16, as_gaps, as_int8, as_packed, quantised
+from token2wave.storage.encodings import EncodedArray, as_float16, as_gaps, as_int8, as_packed, quantised
 
 Recipe = dict[str, Any]
 Edit = list[Any]
@@ -86,8 +86,8 @@ def random_recipe(chance: Random) -> Recipe:
             "operation": chance.choice(("interference", "modulation")),
             "restore": chance.choice(("linear", "linear", "real", "magnitude")),
             "readout": chance.choice(("text", "cls")),
-            "phrase_width": chance.choice((0, 0, 8, 16, 3)),
-            "phrase_radius": chance.choice((1, 2, 3) * 20 + (64, 130, 1024)),
+            "context_width": chance.choice((0, 0, 8, 16, 3)),
+            "context_radius": chance.choice((1, 2, 3) * 20 + (64, 130, 1024)),
         }
         with suppress(ConfigError):  # a combination that cannot be
             WaveConfig(n_rows=1, **network)
@@ -147,7 +147,7 @@ def _features(settings: dict[str, Any], random: np.random.Generator) -> Features
     return WordFeatures(config, buckets)
 
 
-def _stored(features: Features, arrays: Arrays, kind: str | None) -> dict[str, Stored]:
+def _stored(features: Features, arrays: Arrays, kind: str | None) -> dict[str, EncodedArray]:
     """Arrays that the file holds in a smaller form."""
     if kind is None:
         return {}

@@ -12,7 +12,7 @@ from fuzz_cases import check
 from fuzz_common import LONGEST_MESSAGE, classifier
 
 from token2wave.serving.app import create_app
-from token2wave.serving.connections import WatchedConnection
+from token2wave.serving.connections import GuardedHttpProtocol
 from token2wave.serving.limits import Limits
 
 SERVICE_LIMITS = Limits(
@@ -127,7 +127,7 @@ def _uvicorn() -> tuple[Any, Any]:
     from uvicorn.server import ServerState
 
     config = Config(
-        _service(), http=WatchedConnection, ws="none", interface="asgi3", lifespan="off", log_config=None,
+        _service(), http=GuardedHttpProtocol, ws="none", interface="asgi3", lifespan="off", log_config=None,
         access_log=False, proxy_headers=False, server_header=False,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of requests that are refused
@@ -145,7 +145,7 @@ def connection(data: bytes) -> None:
     size = (1, 7, 64, 4096)[data[0] % 4]
 
     async def converse() -> None:
-        protocol = WatchedConnection(config, server, {}, _loop=_loop())
+        protocol = GuardedHttpProtocol(config, server, {}, _loop=_loop())
         protocol.connection_made(transport)
         for at in range(1, len(data), size):
             if transport.is_closing():

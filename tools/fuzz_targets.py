@@ -32,19 +32,19 @@ from token2wave.data.file_segments import segments_of
 from token2wave.data.readers import read_labelled, read_stream, read_texts
 from token2wave.data.rows import Limits as RowLimits
 from token2wave.data.stream import read_segment
-from token2wave.distillation.cache import Kept, kept_outputs
+from token2wave.distillation.cache import TeacherCache, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.checkpoint import KEY as CHECKPOINT_KEY
-from token2wave.training.checkpoint import Checkpoint, Place
+from token2wave.training.checkpoint import Checkpoint, CheckpointSlot
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
 
 SPLIT = b"\xff\xfe"  # between the texts of an input; no text of UTF-8 holds it
-MOST_BODY = 1 << 20  # bytes that a claimed length may add
+MAX_BODY = 1 << 20  # bytes that a claimed length may add
 CLOSE = 1e-4
 READABLE = (
     *(".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".fasttext", ".ft", ".parquet"),
@@ -192,7 +192,7 @@ def assembled(data: bytes, finish: Callable[[dict[str, Any], bytes], None] | Non
         header = json.loads(encoded)
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         length = max(ends, default=0)
-        if type(length) is int and 0 <= length <= MOST_BODY:
+        if type(length) is int and 0 <= length <= MAX_BODY:
             body = body[:length].ljust(length, b"\0")
         if finish is not None:
             finish(header, body)
@@ -242,12 +242,12 @@ def checkpoint(data: bytes) -> None:
             train_a_little(found.next_network())
 
 
-def train_a_little(place: Place | None = None) -> None:
+def train_a_little(place: CheckpointSlot | None = None) -> None:
     """Train a tiny network for two epochs, from a place in a checkpoint."""
     features = WordFeatures.fit(LITTLE, WordConfig(bits=10, min_count=1))
     network = WaveConfig(n_rows=features.n_rows, n_classes=2, width=8, variants="rows", readout="text")
     examples = Examples(features(LITTLE), np.array([0, 1, 0], dtype=np.int64))
-    recipe = Recipe(epochs=2, batch_size=2, row_optimizer="sgd", precision="float32")
+    recipe = Recipe(epochs=2, batch_size=2, embedding_optimizer="sgd", precision="float32")
     trained = AdditiveNetwork.initial(network, seed=0)
     fit(trained, examples, examples, recipe, seed=0, has_cls=False, place=place)
     shares = trained.logits(examples.features)
@@ -285,7 +285,7 @@ def probabilities(data: bytes) -> None:
     if suffix != ".npz":
         return
     with mock.patch.dict(os.environ, {"TOKEN2WAVE_CACHE": folder_in_memory().name}):
-        kept = Kept("teacher", "0" * 64)
+        kept = TeacherCache("teacher", "0" * 64)
         kept.probabilities_path.parent.mkdir(exist_ok=True)
         kept.probabilities_path.write_bytes(data[1:])
         with documented():

@@ -73,12 +73,12 @@ def main() -> int:
     """Ask pip, and write the file."""
     wanted = {name: v for name, v in pins(PINNED.read_text().splitlines()).items() if name not in LEFT_OUT}
     with tempfile.TemporaryDirectory() as folder:
-        listed, report = Path(folder) / "pins.txt", Path(folder) / "report.json"
-        listed.write_text("".join(f"{name}=={version}\n" for name, version in wanted.items()))
+        pin_file, report = Path(folder) / "pins.txt", Path(folder) / "report.json"
+        pin_file.write_text("".join(f"{name}=={version}\n" for name, version in wanted.items()))
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-                *("--dry-run", "--ignore-installed", "--no-deps", "-r", listed, "--report", report),
+                *("--dry-run", "--ignore-installed", "--no-deps", "-r", pin_file, "--report", report),
             ],
             check=True,
         )

@@ -122,8 +122,8 @@ def built_wheel(variant: Variant, folder: Path, environment: Mapping[str, str]) 
         InstallError: it cannot be built, or has another tag.
     """
     sources = folder / "sources"
-    listed = run(["git", "ls-files", "-z", "-co", "--exclude-standard"], ROOT, environment)
-    for name in listed.split("\0"):
+    tracked = run(["git", "ls-files", "-z", "-co", "--exclude-standard"], ROOT, environment)
+    for name in tracked.split("\0"):
         if name and (ROOT / name).is_file():  # not one that was deleted
             copy(name, sources)
     compiler = {} if variant.compiler is None else {"CC": variant.compiler}

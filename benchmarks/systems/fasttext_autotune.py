@@ -21,9 +21,9 @@ class Autotune(FastText):
     def prepare(self, task: Task) -> None:
         """Write two files, of the rows to learn from and of those to choose by."""
         order = np.random.default_rng(SPLIT_SEED).permutation(len(task.texts))
-        held_back = max(1, round(HELD_BACK * len(order)))
-        write_lines(task.folder / VALIDATION, task.texts, task.labels, order[:held_back])
-        write_lines(task.folder / TRAIN, task.texts, task.labels, order[held_back:])
+        held_out = max(1, round(HELD_BACK * len(order)))
+        write_lines(task.folder / VALIDATION, task.texts, task.labels, order[:held_out])
+        write_lines(task.folder / TRAIN, task.texts, task.labels, order[held_out:])
 
     def fit(self, task: Task) -> Any:
         """Search for the time given, then train with the best settings."""

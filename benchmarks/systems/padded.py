@@ -41,7 +41,7 @@ class Padded(System):
     description = (
         f"A Wave Network in plain PyTorch, modulation, width {WIDTH}, WordPiece cut at 512 tokens, padded to "
         f"the longest text of a batch, every token transformed, [CLS] read out, dropout {DROPOUT}; "
-        f"torch.optim.AdamW with dense gradients, lr {RECIPE.learning_rate} constant, weight decay "
+        f"torch.optim.AdamW with dense gradients, lr {RECIPE.lr} constant, weight decay "
         f"{RECIPE.weight_decay} but for the embedding, batch {RECIPE.batch_size}, {RECIPE.epochs} epochs, "
         f"{RECIPE.validation_fraction:.0%} of the rows held back to choose the epoch by."
     )
@@ -58,19 +58,17 @@ class Padded(System):
         torch.manual_seed(task.seed)
         features, ids = features_for(task.texts, PRESET, None, "training texts")
         texts, labels = token_lists(ids), torch.from_numpy(task.labels)
-        kept, held_back = validation_split(task.labels, RECIPE.validation_fraction, task.seed)
+        kept, held_out = validation_split(task.labels, RECIPE.validation_fraction, task.seed)
         network = PaddedWaveNetwork(features.n_rows, len(task.label_names), WIDTH, dropout=DROPOUT)
-        optimizer = dense_adamw(
-            network, network.embedding, RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
-        )
+        optimizer = dense_adamw(network, network.embedding, RECIPE.lr, weight_decay=RECIPE.weight_decay)
         best, best_weights = -1.0, network.state_dict()
         for _ in range(RECIPE.epochs):
             network.train()
             order = torch.from_numpy(kept)[torch.randperm(len(kept))]
             for batch in torch.split(order, RECIPE.batch_size):
                 training_step(network, optimizer, [texts[row] for row in batch], labels[batch])
-            found = _classes(network, [texts[row] for row in held_back])
-            accuracy = float((found == task.labels[held_back]).mean()) if len(held_back) else 0.0
+            found = _classes(network, [texts[row] for row in held_out])
+            accuracy = float((found == task.labels[held_out]).mean()) if len(held_out) else 0.0
             if accuracy >= best:  # without rows held back, the last epoch
                 best, best_weights = accuracy, copy.deepcopy(network.state_dict())
         network.load_state_dict(best_weights)

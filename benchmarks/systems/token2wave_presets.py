@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import token2wave.pipeline as training
 from systems import System, Task
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.training.auto_settings import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset, preset_named
@@ -32,7 +32,7 @@ class PresetSystem(System):
         self.preset = preset
         settings = preset_named(preset)
         has_cls = not settings.features_lack_cls
-        config = settings.network_config(1, 2, ()).replace(amplitudes=False)  # which are found apart
+        config = settings.network_config(1, 2, ()).replace(linear_svm=False)  # which are found apart
         if not trains_natively(config, settings.recipe, has_cls):
             import_module("token2wave.training.torch_trainer")  # else imported while training
         self.name = f"token2wave {preset}"
@@ -42,8 +42,8 @@ class PresetSystem(System):
     def fit(self, task: Task) -> training.TrainingResult:
         """Train as ``token2wave.train`` does: validation rows held back, best epoch, refit."""
         labels = [task.label_names[label] for label in task.labels]
-        texts = LabelledTexts(list(task.texts), labels, "training texts")
-        splits = DataSplits("benchmark", texts, None, None, task.label_names, ())
+        texts = TextSplit(list(task.texts), labels, "training texts")
+        splits = TextDataset("benchmark", texts, None, None, task.label_names, ())
         return training.train(splits, preset=self.preset, seed=task.seed, device="cpu")
 
     def predict(self, model: training.TrainingResult, texts: Sequence[str]) -> NDArray[np.int64]:

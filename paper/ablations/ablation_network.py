@@ -114,12 +114,12 @@ def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
         True
     """
     if ablation not in ABLATIONS:
-        raise ConfigError(f"expected one of {', '.join(ABLATIONS)}, found {ablation!r}", where="ablation")
+        raise ConfigError(f"expected one of {', '.join(ABLATIONS)}, found {ablation!r}", location="ablation")
     wanted = {"layers": 1, "variants": "linear", "readout": "cls", "restore": "linear"}
     for key, value in wanted.items():
         found = getattr(network.config, key)
         if found != value:
-            raise ConfigError(f"an ablated network needs {value!r}, found {found!r}", where=key)
+            raise ConfigError(f"an ablated network needs {value!r}, found {found!r}", location=key)
     (layer,) = network.layers
     assert isinstance(layer, WaveLayer)
     network.layers[0] = AblatedLayer(layer, ablation)

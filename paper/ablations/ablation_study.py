@@ -70,7 +70,7 @@ def measure_variant(store: Store, data: StudyData, variant: Variant, seed: int, 
     """
 
     def compute() -> Unit:
-        store.tell.stage(place, 0)
+        store.callback_list.stage(place, 0)
         network = variant.build(data, seed, store.device)
         history = fit(
             network,

@@ -144,11 +144,11 @@ def _measure_sweep(store: Store, sweep: Sweep, plan: Plan, device: str) -> Docum
     """Times of all networks at all sizes, and the lines through them."""
 
     def compute() -> Unit:
-        store.tell.stage(f"time against {sweep.key}", len(sweep.sizes))
+        store.callback_list.stage(f"time against {sweep.key}", len(sweep.sizes))
         points = []
         for point in sweep.points():
             points.append(time_networks(point, plan.runs, plan.shortest, device))
-            store.tell.advance(1)
+            store.callback_list.advance(1)
         return {"points": points}
 
     settings = {**_settings(sweep, device), "runs": plan.runs, "shortest": plan.shortest}
@@ -171,7 +171,7 @@ def _measure_sweep(store: Store, sweep: Sweep, plan: Plan, device: str) -> Docum
 
 def _measure_memory(store: Store, sweep: Sweep, networks: Sequence[str], device: str) -> Document:
     """Peaks of memory of all networks, each point in a fresh process; None where the system does not tell."""
-    store.tell.stage("memory against length", len(sweep.sizes) * len(networks))
+    store.callback_list.stage("memory against length", len(sweep.sizes) * len(networks))
     curves: Document = {}
     for key in networks:
         found = []
@@ -184,7 +184,7 @@ def _measure_memory(store: Store, sweep: Sweep, networks: Sequence[str], device:
                 found.append(store.unit(name, settings, compute))
             except FreshProcessError:  # e.g. for want of memory; the point stays empty
                 found.append({"step": None, "prediction": None})
-            store.tell.advance(1)
+            store.callback_list.advance(1)
         curves[key] = {}
         for kind in ("step", "prediction"):
             added = [peaks[kind] for peaks in found]

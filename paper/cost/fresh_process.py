@@ -46,11 +46,11 @@ def call_in_fresh_process(function: Callable[[Plain], Plain], argument: Plain) -
         if done.returncode < 0:
             raise FreshProcessError(
                 f"the process was ended by signal {-done.returncode}, as happens when memory runs out",
-                where=named,
+                location=named,
             )
         if done.returncode or not out.is_file():
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise FreshProcessError(f"the process failed: {last}", where=named)
+            raise FreshProcessError(f"the process failed: {last}", location=named)
         result: Plain = json.loads(out.read_text(encoding="utf-8"))
     return result
 

@@ -14,7 +14,7 @@ from paper.cost.memory import held_memory, limit_memory, peak_memory_of
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from token2wave.features import Ragged
 from token2wave.models import Batch, Checkpoint, TextNetwork, WaveConfig, WaveNetwork
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 from token2wave.training.torch_trainer import TorchTrainer
@@ -61,7 +61,7 @@ def measure_steps(job: dict[str, Any]) -> dict[str, Any]:
     trainer = TorchTrainer(cast("TextNetwork", network), rows, recipe, 0, has_cls=True)
     clock = _StepClock(device)
     try:
-        used = peak_memory_of(lambda: trainer.epoch(Teller([clock])), device)
+        used = peak_memory_of(lambda: trainer.epoch(CallbackList([clock])), device)
     finally:
         trainer.close()
     parameters = network.parameter_count()

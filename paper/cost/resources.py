@@ -165,7 +165,7 @@ def measure_resources(
         "systems": [],
         "skipped": [],
     }
-    store.tell.stage(f"time and memory of training, {data.name}", len(compared))
+    store.callback_list.stage(f"time and memory of training, {data.name}", len(compared))
     for entry in compared:
         named = {"key": entry.key, "title": entry.title}
         try:
@@ -174,7 +174,7 @@ def measure_resources(
             document["skipped"].append({**named, "reason": str(error)})
         else:
             document["systems"].append({**named, **unit, **_derived(unit, entry.recipe, steps_per_epoch)})
-        store.tell.advance(1)
+        store.callback_list.advance(1)
     return document
 
 
@@ -218,12 +218,12 @@ def _derived(unit: Unit, recipe: Recipe, steps_per_epoch: int) -> Document:
         "mean_step_seconds": statistics.fmean(seconds),
         "epoch_seconds": statistics.fmean(seconds) * steps_per_epoch,  # long texts count, too
         "added": unit["peak"] - unit["baseline"] if known else None,
-        "steady_state": steady_state_bytes(total, without, recipe.row_optimizer),
+        "steady_state": steady_state_bytes(total, without, recipe.embedding_optimizer),
         "papers_figure": papers_bytes(total),
     }
 
 
-def steady_state_bytes(parameters: int, without_embedding: int, row_optimizer: str = "adam") -> int:
+def steady_state_bytes(parameters: int, without_embedding: int, embedding_optimizer: str = "adam") -> int:
     """Memory that training holds between forward and backward passes, in float32.
 
     Weights, gradients of everything but the embedding (whose gradient exists for a batch's rows alone), and
@@ -232,9 +232,9 @@ def steady_state_bytes(parameters: int, without_embedding: int, row_optimizer: s
     Args:
         parameters: all.
         without_embedding: all but the embedding table.
-        row_optimizer: ``adam`` or ``sgd``.
+        embedding_optimizer: ``adam`` or ``sgd``.
     """
-    with_moments = parameters if row_optimizer == "adam" else without_embedding
+    with_moments = parameters if embedding_optimizer == "adam" else without_embedding
     return BYTES_PER_NUMBER * (parameters + without_embedding + 2 * with_moments)
 
 

@@ -144,7 +144,7 @@ def measure(store: Store, options: Options) -> Document:
 
 def _one(store: Store, data: StudyData, system: System, seed: int, steps: int, texts: int) -> Unit:
     def compute() -> Unit:
-        store.tell.stage(f"gradients: {system.title}, seed {seed}", 0)
+        store.callback_list.stage(f"gradients: {system.title}, seed {seed}", 0)
         cut = system.data(data)
         network = system.build(cut, seed, store.device)
         probe = _Probe(cut.train.take(np.arange(texts)), steps)

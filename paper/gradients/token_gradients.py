@@ -59,7 +59,7 @@ def _splits(network: TextNetwork) -> bool:
     if not isinstance(network, WaveNetwork):
         return False
     config = network.config
-    plain = config.positions == "none" and config.phrase_width == 0
+    plain = config.positions == "none" and config.context_width == 0
     return plain and config.layers == 1 and config.variants == "linear" and config.readout == "cls"
 
 

@@ -26,7 +26,7 @@ def tables(document: Document) -> list[Table]:
     n_seeds = len(document["seeds"])
     plain = [task for task in document["tasks"] if task["length"] is None]
     seeds = f"mean ± sample standard deviation over {n_seeds} seeds. " if n_seeds > 1 else "a single seed. "
-    ceiling = 100 * document["phrase_ceiling"]["order"]
+    ceiling = 100 * document["context_ceiling"]["order"]
     return [
         _table(
             document,

@@ -82,7 +82,7 @@ def _transformer(key: str, title: str, positions: str) -> System:
 
 # Sinusoids have amplitude 1; of 0.1, 0.3, 1 and 3 for the tokens, 0.3 is among the best on validation texts.
 PLACED = {"positions": "sinusoidal", "embedding_scale": 0.3}
-PHRASES = {"phrase_width": WIDTH, "phrase_radius": RADIUS, "embedding_scale": 1.0}
+PHRASES = {"context_width": WIDTH, "context_radius": RADIUS, "embedding_scale": 1.0}
 SYSTEMS = (
     _wave("wave-modulation", "Wave, modulation", "modulation"),
     _wave("wave-interference", "Wave, interference", "interference"),
@@ -90,7 +90,7 @@ SYSTEMS = (
     _wave("wave-modulation-positions", "Wave, modulation, positions", "modulation", **PLACED),
     _wave("wave-interference-positions", "Wave, interference, positions", "interference", **PLACED),
     _wave("wave-two-layers-positions", "Wave, 2 layers, positions", "modulation", layers=2, **PLACED),
-    _wave("wave-phrases", "Wave, phrase level", "modulation", **PHRASES),
+    _wave("wave-context", "Wave, phrase level", "modulation", **PHRASES),
     _transformer("transformer-positions", "Transformer, positions", "learned"),
 )
 
@@ -177,7 +177,7 @@ def measure(store: Store, options: Options) -> Document:
     for number, task in enumerate(tasks, start=1):
         parts = parts_of(task, effort.rows_of(task))
         for system in SYSTEMS:
-            store.tell.stage(f"{task.title} ({number} of {len(tasks)}): {system.title}", 0)
+            store.callback_list.stage(f"{task.title} ({number} of {len(tasks)}): {system.title}", 0)
             results.append(_measure_system(store, task, parts, system, effort, seeds))
     ordered = parts_of(order(), effort.rows).test
     return {
@@ -208,7 +208,7 @@ def measure(store: Store, options: Options) -> Document:
         ],
         "results": results,
         # Where neighbours tell nothing, half of the answers are right in the long run.
-        "phrase_ceiling": {"order": float(1 - (~told_by_neighbours(ordered, RADIUS)).mean() / 2)},
+        "context_ceiling": {"order": float(1 - (~told_by_neighbours(ordered, RADIUS)).mean() / 2)},
     }
 
 
@@ -220,7 +220,7 @@ def _measure_system(
     rates = effort.rates[-1:] if hopeless else effort.rates
 
     def run(rate: float, seed: int) -> Unit:
-        recipe = RECIPE.replace(epochs=epochs, learning_rate=rate, row_learning_rate=rate)
+        recipe = RECIPE.replace(epochs=epochs, lr=rate, embedding_lr=rate)
         settings = {
             "system": {**system.settings(), "recipe": recipe.to_dict()},
             "texts": {**task.settings(), "rows": list(effort.rows_of(task)), "seed": DATA_SEED},

@@ -26,7 +26,7 @@ CLS, A, B, NEGATOR = 0, 1, 2, 3
 FIRST_FILLER, N_FILLERS = 4, 32
 N_ROWS = FIRST_FILLER + N_FILLERS
 SHORTEST, LONGEST = 20, 32
-MOST_OF_THE_RARER, MOST_AHEAD = 4, 2
+MAX_OF_THE_RARER, MAX_AHEAD = 4, 2
 
 Places = NDArray[np.int64]
 Tokens = NDArray[np.int32]
@@ -73,7 +73,7 @@ class Task:
         """
         if n_texts < 2 or n_texts % 2:
             raise ConfigError(
-                f"expected an even number of texts, at least 2, found {n_texts}", where="n_texts"
+                f"expected an even number of texts, at least 2, found {n_texts}", location="n_texts"
             )
         random = np.random.default_rng(seed)
         n_pairs = n_texts // 2
@@ -106,15 +106,15 @@ def presence() -> Task:
 def counting() -> Task:
     """Does A occur more often than B? Both occur in every text.
 
-    The rarer of the two occurs one to :data:`MOST_OF_THE_RARER` times, the other once or twice more; the
+    The rarer of the two occurs one to :data:`MAX_OF_THE_RARER` times, the other once or twice more; the
     twin has A and B exchanged. Whether a token occurs says nothing; how often A occurs says something, and
     the two counts say everything: the best classifier of bags of words is right on all texts (1.0).
     """
 
     def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
-        rarer = random.integers(1, MOST_OF_THE_RARER + 1, size=len(lengths))
-        total = 2 * rarer + random.integers(1, MOST_AHEAD + 1, size=len(lengths))
-        places = _places(2 * MOST_OF_THE_RARER + MOST_AHEAD, lengths, random)
+        rarer = random.integers(1, MAX_OF_THE_RARER + 1, size=len(lengths))
+        total = 2 * rarer + random.integers(1, MAX_AHEAD + 1, size=len(lengths))
+        places = _places(2 * MAX_OF_THE_RARER + MAX_AHEAD, lengths, random)
         more_b, more_a = fillers, fillers
         for number, place in enumerate(places):
             kept = number >= total

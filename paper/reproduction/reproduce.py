@@ -13,7 +13,7 @@ from paper.reproduction.published import ROWS
 from paper.result_store import NotFinishedError, Store
 from paper.studies import STUDIES, study_named
 from paper.study import Document, Options
-from token2wave.data import DataSplits
+from token2wave.data import TextDataset
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import Callback
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paper.study_data import StudyData
     from paper.systems import System
 
-Source = str | os.PathLike[str] | DataSplits
+Source = str | os.PathLike[str] | TextDataset
 DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 FOR_EVERY_DATASET = ("resources",)  # of the studies; the others take the first data set
@@ -114,18 +114,18 @@ def reproduce(
 def _check(datasets: Sequence[Source], seeds: Sequence[int], parts: Sequence[str]) -> None:
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        raise ConfigError(f"expected parts of {', '.join(PARTS)}, found {unknown[0]!r}", where="parts")
+        raise ConfigError(f"expected parts of {', '.join(PARTS)}, found {unknown[0]!r}", location="parts")
     if not datasets:
-        raise ConfigError("expected at least one data set, found none", where="dataset")
+        raise ConfigError("expected at least one data set, found none", location="dataset")
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"expected different seeds from 0, found {list(seeds)}", where="seeds")
+        raise ConfigError(f"expected different seeds from 0, found {list(seeds)}", location="seeds")
 
 
 def _loaded(
     store: Store, datasets: Sequence[Source], quick: bool, seeds: Sequence[int]
 ) -> list[tuple[Options, StudyData]]:
     """All data sets; what is wrong with the last one is found out before hours of work on the first."""
-    store.tell.stage("reading the data", 0)
+    store.callback_list.stage("reading the data", 0)
     rows = (QUICK_ROWS, QUICK_TEST_ROWS) if quick else (None, None)
     found = []
     for source in datasets:
@@ -134,7 +134,7 @@ def _loaded(
     names = [data.name for _, data in found]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"two data sets are called {name!r}", where="dataset")
+            raise ConfigError(f"two data sets are called {name!r}", location="dataset")
     return found
 
 

@@ -252,7 +252,7 @@ RIGHT = "a network of the papers' is right on at least 95 % of the texts; the ph
 
 
 def _papers_waves(values: dict[str, float]) -> dict[str, float]:
-    return {key: value for key, value in values.items() if key.startswith("wave") and key != "wave-phrases"}
+    return {key: value for key, value in values.items() if key.startswith("wave") and key != "wave-context"}
 
 
 def _order(document: Document) -> Iterator[Claim]:

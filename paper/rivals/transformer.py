@@ -128,8 +128,8 @@ class TransformerNetwork(nn.Module):
         if self.positions is not None and longest > most:
             raise ConfigError(
                 f"expected texts of at most {most} tokens, found one of {longest}",
-                where="max_positions",
-                cure="cut the texts, or choose more positions",
+                location="max_positions",
+                hint="cut the texts, or choose more positions",
             )
         if self.positions is not None:
             states = states + self.positions.weight[: states.shape[1]]

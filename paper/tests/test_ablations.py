@@ -18,7 +18,7 @@ from paper.ablations.variants import OPERATIONS, QUICK, variants
 from paper.result_store import Store
 from paper.study import Options
 from paper.study_figures import files_of
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
@@ -213,7 +213,7 @@ def test_a_frozen_embedding_keeps_its_values_while_all_else_learns(row_catch_up:
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_ablated_networks_learn(ablation: str, precision: str) -> None:
     network = ablate(make_network(), ablation).float()
-    recipe = Recipe(epochs=15, batch_size=16, learning_rate=1e-2, row_learning_rate=3e-2, precision=precision)
+    recipe = Recipe(epochs=15, batch_size=16, lr=1e-2, embedding_lr=3e-2, precision=precision)
     history = fit(network, examples(), examples(), recipe, seed=0, has_cls=True)
     assert history.best is not None
     assert history.best.validation_accuracy is not None
@@ -264,16 +264,16 @@ def test_variants_have_keys_of_their_own_and_a_reference_of_their_operation() ->
             assert variant.against == variant.operation
 
 
-def tiny_splits() -> DataSplits:
+def tiny_splits() -> TextDataset:
     words = {"sport": ["match", "goal", "team"], "money": ["bank", "shares", "profit"]}
     random = np.random.default_rng(0)
 
-    def rows(n_rows: int, source: str) -> LabelledTexts:
+    def rows(n_rows: int, source: str) -> TextSplit:
         labels = [list(words)[i % 2] for i in range(n_rows)]
         texts = [" ".join([*random.choice(words[label], 3), "the", "a."]) for label in labels]
-        return LabelledTexts(texts, labels, source)
+        return TextSplit(texts, labels, source)
 
-    return DataSplits("tiny", rows(120, "train"), None, rows(40, "test"), tuple(words), ())
+    return TextDataset("tiny", rows(120, "train"), None, rows(40, "test"), tuple(words), ())
 
 
 def test_a_quick_study_of_tiny_texts_is_complete_resumes_and_draws(

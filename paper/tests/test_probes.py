@@ -216,20 +216,20 @@ def test_order_is_solved_by_the_middle_term_of_positions_in_one_layer():
     assert accuracy_of(blind, examples) == 0.5
 
 
-def test_negation_is_solved_by_a_phrase_level_that_sees_one_neighbour():
+def test_negation_is_solved_by_a_context_level_that_sees_one_neighbour():
     """A state is on where the token is B and the magnitude to its left is the negator's."""
     width, negated = 4, 2
-    network = zeroed(width=width, operation="interference", phrase_width=width, phrase_radius=1)
-    phrases = network.phrases
+    network = zeroed(width=width, operation="interference", context_width=width, context_radius=1)
+    context = network.context
     with torch.no_grad():
         network.embedding.weight[A, 0] = network.embedding.weight[B, 1] = 1.0
         network.embedding.weight[NEGATOR, negated] = 1.0
-        phrases.variants.weight[:width] = torch.eye(width)  # the first variant is w, the second nothing
+        context.variants.weight[:width] = torch.eye(width)  # the first variant is w, the second nothing
         # Normed, both together give 3.5, either alone at most 2.3.
-        phrases.linear.weight[0, 1] = phrases.linear.weight[0, width + negated] = 10.0
-        phrases.linear.bias[0] = -29.0
-        phrases.head.weight[1, 0] = 1000.0
-        phrases.head.bias[0] = 1.0
+        context.linear.weight[0, 1] = context.linear.weight[0, width + negated] = 10.0
+        context.linear.bias[0] = -29.0
+        context.head.weight[1, 0] = 1000.0
+        context.head.bias[0] = 1.0
     examples = negation().texts(1000, 2)
     assert accuracy_of(network, examples) == 1.0
     with torch.no_grad():
@@ -278,7 +278,7 @@ def test_neighbours_tell_the_order_exactly_where_it_is_said_that_they_do(radius)
     """Among fillers that are all the same, A and B can change places unseen."""
     length = 6 * radius + 3
     config = WaveConfig(
-        n_rows=N_ROWS, n_classes=2, width=6, phrase_width=5, phrase_radius=radius, dropout=0.0
+        n_rows=N_ROWS, n_classes=2, width=6, context_width=5, context_radius=radius, dropout=0.0
     )
     torch.manual_seed(0)
     network = WaveNetwork(config)
@@ -303,7 +303,7 @@ TINY = Effort((100, 40, 40), (100, 40, 40), epochs=2, rates=(1e-3, 3e-3), length
 
 def test_training_solves_what_can_be_solved_and_then_stops():
     parts = parts_of(presence(), (1_000, 200, 200))
-    recipe = probes.RECIPE.replace(epochs=20, batch_size=32, learning_rate=1e-2, row_learning_rate=1e-2)
+    recipe = probes.RECIPE.replace(epochs=20, batch_size=32, lr=1e-2, embedding_lr=1e-2)
     found = train_on(SYSTEMS[0], parts, recipe, 0, "cpu")
     assert found["validation_accuracy"] >= probes.SOLVED
     assert found["test_accuracy"] >= 0.99
@@ -336,7 +336,7 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
     """The run with the better validation accuracy is kept, though the other is better on test texts."""
 
     def trained(system, parts, recipe, seed, device, callbacks=()):
-        good = recipe.learning_rate == 1e-3
+        good = recipe.lr == 1e-3
         test, loss = (0.4, 0.2) if good else (0.9, 0.1)
         validation = 0.8 if good else 0.7
         return {

@@ -127,16 +127,16 @@ def test_every_part_is_known():
 
 
 @pytest.mark.parametrize(
-    ("wishes", "message"),
+    ("overrides", "message"),
     [
         ({"parts": ["other"]}, "parts: expected parts of accuracy, "),
         ({"seeds": []}, "seeds: expected different seeds"),
         ({"seeds": [1, 1]}, "seeds: expected different seeds"),
     ],
 )
-def test_what_cannot_be_run_is_refused_at_once(tmp_path, splits, wishes, message):
+def test_what_cannot_be_run_is_refused_at_once(tmp_path, splits, overrides, message):
     with pytest.raises(ConfigError, match=message):
-        reproduce([splits], out=tmp_path, **wishes)
+        reproduce([splits], out=tmp_path, **overrides)
     assert not list(tmp_path.iterdir())
 
 

@@ -17,7 +17,7 @@ from paper.cost.resources import STUDY, Entry, entries, papers_bytes, some_rows,
 from paper.result_store import Store
 from paper.study import Options
 from paper.study_figures import files_of
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
 from token2wave.features import Ragged
 from token2wave.models import Checkpoint, WaveConfig
@@ -40,17 +40,17 @@ def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoint, "source", property(missing))
 
 
-def splits(n_rows: int) -> DataSplits:
+def splits(n_rows: int) -> TextDataset:
     words = {"sport": "match goal team league", "money": "bank share bond trade"}
     names = tuple(words)
 
-    def part(n_rows: int, seed: int) -> LabelledTexts:
+    def part(n_rows: int, seed: int) -> TextSplit:
         random = np.random.default_rng(seed)
         labels = [names[row % 2] for row in range(n_rows)]
         texts = [" ".join(random.choice(words[label].split(), 6)) for label in labels]
-        return LabelledTexts(texts, labels, "generated")
+        return TextSplit(texts, labels, "generated")
 
-    return DataSplits("generated", part(n_rows, 0), None, part(10, 1), names, ())
+    return TextDataset("generated", part(n_rows, 0), None, part(10, 1), names, ())
 
 
 def test_memory_of_a_tiny_network_by_hand() -> None:

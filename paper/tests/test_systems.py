@@ -5,7 +5,7 @@ import pytest
 
 from paper.study_data import study_data
 from paper.systems import available, encoder_system, train_system, transformer_system, wave_system
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig
 from token2wave.models import Checkpoint
@@ -49,8 +49,8 @@ def test_without_transformers_pre_trained_systems_are_left_out_with_the_cure(spl
 def test_a_fifth_is_held_back_and_other_texts_are_other_data(small, splits):
     data = study_data(splits)
     assert (len(data.train), len(data.validation), len(data.test)) == (192, 48, 96)
-    changed = LabelledTexts([*splits.train.texts[:-1], "another text"], splits.train.labels, "changed")
-    other = study_data(DataSplits("topics", changed, None, splits.test, None, ()))
+    changed = TextSplit([*splits.train.texts[:-1], "another text"], splits.train.labels, "changed")
+    other = study_data(TextDataset("topics", changed, None, splits.test, None, ()))
     assert data.settings["sha256"] != other.settings["sha256"]
     assert data.settings == study_data(splits).settings
 
@@ -63,7 +63,7 @@ def test_fewer_rows_are_drawn_and_said(small, splits):
 
 def test_data_without_a_test_set_is_refused(splits):
     with pytest.raises(DataError, match="a study needs a test set"):
-        study_data(DataSplits("topics", splits.train, None, None, None, ()))
+        study_data(TextDataset("topics", splits.train, None, None, None, ()))
 
 
 def test_the_same_seed_gives_the_same_network(small, splits):

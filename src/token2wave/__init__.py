@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from token2wave.explanation import Explanation
     from token2wave.inference.classifier import Classifier
     from token2wave.inference.compile import compile_network
-    from token2wave.inference.compiled import Tables
+    from token2wave.inference.compiled import CompiledNetwork
     from token2wave.inference.loading import load
     from token2wave.inference.prediction import Prediction
     from token2wave.inference.state import SlidingWindow, State
@@ -42,7 +42,7 @@ _HOME = {
     "ScoringSummary": "token2wave.scoring.job",
     "SlidingWindow": "token2wave.inference.state",
     "State": "token2wave.inference.state",
-    "Tables": "token2wave.inference.compiled",
+    "CompiledNetwork": "token2wave.inference.compiled",
     "TrainingResult": "token2wave.pipeline",
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
@@ -59,6 +59,7 @@ _HOME = {
 __all__ = [
     "BatchPredictor",
     "Classifier",
+    "CompiledNetwork",
     "Compression",
     "Explanation",
     "Prediction",
@@ -66,7 +67,6 @@ __all__ = [
     "ScoringSummary",
     "SlidingWindow",
     "State",
-    "Tables",
     "Token2WaveError",
     "TrainingResult",
     "WaveClassifier",

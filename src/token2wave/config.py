@@ -21,7 +21,7 @@ def require(condition: bool, key: str, expected: str, found: object) -> None:
         ConfigError: ``condition`` is false.
     """
     if not condition:
-        raise ConfigError(f"expected {expected}, found {found!r}", where=key)
+        raise ConfigError(f"expected {expected}, found {found!r}", location=key)
 
 
 def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:
@@ -46,7 +46,7 @@ def parse_size(size: int | str, setting: str = "max_size") -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
     n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
     if not 1 <= n_bytes < 1 << 63:
-        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", where=setting)
+        raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", location=setting)
     return int(n_bytes)
 
 
@@ -66,7 +66,7 @@ class Configuration:
         for key in values:
             if key not in names:
                 raise ConfigError(
-                    f"unknown setting {key!r} for {cls.__name__}", cure="known are: " + ", ".join(names)
+                    f"unknown setting {key!r} for {cls.__name__}", hint="known are: " + ", ".join(names)
                 )
         for field in dataclasses.fields(cls):
             if field.default is dataclasses.MISSING and field.name not in values:
@@ -95,10 +95,10 @@ def _converted(cls: type, key: str, hint: Any, value: Any) -> Any:
     if getattr(hint, "__origin__", None) is tuple:
         if not isinstance(value, list | tuple) or any(type(item) is not hint.__args__[0] for item in value):
             expected = f"a list of {hint.__args__[0].__name__}"
-            raise ConfigError(f"expected {expected}, found {value!r}", where=key)
+            raise ConfigError(f"expected {expected}, found {value!r}", location=key)
         return tuple(value)
     types = allowed or (hint,)
     if type(value) not in types:
         names = " or ".join(t.__name__ for t in types).replace("NoneType", "null")
-        raise ConfigError(f"expected {names}, found {value!r}", where=key)
+        raise ConfigError(f"expected {names}, found {value!r}", location=key)
     return value

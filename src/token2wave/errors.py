@@ -10,17 +10,17 @@ class Token2WaveError(Exception):
 
     Args:
         problem: what was expected and what came instead.
-        where: file, row, column or key at fault; stands in front of the message.
-        cure: what the user can do about it; stands at the end.
+        location: file, row, column or key at fault; stands in front of the message.
+        hint: what the user can do about it; stands at the end.
     """
 
-    def __init__(self, problem: str, *, where: str | None = None, cure: str | None = None) -> None:
+    def __init__(self, problem: str, *, location: str | None = None, hint: str | None = None) -> None:
         self.problem = problem
-        self.where = where
-        self.cure = cure
-        message = problem if where is None else f"{where}: {problem}"
-        if cure is not None:
-            message = f"{message}; {cure}"
+        self.location = location
+        self.hint = hint
+        message = problem if location is None else f"{location}: {problem}"
+        if hint is not None:
+            message = f"{message}; {hint}"
         super().__init__(" ".join(message.split()))
 
 
@@ -48,7 +48,7 @@ class DistributedError(Token2WaveError):
     """Processes that train together cannot go on together."""
 
 
-class EndedElsewhere(DistributedError):  # noqa: N818 - it is the echo of an error
+class RemoteError(DistributedError):
     """Another process of a training has failed, and has said why; its text is what it said."""
 
 
@@ -63,7 +63,7 @@ class MissingExtraError(Token2WaveError):
     def __init__(self, module: str, extra: str, *, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the Python package {module!r}, which is not installed",
-            cure=f"install it with: pip install 'token2wave[{extra}]'",
+            hint=f"install it with: pip install 'token2wave[{extra}]'",
         )
 
 

@@ -12,7 +12,7 @@ from token2wave.data import encode_label_sets, encode_labels, load_split
 from token2wave.inference.classifier import Classifier
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def evaluate(
         label_separator=label_separator,
     )
     labels = (encode_label_sets if several else encode_labels)(labelled, classifier.label_names)
-    tell = Teller(callbacks)
-    tell.stage("evaluation", len(labels))
+    callback_list = CallbackList(callbacks)
+    callback_list.stage("evaluation", len(labels))
     predicting = time.perf_counter()
-    result = classifier.evaluate(labelled.texts, labels, tell.advance)
+    result = classifier.evaluate(labelled.texts, labels, callback_list.advance)
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(labelled.texts)
     parameters = classifier.network.parameter_count()
@@ -92,7 +92,7 @@ def evaluate(
         "parameters_without_embedding": parameters.without_embedding,
         "model_bytes": None,
         "preset": record.get("preset"),
-        "op": classifier.network.config.operation,
+        "operation": classifier.network.config.operation,
         "epochs": recipe.get("epochs") if isinstance(recipe := record.get("recipe"), dict) else None,
         "seed": record.get("seed"),
         "rows": len(labels),

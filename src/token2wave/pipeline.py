@@ -14,26 +14,31 @@ from typing import TYPE_CHECKING, Any
 from token2wave.compression.compressor import shrink
 from token2wave.compression.size_limits import require_reachable
 from token2wave.config import parse_size
-from token2wave.data import DataSplits, load_splits
-from token2wave.data.texts import Several
+from token2wave.data import TextDataset, load_splits
+from token2wave.data.texts import LabelFormat
 from token2wave.errors import ConfigError
 from token2wave.inference.classifier import Classifier
 from token2wave.reporting.record import Origin, identity_of, plan_of, record_of, summary_of
 from token2wave.reporting.report import check_report, write_report
 from token2wave.reporting.summary import Summary
-from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import size_of_model_file
-from token2wave.training.auto_settings import adapted
+from token2wave.training.auto_settings import auto_settings
 from token2wave.training.baseline import baseline_of
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.distributed import require_one_process, together
-from token2wave.training.options import require_checkpoints, require_seed, require_what_trains, wishes_of
-from token2wave.training.preparation import RECOGNISED, ClassWeights, TrainingTexts, in_memory, prepare
+from token2wave.training.options import (
+    collect_overrides,
+    require_checkpoints,
+    require_seed,
+    require_what_trains,
+)
+from token2wave.training.preparation import RECOGNISED, ClassWeights, EncodedTexts, in_memory, prepare
 from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
-from token2wave.training.run import Run
-from token2wave.training.search_history import Record
+from token2wave.training.run import TrainingRun
+from token2wave.training.search_history import SearchHistory
 from token2wave.training.streaming.stream_setup import open_stream, require_alone, require_streams, stream_run
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
@@ -57,15 +62,15 @@ class TrainingResult:
 
 @together
 def train(
-    data: str | os.PathLike[str] | DataSplits | Sequence[str | os.PathLike[str]],
+    data: str | os.PathLike[str] | TextDataset | Sequence[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] | None = None,
     test: str | os.PathLike[str] | None = None,
     preset: str = "small",
-    op: str | None = None,
+    operation: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
-    learning_rate: float | None = None,
+    lr: float | None = None,
     seed: int = 0,
     device: str = "auto",
     text_column: str = "text",
@@ -77,7 +82,7 @@ def train(
     vocabulary: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
     unlabelled: Unlabelled | None = None,
-    start_from: str | os.PathLike[str] | None = None,
+    init_from: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
     report: str | os.PathLike[str] | None = None,
@@ -101,10 +106,10 @@ def train(
         out: where the model file goes; nowhere, if not given.
         test: data to evaluate on at the end, where ``data`` has none of its own, or instead of it.
         preset: ``small``, ``fast`` or ``paper``.
-        op: ``interference`` or ``modulation``; the preset's, if not given.
+        operation: ``interference`` or ``modulation``; the preset's, if not given.
         epochs: passes over the training texts.
         batch_size: texts in a step.
-        learning_rate: peak rate of the dense part; the rows' rate changes in proportion.
+        lr: peak rate of the dense part; the rows' rate changes in proportion.
         seed: of validation split, initial weights, order of texts and dropout.
         device: ``auto`` (the native core for what it can train, else CUDA where there is one), ``cpu`` or
             ``cuda``.
@@ -126,7 +131,7 @@ def train(
             training rows; a folder with a classifier of ``transformers`` that is fine-tuned already; or a
             file of probabilities (:mod:`token2wave.distillation.probabilities`).
         unlabelled: text that the teacher alone labels: a readable file, a data set, or texts.
-        start_from: an encoder, as for ``teacher``, whose output for each word the word's row begins with.
+        init_from: an encoder, as for ``teacher``, whose output for each word the word's row begins with.
         settings: further settings by full name, e.g. ``{"network.width": 256}``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for ``report.json``, ``report.html`` and the figures.
@@ -158,8 +163,8 @@ def train(
     """
     start = time.perf_counter()
     named = preset_named(preset)
-    wishes = wishes_of(named, op, epochs, batch_size, learning_rate, settings or {})
-    chosen = named.with_settings(wishes)
+    overrides = collect_overrides(named, operation, epochs, batch_size, lr, settings or {})
+    chosen = named.with_settings(overrides)
     require_what_trains(chosen, device)
     seed = require_seed(seed)
     require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
@@ -169,8 +174,8 @@ def train(
         check_writable(Path(out))
     if report is not None:
         check_report(Path(report))
-    tell, rival, taught = Teller(callbacks), None, dict[str, Any]()
-    search: Record | None = None
+    callback_list, baseline, teacher_info = CallbackList(callbacks), None, dict[str, Any]()
+    search: SearchHistory | None = None
     columns: dict[str, Any] = {
         "text_column": text_column,
         "label_column": label_column,
@@ -185,40 +190,42 @@ def train(
                 "--candidates": candidates,
                 "--teacher": teacher,
                 "--unlabelled": unlabelled,
-                "--start-from": start_from,
+                "--start-from": init_from,
                 "--vocabulary": vocabulary,
             }
         )
         require_streams(chosen, device)
-        if isinstance(data, DataSplits):
-            raise ConfigError("expected files, found texts in memory", where="stream", cure="leave it out")
-        several = Several(multi_label, label_separator)
+        if isinstance(data, TextDataset):
+            raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
+        several = LabelFormat(multi_label, label_separator)
         inputs, source = open_stream(data, test, several=several, seed=seed, **columns)
-        run: Run = stream_run(
+        run: TrainingRun = stream_run(
             inputs,
             source,
             chosen,
-            wishes,
+            overrides,
             class_weights,
             memory=parse_size(memory, "memory"),
             most_rejected=max_rejected,
-            tell=tell,
+            callback_list=callback_list,
         )
         if limit is not None:
             require_reachable(limit, run.preset, run.texts.label_names)
     else:
-        if not isinstance(data, str | os.PathLike | DataSplits):
+        if not isinstance(data, str | os.PathLike | TextDataset):
             raise ConfigError(
-                "several files are read as a stream alone", where="data", cure="ask for --stream"
+                "several files are read as a stream alone", location="data", hint="ask for --stream"
             )
         splits = _read(data, multi_label, label_separator, test=test, **columns)
-        chosen = adapted(chosen, splits.train.texts, wishes)
+        chosen = auto_settings(chosen, splits.train.texts, overrides)
         texts = prepare(splits, chosen.recipe, seed, class_weights)
-        rival = baseline_of(texts, splits.name, tell) if baseline else None  # first, as it may lack a package
+        baseline = (
+            baseline_of(texts, splits.name, callback_list) if baseline else None
+        )  # first, as it may lack a package
         if limit is not None:
             require_reachable(limit, chosen, texts.label_names)
         if time_budget is not None or candidates is not None:
-            budget.not_counting(0.0 if rival is None else rival["train_seconds"])
+            budget.not_counting(0.0 if baseline is None else baseline["train_seconds"])
             learn = partial(
                 train,
                 preset=preset,
@@ -226,27 +233,38 @@ def train(
                 vocabulary=vocabulary,
                 class_weights=class_weights,
                 max_size=limit,
-                start_from=start_from,
+                init_from=init_from,
             )
             search = tune(
-                learn, splits, texts, chosen, wishes, seed, class_weights, budget, tell, limit is not None
+                learn,
+                splits,
+                texts,
+                chosen,
+                overrides,
+                seed,
+                class_weights,
+                budget,
+                callback_list,
+                limit is not None,
             )
             chosen = chosen.with_settings(search.settings)
             texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
-        texts, taught = _taught(teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks)
-        run = Run(splits, texts, chosen, seed, device, tell, vocabulary, start_from)
+        texts, teacher_info = _taught(
+            teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks
+        )
+        run = TrainingRun(splits, texts, chosen, seed, device, callback_list, vocabulary, init_from)
     if checkpoint is not None:
-        run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, taught), resume)
-    with tell.run(plan_of(run, command)):
+        run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, teacher_info), resume)
+    with callback_list.run(plan_of(run, command)):
         first = run.fit_first()
         last = run.fit_all_rows(first)
         origin = Origin(
-            weight_column=None if isinstance(data, DataSplits) else weight_column,
+            weight_column=None if isinstance(data, TextDataset) else weight_column,
             label_separator=label_separator,
             class_weights=class_weights,
-            taught=taught,
+            teacher_info=teacher_info,
             search=search,
-            baseline=rival,
+            baseline=baseline,
             max_bytes=limit,
             command=command,
         )
@@ -255,12 +273,12 @@ def train(
         validated = first.validated
         if limit is not None and size_of_model_file(classifier.to_file()) > limit:
             refit = classifier if last.is_refit else None
-            classifier, (apart, validated) = shrink(apart, refit, run.texts, limit, tell)
+            classifier, (apart, validated) = shrink(apart, refit, run.texts, limit, callback_list)
         evaluation = run.evaluate(classifier, apart)
         with ExitStack() as stack:  # the model takes its place last, when all else went well
             model_bytes = None
             if out is not None:
-                model_bytes = classifier.save(stack.enter_context(written_aside(Path(out))))
+                model_bytes = classifier.save(stack.enter_context(atomic_write(Path(out))))
             summary = summary_of(
                 run,
                 first,
@@ -275,18 +293,18 @@ def train(
             written = [] if report is None else write_report(summary, Path(report))
     if run.checkpoint is not None:
         run.checkpoint.remove()
-    tell.end(summary, [*([] if out is None else [Path(out)]), *written])
+    callback_list.end(summary, [*([] if out is None else [Path(out)]), *written])
     return TrainingResult(classifier, summary)
 
 
 def _read(
-    data: str | os.PathLike[str] | DataSplits,
+    data: str | os.PathLike[str] | TextDataset,
     multi_label: bool | None,
     label_separator: str | None,
     **where: Any,
-) -> DataSplits:
+) -> TextDataset:
     """Read data, or take what is in memory; what was recognised is said."""
-    if isinstance(data, DataSplits):
+    if isinstance(data, TextDataset):
         splits = in_memory(data, multi_label)
     else:
         splits = load_splits(data, multi_label=multi_label, label_separator=label_separator, **where)
@@ -298,23 +316,25 @@ def _read(
 def _taught(
     teacher: str | os.PathLike[str] | None,
     unlabelled: Unlabelled | None,
-    texts: TrainingTexts,
-    splits: DataSplits,
+    texts: EncodedTexts,
+    splits: TextDataset,
     recipe: Recipe,
     text_column: str,
     callbacks: Sequence[Callback],
-) -> tuple[TrainingTexts, dict[str, Any]]:
+) -> tuple[EncodedTexts, dict[str, Any]]:
     """Let a teacher speak of the texts, if there is one; and what the model file says of it."""
     if teacher is not None:
-        from token2wave.distillation.targets import lesson  # here, since most runs have no teacher
+        from token2wave.distillation.targets import (
+            distillation_targets,  # here, since most runs have no teacher
+        )
 
-        return lesson(
+        return distillation_targets(
             teacher, unlabelled, texts, splits, recipe, text_column=text_column, callbacks=callbacks
         )
     if unlabelled is not None:
         raise ConfigError(
             "text without labels needs a teacher to label it",
-            where="unlabelled",
-            cure="name one with --teacher, e.g. all-MiniLM-L6-v2",
+            location="unlabelled",
+            hint="name one with --teacher, e.g. all-MiniLM-L6-v2",
         )
     return texts, {}

@@ -47,7 +47,7 @@ def test_the_padded_network_learns(task, monkeypatch):
 
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)  # so that a small vocabulary is trained
     monkeypatch.setattr(padded, "WIDTH", 8)
-    monkeypatch.setattr(padded, "RECIPE", padded.RECIPE.replace(epochs=12, batch_size=8, learning_rate=0.03))
+    monkeypatch.setattr(padded, "RECIPE", padded.RECIPE.replace(epochs=12, batch_size=8, lr=0.03))
     model = check(padded.SYSTEM, task)
     assert padded.SYSTEM.passes(model, task) == pytest.approx(12 * 0.8)
 
@@ -63,12 +63,12 @@ def test_fasttext_learns(task, monkeypatch):
 def test_fasttext_chooses_settings_on_rows_that_it_does_not_learn_from(task):
     pytest.importorskip("fasttext")
     load_system("fasttext_autotune").prepare(task)
-    learned, held_back = (
+    learned, held_out = (
         (task.folder / name).read_text().splitlines() for name in ("train.txt", "validation.txt")
     )
-    assert (len(learned), len(held_back)) == (54, 6)
+    assert (len(learned), len(held_out)) == (54, 6)
     lines = zip(task.labels, map(normalized, task.texts), strict=True)
-    assert sorted(learned + held_back) == sorted(f"__label__{label} {line}" for label, line in lines)
+    assert sorted(learned + held_out) == sorted(f"__label__{label} {line}" for label, line in lines)
 
 
 def test_every_system_has_its_file():

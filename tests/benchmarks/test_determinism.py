@@ -8,7 +8,7 @@ import pytest
 
 from token2wave.data import load_split
 
-SETTINGS = ("--set", "features.bits=13", "--set", "network.width=8", "--set", "network.phrase_width=8")
+SETTINGS = ("--set", "features.bits=13", "--set", "network.width=8", "--set", "network.context_width=8")
 JOB = kills.Job("small", ("--preset", "small", "--epochs", "2", *SETTINGS), n_rows=300)
 CLOSE = 1e-4
 """Of probabilities, between processors: sums of another order, over a training of many steps."""

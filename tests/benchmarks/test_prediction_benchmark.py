@@ -265,13 +265,13 @@ def test_passes_until_they_are_enough(monkeypatch, takes, expected):
 
 
 def test_calls_until_they_are_enough(monkeypatch):
-    monkeypatch.setattr(prediction_worker, "MOST_CALLS", 50)
+    monkeypatch.setattr(prediction_worker, "MAX_CALLS", 50)
     action, done = clock(monkeypatch, 0.01)
     assert prediction_worker.timed_calls(action, "abc", 1000) == pytest.approx([0.01] * 50)
     assert "".join(done[:7]) == "abcabca"  # three of them for warming up
     action, done = clock(monkeypatch, 5.0)
-    assert len(prediction_worker.timed_calls(action, "abc", 1)) == prediction_worker.FEWEST_CALLS
-    assert len(done) == prediction_worker.FEWEST_CALLS + 1
+    assert len(prediction_worker.timed_calls(action, "abc", 1)) == prediction_worker.MIN_CALLS
+    assert len(done) == prediction_worker.MIN_CALLS + 1
     action, _ = clock(monkeypatch, 0.1)
     assert len(prediction_worker.timed_calls(action, "abc", 2.95)) == 30
 

@@ -36,7 +36,7 @@ def test_cases_are_drawn_by_seed_and_number_alone():
 
 def test_cases_reach_far():
     cases = [drawn(0, number) for number in range(200)]
-    rates = [case.settings["recipe.learning_rate"] for case in cases]
+    rates = [case.settings["recipe.lr"] for case in cases]
     assert max(rates) / min(rates) > 1e8
     widths = {case.settings["network.width"] for case in cases}
     assert {8, 1024} <= widths

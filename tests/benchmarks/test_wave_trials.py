@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 import wave_trials_networks as networks
-from sweep import held_back
+from sweep import held_out
 from wave_trials import VARIANTS, Case, Variant
 from wave_trials_render import BASELINE, NATIVE, table
 
-from token2wave.data import LabelledTexts
+from token2wave.data import TextSplit
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training.linear_svm import AmplitudeProblem
+from token2wave.training.linear_svm import LinearSVM
 from token2wave.training.loop import fit
 
 SETTINGS = {
     "network.width": 8,
-    "network.phrase_width": 8,
+    "network.context_width": 8,
     "network.embedding_scale": 0.3,
     "recipe.epochs": 2,
     "recipe.batch_size": 16,
@@ -30,15 +30,15 @@ TRAINED = [name for name, variant in VARIANTS.items() if variant.trainer is not 
 
 
 def few(part, n):
-    return LabelledTexts(part.texts[:n], part.labels[:n], part.source)
+    return TextSplit(part.texts[:n], part.labels[:n], part.source)
 
 
 @pytest.fixture(scope="module")
 def splits():
-    found = held_back("debian-sections", "random")
+    found = held_out("debian-sections", "random")
     names = sorted(set(found.train.labels[:120]))
     held = [i for i, label in enumerate(found.test.labels) if label in names][:30]
-    test = LabelledTexts(
+    test = TextSplit(
         [found.test.texts[i] for i in held], [found.test.labels[i] for i in held], found.test.source
     )
     return replace(found, train=few(found.train, 120), test=test, label_names=tuple(names))
@@ -52,7 +52,7 @@ def case(splits):
 def small_network(change=None):
     config = WaveConfig(12, 3, width=4, variants="rows", operation="interference", readout="text")
     torch.manual_seed(0)
-    network = WaveNetwork(config.replace(phrase_width=6, embedding_scale=0.5))
+    network = WaveNetwork(config.replace(context_width=6, embedding_scale=0.5))
     if change is not None:
         change(network)
     return network.eval()
@@ -65,11 +65,11 @@ def texts():
     return Ragged(random.integers(12, size=offsets[-1], dtype=np.int32), offsets, lengths)
 
 
-def test_steps_of_the_phrase_level_are_the_packages():
+def test_steps_of_the_context_level_are_the_packages():
     """Trials change steps; unchanged, they are what they stand for."""
     network = small_network()
     expected, kept = network.logits(texts()), network.state_dict()
-    networks.phrases(networks.Phrases)(network)
+    networks.context(networks.Phrases)(network)
     network.load_state_dict(kept)
     np.testing.assert_array_equal(network.eval().logits(texts()), expected)
 
@@ -109,8 +109,8 @@ def test_superposed_neighbours_are_sums_of_complex_numbers():
 
 
 def test_waves_turn_by_their_place():
-    network = small_network(networks.phrases(networks.Turned))
-    level, offsets = network.phrases, torch.tensor([0, 2, 5])
+    network = small_network(networks.context(networks.Turned))
+    level, offsets = network.context, torch.tensor([0, 2, 5])
     first, second = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(2))
     plain = networks.Phrases.overlay(level, first, second, offsets).complex
     turned = level.overlay(first, second, offsets).complex
@@ -134,8 +134,8 @@ def test_the_baselines_waves_are_the_packages(case):
         case.train(Variant(), 0).logits(case.examples["held"].features),
         network.logits(case.examples["held"].features),
     )
-    found = case.judge(VARIANTS[BASELINE])
-    assert set(found) == {"waves", "amplitudes", "all"}
+    found = case.evaluate_candidate(VARIANTS[BASELINE])
+    assert set(found) == {"waves", "linear_svm", "all"}
     assert all(0 < row["accuracy"] <= 1 and row["loss"] > 0 for row in found.values())
 
 
@@ -164,8 +164,8 @@ def test_weights_are_those_of_the_last_epochs(case, monkeypatch):
     ends = []
 
     class Noting(networks.TorchTrainer):
-        def epoch(self, tell):
-            found = super().epoch(tell)
+        def epoch(self, callback_list):
+            found = super().epoch(callback_list)
             ends.append(self.network.head.weight.detach().clone())
             return found
 
@@ -179,15 +179,15 @@ def test_weights_are_those_of_the_last_epochs(case, monkeypatch):
     assert not torch.equal(ends[0], ends[1])
 
 
-def test_unseen_words_take_their_n_grams_amplitudes(case):
+def test_unseen_words_take_their_n_grams_linear_svm(case):
     texts = case.texts["train"].texts
     problem, words = case.problem
     n_rows, n_classes = case.features.n_rows, case.config.n_classes
-    plain = AmplitudeProblem(case.examples["train"], texts, case.features, n_classes, case.seed).solve(1.0)
+    plain = LinearSVM(case.examples["train"], texts, case.features, n_classes, case.seed).solve(1.0)
     found = problem.solve(1.0)
     np.testing.assert_array_equal(found.rows[:n_rows], plain.rows)
-    row = int(np.argmax(problem.subwords.counts[:n_rows]))
-    grams = problem.subwords.ids[problem.subwords.offsets[row] : problem.subwords.offsets[row + 1]]
+    row = int(np.argmax(problem.char_ngrams.counts[:n_rows]))
+    grams = problem.char_ngrams.ids[problem.char_ngrams.offsets[row] : problem.char_ngrams.offsets[row + 1]]
     assert np.abs(found.rows[n_rows + grams]).max() > 0
     unknown = next(
         word + "zq"
@@ -211,9 +211,9 @@ def test_unseen_words_take_their_n_grams_amplitudes(case):
 
 
 def test_ensembles_average_and_wide_ones_are_wide(case):
-    single, several = (case.judge(Variant(native=True, members=n)) for n in (1, 2))
+    single, several = (case.evaluate_candidate(Variant(native=True, members=n)) for n in (1, 2))
     assert single["waves"] != several["waves"]
-    assert case.train(Variant(native=True, times_as_wide=3), 0).config.phrase_width == 24
+    assert case.train(Variant(native=True, times_as_wide=3), 0).config.context_width == 24
 
 
 def test_table_pairs_sets_and_seeds():

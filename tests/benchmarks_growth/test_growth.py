@@ -51,7 +51,7 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("growth_studies.TABLE_ROWS", 100)
         patch.setattr("growth_vocabulary.SHORTEST", 0.01)
-        patch.setattr("growth_measure.MOST_CALLS", 2)
+        patch.setattr("growth_measure.MAX_CALLS", 2)
         for module in ("growth_studies", "growth_texts"):
             patch.setattr(f"{module}.in_fresh_process", lambda function, arguments, _: function(*arguments))
         growth.measure_studies(list(growth.STUDIES), MINI, RUN, path)

@@ -37,8 +37,8 @@ def test_cases_take_turns_and_are_prepared():
 
     measure([case(1), case(2)], runs=4, longest=10, shortest=0)
     assert [len(point.values) for point in curve.points] == [4, 4]
-    tried, timed = [1, 1, 2, 2], [1, 2, 2, 1, 1, 2, 2, 1]
-    assert order[1::2] == tried + timed
+    trial, timed = [1, 1, 2, 2], [1, 2, 2, 1, 1, 2, 2, 1]
+    assert order[1::2] == trial + timed
     assert set(order[::2]) == {"prepared"}
 
 

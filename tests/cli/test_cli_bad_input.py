@@ -108,7 +108,7 @@ def test_named_folder_that_is_not_there(run_cli, monkeypatch):
 
 def test_label_that_training_never_saw_fails_before_training(run_cli, train_csv, monkeypatch):
     Path("test.csv").write_text("text,label\na,pos\nb,meh\n")
-    monkeypatch.setattr("token2wave.training.run.fit_levels", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("token2wave.training.run.fit_branches", lambda *_, **__: pytest.fail("trained"))
     error = run_cli("train", train_csv, "--test", "test.csv", "--out", "m.safetensors", *TINY).error
     for part in ("test.csv, row 2", "'meh'", "'neg', 'pos'", "correct or remove the row"):
         assert part in error
@@ -136,8 +136,8 @@ def test_split_that_is_not_there(run_cli, model, workplace):
         ("--op product", ["interference, modulation", "'product'"]),
         ("--epochs 0", ["epochs", "at least 1", "0"]),
         ("--batch-size 0", ["batch_size", "from 1 to 2^30", "0"]),
-        ("--lr -1", ["learning_rate", "positive", "-1"]),
-        ("--lr nan", ["learning_rate", "positive", "nan"]),
+        ("--lr -1", ["lr", "positive", "-1"]),
+        ("--lr nan", ["lr", "positive", "nan"]),
         ("--seed -1", ["seed", "from 0 to", "-1"]),
         ("--device tpu", ["device", "auto, cpu or cuda", "'tpu'"]),
         ("--set width", ["KEY=VALUE", "'width'", "network.width=256"]),

@@ -18,7 +18,7 @@ from token2wave.training import run as training
 
 KEYS = {
     "accuracy", "macro_f1", "validation_accuracy", "train_seconds", "total_seconds", "texts_per_second",
-    "peak_memory_bytes", "parameters", "parameters_without_embedding", "model_bytes", "preset", "op",
+    "peak_memory_bytes", "parameters", "parameters_without_embedding", "model_bytes", "preset", "operation",
     "epochs", "seed", "rows",
 }  # fmt: skip
 
@@ -36,16 +36,16 @@ def test_train_with_a_folder_evaluates_on_its_test_file(run_cli, workplace):
     assert document.keys() >= KEYS
     assert 0 <= document["accuracy"] <= 1
     assert document["model_bytes"] == Path("m.safetensors").stat().st_size
-    assert (document["preset"], document["op"], document["epochs"]) == ("small", "interference", 1)
+    assert (document["preset"], document["operation"], document["epochs"]) == ("small", "interference", 1)
     assert (document["seed"], document["rows"]) == (3, len(ROWS))
 
 
 def test_train_without_test_set_has_null_accuracy(run_cli, train_csv):
-    document = run_cli("train", train_csv, "--json", "--op", "modulation", *TINY).document
+    document = run_cli("train", train_csv, "--json", "--operation", "modulation", *TINY).document
     assert document.keys() >= KEYS
     assert document["accuracy"] is document["macro_f1"] is document["model_bytes"] is None
     assert document["validation_accuracy"] is not None
-    assert document["op"] == "modulation"
+    assert document["operation"] == "modulation"
     assert os.listdir() == ["reviews.csv"]
 
 
@@ -286,7 +286,7 @@ def test_report_that_cannot_be_written_is_found_out_before_training(run_cli, tra
 
 
 def test_folder_that_vanishes_during_training(run_cli, train_csv, workplace, monkeypatch):
-    fit = training.fit_levels
+    fit = training.fit_branches
 
     def fit_and_remove(*args, **kwargs):
         fitted = fit(*args, **kwargs)
@@ -294,7 +294,7 @@ def test_folder_that_vanishes_during_training(run_cli, train_csv, workplace, mon
         return fitted
 
     (workplace / "out").mkdir()
-    monkeypatch.setattr(training, "fit_levels", fit_and_remove)
+    monkeypatch.setattr(training, "fit_branches", fit_and_remove)
     outcome = run_cli("train", train_csv, "--out", "out/m.safetensors", *TINY)
     assert outcome.status == 2
     assert outcome.err.splitlines()[-1].startswith("error: out/m.safetensors: cannot be written")
@@ -304,7 +304,7 @@ def test_interruption_in_this_process(run_cli, train_csv, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "fit_levels", interrupt)
+    monkeypatch.setattr(training, "fit_branches", interrupt)
     outcome = run_cli("train", train_csv, "--out", "m.safetensors", *TINY)
     assert outcome.status == 130
     assert outcome.out == ""
@@ -315,7 +315,7 @@ def test_interruption_says_so_in_one_line(run_cli, train_csv, monkeypatch):
     def interrupt(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "fit_levels", interrupt)
+    monkeypatch.setattr(training, "fit_branches", interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
         err = run_cli("train", train_csv, "--out", "m.safetensors", *TINY).err

@@ -225,7 +225,7 @@ def test_explain_models_that_cannot_be(run_cli, workplace):
     Path("reviews.csv").write_text(CSV)
     deep = ["--set", "network.variants=linear", "--set", "network.layers=2", "--set", "network.readout=mean"]
     trained = run_cli(
-        "train", "reviews.csv", "--out", "deep", *TINY, *deep, "--set", "recipe.row_optimizer=adam"
+        "train", "reviews.csv", "--out", "deep", *TINY, *deep, "--set", "recipe.embedding_optimizer=adam"
     )
     assert trained.status == 0, trained.err
     error = run_cli("explain", "deep", "a film", "--html", "page.html").error

@@ -143,8 +143,8 @@ def test_compress(run_cli: Cli, model: Path, more: list[str]) -> None:
 
 
 def test_thresholds_go_with_rows_that_are_trained_again(run_cli: Cli, model: Path) -> None:
-    hold_back = ["--set", "recipe.refit_below=0"]
-    run_cli("train", "topics.csv", "--label-separator", "|", "--out", "whole", *FAST, *hold_back)
+    grouped_holdout = ["--set", "recipe.refit_below=0"]
+    run_cli("train", "topics.csv", "--label-separator", "|", "--out", "whole", *FAST, *grouped_holdout)
     outcome = run_cli(
         "compress", "whole", "--out", "small", "--data", "topics.csv", "--max-size", "9000", "--json"
     )

@@ -10,13 +10,13 @@ def test_a_search(run_cli, train_csv):
     done = run_cli("train", train_csv, "--out", "m.safetensors", "--candidates", 4, "--json", *TINY)
     assert done.status == 0, done.err
     search = done.document["search"]
-    assert len(search["tried"]) == 4
-    fixed = {"recipe.epochs", "network.width", "network.phrase_width", "features.bits"}
-    assert not fixed & {name for one in search["tried"] for name in one["settings"]}
+    assert len(search["trials"]) == 4
+    fixed = {"recipe.epochs", "network.width", "network.context_width", "features.bits"}
+    assert not fixed & {name for one in search["trials"] for name in one["settings"]}
     assert "Search " in done.out
     assert "4 tried in " in done.out
     assert "search, candidate 1: validation accuracy " in done.err
-    assert done.err.count("search, candidate") == sum(one["outcome"] != "dropped" for one in search["tried"])
+    assert done.err.count("search, candidate") == sum(one["outcome"] != "dropped" for one in search["trials"])
     assert done.err.index("search: 4 tried in") < done.err.index("training, epoch 1")
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.data import (
-    DataSplits,
-    LabelledTexts,
+    TextDataset,
+    TextSplit,
     encode_label_sets,
     label_names_of,
     load_split,
@@ -127,7 +127,7 @@ def test_splits_agree(tmp_path: Path) -> None:
 
 
 def test_encoded() -> None:
-    texts = LabelledTexts(TEXTS, SETS, "here")
+    texts = TextSplit(TEXTS, SETS, "here")
     assert label_names_of(texts) == NAMES
     expected = [[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
     assert encode_label_sets(texts, NAMES).tolist() == [[bool(x) for x in row] for row in expected]
@@ -136,13 +136,13 @@ def test_encoded() -> None:
     with pytest.raises(DataError, match="here, row 4: the label 'c d' is not one of the label names"):
         label_names_of(texts, ("a", "b"))
     with pytest.raises(DataError, match="there is no label but 'a'"):
-        label_names_of(LabelledTexts(["x", "y"], [("a",), ()], "here"))
+        label_names_of(TextSplit(["x", "y"], [("a",), ()], "here"))
     with pytest.raises(DataError, match="no row has a label"):
-        label_names_of(LabelledTexts(["x", "y"], [(), ()], "here"))
-    single = LabelledTexts(["x", "y"], ["a", "b"], "here")
+        label_names_of(TextSplit(["x", "y"], [(), ()], "here"))
+    single = TextSplit(["x", "y"], ["a", "b"], "here")
     assert not single.multi_label
     assert single.as_multi_label().labels == [("a",), ("b",)]
-    assert DataSplits("d", single, texts, None, None, ()).multi_label
+    assert TextDataset("d", single, texts, None, None, ()).multi_label
 
 
 @settings(deadline=None, max_examples=60)
@@ -157,9 +157,9 @@ def test_a_text_counts_as_of_its_rarest_class(rows: list[list[bool]], seed: int)
         else:
             assert row[layer]
             assert support[layer] == min(support[k] for k in range(4) if row[k])
-    train, held_back = validation_split(found, 0.25, seed)
-    assert sorted([*train, *held_back]) == list(range(len(rows)))
+    train, held_out = validation_split(found, 0.25, seed)
+    assert sorted([*train, *held_out]) == list(range(len(rows)))
     rarest = int(np.where(support > 0, support, len(rows) + 1).argmin())
     if support[rarest] >= 4:  # the rarest class is split in proportion
-        share = classes[held_back, rarest].sum() / support[rarest]
+        share = classes[held_out, rarest].sum() / support[rarest]
         assert abs(share - 0.25) <= 1 / support[rarest]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from token2wave.data import DataSplits, LabelledTexts, available, datasets, load_split, load_splits
+from token2wave.data import TextDataset, TextSplit, available, datasets, load_split, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 
 
@@ -55,8 +55,8 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_file_is_the_training_split(tmp_path: Path) -> None:
     path = rows(tmp_path / "mine.v2.jsonl", ["b", "a"])
     splits = load_splits(path)
-    train = LabelledTexts(["mine 1", "mine 2"], ["b", "a"], str(path))
-    assert splits == DataSplits("mine.v2", train, None, None, None, ())
+    train = TextSplit(["mine 1", "mine 2"], ["b", "a"], str(path))
+    assert splits == TextDataset("mine.v2", train, None, None, None, ())
     assert load_splits(str(path)) == splits
     assert load_split(path) == load_split(path, "train") == load_split(path, "validation") == train
     with pytest.raises(FrozenInstanceError):
@@ -87,8 +87,8 @@ def test_a_folder_with_splits(tmp_path: Path, validation: str) -> None:
     assert (splits.name, splits.label_names, splits.caveats) == ("mine", None, ())
     assert splits.train.labels == ["a", "b"]
     assert splits.validation == load_split(folder, "validation")
-    assert splits.validation == LabelledTexts(["some text"], ["b"], str(folder / f"{validation}.txt"))
-    assert splits.test == load_split(folder) == LabelledTexts(["more text"], ["a"], str(folder / "test.csv"))
+    assert splits.validation == TextSplit(["some text"], ["b"], str(folder / f"{validation}.txt"))
+    assert splits.test == load_split(folder) == TextSplit(["more text"], ["a"], str(folder / "test.csv"))
 
 
 def test_a_folder_with_training_alone(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_the_built_in_corpus() -> None:
 def test_another_test_split(named: Path, tmp_path: Path) -> None:
     path = rows(tmp_path / "later.jsonl", [0, "Sports"])
     splits = load_splits("news", test=path)
-    assert splits.test == LabelledTexts(["later 1", "later 2"], ["World", "Sports"], str(path))
+    assert splits.test == TextSplit(["later 1", "later 2"], ["World", "Sports"], str(path))
     with pytest.raises(DataError, match=r"later\.jsonl, row 2, column 'label': the label 'Chess' is not one"):
         load_splits("news", test=rows(path, [0, "Chess"]))
     assert load_splits(named / "reviews", test="news").test == load_splits("news").test
@@ -273,7 +273,7 @@ def test_a_wrong_readme(tmp_path: Path, content: str, problem: str) -> None:
         load_splits(tmp_path)
     assert problem in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path))
-    assert caught.value.cure in ("mend or remove it", "mend it or remove the key")
+    assert caught.value.hint in ("mend or remove it", "mend it or remove the key")
 
 
 def test_unknown_split() -> None:
@@ -323,11 +323,11 @@ def test_hub_with_class_labels(hub: dict[str, Any]) -> None:
         "unsupervised": FakePart(names, text=["u"], label=[-1]),
     }
     splits = load_splits("owner/set")
-    assert splits == DataSplits(
+    assert splits == TextDataset(
         name="owner/set",
-        train=LabelledTexts(["x", "y"], ["pos", "neg"], "owner/set (train)"),
-        validation=LabelledTexts(["v"], ["pos"], "owner/set (validation)"),
-        test=LabelledTexts(["t"], ["neg"], "owner/set (test)"),
+        train=TextSplit(["x", "y"], ["pos", "neg"], "owner/set (train)"),
+        validation=TextSplit(["v"], ["pos"], "owner/set (validation)"),
+        test=TextSplit(["t"], ["neg"], "owner/set (test)"),
         label_names=("neg", "pos"),
         caveats=(),
     )

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from token2wave.data import DataSplits, LabelledTexts, label_names_of, read_labelled, read_stream, read_texts
+from token2wave.data import TextDataset, TextSplit, label_names_of, read_labelled, read_stream, read_texts
 from token2wave.data import lines as lines_module
 from token2wave.data import parquet as parquet_module
 from token2wave.data import readers as readers_module
@@ -48,7 +48,7 @@ def refused(read: Callable[[], object], *words: str) -> str:
         read()
     said = str(caught.value)
     assert all(word in said for word in words), said
-    assert caught.value.cure
+    assert caught.value.hint
     assert len(said) < 500
     return said
 
@@ -139,7 +139,7 @@ def test_a_gzip_bomb_of_short_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_columns_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (readers_module, parquet_module):
-        limited(monkeypatch, module, MOST_COLUMNS=20)
+        limited(monkeypatch, module, MAX_COLUMNS=20)
     csv, jsonl, parquet = (tmp_path / f"a.{suffix}" for suffix in ("csv", "jsonl", "parquet"))
     names = [f"column{i}" for i in range(19)]
     for n_more, is_legal in ((1, True), (2, False)):
@@ -164,7 +164,7 @@ def test_a_million_columns(tmp_path: Path) -> None:
 
 
 def test_json_of_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited(monkeypatch, readers_module, MOST_VALUES=1_000)
+    limited(monkeypatch, readers_module, MAX_VALUES=1_000)
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "' + "a, " * 999 + '"}\n')
     assert len(read_texts(path)) == 1
@@ -232,7 +232,7 @@ def test_npz_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 2), }"
         )
     refused(lambda: read_probabilities(path, ["a"], []), "probabilities")
-    limited(monkeypatch, probabilities_module, MOST_BYTES=10, MOST_UNPACKED=0)
+    limited(monkeypatch, probabilities_module, MAX_BYTES=10, MAX_UNPACKED=0)
     np.savez(path, probabilities=np.ones((1, 2)))
     with pytest.raises(ValueError, match="claims to unpack"):
         read_npz(path)
@@ -313,28 +313,28 @@ def test_kept_outputs_that_do_not_fit_are_asked_for_again(
 
 def test_a_million_labels() -> None:
     labels = list(map(str, range(1_000_000)))
-    rows = LabelledTexts([""] * len(labels), labels, "ids.csv")
+    rows = TextSplit([""] * len(labels), labels, "ids.csv")
     refused(
         lambda: label_names_of(rows), "ids.csv", "at most 10,000 classes, found 1,000,000", "label column"
     )
-    splits = DataSplits("ids", rows, None, None, None, ())
+    splits = TextDataset("ids", rows, None, None, None, ())
     refused(lambda: prepare(splits, Recipe(), 0), "at most 10,000 classes")
-    few = LabelledTexts([""] * 2, ["a", "b"], "few.csv")
+    few = TextSplit([""] * 2, ["a", "b"], "few.csv")
     refused(lambda: label_names_of(few, labels), "at most 10,000 classes")
-    assert len(label_names_of(LabelledTexts([""] * 10_000, labels[:10_000], "many.csv"))) == 10_000
+    assert len(label_names_of(TextSplit([""] * 10_000, labels[:10_000], "many.csv"))) == 10_000
 
 
 def test_new_labels_of_an_update_by_the_thousand() -> None:
     import token2wave
 
-    rows = LabelledTexts(["good film", "bad film"] * 8, ["a", "b"] * 8, "rows")
+    rows = TextSplit(["good film", "bad film"] * 8, ["a", "b"] * 8, "rows")
     classifier = token2wave.train(
-        DataSplits("rows", rows, None, None, None, ()), preset="fast", epochs=1
+        TextDataset("rows", rows, None, None, None, ()), preset="fast", epochs=1
     ).classifier
     labels = ["a", "b", *map(str, range(10_000))]
-    more = LabelledTexts(["good"] * len(labels), labels, "more.csv")
+    more = TextSplit(["good"] * len(labels), labels, "more.csv")
     with pytest.raises(Token2WaveError, match="at most 10,000 classes, found 10,002"):
-        token2wave.update(classifier, DataSplits("more", more, None, None, None, ()))
+        token2wave.update(classifier, TextDataset("more", more, None, None, None, ()))
 
 
 def test_labels_are_not_split_by_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from token2wave.data import LabelledTexts, read_labelled, read_texts
+from token2wave.data import TextSplit, read_labelled, read_texts
 from token2wave.errors import DataError, MissingExtraError, Token2WaveError
 
 TEXTS = [
@@ -77,7 +77,7 @@ def failure(path: Path, content: bytes | str, **options: object) -> str:
         read_labelled(path, **options)  # type: ignore[arg-type]
     message = str(caught.value)
     assert message.startswith(str(path)), message
-    assert caught.value.cure, message
+    assert caught.value.hint, message
     assert "\n" not in message
     return message
 
@@ -88,7 +88,7 @@ def failure(path: Path, content: bytes | str, **options: object) -> str:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_table_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, TEXTS, LABELS)
-    assert read_labelled(path) == LabelledTexts(TEXTS, LABELS, str(path))
+    assert read_labelled(path) == TextSplit(TEXTS, LABELS, str(path))
     assert read_texts(path) == TEXTS
 
 
@@ -99,7 +99,7 @@ def test_label_lines(tmp_path: Path, name: str) -> None:
         ["a", "b", "a", "c", "é"],
     )
     path = write(tmp_path / name, texts, labels)
-    assert read_labelled(path) == LabelledTexts(texts, labels, str(path))
+    assert read_labelled(path) == TextSplit(texts, labels, str(path))
     assert read_texts(path) == texts
 
 
@@ -423,14 +423,14 @@ def test_long_lists_of_columns_are_cut(tmp_path: Path) -> None:
 
 
 def test_invalid_utf8_names_line_byte_and_cure(tmp_path: Path) -> None:
-    cure = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252"
+    hint = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252"
     for name, header in (
         ("a.csv", b"text,label\n"),
         ("a.jsonl", b'{"text": "x", "label": "a"}\n'),
         ("a.txt", b"__label__a x\n"),
     ):
         message = failure(tmp_path / name, header + b"caf\xe9,a\n")
-        assert f"{name}, line 2: expected UTF-8, got the byte 0xe9 at byte 4 of the line; {cure}" in message
+        assert f"{name}, line 2: expected UTF-8, got the byte 0xe9 at byte 4 of the line; {hint}" in message
     assert "iconv -f UTF-16" in failure(tmp_path / "a.csv", "text,label\nx,a\n".encode("utf-16"))
     assert "let the name of the file end in .gz" in failure(
         tmp_path / "a.csv", gzip.compress(b"text,label\nx,a\n")
@@ -453,10 +453,10 @@ def test_values_in_csv_name_row_and_line(tmp_path: Path) -> None:
 
 
 def test_broken_quotes(tmp_path: Path) -> None:
-    cure = 'put double quotes around a field that holds a quote, and write the quote in it as ""'
+    hint = 'put double quotes around a field that holds a quote, and write the quote in it as ""'
     message = failure(tmp_path / "a.csv", 'text,label\nx,a\n"never closed,a\ny,b\n')
     assert "a.csv, row 2 (line 3): not valid CSV (unexpected end of data)" in message
-    assert message.endswith(cure)
+    assert message.endswith(hint)
     assert "row 1 (line 2): not valid CSV (',' expected" in failure(
         tmp_path / "a.csv", 'text,label\n"x" y,a\n'
     )
@@ -550,7 +550,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_as_many_labels_as_texts() -> None:
     with pytest.raises(DataError, match=r"^here: expected a label for each text, got 2 texts and 1 labels; "):
-        LabelledTexts(["x", "y"], ["a"], "here")
+        TextSplit(["x", "y"], ["a"], "here")
 
 
 # ------------------------------------------------------------------------------------------ properties
@@ -570,14 +570,14 @@ def test_round_trip(tmp_path: Path, rows: list[tuple[str, str]], name: str) -> N
     assert read_texts(path) == texts
 
 
-def outcome(read: Callable[[Path], LabelledTexts | list[str]], path: Path) -> int:
+def outcome(read: Callable[[Path], TextSplit | list[str]], path: Path) -> int:
     """The number of rows read, or the length of an error that names the file and a cure."""
     try:
         return len(read(path))
     except Token2WaveError as error:
         caught = error
     assert str(caught).startswith(str(path)), caught
-    return len(caught.cure or "")
+    return len(caught.hint or "")
 
 
 line_text = any_text.map(lambda text: text.replace("\n", " ").rstrip("\r"))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import token2wave.data
-from token2wave.data import DataSplits, LabelledTexts, encode_labels, label_names_of, validation_split
+from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_of, validation_split
 from token2wave.errors import ConfigError, DataError
 
 
-def labelled(*labels: str) -> LabelledTexts:
-    return LabelledTexts(["text"] * len(labels), list(labels), "reviews.csv")
+def labelled(*labels: str) -> TextSplit:
+    return TextSplit(["text"] * len(labels), list(labels), "reviews.csv")
 
 
 def test_label_names_are_sorted() -> None:
@@ -193,6 +193,6 @@ def test_blocks_begin_at_the_same_place_of_all_classes() -> None:
     ],
 )
 def test_rows_in_memory_are_checked(texts, labels, weights, said):
-    rows = LabelledTexts(texts, labels, "mine", weights)
+    rows = TextSplit(texts, labels, "mine", weights)
     with pytest.raises(DataError, match=said):
-        token2wave.train(DataSplits("mine", rows, None, None, None, ()))
+        token2wave.train(TextDataset("mine", rows, None, None, None, ()))

@@ -22,9 +22,9 @@ ENTRIES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", ".", "!", 
 PROPERTY = settings(deadline=None, max_examples=30, print_blob=True)
 MODELS: dict[str, dict[str, Any]] = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
-    "small": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 3},
-    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
-    "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8, "phrase_radius": 2},
+    "small": {"variants": "rows", "readout": "text", "context_width": 8, "context_radius": 3},
+    "linear_svm": {"variants": "rows", "readout": "text", "context_width": 8, "linear_svm": True},
+    "cls": {"variants": "linear", "readout": "cls", "context_width": 8, "context_radius": 2},
     "trigrams": {"variants": "rows", "readout": "cls"},
     "paper": {"variants": "linear", "readout": "cls"},
 }

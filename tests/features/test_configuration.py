@@ -52,9 +52,9 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "positions": (["none", "sinusoidal"], CHOICE_WRONG),
         "residual": (["equation", "figure"], CHOICE_WRONG),
         "dropout": SHARE,
-        "phrase_width": ([0, 64], [-1]),
-        "phrase_radius": ([1, 9], [0, -1]),
-        "amplitudes": ([False], []),
+        "context_width": ([0, 64], [-1]),
+        "context_radius": ([1, 9], [0, -1]),
+        "linear_svm": ([False], []),
         "multi_label": ([True, False], []),
         "embedding_scale": ([1e-6, 1.0], [0.0, -1.0, NAN]),
         "sentence_ends": ([(), (0,)], [(-1,)]),
@@ -75,13 +75,13 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
     Recipe: {
         "epochs": ([1, 100], [0, -1]),
         "batch_size": ([1, 4096], [0, -1]),
-        "learning_rate": RATE_OR_NONE,
+        "lr": RATE_OR_NONE,
         "weight_decay": SHARE,
-        "row_optimizer": (["adam", "sgd"], CHOICE_WRONG),
-        "row_learning_rate": RATE_OR_NONE,
-        "row_epsilon": RATE,
+        "embedding_optimizer": (["adam", "sgd"], CHOICE_WRONG),
+        "embedding_lr": RATE_OR_NONE,
+        "embedding_epsilon": RATE,
         "row_catch_up": ([True, False], []),
-        "row_weighting": (["none", "idf"], CHOICE_WRONG),
+        "embedding_weighting": (["none", "idf"], CHOICE_WRONG),
         "idf_power": ([0.1, 1.0, 4.0], [0.0, -1.0, 4.1, NAN]),
         "warmup": ([0.0, 0.5, 1.0], [-0.1, 1.1, NAN]),
         "decay": (["linear", "cosine", "constant"], CHOICE_WRONG),
@@ -89,14 +89,14 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "label_smoothing": SHARE,
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "validation": (["random", "apart"], CHOICE_WRONG),
-        "subwords": ([True, False], []),
+        "char_ngrams": ([True, False], []),
         "refit_below": ([0, 5000], [-1]),
-        "amplitudes_of_all": ([True, False], []),
+        "refit_linear_svm": ([True, False], []),
         "select_by": (["accuracy", "macro_f1", "micro_f1", "loss"], CHOICE_WRONG),
         "teacher_share": ([0.0, 0.8, 1.0], [-0.1, 1.1, NAN]),
         "teacher_temperature": ([0.1, 2.0, 100.0], [0.0, -1.0, 101.0, NAN]),
         "unlabelled_weight": ([0.0, 1.0, 100.0], [-0.1, 101.0, NAN]),
-        "unlabelled_amplitude_weight": ([0.0, 1.0, 100.0], [-0.1, 101.0, NAN]),
+        "unlabelled_linear_svm_weight": ([0.0, 1.0, 100.0], [-0.1, 101.0, NAN]),
         "patience": ([0, 9], [-1]),
         "similar_lengths": ([True, False], []),
         "precision": (["auto", "float32", "bfloat16", "fixed16"], CHOICE_WRONG),
@@ -116,8 +116,8 @@ IDS = [f"{cls.__name__}.{field.name}" for cls, field in FIELDS]
 def refused(cls: type[Configuration], key: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         cls.from_dict({**REQUIRED.get(cls, {}), key: value})
-    assert caught.value.where is not None
-    assert caught.value.where.rsplit(".", 1)[-1] == key
+    assert caught.value.location is not None
+    assert caught.value.location.rsplit(".", 1)[-1] == key
     assert key in str(caught.value)
     assert "expected" in str(caught.value)
 
@@ -156,7 +156,7 @@ def test_round_trip(cls: type[Configuration]) -> None:
         try:
             made = cls.from_dict(values)
         except ConfigError as error:  # each value is legal, but not all of them together
-            assume(cls is not WaveConfig or error.where not in ("variants", "restore"))
+            assume(cls is not WaveConfig or error.location not in ("variants", "restore"))
             raise
         assert dataclasses.asdict(made) == values
         for data in (made.to_dict(), json.loads(json.dumps(made.to_dict()))):
@@ -191,8 +191,8 @@ def test_defaults_and_frozenness(cls: type[Configuration]) -> None:
 
 
 def test_whole_numbers_stand_for_floats() -> None:
-    made = Recipe.from_dict({"warmup": 1, "learning_rate": 2})
-    assert (type(made.warmup), type(made.learning_rate)) == (float, float)
+    made = Recipe.from_dict({"warmup": 1, "lr": 2})
+    assert (type(made.warmup), type(made.lr)) == (float, float)
 
 
 def test_blind_combinations_are_refused() -> None:
@@ -210,7 +210,7 @@ def test_blind_combinations_are_refused() -> None:
 
 
 def test_a_whole_number_beyond_floats() -> None:
-    refused(Recipe, "learning_rate", 10**400)
+    refused(Recipe, "lr", 10**400)
 
 
 def test_missing_required_settings() -> None:

@@ -108,7 +108,7 @@ def test_rows_and_sentence_ends() -> None:
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["the", "", "waves !", "unaffable café " * 5] * 3
     whole = UNCASED(texts)
-    monkeypatch.setattr(wordpiece, "TEXTS_AT_ONCE", 5)
+    monkeypatch.setattr(wordpiece, "TEXTS_CHUNK", 5)
     done: list[int] = []
     chunked = UNCASED(texts, done.append)
     assert done == [5, 5, 2]
@@ -117,7 +117,7 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_more_texts_than_a_chunk() -> None:
-    many = wordpiece.TEXTS_AT_ONCE + 3
+    many = wordpiece.TEXTS_CHUNK + 3
     found = UNCASED(["the"] * many)
     assert found.ids.tolist() == [2, 5, 3] * many
     assert found.offsets.tolist() == list(range(0, 3 * many + 1, 3))
@@ -197,7 +197,7 @@ def test_vocabulary_file(tmp_path: Path, line_end: str, last: str) -> None:
 def refused(path: Path, match: str) -> None:
     with pytest.raises(DataError, match=match) as caught:
         WordPieceFeatures.from_file(path, WordPieceConfig())
-    assert caught.value.where == str(path)
+    assert caught.value.location == str(path)
 
 
 def test_bad_vocabulary_files(tmp_path: Path) -> None:

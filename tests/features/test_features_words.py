@@ -100,7 +100,7 @@ def test_chunks_make_no_difference(batch: list[str], config: WordConfig, size: i
     expected = as_lists(whole(train))
     done: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(words, "CHARACTERS_AT_ONCE", size)
+        patch.setattr(words, "CHARACTERS_CHUNK", size)
         chunked = WordFeatures.fit(train, config)
         assert as_lists(whole(train, done.append)) == expected
     assert chunked.buckets.tolist() == whole.buckets.tolist()
@@ -108,7 +108,7 @@ def test_chunks_make_no_difference(batch: list[str], config: WordConfig, size: i
 
 
 def test_chunks_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "CHARACTERS_AT_ONCE", 4)
+    monkeypatch.setattr(words, "CHARACTERS_CHUNK", 4)
     assert [list(chunk) for chunk in words._chunks(["ab", "cd", "", "e", "long text", "f", ""])] == [
         ["ab", "cd"],
         ["", "e", "long text"],

@@ -29,7 +29,7 @@ FILES = {
     "format2-wordpiece": ("paper", "packed"),
     "format2-several": ("several", "int8"),
     "format2-novelty": ("small", "int8"),
-    "format2-checksum": ("amplitudes", "float32"),
+    "format2-checksum": ("linear_svm", "float32"),
 }
 USUAL = NoveltyReference(0.5, (0.45, 0.1), (2.5, 0.8), tuple(i / 2 - 3.5 for i in range(15)))
 TEXTS = ["", "b good", "A good bad a b good!", "don't a b b \udc00 a", "unseen", "film b GOOD bad a. b"]

@@ -20,28 +20,28 @@ TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words"]
 ENTRIES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", ".", "##s")
 
 
-def shapes_that_compile(phrase_width: int) -> list[dict[str, Any]]:
+def shapes_that_compile(context_width: int) -> list[dict[str, Any]]:
     """Every combination of the choices that compile, with and without a phrase level."""
     choices = {
         "operation": ("interference", "modulation"),
         "variants": ("rows", "linear"),
         "restore": ("linear", "real", "magnitude"),
         "readout": ("text", "cls"),
-        "phrase_width": (0, phrase_width),
-        "amplitudes": (False, True),
+        "context_width": (0, context_width),
+        "linear_svm": (False, True),
     }
     every = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
     return [
         shape
         for shape in every
         if (shape["operation"], shape["restore"], shape["readout"]) != ("interference", "real", "cls")
-        and (shape["variants"] == "rows" or not shape["amplitudes"])
+        and (shape["variants"] == "rows" or not shape["linear_svm"])
     ]
 
 
 def word_classifier(seed: int = 0) -> Classifier:
     features = WordFeatures.fit(TEXTS, WordConfig(bits=12, min_count=1, cls=True))
-    return _classifier(features, seed, phrase_width=3)
+    return _classifier(features, seed, context_width=3)
 
 
 def wordpiece_classifier(seed: int = 0) -> Classifier:

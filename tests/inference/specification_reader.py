@@ -31,9 +31,9 @@ NETWORK_DEFAULTS = {
     "variants": "linear",
     "restore": "linear",
     "readout": "cls",
-    "phrase_width": 0,
-    "phrase_radius": 3,
-    "amplitudes": False,
+    "context_width": 0,
+    "context_radius": 3,
+    "linear_svm": False,
     "multi_label": False,
 }
 NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -155,7 +155,7 @@ class PlainReader:
     def _logits(self, features: list[int], words: list[int]) -> Vector:
         linear, network = self._linear, self.network
         whole = [self._row(row) for row in features]
-        n_behind = network["n_classes"] if network["amplitudes"] else 0
+        n_behind = network["n_classes"] if network["linear_svm"] else 0
         rows = [row[: len(row) - n_behind] for row in whole]
         if network["variants"] == "linear":
             rows = [linear("layers.0.variants", row) for row in rows]
@@ -172,29 +172,29 @@ class PlainReader:
         else:
             state = [math.sqrt(a * a + b * b) for a, b in zip(real, imaginary, strict=True)]
         logits = linear("head", self._normalised("norm", state))
-        if network["phrase_width"]:
-            of_states = _text_wave(self._phrase_states(words), network["phrase_width"])
-            more = linear("phrases.head", of_states[0] + of_states[1])
+        if network["context_width"]:
+            of_states = _text_wave(self._context_states(words), network["context_width"])
+            more = linear("context.head", of_states[0] + of_states[1])
             logits = [a + b for a, b in zip(logits, more, strict=True)]
         if n_behind:
             behind = [row[-n_behind:] for row in whole] or [[0.0] * n_behind]
             said = [sum(column) / math.sqrt(len(behind)) for column in zip(*behind, strict=True)]
-            weights, biases = self.tensors["amplitudes.weight"], self.tensors["amplitudes.bias"]
+            weights, biases = self.tensors["linear_svm.weight"], self.tensors["linear_svm.bias"]
             logits = [a + b * w + c for a, b, w, c in zip(logits, said, weights, biases, strict=True)]
         return logits
 
-    def _phrase_states(self, words: list[int]) -> list[Vector]:
+    def _context_states(self, words: list[int]) -> list[Vector]:
         pairs = [
-            _halves(self._linear("phrases.variants", self._row(word)[: self._wave_width])) for word in words
+            _halves(self._linear("context.variants", self._row(word)[: self._wave_width])) for word in words
         ]
-        radius, states = self.network["phrase_radius"], []
+        radius, states = self.network["context_radius"], []
         for j, (real, real_2) in enumerate(pairs):
             left = [pair[0] for pair in pairs[max(j - radius, 0) : j]]
             right = [pair[1] for pair in pairs[j + 1 : j + 1 + radius]]
             waves = (real, _root_of_squares(left, len(real))), (real_2, _root_of_squares(right, len(real)))
             overlay = self._met(*waves)
-            normed = self._normalised("phrases.norm", overlay[0] + overlay[1])
-            mixed = self._linear("phrases.linear", normed)
+            normed = self._normalised("context.norm", overlay[0] + overlay[1])
+            mixed = self._linear("context.linear", normed)
             states.append([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in mixed])
         return states
 
@@ -206,7 +206,7 @@ class PlainReader:
         return [w * w2 - s * s2 for w, s, w2, s2 in both], [w * s2 + w2 * s for w, s, w2, s2 in both]
 
     def _row(self, row: int) -> Vector:
-        width = self._wave_width + (self.network["n_classes"] if self.network["amplitudes"] else 0)
+        width = self._wave_width + (self.network["n_classes"] if self.network["linear_svm"] else 0)
         return self.tensors["embedding.weight"][row * width : (row + 1) * width]
 
     @property

@@ -44,20 +44,20 @@ KINDS: dict[str, dict[str, Any]] = {
         "variants": "rows",
         "readout": "text",
         "operation": "interference",
-        "phrase_width": 8,
-        "phrase_radius": 2,
+        "context_width": 8,
+        "context_radius": 2,
     },
     "trigrams": {"variants": "rows", "readout": "cls"},
-    "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8},
+    "cls": {"variants": "linear", "readout": "cls", "context_width": 8},
     "linear": {"variants": "linear", "readout": "text", "operation": "interference"},
-    "real": {"variants": "rows", "readout": "text", "restore": "real", "phrase_width": 16},
+    "real": {"variants": "rows", "readout": "text", "restore": "real", "context_width": 16},
     "magnitude": {"variants": "linear", "readout": "text", "restore": "magnitude"},
-    "narrow": {"variants": "rows", "readout": "text", "width": 5, "phrase_width": 3},  # no such core
-    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
-    "cls amplitudes": {"variants": "rows", "readout": "cls", "amplitudes": True},
-    "several": {"variants": "rows", "readout": "text", "amplitudes": True, "multi_label": True},
+    "narrow": {"variants": "rows", "readout": "text", "width": 5, "context_width": 3},  # no such core
+    "linear_svm": {"variants": "rows", "readout": "text", "context_width": 8, "linear_svm": True},
+    "cls amplitudes": {"variants": "rows", "readout": "cls", "linear_svm": True},
+    "several": {"variants": "rows", "readout": "text", "linear_svm": True, "multi_label": True},
     "paper": {"variants": "linear", "readout": "cls"},
-    "paper phrases": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 1},
+    "paper phrases": {"variants": "rows", "readout": "text", "context_width": 8, "context_radius": 1},
 }
 
 

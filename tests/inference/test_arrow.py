@@ -18,7 +18,7 @@ from token2wave.core import core
 from token2wave.errors import DataError
 from token2wave.features.words import WordFeatures
 from token2wave.inference.classifier import Classifier
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 
 TEXTS = ["a film", "", "größe und 東京 🙂", "don't stop " * 400, "x", "a a a b"]
 
@@ -35,7 +35,7 @@ def _trained(folder: Path) -> Classifier:
     path = folder / "rows.csv"
     rows = [f"{'great film' if i % 2 else 'awful 東京 plot'} {i % 7},{i % 2}" for i in range(80)]
     path.write_text("text,label\n" + "\n".join(rows))
-    small = {"network.width": 8, "network.phrase_width": 8, "features.bits": 12}
+    small = {"network.width": 8, "network.context_width": 8, "features.bits": 12}
     return token2wave.train(path, epochs=1, settings=small).classifier
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_text_is_refused(classifier: Classifier) -> None:
 def test_the_core_refuses_what_does_not_fit() -> None:
     classifier = _native()
     network, features = classifier.network, classifier.features
-    assert isinstance(network, Tables)
+    assert isinstance(network, CompiledNetwork)
     assert isinstance(features, WordFeatures)
     for offsets in ([0, 5], [-1, 2], [2, 1, 3], [4, 4, 3], []):
         with pytest.raises((ValueError, IndexError)):

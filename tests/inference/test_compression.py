@@ -111,7 +111,7 @@ def test_never_larger_than_asked(storage: str) -> None:
         fitted.append(limit)
     assert max(limit for limit, _ in refused) < min(fitted)
     for limit, error in refused:
-        assert error.where == "max_size"
+        assert error.location == "max_size"
         assert f"{limit:,} bytes as {storage}; allow more bytes" in str(error)
     assert rows_before == summary["rows_before"]
     assert sorted(os.listdir()) == ["data", "model", "out"]
@@ -201,7 +201,7 @@ def test_sizes_that_are_none(size: int | str) -> None:
 def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> None:
     result = token2wave.compress("model", "out", max_size=limit, storage=storage)
     before, after, summary = token2wave.load("model"), token2wave.load("out"), result.summary
-    held_back = texts(100, 1)
+    held_out = texts(100, 1)
     expected = {
         "storage": storage,
         "bytes_before": Path("model").stat().st_size,
@@ -214,14 +214,14 @@ def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> Non
     }
     assert {key: summary[key] for key in expected} == expected
     for when, classifier in (("before", before), ("after", after)):
-        loss, accuracy = figures_of(classifier, held_back)
+        loss, accuracy = figures_of(classifier, held_out)
         assert summary[f"loss_{when}"] == pytest.approx(loss, rel=1e-5)
         assert summary[f"accuracy_{when}"] == pytest.approx(accuracy)
     assert summary["seconds"] > 0
     assert summary["retrained"] == after.training["compression"]["retrained"]
     assert after.training["compression"]["rows_before"] == before.features.n_rows
     assert after.training["validation_accuracy"] == pytest.approx(summary["accuracy_after"], abs=1e-6)
-    some = [text for text, _ in held_back]
+    some = [text for text, _ in held_out]
     np.testing.assert_array_equal(result.classifier.probabilities(some), after.probabilities(some))
 
 
@@ -251,14 +251,14 @@ def test_storages(storage: str) -> None:
 
 
 @every_storage
-def test_amplitudes_stay_what_they_are_to_states_and_explanations(storage: str) -> None:
+def test_linear_svm_stay_what_they_are_to_states_and_explanations(storage: str) -> None:
     """All levels together, trained with n-grams: the file, its states and its explanations say the same."""
-    chosen = {**TINY, "network.phrase_width": 8, "recipe.epochs": 2}
+    chosen = {**TINY, "network.context_width": 8, "recipe.epochs": 2}
     trained = token2wave.train("data", out="model", preset="small", settings=chosen).classifier
-    assert trained.network.config.amplitudes
+    assert trained.network.config.linear_svm
     token2wave.compress("model", "out", storage=storage, max_size=20_000)
     small = token2wave.load("out")
-    assert small.network.config.amplitudes
+    assert small.network.config.linear_svm
     left, right = (f"{text} unseen" for text, _ in texts(2, 4))
     whole = small.probabilities([f"{left} {right}"])[0]
     merged = small.state().update(left).merge(small.state().update(right))
@@ -272,17 +272,17 @@ def test_amplitudes_stay_what_they_are_to_states_and_explanations(storage: str) 
         np.testing.assert_allclose([part.effects for part in found.parts], effects, rtol=0, atol=2e-6)
 
 
-def test_a_model_whose_amplitudes_have_seen_the_validation_rows_says_so() -> None:
+def test_a_model_whose_linear_svm_have_seen_the_validation_rows_says_so() -> None:
     rows = write_csv(Path("rows.csv"), texts(1_200, 0))
-    chosen = {**TINY, "recipe.refit_below": 1, "recipe.amplitudes_of_all": True, "recipe.epochs": 1}
+    chosen = {**TINY, "recipe.refit_below": 1, "recipe.refit_linear_svm": True, "recipe.epochs": 1}
     apart = token2wave.train(rows, out="apart", preset="fast", settings={**chosen, "recipe.refit_below": 0})
-    assert "amplitudes_of_all" not in apart.classifier.training
+    assert "refit_linear_svm" not in apart.classifier.training
     assert token2wave.compress("apart", "out", data=rows, max_size=5_000).summary["caveats"] == []
     token2wave.train(rows, out="seen", preset="fast", settings=chosen)
     summary = token2wave.compress("seen", "out", data=rows, max_size=5_000).summary
     assert summary["caveats"] == [AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN]
     small = token2wave.train(rows, out="small", preset="fast", settings=chosen, max_size=20_000).classifier
-    assert "amplitudes_of_all" not in small.training  # what is made small has learnt from fewer rows
+    assert "refit_linear_svm" not in small.training  # what is made small has learnt from fewer rows
 
 
 @every_storage
@@ -358,7 +358,7 @@ def test_rows_are_trained_again_where_that_is_better() -> None:
 def test_a_model_that_has_seen_the_validation_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = write_csv(Path("rows.csv"), texts(400, 0))
     token2wave.train(rows, out="refit", preset="fast", epochs=1, settings=TINY)
-    monkeypatch.setattr(compressor, "fit_levels", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(compressor, "fit_branches", lambda *_, **__: pytest.fail("trained again"))
     summary = token2wave.compress("refit", "out", data=rows, max_size=5_000).summary
     assert not summary["retrained"]
     assert summary["caveats"] == [TRAINED_ON_ALL, NOVELTY_UNKNOWN]
@@ -473,7 +473,7 @@ def test_a_model_without_a_record_names_the_cure(record: dict[str, Any]) -> None
 def test_odd_records_do_no_harm(record: dict[str, Any]) -> None:
     def spoil(metadata: dict[str, Any]) -> None:
         metadata["training"].update(record)
-        metadata["training"]["recipe"] = record.get("recipe", {"epochs": 1, "row_optimizer": "sgd"})
+        metadata["training"]["recipe"] = record.get("recipe", {"epochs": 1, "embedding_optimizer": "sgd"})
 
     edited(Path("model"), spoil)
     assert token2wave.compress("model", "out", max_size=5_000).summary["bytes_after"] <= 5_000

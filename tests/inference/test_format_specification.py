@@ -155,7 +155,7 @@ def test_settings_that_are_absent_have_the_defaults(saved: Saved, tmp_path: Path
         "n_rows",
         "n_classes",
         "width",
-        "phrase_width",
+        "context_width",
     }
 
 

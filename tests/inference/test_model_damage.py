@@ -56,7 +56,7 @@ def refused_by_load(path: Path, match: str | None = None) -> None:
 def refused(path: Path, match: str | None = None) -> None:
     with pytest.raises(ModelFileError, match=match) as caught:
         read_model_file(path)
-    assert caught.value.where == str(path)
+    assert caught.value.location == str(path)
     refused_by_load(path, match)
 
 
@@ -65,7 +65,7 @@ def read_or_refused(path: Path, load: Callable[[Path], ModelFile | Classifier]) 
     try:
         load(path)
     except ModelFileError as error:
-        where = error.where
+        where = error.location
     else:
         return True
     assert where is not None
@@ -230,8 +230,8 @@ SETTINGS: list[tuple[str, str, object]] = [
     ("network", "width", 10**5),
     ("network", "layers", 2),
     ("network", "layers", -1),
-    ("network", "phrase_width", 0),
-    ("network", "phrase_width", 4),
+    ("network", "context_width", 0),
+    ("network", "context_width", 4),
     ("network", "variants", "levels"),
     ("network", "restore", "real"),
     ("network", "readout", "first"),
@@ -291,7 +291,7 @@ TENSOR_NAMES = [
     "head.bias",
     "layers.0.variants.weight",
     "norm.weight",
-    "phrases.head.weight",
+    "context.head.weight",
 ]
 
 
@@ -377,8 +377,8 @@ def test_missing_required_network_settings(path: Path, key: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("dropout", 10**400), ("width", 2**40), ("width", 10**18), ("width", 10**30), ("phrase_width", 10**18)],
-    ids=["float", "width 2^40", "width 10^18", "width 10^30", "phrase_width 10^18"],
+    [("dropout", 10**400), ("width", 2**40), ("width", 10**18), ("width", 10**30), ("context_width", 10**18)],
+    ids=["float", "width 2^40", "width 10^18", "width 10^30", "context_width 10^18"],
 )
 def test_very_large_network_settings(path: Path, key: str, value: int) -> None:
     refused_by_load(set_in(path, "network", key, value))

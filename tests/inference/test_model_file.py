@@ -17,10 +17,10 @@ from small_models import TEXTS, take_apart, torch_classifier, word_classifier, w
 import token2wave
 from token2wave.errors import OutputError
 from token2wave.inference.classifier import Classifier
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.storage import atomic as files
 from token2wave.storage import model_file
-from token2wave.storage.atomic import check_writable, make_folder, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable, make_folder
 from token2wave.storage.model_file import ModelFile, read_model_file, write_model_file
 
 MODEL = ModelFile(
@@ -107,7 +107,7 @@ def test_classifiers(tmp_path: Path, make: Callable[..., Classifier]) -> None:
     assert loaded.written_by == classifier.written_by
     assert loaded.features.config == classifier.features.config
     assert loaded.network.config == classifier.network.config
-    assert isinstance(loaded.network, Tables) or not loaded.network.training  # torch: dropout is off
+    assert isinstance(loaded.network, CompiledNetwork) or not loaded.network.training  # torch: dropout is off
     np.testing.assert_allclose(loaded.probabilities(TEXTS), classifier.probabilities(TEXTS), atol=1e-6)
 
 
@@ -143,8 +143,8 @@ def test_a_failed_write_changes_nothing(
     with pytest.raises(expected) as caught:
         write_model_file(path, MODEL)
     if isinstance(error, OSError):
-        cure = "choose a place that can be written to, on a disk with space"
-        assert str(caught.value) == f"{path}: cannot be written (No space left on device); {cure}"
+        hint = "choose a place that can be written to, on a disk with space"
+        assert str(caught.value) == f"{path}: cannot be written (No space left on device); {hint}"
     assert os.listdir(tmp_path) == ([] if old is None else ["model"])
     assert old is None or path.read_bytes() == old
 
@@ -215,7 +215,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     for path in (tmp_path / "none" / "model", tmp_path):
         with pytest.raises(OutputError, match="cannot be written") as caught:
             write_model_file(path, MODEL)
-        assert caught.value.where == str(path)
+        assert caught.value.location == str(path)
     assert os.listdir(tmp_path) == []
     with pytest.raises(OutputError):
         word_classifier().save(tmp_path / "none" / "model")
@@ -224,7 +224,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 def test_rights_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        with written_aside(tmp_path / "file") as aside:
+        with atomic_write(tmp_path / "file") as aside:
             assert aside.parent == tmp_path
             aside.write_text("text")
         assert os.umask(0o027) == 0o027

@@ -18,10 +18,10 @@ from stored_models import KINDS, WORDS, classifier_of
 from test_format_specification import HOSTILE, ORDINARY
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ModelFileError
 from token2wave.inference.classifier import Classifier
-from token2wave.inference.novelty import FEWEST_TEXTS, LEVELS, NoveltyReference
+from token2wave.inference.novelty import LEVELS, MIN_TEXTS, NoveltyReference
 
 REFERENCE = NoveltyReference(0.3, (0.31, 0.2), (1.2, 2.0), tuple(np.linspace(-3, 4, len(LEVELS)).tolist()))
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -48,8 +48,8 @@ def topic(n: int, seed: int, words: str) -> list[str]:
 @pytest.fixture(scope="module")
 def trained() -> Classifier:
     texts = topic(1_000, 0, "a") + topic(1_000, 1, "b")
-    labelled = LabelledTexts(texts, ["a"] * 1_000 + ["b"] * 1_000, "generated")
-    splits = DataSplits("generated", labelled, None, None, None, ())
+    labelled = TextSplit(texts, ["a"] * 1_000 + ["b"] * 1_000, "generated")
+    splits = TextDataset("generated", labelled, None, None, None, ())
     # Trained on the held-back texts afterwards, it would find more evidence in every text than in these.
     settings = {"network.width": 8, "recipe.refit_below": 0}
     return token2wave.train(splits, preset="fast", epochs=2, settings=settings).classifier
@@ -94,7 +94,7 @@ def test_of_the_texts_held_back_themselves() -> None:
     found = np.sort(reference.novelty(unknown, known, logits))
     np.testing.assert_allclose(found, np.linspace(0, 1, 500), atol=0.025)
     assert NoveltyReference.from_dict(reference.to_dict()) == reference
-    few = slice(FEWEST_TEXTS - 1)
+    few = slice(MIN_TEXTS - 1)
     assert NoveltyReference.of(unknown[few], known[few], logits[few]) is None
 
 

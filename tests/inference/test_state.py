@@ -28,20 +28,20 @@ WORDS = ["a", "b", "c", "d", "e", "good", "bad", "film", "don't", "3.5", "!", ",
 CLOSE = {"rtol": 0, "atol": 1e-6}
 MODELS = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
-    "small": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 3},
+    "small": {"variants": "rows", "readout": "text", "context_width": 8, "context_radius": 3},
     "small with amplitudes": {
         "variants": "rows",
         "readout": "text",
-        "phrase_width": 8,
-        "phrase_radius": 2,
-        "amplitudes": True,
+        "context_width": 8,
+        "context_radius": 2,
+        "linear_svm": True,
     },
-    "cls with amplitudes": {"variants": "rows", "readout": "cls", "amplitudes": True},
-    "far": {"variants": "linear", "readout": "text", "phrase_width": 8, "phrase_radius": 1},
-    "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8, "phrase_radius": 2},
+    "cls with amplitudes": {"variants": "rows", "readout": "cls", "linear_svm": True},
+    "far": {"variants": "linear", "readout": "text", "context_width": 8, "context_radius": 1},
+    "cls": {"variants": "linear", "readout": "cls", "context_width": 8, "context_radius": 2},
     "trigrams": {"variants": "rows", "readout": "cls"},
     "paper": {"variants": "linear", "readout": "cls"},
-    "paper with phrases": {"variants": "linear", "readout": "text", "phrase_width": 8, "phrase_radius": 2},
+    "paper with phrases": {"variants": "linear", "readout": "text", "context_width": 8, "context_radius": 2},
 }
 
 
@@ -114,9 +114,9 @@ def test_removing(name: str, passages: list[str], data: Any) -> None:
     which = data.draw(st.integers(0, len(passages) - 1)) if data else 1
     removed = passages[which]
     state.remove(removed)
-    everything, gone = (tokens(text).codes.tolist() for text in (" ".join(passages), removed))
-    first = next(i for i in range(len(everything) + 1) if everything[i : i + len(gone)] == gone)
-    left = np.array(everything[:first] + everything[first + len(gone) :], dtype=np.uint64)
+    full_train, gone = (tokens(text).codes.tolist() for text in (" ".join(passages), removed))
+    first = next(i for i in range(len(full_train) + 1) if full_train[i : i + len(gone)] == gone)
+    left = np.array(full_train[:first] + full_train[first + len(gone) :], dtype=np.uint64)
     features = model(name).features.of_tokens(left, np.array([0, len(left)]))
     logits = model(name).network.logits(features)[0]
     powers = np.exp(logits - logits.max())

@@ -34,12 +34,12 @@ LABELS = ("neg", "pos é", "日本")
 CLOSE = {"rtol": 0, "atol": 2e-6}
 MODELS: dict[str, dict[str, Any]] = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
-    "small": {"variants": "rows", "readout": "text", "phrase_width": 8, "phrase_radius": 2},
-    "amplitudes": {"variants": "rows", "readout": "text", "phrase_width": 8, "amplitudes": True},
-    "cls": {"variants": "linear", "readout": "cls", "phrase_width": 8},
+    "small": {"variants": "rows", "readout": "text", "context_width": 8, "context_radius": 2},
+    "linear_svm": {"variants": "rows", "readout": "text", "context_width": 8, "linear_svm": True},
+    "cls": {"variants": "linear", "readout": "cls", "context_width": 8},
     "narrow": {"variants": "rows", "readout": "text", "width": 5},  # the core has no such widths
     "paper": {"variants": "linear", "readout": "cls"},
-    "paper with phrases": {"variants": "linear", "readout": "text", "phrase_width": 8},
+    "paper with phrases": {"variants": "linear", "readout": "text", "context_width": 8},
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 needs_core = pytest.mark.skipif(core() is None, reason="the native core is not built")

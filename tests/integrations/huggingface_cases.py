@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts, load_splits
+from token2wave.data import TextDataset, TextSplit, load_splits
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.inference.classifier import Classifier
 from token2wave.inference.loading import network_of
@@ -20,14 +20,14 @@ ENTRIES = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "good", "bad", "film", ".", "##s"
 WITHOUT_PAD = tuple(entry for entry in ENTRIES if entry != "[PAD]")
 ROWS = {"variants": "rows", "readout": "text", "operation": "interference"}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "small": ("words", {**ROWS, "phrase_width": 8, "amplitudes": True}),
-    "fast": ("words", {**ROWS, "amplitudes": True}),
-    "several labels": ("words", {**ROWS, "phrase_width": 8, "amplitudes": True, "multi_label": True}),
+    "small": ("words", {**ROWS, "context_width": 8, "linear_svm": True}),
+    "fast": ("words", {**ROWS, "linear_svm": True}),
+    "several labels": ("words", {**ROWS, "context_width": 8, "linear_svm": True, "multi_label": True}),
     "paper": ("wordpiece", {}),
     "no pad": ("wordpiece without pad", {"restore": "magnitude"}),
     "layers": ("wordpiece", {"layers": 2, "positions": "sinusoidal", "residual": "figure"}),
     "levels": ("wordpiece", {"variants": "levels", "readout": "mean"}),
-    "cls words": ("words with cls", {"readout": "cls", "restore": "real", "phrase_width": 8}),
+    "cls words": ("words with cls", {"readout": "cls", "restore": "real", "context_width": 8}),
 }
 
 
@@ -57,12 +57,12 @@ def random_classifier(kind: str, seed: int = 0) -> Classifier:
 
 
 @cache
-def corpus(n_texts: int = 360) -> DataSplits:
+def corpus(n_texts: int = 360) -> TextDataset:
     """Some texts of the built-in corpus, two classes of which are left."""
     train = load_splits("debian-sections").train
     chosen = [i for i, label in enumerate(train.labels) if label in ("games", "science", "mail")][:n_texts]
-    part = LabelledTexts([train.texts[i] for i in chosen], [train.labels[i] for i in chosen], "corpus")
-    return DataSplits("corpus", part, None, None, None, ())
+    part = TextSplit([train.texts[i] for i in chosen], [train.labels[i] for i in chosen], "corpus")
+    return TextDataset("corpus", part, None, None, None, ())
 
 
 @cache
@@ -74,7 +74,7 @@ def trained(kind: str) -> Classifier:
         labels = [
             [label] * (len(text) % 3 > 0) for text, label in zip(train.texts, train.labels, strict=True)
         ]
-        data = DataSplits("corpus", LabelledTexts(train.texts, labels, "corpus"), None, None, None, ())
+        data = TextDataset("corpus", TextSplit(train.texts, labels, "corpus"), None, None, None, ())
         preset = "small"
     if kind == "paper":
         settings = {"network.width": 32, "features.vocabulary_size": 400, "features.max_tokens": 40}

@@ -37,9 +37,9 @@ SETTINGS = st.fixed_dictionaries(
         "positions": st.sampled_from(["none", "sinusoidal"]),
         "residual": st.sampled_from(["equation", "figure"]),
         "dropout": st.sampled_from([0.0, 0.25]),
-        "phrase_width": st.sampled_from([0, 4]),
-        "phrase_radius": st.integers(1, 4),
-        "amplitudes": st.booleans(),
+        "context_width": st.sampled_from([0, 4]),
+        "context_radius": st.integers(1, 4),
+        "linear_svm": st.booleans(),
         "multi_label": st.booleans(),
         "embedding_scale": st.sampled_from([0.01, 1.0]),
         "sentence_ends": st.sampled_from([(), (1, 4)]),
@@ -158,7 +158,7 @@ def test_from_preset_makes_what_training_would_make():
         "small", train.texts, ["games", "mail", "science"], settings={"network.width": 16}
     )
     config = model.network.config
-    assert (config.width, config.phrase_width, config.amplitudes, config.n_classes) == (16, 32, True, 3)
+    assert (config.width, config.context_width, config.linear_svm, config.n_classes) == (16, 32, True, 3)
     assert tokenizer.features.n_rows == config.n_rows
     assert from_huggingface(model, tokenizer).label_names == ("games", "mail", "science")
     several = from_preset("fast", train.texts, ["a", "b"], multi_label=True).model

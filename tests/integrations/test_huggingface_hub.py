@@ -190,7 +190,7 @@ def test_the_command_of_a_card_trains_the_same_model(preset, tmp_path, monkeypat
         for text, label in zip(train.texts[:80], train.labels[:80], strict=True)
     ]
     (tmp_path / "some data.jsonl").write_text("\n".join(lines))
-    wide = {"network.width": 24, "network.amplitudes": False} if preset == "small" else {"network.width": 16}
+    wide = {"network.width": 24, "network.linear_svm": False} if preset == "small" else {"network.width": 16}
     small = {"features.vocabulary_size": 300} if preset == "paper" else {"features.ngrams": 1}
     classifier = token2wave.train(
         "some data.jsonl", preset=preset, epochs=2, seed=5, class_weights="balanced", settings=wide | small
@@ -206,10 +206,10 @@ def test_the_command_of_a_card_trains_the_same_model(preset, tmp_path, monkeypat
 def test_cards_of_models_that_went_on_learning_or_were_taught():
     classifier = trained("fast")
     updates = [{"data": "/home/secret/more.csv", "rows": 12, "parts": "network", "epochs": 1, "seed": 0}]
-    taught = {"teacher": "/home/secret/minilm", "unlabelled": None, "updates": updates}
+    teacher_info = {"teacher": "/home/secret/minilm", "unlabelled": None, "updates": updates}
     found = replace(
         classifier,
-        training={**classifier.training, **taught},
+        training={**classifier.training, **teacher_info},
         stored={"embedding.weight": as_int8(classifier.network.arrays()["embedding.weight"])},
     )
     card = model_card(found)

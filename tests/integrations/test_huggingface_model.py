@@ -113,7 +113,7 @@ def test_initial_weights_are_the_networks(kind):
 
 
 def test_weights_that_a_file_lacks_are_drawn_like_the_networks(tmp_path):
-    config = WaveNetworkConfig(vocab_size=4000, width=32, variants="rows", readout="text", amplitudes=True)
+    config = WaveNetworkConfig(vocab_size=4000, width=32, variants="rows", readout="text", linear_svm=True)
     config.embedding_scale, config.id2label = 0.01, {0: "a", 1: "b"}
     WaveForSequenceClassification(config).save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
@@ -124,8 +124,8 @@ def test_weights_that_a_file_lacks_are_drawn_like_the_networks(tmp_path):
     assert drawn.embedding.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert drawn.layers[0].restore.linear.weight.abs().max() <= 1 / 8  # of 64 inputs: their root
     assert drawn.layers[0].restore.linear.weight.std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.1)
-    assert drawn.amplitudes.weight.tolist() == [1, 1]
-    assert drawn.amplitudes.bias.tolist() == [0, 0]
+    assert drawn.linear_svm.weight.tolist() == [1, 1]
+    assert drawn.linear_svm.bias.tolist() == [0, 0]
     assert all(torch.isfinite(parameter).all() for parameter in drawn.parameters())
 
 
@@ -165,8 +165,8 @@ def test_ids_that_are_no_rows_are_refused():
 def test_illegal_settings_are_refused():
     with pytest.raises(ConfigError, match=r"problem_type.*found 'regression'"):
         WaveForSequenceClassification(WaveNetworkConfig(problem_type="regression"))
-    with pytest.raises(ConfigError, match="amplitudes"):
-        WaveForSequenceClassification(WaveNetworkConfig(amplitudes=True))
+    with pytest.raises(ConfigError, match="linear_svm"):
+        WaveForSequenceClassification(WaveNetworkConfig(linear_svm=True))
     with pytest.raises(ConfigError, match="width"):
         WaveForSequenceClassification(WaveNetworkConfig(width=0))
 

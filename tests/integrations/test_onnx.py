@@ -25,14 +25,14 @@ from stored_models import KINDS, STORAGES, classifier_of, in_storage
 from text_strategies import texts
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, OutputError
 from token2wave.features import Ragged
 from token2wave.integrations import onnx as onnx_export
 from token2wave.integrations.onnx import export_onnx, padded
 from token2wave.models import WaveConfig, WaveNetwork
 
-SHAPES = shapes_that_compile(phrase_width=6)
+SHAPES = shapes_that_compile(context_width=6)
 CLOSE = 3e-6
 
 
@@ -49,7 +49,7 @@ def test_probabilities_are_those_of_the_classifier(kind: str, storage: str) -> N
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
 def test_every_network_that_compiles_agrees_with_torch(shape: dict[str, Any], tmp_path: Path) -> None:
     """Texts of no feature and of one are among them; from row 1 on, since features have [CLS] in row 0."""
-    config = WaveConfig(N_ROWS, 4, width=5, phrase_radius=2, dropout=0.0, **shape)
+    config = WaveConfig(N_ROWS, 4, width=5, context_radius=2, dropout=0.0, **shape)
     arrays = random_arrays(config, seed=2, spread=0.6)
     network = WaveNetwork(config).eval()
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
@@ -63,7 +63,7 @@ def test_every_network_that_compiles_agrees_with_torch(shape: dict[str, Any], tm
         np.testing.assert_allclose(run(path, nobody)["logits"], network.logits(nobody), atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", ["amplitudes", "several", "paper phrases", "cls"])
+@pytest.mark.parametrize("kind", ["linear_svm", "several", "paper phrases", "cls"])
 @settings(deadline=None, max_examples=40, print_blob=True)
 @given(batch=st.lists(texts, max_size=5))
 def test_hostile_texts(kind: str, batch: list[str]) -> None:
@@ -73,9 +73,9 @@ def test_hostile_texts(kind: str, batch: list[str]) -> None:
 
 
 @pytest.mark.parametrize("radius", [1, 3, 150])
-def test_phrases_of_any_radius(radius: int, tmp_path: Path) -> None:
+def test_context_of_any_radius(radius: int, tmp_path: Path) -> None:
     config = WaveConfig(
-        N_ROWS, 3, width=4, variants="rows", readout="text", phrase_width=5, phrase_radius=radius
+        N_ROWS, 3, width=4, variants="rows", readout="text", context_width=5, context_radius=radius
     )
     classifier = classifier_with(random_arrays(config, seed=3, spread=0.5), config)
     features = texts_of([1, 2, 5, 400])
@@ -114,7 +114,7 @@ def test_a_large_mean_costs_the_norm_no_digits(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, classifier.network.logits(features), atol=2e-4)
 
 
-@pytest.mark.parametrize("kind", ["amplitudes", "linear"])
+@pytest.mark.parametrize("kind", ["linear_svm", "linear"])
 def test_very_long_texts(kind: str) -> None:
     long = ["good a film bad ! " * 30_000 + "b", "film " * 70_000]
     found = small_exported(kind).probabilities([*long, "a", ""])
@@ -123,7 +123,7 @@ def test_very_long_texts(kind: str) -> None:
 
 
 def test_neither_company_nor_padding_changes_a_text(tmp_path: Path) -> None:
-    classifier = classifier_of("amplitudes")
+    classifier = classifier_of("linear_svm")
     export_onnx(classifier, tmp_path / "model.onnx")
     features = classifier.features(TEXTS)
     together = run(tmp_path / "model.onnx", features)["probabilities"]
@@ -133,11 +133,11 @@ def test_neither_company_nor_padding_changes_a_text(tmp_path: Path) -> None:
     inputs = padded(features)
     ended = np.arange(inputs["ids"].shape[1]) >= inputs["n_features"][:, None]
     inputs["ids"][ended] = -(10**9)  # whatever stands there
-    session = small_exported("amplitudes")._session
+    session = small_exported("linear_svm")._session
     np.testing.assert_array_equal(session.run(["probabilities"], inputs)[0], together)
 
 
-def test_order_counts_at_the_phrase_level_alone(tmp_path: Path) -> None:
+def test_order_counts_at_the_context_level_alone(tmp_path: Path) -> None:
     there, back = ["good bad a film"], ["film a bad good"]
     for kind, differs in (("paper phrases", True), ("paper", False)):
         other = small_exported(kind)
@@ -188,8 +188,8 @@ def test_trained_and_compressed_models(several: bool, tmp_path: Path) -> None:
     topics = [list(random.choice(list(words), 1 + several, replace=False)) for _ in range(120)]
     rows = [" ".join(random.permutation(" ".join(words[each] for each in some).split())) for some in topics]
     labels: Any = [tuple(some) for some in topics] if several else [some[0] for some in topics]
-    splits = DataSplits("ways", LabelledTexts(rows, labels, "ways"), None, None, None, ())
-    changes = {"network.width": 8, "network.phrase_width": 8, "features.bits": 12, "recipe.epochs": 2}
+    splits = TextDataset("ways", TextSplit(rows, labels, "ways"), None, None, None, ())
+    changes = {"network.width": 8, "network.context_width": 8, "features.bits": 12, "recipe.epochs": 2}
     classifier = token2wave.train(splits, settings=changes).classifier
     for one in (classifier, in_storage(classifier, "int8")):
         other = exported(one, tmp_path)
@@ -204,7 +204,7 @@ def test_trained_and_compressed_models(several: bool, tmp_path: Path) -> None:
 
 
 def test_the_graph_is_standard_and_its_axes_are_named(tmp_path: Path) -> None:
-    classifier, path = classifier_of("amplitudes"), tmp_path / "model.onnx"
+    classifier, path = classifier_of("linear_svm"), tmp_path / "model.onnx"
     assert export_onnx(classifier, path) == path.stat().st_size
     first = path.read_bytes()
     export_onnx(classifier, path)
@@ -237,7 +237,7 @@ def test_the_graph_is_standard_and_its_axes_are_named(tmp_path: Path) -> None:
 def test_compressed_models_stay_small(tmp_path: Path) -> None:
     sizes = {}
     for storage in ("float32", "float16", "int8", "packed"):
-        classifier = classifier_of("amplitudes", storage)
+        classifier = classifier_of("linear_svm", storage)
         sizes[storage] = export_onnx(classifier, tmp_path / "model.onnx")
         held = {each.name: each for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
         bits = {"float32": 4, "float16": 2}.get(storage, 1)
@@ -249,7 +249,7 @@ def test_compressed_models_stay_small(tmp_path: Path) -> None:
 def test_what_was_stored_before_the_network_changed_is_not_used(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    stored, network = classifier_of("amplitudes", "int8"), classifier_of("amplitudes").network
+    stored, network = classifier_of("linear_svm", "int8"), classifier_of("linear_svm").network
     changed = replace(stored, network=network)
     found = exported(changed, tmp_path).probabilities(TEXTS)
     np.testing.assert_allclose(found, changed.probabilities(TEXTS), rtol=0, atol=CLOSE)
@@ -260,14 +260,14 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
         export_onnx(torch_classifier(), tmp_path / "model.onnx")
     with pytest.raises(OutputError, match="nowhere"):
         export_onnx(classifier_of("fast"), tmp_path / "nowhere" / "model.onnx")
-    monkeypatch.setattr(onnx_export, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(onnx_export, "MAX_BYTES", 1_000)
     with pytest.raises(OutputError, match=r"at most 1,000 bytes.*compress the model first"):
         export_onnx(classifier_of("fast"), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_batches_are_of_like_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "PLACES_AT_ONCE", 20)
+    monkeypatch.setattr(onnx_export, "PLACES_CHUNK", 20)
     lengths = np.array([3, 0, 50, 7, 3, 0, 9, 1])
     batches = list(onnx_export._of_like_lengths(lengths))
     assert sorted(np.concatenate(batches).tolist()) == list(range(8))

@@ -24,7 +24,7 @@ from token2wave.integrations.onnx import OnnxClassifier, export_onnx
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    export_onnx(classifier_of("amplitudes"), tmp_path / "model.onnx")
+    export_onnx(classifier_of("linear_svm"), tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
 
 
@@ -136,4 +136,4 @@ def test_running_a_file_imports_neither_torch_nor_onnx(path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in classifier_of("amplitudes").label_names
+    assert done.stdout.strip() in classifier_of("linear_svm").label_names

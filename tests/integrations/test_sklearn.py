@@ -169,7 +169,7 @@ def test_must_be_fitted_first():
 
 def test_parameters_are_looked_at_in_fit_alone():
     model = WaveClassifier("large", epochs=-1)
-    assert model.set_params(op="neither").get_params()["op"] == "neither"
+    assert model.set_params(operation="neither").get_params()["operation"] == "neither"
     with pytest.raises(ConfigError, match="preset"):
         model.fit(TEXTS, LABELS)
 
@@ -349,8 +349,8 @@ def test_validation_rows_and_weights_pass_through_a_pipeline():
 def test_calibration_and_votes(fitted):
     calibrated = CalibratedClassifierCV(quick(), cv=2).fit(TEXTS, np.array(LABELS))
     assert calibrated.predict_proba(MORE).shape == (60, 3)
-    rival = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    votes = VotingClassifier([("wave", quick()), ("tfidf", rival)], voting="soft").fit(TEXTS, LABELS)
+    baseline = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    votes = VotingClassifier([("wave", quick()), ("tfidf", baseline)], voting="soft").fit(TEXTS, LABELS)
     assert votes.score(MORE, MORE_LABELS) > 0.8
 
 

@@ -18,7 +18,7 @@ from sklearn_data import QUICK, QUICK_OPTIONS, made_up, written
 
 import token2wave
 from token2wave import WaveClassifier
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
 from token2wave.integrations.mlflow_tracker import MLflowCallback
 from token2wave.integrations.tensorboard_tracker import TensorBoardCallback
@@ -26,11 +26,11 @@ from token2wave.integrations.tracking import Tracker, final_figures, tracker_nam
 from token2wave.training.callbacks import Callback
 
 TEXTS, LABELS = made_up(240)
-DATA = DataSplits(
+DATA = TextDataset(
     "made up",
-    LabelledTexts(TEXTS, LABELS, "train"),
+    TextSplit(TEXTS, LABELS, "train"),
     None,
-    LabelledTexts(*made_up(30, seed=1), "test"),
+    TextSplit(*made_up(30, seed=1), "test"),
     None,
     ("These texts are made up.",),
 )
@@ -226,7 +226,7 @@ def test_searches_of_scikit_learn_copy_them(place, tmp_path):
     """Each fit is a run of its own; a fitted estimator is copied and pickled, too."""
     trackers = [TensorBoardCallback(tmp_path / "tb"), MLflowCallback(tracking_uri=place)]
     estimator = WaveClassifier("fast", **QUICK, callbacks=trackers)
-    search = GridSearchCV(estimator, {"op": ["interference", "modulation"]}, cv=2).fit(TEXTS, LABELS)
+    search = GridSearchCV(estimator, {"operation": ["interference", "modulation"]}, cv=2).fit(TEXTS, LABELS)
     assert len(list((tmp_path / "tb").iterdir())) == 5
     clone(search.best_estimator_.fit(TEXTS, LABELS))
     pickle.loads(pickle.dumps(search.best_estimator_))

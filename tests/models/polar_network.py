@@ -31,7 +31,7 @@ CHOICES = {
     "positions": ("none", "sinusoidal"),
     "residual": ("equation", "figure"),
     "layers": (1, 2),
-    "phrase_width": (0, 4),
+    "context_width": (0, 4),
 }
 
 
@@ -68,7 +68,7 @@ def config_of(shape: dict, **changes: object) -> WaveConfig:
         "n_rows": N_ROWS,
         "n_classes": N_CLASSES,
         "width": WIDTH,
-        "phrase_radius": 2,
+        "context_radius": 2,
         "embedding_scale": 1.0,
         "sentence_ends": ends,
     }
@@ -144,8 +144,8 @@ def _logits(network: WaveNetwork, ids: list[int], n_ordered: int, factor: float)
         tokens = _next_tokens(config, layer, tokens, sentences, factor)
     state = _read_out(config, last, tokens, sentences, factor)
     logits = network.head.weight @ (_norm(network.norm, state) * factor) + network.head.bias
-    if config.phrase_width:
-        logits = logits + _phrase_logits(config, network.phrases, embedded[:n_ordered], factor)
+    if config.context_width:
+        logits = logits + _context_logits(config, network.context, embedded[:n_ordered], factor)
     return logits
 
 
@@ -274,21 +274,21 @@ def _norm(norm: nn.LayerNorm, state: Tensor) -> Tensor:
     return centred / torch.sqrt(variance + 1e-5) * norm.weight + norm.bias
 
 
-def _phrase_logits(config: WaveConfig, phrases: nn.Module, embedded: Tensor, factor: float) -> Tensor:
-    first, second = _variants(phrases, embedded)
+def _context_logits(config: WaveConfig, context: nn.Module, embedded: Tensor, factor: float) -> Tensor:
+    first, second = _variants(context, embedded)
     states = []
     for j in range(len(embedded)):
-        left = first[max(0, j - config.phrase_radius) : j]
-        right = second[j + 1 : j + 1 + config.phrase_radius]
+        left = first[max(0, j - config.context_radius) : j]
+        right = second[j + 1 : j + 1 + config.context_radius]
         z = torch.complex(first[j], _size(left))
         z_prime = torch.complex(second[j], _size(right))
         overlay = _cartesian(config, z, z_prime)
-        normed = _norm(phrases.norm, torch.cat([overlay.real, overlay.imag]))
-        inner = phrases.linear.weight @ normed + phrases.linear.bias
+        normed = _norm(context.norm, torch.cat([overlay.real, overlay.imag]))
+        inner = context.linear.weight @ normed + context.linear.bias
         states.append(inner * (1 + torch.erf(inner / math.sqrt(2))) / 2)
-    stacked = torch.stack(states) if states else torch.zeros(0, config.phrase_width).to(embedded)
+    stacked = torch.stack(states) if states else torch.zeros(0, config.context_width).to(embedded)
     text = _spread(stacked)
-    return phrases.head.weight @ (torch.cat([text.real, text.imag]) * factor) + phrases.head.bias
+    return context.head.weight @ (torch.cat([text.real, text.imag]) * factor) + context.head.bias
 
 
 def _size(rows: Tensor) -> Tensor:

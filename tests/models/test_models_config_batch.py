@@ -28,8 +28,8 @@ from token2wave.models.batch import TENSORS
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("dropout", float("nan")),
-        ("phrase_width", -1),
-        ("phrase_radius", 0),
+        ("context_width", -1),
+        ("context_radius", 0),
         ("embedding_scale", 0.0),
         ("embedding_scale", float("nan")),
     ],
@@ -37,7 +37,7 @@ from token2wave.models.batch import TENSORS
 def test_illegal_values_are_refused_by_name(key, value):
     with pytest.raises(ConfigError, match=rf"{key}: expected .*found") as refusal:
         WaveConfig(**{"n_rows": 5, "n_classes": 2, key: value})
-    assert refusal.value.where == key
+    assert refusal.value.location == key
     with pytest.raises(ConfigError):
         WaveConfig(5, 2).replace(**{key: value})
 

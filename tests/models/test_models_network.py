@@ -23,8 +23,8 @@ from token2wave.models.wave_network import sinusoids
 from token2wave.training.presets import preset_named
 
 ORDINARY = legal_combinations(residual="equation", restore="linear")
-WITHOUT_ORDER = legal_combinations(residual="equation", positions="none", phrase_width=0)
-WITHOUT_PHRASES = legal_combinations(residual="equation", phrase_width=0)
+WITHOUT_ORDER = legal_combinations(residual="equation", positions="none", context_width=0)
+WITHOUT_PHRASES = legal_combinations(residual="equation", context_width=0)
 
 # Order of the tokens
 
@@ -46,17 +46,17 @@ def test_without_positions_the_order_makes_no_difference(shape):
 
 
 @pytest.mark.parametrize(
-    "shape", [s for s in ORDINARY if s["positions"] != "none" or s["phrase_width"]], ids=name_of
+    "shape", [s for s in ORDINARY if s["positions"] != "none" or s["context_width"]], ids=name_of
 )
-def test_with_positions_or_phrases_the_order_makes_a_difference(shape):
+def test_with_positions_or_context_the_order_makes_a_difference(shape):
     network = network_of(shape)
     assert network.config.uses_order
     logits = logits_of(network, CLS_FIRST)
     assert float((logits[1:] - logits[:1]).detach().abs().max(dim=1).values.min()) > 1e-6
 
 
-def test_the_bag_of_ngrams_has_no_order_in_the_phrase_level():
-    network = network_of({"readout": "text", "phrase_width": 4})
+def test_the_bag_of_ngrams_has_no_order_in_the_context_level():
+    network = network_of({"readout": "text", "context_width": 4})
     one, two = logits_of(network, [[2, 3, 4, 7, 8], [2, 3, 4, 8, 7]], [3, 3])
     torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
 
@@ -111,14 +111,19 @@ def test_phase_counts_exactly_where_the_configuration_says_so(shape):
     assert network.config.uses_phase == (not blind)
 
 
-BLIND_WITH_PHRASES = {"operation": "modulation", "restore": "magnitude", "readout": "text", "phrase_width": 4}
+BLIND_WITH_PHRASES = {
+    "operation": "modulation",
+    "restore": "magnitude",
+    "readout": "text",
+    "context_width": 4,
+}
 
 
-def test_phase_counts_in_the_phrase_level_of_a_blind_network():
+def test_phase_counts_in_the_context_level_of_a_blind_network():
     """The premise of the next test: a sign flipped changes a phase and no magnitude at all."""
     network, text = network_of(BLIND_WITH_PHRASES), [2, 3, 4, 5]
     torch.nn.init.zeros_(network.layers[0].variants.bias)
-    torch.nn.init.zeros_(network.phrases.variants.bias)
+    torch.nn.init.zeros_(network.context.variants.bias)
     flips = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None]
     before = logits_of(network, [text])
     with torch.no_grad():
@@ -126,7 +131,7 @@ def test_phase_counts_in_the_phrase_level_of_a_blind_network():
     assert float((logits_of(network, [text]) - before).detach().abs().max()) > 1e-4
 
 
-def test_uses_phase_with_a_phrase_level():
+def test_uses_phase_with_a_context_level():
     assert config_of(BLIND_WITH_PHRASES).uses_phase
 
 
@@ -155,7 +160,7 @@ def test_odd_texts_and_odd_embeddings_stay_finite(shape):
 )
 def test_a_text_of_100_000_tokens_stays_finite(shape):
     long = torch.randint(10, (100_000,), generator=torch.Generator().manual_seed(0)).tolist()
-    network = network_of({**shape, "phrase_width": min(shape["phrase_width"], 2)}, torch.float32, width=2)
+    network = network_of({**shape, "context_width": min(shape["context_width"], 2)}, torch.float32, width=2)
     check_finite(network, ragged([long], [1000]))
 
 
@@ -278,7 +283,7 @@ def test_embeddings_begin_at_their_scale():
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_dropout_acts_in_training_alone(layers):
-    shape = {"readout": "text", "layers": layers, "phrase_width": 4}
+    shape = {"readout": "text", "layers": layers, "context_width": 4}
     network, texts = network_of(shape, dropout=0.5), [[2, 3, 4]] * 8
     torch.manual_seed(0)
     still = logits_of(network, texts)

@@ -68,7 +68,7 @@ def test_it_learns_and_moves_only_the_rows_that_occur():
     network = EncoderNetwork(tiny(), 2)
     before = network.embedding.weight.detach().clone()
     examples = Examples(features, labels)
-    recipe = Recipe(epochs=8, batch_size=8, learning_rate=3e-3, row_learning_rate=3e-3, similar_lengths=True)
+    recipe = Recipe(epochs=8, batch_size=8, lr=3e-3, embedding_lr=3e-3, similar_lengths=True)
     history = fit(network, examples, examples, recipe, seed=0, has_cls=True)
     assert history.best.validation_accuracy > 0.9
     moved = (network.embedding.weight.detach() != before).any(dim=1)

@@ -206,8 +206,8 @@ def test_columns_of_a_larger_tensor_are_factors_too():
 
 
 def network_and_maps():
-    network = WaveNetwork(WaveConfig(20, 3, width=8, layers=2, readout="mean", phrase_width=4))
-    maps = [layer.variants for layer in network.layers] + [network.phrases.variants]
+    network = WaveNetwork(WaveConfig(20, 3, width=8, layers=2, readout="mean", context_width=4))
+    maps = [layer.variants for layer in network.layers] + [network.context.variants]
     assert all(type(each) is products.VariantLinear for each in maps)
     return network, maps
 
@@ -234,7 +234,7 @@ def test_the_state_of_a_network_has_no_trace_of_it():
     with products.fixed_point_products(network):
         assert set(network.state_dict()) == names
         copied = copy.deepcopy(network.state_dict())
-    assert {"layers.0.variants.weight", "layers.0.variants.bias", "phrases.variants.weight"} <= names
+    assert {"layers.0.variants.weight", "layers.0.variants.bias", "context.variants.weight"} <= names
     network.load_state_dict(copied)
     torch.manual_seed(0)
     plain = torch.nn.Linear(3, 4)

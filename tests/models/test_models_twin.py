@@ -48,7 +48,7 @@ def test_logits_and_gradients_equal_the_polar_twin(shape):
 
 
 @pytest.mark.parametrize(
-    "shape", legal_combinations(residual="equation", restore="linear", phrase_width=4), ids=name_of
+    "shape", legal_combinations(residual="equation", restore="linear", context_width=4), ids=name_of
 )
 def test_a_text_alone_and_in_any_batch_has_the_same_logits(shape):
     network = network_of(shape)
@@ -62,7 +62,9 @@ def test_a_text_alone_and_in_any_batch_has_the_same_logits(shape):
 
 
 GRADCHECKED = [
-    shape for i, shape in enumerate(s for s in SHAPES if s["layers"] == 2 or s["phrase_width"]) if i % 53 == 0
+    shape
+    for i, shape in enumerate(s for s in SHAPES if s["layers"] == 2 or s["context_width"])
+    if i % 53 == 0
 ]
 
 
@@ -70,7 +72,7 @@ GRADCHECKED = [
 def test_gradcheck_of_whole_networks(shape, monkeypatch):
     """By finite differences, in every parameter; sparse gradients have tests of their own."""
     monkeypatch.setattr(network_module.nn.Embedding, "forward", lambda self, rows: self.weight[rows])
-    phrase = {"phrase_width": 2} if shape["phrase_width"] else {}
+    phrase = {"context_width": 2} if shape["context_width"] else {}
     network = network_of({**shape, **phrase}, n_rows=5, n_classes=2, width=2)
     batch = batch_of(network, [[0, 3, 1, 4, 2], [0, 2, 2]], [4, 3])
     names = [name for name, _ in network.named_parameters()]
@@ -103,8 +105,8 @@ def test_ragged_shapes(texts, shape, seed, data):
 def test_combinations_that_could_do_nothing_are_refused(shape):
     error = refused(shape)
     assert error is not None
-    assert error.where in ("variants", "restore")
-    assert "choose" in error.cure
+    assert error.location in ("variants", "restore")
+    assert "choose" in error.hint
 
 
 def test_no_other_combination_is_refused():

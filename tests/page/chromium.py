@@ -137,7 +137,7 @@ class Chromium:
         """Addresses that were asked for, but those of data in the page and what its policy held back."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         failed = [each["params"] for each in messages if each["method"] == "Network.loadingFailed"]
-        held_back = {each["requestId"] for each in failed if each.get("blockedReason") == "csp"}
+        held_out = {each["requestId"] for each in failed if each.get("blockedReason") == "csp"}
         sent = [each["params"] for each in messages if each["method"] == "Network.requestWillBeSent"]
-        addresses = [each["request"]["url"] for each in sent if each["requestId"] not in held_back]
+        addresses = [each["request"]["url"] for each in sent if each["requestId"] not in held_out]
         return [address for address in addresses if not address.startswith(("data:", "blob:"))]

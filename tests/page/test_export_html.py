@@ -24,7 +24,7 @@ from token2wave.serving.html_file import export_html
 
 
 def test_the_model_file_is_in_it_byte_for_byte(tmp_path: Path) -> None:
-    classifier = classifier_of("amplitudes", "packed")
+    classifier = classifier_of("linear_svm", "packed")
     n_bytes = export_html(classifier, tmp_path / "a.html", title="T", examples=["a </script> b", *HOSTILE])
     page = (tmp_path / "a.html").read_text("utf-8")
     assert n_bytes == (tmp_path / "a.html").stat().st_size
@@ -41,7 +41,7 @@ def test_the_model_file_is_in_it_byte_for_byte(tmp_path: Path) -> None:
 def test_a_model_of_a_megabyte_stays_below_1_6(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     buckets = np.sort(random.choice(1 << 22, 14_000, replace=False)).astype(np.uint32)
-    config = WaveConfig(len(buckets), 4, width=32, variants="rows", readout="text", phrase_width=32)
+    config = WaveConfig(len(buckets), 4, width=32, variants="rows", readout="text", context_width=32)
     arrays = {
         name: random.normal(0, 0.3, shape).astype(np.float32)
         for name, shape in config.parameter_shapes().items()
@@ -63,7 +63,7 @@ def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         export_html(torch_classifier(), tmp_path / "a.html")
     with pytest.raises(ConfigError, match="at most 20 texts to click on, found 21"):
         export_html(classifier_of("fast"), tmp_path / "a.html", examples=["a"] * 21)
-    monkeypatch.setattr(html_file, "LARGEST_MODEL", 1_000)
+    monkeypatch.setattr(html_file, "MAX_MODEL", 1_000)
     with pytest.raises(ConfigError, match=r"token2wave compress --max-size 1MB"):
         export_html(classifier_of("fast"), tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []

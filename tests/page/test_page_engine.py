@@ -31,7 +31,7 @@ SEED = 20_241
 MANY, SOME = 1_000, 60
 MAIN = [
     ("fast", "float32"),
-    ("amplitudes", "plain"),
+    ("linear_svm", "plain"),
     ("several", "int8"),
     ("small", "packed"),
     ("paper", "int8"),

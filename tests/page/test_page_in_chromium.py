@@ -31,7 +31,7 @@ READY = "document.getElementById('verdict').textContent.length > 1"
 Made = Callable[..., str]
 
 
-def model(kind: str = "amplitudes", storage: str = "packed") -> Classifier:
+def model(kind: str = "linear_svm", storage: str = "packed") -> Classifier:
     return replace(classifier_of(kind, storage), novelty_reference=USUAL)
 
 
@@ -60,7 +60,7 @@ def page(chromium: Chromium, address: str) -> Chromium:
     return chromium
 
 
-@pytest.mark.parametrize("kind", ["fast", "amplitudes", "several"])
+@pytest.mark.parametrize("kind", ["fast", "linear_svm", "several"])
 def test_a_thousand_texts_equal_the_runtime(chromium: Chromium, made: Made, kind: str) -> None:
     classifier = model(kind)
     texts = random_texts(1_000, SEED)

@@ -21,7 +21,7 @@ from token2wave.serving.waves_view import token_waves
 
 Chromium = Any
 TEXT = "👍 a good film, don't you 中? zebra!"
-MODEL = classifier_of("amplitudes")
+MODEL = classifier_of("linear_svm")
 MODEL.novelty_reference = USUAL
 
 

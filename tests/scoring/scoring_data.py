@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import Part
+from token2wave.scoring.output_parts import OutputPart
 from token2wave.scoring.part_scorer import Scorer
 
 WORDS = {
@@ -95,7 +95,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def run_here(job: Job, n_workers: int, finished: Callable[[Part], None]) -> None:
+def run_here(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> None:
     """The local engine without processes."""
     scorer = Scorer(job.plan)
     for number in job.open_segments():
@@ -104,5 +104,5 @@ def run_here(job: Job, n_workers: int, finished: Callable[[Part], None]) -> None
             finished(part)
 
 
-def _parts(scorer: Scorer, job: Job, number: int) -> Iterator[Part]:
+def _parts(scorer: Scorer, job: Job, number: int) -> Iterator[OutputPart]:
     return scorer.parts(job.segments[number], number, set(job.finished.get(number, ())))

@@ -22,8 +22,8 @@ import token2wave
 from token2wave.errors import OutputError
 from token2wave.scoring import job as job_module
 from token2wave.scoring import local_engine
-from token2wave.scoring.batch_predictor import Wanted
-from token2wave.scoring.output_parts import Plan
+from token2wave.scoring.batch_predictor import PredictionOptions
+from token2wave.scoring.output_parts import JobConfig
 
 N = 600
 BROKEN = (b"{", b'{"text": 1}')
@@ -248,7 +248,9 @@ def test_workers_end_with_the_process_that_began_them(
 
 
 def test_a_worker_that_waits_ends_with_its_input(model: Path, tmp_path: Path) -> None:
-    plan = Plan(str(model), str(tmp_path), "text", None, None, "jsonl", Wanted(), 10_000, None)
+    plan = JobConfig(
+        str(model), str(tmp_path), "text", None, None, "jsonl", PredictionOptions(), 10_000, None
+    )
     worker = [sys.executable, "-m", "token2wave.scoring.worker"]
     with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.errors import ConfigError
-from token2wave.scoring.filter_parsing import MOST_CHARACTERS, MOST_DEPTH, Name, parse
+from token2wave.scoring.filter_parsing import MAX_CHARACTERS, MAX_DEPTH, Name, parse
 from token2wave.scoring.filters import Filter
 
 KINDS = {"views": "number", "name": "text", "tags": "list", "checked": "bool", "odd": "unknown"}
@@ -215,9 +215,9 @@ def test_names_that_are_read() -> None:
         ("a @ b", 3, "found '@ b'"),
         ("a == 1 ; b", 8, "found '; b'"),
         ("__import__('os')", 11, "expected 'and', 'or' or the end, found '('"),
-        ("(" * 1000 + "a", MOST_DEPTH + 1, f"at most {MOST_DEPTH} levels"),
-        ("not " * 1000 + "a", 4 * (MOST_DEPTH + 1) + 1, f"at most {MOST_DEPTH} levels"),
-        ("length(" * 1000, 7 * (MOST_DEPTH + 1) + 1, f"at most {MOST_DEPTH} levels"),
+        ("(" * 1000 + "a", MAX_DEPTH + 1, f"at most {MAX_DEPTH} levels"),
+        ("not " * 1000 + "a", 4 * (MAX_DEPTH + 1) + 1, f"at most {MAX_DEPTH} levels"),
+        ("length(" * 1000, 7 * (MAX_DEPTH + 1) + 1, f"at most {MAX_DEPTH} levels"),
     ],
 )
 def test_errors_say_where_and_what(text: str, at: int, said: str) -> None:
@@ -229,7 +229,7 @@ def test_errors_say_where_and_what(text: str, at: int, said: str) -> None:
 
 def test_long_filters_are_refused() -> None:
     with pytest.raises(ConfigError, match="at most 10,000 characters"):
-        parse(" " * MOST_CHARACTERS + "a")
+        parse(" " * MAX_CHARACTERS + "a")
     assert parse("a == 1" + " or a == 1" * 900)
 
 

@@ -47,7 +47,7 @@ def test_ray_gives_the_same_bytes_although_a_worker_is_killed(
 
 
 def test_errors_of_ours_come_back_as_they_are() -> None:
-    ours = ConfigError("wrong", where="here")
+    ours = ConfigError("wrong", location="here")
     wrapped = RuntimeError("task failed")
     wrapped.__cause__ = ours
     outer = RuntimeError("worker failed\nat last")

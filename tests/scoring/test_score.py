@@ -63,7 +63,7 @@ def test_every_format(score_here: Any, model: Path, tmp_path: Path, kind: str, f
 def test_large_files_that_cannot_be_divided_give_several_parts(
     score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_CHUNK", 50)
     path = write_input(tmp_path, ".jsonl.gz")
     assert score_here(model, path, tmp_path / "out", part_size=2000).n_parts == 10
     assert [row["id"] for row in output_rows(tmp_path / "out")] == list(range(500))
@@ -262,7 +262,7 @@ def test_a_value_is_kept_as_it_is_or_its_row_rejected(
 def test_many_values_that_do_not_fit(
     score_here: Any, model: Path, tmp_path: Path, usual: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_CHUNK", 50)
     values = [usual] * 1500 + [other] * 100
     path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": value} for value in values])
     assert score_here(model, path, tmp_path / "out").n_rejected == 100
@@ -420,7 +420,7 @@ def test_a_damaged_part_is_made_again(
 def test_of_a_file_that_cannot_be_divided_only_what_is_missing_is_made_again(
     score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_CHUNK", 50)
     path = write_input(tmp_path, ".jsonl.gz")
     out = tmp_path / "out"
     first = score_here(model, path, out, part_size=2000)

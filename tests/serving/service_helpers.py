@@ -39,7 +39,7 @@ def make_classifier(
         n_rows=features.n_rows,
         n_classes=len(LABELS),
         width=width,
-        phrase_width=width,
+        context_width=width,
         multi_label=multi_label,
     )
     random = np.random.default_rng(seed)

@@ -31,8 +31,8 @@ def expected(classifier, text, top_k=1):
 
 
 def validate(document, name, classifier=None):
-    everything = openapi_document(Limits(), classifier or make_classifier())
-    schema = {**everything, "$ref": f"#/components/schemas/{name}"}
+    full_train = openapi_document(Limits(), classifier or make_classifier())
+    schema = {**full_train, "$ref": f"#/components/schemas/{name}"}
     Draft202012Validator(schema).validate(document)
 
 
@@ -116,8 +116,8 @@ def test_openapi_is_a_description_of_all_routes(server):
     for path, methods in document["paths"].items():
         allowed = server.ask("OPTIONS", path)
         assert allowed[0] == 204
-        listed = set(allowed[1]["allow"].split(", ")) - {"HEAD", "OPTIONS"}
-        assert listed == {method.upper() for method in methods}
+        allowed_methods = set(allowed[1]["allow"].split(", ")) - {"HEAD", "OPTIONS"}
+        assert allowed_methods == {method.upper() for method in methods}
         for method, operation in methods.items():
             status, headers, body = server.ask(method.upper(), path, {} if method == "post" else None)
             kinds = operation["responses"][str(status)]["content"]
@@ -173,14 +173,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "where", "cure"), REFUSED)
-def test_refused_bodies(server, status, body, where, cure):
+@pytest.mark.parametrize(("status", "body", "where", "hint"), REFUSED)
+def test_refused_bodies(server, status, body, where, hint):
     found, _, answer = server.ask("POST", "/predict", body)
     validate(answer, "Error")
     error = answer["error"]
     assert (found, error["status"]) == (status, status), error
     assert where in error["where"]
-    assert cure in error["cure"]
+    assert hint in error["hint"]
     assert "expected" in error["problem"]
     assert len(json.dumps(answer)) < 600
 
@@ -211,13 +211,13 @@ def test_refused_before_the_body(server):
         (422, "POST", "/waves", {"text": "a", "variant": True}, None, "0 or 1"),
         (422, "POST", "/waves", {"text": "a " * 6_000}, None, "--explain-characters"),
     ]
-    for status, method, path, body, headers, cure in cases:
+    for status, method, path, body, headers, hint in cases:
         found, sent, answer = server.ask(method, path, body, headers)
         validate(answer, "Error")
         assert found == status, answer
-        assert cure in answer["error"]["cure"]
+        assert hint in answer["error"]["hint"]
         if status == 405:
-            assert cure in sent["allow"]
+            assert hint in sent["allow"]
     good = {"Content-Type": 'Application/JSON ; charset="UTF-8"'}
     assert server.ask("POST", "/predict", b'{"text": "a"}', good)[0] == 200
 
@@ -284,14 +284,14 @@ def test_what_a_model_cannot_do_or_does_wrong(monkeypatch, caplog):
     app = create_app(classifier)
 
     def refuse(*_):
-        raise ConfigError("does not compile", where="network", cure="train another")
+        raise ConfigError("does not compile", location="network", hint="train another")
 
     def fail(*_):
         raise ZeroDivisionError("an error")
 
     monkeypatch.setattr(type(classifier), "explain", refuse)
     status, answer, _ = ask_in_process(app, {"text": "a"}, path="/explain")
-    assert (status, answer["error"]["cure"]) == (422, "train another")
+    assert (status, answer["error"]["hint"]) == (422, "train another")
     monkeypatch.setattr(type(classifier), "probabilities", fail)
     status, answer, _ = ask_in_process(app, {"text": "a"})
     assert status == 500

@@ -64,7 +64,7 @@ def test_any_bytes(body):
     assert status in (200, 400, 422)
     if status != 200:
         VALIDATORS["Error"].validate(answer)
-        assert answer["error"]["cure"]
+        assert answer["error"]["hint"]
 
 
 @settings(max_examples=100, deadline=None, print_blob=True)

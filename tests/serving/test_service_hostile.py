@@ -129,7 +129,7 @@ def test_what_is_no_http(server, sent):
         assert status in (400, 0)
         if status:
             assert answer["error"]["where"] == "connection"
-            assert answer["error"]["cure"]
+            assert answer["error"]["hint"]
     assert is_well(server)
     assert server.log.read_bytes() == b""
 

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from training_data import ragged, toy, toy_network, write_csv, written_rows
 
-from token2wave.errors import DistributedError, EndedElsewhere
+from token2wave.errors import DistributedError, RemoteError
 from token2wave.models.products import fixed_point_available
 from token2wave.pipeline import train
 from token2wave.training import distributed
@@ -32,13 +32,13 @@ from token2wave.training.recipe import Recipe
 RECIPE = Recipe(
     epochs=2,
     batch_size=16,
-    learning_rate=5e-3,
-    row_learning_rate=5e-3,
+    lr=5e-3,
+    embedding_lr=5e-3,
     token_dropout=0.3,
     label_smoothing=0.1,
     precision="float32",
 )
-ADDITIVE = {"variants": "rows", "phrase_width": 4}
+ADDITIVE = {"variants": "rows", "context_width": 4}
 PAPER = {
     "preset": "paper",
     "epochs": 3,
@@ -68,8 +68,8 @@ def several(n_texts: int = 59) -> Examples:
 
 def cases() -> dict[str, tuple[Examples, Recipe, dict[str, Any]]]:
     """Texts, recipe and shape of each training that must not depend on the number of processes."""
-    sgd = RECIPE.replace(row_optimizer="sgd", row_learning_rate=0.5, row_weighting="idf")
-    catch_up = RECIPE.replace(row_catch_up=True, row_weighting="idf", batch_size=7)
+    sgd = RECIPE.replace(embedding_optimizer="sgd", embedding_lr=0.5, embedding_weighting="idf")
+    catch_up = RECIPE.replace(row_catch_up=True, embedding_weighting="idf", batch_size=7)
     found: dict[str, tuple[Examples, Recipe, dict[str, Any]]] = {
         "adam": (toy(59), RECIPE, {"variants": "linear", "readout": "cls", "dropout": 0.5}),
         "catch up": (toy(59), catch_up, {"dropout": 0.3}),
@@ -79,7 +79,7 @@ def cases() -> dict[str, tuple[Examples, Recipe, dict[str, Any]]]:
         "layers": (toy(59), RECIPE, {"layers": 2, "readout": "mean", "dropout": 0.4}),
         "a text in the last batch": (toy(17), RECIPE.replace(batch_size=8), {}),
         "one text in a batch": (toy(9), RECIPE.replace(batch_size=1), {}),
-        "rates too large": (toy(40), sgd.replace(row_learning_rate=1e22, learning_rate=1e-2), ADDITIVE),
+        "rates too large": (toy(40), sgd.replace(embedding_lr=1e22, lr=1e-2), ADDITIVE),
         "bfloat16": (toy(59), RECIPE.replace(precision="bfloat16"), {"dropout": 0.2}),
     }
     if fixed_point_available():
@@ -113,7 +113,7 @@ def check_cases(folder: Path) -> None:
         for name in cases():
             arrays, history = fitted(name)
             np.savez(folder / f"{name}.npz", **arrays)
-            told = {"epochs": [vars(e) for e in history.epochs], "rate_share": history.rate_share}
+            told = {"epochs": [vars(e) for e in history.epochs], "lr_factor": history.lr_factor}
             (folder / f"{name}.json").write_text(json.dumps(told))
 
     together(lead)
@@ -186,7 +186,7 @@ def check_checkpoints(folder: Path) -> None:
     try:
         train(data, checkpoint=checkpoint, callbacks=[Stops()], **PAPER)
         said = ""
-    except (OSError, EndedElsewhere) as error:
+    except (OSError, RemoteError) as error:
         said = f"{type(error).__name__}: {error}"
     (folder / f"stopped-{rank}.txt").write_text(said)
     if rank == 0:

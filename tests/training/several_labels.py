@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 
 WORDS = {
     "sport": ["match", "goal", "team", "league", "striker", "coach"],
@@ -18,7 +18,7 @@ FILLERS = ["the", "a", "of", "and", "in", "was", "it", "to", "on", "for"]
 FREQUENCY = {"sport": 0.4, "money": 0.3, "space": 0.2, "food": 0.15, "law": 0.06}
 
 
-def mixed_texts(n_texts: int, seed: int, stray: float = 0.02) -> LabelledTexts:
+def mixed_texts(n_texts: int, seed: int, stray: float = 0.02) -> TextSplit:
     """Texts of any number of topics, none included.
 
     Args:
@@ -36,9 +36,9 @@ def mixed_texts(n_texts: int, seed: int, stray: float = 0.02) -> LabelledTexts:
             words += list(random.choice(of_topic, n_words))
         texts.append(" ".join(random.permutation(words)))
         labels.append(tuple(topics))
-    return LabelledTexts(texts, labels, "mixed topics")
+    return TextSplit(texts, labels, "mixed topics")
 
 
-def mixed_splits(n_train: int = 1200, n_test: int = 600, seed: int = 0) -> DataSplits:
+def mixed_splits(n_train: int = 1200, n_test: int = 600, seed: int = 0) -> TextDataset:
     train, test = mixed_texts(n_train, seed), mixed_texts(n_test, seed + 1)
-    return DataSplits("mixed topics", train, None, test, None, ())
+    return TextDataset("mixed topics", train, None, test, None, ())

@@ -32,7 +32,7 @@ def train(path: Path, epochs: int, resume: bool = False) -> np.ndarray:
     features = WordFeatures.fit(TEXTS, WordConfig(bits=10, min_count=1))
     config = WaveConfig(n_rows=features.n_rows, n_classes=2, width=8, variants="rows", readout="text")
     examples = Examples(features(TEXTS), np.array([0, 1, 0], dtype=np.int64))
-    recipe = Recipe(epochs=epochs, batch_size=2, row_optimizer="sgd", precision="float32")
+    recipe = Recipe(epochs=epochs, batch_size=2, embedding_optimizer="sgd", precision="float32")
     network = AdditiveNetwork.initial(config, seed=0)
     place = Checkpoint.open(path, {"seed": 0}, resume).next_network()
     fit(network, examples, examples, recipe, seed=0, has_cls=False, place=place)
@@ -110,7 +110,7 @@ def test_contents_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write(path, header, arrays)
     with pytest.raises(CheckpointError) as caught:
         train(path, 2, resume=True)
-    assert caught.value.cure == "remove it, and train from the beginning"
+    assert caught.value.hint == "remove it, and train from the beginning"
 
 
 def test_contents_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,12 +142,12 @@ def test_a_student_learns_what_the_teacher_says_and_not_the_labels(tmp_path, dat
         for (text, _), label in zip(rows, moved, strict=True)
     ]
     path = write_json_lines(tmp_path / "p.jsonl", teaching)
-    settings = {"recipe.teacher_share": 1.0, "network.amplitudes": False, "recipe.epochs": 30}
+    settings = {"recipe.teacher_share": 1.0, "network.linear_svm": False, "recipe.epochs": 30}
     write_csv(tmp_path / "validation.csv", list(zip([text for text, _ in rows], moved, strict=True)))
-    taught = token2wave.train(tmp_path, teacher=path, settings=settings)
-    labels = taught.classifier.labels([text for text, _ in rows])
+    teacher_info = token2wave.train(tmp_path, teacher=path, settings=settings)
+    labels = teacher_info.classifier.labels([text for text, _ in rows])
     assert np.mean([a == b for a, b in zip(labels, moved, strict=True)]) > 0.9
-    assert taught.classifier.training["teacher"] == str(path)
+    assert teacher_info.classifier.training["teacher"] == str(path)
 
 
 def test_text_without_labels_teaches_words_that_no_label_does(tmp_path, data):
@@ -209,7 +209,7 @@ def test_an_encoder_is_fine_tuned_once_and_without_the_texts_held_back(tmp_path,
 
     monkeypatch.setattr(encoders.FineTunedEncoder, "fit", fit_and_tell)
     monkeypatch.setattr(encoders.FineTunedEncoder, "probabilities", ask_and_tell)
-    monkeypatch.setattr("token2wave.distillation.encoder_settings.FEWEST_STEPS", 4)
+    monkeypatch.setattr("token2wave.distillation.encoder_settings.MIN_STEPS", 4)
     folder = write_encoder(tmp_path / "encoder")
     rows = written_rows(30, seed=5)
     write_csv(tmp_path / "validation.csv", rows)
@@ -323,19 +323,19 @@ def test_a_file_teaches_on_the_command_line_without_torch(tmp_path, data):
 
 def test_rows_may_begin_with_an_encoders_outputs(tmp_path, data):
     folder = write_encoder(tmp_path / "encoder")
-    result = token2wave.train(data, start_from=folder, epochs=3)
+    result = token2wave.train(data, init_from=folder, epochs=3)
     plain = token2wave.train(data, epochs=3)
     # Words of the encoder's vocabulary have rows, seen in training or not.
     assert result.classifier.features.n_rows > plain.classifier.features.n_rows - 1
-    assert result.classifier.training["start_from"] == str(folder)
-    again = token2wave.train(data, start_from=folder, epochs=3)
+    assert result.classifier.training["init_from"] == str(folder)
+    again = token2wave.train(data, init_from=folder, epochs=3)
     assert again.classifier.fingerprint == result.classifier.fingerprint
     with pytest.raises(ConfigError, match="expected features of words"):
-        token2wave.train(data, start_from=folder, preset="paper", epochs=1, settings={"network.width": 8})
+        token2wave.train(data, init_from=folder, preset="paper", epochs=1, settings={"network.width": 8})
 
 
 def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path):
-    from token2wave.distillation.embedding_init import WordVectors, begin_rows, components
+    from token2wave.distillation.embedding_init import WordVectors, components, init_embedding
     from token2wave.features import WordConfig, WordFeatures
 
     words = list(dict.fromkeys(word for some in WORDS.values() for word in some))
@@ -343,7 +343,7 @@ def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path
     random = np.random.default_rng(3)
     outputs = random.normal(size=(len(words), 7)).astype(np.float32)
     rows = random.normal(size=(features.n_rows, 12)).astype(np.float32)
-    begin_rows(rows, 6, WordVectors(words, outputs), features)
+    init_embedding(rows, 6, WordVectors(words, outputs), features)
     of_words = rows[features(words).ids]
     assert np.allclose(of_words[:, :6], of_words[:, 6:])
     centred = outputs - outputs.mean(axis=0)

@@ -19,7 +19,7 @@ from training_data import write_csv, written_rows
 import token2wave
 from token2wave.errors import OutputError
 
-SMALL = {"features.bits": 12, "network.width": 8, "network.phrase_width": 8, "recipe.epochs": 2}
+SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 2}
 OLD = b"what was there before"
 
 
@@ -69,7 +69,7 @@ def test_the_old_file_stays(
     out.write_bytes(OLD)
     with files_of_at_most(limit), pytest.raises(OutputError, match="on a disk with space") as caught:
         writer(data, model, out)
-    assert caught.value.where == str(out)
+    assert caught.value.location == str(out)
     assert out.read_bytes() == OLD
     assert os.listdir(tmp_path) == ["out"]
 
@@ -88,7 +88,7 @@ def test_a_checkpoint_keeps_the_epoch_before(data: Path, tmp_path: Path) -> None
 
     with files_of_at_most(1 << 30), pytest.raises(OutputError, match="on a disk with space") as caught:
         token2wave.train(data, out=out, callbacks=[Fills()], **arguments)
-    assert caught.value.where == str(checkpoint)
+    assert caught.value.location == str(checkpoint)
     assert sorted(os.listdir(tmp_path)) == ["expected.safetensors", "run.checkpoint"]
     token2wave.train(data, out=out, resume=True, **arguments)
     assert out.read_bytes() == expected.read_bytes()

@@ -125,7 +125,7 @@ def test_page_shows_the_run(tmp_path: Path) -> None:
         "1,182,340 without the embedding",
         "30.9 MB",
         "made-up",
-        "learning_rate",
+        "lr",
         "0.001",
         "a processor",
         "token2wave train --data 'a & b.csv' --report out",

@@ -13,7 +13,7 @@ from training_data import written_rows
 
 import token2wave
 from token2wave.core import core
-from token2wave.data import DataSplits, LabelledTexts, encode_label_sets
+from token2wave.data import TextDataset, TextSplit, encode_label_sets
 from token2wave.errors import ConfigError, DataError
 from token2wave.inference import reference
 from token2wave.models import WaveConfig, WaveNetwork
@@ -55,7 +55,7 @@ def test_other_presets(preset, least):
     changes = {}
     if preset == "paper":
         changes = {"network.width": 16, "features.vocabulary_size": 200, "recipe.epochs": 5}
-        changes |= {"recipe.learning_rate": 3e-3, "recipe.row_learning_rate": 3e-2}
+        changes |= {"recipe.lr": 3e-3, "recipe.embedding_lr": 3e-2}
     result = token2wave.train(mixed_splits(600, 300), preset=preset, settings=changes)
     assert result.summary.micro_f1 > least
     assert result.classifier.multi_label
@@ -162,8 +162,8 @@ def test_weights_of_labels_turn_the_balance():
 
 def test_texts_of_no_weight_teach_nothing():
     splits = mixed_splits(600)
-    wrong = LabelledTexts(splits.train.texts, [("law",)] * 600, "wrong")
-    both = LabelledTexts(
+    wrong = TextSplit(splits.train.texts, [("law",)] * 600, "wrong")
+    both = TextSplit(
         [*splits.train.texts, *wrong.texts],
         [*splits.train.labels, *wrong.labels],
         "both",
@@ -181,7 +181,7 @@ def test_texts_of_no_weight_teach_nothing():
 
 def test_labels_of_one_text_each_may_be_decided_by_themselves():
     texts, labels = zip(*written_rows(240), strict=True)
-    data = DataSplits("one each", LabelledTexts(list(texts), list(labels), "here"), None, None, None, ())
+    data = TextDataset("one each", TextSplit(list(texts), list(labels), "here"), None, None, None, ())
     result = token2wave.train(data, preset="fast", multi_label=True)
     assert result.classifier.multi_label
     assert RECOGNISED not in result.summary.caveats
@@ -196,13 +196,11 @@ def test_labels_of_one_text_each_may_be_decided_by_themselves():
 def test_too_few_texts_to_hold_any_back():
     texts = ["match goal", "bank bond", "bank match", ""]
     labels = [("sport",), ("money",), ("money", "sport"), ()]
-    data = DataSplits("few", LabelledTexts(texts[:1] + texts[1:2], labels[:2], "few"), None, None, None, ())
+    data = TextDataset("few", TextSplit(texts[:1] + texts[1:2], labels[:2], "few"), None, None, None, ())
     result = token2wave.train(data, preset="fast", multi_label=True)
     assert result.classifier.thresholds == (0.5, 0.5)
     assert "Too few rows" in result.summary.caveats[-1]
-    every = DataSplits(
-        "few", LabelledTexts(texts, labels, "few"), None, LabelledTexts(texts, labels, ""), None, ()
-    )
+    every = TextDataset("few", TextSplit(texts, labels, "few"), None, TextSplit(texts, labels, ""), None, ())
     assert token2wave.train(every, preset="fast").summary.evaluation["rows"] == 4
 
 
@@ -222,6 +220,6 @@ def test_thresholds_belong_to_models_of_several_labels(trained):
         dataclasses.replace(trained.classifier, thresholds=(0.5,))
     with pytest.raises(ConfigError, match="expected 5 probabilities"):
         dataclasses.replace(trained.classifier, thresholds=(0.5, 0.5, 0.5, 0.5, 1.5))
-    assert WaveConfig(9, 2).to_dict().keys().isdisjoint({"multi_label", "amplitudes"})
+    assert WaveConfig(9, 2).to_dict().keys().isdisjoint({"multi_label", "linear_svm"})
     assert WaveConfig(9, 2, multi_label=True).to_dict()["multi_label"] is True
     assert set(WORDS) == set(NAMES)

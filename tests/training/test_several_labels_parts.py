@@ -21,19 +21,19 @@ from token2wave.training import linear_svm as module
 from token2wave.training.baseline import train_baseline
 from token2wave.training.calibration import DOUBT, PRIOR, fit_weights
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import PRIOR_TEXTS, AmplitudeProblem, target_frequency
+from token2wave.training.linear_svm import PRIOR_TEXTS, LinearSVM, target_frequency
 from token2wave.training.thresholds import POOLED, choose_thresholds
 from token2wave.training.weighting import positive_weights
 
 WORDS_ALONE = WordConfig(ngrams=1, bits=14, min_count=1)
 
 
-def problem_of(n_texts: int = 200, positive: np.ndarray | None = None) -> AmplitudeProblem:
+def problem_of(n_texts: int = 200, positive: np.ndarray | None = None) -> LinearSVM:
     texts = mixed_texts(n_texts, 0)
     features, found = fit_features(texts.texts, WORDS_ALONE)
     targets = encode_label_sets(texts, NAMES).astype(np.float32)
     examples = Examples.of_targets(found, targets, positive_weights=positive)
-    return AmplitudeProblem(examples, None, features, len(NAMES), seed=0, multi_label=True)
+    return LinearSVM(examples, None, features, len(NAMES), seed=0, multi_label=True)
 
 
 # ---- amplitudes ----
@@ -75,7 +75,7 @@ def test_a_class_that_all_or_none_have_tells_nothing():
     examples = Examples.of_targets(problem.train.features, with_two.astype(np.float32))
     texts = mixed_texts(200, 0).texts
     features, _ = fit_features(texts, WORDS_ALONE)
-    more = AmplitudeProblem(examples, None, features, len(NAMES) + 2, seed=0, multi_label=True)
+    more = LinearSVM(examples, None, features, len(NAMES) + 2, seed=0, multi_label=True)
     np.testing.assert_allclose(more.energies, problem.energies, rtol=1e-5)
     found = more.solve(0.0).logits(examples.features)
     assert (found[:, -2] > 0).all()
@@ -84,9 +84,9 @@ def test_a_class_that_all_or_none_have_tells_nothing():
 
 @pytest.mark.skipif(core() is None, reason="the native core is not built")
 @pytest.mark.parametrize("positive", [None, np.array([5, 1, 0.2, 1, 2], np.float32)])
-def test_native_amplitudes_are_those_of_the_slow_twin(monkeypatch, positive):
+def test_native_linear_svm_are_those_of_the_slow_twin(monkeypatch, positive):
     monkeypatch.setattr(module, "TOLERANCE", 1e-3)
-    monkeypatch.setattr(module, "MOST_PASSES", 2000)
+    monkeypatch.setattr(module, "MAX_PASSES", 2000)
     problem = problem_of(60, positive)
     native = problem.solve(0.0)
     monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
@@ -99,7 +99,7 @@ def test_native_amplitudes_are_those_of_the_slow_twin(monkeypatch, positive):
 def test_each_class_is_solved_against_the_rest(monkeypatch):
     """The minimum of the definition, which plain gradient descent finds too; weights count as said."""
     monkeypatch.setattr(module, "TOLERANCE", 1e-3)
-    monkeypatch.setattr(module, "MOST_PASSES", 2000)
+    monkeypatch.setattr(module, "MAX_PASSES", 2000)
     positive = np.array([5, 1, 0.2, 1, 2], np.float32)
     problem = problem_of(80, positive)
     found = problem.solve(0.0)

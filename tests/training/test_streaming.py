@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import token2wave
 from token2wave.data.file_segments import find_inputs, segments_of
-from token2wave.data.texts import Several
+from token2wave.data.texts import LabelFormat
 from token2wave.errors import CheckpointError, ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.integrations.model_cards import training_command
 from token2wave.training import loop
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.presets import preset_named
 from token2wave.training.schedule import document_frequency
 from token2wave.training.streaming import source as source_module
@@ -32,7 +32,7 @@ TOPICS = {
     "sky": ["cloud", "star", "moon", "wind", "feather", "comet", "dawn", "eclipse", "orbit", "thunder"],
 }
 COMMON = [f"word{i}" for i in range(300)]
-SMALL = {"network.width": 16, "network.phrase_width": 0, "features.bits": 14}
+SMALL = {"network.width": 16, "network.context_width": 0, "features.bits": 14}
 
 
 def rows_of(n_rows, seed=0):
@@ -71,27 +71,27 @@ def many_segments(monkeypatch):
 
 
 def run_of(
-    folder, several=None, wishes=(), weight_column=None, class_weights=None, memory=1 << 30, preset=None
+    folder, several=None, overrides=(), weight_column=None, class_weights=None, memory=1 << 30, preset=None
 ):
     inputs, source = open_stream(
         folder,
         None,
-        several=several or Several(),
+        several=several or LabelFormat(),
         text_column="text",
         label_column="label",
         weight_column=weight_column,
         seed=3,
     )
-    chosen = preset or preset_named("fast").with_settings({**SMALL, **dict(wishes)})
+    chosen = preset or preset_named("fast").with_settings({**SMALL, **dict(overrides)})
     return stream_run(
         inputs,
         source,
         chosen,
-        dict(wishes),
+        dict(overrides),
         class_weights,
         memory=memory,
         most_rejected=0.01,
-        tell=Teller([]),
+        callback_list=CallbackList([]),
     )
 
 
@@ -120,11 +120,11 @@ def test_a_pass_has_every_row_once_but_those_held_back(crawl, many_segments):
     assert all(len(block) % passes.batch_size == 0 for block in blocks[:-1])
     assert sum(map(len, blocks)) == len(passes) == run.n_train_rows
     rows = rows_of(3000)
-    held_back = set(run.texts.validation.texts)
+    held_out = set(run.texts.validation.texts)
     assert 250 < len(run.texts.validation) < 400
     assert run.n_train_rows + len(run.texts.validation) == 3000 == run.n_rows
     numbers = {name: number for number, name in enumerate(run.texts.label_names)}
-    kept = [row for row in rows if row["text"] not in held_back]
+    kept = [row for row in rows if row["text"] not in held_out]
     found = passes.features([row["text"] for row in kept])
     expected = [
         (tuple(found.ids[a:b].tolist()), numbers[row["label"]])
@@ -152,8 +152,8 @@ def test_blocks_mix_files_that_are_sorted_by_label(tmp_path, many_segments):
 
 def test_what_is_counted_is_what_texts_in_memory_have(crawl):
     run = run_of(crawl)
-    held_back = set(run.texts.validation.texts)
-    texts = [row["text"] for row in rows_of(3000) if row["text"] not in held_back]
+    held_out = set(run.texts.validation.texts)
+    texts = [row["text"] for row in rows_of(3000) if row["text"] not in held_out]
     slow, features = WordFeatures.fit_transform(texts, run.passes.features.config)
     np.testing.assert_array_equal(run.passes.features.buckets, slow.buckets)
     np.testing.assert_array_equal(run.passes.frequency, document_frequency(features, slow.n_rows))
@@ -171,7 +171,7 @@ def test_counts_do_not_depend_on_resets(crawl, monkeypatch):
     module = sys.modules["token2wave.training.streaming.survey"]
     usual = run_of(crawl)
     monkeypatch.setattr(module, "TEXTS_BETWEEN_RESETS", 0)
-    monkeypatch.setattr(module, "MOST_IN_32_BITS", 1)
+    monkeypatch.setattr(module, "MAX_IN_32_BITS", 1)
     other = run_of(crawl)
     np.testing.assert_array_equal(usual.passes.frequency, other.passes.frequency)
     np.testing.assert_array_equal(usual.passes.features.buckets, other.passes.features.buckets)
@@ -184,7 +184,7 @@ def test_memory_decides_how_many_features_there_are(crawl):
     assert 0 < few.passes.features.n_rows <= (64 << 20) // bytes_of_a_row < every.n_rows
     assert few.passes.features.config.min_count > 2
     assert set(few.passes.features.buckets) <= set(
-        run_of(crawl, wishes={"features.bits": 22}.items()).passes.features.buckets
+        run_of(crawl, overrides={"features.bits": 22}.items()).passes.features.buckets
     )
 
 
@@ -293,9 +293,9 @@ def test_texts_with_several_labels(tmp_path):
 def test_separated_labels_of_csv(tmp_path):
     rows = "".join(f'"{row["text"]}",{row["label"]}|x\n' for row in rows_of(1200))
     (tmp_path / "a.csv").write_text("text,label\n" + rows)
-    assert run_of(tmp_path, several=Several(None, "|")).texts.label_names == ("land", "sea", "sky", "x")
+    assert run_of(tmp_path, several=LabelFormat(None, "|")).texts.label_names == ("land", "sea", "sky", "x")
     with pytest.raises(DataError, match="what stands between the labels"):
-        run_of(tmp_path, several=Several(True, None))
+        run_of(tmp_path, several=LabelFormat(True, None))
 
 
 # ---- whole runs ----
@@ -380,7 +380,7 @@ def _changed(crawl, folder):
 
 
 def test_rates_that_are_too_large_start_again(crawl):
-    result = train(crawl, settings={**SMALL, "recipe.row_learning_rate": 1e7, "recipe.learning_rate": 1e6})
+    result = train(crawl, settings={**SMALL, "recipe.embedding_lr": 1e7, "recipe.lr": 1e6})
     assert any("started again" in caveat for caveat in result.summary.caveats)
 
 
@@ -395,7 +395,7 @@ def test_few_passes_over_many_rows(crawl, monkeypatch):
     module = sys.modules["token2wave.training.streaming.stream_setup"]
     monkeypatch.setattr(module, "TEXTS_TO_GO_OVER", 6000)
     assert run_of(crawl).preset.recipe.epochs == 2
-    assert run_of(crawl, wishes={"recipe.epochs": 7}.items()).preset.recipe.epochs == 7
+    assert run_of(crawl, overrides={"recipe.epochs": 7}.items()).preset.recipe.epochs == 7
 
 
 # ---- what is refused ----
@@ -472,9 +472,15 @@ def test_the_command_line_streams_a_pattern(crawl, tmp_path):
 
 def test_the_first_pass_alone(crawl):
     inputs, source = open_stream(
-        crawl, None, several=Several(), text_column="text", label_column="label", weight_column=None, seed=0
+        crawl,
+        None,
+        several=LabelFormat(),
+        text_column="text",
+        label_column="label",
+        weight_column=None,
+        seed=0,
     )
-    found = survey(source, WordConfig(bits=12), 1 << 20, 0.0, Teller([]))
+    found = survey(source, WordConfig(bits=12), 1 << 20, 0.0, CallbackList([]))
     assert found.n_rows == 3000
     assert inputs.test is None
 

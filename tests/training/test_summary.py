@@ -41,7 +41,7 @@ FIRST_KEYS = [
     "parameters_without_embedding",
     "model_bytes",
     "preset",
-    "op",
+    "operation",
     "epochs",
     "seed",
     "rows",

@@ -108,7 +108,7 @@ def test_sentences_are_cut_in_training_too():
     ("texts", "features"), [(1, 1), (2, 10**6), (3, 7), (10**6, 1), (10**6, 30), (4, 12)]
 )
 def test_logits_do_not_depend_on_the_bounds_of_batches(monkeypatch, texts, features):
-    examples, network = toy(40), toy_network(phrase_width=4)
+    examples, network = toy(40), toy_network(context_width=4)
     lengths = np.array([0, 1, 6, 3])
     mask = np.concatenate([np.arange(6) < lengths[i % 4] for i in range(40)])
     some = examples.features.keep(mask)  # lengths 0, 1, 6, 3, 0, 1, ...
@@ -150,7 +150,7 @@ def test_prediction_cuts_sentences_as_the_network_says():
     assert np.abs(predict_logits(network, features) - predict_logits(uncut, features)).max() > 1e-4
 
 
-def test_a_phrase_level_keeps_the_words_that_are_left_out():
+def test_a_context_level_keeps_the_words_that_are_left_out():
     features = ragged([[1, 2, 3, 4, 5]] * 40, [3] * 40)
     labels = np.zeros(40, dtype=np.int64)
     ((texts, _, n_ordered, batch),) = drawn(features, labels, 40, token_dropout=0.5, keeps_order=True)

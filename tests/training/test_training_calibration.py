@@ -12,7 +12,7 @@ from token2wave.inference.reference import probabilities
 from token2wave.metrics import expected_calibration_error
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.calibration import DOUBT, calibrate, fit_weights, level_logits, weigh_levels
+from token2wave.training.calibration import DOUBT, branch_logits, calibrate, fit_weights, scale_branches
 from token2wave.training.examples import Examples
 from token2wave.training.loop import validate
 
@@ -98,26 +98,26 @@ def examples(n_texts: int, seed: int) -> Examples:
     return Examples(ragged(texts, [4] * n_texts), labels)
 
 
-@pytest.mark.parametrize("phrase_width", [0, 8])
+@pytest.mark.parametrize("context_width", [0, 8])
 @pytest.mark.parametrize("kind", ["additive", "torch"])
-def test_both_kinds_of_network_are_weighed_in_place(kind, phrase_width):
+def test_both_kinds_of_network_are_weighed_in_place(kind, context_width):
     config = WaveConfig(
-        12, 3, width=8, phrase_width=phrase_width, variants="rows", readout="text", embedding_scale=1.0
+        12, 3, width=8, context_width=context_width, variants="rows", readout="text", embedding_scale=1.0
     )
     network = AdditiveNetwork.initial(config, 0) if kind == "additive" else WaveNetwork(config)
-    held_back = examples(200, 1)
-    before = network.logits(held_back.features)
-    levels = level_logits(network, held_back.features)
-    assert len(levels) == 1 + (phrase_width > 0)
+    held_out = examples(200, 1)
+    before = network.logits(held_out.features)
+    levels = branch_logits(network, held_out.features)
+    assert len(levels) == 1 + (context_width > 0)
     np.testing.assert_allclose(levels.sum(axis=0), before, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(network.logits(held_back.features), before)  # asking changes nothing
-    worse = validate(network, held_back)[0]
-    weights = calibrate(network, held_back)
+    np.testing.assert_array_equal(network.logits(held_out.features), before)  # asking changes nothing
+    worse = validate(network, held_out)[0]
+    weights = calibrate(network, held_out)
     expected = np.tensordot(weights, levels, axes=1)
-    np.testing.assert_allclose(network.logits(held_back.features), expected, rtol=1e-4, atol=1e-5)
-    assert validate(network, held_back)[0] <= worse + 1e-6
-    weigh_levels(network, [0.0] * len(levels))
-    assert not network.logits(held_back.features).any()
+    np.testing.assert_allclose(network.logits(held_out.features), expected, rtol=1e-4, atol=1e-5)
+    assert validate(network, held_out)[0] <= worse + 1e-6
+    scale_branches(network, [0.0] * len(levels))
+    assert not network.logits(held_out.features).any()
 
 
 def test_calibration_error_by_hand():

@@ -15,13 +15,13 @@ from token2wave.errors import CheckpointError, ConfigError, OutputError
 from token2wave.training import loop
 from token2wave.training.callbacks import Callback
 
-SMALL = {"features.bits": 12, "network.width": 8, "network.phrase_width": 8}
+SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8}
 ADAM = {
     "features.bits": 12,
     "network.width": 8,
     "network.variants": "linear",
-    "recipe.row_optimizer": "adam",
-    "recipe.row_learning_rate": 0.01,
+    "recipe.embedding_optimizer": "adam",
+    "recipe.embedding_lr": 0.01,
     "recipe.token_dropout": 0.2,
     "recipe.precision": "float32",
 }
@@ -36,8 +36,8 @@ KINDS = {
     },
     "torch": {**ADAM, "recipe.epochs": 3},
     "torch, rows catch up": {**ADAM, "recipe.epochs": 3, "recipe.row_catch_up": True},
-    "rates too large": {**SMALL, "recipe.epochs": 3, "recipe.row_learning_rate": 1e20},
-    "rates too large, torch": {**ADAM, "recipe.epochs": 2, "recipe.learning_rate": 1e6},
+    "rates too large": {**SMALL, "recipe.epochs": 3, "recipe.embedding_lr": 1e20},
+    "rates too large, torch": {**ADAM, "recipe.epochs": 2, "recipe.lr": 1e6},
 }
 
 
@@ -94,7 +94,7 @@ def test_epochs_are_not_done_again(data: Path, tmp_path: Path, monkeypatch: pyte
     def counted(*arguments: object) -> object:
         trainer = true_trainer(*arguments)  # type: ignore[arg-type]
         epoch = trainer.epoch
-        trainer.epoch = lambda tell: (steps.append(1), epoch(tell))[1]  # type: ignore[method-assign]
+        trainer.epoch = lambda callback_list: (steps.append(1), epoch(callback_list))[1]  # type: ignore[method-assign]
         return trainer
 
     monkeypatch.setattr(loop, "_trainer", counted)

@@ -54,8 +54,8 @@ def test_two_processes_train_what_one_does(name, together):
         assert found.keys() == arrays.keys()
         for key, values in arrays.items():
             np.testing.assert_allclose(found[key], values, rtol=0, atol=loose * np.abs(values).max() + 1e-7)
-    assert told["rate_share"] == history.rate_share
-    assert (history.rate_share < 1) == (name == "rates too large")
+    assert told["lr_factor"] == history.lr_factor
+    assert (history.lr_factor < 1) == (name == "rates too large")
     if name in LOOSE:
         return
     for theirs, ours in zip(told["epochs"], history.epochs, strict=True):
@@ -89,7 +89,7 @@ def test_weights_that_differ_are_noticed_in_all_processes(together):
 
 def test_a_run_that_stopped_goes_on_with_any_number_of_processes(together, tmp_path):
     assert (together / "stopped-0.txt").read_text() == "OSError: stopped on purpose"
-    assert (together / "stopped-1.txt").read_text().startswith("EndedElsewhere: ")
+    assert (together / "stopped-1.txt").read_text().startswith("RemoteError: ")
     whole = (together / "whole.safetensors").read_bytes()
     assert (together / "resumed.safetensors").read_bytes() == whole
     out, checkpoint = tmp_path / "m.safetensors", together / "one.checkpoint"
@@ -113,7 +113,7 @@ def test_every_process_gets_the_classifier(together):
 def launched(folder: Path, *options: str) -> subprocess.Popen[str]:
     """A run of two processes, whose output goes into files."""
     write_csv(folder / "rows.csv", written_rows(240))
-    network = ["--set", "network.width=8", "--set", "network.phrase_width=4"]
+    network = ["--set", "network.width=8", "--set", "network.context_width=4"]
     command = [*LAUNCH, "-m", "token2wave", "train", "rows.csv", "--out", "m.safetensors", *network, *options]
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         return subprocess.Popen(command, stdout=out, stderr=err, text=True, env=ONE_THREAD, cwd=folder)
@@ -236,7 +236,7 @@ def test_dropout_of_parts_is_that_of_the_whole():
 
 
 def test_a_part_may_be_empty():
-    network = toy_network(phrase_width=4, variants="rows")
+    network = toy_network(context_width=4, variants="rows")
     batch, chosen = part_of_batch(toy(1).features, (), None, 0, 2)
     assert chosen == slice(0, 0)
     network(batch).sum().backward()

@@ -20,9 +20,9 @@ from token2wave.training.recipe import Recipe
 RECIPE = Recipe(
     epochs=3,
     batch_size=8,
-    learning_rate=5e-3,
-    row_optimizer="sgd",
-    row_learning_rate=2.0,
+    lr=5e-3,
+    embedding_optimizer="sgd",
+    embedding_lr=2.0,
     token_dropout=0.1,
     precision="float32",
 )
@@ -48,18 +48,21 @@ def weights_of(network: WaveNetwork) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("row_optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("row_weighting", ["none", "idf"])
-def test_the_seed_decides_every_bit(row_optimizer, row_weighting):
-    rate = 2.0 if row_optimizer == "sgd" else 1e-2
+@pytest.mark.parametrize("embedding_optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("embedding_weighting", ["none", "idf"])
+def test_the_seed_decides_every_bit(embedding_optimizer, embedding_weighting):
+    rate = 2.0 if embedding_optimizer == "sgd" else 1e-2
     recipe = RECIPE.replace(
-        row_optimizer=row_optimizer, row_weighting=row_weighting, row_learning_rate=rate, epochs=2
+        embedding_optimizer=embedding_optimizer,
+        embedding_weighting=embedding_weighting,
+        embedding_lr=rate,
+        epochs=2,
     )
     torch.manual_seed(5)
-    one, one_history = fitted(7, recipe, phrase_width=4)
+    one, one_history = fitted(7, recipe, context_width=4)
     torch.manual_seed(6)  # must not matter
-    two, two_history = fitted(7, recipe, phrase_width=4)
-    other, other_history = fitted(8, recipe, phrase_width=4)
+    two, two_history = fitted(7, recipe, context_width=4)
+    other, other_history = fitted(8, recipe, context_width=4)
     assert one_history.epochs == two_history.epochs
     assert one_history.best == two_history.best
     assert all(torch.equal(a, weights_of(two)[name]) for name, a in weights_of(one).items())
@@ -78,7 +81,7 @@ def test_the_global_state_of_random_numbers_is_left_alone():
 
 @pytest.mark.parametrize("validation_seed", range(4))
 def test_the_weights_of_the_best_epoch_are_kept(validation_seed):
-    recipe = RECIPE.replace(epochs=5, learning_rate=0.05, row_learning_rate=30.0, decay="constant")
+    recipe = RECIPE.replace(epochs=5, lr=0.05, embedding_lr=30.0, decay="constant")
     network, snapshots = toy_network(), []
 
     class Watcher(Callback):
@@ -157,8 +160,8 @@ def test_training_figures_are_means_over_the_pass():
     """Without anything that moves, they are those of the network itself, uneven last batch included."""
     recipe = RECIPE.replace(
         epochs=1,
-        learning_rate=1e-30,
-        row_learning_rate=1e-30,
+        lr=1e-30,
+        embedding_lr=1e-30,
         token_dropout=0.0,
         batch_size=16,
         weight_decay=0.0,
@@ -183,7 +186,7 @@ def test_training_figures_are_means_over_the_pass():
 
 
 def test_weighted_rows_begin_small():
-    recipe = RECIPE.replace(epochs=1, row_weighting="idf", learning_rate=1e-30, row_learning_rate=1e-30)
+    recipe = RECIPE.replace(epochs=1, embedding_weighting="idf", lr=1e-30, embedding_lr=1e-30)
     network = toy_network()
     before = network.embedding.weight.detach().clone()
     fit(network, toy(60), toy(30), recipe, seed=0, has_cls=True)
@@ -194,10 +197,10 @@ def test_weighted_rows_begin_small():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_loss_that_is_not_finite_stops_the_run(precision):
-    recipe = RECIPE.replace(learning_rate=1e30, row_learning_rate=1e30, precision=precision)
+    recipe = RECIPE.replace(lr=1e30, embedding_lr=1e30, precision=precision)
     with pytest.raises(ConfigError, match=r"finite number.*smaller learning rate") as stop:
         fitted(recipe=recipe)
-    assert stop.value.where == "learning_rate"
+    assert stop.value.location == "lr"
 
 
 def same_weights(one: WaveNetwork, other: WaveNetwork) -> bool:
@@ -205,8 +208,8 @@ def same_weights(one: WaveNetwork, other: WaveNetwork) -> bool:
     return all(torch.equal(mine[name], others[name]) for name in mine)
 
 
-@pytest.mark.parametrize("row_optimizer", ["sgd", "adam"])
-def test_rates_that_are_too_large_give_what_smaller_ones_give(row_optimizer):
+@pytest.mark.parametrize("embedding_optimizer", ["sgd", "adam"])
+def test_rates_that_are_too_large_give_what_smaller_ones_give(embedding_optimizer):
     told = []
 
     class Listener(Callback):
@@ -214,16 +217,16 @@ def test_rates_that_are_too_large_give_what_smaller_ones_give(row_optimizer):
             told.append((name, total))
 
     large = RECIPE.replace(
-        learning_rate=1e9, row_learning_rate=1e9, row_optimizer=row_optimizer, row_weighting="idf"
+        lr=1e9, embedding_lr=1e9, embedding_optimizer=embedding_optimizer, embedding_weighting="idf"
     )
-    network, history = fitted(recipe=large, callbacks=[Listener()], phrase_width=4)
-    assert 0 < history.rate_share < 1
-    again, unhindered = fitted(recipe=large.slowed(history.rate_share), phrase_width=4)
-    assert unhindered.rate_share == 1
+    network, history = fitted(recipe=large, callbacks=[Listener()], context_width=4)
+    assert 0 < history.lr_factor < 1
+    again, unhindered = fitted(recipe=large.with_lr_factor(history.lr_factor), context_width=4)
+    assert unhindered.lr_factor == 1
     assert same_weights(network, again)
     assert history.epochs == unhindered.epochs
     assert history.best == unhindered.best
-    restarts = round(-np.log10(history.rate_share))
+    restarts = round(-np.log10(history.lr_factor))
     assert [total for _, total in told] == [24] * (restarts + 1)
     assert told[0][0] == "training"
     assert told[1][0] == "training, rates times 1e-01"
@@ -233,17 +236,17 @@ def test_an_epoch_that_went_well_is_not_taken_for_the_start(monkeypatch):
     """The loss may stop being finite late."""
     real, calls = module.TorchTrainer.epoch, []
 
-    def epoch(self, tell):
-        calls.append(self.recipe.learning_rate)
+    def epoch(self, callback_list):
+        calls.append(self.recipe.lr)
         if len(calls) == 3:
             raise loop.DivergenceError("late")
-        return real(self, tell)
+        return real(self, callback_list)
 
     monkeypatch.setattr(module.TorchTrainer, "epoch", epoch)
     network, history = fitted()
     assert calls == [5e-3] * 3 + [5e-4] * 3
     monkeypatch.setattr(module.TorchTrainer, "epoch", real)
-    again, _ = fitted(recipe=RECIPE.slowed(0.1))
+    again, _ = fitted(recipe=RECIPE.with_lr_factor(0.1))
     assert same_weights(network, again)
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3]
 
@@ -252,9 +255,9 @@ def test_an_epoch_that_went_well_is_not_taken_for_the_start(monkeypatch):
 def test_weights_that_no_validation_text_needs_must_be_finite_too(value, monkeypatch):
     real = module.TorchTrainer.epoch
 
-    def epoch(self, tell):
-        found = real(self, tell)
-        if self.recipe.learning_rate > 1e-3:
+    def epoch(self, callback_list):
+        found = real(self, callback_list)
+        if self.recipe.lr > 1e-3:
             with torch.no_grad():
                 self.network.embedding.weight[12] = value
         return found
@@ -264,26 +267,26 @@ def test_weights_that_no_validation_text_needs_must_be_finite_too(value, monkeyp
     ids = np.where(train.features.ids == 12, 11, train.features.ids)
     train = Examples(dataclasses.replace(train.features, ids=ids), train.labels)
     history = fit(network, train, train, RECIPE, seed=0, has_cls=True)
-    assert history.rate_share == 0.1
+    assert history.lr_factor == 0.1
     assert torch.isfinite(network.embedding.weight).all()
 
 
 @pytest.mark.parametrize("text", [0, -1])
 def test_texts_that_no_one_writes_are_tried_too(text, monkeypatch):
     """A network may overflow on them alone."""
-    real, tried = WaveNetwork.logits, []
+    real, trial = WaveNetwork.logits, []
 
     def logits(self, features):
         found = real(self, features)
         if np.array_equal(features.ids, loop.made_up_texts(13).ids):
-            tried.append(len(features))
-            if len(tried) == 1:
+            trial.append(len(features))
+            if len(trial) == 1:
                 found[text] = np.nan
         return found
 
     monkeypatch.setattr(WaveNetwork, "logits", logits)
-    assert fitted(recipe=RECIPE.replace(epochs=1))[1].rate_share == 0.1
-    assert len(tried) == 2
+    assert fitted(recipe=RECIPE.replace(epochs=1))[1].lr_factor == 0.1
+    assert len(trial) == 2
 
 
 def test_texts_that_no_one_writes():
@@ -302,19 +305,19 @@ def one_step(**changes: object) -> WaveNetwork:
 
 def test_weights_that_are_not_finite_after_the_last_step_stop_the_run():
     with pytest.raises(ConfigError, match="finite"):
-        one_step(row_learning_rate=3e38, weight_decay=0.9, learning_rate=3e38)
+        one_step(embedding_lr=3e38, weight_decay=0.9, lr=3e38)
 
 
 def test_rates_beyond_float32_are_refused():
     with pytest.raises(ConfigError):
-        one_step(row_learning_rate=1e39)
+        one_step(embedding_lr=1e39)
 
 
 def test_an_empty_batch_can_be_learnt_from():
     """Token dropout may leave nothing at all."""
     examples = Examples(ragged([[], [1], []]), np.array([0, 1, 2]))
     for readout in ("text", "mean", "cls"):
-        network = toy_network(readout=readout, phrase_width=4, restore="linear")
+        network = toy_network(readout=readout, context_width=4, restore="linear")
         history = fit(network, examples, examples, RECIPE.replace(batch_size=1), seed=0, has_cls=False)
         assert np.isfinite(history.epochs[-1].train_loss)
 
@@ -323,10 +326,10 @@ def test_an_empty_batch_can_be_learnt_from():
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, {"phrase_width": 4}, {"readout": "cls"}, {"readout": "mean", "layers": 2}]
+    "shape", [{}, {"context_width": 4}, {"readout": "cls"}, {"readout": "mean", "layers": 2}]
 )
 def test_a_separable_problem_is_learnt(shape):
-    recipe = RECIPE.replace(epochs=12, row_optimizer="adam", row_learning_rate=0.03, learning_rate=0.01)
+    recipe = RECIPE.replace(epochs=12, embedding_optimizer="adam", embedding_lr=0.03, lr=0.01)
     _, history = fitted(recipe=recipe, **shape)
     losses = [epoch.train_loss for epoch in history.epochs]
     assert losses[-1] < losses[0] / 2
@@ -337,12 +340,12 @@ def test_a_separable_problem_is_learnt(shape):
 def test_every_preset_learns(name):
     preset = PRESETS[name]
     shape = {**preset.network, "width": 16} | (
-        {"phrase_width": 8} if "phrase_width" in preset.network else {}
+        {"context_width": 8} if "context_width" in preset.network else {}
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = WaveNetwork(WaveConfig.from_dict({"n_rows": 13, "n_classes": 3, **shape}))
-    rates = {"learning_rate": 0.02, "row_learning_rate": 0.02} if name == "paper" else {"learning_rate": 0.01}
+    rates = {"lr": 0.02, "embedding_lr": 0.02} if name == "paper" else {"lr": 0.01}
     recipe = preset.recipe.replace(epochs=12, batch_size=8, token_dropout=0.1, precision="float32", **rates)
     history = fit(network, toy(90), toy(30, seed=1), recipe, seed=0, has_cls=name == "paper")
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
@@ -353,10 +356,10 @@ def test_every_preset_learns(name):
 
 
 def test_bfloat16_stays_near_float32():
-    wide = {"dropout": 0.0, "width": 16, "phrase_width": 8}
+    wide = {"dropout": 0.0, "width": 16, "context_width": 8}
     results = {}
     for precision in ("float32", "bfloat16"):
-        recipe = RECIPE.replace(precision=precision, token_dropout=0.0, epochs=2, row_learning_rate=0.5)
+        recipe = RECIPE.replace(precision=precision, token_dropout=0.0, epochs=2, embedding_lr=0.5)
         results[precision] = fitted(recipe=recipe, **wide)
     (exact, exact_history), (rough, rough_history) = results["float32"], results["bfloat16"]
     assert all(parameter.dtype == torch.float32 for parameter in rough.parameters())

@@ -19,7 +19,7 @@ from token2wave.inference import reference
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.training import native_trainer
 from token2wave.training.additive_network import AdditiveNetwork, work_space
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import NativeTrainer, trains_natively
@@ -31,19 +31,19 @@ pytestmark = pytest.mark.skipif(core() is None, reason="the native core is not b
 RECIPE = Recipe(
     epochs=3,
     batch_size=16,
-    learning_rate=3e-3,
+    lr=3e-3,
     weight_decay=0.02,
-    row_optimizer="sgd",
-    row_learning_rate=5.0,
-    row_weighting="idf",
+    embedding_optimizer="sgd",
+    embedding_lr=5.0,
+    embedding_weighting="idf",
     label_smoothing=0.1,
     precision="float32",
 )
 SHAPES = [
     {"width": 8},
     {"width": 8, "operation": "modulation", "embedding_scale": 1.0},
-    {"width": 24, "phrase_width": 8, "phrase_radius": 1},
-    {"width": 40, "phrase_width": 16, "phrase_radius": 3, "operation": "modulation"},
+    {"width": 24, "context_width": 8, "context_radius": 1},
+    {"width": 40, "context_width": 16, "context_radius": 3, "operation": "modulation"},
 ]
 
 
@@ -92,8 +92,8 @@ def test_logits_equal_those_of_torch_and_of_numpy(shape):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"row_weighting": "none"},
-        {"row_weighting": "idf"},
+        {"embedding_weighting": "none"},
+        {"embedding_weighting": "idf"},
         {"token_dropout": 1 - 2**-24},  # nothing is left but the phrase level's words
     ],
     ids=str,
@@ -109,8 +109,8 @@ def test_training_follows_torch_step_by_step(shape, changes, weighted):
     native, slow = NativeTrainer(additive, train, recipe, 0), TorchTrainer(network, train, recipe, 0, False)
     native.random = slow.random = SameOrder()
     for _ in range(recipe.epochs):
-        native_loss, native_accuracy = native.epoch(Teller([]))
-        slow_loss, slow_accuracy = slow.epoch(Teller([]))
+        native_loss, native_accuracy = native.epoch(CallbackList([]))
+        slow_loss, slow_accuracy = slow.epoch(CallbackList([]))
         assert native_loss == pytest.approx(slow_loss, rel=1e-5)
         assert native_accuracy == pytest.approx(slow_accuracy)
     slow.close()
@@ -122,12 +122,12 @@ def test_training_follows_torch_step_by_step(shape, changes, weighted):
 def test_one_step_is_the_gradient_of_torch(shape):
     """A rate of one in plain gradient descent leaves the gradient itself, for every row."""
     recipe = RECIPE.replace(
-        epochs=1, batch_size=64, row_weighting="none", row_learning_rate=1.0, warmup=0.0, decay="constant"
+        epochs=1, batch_size=64, embedding_weighting="none", embedding_lr=1.0, warmup=0.0, decay="constant"
     )
     additive, network = twins(config_of(**shape))
     train = random_texts(60, 30, seed=3)
     before = additive.embedding.copy()
-    NativeTrainer(additive, train, recipe, 0).epoch(Teller([]))
+    NativeTrainer(additive, train, recipe, 0).epoch(CallbackList([]))
     loss = F.cross_entropy(
         network(make_batch(train.features)), torch.from_numpy(train.labels), label_smoothing=0.1
     )
@@ -168,21 +168,23 @@ def test_dropped_features_are_as_many_as_asked_for():
     for share in (0.0, 0.25, 0.9):
         network = AdditiveNetwork.initial(config_of(n_rows=n, width=8), 0)
         before = network.embedding.copy()
-        recipe = RECIPE.replace(epochs=1, token_dropout=share, row_weighting="none", row_learning_rate=50.0)
-        NativeTrainer(network, texts, recipe, 0).epoch(Teller([]))
+        recipe = RECIPE.replace(epochs=1, token_dropout=share, embedding_weighting="none", embedding_lr=50.0)
+        NativeTrainer(network, texts, recipe, 0).epoch(CallbackList([]))
         moved = float((network.embedding != before).any(axis=1).mean())
         assert moved == pytest.approx(1 - share, abs=4 * math.sqrt(0.25 / n) + 1e-9)
 
 
-@pytest.mark.parametrize("phrase_width", [0, 8])
-def test_dropout_is_unbiased_noise(phrase_width):
+@pytest.mark.parametrize("context_width", [0, 8])
+def test_dropout_is_unbiased_noise(context_width):
     """At rates of nearly zero the mean loss with dropout is near, but not at, the loss without it."""
-    recipe = RECIPE.replace(epochs=1, learning_rate=1e-30, row_learning_rate=1e-30, row_weighting="none")
+    recipe = RECIPE.replace(epochs=1, lr=1e-30, embedding_lr=1e-30, embedding_weighting="none")
     train = random_texts(2_000, 30)
 
     def loss(dropout: float) -> float:
-        network = AdditiveNetwork.initial(config_of(dropout=dropout, width=32, phrase_width=phrase_width), 0)
-        return NativeTrainer(network, train, recipe, 0).epoch(Teller([]))[0]
+        network = AdditiveNetwork.initial(
+            config_of(dropout=dropout, width=32, context_width=context_width), 0
+        )
+        return NativeTrainer(network, train, recipe, 0).epoch(CallbackList([]))[0]
 
     without, with_dropout = loss(0.0), loss(0.3)
     assert with_dropout != without
@@ -212,7 +214,7 @@ def test_any_texts_can_be_trained_on(texts, words, shape, batch_size):
     recipe = RECIPE.replace(epochs=1, batch_size=batch_size)
     native, slow = NativeTrainer(additive, train, recipe, 0), TorchTrainer(network, train, recipe, 0, False)
     native.random = slow.random = SameOrder()
-    assert native.epoch(Teller([]))[0] == pytest.approx(slow.epoch(Teller([]))[0], rel=1e-4)
+    assert native.epoch(CallbackList([]))[0] == pytest.approx(slow.epoch(CallbackList([]))[0], rel=1e-4)
     slow.close()
     np.testing.assert_allclose(additive.logits(features), network.logits(features), rtol=5e-3, atol=5e-3)
 
@@ -225,7 +227,7 @@ def test_a_text_that_repeats_one_token_has_no_deviation():
 
 
 def test_a_long_text():
-    additive, network = twins(config_of(width=8, phrase_width=8))
+    additive, network = twins(config_of(width=8, context_width=8))
     random = np.random.default_rng(0)
     features = ragged([random.integers(0, 30, 100_000).tolist(), [1, 2]])
     np.testing.assert_allclose(additive.logits(features), network.logits(features), rtol=1e-3, atol=1e-4)
@@ -248,19 +250,19 @@ def test_progress_is_told():
     assert sum(amount for _, amount in told) == RECIPE.epochs * 4
 
 
-@pytest.mark.parametrize("phrase_width", [0, 8])
-@pytest.mark.parametrize("row_weighting", ["none", "idf"])
-def test_rates_that_are_too_large_give_what_smaller_ones_give(phrase_width, row_weighting):
-    config = config_of(width=8, phrase_width=phrase_width, n_rows=13)
-    large = RECIPE.replace(learning_rate=1e9, row_learning_rate=1e9, row_weighting=row_weighting)
+@pytest.mark.parametrize("context_width", [0, 8])
+@pytest.mark.parametrize("embedding_weighting", ["none", "idf"])
+def test_rates_that_are_too_large_give_what_smaller_ones_give(context_width, embedding_weighting):
+    config = config_of(width=8, context_width=context_width, n_rows=13)
+    large = RECIPE.replace(lr=1e9, embedding_lr=1e9, embedding_weighting=embedding_weighting)
 
     def fitted(recipe):
         network = AdditiveNetwork.initial(config, 3)
         return network, fit(network, toy(60), toy(30, seed=1), recipe, seed=0, has_cls=False)
 
     network, history = fitted(large)
-    again, unhindered = fitted(large.slowed(history.rate_share))
-    assert 0 < history.rate_share < 1 == unhindered.rate_share
+    again, unhindered = fitted(large.with_lr_factor(history.lr_factor))
+    assert 0 < history.lr_factor < 1 == unhindered.lr_factor
     assert history.epochs == unhindered.epochs
     assert np.array_equal(network.embedding, again.embedding)
     assert np.array_equal(network.dense, again.dense)
@@ -293,7 +295,7 @@ def test_which_networks_are_trained_natively(monkeypatch):
     config = config_of(width=8)
     assert trains_natively(config, RECIPE, False)
     assert not trains_natively(config, RECIPE, True)
-    assert not trains_natively(config, RECIPE.replace(row_optimizer="adam"), False)
+    assert not trains_natively(config, RECIPE.replace(embedding_optimizer="adam"), False)
     assert not trains_natively(config, RECIPE.replace(precision="bfloat16"), False)
     assert not trains_natively(config_of(width=12), RECIPE, False)
     assert not trains_natively(WaveConfig(9, 3, width=8, readout="text"), RECIPE, False)
@@ -305,7 +307,7 @@ def test_which_networks_are_trained_natively(monkeypatch):
 
 def arguments(**changes: object) -> tuple[object, ...]:
     """Legal arguments of the core's ``train`` but for the changes."""
-    network = AdditiveNetwork.initial(config_of(n_rows=4, width=8, phrase_width=8), 0)
+    network = AdditiveNetwork.initial(config_of(n_rows=4, width=8, context_width=8), 0)
     texts = ragged([[0, 1, 2], [3]])
     parts = {
         "shape": tables.native_shape(network.config),
@@ -392,7 +394,7 @@ def test_tuples_of_another_length_are_refused(place, change):
 
 def test_features_alone_keep_their_order_of_words():
     """Words and bag differ: the phrase level sees the words alone."""
-    network = AdditiveNetwork.initial(config_of(width=8, phrase_width=8), 0)
+    network = AdditiveNetwork.initial(config_of(width=8, context_width=8), 0)
     texts = [[3, 4, 5, 6]]
     logits = [network.logits(ragged(texts, [n]))[0] for n in (4, 3)]
     assert not np.allclose(logits[0], logits[1])
@@ -400,7 +402,7 @@ def test_features_alone_keep_their_order_of_words():
 
 
 def test_several_threads_may_predict_at_once():
-    network = AdditiveNetwork.initial(config_of(n_rows=3_000, width=8, phrase_width=8), 0).compiled()
+    network = AdditiveNetwork.initial(config_of(n_rows=3_000, width=8, context_width=8), 0).compiled()
     texts = [random_texts(60, 3_000, seed=seed, longest=200).features for seed in range(12)]
     expected = [AdditiveNetwork(network.config, network.arrays()).logits(features) for features in texts]
     with ThreadPoolExecutor(6) as pool:
@@ -410,7 +412,7 @@ def test_several_threads_may_predict_at_once():
 
 
 def test_predictions_do_not_depend_on_the_number_of_threads(monkeypatch):
-    network = AdditiveNetwork.initial(config_of(width=8, phrase_width=8), 0)
+    network = AdditiveNetwork.initial(config_of(width=8, context_width=8), 0)
     features = random_texts(500, 30).features
     logits = []
     for threads in (1, 3):
@@ -425,7 +427,7 @@ def test_a_batch_may_be_larger_than_the_texts_are_many():
     for batch_size in (20, 1 << 30):
         network = AdditiveNetwork.initial(config_of(width=8), 0)
         recipe = RECIPE.replace(epochs=1, batch_size=batch_size)
-        losses.append(NativeTrainer(network, train, recipe, 0).epoch(Teller([]))[0])
+        losses.append(NativeTrainer(network, train, recipe, 0).epoch(CallbackList([]))[0])
     assert losses[0] == losses[1]
 
 
@@ -434,9 +436,9 @@ def test_starting_over_gives_rows_that_were_not_drawn_back():
     network = AdditiveNetwork.initial(config, seed=0)
     network.embedding[...] = 0.25
     network.seed = None
-    recipe = RECIPE.replace(row_weighting="idf")
+    recipe = RECIPE.replace(embedding_weighting="idf")
     trainer = NativeTrainer(network, toy(60), recipe, 0)
     begun = network.embedding.copy()
-    trainer.epoch(Teller([]))
-    trainer.start_over(recipe)
+    trainer.epoch(CallbackList([]))
+    trainer.reset(recipe)
     np.testing.assert_array_equal(network.embedding, begun)

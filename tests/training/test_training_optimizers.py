@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from training_data import ragged
 
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training.optim import Optimizers, RowAdam, RowSGD
+from token2wave.training.optim import EmbeddingAdam, EmbeddingSGD, Optimizers
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, rate_factor, row_weights
 
@@ -34,14 +34,14 @@ def sparse(gradient: torch.Tensor, rows: list[int]) -> torch.Tensor:
 
 def pairs():
     return {
-        "sgd": (lambda p: RowSGD(p, lr=0.3), lambda p: torch.optim.SGD(p, lr=0.3)),
-        "adam": (lambda p: RowAdam(p, lr=0.03), lambda p: torch.optim.Adam(p, lr=0.03)),
+        "sgd": (lambda p: EmbeddingSGD(p, lr=0.3), lambda p: torch.optim.SGD(p, lr=0.3)),
+        "adam": (lambda p: EmbeddingAdam(p, lr=0.03), lambda p: torch.optim.Adam(p, lr=0.03)),
         "adam with other settings": (
-            lambda p: RowAdam(p, lr=0.03, betas=(0.7, 0.9), eps=1e-2),
+            lambda p: EmbeddingAdam(p, lr=0.03, betas=(0.7, 0.9), eps=1e-2),
             lambda p: torch.optim.Adam(p, lr=0.03, betas=(0.7, 0.9), eps=1e-2),
         ),
         "adamw": (
-            lambda p: RowAdam(p, lr=0.03, eps=1e-3),
+            lambda p: EmbeddingAdam(p, lr=0.03, eps=1e-3),
             lambda p: torch.optim.AdamW(p, lr=0.03, eps=1e-3, weight_decay=0),
         ),
     }
@@ -67,7 +67,7 @@ def test_with_every_row_in_every_step_they_equal_torch(name):
 
 
 def test_a_row_named_twice_gets_the_sum_of_its_gradients():
-    for make in (lambda p: RowSGD(p, lr=0.3), lambda p: RowAdam(p, lr=0.3)):
+    for make in (lambda p: EmbeddingSGD(p, lr=0.3), lambda p: EmbeddingAdam(p, lr=0.3)):
         once, twice = table_of(), table_of()
         gradient = gradients(1)[0]
         once.grad = sparse(gradient, [1, 4])
@@ -79,7 +79,7 @@ def test_a_row_named_twice_gets_the_sum_of_its_gradients():
         torch.testing.assert_close(once, twice, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("make", [lambda p: RowSGD(p, lr=0.3), lambda p: RowAdam(p, lr=0.3)])
+@pytest.mark.parametrize("make", [lambda p: EmbeddingSGD(p, lr=0.3), lambda p: EmbeddingAdam(p, lr=0.3)])
 def test_rows_without_a_gradient_do_not_move(make):
     table, idle = table_of(), [0, 2, 5]
     optimizer = make([table])
@@ -99,7 +99,7 @@ def test_rows_without_a_gradient_do_not_move(make):
 
 def test_parameters_without_a_gradient_are_left_alone_and_closures_are_called():
     table = table_of()
-    optimizer = RowAdam([table], lr=0.1)
+    optimizer = EmbeddingAdam([table], lr=0.1)
     assert optimizer.step(lambda: 7.0) == 7.0
     assert optimizer.step() is None
     assert torch.equal(table, table_of())
@@ -120,10 +120,10 @@ def test_weighted_rows_equal_training_v_with_w_equal_to_a_times_v(kind):
     v = table_of()
     w = torch.nn.Parameter(v.detach() * amplitude[:, None])
     if kind == "sgd":
-        ours = RowSGD([w], lr=0.02, rates=amplitude.square())
+        ours = EmbeddingSGD([w], lr=0.02, rates=amplitude.square())
         theirs = torch.optim.SGD([v], lr=0.02)
     else:
-        ours = RowAdam([w], lr=0.02, eps=1e-30, rates=amplitude)
+        ours = EmbeddingAdam([w], lr=0.02, eps=1e-30, rates=amplitude)
         theirs = torch.optim.Adam([v], lr=0.02, eps=1e-30)
     for _ in range(20):
         theirs.zero_grad()
@@ -139,7 +139,9 @@ def test_weighted_rows_equal_training_v_with_w_equal_to_a_times_v(kind):
 def test_optimizers_of_a_network_weigh_rows(kind):
     """SGD by the square of the weights, Adam by the weights: what ``w = a v`` asks for."""
     network = WaveNetwork(WaveConfig(3, 2, width=4, readout="text", operation="interference"))
-    recipe = Recipe(row_optimizer=kind, row_learning_rate=0.5, warmup=0.0, decay="constant", weight_decay=0.0)
+    recipe = Recipe(
+        embedding_optimizer=kind, embedding_lr=0.5, warmup=0.0, decay="constant", weight_decay=0.0
+    )
     weights = torch.tensor([1.0, 0.5, 0.25])
     table = network.embedding.weight
     before, head = table.detach().clone(), network.head.weight.detach().clone()
@@ -161,9 +163,7 @@ def test_optimizers_of_a_network_weigh_rows(kind):
 
 def test_the_schedule_rules_both_optimizers_and_decay_spares_the_table():
     network = WaveNetwork(WaveConfig(3, 2, width=4, readout="text", operation="interference"))
-    recipe = Recipe(
-        learning_rate=0.1, row_learning_rate=2.0, row_optimizer="sgd", warmup=0.5, weight_decay=0.1
-    )
+    recipe = Recipe(lr=0.1, embedding_lr=2.0, embedding_optimizer="sgd", warmup=0.5, weight_decay=0.1)
     optimizers = Optimizers(network, recipe, 4)
     before, head = network.embedding.weight.detach().clone(), network.head.weight.detach().clone()
     rates = []
@@ -250,7 +250,7 @@ def test_rows_that_catch_up_equal_dense_adam(betas, share):
     start = torch.randn(n_rows, D, generator=random, dtype=torch.float64)
     dense, lazy = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     expected = torch.optim.Adam([dense], lr=0.01, betas=betas)
-    actual = RowAdam([lazy], lr=0.01, betas=betas, catch_up=True)
+    actual = EmbeddingAdam([lazy], lr=0.01, betas=betas, catch_up=True)
     for step in range(n_steps):
         for optimizer in (expected, actual):
             optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / n_steps)
@@ -273,7 +273,7 @@ def test_rows_that_catch_up_equal_dense_adam(betas, share):
 
 def test_without_catching_up_rows_stay():
     table = torch.nn.Parameter(torch.ones(3, 2))
-    optimizer = RowAdam([table], lr=0.1)
+    optimizer = EmbeddingAdam([table], lr=0.1)
     for row in (0, 1, 1, 1):
         table.grad = torch.sparse_coo_tensor([[row]], torch.ones(1, 2), (3, 2), check_invariants=True)
         optimizer.step()

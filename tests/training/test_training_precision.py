@@ -13,7 +13,7 @@ from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.recipe import Recipe
 
-RECIPE = Recipe(epochs=3, batch_size=12, learning_rate=5e-3, row_learning_rate=5e-3)
+RECIPE = Recipe(epochs=3, batch_size=12, lr=5e-3, embedding_lr=5e-3)
 SHAPE = {"variants": "linear", "readout": "cls", "restore": "linear", "width": 64, "dropout": 0.0}
 needs_fixed_point = pytest.mark.skipif(
     not products.fixed_point_available(), reason="no native core or no AVX2"
@@ -59,7 +59,7 @@ def test_fixed_point_that_is_not_to_be_had_is_refused(monkeypatch, device):
     have(monkeypatch, bfloat16=True, fixed16=device == "cuda")
     with pytest.raises(ConfigError, match=r"native core; choose precision=auto$") as caught:
         torch_trainer.precision_on(torch.device(device), "fixed16")
-    assert caught.value.where == "precision"
+    assert caught.value.location == "precision"
 
 
 def test_training_without_a_core_refuses_it_before_the_first_step(monkeypatch):
@@ -73,22 +73,22 @@ def test_training_without_a_core_refuses_it_before_the_first_step(monkeypatch):
 
 def test_who_names_fixed_point_trains_in_torch():
     config = WaveConfig(50, 3, width=8, variants="rows", operation="interference", readout="text")
-    recipe = Recipe(row_optimizer="sgd", precision="fixed16")
+    recipe = Recipe(embedding_optimizer="sgd", precision="fixed16")
     assert not trains_natively(config, recipe, has_cls=False)
 
 
 @needs_fixed_point
-@pytest.mark.parametrize("phrase_width", [0, 64])
-def test_training_in_fixed_point_stays_near_float32(monkeypatch, phrase_width):
+@pytest.mark.parametrize("context_width", [0, 64])
+def test_training_in_fixed_point_stays_near_float32(monkeypatch, context_width):
     monkeypatch.setattr(products, "MULTIPLICATIONS_WORTH_IT", 0)
     used = []
     real = products._product
     monkeypatch.setattr(products, "_product", lambda *a, **b: used.append(1) or real(*a, **b))
-    exact, exact_history = fitted("float32", phrase_width=phrase_width)
+    exact, exact_history = fitted("float32", context_width=context_width)
     assert not used
-    rough, rough_history = fitted("fixed16", phrase_width=phrase_width)
+    rough, rough_history = fitted("fixed16", context_width=context_width)
     # Three products a step for each map, in training alone.
-    assert len(used) == (2 if phrase_width else 1) * 3 * RECIPE.epochs * 60 // RECIPE.batch_size
+    assert len(used) == (2 if context_width else 1) * 3 * RECIPE.epochs * 60 // RECIPE.batch_size
     assert not torch.equal(exact.layers[0].variants.weight, rough.layers[0].variants.weight)
     assert all(parameter.dtype == torch.float32 for parameter in rough.parameters())
     for one, other in zip(exact_history.epochs, rough_history.epochs, strict=True):
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_bits_in_fixed_point(monkeypatch):
 def test_a_loss_that_is_not_finite_stops_the_run_in_fixed_point(monkeypatch):
     monkeypatch.setattr(products, "MULTIPLICATIONS_WORTH_IT", 0)
     network = toy_network(**SHAPE)
-    recipe = RECIPE.replace(precision="fixed16", learning_rate=1e30, row_learning_rate=1e30)
+    recipe = RECIPE.replace(precision="fixed16", lr=1e30, embedding_lr=1e30)
     with pytest.raises(ConfigError, match="finite number"):
         fit(network, toy(60), toy(30), recipe, seed=0, has_cls=True)
     network = toy_network(**SHAPE)

@@ -11,7 +11,7 @@ from test_training_native import RECIPE, SHAPES, SameOrder, config_of, random_te
 from token2wave.core import core
 from token2wave.models import make_batch
 from token2wave.training import loop
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import NativeTrainer
@@ -46,8 +46,8 @@ def test_training_follows_torch_step_by_step(shape, multi_label, weighted):
     native.random = slow.random = SameOrder()
     for _ in range(RECIPE.epochs):
         (native_loss, native_right), (slow_loss, slow_right) = (
-            native.epoch(Teller([])),
-            slow.epoch(Teller([])),
+            native.epoch(CallbackList([])),
+            slow.epoch(CallbackList([])),
         )
         assert native_loss == pytest.approx(slow_loss, rel=1e-5)
         assert native_right == pytest.approx(slow_right)
@@ -61,12 +61,12 @@ def test_training_follows_torch_step_by_step(shape, multi_label, weighted):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_one_step_is_the_gradient_of_the_definition(shape, multi_label, weighted):
     recipe = RECIPE.replace(
-        epochs=1, batch_size=64, row_weighting="none", row_learning_rate=1.0, warmup=0.0, decay="constant"
+        epochs=1, batch_size=64, embedding_weighting="none", embedding_lr=1.0, warmup=0.0, decay="constant"
     )
     additive, network = twins(config_of(**shape, multi_label=multi_label))
     train = with_targets(multi_label, seed=3, weighted=weighted)
     before = additive.embedding.copy()
-    found, _ = NativeTrainer(additive, train, recipe, 0).epoch(Teller([]))
+    found, _ = NativeTrainer(additive, train, recipe, 0).epoch(CallbackList([]))
     targets = torch.from_numpy(train.targets) * 0.9 + 0.1 / 3
     logits = network(make_batch(train.features))
     if multi_label:
@@ -94,8 +94,8 @@ def test_targets_of_one_class_are_its_label(shape):
             NativeTrainer(additive, train, RECIPE, 0),
             TorchTrainer(network, train, RECIPE, 0, False),
         )
-        natives.append((native.epoch(Teller([])), additive))
-        slows.append((slow.epoch(Teller([])), network))
+        natives.append((native.epoch(CallbackList([])), additive))
+        slows.append((slow.epoch(CallbackList([])), network))
         slow.close()
     assert natives[0][0] == natives[1][0]
     assert np.array_equal(natives[0][1].embedding, natives[1][1].embedding)
@@ -110,8 +110,10 @@ def test_enormous_logits_keep_the_loss_finite():
     additive.load("head.bias", np.array([1e4, -1e4, 0], np.float32))
     train = with_targets(True)
     expected = validate(additive, train).loss
-    recipe = RECIPE.replace(epochs=1, batch_size=64, label_smoothing=0.0, row_weighting="none")
-    assert NativeTrainer(additive, train, recipe, 0).epoch(Teller([]))[0] == pytest.approx(expected, rel=1e-5)
+    recipe = RECIPE.replace(epochs=1, batch_size=64, label_smoothing=0.0, embedding_weighting="none")
+    assert NativeTrainer(additive, train, recipe, 0).epoch(CallbackList([]))[0] == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_selected_texts_keep_their_targets():

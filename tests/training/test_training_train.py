@@ -26,8 +26,8 @@ SMALL = {
 PAPER = {
     **{key: value for key, value in SMALL.items() if key != "features.bits"},
     "features.vocabulary_size": 120,
-    "recipe.learning_rate": 0.01,
-    "recipe.row_learning_rate": 0.01,
+    "recipe.lr": 0.01,
+    "recipe.embedding_lr": 0.01,
 }
 
 
@@ -66,9 +66,9 @@ def test_every_preset_end_to_end(preset, data, test_data, tmp_path):
     assert summary.evaluation["macro_f1"] == summary.macro_f1
     assert (summary.preset, summary.seed, summary.command) == (preset, 3, "as typed")
     fraction = summary.settings["recipe"]["validation_fraction"]
-    held_back = round(90 * fraction)
+    held_out = round(90 * fraction)
     assert (summary.rows, summary.test_rows) == (90, 30)
-    assert (summary.train_rows, summary.validation_rows) == (90 - held_back, held_back)
+    assert (summary.train_rows, summary.validation_rows) == (90 - held_out, held_out)
     assert summary.label_names == tuple(sorted(WORDS))
     assert summary.model_bytes == out.stat().st_size
     network = result.classifier.network
@@ -77,7 +77,7 @@ def test_every_preset_end_to_end(preset, data, test_data, tmp_path):
     rows = arrays["embedding.weight"].size
     assert summary.parameters - summary.parameters_without_embedding == rows
     assert summary.epochs == len(summary.history) == 6
-    assert summary.op == network.config.operation
+    assert summary.operation == network.config.operation
     best = summary.history[summary.best_epoch - 1]
     assert summary.validation_accuracy == best["validation_accuracy"]
     assert summary.total_seconds >= summary.train_seconds > 0
@@ -132,12 +132,12 @@ def test_one_row_a_class_leaves_nothing_to_hold_back(tmp_path):
 
 
 def test_the_callers_wishes_come_before_the_preset(data):
-    summary = run(data, op="modulation", epochs=1, batch_size=16, learning_rate=3e-3).summary
+    summary = run(data, operation="modulation", epochs=1, batch_size=16, lr=3e-3).summary
     recipe = summary.settings["recipe"]
-    assert (recipe["epochs"], recipe["batch_size"], recipe["learning_rate"]) == (1, 16, 3e-3)
+    assert (recipe["epochs"], recipe["batch_size"], recipe["lr"]) == (1, 16, 3e-3)
     usual = token2wave.training.presets.preset_named("small").recipe
-    assert recipe["row_learning_rate"] == pytest.approx(usual.row_learning_rate * 3e-3 / usual.learning_rate)
-    assert summary.op == "modulation"
+    assert recipe["embedding_lr"] == pytest.approx(usual.embedding_lr * 3e-3 / usual.lr)
+    assert summary.operation == "modulation"
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
@@ -205,9 +205,9 @@ def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("refit_below", [0, 10_000])
 def test_without_character_ngrams_their_share_is_zero(data, refit_below):
-    settings = {**SMALL, "recipe.subwords": False, "recipe.refit_below": refit_below}
+    settings = {**SMALL, "recipe.char_ngrams": False, "recipe.refit_below": refit_below}
     record = run(data, settings=settings, epochs=1).classifier.training
-    assert (record["subword_share"], record["refit"]) == (0.0, refit_below > 0)
+    assert (record["char_ngram_weight"], record["refit"]) == (0.0, refit_below > 0)
 
 
 # Being told
@@ -239,8 +239,8 @@ def test_each_stage_advances_to_its_total(preset, data, test_data):
     names = [name for name, _, _ in recorder.stages]
     assert names[0] == "baseline"
     assert sorted(names[1:3]) == ["features of the training texts", "features of the validation texts"]
-    amplitudes = ["amplitudes"] if preset == "small" else []
-    assert names[3:] == ["training", *amplitudes, "evaluation"]
+    linear_svm = ["linear_svm"] if preset == "small" else []
+    assert names[3:] == ["training", *linear_svm, "evaluation"]
     for name, total, advanced in recorder.stages:
         assert advanced == total, name
     totals = {name: total for name, total, _ in recorder.stages}
@@ -261,13 +261,13 @@ class NoTraining(Callback):
 
 REFUSED = {
     "preset": ({"preset": "big"}, "preset", "small, fast, paper"),
-    "op": ({"op": "addition"}, "operation", "interference, modulation"),
+    "operation": ({"operation": "addition"}, "operation", "interference, modulation"),
     "device": ({"device": "tpu"}, "device", "auto, cpu or cuda"),
     "seed": ({"seed": -1}, "seed", "from 0 to"),
     "epochs": ({"epochs": 0}, "epochs", "at least 1"),
     "batch size": ({"batch_size": 0}, "batch_size", "from 1 to 2^30"),
-    "learning rate": ({"learning_rate": 0.0}, "learning_rate", "positive"),
-    "learning rate nan": ({"learning_rate": float("nan")}, "learning_rate", "positive"),
+    "learning rate": ({"lr": 0.0}, "lr", "positive"),
+    "learning rate nan": ({"lr": float("nan")}, "lr", "positive"),
     "part": ({"settings": {"model.width": 3}}, "model.width", "network.width=256"),
     "no part": ({"settings": {"width": 3}}, "width", "network.width=256"),
     "network key": ({"settings": {"network.depth": 3}}, "depth", "known are"),
@@ -276,10 +276,10 @@ REFUSED = {
     "empty key": ({"settings": {"features": 3}}, "''", "known are"),
     "type": ({"settings": {"network.width": "wide"}}, "width", "int"),
     "value": ({"settings": {"network.width": 0}}, "network.width", "from 1 to"),
-    "weighting": ({"settings": {"recipe.row_weighting": "tf"}}, "row_weighting", "none, idf"),
+    "weighting": ({"settings": {"recipe.embedding_weighting": "tf"}}, "embedding_weighting", "none, idf"),
     "cls": ({"settings": {"network.readout": "cls"}}, "readout", "features.cls=true"),
     "blind": (
-        {"preset": "paper", "op": "interference", "settings": {"network.restore": "real"}},
+        {"preset": "paper", "operation": "interference", "settings": {"network.restore": "real"}},
         "restore",
         "choose",
     ),
@@ -290,13 +290,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", list(REFUSED))
 def test_illegal_settings_are_refused_before_training(name, data, tmp_path):
-    changes, key, cure = REFUSED[name]
+    changes, key, hint = REFUSED[name]
     out = tmp_path / "model.safetensors"
     out.write_bytes(b"an older model")
     with pytest.raises(ConfigError) as refusal:
         run(data, out=out, callbacks=[NoTraining()], **changes)
     assert key in str(refusal.value)
-    assert cure in str(refusal.value)
+    assert hint in str(refusal.value)
     assert out.read_bytes() == b"an older model"
 
 
@@ -379,7 +379,7 @@ def test_an_existing_model_survives_a_run_that_fails(data, tmp_path):
     out = tmp_path / "model.safetensors"
     out.write_bytes(b"an older model")
     with pytest.raises(ConfigError, match="finite"):
-        run(data, out=out, settings={**SMALL, "recipe.row_learning_rate": 1e30, "recipe.learning_rate": 1e30})
+        run(data, out=out, settings={**SMALL, "recipe.embedding_lr": 1e30, "recipe.lr": 1e30})
 
     class Interruption(Callback):
         def on_epoch(self, epoch: Epoch) -> None:
@@ -404,13 +404,13 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
     def never(*_, **__):
         raise AssertionError("training began")
 
-    monkeypatch.setattr(importlib.import_module("token2wave.training.run"), "fit_levels", never)
+    monkeypatch.setattr(importlib.import_module("token2wave.training.run"), "fit_branches", never)
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    wishes = {"report": tmp_path / "report"} if wish == "report" else {"baseline": True}
+    overrides = {"report": tmp_path / "report"} if wish == "report" else {"baseline": True}
     with pytest.raises(MissingExtraError, match="pip install"):
-        run(data, test=test_data, **wishes)
+        run(data, test=test_data, **overrides)
     assert not (tmp_path / "report").exists()
 
 
@@ -418,9 +418,9 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
 def test_rates_that_are_too_large_are_told(data, test_data, tmp_path, refit_below):
     settings = {**SMALL, "recipe.refit_below": refit_below}
     out = tmp_path / "model"
-    result = run(data, test=test_data, out=out, settings=settings, learning_rate=1e6)
+    result = run(data, test=test_data, out=out, settings=settings, lr=1e6)
     assert result.summary.refit == bool(refit_below)
-    share = result.classifier.training["rate_share"]
+    share = result.classifier.training["lr_factor"]
     assert 0 < share < 1e-2
     told = f"training was started again with rates divided by {1 / share:,.0f}."
     assert [caveat for caveat in result.summary.caveats if told in caveat]
@@ -432,13 +432,13 @@ def test_rates_that_are_too_large_are_told(data, test_data, tmp_path, refit_belo
         return
     # As it would have been with such rates from the first.
     recipe = result.classifier.training["recipe"]
-    smaller = {key: recipe[key] * share for key in ("learning_rate", "row_learning_rate")}
+    smaller = {key: recipe[key] * share for key in ("lr", "embedding_lr")}
     again = run(
         data,
         test=test_data,
         settings={**settings, **{f"recipe.{key}": rate for key, rate in smaller.items()}},
-        learning_rate=1e6,
+        lr=1e6,
     )
     assert again.summary.history == result.summary.history
-    assert "rate_share" not in again.classifier.training
+    assert "lr_factor" not in again.classifier.training
     assert not [caveat for caveat in again.summary.caveats if "finite number" in caveat]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, DataError
 from token2wave.training.preparation import prepare
 from token2wave.training.recipe import Recipe
@@ -54,17 +54,17 @@ def test_illegal_weights_are_refused(wish, own, message):
 
 def test_as_many_weights_as_texts():
     with pytest.raises(DataError, match="got 1 weights of 2 texts"):
-        LabelledTexts(["x", "y"], ["a", "b"], "here", [1.0])
+        TextSplit(["x", "y"], ["a", "b"], "here", [1.0])
 
 
-def rare_class(n: int = 400) -> DataSplits:
+def rare_class(n: int = 400) -> TextDataset:
     """One text in ten is of class b; its word tells it from class a in two thirds of the cases."""
     random = np.random.default_rng(0)
     labels = ["b" if i % 10 == 0 else "a" for i in range(n)]
     words = {"a": ["plain", "plain", "odd"], "b": ["odd", "odd", "plain"]}
     texts = [f"{random.choice(words[label])} the of and" for label in labels]
-    texts_of = LabelledTexts(texts, labels, "rare")
-    return DataSplits("rare", texts_of, None, texts_of, None, ())
+    texts_of = TextSplit(texts, labels, "rare")
+    return TextDataset("rare", texts_of, None, texts_of, None, ())
 
 
 def test_balanced_weights_find_the_rare_class():
@@ -79,14 +79,14 @@ def test_balanced_weights_find_the_rare_class():
 
 def test_validation_rows_take_their_weights_along():
     splits = rare_class(40)
-    weighted = LabelledTexts(splits.train.texts, splits.train.labels, "rare", [float(i) for i in range(40)])
-    parts = prepare(DataSplits("rare", weighted, None, None, None, ()), Recipe(validation_fraction=0.2), 0)
+    weighted = TextSplit(splits.train.texts, splits.train.labels, "rare", [float(i) for i in range(40)])
+    parts = prepare(TextDataset("rare", weighted, None, None, None, ()), Recipe(validation_fraction=0.2), 0)
     of_text = dict(zip(weighted.texts, weighted.weights, strict=True))
     assert len(of_text) < 40
     every = np.array(weighted.weights)
-    np.testing.assert_allclose(parts.everything.weights, every / every.mean(), rtol=1e-6)
+    np.testing.assert_allclose(parts.full_train.weights, every / every.mean(), rtol=1e-6)
     both = np.concatenate([parts.train.weights, parts.validation.weights])
-    np.testing.assert_allclose(np.sort(both), np.sort(parts.everything.weights))
+    np.testing.assert_allclose(np.sort(both), np.sort(parts.full_train.weights))
 
 
 def test_texts_without_weight_teach_nothing(tmp_path):
@@ -127,9 +127,9 @@ def test_lines_of_fasttext_have_no_weights(tmp_path):
 
 
 def test_rows_held_back_need_a_weight_as_well():
-    texts = LabelledTexts(["x"] * 40, ["a", "b"] * 20, "here", [1.0] + [0.0] * 39)
+    texts = TextSplit(["x"] * 40, ["a", "b"] * 20, "here", [1.0] + [0.0] * 39)
     with pytest.raises(ConfigError, match="both to train on and to hold back"):
-        prepare(DataSplits("here", texts, None, None, None, ()), Recipe(validation_fraction=0.2), 0)
+        prepare(TextDataset("here", texts, None, None, None, ()), Recipe(validation_fraction=0.2), 0)
 
 
 def test_the_best_epoch_may_be_chosen_by_macro_f1():

@@ -70,4 +70,4 @@ def test_settings_without_effect_are_not_tried():
 
 def test_smaller_networks_come_first_where_a_size_is_asked_for():
     found = first(2, is_limited=True)
-    assert found == [{"network.width": 16}, {"network.phrase_width": 16}]
+    assert found == [{"network.width": 16}, {"network.context_width": 16}]

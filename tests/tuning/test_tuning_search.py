@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from token2wave.errors import ConfigError, Interruption
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import Labelled
 from token2wave.training.presets import preset_named
-from token2wave.training.search_history import Record
+from token2wave.training.search_history import SearchHistory
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.candidates import Candidates
 from token2wave.tuning.search import Search
@@ -34,26 +34,28 @@ class Learner:
             for callback in callbacks:
                 callback.on_advance(1)
         right = np.random.default_rng((self.seed, split)).random(N_TEXTS) < self.accuracy(settings, split)
-        predicted = np.where(right, self.held_back(split).labels, 1 - self.held_back(split).labels)
+        predicted = np.where(right, self.held_out(split).labels, 1 - self.held_out(split).labels)
         logits = np.where(np.arange(2) == predicted[:, None], 2.0, 0.0)
         network = SimpleNamespace(logits=lambda _: logits)
         return SimpleNamespace(features=lambda texts: SimpleNamespace(ids=texts), network=network)
 
-    def held_back(self, split):
+    def held_out(self, split):
         labels = np.random.default_rng(split).integers(0, 2, N_TEXTS)
         return Labelled([""] * N_TEXTS, labels)
 
 
 def search(learner, seconds=None, most=None, n_splits=3, callbacks=(), seed=0):
     budget = Budget(seconds, most, clock=lambda: learner.now)
-    record = Record("accuracy", N_TEXTS, n_splits)
+    record = SearchHistory("accuracy", N_TEXTS, n_splits)
     candidates = Candidates(PRESET, frozenset(), seed)
-    Search(learner, learner.held_back, candidates, record, budget, lambda s: 2 * s, Teller(callbacks)).run()
+    Search(
+        learner, learner.held_out, candidates, record, budget, lambda s: 2 * s, CallbackList(callbacks)
+    ).run()
     return record
 
 
 def outcome(record):
-    return [(one.settings, one.outcome, one.comparison) for one in record.tried]
+    return [(one.settings, one.outcome, one.comparison) for one in record.trials]
 
 
 def test_the_better_settings_are_found_and_kept():
@@ -61,21 +63,21 @@ def test_the_better_settings_are_found_and_kept():
     learner = Learner(lambda settings, _: 0.9 if settings.get("network.width", 32) >= 64 else 0.8)
     record = search(learner, most=12)
     assert record.settings == WIDER
-    assert [one.settings for one in record.tried if one.outcome == "kept"] == [WIDER]
+    assert [one.settings for one in record.trials if one.outcome == "kept"] == [WIDER]
     assert record.ended_by == "candidates"
-    assert len(record.tried) == 12
-    assert record.winner is not None
-    assert record.winner.n_splits == 3
-    after = record.tried[record.winner.number :]
+    assert len(record.trials) == 12
+    assert record.best_trial is not None
+    assert record.best_trial.n_splits == 3
+    after = record.trials[record.best_trial.number :]
     assert all(one.settings["network.width"] >= 64 for one in after)
 
 
 def test_what_one_split_says_by_chance_is_not_believed():
     learner = Learner(lambda settings, split: 0.9 if settings == WIDER and split == 0 else 0.8)
     record = search(learner, most=8, n_splits=8)
-    tried = next(one for one in record.tried if one.settings == WIDER)
-    assert tried.accuracy > record.tried[0].accuracy
-    assert tried.n_splits > 1
+    trial = next(one for one in record.trials if one.settings == WIDER)
+    assert trial.accuracy > record.trials[0].accuracy
+    assert trial.n_splits > 1
     fooled = Learner(lambda settings, split: 0.8 + (settings == WIDER) * (0.1 if split == 0 else -0.1))
     assert search(fooled, most=8).settings == {}
 
@@ -83,7 +85,7 @@ def test_what_one_split_says_by_chance_is_not_believed():
 def test_a_candidate_for_which_nothing_speaks_is_dropped_after_one_split():
     learner = Learner(lambda settings, _: 0.7 if settings else 0.8)
     record = search(learner, most=6)
-    assert [one.n_splits for one in record.tried] == [1] * 6
+    assert [one.n_splits for one in record.trials] == [1] * 6
     assert len(learner.learnt) == 6
     assert record.settings == {}
 
@@ -99,7 +101,7 @@ def test_the_same_twice_and_time_decides_how_far_alone():
     assert outcome(by_number) == outcome(search(Learner(accuracy), most=40))
     for seconds in (10, 20, 31.5):
         by_time = search(Learner(accuracy), seconds=seconds)
-        n_tried = len(by_time.tried)
+        n_tried = len(by_time.trials)
         assert by_time.ended_by == "time"
         assert 0 < n_tried <= 40
         assert outcome(by_time) == outcome(by_number)[:n_tried]
@@ -114,20 +116,20 @@ def test_time_is_left_for_the_end(seconds):
 
 def test_a_budget_too_small_for_the_first_candidate():
     record = search(Learner(lambda *_: 0.8), seconds=1.0)
-    assert (record.tried, record.settings, record.winner) == ([], {}, None)
+    assert (record.trials, record.settings, record.best_trial) == ([], {}, None)
     assert "before a second candidate was tried" in record.caveats()[0]
 
 
 def test_a_budget_too_small_for_the_second_candidate():
     record = search(Learner(lambda *_: 0.8), seconds=3.5)
-    assert [one.outcome for one in record.tried] == ["started from"]
+    assert [one.outcome for one in record.trials] == ["started from"]
     assert "before a second candidate was tried: the settings are those given" in record.caveats()[0]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, Interruption])
 def test_an_interruption_keeps_the_best_so_far(interruption):
     def accuracy(settings, _):
-        if "network.phrase_radius" in settings:
+        if "network.context_radius" in settings:
             raise interruption
         return 0.9 if settings.get("network.width") == 64 else 0.8
 
@@ -152,11 +154,11 @@ def test_a_candidate_that_fails_is_written_down(error):
         return 0.8
 
     record = search(Learner(accuracy), most=5)
-    failed = [one for one in record.tried if one.outcome == "failed"]
+    failed = [one for one in record.trials if one.outcome == "failed"]
     assert [set(one.settings) for one in failed] == [{"recipe.epochs"}]
     assert failed[0].reason == (str(error) or "MemoryError")
     assert failed[0].accuracy is None
-    assert len(record.tried) == 5
+    assert len(record.trials) == 5
 
 
 def test_settings_given_that_fail_are_an_error():
@@ -169,7 +171,7 @@ def test_settings_given_that_fail_are_an_error():
 
 class Told(Callback):
     def __init__(self):
-        self.stages, self.advanced, self.tried, self.ended = [], 0, [], []
+        self.stages, self.advanced, self.trials, self.ended = [], 0, [], []
 
     def on_stage(self, name, total):
         self.stages.append((name, total))
@@ -177,8 +179,8 @@ class Told(Callback):
     def on_advance(self, amount):
         self.advanced += amount
 
-    def on_candidate(self, tried):
-        self.tried.append(tried)
+    def on_candidate(self, trial):
+        self.trials.append(trial)
 
     def on_search_end(self, record):
         self.ended.append(record)
@@ -188,7 +190,7 @@ def test_progress_is_told_in_candidates_or_seconds():
     told = Told()
     record = search(Learner(lambda *_: 0.8), most=7, callbacks=[told])
     assert (told.stages, told.advanced) == ([("search, candidates", 7)], 7)
-    assert (told.tried, told.ended) == (record.tried, [record])
+    assert (told.trials, told.ended) == (record.trials, [record])
     told = Told()
     search(Learner(lambda *_: 0.8), seconds=30, callbacks=[told])
     assert told.stages == [("search, seconds", 30)]

@@ -9,17 +9,17 @@ import pytest
 import token2wave
 from token2wave.compression import compressor
 from token2wave.core import core
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError
 from token2wave.reporting.summary import lines
-from token2wave.training.branches import with_amplitudes_of_all
-from token2wave.training.calibration import weigh_levels
+from token2wave.training.branches import with_refitted_linear_svm
+from token2wave.training.calibration import scale_branches
 from token2wave.training.loop import Validation
-from token2wave.tuning.comparison import judge
+from token2wave.tuning.comparison import evaluate_candidate
 
 training = importlib.import_module("token2wave.pipeline")
 TOPICS = {"sport": "match goal team league coach", "money": "bank shares profit market bond"}
-SETTINGS = {"features.bits": 12, "network.phrase_width": 0, "recipe.epochs": 2, "recipe.subwords": False}
+SETTINGS = {"features.bits": 12, "network.context_width": 0, "recipe.epochs": 2, "recipe.char_ngrams": False}
 
 
 def texts(n, seed, source="rows"):
@@ -32,11 +32,11 @@ def texts(n, seed, source="rows"):
         for label in labels
     ]
     noisy = [list(TOPICS)[random.integers(2)] if random.random() < 0.2 else label for label in labels]
-    return LabelledTexts(rows, noisy, source)
+    return TextSplit(rows, noisy, source)
 
 
 def splits(n=300, n_test=40, validation=None):
-    return DataSplits("made-up", texts(n, 0), validation, texts(n_test, 1), None, ())
+    return TextDataset("made-up", texts(n, 0), validation, texts(n_test, 1), None, ())
 
 
 def run(data=None, **options):
@@ -60,14 +60,12 @@ class Poisoned(list):
 def test_a_search_never_looks_at_the_test_texts(monkeypatch):
     data = splits()
     poisoned = Poisoned(data.test.texts)
-    data = DataSplits(
-        "made-up", data.train, None, LabelledTexts(poisoned, data.test.labels, "test"), None, ()
-    )
+    data = TextDataset("made-up", data.train, None, TextSplit(poisoned, data.test.labels, "test"), None, ())
     search, looked = training.tune, []
 
     def watched(*arguments):
         found = search(*arguments)
-        assert len(found.tried) == 4
+        assert len(found.trials) == 4
         poisoned.allowed = True
         looked.append(True)
         return found
@@ -95,16 +93,16 @@ def test_the_same_number_of_candidates_gives_the_same_file(tmp_path):
 def test_what_was_tried_is_on_record(tmp_path):
     result = run(candidates=5, out=tmp_path / "model", report=tmp_path / "report")
     search = result.summary.search
-    assert [one["number"] for one in search["tried"]] == [1, 2, 3, 4, 5]
-    assert search["tried"][0]["outcome"] == "started from"
+    assert [one["number"] for one in search["trials"]] == [1, 2, 3, 4, 5]
+    assert search["trials"][0]["outcome"] == "started from"
     assert search["ended_by"] == "candidates"
     assert search["rule"].startswith("A candidate takes the place")
-    assert all(one["seconds"] > 0 for one in search["tried"])
+    assert all(one["seconds"] > 0 for one in search["trials"])
     settings = result.summary.settings
     for name, value in search["settings"].items():
         part, key = name.split(".")
         assert settings[part][key] == value
-    assert not SETTINGS.keys() & {name for one in search["tried"] for name in one["settings"]}
+    assert not SETTINGS.keys() & {name for one in search["trials"] for name in one["settings"]}
     record = token2wave.load(tmp_path / "model").training["search"]
     assert record["n_tried"] == 5
     assert record["settings"] == search["settings"]
@@ -122,7 +120,7 @@ def test_the_winner_is_what_its_settings_give():
     """The search adds nothing but settings: given by hand, they make the same model."""
     validation = texts(300, 2)
     timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
-    timid |= {"recipe.row_learning_rate": 0.5, "recipe.learning_rate": 1e-4, "network.amplitudes": False}
+    timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-4, "network.linear_svm": False}
     found = run(splits(validation=validation), candidates=8, settings=timid)
     assert found.summary.search["settings"]
     by_hand = run(splits(validation=validation), settings={**timid, **found.summary.search["settings"]})
@@ -139,9 +137,9 @@ def test_what_is_judged_is_what_training_with_the_same_settings_makes():
     rows = data.validation
     logits = result.classifier.network.logits(result.classifier.features(rows.texts))
     labels = np.array([result.classifier.label_names.index(label) for label in rows.labels])
-    found = judge(logits, labels, None, "accuracy")
-    tried = result.summary.search["tried"][0]
-    assert (tried["accuracy"], tried["loss"]) == pytest.approx((found.accuracy, -found.loss.value))
+    found = evaluate_candidate(logits, labels, None, "accuracy")
+    trial = result.summary.search["trials"][0]
+    assert (trial["accuracy"], trial["loss"]) == pytest.approx((found.accuracy, -found.loss.value))
 
 
 def several(n, seed):
@@ -155,35 +153,35 @@ def several(n, seed):
         for both in labels
     ]
     noisy = [both if random.random() < 0.9 else () for both in labels]
-    return LabelledTexts(rows, noisy, "rows")
+    return TextSplit(rows, noisy, "rows")
 
 
 def test_with_several_labels_the_search_judges_decisions(tmp_path):
     validation = several(300, 2)
-    data = DataSplits("made-up", several(400, 0), validation, several(100, 1), None, ())
+    data = TextDataset("made-up", several(400, 0), validation, several(100, 1), None, ())
     timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
-    timid |= {"recipe.row_learning_rate": 0.5, "recipe.learning_rate": 1e-4, "network.amplitudes": False}
+    timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-4, "network.linear_svm": False}
     found = run(data, candidates=6, settings=timid, report=tmp_path)
     search = found.summary.search
     assert search["select_by"] == "micro_f1"
-    assert not [one for one in search["tried"] if one["outcome"] == "failed"]
+    assert not [one for one in search["trials"] if one["outcome"] == "failed"]
     by_hand = run(data, settings={**timid, **search["settings"]}).classifier
-    winner = search["tried"][search["winner"] - 1]
+    best_trial = search["trials"][search["best_trial"] - 1]
     logits = by_hand.network.logits(by_hand.features(validation.texts))
     truth = np.array([[name in both for name in by_hand.label_names] for both in validation.labels])
-    judged = judge(logits, truth, None, "micro_f1")
+    judged = evaluate_candidate(logits, truth, None, "micro_f1")
     told = (judged.accuracy, judged.chosen.value, -judged.loss.value)
-    assert (winner["accuracy"], winner["chosen"], winner["loss"]) == pytest.approx(told)
-    assert winner["number"] > 1
-    assert winner["loss"] < search["tried"][0]["loss"]
+    assert (best_trial["accuracy"], best_trial["chosen"], best_trial["loss"]) == pytest.approx(told)
+    assert best_trial["number"] > 1
+    assert best_trial["loss"] < search["trials"][0]["loss"]
     assert "whose labels are right and complete" in (tmp_path / "report.html").read_text()
 
 
 def test_with_several_labels_splits_and_sizes_work_too():
-    data = DataSplits("made-up", several(300, 0), None, None, None, ())
+    data = TextDataset("made-up", several(300, 0), None, None, None, ())
     result = run(data, candidates=3, max_size=20_000)
-    assert result.summary.search["tried"][0]["outcome"] == "started from"
-    assert not [one for one in result.summary.search["tried"] if one["outcome"] == "failed"]
+    assert result.summary.search["trials"][0]["outcome"] == "started from"
+    assert not [one for one in result.summary.search["trials"] if one["outcome"] == "failed"]
     assert result.summary.search["n_splits"] == 2
 
 
@@ -191,33 +189,33 @@ def test_no_candidate_has_learnt_from_the_rows_that_judge_it(monkeypatch):
     """Only the last fit finds its amplitudes again, from all rows."""
     n_texts = []
 
-    def counted(network, everything, *rest, **options):
-        n_texts.append(len(everything))
-        return with_amplitudes_of_all(network, everything, *rest, **options)
+    def counted(network, full_train, *rest, **options):
+        n_texts.append(len(full_train))
+        return with_refitted_linear_svm(network, full_train, *rest, **options)
 
-    monkeypatch.setattr("token2wave.training.run.with_amplitudes_of_all", counted)
-    run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0, "recipe.amplitudes_of_all": True})
+    monkeypatch.setattr("token2wave.training.run.with_refitted_linear_svm", counted)
+    run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0, "recipe.refit_linear_svm": True})
     assert n_texts == []
-    many = {"recipe.refit_below": 1, "recipe.amplitudes_of_all": True}
+    many = {"recipe.refit_below": 1, "recipe.refit_linear_svm": True}
     found = run(candidates=3, settings=SETTINGS | many).classifier
     assert n_texts == [300]
-    assert found.training["amplitudes_of_all"]
+    assert found.training["refit_linear_svm"]
     assert not found.training["refit"]
 
 
 def test_a_budget_too_small_trains_the_settings_given():
     summary = run(time_budget=1e-6).summary
-    assert (summary.search["tried"], summary.search["ended_by"]) == ([], "time")
+    assert (summary.search["trials"], summary.search["ended_by"]) == ([], "time")
     assert summary.accuracy == run().summary.accuracy
     assert any("before a second candidate" in caveat for caveat in summary.caveats)
 
 
 def test_too_few_rows_to_search_by():
-    data = DataSplits(
-        "tiny", LabelledTexts(["match goal", "bank bond"], ["sport", "money"], "t"), None, None, None, ()
+    data = TextDataset(
+        "tiny", TextSplit(["match goal", "bank bond"], ["sport", "money"], "t"), None, None, None, ()
     )
     summary = run(data, candidates=3).summary
-    assert (summary.search["tried"], summary.search["ended_by"]) == ([], "too few rows")
+    assert (summary.search["trials"], summary.search["ended_by"]) == ([], "too few rows")
     assert any("nothing was searched" in caveat for caveat in summary.caveats)
 
 
@@ -246,21 +244,21 @@ def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch)
 
     def weigh(network, weights):
         weighed.append(tuple(weights))
-        weigh_levels(network, weights)
+        scale_branches(network, weights)
 
-    monkeypatch.setattr(compressor, "weigh_levels", weigh)
+    monkeypatch.setattr(compressor, "scale_branches", weigh)
 
     def retrained(self, storage, limit, retrain):
         assert retrain
         small = self._retrained(self.classifier.features, storage, limit, 100)
-        return compressor.Shrunk(small, Validation(0.5, 0.75, 0.75, 0.75))
+        return compressor.CompressedModel(small, Validation(0.5, 0.75, 0.75, 0.75))
 
-    monkeypatch.setattr(compressor.Shrinking, "best", retrained)
+    monkeypatch.setattr(compressor.Compressor, "best", retrained)
     small = run(max_size=12_000, settings={**SETTINGS, "network.width": 8}).classifier.training
     assert small["validation_accuracy"] == 0.75
     assert small["refit"]
     assert small["compression"]["retrained"]
-    assert weighed == [tuple(small["level_weights"])]
+    assert weighed == [tuple(small["branch_weights"])]
     assert small["best_epoch"] in (1, 2)
 
 
@@ -274,13 +272,13 @@ def test_with_a_size_the_search_judges_small_files(tmp_path):
     out = tmp_path / "model"
     summary = run(max_size=20_000, candidates=3, out=out).summary
     assert out.stat().st_size <= 20_000
-    assert summary.search["tried"][1]["settings"] == {"network.width": 16}
-    plain = run(candidates=1).summary.search["tried"][0]
-    assert summary.search["tried"][0]["loss"] != plain["loss"]
+    assert summary.search["trials"][1]["settings"] == {"network.width": 16}
+    plain = run(candidates=1).summary.search["trials"][0]
+    assert summary.search["trials"][0]["loss"] != plain["loss"]
 
 
 def test_a_size_out_of_reach_is_found_out_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(training.Run, "fit", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(training.TrainingRun, "fit", lambda *_, **__: pytest.fail("training began"))
     with pytest.raises(ConfigError, match=r"max_size: expected more than .* bytes"):
         run(max_size=200, candidates=3, out=tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -307,7 +305,7 @@ def test_an_interrupted_end_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Run, "evaluate", interrupted)
+    monkeypatch.setattr(training.TrainingRun, "evaluate", interrupted)
     monkeypatch.setattr(training, "tune", lambda *_: pytest.fail("unreached"))
     with pytest.raises(KeyboardInterrupt):
         run(out=out)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polar_reference import offsets_of_lengths, rows
 
-from token2wave.waves import Wave, first_token_wave, phrase_waves, text_wave, wave
+from token2wave.waves import Wave, context_waves, first_token_wave, text_wave, wave
 
 LENGTHS = [0, 3, 1, 0, 4, 2, 0]
 seeds = st.integers(0, 2**31)
@@ -40,11 +40,11 @@ def test_first_token_wave_is_the_wave_at_the_first_token(lengths, n_distinct, se
 
     actual = first_token_wave(direct, index, offsets)
     assert actual.real.shape == actual.imaginary.shape == (len(lengths), 3)
-    everything = wave(slow[index], offsets)
+    full_train = wave(slow[index], offsets)
     expected = torch.zeros(len(lengths), 6, dtype=torch.float64)
     if filled:
         at = offsets[:-1][filled]
-        expected = expected.index_put((torch.tensor(filled),), everything.concatenated[at])
+        expected = expected.index_put((torch.tensor(filled),), full_train.concatenated[at])
     torch.testing.assert_close(actual.concatenated, expected, rtol=1e-12, atol=0.0)
     if filled:
         (actual.concatenated * weights).sum().backward()
@@ -197,7 +197,7 @@ def test_bags_have_no_second_derivative():
 # Phrases
 
 
-def phrase_loop(tokens: torch.Tensor, lengths: list[int], radius: int, side: str) -> tuple[np.ndarray, list]:
+def context_loop(tokens: torch.Tensor, lengths: list[int], radius: int, side: str) -> tuple[np.ndarray, list]:
     """Imaginary parts, and who contributes to whom."""
     table, result, pairs, start = tokens.detach().double().numpy(), np.zeros(tuple(tokens.shape)), [], 0
     for length in lengths:
@@ -214,13 +214,13 @@ def phrase_loop(tokens: torch.Tensor, lengths: list[int], radius: int, side: str
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("radius", [1, 2, 3, 10])
 @pytest.mark.parametrize("lengths", [LENGTHS, [6], [1], [2, 2], []], ids=str)
-def test_phrase_waves_against_windows(lengths, radius, dtype):
+def test_context_waves_against_windows(lengths, radius, dtype):
     relative = 1e-12 if dtype == torch.float64 else 1e-5
     offsets = offsets_of_lengths(lengths)
     first, second = (rows(seed, sum(lengths), 3, dtype).requires_grad_() for seed in (1, 2))
-    waves = phrase_waves(first, second, offsets, radius)
+    waves = context_waves(first, second, offsets, radius)
     for z, tokens, side in zip(waves, (first, second), ("left", "right"), strict=True):
-        expected, pairs = phrase_loop(tokens, lengths, radius, side)
+        expected, pairs = context_loop(tokens, lengths, radius, side)
         assert torch.equal(z.real, tokens)
         np.testing.assert_allclose(z.imaginary.detach().numpy(), expected, rtol=relative, atol=0.0)
         cotangent = rows(3, *tokens.shape).to(dtype)
@@ -231,51 +231,51 @@ def test_phrase_waves_against_windows(lengths, radius, dtype):
         np.testing.assert_allclose(gradient.numpy(), slopes, rtol=relative, atol=relative)
 
 
-def test_phrase_waves_by_hand():
+def test_context_waves_by_hand():
     tokens = torch.tensor([[3.0], [4.0], [12.0], [5.0]])
-    left, right = phrase_waves(tokens, -tokens, torch.tensor([0, 3, 4]), 2)
+    left, right = context_waves(tokens, -tokens, torch.tensor([0, 3, 4]), 2)
     assert left.imaginary.tolist() == [[0.0], [3.0], [5.0], [0.0]]
     torch.testing.assert_close(right.imaginary, torch.tensor([[math.sqrt(160)], [12.0], [0.0], [0.0]]))
     assert right.real.tolist() == [[-3.0], [-4.0], [-12.0], [-5.0]]
 
 
-def test_phrase_waves_see_the_order():
+def test_context_waves_see_the_order():
     tokens, offsets, order = rows(4, 4, 2), torch.tensor([0, 4]), torch.tensor([1, 0, 2, 3])
     here, there = (
-        phrase_waves(tokens, tokens, offsets, 1),
-        phrase_waves(tokens[order], tokens[order], offsets, 1),
+        context_waves(tokens, tokens, offsets, 1),
+        context_waves(tokens[order], tokens[order], offsets, 1),
     )
     for z, z_swapped in zip(here, there, strict=True):
         assert float((z.imaginary[order] - z_swapped.imaginary).abs().max()) > 1e-2
 
 
-def test_phrase_waves_refuse_a_radius_below_one():
+def test_context_waves_refuse_a_radius_below_one():
     with pytest.raises(ValueError, match="radius=0"):
-        phrase_waves(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([0, 2]), 0)
+        context_waves(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([0, 2]), 0)
 
 
-def test_gradcheck_phrase_waves():
+def test_gradcheck_context_waves():
     first, second = rows(5, 7, 2).requires_grad_(), rows(6, 7, 2).requires_grad_()
     offsets = torch.tensor([0, 3, 3, 7])
 
     def squares(h, h_prime):  # of the imaginary parts: the roots at a text's edge are zero
-        left, right = phrase_waves(h, h_prime, offsets, 2)
+        left, right = context_waves(h, h_prime, offsets, 2)
         return left.imaginary.square(), right.imaginary.square()
 
     assert torch.autograd.gradcheck(squares, (first, second))
 
     def inner(h, h_prime):  # positions that do have a neighbour
-        left, right = phrase_waves(h, h_prime, offsets, 2)
+        left, right = context_waves(h, h_prime, offsets, 2)
         return left.imaginary[[1, 2, 4, 5, 6]], right.imaginary[[0, 1, 3, 4, 5]]
 
     assert torch.autograd.gradcheck(inner, (first, second))
 
 
-def test_gradgradcheck_phrase_waves():
+def test_gradgradcheck_context_waves():
     first, second = rows(5, 7, 2).requires_grad_(), rows(6, 7, 2).requires_grad_()
 
     def inner(h, h_prime):
-        left, right = phrase_waves(h, h_prime, torch.tensor([0, 3, 3, 7]), 2)
+        left, right = context_waves(h, h_prime, torch.tensor([0, 3, 3, 7]), 2)
         return left.imaginary[[1, 2, 4, 5, 6]], right.imaginary[[0, 1, 3, 4, 5]]
 
     assert torch.autograd.gradgradcheck(inner, (first, second))
@@ -286,7 +286,7 @@ def test_gradgradcheck_phrase_waves():
 
 def levels(values: torch.Tensor, index: torch.Tensor, offsets: torch.Tensor) -> dict[str, tuple[bool, Wave]]:
     """Each level's waves, and whether it has a row per text (or per token)."""
-    left, right = phrase_waves(values[index], values[index] + 1, offsets, 2)
+    left, right = context_waves(values[index], values[index] + 1, offsets, 2)
     return {
         "first": (True, first_token_wave(values, index, offsets)),
         "text": (True, text_wave(values, index, offsets)),

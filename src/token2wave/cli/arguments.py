@@ -33,13 +33,13 @@ DATA_HELP = (
 )
 
 
-def trackers_named(wishes: list[str] | None) -> list[Callback]:
+def trackers_named(overrides: list[str] | None) -> list[Callback]:
     """Make the trackers that were asked for; nothing of them is imported otherwise."""
-    if not wishes:
+    if not overrides:
         return []
     from token2wave.integrations.tracking import tracker_named
 
-    return [tracker_named(wish) for wish in wishes]
+    return [tracker_named(wish) for wish in overrides]
 
 
 def finish(document: Any, as_json: bool) -> None:

@@ -92,10 +92,12 @@ def export(
     from token2wave.reporting.summary import size
 
     if to not in FORMATS:
-        raise ConfigError(f"expected one of {', '.join(FORMATS)}, found {to!r}", where="--to")
+        raise ConfigError(f"expected one of {', '.join(FORMATS)}, found {to!r}", location="--to")
     chosen = FORMATS[to]
     if examples is not None and not chosen.takes_examples:
-        raise ConfigError(f"has no place in a file of format {to}", where="--examples", cure="leave it out")
+        raise ConfigError(
+            f"has no place in a file of format {to}", location="--examples", hint="leave it out"
+        )
     if not chosen.is_folder:
         check_writable(out)
     texts = [] if examples is None else read_texts(examples, text_column=text_column)

@@ -12,7 +12,7 @@ import typer
 
 from token2wave import __version__
 from token2wave.cli import export_commands, model_commands, score_command, serve_command, training_commands
-from token2wave.errors import EndedElsewhere, Interruption, MissingExtraError, Token2WaveError
+from token2wave.errors import Interruption, MissingExtraError, RemoteError, Token2WaveError
 from token2wave.reporting import terminal
 
 app = typer.Typer(
@@ -67,7 +67,7 @@ def run_app(app: typer.Typer) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # what the locale cannot show
     try:
         app()
-    except EndedElsewhere:  # said where it happened
+    except RemoteError:  # said where it happened
         _leave(2)
     except Token2WaveError as error:
         terminal.print_error(error)

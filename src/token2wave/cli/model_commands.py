@@ -19,7 +19,7 @@ from token2wave.cli.arguments import (
 )
 from token2wave.errors import ConfigError
 from token2wave.reporting import terminal
-from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable
 
 if TYPE_CHECKING:
     from token2wave.inference.prediction import Prediction
@@ -86,21 +86,21 @@ def predict(
 
     if text and file is not None:
         raise ConfigError(
-            "expected texts or a file, found both", where="--file", cure="leave one of them out"
+            "expected texts or a file, found both", location="--file", hint="leave one of them out"
         )
     classifier = load(model)
     if abstain_above_novelty is not None and classifier.novelty_reference is None:
         raise ConfigError(
             "the model does not know which texts are novel",
-            where="--abstain-above-novelty",
-            cure="train it again, with texts held back for validation",
+            location="--abstain-above-novelty",
+            hint="train it again, with texts held back for validation",
         )
     several = classifier.multi_label
     if several and abstain_below:
         raise ConfigError(
             "a model of several labels abstains where no label reaches its threshold",
-            where="--abstain-below",
-            cure="leave it out",
+            location="--abstain-below",
+            hint="leave it out",
         )
     texts = _texts(text, file, text_column)
     with terminal.progress() as callback:
@@ -192,7 +192,7 @@ def explain(
 
     if text and file is not None:
         raise ConfigError(
-            "expected texts or a file, found both", where="--file", cure="leave one of them out"
+            "expected texts or a file, found both", location="--file", hint="leave one of them out"
         )
     if html is not None:
         check_writable(html)
@@ -206,7 +206,7 @@ def explain(
             callback.on_advance(1)
     if html is not None:
         page = explanation_page(explanations, f"Explained by {model.name}")
-        with written_aside(html) as aside:
+        with atomic_write(html) as aside:
             aside.write_text(page, encoding="utf-8")
     if not as_json:
         for explanation in explanations:

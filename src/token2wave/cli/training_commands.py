@@ -50,7 +50,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Where the model file goes.")] = None,
     test: Annotated[str | None, typer.Option(metavar="DATA", help="Data to evaluate on at the end.")] = None,
     preset: Annotated[str, typer.Option(help="small, fast or paper.")] = "small",
-    op: Annotated[str | None, typer.Option(help="interference or modulation.")] = None,
+    operation: Annotated[str | None, typer.Option(help="interference or modulation.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts in a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -84,7 +84,7 @@ def train(
     unlabelled: Annotated[
         str | None, typer.Option(metavar="FILE", help="Text without labels, which the teacher labels.")
     ] = None,
-    start_from: Annotated[
+    init_from: Annotated[
         str | None,
         typer.Option(metavar="NAME_OR_PATH", help="Encoder whose outputs the words' rows begin with."),
     ] = None,
@@ -131,8 +131,8 @@ def train(
     if out is None and report is None and not as_json:
         raise ConfigError(
             "nothing would be kept of the run",
-            where="--out",
-            cure="name a file, e.g. --out model.safetensors",
+            location="--out",
+            hint="name a file, e.g. --out model.safetensors",
         )
     from token2wave.pipeline import train as run
     from token2wave.reporting.summary import lines
@@ -147,10 +147,10 @@ def train(
             out=out,
             test=test,
             preset=preset,
-            op=op,
+            operation=operation,
             epochs=epochs,
             batch_size=batch_size,
-            learning_rate=lr,
+            lr=lr,
             seed=seed,
             device=device,
             text_column=text_column,
@@ -162,7 +162,7 @@ def train(
             vocabulary=vocabulary,
             teacher=teacher,
             unlabelled=unlabelled,
-            start_from=start_from,
+            init_from=init_from,
             settings=dict(map(parse_setting, setting or [])),
             baseline=baseline,
             report=report,

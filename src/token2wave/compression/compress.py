@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from token2wave.compression.compressor import Shrinking, recipe_of, seed_of
+from token2wave.compression.compressor import Compressor, recipe_of, seed_of
 from token2wave.config import parse_size, require_choice
-from token2wave.data import DataSplits, load_splits
+from token2wave.data import TextDataset, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.inference.classifier import Classifier
 from token2wave.inference.loading import load
-from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import write_model_file
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.loop import validate
-from token2wave.training.preparation import ClassWeights, TrainingTexts, prepare
+from token2wave.training.preparation import ClassWeights, EncodedTexts, prepare
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
 TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
@@ -84,9 +84,9 @@ def compress(
     if storage == "auto":
         storage = "int8" if limit is None else "packed"
     check_writable(Path(out))
-    tell = Teller(callbacks)
+    callback_list = CallbackList(callbacks)
     classifier = load(model)
-    work = Shrinking(classifier, _texts(classifier, data, text_column, label_column), tell)
+    work = Compressor(classifier, _texts(classifier, data, text_column, label_column), callback_list)
     before = validate(classifier.network, work.validation)
     small, found = work.best(storage, limit, retrain)
     small = work.with_novelty(small, limit)
@@ -106,11 +106,11 @@ def compress(
         "caveats": work.caveats,
         "seconds": None,
     }
-    with written_aside(Path(out)) as aside:
+    with atomic_write(Path(out)) as aside:
         write_model_file(aside, small.to_file())
         size = aside.stat().st_size
         if limit is not None and size > limit:
-            raise ConfigError(f"expected at most {limit:,} bytes, found {size:,}", where="max_size")
+            raise ConfigError(f"expected at most {limit:,} bytes, found {size:,}", location="max_size")
         written = load(aside)  # what counts is what the file says
         again = validate(written.network, work.examples(written, work.texts.validation))
         summary |= {"bytes_after": size, "accuracy_after": again[1], "loss_after": again[0]}
@@ -122,12 +122,12 @@ def compress(
 
 def _texts(
     classifier: Classifier, data: str | os.PathLike[str] | None, text_column: str, label_column: str
-) -> TrainingTexts:
+) -> EncodedTexts:
     """The training texts, with the rows held back that were held back in training."""
     record = classifier.training
     named = record.get("data") if data is None else data
     if not isinstance(named, str | os.PathLike):
-        raise ConfigError("the model does not say what it was trained on", where="data", cure=CURE)
+        raise ConfigError("the model does not say what it was trained on", location="data", hint=CURE)
     try:
         splits = load_splits(
             named,
@@ -142,7 +142,9 @@ def _texts(
             raise
         # The record has no more than a name: that of a file lacks folder and suffix.
         raise DataError(
-            f"what the model was trained on cannot be read: {error.problem}", where=error.where, cure=CURE
+            f"what the model was trained on cannot be read: {error.problem}",
+            location=error.location,
+            hint=CURE,
         ) from error
     texts = prepare(
         replace(splits, label_names=classifier.label_names, test=None),
@@ -157,16 +159,18 @@ def _texts(
     return texts
 
 
-def _taught(texts: TrainingTexts, splits: DataSplits, record: dict[str, Any]) -> TrainingTexts:
+def _taught(texts: EncodedTexts, splits: TextDataset, record: dict[str, Any]) -> EncodedTexts:
     """The training texts with what the model's teacher said, where that is kept."""
     teacher = _text_or_none(record, "teacher")
     if teacher is None:
         return texts
-    from token2wave.distillation.targets import lesson  # here, since most models had no teacher
+    from token2wave.distillation.targets import distillation_targets  # here, since most models had no teacher
 
     try:
         unlabelled = _text_or_none(record, "unlabelled")
-        return lesson(teacher, unlabelled, texts, splits, recipe_of(record), kept_only=True).texts
+        return distillation_targets(
+            teacher, unlabelled, texts, splits, recipe_of(record), cached_only=True
+        ).texts
     except (ConfigError, DataError, MissingExtraError) as error:
         return replace(texts, caveats=(*texts.caveats, f"{TEACHER_UNKNOWN} ({error})."))
 

@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.compression.fitting import Fitted, fit_step, rows_that_fit, stored_rows
+from token2wave.compression.fitting import StoredRows, fit_step, rows_that_fit, stored_rows
 from token2wave.compression.size_limits import out_of_reach
 from token2wave.features import WordFeatures
 from token2wave.inference.classifier import FEATURE_PREFIX, Classifier
 from token2wave.inference.loading import network_of
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
-from token2wave.storage.encodings import Stored, as_float16, as_gaps
+from token2wave.storage.encodings import EncodedArray, as_float16, as_gaps
 from token2wave.storage.model_file import size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.branches import fit_levels
-from token2wave.training.calibration import calibrate, weigh_levels
-from token2wave.training.callbacks import Teller
+from token2wave.training.branches import fit_branches
+from token2wave.training.calibration import calibrate, scale_branches
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import Labelled, TrainingTexts
+from token2wave.training.preparation import EncodedTexts, Labelled
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
@@ -45,7 +45,7 @@ NOVELTY_UNKNOWN = (
 )
 
 
-class Shrunk(NamedTuple):
+class CompressedModel(NamedTuple):
     """A smaller model.
 
     Attributes:
@@ -57,7 +57,7 @@ class Shrunk(NamedTuple):
     validation: Validation
 
 
-class _Again(NamedTuple):
+class RetrainDecision(NamedTuple):
     """How rows that stay were trained again: what validation texts decided."""
 
     best_epoch: int
@@ -65,24 +65,24 @@ class _Again(NamedTuple):
     thresholds: tuple[float, ...]
 
 
-class Shrinking:
+class Compressor:
     """Makes smaller models of a model.
 
     Args:
         classifier: the model.
         texts: to rank rows and train again by, and to judge by.
-        tell: told how it goes.
+        callback_list: told how it goes.
     """
 
-    def __init__(self, classifier: Classifier, texts: TrainingTexts, tell: Teller) -> None:
-        self.classifier, self.texts, self.tell = classifier, texts, tell
+    def __init__(self, classifier: Classifier, texts: EncodedTexts, callback_list: CallbackList) -> None:
+        self.classifier, self.texts, self.callback_list = classifier, texts, callback_list
         self.recipe, self.seed = recipe_of(classifier.training), seed_of(classifier.training)
-        tell.stage("features", len(texts.train) + len(texts.validation))
-        features = classifier.features(texts.train.texts, tell.advance)
+        callback_list.stage("features", len(texts.train) + len(texts.validation))
+        features = classifier.features(texts.train.texts, callback_list.advance)
         self.train = texts.train.examples(features, texts.positive_weights)
         self.validation = self.examples(classifier, texts.validation)
         self.was_refit = bool(classifier.training.get("refit"))
-        self.has_seen = self.was_refit or bool(classifier.training.get("amplitudes_of_all"))
+        self.has_seen = self.was_refit or bool(classifier.training.get("refit_linear_svm"))
         self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
         self.caveats = list(texts.caveats)
         if self.lacks_weights:
@@ -92,7 +92,7 @@ class Shrinking:
         elif self.has_seen:
             self.caveats.append(AMPLITUDES_OF_ALL)
 
-    def best(self, storage: str, limit: int | None, retrain: bool) -> Shrunk:
+    def best(self, storage: str, limit: int | None, retrain: bool) -> CompressedModel:
         """The smaller model of the least loss on the validation texts.
 
         Args:
@@ -103,11 +103,11 @@ class Shrinking:
         Raises:
             ConfigError: the size cannot be reached.
         """
-        self.tell.stage("compression", 0)
-        best: Shrunk | None = None
+        self.callback_list.stage("compression", 0)
+        best: CompressedModel | None = None
         for candidate in self.candidates(storage, limit, retrain):
             examples = self.examples(candidate, self.texts.validation)
-            found = Shrunk(candidate, validate(candidate.network, examples))
+            found = CompressedModel(candidate, validate(candidate.network, examples))
             if best is None or found.validation.loss < best.validation.loss:
                 best = found
         if best is None:
@@ -127,12 +127,12 @@ class Shrinking:
         features, record = self.classifier.features, small.training
         if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
             return next(self.candidates("packed", limit, retrain=False), None)
-        as_before = _Again(record["best_epoch"], tuple(record["level_weights"]), small.thresholds)
+        as_before = RetrainDecision(record["best_epoch"], tuple(record["branch_weights"]), small.thresholds)
         return self._retrained(features, "packed", limit, small.features.n_rows, as_before)
 
     def examples(self, classifier: Classifier, labelled: Labelled) -> Examples:
         """Features and labels of texts, as a model sees them."""
-        found = classifier.features(labelled.texts, self.tell.advance)
+        found = classifier.features(labelled.texts, self.callback_list.advance)
         return labelled.examples(found)
 
     def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
@@ -153,7 +153,7 @@ class Shrinking:
             return
         if self.lacks_weights:
             return
-        config = self.classifier.network.config.replace(amplitudes=False)
+        config = self.classifier.network.config.replace(linear_svm=False)
         if trains_natively(config, self.recipe, features.config.cls):
             share = RETRAINED_SHARE if storage == "packed" else 1.0
             small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
@@ -184,37 +184,37 @@ class Shrinking:
         storage: str,
         limit: int,
         n_rows: int,
-        as_before: _Again | None = None,
+        as_before: RetrainDecision | None = None,
     ) -> Classifier | None:
         """Train the strongest rows from scratch, without the others; validation decides, unless it did."""
         config = self.classifier.network.config
         kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)
-        train, held_back = (self._fewer(part, kept) for part in (self.train, self.validation))
-        waves = AdditiveNetwork.initial(config.replace(n_rows=n_rows, amplitudes=False), self.seed)
+        train, held_out = (self._fewer(part, kept) for part in (self.train, self.validation))
+        waves = AdditiveNetwork.initial(config.replace(n_rows=n_rows, linear_svm=False), self.seed)
         fewer = WordFeatures(features.config, features.buckets[kept])
-        share = self.classifier.training.get("subword_share")
-        learned, history, _ = fit_levels(
+        share = self.classifier.training.get("char_ngram_weight")
+        learned, history, _ = fit_branches(
             waves,
             train,
             self.texts.train.texts,
             fewer,
-            None if as_before else held_back,
+            None if as_before else held_out,
             self.recipe.replace(epochs=as_before.best_epoch) if as_before else self.recipe,
-            amplitudes=config.amplitudes,
+            linear_svm=config.linear_svm,
             seed=self.seed,
             has_cls=False,
-            subword_share=float(share) if isinstance(share, int | float) else 0.0,
+            char_ngram_weight=float(share) if isinstance(share, int | float) else 0.0,
             n_unlabelled=self.texts.train.n_unlabelled,
-            callbacks=self.tell.callbacks,
+            callbacks=self.callback_list.callbacks,
         )
         if as_before is not None:
-            weigh_levels(learned, as_before.weights)
+            scale_branches(learned, as_before.weights)
         else:
             assert history.best is not None
             is_apart = not self.texts.learns_from_validation
-            weights = calibrate(learned, held_back) if is_apart else ()
-            thresholds = thresholds_of(learned, held_back, not is_apart)
-            as_before = _Again(history.best.epoch, weights, thresholds)
+            weights = calibrate(learned, held_out) if is_apart else ()
+            thresholds = thresholds_of(learned, held_out, not is_apart)
+            as_before = RetrainDecision(history.best.epoch, weights, thresholds)
         return self._small(fewer, learned.arrays(), storage, limit, as_before)
 
     def _pruned(
@@ -263,7 +263,7 @@ class Shrinking:
         arrays: dict[str, NDArray[np.float32]],
         storage: str,
         limit: int | None,
-        again: _Again | None = None,
+        again: RetrainDecision | None = None,
     ) -> Classifier | None:
         """A model of these features and parameters in a storage; None if it is larger than the limit."""
         stored = _dense(arrays, storage)
@@ -289,7 +289,7 @@ class Shrinking:
 
     @staticmethod
     def _without_zeros(
-        features: Any, arrays: dict[str, NDArray[np.float32]], fitted: Fitted, words: bool
+        features: Any, arrays: dict[str, NDArray[np.float32]], fitted: StoredRows, words: bool
     ) -> tuple[Any, dict[str, NDArray[np.float32]]]:
         """Leave out rows that the step has made zero."""
         if not words or fitted.kept.all():
@@ -301,9 +301,9 @@ class Shrinking:
         self,
         features: Any,
         arrays: dict[str, NDArray[np.float32]],
-        stored: dict[str, Stored],
+        stored: dict[str, EncodedArray],
         storage: str,
-        again: _Again | None,
+        again: RetrainDecision | None,
     ) -> Classifier:
         config = self.classifier.network.config
         ends = features.sentence_ends if config.variants == "levels" else ()
@@ -312,7 +312,7 @@ class Shrinking:
             **self.classifier.training,
             # What follows is of this model; the accuracy is known later, and room for it is kept.
             "history": [],
-            "level_weights": again.weights if again else self.classifier.training.get("level_weights", []),
+            "branch_weights": again.weights if again else self.classifier.training.get("branch_weights", []),
             "best_epoch": again.best_epoch if again else None,
             "validation_accuracy": 0.1234567,
             "compression": {
@@ -333,8 +333,8 @@ class Shrinking:
 
 
 def shrink(
-    first: Classifier, last: Classifier | None, texts: TrainingTexts, limit: int, tell: Teller
-) -> tuple[Classifier, Shrunk]:
+    first: Classifier, last: Classifier | None, texts: EncodedTexts, limit: int, callback_list: CallbackList
+) -> tuple[Classifier, CompressedModel]:
     """Bring a model that was just trained below a size.
 
     Args:
@@ -342,7 +342,7 @@ def shrink(
         last: the same, trained on all rows; None if there is none.
         texts: of both.
         limit: most bytes of the file.
-        tell: told how it goes.
+        callback_list: told how it goes.
 
     Returns:
         The model to keep, made of ``last`` if there is one; and that of ``first``, with its figures.
@@ -350,13 +350,15 @@ def shrink(
     Raises:
         ConfigError: the size cannot be reached.
     """
-    work = Shrinking(first, texts, tell)
+    work = Compressor(first, texts, callback_list)
     judged = work.best("packed", limit, retrain=True)
     judged = judged._replace(classifier=work.with_novelty(judged.classifier, limit))
     if last is None:
         return judged.classifier, judged
-    assert texts.everything is not None
-    small = Shrinking(last, replace(texts, train=texts.everything), tell).like(judged.classifier, limit)
+    assert texts.full_train is not None
+    small = Compressor(last, replace(texts, train=texts.full_train), callback_list).like(
+        judged.classifier, limit
+    )
     if small is None:
         return judged.classifier, judged
     small.training["validation_accuracy"] = round(judged.validation.accuracy, 6)
@@ -377,7 +379,7 @@ def seed_of(record: dict[str, Any]) -> int:
     return seed if type(seed) is int and 0 <= seed < 1 << 63 else 0
 
 
-def _dense(arrays: dict[str, NDArray[np.float32]], storage: str) -> dict[str, Stored]:
+def _dense(arrays: dict[str, NDArray[np.float32]], storage: str) -> dict[str, EncodedArray]:
     """All parameters but the rows, in half precision unless all is to stay as it is."""
     if storage == "float32":
         return {}

@@ -7,7 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.storage.encodings import DEAD_ZONE, Stored, as_float16, as_gaps, as_int8, as_packed, quantised
+from token2wave.storage.encodings import (
+    DEAD_ZONE,
+    EncodedArray,
+    as_float16,
+    as_gaps,
+    as_int8,
+    as_packed,
+    quantised,
+)
 
 Floats = NDArray[np.float32]
 BYTES_OF_BUCKET = 1.3  # as a gap, about
@@ -17,7 +25,7 @@ PASSES = 6
 FULL_ENOUGH = 0.975
 
 
-class Fitted(NamedTuple):
+class StoredRows(NamedTuple):
     """A table in a form that fits.
 
     Attributes:
@@ -26,7 +34,7 @@ class Fitted(NamedTuple):
         size: bytes of the rows and of their buckets.
     """
 
-    rows: Stored | None
+    rows: EncodedArray | None
     kept: NDArray[np.bool_]
     size: int
 
@@ -41,14 +49,14 @@ def rows_that_fit(storage: str, width: int, budget: int) -> int:
     return max(int(budget / (width * BYTES_OF_NUMBER[storage] + scale + BYTES_OF_BUCKET)), 1)
 
 
-def stored_rows(rows: Floats, storage: str) -> Stored | None:
+def stored_rows(rows: Floats, storage: str) -> EncodedArray | None:
     """Rows in a form that has no step to choose; None for float32."""
     if storage == "float32":
         return None
     return as_float16(rows) if storage == "float16" else as_int8(rows)
 
 
-def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | None) -> Fitted | None:
+def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | None) -> StoredRows | None:
     """Pack rows with the finest step that fits; rows that become zero are dropped, if they are buckets.
 
     Args:
@@ -104,7 +112,7 @@ def _entropy(numbers: NDArray[np.int8]) -> float:
     return float(-len(numbers) * (filled * np.log2(filled)).sum())
 
 
-def _packed(rows: Floats, buckets: NDArray[np.uint32] | None, step: float) -> Fitted:
+def _packed(rows: Floats, buckets: NDArray[np.uint32] | None, step: float) -> StoredRows:
     numbers = quantised(rows, step)
     kept: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
     size = 0
@@ -113,4 +121,4 @@ def _packed(rows: Floats, buckets: NDArray[np.uint32] | None, step: float) -> Fi
         kept[0] |= not kept.any()  # a table has a row at least
         size = len(as_gaps(buckets[kept]).parts[""])
     stored = as_packed(numbers[kept], step)
-    return Fitted(stored, kept, size + len(stored.parts[""]))
+    return StoredRows(stored, kept, size + len(stored.parts[""]))

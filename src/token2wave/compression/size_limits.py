@@ -20,14 +20,14 @@ def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) ->
         ConfigError: even a single row, and nothing that compression may leave out, take more.
     """
     config = preset.network_config(1, len(label_names), ())
-    config = config.replace(phrase_width=0, amplitudes=False)
+    config = config.replace(context_width=0, linear_svm=False)
     least = 2 * config.parameter_count().without_embedding  # in half precision
     least += sum(len(name.encode("utf-8", "surrogatepass")) for name in label_names)
     if limit < least:
         raise ConfigError(
             f"expected more than {least:,} bytes, which the network takes without its rows, found {limit:,}",
-            where="max_size",
-            cure="allow more bytes, or train a narrower network",
+            location="max_size",
+            hint="allow more bytes, or train a narrower network",
         )
 
 
@@ -35,6 +35,6 @@ def out_of_reach(limit: int | None, storage: str) -> ConfigError:
     """What to say where no model is as small as asked."""
     return ConfigError(
         f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
-        where="max_size",
-        cure="allow more bytes, choose storage packed, or train a narrower network",
+        location="max_size",
+        hint="allow more bytes, choose storage packed, or train a narrower network",
     )

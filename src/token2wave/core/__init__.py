@@ -16,7 +16,7 @@ except ImportError:  # no compiler when the package was built
     _core = None  # type: ignore[assignment]
 
 
-MOST_THREADS = 64
+MAX_THREADS = 64
 
 
 def core() -> ModuleType | None:
@@ -28,6 +28,6 @@ def n_threads() -> int:
     """Threads to compute with: ``OMP_NUM_THREADS`` where set, else the processors this process may use."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": outer, inner loops
     if wanted.isascii() and wanted.isdecimal() and int(wanted) > 0:
-        return min(int(wanted), MOST_THREADS)
+        return min(int(wanted), MAX_THREADS)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return min(max(1, len(allowed)), MOST_THREADS)
+    return min(max(1, len(allowed)), MAX_THREADS)

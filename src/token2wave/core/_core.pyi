@@ -18,7 +18,7 @@ def train(
     steps: tuple[int, int, int],
     n_threads: int,
 ) -> tuple[float, float]: ...
-def fit_amplitudes(
+def fit_linear_svm(
     texts: tuple[Any, Any, Any],
     given: tuple[Any, Any, Any, Any, Any],
     made_of: tuple[Any, Any, Any],

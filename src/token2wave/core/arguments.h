@@ -30,8 +30,8 @@ int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out);
 /* The numbers of a shape, in the order of its members, as a tuple of their own. */
 #define SHAPE "LLLLLpppipp"
 #define SHAPE_OF(s)                                                                                   \
-    &(s).n_rows, &(s).n_classes, &(s).width, &(s).phrase_width, &(s).radius, &(s).modulates, &(s).reads_cls,   \
-        &(s).linear_variants, &(s).restore, &(s).has_amplitudes, &(s).is_multi_label
+    &(s).n_rows, &(s).n_classes, &(s).width, &(s).context_width, &(s).radius, &(s).modulates, &(s).reads_cls,   \
+        &(s).linear_variants, &(s).restore, &(s).has_linear_svm, &(s).is_multi_label
 
 /* Whether a shape can be computed; else an exception is set. */
 int is_shape(network_shape shape);
@@ -49,7 +49,7 @@ METHOD(count)
 METHOD(select_rows)
 METHOD(document_frequency)
 METHOD(train)
-METHOD(fit_amplitudes)
+METHOD(fit_linear_svm)
 METHOD(open_words)
 METHOD(open_tables)
 METHOD(predict_texts)

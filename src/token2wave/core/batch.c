@@ -36,14 +36,14 @@ static int64_t keep_features(session *s, int64_t b)
         }
     }
     s->n_tokens[b] = n_kept;
-    s->n_words[b] = s->shape.phrase_width ? n_ordered : n_words;
+    s->n_words[b] = s->shape.context_width ? n_ordered : n_words;
     return n_words;
 }
 
 /* Words of a text that have places: all, for a phrase level; else those that are kept. */
 INLINE const int32_t *words_of(const session *s, int64_t b)
 {
-    return s->shape.phrase_width ? s->texts.ids + s->texts.offsets[text_number(s, b)] : s->tokens + s->token_start[b];
+    return s->shape.context_width ? s->texts.ids + s->texts.offsets[text_number(s, b)] : s->tokens + s->token_start[b];
 }
 
 /* Keep the features of a part's texts, and sort them by the owner of their rows. */
@@ -65,7 +65,7 @@ void gather_features(session *s, int64_t part)
     for (int owner = 0; owner < PARTS; owner++)
         for (int words = 1; words >= 0; at += counts[words--][owner])
             next[words][owner] = at;
-    uint64_t least = s->shape.phrase_width ? least_kept(s) : 0; /* else all of the words were kept */
+    uint64_t least = s->shape.context_width ? least_kept(s) : 0; /* else all of the words were kept */
     int32_t nowhere = (int32_t)s->batch_size;
     for (int64_t b = first; b < last; b++) {
         const int32_t *tokens = s->tokens + s->token_start[b], *words = words_of(s, b);

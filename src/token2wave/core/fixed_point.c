@@ -34,13 +34,13 @@
 /* Columns that are quantised at once: whole panels, about a cache line. */
 #define STRIP_A 24
 #define STRIP_B 16
-#define MOST_ITEMS 16384 /* threads.h takes a few more */
+#define MAX_ITEMS 16384 /* threads.h takes a few more */
 
 /* The norm of a quantised piece stays below 2^15.5 = 46340.9: rounding adds sqrt(PIECE) / 2 = 13.9 at most,
    and the sum of squares in float32 is wrong by 2e-5 at most. */
 #define NORM 46300.0f
 #define LARGEST 32766.0f
-#define MOST_FACTOR 0x1p126f /* whose inverse is still a normal number */
+#define MAX_FACTOR 0x1p126f /* whose inverse is still a normal number */
 /* Scales are kept times 2^15, close to a piece's norm, so that they leave float32 where the norm does. The
    sums are multiplied by 2^-30 first, which is exact. */
 #define SCALE_UNIT 0x1p15f
@@ -98,7 +98,7 @@ static scaling careful_scaling(const float *numbers, int64_t n, int64_t stride)
     double norm = sqrt(sum);
     if (!(norm <= FLT_MAX))
         return (scaling){0.0f, NAN};
-    double wanted = fmin(fmin(NORM / norm, LARGEST / largest), MOST_FACTOR);
+    double wanted = fmin(fmin(NORM / norm, LARGEST / largest), MAX_FACTOR);
     return (scaling){(float)wanted, (float)(SCALE_UNIT / wanted)};
 }
 
@@ -428,7 +428,7 @@ int fixed_point_product(int64_t M, int64_t N, int64_t K, const float *a, int a_t
     p.n_units[0] = p.units_a + p.n_pieces * divide_up(p.b.n_panels, STRIP_B / TILE_B);
     p.n_units[1] = divide_up(p.a.n_panels, PANELS_A) * p.blocks_b;
     for (int phase = 0; phase < 2; phase++)
-        p.n_items[phase] = smaller(p.n_units[phase], MOST_ITEMS);
+        p.n_items[phase] = smaller(p.n_units[phase], MAX_ITEMS);
     run_phases_in_pool(n_threads, next_phase, work, &p);
     free(memory);
     return 0;

@@ -2,7 +2,7 @@
 
 layout layout_of(network_shape shape)
 {
-    int64_t d = shape.width, p = shape.phrase_width, c = shape.n_classes, at = 0;
+    int64_t d = shape.width, p = shape.context_width, c = shape.n_classes, at = 0;
     layout l = {0};
 #define TAKE(name, count) l.name = at, at += (count)
     if (shape.linear_variants) {
@@ -18,18 +18,18 @@ layout layout_of(network_shape shape)
     TAKE(head, c * d);
     TAKE(head_bias, c);
     if (p) {
-        TAKE(phrase_variants, 2 * p * wave_width(shape));
-        TAKE(phrase_variants_bias, 2 * p);
-        TAKE(phrase_norm, 2 * p);
-        TAKE(phrase_norm_bias, 2 * p);
+        TAKE(context_variants, 2 * p * wave_width(shape));
+        TAKE(context_variants_bias, 2 * p);
+        TAKE(context_norm, 2 * p);
+        TAKE(context_norm_bias, 2 * p);
         TAKE(mix, 2 * p * p);
         TAKE(mix_bias, p);
-        TAKE(phrase_head, c * 2 * p);
-        TAKE(phrase_head_bias, c);
+        TAKE(context_head, c * 2 * p);
+        TAKE(context_head_bias, c);
     }
-    if (shape.has_amplitudes) {
-        TAKE(amplitudes, c);
-        TAKE(amplitudes_bias, c);
+    if (shape.has_linear_svm) {
+        TAKE(linear_svm, c);
+        TAKE(linear_svm_bias, c);
     }
 #undef TAKE
     l.size = at;

@@ -9,13 +9,13 @@ enum { RESTORE_LINEAR, RESTORE_REAL, RESTORE_MAGNITUDE };
 typedef struct {
     int64_t n_rows, n_classes;
     int64_t width;        /* D */
-    int64_t phrase_width; /* P; 0 without a phrase level */
+    int64_t context_width; /* P; 0 without a phrase level */
     int64_t radius;
     int modulates;        /* else the waves interfere */
     int reads_cls;        /* the first token stands for the text; else the text is one wave */
     int linear_variants;  /* a linear map of a row's D numbers gives both variants; else a row holds both */
     int restore;
-    int has_amplitudes;   /* a row also holds a number for each class, behind its variants */
+    int has_linear_svm;   /* a row also holds a number for each class, behind its variants */
     int is_multi_label;   /* each class is decided by itself, a sigmoid each; else one of them, by softmax */
 } network_shape;
 
@@ -28,8 +28,8 @@ typedef struct {
 /* Where each parameter stands in the dense part; absent ones have no place of their own. */
 typedef struct {
     int64_t variants, variants_bias, restore, restore_bias, norm, norm_bias, head, head_bias;
-    int64_t phrase_variants, phrase_variants_bias, phrase_norm, phrase_norm_bias, mix, mix_bias, phrase_head,
-        phrase_head_bias, amplitudes, amplitudes_bias;
+    int64_t context_variants, context_variants_bias, context_norm, context_norm_bias, mix, mix_bias, context_head,
+        context_head_bias, linear_svm, linear_svm_bias;
     int64_t size;
 } layout;
 
@@ -44,7 +44,7 @@ static inline int64_t wave_width(network_shape shape)
 /* All numbers in a row of the embedding, R. */
 static inline int64_t row_width(network_shape shape)
 {
-    return wave_width(shape) + (shape.has_amplitudes ? shape.n_classes : 0);
+    return wave_width(shape) + (shape.has_linear_svm ? shape.n_classes : 0);
 }
 
 #endif

@@ -49,10 +49,10 @@ int is_shape(network_shape shape)
 {
     int64_t most = 1 << 30; /* so that no size overflows */
     if (shape.n_rows > 0 && shape.n_rows < most && shape.n_classes > 0 && shape.n_classes < most &&
-        shape.width > 0 && shape.width <= 1 << 16 && shape.width % 8 == 0 && shape.phrase_width >= 0 &&
-        shape.phrase_width <= 1 << 16 && shape.phrase_width % 8 == 0 && shape.radius > 0 && shape.radius <= 1024 &&
+        shape.width > 0 && shape.width <= 1 << 16 && shape.width % 8 == 0 && shape.context_width >= 0 &&
+        shape.context_width <= 1 << 16 && shape.context_width % 8 == 0 && shape.radius > 0 && shape.radius <= 1024 &&
         shape.restore >= RESTORE_LINEAR && shape.restore <= RESTORE_MAGNITUDE &&
-        !(shape.linear_variants && shape.has_amplitudes))
+        !(shape.linear_variants && shape.has_linear_svm))
         return 1;
     PyErr_SetString(PyExc_ValueError, "expected sizes within bounds, and widths that are multiples of eight");
     return 0;
@@ -83,7 +83,7 @@ static PyMethodDef methods[] = {
     {"select_rows", select_rows, METH_VARARGS, select_rows_doc},
     {"document_frequency", document_frequency, METH_VARARGS, document_frequency_doc},
     {"train", train, METH_VARARGS, train_doc},
-    {"fit_amplitudes", fit_amplitudes, METH_VARARGS, fit_amplitudes_doc},
+    {"fit_linear_svm", fit_linear_svm, METH_VARARGS, fit_linear_svm_doc},
     {"open_words", open_words, METH_VARARGS, open_words_doc},
     {"open_tables", open_tables, METH_VARARGS, open_tables_doc},
     {"predict_texts", predict_texts, METH_VARARGS, predict_texts_doc},

@@ -37,7 +37,7 @@ PyObject *open_words(PyObject *self, PyObject *args)
         goto done;
     const uint32_t *buckets = b[2].buf, *lower = b[1].buf;
     int64_t n = b[2].len / 4;
-    int legal = index.ngrams >= 1 && index.ngrams <= MOST_NGRAMS && index.bits >= 1 && index.bits <= 31;
+    int legal = index.ngrams >= 1 && index.ngrams <= MAX_NGRAMS && index.bits >= 1 && index.bits <= 31;
     for (int64_t i = 0; legal && i < n; i++)
         legal = (i ? buckets[i] > buckets[i - 1] : 1) && buckets[i] >> index.bits == 0;
     for (int64_t i = 0; legal && i < N_CODE_POINTS; i++)

@@ -1,6 +1,6 @@
 /* Training of networks. */
 #include "arguments.h"
-#include "amplitudes.h"
+#include "linear_svm.h"
 #include "training.h"
 
 const char train_doc[] =
@@ -49,8 +49,8 @@ PyObject *train(PyObject *self, PyObject *args)
     ragged_texts texts;
     if (!is_shape(shape))
         goto done;
-    if (shape.reads_cls || shape.linear_variants || shape.has_amplitudes || shape.restore != RESTORE_LINEAR) {
-        PyErr_SetString(PyExc_ValueError, "expected a network of rows without amplitudes that reads a text out as a wave");
+    if (shape.reads_cls || shape.linear_variants || shape.has_linear_svm || shape.restore != RESTORE_LINEAR) {
+        PyErr_SetString(PyExc_ValueError, "expected a network of rows without linear_svm that reads a text out as a wave");
         goto done;
     }
     int64_t n_dense = layout_of(shape).size, n_order = b[9].len / 8, batch_size = settings.batch_size;
@@ -93,7 +93,7 @@ done:
 }
 
 /* Whether every row's n-grams are there; else an exception is set. */
-static int are_grams(const amplitude_problem *p, const Py_buffer *grams)
+static int are_grams(const linear_svm_problem *p, const Py_buffer *grams)
 {
     int legal = p->n_rows >= 0 && p->n_grams >= 0;
     int64_t n = grams->len / 4;
@@ -106,19 +106,19 @@ static int are_grams(const amplitude_problem *p, const Py_buffer *grams)
     return legal;
 }
 
-const char fit_amplitudes_doc[] =
-    "fit_amplitudes((ids, offsets, n_ordered), (labels, targets, costs, positive, sizes),\n"
+const char fit_linear_svm_doc[] =
+    "fit_linear_svm((ids, offsets, n_ordered), (labels, targets, costs, positive, sizes),\n"
     "               (gram_offsets, grams, energies), (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
     "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,), as near as may be to what\n"
     "they held. Either labels, (N,) int64,\n"
     "or targets, (N, C) float32, is empty; so may be positive, (C,) float32, factors of the cost of a text for the\n"
     "classes that it has.";
 
-PyObject *fit_amplitudes(PyObject *self, PyObject *args)
+PyObject *fit_linear_svm(PyObject *self, PyObject *args)
 {
     PyObject *texts, *givens, *made_of, *found, *settings, *result = NULL;
     Py_buffer b[13] = {{0}};
-    amplitude_problem p = {0};
+    linear_svm_problem p = {0};
     long long most_passes;
     unsigned long long seed;
     int n_threads;
@@ -161,7 +161,7 @@ PyObject *fit_amplitudes(PyObject *self, PyObject *args)
     }
     int64_t passes;
     Py_BEGIN_ALLOW_THREADS
-    passes = solve_amplitudes(&p, n_threads);
+    passes = solve_linear_svm(&p, n_threads);
     Py_END_ALLOW_THREADS
     result = passes < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(passes);
 done:

@@ -16,11 +16,11 @@
 #define ASAN_POISON_MEMORY_REGION(start, size)
 #endif
 
-#define TEXTS_AT_ONCE 32    /* so that weights that are in the cache serve several texts */
-#define WORDS_AT_ONCE 128   /* so that their states stay in the cache */
-#define MOST_ITEMS 32768    /* of a phase, see threads.h */
+#define TEXTS_CHUNK 32    /* so that weights that are in the cache serve several texts */
+#define WORDS_CHUNK 128   /* so that their states stay in the cache */
+#define MAX_ITEMS 32768    /* of a phase, see threads.h */
 
-/* Memory of one item of work. M texts; W words with their neighbours, of which at most WORDS_AT_ONCE are
+/* Memory of one item of work. M texts; W words with their neighbours, of which at most WORDS_CHUNK are
    done at once. */
 typedef struct {
     float *real, *imaginary;        /* (M, 2 D) both variants of each text */
@@ -28,13 +28,13 @@ typedef struct {
     float *state, *normed, *unused; /* (M, D) */
     float *inverse;                 /* (M or W,) */
     float *logits;                  /* (M, C) */
-    float *phrase_text;             /* (M, 2 P) */
+    float *context_text;             /* (M, 2 P) */
     double *sum, *squares;          /* (2 D,) of the text at hand */
     double *amplitude_sum;          /* (C,) */
-    float *amplitudes;              /* (M, C) of each text */
-    double *phrase_sum, *phrase_squares; /* (P,) */
+    float *linear_svm;              /* (M, C) of each text */
+    double *context_sum, *context_squares; /* (P,) */
     float *expansion;               /* see expand_rows */
-    float *variants, *left, *right, *overlays, *phrase_normed, *phrase_unused, *mixed, *states, *slope; /* (W, ...) */
+    float *variants, *left, *right, *overlays, *context_normed, *context_unused, *mixed, *states, *slope; /* (W, ...) */
     int32_t *ids;                   /* features just read */
     int32_t *words;                 /* words not yet done, after up to `radius` that are done */
     feature_reader *reader;
@@ -43,13 +43,13 @@ typedef struct {
 static int64_t room_for_words(const tables *t)
 {
     int64_t radius = t->shape.radius;
-    return 2 * radius + (radius > WORDS_AT_ONCE ? radius : WORDS_AT_ONCE);
+    return 2 * radius + (radius > WORDS_CHUNK ? radius : WORDS_CHUNK);
 }
 
 /* Lay out the memory from `start`, or count it where start is NULL; returns its size in bytes. */
 static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w, char *start)
 {
-    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes;
+    int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes;
     int64_t W = p ? room_for_words(t) : 0;
     size_t at = 0;
 #define TAKE(name, count)                                                                             \
@@ -71,29 +71,29 @@ static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w,
     TAKE(logits, M * c);
     TAKE(sum, 2 * d);
     TAKE(squares, 2 * d);
-    if (t->shape.has_amplitudes) {
+    if (t->shape.has_linear_svm) {
         TAKE(amplitude_sum, c);
-        TAKE(amplitudes, M * c);
+        TAKE(linear_svm, M * c);
     }
     if (t->expansion)
         TAKE(expansion, ROWS_EXPANDED * (row_width(t->shape) + t->expansion));
     if (p) {
-        TAKE(phrase_text, M * 2 * p);
-        TAKE(phrase_sum, p);
-        TAKE(phrase_squares, p);
+        TAKE(context_text, M * 2 * p);
+        TAKE(context_sum, p);
+        TAKE(context_squares, p);
         TAKE(variants, W * 2 * p);
         TAKE(left, W * p);
         TAKE(right, W * p);
         TAKE(overlays, W * 2 * p);
-        TAKE(phrase_normed, W * 2 * p);
-        TAKE(phrase_unused, W * 2 * p);
+        TAKE(context_normed, W * 2 * p);
+        TAKE(context_unused, W * 2 * p);
         TAKE(mixed, W * p);
         TAKE(states, W * p);
         TAKE(slope, W * p);
-        TAKE(words, W + MOST_FEATURES_READ);
+        TAKE(words, W + MAX_FEATURES_READ);
     }
     if (reads_text) {
-        TAKE(ids, MOST_FEATURES_READ);
+        TAKE(ids, MAX_FEATURES_READ);
         TAKE(reader, 1);
     }
 #undef TAKE
@@ -111,8 +111,8 @@ typedef struct {
 /* Add the states of words first .. last of the window to the text's sums. */
 static void add_states(const tables *t, work_space *w, const int32_t *ids, int64_t n, int64_t first, int64_t last)
 {
-    int64_t p = t->shape.phrase_width, radius = t->shape.radius, e = t->expansion;
-    const float *values = phrase_variants_of(t), *dense = t->dense;
+    int64_t p = t->shape.context_width, radius = t->shape.radius, e = t->expansion;
+    const float *values = context_variants_of(t), *dense = t->dense;
     int64_t low = first > radius ? first - radius : 0, high = n - last > radius ? last + radius : n;
     int64_t near = high - low, from = first - low, m = last - first;
     for (int64_t i = 0; i < near; i++) {
@@ -125,11 +125,11 @@ static void add_states(const tables *t, work_space *w, const int32_t *ids, int64
     for (int64_t i = from; i < from + m; i++)
         overlay(t->shape.modulates, p, w->variants + i * 2 * p, w->left + i * p, w->variants + i * 2 * p + p,
                 w->right + i * p, w->overlays + (i - from) * 2 * p);
-    normalise(m, 2 * p, w->overlays, dense + t->at.phrase_norm, dense + t->at.phrase_norm_bias, w->phrase_normed,
-              w->phrase_unused, w->inverse);
-    linear(m, p, 2 * p, w->phrase_normed, t->transposed + t->at.mix, dense + t->at.mix_bias, w->mixed);
+    normalise(m, 2 * p, w->overlays, dense + t->at.context_norm, dense + t->at.context_norm_bias, w->context_normed,
+              w->context_unused, w->inverse);
+    linear(m, p, 2 * p, w->context_normed, t->transposed + t->at.mix, dense + t->at.mix_bias, w->mixed);
     gelu(m * p, w->mixed, w->states, w->slope);
-    add_rows(w->states, p, 0, m, p, w->phrase_sum, w->phrase_squares);
+    add_rows(w->states, p, 0, m, p, w->context_sum, w->context_squares);
 }
 
 /* Take words through, all of them at the end of the text, else those whose right neighbours are known. */
@@ -151,8 +151,8 @@ typedef struct {
     int32_t first; /* the text's first feature; -1 before it */
 } text_sums;
 
-/* Add the amplitudes of features; their rows are in the cache. */
-HOT static void add_amplitudes(const tables *t, double *sum, const int32_t *ids, int64_t n)
+/* Add the linear_svm of features; their rows are in the cache. */
+HOT static void add_linear_svm(const tables *t, double *sum, const int32_t *ids, int64_t n)
 {
     int64_t c = t->shape.n_classes, stride = row_width(t->shape);
     const float *values = t->rows + wave_width(t->shape);
@@ -168,8 +168,8 @@ static void add_features(const tables *t, work_space *w, text_sums *sums, const 
     if (t->shape.linear_variants)
         expand_rows(t, ids, n, w->expansion);
     sums->n_features += n;
-    if (t->shape.has_amplitudes)
-        add_amplitudes(t, w->amplitude_sum, ids, n);
+    if (t->shape.has_linear_svm)
+        add_linear_svm(t, w->amplitude_sum, ids, n);
     if (t->shape.reads_cls && sums->first < 0) /* its magnitude is of all the others */
         sums->first = *ids++, n--;
     add_rows(variants_of(t), variants_stride(t), ids, n, 2 * t->shape.width, w->sum, w->squares);
@@ -178,7 +178,7 @@ static void add_features(const tables *t, work_space *w, text_sums *sums, const 
 /* The waves of text number m of the item from its sums: real and imaginary parts of both variants. */
 static void finish_text(const tables *t, work_space *w, const text_sums *sums, int64_t m)
 {
-    int64_t r = 2 * t->shape.width, p = t->shape.phrase_width;
+    int64_t r = 2 * t->shape.width, p = t->shape.context_width;
     float *real = w->real + m * r, *imaginary = w->imaginary + m * r;
     if (!t->shape.reads_cls) {
         mean_and_deviation(sums->n_features, r, w->sum, w->squares, real, imaginary);
@@ -190,21 +190,21 @@ static void finish_text(const tables *t, work_space *w, const text_sums *sums, i
         for (int64_t k = 0; k < r; k++)
             imaginary[k] = (float)sqrt(w->squares[k]);
     }
-    if (t->shape.has_amplitudes) {
+    if (t->shape.has_linear_svm) {
         double share = sums->n_features ? 1.0 / sqrt((double)sums->n_features) : 0.0;
         for (int64_t k = 0; k < t->shape.n_classes; k++)
-            w->amplitudes[m * t->shape.n_classes + k] = (float)(w->amplitude_sum[k] * share);
+            w->linear_svm[m * t->shape.n_classes + k] = (float)(w->amplitude_sum[k] * share);
     }
     if (p)
-        mean_and_deviation(sums->n_words, p, w->phrase_sum, w->phrase_squares, w->phrase_text + m * 2 * p,
-                           w->phrase_text + m * 2 * p + p);
+        mean_and_deviation(sums->n_words, p, w->context_sum, w->context_squares, w->context_text + m * 2 * p,
+                           w->context_text + m * 2 * p + p);
 }
 
 /* Read text number `text` into the sums; 0 where it is no UTF-8. Memory does not grow with the text. */
 static int read_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
 {
     const tables *t = job->tables;
-    int64_t p = t->shape.phrase_width, n_words, radius = t->shape.radius;
+    int64_t p = t->shape.context_width, n_words, radius = t->shape.radius;
     word_window window = {.ids = w->words};
     int more = 1;
     begin_features(w->reader, job->texts[text].utf8, (size_t)job->texts[text].size);
@@ -233,7 +233,7 @@ static void ragged_sums(const prediction *job, work_space *w, int64_t text, text
     const tables *t = job->tables;
     const int32_t *ids = job->rows.ids + job->rows.offsets[text];
     add_features(t, w, sums, ids, job->rows.offsets[text + 1] - job->rows.offsets[text]);
-    if (t->shape.phrase_width) {
+    if (t->shape.context_width) {
         word_window window = {.ids = ids, .n = job->rows.n_ordered[text]};
         expand_rows(t, ids, window.n, w->expansion);
         sums->n_words = window.n;
@@ -247,7 +247,7 @@ static void ragged_sums(const prediction *job, work_space *w, int64_t text, text
 static void network(const prediction *job, work_space *w, int64_t M, float *out)
 {
     const tables *t = job->tables;
-    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes;
+    int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes;
     const float *dense = t->dense;
     for (int64_t m = 0; m < M; m++) {
         float *real = w->real + m * 2 * d, *imaginary = w->imaginary + m * 2 * d;
@@ -266,12 +266,12 @@ static void network(const prediction *job, work_space *w, int64_t M, float *out)
     if (p) {
         for (int64_t m = 0; m < M; m++)
             for (int64_t k = 0; k < c; k++)
-                w->logits[m * c + k] += dense[t->at.phrase_head_bias + k];
-        multiply(M, c, 2 * p, w->phrase_text, 2 * p, 1, t->transposed + t->at.phrase_head, c, w->logits, c, 1);
+                w->logits[m * c + k] += dense[t->at.context_head_bias + k];
+        multiply(M, c, 2 * p, w->context_text, 2 * p, 1, t->transposed + t->at.context_head, c, w->logits, c, 1);
     }
-    if (t->shape.has_amplitudes)
+    if (t->shape.has_linear_svm)
         for (int64_t i = 0; i < M * c; i++)
-            w->logits[i] += w->amplitudes[i] * dense[t->at.amplitudes + i % c] + dense[t->at.amplitudes_bias + i % c];
+            w->logits[i] += w->linear_svm[i] * dense[t->at.linear_svm + i % c] + dense[t->at.linear_svm_bias + i % c];
     memcpy(out, w->logits, (size_t)(M * c) * sizeof *out);
     if (!job->as_probabilities)
         return;
@@ -304,7 +304,7 @@ static void predict_some(void *argument, int64_t item)
     run *r = argument;
     prediction *job = r->job;
     const tables *t = job->tables;
-    int64_t d = t->shape.width, p = t->shape.phrase_width;
+    int64_t d = t->shape.width, p = t->shape.context_width;
     int64_t first = r->first + item * r->at_once, left = job->n_texts - first;
     int64_t M = left < r->at_once ? left : r->at_once;
     work_space w = {0};
@@ -321,8 +321,8 @@ static void predict_some(void *argument, int64_t item)
         if (w.amplitude_sum)
             memset(w.amplitude_sum, 0, (size_t)t->shape.n_classes * sizeof *w.amplitude_sum);
         if (p) {
-            memset(w.phrase_sum, 0, (size_t)p * sizeof *w.phrase_sum);
-            memset(w.phrase_squares, 0, (size_t)p * sizeof *w.phrase_squares);
+            memset(w.context_sum, 0, (size_t)p * sizeof *w.context_sum);
+            memset(w.context_squares, 0, (size_t)p * sizeof *w.context_squares);
         }
         if (!job->words)
             ragged_sums(job, &w, first + m, &sums);
@@ -339,14 +339,14 @@ static int64_t next_texts(void *argument)
     run *r = argument;
     r->first += r->n_items * r->at_once;
     int64_t left = r->job->n_texts - r->first;
-    int64_t most = MOST_ITEMS * r->at_once, n = left < most ? left : most;
+    int64_t most = MAX_ITEMS * r->at_once, n = left < most ? left : most;
     r->n_items = (n + r->at_once - 1) / r->at_once;
     return r->n_items;
 }
 
 int predict(prediction *job, int n_threads)
 {
-    run r = {.job = job, .at_once = TEXTS_AT_ONCE};
+    run r = {.job = job, .at_once = TEXTS_CHUNK};
     while (r.at_once > 1 && job->n_texts < 2 * r.at_once * n_threads) /* few, maybe long ones */
         r.at_once /= 2;
     run_phases(n_threads, next_texts, predict_some, &r);

@@ -7,8 +7,8 @@
 /* Work is cut into as many parts as this whatever the number of threads, and sums are taken in the order
    of the parts: so the result does not depend on the number of threads. */
 #define PARTS 8
-#define TOKENS_AT_ONCE 128 /* of one part's texts, so that their states stay in the cache */
-#define ROWS_AT_ONCE 48
+#define TOKENS_CHUNK 128 /* of one part's texts, so that their states stay in the cache */
+#define ROWS_CHUNK 48
 #define AHEAD 8 /* rows lie anywhere in memory: they are asked for so many rows before they are needed */
 
 /* Distinct rows of a batch that one part owns, in the order of their first appearance, those that occur as
@@ -47,8 +47,8 @@ typedef struct {
     int32_t *word_slots;    /* slot of each word of the phrase level from its text's word_start */
     float *constant, *factor; /* (B + 1, R): the gradient of a row w in a text is constant + factor w; the
                                  last is zero */
-    float *phrase_values;   /* (slots, 2 P) */
-    float *phrase_gradients;/* (words, 2 P) */
+    float *context_values;   /* (slots, 2 P) */
+    float *context_gradients;/* (words, 2 P) */
     float *transposed;      /* weights as the way forward wants them, at the same places */
     float *gradients;       /* (PARTS, dense size) */
     owned_rows owned[PARTS], pool; /* the parts' lists lie one after the other in the pool's */
@@ -79,7 +79,7 @@ void gather_features(session *s, int64_t part);
 void find_distinct_rows(session *s, int64_t part);
 
 /* texts.c: variants of the phrase level, once for each distinct word that the part owns. */
-void phrase_variants(session *s, int64_t part);
+void context_variants(session *s, int64_t part);
 /* texts.c: all of a part's texts, a group of some tokens at a time. */
 void texts_forward_and_back(session *s, int64_t part);
 /* texts.c: floats of scratch memory for M texts of a group with W words. */

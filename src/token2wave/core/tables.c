@@ -6,25 +6,25 @@
 #include "threads.h"
 
 enum { ABSENT, UNDER_WAY, READY };
-#define MOST_WAITS 10000
+#define MAX_WAITS 10000
 
 static void transpose_all(tables *t)
 {
-    int64_t d = t->shape.width, p = t->shape.phrase_width, c = t->shape.n_classes, r = wave_width(t->shape);
+    int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes, r = wave_width(t->shape);
     layout at = t->at;
     if (t->shape.restore == RESTORE_LINEAR)
         transpose(d, 2 * d, t->dense + at.restore, t->transposed + at.restore);
     transpose(c, d, t->dense + at.head, t->transposed + at.head);
     if (p) {
         transpose(p, 2 * p, t->dense + at.mix, t->transposed + at.mix);
-        transpose(c, 2 * p, t->dense + at.phrase_head, t->transposed + at.phrase_head);
+        transpose(c, 2 * p, t->dense + at.context_head, t->transposed + at.context_head);
     }
     int64_t from_variants = t->shape.linear_variants ? 2 * d : 0;
     for (int64_t e = 0; e < t->expansion; e++) {
         int phrase = e >= from_variants;
         int64_t row = phrase ? e - from_variants : e;
-        const float *weight = t->dense + (phrase ? at.phrase_variants : at.variants) + row * r;
-        t->map_bias[e] = t->dense[(phrase ? at.phrase_variants_bias : at.variants_bias) + row];
+        const float *weight = t->dense + (phrase ? at.context_variants : at.variants) + row * r;
+        t->map_bias[e] = t->dense[(phrase ? at.context_variants_bias : at.variants_bias) + row];
         for (int64_t k = 0; k < r; k++)
             t->map[k * t->expansion + e] = weight[k];
     }
@@ -33,7 +33,7 @@ static void transpose_all(tables *t)
 int make_tables(tables *t, network_shape shape, const float *rows, const float *dense)
 {
     *t = (tables){.shape = shape, .at = layout_of(shape), .rows = rows};
-    t->expansion = (shape.linear_variants ? 2 * shape.width : 0) + 2 * shape.phrase_width;
+    t->expansion = (shape.linear_variants ? 2 * shape.width : 0) + 2 * shape.context_width;
     size_t size = (size_t)t->at.size * sizeof(float), n = (size_t)shape.n_rows, e = (size_t)t->expansion;
     t->dense = malloc(size);
     t->transposed = malloc(size);
@@ -98,7 +98,7 @@ void expand_rows(const tables *t, const int32_t *ids, int64_t n, float *scratch)
     for (int64_t i = 0; n_awaited && i < n; i++)
         for (int waits = 0; atomic_load_explicit(&t->state[ids[i]], memory_order_acquire) != READY; waits++) {
             let_others_run();
-            if (waits == MOST_WAITS) /* whoever claimed it is gone, as after a fork: the same numbers again */
+            if (waits == MAX_WAITS) /* whoever claimed it is gone, as after a fork: the same numbers again */
                 expand_claimed(t, ids + i, 1, scratch);
         }
 }

@@ -10,7 +10,7 @@
 typedef struct {
     network_shape shape;
     layout at;
-    const float *rows;     /* (V, R), not ours; amplitudes, if there are, behind both variants */
+    const float *rows;     /* (V, R), not ours; linear_svm, if there are, behind both variants */
     float *dense;          /* all other parameters */
     float *transposed;     /* weights as the way forward wants them, at the same places */
     /* What a row expands to through a linear map, E numbers: both variants (2 D) where they are linear, and
@@ -42,8 +42,8 @@ static inline int64_t variants_stride(const tables *t)
     return t->shape.linear_variants ? t->expansion : row_width(t->shape);
 }
 
-/* Those of the phrase level are at phrase_variants_of(t) + id * expansion, 2 P numbers. */
-static inline const float *phrase_variants_of(const tables *t)
+/* Those of the phrase level are at context_variants_of(t) + id * expansion, 2 P numbers. */
+static inline const float *context_variants_of(const tables *t)
 {
     return t->expanded + (t->shape.linear_variants ? 2 * t->shape.width : 0);
 }

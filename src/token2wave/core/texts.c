@@ -4,17 +4,17 @@
 #include "waves.h"
 
 /* Variants of the phrase level, once for each distinct word that the part owns. */
-void phrase_variants(session *s, int64_t part)
+void context_variants(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
-    int64_t r = row_width(s->shape), n = 2 * s->shape.phrase_width;
+    int64_t r = row_width(s->shape), n = 2 * s->shape.context_width;
     float *rows = s->scratch[part];
-    for (int64_t slot = 0; slot < own->n_word_slots; slot += ROWS_AT_ONCE) {
-        int64_t count = own->n_word_slots - slot < ROWS_AT_ONCE ? own->n_word_slots - slot : ROWS_AT_ONCE;
+    for (int64_t slot = 0; slot < own->n_word_slots; slot += ROWS_CHUNK) {
+        int64_t count = own->n_word_slots - slot < ROWS_CHUNK ? own->n_word_slots - slot : ROWS_CHUNK;
         for (int64_t i = 0; i < count; i++)
             memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof *rows);
-        linear(count, n, r, rows, s->transposed + s->at.phrase_variants, s->state.dense + s->at.phrase_variants_bias,
-               s->phrase_values + (own->base + slot) * n);
+        linear(count, n, r, rows, s->transposed + s->at.context_variants, s->state.dense + s->at.context_variants_bias,
+               s->context_values + (own->base + slot) * n);
     }
 }
 
@@ -99,16 +99,16 @@ typedef struct {
     float *waves, *state, *normal, *inverse, *out, *out_factors; /* text level */
     float *logits;                       /* (M, C) */
     float *d_out, *d_state, *d_waves, *d_mean, *d_deviation;
-    float *variants, *left, *right, *overlays, *phrase_normal, *phrase_inverse, *normed, *mixed, *states,
+    float *variants, *left, *right, *overlays, *context_normal, *context_inverse, *normed, *mixed, *states,
         *slope; /* phrase level, for each word */
-    float *phrase_text, *phrase_factors, *d_phrase; /* (M, 2 P) */
-    float *pooled_mean, *pooled_deviation, *phrase_constant, *phrase_factor; /* (M, P) */
+    float *context_text, *context_factors, *d_context; /* (M, 2 P) */
+    float *pooled_mean, *pooled_deviation, *context_constant, *context_factor; /* (M, P) */
     int64_t size;
 } group_memory;
 
 static group_memory memory_of_group(network_shape shape, int64_t M, int64_t W, float *start)
 {
-    int64_t d = shape.width, r = 2 * d, p = shape.phrase_width, c = shape.n_classes, at = 0;
+    int64_t d = shape.width, r = 2 * d, p = shape.context_width, c = shape.n_classes, at = 0;
     group_memory g;
 #define TAKE(name, count) g.name = start ? start + at : 0, at += ((count) + 7) / 8 * 8
     TAKE(mean, M * r);
@@ -129,19 +129,19 @@ static group_memory memory_of_group(network_shape shape, int64_t M, int64_t W, f
     TAKE(left, W * p);
     TAKE(right, W * p);
     TAKE(overlays, W * 2 * p);
-    TAKE(phrase_normal, W * 2 * p);
-    TAKE(phrase_inverse, W);
+    TAKE(context_normal, W * 2 * p);
+    TAKE(context_inverse, W);
     TAKE(normed, W * 2 * p);
     TAKE(mixed, W * p);
     TAKE(states, W * p);
     TAKE(slope, W * p);
-    TAKE(phrase_text, M * 2 * p);
-    TAKE(phrase_factors, M * 2 * p);
-    TAKE(d_phrase, M * 2 * p);
+    TAKE(context_text, M * 2 * p);
+    TAKE(context_factors, M * 2 * p);
+    TAKE(d_context, M * 2 * p);
     TAKE(pooled_mean, M * p);
     TAKE(pooled_deviation, M * p);
-    TAKE(phrase_constant, M * p);
-    TAKE(phrase_factor, M * p);
+    TAKE(context_constant, M * p);
+    TAKE(context_factor, M * p);
 #undef TAKE
     g.size = at;
     return g;
@@ -194,16 +194,16 @@ static void text_backward(session *s, int64_t first, int64_t M, group_memory g, 
 }
 
 /* States of the words from the waves of their neighbours; the text they make is read out as a wave. */
-static void phrase_forward(session *s, int64_t first, int64_t M, int64_t W, group_memory g)
+static void context_forward(session *s, int64_t first, int64_t M, int64_t W, group_memory g)
 {
-    int64_t p = s->shape.phrase_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
+    int64_t p = s->shape.context_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
     const float *weights = s->state.dense;
     for (int64_t m = 0; m < M; m++) {
         int64_t n = s->n_words[first + m];
         const int32_t *slots = s->word_slots + s->word_start[first + m];
         float *variants = g.variants + word * 2 * p;
         for (int64_t i = 0; i < n; i++)
-            memcpy(variants + i * 2 * p, s->phrase_values + slots[i] * 2 * p, (size_t)(2 * p) * sizeof(float));
+            memcpy(variants + i * 2 * p, s->context_values + slots[i] * 2 * p, (size_t)(2 * p) * sizeof(float));
         neighbours(n, p, radius, 1, variants, 2 * p, g.left + word * p);
         neighbours(n, p, radius, 0, variants + p, 2 * p, g.right + word * p);
         word += n;
@@ -211,8 +211,8 @@ static void phrase_forward(session *s, int64_t first, int64_t M, int64_t W, grou
     for (int64_t w = 0; w < W; w++)
         overlay(s->shape.modulates, p, g.variants + w * 2 * p, g.left + w * p, g.variants + w * 2 * p + p,
                 g.right + w * p, g.overlays + w * 2 * p);
-    normalise(W, 2 * p, g.overlays, weights + s->at.phrase_norm, weights + s->at.phrase_norm_bias, g.normed,
-              g.phrase_normal, g.phrase_inverse);
+    normalise(W, 2 * p, g.overlays, weights + s->at.context_norm, weights + s->at.context_norm_bias, g.normed,
+              g.context_normal, g.context_inverse);
     linear(W, p, 2 * p, g.normed, s->transposed + s->at.mix, weights + s->at.mix_bias, g.mixed);
     gelu(W * p, g.mixed, g.states, g.slope);
     word = 0;
@@ -220,34 +220,34 @@ static void phrase_forward(session *s, int64_t first, int64_t M, int64_t W, grou
         int64_t n = s->n_words[first + m];
         float *mean = g.pooled_mean + m * p, *deviation = g.pooled_deviation + m * p;
         text_wave(g.states + word * p, 0, n, p, mean, deviation);
-        memcpy(g.phrase_text + m * 2 * p, mean, (size_t)p * sizeof(float));
-        memcpy(g.phrase_text + m * 2 * p + p, deviation, (size_t)p * sizeof(float));
+        memcpy(g.context_text + m * 2 * p, mean, (size_t)p * sizeof(float));
+        memcpy(g.context_text + m * 2 * p + p, deviation, (size_t)p * sizeof(float));
         word += n;
     }
     if (s->training->dropout > 0)
-        drop(s->training->dropout, random_bits(s->key, UINT64_MAX - 1), first * 2 * p, M * 2 * p, g.phrase_text,
-             g.phrase_factors);
+        drop(s->training->dropout, random_bits(s->key, UINT64_MAX - 1), first * 2 * p, M * 2 * p, g.context_text,
+             g.context_factors);
     for (int64_t m = 0; m < M; m++)
         for (int64_t k = 0; k < c; k++)
-            g.logits[m * c + k] += weights[s->at.phrase_head_bias + k];
-    multiply(M, c, 2 * p, g.phrase_text, 2 * p, 1, s->transposed + s->at.phrase_head, c, g.logits, c, 1);
+            g.logits[m * c + k] += weights[s->at.context_head_bias + k];
+    multiply(M, c, 2 * p, g.context_text, 2 * p, 1, s->transposed + s->at.context_head, c, g.logits, c, 1);
 }
 
-static void phrase_backward(session *s, int64_t first, int64_t M, int64_t W, group_memory g, float *gradients)
+static void context_backward(session *s, int64_t first, int64_t M, int64_t W, group_memory g, float *gradients)
 {
-    int64_t p = s->shape.phrase_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
+    int64_t p = s->shape.context_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
     const float *weights = s->state.dense;
-    linear_backward(M, c, 2 * p, g.logits, g.phrase_text, weights + s->at.phrase_head, g.d_phrase,
-                    gradients + s->at.phrase_head, gradients + s->at.phrase_head_bias);
+    linear_backward(M, c, 2 * p, g.logits, g.context_text, weights + s->at.context_head, g.d_context,
+                    gradients + s->at.context_head, gradients + s->at.context_head_bias);
     if (s->training->dropout > 0)
         for (int64_t i = 0; i < M * 2 * p; i++)
-            g.d_phrase[i] *= g.phrase_factors[i];
+            g.d_context[i] *= g.context_factors[i];
     float *d_mixed = g.mixed; /* not needed any more on the way back */
     for (int64_t m = 0; m < M; m++) {
         int64_t n = s->n_words[first + m];
-        float *constant = g.phrase_constant + m * p, *factor = g.phrase_factor + m * p;
-        text_wave_backward(n, p, g.pooled_mean + m * p, g.pooled_deviation + m * p, g.d_phrase + m * 2 * p,
-                           g.d_phrase + m * 2 * p + p, constant, factor);
+        float *constant = g.context_constant + m * p, *factor = g.context_factor + m * p;
+        text_wave_backward(n, p, g.pooled_mean + m * p, g.pooled_deviation + m * p, g.d_context + m * 2 * p,
+                           g.d_context + m * 2 * p + p, constant, factor);
         for (int64_t i = word; i < word + n; i++)
             for (int64_t k = 0; k < p; k++)
                 d_mixed[i * p + k] = (constant[k] + factor[k] * g.states[i * p + k]) * g.slope[i * p + k];
@@ -257,14 +257,14 @@ static void phrase_backward(session *s, int64_t first, int64_t M, int64_t W, gro
     linear_backward(W, p, 2 * p, d_mixed, g.normed, weights + s->at.mix, d_normed, gradients + s->at.mix,
                     gradients + s->at.mix_bias);
     float *d_overlays = g.normed;
-    normalise_backward(W, 2 * p, d_normed, g.phrase_normal, g.phrase_inverse, weights + s->at.phrase_norm,
-                       d_overlays, gradients + s->at.phrase_norm, gradients + s->at.phrase_norm_bias);
+    normalise_backward(W, 2 * p, d_normed, g.context_normal, g.context_inverse, weights + s->at.context_norm,
+                       d_overlays, gradients + s->at.context_norm, gradients + s->at.context_norm_bias);
     float *d_left = g.states, *d_right = g.slope;
     word = 0;
     for (int64_t m = 0; m < M; m++) {
         int64_t n = s->n_words[first + m];
         const float *variants = g.variants + word * 2 * p;
-        float *d_variants = s->phrase_gradients + s->word_start[first + m] * 2 * p;
+        float *d_variants = s->context_gradients + s->word_start[first + m] * 2 * p;
         float *left = g.left + word * p, *right = g.right + word * p;
         for (int64_t i = 0; i < n; i++)
             overlay_backward(s->shape.modulates, p, variants + i * 2 * p, left + i * p, variants + i * 2 * p + p,
@@ -279,22 +279,22 @@ static void phrase_backward(session *s, int64_t first, int64_t M, int64_t W, gro
 /* All of a part's texts, a group of some tokens at a time. */
 void texts_forward_and_back(session *s, int64_t part)
 {
-    int64_t first, last, p = s->shape.phrase_width;
+    int64_t first, last, p = s->shape.context_width;
     texts_of_part(s, part, &first, &last);
     while (first < last) {
         int64_t end = first, W = 0;
-        for (; end < last && (end == first || W + (p ? s->n_words[end] : 0) <= TOKENS_AT_ONCE); end++)
+        for (; end < last && (end == first || W + (p ? s->n_words[end] : 0) <= TOKENS_CHUNK); end++)
             W += p ? s->n_words[end] : 0;
         int64_t M = end - first;
         group_memory g = memory_of_group(s->shape, M, W, s->scratch[part]);
         text_forward(s, first, M, g);
         if (p)
-            phrase_forward(s, first, M, W, g);
+            context_forward(s, first, M, W, g);
         float *gradients = s->gradients + part * s->at.size;
         losses(s, part, first, M, g.logits);
         text_backward(s, first, M, g, gradients);
         if (p)
-            phrase_backward(s, first, M, W, g, gradients);
+            context_backward(s, first, M, W, g, gradients);
         first = end;
     }
 }

@@ -19,7 +19,7 @@ void let_others_run(void)
     give_way();
 }
 
-#define MOST_THREADS 64
+#define MAX_THREADS 64
 #define SPINS 2000 /* some tens of microseconds, about as long as an item takes */
 
 typedef struct {
@@ -85,9 +85,9 @@ void run_phases(int n_threads, int64_t (*next_phase)(void *), void (*work)(void 
     phases shared = {.next_phase = next_phase, .work = work, .argument = argument};
     begin_phase(&shared, 0);
 #if HAS_THREADS
-    pthread_t threads[MOST_THREADS];
+    pthread_t threads[MAX_THREADS];
     int n_more = 0;
-    while (n_more + 1 < n_threads && n_more < MOST_THREADS &&
+    while (n_more + 1 < n_threads && n_more < MAX_THREADS &&
            !pthread_create(&threads[n_more], 0, thread_takes_part, &shared))
         n_more++;
     take_part(&shared);

@@ -9,8 +9,8 @@
 static void distinct_rows(session *s, int64_t part)
 {
     find_distinct_rows(s, part);
-    if (s->shape.phrase_width)
-        phrase_variants(s, part);
+    if (s->shape.context_width)
+        context_variants(s, part);
 }
 
 /* Where the batch ends that begins with text number `first` of the order. */
@@ -103,14 +103,14 @@ static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t
 /* Take memory for the largest batch, run all, and give it back. */
 static int run_session(session *s, int n_threads)
 {
-    int64_t features, words, longest[PARTS], r = row_width(s->shape), p = s->shape.phrase_width;
+    int64_t features, words, longest[PARTS], r = row_width(s->shape), p = s->shape.context_width;
     s->at = layout_of(s->shape);
     if (s->batch_size > s->n_order)
         s->batch_size = s->n_order > 0 ? s->n_order : 1;
     largest_batch(s, &features, &words, longest);
-    int64_t B = s->batch_size, scratch[PARTS], for_rows = ROWS_AT_ONCE * (2 * r + 2 * p);
+    int64_t B = s->batch_size, scratch[PARTS], for_rows = ROWS_CHUNK * (2 * r + 2 * p);
     for (int part = 0; part < PARTS; part++) {
-        int64_t in_group = longest[part] > TOKENS_AT_ONCE ? longest[part] : TOKENS_AT_ONCE;
+        int64_t in_group = longest[part] > TOKENS_CHUNK ? longest[part] : TOKENS_CHUNK;
         scratch[part] = scratch_of_group(s->shape, B / PARTS + 1, p ? in_group : 0);
         scratch[part] = scratch[part] < for_rows ? for_rows : scratch[part];
     }
@@ -134,10 +134,10 @@ static int run_session(session *s, int n_threads)
         TAKE(s->pool.texts, features);
         TAKE(s->pool.places, features);
         TAKE(s->occurrences, features);
-        TAKE(s->phrase_values, features * 2 * p);
+        TAKE(s->context_values, features * 2 * p);
         TAKE(s->constant, (B + 1) * r);
         TAKE(s->factor, (B + 1) * r);
-        TAKE(s->phrase_gradients, words * 2 * p);
+        TAKE(s->context_gradients, words * 2 * p);
         TAKE(s->gradients, PARTS * s->at.size);
 #undef TAKE
         if (!real && !(memory = malloc(at)))

@@ -24,12 +24,12 @@
 HOT void update_rows(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
-    int64_t r = row_width(s->shape), n = 2 * s->shape.phrase_width;
-    float *gradient = s->scratch[part], *rows = gradient + ROWS_AT_ONCE * r, *d_values = rows + ROWS_AT_ONCE * r;
+    int64_t r = row_width(s->shape), n = 2 * s->shape.context_width;
+    float *gradient = s->scratch[part], *rows = gradient + ROWS_CHUNK * r, *d_values = rows + ROWS_CHUNK * r;
     float *gradients = s->gradients + part * s->at.size;
     float rate = s->training->row_rate * s->training->rate_factors[s->step];
-    for (int64_t slot = 0; slot < own->n_slots; slot += ROWS_AT_ONCE) {
-        int64_t end = slot + ROWS_AT_ONCE < own->n_slots ? slot + ROWS_AT_ONCE : own->n_slots;
+    for (int64_t slot = 0; slot < own->n_slots; slot += ROWS_CHUNK) {
+        int64_t end = slot + ROWS_CHUNK < own->n_slots ? slot + ROWS_CHUNK : own->n_slots;
         int64_t n_words = n ? (end < own->n_word_slots ? end : own->n_word_slots) - slot : 0;
         if (n_words > 0) {
             memset(d_values, 0, (size_t)(n_words * n) * sizeof(float));
@@ -37,11 +37,11 @@ HOT void update_rows(session *s, int64_t part)
                 for (int64_t e = own->starts[slot + i]; e < own->starts[slot + i + 1]; e++)
                     if (own->places[e] >= 0)
                         for (int64_t k = 0; k < n; k += 8)
-                            AT(d_values + i * n + k) += READ(s->phrase_gradients + own->places[e] * n + k);
+                            AT(d_values + i * n + k) += READ(s->context_gradients + own->places[e] * n + k);
                 memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof(float));
             }
-            linear_backward(n_words, n, r, d_values, rows, s->state.dense + s->at.phrase_variants, gradient,
-                            gradients + s->at.phrase_variants, gradients + s->at.phrase_variants_bias);
+            linear_backward(n_words, n, r, d_values, rows, s->state.dense + s->at.context_variants, gradient,
+                            gradients + s->at.context_variants, gradients + s->at.context_variants_bias);
         }
         for (int64_t i = slot; i < end; i++) {
             float *row = s->state.embedding + own->rows[i] * r;
@@ -82,14 +82,14 @@ void update_dense(session *s, int64_t part)
 /* Weights for the way forward. */
 void transpose_weights(session *s, int64_t item)
 {
-    int64_t d = s->shape.width, p = s->shape.phrase_width, c = s->shape.n_classes;
+    int64_t d = s->shape.width, p = s->shape.context_width, c = s->shape.n_classes;
     const struct {
         int64_t at, n, k;
     } weights[] = {{s->at.restore, d, 2 * d},
                    {s->at.head, c, d},
-                   {s->at.phrase_variants, 2 * p, 2 * d},
+                   {s->at.context_variants, 2 * p, 2 * d},
                    {s->at.mix, p, 2 * p},
-                   {s->at.phrase_head, c, 2 * p}};
+                   {s->at.context_head, c, 2 * p}};
     if (item < (p ? 5 : 2))
         transpose(weights[item].n, weights[item].k, s->state.dense + weights[item].at,
                   s->transposed + weights[item].at);

@@ -51,8 +51,8 @@ HOT static int64_t rows_of(const word_index *index, const uint32_t *buckets, int
 int64_t read_features(const word_index *index, feature_reader *reader, int32_t *ids, int64_t *n_words,
                       int *more)
 {
-    uint64_t grams[MOST_NGRAMS + TOKENS_READ];
-    uint32_t buckets[MOST_FEATURES_READ + MOST_NGRAMS];
+    uint64_t grams[MAX_NGRAMS + TOKENS_READ];
+    uint32_t buckets[MAX_FEATURES_READ + MAX_NGRAMS];
     uint64_t *hashes = reader->hashes;
     int64_t n_found = 0, n_carried = reader->n_carried;
     int64_t n_new = read_tokens(&reader->text, &index->table, hashes + n_carried, TOKENS_READ);

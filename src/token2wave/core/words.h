@@ -5,8 +5,8 @@
 #include "text.h"
 
 #define TOKENS_READ 256 /* at once, so that memory does not grow with the text */
-#define MOST_NGRAMS 5
-#define MOST_FEATURES_READ (TOKENS_READ * MOST_NGRAMS + 1)
+#define MAX_NGRAMS 5
+#define MAX_FEATURES_READ (TOKENS_READ * MAX_NGRAMS + 1)
 
 /* Which of 64 buckets are rows, and how many buckets before them are. */
 typedef struct {
@@ -29,14 +29,14 @@ void free_index(word_index *index);
 typedef struct {
     text_reader text;
     int begun, n_carried;
-    uint64_t hashes[MOST_NGRAMS + TOKENS_READ]; /* those carried over, and the new ones */
+    uint64_t hashes[MAX_NGRAMS + TOKENS_READ]; /* those carried over, and the new ones */
 } feature_reader;
 
 void begin_features(feature_reader *reader, const char *utf8, size_t n_bytes);
 
 /* Rows of the next features: first words in reading order, *n_words of them, then n-grams.
 
-   ids: room for MOST_FEATURES_READ.
+   ids: room for MAX_FEATURES_READ.
    more: whether to call again; a text may have features of no row at all.
    Returns how many there are, or -1 where the bytes are no UTF-8. */
 int64_t read_features(const word_index *index, feature_reader *reader, int32_t *ids, int64_t *n_words,

@@ -3,11 +3,11 @@
 from token2wave.data.datasets import available, load_split, load_splits, load_texts
 from token2wave.data.readers import read_labelled, read_stream, read_texts
 from token2wave.data.splits import encode_label_sets, encode_labels, label_names_of, strata, validation_split
-from token2wave.data.texts import DataSplits, LabelledTexts, require_usable
+from token2wave.data.texts import TextDataset, TextSplit, require_usable
 
 __all__ = [
-    "DataSplits",
-    "LabelledTexts",
+    "TextDataset",
+    "TextSplit",
     "available",
     "encode_label_sets",
     "encode_labels",

@@ -13,8 +13,8 @@ from typing import Any
 from token2wave.data.hub_datasets import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
 from token2wave.data.readers import read_labelled, read_texts, stem, suffixes
-from token2wave.data.texts import SPLIT_STEMS, UNSAID, DataSplits, LabelledTexts, Several
-from token2wave.data.values import listed, shown
+from token2wave.data.texts import SPLIT_STEMS, UNSAID, LabelFormat, TextDataset, TextSplit
+from token2wave.data.values import join_names, shown
 from token2wave.errors import ConfigError, DataError
 
 _BUILT_IN = Path(__file__).parent / "corpus"
@@ -62,8 +62,8 @@ class Files:
         text_column: str,
         label_names: Sequence[str] | None,
         weight_column: str | None = None,
-        several: Several = UNSAID,
-    ) -> LabelledTexts:
+        several: LabelFormat = UNSAID,
+    ) -> TextSplit:
         """Read a split; see :func:`token2wave.data.read_labelled`."""
         return read_labelled(
             self.files[split],
@@ -85,7 +85,7 @@ def load_splits(
     weight_column: str | None = None,
     multi_label: bool | None = None,
     label_separator: str | None = None,
-) -> DataSplits:
+) -> TextDataset:
     """Load a data set with its splits.
 
     Args:
@@ -114,12 +114,12 @@ def load_splits(
     source = _find(data, label_column)
     if "train" not in source.splits:
         raise DataError(
-            f"expected a split 'train', got {listed(source.splits)}",
-            where=source.name,
-            cure="add a training split, or name another data set",
+            f"expected a split 'train', got {join_names(source.splits)}",
+            location=source.name,
+            hint="add a training split, or name another data set",
         )
     kept = [split for split in source.splits if split != "test" or test is None]
-    several = Several(multi_label, label_separator)
+    several = LabelFormat(multi_label, label_separator)
     train = source.read("train", text_column, source.label_names, weight_column, several)
     several = several._replace(multi_label=multi_label or train.multi_label or None)
     found = {"train": train}
@@ -135,7 +135,7 @@ def load_splits(
         found["test"] = test_source.read(split, text_column, source.label_names, None, several)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
         caveats += _incomplete(test_source, split, len(found["test"]))
-    splits = DataSplits(
+    splits = TextDataset(
         name=source.name,
         train=found["train"],
         validation=found.get("validation"),
@@ -155,7 +155,7 @@ def load_split(
     label_names: Sequence[str] | None = None,
     multi_label: bool | None = None,
     label_separator: str | None = None,
-) -> LabelledTexts:
+) -> TextSplit:
     """Load one split of a data set, to evaluate a model on it.
 
     Args:
@@ -178,12 +178,12 @@ def load_split(
     """
     if split not in SPLIT_STEMS:
         raise ConfigError(
-            f"expected one of {listed(SPLIT_STEMS)}, got {shown(split)}",
-            where="split",
-            cure="choose one of them",
+            f"expected one of {join_names(SPLIT_STEMS)}, got {shown(split)}",
+            location="split",
+            hint="choose one of them",
         )
     source = _find(data, label_column)
-    several = Several(multi_label, label_separator)
+    several = LabelFormat(multi_label, label_separator)
     return source.read(_split_of(source, split), text_column, label_names, None, several)
 
 
@@ -262,12 +262,12 @@ def _not_found(text: str, path: Path) -> DataError:
     if named is None:
         there = f"{_FOLDER_VARIABLE}, which may name a folder of data sets, is not set"
     else:
-        there = f"in {_FOLDER_VARIABLE} ({named}): {listed(_names_in(named))}"
+        there = f"in {_FOLDER_VARIABLE} ({named}): {join_names(_names_in(named))}"
     hint = did_you_mean(path, available())
     return DataError(
-        f"there is no such file, folder or data set; built-in: {listed(_names_in(_BUILT_IN))}; {there}",
-        where=text or "data",
-        cure=f"check the name{hint}, or write hub:owner/name for the Hugging Face hub",
+        f"there is no such file, folder or data set; built-in: {join_names(_names_in(_BUILT_IN))}; {there}",
+        location=text or "data",
+        hint=f"check the name{hint}, or write hub:owner/name for the Hugging Face hub",
     )
 
 
@@ -279,18 +279,18 @@ def _folder(path: Path, label_column: str) -> Files:
         of_split = [entry for entry in entries if stem(entry) in stems and os.path.isfile(entry)]
         if len(of_split) > 1:
             raise DataError(
-                f"expected one file of the split {split!r}, got {listed(file.name for file in of_split)}",
-                where=os.fspath(path),
-                cure="keep one of them, or name a file instead of the folder",
+                f"expected one file of the split {split!r}, got {join_names(file.name for file in of_split)}",
+                location=os.fspath(path),
+                hint="keep one of them, or name a file instead of the folder",
             )
         if of_split:
             files[split] = of_split[0]
     if not files:
         raise DataError(
             f"expected a file 'train' with one of the suffixes {suffixes()}, "
-            f"got the files {listed(entry.name for entry in entries)}",
-            where=os.fspath(path),
-            cure="name the training file train, or name a file instead of the folder",
+            f"got the files {join_names(entry.name for entry in entries)}",
+            location=os.fspath(path),
+            hint="name the training file train, or name a file instead of the folder",
         )
     about = _about(path / "README.json") if path / "README.json" in entries else {}
     complete = about.get("complete", {})
@@ -315,7 +315,7 @@ def _about(path: Path) -> dict[str, Any]:
         about = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"not valid JSON ({str(error)[:100]})", where=os.fspath(path), cure="mend or remove it"
+            f"not valid JSON ({str(error)[:100]})", location=os.fspath(path), hint="mend or remove it"
         ) from error
     expected = {
         "label_names": ("a list of different strings", _are_names),
@@ -324,14 +324,14 @@ def _about(path: Path) -> dict[str, Any]:
     }
     if not isinstance(about, dict):
         raise DataError(
-            f"expected an object, got {shown(about)}", where=os.fspath(path), cure="mend or remove it"
+            f"expected an object, got {shown(about)}", location=os.fspath(path), hint="mend or remove it"
         )
     for key, (what, is_right) in expected.items():
         if key in about and not is_right(about[key]):
             raise DataError(
                 f"expected {what}, got {shown(about[key])}",
-                where=f"{os.fspath(path)}, key {key!r}",
-                cure="mend it or remove the key",
+                location=f"{os.fspath(path)}, key {key!r}",
+                hint="mend it or remove the key",
             )
     return about
 
@@ -355,9 +355,9 @@ def _split_of(source: Files | HubSource, split: str) -> str:
     if split in source.splits:
         return split
     raise DataError(
-        f"there is no split {split!r}, only {listed(source.splits)}",
-        where=source.name,
-        cure="choose another split, or name a file",
+        f"there is no split {split!r}, only {join_names(source.splits)}",
+        location=source.name,
+        hint="choose another split, or name a file",
     )
 
 
@@ -372,8 +372,8 @@ def _named_folder() -> Path | None:
     if not os.path.isdir(value):
         raise DataError(
             "there is no such folder",
-            where=f"{_FOLDER_VARIABLE}={value}",
-            cure="correct or unset the variable",
+            location=f"{_FOLDER_VARIABLE}={value}",
+            hint="correct or unset the variable",
         )
     return Path(value)
 

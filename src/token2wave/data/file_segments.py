@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.data.lines import cannot_read, did_you_mean
-from token2wave.data.values import listed
+from token2wave.data.values import join_names
 from token2wave.errors import DataError, MissingExtraError, place
 
 BYTES_OF_A_SEGMENT = 32 << 20
@@ -81,7 +81,7 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
             files = [file for file in _files_below(path) if format_of(file) is not None]
             if not files:
                 raise DataError(
-                    f"there is no file of a known format in this folder ({_suffixes()})", where=text
+                    f"there is no file of a known format in this folder ({_suffixes()})", location=text
                 )
         elif os.path.exists(path) or not glob.has_magic(text):
             files = [path]
@@ -89,12 +89,14 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
             matches = sorted(Path(name) for name in glob.glob(text, recursive=True))
             files = [file for file in matches if file.is_file() and not _is_hidden(file.name)]
             if not files:
-                raise DataError("no file has a name like this", where=text, cure="check the pattern")
+                raise DataError("no file has a name like this", location=text, hint="check the pattern")
         found += files
     for file in found:
         _require_readable(file)
     if not found:
-        raise DataError("expected at least one file", where="input", cure="name files, folders or patterns")
+        raise DataError(
+            "expected at least one file", location="input", hint="name files, folders or patterns"
+        )
     return list(dict.fromkeys(found))
 
 
@@ -168,8 +170,8 @@ def not_parquet(path: Path, error: Exception) -> DataError:
     """The error for a file that is no Parquet, or damaged."""
     return DataError(
         f"not a readable Parquet file ({str(error)[:100]})",
-        where=os.fspath(path),
-        cure="write or copy the file again",
+        location=os.fspath(path),
+        hint="write or copy the file again",
     )
 
 
@@ -202,18 +204,18 @@ def _is_hidden(name: str) -> bool:
 def _require_readable(path: Path) -> None:
     where = os.fspath(path)
     if not os.path.exists(path):
-        raise DataError("there is no such file", where=where, cure=f"check the path{did_you_mean(path)}")
+        raise DataError("there is no such file", location=where, hint=f"check the path{did_you_mean(path)}")
     if not os.path.isfile(path):
-        raise DataError("expected a file, found a device or pipe", where=where, cure="name a regular file")
+        raise DataError("expected a file, found a device or pipe", location=where, hint="name a regular file")
     if format_of(path) is None:
         raise DataError(
             f"the format of {path.name[-60:]!r} is not known",
-            where=where,
-            cure=f"use a file with one of the suffixes {_suffixes()}",
+            location=where,
+            hint=f"use a file with one of the suffixes {_suffixes()}",
         )
     if not os.access(path, os.R_OK):
-        raise DataError("no permission to read this", where=where, cure="change it with chmod or chown")
+        raise DataError("no permission to read this", location=where, hint="change it with chmod or chown")
 
 
 def _suffixes() -> str:
-    return f"{listed(KINDS)}; all but .parquet also with {listed(COMPRESSIONS)}"
+    return f"{join_names(KINDS)}; all but .parquet also with {join_names(COMPRESSIONS)}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from token2wave.data.texts import SPLIT_STEMS, UNSAID, LabelledTexts, Several
+from token2wave.data.texts import SPLIT_STEMS, UNSAID, LabelFormat, TextSplit
 from token2wave.data.values import (
     Origin,
     are_several,
@@ -14,7 +14,7 @@ from token2wave.data.values import (
     checked_labels,
     checked_texts,
     checked_weights,
-    listed,
+    join_names,
 )
 from token2wave.errors import DataError, MissingExtraError, place
 
@@ -48,8 +48,8 @@ class HubSource:
         text_column: str,
         label_names: Sequence[str] | None,
         weight_column: str | None = None,
-        several: Several = UNSAID,
-    ) -> LabelledTexts:
+        several: LabelFormat = UNSAID,
+    ) -> TextSplit:
         """Read one split.
 
         Args:
@@ -67,7 +67,7 @@ class HubSource:
         texts = checked_texts(_column(part, text_column, source), Origin(source, text_column))
         labels = _column(part, self.label_column, source)
         origin, names = Origin(source, self.label_column), self.label_names or label_names
-        return LabelledTexts(
+        return TextSplit(
             texts,
             checked_label_sets(labels, origin, names, several.separator)
             if are_several(labels, source, several)
@@ -103,13 +103,13 @@ def fetch(name: str, label_column: str) -> HubSource:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise DataError(
             f"cannot be fetched from the Hugging Face hub ({reason})",
-            where=name,
-            cure="check the name and the network, or save the data as files and name their folder",
+            location=name,
+            hint="check the name and the network, or save the data as files and name their folder",
         ) from error
     parts = {split: fetched[s] for split, stems in SPLIT_STEMS.items() for s in stems if s in fetched}
     if not parts:
         raise DataError(
-            f"expected a split 'train', got {listed(fetched)}", where=name, cure="use another data set"
+            f"expected a split 'train', got {join_names(fetched)}", location=name, hint="use another data set"
         )
     first = next(iter(parts.values()))
     kind = first.features.get(label_column)
@@ -124,8 +124,8 @@ def fetch(name: str, label_column: str) -> HubSource:
 def _column(part: Any, name: str, source: str) -> list[object]:
     if name not in part.column_names:
         raise DataError(
-            f"there is no column {name!r}; the columns are {listed(part.column_names)}",
-            where=place(source),
-            cure="name one of them with --text-column or --label-column",
+            f"there is no column {name!r}; the columns are {join_names(part.column_names)}",
+            location=place(source),
+            hint="name one of them with --text-column or --label-column",
         )
     return list(part[name])

@@ -59,8 +59,8 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
         raise DataError(
             f"the gzip data {what}",
-            where=place(path, line=number + 1),
-            cure="copy the file again, or check it with: gzip -t",
+            location=place(path, line=number + 1),
+            hint="copy the file again, or check it with: gzip -t",
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
@@ -84,8 +84,8 @@ def short_lines(
         if len(line) > LONGEST_LINE:
             raise DataError(
                 f"expected a line of at most {LONGEST_LINE:,} bytes, found a longer one",
-                where=place(source, line=number),
-                cure="check that the lines end in \\n, or cut the text into passages",
+                location=place(source, line=number),
+                hint="check that the lines end in \\n, or cut the text into passages",
             )
         n_bytes += len(line)
         if packed is not None:
@@ -103,8 +103,8 @@ def require_likely_size(path: Path, n_unpacked: int, n_packed: int) -> None:
         raise DataError(
             f"expected at most {LIKELY_TIMES} times the {n_packed:,} bytes of the compressed data, "
             f"found at least {n_unpacked:,}",
-            where=os.fspath(path),
-            cure="check where it comes from; if all is well, write it as CSV or JSON lines, uncompressed",
+            location=os.fspath(path),
+            hint="check where it comes from; if all is well, write it as CSV or JSON lines, uncompressed",
         )
 
 
@@ -124,12 +124,12 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         if line.startswith(b"\x1f\x8b"):
-            cure = "this is gzip data: let the name of the file end in .gz"
+            hint = "this is gzip data: let the name of the file end in .gz"
         elif line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            cure = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
+            hint = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
         else:
-            cure = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
-        raise DataError(not_unicode(line, error), where=place(path, line=number), cure=cure) from error
+            hint = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
+        raise DataError(not_unicode(line, error), location=place(path, line=number), hint=hint) from error
 
 
 def not_unicode(line: bytes, error: UnicodeDecodeError) -> str:
@@ -145,7 +145,7 @@ def without_gaps(path: Path, rows: Iterable[tuple[int, _T | None]]) -> Iterator[
             blank = line if blank is None else blank
         elif blank is not None:
             raise DataError(
-                "a blank line between rows", where=place(path, line=blank), cure="delete the line"
+                "a blank line between rows", location=place(path, line=blank), hint="delete the line"
             )
         else:
             yield line, row
@@ -171,10 +171,10 @@ def cannot_read(path: Path, error: OSError | ValueError) -> DataError:
     """The error for a file or folder that the system does not let us read."""
     where = os.fspath(path)
     if isinstance(error, FileNotFoundError):
-        return DataError("there is no such file", where=where, cure=f"check the path{did_you_mean(path)}")
+        return DataError("there is no such file", location=where, hint=f"check the path{did_you_mean(path)}")
     if isinstance(error, IsADirectoryError):
-        return DataError("expected a file, got a folder", where=where, cure="name a file in it")
+        return DataError("expected a file, got a folder", location=where, hint="name a file in it")
     if isinstance(error, PermissionError):
-        return DataError("no permission to read this", where=where, cure="change it with chmod or chown")
+        return DataError("no permission to read this", location=where, hint="change it with chmod or chown")
     reason = getattr(error, "strerror", None) or str(error)
-    return DataError(f"cannot be read ({reason})", where=where, cure="check the path and the disk")
+    return DataError(f"cannot be read ({reason})", location=where, hint="check the path and the disk")

@@ -16,8 +16,8 @@ from token2wave.data.file_segments import not_parquet
 from token2wave.data.lines import open_binary, require_likely_size
 from token2wave.errors import DataError, MissingExtraError, place
 
-MOST_COLUMNS = 10_000
-ROWS_AT_ONCE = 1 << 16
+MAX_COLUMNS = 10_000
+ROWS_CHUNK = 1 << 16
 ROWS_OF_LISTS = 1 << 10  # fewer, since pyarrow cannot keep each of their strings once
 BYTES_OF_A_VALUE = 64  # of a string in Python, beside its characters
 _HOLDERS = ("is_dictionary", "is_list", "is_large_list")
@@ -48,11 +48,11 @@ def parquet_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
         try:
             n_packed = stream.seek(0, os.SEEK_END)
             about = parquet.read_metadata(stream)
-            if about.num_columns > MOST_COLUMNS:
+            if about.num_columns > MAX_COLUMNS:
                 raise DataError(
-                    f"expected at most {MOST_COLUMNS:,} columns, found {about.num_columns:,}",
-                    where=os.fspath(path),
-                    cure="write the columns of the texts and the labels alone",
+                    f"expected at most {MAX_COLUMNS:,} columns, found {about.num_columns:,}",
+                    location=os.fspath(path),
+                    hint="write the columns of the texts and the labels alone",
                 )
             leaves = [about.schema.column(i) for i in range(about.num_columns)]
             flat = [leaf for leaf in leaves if leaf.path == leaf.name and not leaf.max_repetition_level]
@@ -62,7 +62,7 @@ def parquet_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
             for name in names:
                 _require_usable(pyarrow, path, name, file.schema_arrow.field(name).type)
             are_flat = {leaf.name for leaf in flat}.issuperset(names)
-            n_rows = ROWS_AT_ONCE if are_flat else ROWS_OF_LISTS
+            n_rows = ROWS_CHUNK if are_flat else ROWS_OF_LISTS
             columns: dict[str, list[object]] = {name: [] for name in names}
             n_unpacked = 0
             for batch in file.iter_batches(n_rows, columns=list(names), use_threads=False):
@@ -99,6 +99,6 @@ def _require_usable(pyarrow: Any, path: Path, name: str, kind: Any) -> None:
     if not any(getattr(pyarrow.types, scalar)(kind) for scalar in _SCALARS):
         raise DataError(
             f"expected strings, numbers or lists of them, got values of type {str(kind)[:60]}",
-            where=place(path, column=name),
-            cure="name another column, or write the column as strings",
+            location=place(path, column=name),
+            hint="name another column, or write the column as strings",
         )

@@ -43,8 +43,8 @@ def parquet_rows(
         if not _holds_strings(kind):
             raise DataError(
                 f"expected strings, got values of type {str(kind)[:60]}",
-                where=f"{segment.path}, column {text_column!r}",
-                cure="name the column that holds the texts",
+                location=f"{segment.path}, column {text_column!r}",
+                hint="name the column that holds the texts",
             )
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         groups = range(segment.first, len(sizes) if segment.last is None else segment.last)

@@ -22,8 +22,8 @@ from token2wave.data.lines import (
     text_lines,
     without_gaps,
 )
-from token2wave.data.parquet import MOST_COLUMNS, parquet_columns
-from token2wave.data.texts import LabelledTexts, Several
+from token2wave.data.parquet import MAX_COLUMNS, parquet_columns
+from token2wave.data.texts import LabelFormat, TextSplit
 from token2wave.data.values import (
     Origin,
     are_several,
@@ -31,7 +31,7 @@ from token2wave.data.values import (
     checked_labels,
     checked_texts,
     checked_weights,
-    listed,
+    join_names,
     require_separator,
     shown,
 )
@@ -40,7 +40,7 @@ from token2wave.errors import DataError, place
 _T = TypeVar("_T")
 _SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
 _LABEL = re.compile(rf"(?:^|(?<=[{_SPACE}]))__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
-MOST_VALUES = 4_000_000  # of a line of JSON; each may take a hundred bytes in Python
+MAX_VALUES = 4_000_000  # of a line of JSON; each may take a hundred bytes in Python
 _FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
 
 
@@ -60,7 +60,7 @@ def read_labelled(
     weight_column: str | None = None,
     multi_label: bool | None = None,
     label_separator: str | None = None,
-) -> LabelledTexts:
+) -> TextSplit:
     """Read the texts of a file and their labels.
 
     Args:
@@ -92,8 +92,8 @@ def read_labelled(
     if text_column == label_column:
         raise DataError(
             f"the texts and the labels are both to come from column {text_column!r}",
-            where=source,
-            cure="name two columns",
+            location=source,
+            hint="name two columns",
         )
     if kind not in _LINE_KINDS:
         names = [text_column, label_column, *([] if weight_column is None else [weight_column])]
@@ -103,19 +103,19 @@ def read_labelled(
         columns = _label_lines(path, multi_label)
         origins = [Origin(source)] * 2
     else:
-        raise DataError("lines of fastText have no weights", where=source, cure="write them as CSV")
+        raise DataError("lines of fastText have no weights", location=source, hint="write them as CSV")
     values, labels, *weights = columns.values
     texts = checked_texts(values, origins[0])
     if kind in _LINE_KINDS:
         label_separator = None
-    several = Several(multi_label, label_separator)
+    several = LabelFormat(multi_label, label_separator)
     require_separator(several, kind in (".csv", ".tsv"), source)
     if are_several(labels, source, several):
         checked: Sequence[str] | Sequence[tuple[str, ...]]
         checked = checked_label_sets(labels, origins[1], label_names, label_separator)
     else:
         checked = checked_labels(labels, origins[1], label_names)
-    return LabelledTexts(
+    return TextSplit(
         texts,
         checked,
         source,
@@ -192,8 +192,8 @@ def _kind(path: Path) -> str:
     if kind is None:
         raise DataError(
             f"the format of {path.name[-60:]!r} is not known",
-            where=os.fspath(path),
-            cure=f"use a file with one of the suffixes {suffixes()}",
+            location=os.fspath(path),
+            hint=f"use a file with one of the suffixes {suffixes()}",
         )
     return kind
 
@@ -204,7 +204,7 @@ def _without_line_end(line: str) -> str:
 
 def _not_empty(path: Path, rows: list[_T], problem: str = "the file is empty") -> list[_T]:
     if not rows:
-        raise DataError(problem, where=os.fspath(path), cure="expected at least one row")
+        raise DataError(problem, location=os.fspath(path), hint="expected at least one row")
     return rows
 
 
@@ -223,8 +223,8 @@ def _label_lines(path: Path, multi_label: bool | None) -> _Columns:
             if not names and not multi_label:
                 raise DataError(
                     f"expected a line with a label, '__label__name', got {shown(text)}",
-                    where=place(path, row=row),
-                    cure="write each line as '__label__name text', delete those without a label, or use a "
+                    location=place(path, row=row),
+                    hint="write each line as '__label__name text', delete those without a label, or use a "
                     "CSV file with a header; where a text may have no label, ask for --multi-label",
                 )
             texts.append(text)
@@ -253,8 +253,8 @@ def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
         if header is None:
             raise DataError(
                 "the first line is blank" if any(fields for _, fields in rows) else "the file is empty",
-                where=os.fspath(path),
-                cure="expected a header with the names of the columns, then at least one row",
+                location=os.fspath(path),
+                hint="expected a header with the names of the columns, then at least one row",
             )
         _require_few_names(place(path, line=1), len(header))
         positions = [position_of(path, header, name) for name in names]
@@ -265,8 +265,8 @@ def _separated(path: Path, names: list[str], *, delimiter: str) -> _Columns:
             if len(fields) != len(header):
                 raise DataError(
                     f"expected {len(header)} fields as in the header, found {len(fields)}",
-                    where=place(path, row=row, line=line),
-                    cure="put double quotes around a field that holds a delimiter or a line break",
+                    location=place(path, row=row, line=line),
+                    hint="put double quotes around a field that holds a delimiter or a line break",
                 )
             for column, position in zip(columns.values, positions, strict=True):
                 column.append(fields[position])
@@ -287,19 +287,19 @@ def _parsed(path: Path, reader: Any) -> Iterator[tuple[int, list[str] | None]]:
         except csv.Error as error:
             raise DataError(
                 f"not valid CSV ({error})",
-                where=place(path, row=row, line=line) if row else place(path, line=line),
-                cure='put double quotes around a field that holds a quote, and write the quote in it as ""',
+                location=place(path, row=row, line=line) if row else place(path, line=line),
+                hint='put double quotes around a field that holds a quote, and write the quote in it as ""',
             ) from error
         yield line, fields or None
         row += 1
 
 
 def _require_few_names(where: str, n_names: int) -> None:
-    if n_names > MOST_COLUMNS:
+    if n_names > MAX_COLUMNS:
         raise DataError(
-            f"expected at most {MOST_COLUMNS:,} columns, found {n_names:,}",
-            where=where,
-            cure="keep the columns of the texts and the labels alone",
+            f"expected at most {MAX_COLUMNS:,} columns, found {n_names:,}",
+            location=where,
+            hint="keep the columns of the texts and the labels alone",
         )
 
 
@@ -319,9 +319,9 @@ def position_of(path: Path, header: Sequence[str], name: str, row: int | None = 
         return header.index(name)
     problem = f"there is no column {name!r}" if count == 0 else f"there are {count} columns {name!r}"
     raise DataError(
-        f"{problem}; the columns are {listed(header)}",
-        where=place(path, row=row),
-        cure="name one of them with --text-column or --label-column, or correct the name of the column",
+        f"{problem}; the columns are {join_names(header)}",
+        location=place(path, row=row),
+        hint="name one of them with --text-column or --label-column, or correct the name of the column",
     )
 
 
@@ -330,21 +330,21 @@ def _json_lines(path: Path, names: list[str]) -> _Columns:
     columns: list[list[object]] = [[] for _ in names]
     with closing(text_lines(path)) as lines:
         for row, line in filled_lines(path, lines):
-            if len(line) > MOST_VALUES:  # a shorter one cannot have so many
+            if len(line) > MAX_VALUES:  # a shorter one cannot have so many
                 _require_few_values(place(path, row=row), line)
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"not valid JSON ({str(error)[:100]})",
-                    where=place(path, row=row),
-                    cure='write one object a line, such as {"text": "...", "label": "..."}',
+                    location=place(path, row=row),
+                    hint='write one object a line, such as {"text": "...", "label": "..."}',
                 ) from error
             if not isinstance(record, dict):
                 raise DataError(
                     f"expected a JSON object, got {shown(record)}",
-                    where=place(path, row=row),
-                    cure='write one object a line, such as {"text": "...", "label": "..."}',
+                    location=place(path, row=row),
+                    hint='write one object a line, such as {"text": "...", "label": "..."}',
                 )
             _require_few_names(place(path, row=row), len(record))
             for column, name in zip(columns, names, strict=True):
@@ -358,11 +358,11 @@ def _json_lines(path: Path, names: list[str]) -> _Columns:
 def _require_few_values(where: str, line: str) -> None:
     """Refuse JSON before it is decoded, by what stands between and around values."""
     n_values = sum(map(line.count, ",[{"))
-    if n_values > MOST_VALUES:
+    if n_values > MAX_VALUES:
         raise DataError(
-            f"expected at most {MOST_VALUES:,} commas and brackets in a line of JSON, found {n_values:,}",
-            where=where,
-            cure="keep the text and the label of each row alone",
+            f"expected at most {MAX_VALUES:,} commas and brackets in a line of JSON, found {n_values:,}",
+            location=where,
+            hint="keep the text and the label of each row alone",
         )
 
 

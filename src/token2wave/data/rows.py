@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS_AT_ONCE = 8192
+ROWS_CHUNK = 8192
 
 
 @dataclass(frozen=True)

@@ -8,32 +8,32 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.texts import LabelledTexts
-from token2wave.data.values import listed, shown
+from token2wave.data.texts import TextSplit
+from token2wave.data.values import join_names, shown
 from token2wave.errors import ConfigError, DataError, place
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 """Of a model: each takes a number of every row, of every text, and of every line of the confusion matrix."""
 
 
 def require_few_classes(n_classes: int, source: str) -> None:
-    """Refuse more than :data:`MOST_CLASSES`, which most often are no classes at all.
+    """Refuse more than :data:`MAX_CLASSES`, which most often are no classes at all.
 
     Raises:
         DataError: there are more.
     """
-    if n_classes > MOST_CLASSES:
+    if n_classes > MAX_CLASSES:
         raise DataError(
-            f"expected at most {MOST_CLASSES:,} classes, found {n_classes:,} labels",
-            where=source,
-            cure="check that the label column is the right one, or put rare labels together",
+            f"expected at most {MAX_CLASSES:,} classes, found {n_classes:,} labels",
+            location=source,
+            hint="check that the label column is the right one, or put rare labels together",
         )
 
 
-def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> tuple[str, ...]:
+def label_names_of(train: TextSplit, given: Sequence[str] | None = None) -> tuple[str, ...]:
     """Decide on the names of the classes, in the order of their indices.
 
     Args:
@@ -46,34 +46,34 @@ def label_names_of(train: LabelledTexts, given: Sequence[str] | None = None) -> 
         if all of them are integers.
 
     Raises:
-        DataError: there are no rows, fewer than two classes among them or more than :data:`MOST_CLASSES`, a
+        DataError: there are no rows, fewer than two classes among them or more than :data:`MAX_CLASSES`, a
             name twice in ``given``, or a row whose label is not in ``given``.
     """
-    cure = "train on rows of at least two classes"
+    hint = "train on rows of at least two classes"
     if not len(train):
-        raise DataError("there are no rows", where=train.source, cure=cure)
+        raise DataError("there are no rows", location=train.source, hint=hint)
     sets = train.label_sets
     present = {label for labels in sets for label in labels}
     require_few_classes(max(len(present), 0 if given is None else len(given)), train.source)
     if not present:
-        raise DataError("no row has a label", where=train.source, cure=cure)
+        raise DataError("no row has a label", location=train.source, hint=hint)
     if len(present) == 1:
         problem = f"every row has the same label {shown(*present)}"
         if train.multi_label:
             problem = f"there is no label but {shown(*present)}"
-        raise DataError(problem, where=train.source, cure=cure)
+        raise DataError(problem, location=train.source, hint=hint)
     if given is None:
         return in_order(present)
     if len(set(given)) != len(given):
-        problem = f"a label name stands twice among {listed(given)}"
-        raise DataError(problem, where=train.source, cure="state every name once")
+        problem = f"a label name stands twice among {join_names(given)}"
+        raise DataError(problem, location=train.source, hint="state every name once")
     known = frozenset(given)
     for row, labels in enumerate(sets, start=1):
         for label in labels:
             if label not in known:
-                problem = f"the label {shown(label)} is not one of the label names {listed(given)}"
-                cure = "correct the label, or add its name to the label names"
-                raise DataError(problem, where=place(train.source, row=row), cure=cure)
+                problem = f"the label {shown(label)} is not one of the label names {join_names(given)}"
+                hint = "correct the label, or add its name to the label names"
+                raise DataError(problem, location=place(train.source, row=row), hint=hint)
     return tuple(given)
 
 
@@ -84,7 +84,7 @@ def in_order(names: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def encode_labels(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[np.int64]:
+def encode_labels(labels: TextSplit, label_names: Sequence[str]) -> NDArray[np.int64]:
     """Return the index of the class of every text.
 
     Args:
@@ -104,7 +104,7 @@ def encode_labels(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[
     )
 
 
-def encode_label_sets(labels: LabelledTexts, label_names: Sequence[str]) -> NDArray[np.bool_]:
+def encode_label_sets(labels: TextSplit, label_names: Sequence[str]) -> NDArray[np.bool_]:
     """Return which classes every text has.
 
     Args:
@@ -144,13 +144,13 @@ def strata(classes: NDArray[np.bool_]) -> NDArray[np.int64]:
     return rarest
 
 
-def _index(index_of: Mapping[str, int], label: object, labels: LabelledTexts, row: int) -> int:
+def _index(index_of: Mapping[str, int], label: object, labels: TextSplit, row: int) -> int:
     index = index_of.get(label, -1) if isinstance(label, str) else -1
     if index < 0:
         raise DataError(
-            f"the label {shown(label)} is not one of the classes of training: {listed(index_of)}",
-            where=place(labels.source, row=row),
-            cure="correct or remove the row, or add rows with this label to the training data",
+            f"the label {shown(label)} is not one of the classes of training: {join_names(index_of)}",
+            location=place(labels.source, row=row),
+            hint="correct or remove the row, or add rows with this label to the training data",
         )
     return index
 
@@ -181,10 +181,10 @@ def validation_split(
     """
     if not 0 < fraction < 1:
         problem = f"expected a number above 0 and below 1, got {fraction}"
-        raise ConfigError(problem, where="validation fraction", cure="choose one such as 0.1")
+        raise ConfigError(problem, location="validation fraction", hint="choose one such as 0.1")
     if seed < 0:
         problem = f"expected a number of at least 0, got {seed}"
-        raise ConfigError(problem, where="seed", cure="choose one such as 0")
+        raise ConfigError(problem, location="seed", hint="choose one such as 0")
     n_rows = len(labels)
     if n_rows == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)

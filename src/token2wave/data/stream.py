@@ -26,12 +26,12 @@ from token2wave.data.file_segments import SEPARATORS, Segment, parquet_file
 from token2wave.data.lines import cannot_read, not_unicode, open_binary
 from token2wave.data.parquet_stream import parquet_rows
 from token2wave.data.readers import field_limit, position_of, split_labels
-from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
+from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows
 from token2wave.data.values import Origin, checked_texts, is_unicode, shown
 from token2wave.errors import DataError, MissingExtraError
 
 SHOWN_OF_A_ROW = 200  # characters
-BYTES_SKIPPED_AT_ONCE = 1 << 20
+BYTES_SKIPPED_CHUNK = 1 << 20
 BYTES_BUFFERED = 1 << 13  # what is lost where a compressed stream breaks off
 _BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
@@ -43,7 +43,7 @@ def read_segment(
     text_column: str = "text",
     columns: Sequence[str] | None = None,
     limits: Limits | None = None,
-    n_rows: int = ROWS_AT_ONCE,
+    n_rows: int = ROWS_CHUNK,
 ) -> Iterator[Rows]:
     """Read the rows of a segment.
 
@@ -223,7 +223,7 @@ def _header(segment: Segment, reader: Iterator[list[str]], broken: list[str], li
     try:
         header = next(reader, None)
     except csv.Error as error:
-        raise DataError(f"not valid CSV ({error})", where=segment.path, cure="mend the header") from error
+        raise DataError(f"not valid CSV ({error})", location=segment.path, hint="mend the header") from error
     problem = None
     if not header:
         problem = "expected a header with the names of the columns"
@@ -232,7 +232,7 @@ def _header(segment: Segment, reader: Iterator[list[str]], broken: list[str], li
     elif len(header) > limits.columns:
         problem = f"expected at most {limits.columns} columns, found {len(header)}"
     if problem is not None or header is None:
-        raise DataError(str(problem), where=segment.path, cure="mend the header")
+        raise DataError(str(problem), location=segment.path, hint="mend the header")
     return header
 
 
@@ -285,7 +285,7 @@ def _lines(
 def _skip_line(stream: BinaryIO) -> int:
     """Read on to the next line; the bytes that were skipped."""
     n_bytes = 0
-    while part := stream.readline(BYTES_SKIPPED_AT_ONCE):
+    while part := stream.readline(BYTES_SKIPPED_CHUNK):
         n_bytes += len(part)
         if part.endswith(b"\n"):
             break

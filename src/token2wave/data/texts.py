@@ -17,7 +17,7 @@ SPLIT_STEMS = {
 """The three splits, and the names they go by in file names and on the hub."""
 
 
-class Several(NamedTuple):
+class LabelFormat(NamedTuple):
     """What was said of texts with several labels; see :func:`token2wave.data.read_labelled`.
 
     Attributes:
@@ -29,11 +29,11 @@ class Several(NamedTuple):
     separator: str | None = None
 
 
-UNSAID = Several()
+UNSAID = LabelFormat()
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
+class TextSplit:
     """Texts with one label each, or with any number of them, in the order of their source.
 
     Nothing is dropped or reordered on the way here: row ``i`` of the source is index ``i - 1``, so
@@ -60,15 +60,15 @@ class LabelledTexts:
         if len(self.texts) != len(self.labels):
             raise DataError(
                 f"expected a label for each text, got {len(self.texts)} texts and {len(self.labels)} labels",
-                where=self.source,
-                cure="give both lists the same length",
+                location=self.source,
+                hint="give both lists the same length",
             )
         if self.weights is not None and len(self.weights) != len(self.texts):
             n_weights = len(self.weights)
             raise DataError(
                 f"expected a weight for each text, got {n_weights} weights of {len(self.texts)} texts",
-                where=self.source,
-                cure="give both lists the same length",
+                location=self.source,
+                hint="give both lists the same length",
             )
 
     def __len__(self) -> int:
@@ -85,13 +85,13 @@ class LabelledTexts:
         """The labels of each text, length ``N``."""
         return [(label,) if isinstance(label, str) else tuple(label) for label in self.labels]
 
-    def as_multi_label(self) -> LabelledTexts:
+    def as_multi_label(self) -> TextSplit:
         """The same texts as ones that may have several labels."""
         return replace(self, labels=self.label_sets)
 
 
 @dataclass(frozen=True)
-class DataSplits:
+class TextDataset:
     """A data set with its official splits.
 
     Attributes:
@@ -104,9 +104,9 @@ class DataSplits:
     """
 
     name: str
-    train: LabelledTexts
-    validation: LabelledTexts | None
-    test: LabelledTexts | None
+    train: TextSplit
+    validation: TextSplit | None
+    test: TextSplit | None
     label_names: tuple[str, ...] | None
     caveats: tuple[str, ...]
 
@@ -115,7 +115,7 @@ class DataSplits:
         """Whether a text of some split may have several labels, or none."""
         return any(part is not None and part.multi_label for part in (self.train, self.validation, self.test))
 
-    def as_multi_label(self) -> DataSplits:
+    def as_multi_label(self) -> TextDataset:
         """The same data as texts that may have several labels."""
         parts = (self.train, self.validation, self.test)
         train, *others = (None if part is None else part.as_multi_label() for part in parts)
@@ -123,7 +123,7 @@ class DataSplits:
         return replace(self, train=train, validation=others[0], test=others[1])
 
 
-def require_usable(rows: LabelledTexts) -> None:
+def require_usable(rows: TextSplit) -> None:
     """Refuse texts, labels and weights in memory that are not what they should be.
 
     Raises:
@@ -132,16 +132,16 @@ def require_usable(rows: LabelledTexts) -> None:
     for row, text in enumerate(rows.texts, start=1):
         if not isinstance(text, str):
             where = place(rows.source, row=row)
-            raise DataError(f"expected a string, found {type(text).__name__}", where=where)
+            raise DataError(f"expected a string, found {type(text).__name__}", location=where)
     for row, label in enumerate(rows.labels, start=1):
         each = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
         if odd := [name for name in each if not isinstance(name, str) or not name]:
             raise DataError(
                 f"expected a label that is a string, found {odd[0]!r:.40}",
-                where=place(rows.source, row=row),
-                cure="give labels by their names, as label_names has them",
+                location=place(rows.source, row=row),
+                hint="give labels by their names, as label_names has them",
             )
     for row, weight in enumerate(rows.weights or (), start=1):
         if not 0 <= weight < math.inf:
             where = place(rows.source, row=row)
-            raise DataError(f"expected a weight of at least 0, found {weight}", where=where)
+            raise DataError(f"expected a weight of at least 0, found {weight}", location=where)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from token2wave.data.texts import Several
+from token2wave.data.texts import LabelFormat
 from token2wave.errors import DataError, place
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -53,13 +53,13 @@ def checked_texts(values: Iterable[object], origin: Origin) -> list[str]:
             texts.append(value)
             continue
         if value is None:
-            problem, cure = "the text is missing", "fill it in (an empty string is allowed) or delete the row"
+            problem, hint = "the text is missing", "fill it in (an empty string is allowed) or delete the row"
         elif isinstance(value, str):
-            problem, cure = _HALF_PAIR
+            problem, hint = _HALF_PAIR
         else:
             problem = f"expected a text, got {shown(value)}"
-            cure = "make it a string, or name the column that holds the texts"
-        raise DataError(problem, where=origin.at(index), cure=cure)
+            hint = "make it a string, or name the column that holds the texts"
+        raise DataError(problem, location=origin.at(index), hint=hint)
     return texts
 
 
@@ -112,8 +112,8 @@ def checked_label_sets(
     if separator == "":
         raise DataError(
             "expected something that stands between the labels of a text, found an empty separator",
-            where=origin.source,
-            cure="name it, e.g. --label-separator '|'",
+            location=origin.source,
+            hint="name it, e.g. --label-separator '|'",
         )
     name_of = _namer(origin, label_names)
     sets: list[tuple[str, ...]] = []
@@ -129,7 +129,7 @@ def checked_label_sets(
     return sets
 
 
-def are_several(labels: Sequence[object], source: str, said: Several) -> bool:
+def are_several(labels: Sequence[object], source: str, said: LabelFormat) -> bool:
     """Whether texts may have several labels, by what was said and by the values that are there.
 
     Raises:
@@ -139,13 +139,13 @@ def are_several(labels: Sequence[object], source: str, said: Several) -> bool:
     if found and said.multi_label is False:
         raise DataError(
             "texts have several labels, and one each was asked for",
-            where=source,
-            cure="keep one label of each text, or train a model of several with --multi-label",
+            location=source,
+            hint="keep one label of each text, or train a model of several with --multi-label",
         )
     return found or bool(said.multi_label)
 
 
-def require_separator(said: Several, is_separated: bool, source: str) -> None:
+def require_separator(said: LabelFormat, is_separated: bool, source: str) -> None:
     """Find out whether several labels of one string can be told apart.
 
     Args:
@@ -159,8 +159,8 @@ def require_separator(said: Several, is_separated: bool, source: str) -> None:
     if said.multi_label and said.separator is None and is_separated:
         raise DataError(
             "expected to know what stands between the labels of a text",
-            where=source,
-            cure="name it, e.g. --label-separator '|'",
+            location=source,
+            hint="name it, e.g. --label-separator '|'",
         )
 
 
@@ -177,9 +177,9 @@ def _namer(origin: Origin, label_names: Sequence[str] | None) -> Callable[[int, 
         if is_number or (digits_are_indices and _INTEGER.fullmatch(name)):
             return _name_of_index(name, label_names, origin, index)
         raise DataError(
-            f"the label {shown(name)} is not one of the label names {listed(label_names)}",
-            where=origin.at(index),
-            cure="correct the label, or add its name to the label names",
+            f"the label {shown(name)} is not one of the label names {join_names(label_names)}",
+            location=origin.at(index),
+            hint="correct the label, or add its name to the label names",
         )
 
     return name_of
@@ -204,8 +204,8 @@ def checked_weights(values: Iterable[object], origin: Origin) -> list[float]:
         if not 0 <= weight < math.inf:
             raise DataError(
                 f"expected a weight, got {shown(value)}",
-                where=origin.at(index),
-                cure="give every row a number of at least zero, or name the column that holds the weights",
+                location=origin.at(index),
+                hint="give every row a number of at least zero, or name the column that holds the weights",
             )
         weights.append(weight)
     return weights
@@ -220,7 +220,7 @@ def shown(value: object) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def listed(names: Iterable[str], at_most: int = 12) -> str:
+def join_names(names: Iterable[str], at_most: int = 12) -> str:
     """Names as error messages list them: quoted, and cut after ``at_most``."""
     quoted = [shown(name) for name in names]
     if len(quoted) > at_most:
@@ -247,12 +247,12 @@ def is_unicode(text: str) -> bool:
 
 def _plain_name(value: object, origin: Origin, index: int) -> str:
     """A label before the names of the classes are looked at."""
-    cure = "give every row one label: a string or an integer"
+    hint = "give every row one label: a string or an integer"
     if isinstance(value, str):
         if not value.strip():
-            raise DataError("the label is empty", where=origin.at(index), cure=cure)
+            raise DataError("the label is empty", location=origin.at(index), hint=hint)
         if not is_unicode(value):
-            raise DataError(_HALF_PAIR[0], where=origin.at(index), cure=_HALF_PAIR[1])
+            raise DataError(_HALF_PAIR[0], location=origin.at(index), hint=_HALF_PAIR[1])
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -263,8 +263,8 @@ def _plain_name(value: object, origin: Origin, index: int) -> str:
         return str(int(number)) if number.is_integer() else repr(number)
     if value is None or isinstance(value, Real):  # NaN is how pandas writes a missing value
         what = "missing" if value is None else f"{float(value)}"
-        raise DataError(f"the label is {what}", where=origin.at(index), cure=cure)
-    raise DataError(f"expected a label, got {shown(value)}", where=origin.at(index), cure=cure)
+        raise DataError(f"the label is {what}", location=origin.at(index), hint=hint)
+    raise DataError(f"expected a label, got {shown(value)}", location=origin.at(index), hint=hint)
 
 
 def _name_of_index(number: str, label_names: Sequence[str], origin: Origin, index: int) -> str:
@@ -273,6 +273,6 @@ def _name_of_index(number: str, label_names: Sequence[str], origin: Origin, inde
     raise DataError(
         f"expected a label from 0 to {len(label_names) - 1} (there are {len(label_names)} label names), "
         f"got {number if len(number) <= 60 else f'{number[:57]}...'}",
-        where=origin.at(index),
-        cure="correct the label, or list the names of all labels",
+        location=origin.at(index),
+        hint="correct the label, or list the names of all labels",
     )

@@ -23,7 +23,7 @@ from token2wave.distillation.probabilities import (
 )
 from token2wave.errors import DataError
 from token2wave.models.encoder_sources import source_of
-from token2wave.storage.atomic import make_folder, written_aside
+from token2wave.storage.atomic import atomic_write, make_folder
 
 FOLDER_VARIABLE = "TOKEN2WAVE_CACHE"
 
@@ -40,7 +40,7 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Kept:
+class TeacherCache:
     """Place of one teacher's probabilities and weights.
 
     Attributes:
@@ -133,7 +133,7 @@ def kept_outputs(name: str, words: list[str], ask: Callable[[list[str]], Floats]
     Raises:
         OutputError: the folder cannot be written to.
     """
-    kept = Kept(f"{name}-words", hashlib.sha256(identity(source_of(name)).encode()).hexdigest())
+    kept = TeacherCache(f"{name}-words", hashlib.sha256(identity(source_of(name)).encode()).hexdigest())
     path = kept.probabilities_path
     place, outputs = _kept_rows(path)
     new = [word for word in words if word not in place]
@@ -145,7 +145,7 @@ def kept_outputs(name: str, words: list[str], ask: Callable[[list[str]], Floats]
         outputs = np.concatenate([outputs, asked]) if len(outputs) else asked
         place |= {word: len(place) + i for i, word in enumerate(new)}
         make_folder(path.parent)
-        with written_aside(path) as aside, aside.open("wb") as stream:
+        with atomic_write(path) as aside, aside.open("wb") as stream:
             np.savez(stream, outputs=outputs, words=np.frombuffer("\n".join(place).encode(), np.uint8))
     return outputs[[place[word] for word in words]]
 

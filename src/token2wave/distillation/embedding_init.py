@@ -20,7 +20,7 @@ from token2wave.distillation.cache import kept_outputs
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.features.text import spelled_tokens
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 
 SPREAD = 100.0
 """Root mean square of the numbers of a word's row, over that of a row drawn at random."""
@@ -41,7 +41,7 @@ class WordVectors(NamedTuple):
 
 
 def with_vocabulary(
-    name: str, texts: Sequence[str], features: Features, found: Ragged, tell: Teller
+    name: str, texts: Sequence[str], features: Features, found: Ragged, callback_list: CallbackList
 ) -> tuple[WordFeatures, Ragged, WordVectors]:
     """Let every word that the encoder has an entry for be a feature, seen in training or not.
 
@@ -50,7 +50,7 @@ def with_vocabulary(
         texts: ``N`` strings, those of training.
         features: fitted to them.
         found: the texts' features.
-        tell: told how it goes.
+        callback_list: told how it goes.
 
     Returns:
         The features with more rows, the texts' features, and the encoder's outputs for all words with a row.
@@ -63,8 +63,8 @@ def with_vocabulary(
     if not isinstance(features, WordFeatures):
         raise ConfigError(
             "expected features of words to start from an encoder",
-            where="start_from",
-            cure="choose preset small or fast",
+            location="init_from",
+            hint="choose preset small or fast",
         )
     try:
         from token2wave.distillation import encoders
@@ -80,17 +80,17 @@ def with_vocabulary(
     moved = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
     rows = np.concatenate([np.arange(has_cls, dtype=np.int32), moved])
     words, _ = words_of_rows([*texts, *known], wider)
-    outputs = kept_outputs(name, words, lambda some: _asked(encoders, name, some, tell))
+    outputs = kept_outputs(name, words, lambda some: _asked(encoders, name, some, callback_list))
     return wider, replace(found, ids=rows[found.ids]), WordVectors(words, outputs)
 
 
-def _asked(encoders: Any, name: str, words: list[str], tell: Teller) -> Floats:
-    tell.stage("the encoder's words", len(words))
-    outputs: Floats = encoders.outputs_of(name, words, tell.advance)
+def _asked(encoders: Any, name: str, words: list[str], callback_list: CallbackList) -> Floats:
+    callback_list.stage("the encoder's words", len(words))
+    outputs: Floats = encoders.outputs_of(name, words, callback_list.advance)
     return outputs
 
 
-def begin_rows(rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
+def init_embedding(rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
     """Put what an encoder knows of each word in its row, half in each variant, whose sum then is the whole.
 
     Args:

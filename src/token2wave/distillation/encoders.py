@@ -17,13 +17,13 @@ from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.reference import probabilities as softmax
 from token2wave.models.batched_logits import PADDED_TEXTS_IN_PREDICTION
 from token2wave.models.bert_encoder import Checkpoint, EncoderConfig, EncoderNetwork, quiet, readable
-from token2wave.storage.atomic import written_aside
+from token2wave.storage.atomic import atomic_write
 from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.torch_trainer import has_bfloat16
 
-TEXTS_AT_ONCE = 2_048
+TEXTS_CHUNK = 2_048
 
 Floats = NDArray[np.float32]
 Advance = Callable[[int], None]
@@ -86,8 +86,8 @@ class FineTunedEncoder:
         device = self.network.embedding.weight.device
         found = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
-            for first in range(0, len(texts), TEXTS_AT_ONCE):
-                some = texts[first : first + TEXTS_AT_ONCE]
+            for first in range(0, len(texts), TEXTS_CHUNK):
+                some = texts[first : first + TEXTS_CHUNK]
                 found.append(softmax(self.network.logits(self.features(some)), False))
                 if advance is not None:
                     advance(len(some))
@@ -99,7 +99,7 @@ class FineTunedEncoder:
         Raises:
             OutputError: the place cannot be written to.
         """
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             save_model(self.network, str(aside))
 
     def load(self, path: Path) -> None:
@@ -168,8 +168,8 @@ def outputs_of(name: str, texts: Sequence[str], advance: Advance | None = None) 
     width = int(network.embedding.embedding_dim)  # that of the states, as in BERT
     network.config = EncoderConfig(network.embedding.num_embeddings, width)
     found = [np.zeros((0, width), dtype=np.float32)]
-    for first in range(0, len(texts), TEXTS_AT_ONCE):
-        some = texts[first : first + TEXTS_AT_ONCE]
+    for first in range(0, len(texts), TEXTS_CHUNK):
+        some = texts[first : first + TEXTS_CHUNK]
         found.append(network.logits(teacher.features(some)))
         if advance is not None:
             advance(len(some))
@@ -203,6 +203,6 @@ def class_order(named: dict[int, str], label_names: Sequence[str], where: str) -
             return list(range(len(names)))
     raise ConfigError(
         f"expected a teacher of the classes {', '.join(label_names[:12])}, found {', '.join(names[:12])}",
-        where=where,
-        cure="name one that was fine-tuned on the same classes, or an encoder to be fine-tuned",
+        location=where,
+        hint="name one that was fine-tuned on the same classes, or an encoder to be fine-tuned",
     )

@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 
 from token2wave.data.parquet import parquet_columns
 from token2wave.errors import DataError, place
-from token2wave.storage.atomic import written_aside
+from token2wave.storage.atomic import atomic_write
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
 PROBABILITIES = "probabilities"
-MOST_BYTES, MOST_UNPACKED = (
+MAX_BYTES, MAX_UNPACKED = (
     64 << 20,
     20,
 )  # a .npz unpacks to so many bytes, and so many times its own, at most
@@ -100,7 +100,7 @@ def write_probabilities(path: Path, known: KnownProbabilities) -> None:
     """
     digests = known.digests
     values = known.with_more([], known.values[:0]).values  # in the order of the digests
-    with written_aside(path) as aside, aside.open("wb") as file:
+    with atomic_write(path) as aside, aside.open("wb") as file:
         np.savez_compressed(
             file,
             probabilities=values,
@@ -127,14 +127,14 @@ def read_probabilities(
     if reader is None:
         raise DataError(
             "expected a file of probabilities",
-            where=os.fspath(path),
-            cure=f"use one of the formats {' '.join(SUFFIXES)}",
+            location=os.fspath(path),
+            hint=f"use one of the formats {' '.join(SUFFIXES)}",
         )
     try:
         rows = reader(path, label_names)
     except OSError as error:
         raise DataError(
-            f"cannot be read ({error.strerror or error})", where=os.fspath(path), cure="check the path"
+            f"cannot be read ({error.strerror or error})", location=os.fspath(path), hint="check the path"
         ) from error
     digests = rows.digests
     if digests is None:
@@ -155,16 +155,16 @@ def _checked_rows(path: Path, rows: _Rows, n_rows: int) -> Iterable[int]:
         if len(rows.values) != n_rows:
             raise DataError(
                 f"expected probabilities of {n_rows} training rows, found {len(rows.values)}",
-                where=os.fspath(path),
-                cure="say which texts they are of: rows, texts or text_sha256",
+                location=os.fspath(path),
+                hint="say which texts they are of: rows, texts or text_sha256",
             )
         return range(n_rows)
     for i, number in enumerate(rows.numbers, start=1):
         if type(number) is not int or not 0 <= number < n_rows:
             raise DataError(
                 f"expected a row of the training data, from 0 to {n_rows - 1}, found {number!r}",
-                where=place(path, row=i),
-                cure="count the rows of the training data from 0, without the header",
+                location=place(path, row=i),
+                hint="count the rows of the training data from 0, without the header",
             )
     return rows.numbers
 
@@ -175,8 +175,8 @@ def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]
         raise DataError(
             f"expected a probability for each of {len(label_names)} classes, "
             f"found an array of shape {values.shape}",
-            where=os.fspath(path),
-            cure=f"give them in the order {', '.join(label_names[:12])}",
+            location=os.fspath(path),
+            hint=f"give them in the order {', '.join(label_names[:12])}",
         )
     with np.errstate(invalid="ignore"):
         sums = values.sum(axis=1)
@@ -185,8 +185,8 @@ def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]
         row = int(wrong.argmax())
         raise DataError(
             f"expected probabilities that sum to 1, found {np.round(values[row], 4).tolist()[:12]}",
-            where=place(path, row=row + 1),
-            cure="write probabilities, not logits: the softmax of a classifier's output",
+            location=place(path, row=row + 1),
+            hint="write probabilities, not logits: the softmax of a classifier's output",
         )
     sums[np.abs(sums - 1) < ROUNDING] = 1  # what was read is written, and read again, as it is
     checked: Floats = (values / sums[:, None]).astype(np.float32)
@@ -201,8 +201,8 @@ def _vector(path: Path, row: int, found: object, label_names: Sequence[str]) -> 
             odd = missing or sorted(set(found) - set(label_names))
             raise DataError(
                 f"expected a probability for each class, found {odd[0]!r} missing or too many",
-                where=place(path, row=row),
-                cure="name the classes as the training data does",
+                location=place(path, row=row),
+                hint="name the classes as the training data does",
             )
         found = [found[name] for name in label_names]
     if (
@@ -212,8 +212,8 @@ def _vector(path: Path, row: int, found: object, label_names: Sequence[str]) -> 
     ):
         raise DataError(
             f"expected {len(label_names)} probabilities, found {str(found)[:60]}",
-            where=place(path, row=row),
-            cure="give a list in the order of the classes, or an object of label and probability",
+            location=place(path, row=row),
+            hint="give a list in the order of the classes, or an object of label and probability",
         )
     return [float(value) for value in found]
 
@@ -225,13 +225,13 @@ def _of_records(path: Path, records: Sequence[Mapping[str, Any]], label_names: S
         if key not in record or PROBABILITIES not in record:
             raise DataError(
                 f"expected the keys {key!r} and {PROBABILITIES!r}, found {', '.join(map(repr, record))}",
-                where=place(path, row=row),
-                cure='write {"text": "...", "probabilities": [...]}',
+                location=place(path, row=row),
+                hint='write {"text": "...", "probabilities": [...]}',
             )
         values[row - 1] = _vector(path, row, record[PROBABILITIES], label_names)
         keys.append(record[key])
         if key == "text" and not isinstance(keys[-1], str):
-            raise DataError(f"expected a text, found {str(keys[-1])[:60]}", where=place(path, row=row))
+            raise DataError(f"expected a text, found {str(keys[-1])[:60]}", location=place(path, row=row))
     if key == "text":
         return _Rows(values, list(map(digest, keys)), None)
     return _Rows(values, None, keys)
@@ -246,13 +246,13 @@ def _json_lines(path: Path, label_names: Sequence[str]) -> _Rows:
             record = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"not valid JSON ({str(error)[:100]})", where=place(path, line=line), cure="mend the line"
+                f"not valid JSON ({str(error)[:100]})", location=place(path, line=line), hint="mend the line"
             ) from error
         if not isinstance(record, dict):
-            raise DataError("expected a JSON object", where=place(path, line=line), cure="mend the line")
+            raise DataError("expected a JSON object", location=place(path, line=line), hint="mend the line")
         records.append(record)
     if not records:
-        raise DataError("the file is empty", where=os.fspath(path), cure="expected at least one row")
+        raise DataError("the file is empty", location=os.fspath(path), hint="expected at least one row")
     return _of_records(path, records, label_names)
 
 
@@ -280,7 +280,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as packed:
             sizes = {entry.filename: entry.file_size for entry in packed.infolist()}
-            if sum(sizes.values()) > MOST_BYTES + MOST_UNPACKED * os.fstat(stream.fileno()).st_size:
+            if sum(sizes.values()) > MAX_BYTES + MAX_UNPACKED * os.fstat(stream.fileno()).st_size:
                 raise ValueError(f"it claims to unpack to {sum(sizes.values()):,} bytes")
             return {name[:-4]: _npy(packed, name) for name in sizes if name.endswith(".npy")}
     except OSError as error:
@@ -318,8 +318,8 @@ def _npz(path: Path, label_names: Sequence[str]) -> _Rows:
     except (ValueError, KeyError) as error:
         raise DataError(
             f"expected a .npz with an array {PROBABILITIES!r} of numbers ({str(error)[:100]})",
-            where=os.fspath(path),
-            cure="write it with numpy.savez, and without pickled objects",
+            location=os.fspath(path),
+            hint="write it with numpy.savez, and without pickled objects",
         ) from error
     keys = next((name for name in ("text_sha256", "texts", "rows") if name in arrays), None)
     if keys is None:
@@ -330,8 +330,8 @@ def _npz(path: Path, label_names: Sequence[str]) -> _Rows:
         raise DataError(
             f"expected an entry of {keys!r} for each of {len(values)} rows, "
             f"found {named.dtype} of shape {named.shape}",
-            where=os.fspath(path),
-            cure="write one for each row of the probabilities",
+            location=os.fspath(path),
+            hint="write one for each row of the probabilities",
         )
     if keys == "text_sha256":
         return _Rows(values, [row.astype(np.uint8).tobytes() for row in named], None)

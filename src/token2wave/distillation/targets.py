@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data import DataSplits
-from token2wave.distillation.teacher import Lessons
+from token2wave.data import TextDataset
+from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.distillation.unlabelled import Unlabelled, unlabelled_texts
 from token2wave.errors import ConfigError
 from token2wave.training.callbacks import Callback
-from token2wave.training.preparation import Labelled, TrainingTexts
+from token2wave.training.preparation import EncodedTexts, Labelled
 from token2wave.training.recipe import Recipe
 
 Floats = NDArray[np.float32]
 
 
-class Lesson(NamedTuple):
+class DistillationTargets(NamedTuple):
     """What a student learns from.
 
     Attributes:
@@ -30,21 +30,21 @@ class Lesson(NamedTuple):
         record: plain data for the model file.
     """
 
-    texts: TrainingTexts
+    texts: EncodedTexts
     record: dict[str, Any]
 
 
-def lesson(
+def distillation_targets(
     teacher: str | os.PathLike[str],
     unlabelled: Unlabelled | None,
-    texts: TrainingTexts,
-    splits: DataSplits,
+    texts: EncodedTexts,
+    splits: TextDataset,
     recipe: Recipe,
     *,
     text_column: str = "text",
     callbacks: Sequence[Callback] = (),
-    kept_only: bool = False,
-) -> Lesson:
+    cached_only: bool = False,
+) -> DistillationTargets:
     """Let a teacher speak of the training texts and of text without labels.
 
     The teacher learns from the rows that the student learns from at first: validation rows are held back from
@@ -58,7 +58,7 @@ def lesson(
         recipe: says how much the teacher counts.
         text_column: column of the unlabelled texts.
         callbacks: told how it goes.
-        kept_only: use what is kept of the teacher, and fine-tune nothing.
+        cached_only: use what is kept of the teacher, and fine-tune nothing.
 
     Raises:
         ConfigError: the teacher cannot be had, or knows none of the texts.
@@ -70,25 +70,27 @@ def lesson(
     if texts.multi_label:
         raise ConfigError(
             "texts that may have several labels cannot have a teacher",
-            where="teacher",
-            cure="leave the teacher out, or give each text one label",
+            location="teacher",
+            hint="leave the teacher out, or give each text one label",
         )
-    whole = texts.train if texts.everything is None else texts.everything
+    whole = texts.train if texts.full_train is None else texts.full_train
     further: list[str] = []
     notes: list[str] = []
     if unlabelled is not None:
-        held_back = [*(() if texts.learns_from_validation else texts.validation.texts)]
-        held_back += splits.test.texts if splits.test is not None else ()
-        further, notes = unlabelled_texts(unlabelled, text_column, held_back, whole.texts)
-    lessons = Lessons(name, texts.label_names, texts.train, splits.train.texts, callbacks, kept_only)
+        held_out = [*(() if texts.learns_from_validation else texts.validation.texts)]
+        held_out += splits.test.texts if splits.test is not None else ()
+        further, notes = unlabelled_texts(unlabelled, text_column, held_out, whole.texts)
+    lessons = TeacherPredictions(
+        name, texts.label_names, texts.train, splits.train.texts, callbacks, cached_only
+    )
     known = lessons.of([*whole.texts, *further])
     of_whole, of_further = known.of(whole.texts), known.of(further)
     n_unknown = int(np.isnan(of_whole[:, 0]).sum())
     if n_unknown == len(whole):
         raise ConfigError(
             "expected probabilities of the training texts, found none of them",
-            where=name,
-            cure="name the file that belongs to this data",
+            location=name,
+            hint="name the file that belongs to this data",
         )
     if n_unknown:
         notes.append(f"The teacher says nothing of {n_unknown:,} training texts: their labels alone count.")
@@ -98,20 +100,20 @@ def lesson(
         notes.append(f"{n_silent:,} unlabelled texts of which the teacher says nothing were left out.")
         further = [text for text, is_known in zip(further, answered, strict=True) if is_known]
     more = _unlabelled(further, of_further[answered], recipe)
-    taught = replace(
+    teacher_info = replace(
         texts,
         train=_with_more(_taught(texts.train, known.of(texts.train.texts), recipe), more),
-        everything=None if texts.everything is None else _with_more(_taught(whole, of_whole, recipe), more),
+        full_train=None if texts.full_train is None else _with_more(_taught(whole, of_whole, recipe), more),
         caveats=(*texts.caveats, *notes),
     )
     if texts.learns_from_validation:  # too few rows to hold any back
-        taught = replace(taught, validation=taught.train)
+        teacher_info = replace(teacher_info, validation=teacher_info.train)
     record = {
         "teacher": name,
         "unlabelled": os.fspath(unlabelled) if isinstance(unlabelled, str | os.PathLike) else None,
         "unlabelled_rows": len(further),
     }
-    return Lesson(taught, record)
+    return DistillationTargets(teacher_info, record)
 
 
 def soften(probabilities: Floats, temperature: float) -> Floats:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from token2wave.distillation.cache import Kept, identity, key_of
+from token2wave.distillation.cache import TeacherCache, identity, key_of
 from token2wave.distillation.encoder_settings import TEACHER_TOKENS, decisive_settings
 from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, read_probabilities
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.models.encoder_sources import is_classifier, source_of
 from token2wave.storage.atomic import make_folder
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 
 if TYPE_CHECKING:
     from token2wave.training.preparation import Labelled
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 
-class Asked(Protocol):
+class TeacherModel(Protocol):
     """A teacher that computes."""
 
     def probabilities(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Floats:
@@ -36,7 +36,7 @@ class Asked(Protocol):
 
 
 @dataclass
-class Lessons:
+class TeacherPredictions:
     """What a teacher says of texts, fine-tuned on the training texts where it has to be.
 
     Attributes:
@@ -45,7 +45,7 @@ class Lessons:
         train: what it may be fine-tuned on: no text that anything is chosen or reported by.
         rows: all rows of the training data, which numbers of rows in a file mean.
         callbacks: told how it goes.
-        kept_only: give what is kept, and fine-tune nothing.
+        cached_only: give what is kept, and fine-tune nothing.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Lessons:
     train: Labelled
     rows: Sequence[str]
     callbacks: Sequence[Callback] = ()
-    kept_only: bool = False
+    cached_only: bool = False
 
     def of(self, texts: Sequence[str]) -> KnownProbabilities:
         """Probabilities of some texts; of a file those that it has.
 
         Raises:
             ConfigError: the teacher cannot be had, or knows other classes; or nothing is kept, and
-                ``kept_only``.
+                ``cached_only``.
             DataError: a file of probabilities cannot be read or used.
             MissingExtraError: transformers, or the package of MiniLM, is not installed.
             OutputError: the folder of what is kept cannot be written to.
@@ -70,32 +70,32 @@ class Lessons:
         kept = self._kept()
         return kept.completed(self.label_names, texts, lambda some: self._asked(kept, some))
 
-    def _kept(self) -> Kept:
+    def _kept(self) -> TeacherCache:
         settings: dict[str, Any] = {
             "checkpoint": identity(source_of(self.name)),
             "labels": list(self.label_names),
             "tokens": TEACHER_TOKENS,
         }
         if is_classifier(self.name):
-            return Kept(self.name, key_of(settings, (), np.zeros(0, np.int64)))
+            return TeacherCache(self.name, key_of(settings, (), np.zeros(0, np.int64)))
         settings["fine_tuning"] = decisive_settings(len(self.train))
         if self.train.weights is not None:
             settings["weights"] = self.train.weights.tolist()
-        return Kept(self.name, key_of(settings, self.train.texts, self.train.labels))
+        return TeacherCache(self.name, key_of(settings, self.train.texts, self.train.labels))
 
-    def _asked(self, kept: Kept, texts: list[str]) -> Floats:
+    def _asked(self, kept: TeacherCache, texts: list[str]) -> Floats:
         """Ask the teacher, which is fine-tuned where that has not been done yet."""
-        if self.kept_only:
-            raise ConfigError("what the teacher said is not kept here", where=self.name)
-        teacher, tell = self._opened(kept), Teller(self.callbacks)
-        tell.stage("the teacher's probabilities", len(texts))
-        return teacher.probabilities(texts, tell.advance)
+        if self.cached_only:
+            raise ConfigError("what the teacher said is not kept here", location=self.name)
+        teacher, callback_list = self._opened(kept), CallbackList(self.callbacks)
+        callback_list.stage("the teacher's probabilities", len(texts))
+        return teacher.probabilities(texts, callback_list.advance)
 
-    def opened(self) -> Asked:
+    def opened(self) -> TeacherModel:
         """The teacher itself, which is no file, to be asked anew."""
         return self._opened(self._kept())
 
-    def _opened(self, kept: Kept) -> Asked:
+    def _opened(self, kept: TeacherCache) -> TeacherModel:
         try:
             from token2wave.distillation import encoders
         except ModuleNotFoundError as error:
@@ -124,12 +124,12 @@ def is_file_of_probabilities(name: str) -> bool:
     path = Path(name)
     if path.suffix.lower() in SUFFIXES:
         if not os.path.isfile(path):
-            raise DataError("there is no such file of probabilities", where=name, cure="check the path")
+            raise DataError("there is no such file of probabilities", location=name, hint="check the path")
         return True
     if os.path.isfile(path):
         raise DataError(
             "expected a file of probabilities or the folder of an encoder",
-            where=name,
-            cure=f"use one of the formats {' '.join(SUFFIXES)}",
+            location=name,
+            hint=f"use one of the formats {' '.join(SUFFIXES)}",
         )
     return False

@@ -11,14 +11,14 @@ Unlabelled = str | os.PathLike[str] | Sequence[str]
 
 
 def unlabelled_texts(
-    source: Unlabelled, text_column: str, held_back: Collection[str], learnt_from: Collection[str]
+    source: Unlabelled, text_column: str, held_out: Collection[str], learnt_from: Collection[str]
 ) -> tuple[list[str], list[str]]:
     """Texts of a file, a data set or a list, each once, and sentences that say what was left out.
 
     Args:
         source: a readable file, a data set with a training split, or the texts.
         text_column: the column of the texts, in formats with columns.
-        held_back: texts that anything is chosen or reported by: those identical to one are left out.
+        held_out: texts that anything is chosen or reported by: those identical to one are left out.
         learnt_from: texts that are learnt from with their labels: they are left out, too.
 
     Raises:
@@ -26,9 +26,9 @@ def unlabelled_texts(
     """
     given = load_texts(source, text_column=text_column) if isinstance(source, str | os.PathLike) else source
     distinct = dict.fromkeys(given)
-    held_back, learnt_from = frozenset(held_back), frozenset(learnt_from)
-    kept = [text for text in distinct if text not in held_back and text not in learnt_from]
-    n_held_back = sum(text in held_back for text in distinct)
+    held_out, learnt_from = frozenset(held_out), frozenset(learnt_from)
+    kept = [text for text in distinct if text not in held_out and text not in learnt_from]
+    n_held_back = sum(text in held_out for text in distinct)
     notes = []
     if n_held_back:
         notes.append(

@@ -14,7 +14,7 @@ from token2wave.features import WordPieceFeatures
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
 from token2wave.features.wordpiece import UNKNOWN
-from token2wave.inference.compile import tables_of
+from token2wave.inference.compile import compile_config
 from token2wave.inference.passages import Codes, Passages
 from token2wave.inference.reference import probabilities as shares_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from token2wave.inference.classifier import Classifier
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
-PARTS_AT_ONCE = 512
+PARTS_CHUNK = 512
 Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
@@ -47,7 +47,7 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
     if not isinstance(text, str):
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require_choice(unit, "unit", UNITS)
-    tables = tables_of(classifier.network)
+    tables = compile_config(classifier.network)
     tokens = seen_tokens(classifier, text)
     bounds = _bounds(tokens, text, unit)
     passages = Passages(classifier.features, tables)
@@ -103,8 +103,8 @@ def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArr
     whole = passages.sums([tokens.codes])
     parts = [np.zeros((0, passages.tables.config.n_classes), dtype=np.float32)]
     near = _Surroundings(passages, tokens.codes)
-    for at in range(0, len(bounds), PARTS_AT_ONCE):
-        some = slice(at, at + PARTS_AT_ONCE)
+    for at in range(0, len(bounds), PARTS_CHUNK):
+        some = slice(at, at + PARTS_CHUNK)
         with_it, without_it = [], []
         for first, last in bounds[some]:
             before, after = near.before(first), near.after(last)

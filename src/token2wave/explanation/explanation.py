@@ -13,7 +13,7 @@ from token2wave.reporting.summary import REPLACEMENT
 
 UNITS = ("token", "word", "sentence")
 NOISE = 1e-6  # effects below it come from rounding, and are neither coloured nor counted
-FEWEST_DECIMALS, MOST_DECIMALS = 2, 6
+MIN_DECIMALS, MAX_DECIMALS = 2, 6
 NONCHARACTERS = "\ufffe\uffff"
 
 
@@ -115,7 +115,7 @@ class Explanation:
                 ", ..." if len(self.label_names) > 8 else ""
             )
             raise ConfigError(
-                f"expected a class of the model, found {label!r}", cure=f"choose one of {shown}"
+                f"expected a class of the model, found {label!r}", hint=f"choose one of {shown}"
             )
         ordered = sorted(self.parts, key=lambda part: -abs(finite(part.effects[index])))
         return ordered[: max(n, 0)]
@@ -173,9 +173,9 @@ class Figures:
         numbers = [finite(share) for share in shares]
         most = max(map(abs, numbers), default=0.0)
         if most < NOISE:
-            return cls(FEWEST_DECIMALS, (0,) * len(numbers), 0)
+            return cls(MIN_DECIMALS, (0,) * len(numbers), 0)
         wanted = 2 - math.floor(math.log10(100 * most))
-        decimals = min(max(FEWEST_DECIMALS, wanted), MOST_DECIMALS)
+        decimals = min(max(MIN_DECIMALS, wanted), MAX_DECIMALS)
         factor = 100 * 10**decimals
         return cls(decimals, tuple(round(factor * number) for number in numbers), round(factor * most))
 

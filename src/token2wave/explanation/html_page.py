@@ -91,7 +91,7 @@ def _section(number: int, explanation: Explanation, n_texts: int) -> str:
     ranking, parts = explanation.ranking(), explanation.parts
     measured = _Measured(explanation)
     effects = measured.effects[ranking[0]]
-    listed = sorted(range(len(parts)), key=lambda i: -abs(effects.values[i]))[:PARTS_LISTED]
+    selected = sorted(range(len(parts)), key=lambda i: -abs(effects.values[i]))[:PARTS_LISTED]
     anchor = f"text-{number}"
     heading = "Prediction" if n_texts == 1 else f"Text {number} of {n_texts}"
     lines = [
@@ -104,12 +104,12 @@ def _section(number: int, explanation: Explanation, n_texts: int) -> str:
         '<div class="reading">',
         _measure_switch(anchor),
         '<div class="text" dir="auto" role="region" tabindex="0" aria-label="The text, coloured by figures">'
-        f"{_coloured(anchor, explanation, measured, listed)}</div>",
+        f"{_coloured(anchor, explanation, measured, selected)}</div>",
         _key(explanation, ranking[0], effects),
         '<p class="detail" role="status"></p>',
         "</div>",
         "</div>",
-        _strongest(anchor, explanation, measured, ranking, listed),
+        _strongest(anchor, explanation, measured, ranking, selected),
         f'<script type="application/json">{measured.json()}</script>',
         "</section>",
     ]
@@ -167,13 +167,13 @@ def _measure_switch(anchor: str) -> str:
     )
 
 
-def _coloured(anchor: str, explanation: Explanation, measured: _Measured, listed: Sequence[int]) -> str:
+def _coloured(anchor: str, explanation: Explanation, measured: _Measured, selected: Sequence[int]) -> str:
     """The text with an element around each part, and no other character within."""
     label = explanation.predicted
     effects = measured.effects[label]
     name = _plain_label(explanation.label_names[label])
     text = displayable(explanation.text)
-    focusable = set(listed)  # every part would be too many to step through without the script
+    focusable = set(selected)  # every part would be too many to step through without the script
     pieces, end = [], 0
     for i, part in enumerate(explanation.parts):
         level = _level(effects, i)
@@ -214,10 +214,14 @@ def _key(explanation: Explanation, label: int, effects: Figures) -> str:
 
 
 def _strongest(
-    anchor: str, explanation: Explanation, measured: _Measured, ranking: Sequence[int], listed: Sequence[int]
+    anchor: str,
+    explanation: Explanation,
+    measured: _Measured,
+    ranking: Sequence[int],
+    selected: Sequence[int],
 ) -> str:
     """A table of the parts with the largest effects on the predicted class."""
-    if not listed:
+    if not selected:
         return ""
     unit, columns, effects = explanation.unit, ranking[:CLASSES_SHOWN], measured.effects[ranking[0]]
     names = [f"<bdi>{_label(explanation.label_names[i])}</bdi>" for i in columns]
@@ -233,7 +237,7 @@ def _strongest(
             for style, label in zip(styles, columns, strict=True)
         )
         + "</tr>"
-        for i in listed
+        for i in selected
     )
     caption = f'<span class="lead">The strongest {unit}s for and against {names[0]}</span>: '
     caption += "effect on each class in percentage points, and energy share."

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 BYTES_IN_MEMORY = 1 << 30
 
 
-class Spool:
+class GrowableArray:
     """Collects arrays one after the other, and gives them back as one.
 
     Beyond :data:`BYTES_IN_MEMORY` they go to a temporary file without a name, which the system reads as it is

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNKNOWN, CLS, SEP, PAD, MASK = SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 SENTENCE_ENDS = (".", "!", "?", "。")
-TEXTS_AT_ONCE = 2_000
+TEXTS_CHUNK = 2_000
 LONGEST_WORD = 100  # BERT's: a longer word becomes [UNK]
 
 
@@ -84,7 +84,7 @@ class WordPieceFeatures:
         if len(rows) == len(SPECIAL):
             raise DataError(
                 f"expected texts with words, found {len(texts)} texts without a single one",
-                cure="check that the text column is the right one",
+                hint="check that the text column is the right one",
             )
         return cls(config, sorted(rows, key=rows.__getitem__))
 
@@ -101,8 +101,8 @@ class WordPieceFeatures:
             reason = getattr(error, "strerror", None) or str(error)
             raise DataError(
                 f"expected a vocabulary file of UTF-8 text, but it cannot be read ({reason})",
-                where=str(path),
-                cure="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
+                location=str(path),
+                hint="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
             ) from error
         if entries and entries[-1] == "":
             entries.pop()
@@ -111,12 +111,12 @@ class WordPieceFeatures:
         if missing:
             raise DataError(
                 f"expected a WordPiece vocabulary, one entry a line, found none of {', '.join(missing)}",
-                where=str(path),
-                cure="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
+                location=str(path),
+                hint="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
             )
         if len(set(entries)) != len(entries):
             repeated = next(entry for i, entry in enumerate(entries) if entry in entries[:i])
-            raise DataError(f"expected every entry once, found {repeated!r} twice", where=str(path))
+            raise DataError(f"expected every entry once, found {repeated!r} twice", location=str(path))
         return cls(config.replace(vocabulary=path.name, vocabulary_size=len(entries)), entries)
 
     @property
@@ -255,5 +255,5 @@ def _encodable(text: str) -> str:
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(texts), TEXTS_AT_ONCE):
-        yield texts[first : first + TEXTS_AT_ONCE]
+    for first in range(0, len(texts), TEXTS_CHUNK):
+        yield texts[first : first + TEXTS_CHUNK]

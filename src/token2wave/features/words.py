@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from token2wave.config import Configuration, require
 from token2wave.core import core, n_threads
 from token2wave.errors import DataError, ModelFileError
-from token2wave.features.growable_array import Spool
+from token2wave.features.growable_array import GrowableArray
 from token2wave.features.hashing import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.short_text import is_short, next_gram, short_text_hashes
@@ -31,7 +31,7 @@ from token2wave.features.tokens import Spans, Tokens
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-CHARACTERS_AT_ONCE = 1 << 20
+CHARACTERS_CHUNK = 1 << 20
 SENTENCE_ENDS = (".", "!", "?", "。")
 
 
@@ -120,7 +120,7 @@ class WordFeatures:
             DataError: no text holds a single word or symbol.
         """
         counts = np.zeros(1 << config.bits, dtype=np.uint32)
-        buckets, n_words = Spool(np.uint32), []
+        buckets, n_words = GrowableArray(np.uint32), []
         for chunk, found in _hashed(texts, config):
             count_buckets(found.buckets, counts)
             buckets.append(found.buckets)
@@ -150,7 +150,7 @@ class WordFeatures:
         if not len(kept):
             raise DataError(
                 f"expected texts with words, found {n_texts} texts without a single one",
-                cure="check that the text column is the right one",
+                hint="check that the text column is the right one",
             )
         return cls(config, kept.astype(np.uint32))
 
@@ -264,7 +264,7 @@ class WordFeatures:
 
     def _select(self, parts: Iterable[Buckets]) -> Ragged:
         """Keep the features whose bucket is a row."""
-        ids, lengths, n_ordered = Spool(np.int32), Spool(np.int64), Spool(np.int64)
+        ids, lengths, n_ordered = GrowableArray(np.int32), GrowableArray(np.int64), GrowableArray(np.int64)
         for found in parts:
             texts = select_rows(found, self.config.ngrams, self.row_of_bucket, self.config.cls)
             ids.append(texts.ids)
@@ -292,11 +292,11 @@ class WordFeatures:
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Parts of the texts with about `CHARACTERS_AT_ONCE` characters, so that memory stays small."""
+    """Parts of the texts with about `CHARACTERS_CHUNK` characters, so that memory stays small."""
     first, characters = 0, 0
     for i, text in enumerate(texts):
         characters += len(text)
-        if characters >= CHARACTERS_AT_ONCE:
+        if characters >= CHARACTERS_CHUNK:
             yield texts[first : i + 1]
             first, characters = i + 1, 0
     if first < len(texts):

@@ -19,12 +19,12 @@ from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.features.text import pieces
 from token2wave.inference import reference
 from token2wave.inference.arrow_texts import is_arrow, utf8_of
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.prediction import Prediction, prediction_of
 from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
 from token2wave.models.wave_config import ParameterCount, WaveConfig
-from token2wave.storage.encodings import Stored
+from token2wave.storage.encodings import EncodedArray
 from token2wave.storage.model_file import ModelFile, write_model_file
 from token2wave.versions import versions
 
@@ -80,20 +80,20 @@ class Classifier:
     label_names: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)
     written_by: dict[str, Any] = field(default_factory=versions)
-    stored: dict[str, Stored] = field(default_factory=dict)
+    stored: dict[str, EncodedArray] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
     novelty_reference: NoveltyReference | None = None
 
     def __post_init__(self) -> None:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
         if lacks_cls and self.network.config.readout == "cls":
-            raise ConfigError("reads out [CLS], which the features do not have", where="network.readout")
+            raise ConfigError("reads out [CLS], which the features do not have", location="network.readout")
         if self.multi_label and not self.thresholds:
             self.thresholds = (0.5,) * len(self.label_names)
         wanted = len(self.label_names) if self.multi_label else 0
         if len(self.thresholds) != wanted or not all(0 <= share <= 1 for share in self.thresholds):
             raise ConfigError(
-                f"expected {wanted} probabilities, found {self.thresholds!r:.60}", where="thresholds"
+                f"expected {wanted} probabilities, found {self.thresholds!r:.60}", location="thresholds"
             )
 
     @property
@@ -123,7 +123,7 @@ class Classifier:
         if is_arrow(texts):
             return self._of_arrow(texts, advance)
         try:
-            if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
+            if isinstance(self.network, CompiledNetwork) and isinstance(self.features, WordFeatures):
                 found = self._straight(self.network, self.features, texts, advance)
                 if found is not None:
                     return found
@@ -141,7 +141,7 @@ class Classifier:
         try:
             for some in utf8_of(texts):
                 part = None
-                if isinstance(self.network, Tables) and isinstance(self.features, WordFeatures):
+                if isinstance(self.network, CompiledNetwork) and isinstance(self.features, WordFeatures):
                     part = self.network.utf8_probabilities(self.features, *some)
                 if part is None:
                     return self.probabilities(texts.to_pylist(), advance)
@@ -149,7 +149,7 @@ class Classifier:
                 if advance is not None:
                     advance(len(part))
         except ValueError as error:
-            raise DataError("expected strings of UTF-8, found other bytes", where="texts") from error
+            raise DataError("expected strings of UTF-8, found other bytes", location="texts") from error
         return np.concatenate(parts)
 
     def _piece_by_piece(
@@ -169,7 +169,10 @@ class Classifier:
 
     @staticmethod
     def _straight(
-        network: Tables, features: WordFeatures, texts: Sequence[str], advance: Callable[[int], None] | None
+        network: CompiledNetwork,
+        features: WordFeatures,
+        texts: Sequence[str],
+        advance: Callable[[int], None] | None,
     ) -> NDArray[np.float32] | None:
         """Probabilities from texts in one call of the native core, or one for each step of a progress bar."""
         if advance is None:
@@ -194,8 +197,8 @@ class Classifier:
         if self.multi_label:
             raise ConfigError(
                 "expected a model of one class a text; with this one a text may have several, or none",
-                where="labels",
-                cure="use label_sets",
+                location="labels",
+                hint="use label_sets",
             )
         names = self.label_names
         return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
@@ -354,7 +357,7 @@ class Classifier:
     @property
     def computes_with(self) -> str:
         """What predicts: ``native core``, ``numpy`` or ``torch``."""
-        if not isinstance(self.network, Tables):
+        if not isinstance(self.network, CompiledNetwork):
             return "torch"
         return "native core" if self.network.runs_natively else "numpy"
 

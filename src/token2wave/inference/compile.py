@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.models.wave_config import WaveConfig
 
 
@@ -32,16 +32,18 @@ def reason_not_to_compile(config: WaveConfig) -> str | None:
     return None
 
 
-def tables_of(network: Any) -> Tables:
+def compile_config(network: Any) -> CompiledNetwork:
     """Tables of a classifier's network, compiled now if it is not.
 
     Raises:
         ConfigError: the network does not compile; the message says why.
     """
-    return network if isinstance(network, Tables) else compile_network(network.config, network.arrays())
+    return (
+        network if isinstance(network, CompiledNetwork) else compile_network(network.config, network.arrays())
+    )
 
 
-def compile_network(config: WaveConfig, arrays: Mapping[str, NDArray[np.float32]]) -> Tables:
+def compile_network(config: WaveConfig, arrays: Mapping[str, NDArray[np.float32]]) -> CompiledNetwork:
     """Compile a trained network.
 
     Args:
@@ -58,7 +60,7 @@ def compile_network(config: WaveConfig, arrays: Mapping[str, NDArray[np.float32]
     if reason is not None:
         raise ConfigError(
             f"cannot be compiled: {reason}",
-            where="network",
-            cure="predict with it through torch, or train one of the presets",
+            location="network",
+            hint="predict with it through torch, or train one of the presets",
         )
-    return Tables(config, arrays)
+    return CompiledNetwork(config, arrays)

@@ -25,8 +25,8 @@ LITTLE = 1 << 14  # code points that one thread has done before another has begu
 RESTORES = ("linear", "real", "magnitude")  # in the native core's order
 
 
-class Tables:
-    """What prediction needs of a network that compiles; made by :func:`token2wave.inference.compile.compile_network`.
+class CompiledNetwork:
+    """A compiled network: predicts without a deep-learning framework (:func:`compile_network`).
 
     Args:
         config: the network's shape.
@@ -36,7 +36,7 @@ class Tables:
     def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
         self.config = config
         self._arrays = {name: _frozen(arrays[name]) for name in config.parameter_shapes()}
-        self._fits = fits_native_core(config)
+        self._fits = supports_native(config)
         self._opened: Any = None
 
     def arrays(self) -> dict[str, Floats]:
@@ -135,17 +135,17 @@ def _threads_for(texts: list[str]) -> int:
     return n_threads() if len(texts) > 1 and sum(map(len, texts)) > LITTLE else 1
 
 
-def fits_native_core(config: WaveConfig) -> bool:
+def supports_native(config: WaveConfig) -> bool:
     """Whether the native core can run a compiled network: widths are multiples of eight (its vectors)."""
-    return config.width % 8 == 0 and config.phrase_width % 8 == 0
+    return config.width % 8 == 0 and config.context_width % 8 == 0
 
 
 def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
     """A network's shape as the native core takes it."""
     return (
-        *(config.n_rows, config.n_classes, config.width, config.phrase_width, config.phrase_radius),
+        *(config.n_rows, config.n_classes, config.width, config.context_width, config.context_radius),
         *(config.operation == "modulation", config.readout == "cls", config.variants == "linear"),
-        *(RESTORES.index(config.restore), config.amplitudes, config.multi_label),
+        *(RESTORES.index(config.restore), config.linear_svm, config.multi_label),
     )
 
 

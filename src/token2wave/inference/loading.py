@@ -36,8 +36,8 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
     except MissingExtraError:
         raise
     except Token2WaveError as error:
-        where = str(path) if error.where is None else f"{path}, {error.where}"
-        raise ModelFileError(error.problem, where=where, cure=error.cure) from error
+        where = str(path) if error.location is None else f"{path}, {error.where}"
+        raise ModelFileError(error.problem, location=where, hint=error.hint) from error
 
 
 def _build(model: ModelFile, device: str) -> Classifier:

@@ -26,9 +26,9 @@ from token2wave.errors import ModelFileError
 
 LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Shares of the texts held back whose largest score is stored."""
-FEWEST_TEXTS = 20  # held back; of fewer no share can be told
+MIN_TEXTS = 20  # held back; of fewer no share can be told
 USUAL_FEATURES = 10.0
-SMALLEST_DEVIATIONS = (0.01, 0.05)  # of the share of unknown features, and of the evidence
+MIN_DEVIATIONS = (0.01, 0.05)  # of the share of unknown features, and of the evidence
 DIGITS = 5
 
 Numbers = NDArray[np.float64]
@@ -61,7 +61,7 @@ class NoveltyReference:
             n_known: ``(N,)``, those that are.
             logits: ``(N, C)``.
         """
-        if len(logits) < FEWEST_TEXTS:
+        if len(logits) < MIN_TEXTS:
             return None
         share = float(n_unknown.sum() / max((n_unknown + n_known).sum(), 1))
         unknown, evidence = _unknown(n_unknown, n_known, share), _evidence(logits)
@@ -131,7 +131,7 @@ def _evidence(logits: NDArray[np.float32]) -> Numbers:
 
 
 def _spread(values: Numbers, of: int) -> tuple[float, float]:
-    return _rounded(values.mean()), _rounded(max(values.std(), SMALLEST_DEVIATIONS[of]))
+    return _rounded(values.mean()), _rounded(max(values.std(), MIN_DEVIATIONS[of]))
 
 
 def _rounded(number: float) -> float:

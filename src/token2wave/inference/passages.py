@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from token2wave.features import Features
 from token2wave.features.ragged import offsets_of
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.sums import Sums
 
 Codes = NDArray[np.uint64]
@@ -34,10 +34,10 @@ class Passages:
         tables: turn rows into sums.
     """
 
-    def __init__(self, features: Features, tables: Tables) -> None:
+    def __init__(self, features: Features, tables: CompiledNetwork) -> None:
         self.features, self.tables = features, tables
         # A word's state depends on `radius` neighbours on each side, whose states depend on it in turn.
-        self.n_words = 2 * tables.config.phrase_radius if tables.config.phrase_width else 0
+        self.n_words = 2 * tables.config.context_radius if tables.config.context_width else 0
         self.n_tokens = features.reach
 
     def sums(self, passages: Sequence[Codes]) -> Sums:

@@ -22,7 +22,7 @@ Numbers = NDArray[np.float64]
 Arrays = Mapping[str, Floats]
 
 EMBEDDING = "embedding.weight"
-FEATURES_AT_ONCE = 1 << 10  # so that they stay in the cache, and the matrix that sums them small
+FEATURES_CHUNK = 1 << 10  # so that they stay in the cache, and the matrix that sums them small
 NORM_EPSILON = 1e-5  # PyTorch's
 
 
@@ -72,15 +72,15 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
 
     total, squares = segment_sums(features.offsets, 2 * config.width, values)
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
-    if config.phrase_width:
-        words = _phrase_sums(config, arrays, features)
-    amplitudes = np.zeros((len(features), 0))
-    if config.amplitudes:
+    if config.context_width:
+        words = _context_sums(config, arrays, features)
+    linear_svm = np.zeros((len(features), 0))
+    if config.linear_svm:
         behind = arrays[EMBEDDING][:, config.wave_width :]
-        amplitudes, _ = segment_sums(
+        linear_svm, _ = segment_sums(
             features.offsets, config.n_classes, lambda a, b: behind.take(features.ids[a:b], axis=0)
         )
-    return Sums(features.lengths.astype(np.float64), total, squares, first, *words, amplitudes)
+    return Sums(features.lengths.astype(np.float64), total, squares, first, *words, linear_svm)
 
 
 def variants_of(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
@@ -92,27 +92,27 @@ def variants_of(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> F
     return _linear(arrays, "layers.0.variants", table[rows])[index]
 
 
-def _phrase_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple[Numbers, Numbers, Numbers]:
+def _context_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple[Numbers, Numbers, Numbers]:
     """Number of words of each text, sum of their states and of the states' squares."""
     n_words = features.n_ordered
     offsets = offsets_of(n_words)
     place = np.arange(offsets[-1]) + np.repeat(features.offsets[:-1] - offsets[:-1], n_words)
-    states = _phrase_states(config, arrays, features.ids[place], offsets)
-    return n_words.astype(np.float64), *segment_sums(offsets, config.phrase_width, lambda a, b: states[a:b])
+    states = _context_states(config, arrays, features.ids[place], offsets)
+    return n_words.astype(np.float64), *segment_sums(offsets, config.context_width, lambda a, b: states[a:b])
 
 
-def _phrase_states(
+def _context_states(
     config: WaveConfig, arrays: Arrays, words: NDArray[np.int32], offsets: NDArray[np.int64]
 ) -> Floats:
     """State of every word in reading order, ``(W, P)``, from the waves between it and its neighbours."""
     rows, index = np.unique(words, return_inverse=True)
-    variants = _linear(arrays, "phrases.variants", arrays[EMBEDDING][rows, : config.wave_width])
+    variants = _linear(arrays, "context.variants", arrays[EMBEDDING][rows, : config.wave_width])
     first, second = _halves(variants.take(index, axis=0))  # h, h'
-    radius = config.phrase_radius
+    radius = config.context_radius
     left = np.sqrt(_neighbours(first**2, offsets, range(-radius, 0)))
     right = np.sqrt(_neighbours(second**2, offsets, range(1, radius + 1)))
     overlay = _overlay(config, (first, second), (left, right))
-    return _gelu(_linear(arrays, "phrases.linear", _norm(arrays, "phrases.norm", overlay)))
+    return _gelu(_linear(arrays, "context.linear", _norm(arrays, "context.norm", overlay)))
 
 
 def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numbers:
@@ -132,13 +132,13 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
         real, imaginary = of.first.astype(np.float32), np.sqrt(np.maximum(of.squares, 0)).astype(np.float32)
     overlay = _overlay(config, _halves(real), _halves(imaginary))
     result = _linear(arrays, "head", _norm(arrays, "norm", _restore(config, arrays, overlay)))
-    if config.phrase_width:
-        phrases = _mean_and_deviation(of.n_words, of.phrase_total, of.phrase_squares)
-        result += _linear(arrays, "phrases.head", np.concatenate(phrases, axis=1))
-    if config.amplitudes:
+    if config.context_width:
+        context = _mean_and_deviation(of.n_words, of.context_total, of.context_squares)
+        result += _linear(arrays, "context.head", np.concatenate(context, axis=1))
+    if config.linear_svm:
         share = 1 / np.sqrt(np.maximum(of.n_features, 1))[:, None]
-        superposed = (of.amplitudes * share).astype(np.float32)
-        result += superposed * arrays["amplitudes.weight"] + arrays["amplitudes.bias"]
+        superposed = (of.linear_svm * share).astype(np.float32)
+        result += superposed * arrays["linear_svm.weight"] + arrays["linear_svm.bias"]
     return result
 
 
@@ -195,7 +195,7 @@ def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tupl
     """
     n = len(offsets) - 1
     total, squares = np.zeros((n, width)), np.zeros((n, width))
-    for first, last in groups(offsets, FEATURES_AT_ONCE):
+    for first, last in groups(offsets, FEATURES_CHUNK):
         values = values_of(offsets[first], offsets[last]).astype(np.float64)
         if last == first + 1:
             total[first] = values.sum(axis=0)

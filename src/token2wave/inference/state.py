@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from token2wave.errors import ConfigError, DataError, ModelFileError
-from token2wave.inference.compile import tables_of
+from token2wave.inference.compile import compile_config
 from token2wave.inference.passages import Codes, Passages
 from token2wave.inference.reference import probabilities
 from token2wave.inference.sums import Sums
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from token2wave.inference.prediction import Prediction
 
 BYTES_OF_A_CODE = 8
-LARGEST_SUM = 1e15
+MAX_SUM = 1e15
 NEAR = 64  # tokens looked at first for an edge
 REMOVED_BEFORE_RENEWAL = 16  # times the tokens that are left; then the rounding of what came and went goes
 KEY = "token2wave_state"
@@ -47,7 +47,7 @@ class State:
 
     def __init__(self, classifier: Classifier, removable: bool = True) -> None:
         self.classifier = classifier
-        self._passages = Passages(classifier.features, tables_of(classifier.network))
+        self._passages = Passages(classifier.features, compile_config(classifier.network))
         nothing = np.zeros(0, dtype=np.uint64)
         self._sums = self._passages.sums([nothing])
         self._beginning, self._end = nothing, nothing
@@ -76,10 +76,10 @@ class State:
             ConfigError: it belongs to another model, or does not keep its tokens while this one does.
         """
         if other.classifier is not self.classifier and other.fingerprint != self.fingerprint:
-            raise ConfigError("expected a state of the same model", cure="make both from one model file")
+            raise ConfigError("expected a state of the same model", hint="make both from one model file")
         if self._journal is not None and other._journal is None:
             raise ConfigError(
-                "expected a state that keeps its tokens, since this one does", cure="make both removable"
+                "expected a state that keeps its tokens, since this one does", hint="make both removable"
             )
         seam = self._passages.seam(self._end, other._beginning)
         self._sums = self._sums + other._sums + seam
@@ -110,7 +110,7 @@ class State:
             place = journal.find(wanted, place + 1)
         if place < 0:
             raise DataError(
-                f"expected words that are in the state, found {text[:60]!r}", cure="remove what was added"
+                f"expected words that are in the state, found {text[:60]!r}", hint="remove what was added"
             )
         first = place // BYTES_OF_A_CODE
         self._cut(first, first + len(codes))
@@ -218,7 +218,7 @@ class State:
         if self._journal is None:
             raise ConfigError(
                 "the state does not keep its tokens, so none can be removed",
-                cure="make it with removable=True",
+                hint="make it with removable=True",
             )
         return self._journal
 
@@ -259,11 +259,11 @@ class State:
             n_tokens, of_model = int(header["n_tokens"]), header["fingerprint"]
         except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelFileError(
-                f"expected a packed state, found something else ({error})", cure="pack it again with to_bytes"
+                f"expected a packed state, found something else ({error})", hint="pack it again with to_bytes"
             ) from error
         if of_model != state.fingerprint:
             raise ModelFileError(
-                "expected a state of this model, found one of another", cure="load the model that made it"
+                "expected a state of this model, found one of another", hint="load the model that made it"
             )
         journal = arrays.get("journal")
         state._check(sums, edges, n_tokens, journal)
@@ -276,7 +276,7 @@ class State:
         for field in fields(Sums):
             found, wanted = getattr(sums, field.name), getattr(self._sums, field.name)
             legal = found.shape == wanted.shape and found.dtype == wanted.dtype
-            if not legal or not (np.abs(found) < LARGEST_SUM).all():
+            if not legal or not (np.abs(found) < MAX_SUM).all():
                 raise ModelFileError(
                     f"expected sums {field.name!r} of shape {wanted.shape} and any sane size"
                 )
@@ -305,7 +305,7 @@ class SlidingWindow:
 
     def __init__(self, classifier: Classifier, n_tokens: int) -> None:
         if n_tokens < 1:
-            raise ConfigError(f"expected at least 1, found {n_tokens}", where="n_tokens")
+            raise ConfigError(f"expected at least 1, found {n_tokens}", location="n_tokens")
         self.state = State(classifier)
         self.n_tokens = n_tokens
 

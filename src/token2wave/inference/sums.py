@@ -26,7 +26,7 @@ class Sums:
         n_words: ``(N,)``, words that went through the phrase level.
         phrase_total: ``(N, P)``, sum of their states.
         phrase_squares: ``(N, P)``, sum of the squares of these.
-        amplitudes: ``(N, C)``, sum of the amplitudes of all features; ``(N, 0)`` where rows have none.
+        linear_svm: ``(N, C)``, sum of the amplitudes of all features; ``(N, 0)`` where rows have none.
     """
 
     n_features: Numbers
@@ -34,9 +34,9 @@ class Sums:
     squares: Numbers
     first: Numbers
     n_words: Numbers
-    phrase_total: Numbers
-    phrase_squares: Numbers
-    amplitudes: Numbers
+    context_total: Numbers
+    context_squares: Numbers
+    linear_svm: Numbers
 
     def __len__(self) -> int:
         return len(self.n_features)

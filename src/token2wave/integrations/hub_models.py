@@ -32,7 +32,7 @@ def push(
     Args:
         classifier: the model.
         repo_id: ``owner/name``; made if it is not there.
-        card: what :func:`token2wave.integrations.model_cards.model_card` makes, with a licence and figures; one
+        card: the text of :func:`model_card`, with a licence and figures; one
             without them, if not given.
         with_transformers: also what ``AutoModelForSequenceClassification`` and ``pipeline`` read.
         private: whether a repository that is made is private.
@@ -71,8 +71,8 @@ def push(
         except Exception as error:  # network, authorisation, names: no common base
             raise OutputError(
                 f"cannot be pushed to the hub ({_reason(error)})",
-                where=repo_id,
-                cure="check the name, the network, and that 'hf auth login' has been run",
+                location=repo_id,
+                hint="check the name, the network, and that 'hf auth login' has been run",
             ) from error
     return str(address)
 
@@ -138,8 +138,8 @@ def _of_transformers(source: str | os.PathLike[str], **options: Any) -> Classifi
 def _unfetched(source: str | os.PathLike[str], error: Exception) -> DataError:
     return DataError(
         f"expected a classifier of token2wave, but it cannot be loaded ({_reason(error)})",
-        where=os.fspath(source),
-        cure="check the name and the network; a private repository needs a token",
+        location=os.fspath(source),
+        hint="check the name and the network; a private repository needs a token",
     )
 
 

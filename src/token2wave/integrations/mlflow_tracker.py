@@ -14,7 +14,7 @@ from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.integrations.tracking import Tracker, parameters_of
 from token2wave.reporting.summary import Summary
 from token2wave.storage.atomic import make_folder
-from token2wave.training.callbacks import Plan
+from token2wave.training.callbacks import RunPlan
 from token2wave.versions import versions
 
 KEYWORDS = ("databricks", "databricks-uc", "uc")  # URIs without a scheme
@@ -65,7 +65,7 @@ class MLflowCallback(Tracker):
         self._run_id = ""
         self._metrics: list[Any] = []
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: RunPlan) -> None:
         """Make the run, and write down its parameters."""
         from mlflow.entities import Param
 
@@ -130,8 +130,8 @@ class MLflowCallback(Tracker):
         except MlflowException as error:
             raise ConfigError(
                 f"MLflow says: {error}",
-                where="tracking_uri",
-                cure="name a folder, sqlite:///FILE or the address of a server",
+                location="tracking_uri",
+                hint="name a folder, sqlite:///FILE or the address of a server",
             ) from error
 
     def _write_metrics(self) -> None:

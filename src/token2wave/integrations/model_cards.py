@@ -153,7 +153,7 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
         words += ["--stream", "--memory", str(record["stream"]["memory"])]
     if record.get("label_separator"):
         words += ["--label-separator", str(record["label_separator"])]
-    for option in ("teacher", "unlabelled", "start_from"):
+    for option in ("teacher", "unlabelled", "init_from"):
         if record.get(option):
             words += [f"--{option.replace('_', '-')}", _without_folders(record[option])]
     vocabulary = getattr(classifier.features.config, "vocabulary", TRAINED)
@@ -260,17 +260,17 @@ def _figures(
         rows += [(exact, part, evaluation.accuracy), ("macro-F1", part, evaluation.macro_f1)]
         rows += [("micro-F1", part, evaluation.micro_f1), ("Hamming loss", part, evaluation.hamming_loss)]
         rows += [("expected calibration error", part, evaluation.calibration_error)]
-    record, held_back = classifier.training, HELD_BACK
+    record, held_out = classifier.training, HELD_BACK
     if _updates(classifier):
-        held_back += ", before it went on learning"
-    rows += [("accuracy", held_back, record.get("validation_accuracy"))]
-    rows += [("micro-F1", held_back, record.get("validation_micro_f1"))]
+        held_out += ", before it went on learning"
+    rows += [("accuracy", held_out, record.get("validation_accuracy"))]
+    rows += [("micro-F1", held_out, record.get("validation_micro_f1"))]
     known = [(name, where, value) for name, where, value in rows if isinstance(value, float | int)]
     if not known:
         return "None are known."
     lines = ["| figure | on | value |", "|---|---|---|"]
     lines += [f"| {name} | {_plain(where)} | {value:.4f} |" for name, where, value in known]
-    if any(where == held_back for _, where, _ in known):
+    if any(where == held_out for _, where, _ in known):
         lines += ["", FLATTERING]
     return "\n".join([*lines, *(f"\n{_plain(caveat)}" for caveat in caveats)])
 

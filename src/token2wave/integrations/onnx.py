@@ -20,15 +20,15 @@ from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError, ModelFileError, OutputError, Token2WaveError
 from token2wave.features import Features, Ragged, features_from_file
 from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import tables_of
+from token2wave.inference.compile import compile_config
 from token2wave.inference.prediction import Prediction, prediction_of
 from token2wave.inference.reference import EMBEDDING
-from token2wave.storage.atomic import written_aside
+from token2wave.storage.atomic import atomic_write
 
 FORMAT_VERSION = 1
 KEY = "token2wave"
-MOST_BYTES = 2**31 - 1  # protobuf's
-PLACES_AT_ONCE = 1 << 14  # so that memory stays small
+MAX_BYTES = 2**31 - 1  # protobuf's
+PLACES_CHUNK = 1 << 14  # so that memory stays small
 ARRAYS: dict[str, np.dtype[Any]] = {"buckets": np.dtype("<u4"), "vocabulary": np.dtype("u1")}
 SECTIONS = {"features": dict, "network": dict, "labels": list, "thresholds": list, "versions": dict}
 
@@ -56,23 +56,23 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str]) -> int:
         if (error.name or "").split(".")[0] != "onnx":
             raise
         raise MissingExtraError("onnx", "onnx", purpose="export to ONNX") from error
-    tables = tables_of(classifier.network)
+    tables = compile_config(classifier.network)
     arrays, stored = tables.arrays(), classifier.stored.get(EMBEDDING)
     if stored is not None and not np.array_equal(stored.decoded(), arrays[EMBEDDING]):
         stored = None  # the network has changed since
     made = graph_of(tables.config, arrays, stored, classifier.thresholds)
     onnx.helper.set_model_props(made, _metadata(classifier))
     n_bytes = made.ByteSize()
-    if n_bytes > MOST_BYTES:
+    if n_bytes > MAX_BYTES:
         raise OutputError(
-            f"expected a graph of at most {MOST_BYTES:,} bytes, which is what an ONNX file can hold, "
+            f"expected a graph of at most {MAX_BYTES:,} bytes, which is what an ONNX file can hold, "
             f"found {n_bytes:,}",
-            where=str(path),
-            cure="compress the model first: token2wave compress --storage int8",
+            location=str(path),
+            hint="compress the model first: token2wave compress --storage int8",
         )
     encoded = made.SerializeToString(deterministic=True)
     onnx.checker.check_model(encoded, full_check=True)
-    with written_aside(Path(path)) as aside:
+    with atomic_write(Path(path)) as aside:
         aside.write_bytes(encoded)
     return len(encoded)
 
@@ -139,11 +139,13 @@ class OnnxClassifier:
             header = _header(found)
             self.features = _features(header["features"], found)
         except Token2WaveError as error:
-            raise ModelFileError(error.problem, where=self._path, cure=error.cure) from error
+            raise ModelFileError(error.problem, location=self._path, hint=error.hint) from error
         self.label_names: tuple[str, ...] = tuple(header["labels"])
         self.thresholds: tuple[float, ...] = tuple(header["thresholds"])
         if self.features.n_rows != header["network"].get("n_rows"):
-            raise ModelFileError("expected features with a row for each of the network's", where=self._path)
+            raise ModelFileError(
+                "expected features with a row for each of the network's", location=self._path
+            )
         self._inputs = [each.name for each in self._session.get_inputs()]
         self.probabilities([""])  # a graph that does not fit is found out now
 
@@ -173,13 +175,13 @@ class OnnxClassifier:
         except Exception as error:  # onnxruntime's have no base but this
             raise ModelFileError(
                 f"expected a graph that token2wave export made, found one that fails ({error})",
-                where=self._path,
-                cure="export the model again",
+                location=self._path,
+                hint="export the model again",
             ) from error
         if found.shape != (len(features), len(self.label_names)):
             raise ModelFileError(
                 f"expected a graph of {len(self.label_names)} classes, found {found.shape[1:]}",
-                where=self._path,
+                location=self._path,
             )
         return found
 
@@ -210,7 +212,7 @@ def _of_like_lengths(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     order, first = np.argsort(-lengths, kind="stable"), 0
     while first < len(order):
         longest = max(int(lengths[order[first]]), 1)
-        last = first + max(PLACES_AT_ONCE // longest, 1)
+        last = first + max(PLACES_CHUNK // longest, 1)
         yield order[first:last]
         first = last
 
@@ -225,7 +227,9 @@ def _opened(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
         raise MissingExtraError("onnxruntime", "onnx", purpose="running an ONNX file") from error
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
-        raise ModelFileError(f"expected an ONNX file, found {found}", where=str(path), cure="check the path")
+        raise ModelFileError(
+            f"expected an ONNX file, found {found}", location=str(path), hint="check the path"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
     options.log_severity_level = 4  # what is wrong is told by the exception
@@ -237,8 +241,8 @@ def _opened(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
     except Exception as error:  # onnxruntime's have no base but this
         raise ModelFileError(
             f"expected a whole ONNX file, found one that is damaged, cut short or of another kind ({error})",
-            where=str(path),
-            cure="export the model again",
+            location=str(path),
+            hint="export the model again",
         ) from error
 
 
@@ -251,12 +255,12 @@ def _header(found: dict[str, str]) -> dict[str, Any]:
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
         raise ModelFileError(
             "expected a model of token2wave, found an ONNX file of another origin",
-            cure="give a file that token2wave export wrote",
+            hint="give a file that token2wave export wrote",
         )
     if header["format_version"] > FORMAT_VERSION:
         raise ModelFileError(
             f"expected format {FORMAT_VERSION} or older, found format {header['format_version']}",
-            cure="upgrade with: pip install --upgrade token2wave",
+            hint="upgrade with: pip install --upgrade token2wave",
         )
     for section, kind in SECTIONS.items():
         if not isinstance(header.get(section), kind):

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from token2wave.inference.reference import EMBEDDING, NORM_EPSILON
 from token2wave.models.wave_config import WaveConfig
-from token2wave.storage.encodings import Stored
+from token2wave.storage.encodings import EncodedArray
 
 OPSET = 18
 IR_VERSION = 8  # of the release that brought opset 18, so that readers of that age accept the file
@@ -68,7 +68,9 @@ class _Nodes:
         return self("Unsqueeze", value, self.integers(axis))
 
 
-def graph_of(config: WaveConfig, arrays: Arrays, stored: Stored | None, thresholds: tuple[float, ...]) -> Any:
+def graph_of(
+    config: WaveConfig, arrays: Arrays, stored: EncodedArray | None, thresholds: tuple[float, ...]
+) -> Any:
     """Make the model of a network that compiles.
 
     Args:
@@ -97,7 +99,7 @@ def graph_of(config: WaveConfig, arrays: Arrays, stored: Stored | None, threshol
         labels = add("ArgMax", probabilities, axis=LAST, keepdims=0, name="labels")
         decided = helper.make_tensor_value_info(labels, INTEGER, ["n_texts"])
     inputs = [helper.make_tensor_value_info("ids", INTEGER, ["n_texts", "n_places"])]
-    counts = ("n_features", "n_ordered") if config.phrase_width else ("n_features",)
+    counts = ("n_features", "n_ordered") if config.context_width else ("n_features",)
     inputs += [helper.make_tensor_value_info(name, INTEGER, ["n_texts"]) for name in counts]
     outputs = [
         helper.make_tensor_value_info(name, FLOAT, ["n_texts", n_classes]) for name in (logits, probabilities)
@@ -116,7 +118,7 @@ def graph_of(config: WaveConfig, arrays: Arrays, stored: Stored | None, threshol
 class _Graph:
     """From rows to logits; the methods are those of the reference, by name."""
 
-    def __init__(self, config: WaveConfig, arrays: Arrays, stored: Stored | None) -> None:
+    def __init__(self, config: WaveConfig, arrays: Arrays, stored: EncodedArray | None) -> None:
         self.config, self.arrays, self.add = config, arrays, _Nodes()
         self.table = _Table(self.add, config, arrays[EMBEDDING], stored)
         shape = self.add("Shape", "ids", start=PLACES, end=PLACES + 1)
@@ -141,10 +143,10 @@ class _Graph:
             imaginary = add.cast(add("Sqrt", squares), FLOAT)
         state = self.restore(self.overlay(real, imaginary))
         parts = [self.linear("head", self.norm("norm", state))]
-        if config.phrase_width:
-            parts.append(self.phrases())
-        if config.amplitudes:
-            parts.append(self.amplitudes(rows, count))
+        if config.context_width:
+            parts.append(self.context())
+        if config.linear_svm:
+            parts.append(self.linear_svm(rows, count))
         total = parts[0]
         for part in parts[1:]:
             total = add("Add", total, part)
@@ -203,7 +205,7 @@ class _Graph:
             return real
         return add("Sqrt", add("Add", add("Mul", real, real), add("Mul", imaginary, imaginary)))
 
-    def phrases(self) -> str:
+    def context(self) -> str:
         """Logits of the phrase level, ``(B, C)``."""
         add, axis = self.add, self.add.integers(PLACES)
         counts = add("Concat", "n_ordered", add.integers(0), axis=0)  # of no text, too, there is a largest
@@ -213,19 +215,19 @@ class _Graph:
         rows = self.rows(ids, places, "n_ordered")
         filled = add("Less", rows, add.constant(np.array(self.config.n_rows)))
         filled = add.column(add.cast(filled, FLOAT), 2)  # (B, W, 1)
-        variants = self.linear("phrases.variants", self.table.waves(rows))
+        variants = self.linear("context.variants", self.table.waves(rows))
         variants = add("Mul", variants, filled)
         first, second = add.halves(variants)  # h, h'
         sides = [self.neighbours(first, left=True), self.neighbours(second, left=False)]
         overlay = self.overlay(variants, add("Concat", *sides, axis=LAST))
-        states = self.gelu(self.linear("phrases.linear", self.norm("phrases.norm", overlay)))
+        states = self.gelu(self.linear("context.linear", self.norm("context.norm", overlay)))
         count = add.cast("n_ordered", DOUBLE)
         wave = self.mean_and_deviation(add("Mul", states, filled), count)
-        return self.linear("phrases.head", add("Concat", *wave, axis=LAST))
+        return self.linear("context.head", add("Concat", *wave, axis=LAST))
 
     def neighbours(self, values: str, left: bool) -> str:
         """Magnitude of each place's neighbours on one side, ``(B, W, P)``: never a difference of sums."""
-        add, radius = self.add, self.config.phrase_radius
+        add, radius = self.add, self.config.context_radius
         across = add("Transpose", add("Mul", values, values), perm=[0, 2, 1])
         around = add.integers(0, 0, radius, 0, 0, 0) if left else add.integers(0, 0, 0, 0, 0, radius)
         means = add("AveragePool", add("Pad", across, around), kernel_shape=[radius])  # (B, P, W + 1)
@@ -234,14 +236,14 @@ class _Graph:
         sums = add("Mul", means, add.number(radius))
         return add("Transpose", add("Sqrt", sums), perm=[0, 2, 1])
 
-    def amplitudes(self, rows: str, count: str) -> str:
+    def linear_svm(self, rows: str, count: str) -> str:
         """What the features say of the classes by themselves, ``(B, C)``."""
         add = self.add
-        exact = add.cast(self.table.amplitudes(rows), DOUBLE)
+        exact = add.cast(self.table.linear_svm(rows), DOUBLE)
         total = add("ReduceSum", exact, add.integers(PLACES), keepdims=0)
         root = add("Sqrt", add("Max", count, add.number(1, np.float64)))
         superposed = add.cast(add("Div", total, add.column(root, 1)), FLOAT)
-        return self.scaled("amplitudes", superposed)
+        return self.scaled("linear_svm", superposed)
 
     def linear(self, name: str, values: str) -> str:
         weight = self.add.constant(self.arrays[f"{name}.weight"].T, f"{name}.weight")
@@ -278,15 +280,15 @@ class _Table:
     """
 
     def __init__(
-        self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], stored: Stored | None
+        self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], stored: EncodedArray | None
     ) -> None:
         numbers, self.scale = _as_small(rows, stored)
         numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
         width = config.wave_width
         self.add, self.is_float = add, numbers.dtype == np.float32
         self.wave_rows = add.constant(numbers[:, :width], EMBEDDING)
-        if config.amplitudes:
-            self.amplitude_rows = add.constant(numbers[:, width:], "embedding.amplitudes")
+        if config.linear_svm:
+            self.amplitude_rows = add.constant(numbers[:, width:], "embedding.linear_svm")
         if self.scale is not None and self.scale.ndim:
             self.scale = np.concatenate([self.scale, self.scale[:1]])
 
@@ -294,7 +296,7 @@ class _Table:
         """Numbers from which waves are made, of rows of any shape."""
         return self._gathered(self.wave_rows, rows)
 
-    def amplitudes(self, rows: str) -> str:
+    def linear_svm(self, rows: str) -> str:
         """An amplitude for each class, of rows of any shape."""
         return self._gathered(self.amplitude_rows, rows)
 
@@ -313,7 +315,7 @@ class _Table:
 
 
 def _as_small(
-    rows: NDArray[np.float32], stored: Stored | None
+    rows: NDArray[np.float32], stored: EncodedArray | None
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     """Numbers of the fewest bits that say the same, and what they are multiplied by, if it is needed."""
     kind = None if stored is None else stored.settings["kind"]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.data.splits import in_order
-from token2wave.data.values import listed
+from token2wave.data.values import join_names
 from token2wave.errors import MissingExtraError
 from token2wave.inference.classifier import Classifier
 from token2wave.inference.loading import load
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from token2wave.distillation.unlabelled import Unlabelled
     from token2wave.reporting.summary import Summary
 
-LARGEST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 ModelPath = str | os.PathLike[str]
 
 
@@ -64,10 +64,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         preset: ``small``, ``fast`` or ``paper``.
-        op: ``interference`` or ``modulation``; the preset's, if not given.
+        operation: ``interference`` or ``modulation``; the preset's, if not given.
         epochs: passes over the training texts; the preset's, if not given.
         batch_size: texts in a step.
-        learning_rate: peak rate of the dense part.
+        lr: peak rate of the dense part.
         settings: further settings by full name, e.g. ``{"network.width": 256}``.
         class_weight: ``balanced``, or the weight of each label, 1 where it is not named; with an indicator
             matrix the keys are the numbers of columns.
@@ -77,7 +77,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         vocabulary: WordPiece vocabulary of the ``paper`` preset.
         teacher: whose probabilities to learn from beside the labels.
         unlabelled: text that the teacher alone labels.
-        start_from: encoder whose output for each word the word's row begins with.
+        init_from: encoder whose output for each word the word's row begins with.
         time_budget: search for better settings for so long.
         candidates: how many settings to try at most.
         max_size: most bytes of the model file.
@@ -102,10 +102,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         preset: str = "small",
         *,
-        op: str | None = None,
+        operation: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        lr: float | None = None,
         settings: Mapping[str, Any] | None = None,
         class_weight: str | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -113,7 +113,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         vocabulary: ModelPath | None = None,
         teacher: ModelPath | None = None,
         unlabelled: Unlabelled | None = None,
-        start_from: ModelPath | None = None,
+        init_from: ModelPath | None = None,
         time_budget: float | str | None = None,
         candidates: int | None = None,
         max_size: int | str | None = None,
@@ -121,10 +121,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         verbose: int | bool = 0,
     ) -> None:
         self.preset = preset
-        self.op = op
+        self.operation = operation
         self.epochs = epochs
         self.batch_size = batch_size
-        self.learning_rate = learning_rate
+        self.lr = lr
         self.settings = settings
         self.class_weight = class_weight
         self.random_state = random_state
@@ -132,7 +132,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.vocabulary = vocabulary
         self.teacher = teacher
         self.unlabelled = unlabelled
-        self.start_from = start_from
+        self.init_from = init_from
         self.time_budget = time_budget
         self.candidates = candidates
         self.max_size = max_size
@@ -188,8 +188,8 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if classes is not None and not targets.multi_label:
                 known = np.unique(np.asarray(classes))
                 if missing := set(targets.names) - set(names_of(known, "classes")):
-                    absent = listed(sorted(missing))
-                    raise InputError(f"expected all labels of y, found none of {absent}", where="classes")
+                    absent = join_names(sorted(missing))
+                    raise InputError(f"expected all labels of y, found none of {absent}", location="classes")
             return self._fit(X, targets, known, sample_weight)
         self._update(X, targets, sample_weight)
         return self
@@ -254,7 +254,8 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         values = values if classifier.multi_label else np.unique(values)
         if sorted(names_of(values, "classes")) != sorted(classifier.label_names):
             raise InputError(
-                f"expected the labels of the classifier, {listed(classifier.label_names)}", where="classes"
+                f"expected the labels of the classifier, {join_names(classifier.label_names)}",
+                location="classes",
             )
         estimator = cls(**parameters)
         estimator.classifier_, estimator.classes_ = classifier, values
@@ -317,9 +318,9 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = texts_of_labels(X, targets, "X")
         weights = weights_of(sample_weight, len(texts))
         require_two_classes(targets, weights)
-        data = DataSplits(
+        data = TextDataset(
             name="texts in memory",
-            train=LabelledTexts(texts, targets.labels, "X", weights),
+            train=TextSplit(texts, targets.labels, "X", weights),
             validation=self._validation(X_val, y_val, targets),
             test=None,
             label_names=in_order(targets.names),
@@ -330,10 +331,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             result = train(
                 data,
                 preset=self.preset,
-                op=self.op,
+                operation=self.operation,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
+                lr=self.lr,
                 seed=self._seed(),
                 device=self.device,
                 class_weights=class_weights_of(self.class_weight, names_of(classes, "y"), targets.names),
@@ -341,7 +342,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 vocabulary=self.vocabulary,
                 teacher=self.teacher,
                 unlabelled=self.unlabelled,
-                start_from=self.start_from,
+                init_from=self.init_from,
                 settings=self.settings,
                 time_budget=self.time_budget,
                 candidates=self.candidates,
@@ -373,21 +374,21 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.classes_ = classes
 
-    def _validation(self, X_val: Any, y_val: Any, targets: Targets) -> LabelledTexts | None:
+    def _validation(self, X_val: Any, y_val: Any, targets: Targets) -> TextSplit | None:
         """Texts to judge by, if some are given."""
         if X_val is None and y_val is None:
             return None
         if X_val is None or y_val is None:
-            raise InputError("expected both X_val and y_val, or neither", where="X_val")
+            raise InputError("expected both X_val and y_val, or neither", location="X_val")
         found = Targets.of(y_val, "y_val")
         require_same(found, targets.multi_label, targets.names, "y_val")
-        return LabelledTexts(texts_of_labels(X_val, found, "X_val"), found.labels, "X_val")
+        return TextSplit(texts_of_labels(X_val, found, "X_val"), found.labels, "X_val")
 
     def _seed(self) -> int:
         """A number to begin random numbers with."""
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(LARGEST_SEED))
+        return int(check_random_state(self.random_state).randint(MAX_SEED))
 
     def _by_class(self, computed: NDArray[np.float32], unseen: float) -> NDArray[np.float32]:
         """What the classifier computes, in the order of ``classes_``; it knows no class without rows."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, listed
+from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, join_names
 from token2wave.errors import DataError
 
 ONE_LABEL = ("binary", "multiclass")
@@ -29,7 +29,7 @@ def input_errors() -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise InputError(error.problem, where=error.where, cure=error.cure) from error
+        raise InputError(error.problem, location=error.location, hint=error.hint) from error
 
 
 def texts_of(values: Any, name: str = "X") -> list[str]:
@@ -44,18 +44,20 @@ def texts_of(values: Any, name: str = "X") -> list[str]:
         InputError: it is one string, a table, or holds something that is no string; names the row.
     """
     wanted = "expected one text a row: a list, or an array of shape (n,) or (n, 1)"
-    cure = "give the column of the texts alone"
+    hint = "give the column of the texts alone"
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
-        raise InputError(f"{wanted}, found {type(values).__name__}", where=name, cure=cure)
+        raise InputError(f"{wanted}, found {type(values).__name__}", location=name, hint=hint)
     if hasattr(values, "toarray"):  # of scipy; it is not imported for this
-        raise InputError(f"{wanted}, found a sparse matrix, whose values are numbers", where=name, cure=cure)
+        raise InputError(
+            f"{wanted}, found a sparse matrix, whose values are numbers", location=name, hint=hint
+        )
     shape = getattr(values, "shape", None)
     if shape is None:
         column: Iterable[Any] = values
     else:
         array = np.asarray(values)
         if array.ndim != 1 and array.shape[1:] != (1,):
-            raise InputError(f"{wanted}, found shape {tuple(shape)}", where=name, cure=cure)
+            raise InputError(f"{wanted}, found shape {tuple(shape)}", location=name, hint=hint)
         column = array.reshape(-1).tolist()
     with input_errors():
         return checked_texts(column, Origin(name))
@@ -74,13 +76,14 @@ def weights_of(values: Any, n_texts: int) -> list[float] | None:
         array = np.full(n_texts, array)
     if array.shape != (n_texts,):
         raise InputError(
-            f"expected 1 weight for each of {n_texts} texts, found shape {array.shape}", where="sample_weight"
+            f"expected 1 weight for each of {n_texts} texts, found shape {array.shape}",
+            location="sample_weight",
         )
     with input_errors():
         weights = checked_weights(array.tolist(), Origin("sample_weight"))
     if n_texts and not any(weights):
         raise InputError(
-            "expected weights of which some are above zero, found zeros alone", where="sample_weight"
+            "expected weights of which some are above zero, found zeros alone", location="sample_weight"
         )
     return weights
 
@@ -128,7 +131,7 @@ class Targets:
         try:
             classes = np.unique(column)
         except TypeError as error:
-            raise InputError(f"expected labels of one type: {error}", where=name) from error
+            raise InputError(f"expected labels of one type: {error}", location=name) from error
         return cls(labels, classes, names_of(classes, name), False)
 
 
@@ -146,7 +149,7 @@ def require_same(targets: Targets, multi_label: bool, names: Sequence[str], name
     """
     if targets.multi_label != multi_label or (multi_label and tuple(targets.names) != tuple(names)):
         wanted = f"an indicator matrix of {len(names)} columns" if multi_label else "one label"
-        raise InputError(f"expected {wanted} for each text, as before", where=name)
+        raise InputError(f"expected {wanted} for each text, as before", location=name)
 
 
 def names_of(classes: NDArray[Any], name: str) -> tuple[str, ...]:
@@ -158,7 +161,7 @@ def names_of(classes: NDArray[Any], name: str) -> tuple[str, ...]:
     with input_errors():
         names = tuple(checked_labels(_plain(classes), Origin(name)))
     if len(set(names)) < len(names):
-        raise InputError(f"two classes have one name among {listed(names)}", where=name)
+        raise InputError(f"two classes have one name among {join_names(names)}", location=name)
     return names
 
 
@@ -170,10 +173,10 @@ def texts_of_labels(values: Any, targets: Targets, name: str) -> list[str]:
     """
     texts = texts_of(values, name)
     if not texts:
-        raise InputError("expected at least 1 text, found 0 samples", where=name)
+        raise InputError("expected at least 1 text, found 0 samples", location=name)
     if len(texts) != len(targets.labels):
         problem = f"expected a label for each text, got {len(texts)} texts and {len(targets.labels)} labels"
-        raise InputError(problem, where=name, cure="give both the same length")
+        raise InputError(problem, location=name, hint="give both the same length")
     return texts
 
 
@@ -184,12 +187,13 @@ def require_two_classes(targets: Targets, weights: list[float] | None) -> None:
         InputError: there are fewer than two classes in them, or in those of some weight.
     """
     if len(targets.classes) < 2:
-        raise InputError("expected labels of at least two classes, found one class", where="y")
+        raise InputError("expected labels of at least two classes, found one class", location="y")
     if weights is not None and not targets.multi_label:
         counting = {label for label, weight in zip(targets.labels, weights, strict=True) if weight}
         if len(counting) < 2:
             raise InputError(
-                "expected rows of some weight of at least two classes, found one class", where="sample_weight"
+                "expected rows of some weight of at least two classes, found one class",
+                location="sample_weight",
             )
 
 
@@ -212,8 +216,8 @@ def class_weights_of(wish: Any, names: Sequence[str], present: Collection[str]) 
     given = dict(zip(names_of(np.array(list(wish)), "class_weight"), wish.values(), strict=True))
     odd = [name for name in given if name not in names]
     if odd and not set(names) <= set(given):
-        problem = f"there are no labels {listed(odd)}; known are {listed(names)}"
-        raise InputError(problem, where="class_weight")
+        problem = f"there are no labels {join_names(odd)}; known are {join_names(names)}"
+        raise InputError(problem, location="class_weight")
     return {name: weight for name, weight in given.items() if name in present}
 
 
@@ -230,8 +234,8 @@ def united(classes: NDArray[Any], names: Sequence[str], more: Targets) -> NDArra
     if (classes.dtype.kind in "biuf") != (added.dtype.kind in "biuf"):
         raise InputError(
             f"expected labels of the type of {classes.dtype}, found {added.dtype}",
-            where="y",
-            cure="give numbers or strings, as in the first call",
+            location="y",
+            hint="give numbers or strings, as in the first call",
         )
     found: NDArray[Any] = np.unique(np.concatenate([classes, added]))
     return found
@@ -245,23 +249,23 @@ def _kind_of(y: Any, name: str) -> str:
     """
     if y is None:
         problem = "this estimator requires y to be passed, but the target y is None"
-        raise InputError(problem, where=name, cure="give the label of each text")
+        raise InputError(problem, location=name, hint="give the label of each text")
     array = y if hasattr(y, "toarray") else _array_of(y, name)
     missing = array.dtype.kind == "f" and not np.isfinite(array).all()
     if array.dtype.kind == "O":
         missing = any(value is None or value != value for value in array.reshape(-1).tolist())
     if missing:
-        raise InputError("expected a label for each text, found NaN, infinity or None", where=name)
+        raise InputError("expected a label for each text, found NaN, infinity or None", location=name)
     try:
         with np.errstate(invalid="ignore"):  # whether floats are whole is found out by a cast
             kind = str(type_of_target(y, input_name=name))
     except (TypeError, ValueError) as error:
-        raise InputError(str(error), where=name) from error
+        raise InputError(str(error), location=name) from error
     if kind not in (*ONE_LABEL, SEVERAL_LABELS):
         raise InputError(
             f"Unknown label type: {kind}. Expected classes, one of each text or an indicator matrix",
-            where=name,
-            cure="make classes of numbers first, e.g. with KBinsDiscretizer",
+            location=name,
+            hint="make classes of numbers first, e.g. with KBinsDiscretizer",
         )
     return kind
 
@@ -275,7 +279,7 @@ def _array_of(values: Any, name: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise InputError(f"expected an array: {error}", where=name) from error
+        raise InputError(f"expected an array: {error}", location=name) from error
 
 
 def _refuse_lists(y: Any, name: str) -> None:
@@ -290,8 +294,8 @@ def _refuse_lists(y: Any, name: str) -> None:
     if is_lists:
         raise InputError(
             "expected one label for each text, or an indicator matrix, found lists of labels",
-            where=name,
-            cure="make a matrix of them: sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)",
+            location=name,
+            hint="make a matrix of them: sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)",
         )
 
 

@@ -12,7 +12,7 @@ from token2wave.errors import MissingExtraError
 from token2wave.integrations.tracking import Tracker, parameters_of
 from token2wave.reporting.summary import Summary, percent, printable
 from token2wave.storage.atomic import make_folder
-from token2wave.training.callbacks import Plan
+from token2wave.training.callbacks import RunPlan
 
 
 class TensorBoardCallback(Tracker):
@@ -45,7 +45,7 @@ class TensorBoardCallback(Tracker):
         make_folder(self.folder)
         self._writer: Any = None
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: RunPlan) -> None:
         """Open a folder of its own for the run."""
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

@@ -15,7 +15,7 @@ from typing import Any
 
 from token2wave.errors import ConfigError
 from token2wave.reporting.summary import Summary
-from token2wave.training.callbacks import Callback, Epoch, Plan
+from token2wave.training.callbacks import Callback, Epoch, RunPlan
 
 FINAL = (
     "accuracy",
@@ -55,7 +55,7 @@ class Tracker(Callback):
         self._stages: Counter[str] = Counter()
         self._stage, self._step = "training", 0
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: RunPlan) -> None:
         """Make a place for the run, and write down its settings."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class Tracker(Callback):
     def abandon(self) -> None:
         """Leave a run in order that is tracked no further."""
 
-    def on_begin(self, plan: Plan) -> None:
+    def on_begin(self, plan: RunPlan) -> None:
         """Begin."""
         self._forget()
         self._is_tracking = True
@@ -146,12 +146,12 @@ def tracker_named(wish: str) -> Tracker:
         return MLflowCallback(tracking_uri=place or None)
     raise ConfigError(
         f"expected tensorboard:FOLDER, mlflow or mlflow:URI, found {wish!r}",
-        where="--tracker",
-        cure="e.g. --tracker tensorboard:runs",
+        location="--tracker",
+        hint="e.g. --tracker tensorboard:runs",
     )
 
 
-def parameters_of(plan: Plan) -> dict[str, bool | int | float | str]:
+def parameters_of(plan: RunPlan) -> dict[str, bool | int | float | str]:
     """Everything that settles a run, by name; lists as JSON, and without what is not set."""
     found = {key: value for key, value in asdict(plan).items() if key not in ("settings", "label_names")}
     found |= {"n_classes": len(plan.label_names), **plan.settings}

@@ -172,8 +172,8 @@ def readable(name: str) -> Iterator[None]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"expected a pre-trained encoder, but it cannot be loaded ({reason})",
-            where=name,
-            cure=f"name {MINILM}, a folder with a model of transformers, or a model that the hub can give",
+            location=name,
+            hint=f"name {MINILM}, a folder with a model of transformers, or a model that the hub can give",
         ) from error
 
 

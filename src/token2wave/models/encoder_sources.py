@@ -44,7 +44,7 @@ def is_classifier(name: str) -> bool:
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"expected a folder with a model of transformers, but its config.json cannot be read ({error})",
-            where=name,
-            cure=f"name {MINILM}, such a folder, a model that the hub can give, or a file of probabilities",
+            location=name,
+            hint=f"name {MINILM}, such a folder, a model that the hub can give, or a file of probabilities",
         ) from error
     return any(str(name).endswith("ForSequenceClassification") for name in architectures)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from token2wave.config import Configuration, require, require_choice
 from token2wave.errors import ConfigError
 
-YOUNGER = ("amplitudes", "multi_label")  # settings that older files and kept results do not have
+YOUNGER = ("linear_svm", "multi_label")  # settings that older files and kept results do not have
 
 
 class ParameterCount(NamedTuple):
@@ -48,9 +48,9 @@ class WaveConfig(Configuration):
         residual: how several layers are joined. ``equation``: eq. 8,
             ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b, ``dropout(g(f(W) + W))``.
         dropout: probability of dropping a dimension of a restored state.
-        phrase_width: dimensions of the phrase level; 0 leaves it out.
-        phrase_radius: neighbours on each side that a phrase level sees.
-        amplitudes: whether a row of the embedding also holds an amplitude for each class. A text's are the
+        context_width: dimensions of the phrase level; 0 leaves it out.
+        context_radius: neighbours on each side that a phrase level sees.
+        linear_svm: whether a row of the embedding also holds an amplitude for each class. A text's are the
             sum of its tokens' over the root of their number: what it says of the classes word by word.
         multi_label: whether each class is decided by itself, so that a text may have several or none: a
             probability is then the sigmoid of its logit, not a share of the softmax.
@@ -69,9 +69,9 @@ class WaveConfig(Configuration):
     positions: str = "none"
     residual: str = "equation"
     dropout: float = 0.1
-    phrase_width: int = 0
-    phrase_radius: int = 3
-    amplitudes: bool = False
+    context_width: int = 0
+    context_radius: int = 3
+    linear_svm: bool = False
     multi_label: bool = False
     embedding_scale: float = 0.1
     sentence_ends: tuple[int, ...] = ()
@@ -88,10 +88,10 @@ class WaveConfig(Configuration):
         require_choice(self.positions, "positions", ("none", "sinusoidal"))
         require_choice(self.residual, "residual", ("equation", "figure"))
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
-        wide = 0 <= self.phrase_width <= 1 << 16
-        require(wide, "phrase_width", "a number from 0 to 65,536", self.phrase_width)
-        near = 1 <= self.phrase_radius <= 1024
-        require(near, "phrase_radius", "a number from 1 to 1,024", self.phrase_radius)
+        wide = 0 <= self.context_width <= 1 << 16
+        require(wide, "context_width", "a number from 0 to 65,536", self.context_width)
+        near = 1 <= self.context_radius <= 1024
+        require(near, "context_radius", "a number from 1 to 1,024", self.context_radius)
         finite = 0 < self.embedding_scale < float("inf")
         require(finite, "embedding_scale", "a positive number", self.embedding_scale)
         known = all(0 <= row < self.n_rows for row in self.sentence_ends)
@@ -103,27 +103,27 @@ class WaveConfig(Configuration):
         if self.readout == "text" and self.variants == "levels":
             raise ConfigError(
                 "readout 'text' treats the text as one wave and has no sentence level",
-                where="variants",
-                cure="choose variants 'linear', or readout 'cls' or 'mean'",
+                location="variants",
+                hint="choose variants 'linear', or readout 'cls' or 'mean'",
             )
-        if self.amplitudes and self.variants != "rows":
+        if self.linear_svm and self.variants != "rows":
             raise ConfigError(
                 "amplitudes stand in the rows of the embedding, beside both variants",
-                where="amplitudes",
-                cure="choose variants 'rows', or no amplitudes",
+                location="linear_svm",
+                hint="choose variants 'rows', or no amplitudes",
             )
         if self.variants == "rows" and self.layers > 1:
             raise ConfigError(
                 "variants 'rows' come from the embedding, which only the first layer sees",
-                where="variants",
-                cure="choose variants 'linear', or one layer",
+                location="variants",
+                hint="choose variants 'linear', or one layer",
             )
         interferes_in_real_part = self.operation == "interference" and self.restore == "real"
         if interferes_in_real_part and self.readout == "cls" and self.layers == 1:
             raise ConfigError(
                 "the real part of interference at [CLS] is the same constant for every text",
-                where="restore",
-                cure="choose restore 'linear' or 'magnitude', or readout 'mean'",
+                location="restore",
+                hint="choose restore 'linear' or 'magnitude', or readout 'mean'",
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class WaveConfig(Configuration):
     @property
     def row_width(self) -> int:
         """Numbers in a row of the embedding: those of its waves, and amplitudes, if there are."""
-        return self.wave_width + (self.n_classes if self.amplitudes else 0)
+        return self.wave_width + (self.n_classes if self.linear_svm else 0)
 
     @property
     def wave_width(self) -> int:
@@ -143,7 +143,7 @@ class WaveConfig(Configuration):
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in the order of the network's state."""
-        d, p, c = self.width, self.phrase_width, self.n_classes
+        d, p, c = self.width, self.context_width, self.n_classes
         shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.n_rows, self.row_width)}
 
         def linear(name: str, inputs: int, outputs: int) -> None:
@@ -162,12 +162,12 @@ class WaveConfig(Configuration):
         norm("norm", d)
         linear("head", d, c)
         if p:
-            linear("phrases.variants", self.wave_width, 2 * p)
-            norm("phrases.norm", 2 * p)
-            linear("phrases.linear", 2 * p, p)
-            linear("phrases.head", 2 * p, c)
-        if self.amplitudes:
-            norm("amplitudes", c)
+            linear("context.variants", self.wave_width, 2 * p)
+            norm("context.norm", 2 * p)
+            linear("context.linear", 2 * p, p)
+            linear("context.head", 2 * p, c)
+        if self.linear_svm:
+            norm("linear_svm", c)
         return shapes
 
     def parameter_count(self) -> ParameterCount:
@@ -197,10 +197,10 @@ class WaveConfig(Configuration):
         of energies). One layer alone is meant: a second layer feeds magnitudes back as embeddings.
         """
         bag_of_energies = self.operation == "modulation" and self.restore == "magnitude"
-        return not (bag_of_energies and self.layers == 1 and self.phrase_width == 0)
+        return not (bag_of_energies and self.layers == 1 and self.context_width == 0)
 
     @property
     def uses_order(self) -> bool:
         """Whether the order of the tokens can change the output."""
         by_sentence = self.variants == "levels" and bool(self.sentence_ends)
-        return self.positions != "none" or self.phrase_width > 0 or by_sentence
+        return self.positions != "none" or self.context_width > 0 or by_sentence

@@ -20,8 +20,8 @@ from token2wave.models.wave_config import ParameterCount, WaveConfig
 from token2wave.waves import (
     OPERATIONS,
     Wave,
+    context_waves,
     first_token_wave,
-    phrase_waves,
     segment_ids,
     segment_mean,
     text_wave,
@@ -55,8 +55,8 @@ class WaveNetwork(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.width, config.n_classes)
-        self.phrases = PhraseLevel(config) if config.phrase_width else None
-        self.amplitudes = AmplitudeLevel(config) if config.amplitudes else None
+        self.context = ContextBranch(config) if config.context_width else None
+        self.linear_svm = LinearSVMBranch(config) if config.linear_svm else None
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
@@ -64,13 +64,13 @@ class WaveNetwork(nn.Module):
 
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
-        waves = embedded[:, : self.config.wave_width] if self.amplitudes is not None else embedded
+        waves = embedded[:, : self.config.wave_width] if self.linear_svm is not None else embedded
         states = self.norm(self._state(waves, batch))
         logits = self.head(self.dropout(states, batch.text_span))
-        if self.phrases is not None:
-            logits = logits + self.phrases(waves, batch)
-        if self.amplitudes is not None:
-            logits = logits + self.amplitudes(embedded[:, self.config.wave_width :], batch)
+        if self.context is not None:
+            logits = logits + self.context(waves, batch)
+        if self.linear_svm is not None:
+            logits = logits + self.linear_svm(embedded[:, self.config.wave_width :], batch)
         result: Tensor = logits
         return result
 
@@ -185,7 +185,7 @@ class Restore(nn.Module):
         return overlay.real if self.kind == "real" else overlay.magnitude
 
 
-class PhraseLevel(nn.Module):
+class ContextBranch(nn.Module):
     """Logits from waves between neighbours, so that the order of the tokens counts.
 
     Token ``j``'s first variant takes its magnitude from its left neighbours, the second from its
@@ -195,8 +195,8 @@ class PhraseLevel(nn.Module):
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
-        width = config.phrase_width
-        self.radius = config.phrase_radius
+        width = config.context_width
+        self.radius = config.context_radius
         self.operation = OPERATIONS[config.operation]
         self.variants = VariantLinear(config.wave_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
@@ -207,7 +207,7 @@ class PhraseLevel(nn.Module):
     def forward(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
         first, second = self.variants(embedded).index_select(0, batch.ordered).chunk(2, dim=1)  # (W, P) each
-        overlay = self.operation(*phrase_waves(first, second, batch.ordered_offsets, self.radius))
+        overlay = self.operation(*context_waves(first, second, batch.ordered_offsets, self.radius))
         states = F.gelu(self.linear(self.norm(overlay.concatenated)))  # (W, P)
         every = torch.arange(states.shape[0], device=states.device)
         text = text_wave(states, every, batch.ordered_offsets)
@@ -215,7 +215,7 @@ class PhraseLevel(nn.Module):
         return logits
 
 
-class AmplitudeLevel(nn.Module):
+class LinearSVMBranch(nn.Module):
     """Logits from the superposition of the tokens' amplitudes, over the root of their number.
 
     The amplitudes are found apart from the waves (:mod:`token2wave.training.linear_svm`); weight and bias of
@@ -227,10 +227,10 @@ class AmplitudeLevel(nn.Module):
         self.weight = nn.Parameter(torch.ones(config.n_classes))
         self.bias = nn.Parameter(torch.zeros(config.n_classes))
 
-    def forward(self, amplitudes: Tensor, batch: Batch) -> Tensor:
+    def forward(self, linear_svm: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the amplitudes ``(U, C)`` of the distinct tokens."""
-        lengths = batch.offsets.diff().clamp(min=1).to(amplitudes.dtype)
-        mean = segment_mean(amplitudes.index_select(0, batch.index), batch.offsets)
+        lengths = batch.offsets.diff().clamp(min=1).to(linear_svm.dtype)
+        mean = segment_mean(linear_svm.index_select(0, batch.index), batch.offsets)
         return mean * lengths.sqrt()[:, None] * self.weight + self.bias
 
 

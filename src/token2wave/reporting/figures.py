@@ -53,7 +53,7 @@ def draw(summary: Summary) -> dict[str, bytes]:
             drawn["confusion"] = _confusion_figure(confusion, summary.label_names, summary.evaluated_on)
         if summary.history:
             drawn["learning"] = _learning_figure(summary)
-        if summary.search is not None and summary.search["tried"]:
+        if summary.search is not None and summary.search["trials"]:
             drawn["search"] = _search_figure(summary.search)
         return {f"{name}.{kind}": file for name in drawn for kind, file in _saved(drawn[name]).items()}
 
@@ -228,14 +228,14 @@ def _search_figure(search: Mapping[str, Any]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    tried = [one for one in search["tried"] if one["accuracy"] is not None]
+    trial = [one for one in search["trials"] if one["accuracy"] is not None]
     figure = Figure(figsize=(5.6, 3.0), dpi=150, facecolor=PAPER, layout="constrained")
     axes = figure.subplots()
-    best = [one for one in tried if one["outcome"] != "dropped"]
-    others = [one for one in tried if one["outcome"] == "dropped"]
-    ends = [*(one["number"] for one in best), search["tried"][-1]["number"]]
+    best = [one for one in trial if one["outcome"] != "dropped"]
+    others = [one for one in trial if one["outcome"] == "dropped"]
+    ends = [*(one["number"] for one in best), search["trials"][-1]["number"]]
     reached = [100 * one["accuracy"] for one in best]
-    axes.step(ends, [*reached, reached[-1]], where="post", color=TRAIN)
+    axes.step(ends, [*reached, reached[-1]], location="post", color=TRAIN)
     axes.plot(ends[:-1], reached, "o", color=TRAIN, markersize=6, label="best so far")
     if others:
         axes.plot(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from token2wave.reporting.figures import CSS
 from token2wave.reporting.summary import printable
-from token2wave.storage.atomic import check_writable, make_folder, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable, make_folder
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
@@ -21,7 +21,7 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
         check_writable(path)
     with ExitStack() as stack:
         for path, content in zip(paths, files.values(), strict=True):
-            stack.enter_context(written_aside(path)).write_bytes(content)
+            stack.enter_context(atomic_write(path)).write_bytes(content)
     return paths
 
 

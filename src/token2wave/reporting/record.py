@@ -16,12 +16,12 @@ from token2wave.inference.classifier import Classifier
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
 from token2wave.reporting.summary import Baseline, Summary, machine
-from token2wave.training.callbacks import Plan
+from token2wave.training.callbacks import RunPlan
 from token2wave.training.distributed import leading
 from token2wave.training.loop import Validation
-from token2wave.training.preparation import ClassWeights, known_vocabulary
-from token2wave.training.run import FirstFit, Fitted, Run
-from token2wave.training.search_history import Record
+from token2wave.training.preparation import ClassWeights, default_vocabulary
+from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
+from token2wave.training.search_history import SearchHistory
 from token2wave.versions import versions
 
 RATES_TOO_LARGE = (
@@ -38,7 +38,7 @@ class Origin:
         weight_column: column that says how much each training text counts, where it was read from a file.
         label_separator: what stands between the labels of a text in one string.
         class_weights: as they were asked for.
-        taught: what a teacher wrote down; nothing without one.
+        teacher_info: what a teacher wrote down; nothing without one.
         search: the search for settings, where there was one.
         baseline: another classifier on the same test set.
         max_bytes: most bytes of the model file, where that was asked for.
@@ -48,14 +48,14 @@ class Origin:
     weight_column: str | None
     label_separator: str | None
     class_weights: ClassWeights
-    taught: Mapping[str, Any]
-    search: Record | None
+    teacher_info: Mapping[str, Any]
+    search: SearchHistory | None
     baseline: Baseline | None
     max_bytes: int | None
     command: str | None
 
 
-def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[str, Any]:
+def record_of(run: TrainingRun, first: ValidatedFit, last: FitResult, origin: Origin) -> dict[str, Any]:
     """Plain data for the model file: no times, so that equal runs make equal files."""
     record = {
         "data": run.splits.name,
@@ -67,15 +67,15 @@ def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[s
         "best_epoch": first.best.epoch,
         "refit": last.is_refit,
         "validation_accuracy": first.validated.accuracy,
-        "level_weights": last.level_weights,
-        "subword_share": last.subword_share,
-        **origin.taught,
+        "branch_weights": last.branch_weights,
+        "char_ngram_weight": last.char_ngram_weight,
+        **origin.teacher_info,
         **run.facts(),
     }
-    if run.start_from is not None:
-        record["start_from"] = os.fspath(run.start_from)
-    if last.rate_share < 1:
-        record["rate_share"] = last.rate_share
+    if run.init_from is not None:
+        record["init_from"] = os.fspath(run.init_from)
+    if last.lr_factor < 1:
+        record["lr_factor"] = last.lr_factor
     if run.is_weighted:
         record |= {"weighted": True, "weight_column": origin.weight_column}
     if run.texts.multi_label:
@@ -91,7 +91,7 @@ def record_of(run: Run, first: FirstFit, last: Fitted, origin: Origin) -> dict[s
     return record
 
 
-def plan_of(run: Run, command: str | None) -> Plan:
+def plan_of(run: TrainingRun, command: str | None) -> RunPlan:
     """What a run is going to do, once its data and settings are settled."""
     texts, preset = run.texts, run.preset
     parts = {
@@ -99,7 +99,7 @@ def plan_of(run: Run, command: str | None) -> Plan:
         "network": preset.network,
         "recipe": preset.recipe.to_dict(),
     }
-    return Plan(
+    return RunPlan(
         data=run.splits.name,
         preset=preset.name,
         seed=run.seed,
@@ -113,17 +113,17 @@ def plan_of(run: Run, command: str | None) -> Plan:
     )
 
 
-def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
+def identity_of(run: TrainingRun, teacher_info: Mapping[str, Any]) -> dict[str, Any]:
     """All that the weights of a run depend on, for its checkpoint; plain data that JSON can hold.
 
     Args:
         run: its steps.
-        taught: what a teacher wrote down.
+        teacher_info: what a teacher wrote down.
     """
     preset, texts = run.preset, run.texts
     vocabulary = run.vocabulary
     if vocabulary is None and isinstance(preset.features, WordPieceConfig):
-        vocabulary = known_vocabulary()
+        vocabulary = default_vocabulary()
     return {
         "version": versions()["token2wave"],
         "rows": run.n_rows,
@@ -134,17 +134,17 @@ def identity_of(run: Run, taught: Mapping[str, Any]) -> dict[str, Any]:
         "recipe": preset.recipe.to_dict(),
         "seed": run.seed,
         "trained by": run.trained_by,
-        "start from": None if run.start_from is None else os.fspath(run.start_from),
+        "start from": None if run.init_from is None else os.fspath(run.init_from),
         "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
-        "teacher": dict(taught),
+        "teacher": dict(teacher_info),
         "texts and labels": run.checksums(),
     }
 
 
 def summary_of(
-    run: Run,
-    first: FirstFit,
-    last: Fitted,
+    run: TrainingRun,
+    first: ValidatedFit,
+    last: FitResult,
     origin: Origin,
     classifier: Classifier,
     validated: Validation,
@@ -170,8 +170,8 @@ def summary_of(
     has_test = texts.test is not None
     parameters, group = classifier.network.parameter_count(), leading()
     caveats = texts.caveats
-    if last.rate_share < 1:
-        caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.rate_share))
+    if last.lr_factor < 1:
+        caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.lr_factor))
     return Summary(
         accuracy=evaluation.accuracy if has_test else None,
         macro_f1=evaluation.macro_f1 if has_test else None,
@@ -186,7 +186,7 @@ def summary_of(
         parameters_without_embedding=parameters.without_embedding,
         model_bytes=model_bytes,
         preset=chosen.name,
-        op=last.network.config.operation,
+        operation=last.network.config.operation,
         epochs=chosen.recipe.epochs,
         seed=run.seed,
         rows=run.n_rows,

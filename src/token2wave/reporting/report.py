@@ -70,7 +70,7 @@ def check_report(folder: Path) -> None:
 
 def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
     """Fill the template; whatever comes from data, settings or the command line is escaped."""
-    made = f"{summary.preset} preset, {summary.op}, seed {summary.seed}"
+    made = f"{summary.preset} preset, {summary.operation}, seed {summary.seed}"
     rows = [f"{count(summary.train_rows)} training", f"{count(summary.validation_rows)} validation"]
     rows.append(f"{count(summary.test_rows)} test" if summary.test_rows else "no test")
     sections = [
@@ -246,7 +246,7 @@ def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
 
 def _search_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
     search = summary.search
-    if search is None or not search["tried"]:
+    if search is None or not search["trials"]:
         return ""
     accuracy = "Share of texts whose labels are right and complete," if summary.multi_label else "Accuracy"
     figure = html.figure(
@@ -257,7 +257,7 @@ def _search_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
         "the first split, of which a candidate may owe something to chance.",
     )
     rows = []
-    for one in search["tried"]:
+    for one in search["trials"]:
         found = one["comparison"]
         gain = NOTHING
         if found is not None:
@@ -288,7 +288,7 @@ def _details_section(summary: Summary) -> str:
     general = {
         "data": summary.data,
         "preset": summary.preset,
-        "operation": summary.op,
+        "operation": summary.operation,
         "epochs asked for": summary.epochs,
         "seed": summary.seed,
         "texts given": summary.rows,

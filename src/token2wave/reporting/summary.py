@@ -68,7 +68,7 @@ class Summary:
         parameters_without_embedding: those outside the embedding table.
         model_bytes: size of the model file; None if none was written.
         preset: name of the preset the settings started from.
-        op: the wave operation, e.g. ``modulation``.
+        operation: the wave operation, e.g. ``modulation``.
         epochs: passes asked for; ``history`` says how many were made.
         seed: of every random choice.
         rows: training texts given, before the validation split.
@@ -106,7 +106,7 @@ class Summary:
     parameters_without_embedding: int
     model_bytes: int | None
     preset: str
-    op: str
+    operation: str
     epochs: int
     seed: int
     rows: int
@@ -243,7 +243,7 @@ def at_most(summary: Summary) -> str:
 
 def search_in_words(search: Mapping[str, Any]) -> str:
     """How a search for settings went, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
-    n_tried = count(len(search["tried"]))
+    n_tried = count(len(search["trials"]))
     ended = f"{n_tried} tried in {duration(search['seconds'])} (ended by {search['ended_by']})"
     return f"{ended}; kept {settings_in_words(search['settings'])}"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from token2wave.metrics import Evaluation
     from token2wave.training.callbacks import Callback, Epoch
-    from token2wave.training.search_history import Record, Tried
+    from token2wave.training.search_history import SearchHistory, Trial
 
 
 @contextmanager
@@ -81,12 +81,12 @@ def _bars_callback(bars: Progress) -> Callback:
                     line += f", micro-F1 {100 * (epoch.validation_micro_f1 or 0):.2f}%"
             self._print(line)
 
-        def on_candidate(self, tried: Tried) -> None:
-            if tried.is_improvement and tried.accuracy is not None:
-                line = f"search, candidate {tried.number}: validation accuracy {100 * tried.accuracy:.2f}%"
-                self._print(f"{line}, {settings_in_words(tried.settings)}")
+        def on_candidate(self, trial: Trial) -> None:
+            if trial.is_improvement and trial.accuracy is not None:
+                line = f"search, candidate {trial.number}: validation accuracy {100 * trial.accuracy:.2f}%"
+                self._print(f"{line}, {settings_in_words(trial.settings)}")
 
-        def on_search_end(self, record: Record) -> None:
+        def on_search_end(self, record: SearchHistory) -> None:
             self._print(f"search: {search_in_words(record.to_dict())}")
             if record.ended_by == "interruption":
                 self._print("interrupted: the best settings so far are trained; Ctrl-C again stops that, too")

@@ -16,11 +16,11 @@ from token2wave.inference.arrow_texts import is_arrow
 from token2wave.inference.classifier import Classifier
 from token2wave.inference.loading import load
 
-MOST_CLASSES_IN_COLUMNS = 1_000
+MAX_CLASSES_IN_COLUMNS = 1_000
 _loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, time of change and inode
 
 
-class Wanted(NamedTuple):
+class PredictionOptions(NamedTuple):
     """What is added to each row.
 
     Attributes:
@@ -69,7 +69,7 @@ class BatchPredictor:
     ) -> None:
         self.model = os.path.abspath(model)
         self.text_column = text_column
-        self.wanted = Wanted(top_k, probabilities, novelty, prefix)
+        self.wanted = PredictionOptions(top_k, probabilities, novelty, prefix)
 
     @property
     def classifier(self) -> Classifier:
@@ -144,15 +144,15 @@ class BatchPredictor:
         if self.text_column not in names:
             raise DataError(
                 f"there is no column {self.text_column!r}",
-                where="batch",
-                cure="name the column of the texts with text_column",
+                location="batch",
+                hint="name the column of the texts with text_column",
             )
         for name in column_names(self.classifier, self.wanted):
             if name in names:
                 raise DataError(
                     f"the column {name!r}, which is to be added, is there already",
-                    where="batch",
-                    cure="name a prefix for the columns that are added",
+                    location="batch",
+                    hint="name a prefix for the columns that are added",
                 )
 
 
@@ -168,7 +168,7 @@ class Predictions:
     """
 
     classifier: Classifier
-    wanted: Wanted
+    wanted: PredictionOptions
     shares: NDArray[np.float32]
     novelty: NDArray[np.float64] | None = None
 
@@ -250,7 +250,7 @@ class Predictions:
         return {self.wanted.prefix + name: column for name, column in found.items()}
 
 
-def column_names(classifier: Classifier, wanted: Wanted) -> list[str]:
+def column_names(classifier: Classifier, wanted: PredictionOptions) -> list[str]:
     """Names of the columns that are added."""
     names = ["labels" if classifier.multi_label else "label", "confidence"]
     names += ["novelty"] * wanted.novelty
@@ -258,7 +258,7 @@ def column_names(classifier: Classifier, wanted: Wanted) -> list[str]:
     return [wanted.prefix + name for name in names]
 
 
-def arrow_fields(classifier: Classifier, wanted: Wanted) -> list[Any]:
+def arrow_fields(classifier: Classifier, wanted: PredictionOptions) -> list[Any]:
     """The added columns as fields of ``pyarrow``.
 
     Raises:
@@ -273,26 +273,26 @@ def arrow_fields(classifier: Classifier, wanted: Wanted) -> list[Any]:
     return [pyarrow.field(name, column.type) for name, column in columns.items()]
 
 
-def _require(classifier: Classifier, wanted: Wanted) -> None:
+def _require(classifier: Classifier, wanted: PredictionOptions) -> None:
     """Find out whether a model can say what is wanted.
 
     Raises:
         ConfigError: it cannot.
     """
     if wanted.top_k < 1:
-        raise ConfigError(f"expected at least one class, found {wanted.top_k}", where="top_k")
+        raise ConfigError(f"expected at least one class, found {wanted.top_k}", location="top_k")
     if wanted.novelty and classifier.novelty_reference is None:
         raise ConfigError(
             "the model does not know which texts are novel",
-            where="novelty",
-            cure="train it again, with texts held back for validation",
+            location="novelty",
+            hint="train it again, with texts held back for validation",
         )
     n_classes = len(classifier.label_names)
-    if wanted.probabilities and n_classes > MOST_CLASSES_IN_COLUMNS:
+    if wanted.probabilities and n_classes > MAX_CLASSES_IN_COLUMNS:
         raise ConfigError(
-            f"expected at most {MOST_CLASSES_IN_COLUMNS:,} classes, found {n_classes:,}",
-            where="probabilities",
-            cure="ask for the most probable ones with top_k",
+            f"expected at most {MAX_CLASSES_IN_COLUMNS:,} classes, found {n_classes:,}",
+            location="probabilities",
+            hint="ask for the most probable ones with top_k",
         )
 
 

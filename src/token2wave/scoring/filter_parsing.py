@@ -20,9 +20,9 @@ from typing import NamedTuple, NoReturn, TypeAlias
 
 from token2wave.errors import ConfigError
 
-MOST_CHARACTERS = 10_000
-MOST_DEPTH = 40  # of parentheses and negations, so that no text exhausts the stack
-MOST_DIGITS = 300
+MAX_CHARACTERS = 10_000
+MAX_DEPTH = 40  # of parentheses and negations, so that no text exhausts the stack
+MAX_DIGITS = 300
 WHERE = "--keep"
 KEYWORDS = {"and", "or", "not", "in", "true", "false", "null"}
 FUNCTIONS = ("length", "number")
@@ -114,16 +114,16 @@ def parse(text: str) -> Node:
     Raises:
         ConfigError: it is none; says at which character, and what was expected.
     """
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         raise ConfigError(
-            f"expected at most {MOST_CHARACTERS:,} characters, found {len(text):,}", where=WHERE
+            f"expected at most {MAX_CHARACTERS:,} characters, found {len(text):,}", location=WHERE
         )
     return _Parser(text).whole()
 
 
-def refuse(at: int, problem: str, cure: str | None = None) -> NoReturn:
+def refuse(at: int, problem: str, hint: str | None = None) -> NoReturn:
     """Say what is wrong with a filter, and where."""
-    raise ConfigError(problem, where=f"{WHERE}, character {at + 1}", cure=cure)
+    raise ConfigError(problem, location=f"{WHERE}, character {at + 1}", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def _tokens(text: str) -> list[_Token]:
         if match is None or match.lastgroup is None:
             start = at + len(text[at:]) - len(text[at:].lstrip())
             problem = f"expected a name, a value or a comparison, found {text[start : start + 10]!r}"
-            cure = "close the quotes" if text[start] in "'\"" else None
-            refuse(start, problem, cure)
+            hint = "close the quotes" if text[start] in "'\"" else None
+            refuse(start, problem, hint)
         found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         at = match.end()
     return [*found, _Token("end", "", end)]
@@ -266,8 +266,8 @@ class _Parser:
 
     def number(self) -> int | float:
         token = self.token
-        if len(token.text) > MOST_DIGITS:
-            refuse(token.at, f"expected a number of at most {MOST_DIGITS} digits")
+        if len(token.text) > MAX_DIGITS:
+            refuse(token.at, f"expected a number of at most {MAX_DIGITS} digits")
         number = int(token.text) if token.text.isdecimal() else float(token.text)
         if not math.isfinite(number):
             refuse(token.at, f"expected a finite number, found {token.text[:40]!r}")
@@ -298,10 +298,10 @@ class _Parser:
 
     def deeper(self) -> None:
         self.depth += 1
-        if self.depth > MOST_DEPTH:
-            refuse(self.token.at, f"expected at most {MOST_DEPTH} levels of parentheses and 'not'")
+        if self.depth > MAX_DEPTH:
+            refuse(self.token.at, f"expected at most {MAX_DEPTH} levels of parentheses and 'not'")
 
     def fail(self, problem: str) -> NoReturn:
         hint = _HINTS.get(self.token.text) if self.token.kind == "sign" else None
-        cure = f"write {hint!r} instead of {self.token.text!r}" if hint else None
-        refuse(self.token.at, f"{problem}, found {self.token}", cure)
+        hint = f"write {hint!r} instead of {self.token.text!r}" if hint else None
+        refuse(self.token.at, f"{problem}, found {self.token}", hint)

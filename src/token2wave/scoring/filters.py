@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.values import listed
+from token2wave.data.values import join_names
 from token2wave.scoring.filter_parsing import (
     Call,
     Compare,
@@ -248,12 +248,12 @@ class _Check:
 
     def unknown(self, node: Name, what: str, names: Sequence[str] | Mapping[str, str]) -> None:
         near = difflib.get_close_matches(node.name, list(names)[:10_000], n=1)
-        cure = "put quotes around a text" if not node.kind else None
+        hint = "put quotes around a text" if not node.kind else None
         if near:
-            cure = f"did you mean {near[0]!r}?"
+            hint = f"did you mean {near[0]!r}?"
         elif self.is_open and not node.kind:
-            cure = f"put quotes around a text; a column that comes later is column[{node.name!r}]"
-        refuse(node.at, f"there is no {what} {node.name[:60]!r}; there are {listed(list(names))}", cure)
+            hint = f"put quotes around a text; a column that comes later is column[{node.name!r}]"
+        refuse(node.at, f"there is no {what} {node.name[:60]!r}; there are {join_names(list(names))}", hint)
 
 
 def _cure(kinds: tuple[str, str]) -> str | None:

@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 
 from token2wave.data.file_segments import LINE_KINDS, Segment, parquet_file
 from token2wave.data.stream import read_segment
-from token2wave.data.values import listed
+from token2wave.data.values import join_names
 from token2wave.errors import DataError
 from token2wave.scoring.filters import kind_of
 
-MOST_FILES_LOOKED_INTO = 4096
-MOST_ROWS_LOOKED_AT = 4096  # of all files together, and
-MOST_ROWS_OF_A_FILE = 1024
-MOST_COLUMNS = 10_000
+MAX_FILES_LOOKED_INTO = 4096
+MAX_ROWS_LOOKED_AT = 4096  # of all files together, and
+MAX_ROWS_OF_A_FILE = 1024
+MAX_COLUMNS = 10_000
 
 Records = list[dict[str, Any]]
 
 
-class Layout(NamedTuple):
+class InputSchema(NamedTuple):
     """What is known of the input's columns.
 
     Attributes:
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     types: dict[str, Any]
 
 
-def look(segments: Sequence[Segment], text_column: str, with_types: bool) -> Layout:
+def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool) -> InputSchema:
     """Look at the beginnings of files.
 
     Args:
@@ -56,7 +56,7 @@ def look(segments: Sequence[Segment], text_column: str, with_types: bool) -> Lay
     """
     first_of_files = [next(group) for _, group in itertools.groupby(segments, lambda one: one.path)]
     parquet = [one for one in first_of_files if one.kind == ".parquet"]
-    others = [one for one in first_of_files if one.kind != ".parquet"][:MOST_FILES_LOOKED_INTO]
+    others = [one for one in first_of_files if one.kind != ".parquet"][:MAX_FILES_LOOKED_INTO]
     kinds: dict[str, str] = {}
     types: dict[str, Any] = {}
     if parquet:
@@ -72,21 +72,21 @@ def look(segments: Sequence[Segment], text_column: str, with_types: bool) -> Lay
         kinds[name] = found.pop() if len(found) == 1 else "unknown"
         if with_types and name not in types:
             types[name] = _type_of_most(column)
-    if len(kinds) > MOST_COLUMNS:
+    if len(kinds) > MAX_COLUMNS:
         raise DataError(
-            f"expected at most {MOST_COLUMNS:,} columns, found {len(kinds):,}",
-            where="input",
-            cure="name those to keep with --columns",
+            f"expected at most {MAX_COLUMNS:,} columns, found {len(kinds):,}",
+            location="input",
+            hint="name those to keep with --columns",
         )
     if kinds.get(text_column, "text") not in ("text", "unknown") or (parquet and text_column not in kinds):
-        columns = listed([name for name, kind in kinds.items() if kind == "text"])
+        columns = join_names([name for name, kind in kinds.items() if kind == "text"])
         raise DataError(
             f"expected strings in column {text_column!r}; columns of strings are {columns}",
-            where="input",
-            cure="name the column of the texts with --text-column",
+            location="input",
+            hint="name the column of the texts with --text-column",
         )
     is_open = any(one.kind in LINE_KINDS for one in others)
-    return Layout(kinds, is_open, types if with_types else {})
+    return InputSchema(kinds, is_open, types if with_types else {})
 
 
 def _nothing_usable(segment: Segment, text_column: str) -> DataError:
@@ -96,8 +96,8 @@ def _nothing_usable(segment: Segment, text_column: str) -> DataError:
     where = segment.path if first is None else segment.where(first.at)
     return DataError(
         f"none of the first rows can be used: {'there is none' if first is None else first.reason}",
-        where=where,
-        cure="mend the file, or name the column of the texts with --text-column",
+        location=where,
+        hint="mend the file, or name the column of the texts with --text-column",
     )
 
 
@@ -115,8 +115,8 @@ def _united(segments: Sequence[Segment]) -> Any:
         except (pyarrow.ArrowException, ValueError) as error:
             raise DataError(
                 f"the columns do not fit those of the files before it ({str(error)[:200]})",
-                where=segment.path,
-                cure="score it apart, or name columns that fit with --columns",
+                location=segment.path,
+                hint="score it apart, or name columns that fit with --columns",
             ) from error
     return united
 
@@ -124,12 +124,12 @@ def _united(segments: Sequence[Segment]) -> Any:
 def _values(segments: Sequence[Segment], text_column: str) -> dict[str, list[Any]]:
     """Values of each column in the first rows of files, in the order in which columns turn up."""
     found: dict[str, list[Any]] = {}
-    n_rows = max(min(MOST_ROWS_LOOKED_AT // max(len(segments), 1), MOST_ROWS_OF_A_FILE), 1)
+    n_rows = max(min(MAX_ROWS_LOOKED_AT // max(len(segments), 1), MAX_ROWS_OF_A_FILE), 1)
     for segment in segments:
         for record in _first_records(segment, text_column, n_rows):
             for name, value in record.items():
                 found.setdefault(name, []).append(value)
-            if len(found) > MOST_COLUMNS:
+            if len(found) > MAX_COLUMNS:
                 return found
     return found
 
@@ -196,14 +196,14 @@ def schema_of(text: str) -> Any:
 # ---- rows of given types ----
 
 
-class Misfit(NamedTuple):
+class SchemaMismatch(NamedTuple):
     """A row that is not of the job's types, by its number among those given, and why."""
 
     row: int
     reason: str
 
 
-def table_of(records: Records, schema: Any) -> tuple[Any, list[Misfit]]:
+def table_of(records: Records, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
     """Records as a table of the schema, without those that do not fit.
 
     Args:
@@ -286,7 +286,7 @@ def _misfit(field: Any, value: Any) -> str:
     return f"column {field.name[:60]!r}: expected {str(field.type)[:60]}, found {str(value)[:60]!r}"
 
 
-def fitted(table: Any, schema: Any) -> tuple[Any, list[Misfit]]:
+def fitted(table: Any, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
     """A table in the schema: columns in its order and of its types, without the rows that do not fit."""
     import pyarrow
 
@@ -307,16 +307,16 @@ def fitted(table: Any, schema: Any) -> tuple[Any, list[Misfit]]:
     return _without(pyarrow.Table.from_arrays(arrays, schema=schema), misfits)
 
 
-def _without(table: Any, misfits: Mapping[int, str]) -> tuple[Any, list[Misfit]]:
+def _without(table: Any, misfits: Mapping[int, str]) -> tuple[Any, list[SchemaMismatch]]:
     import pyarrow
 
     if not misfits:
         return table, []
     kept = [row not in misfits for row in range(len(table))]
-    return table.filter(pyarrow.array(kept)), [Misfit(row, misfits[row]) for row in sorted(misfits)]
+    return table.filter(pyarrow.array(kept)), [SchemaMismatch(row, misfits[row]) for row in sorted(misfits)]
 
 
-def require_columns(layout: Layout, names: Sequence[str], added: Sequence[str]) -> None:
+def require_columns(layout: InputSchema, names: Sequence[str], added: Sequence[str]) -> None:
     """Find out before the work whether the columns to keep are there, and clash with none that is added.
 
     Args:
@@ -330,14 +330,14 @@ def require_columns(layout: Layout, names: Sequence[str], added: Sequence[str]) 
     for name in names:
         if name not in layout.kinds and not layout.is_open:
             raise DataError(
-                f"there is no column {name!r}; the columns are {listed(list(layout.kinds))}",
-                where="--columns",
-                cure="name others",
+                f"there is no column {name!r}; the columns are {join_names(list(layout.kinds))}",
+                location="--columns",
+                hint="name others",
             )
     for name in names or layout.kinds:
         if name in added:
             raise DataError(
                 f"the input has a column {name!r}, which predictions are to have, too",
-                where="input",
-                cure="rename those of the predictions with --prefix, or keep other columns with --columns",
+                location="input",
+                hint="rename those of the predictions with --prefix, or keep other columns with --columns",
             )

@@ -30,13 +30,13 @@ from token2wave.scoring.output_parts import (
     ASIDE,
     PARTS,
     REJECTED,
-    Part,
-    Plan,
+    JobConfig,
+    OutputPart,
     cannot_write,
     checksum,
     part_paths,
 )
-from token2wave.storage.atomic import make_folder, written_aside
+from token2wave.storage.atomic import atomic_write, make_folder
 
 FORMAT = 1
 JOB = "_job/job.json"
@@ -86,9 +86,9 @@ class Job:
         finished: parts that are recorded and there: by segment, then by number.
     """
 
-    plan: Plan
+    plan: JobConfig
     segments: Sequence[Segment]
-    finished: dict[int, dict[int, Part]] = field(default_factory=dict)
+    finished: dict[int, dict[int, OutputPart]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -104,7 +104,7 @@ class Job:
         """Numbers of the segments that are not complete."""
         return [number for number in range(len(self.segments)) if not self.is_complete(number)]
 
-    def commit(self, part: Part) -> None:
+    def commit(self, part: OutputPart) -> None:
         """Give a part its place, and record it; what was recorded is there after any crash.
 
         Raises:
@@ -148,13 +148,13 @@ class Job:
             n_set_aside=sum(bool(part.set_aside) for part in parts),
             n_bytes=sum(file.n_bytes for p in parts for file in p.files if file.path.startswith(PARTS)),
         )
-        with written_aside(self.folder / SUMMARY) as aside:
+        with atomic_write(self.folder / SUMMARY) as aside:
             aside.write_text(json.dumps(summary.to_dict(), indent=1) + "\n", encoding="utf-8")
         return summary
 
 
 @contextmanager
-def opened(plan: Plan, segments: Sequence[Segment], identity: Mapping[str, Any]) -> Iterator[Job]:
+def opened(plan: JobConfig, segments: Sequence[Segment], identity: Mapping[str, Any]) -> Iterator[Job]:
     """Begin a job, or go on with the one in its folder; nobody else can while the block runs.
 
     Args:
@@ -172,14 +172,14 @@ def opened(plan: Plan, segments: Sequence[Segment], identity: Mapping[str, Any])
     if is_new and folder.exists() and (not folder.is_dir() or any(_strangers(folder))):
         raise OutputError(
             "expected a new or empty folder, or one of a job of scoring",
-            where=str(folder),
-            cure="name another with --output",
+            location=str(folder),
+            hint="name another with --output",
         )
     for below in (ASIDE, PARTS, REJECTED):
         make_folder(folder / below)
     with _locked(folder):
         if is_new:
-            with written_aside(folder / JOB) as aside:
+            with atomic_write(folder / JOB) as aside:
                 aside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         else:
             _require_same(folder, record)
@@ -208,7 +208,7 @@ def _require_same(folder: Path, record: Mapping[str, Any]) -> None:
             raise ValueError("no object")
     except (OSError, ValueError) as error:
         raise OutputError(
-            f"the record of the job cannot be read ({error})", where=where, cure="name another folder"
+            f"the record of the job cannot be read ({error})", location=where, hint="name another folder"
         ) from error
     for name, value in record.items():
         if found.get(name) == value:
@@ -221,12 +221,14 @@ def _require_same(folder: Path, record: Mapping[str, Any]) -> None:
             problem = f"the folder holds a job whose {name} was another"
         else:
             problem = f"the folder holds a job with {name}={str(before)[:60]!r}, now it is {str(now)[:60]!r}"
-        raise ConfigError(problem, where=str(folder), cure="give the same command, or name another --output")
+        raise ConfigError(
+            problem, location=str(folder), hint="give the same command, or name another --output"
+        )
 
 
-def _recorded(folder: Path) -> dict[tuple[int, int], Part]:
+def _recorded(folder: Path) -> dict[tuple[int, int], OutputPart]:
     """Parts that were recorded; a line that cannot be read counts for nothing, and its part is made again."""
-    found: dict[tuple[int, int], Part] = {}
+    found: dict[tuple[int, int], OutputPart] = {}
     path = folder / FINISHED
     try:
         journal = path.read_bytes() if path.exists() else b""
@@ -237,15 +239,15 @@ def _recorded(folder: Path) -> dict[tuple[int, int], Part]:
         raise cannot_write(folder, error) from error
     for line in journal.splitlines():
         with suppress(ValueError, TypeError, KeyError, AttributeError):
-            part = Part.from_dict(json.loads(line))
+            part = OutputPart.from_dict(json.loads(line))
             found[part.segment, part.number] = part
     return found
 
 
-def _sound(folder: Path, recorded: Mapping[tuple[int, int], Part]) -> list[Part]:
+def _sound(folder: Path, recorded: Mapping[tuple[int, int], OutputPart]) -> list[OutputPart]:
     """Parts whose files are those that were recorded, by their checksums."""
 
-    def is_sound(part: Part) -> bool:
+    def is_sound(part: OutputPart) -> bool:
         with suppress(OSError, TypeError, ValueError):
             return all(
                 _is_ours(file.path)
@@ -293,7 +295,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(
-                "another process works on this job", where=str(folder), cure="wait for it, or stop it"
+                "another process works on this job", location=str(folder), hint="wait for it, or stop it"
             ) from error
         except OSError:  # a file system without locks
             pass
@@ -311,6 +313,6 @@ def input_identity(segments: Iterable[Segment]) -> list[list[Any]]:
         try:
             state = os.stat(path)
         except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror})", where=path) from error
+            raise DataError(f"cannot be read ({error.strerror})", location=path) from error
         found.append([os.path.abspath(path), state.st_size, state.st_mtime_ns])
     return found

@@ -17,13 +17,13 @@ from typing import Any
 from token2wave import errors
 from token2wave.errors import OutputError, Token2WaveError
 from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import Part
+from token2wave.scoring.output_parts import OutputPart
 
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 AHEAD = 2  # segments that a worker has at once, so that it need not wait for the next
 
 
-def run(job: Job, n_workers: int, finished: Callable[[Part], None]) -> None:
+def run(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> None:
     """Score all that is not finished.
 
     Args:
@@ -109,7 +109,7 @@ class _Engine:
         segments: list[int],
         n_workers: int,
         n_cores: int,
-        finished: Callable[[Part], None],
+        finished: Callable[[OutputPart], None],
     ) -> None:
         self.job, self.finished, self.n_cores = job, finished, n_cores
         self.waiting = deque(segments)
@@ -151,7 +151,7 @@ class _Engine:
         if message is None:
             self._died(worker)
         elif "part" in message:
-            part = Part.from_dict(message["part"])
+            part = OutputPart.from_dict(message["part"])
             self.job.commit(part)
             self.finished(part)
         elif "complete" in message:
@@ -165,7 +165,7 @@ class _Engine:
             kind = getattr(errors, fault["kind"], Token2WaveError)
             if not issubclass(kind, Token2WaveError) or kind is errors.MissingExtraError:
                 kind = Token2WaveError
-            raise kind(fault["problem"], where=fault["where"], cure=fault["cure"])
+            raise kind(fault["problem"], location=fault["where"], hint=fault["hint"])
         else:
             worker.is_ready = True
 
@@ -176,11 +176,11 @@ class _Engine:
         reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         if not worker.is_ready:
             self.early_deaths += 1
-            if self.early_deaths >= MOST_DEATHS:
+            if self.early_deaths >= MAX_DEATHS:
                 raise OutputError(
                     f"processes end before they begin ({reason})",
-                    where="local engine",
-                    cure="look at what they printed above, and at the memory that is free",
+                    location="local engine",
+                    hint="look at what they printed above, and at the memory that is free",
                 )
         begun = worker.tasks.popleft() if worker.tasks and worker.is_ready else None
         self.waiting.extendleft(reversed(worker.tasks))
@@ -193,16 +193,16 @@ class _Engine:
         done = self.job.finished.get(segment, {})
         part = next(number for number in range(len(done) + 1) if number not in done)
         self.deaths[segment, part] += 1
-        if self.deaths[segment, part] == MOST_DEATHS:
+        if self.deaths[segment, part] == MAX_DEATHS:
             self.set_aside[segment] = (
                 part,
-                f"scoring this part ended a process {MOST_DEATHS} times ({reason})",
+                f"scoring this part ended a process {MAX_DEATHS} times ({reason})",
             )
-        if self.deaths[segment, part] >= 2 * MOST_DEATHS:
+        if self.deaths[segment, part] >= 2 * MAX_DEATHS:
             raise OutputError(
                 f"reading this ends a process every time ({reason})",
-                where=self.job.segments[segment].path,
-                cure="leave the file out; finished parts are kept, but another --output is needed",
+                location=self.job.segments[segment].path,
+                hint="leave the file out; finished parts are kept, but another --output is needed",
             )
         self.waiting.appendleft(segment)
 

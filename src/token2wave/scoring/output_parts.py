@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from token2wave.errors import OutputError
-from token2wave.scoring.batch_predictor import Wanted
+from token2wave.scoring.batch_predictor import PredictionOptions
 
 ASIDE = "_job/aside"
 REJECTED = "rejected"
@@ -16,7 +16,7 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobConfig:
     """All that a process must know to score; plain data.
 
     Attributes:
@@ -37,7 +37,7 @@ class Plan:
     columns: tuple[str, ...] | None
     keep: str | None
     format: str
-    wanted: Wanted
+    wanted: PredictionOptions
     part_bytes: int
     schema: str | None
 
@@ -47,14 +47,14 @@ class Plan:
         return asdict(self) | {"wanted": list(self.wanted), "columns": columns}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> Plan:
+    def from_dict(cls, found: dict[str, Any]) -> JobConfig:
         """Read what :meth:`to_dict` gave."""
         columns = None if found["columns"] is None else tuple(found["columns"])
-        return cls(**{**found, "wanted": Wanted(*found["wanted"]), "columns": columns})
+        return cls(**{**found, "wanted": PredictionOptions(*found["wanted"]), "columns": columns})
 
 
 @dataclass(frozen=True)
-class Part:
+class OutputPart:
     """A part that is written aside; plain data.
 
     Attributes:
@@ -84,7 +84,7 @@ class Part:
         return asdict(self) | {"files": [list(file) for file in self.files]}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> Part:
+    def from_dict(cls, found: dict[str, Any]) -> OutputPart:
         """Read what :meth:`to_dict` gave."""
         return cls(**{**found, "files": tuple(PartFile(*file) for file in found["files"])})
 
@@ -108,8 +108,8 @@ def cannot_write(folder: Path, error: OSError) -> OutputError:
     """The error for a disk that is full, or a folder that is gone."""
     return OutputError(
         f"cannot be written ({error.strerror or error})",
-        where=str(folder),
-        cure="make room on the disk, and give the same command again: finished parts are kept",
+        location=str(folder),
+        hint="make room on the disk, and give the same command again: finished parts are kept",
     )
 
 

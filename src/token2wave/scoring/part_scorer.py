@@ -17,16 +17,24 @@ from typing import Any
 import numpy as np
 
 from token2wave.data.file_segments import Segment, parquet_file
-from token2wave.data.rows import ROWS_AT_ONCE, Limits, Rejected, Rows
+from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows
 from token2wave.data.stream import read_segment
 from token2wave.scoring.batch_predictor import BatchPredictor, Predictions
 from token2wave.scoring.filter_parsing import Name
 from token2wave.scoring.filters import Filter
-from token2wave.scoring.input_schema import Misfit, fitted, schema_of, table_of
-from token2wave.scoring.output_parts import ASIDE, Part, PartFile, Plan, cannot_write, checksum, part_paths
+from token2wave.scoring.input_schema import SchemaMismatch, fitted, schema_of, table_of
+from token2wave.scoring.output_parts import (
+    ASIDE,
+    JobConfig,
+    OutputPart,
+    PartFile,
+    cannot_write,
+    checksum,
+    part_paths,
+)
 from token2wave.scoring.output_writer import json_line, open_writer
 
-MOST_NUMBERS = 1 << 23  # probabilities at once
+MAX_NUMBERS = 1 << 23  # probabilities at once
 UNDIVIDED = 4  # a segment becomes several parts only where it is so many times as large as a part should be
 
 
@@ -37,7 +45,7 @@ class Scorer:
         plan: what is to be done.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: JobConfig) -> None:
         wanted = plan.wanted
         self.plan = plan
         self.filter = None if plan.keep is None else Filter.parse(plan.keep)
@@ -50,7 +58,7 @@ class Scorer:
         number: int,
         done: Collection[int] = (),
         set_aside: tuple[int, str] | None = None,
-    ) -> Iterator[Part]:
+    ) -> Iterator[OutputPart]:
         """Score a segment, and give its parts one by one as they are written.
 
         Args:
@@ -94,7 +102,7 @@ class Scorer:
                 there = set(file.schema_arrow.names)
             columns = [name for name in dict.fromkeys(needed) if name in there]
         n_classes = len(self.predictor.classifier.label_names)
-        n_rows = max(min(ROWS_AT_ONCE, MOST_NUMBERS // n_classes), 1)
+        n_rows = max(min(ROWS_CHUNK, MAX_NUMBERS // n_classes), 1)
         return read_segment(segment, self.plan.text_column, columns, Limits(), n_rows)
 
     def kept(self, rows: Rows, predictions: Predictions) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
@@ -180,7 +188,7 @@ class _Writing:
 
     def _from_records(
         self, both: Sequence[tuple[dict[str, Any], dict[str, Any]]]
-    ) -> tuple[Any, list[Misfit]]:
+    ) -> tuple[Any, list[SchemaMismatch]]:
         """Records with predictions: as a table, or as lines; those whose columns clash are misfits."""
         columns = self.plan.columns
         merged, clashes, numbers = [], [], []
@@ -191,17 +199,19 @@ class _Writing:
                 merged.append({**kept, **added})
                 numbers.append(row)
             else:
-                clashes.append(Misfit(row, f"has a column {clash!r}, which predictions are to have, too"))
+                clashes.append(
+                    SchemaMismatch(row, f"has a column {clash!r}, which predictions are to have, too")
+                )
         if self.scorer.schema is None:
             lines = []
             for row, record in zip(numbers, merged, strict=True):
                 try:
                     lines.append(json_line(record))
                 except (ValueError, RecursionError) as error:
-                    clashes.append(Misfit(row, f"cannot be written as JSON ({str(error)[:100]})"))
+                    clashes.append(SchemaMismatch(row, f"cannot be written as JSON ({str(error)[:100]})"))
             return lines, sorted(clashes)
         table, misfits = table_of(merged, self.scorer.schema)
-        return table, sorted([*clashes, *(Misfit(numbers[row], reason) for row, reason in misfits)])
+        return table, sorted([*clashes, *(SchemaMismatch(numbers[row], reason) for row, reason in misfits)])
 
     def _open_writer(self) -> Any:
         if self.writer is None:
@@ -240,7 +250,7 @@ class _Writing:
             with suppress(OSError):
                 self._aside(suffix).unlink()
 
-    def finished(self, is_last: bool) -> Part:
+    def finished(self, is_last: bool) -> OutputPart:
         """Close the files, and say what they are."""
         files = []
         try:
@@ -253,7 +263,7 @@ class _Writing:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self.is_finished = True
-        return Part(
+        return OutputPart(
             self.number,
             self.part,
             is_last,

@@ -17,13 +17,13 @@ from typing import Any
 from token2wave.data.file_segments import Segment
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import Part, Plan
+from token2wave.scoring.output_parts import JobConfig, OutputPart
 from token2wave.scoring.part_scorer import Scorer
 
 _scorers: dict[str, Scorer] = {}  # of this process
 
 
-def run(job: Job, n_workers: int | None, finished: Callable[[Part], None]) -> None:
+def run(job: Job, n_workers: int | None, finished: Callable[[OutputPart], None]) -> None:
     """Score all that is not finished, on the cluster that is connected, else the one that ``ray.init`` finds.
 
     Args:
@@ -62,7 +62,7 @@ def run(job: Job, n_workers: int | None, finished: Callable[[Part], None]) -> No
             ray.shutdown()
 
 
-def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> Iterator[Part]:
+def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> Iterator[OutputPart]:
     """Parts as they are written, in whatever order."""
     tasks = [
         {
@@ -78,7 +78,7 @@ def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> It
     pool = ray.data.TaskPoolStrategy(size=n_workers)
     with _quiet(ray.data.DataContext.get_current()):
         for row in found.flat_map(_score, num_cpus=1, compute=pool).iter_rows():
-            yield Part.from_dict(json.loads(row["part"]))
+            yield OutputPart.from_dict(json.loads(row["part"]))
 
 
 def _score(row: dict[str, str]) -> Iterator[dict[str, str]]:
@@ -88,7 +88,7 @@ def _score(row: dict[str, str]) -> Iterator[dict[str, str]]:
     key = json.dumps(task["plan"])
     if key not in _scorers:
         _scorers.clear()
-        _scorers[key] = Scorer(Plan.from_dict(task["plan"]))
+        _scorers[key] = Scorer(JobConfig.from_dict(task["plan"]))
     segment = Segment(**task["segment"])
     for part in _scorers[key].parts(segment, task["number"], set(task["done"])):
         yield {"part": json.dumps(part.to_dict())}
@@ -117,6 +117,6 @@ def _unwrapped(error: BaseException) -> Token2WaveError:
         cause = getattr(cause, "cause", None) or cause.__cause__
     return Token2WaveError(
         f"a task failed ({str(error).strip().splitlines()[-1][:200]})",
-        where="Ray",
-        cure="finished parts are kept; --engine local sets aside what cannot be scored",
+        location="Ray",
+        hint="finished parts are kept; --engine local sets aside what cannot be scored",
     )

@@ -13,11 +13,11 @@ from token2wave.core import n_threads
 from token2wave.data.file_segments import Segment, find_inputs, segments_of
 from token2wave.errors import ConfigError, DataError
 from token2wave.scoring import local_engine as local_engine
-from token2wave.scoring.batch_predictor import BatchPredictor, Wanted, arrow_fields, column_names
+from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions, arrow_fields, column_names
 from token2wave.scoring.filters import Filter
-from token2wave.scoring.input_schema import Layout, look, require_columns, schema_text
+from token2wave.scoring.input_schema import InputSchema, infer_schema, require_columns, schema_text
 from token2wave.scoring.job import Job, ScoringSummary, input_identity, opened
-from token2wave.scoring.output_parts import Part, Plan, checksum
+from token2wave.scoring.output_parts import JobConfig, OutputPart, checksum
 
 if TYPE_CHECKING:
     from token2wave.training.callbacks import Callback
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENGINES = ("local", "ray")
 FORMATS = ("parquet", "jsonl")
 PART_BYTES = 32 << 20
-LEAST_PART_BYTES = 1 << 10
+MIN_PART_BYTES = 1 << 10
 UNPACKED = 3  # about how much larger compressed text becomes, for the progress bar alone
 
 
@@ -81,24 +81,26 @@ def score(
     """
     part_bytes = parse_size(part_size, "part_size")
     _require(engine, format, workers, part_bytes)
-    from token2wave.training.callbacks import Teller
+    from token2wave.training.callbacks import CallbackList
 
     parsed = None if keep is None else Filter.parse(keep)
-    wanted = Wanted(top_k, probabilities, novelty or (parsed is not None and parsed.reads_novelty), prefix)
+    wanted = PredictionOptions(
+        top_k, probabilities, novelty or (parsed is not None and parsed.reads_novelty), prefix
+    )
     predictor = BatchPredictor(model, text_column=text_column, **wanted._asdict())
     names = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     segments = segments_of(find_inputs(names), part_bytes)
     if not segments:
-        raise DataError("expected rows, found empty files alone", where="input", cure="name other files")
+        raise DataError("expected rows, found empty files alone", location="input", hint="name other files")
     classifier = predictor.classifier
     added = arrow_fields(classifier, wanted) if format == "parquet" else []
-    layout = look(segments, text_column, with_types=format == "parquet")
+    layout = infer_schema(segments, text_column, with_types=format == "parquet")
     kept = None if columns is None else tuple(dict.fromkeys(columns))
     require_columns(layout, kept or (), column_names(classifier, wanted))
     if parsed is not None:
         parsed.check(classifier.label_names, classifier.multi_label, layout.kinds, layout.is_open)
     schema = schema_text([*_kept_fields(layout, kept), *added]) if format == "parquet" else None
-    plan = Plan(
+    plan = JobConfig(
         predictor.model, os.path.abspath(output), text_column, kept, keep, format, wanted, part_bytes, schema
     )
     identity = {
@@ -107,7 +109,7 @@ def score(
         "inputs": input_identity(segments),
         "schema": schema,
     }
-    teller = Teller(callbacks)
+    teller = CallbackList(callbacks)
     with opened(plan, segments, identity) as job:
         begun = time.perf_counter()
         bar = _Progress(job, teller)
@@ -124,7 +126,7 @@ def score(
     return summary
 
 
-def _kept_fields(layout: Layout, columns: Sequence[str] | None) -> list[Any]:
+def _kept_fields(layout: InputSchema, columns: Sequence[str] | None) -> list[Any]:
     """Fields of the columns that are kept, for Parquet."""
     import pyarrow
 
@@ -135,12 +137,12 @@ def _kept_fields(layout: Layout, columns: Sequence[str] | None) -> list[Any]:
 def _require(engine: str, format: str, workers: int | None, part_bytes: int) -> None:
     for name, value, allowed in (("engine", engine, ENGINES), ("format", format, FORMATS)):
         if value not in allowed:
-            raise ConfigError(f"expected {' or '.join(allowed)}, found {value!r}", where=name)
+            raise ConfigError(f"expected {' or '.join(allowed)}, found {value!r}", location=name)
     if workers is not None and workers < 1:
-        raise ConfigError(f"expected at least one, found {workers}", where="workers")
-    if part_bytes < LEAST_PART_BYTES:
+        raise ConfigError(f"expected at least one, found {workers}", location="workers")
+    if part_bytes < MIN_PART_BYTES:
         raise ConfigError(
-            f"expected at least {LEAST_PART_BYTES} bytes, found {part_bytes}", where="part_size"
+            f"expected at least {MIN_PART_BYTES} bytes, found {part_bytes}", location="part_size"
         )
 
 
@@ -157,12 +159,12 @@ class _Progress:
             for part in parts.values():
                 self._advance(part)
 
-    def finished(self, part: Part) -> None:
+    def finished(self, part: OutputPart) -> None:
         """A part is recorded."""
         self.n_read += part.n_written + part.n_filtered + part.n_rejected
         self._advance(part)
 
-    def _advance(self, part: Part) -> None:
+    def _advance(self, part: OutputPart) -> None:
         told, weight = self.told.get(part.segment, 0), self.weights[part.segment]
         step = weight - told if part.is_last else min(part.size, weight - told)
         self.told[part.segment] = told + step

@@ -18,7 +18,7 @@ from typing import Any
 
 from token2wave.data.file_segments import Segment
 from token2wave.errors import Token2WaveError
-from token2wave.scoring.output_parts import Plan
+from token2wave.scoring.output_parts import JobConfig
 from token2wave.scoring.part_scorer import Scorer
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         answers.flush()
 
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    plan = Plan.from_dict(json.loads(sys.stdin.readline()))
+    plan = JobConfig.from_dict(json.loads(sys.stdin.readline()))
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     try:
         scorer = Scorer(plan)
@@ -68,7 +68,7 @@ def _work(scorer: Scorer, task: dict[str, Any], say: Callable[[dict[str, Any]], 
     except Token2WaveError as error:
         say(_fault(error))
     except OSError as error:
-        say(_fault(Token2WaveError(f"cannot be read or written ({error})", where=task["segment"]["path"])))
+        say(_fault(Token2WaveError(f"cannot be read or written ({error})", location=task["segment"]["path"])))
     except Exception as error:
         traceback.print_exc()
         say({"failed": number, "reason": f"{type(error).__name__}: {str(error)[:200]}"})
@@ -77,7 +77,7 @@ def _work(scorer: Scorer, task: dict[str, Any], say: Callable[[dict[str, Any]], 
 
 
 def _fault(error: Token2WaveError) -> dict[str, Any]:
-    parts = {"problem": error.problem, "where": error.where, "cure": error.cure}
+    parts = {"problem": error.problem, "where": error.location, "hint": error.hint}
     return {"fault": {"kind": type(error).__name__, **parts}}
 
 

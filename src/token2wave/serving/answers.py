@@ -62,22 +62,22 @@ def check_fits(request: PredictRequest, classifier: Classifier) -> None:
         raise RequestError(
             422,
             "expected no threshold, since with this model a text has one label",
-            where="$.threshold",
-            cure="leave it out, or use abstain_below",
+            location="$.threshold",
+            hint="leave it out, or use abstain_below",
         )
     if request.abstain_below and several:
         raise RequestError(
             422,
             "expected no abstain_below, since this model gives no label that does not reach its threshold",
-            where="$.abstain_below",
-            cure="leave it out, or use threshold",
+            location="$.abstain_below",
+            hint="leave it out, or use threshold",
         )
     if request.abstain_above_novelty is not None and classifier.novelty_reference is None:
         raise RequestError(
             422,
             "expected no abstain_above_novelty, since the model does not know which texts are novel",
-            where="$.abstain_above_novelty",
-            cure="leave it out, or train with texts held back for validation",
+            location="$.abstain_above_novelty",
+            hint="leave it out, or train with texts held back for validation",
         )
 
 

@@ -59,7 +59,7 @@ access_log = logging.getLogger("token2wave.serving.access")
 log = logging.getLogger("token2wave.serving")
 
 
-class Gone(Exception):  # noqa: N818 - nothing is wrong
+class ClientDisconnected(Exception):  # noqa: N818 - nothing is wrong
     """The client has closed the connection."""
 
 
@@ -148,14 +148,14 @@ class Service:
         except RequestError as error:
             answer = error_answer(error)
         except Token2WaveError as error:  # what the model cannot do
-            answer = error_answer(RequestError(422, error.problem, where=error.where, cure=error.cure))
-        except Gone:
+            answer = error_answer(RequestError(422, error.problem, location=error.location, hint=error.hint))
+        except ClientDisconnected:
             return
         except Exception:
             log.exception("%s failed", route)
             answer = error_answer(
                 RequestError(
-                    500, "the service failed, which is its own fault", cure="report what its log says"
+                    500, "the service failed, which is its own fault", hint="report what its log says"
                 )
             )
         await self._send(scope, answer, send)
@@ -172,8 +172,8 @@ class Service:
             raise RequestError(
                 404,
                 f"there is no {shown(path)}",
-                where="path",
-                cure=f"ask for one of {', '.join(self._routes)}",
+                location="path",
+                hint=f"ask for one of {', '.join(self._routes)}",
             )
         if handler := handlers.get("GET" if method == "HEAD" else method):
             return await handler(scope, receive)
@@ -184,8 +184,8 @@ class Service:
         raise RequestError(
             405,
             f"expected one of {', '.join(methods)}, found {shown(method)}",
-            where="method",
-            cure=f"use {methods[0]}",
+            location="method",
+            hint=f"use {methods[0]}",
             headers=allow,
         )
 
@@ -251,7 +251,7 @@ class Service:
 
         Raises:
             RequestError: it is too large, of another kind, or did not come in time.
-            Gone: the client went away.
+            ClientDisconnected: the client went away.
         """
         limits = self.limits
         check_content(dict(scope["headers"]), limits)
@@ -267,7 +267,7 @@ class Service:
                 async with asyncio.timeout(limits.body_seconds):
                     while True:
                         if message["type"] == "http.disconnect":
-                            raise Gone
+                            raise ClientDisconnected
                         part = message.get("body", b"")
                         parts.append(part)
                         n_bytes += len(part)
@@ -282,8 +282,8 @@ class Service:
                 raise RequestError(
                     408,
                     f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes",
-                    where="body",
-                    cure="send it faster, or in smaller requests",
+                    location="body",
+                    hint="send it faster, or in smaller requests",
                     headers=((b"connection", b"close"),),
                 ) from error
 
@@ -299,8 +299,8 @@ class Service:
                 raise RequestError(
                     503,
                     f"expected at most {self.limits.held_bytes:,} bytes of all requests and answers together",
-                    where="memory",
-                    cure="try again later, or send smaller requests",
+                    location="memory",
+                    hint="try again later, or send smaller requests",
                     headers=((b"retry-after", b"1"),),
                 )
             own += n_bytes

@@ -104,8 +104,8 @@ class Batcher:
                 503,
                 f"expected at most {self._limits.queue_characters:,} characters waiting, found "
                 f"{self._characters:,} and {characters:,} more",
-                where="queue",
-                cure="try again later",
+                location="queue",
+                hint="try again later",
                 headers=((b"retry-after", b"1"),),
             )
         self._characters += characters

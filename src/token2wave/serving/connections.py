@@ -17,7 +17,7 @@ DISCARDING_SECONDS = 5.0  # more than a body has, for clients that go on sending
 PIPELINED = 64  # requests that a client may send ahead in one piece
 
 
-class WatchedConnection(HttpToolsProtocol):
+class GuardedHttpProtocol(HttpToolsProtocol):
     """A connection of uvicorn that is ended when its client is too slow, or sends too much.
 
     What is overridden are the callbacks of asyncio and of httptools, and of uvicorn ``on_response_complete``
@@ -82,8 +82,8 @@ class WatchedConnection(HttpToolsProtocol):
             self.refusal = RequestError(
                 400,
                 f"expected at most {PIPELINED} requests ahead of their answers, found more",
-                where="connection",
-                cure="wait for answers",
+                location="connection",
+                hint="wait for answers",
             )
             raise self.refusal
 
@@ -121,7 +121,7 @@ class WatchedConnection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Say in JSON what was wrong, and close."""
         error = self.refusal or RequestError(
-            400, "expected HTTP/1.1, found something else", where="connection", cure="send an HTTP request"
+            400, "expected HTTP/1.1, found something else", location="connection", hint="send an HTTP request"
         )
         if self.transport.is_closing():
             return
@@ -138,8 +138,8 @@ class WatchedConnection(HttpToolsProtocol):
         self.refusal = RequestError(
             431,
             f"expected a first line and headers of at most {self.limits.head_bytes:,} bytes, found more",
-            where="headers",
-            cure="send fewer or shorter headers",
+            location="headers",
+            hint="send fewer or shorter headers",
         )
         return self.refusal
 
@@ -169,10 +169,10 @@ class WatchedConnection(HttpToolsProtocol):
         self.transport.abort()
 
 
-_WATCHED: dict[asyncio.AbstractEventLoop, set[WatchedConnection]] = {}
+_WATCHED: dict[asyncio.AbstractEventLoop, set[GuardedHttpProtocol]] = {}
 
 
-def watched(loop: asyncio.AbstractEventLoop) -> set[WatchedConnection]:
+def watched(loop: asyncio.AbstractEventLoop) -> set[GuardedHttpProtocol]:
     """Connections of an event loop; they are looked at as long as it runs."""
     if loop not in _WATCHED:
         _WATCHED[loop] = set()

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from token2wave.errors import ConfigError
-from token2wave.inference.compile import tables_of
+from token2wave.inference.compile import compile_config
 from token2wave.serving.page import page_html
-from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable
 
 if TYPE_CHECKING:
     from token2wave.inference.classifier import Classifier
 
-MOST_EXAMPLES = 20
-LARGEST_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
+MAX_EXAMPLES = 20
+MAX_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
 
 
 def export_html(
@@ -48,23 +48,23 @@ def export_html(
     """
     path = Path(path)
     check_writable(path)
-    if len(examples) > MOST_EXAMPLES:
+    if len(examples) > MAX_EXAMPLES:
         raise ConfigError(
-            f"expected at most {MOST_EXAMPLES} texts to click on, found {len(examples):,}",
-            where="examples",
-            cure="give fewer",
+            f"expected at most {MAX_EXAMPLES} texts to click on, found {len(examples):,}",
+            location="examples",
+            hint="give fewer",
         )
-    tables_of(classifier.network)
+    compile_config(classifier.network)
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model.safetensors"
         n_bytes = classifier.save(model_file)
-        if n_bytes > LARGEST_MODEL:
+        if n_bytes > MAX_MODEL:
             raise ConfigError(
-                f"expected a model file of at most {LARGEST_MODEL:,} bytes, found one of {n_bytes:,}",
-                where=str(path),
-                cure="make it smaller with: token2wave compress --max-size 1MB",
+                f"expected a model file of at most {MAX_MODEL:,} bytes, found one of {n_bytes:,}",
+                location=str(path),
+                hint="make it smaller with: token2wave compress --max-size 1MB",
             )
         page = page_html(classifier, path.stem if title is None else title, examples, model_file.read_bytes())
-    with written_aside(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return path.stat().st_size

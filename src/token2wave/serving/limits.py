@@ -48,11 +48,11 @@ class Limits:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if not value > 0:
-                raise ConfigError(f"expected a positive number, found {value!r}", where=entry.name)
+                raise ConfigError(f"expected a positive number, found {value!r}", location=entry.name)
         for name in ("queue_characters", "held_bytes"):
             if getattr(self, name) < self.body_bytes:
                 raise ConfigError(
                     f"expected at least body_bytes ({self.body_bytes:,}), found {getattr(self, name):,}",
-                    where=name,
-                    cure=f"raise {name}, or lower body_bytes",
+                    location=name,
+                    hint=f"raise {name}, or lower body_bytes",
                 )

@@ -183,7 +183,7 @@ def _schemas(limits: Limits, classifier: Classifier) -> dict[str, Schema]:
                         "status": {"type": "integer"},
                         "problem": {**STRING, "description": "What was expected, and what came."},
                         "where": {"type": ["string", "null"]},
-                        "cure": {"type": ["string", "null"], "description": "What to change."},
+                        "hint": {"type": ["string", "null"], "description": "What to change."},
                     }
                 )
             }

@@ -14,7 +14,7 @@ from token2wave.serving.limits import Limits
 PREDICT_FIELDS = ("text", "texts", "top_k", "novelty", "threshold", "abstain_below", "abstain_above_novelty")
 EXPLAIN_FIELDS = ("text", "unit")
 WAVES_FIELDS = ("text", "variant")
-MOST_OBJECTS = 16  # of a body, so that a large one is refused early
+MAX_OBJECTS = 16  # of a body, so that a large one is refused early
 SHOWN = 40  # characters of a value that an error repeats
 NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", int: "a whole number"}
 
@@ -33,10 +33,10 @@ class RequestError(Token2WaveError):
         problem: str,
         *,
         where: str | None = None,
-        cure: str | None = None,
+        hint: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        super().__init__(problem, where=where, cure=cure)
+        super().__init__(problem, location=where, hint=hint)
         self.status = status
         self.headers = headers
 
@@ -47,7 +47,7 @@ class RequestError(Token2WaveError):
                 "status": self.status,
                 "problem": self.problem,
                 "where": self.where,
-                "cure": self.cure,
+                "hint": self.hint,
             }
         }
 
@@ -108,16 +108,16 @@ def check_content(headers: Mapping[bytes, bytes], limits: Limits) -> None:
         raise RequestError(
             415,
             f"expected application/json in UTF-8, found {shown(found) if found else 'nothing'}",
-            where="header Content-Type",
-            cure="send JSON with the header Content-Type: application/json",
+            location="header Content-Type",
+            hint="send JSON with the header Content-Type: application/json",
         )
     coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if coding not in ("identity", ""):
         raise RequestError(
             415,
             f"expected a body as it is, found coding {shown(coding)}",
-            where="header Content-Encoding",
-            cure="send the body uncompressed",
+            location="header Content-Encoding",
+            hint="send the body uncompressed",
         )
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length[:19]) > limits.body_bytes:
@@ -129,8 +129,8 @@ def too_large(n_bytes: int, limits: Limits) -> RequestError:
     return RequestError(
         413,
         f"expected a body of at most {limits.body_bytes:,} bytes, found {n_bytes:,} or more",
-        where="body",
-        cure="send fewer texts in a request, or let the service be started with a larger --body-bytes",
+        location="body",
+        hint="send fewer texts in a request, or let the service be started with a larger --body-bytes",
     )
 
 
@@ -146,8 +146,8 @@ def parse_predict(body: bytes, limits: Limits) -> PredictRequest:
         raise RequestError(
             422,
             f"expected either 'text' or 'texts', found {found}",
-            where="$",
-            cure='send {"text": "..."} or {"texts": ["...", "..."]}',
+            location="$",
+            hint='send {"text": "..."} or {"texts": ["...", "..."]}',
         )
     single = "text" in given
     texts = [given["text"]] if single else given["texts"]
@@ -157,8 +157,8 @@ def parse_predict(body: bytes, limits: Limits) -> PredictRequest:
         raise RequestError(
             422,
             f"expected at most {limits.texts:,} texts, found {len(texts):,}",
-            where="$.texts",
-            cure="send several requests, or let the service be started with a larger --texts",
+            location="$.texts",
+            hint="send several requests, or let the service be started with a larger --texts",
         )
     for i, text in enumerate(texts):
         _check_text(
@@ -185,7 +185,10 @@ def parse_explain(body: bytes, limits: Limits) -> ExplainRequest:
     text, unit = _text_to_explain(given, limits), given.get("unit", "word")
     if unit not in UNITS:
         raise RequestError(
-            422, f"expected one of {', '.join(UNITS)}, found {shown(unit)}", where="$.unit", cure="choose one"
+            422,
+            f"expected one of {', '.join(UNITS)}, found {shown(unit)}",
+            location="$.unit",
+            hint="choose one",
         )
     return ExplainRequest(text, unit)
 
@@ -205,7 +208,7 @@ def parse_waves(body: bytes, limits: Limits) -> WavesRequest:
 
 def _text_to_explain(given: dict[str, Any], limits: Limits) -> str:
     if "text" not in given:
-        raise RequestError(422, "expected 'text', found nothing", where="$", cure='send {"text": "..."}')
+        raise RequestError(422, "expected 'text', found nothing", location="$", hint='send {"text": "..."}')
     text: str = given["text"]
     most = min(limits.explain_characters, limits.text_characters)
     _check_text(text, "$.text", most, "--explain-characters")
@@ -221,26 +224,26 @@ def _object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         raise RequestError(
             400,
             f"expected UTF-8, found byte 0x{body[error.start]:02x} ({error.reason})",
-            where=f"body, byte {error.start}",
-            cure="encode the body in UTF-8",
+            location=f"body, byte {error.start}",
+            hint="encode the body in UTF-8",
         ) from error
     except json.JSONDecodeError as error:
         raise RequestError(
             400,
             f"expected JSON: {error.msg}",
-            where=f"body, line {error.lineno}, column {error.colno}",
-            cure="write strings in double quotes, and nothing after the object",
+            location=f"body, line {error.lineno}, column {error.colno}",
+            hint="write strings in double quotes, and nothing after the object",
         ) from error
     except RecursionError as error:
         raise RequestError(
             400,
             "expected a flat object, found one nested too deeply",
-            where="body",
-            cure="send a flat object",
+            location="body",
+            hint="send a flat object",
         ) from error
     except ValueError as error:  # from the hooks below, or a whole number of thousands of digits
         raise RequestError(
-            400, f"expected JSON as RFC 8259 has it: {error}", where="body", cure="correct the body"
+            400, f"expected JSON as RFC 8259 has it: {error}", location="body", hint="correct the body"
         ) from error
     if not isinstance(given, dict):
         raise _mistyped("an object", given, "$")
@@ -249,8 +252,8 @@ def _object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
             raise RequestError(
                 422,
                 f"expected no fields but {', '.join(names)}, found {shown(name)}",
-                where="$",
-                cure="leave it out, or correct its name",
+                location="$",
+                hint="leave it out, or correct its name",
             )
     return given
 
@@ -259,12 +262,12 @@ class _Pairs:
     """Makes the objects of a body, which are few, as nobody has to ask with one in another."""
 
     def __init__(self) -> None:
-        self._n_left = MOST_OBJECTS
+        self._n_left = MAX_OBJECTS
 
     def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         self._n_left -= 1
         if self._n_left < 0:
-            raise ValueError(f"there are more than {MOST_OBJECTS} objects")
+            raise ValueError(f"there are more than {MAX_OBJECTS} objects")
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs[:100]]
@@ -284,8 +287,8 @@ def _check_text(text: Any, where: str, most: int, option: str) -> None:
         raise RequestError(
             422,
             f"expected at most {most:,} characters, found {len(text):,}",
-            where=where,
-            cure=f"shorten the text, or let the service be started with a larger {option}",
+            location=where,
+            hint=f"shorten the text, or let the service be started with a larger {option}",
         )
 
 
@@ -320,7 +323,7 @@ def _share(given: dict[str, Any], name: str) -> float | None:
 def _mistyped(expected: str, value: Any, where: str) -> RequestError:
     named = "null" if value is None else NAMES.get(type(value), "a number")
     found = named if isinstance(value, dict | list) or value is None else f"{named}, {shown(value)}"
-    return RequestError(422, f"expected {expected}, found {found}", where=where, cure=f"send {expected}")
+    return RequestError(422, f"expected {expected}, found {found}", location=where, hint=f"send {expected}")
 
 
 def shown(value: Any) -> str:

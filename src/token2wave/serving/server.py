@@ -27,7 +27,7 @@ try:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from token2wave.serving.connections import WatchedConnection
+    from token2wave.serving.connections import GuardedHttpProtocol
     from token2wave.serving.prometheus import SHARED, SHARED_BYTES
 except ModuleNotFoundError as error:
     if error.name not in ("uvicorn", "httptools"):
@@ -155,7 +155,7 @@ def _config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         settings.application,
         factory=True,
-        http=WatchedConnection,
+        http=GuardedHttpProtocol,
         ws="none",
         interface="asgi3",
         lifespan="on",
@@ -183,8 +183,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"expected an address to listen at, found {host} port {port}: "
             f"{getattr(error, 'strerror', None) or error}",
-            where="--host, --port",
-            cure="choose another port, or end what listens there",
+            location="--host, --port",
+            hint="choose another port, or end what listens there",
         ) from error
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # connections have what the socket has
         listening.setsockopt(socket.SOL_SOCKET, option, KERNEL_BYTES)
@@ -202,8 +202,8 @@ def _require_space(folder: str, workers: int) -> None:
         raise ConfigError(
             f"expected {wanted / 1e6:.0f} MB for what {workers} processes count together, "
             f"found {free / 1e6:.0f} MB in {Path(folder).parent}",
-            where="--workers",
-            cure="make room, or name another folder in TMPDIR",
+            location="--workers",
+            hint="make room, or name another folder in TMPDIR",
         )
 
 
@@ -237,7 +237,7 @@ def _allow_files(n_connections: int) -> None:
         if hard != resource.RLIM_INFINITY and hard < wanted:
             raise ConfigError(
                 f"expected at least {wanted:,} open files for {n_connections:,} connections, found {hard:,}",
-                where="--connections",
-                cure="lower it, or raise the limit (ulimit -n)",
+                location="--connections",
+                hint="lower it, or raise the limit (ulimit -n)",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

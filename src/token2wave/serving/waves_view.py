@@ -8,13 +8,13 @@ import numpy as np
 
 from token2wave.config import require
 from token2wave.explanation.explain import seen_tokens
-from token2wave.inference.compile import tables_of
+from token2wave.inference.compile import compile_config
 from token2wave.inference.reference import variants_of
 
 if TYPE_CHECKING:
     from token2wave.inference.classifier import Classifier
 
-MOST_DIMENSIONS, MOST_TOKENS = 48, 60
+MAX_DIMENSIONS, MAX_TOKENS = 48, 60
 
 
 def token_waves(classifier: Classifier, text: str, variant: int = 0) -> dict[str, Any]:
@@ -40,16 +40,16 @@ def token_waves(classifier: Classifier, text: str, variant: int = 0) -> dict[str
     if not isinstance(text, str):
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require(variant in (0, 1), "variant", "0 or 1", variant)
-    tables = tables_of(classifier.network)
+    tables = compile_config(classifier.network)
     config, arrays = tables.config, tables.arrays()
     wanted = slice(variant * config.width, (variant + 1) * config.width)
     tokens = seen_tokens(classifier, text)
     every = classifier.features.of_tokens(tokens.codes, np.array([0, len(tokens.codes)]))
     w = variants_of(config, arrays, every.ids)[:, wanted].astype(np.float64)  # (T, D)
     energies = (w**2).sum(axis=0)
-    dimensions = np.argsort(-energies, kind="stable")[:MOST_DIMENSIONS]
+    dimensions = np.argsort(-energies, kind="stable")[:MAX_DIMENSIONS]
     spans = classifier.features.spans(tokens.codes)
-    alone = np.flatnonzero(spans.n_tokens == 1)[:MOST_TOKENS]
+    alone = np.flatnonzero(spans.n_tokens == 1)[:MAX_TOKENS]
     own = variants_of(config, arrays, spans.rows[alone])[:, wanted].astype(np.float64)[:, dimensions]
     # A difference has no digits where one token holds nearly all the energy; a picture needs none there.
     rest = np.sqrt(np.maximum(energies[dimensions] - own**2, 0))

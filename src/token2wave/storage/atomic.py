@@ -27,7 +27,7 @@ _ours: set[Path] = set()  # what this process is writing aside
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; it takes the place of ``path`` when all went well.
 
     What is to be written aside within another such block, to the path that this one gave, goes there
@@ -58,12 +58,12 @@ def written_aside(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror or error})",
-            where=str(path),
-            cure="choose a place that can be written to, on a disk with space",
+            location=str(path),
+            hint="choose a place that can be written to, on a disk with space",
         ) from error
     except OutputError as error:
-        if error.where == str(temporary):  # users know the name that they gave
-            raise OutputError(error.problem, where=str(path), cure=error.cure) from error
+        if error.location == str(temporary):  # users know the name that they gave
+            raise OutputError(error.problem, location=str(path), hint=error.hint) from error
         raise
     finally:
         if temporary is not None:
@@ -165,18 +165,18 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise OutputError(
-            "expected a file to write, found a folder", where=str(path), cure="name a file in it"
+            "expected a file to write, found a folder", location=str(path), hint="name a file in it"
         )
     if path.exists() and not path.is_file():
         raise OutputError(
-            "expected a regular file, found a device or pipe", where=str(path), cure="name a file"
+            "expected a regular file, found a device or pipe", location=str(path), hint="name a file"
         )
     if not path.parent.is_dir():
         raise OutputError(
-            f"the folder {path.parent} does not exist", where=str(path), cure="make it, or choose another"
+            f"the folder {path.parent} does not exist", location=str(path), hint="make it, or choose another"
         )
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} cannot be written to", where=str(path))
+        raise OutputError(f"the folder {path.parent} cannot be written to", location=str(path))
 
 
 def _umask() -> int:
@@ -194,6 +194,6 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made: {error.strerror or error}", where=str(path)) from error
+        raise OutputError(f"cannot be made: {error.strerror or error}", location=str(path)) from error
     if not os.access(path, os.W_OK):
-        raise OutputError("the folder cannot be written to", where=str(path))
+        raise OutputError("the folder cannot be written to", location=str(path))

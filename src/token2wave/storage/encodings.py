@@ -21,12 +21,12 @@ from token2wave.errors import ModelFileError
 
 Array = NDArray[Any]
 DEAD_ZONE = 0.55  # numbers below so many steps become zero, others are rounded so; zeros cost next to nothing
-MOST_PER_BYTE = 64  # what a byte may decompress to, so that a small file cannot fill the memory
-MOST_BYTES_OF_GAP = 5
+MAX_PER_BYTE = 64  # what a byte may decompress to, so that a small file cannot fill the memory
+MAX_BYTES_OF_GAP = 5
 
 
 @dataclass(frozen=True)
-class Stored:
+class EncodedArray:
     """An array as it lies in the file.
 
     Attributes:
@@ -61,10 +61,10 @@ def _require(condition: bool, expected: str) -> None:
 # ---- float16 ----
 
 
-def as_float16(array: Array) -> Stored:
+def as_float16(array: Array) -> EncodedArray:
     """Store in half precision; numbers beyond its range become its largest."""
     most = float(np.finfo(np.float16).max)
-    return Stored({"kind": "float16"}, {"": np.clip(array, -most, most).astype(np.float16)})
+    return EncodedArray({"kind": "float16"}, {"": np.clip(array, -most, most).astype(np.float16)})
 
 
 def _from_float16(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
@@ -75,13 +75,13 @@ def _from_float16(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Ar
 # ---- int8 ----
 
 
-def as_int8(array: Array) -> Stored:
+def as_int8(array: Array) -> EncodedArray:
     """Store a matrix ``(V, R)`` as whole numbers from -127 to 127 and one float32 scale for each row."""
     scale = np.abs(array).max(axis=1) / 127
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
     # Only where the scale is a subnormal number, and so a rough one, is there anything to clip.
     numbers = np.clip(np.rint(array / divisor[:, None]), -127, 127).astype(np.int8)
-    return Stored({"kind": "int8"}, {"": numbers, ".scale": scale.astype(np.float32)})
+    return EncodedArray({"kind": "int8"}, {"": numbers, ".scale": scale.astype(np.float32)})
 
 
 def _from_int8(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
@@ -100,15 +100,15 @@ def quantised(array: Array, step: float) -> NDArray[np.int8]:
     return (np.sign(array) * np.minimum(sizes, 127)).astype(np.int8)
 
 
-def as_packed(numbers: NDArray[np.int8], step: float) -> Stored:
+def as_packed(numbers: NDArray[np.int8], step: float) -> EncodedArray:
     """Store a matrix of whole numbers of steps, ``(V, R)``.
 
     A stream that is shorter than readers accept, as one of nearly nothing but zeros can be, is filled up.
     """
-    stream = packed(numbers).ljust(-(-numbers.size // MOST_PER_BYTE), b"\0")
+    stream = packed(numbers).ljust(-(-numbers.size // MAX_PER_BYTE), b"\0")
     settings = {"kind": "packed", "shape": list(numbers.shape), "step": float(np.float32(step))}
     settings["crc32"] = zlib.crc32(numbers.tobytes())
-    return Stored(settings, {"": np.frombuffer(stream, dtype=np.uint8)})
+    return EncodedArray(settings, {"": np.frombuffer(stream, dtype=np.uint8)})
 
 
 def packed(numbers: NDArray[np.int8]) -> bytes:
@@ -129,7 +129,7 @@ def _from_packed(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Arr
     _require(all(type(n) is int and 0 <= n < 1 << 31 for n in shape), "a shape within bounds")
     _require(type(step) in (int, float) and 0 < step < 1e30, "a positive step")
     size = math.prod(shape)
-    _require(size <= MOST_PER_BYTE * len(stream), "a stream of that size")
+    _require(size <= MAX_PER_BYTE * len(stream), "a stream of that size")
     lzma = _lzma()
     reader = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=1 << 26)
     try:
@@ -148,7 +148,7 @@ def _lzma() -> Any:
     except ImportError as error:
         raise ModelFileError(
             "packed tables need Python's module lzma, which this Python was built without",
-            cure="use another Python, or compress with --storage int8",
+            hint="use another Python, or compress with --storage int8",
         ) from error
     return lzma
 
@@ -156,15 +156,15 @@ def _lzma() -> Any:
 # ---- gaps ----
 
 
-def as_gaps(numbers: NDArray[np.uint32]) -> Stored:
+def as_gaps(numbers: NDArray[np.uint32]) -> EncodedArray:
     """Store increasing numbers ``(V,)`` as the gaps between them: bytes of seven bits, the low ones first."""
     before = np.concatenate([[-1], numbers[:-1].astype(np.int64)])
     gaps = numbers.astype(np.int64) - before - 1
-    places = np.arange(MOST_BYTES_OF_GAP)
+    places = np.arange(MAX_BYTES_OF_GAP)
     n_bytes = np.maximum((gaps[:, None] >= 1 << (7 * places)).sum(axis=1), 1)
     columns = (gaps[:, None] >> (7 * places) & 127).astype(np.uint8)
     columns |= ((places < n_bytes[:, None] - 1) * 128).astype(np.uint8)
-    return Stored({"kind": "gaps"}, {"": columns[places < n_bytes[:, None]]})
+    return EncodedArray({"kind": "gaps"}, {"": columns[places < n_bytes[:, None]]})
 
 
 def _from_gaps(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
@@ -176,7 +176,7 @@ def _from_gaps(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
     _require(len(ends) > 0 and ends[-1] == len(stream) - 1, "whole gaps")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    _require(bool(lengths.max() <= MOST_BYTES_OF_GAP), "gaps of at most five bytes")
+    _require(bool(lengths.max() <= MAX_BYTES_OF_GAP), "gaps of at most five bytes")
     places = np.arange(len(stream)) - np.repeat(starts, lengths)
     gaps = np.add.reduceat((stream & 127).astype(np.int64) << (7 * places), starts)
     numbers = np.cumsum(gaps + 1) - 1

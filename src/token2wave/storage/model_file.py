@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from token2wave.errors import ModelFileError
-from token2wave.storage.atomic import written_aside
-from token2wave.storage.encodings import Stored
+from token2wave.storage.atomic import atomic_write
+from token2wave.storage.encodings import EncodedArray
 from token2wave.storage.safetensors_writer import TYPES, bytes_of, size_of_arrays, write_arrays
 
 FORMAT_VERSION = 2  # 1 had no storage
@@ -58,7 +58,7 @@ class ModelFile:
     labels: list[str]
     training: dict[str, Any]
     versions: dict[str, Any]
-    stored: dict[str, Stored] = field(default_factory=dict)
+    stored: dict[str, EncodedArray] = field(default_factory=dict)
     thresholds: list[float] = field(default_factory=list)
     novelty: dict[str, Any] | None = None
 
@@ -70,7 +70,7 @@ def write_model_file(path: Path, model: ModelFile) -> None:
         OutputError: the place cannot be written to.
     """
     tensors, metadata = _contents(model)
-    with written_aside(path) as temporary:
+    with atomic_write(path) as temporary:
         checksum = write_arrays(temporary, tensors, metadata)
         with temporary.open("rb+") as file:
             file.seek(AT)
@@ -113,7 +113,7 @@ def read_model_file(path: Path) -> ModelFile:
     """
     if path.is_dir():
         raise ModelFileError(
-            "expected a model file, found a folder", where=str(path), cure="name a file in it"
+            "expected a model file, found a folder", location=str(path), hint="name a file in it"
         )
     try:
         # The library checks the file. The arrays are read here, since it would map them and copy them, and so
@@ -126,17 +126,17 @@ def read_model_file(path: Path) -> ModelFile:
             in_order = sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
             tensors = {name: _tensor(path, file, len(begin), name, entry) for name, entry in in_order}
     except FileNotFoundError as error:
-        raise ModelFileError("there is no such file", where=str(path), cure="check the path") from error
+        raise ModelFileError("there is no such file", location=str(path), hint="check the path") from error
     except OSError as error:
-        raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+        raise ModelFileError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
     except ValueError as error:  # a path with NUL in it
-        raise ModelFileError(f"cannot be read: {error}", where=repr(str(path))) from error
+        raise ModelFileError(f"cannot be read: {error}", location=repr(str(path))) from error
     except SafetensorError as error:
         raise ModelFileError(
             f"expected a whole safetensors file, "
             f"found one that is damaged, cut short or of another kind ({error})",
-            where=str(path),
-            cure="copy it again, or train again",
+            location=str(path),
+            hint="copy it again, or train again",
         ) from error
     if "checksum" in header:  # older files have none
         _check(path, header["checksum"], begin, tensors.values())
@@ -144,10 +144,10 @@ def read_model_file(path: Path) -> ModelFile:
     for name, array in tensors.items():
         # The extremes tell as much as every number, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
-            raise ModelFileError(f"expected finite numbers in {name!r}, found others", where=str(path))
+            raise ModelFileError(f"expected finite numbers in {name!r}, found others", location=str(path))
     novelty = header.get("novelty")
     if novelty is not None and not isinstance(novelty, dict):
-        raise ModelFileError("expected numbers by name in the section 'novelty'", where=str(path))
+        raise ModelFileError("expected numbers by name in the section 'novelty'", location=str(path))
     return ModelFile(
         tensors=tensors,
         stored=stored,
@@ -172,8 +172,8 @@ def _check(path: Path, expected: Any, begin: bytes, tensors: Iterable[NDArray[An
     if expected != f"{found:08x}":
         raise ModelFileError(
             f"expected the bytes that were written, of checksum {expected!r:.10}, found others ({found:08x})",
-            where=str(path),
-            cure="the file was damaged since: copy it again, or train again",
+            location=str(path),
+            hint="the file was damaged since: copy it again, or train again",
         )
 
 
@@ -181,22 +181,24 @@ def _thresholds(path: Path, found: Any) -> list[float]:
     """Check probabilities, if there are any."""
     legal = isinstance(found, list)
     if not legal or not all(type(share) in (int, float) and 0 <= share <= 1 for share in found):
-        raise ModelFileError("expected probabilities in the section 'thresholds'", where=str(path))
+        raise ModelFileError("expected probabilities in the section 'thresholds'", location=str(path))
     return [float(share) for share in found]
 
 
-def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Stored]:
+def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, EncodedArray]:
     """Decode what does not lie in the file as it is, in place; returns it undecoded."""
     if not isinstance(settings, dict) or not all(isinstance(entry, dict) for entry in settings.values()):
-        raise ModelFileError("expected settings of stored arrays in the section 'storage'", where=str(path))
+        raise ModelFileError(
+            "expected settings of stored arrays in the section 'storage'", location=str(path)
+        )
     found = {}
     for name, entry in settings.items():
         parts = {suffix: tensors.pop(name + suffix) for suffix in ("", ".scale") if name + suffix in tensors}
-        found[name] = Stored(entry, parts)
+        found[name] = EncodedArray(entry, parts)
         try:
             tensors[name] = found[name].decoded()
         except ModelFileError as error:
-            raise ModelFileError(error.problem, where=f"{path}, {name!r}", cure=error.cure) from error
+            raise ModelFileError(error.problem, location=f"{path}, {name!r}", hint=error.hint) from error
     return found
 
 
@@ -210,7 +212,7 @@ def _tensor(path: Path, file: BinaryIO, start: int, name: str, entry: dict[str, 
         array: NDArray[Any] = np.fromfile(file, TYPES[kind], math.prod(shape)).reshape(shape)
     except (OverflowError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"expected an array in {name!r} that numpy can hold: {error}", where=str(path)
+            f"expected an array in {name!r} that numpy can hold: {error}", location=str(path)
         ) from error
     return array
 
@@ -224,21 +226,23 @@ def _header(path: Path, encoded: str | None) -> dict[str, Any]:
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
         raise ModelFileError(
             "expected a model of token2wave, found a safetensors file of another origin",
-            where=str(path),
-            cure="give a file that token2wave train wrote",
+            location=str(path),
+            hint="give a file that token2wave train wrote",
         )
     if header["format_version"] < 1:
-        raise ModelFileError(f"expected format 1 or newer, found {header['format_version']}", where=str(path))
+        raise ModelFileError(
+            f"expected format 1 or newer, found {header['format_version']}", location=str(path)
+        )
     if header["format_version"] > FORMAT_VERSION:
         raise ModelFileError(
             f"expected format {FORMAT_VERSION} or older, found format {header['format_version']}",
-            where=str(path),
-            cure="upgrade with: pip install --upgrade token2wave",
+            location=str(path),
+            hint="upgrade with: pip install --upgrade token2wave",
         )
     for section, kind in SECTIONS.items():
         if not isinstance(header.get(section), kind):
-            raise ModelFileError(f"expected the section {section!r} in the metadata", where=str(path))
+            raise ModelFileError(f"expected the section {section!r} in the metadata", location=str(path))
     labels = header["labels"]
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
-        raise ModelFileError("expected distinct names of classes in the section 'labels'", where=str(path))
+        raise ModelFileError("expected distinct names of classes in the section 'labels'", location=str(path))
     return header

@@ -2,7 +2,7 @@
 
 The library itself writes to a file of a random name beside the one it is told, and renames it. A process that
 is killed meanwhile leaves that behind for ever, and nobody can tell whose it is. Here the bytes go where the
-caller says (:func:`token2wave.storage.atomic.written_aside`), no array is copied, and a checksum of
+caller says (:func:`token2wave.storage.atomic.atomic_write`), no array is copied, and a checksum of
 everything falls off. Files are read with the library.
 """
 

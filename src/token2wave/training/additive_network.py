@@ -1,7 +1,7 @@
 """Networks that read a text out as one wave, straight from the rows: the kind that the native core trains.
 
 A text enters such a network only through sums over its tokens of numbers that belong to the tokens
-(:attr:`token2wave.models.wave_config.WaveConfig.is_additive`). :class:`AdditiveNetwork` holds the same parameters
+(:attr:`WaveConfig.is_additive`). :class:`AdditiveNetwork` holds the same parameters
 as :class:`token2wave.models.WaveNetwork`, under the same names.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from token2wave.features.ragged import Ragged
 from token2wave.inference.compile import compile_network
-from token2wave.inference.compiled import Tables, dense_part, split_dense_part
+from token2wave.inference.compiled import CompiledNetwork, dense_part, split_dense_part
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
@@ -69,7 +69,7 @@ class AdditiveNetwork:
         """Count the parameters, with and without the embedding."""
         return self.config.parameter_count()
 
-    def compiled(self) -> Tables:
+    def compiled(self) -> CompiledNetwork:
         """What predicts with the weights as they are now; it must go before they change."""
         return compile_network(self.config, self.arrays())
 

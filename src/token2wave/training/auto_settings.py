@@ -15,10 +15,10 @@ FEW_TO_DROP_WORDS = 5_000
 FEW_TO_BATCH = 1_000
 """With fewer rows than this batches are small and passes many: they are cheap."""
 BATCH_SIZE = 8
-FEWEST_STEPS, MOST_EPOCHS = 300, 60
+MIN_STEPS, MAX_EPOCHS = 300, 60
 
 
-def adapted(preset: Preset, texts: Sequence[str], named: Collection[str]) -> Preset:
+def auto_settings(preset: Preset, texts: Sequence[str], named: Collection[str]) -> Preset:
     """Suit a preset to the training texts, by their characters first and then by their number.
 
     Args:
@@ -59,7 +59,7 @@ def for_few_rows(preset: Preset, n_rows: int, named: Collection[str]) -> Preset:
         changes["features.min_count"] = 1
     if n_rows < FEW_TO_BATCH and not {"recipe.epochs", "recipe.batch_size"} & set(named):
         batch_size = min(recipe.batch_size, BATCH_SIZE)
-        passes = -(-FEWEST_STEPS // -(-n_rows // batch_size))
+        passes = -(-MIN_STEPS // -(-n_rows // batch_size))
         changes["recipe.batch_size"] = batch_size
-        changes["recipe.epochs"] = max(recipe.epochs, min(passes, MOST_EPOCHS))
+        changes["recipe.epochs"] = max(recipe.epochs, min(passes, MAX_EPOCHS))
     return preset.with_settings(changes)

@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.metrics import evaluate_decisions, evaluate_predictions
 from token2wave.reporting.summary import Baseline
-from token2wave.training.callbacks import Teller
-from token2wave.training.preparation import TrainingTexts
+from token2wave.training.callbacks import CallbackList
+from token2wave.training.preparation import EncodedTexts
 
 NAME = "TF-IDF (1,2) + LinearSVC"
 
 
-def baseline_of(texts: TrainingTexts, data: str, tell: Teller) -> Baseline:
+def baseline_of(texts: EncodedTexts, data: str, callback_list: CallbackList) -> Baseline:
     """Train the baseline on all training rows, those included that were held back for validation.
 
     Args:
         texts: of a run.
         data: name of the data set.
-        tell: told that it begins.
+        callback_list: told that it begins.
 
     Raises:
         DataError: there are no test texts.
         MissingExtraError: scikit-learn is not installed.
     """
     if texts.test is None:
-        raise DataError("a baseline needs a test set", where=data, cure="name one with --test")
-    tell.stage("baseline", 0)
-    whole = texts.train if texts.everything is None else texts.everything
+        raise DataError("a baseline needs a test set", location=data, hint="name one with --test")
+    callback_list.stage("baseline", 0)
+    whole = texts.train if texts.full_train is None else texts.full_train
     return train_baseline(
         whole.texts,
         whole.labels,

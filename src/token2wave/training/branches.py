@@ -14,18 +14,18 @@ from token2wave.features import Features
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.calibration import choose_amplitudes, weigh_levels
-from token2wave.training.callbacks import Callback, History, Teller
-from token2wave.training.checkpoint import Place
+from token2wave.training.calibration import choose_linear_svm, scale_branches
+from token2wave.training.callbacks import Callback, CallbackList, History
+from token2wave.training.checkpoint import CheckpointSlot
 from token2wave.training.examples import Examples, ExampleStream
-from token2wave.training.linear_svm import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
+from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
 
 Floats = NDArray[np.float32]
 
 
-def fit_levels(
+def fit_branches(
     network: Any,
     train: Examples,
     texts: Sequence[str],
@@ -33,13 +33,13 @@ def fit_levels(
     validation: Examples | None,
     recipe: Recipe,
     *,
-    amplitudes: bool,
+    linear_svm: bool,
     seed: int,
     has_cls: bool,
-    subword_share: float | None,
+    char_ngram_weight: float | None,
     n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
-    place: Place | None = None,
+    place: CheckpointSlot | None = None,
     stream: ExampleStream | None = None,
 ) -> tuple[Any, History, float]:
     """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
@@ -51,10 +51,10 @@ def fit_levels(
         features: of these texts.
         validation: what to choose the epoch by, if there is something.
         recipe: the settings.
-        amplitudes: whether the network is to have them.
+        linear_svm: whether the network is to have them.
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS].
-        subword_share: amplitude of the words' character n-grams; None chooses it by the validation texts.
+        char_ngram_weight: amplitude of the words' character n-grams; None chooses it by the validation texts.
         n_unlabelled: how many of the training texts, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
         place: of the waves' network in a checkpoint; amplitudes are found again.
@@ -76,51 +76,51 @@ def fit_levels(
         callbacks=callbacks,
         place=place,
     )
-    if not amplitudes:
-        return network, history, subword_share or 0.0
-    Teller(callbacks).stage("amplitudes", 0)
+    if not linear_svm:
+        return network, history, char_ngram_weight or 0.0
+    CallbackList(callbacks).stage("linear_svm", 0)
     start = time.perf_counter()
     n_classes = network.config.n_classes
-    problem = AmplitudeProblem(
-        for_amplitudes(train, n_unlabelled, recipe),
-        texts if recipe.subwords else None,
+    problem = LinearSVM(
+        linear_svm_examples(train, n_unlabelled, recipe),
+        texts if recipe.char_ngrams else None,
         features,
         n_classes,
         seed,
         network.config.multi_label,
     )
-    if not recipe.subwords:
-        subword_share = 0.0  # also in the record
-    if subword_share is None:
+    if not recipe.char_ngrams:
+        char_ngram_weight = 0.0  # also in the record
+    if char_ngram_weight is None:
         assert validation is not None
-        subword_share, found = choose_amplitudes(problem, network, validation)
+        char_ngram_weight, found = choose_linear_svm(problem, network, validation)
     else:
-        found = problem.solve(subword_share)
-    network = with_amplitudes(network, found)
+        found = problem.solve(char_ngram_weight)
+    network = with_linear_svm(network, found)
     history.train_seconds += time.perf_counter() - start
-    return network, history, subword_share
+    return network, history, char_ngram_weight
 
 
-def for_amplitudes(train: Examples, n_unlabelled: int, recipe: Recipe) -> Examples:
+def linear_svm_examples(train: Examples, n_unlabelled: int, recipe: Recipe) -> Examples:
     """Examples whose last texts, labelled by a teacher alone, count as the recipe says of amplitudes."""
     if not n_unlabelled:
         return train
     weights = np.ones(len(train), dtype=np.float32) if train.weights is None else train.weights.copy()
     first = len(train) - n_unlabelled
-    weights[first:] = weights[:first].mean() * recipe.unlabelled_amplitude_weight
+    weights[first:] = weights[:first].mean() * recipe.unlabelled_linear_svm_weight
     return replace(train, weights=weights)
 
 
-def with_amplitudes_of_all(
+def with_refitted_linear_svm(
     network: Any,
-    everything: Examples,
+    full_train: Examples,
     texts: Sequence[str],
     features: Features,
     recipe: Recipe,
     *,
     weight: float,
     seed: int,
-    subword_share: float,
+    char_ngram_weight: float,
     n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Any:
@@ -128,30 +128,30 @@ def with_amplitudes_of_all(
 
     Args:
         network: calibrated, with amplitudes.
-        everything: all training rows, with the features that the network has.
+        full_train: all training rows, with the features that the network has.
         texts: the same as strings.
         features: of the network.
         recipe: the settings.
         weight: of the amplitudes' level.
         seed: of the order of texts.
-        subword_share: amplitude of the words' character n-grams.
+        char_ngram_weight: amplitude of the words' character n-grams.
         n_unlabelled: how many of the rows, the last ones, have no label but a teacher's class.
         callbacks: told how it goes.
     """
-    Teller(callbacks).stage("amplitudes of all rows", 0)
-    config = network.config.replace(amplitudes=False)
+    CallbackList(callbacks).stage("amplitudes of all rows", 0)
+    config = network.config.replace(linear_svm=False)
     arrays = dict(network.arrays())
     arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])
     waves = _rebuilt(network, config, {name: arrays[name] for name in config.parameter_shapes()})
-    spelled = texts if recipe.subwords else None
-    examples = for_amplitudes(everything, n_unlabelled, recipe)
-    problem = AmplitudeProblem(examples, spelled, features, config.n_classes, seed, config.multi_label)
-    found = with_amplitudes(waves, problem.solve(subword_share))
-    weigh_levels(found, [1.0] * (len(levels_of(config))) + [weight])
+    spelled = texts if recipe.char_ngrams else None
+    examples = linear_svm_examples(full_train, n_unlabelled, recipe)
+    problem = LinearSVM(examples, spelled, features, config.n_classes, seed, config.multi_label)
+    found = with_linear_svm(waves, problem.solve(char_ngram_weight))
+    scale_branches(found, [1.0] * (len(branch_names(config))) + [weight])
     return found
 
 
-def with_amplitudes(network: Any, found: Amplitudes) -> Any:
+def with_linear_svm(network: Any, found: LinearSVMWeights) -> Any:
     """Put amplitudes beside the waves of a trained network.
 
     Amplitudes are scaled to the size of the waves' numbers, so that one step suits both where a table is
@@ -164,19 +164,19 @@ def with_amplitudes(network: Any, found: Amplitudes) -> Any:
     Returns:
         A network of the same kind that has them.
     """
-    config, arrays = network.config.replace(amplitudes=True), dict(network.arrays())
+    config, arrays = network.config.replace(linear_svm=True), dict(network.arrays())
     waves = arrays[EMBEDDING]
     size = _root_mean_square(waves) / max(_root_mean_square(found.rows), 1e-12) or 1.0
     rows = np.empty((len(waves), waves.shape[1] + config.n_classes), dtype=np.float32)
     rows[:, : waves.shape[1]] = waves
     np.multiply(found.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # no further copy of many rows
     arrays[EMBEDDING] = rows
-    arrays["amplitudes.weight"] = np.full(config.n_classes, MARGIN_IN_LOGITS / size, dtype=np.float32)
-    arrays["amplitudes.bias"] = (MARGIN_IN_LOGITS * found.bias).astype(np.float32)
+    arrays["linear_svm.weight"] = np.full(config.n_classes, MARGIN_IN_LOGITS / size, dtype=np.float32)
+    arrays["linear_svm.bias"] = (MARGIN_IN_LOGITS * found.bias).astype(np.float32)
     return _rebuilt(network, config, arrays)
 
 
-def without_idle_levels(network: Any, weights: Sequence[float]) -> Any:
+def without_zero_branches(network: Any, weights: Sequence[float]) -> Any:
     """Leave out the levels of no weight, phrases and amplitudes: they cost time and bytes, and say nothing.
 
     Args:
@@ -186,7 +186,7 @@ def without_idle_levels(network: Any, weights: Sequence[float]) -> Any:
     Returns:
         The network itself where none is idle.
     """
-    config = idle_levels_left_out(network.config, weights)
+    config = config_without_zero_branches(network.config, weights)
     if config == network.config:
         return network
     arrays = dict(network.arrays())
@@ -194,19 +194,19 @@ def without_idle_levels(network: Any, weights: Sequence[float]) -> Any:
     return _rebuilt(network, config, {name: arrays[name] for name in config.parameter_shapes()})
 
 
-def idle_levels_left_out(config: WaveConfig, weights: Sequence[float]) -> WaveConfig:
+def config_without_zero_branches(config: WaveConfig, weights: Sequence[float]) -> WaveConfig:
     """The shape without the levels of no weight."""
-    for level, weight in zip(levels_of(config), weights, strict=False):
-        if level == "phrases" and not weight:
-            config = config.replace(phrase_width=0)
-        elif level == "amplitudes" and not weight:
-            config = config.replace(amplitudes=False)
+    for level, weight in zip(branch_names(config), weights, strict=False):
+        if level == "context" and not weight:
+            config = config.replace(context_width=0)
+        elif level == "linear_svm" and not weight:
+            config = config.replace(linear_svm=False)
     return config
 
 
-def levels_of(config: WaveConfig) -> tuple[str, ...]:
+def branch_names(config: WaveConfig) -> tuple[str, ...]:
     """What gives to the logits, in the order of the weights."""
-    beside = [("phrases", config.phrase_width > 0), ("amplitudes", config.amplitudes)]
+    beside = [("context", config.context_width > 0), ("linear_svm", config.linear_svm)]
     return "text", *(name for name, is_there in beside if is_there)
 
 

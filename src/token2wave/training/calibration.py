@@ -14,10 +14,10 @@ from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import SUBWORD_SHARES, AmplitudeProblem, Amplitudes
+from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import binary_cross_entropies
 
-HEADS = ("head", "phrases.head", "amplitudes")
+HEADS = ("head", "context.head", "linear_svm")
 """What makes each level's logits: of the text, of its phrases, of its tokens' amplitudes."""
 ITERATIONS = 100
 PRIOR = 1.0
@@ -57,15 +57,15 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
     Returns:
         The weight of each level.
     """
-    levels = level_logits(network, validation.features)
+    levels = branch_logits(network, validation.features)
     weights = fit_weights(levels, _truth(network, validation), validation.weights)
-    weigh_levels(network, weights)
+    scale_branches(network, weights)
     return weights
 
 
-def choose_amplitudes(
-    problem: AmplitudeProblem, waves: Scalable, validation: Examples
-) -> tuple[float, Amplitudes]:
+def choose_linear_svm(
+    problem: LinearSVM, waves: Scalable, validation: Examples
+) -> tuple[float, LinearSVMWeights]:
     """Choose the share of the words' character n-grams by texts that were not learnt from.
 
     Args:
@@ -76,22 +76,22 @@ def choose_amplitudes(
     Returns:
         The share of the least cross-entropy, all levels weighed, and the amplitudes found with it.
     """
-    levels, truth = level_logits(waves, validation.features), _truth(waves, validation)
-    best: tuple[float, float, Amplitudes] | None = None
-    for share in SUBWORD_SHARES if problem.subwords.n_grams else (0.0,):
-        amplitudes = problem.solve(share)
-        every = np.concatenate([levels, amplitudes.logits(validation.features)[None]])
+    levels, truth = branch_logits(waves, validation.features), _truth(waves, validation)
+    best: tuple[float, float, LinearSVMWeights] | None = None
+    for share in SUBWORD_SHARES if problem.char_ngrams.n_grams else (0.0,):
+        linear_svm = problem.solve(share)
+        every = np.concatenate([levels, linear_svm.logits(validation.features)[None]])
         weights = fit_weights(every, truth, validation.weights)
         losses, _ = _losses(np.tensordot(weights, every, axes=1), truth)
         loss = float(np.average(losses, weights=validation.weights))
         if best is not None and loss >= best[0]:
             break  # a larger share would not turn it
-        best = loss, share, amplitudes
+        best = loss, share, linear_svm
     assert best is not None
     return best[1:]
 
 
-def weigh_levels(network: Scalable, weights: Sequence[float]) -> None:
+def scale_branches(network: Scalable, weights: Sequence[float]) -> None:
     """Multiply what each level gives to the logits."""
     arrays = network.arrays()
     for head, weight in zip(_heads(arrays), weights, strict=False):
@@ -99,7 +99,7 @@ def weigh_levels(network: Scalable, weights: Sequence[float]) -> None:
             network.load(name, (arrays[name] * np.float32(weight)).astype(np.float32))
 
 
-def level_logits(network: Scalable, features: Ragged) -> Numbers:
+def branch_logits(network: Scalable, features: Ragged) -> Numbers:
     """What each level gives to the logits of ``N`` texts, ``(L, N, C)``."""
     arrays = network.arrays()
     names = [f"{head}.{part}" for head in _heads(arrays) for part in ("weight", "bias")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
     from token2wave.reporting.summary import Summary
-    from token2wave.training.search_history import Record, Tried
+    from token2wave.training.search_history import SearchHistory, Trial
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class History:
         best: the entry whose weights were kept.
         train_seconds: wall time of the whole loop, validation included.
         texts_per_second: training texts over the wall time of training steps alone.
-        rate_share: what the recipe's rates were multiplied by: below one where the loss had stopped being a
+        lr_factor: what the recipe's rates were multiplied by: below one where the loss had stopped being a
             finite number, and training was started again.
     """
 
@@ -54,11 +54,11 @@ class History:
     best: Epoch | None = None
     train_seconds: float = 0.0
     texts_per_second: float = 0.0
-    rate_share: float = 1.0
+    lr_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RunPlan:
     """What a run is going to do; plain data.
 
     Attributes:
@@ -90,7 +90,7 @@ class Plan:
 class Callback:
     """Told how a run goes; every method may be left as it is."""
 
-    def on_begin(self, plan: Plan) -> None:
+    def on_begin(self, plan: RunPlan) -> None:
         """Data are read and settings are settled, by a search, too; the training of the classifier begins."""
 
     def on_end(self, summary: Summary | None, files: Sequence[Path]) -> None:
@@ -116,14 +116,14 @@ class Callback:
     def on_epoch(self, epoch: Epoch) -> None:
         """A pass over the training texts, and its validation, are done."""
 
-    def on_candidate(self, tried: Tried) -> None:
+    def on_candidate(self, trial: Trial) -> None:
         """A search for settings has tried a candidate; of its training nothing else is told."""
 
-    def on_search_end(self, record: Record) -> None:
+    def on_search_end(self, record: SearchHistory) -> None:
         """A search for settings is over, and training with what it found begins."""
 
 
-class Teller:
+class CallbackList:
     """Passes word to every callback.
 
     Args:
@@ -134,7 +134,7 @@ class Teller:
         self.callbacks = callbacks
 
     @contextmanager
-    def run(self, plan: Plan) -> Iterator[None]:
+    def run(self, plan: RunPlan) -> Iterator[None]:
         """Tell that a run begins, and, where the block fails, that it is over."""
         for callback in self.callbacks:
             callback.on_begin(plan)
@@ -187,12 +187,12 @@ class Teller:
         for callback in self.callbacks:
             callback.on_epoch(epoch)
 
-    def candidate(self, tried: Tried) -> None:
+    def candidate(self, trial: Trial) -> None:
         """Tell what was tried."""
         for callback in self.callbacks:
-            callback.on_candidate(tried)
+            callback.on_candidate(trial)
 
-    def search_end(self, record: Record) -> None:
+    def search_end(self, record: SearchHistory) -> None:
         """Tell that a search is over."""
         for callback in self.callbacks:
             callback.on_search_end(record)

@@ -22,7 +22,7 @@ WORDS_WITH_IT = 2  # at the least: what one word has alone, its own row says
 FREQUENT_SHARE, FREQUENT_TEXTS = 0.03, 1_000
 
 
-class Subwords:
+class CharNgrams:
     """Character n-grams of rows.
 
     Args:
@@ -45,12 +45,12 @@ class Subwords:
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
     @classmethod
-    def none(cls, n_rows: int) -> Subwords:
+    def none(cls, n_rows: int) -> CharNgrams:
         """No n-gram for any of ``V`` rows."""
         return cls(np.zeros(n_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
     @classmethod
-    def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> Subwords:
+    def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> CharNgrams:
         """N-grams of the words of some texts that are rows, but for frequent ones; none without whole words.
 
         Args:

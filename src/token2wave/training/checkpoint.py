@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from token2wave.errors import CheckpointError
-from token2wave.storage.atomic import check_writable, written_aside
+from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.safetensors_writer import write_arrays
 from token2wave.training.callbacks import Epoch, History
 
@@ -32,7 +32,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Standing:
+class NetworkCheckpoint:
     """Where the training of one network stands.
 
     Attributes:
@@ -59,7 +59,7 @@ class Checkpoint:
         standings: of the networks so far.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], standings: list[Standing]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], standings: list[NetworkCheckpoint]) -> None:
         self.path, self.identity, self.standings = path, identity, standings
         self._n_begun = 0
 
@@ -85,15 +85,15 @@ class Checkpoint:
                 raise CheckpointError(
                     f"expected the checkpoint of this run, found one of another: {name} was "
                     f"{_short(found.get(name), value)}, and is now {_short(value, found.get(name))}",
-                    where=str(path),
-                    cure="train with what it was begun with, or remove it",
+                    location=str(path),
+                    hint="train with what it was begun with, or remove it",
                 )
         return cls(path, identity, standings)
 
-    def next_network(self) -> Place:
+    def next_network(self) -> CheckpointSlot:
         """The place of the network that is trained next."""
         self._n_begun += 1
-        return Place(self, self._n_begun - 1)
+        return CheckpointSlot(self, self._n_begun - 1)
 
     def write(self) -> None:
         """Write the file.
@@ -113,7 +113,7 @@ class Checkpoint:
             "checksums": {name: _checksum(array) for name, array in tensors.items()},
         }
         said = json.dumps(header)
-        with written_aside(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             write_arrays(temporary, tensors, {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))})
 
     def remove(self) -> None:
@@ -122,7 +122,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckpointSlot:
     """One network's place in a checkpoint.
 
     Attributes:
@@ -134,12 +134,12 @@ class Place:
     number: int
 
     @property
-    def standing(self) -> Standing | None:
+    def standing(self) -> NetworkCheckpoint | None:
         """Where its training stood when the run was interrupted; None if it had not begun."""
         standings = self.checkpoint.standings
         return standings[self.number] if self.number < len(standings) else None
 
-    def keep(self, standing: Standing) -> None:
+    def keep(self, standing: NetworkCheckpoint) -> None:
         """Write down where its training stands now.
 
         Raises:
@@ -168,12 +168,12 @@ def require_place(path: Path, resume: bool) -> None:
     if path.exists() and not resume:
         raise CheckpointError(
             "a checkpoint is there already",
-            where=str(path),
-            cure="go on from it with --resume, or remove it",
+            location=str(path),
+            hint="go on from it with --resume, or remove it",
         )
 
 
-def _plain(standing: Standing) -> dict[str, Any]:
+def _plain(standing: NetworkCheckpoint) -> dict[str, Any]:
     """What JSON holds of a standing; numbers come back bit for bit."""
     history = standing.history
     return {
@@ -187,7 +187,7 @@ def _plain(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _standing(plain: dict[str, Any], arrays: Arrays) -> Standing:
+def _standing(plain: dict[str, Any], arrays: Arrays) -> NetworkCheckpoint:
     """The way back from :func:`_plain`.
 
     Raises:
@@ -202,10 +202,10 @@ def _standing(plain: dict[str, Any], arrays: Arrays) -> Standing:
         raise ValueError("expected values by name, and whether a network is done")
     best = None if plain["best"] is None else epochs[plain["best"]]
     history = History(epochs, best, plain["train_seconds"], plain["texts_per_second"])
-    return Standing(history, plain["restart"], arrays, plain["values"], plain["done"])
+    return NetworkCheckpoint(history, plain["restart"], arrays, plain["values"], plain["done"])
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[Standing]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]]:
     """Read a checkpoint.
 
     Raises:
@@ -219,8 +219,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[Standing]]:
         if header["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
                 f"expected format {FORMAT_VERSION}, found {header['format_version']}",
-                where=str(path),
-                cure="go on with the version of token2wave that wrote it, or remove it",
+                location=str(path),
+                hint="go on with the version of token2wave that wrote it, or remove it",
             )
         if metadata[f"{KEY}.checksum"] != str(zlib.crc32(metadata[KEY].encode())):
             raise ValueError("a checksum is wrong")
@@ -233,12 +233,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[Standing]]:
             standings.append(_standing(plain, own))
         return dict(header["identity"]), standings
     except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+        raise CheckpointError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
         raise CheckpointError(
             f"expected a whole checkpoint, found a file that is damaged or of another kind ({error})",
-            where=str(path),
-            cure="remove it, and train from the beginning",
+            location=str(path),
+            hint="remove it, and train from the beginning",
         ) from error
 
 

@@ -8,20 +8,22 @@ from typing import Any
 import numpy as np
 
 from token2wave.training.auto_settings import FEW_TO_BATCH
-from token2wave.training.calibration import fit_weights, level_logits
+from token2wave.training.calibration import branch_logits, fit_weights
 from token2wave.training.preparation import Labelled
 
 FOLDS = 5
-SUBWORD_SHARE_OF_FEW = 1.0
+CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
 """Of the words' character n-grams: where few words are known, how they are spelled says most."""
 
 
-def is_few(labelled: Labelled) -> bool:
+def has_few_rows(labelled: Labelled) -> bool:
     """Whether rows held back are too few to weigh levels by, and each row has one label."""
     return len(labelled) < FEW_TO_BATCH and not labelled.n_unlabelled and labelled.labels.ndim == 1
 
 
-def out_of_fold_weights(fit: Callable[[Labelled], Any], labelled: Labelled, seed: int) -> tuple[float, ...]:
+def cross_validate_branches(
+    fit: Callable[[Labelled], Any], labelled: Labelled, seed: int
+) -> tuple[float, ...]:
     """Weights of the levels by all rows, each judged by a network that has not learnt from it.
 
     The tenth that is held back of few rows is a handful of texts, which say next to nothing of the weights.
@@ -38,8 +40,8 @@ def out_of_fold_weights(fit: Callable[[Labelled], Any], labelled: Labelled, seed
     levels = []
     for number in range(FOLDS):
         fitted = fit(labelled.take(np.flatnonzero(fold != number)))
-        held_back = labelled.take(np.flatnonzero(fold == number))
-        levels.append(level_logits(fitted.network, fitted.features(held_back.texts)))
+        held_out = labelled.take(np.flatnonzero(fold == number))
+        levels.append(branch_logits(fitted.network, fitted.features(held_out.texts)))
     rows = np.argsort(fold, kind="stable")
     weights = None if labelled.weights is None else labelled.weights[rows]
     return fit_weights(np.concatenate(levels, axis=1), labelled.labels[rows], weights)

@@ -29,7 +29,7 @@ Rows = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 
-def hold_back(
+def grouped_holdout(
     texts: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
     """Divide training rows into those to learn from and those to judge by.
@@ -66,13 +66,13 @@ def _apart(
     whole = long_enough[~words.are_parts(long_enough)]
     if not len(whole):
         return None
-    held_back = whole[validation_split(labels[whole], fraction, seed, in_blocks=True)[1]]
+    held_out = whole[validation_split(labels[whole], fraction, seed, in_blocks=True)[1]]
     kept = np.ones(len(texts), dtype=bool)
-    kept[words.found_in(np.arange(len(texts)), held_back)] = False
-    kept[held_back] = False
-    if not len(held_back) or len(np.unique(labels[kept])) < len(np.unique(labels)):
+    kept[words.found_in(np.arange(len(texts)), held_out)] = False
+    kept[held_out] = False
+    if not len(held_out) or len(np.unique(labels[kept])) < len(np.unique(labels)):
         return None  # every class must be learnt from
-    return np.flatnonzero(kept), held_back
+    return np.flatnonzero(kept), held_out
 
 
 class Words:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import (
-    DataSplits,
-    LabelledTexts,
+    TextDataset,
+    TextSplit,
     encode_label_sets,
     encode_labels,
     load_splits,
@@ -32,18 +32,18 @@ from token2wave.inference.loading import network_of
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.branches import levels_of
-from token2wave.training.calibration import weigh_levels
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.branches import branch_names
+from token2wave.training.calibration import scale_branches
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import MARGIN_IN_LOGITS, AmplitudeProblem, Amplitudes
+from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.options import require_seed, require_torch
 from token2wave.training.preparation import ClassWeights, Labelled
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
-from token2wave.training.vocabulary import widened, with_words_of
+from token2wave.training.vocabulary import expand_vocabulary, with_words_of
 from token2wave.training.weighting import positive_weights, text_weights
 
 Floats = NDArray[np.float32]
@@ -54,7 +54,7 @@ RATE_SHARE = 0.3  # of the rates of the first training: the waves are near where
 
 def update(
     classifier: Classifier,
-    data: str | os.PathLike[str] | DataSplits | Sequence[str],
+    data: str | os.PathLike[str] | TextDataset | Sequence[str],
     labels: Sequence[str] | Sequence[Sequence[str]] | None = None,
     *,
     weights: Sequence[float] | None = None,
@@ -103,34 +103,34 @@ def update(
         MissingExtraError: torch is needed and not installed.
     """
     if parts not in PARTS:
-        raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", where="parts")
+        raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", location="parts")
     seed = require_seed(seed)
     if label_separator is None:
         label_separator = classifier.training.get("label_separator")
     where = {"text_column": text_column, "label_column": label_column, "weight_column": weight_column}
     rows = _rows(classifier, data, labels, weights, label_separator, where)
     names = _names(classifier, rows)
-    tell = Teller(callbacks)
-    tell.stage("features of the new texts", len(rows))
+    callback_list = CallbackList(callbacks)
+    callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
     if parts != "network":
         features, places = with_words_of(features, rows.texts)
     n_new = len(names) - len(classifier.label_names)
-    config, arrays = widened(
+    config, arrays = expand_vocabulary(
         classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
     )
     examples = _labelled(classifier, rows, names, class_weights).examples(
-        features(rows.texts, tell.advance),
+        features(rows.texts, callback_list.advance),
         positive_weights(encode_label_sets(rows, names), names, class_weights)
         if config.multi_label
         else None,
     )
-    level_weights = _level_weights(classifier, config)
+    branch_weights = _level_weights(classifier, config)
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
-    arrays |= _waves(config, arrays, features, examples, recipe, level_weights, seed, callbacks)
-    if config.amplitudes and parts != "network":
-        tell.stage("amplitudes", 0)
-        arrays |= _amplitudes(config, arrays, features, examples, level_weights[-1], n_new, seed)
+    arrays |= _waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
+    if config.linear_svm and parts != "network":
+        callback_list.stage("linear_svm", 0)
+        arrays |= _linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
     done = {"data": rows.source, "rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     updates = [
         *classifier.training.get("updates", []),
@@ -148,12 +148,12 @@ def update(
 
 def _rows(
     classifier: Classifier,
-    data: str | os.PathLike[str] | DataSplits | Sequence[str],
+    data: str | os.PathLike[str] | TextDataset | Sequence[str],
     labels: Sequence[Any] | None,
     weights: Sequence[float] | None,
     label_separator: str | None,
     where: dict[str, Any],
-) -> LabelledTexts:
+) -> TextSplit:
     """Rows to learn from, each with one label, or each with several, as the classifier has it.
 
     Raises:
@@ -163,34 +163,34 @@ def _rows(
     if isinstance(data, str | os.PathLike):
         if labels is not None or weights is not None:
             raise ConfigError(
-                "expected texts beside labels and weights, found the name of data", where="data"
+                "expected texts beside labels and weights, found the name of data", location="data"
             )
         several = classifier.multi_label if label_separator is None else None
         rows = load_splits(data, multi_label=several, label_separator=label_separator, **where).train
-    elif isinstance(data, DataSplits):
+    elif isinstance(data, TextDataset):
         rows = data.train
         require_usable(rows)
     elif labels is None or isinstance(labels, str):
         found = "none" if labels is None else f"one string, {labels!r:.40}"
-        raise ConfigError(f"expected a label for each text, found {found}", where="labels")
+        raise ConfigError(f"expected a label for each text, found {found}", location="labels")
     else:
         own = None if weights is None else [float(weight) for weight in weights]
-        rows = LabelledTexts(list(data), list(labels), "texts in memory", own)
+        rows = TextSplit(list(data), list(labels), "texts in memory", own)
         require_usable(rows)
     if not len(rows):
-        raise DataError("there are no rows", where=rows.source, cure="give at least one")
+        raise DataError("there are no rows", location=rows.source, hint="give at least one")
     if classifier.multi_label:
         return rows.as_multi_label()
     if rows.multi_label:
         raise DataError(
             "texts have several labels, and the model gives one each",
-            where=rows.source,
-            cure="give each text one label, or train a model of several labels",
+            location=rows.source,
+            hint="give each text one label, or train a model of several labels",
         )
     return rows
 
 
-def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
+def _names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
     """Names of the classes, known ones first.
 
     Raises:
@@ -202,14 +202,14 @@ def _names(classifier: Classifier, rows: LabelledTexts) -> tuple[str, ...]:
     if new and not any(known.issuperset(labels) for labels in rows.label_sets):
         raise DataError(
             f"expected rows of the known classes beside those of the new class {new[0]!r}, found none",
-            where=rows.source,
-            cure="add some, twenty of each class, say: without them nothing tells what is not of it",
+            location=rows.source,
+            hint="add some, twenty of each class, say: without them nothing tells what is not of it",
         )
     return (*classifier.label_names, *new)
 
 
 def _labelled(
-    classifier: Classifier, rows: LabelledTexts, names: tuple[str, ...], class_weights: ClassWeights
+    classifier: Classifier, rows: TextSplit, names: tuple[str, ...], class_weights: ClassWeights
 ) -> Labelled:
     """The rows with classes as numbers and weights."""
     if classifier.multi_label:
@@ -231,8 +231,8 @@ def _held_down(counts: NDArray[np.int64], names: Sequence[str], known: Sequence[
 
 def _level_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
     """By what each level was multiplied when it was calibrated; one where the record does not say."""
-    levels = levels_of(config)
-    weights = list(classifier.training.get("level_weights") or ())
+    levels = branch_names(config)
+    weights = list(classifier.training.get("branch_weights") or ())
     kept = [float(weight) for number, weight in enumerate(weights) if weight or not number]
     # A level of no weight that is there all the same, as the text's is, has nothing to be divided by.
     return [weight or 1.0 for weight in kept] if len(kept) == len(levels) else [1.0] * len(levels)
@@ -242,12 +242,12 @@ def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
     """How the waves go on."""
     before = classifier.training.get("recipe")
     recipe = PRESETS["small"].recipe if before is None else Recipe.from_dict(before)
-    share = RATE_SHARE * float(classifier.training.get("rate_share", 1.0))
-    return recipe.slowed(share).replace(
+    share = RATE_SHARE * float(classifier.training.get("lr_factor", 1.0))
+    return recipe.with_lr_factor(share).replace(
         epochs=epochs,
         patience=0,
-        **({"row_learning_rate": 0.0} if parts == "network" else {}),
-        **({"learning_rate": 0.0} if parts == "rows" else {}),
+        **({"embedding_lr": 0.0} if parts == "network" else {}),
+        **({"lr": 0.0} if parts == "rows" else {}),
     )
 
 
@@ -257,7 +257,7 @@ def _waves(
     features: Features,
     examples: Examples,
     recipe: Recipe,
-    level_weights: list[float],
+    branch_weights: list[float],
     seed: int,
     callbacks: Sequence[Callback],
 ) -> dict[str, Floats]:
@@ -265,13 +265,13 @@ def _waves(
 
     Rows are most of the memory, and devices have little: there is one copy of them at a time.
     """
-    plain, rows = config.replace(amplitudes=False), arrays.pop(EMBEDDING)
+    plain, rows = config.replace(linear_svm=False), arrays.pop(EMBEDDING)
     own = {name: np.array(arrays[name]) for name in plain.parameter_shapes() if name != EMBEDDING}
-    own[EMBEDDING], amplitudes = (
+    own[EMBEDDING], linear_svm = (
         np.ascontiguousarray(rows[:, : config.wave_width]),
         rows[:, config.wave_width :],
     )
-    amplitudes = amplitudes.copy()
+    linear_svm = linear_svm.copy()
     del rows
     has_cls = not (isinstance(features, WordFeatures) and not features.config.cls)
     network: Any
@@ -280,15 +280,15 @@ def _waves(
     else:
         network = _in_torch(plain, own)
     del own
-    weights = level_weights[: len(levels_of(plain))]
-    weigh_levels(
+    weights = branch_weights[: len(branch_names(plain))]
+    scale_branches(
         network, [1 / weight for weight in weights]
     )  # the loss is that of waves as they were trained
-    fit(network, examples, None, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, continues=True)
-    weigh_levels(network, weights)
+    fit(network, examples, None, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, warm_start=True)
+    scale_branches(network, weights)
     trained = network.arrays()
     found = {name: np.array(array) for name, array in trained.items() if name != EMBEDDING}
-    found[EMBEDDING] = np.concatenate([trained[EMBEDDING], amplitudes], axis=1)
+    found[EMBEDDING] = np.concatenate([trained[EMBEDDING], linear_svm], axis=1)
     return found
 
 
@@ -310,7 +310,7 @@ def _in_torch(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
     return network
 
 
-def _amplitudes(
+def _linear_svm(
     config: WaveConfig,
     arrays: dict[str, Floats],
     features: Features,
@@ -321,14 +321,14 @@ def _amplitudes(
 ) -> dict[str, Floats]:
     """The amplitudes nearest to those before that say of the examples what they should, in their place."""
     table = arrays[EMBEDDING]
-    in_margins = arrays["amplitudes.weight"] / np.float32(MARGIN_IN_LOGITS * level_weight)
-    bias = arrays["amplitudes.bias"] / np.float32(MARGIN_IN_LOGITS * level_weight)
+    in_margins = arrays["linear_svm.weight"] / np.float32(MARGIN_IN_LOGITS * level_weight)
+    bias = arrays["linear_svm.bias"] / np.float32(MARGIN_IN_LOGITS * level_weight)
     bias[config.n_classes - n_new :] = -1.0  # the margin of "not this class"
-    before = Amplitudes(table[:, config.wave_width :] * in_margins, bias, 0)
-    problem = AmplitudeProblem(examples, None, features, config.n_classes, seed, config.multi_label)
+    before = LinearSVMWeights(table[:, config.wave_width :] * in_margins, bias, 0)
+    problem = LinearSVM(examples, None, features, config.n_classes, seed, config.multi_label)
     found = problem.solve(0.0, before)
     table[:, config.wave_width :] = found.rows / in_margins
     return {
         EMBEDDING: table,
-        "amplitudes.bias": (found.bias * np.float32(MARGIN_IN_LOGITS * level_weight)).astype(np.float32),
+        "linear_svm.bias": (found.bias * np.float32(MARGIN_IN_LOGITS * level_weight)).astype(np.float32),
     }

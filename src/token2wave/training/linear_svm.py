@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from token2wave.core import core, n_threads
 from token2wave.features import Features, Ragged
 from token2wave.inference.reference import segment_sums
-from token2wave.training.char_ngrams import Subwords
+from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
 
 COST = 1.0  # of an error, against the energy of the amplitudes; with token energies of one in the mean
 PRIOR_TEXTS = 3.0  # texts of the classes' usual shares that a token has been seen in before it was seen
-MOST_PASSES = 40
-SUBWORD_SHARE = 0.5  # amplitude of a word's character n-grams, where no texts are held back to choose it by
+MAX_PASSES = 40
+CHAR_NGRAM_WEIGHT = (
+    0.5  # amplitude of a word's character n-grams, where no texts are held back to choose it by
+)
 SUBWORD_SHARES = (0.0, 0.5, 1.0)  # to choose from
 MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
 TOLERANCE = 0.3  # of a margin of one; more passes change no accuracy
@@ -32,7 +34,7 @@ TOLERANCE = 0.3  # of a margin of one; more passes change no accuracy
 Floats = NDArray[np.float32]
 
 
-class Amplitudes(NamedTuple):
+class LinearSVMWeights(NamedTuple):
     """A linear classifier of features.
 
     Attributes:
@@ -53,7 +55,7 @@ class Amplitudes(NamedTuple):
         return logits
 
 
-class AmplitudeProblem:
+class LinearSVM:
     """All that is needed to find amplitudes, for one or more shares of the words' character n-grams.
 
     Args:
@@ -85,25 +87,27 @@ class AmplitudeProblem:
         else:
             usual = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
             frequency, found = target_frequency(train.features, self.targets, n_rows)
-        self.subwords = subwords = (
-            Subwords.none(n_rows) if texts is None else Subwords.of_words(texts, features, found)
+        self.char_ngrams = char_ngrams = (
+            CharNgrams.none(n_rows) if texts is None else CharNgrams.of_words(texts, features, found)
         )
         occurrences = np.bincount(train.features.ids, minlength=n_rows)
         energies_of = _energies if self.targets is None else _energies_of_decisions
         self.energies = energies_of(frequency, found, usual)
-        of_grams = np.zeros((subwords.n_grams, n_classes), dtype=np.float32)
-        rows = subwords.rows
+        of_grams = np.zeros((char_ngrams.n_grams, n_classes), dtype=np.float32)
+        rows = char_ngrams.rows
         for label in range(n_classes):
-            of_grams[:, label] = np.bincount(subwords.ids, frequency[rows, label], subwords.n_grams)
-        found_grams = np.bincount(subwords.ids, found[rows], subwords.n_grams)
+            of_grams[:, label] = np.bincount(char_ngrams.ids, frequency[rows, label], char_ngrams.n_grams)
+        found_grams = np.bincount(char_ngrams.ids, found[rows], char_ngrams.n_grams)
         self.gram_energies = energies_of(of_grams, found_grams, usual)
         # A text has so many n-grams for each of its features: together they bring as much energy as these do.
-        self.grams_of_a_feature = max(float(occurrences @ subwords.counts) / max(occurrences.sum(), 1), 1.0)
+        self.grams_of_a_feature = max(
+            float(occurrences @ char_ngrams.counts) / max(occurrences.sum(), 1), 1.0
+        )
         self.costs = np.full(len(train), COST, dtype=np.float32)
         if train.weights is not None:
             self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
 
-    def solve(self, share: float, before: Amplitudes | None = None) -> Amplitudes:
+    def solve(self, share: float, before: LinearSVMWeights | None = None) -> LinearSVMWeights:
         """Find the amplitude of every row for every class: one class against all others, squared hinge loss.
 
         Args:
@@ -116,17 +120,17 @@ class AmplitudeProblem:
             Amplitudes whose sum over a text's features, divided by the root of their number, plus the bias is
             about 1 for the text's class and -1 for the others.
         """
-        subwords = self.subwords if share else Subwords.none(len(self.energies))
-        of_grams = self.gram_energies[: subwords.n_grams] * np.float32(share**2 / self.grams_of_a_feature)
+        char_ngrams = self.char_ngrams if share else CharNgrams.none(len(self.energies))
+        of_grams = self.gram_energies[: char_ngrams.n_grams] * np.float32(share**2 / self.grams_of_a_feature)
         energies = np.concatenate([self.energies, of_grams])
         native, features = core(), self.train.features
         if native is None:
             costs = self._costs()
-            return _solve(self.train, self._signs(), subwords, energies, costs, self.seed, before)
+            return _solve(self.train, self._signs(), char_ngrams, energies, costs, self.seed, before)
         shape = len(self.energies), self.n_classes
         rows = np.zeros(shape, np.float32) if before is None else before.rows.astype(np.float32)
         bias = np.zeros(self.n_classes, np.float32) if before is None else before.bias.astype(np.float32)
-        passes = native.fit_amplitudes(
+        passes = native.fit_linear_svm(
             (features.ids, features.offsets, features.n_ordered),
             (
                 self.train.labels if self.targets is None else np.zeros(0, np.int64),
@@ -135,12 +139,12 @@ class AmplitudeProblem:
                 np.zeros(0, np.float32) if self.positive is None else self.positive,
                 features.lengths.astype(np.float32),
             ),
-            (subwords.offsets, subwords.ids, energies),
+            (char_ngrams.offsets, char_ngrams.ids, energies),
             (rows, bias),
-            (MOST_PASSES, TOLERANCE, self.seed),
+            (MAX_PASSES, TOLERANCE, self.seed),
             n_threads(),
         )
-        return Amplitudes(rows, bias, passes)
+        return LinearSVMWeights(rows, bias, passes)
 
     def _costs(self) -> NDArray[np.float64]:
         """Cost of an error on each text and class, ``(N, C)``."""
@@ -232,19 +236,19 @@ def target_frequency(
 def _solve(
     train: Examples,
     targets: NDArray[np.float64],
-    subwords: Subwords,
+    char_ngrams: CharNgrams,
     energies: Floats,
     costs: NDArray[np.float64],
     seed: int,
-    before: Amplitudes | None = None,
-) -> Amplitudes:
+    before: LinearSVMWeights | None = None,
+) -> LinearSVMWeights:
     """The native core's slow twin: dual coordinate descent, all classes side by side."""
-    features, n_rows, n_classes = train.features, len(subwords.counts), targets.shape[1]
+    features, n_rows, n_classes = train.features, len(char_ngrams.counts), targets.shape[1]
     shares = 1 / np.sqrt(np.maximum(features.lengths, 1))
     table, bias = np.zeros((len(energies), n_classes)), np.zeros(n_classes)
     if before is not None:
         table[:n_rows], bias[:] = before.rows, before.bias
-    made_of = np.split(subwords.ids + n_rows, subwords.offsets[1:-1])
+    made_of = np.split(char_ngrams.ids + n_rows, char_ngrams.offsets[1:-1])
     alphas = np.zeros((len(train), n_classes))
     random, counting, passes = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1)), 0
 
@@ -253,7 +257,7 @@ def _solve(
         return np.unique(np.concatenate([ids, *(made_of[row] for row in ids)]), return_counts=True)
 
     worst = np.inf
-    while worst > TOLERANCE and passes < MOST_PASSES:
+    while worst > TOLERANCE and passes < MAX_PASSES:
         passes, worst = passes + 1, 0.0
         for text in random.permutation(counting):
             ids, counts = with_grams(text)
@@ -270,5 +274,5 @@ def _solve(
             bias += change
             table[ids] += (counts * energies[ids])[:, None] * (change * shares[text])
     rows = table[:n_rows]
-    np.add.at(rows, subwords.rows, table[n_rows:][subwords.ids])
-    return Amplitudes(rows.astype(np.float32), bias.astype(np.float32), passes)
+    np.add.at(rows, char_ngrams.rows, table[n_rows:][char_ngrams.ids])
+    return LinearSVMWeights(rows.astype(np.float32), bias.astype(np.float32), passes)

@@ -15,8 +15,8 @@ from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.models.wave_config import WaveConfig
-from token2wave.training.callbacks import Callback, Epoch, History, Teller
-from token2wave.training.checkpoint import Place, Standing
+from token2wave.training.callbacks import Callback, CallbackList, Epoch, History
+from token2wave.training.checkpoint import CheckpointSlot, NetworkCheckpoint
 from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
@@ -33,10 +33,10 @@ class Trainable(Protocol):
         """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
 
 
-MOST_RESTARTS = 12
+MAX_RESTARTS = 12
 SECONDS_BETWEEN_CHECKPOINTS = 120.0  # of a pass over a stream
-SLOWER = 0.1  # share of the rates with each restart
-LARGEST_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
+DIVERGENCE_LR_FACTOR = 0.1  # share of the rates with each restart
+MAX_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
 
 
 class DivergenceError(ConfigError):
@@ -50,7 +50,7 @@ class Trainer(Protocol):
     def network(self) -> Trainable:
         """What gives the logits of validation texts."""
 
-    def epoch(self, tell: Teller) -> tuple[float, float]:
+    def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
         """Go once through the training texts; mean loss and accuracy on the way.
 
         Raises:
@@ -60,7 +60,7 @@ class Trainer(Protocol):
     def energy(self) -> float:
         """Sum of the squares of all weights as they are now, which is not finite where a weight is not."""
 
-    def start_over(self, recipe: Recipe) -> None:
+    def reset(self, recipe: Recipe) -> None:
         """Go back to the weights before the first step, and forget all steps, with another recipe."""
 
     def keep(self) -> None:
@@ -91,7 +91,7 @@ def _unsuitable_refused() -> Iterator[None]:
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"expected the arrays and values of this network in the checkpoint, found others ({error})",
-            cure="remove it, and train from the beginning",
+            hint="remove it, and train from the beginning",
         ) from error
 
 
@@ -104,8 +104,8 @@ def fit(
     seed: int,
     has_cls: bool,
     callbacks: Sequence[Callback] = (),
-    place: Place | None = None,
-    continues: bool = False,
+    place: CheckpointSlot | None = None,
+    warm_start: bool = False,
 ) -> History:
     """Train a network in place; it ends with the weights of its best epoch on the validation texts.
 
@@ -114,9 +114,9 @@ def fit(
     The same arguments give the same weights bit for bit on one machine; a network in torch with the same
     threads, an additive network with any number of them.
 
-    Where rates are so large that the loss stops being a finite number, or passes `LARGEST_LOSS` in
+    Where rates are so large that the loss stops being a finite number, or passes `MAX_LOSS` in
     validation, training starts again from the initial weights with a tenth of all rates, and so on, up to
-    `MOST_RESTARTS` times: the result is what those rates would have given. ``History.rate_share`` tells.
+    `MAX_RESTARTS` times: the result is what those rates would have given. ``History.lr_factor`` tells.
 
     Args:
         network: freshly made; it is trained where it lies.
@@ -127,30 +127,30 @@ def fit(
         has_cls: whether a text's first feature is [CLS].
         callbacks: told how it goes.
         place: in a checkpoint, to go on from and to write every epoch down in.
-        continues: whether the network has been trained before, and goes on from there.
+        warm_start: whether the network has been trained before, and goes on from there.
 
     Raises:
         CheckpointError: the checkpoint holds no arrays of this network.
         ConfigError: the loss stopped being a finite number with the smallest rates, too.
         OutputError: the checkpoint cannot be written.
     """
-    start, tell = time.perf_counter(), Teller(callbacks)
+    start, callback_list = time.perf_counter(), CallbackList(callbacks)
     standing = None if place is None else place.standing
     if standing is not None and standing.done:
         with _unsuitable_refused():
             for name, values in standing.arrays.items():
                 cast("Any", network).load(name, values)
-        standing.history.rate_share = SLOWER**standing.restart
+        standing.history.lr_factor = DIVERGENCE_LR_FACTOR**standing.restart
         return standing.history
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
     stage = "training" if validation is not None else "training on all rows"
-    trainer = _trainer(network, train, recipe, seed, has_cls, continues)
+    trainer = _trainer(network, train, recipe, seed, has_cls, warm_start)
     first_restart, history, written = 0, History(), time.monotonic()
 
     def write_down() -> None:
         nonlocal written
         if place is not None:
-            place.keep(Standing(history, restart, *trainer.state()))
+            place.keep(NetworkCheckpoint(history, restart, *trainer.state()))
             written = time.monotonic()
 
     def write_down_now_and_then() -> None:
@@ -163,26 +163,26 @@ def fit(
         if standing is not None:
             first_restart, history = standing.restart, standing.history
             if first_restart:
-                trainer.start_over(recipe.slowed(SLOWER**first_restart))
+                trainer.reset(recipe.with_lr_factor(DIVERGENCE_LR_FACTOR**first_restart))
             with _unsuitable_refused():
                 trainer.load_state(standing.arrays, standing.values)
-        for restart in range(first_restart, MOST_RESTARTS + 1):
-            share = SLOWER**restart
-            tell.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
+        for restart in range(first_restart, MAX_RESTARTS + 1):
+            share = DIVERGENCE_LR_FACTOR**restart
+            callback_list.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
             try:
-                _epochs(network, trainer, train, validation, recipe, tell, history, write_down)
+                _epochs(network, trainer, train, validation, recipe, callback_list, history, write_down)
                 break
             except DivergenceError:
-                if restart == MOST_RESTARTS:
+                if restart == MAX_RESTARTS:
                     raise
-                trainer.start_over(recipe.slowed(SLOWER ** (restart + 1)))
+                trainer.reset(recipe.with_lr_factor(DIVERGENCE_LR_FACTOR ** (restart + 1)))
                 history = History()
     finally:
         trainer.close()
-    history.rate_share = share
+    history.lr_factor = share
     history.train_seconds += time.perf_counter() - start
     if place is not None:
-        place.keep(Standing(history, restart, cast("Any", network).arrays(), done=True))
+        place.keep(NetworkCheckpoint(history, restart, cast("Any", network).arrays(), done=True))
     return history
 
 
@@ -192,7 +192,7 @@ def _epochs(
     train: Examples | ExampleStream,
     validation: Examples | None,
     recipe: Recipe,
-    tell: Teller,
+    callback_list: CallbackList,
     history: History,
     write_down: Callable[[], None],
 ) -> None:
@@ -204,12 +204,12 @@ def _epochs(
     step_seconds, n_before = 0.0, len(history.epochs)
     by = recipe.chooses_by(_is_multi_label(network))
     if n_before:
-        tell.advance(n_before * n_batches(len(train), recipe.batch_size))
+        callback_list.advance(n_before * n_batches(len(train), recipe.batch_size))
     for number in range(n_before + 1, recipe.epochs + 1):
         if _patience_is_out(history, recipe):
             break
         epoch_start = time.perf_counter()
-        loss, accuracy = trainer.epoch(tell)
+        loss, accuracy = trainer.epoch(callback_list)
         step_seconds += time.perf_counter() - epoch_start
         # The last step may still have broken the weights, which a few training texts would show.
         checked = validation
@@ -217,7 +217,7 @@ def _epochs(
             assert isinstance(train, Examples)
             checked = train.take(np.arange(min(len(train), 64)))
         validated = validate(trainer.network, checked)
-        require_finite(validated[0] if validated[0] < LARGEST_LOSS else np.inf)
+        require_finite(validated[0] if validated[0] < MAX_LOSS else np.inf)
         require_finite(trainer.energy())  # rows that none of those texts has
         epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
         history.epochs.append(epoch)
@@ -227,7 +227,7 @@ def _epochs(
                 trainer.keep()
         history.texts_per_second = (number - n_before) * len(train) / step_seconds
         write_down()
-        tell.epoch(epoch)
+        callback_list.epoch(epoch)
     if history.best is not history.epochs[-1]:
         trainer.restore()
     config = getattr(network, "config", None)
@@ -328,8 +328,8 @@ def require_finite(number: float) -> None:
     if not np.isfinite(number):
         raise DivergenceError(
             "the loss stopped being a finite number",
-            where="learning_rate",
-            cure="choose a smaller learning rate",
+            location="lr",
+            hint="choose a smaller learning rate",
         )
 
 
@@ -348,7 +348,7 @@ def _trainer(
     recipe: Recipe,
     seed: int,
     has_cls: bool,
-    continues: bool,
+    warm_start: bool,
 ) -> Trainer:
     """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
     from token2wave.training.additive_network import AdditiveNetwork
@@ -356,13 +356,13 @@ def _trainer(
     if isinstance(network, AdditiveNetwork):
         from token2wave.training.native_trainer import NativeTrainer
 
-        return NativeTrainer(network, train, recipe, seed, continues)
+        return NativeTrainer(network, train, recipe, seed, warm_start)
     assert isinstance(train, Examples), "streams are of additive networks"
     group = leading()
     if group is not None and isinstance(getattr(network, "config", None), WaveConfig):
         from token2wave.training.distributed.roles import LeadingTrainer
 
-        return LeadingTrainer(group, cast("WaveNetwork", network), train, recipe, seed, has_cls, continues)
+        return LeadingTrainer(group, cast("WaveNetwork", network), train, recipe, seed, has_cls, warm_start)
     from token2wave.training.torch_trainer import TorchTrainer
 
-    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, continues)
+    return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, warm_start)

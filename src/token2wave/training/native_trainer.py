@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.core import core, n_threads
-from token2wave.inference.compiled import fits_native_core, native_shape
+from token2wave.inference.compiled import native_shape, supports_native
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork, work_space
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.loop import require_finite
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, rate_factor, row_weights
 
 TEXTS_BETWEEN_REPORTS = 8_192
-MOST_COUNTED = 1 << 48  # steps, blocks or texts: what the core can take, and nobody trains
+MAX_COUNTED = 1 << 48  # steps, blocks or texts: what the core can take, and nobody trains
 ADAM = (0.9, 0.999, 1e-8)  # decay of both moments and epsilon, those of torch.optim.AdamW
 
 
@@ -30,16 +30,16 @@ def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
     return (
         core() is not None
         and config.is_additive
-        and not config.amplitudes  # which are found apart
-        and fits_native_core(config)
-        and recipe.row_optimizer == "sgd"
+        and not config.linear_svm  # which are found apart
+        and supports_native(config)
+        and recipe.embedding_optimizer == "sgd"
         and recipe.precision in ("auto", "float32")
         and not has_cls
     )
 
 
 @dataclass
-class Within:
+class StreamPosition:
     """How far a pass over a stream has come.
 
     Attributes:
@@ -68,7 +68,7 @@ class NativeTrainer:
         train: what to learn from.
         recipe: the settings; :func:`trains_natively` must hold.
         seed: of the order of texts and all dropout.
-        continues: whether the network has been trained before, and goes on from there.
+        warm_start: whether the network has been trained before, and goes on from there.
 
     Attributes:
         between_blocks: called between the blocks of a stream, when all is whole and can be written down.
@@ -82,7 +82,7 @@ class NativeTrainer:
         train: Examples | ExampleStream,
         recipe: Recipe,
         seed: int,
-        continues: bool = False,
+        warm_start: bool = False,
     ) -> None:
         native = core()
         if native is None or not trains_natively(network.config, recipe, has_cls=False):
@@ -91,7 +91,7 @@ class NativeTrainer:
         self.network, self.train, self.seed = network, train, seed
         self.row_weights = None
         self.rates = np.ones(network.config.n_rows, dtype=np.float32)
-        if recipe.row_weighting == "idf":
+        if recipe.embedding_weighting == "idf":
             if isinstance(train, Examples):
                 frequency = document_frequency(train.features, network.config.n_rows)
             else:
@@ -99,9 +99,9 @@ class NativeTrainer:
             self.row_weights = row_weights(frequency, len(train), recipe.idf_power)
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
             self.rates = self.row_weights**2
-        if not continues:
+        if not warm_start:
             self._weigh_rows()
-        drawn = network.seed is not None and not continues  # such a beginning need not be kept
+        drawn = network.seed is not None and not warm_start  # such a beginning need not be kept
         self.start = None if drawn else (network.embedding.copy(), network.dense.copy())
         self._begin(recipe)
         self.kept: tuple[np.ndarray, np.ndarray] | None = None
@@ -112,7 +112,7 @@ class NativeTrainer:
     def _begin(self, recipe: Recipe) -> None:
         """Be ready for the first step from initial weights."""
         self.recipe, self.step = recipe, 0
-        self.within = Within()
+        self.within = StreamPosition()
         self.random = np.random.default_rng(self.seed)
         self.mean, self.square = np.zeros_like(self.network.dense), np.zeros_like(self.network.dense)
 
@@ -121,7 +121,7 @@ class NativeTrainer:
         if self.row_weights is not None:
             self.network.embedding *= self.row_weights[:, None]
 
-    def start_over(self, recipe: Recipe) -> None:
+    def reset(self, recipe: Recipe) -> None:
         """Go back to the weights before the first step, and forget all steps, with another recipe."""
         if self.start is None:
             self.network.draw_again()
@@ -164,9 +164,9 @@ class NativeTrainer:
             self.kept[0][...], self.kept[1][...] = arrays["kept.embedding"], arrays["kept.dense"]
         self.network.embedding[...], self.network.dense[...] = arrays["embedding"], arrays["dense"]
         self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
-        within = Within(**values.get("within", {}))
+        within = StreamPosition(**values.get("within", {}))
         counts = (values["step"], within.n_blocks, within.n_texts)
-        if any(type(count) is not int or not 0 <= count < MOST_COUNTED for count in counts):
+        if any(type(count) is not int or not 0 <= count < MAX_COUNTED for count in counts):
             raise ValueError(f"expected a number of steps, of blocks and of texts, found {counts}")
         self.step, self.within = values["step"], within
         self.random.bit_generator.state = values["random"]
@@ -174,7 +174,7 @@ class NativeTrainer:
     def close(self) -> None:
         """Nothing is held."""
 
-    def epoch(self, tell: Teller) -> tuple[float, float]:
+    def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
         """Mean loss and accuracy of one pass.
 
         Raises:
@@ -192,12 +192,14 @@ class NativeTrainer:
                 sums.loss += loss
                 sums.n_right += n_right
                 sums.n_texts += len(part)
-                tell.advance(n_steps)
-                tell.loss(loss / len(part), (sums.n_texts - n_before) / (time.perf_counter() - start))
+                callback_list.advance(n_steps)
+                callback_list.loss(
+                    loss / len(part), (sums.n_texts - n_before) / (time.perf_counter() - start)
+                )
             sums.n_blocks += 1
             if self.between_blocks is not None and sums.n_texts < len(self.train):
                 self.between_blocks()
-        self.within = Within()
+        self.within = StreamPosition()
         return sums.loss / len(self.train), sums.n_right / len(self.train)
 
     def _blocks(self) -> Iterator[tuple[Examples, NDArray[np.int64]]]:
@@ -233,12 +235,12 @@ class NativeTrainer:
                 factors,
                 weights,
                 self.positive_weights,
-                recipe.row_learning_rate,
+                recipe.embedding_lr,
                 network.config.dropout,
                 recipe.token_dropout,
                 recipe.label_smoothing,
             ),
-            (recipe.learning_rate, recipe.weight_decay, *ADAM),
+            (recipe.lr, recipe.weight_decay, *ADAM),
             (recipe.batch_size, self.step, self.seed),
             n_threads(),
         )

@@ -3,7 +3,7 @@
 A step of dense Adam rewrites the whole table, 23 million numbers at the papers' size, to change a
 thousand rows. These take a sparse gradient and do work for its rows alone. A row that no token used
 keeps its value and its moments. Where every row is used in every step they equal ``torch.optim.SGD``,
-and ``torch.optim.AdamW`` without weight decay; with ``catch_up``, :class:`RowAdam` always equals the
+and ``torch.optim.AdamW`` without weight decay; with ``catch_up``, :class:`EmbeddingAdam` always equals the
 latter, but for epsilon in the steps that a row missed.
 """
 
@@ -21,10 +21,10 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import rate_factor
 from token2wave.training.torch_memory import in_large_pages, zeros_like
 
-ROWS_AT_ONCE = 1 << 14  # brought up to date together, so that little memory is needed for all of them
+ROWS_CHUNK = 1 << 14  # brought up to date together, so that little memory is needed for all of them
 
 
-class _RowOptimizer(torch.optim.Optimizer):
+class _EmbeddingOptimizer(torch.optim.Optimizer):
     """Applies :meth:`update` to every parameter that has a sparse gradient."""
 
     @torch.no_grad()
@@ -47,7 +47,7 @@ class _RowOptimizer(torch.optim.Optimizer):
         """Bring rows up to date before they are used; all rows, if none are named."""
 
 
-class RowSGD(_RowOptimizer):
+class EmbeddingSGD(_EmbeddingOptimizer):
     """Stochastic gradient descent on the rows that a step used: ``w -= rate * g``.
 
     Args:
@@ -67,7 +67,7 @@ class RowSGD(_RowOptimizer):
         table.index_add_(0, rows, gradients, alpha=-group["lr"])
 
 
-class RowAdam(_RowOptimizer):
+class EmbeddingAdam(_EmbeddingOptimizer):
     """Adam (arXiv 1412.6980) on the rows that a step used; bias is corrected by the step's number.
 
     Dense Adam also moves the rows that a step did not use, by their momentum. With ``catch_up`` a row makes
@@ -137,7 +137,7 @@ class RowAdam(_RowOptimizer):
                 if not state:
                     continue
                 some = torch.arange(table.shape[0], device=table.device) if rows is None else rows
-                for part in torch.split(some, ROWS_AT_ONCE):
+                for part in torch.split(some, ROWS_CHUNK):
                     self._make_up(table, part, state, group)
 
     def _make_up(self, table: Tensor, rows: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -158,7 +158,7 @@ class _MissedSteps:
 
     Attributes:
         last: ``(V,)`` int64, the last step that each row has taken; 0 for none.
-        distance: for a row last used in step ``l``, ``distance[l]`` is the sum given at :class:`RowAdam`.
+        distance: for a row last used in step ``l``, ``distance[l]`` is the sum given at `EmbeddingAdam`.
     """
 
     def __init__(self, table: Tensor, betas: tuple[float, float]) -> None:
@@ -206,22 +206,22 @@ class Optimizers:
         table = network.embedding.weight
         table.data = in_large_pages(table.data)
         dense = [parameter for parameter in network.parameters() if parameter is not table]
-        rows: RowSGD | RowAdam
-        if recipe.row_optimizer == "sgd":
+        rows: EmbeddingSGD | EmbeddingAdam
+        if recipe.embedding_optimizer == "sgd":
             # With w = a v, a gradient step on v moves w by a^2 times the gradient at w; Adam's by a.
             squares = None if weights is None else weights.square()
-            rows = RowSGD([table], lr=recipe.row_learning_rate, rates=squares)
+            rows = EmbeddingSGD([table], lr=recipe.embedding_lr, rates=squares)
         else:
-            rows = RowAdam(
+            rows = EmbeddingAdam(
                 [table],
-                lr=recipe.row_learning_rate,
-                eps=recipe.row_epsilon,
+                lr=recipe.embedding_lr,
+                eps=recipe.embedding_epsilon,
                 rates=weights,
                 catch_up=recipe.row_catch_up,
             )
         self.rows = rows
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(dense, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True),
+            torch.optim.AdamW(dense, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True),
             rows,
         ]
         self.schedules = [
@@ -264,7 +264,7 @@ class Optimizers:
                 state[name] = tensor.to(parameter.device)
 
     def prepare(self, rows: Tensor | None = None) -> None:
-        """Bring rows of the embedding, or all, up to date before they are used (see :class:`RowAdam`)."""
+        """Bring rows of the embedding, or all, up to date before use (see `EmbeddingAdam`)."""
         self.rows.prepare(rows)
 
     def zero_grad(self) -> None:

@@ -1,4 +1,4 @@
-"""What a caller of training wishes, and whether it can be had here."""
+"""What a caller of training overrides, and whether it can be had here."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset
 
 
-def wishes_of(
+def collect_overrides(
     preset: Preset,
-    op: str | None,
+    operation: str | None,
     epochs: int | None,
     batch_size: int | None,
-    learning_rate: float | None,
+    lr: float | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that the caller wants otherwise than the preset has it, by full name.
@@ -28,22 +28,22 @@ def wishes_of(
     Raises:
         ConfigError: a setting that the data settles, or a rate that is none.
     """
-    wishes: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     if "network.multi_label" in settings:
-        raise ConfigError("is settled by the data", where="network.multi_label", cure="use --multi-label")
-    if op is not None:
-        wishes["network.operation"] = op
+        raise ConfigError("is settled by the data", location="network.multi_label", hint="use --multi-label")
+    if operation is not None:
+        overrides["network.operation"] = operation
     if epochs is not None:
-        wishes["recipe.epochs"] = epochs
+        overrides["recipe.epochs"] = epochs
     if batch_size is not None:
-        wishes["recipe.batch_size"] = batch_size
-    if learning_rate is not None:
+        overrides["recipe.batch_size"] = batch_size
+    if lr is not None:
         # Of both rates one may be zero, by settings of their own; with both nothing would be learnt.
-        require(0 < learning_rate <= 3e38, "learning_rate", "a positive number up to 3e38", learning_rate)
+        require(0 < lr <= 3e38, "lr", "a positive number up to 3e38", lr)
         recipe = preset.recipe
-        wishes["recipe.learning_rate"] = learning_rate
-        wishes["recipe.row_learning_rate"] = recipe.row_learning_rate * learning_rate / recipe.learning_rate
-    return {**wishes, **settings}
+        overrides["recipe.lr"] = lr
+        overrides["recipe.embedding_lr"] = recipe.embedding_lr * lr / recipe.lr
+    return {**overrides, **settings}
 
 
 def require_what_trains(preset: Preset, device: str) -> None:
@@ -54,15 +54,15 @@ def require_what_trains(preset: Preset, device: str) -> None:
         MissingExtraError: torch is needed and not installed.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", where="device")
-    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
+        raise ConfigError(f"expected auto, cpu or cuda, found {device!r}", location="device")
+    config = preset.network_config(1, 2, ()).replace(linear_svm=False)
     if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
         return
     require_torch(f"training preset {preset.name!r} here")
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device can be used here", where="device", cure="choose cpu")
+        raise ConfigError("no CUDA device can be used here", location="device", hint="choose cpu")
 
 
 def require_checkpoints(
@@ -82,19 +82,19 @@ def require_checkpoints(
     """
     if resume and checkpoint is None:
         raise ConfigError(
-            "there is no checkpoint to go on from", where="resume", cure="name its file with --checkpoint"
+            "there is no checkpoint to go on from", location="resume", hint="name its file with --checkpoint"
         )
     if checkpoint is not None and out is not None and os.path.realpath(checkpoint) == os.path.realpath(out):
         raise ConfigError(
             "the checkpoint and the model would be the same file",
-            where="checkpoint",
-            cure="name another file for one of them",
+            location="checkpoint",
+            hint="name another file for one of them",
         )
     if checkpoint is not None and searches:
         raise ConfigError(
             "a search for settings cannot be gone on from",
-            where="checkpoint",
-            cure="search first, and then train with the settings of the report by --set",
+            location="checkpoint",
+            hint="search first, and then train with the settings of the report by --set",
         )
     if checkpoint is not None:
         require_place(Path(checkpoint), resume)
@@ -123,5 +123,5 @@ def require_seed(seed: SupportsIndex) -> int:
     """
     number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1
     if not 0 <= number < 1 << 63:
-        raise ConfigError(f"expected a whole number from 0 to 2^63 - 1, found {seed!r}", where="seed")
+        raise ConfigError(f"expected a whole number from 0 to 2^63 - 1, found {seed!r}", location="seed")
     return number

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import (
-    DataSplits,
-    LabelledTexts,
+    TextDataset,
+    TextSplit,
     encode_label_sets,
     encode_labels,
     label_names_of,
@@ -25,7 +25,7 @@ from token2wave.data import (
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.training.examples import Examples
-from token2wave.training.grouped_holdout import hold_back
+from token2wave.training.grouped_holdout import grouped_holdout
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.weighting import positive_weights, text_weights
@@ -85,13 +85,13 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class TrainingTexts:
+class EncodedTexts:
     """Texts and classes of each part of a run.
 
     Attributes:
         train: what to learn from.
         validation: what to choose the epoch by; weighted by the texts' own weights, not by those of classes.
-        everything: all training rows, where validation was cut off them.
+        full_train: all training rows, where validation was cut off them.
         test: what to report on, if there is such.
         label_names: names of the ``C`` classes.
         caveats: sentences that belong beside every figure.
@@ -101,7 +101,7 @@ class TrainingTexts:
 
     train: Labelled
     validation: Labelled
-    everything: Labelled | None
+    full_train: Labelled | None
     test: Labelled | None
     label_names: tuple[str, ...]
     caveats: tuple[str, ...]
@@ -118,7 +118,7 @@ class TrainingTexts:
         return self.validation is self.train
 
 
-def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
+def in_memory(data: TextDataset, multi_label: bool | None) -> TextDataset:
     """Texts in memory, as ones that may have several labels where they are to be that.
 
     Raises:
@@ -131,15 +131,15 @@ def in_memory(data: DataSplits, multi_label: bool | None) -> DataSplits:
     if data.multi_label and multi_label is False:
         raise DataError(
             "texts have several labels, and one each was asked for",
-            where=data.name,
-            cure="leave out multi_label, or give each text one label",
+            location=data.name,
+            hint="leave out multi_label, or give each text one label",
         )
     return data.as_multi_label() if multi_label or data.multi_label else data
 
 
 def prepare(
-    splits: DataSplits, recipe: Recipe, seed: int, class_weights: ClassWeights = None
-) -> TrainingTexts:
+    splits: TextDataset, recipe: Recipe, seed: int, class_weights: ClassWeights = None
+) -> EncodedTexts:
     """Encode the labels, weigh the texts, and hold back validation rows where none are given.
 
     Where a text may have several classes, a weight of a class is that of its decisions in the texts that have
@@ -160,23 +160,23 @@ def prepare(
     test = None
     if splits.test is not None:
         test = Labelled(splits.test.texts, _encoded(splits.test, names, multi_label))
-    caveats, everything = splits.caveats, None
+    caveats, full_train = splits.caveats, None
     if splits.validation is not None:
         validation = Labelled(splits.validation.texts, _encoded(splits.validation, names, multi_label))
     else:
         fraction = recipe.validation_fraction
         if recipe.validation == "random":
-            kept, held_back = validation_split(layers, fraction, seed)
+            kept, held_out = validation_split(layers, fraction, seed)
         else:
-            kept, held_back = hold_back(train.texts, layers, fraction, seed)
-        if len(held_back):
-            validation = Labelled(train.texts, labels, own).take(held_back)
-            everything, train = train, train.take(kept)
+            kept, held_out = grouped_holdout(train.texts, layers, fraction, seed)
+        if len(held_out):
+            validation = Labelled(train.texts, labels, own).take(held_out)
+            full_train, train = train, train.take(kept)
             if not (_counts(train) and _counts(validation)):
                 raise ConfigError(
                     "expected rows of some weight both to train on and to hold back, found too few",
-                    where="weights",
-                    cure="give more rows a weight above zero, or a validation set",
+                    location="weights",
+                    hint="give more rows a weight above zero, or a validation set",
                 )
         else:
             validation = train
@@ -184,10 +184,10 @@ def prepare(
                 *caveats,
                 "Too few rows to hold any back: validation figures are of the training rows.",
             )
-    return TrainingTexts(train, validation, everything, test, names, caveats, positive)
+    return EncodedTexts(train, validation, full_train, test, names, caveats, positive)
 
 
-def _encoded(part: LabelledTexts, names: Sequence[str], multi_label: bool) -> NDArray[Any]:
+def _encoded(part: TextSplit, names: Sequence[str], multi_label: bool) -> NDArray[Any]:
     """Classes of texts as :class:`Labelled` has them."""
     return encode_label_sets(part, names) if multi_label else encode_labels(part, names)
 
@@ -217,19 +217,19 @@ def features_for(
     if vocabulary is not None and not wordpiece:
         raise ConfigError(
             f"preset {preset.name!r} uses words and takes no vocabulary",
-            where="vocabulary",
-            cure="leave it out, or choose preset 'paper'",
+            location="vocabulary",
+            hint="leave it out, or choose preset 'paper'",
         )
     if vocabulary is None and wordpiece:
-        vocabulary = known_vocabulary()
+        vocabulary = default_vocabulary()
     try:
         path = None if vocabulary is None else Path(vocabulary)
         return fit_features(texts, preset.features, path, advance)
     except DataError as error:
-        raise DataError(error.problem, where=error.where or source, cure=error.cure) from error
+        raise DataError(error.problem, location=error.location or source, hint=error.hint) from error
 
 
-def known_vocabulary() -> Path | None:
+def default_vocabulary() -> Path | None:
     """The papers' vocabulary in the folder that ``TOKEN2WAVE_DATA`` names, if it is there."""
     folder = os.environ.get("TOKEN2WAVE_DATA")
     path = Path(folder, VOCABULARY, "vocab.txt") if folder else None

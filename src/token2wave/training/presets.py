@@ -54,14 +54,14 @@ class Preset:
             if part not in parts:
                 raise ConfigError(
                     f"expected features.KEY, network.KEY or recipe.KEY, found {name!r}",
-                    cure="e.g. network.width=256",
+                    hint="e.g. network.width=256",
                 )
             if name in DECIDED_BY_DATA:
-                raise ConfigError("is decided by the data and cannot be set", where=name)
+                raise ConfigError("is decided by the data and cannot be set", location=name)
             parts[part][key] = value
         network = {**self.network, **parts["network"]}
-        if network.get("variants") != "rows" and "amplitudes" not in parts["network"]:
-            network.pop("amplitudes", None)  # they stand in rows alone
+        if network.get("variants") != "rows" and "linear_svm" not in parts["network"]:
+            network.pop("linear_svm", None)  # they stand in rows alone
         changed = replace(self, network=network)
         with _named("features"):
             changed = replace(changed, features=changed.features.replace(**parts["features"]))
@@ -72,8 +72,8 @@ class Preset:
         if changed.features_lack_cls and changed.network_config(1, 2, ()).readout == "cls":
             raise ConfigError(
                 "reads out [CLS], which the features do not have",
-                where="network.readout",
-                cure="set features.cls=true",
+                location="network.readout",
+                hint="set features.cls=true",
             )
         return changed
 
@@ -89,8 +89,8 @@ def _named(part: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        where = None if error.where is None else f"{part}.{error.where}"
-        raise ConfigError(error.problem, where=where, cure=error.cure) from error
+        where = None if error.location is None else f"{part}.{error.where}"
+        raise ConfigError(error.problem, location=where, hint=error.hint) from error
 
 
 DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
@@ -101,15 +101,15 @@ _EVERYDAY_NETWORK = {
     "readout": "text",
     "dropout": 0.3,
     "embedding_scale": 0.01,
-    "amplitudes": True,
+    "linear_svm": True,
 }
 _EVERYDAY_RECIPE = Recipe(
     epochs=4,
     batch_size=32,
-    learning_rate=3e-3,
-    row_optimizer="sgd",
-    row_learning_rate=20.0,
-    row_weighting="idf",
+    lr=3e-3,
+    embedding_optimizer="sgd",
+    embedding_lr=20.0,
+    embedding_weighting="idf",
     idf_power=0.35,
     token_dropout=0.3,
     label_smoothing=0.1,
@@ -124,21 +124,21 @@ PRESETS = {
         Preset(
             "small",
             WordConfig(),
-            {**_EVERYDAY_NETWORK, "phrase_width": 32},
+            {**_EVERYDAY_NETWORK, "context_width": 32},
             _EVERYDAY_RECIPE.replace(epochs=6),
-            {"network.phrase_width": 96, "recipe.epochs": 10},
+            {"network.context_width": 96, "recipe.epochs": 10},
         ),
         Preset(
             "fast",
             WordConfig(),
             _EVERYDAY_NETWORK,
-            _EVERYDAY_RECIPE.replace(subwords=False, amplitudes_of_all=False),
+            _EVERYDAY_RECIPE.replace(char_ngrams=False, refit_linear_svm=False),
         ),
         Preset(
             "paper",
             WordPieceConfig(),
             {"width": 768, "readout": "cls", "restore": "linear", "dropout": 0.5},
-            Recipe(epochs=4, batch_size=64, learning_rate=1e-3, row_learning_rate=1e-3, token_dropout=0.5),
+            Recipe(epochs=4, batch_size=64, lr=1e-3, embedding_lr=1e-3, token_dropout=0.5),
         ),
     )
 }
@@ -152,7 +152,7 @@ def preset_named(name: str) -> Preset:
         ConfigError: there is none of that name.
     """
     if name not in PRESETS:
-        raise ConfigError(f"expected one of {', '.join(PRESETS)}, found {name!r}", where="preset")
+        raise ConfigError(f"expected one of {', '.join(PRESETS)}, found {name!r}", location="preset")
     return PRESETS[name]
 
 
@@ -164,7 +164,7 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
     """
     name, equals, value = assignment.partition("=")
     if not equals:
-        raise ConfigError(f"expected KEY=VALUE, found {assignment!r}", cure="e.g. network.width=256")
+        raise ConfigError(f"expected KEY=VALUE, found {assignment!r}", hint="e.g. network.width=256")
     return name, parse_value(value)
 
 

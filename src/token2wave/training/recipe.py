@@ -14,15 +14,15 @@ class Recipe(Configuration):
     Attributes:
         epochs: passes over the training texts.
         batch_size: texts in a step.
-        learning_rate: peak rate of AdamW for everything but the embedding; 0 leaves that as it is.
+        lr: peak rate of AdamW for everything but the embedding; 0 leaves that as it is.
         weight_decay: decoupled weight decay of the dense part.
-        row_optimizer: ``adam`` or ``sgd``, for the rows of the embedding that a step touches. Adam
+        embedding_optimizer: ``adam`` or ``sgd``, for the rows of the embedding that a step touches. Adam
             moves a rare word as far as a frequent one; SGD leaves rare words small.
-        row_learning_rate: peak rate of the row optimiser; 0 leaves the rows as they are.
-        row_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
+        embedding_lr: peak rate of the row optimiser; 0 leaves the rows as they are.
+        embedding_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
         row_catch_up: with ``adam``, rows make up for the steps that they missed when they are used again, as
             dense Adam would have moved them.
-        row_weighting: ``none``, or ``idf``: a row begins, and moves, in proportion to its inverse document
+        embedding_weighting: ``none``, or ``idf``: a row moves in proportion to its inverse document
             frequency (see :func:`token2wave.training.schedule.row_weights`).
         idf_power: to which power the inverse document frequency is taken. 1 suits topics, whose rare words
             name the matter; below, frequent words count more, which carries over to texts on other matters.
@@ -35,12 +35,12 @@ class Recipe(Configuration):
             where no validation set is given. The papers: 0.2.
         validation: which rows are held back: ``random``, as in the papers; or ``apart``, blocks of the file,
             and whole texts where rows are parts of others, so that they are as new as texts to come.
-        subwords: whether amplitudes see words as made of their character n-grams, too. It helps where words
+        char_ngrams: whether the linear SVM also sees the words' character n-grams. It helps where words
             are rare, and takes longer than all else about amplitudes.
         refit_below: with fewer characters in all training texts together than this, the rows held back for
             validation are precious too: once they have chosen the number of epochs, the model is trained
             again on all rows; 0 keeps what is held back from all that is trained.
-        amplitudes_of_all: whether, with more characters, the amplitudes alone are found again, from all rows.
+        refit_linear_svm: whether, with more characters, the amplitudes alone are found again, from all rows.
         select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
             ``macro_f1``, in which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``.
             Where a text may have several classes micro-F1 takes the place of accuracy.
@@ -48,7 +48,7 @@ class Recipe(Configuration):
             label has the rest.
         teacher_temperature: at which the teacher's probabilities are taken: above 1 they are softer.
         unlabelled_weight: how much a text counts that a teacher alone labels, against one with a label.
-        unlabelled_amplitude_weight: the same where amplitudes are found, by the teacher's class; 0 leaves
+        unlabelled_linear_svm_weight: the same where amplitudes are found, by the teacher's class; 0 leaves
             such texts out there.
         patience: epochs without a better one before stopping; 0 never stops early.
         similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
@@ -60,13 +60,13 @@ class Recipe(Configuration):
 
     epochs: int = 4
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    lr: float = 1e-3
     weight_decay: float = 0.01
-    row_optimizer: str = "adam"
-    row_learning_rate: float = 1e-3
-    row_epsilon: float = 1e-8
+    embedding_optimizer: str = "adam"
+    embedding_lr: float = 1e-3
+    embedding_epsilon: float = 1e-8
     row_catch_up: bool = False
-    row_weighting: str = "none"
+    embedding_weighting: str = "none"
     idf_power: float = 1.0
     warmup: float = 0.05
     decay: str = "linear"
@@ -74,14 +74,14 @@ class Recipe(Configuration):
     label_smoothing: float = 0.0
     validation_fraction: float = 0.2
     validation: str = "random"
-    subwords: bool = True
+    char_ngrams: bool = True
     refit_below: int = 0
-    amplitudes_of_all: bool = True
+    refit_linear_svm: bool = True
     select_by: str = "accuracy"
     teacher_share: float = 0.8
     teacher_temperature: float = 2.0
     unlabelled_weight: float = 1.0
-    unlabelled_amplitude_weight: float = 0.5
+    unlabelled_linear_svm_weight: float = 0.5
     patience: int = 0
     similar_lengths: bool = False
     precision: str = "auto"
@@ -89,14 +89,14 @@ class Recipe(Configuration):
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
         require(1 <= self.batch_size <= 1 << 30, "batch_size", "a number from 1 to 2^30", self.batch_size)
-        for key in ("learning_rate", "row_learning_rate"):
+        for key in ("lr", "embedding_lr"):
             rate = getattr(self, key)
             require(0 <= rate <= 3e38, key, "a number from 0 to 3e38", rate)
-        epsilon = self.row_epsilon
-        require(0 < epsilon <= 3e38, "row_epsilon", "a positive number up to 3e38", epsilon)
+        epsilon = self.embedding_epsilon
+        require(0 < epsilon <= 3e38, "embedding_epsilon", "a positive number up to 3e38", epsilon)
         require(0 <= self.weight_decay < 1, "weight_decay", "from 0 to below 1", self.weight_decay)
-        require_choice(self.row_optimizer, "row_optimizer", ("adam", "sgd"))
-        require_choice(self.row_weighting, "row_weighting", ("none", "idf"))
+        require_choice(self.embedding_optimizer, "embedding_optimizer", ("adam", "sgd"))
+        require_choice(self.embedding_weighting, "embedding_weighting", ("none", "idf"))
         require(0 < self.idf_power <= 4, "idf_power", "above 0, up to 4", self.idf_power)
         require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
         require_choice(self.decay, "decay", ("linear", "cosine", "constant"))
@@ -114,7 +114,7 @@ class Recipe(Configuration):
         require(0 <= self.teacher_share <= 1, "teacher_share", "from 0 to 1", self.teacher_share)
         temperature = self.teacher_temperature
         require(0.1 <= temperature <= 100, "teacher_temperature", "from 0.1 to 100", temperature)
-        for key in ("unlabelled_weight", "unlabelled_amplitude_weight"):
+        for key in ("unlabelled_weight", "unlabelled_linear_svm_weight"):
             weight = getattr(self, key)
             require(0 <= weight <= 100, key, "from 0 to 100", weight)
         require(self.patience >= 0, "patience", "0 or more", self.patience)
@@ -124,8 +124,6 @@ class Recipe(Configuration):
         """The figure that chooses; accuracy means micro-F1 where a text may have several labels."""
         return "micro_f1" if multi_label and self.select_by == "accuracy" else self.select_by
 
-    def slowed(self, share: float) -> Recipe:
+    def with_lr_factor(self, share: float) -> Recipe:
         """The same with a share of all rates."""
-        return self.replace(
-            learning_rate=self.learning_rate * share, row_learning_rate=self.row_learning_rate * share
-        )
+        return self.replace(lr=self.lr * share, embedding_lr=self.embedding_lr * share)

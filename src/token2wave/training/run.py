@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from token2wave.data import DataSplits
+from token2wave.data import TextDataset
 from token2wave.features import Features, WordFeatures
 from token2wave.inference.classifier import Classifier, Network
 from token2wave.inference.novelty import NoveltyReference
@@ -20,21 +20,25 @@ from token2wave.metrics import Evaluation
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
-    fit_levels,
-    idle_levels_left_out,
-    with_amplitudes_of_all,
-    without_idle_levels,
+    config_without_zero_branches,
+    fit_branches,
+    with_refitted_linear_svm,
+    without_zero_branches,
 )
-from token2wave.training.calibration import Scalable, calibrate, weigh_levels
-from token2wave.training.callbacks import Epoch, History, Teller
+from token2wave.training.calibration import Scalable, calibrate, scale_branches
+from token2wave.training.callbacks import CallbackList, Epoch, History
 from token2wave.training.checkpoint import Checkpoint
-from token2wave.training.cross_validation import SUBWORD_SHARE_OF_FEW, is_few, out_of_fold_weights
+from token2wave.training.cross_validation import (
+    CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    cross_validate_branches,
+    has_few_rows,
+)
 from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import SUBWORD_SHARE
+from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
 from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import Labelled, TrainingTexts, features_for
+from token2wave.training.preparation import EncodedTexts, Labelled, features_for
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
@@ -45,26 +49,26 @@ class TrainableNetwork(Network, Scalable, Protocol):
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A trained network, and how it came about.
 
     Attributes:
         features: of its training texts.
         network: the network.
         history: of its training.
-        held_back: the validation texts as features; None if there were none.
-        subword_share: amplitude of the words' character n-grams.
-        level_weights: of each level; none where nothing was held back to weigh them by.
+        held_out: the validation texts as features; None if there were none.
+        char_ngram_weight: amplitude of the words' character n-grams.
+        branch_weights: of each level; none where nothing was held back to weigh them by.
         before: the fit that decided how this one was trained; None for the first.
     """
 
     features: Features
     network: TrainableNetwork
     history: History
-    held_back: Examples | None
-    subword_share: float
-    level_weights: tuple[float, ...] = ()
-    before: Fitted | None = None
+    held_out: Examples | None
+    char_ngram_weight: float
+    branch_weights: tuple[float, ...] = ()
+    before: FitResult | None = None
 
     @property
     def is_refit(self) -> bool:
@@ -77,13 +81,13 @@ class Fitted:
         return self.history.train_seconds + (0.0 if self.before is None else self.before.train_seconds)
 
     @property
-    def rate_share(self) -> float:
+    def lr_factor(self) -> float:
         """What the recipe's rates were multiplied by."""
-        return self.history.rate_share * (1.0 if self.before is None else self.before.rate_share)
+        return self.history.lr_factor * (1.0 if self.before is None else self.before.lr_factor)
 
 
 @dataclass(frozen=True)
-class FirstFit:
+class ValidatedFit:
     """What learnt from the training texts alone, calibrated, and what validation texts say of it.
 
     Attributes:
@@ -94,14 +98,14 @@ class FirstFit:
         novelty_reference: what is usual in new texts; None where nothing was held back.
     """
 
-    fitted: Fitted
+    fitted: FitResult
     best: Epoch
     validated: Validation
     thresholds: tuple[float, ...]
     novelty_reference: NoveltyReference | None
 
     def classifiers(
-        self, last: Fitted, label_names: tuple[str, ...], record: dict[str, Any]
+        self, last: FitResult, label_names: tuple[str, ...], record: dict[str, Any]
     ) -> tuple[Classifier, Classifier]:
         """The classifier to keep, and the one of the first fit: the validation texts are new to that alone.
 
@@ -111,7 +115,7 @@ class FirstFit:
             record: of the run.
         """
         network = last.network.compiled() if isinstance(last.network, AdditiveNetwork) else last.network
-        saw_all = {} if last is self.fitted or last.is_refit else {"amplitudes_of_all": True}
+        saw_all = {} if last is self.fitted or last.is_refit else {"refit_linear_svm": True}
         classifier = Classifier(
             last.features,
             network,
@@ -130,7 +134,7 @@ class FirstFit:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """The steps of a run, with what they share.
 
     Attributes:
@@ -139,21 +143,21 @@ class Run:
         preset: suited to the data.
         seed: of initial weights, order of texts and dropout.
         device: ``auto``, ``cpu`` or ``cuda``.
-        tell: told how it goes.
+        callback_list: told how it goes.
         vocabulary: of WordPiece features, if one is given.
-        start_from: an encoder whose output each word's row begins with, if there is one.
+        init_from: an encoder whose output each word's row begins with, if there is one.
         computed_on: ``cpu`` or ``cuda``.
         checkpoint: to write every epoch down in, if there is one.
     """
 
-    splits: DataSplits
-    texts: TrainingTexts
+    splits: TextDataset
+    texts: EncodedTexts
     preset: Preset
     seed: int
     device: str
-    tell: Teller
+    callback_list: CallbackList
     vocabulary: str | os.PathLike[str] | None = None
-    start_from: str | os.PathLike[str] | None = None
+    init_from: str | os.PathLike[str] | None = None
     computed_on: str = "cpu"
     checkpoint: Checkpoint | None = None
 
@@ -174,77 +178,77 @@ class Run:
 
     def checksums(self) -> list[int | None]:
         """Numbers that depend on all that is learnt from."""
-        parts = (self.texts.train, self.texts.validation, self.texts.everything)
+        parts = (self.texts.train, self.texts.validation, self.texts.full_train)
         return [None if part is None else part.checksum() for part in parts]
 
     def facts(self) -> dict[str, Any]:
         """What the model file says of this run, beside what it says of any; plain data."""
         return {}
 
-    def fit_first(self) -> FirstFit:
+    def fit_first(self) -> ValidatedFit:
         """Train on the training texts, and let the validation texts weigh, choose and judge."""
         texts = self.texts
         learnt_from = texts.learns_from_validation  # which would call for certainty
-        share = SUBWORD_SHARE if learnt_from else None
-        fitted = self.fit(self.preset.recipe, texts.train, texts.validation, subword_share=share)
-        held_back, best = fitted.held_back, fitted.history.best
-        assert held_back is not None
+        share = CHAR_NGRAM_WEIGHT if learnt_from else None
+        fitted = self.fit(self.preset.recipe, texts.train, texts.validation, char_ngram_weight=share)
+        held_out, best = fitted.held_out, fitted.history.best
+        assert held_out is not None
         assert best is not None
-        weights = () if learnt_from else calibrate(fitted.network, held_back)
-        network = without_idle_levels(fitted.network, weights)
-        fitted = replace(fitted, network=network, level_weights=weights)
-        thresholds = thresholds_of(network, held_back, learnt_from)
-        validated = validate(network, held_back)
+        weights = () if learnt_from else calibrate(fitted.network, held_out)
+        network = without_zero_branches(fitted.network, weights)
+        fitted = replace(fitted, network=network, branch_weights=weights)
+        thresholds = thresholds_of(network, held_out, learnt_from)
+        validated = validate(network, held_out)
         novelty = None if learnt_from else _novelty_reference(fitted, texts.validation.texts)
-        return FirstFit(fitted, best, validated, thresholds, novelty)
+        return ValidatedFit(fitted, best, validated, thresholds, novelty)
 
-    def fit_all_rows(self, first: FirstFit) -> Fitted:
+    def fit_all_rows(self, first: ValidatedFit) -> FitResult:
         """Let the rows that were held back teach, too: by training again, or, of many, the amplitudes alone.
 
         Returns:
             The first fit itself where no rows were held back, or they can teach nothing.
         """
-        fitted, everything, limit = first.fitted, self.texts.everything, self.preset.recipe.refit_below
-        if everything is None or not limit:
+        fitted, full_train, limit = first.fitted, self.texts.full_train, self.preset.recipe.refit_below
+        if full_train is None or not limit:
             return fitted
         if sum(map(len, self.splits.train.texts)) < limit:
-            return self._fit_again(first, everything)
-        of_all = self.preset.recipe.amplitudes_of_all and fitted.network.config.amplitudes
-        if of_all and fitted.level_weights:
-            return self._fit_amplitudes_again(fitted, everything)
+            return self._fit_again(first, full_train)
+        of_all = self.preset.recipe.refit_linear_svm and fitted.network.config.linear_svm
+        if of_all and fitted.branch_weights:
+            return self._refit_linear_svm(fitted, full_train)
         return fitted
 
-    def _fit_again(self, first: FirstFit, everything: Labelled) -> Fitted:
+    def _fit_again(self, first: ValidatedFit, full_train: Labelled) -> FitResult:
         """Train on all rows, for as long and with such levels as the validation texts decided."""
         fitted = first.fitted
-        recipe = self.preset.recipe.slowed(fitted.history.rate_share)
-        share, weights = fitted.subword_share, fitted.level_weights
-        if is_few(everything):
-            share = SUBWORD_SHARE_OF_FEW
-            fit = partial(self.fit, recipe, subword_share=share)
-            weights = out_of_fold_weights(fit, everything, self.seed)
+        recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
+        share, weights = fitted.char_ngram_weight, fitted.branch_weights
+        if has_few_rows(full_train):
+            share = CHAR_NGRAM_WEIGHT_FEW_ROWS
+            fit = partial(self.fit, recipe, char_ngram_weight=share)
+            weights = cross_validate_branches(fit, full_train, self.seed)
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
-        again = self.fit(recipe, everything, level_weights=weights, subword_share=share)
-        weigh_levels(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
+        again = self.fit(recipe, full_train, branch_weights=weights, char_ngram_weight=share)
+        scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
         return replace(again, before=fitted)
 
-    def _fit_amplitudes_again(self, fitted: Fitted, everything: Labelled) -> Fitted:
+    def _refit_linear_svm(self, fitted: FitResult, full_train: Labelled) -> FitResult:
         """Let the amplitudes learn from all rows; all else stays as it was."""
-        self.tell.stage("features of all texts", len(everything))
+        self.callback_list.stage("features of all texts", len(full_train))
         start = time.perf_counter()
-        found = fitted.features(everything.texts, self.tell.advance)
-        network = with_amplitudes_of_all(
+        found = fitted.features(full_train.texts, self.callback_list.advance)
+        network = with_refitted_linear_svm(
             fitted.network,
-            everything.examples(found, self.texts.positive_weights),
-            everything.texts,
+            full_train.examples(found, self.texts.positive_weights),
+            full_train.texts,
             fitted.features,
             self.preset.recipe,
-            n_unlabelled=everything.n_unlabelled,
-            weight=fitted.level_weights[-1],
+            n_unlabelled=full_train.n_unlabelled,
+            weight=fitted.branch_weights[-1],
             seed=self.seed,
-            subword_share=fitted.subword_share,
-            callbacks=self.tell.callbacks,
+            char_ngram_weight=fitted.char_ngram_weight,
+            callbacks=self.callback_list.callbacks,
         )
         fitted.history.train_seconds += time.perf_counter() - start
         return replace(fitted, network=network)
@@ -255,62 +259,64 @@ class Run:
         train: Labelled,
         validation: Labelled | None = None,
         *,
-        level_weights: tuple[float, ...] = (),
-        subword_share: float | None = None,
-    ) -> Fitted:
+        branch_weights: tuple[float, ...] = (),
+        char_ngram_weight: float | None = None,
+    ) -> FitResult:
         """Make features and network from the training texts, and train.
 
         Args:
             recipe: how.
             train: what to learn from.
             validation: what to choose the epoch by, if there is something.
-            level_weights: levels whose weight is zero are left out.
-            subword_share: amplitude of the words' character n-grams; chosen by the validation texts, if None.
+            branch_weights: levels whose weight is zero are left out.
+            char_ngram_weight: weight of the words' character n-grams; validation texts choose it if None.
         """
-        advance = self.tell.stage_once_begun("features of the training texts", len(train))
+        advance = self.callback_list.stage_once_begun("features of the training texts", len(train))
         source = self.splits.train.source
         features, found = features_for(train.texts, self.preset, self.vocabulary, source, advance)
         vectors = None
-        if self.start_from is not None:
+        if self.init_from is not None:
             from token2wave.distillation.embedding_init import (
                 with_vocabulary,  # here, since most runs do without
             )
 
-            encoder = os.fspath(self.start_from)
-            features, found, vectors = with_vocabulary(encoder, train.texts, features, found, self.tell)
-        config = self._config(features, level_weights)
-        network = self._network(config.replace(amplitudes=False), recipe)
+            encoder = os.fspath(self.init_from)
+            features, found, vectors = with_vocabulary(
+                encoder, train.texts, features, found, self.callback_list
+            )
+        config = self._config(features, branch_weights)
+        network = self._network(config.replace(linear_svm=False), recipe)
         if vectors is not None:
-            from token2wave.distillation.embedding_init import begin_rows
+            from token2wave.distillation.embedding_init import init_embedding
 
             assert isinstance(features, WordFeatures)
             rows = np.array(network.arrays()[EMBEDDING])
-            begin_rows(rows, config.width, vectors, features)
+            init_embedding(rows, config.width, vectors, features)
             network.load(EMBEDDING, rows)
             if isinstance(network, AdditiveNetwork):
                 network.seed = None  # it cannot be drawn again
-        held_back = None
+        held_out = None
         if validation is not None:
-            self.tell.stage("features of the validation texts", len(validation))
-            found_too = features(validation.texts, self.tell.advance)
-            held_back = validation.examples(found_too)
+            self.callback_list.stage("features of the validation texts", len(validation))
+            found_too = features(validation.texts, self.callback_list.advance)
+            held_out = validation.examples(found_too)
         examples = train.examples(found, self.texts.positive_weights)
-        network, history, subword_share = fit_levels(
+        network, history, char_ngram_weight = fit_branches(
             network,
             examples,
             train.texts,
             features,
-            held_back,
+            held_out,
             recipe,
-            amplitudes=config.amplitudes,
+            linear_svm=config.linear_svm,
             seed=self.seed,
             has_cls=self._has_cls,
-            subword_share=subword_share,
+            char_ngram_weight=char_ngram_weight,
             n_unlabelled=train.n_unlabelled,
-            callbacks=self.tell.callbacks,
+            callbacks=self.callback_list.callbacks,
             place=None if self.checkpoint is None else self.checkpoint.next_network(),
         )
-        return Fitted(features, network, history, held_back, subword_share, level_weights)
+        return FitResult(features, network, history, held_out, char_ngram_weight, branch_weights)
 
     def evaluate(self, classifier: Classifier, apart: Classifier) -> Evaluation:
         """Evaluate on texts that were not learnt from: on the test texts, or else on the validation texts.
@@ -321,13 +327,13 @@ class Run:
         """
         test = self.texts.test
         judged, held_out = (classifier, test) if test is not None else (apart, self.texts.validation)
-        self.tell.stage("evaluation", len(held_out))
-        return judged.evaluate(held_out.texts, held_out.labels, self.tell.advance)
+        self.callback_list.stage("evaluation", len(held_out))
+        return judged.evaluate(held_out.texts, held_out.labels, self.callback_list.advance)
 
     @property
     def trained_by(self) -> str:
         """What takes the steps: ``native core``, or torch on ``cpu`` or ``cuda``."""
-        config = self.preset.network_config(1, 2, ()).replace(amplitudes=False)
+        config = self.preset.network_config(1, 2, ()).replace(linear_svm=False)
         if self._trains_natively(config, self.preset.recipe):
             return "native core"
         import torch
@@ -342,10 +348,12 @@ class Run:
         """Whether the native core takes the steps, which it does in one process alone."""
         return self.device != "cuda" and leading() is None and trains_natively(config, recipe, self._has_cls)
 
-    def _config(self, features: Features, level_weights: Sequence[float]) -> WaveConfig:
+    def _config(self, features: Features, branch_weights: Sequence[float]) -> WaveConfig:
         n_classes = len(self.texts.label_names)
         config = self.preset.network_config(features.n_rows, n_classes, features.sentence_ends)
-        return idle_levels_left_out(config.replace(multi_label=self.texts.multi_label), level_weights)
+        return config_without_zero_branches(
+            config.replace(multi_label=self.texts.multi_label), branch_weights
+        )
 
     def _network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
         """Network with initial weights that depend on the seed alone."""
@@ -364,7 +372,7 @@ class Run:
             return WaveNetwork(config).to(self.computed_on)
 
 
-def _novelty_reference(fitted: Fitted, texts: Sequence[str]) -> NoveltyReference | None:
+def _novelty_reference(fitted: FitResult, texts: Sequence[str]) -> NoveltyReference | None:
     """What is usual in texts that were not learnt from."""
     features, n_unknown = fitted.features.with_unknown(texts)
     return NoveltyReference.of(n_unknown, features.lengths, fitted.network.logits(features))

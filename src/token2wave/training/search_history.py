@@ -12,7 +12,7 @@ STARTED, KEPT, DROPPED, FAILED = "started from", "kept", "dropped", "failed"
 
 
 @dataclass(frozen=True)
-class Tried:
+class Trial:
     """A candidate and what validation rows say of it.
 
     Attributes:
@@ -46,14 +46,14 @@ class Tried:
 
 
 @dataclass
-class Record:
+class SearchHistory:
     """A whole search.
 
     Attributes:
         select_by: the figure that chooses.
         validation_rows: of a split.
         n_splits: splits of the training rows on which a candidate may be held against the best so far.
-        tried: in order.
+        trial: in order.
         ended_by: ``time``, ``candidates``, ``interruption``, ``nothing left to try``, or
             ``too few rows`` where none could be held back to judge by.
         seconds: of the search.
@@ -62,20 +62,20 @@ class Record:
     select_by: str
     validation_rows: int
     n_splits: int
-    tried: list[Tried] = field(default_factory=list)
+    trial: list[Trial] = field(default_factory=list)
     ended_by: str = "nothing left to try"
     seconds: float = 0.0
 
     @property
-    def winner(self) -> Tried | None:
+    def best_trial(self) -> Trial | None:
         """The last that was kept; None where not even the first was tried to the end."""
-        best = [tried for tried in self.tried if tried.is_improvement]
+        best = [trial for trial in self.trials if trial.is_improvement]
         return best[-1] if best else None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the winner changes."""
-        return {} if self.winner is None else dict(self.winner.settings)
+        return {} if self.best_trial is None else dict(self.best_trial.settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold, with everything that was tried."""
@@ -86,27 +86,27 @@ class Record:
             "n_splits": self.n_splits,
             "ended_by": self.ended_by,
             "seconds": self.seconds,
-            "winner": None if self.winner is None else self.winner.number,
+            "best_trial": None if self.best_trial is None else self.best_trial.number,
             "settings": self.settings,
-            "tried": [asdict(tried) for tried in self.tried],
+            "trials": [asdict(trial) for trial in self.trials],
         }
 
     def of_model(self) -> dict[str, Any]:
         """What a model file holds of it: no times, and no more than decided, so that equal runs are equal."""
-        kept = [tried for tried in self.tried if tried.is_improvement]
+        kept = [trial for trial in self.trials if trial.is_improvement]
         return {
             "select_by": self.select_by,
-            "n_tried": len(self.tried),
+            "n_tried": len(self.trials),
             "settings": self.settings,
             "improvements": [
-                {"number": tried.number, "settings": dict(tried.settings), "accuracy": tried.accuracy}
-                for tried in kept
+                {"number": trial.number, "settings": dict(trial.settings), "accuracy": trial.accuracy}
+                for trial in kept
             ],
         }
 
     def caveats(self) -> tuple[str, ...]:
         """Sentences that belong beside the figures."""
-        n_tried = len(self.tried)
+        n_tried = len(self.trials)
         if self.ended_by == "too few rows":
             return ("Too few rows to hold any back: nothing was searched, and the settings are those given.",)
         if n_tried < 2:

@@ -18,7 +18,7 @@ from token2wave.errors import ConfigError
 from token2wave.models import TextNetwork
 from token2wave.models.products import fixed_point_available, fixed_point_products
 from token2wave.training.batches import training_batches
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.loop import require_finite
 from token2wave.training.optim import Optimizers
@@ -41,7 +41,7 @@ class TorchTrainer:
         recipe: the settings.
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS], which is never left out.
-        continues: whether the network has been trained before, and goes on from there.
+        warm_start: whether the network has been trained before, and goes on from there.
         exchange: with the other processes that train the same network, if there are any.
 
     Raises:
@@ -55,7 +55,7 @@ class TorchTrainer:
         recipe: Recipe,
         seed: int,
         has_cls: bool,
-        continues: bool = False,
+        warm_start: bool = False,
         exchange: Exchange | None = None,
     ) -> None:
         self.network, self.train, self.has_cls, self.seed = network, train, has_cls, seed
@@ -66,11 +66,11 @@ class TorchTrainer:
         self.multi_label = bool(getattr(network.config, "multi_label", False))
         given = train.positive_weights
         self.positive_weights = None if given is None else torch.from_numpy(given).to(self.device)
-        if recipe.row_weighting == "idf":
+        if recipe.embedding_weighting == "idf":
             frequency = document_frequency(train.features, network.config.n_rows)
             weights = row_weights(frequency, len(train), recipe.idf_power)
             self.row_weights = torch.from_numpy(weights).to(self.device)
-            if not continues:
+            if not warm_start:
                 with torch.no_grad():
                     network.embedding.weight.mul_(self.row_weights[:, None])
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
@@ -90,7 +90,7 @@ class TorchTrainer:
         self.optimizers = Optimizers(self.network, recipe, self.n_steps, self.row_weights)
         torch.manual_seed(self.seed)
 
-    def start_over(self, recipe: Recipe) -> None:
+    def reset(self, recipe: Recipe) -> None:
         """Go back to the weights before the first step, and forget all steps, with another recipe."""
         self.network.load_state_dict(self.start)
         self._begin(recipe)
@@ -144,7 +144,7 @@ class TorchTrainer:
         self.network.eval()
         self.stack.close()
 
-    def epoch(self, tell: Teller) -> tuple[float, float]:
+    def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
         """Mean loss and accuracy of one pass. The device is waited for only at reports.
 
         Raises:
@@ -161,7 +161,7 @@ class TorchTrainer:
             sentence_ends=network.config.sentence_ends,
             has_cls=self.has_cls,
             similar_lengths=recipe.similar_lengths,
-            keeps_order=getattr(network.config, "phrase_width", 0) > 0,
+            keeps_order=getattr(network.config, "context_width", 0) > 0,
             share=None if exchange is None else exchange.share,
         )
         total, sums = torch.zeros(2, device=device), [0.0, 0.0]  # summed loss and right answers
@@ -184,7 +184,7 @@ class TorchTrainer:
             loss.backward()  # type: ignore[no-untyped-call]
             if exchange is not None:
                 exchange.exchange_rows(batch)
-            tell.gradients(network, batch)
+            callback_list.gradients(network, batch)
             self.optimizers.step()
             with torch.no_grad():
                 if self.multi_label:
@@ -201,8 +201,8 @@ class TorchTrainer:
                 sums = total.tolist() if exchange is None else exchange.sums(total)
                 require_finite(sums[0])
                 speed = texts / (time.perf_counter() - start)
-                tell.advance(steps)
-                tell.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)
+                callback_list.advance(steps)
+                callback_list.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)
                 reported_loss, reported_texts, steps = sums[0], texts, 0
         self.optimizers.prepare()
         if exchange is not None:
@@ -230,8 +230,8 @@ def precision_on(device: torch.device, wanted: str) -> str:
     if wanted == "fixed16" and not available:
         raise ConfigError(
             "fixed16 needs training on a processor with AVX2, and the package's native core",
-            where="precision",
-            cure="choose precision=auto",
+            location="precision",
+            hint="choose precision=auto",
         )
     if wanted != "auto":
         return wanted

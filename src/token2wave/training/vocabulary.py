@@ -13,7 +13,7 @@ from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 
 Floats = NDArray[np.float32]
-BIASES = ("head.bias", "phrases.head.bias", "amplitudes.bias")
+BIASES = ("head.bias", "context.head.bias", "linear_svm.bias")
 
 
 def with_words_of(features: Features, texts: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
@@ -39,7 +39,7 @@ def with_words_of(features: Features, texts: Sequence[str]) -> tuple[Features, N
     return WordFeatures(features.config, buckets), np.concatenate([first, places])
 
 
-def widened(
+def expand_vocabulary(
     config: WaveConfig, arrays: dict[str, Floats], n_rows: int, places: NDArray[np.int64], n_new_classes: int
 ) -> tuple[WaveConfig, dict[str, Floats]]:
     """Make room for more rows and classes. What the network says of known texts and classes stays as it is.
@@ -64,7 +64,7 @@ def widened(
             new[places, : old.shape[1]] = old
         else:
             new[tuple(map(slice, old.shape))] = old
-        if n_new_classes and name == "amplitudes.weight":
+        if n_new_classes and name == "linear_svm.weight":
             new[config.n_classes :] = old.mean()
         elif n_new_classes and name in BIASES:
             new[config.n_classes :] = old.min()

@@ -46,8 +46,8 @@ def text_weights(
         if not 0 < largest < math.inf:
             raise ConfigError(
                 "expected training texts of some weight, found none",
-                where="weights",
-                cure="give at least some rows a weight above zero",
+                location="weights",
+                hint="give at least some rows a weight above zero",
             )
         weights = weights * (given / largest)
     scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
@@ -97,17 +97,17 @@ def of_classes(
     if not isinstance(wish, Mapping):
         raise ConfigError(
             f"expected balanced, or a weight for each label, found {wish!r}",
-            where="class_weights",
-            cure='e.g. balanced, or {"spam": 5}',
+            location="class_weights",
+            hint='e.g. balanced, or {"spam": 5}',
         )
     for name, weight in wish.items():
         if name not in label_names:
             known = ", ".join(label_names[:12])
-            raise ConfigError(f"there is no label {name!r}; known are: {known}", where="class_weights")
+            raise ConfigError(f"there is no label {name!r}; known are: {known}", location="class_weights")
         is_number = isinstance(weight, Real) and not isinstance(weight, bool)
         if not is_number or not 0 < weight < math.inf:
             raise ConfigError(
-                f"expected a positive number for {name!r}, found {weight!r}", where="class_weights"
+                f"expected a positive number for {name!r}, found {weight!r}", location="class_weights"
             )
         weights[label_names.index(name)] = weight
     return weights

@@ -11,7 +11,7 @@ from token2wave.config import require
 from token2wave.errors import ConfigError
 
 SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-MOST_SECONDS = 366 * 86_400.0
+MAX_SECONDS = 366 * 86_400.0
 SECOND_TRY = 3.0  # as often as a first fit must go into the budget: itself, a second one, and the last
 
 
@@ -30,11 +30,11 @@ def parse_seconds(budget: float | str) -> float:
         seconds = math.nan if isinstance(budget, bool) else float(budget)
     elif found := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", budget.lower()):
         seconds = float(found[1]) * SECONDS.get(found[2], math.nan)
-    if not 0 < seconds <= MOST_SECONDS:
+    if not 0 < seconds <= MAX_SECONDS:
         raise ConfigError(
             f"expected a time such as 60s, 5min or 2h, found {budget!r}",
-            where="time_budget",
-            cure="give seconds, or a number with s, min, h or d",
+            location="time_budget",
+            hint="give seconds, or a number with s, min, h or d",
         )
     return seconds
 

@@ -15,7 +15,7 @@ AT_ONCE = (2, 3)  # settings that are changed together once each was changed alo
 FAILED_DRAWS = 500  # in a row, after which nothing new is expected
 
 
-class Move(NamedTuple):
+class Mutation(NamedTuple):
     """A change of one setting.
 
     Attributes:
@@ -48,33 +48,33 @@ def _plus(step: float, low: float, high: float) -> Callable[[Any], Any]:
 
 
 MOVES = (
-    Move("recipe.idf_power", _plus(0.3, 0.05, 1.5)),
-    Move("recipe.epochs", _times(1.67, 1, 100)),
-    Move("features.min_count", _to(1)),
-    Move("network.width", _times(2, 4, 512)),
-    Move("recipe.row_learning_rate", _times(2, 1e-5, 500)),
-    Move("recipe.token_dropout", _plus(0.2, 0, 0.8)),
-    Move("network.phrase_radius", _plus(2, 1, 9)),
-    Move("recipe.batch_size", _times(0.5, 4, 1024)),
-    Move("recipe.learning_rate", _times(2, 1e-5, 0.03)),
-    Move("features.ngrams", _to(3)),
-    Move("recipe.token_dropout", _plus(-0.2, 0, 0.8)),
-    Move("network.phrase_width", _times(2, 4, 256)),
-    Move("network.dropout", _plus(0.2, 0, 0.8)),
-    Move("recipe.row_learning_rate", _times(0.5, 1e-5, 500)),
-    Move("recipe.label_smoothing", _plus(-0.05, 0, 0.3)),
-    Move("recipe.idf_power", _plus(-0.3, 0.05, 1.5)),
-    Move("network.operation", {"interference": "modulation", "modulation": "interference"}.get),
-    Move("network.phrase_radius", _plus(-1, 1, 9)),
-    Move("recipe.batch_size", _times(2, 4, 1024)),
-    Move("features.ngrams", _to(1)),
-    Move("recipe.learning_rate", _times(0.5, 1e-5, 0.03)),
-    Move("network.dropout", _plus(-0.2, 0, 0.8)),
-    Move("recipe.label_smoothing", _plus(0.1, 0, 0.3)),
-    Move("features.min_count", _times(2, 1, 32)),
-    Move("network.width", _times(0.5, 4, 512), saves=True),
-    Move("recipe.epochs", _times(0.67, 1, 100)),
-    Move("network.phrase_width", _times(0.5, 4, 256), saves=True),
+    Mutation("recipe.idf_power", _plus(0.3, 0.05, 1.5)),
+    Mutation("recipe.epochs", _times(1.67, 1, 100)),
+    Mutation("features.min_count", _to(1)),
+    Mutation("network.width", _times(2, 4, 512)),
+    Mutation("recipe.embedding_lr", _times(2, 1e-5, 500)),
+    Mutation("recipe.token_dropout", _plus(0.2, 0, 0.8)),
+    Mutation("network.context_radius", _plus(2, 1, 9)),
+    Mutation("recipe.batch_size", _times(0.5, 4, 1024)),
+    Mutation("recipe.lr", _times(2, 1e-5, 0.03)),
+    Mutation("features.ngrams", _to(3)),
+    Mutation("recipe.token_dropout", _plus(-0.2, 0, 0.8)),
+    Mutation("network.context_width", _times(2, 4, 256)),
+    Mutation("network.dropout", _plus(0.2, 0, 0.8)),
+    Mutation("recipe.embedding_lr", _times(0.5, 1e-5, 500)),
+    Mutation("recipe.label_smoothing", _plus(-0.05, 0, 0.3)),
+    Mutation("recipe.idf_power", _plus(-0.3, 0.05, 1.5)),
+    Mutation("network.operation", {"interference": "modulation", "modulation": "interference"}.get),
+    Mutation("network.context_radius", _plus(-1, 1, 9)),
+    Mutation("recipe.batch_size", _times(2, 4, 1024)),
+    Mutation("features.ngrams", _to(1)),
+    Mutation("recipe.lr", _times(0.5, 1e-5, 0.03)),
+    Mutation("network.dropout", _plus(-0.2, 0, 0.8)),
+    Mutation("recipe.label_smoothing", _plus(0.1, 0, 0.3)),
+    Mutation("features.min_count", _times(2, 1, 32)),
+    Mutation("network.width", _times(0.5, 4, 512), saves=True),
+    Mutation("recipe.epochs", _times(0.67, 1, 100)),
+    Mutation("network.context_width", _times(0.5, 4, 256), saves=True),
 )
 """One change each. What mattered most on one set or another (``docs/experiments.md``) comes first."""
 
@@ -123,7 +123,7 @@ class Candidates:
             if found is not None:
                 yield found
 
-    def _moved(self, best: Settings, moves: list[Move]) -> Settings | None:
+    def _moved(self, best: Settings, moves: list[Mutation]) -> Settings | None:
         """The best settings with some changes; None where that is illegal, or nothing new."""
         settings = dict(best)
         for key, change, _ in moves:
@@ -153,8 +153,8 @@ class Candidates:
         if key.startswith("features."):
             return hasattr(self.preset.features, key.removeprefix("features."))
         if key.startswith("network.phrase"):
-            return bool(self._value({}, "network.phrase_width"))
-        return key != "recipe.idf_power" or self.preset.recipe.row_weighting == "idf"
+            return bool(self._value({}, "network.context_width"))
+        return key != "recipe.idf_power" or self.preset.recipe.embedding_weighting == "idf"
 
     @staticmethod
     def _identity(settings: Settings) -> tuple[tuple[str, Any], ...]:

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from token2wave.training.loop import binary_cross_entropies
 
-SURE = 1.0  # standard errors of the figure that chooses
-SURE_BY_LOSS = 2.0  # standard errors of the loss, where the figure that chooses is better by less than that
+MIN_STANDARD_ERRORS = 1.0  # standard errors of the figure that chooses
+MIN_STANDARD_ERRORS_BY_LOSS = (
+    2.0  # standard errors of the loss, where the figure that chooses is better by less than that
+)
 RULE = (
     "A candidate takes the place of the best so far if, over the same validation rows, the figure that "
-    f"chooses is better by more than {SURE:g} standard error of the paired difference, or if it is no worse "
-    f"and the loss is lower by more than {SURE_BY_LOSS:g} standard errors."
+    f"chooses is better by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or "
+    "if it is no worse "
+    f"and the loss is lower by more than {MIN_STANDARD_ERRORS_BY_LOSS:g} standard errors."
 )
 
 Numbers = NDArray[np.float64]
@@ -44,7 +47,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CandidateScores:
     """How a model does on ``N`` texts that it has not learnt from.
 
     Attributes:
@@ -59,12 +62,12 @@ class Judgement:
     accuracy: float
 
 
-def judge(
+def evaluate_candidate(
     logits: NDArray[np.floating],
     labels: NDArray[Any],
     weights: NDArray[np.floating] | None,
     select_by: str,
-) -> Judgement:
+) -> CandidateScores:
     """Judge a model by its logits.
 
     Where a text may have several classes, it is given those of a probability above a half, as while training:
@@ -94,7 +97,7 @@ def judge(
         "macro_f1": lambda: _macro_f1(truth, given, shares),
         "micro_f1": lambda: _micro_f1(truth, given, shares),
     }
-    return Judgement(figures[select_by](), loss, accuracy.value)
+    return CandidateScores(figures[select_by](), loss, accuracy.value)
 
 
 def _mean(values: NDArray[Any], shares: Numbers) -> Figure:
@@ -142,8 +145,10 @@ class Comparison:
     @property
     def is_better(self) -> bool:
         """Whether the candidate is better by more than chance (:data:`RULE`)."""
-        by_figure = self.gain > SURE * self.error
-        return by_figure or (self.gain >= 0 and self.loss_gain > SURE_BY_LOSS * self.loss_error)
+        by_figure = self.gain > MIN_STANDARD_ERRORS * self.error
+        return by_figure or (
+            self.gain >= 0 and self.loss_gain > MIN_STANDARD_ERRORS_BY_LOSS * self.loss_error
+        )
 
     @property
     def is_hopeless(self) -> bool:
@@ -151,7 +156,7 @@ class Comparison:
         return self.gain <= 0 and self.loss_gain <= 0
 
 
-def compare(candidate: Sequence[Judgement], best: Sequence[Judgement]) -> Comparison:
+def compare(candidate: Sequence[CandidateScores], best: Sequence[CandidateScores]) -> Comparison:
     """Hold a candidate against the best so far; each split counts the same.
 
     Args:

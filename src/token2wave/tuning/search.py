@@ -13,12 +13,12 @@ from typing import Any
 
 from token2wave.errors import Interruption, Token2WaveError
 from token2wave.inference.classifier import Classifier
-from token2wave.training.callbacks import Callback, Teller
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import Labelled
-from token2wave.training.search_history import DROPPED, FAILED, KEPT, STARTED, Record, Tried
+from token2wave.training.search_history import DROPPED, FAILED, KEPT, STARTED, SearchHistory, Trial
 from token2wave.tuning.budget import Budget, OutOfTime
 from token2wave.tuning.candidates import Candidates
-from token2wave.tuning.comparison import Comparison, Judgement, compare, judge
+from token2wave.tuning.comparison import CandidateScores, Comparison, compare, evaluate_candidate
 
 Learn = Callable[[Mapping[str, Any], int, Sequence[Callback]], Classifier]
 """Trains with changed settings on what a split leaves, told by callbacks; the rows it holds back judge it."""
@@ -29,28 +29,28 @@ class Search:
 
     Args:
         learn: trains a candidate on the training rows of a split.
-        held_back: validation rows of a split, which ``learn`` does not learn from.
+        held_out: validation rows of a split, which ``learn`` does not learn from.
         candidates: what to try.
         record: filled as the search goes.
         budget: when to stop.
         seconds_to_finish: time that the end of the run takes, by the time that learning on one split took.
-        tell: told how it goes.
+        callback_list: told how it goes.
     """
 
     def __init__(
         self,
         learn: Learn,
-        held_back: Callable[[int], Labelled],
+        held_out: Callable[[int], Labelled],
         candidates: Candidates,
-        record: Record,
+        record: SearchHistory,
         budget: Budget,
         seconds_to_finish: Callable[[float], float],
-        tell: Teller,
+        callback_list: CallbackList,
     ) -> None:
-        self.learn, self.held_back, self.candidates, self.record = learn, held_back, candidates, record
-        self.budget, self.seconds_to_finish, self.tell = budget, seconds_to_finish, tell
-        self.watch = _Watch(budget, tell)
-        self.best: list[Judgement] = []  # of the best so far, on as many splits as were needed
+        self.learn, self.held_out, self.candidates, self.record = learn, held_out, candidates, record
+        self.budget, self.seconds_to_finish, self.callback_list = budget, seconds_to_finish, callback_list
+        self.watch = _Watch(budget, callback_list)
+        self.best: list[CandidateScores] = []  # of the best so far, on as many splits as were needed
         self.seconds: list[float] = []  # of learning, a split each
 
     def run(self) -> None:
@@ -66,11 +66,11 @@ class Search:
         record = self.record
         by_time = math.isfinite(self.budget.seconds)
         total = self.budget.seconds if by_time else self.budget.most_candidates
-        self.tell.stage("search, seconds" if by_time else "search, candidates", int(total))
+        self.callback_list.stage("search, seconds" if by_time else "search, candidates", int(total))
         try:
             self._start()
             for settings in self.candidates.after(lambda: record.settings):
-                if len(record.tried) >= self.budget.most_candidates:
+                if len(record.trials) >= self.budget.most_candidates:
                     record.ended_by = "candidates"
                     break
                 self.budget.require(self.seconds[-1])
@@ -78,11 +78,11 @@ class Search:
         except OutOfTime:
             record.ended_by = "time"
         except (KeyboardInterrupt, Interruption):
-            if not record.tried:
+            if not record.trials:
                 raise
             record.ended_by = "interruption"
         record.seconds = time.perf_counter() - start
-        self.tell.search_end(record)
+        self.callback_list.search_end(record)
 
     def _start(self) -> None:
         """Judge the settings given, from which the search starts."""
@@ -93,7 +93,7 @@ class Search:
     def _try(self, settings: Mapping[str, Any]) -> None:
         """Hold a candidate against the best so far."""
         start = time.perf_counter()
-        found: list[Judgement] = []
+        found: list[CandidateScores] = []
         try:
             for split in range(self.record.n_splits):
                 found.append(self._judged(settings, split))
@@ -113,26 +113,26 @@ class Search:
         while len(self.best) < n_splits:
             self.best.append(self._judged(settings, len(self.best)))
 
-    def _judged(self, settings: Mapping[str, Any], split: int) -> Judgement:
+    def _judged(self, settings: Mapping[str, Any], split: int) -> CandidateScores:
         start = self.budget.clock()
         classifier = self.learn(settings, split, [self.watch])
-        rows = self.held_back(split)
+        rows = self.held_out(split)
         logits = classifier.network.logits(classifier.features(rows.texts))
         self.seconds.append(self.budget.clock() - start)
-        return judge(logits, rows.labels, rows.weights, self.record.select_by)
+        return evaluate_candidate(logits, rows.labels, rows.weights, self.record.select_by)
 
     def _done(
         self,
         settings: Mapping[str, Any],
         outcome: str,
-        found: Sequence[Judgement],
+        found: Sequence[CandidateScores],
         comparison: Comparison | None,
         start: float,
         reason: str | None = None,
     ) -> None:
         """Write a candidate down, and leave time for the end of the run with the best so far."""
-        tried = Tried(
-            number=len(self.record.tried) + 1,
+        trial = Trial(
+            number=len(self.record.trials) + 1,
             settings=dict(settings),
             outcome=outcome,
             accuracy=found[0].accuracy if found else None,
@@ -143,19 +143,19 @@ class Search:
             reason=reason,
             seconds=time.perf_counter() - start,
         )
-        self.record.tried.append(tried)
-        if tried.is_improvement:
+        self.record.trials.append(trial)
+        if trial.is_improvement:
             seconds = sum(self.seconds[-len(found) :]) / len(found)
             self.budget.keep_back(self.seconds_to_finish(seconds))
         self.watch.candidate()
-        self.tell.candidate(tried)
+        self.callback_list.candidate(trial)
 
 
 class _Watch(Callback):
     """Gives a candidate up when the time is over, and moves the bar of the search."""
 
-    def __init__(self, budget: Budget, tell: Teller) -> None:
-        self.budget, self.tell = budget, tell
+    def __init__(self, budget: Budget, callback_list: CallbackList) -> None:
+        self.budget, self.callback_list = budget, callback_list
         self.told = 0
 
     def on_advance(self, amount: int) -> None:
@@ -163,10 +163,10 @@ class _Watch(Callback):
         self.budget.require()
         if math.isfinite(self.budget.seconds):
             whole = int(self.budget.spent)
-            self.tell.advance(whole - self.told)
+            self.callback_list.advance(whole - self.told)
             self.told = whole
 
     def candidate(self) -> None:
         """A candidate is done."""
         if not math.isfinite(self.budget.seconds):
-            self.tell.advance(1)
+            self.callback_list.advance(1)

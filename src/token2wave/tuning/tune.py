@@ -8,19 +8,19 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
-from token2wave.data import DataSplits
+from token2wave.data import TextDataset
 from token2wave.inference.classifier import Classifier
-from token2wave.training.callbacks import Callback, Teller
-from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts, prepare
+from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.preparation import ClassWeights, EncodedTexts, Labelled, prepare
 from token2wave.training.presets import Preset
-from token2wave.training.search_history import Record
+from token2wave.training.search_history import SearchHistory
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.candidates import Candidates
 from token2wave.tuning.search import Search
 
 ENOUGH_ROWS = 4_000  # validation rows that candidates are told apart by, where splits can give as many
-MOST_SPLITS = 5
-MOST_SPLITS_WITH_SIZE = 2  # compressing takes several times as long as training
+MAX_SPLITS = 5
+MAX_SPLITS_WITH_SIZE = 2  # compressing takes several times as long as training
 SLACK = 1.15  # what follows the search may take so much longer than what was seen
 
 
@@ -34,16 +34,16 @@ class Trained(Protocol):
 
 def tune(
     train: Callable[..., Trained],
-    splits: DataSplits,
-    texts: TrainingTexts,
+    splits: TextDataset,
+    texts: EncodedTexts,
     preset: Preset,
-    wishes: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     seed: int,
     class_weights: ClassWeights,
     budget: Budget,
-    tell: Teller,
+    callback_list: CallbackList,
     is_limited: bool,
-) -> Record:
+) -> SearchHistory:
     """Search for settings by validation rows; the test rows are not handed on.
 
     Args:
@@ -52,19 +52,19 @@ def tune(
         splits: the data.
         texts: the same, prepared with ``seed``.
         preset: to start from, with the settings that the user gave.
-        wishes: these settings by full name; they stay as they are.
+        overrides: these settings by full name; they stay as they are.
         seed: of everything.
         class_weights: as for training.
         budget: of the whole run.
-        tell: told how it goes.
+        callback_list: told how it goes.
         is_limited: whether the model file has a size to keep to.
     """
     unseen = replace(splits, test=None, label_names=texts.label_names)
     is_given = splits.validation is not None
     n_rows = len(texts.validation)
-    most_splits = MOST_SPLITS_WITH_SIZE if is_limited else MOST_SPLITS
+    most_splits = MAX_SPLITS_WITH_SIZE if is_limited else MAX_SPLITS
     n_splits = 1 if is_given else min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), most_splits)
-    record = Record(preset.recipe.chooses_by(texts.multi_label), n_rows, n_splits)
+    record = SearchHistory(preset.recipe.chooses_by(texts.multi_label), n_rows, n_splits)
     if texts.learns_from_validation:
         record.ended_by = "too few rows"
         return record
@@ -73,16 +73,16 @@ def tune(
         return (seed + split) % (1 << 63)
 
     def learn(settings: Mapping[str, Any], split: int, watch: Sequence[Callback]) -> Classifier:
-        changed = {**wishes, **settings, "recipe.refit_below": 0}
+        changed = {**overrides, **settings, "recipe.refit_below": 0}
         return train(unseen, settings=changed, seed=seed_of(split), callbacks=watch).classifier
 
-    @lru_cache(maxsize=MOST_SPLITS)
-    def held_back(split: int) -> Labelled:
+    @lru_cache(maxsize=MAX_SPLITS)
+    def held_out(split: int) -> Labelled:
         return prepare(unseen, preset.recipe, seed_of(split), class_weights).validation
 
     def seconds_to_finish(seconds: float) -> float:
         """What is left to do after the search: one fit, another on all rows, and the test texts."""
-        n_train, n_all = len(texts.train), len(texts.everything or ())
+        n_train, n_all = len(texts.train), len(texts.full_train or ())
         refits = sum(map(len, splits.train.texts)) < preset.recipe.refit_below
         n_more = len(texts.test) if texts.test is not None else 0
         # Held against a fit of several epochs, predicting a text costs about as much as learning it once.
@@ -91,11 +91,11 @@ def tune(
 
     Search(
         learn,
-        held_back,
-        Candidates(preset, frozenset(wishes), seed, is_limited),
+        held_out,
+        Candidates(preset, frozenset(overrides), seed, is_limited),
         record,
         budget,
         seconds_to_finish,
-        tell,
+        callback_list,
     ).run()
     return record

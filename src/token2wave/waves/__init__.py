@@ -1,6 +1,6 @@
 """The mathematics of waves, alone: pure functions on tensors, ragged throughout."""
 
-from token2wave.waves.levels import first_token_wave, phrase_waves, text_wave
+from token2wave.waves.levels import context_waves, first_token_wave, text_wave
 from token2wave.waves.operations import (
     OPERATIONS,
     energy_shares,
@@ -24,6 +24,7 @@ __all__ = [
     "OPERATIONS",
     "Wave",
     "check_offsets",
+    "context_waves",
     "energy",
     "energy_shares",
     "first_token_wave",
@@ -34,7 +35,6 @@ __all__ = [
     "modulation",
     "neighbours_sum",
     "others_sum",
-    "phrase_waves",
     "root",
     "segment_ids",
     "segment_mean",

@@ -2,7 +2,7 @@
 
 * :func:`first_token_wave`: only the [CLS] position of each text, from distinct tokens.
 * :func:`text_wave`: the text itself as one wave.
-* :func:`phrase_waves`: a token against its left and right neighbours, so that order counts.
+* :func:`context_waves`: a token against its left and right neighbours, so that order counts.
 
 The first two take the embeddings of a batch's *distinct* tokens and an index: each is transformed
 once, however often it occurs, and no ``(T, D)`` tensor is built.
@@ -136,7 +136,7 @@ class _TextWave(torch.autograd.Function):
         return constant + values * factor, None, None
 
 
-def phrase_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) -> tuple[Wave, Wave]:
+def context_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) -> tuple[Wave, Wave]:
     """Two variants at phrase level: magnitudes from the left and from the right neighbours.
 
     ``Z[j] = h[j] + i sqrt(sum h[j - radius .. j - 1]^2)`` and

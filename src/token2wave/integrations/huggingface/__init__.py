@@ -5,7 +5,7 @@
 >>> pipeline("text-classification", model="folder-or-owner/name")("Shares fell.")  # doctest: +SKIP
 
 The Auto classes, ``Trainer`` and ``pipeline("text-classification")`` work from then on. The hub and model
-cards alone are in :mod:`token2wave.integrations.hub_models` and :mod:`token2wave.integrations.model_cards`, which need
+cards alone are in ``integrations/hub_models.py`` and ``integrations/model_cards.py``, which need
 neither ``transformers`` nor torch.
 """
 

@@ -86,7 +86,7 @@ def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokeni
         raise ConfigError(
             f"expected the tokenizer of this model, with {network.n_rows} rows, "
             f"found another one, with {features.n_rows}",
-            cure="load both from one folder; [PAD] needs no row, so the embedding need not be resized",
+            hint="load both from one folder; [PAD] needs no row, so the embedding need not be resized",
         )
     arrays = {
         name_here(name): np.ascontiguousarray(tensor.detach().to("cpu", torch.float32).numpy())
@@ -94,7 +94,7 @@ def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokeni
     }
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise ConfigError("expected finite numbers, found others", where=name_there(name))
+            raise ConfigError("expected finite numbers, found others", location=name_there(name))
     novelty = config.novelty_reference
     classifier = Classifier(
         features,
@@ -182,8 +182,8 @@ def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror or error})",
-            where=str(folder),
-            cure="choose a place that can be written to, on a disk with space",
+            location=str(folder),
+            hint="choose a place that can be written to, on a disk with space",
         ) from error
     return size
 
@@ -191,17 +191,19 @@ def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -
 def _require_replaceable(target: Path) -> None:
     if not target.parent.is_dir():
         raise OutputError(
-            f"the folder {target.parent} does not exist", where=str(target), cure="make it, or choose another"
+            f"the folder {target.parent} does not exist",
+            location=str(target),
+            hint="make it, or choose another",
         )
     if not target.exists():
         return
     if not target.is_dir():
-        raise OutputError("expected a folder, found a file", where=str(target), cure="name another place")
+        raise OutputError("expected a folder, found a file", location=str(target), hint="name another place")
     config = target / "config.json"
     ours = config.is_file() and f'"{WaveNetworkConfig.model_type}"' in config.read_text(errors="replace")
     if any(target.iterdir()) and not ours:
         raise OutputError(
             "expected a new or empty folder, or one with a model of this kind, found other files",
-            where=str(target),
-            cure="name another folder",
+            location=str(target),
+            hint="name another folder",
         )

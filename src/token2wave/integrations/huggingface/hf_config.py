@@ -13,7 +13,7 @@ from token2wave.models.wave_config import WaveConfig
 MULTI_LABEL, SINGLE_LABEL = "multi_label_classification", "single_label_classification"
 SAME_NAME = (
     *("width", "layers", "operation", "variants", "restore", "readout", "positions", "residual", "dropout"),
-    *("phrase_width", "phrase_radius", "amplitudes", "embedding_scale"),
+    *("context_width", "context_radius", "linear_svm", "embedding_scale"),
 )
 """Settings that are called the same in :class:`token2wave.WaveConfig`."""
 DEFAULTS = WaveConfig(n_rows=1, n_classes=2)
@@ -112,8 +112,8 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         if self.problem_type not in (None, SINGLE_LABEL, MULTI_LABEL):
             raise ConfigError(
                 f"expected {SINGLE_LABEL} or {MULTI_LABEL}, found {self.problem_type!r}",
-                where="problem_type",
-                cure="bin the numbers into classes",
+                location="problem_type",
+                hint="bin the numbers into classes",
             )
         return WaveConfig.from_dict(
             {

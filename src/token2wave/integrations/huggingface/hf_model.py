@@ -14,7 +14,7 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
 from token2wave.models import Batch, WaveNetwork, make_batch
-from token2wave.models.wave_network import AmplitudeLevel
+from token2wave.models.wave_network import LinearSVMBranch
 
 
 class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
@@ -47,7 +47,7 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         """Draw a module's weights; transformers asks for it where a saved model lacks some."""
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.embedding_scale)
-        elif isinstance(module, AmplitudeLevel):
+        elif isinstance(module, LinearSVMBranch):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear | nn.LayerNorm):
@@ -111,7 +111,8 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         if weights is not None:
             if len(weights) != self.config.num_labels:
                 raise ConfigError(
-                    f"expected {self.config.num_labels} numbers, found {len(weights)}", where="class_weights"
+                    f"expected {self.config.num_labels} numbers, found {len(weights)}",
+                    location="class_weights",
                 )
             weights = logits.new_tensor(weights)
         if self.network.config.multi_label:
@@ -140,13 +141,13 @@ def ragged(
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_rows:
         raise DataError(
             f"expected input_ids from 0 to {n_rows - 1}, found {ids.min()} to {ids.max()}",
-            cure="use the tokenizer that was saved with the model, and its attention_mask",
+            hint="use the tokenizer that was saved with the model, and its attention_mask",
         )
     offsets = offsets_of(filled.sum(axis=1, dtype=np.int64))
     features = Ragged(ids.astype(np.int32), offsets, (filled & ~types).sum(axis=1, dtype=np.int64))
     if not np.array_equal(features.is_ordered, ~types[filled]):
         raise DataError(
             "expected token_type_ids of 0 for tokens in reading order, then 1 for n-grams, found others",
-            cure="use the tokenizer that was saved with the model",
+            hint="use the tokenizer that was saved with the model",
         )
     return features

@@ -136,7 +136,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         if text_pair is not None or asked:
             raise DataError(
                 f"expected single texts, found the argument {', '.join(asked) or 'text_pair'}",
-                cure="put what belongs together into one text",
+                hint="put what belongs together into one text",
             )
         texts, alone = _as_list(text, is_split_into_words)
         features = self.features(texts)
@@ -290,7 +290,7 @@ def _as_list(text: Any, is_split_into_words: bool) -> tuple[list[str], bool]:
             if pair:
                 raise DataError(
                     f"expected single texts, found several strings at text[{i}]",
-                    cure="put what belongs together into one text, or say is_split_into_words",
+                    hint="put what belongs together into one text, or say is_split_into_words",
                 )
             raise TypeError(f"expected strings, found {type(one).__name__} at text[{i}]")
     return texts, alone
@@ -313,7 +313,7 @@ def _read_features(path: str | None) -> Features:
     if path is None:
         raise ModelFileError(
             f"expected the file {FEATURES_FILE} beside the tokenizer's settings, found none",
-            cure="save the tokenizer again, or copy the whole folder",
+            hint="save the tokenizer again, or copy the whole folder",
         )
     try:
         with safe_open(path, framework="numpy") as file:
@@ -323,7 +323,7 @@ def _read_features(path: str | None) -> Features:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"expected the features of a tokenizer, found a file that cannot be read ({error})",
-            where=str(path),
-            cure="save the tokenizer again, or copy the whole folder",
+            location=str(path),
+            hint="save the tokenizer again, or copy the whole folder",
         ) from error
     return features_from_file(kind, settings, arrays)

@@ -9,8 +9,8 @@ PARTS = (
     ("layers.", "network.layers."),
     ("norm.", "network.norm."),
     ("head.", "network.head."),
-    ("phrases.", "network.phrases."),
-    ("amplitudes.", "network.amplitudes."),
+    ("context.", "network.context."),
+    ("linear_svm.", "network.linear_svm."),
 )
 """What a name begins with: in :meth:`token2wave.WaveConfig.parameter_shapes`, and in a saved model."""
 

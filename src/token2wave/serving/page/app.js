@@ -10,7 +10,7 @@ import { WavesView } from "./waves_view.js";
 const QUICK_MS = 30; // what takes longer waits until typing pauses
 const PAUSE_MS = 200;
 const SAID_AFTER_MS = 900; // a screen reader is told once typing has paused
-const MOST_CHARACTERS_EXPLAINED = 10_000; // a service's own limit, too
+const MAX_CHARACTERS_EXPLAINED = 10_000; // a service's own limit, too
 const EXAMPLE_COLUMNS = 60;
 
 class Page {
@@ -50,7 +50,7 @@ class Page {
       this.answer = answers[0];
       this.duration = performance.now() - before;
       this.showAnswer();
-      const explained = text.length <= MOST_CHARACTERS_EXPLAINED;
+      const explained = text.length <= MAX_CHARACTERS_EXPLAINED;
       const explanation = explained ? await this.source.explain(text, signal) : null;
       if (signal.aborted) return;
       this.parts = explanation?.parts ?? null;
@@ -85,7 +85,7 @@ class Page {
   }
 
   showParts() {
-    const reason = `Of a text of more than ${MOST_CHARACTERS_EXPLAINED.toLocaleString("en")} characters only the classes are shown.`;
+    const reason = `Of a text of more than ${MAX_CHARACTERS_EXPLAINED.toLocaleString("en")} characters only the classes are shown.`;
     this.reading.show(this.text, this.parts, this.answer.probabilities, this.chosen, reason);
   }
 

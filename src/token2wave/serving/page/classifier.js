@@ -56,7 +56,7 @@ export class Classifier {
       network.add(sums, features.last);
       words.push(features.last);
     }
-    const states = network.phrase_width ? words.map((_, place) => network.phraseState(words, place)) : [];
+    const states = network.context_width ? words.map((_, place) => network.phraseState(words, place)) : [];
     for (const state of states) network.addState(sums, state);
     return { tokens, found, nUnknown, words, wordOfToken, states, sums };
   }
@@ -149,9 +149,9 @@ export class Classifier {
       }
     }
     const places = range(begin, end).map((token) => wordOfToken[token]).filter((place) => place >= 0);
-    if (!network.phrase_width || !places.length) return changed;
+    if (!network.context_width || !places.length) return changed;
     const [left, right] = [places[0], places[places.length - 1] + 1];
-    const radius = network.phrase_radius;
+    const radius = network.context_radius;
     const near = [
       ...range(Math.max(left - 2 * radius, 0), left),
       ...range(right, Math.min(right + 2 * radius, words.length)),

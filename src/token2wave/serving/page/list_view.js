@@ -2,7 +2,7 @@
 
 import { byId, counted, foreign, given, made, percent } from "./dom.js";
 
-const MOST_ROWS = 500; // shown; the CSV has all
+const MAX_ROWS = 500; // shown; the CSV has all
 const COUNTED = 12; // classes whose number of texts is shown
 const LIST_PAUSE_MS = 120; // a list is classified once typing, or a paste, has paused
 
@@ -76,7 +76,7 @@ export class ListView {
       const labels = this.labelsOf(row);
       for (const label of labels) counts[label]++;
       if (!labels.length) nNone++;
-      return i < MOST_ROWS ? this.line(row, i, labels) : null;
+      return i < MAX_ROWS ? this.line(row, i, labels) : null;
     });
     table.tBodies[0].replaceChildren(...lines.filter(Boolean));
     byId("list-status").textContent = this.status(nNone);
@@ -103,7 +103,7 @@ export class ListView {
     const { length } = this.rows;
     if (!length) return "";
     const none = nNone ? `, ${nNone.toLocaleString("en")} without a label` : "";
-    const more = length > MOST_ROWS ? ` The first ${MOST_ROWS} are shown; the CSV has all.` : "";
+    const more = length > MAX_ROWS ? ` The first ${MAX_ROWS} are shown; the CSV has all.` : "";
     return `${counted(length, "text")}${none}.${more}`;
   }
 

@@ -13,9 +13,9 @@ export const NETWORK_DEFAULTS = {
   restore: "linear",
   readout: "cls",
   positions: "none",
-  phrase_width: 0,
-  phrase_radius: 3,
-  amplitudes: false,
+  context_width: 0,
+  context_radius: 3,
+  linear_svm: false,
   multi_label: false,
 };
 

@@ -14,7 +14,7 @@ export class Sums {
     this.nWords = 0;
     this.phraseTotal = new Float64Array(phraseWidth);
     this.phraseSquares = new Float64Array(phraseWidth);
-    this.amplitudes = new Float64Array(nAmplitudes);
+    this.linear_svm = new Float64Array(nAmplitudes);
   }
 
   copy() {
@@ -31,7 +31,7 @@ export class Network {
     Object.assign(this, NETWORK_DEFAULTS, settings);
     this.tensors = tensors;
     this.waveWidth = this.variants === "rows" ? 2 * this.width : this.width;
-    this.nAmplitudes = this.amplitudes ? this.n_classes : 0;
+    this.nAmplitudes = this.linear_svm ? this.n_classes : 0;
     this.rowWidth = this.waveWidth + this.nAmplitudes;
     this.rows = tensors["embedding.weight"];
     this.expanded = new Map(); // rows whose variants, and whose phrase variants, were needed before
@@ -51,7 +51,7 @@ export class Network {
 
   /** Sums of no features. */
   nothing() {
-    return new Sums(this.width, this.phrase_width, this.nAmplitudes);
+    return new Sums(this.width, this.context_width, this.nAmplitudes);
   }
 
   /** Add a feature to sums, or with a factor of -1 take one away. */
@@ -62,8 +62,8 @@ export class Network {
       sums.total[k] += factor * variants[k];
       sums.squares[k] += factor * variants[k] * variants[k];
     }
-    const amplitudes = this.amplitudesOf(row);
-    for (let c = 0; c < amplitudes.length; c++) sums.amplitudes[c] += factor * amplitudes[c];
+    const linear_svm = this.amplitudesOf(row);
+    for (let c = 0; c < linear_svm.length; c++) sums.linear_svm[c] += factor * linear_svm[c];
   }
 
   /** Let [CLS], which stands before all others, be the first feature of sums. */
@@ -74,8 +74,8 @@ export class Network {
     }
     sums.nFeatures += 1;
     sums.first.set(this.variantsOf(row));
-    const amplitudes = this.amplitudesOf(row);
-    for (let c = 0; c < amplitudes.length; c++) sums.amplitudes[c] += amplitudes[c];
+    const linear_svm = this.amplitudesOf(row);
+    for (let c = 0; c < linear_svm.length; c++) sums.linear_svm[c] += linear_svm[c];
   }
 
   addState(sums, state, factor = 1) {
@@ -88,11 +88,11 @@ export class Network {
 
   /** State of word `place` among rows `words`, from the waves between it and its neighbours. */
   phraseState(words, place) {
-    const width = this.phrase_width;
+    const width = this.context_width;
     const variantsAt = (i) =>
       remembered(this.ofPhrases, words[i], () => {
         const first = words[i] * this.rowWidth;
-        return this.linear("phrases.variants", this.rows.subarray(first, first + this.waveWidth));
+        return this.linear("context.variants", this.rows.subarray(first, first + this.waveWidth));
       });
     const imaginary = new Float64Array(2 * width);
     const collect = (first, last, offset) => {
@@ -101,11 +101,11 @@ export class Network {
         for (let k = offset; k < offset + width; k++) imaginary[k] += variants[k] * variants[k];
       }
     };
-    collect(place - this.phrase_radius, place, 0);
-    collect(place + 1, place + 1 + this.phrase_radius, width);
+    collect(place - this.context_radius, place, 0);
+    collect(place + 1, place + 1 + this.context_radius, width);
     for (let k = 0; k < imaginary.length; k++) imaginary[k] = Math.sqrt(imaginary[k]);
     const overlay = this.overlay(variantsAt(place), imaginary);
-    const state = this.linear("phrases.linear", this.norm("phrases.norm", overlay));
+    const state = this.linear("context.linear", this.norm("context.norm", overlay));
     for (let k = 0; k < state.length; k++) state[k] = gelu(state[k]);
     return state;
   }
@@ -119,16 +119,16 @@ export class Network {
     }
     const overlay = this.overlay(real, imaginary);
     const logits = this.linear("head", this.norm("norm", this.restored(overlay)));
-    if (this.phrase_width) {
+    if (this.context_width) {
       const phrases = meanAndDeviation(sums.nWords, sums.phraseTotal, sums.phraseSquares);
-      const more = this.linear("phrases.head", sideBySide(...phrases));
+      const more = this.linear("context.head", sideBySide(...phrases));
       for (let c = 0; c < logits.length; c++) logits[c] += more[c];
     }
-    if (this.amplitudes) {
+    if (this.linear_svm) {
       const share = 1 / Math.sqrt(Math.max(sums.nFeatures, 1));
-      const { "amplitudes.weight": weight, "amplitudes.bias": bias } = this.tensors;
+      const { "linear_svm.weight": weight, "linear_svm.bias": bias } = this.tensors;
       for (let c = 0; c < logits.length; c++) {
-        logits[c] += sums.amplitudes[c] * share * weight[c] + bias[c];
+        logits[c] += sums.linear_svm[c] * share * weight[c] + bias[c];
       }
     }
     return logits;
@@ -221,12 +221,12 @@ function gelu(value) {
   return value * (value < 0 ? tail : 1 - tail);
 }
 
-const MOST_REMEMBERED = 1 << 16;
+const MAX_REMEMBERED = 1 << 16;
 
 function remembered(memory, key, compute) {
   let value = memory.get(key);
   if (value === undefined) {
-    if (memory.size >= MOST_REMEMBERED) memory.clear();
+    if (memory.size >= MAX_REMEMBERED) memory.clear();
     value = compute();
     memory.set(key, value);
   }

@@ -81,8 +81,8 @@ def require_one_process(purpose: str) -> None:
     if is_started_together() and n_processes() > 1:
         raise ConfigError(
             f"{purpose} takes one process, and {n_processes()} were started together",
-            where="torchrun",
-            cure="run it without torchrun",
+            location="torchrun",
+            hint="run it without torchrun",
         )
 
 
@@ -91,7 +91,7 @@ def _number(name: str) -> int:
     if not (value.isascii() and value.isdecimal()):
         raise ConfigError(
             f"expected a number in the environment, found {value!r}",
-            where=name,
-            cure="start with torchrun, or unset it",
+            location=name,
+            hint="start with torchrun, or unset it",
         )
     return int(value)

@@ -133,8 +133,8 @@ class Exchange:
         raise DistributedError(
             f"the weights of processes that train together are no longer the same: {name!r} differs between "
             f"process 1 and process {', '.join(others)}",
-            where="training",
-            cure="use machines with the same processors or GPUs and the same versions of torch",
+            location="training",
+            hint="use machines with the same processors or GPUs and the same versions of torch",
         )
 
     def _around_the_ring(self, n_bytes: int) -> float:

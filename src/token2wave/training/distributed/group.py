@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from token2wave.errors import ConfigError, DistributedError, EndedElsewhere, Interruption, Token2WaveError
+from token2wave.errors import ConfigError, DistributedError, Interruption, RemoteError, Token2WaveError
 from token2wave.training.loop import DivergenceError
 
 STEP_TIMEOUT = timedelta(minutes=10)  # for what all do at the same time
 SECONDS_FOR_A_WORD = 1.0  # in which a process that fails can say so before its connections are gone
 LONGEST_NAP = 0.05  # seconds between two looks at the store
-BYTES_AT_ONCE = 1 << 28
+BYTES_CHUNK = 1 << 28
 LOST = ("gloo", "nccl", "connection", "timed out", "timeout", "socket", "broken pipe")
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -89,8 +89,8 @@ class Group:
         if Group.is_broken:
             raise DistributedError(
                 "a training before has failed in a step, and the processes are no longer in step",
-                where="torchrun",
-                cure="start them again",
+                location="torchrun",
+                hint="start them again",
             )
         Group.n_made += 1
         try:
@@ -110,8 +110,8 @@ class Group:
         except (RuntimeError, ValueError, OSError) as error:
             raise DistributedError(
                 f"the processes do not find each other: {error}",
-                where="torchrun",
-                cure="check that each machine can reach the address and port of the first",
+                location="torchrun",
+                hint="check that each machine can reach the address and port of the first",
             ) from error
         self.traffic = Traffic(self.size)
 
@@ -129,7 +129,7 @@ class Group:
             values: plain data that they need for it.
 
         Raises:
-            EndedElsewhere: one of them has failed.
+            RemoteError: one of them has failed.
         """
         if self.size == 1:
             return
@@ -146,7 +146,7 @@ class Group:
         """Wait for the leader's next command: its name, plain data, and arrays.
 
         Raises:
-            EndedElsewhere: another process has failed.
+            RemoteError: another process has failed.
         """
         key, nap = self._next_key(), 1e-3
         while not self.store.check([key]):
@@ -222,8 +222,8 @@ class Group:
                     raise ConfigError(
                         f"expected the same in all processes, found {arguments.get(name)} in the first and "
                         f"{other.get(name)} in number {rank + 1}",
-                        where=name,
-                        cure="train different models without torchrun, or with the variable RANK unset",
+                        location=name,
+                        hint="train different models without torchrun, or with the variable RANK unset",
                     )
 
     def ended_by(self, error: BaseException) -> BaseException:
@@ -234,30 +234,30 @@ class Group:
         Returns:
             What to raise.
         """
-        if isinstance(error, EndedElsewhere):
+        if isinstance(error, RemoteError):
             return error
         is_lost = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LOST)
         follows = isinstance(error, Interruption | KeyboardInterrupt) and not self.is_leader
         if is_lost or follows:  # the cause may be elsewhere
             said = self._failure(SECONDS_FOR_A_WORD)
             if said is not None:
-                return EndedElsewhere(said)
+                return RemoteError(said)
         if is_lost:
             error = DistributedError(
                 "another process stopped without a word, or could not be reached "
                 f"({str(error).splitlines()[0]:.200})",
-                where=f"process {self.rank + 1} of {self.size}",
-                cure="look whether one was killed, as for want of memory; --resume goes on from a checkpoint",
+                location=f"process {self.rank + 1} of {self.size}",
+                hint="look whether one was killed, as for want of memory; --resume goes on from a checkpoint",
             )
         elif isinstance(error, Token2WaveError) and not self.is_leader:
-            error = DistributedError(str(error), where=f"process {self.rank + 1} of {self.size}")
+            error = DistributedError(str(error), location=f"process {self.rank + 1} of {self.size}")
         if not self._is_first_to_fail(str(error) or type(error).__name__):
-            return EndedElsewhere(self._failure(SECONDS_FOR_A_WORD) or "for an unknown reason")
+            return RemoteError(self._failure(SECONDS_FOR_A_WORD) or "for an unknown reason")
         return error
 
     def _broadcast(self, array: NDArray[Any]) -> None:
         flat = torch.from_numpy(array.reshape(-1).view(np.uint8))
-        for part in torch.split(flat, BYTES_AT_ONCE):
+        for part in torch.split(flat, BYTES_CHUNK):
             if part.numel():
                 dist.broadcast(part, 0)
 
@@ -279,7 +279,7 @@ class Group:
     def _require_no_failure(self) -> None:
         said = self._failure(0.0)
         if said is not None:
-            raise EndedElsewhere(said)
+            raise RemoteError(said)
 
     def _is_first_to_fail(self, said: str) -> bool:
         with suppress(RuntimeError):
@@ -295,8 +295,8 @@ class Group:
         if len(set(kinds)) > 1:
             raise ConfigError(
                 f"expected a GPU in every process or in none, found {', '.join(kinds)}",
-                where="device",
-                cure="choose --device cpu, or machines that all have GPUs",
+                location="device",
+                hint="choose --device cpu, or machines that all have GPUs",
             )
 
 
@@ -315,8 +315,8 @@ def _device(wanted: str) -> torch.device:
     if number >= n_devices:
         raise ConfigError(
             f"expected a GPU for each process of this machine, found {n_devices}",
-            where="torchrun",
-            cure=f"start at most {n_devices} processes on it, or choose --device cpu",
+            location="torchrun",
+            hint=f"start at most {n_devices} processes on it, or choose --device cpu",
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)

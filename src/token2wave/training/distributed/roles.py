@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.core import n_threads
-from token2wave.errors import EndedElsewhere
+from token2wave.errors import RemoteError
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.reporting.summary import Summary
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.distributed.exchange import Exchange
 from token2wave.training.distributed.group import Group
 from token2wave.training.examples import Examples
@@ -39,7 +39,7 @@ def run_together(lead: Callable[[Group], Any], args: Sequence[Any], kwargs: Mapp
         kwargs: of the call, which must be the same in all processes.
 
     Raises:
-        EndedElsewhere: another process has failed, and says why.
+        RemoteError: another process has failed, and says why.
         DistributedError: another process was lost.
     """
     group = Group(kwargs.get("device", "auto"))
@@ -74,7 +74,7 @@ class LeadingTrainer:
         recipe: the settings.
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS].
-        continues: whether the network has been trained before, and goes on from there.
+        warm_start: whether the network has been trained before, and goes on from there.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class LeadingTrainer:
         recipe: Recipe,
         seed: int,
         has_cls: bool,
-        continues: bool,
+        warm_start: bool,
     ) -> None:
         self.group = group
         recipe = recipe.replace(precision=precision_on(group.device, recipe.precision))
@@ -97,15 +97,15 @@ class LeadingTrainer:
             recipe=recipe.to_dict(),
             seed=seed,
             has_cls=has_cls,
-            continues=continues,
+            warm_start=warm_start,
         )
         with group.in_step():
             exchange = Exchange(group, network)
         self.exchange = exchange
-        self.trainer = TorchTrainer(network, train, recipe, seed, has_cls, continues, exchange)
+        self.trainer = TorchTrainer(network, train, recipe, seed, has_cls, warm_start, exchange)
         self.network = _SharedNetwork(group, network, exchange)
 
-    def epoch(self, tell: Teller) -> tuple[float, float]:
+    def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
         """Mean loss and accuracy of one pass, in which every process takes its part of every batch.
 
         Raises:
@@ -114,16 +114,16 @@ class LeadingTrainer:
         """
         self.group.command("epoch")
         with self.group.in_step():
-            return self.trainer.epoch(tell)
+            return self.trainer.epoch(callback_list)
 
     def energy(self) -> float:
         """Sum of the squares of all weights as they are now."""
         return self.trainer.energy()
 
-    def start_over(self, recipe: Recipe) -> None:
+    def reset(self, recipe: Recipe) -> None:
         """Go back to the weights before the first step, and forget all steps, with another recipe."""
-        self.group.command("start_over", recipe=recipe.to_dict())
-        self.trainer.start_over(recipe)
+        self.group.command("reset", recipe=recipe.to_dict())
+        self.trainer.reset(recipe)
 
     def keep(self) -> None:
         """Remember the weights as they are now."""
@@ -174,14 +174,14 @@ def follow(group: Group) -> Any:
     """Take part in the leader's steps until it is done, and give what it gives.
 
     Raises:
-        EndedElsewhere: the leader, or another process, has failed.
+        RemoteError: the leader, or another process, has failed.
     """
     follower = _Follower(group)
     try:
         while True:
             name, values, arrays = group.next_command()
             if name == "fail":
-                raise EndedElsewhere("the first process stopped")
+                raise RemoteError("the first process stopped")
             if name == "result":
                 return _result(values, arrays)
             getattr(follower, name)(arrays, **values)
@@ -223,14 +223,14 @@ class _Follower:
         assert self.trainer is not None
         try:
             with self.group.in_step():
-                self.trainer.epoch(Teller(()))
+                self.trainer.epoch(CallbackList(()))
         except DivergenceError:
             return
 
-    def start_over(self, _: Any, recipe: dict[str, Any]) -> None:
+    def reset(self, _: Any, recipe: dict[str, Any]) -> None:
         """Go back to the weights before the first step."""
         assert self.trainer is not None
-        self.trainer.start_over(Recipe.from_dict(recipe))
+        self.trainer.reset(Recipe.from_dict(recipe))
 
     def keep(self, _: Any) -> None:
         """Remember the weights as they are now."""

@@ -26,7 +26,7 @@ class BlockStream:
         source: the rows, those that are held back included.
         features: of the texts.
         n_texts: rows that are not held back.
-        held_back: rows with draws up to this are; None where no rows are held back.
+        held_out: rows with draws up to this are; None where no rows are held back.
         label_names: the classes.
         class_weights: ``(C,)`` float64, by which the weights of a class's texts are multiplied, so that their
             mean is one; None where nothing is weighted.
@@ -40,7 +40,7 @@ class BlockStream:
     source: Source
     features: WordFeatures
     n_texts: int
-    held_back: np.uint64 | None
+    held_out: np.uint64 | None
     label_names: tuple[str, ...]
     class_weights: NDArray[np.float64] | None
     frequency: NDArray[np.int64]
@@ -79,7 +79,7 @@ class BlockStream:
             yield _shuffled(waiting, [seed, 1, number])
 
     def _not_held_back(self, part: Part) -> Part:
-        if self.held_back is None or (kept := part.draws > self.held_back).all():
+        if self.held_out is None or (kept := part.draws > self.held_out).all():
             return part
         chosen = np.flatnonzero(kept).tolist()
         return Part(

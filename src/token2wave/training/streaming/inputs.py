@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from token2wave.data import LabelledTexts
+from token2wave.data import TextSplit
 from token2wave.data.datasets import Files, find_files, load_split
 from token2wave.data.file_segments import find_inputs
-from token2wave.data.texts import Several
+from token2wave.data.texts import LabelFormat
 
 StreamedData = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -33,8 +33,8 @@ class Inputs:
     name: str
     paths: list[Path]
     label_names: tuple[str, ...] | None
-    validation: LabelledTexts | None
-    test: LabelledTexts | None
+    validation: TextSplit | None
+    test: TextSplit | None
     caveats: tuple[str, ...]
     files: Files | None = None
     tested_apart: bool = False
@@ -60,7 +60,7 @@ def inputs_of(
     test: str | os.PathLike[str] | None,
     text_column: str,
     label_column: str,
-    several: Several,
+    several: LabelFormat,
 ) -> Inputs:
     """Find the files of a stream.
 
@@ -86,7 +86,7 @@ def inputs_of(
         paths, name = [named.files["train"]], named.name
         label_names, beside, caveats = named.label_names, frozenset(named.files), named.caveats
 
-    def read(where: str | os.PathLike[str], split: str) -> LabelledTexts:
+    def read(where: str | os.PathLike[str], split: str) -> TextSplit:
         return load_split(
             where,
             split,
@@ -99,7 +99,7 @@ def inputs_of(
 
     validation = read(one, "validation") if one is not None and "validation" in beside else None
     if test is not None:
-        tested: LabelledTexts | None = read(test, "test")
+        tested: TextSplit | None = read(test, "test")
     else:
         tested = read(one, "test") if one is not None and "test" in beside else None
     return Inputs(name, paths, label_names, validation, tested, caveats, named, test is not None)

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from token2wave.data.file_segments import LINE_KINDS, Segment
 from token2wave.data.rows import Limits
 from token2wave.data.stream import read_segment
-from token2wave.data.texts import Several
+from token2wave.data.texts import LabelFormat
 from token2wave.data.values import Origin, checked_label_sets, checked_weights
 from token2wave.errors import DataError
 from token2wave.features.text import mix
 
 ROWS_DRAWN_TOGETHER = 16
 """Rows that stand together are often of one matter, as reviews of one film are: they are drawn together."""
-MOST_REMEMBERED = 1 << 17  # values of labels
-OPEN_AT_ONCE = 16
+MAX_REMEMBERED = 1 << 17  # values of labels
+OPEN_CHUNK = 16
 """Segments that are read by turns, so that rows of many places stand in a block."""
 
 _T = TypeVar("_T")
@@ -85,7 +85,7 @@ class Source:
     label_column: str = "label"
     weight_column: str | None = None
     label_names: tuple[str, ...] | None = None
-    several: Several = field(default_factory=Several)
+    several: LabelFormat = field(default_factory=LabelFormat)
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
 
@@ -141,7 +141,7 @@ class Source:
                 known = _Label(names[0])
             except DataError as error:
                 known = _Label((), error.problem)
-            if key is not None and len(self._known) < MOST_REMEMBERED:
+            if key is not None and len(self._known) < MAX_REMEMBERED:
                 self._known[key] = known
         return known
 
@@ -171,7 +171,7 @@ class Source:
         """
         waiting, being_read = iter(order), deque[Iterator[Part]]()
         while True:
-            while len(being_read) < OPEN_AT_ONCE and (number := next(waiting, None)) is not None:
+            while len(being_read) < OPEN_CHUNK and (number := next(waiting, None)) is not None:
                 being_read.append(self.parts(number))
             if not being_read:
                 return

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from token2wave.training.branches import fit_levels
+from token2wave.training.branches import fit_branches
 from token2wave.training.preparation import Labelled
 from token2wave.training.recipe import Recipe
-from token2wave.training.run import Fitted, Run
+from token2wave.training.run import FitResult, TrainingRun
 from token2wave.training.streaming.blocks import BlockStream
 from token2wave.training.streaming.survey import LENGTHS, Survey
 
 
 @dataclass
-class StreamRun(Run):
+class StreamRun(TrainingRun):
     """The steps of a run over a stream; of :attr:`texts`, the training part is but a sample.
 
     Attributes:
@@ -68,29 +68,31 @@ class StreamRun(Run):
         train: Labelled,
         validation: Labelled | None = None,
         *,
-        level_weights: tuple[float, ...] = (),
-        subword_share: float | None = None,
-    ) -> Fitted:
+        branch_weights: tuple[float, ...] = (),
+        char_ngram_weight: float | None = None,
+    ) -> FitResult:
         """Train the waves on the stream, and the amplitudes on the sample; see :meth:`Run.fit`."""
         assert validation is not None
         features = self.passes.features
-        config = self._config(features, level_weights)
-        self.tell.stage("features of the sample", len(train) + len(validation))
-        held_back = validation.examples(features(validation.texts, self.tell.advance))
-        sample = train.examples(features(train.texts, self.tell.advance), self.texts.positive_weights)
-        network, history, subword_share = fit_levels(
-            self._network(config.replace(amplitudes=False), recipe),
+        config = self._config(features, branch_weights)
+        self.callback_list.stage("features of the sample", len(train) + len(validation))
+        held_out = validation.examples(features(validation.texts, self.callback_list.advance))
+        sample = train.examples(
+            features(train.texts, self.callback_list.advance), self.texts.positive_weights
+        )
+        network, history, char_ngram_weight = fit_branches(
+            self._network(config.replace(linear_svm=False), recipe),
             sample,
             train.texts,
             features,
-            held_back,
+            held_out,
             recipe,
-            amplitudes=config.amplitudes,
+            linear_svm=config.linear_svm,
             seed=self.seed,
             has_cls=False,
-            subword_share=subword_share,
-            callbacks=self.tell.callbacks,
+            char_ngram_weight=char_ngram_weight,
+            callbacks=self.callback_list.callbacks,
             place=None if self.checkpoint is None else self.checkpoint.next_network(),
             stream=self.passes,
         )
-        return Fitted(features, network, history, held_back, subword_share, level_weights)
+        return FitResult(features, network, history, held_out, char_ngram_weight, branch_weights)

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require
-from token2wave.data import DataSplits, LabelledTexts, encode_label_sets, encode_labels
+from token2wave.data import TextDataset, TextSplit, encode_label_sets, encode_labels
 from token2wave.data.file_segments import segments_of
-from token2wave.data.texts import Several
+from token2wave.data.texts import LabelFormat
 from token2wave.errors import ConfigError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
 from token2wave.training.auto_settings import for_few_rows, for_little_text
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, Labelled, TrainingTexts
+from token2wave.training.preparation import ClassWeights, EncodedTexts, Labelled
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.streaming.blocks import BlockStream
@@ -29,10 +29,10 @@ from token2wave.training.streaming.survey import BucketCounts, Survey, survey
 from token2wave.training.weighting import of_classes, positive_weights
 
 BYTES_OF_A_SEGMENT = 2 << 20
-MOST_VALIDATION_ROWS = 10_000
+MAX_VALIDATION_ROWS = 10_000
 TEXTS_TO_GO_OVER = 2_000_000
 """So many texts, whatever a pass holds, are enough for rates to rise and fall: of more rows one pass does."""
-LEAST_MEMORY = 128 << 20
+MIN_MEMORY = 128 << 20
 SHARE_OF_DRAWN = 1 / 24  # of the memory, as characters
 SHARE_OF_A_BLOCK = 1 / 32
 SHARE_OF_ROWS = 1 / 2
@@ -42,12 +42,12 @@ def stream_run(
     inputs: Inputs,
     source: Source,
     preset: Preset,
-    wishes: Collection[str],
+    overrides: Collection[str],
     class_weights: ClassWeights,
     *,
     memory: int,
     most_rejected: float,
-    tell: Teller,
+    callback_list: CallbackList,
 ) -> StreamRun:
     """Read a stream once, and be ready to train on it.
 
@@ -55,24 +55,24 @@ def stream_run(
         inputs: its files, and what stands beside them.
         source: the rows of its files.
         preset: with the user's settings.
-        wishes: full names of the settings that the user has given.
+        overrides: full names of the settings that the user has given.
         class_weights: see :func:`token2wave.pipeline`.
         memory: bytes that the run may take, about, beside those of Python and its libraries.
         most_rejected: share of rows that may be unreadable.
-        tell: told how it goes.
+        callback_list: told how it goes.
 
     Raises:
         DataError: the files cannot be read, or hold too little.
         ConfigError: too little memory, or a share that is none.
     """
-    require(memory >= LEAST_MEMORY, "memory", f"at least {LEAST_MEMORY >> 20} MB", memory)
+    require(memory >= MIN_MEMORY, "memory", f"at least {MIN_MEMORY >> 20} MB", memory)
     require(0 <= most_rejected <= 1, "max_rejected", "a share from 0 to 1", most_rejected)
     config = preset.features
     assert isinstance(config, WordConfig)
-    found = survey(source, config, int(memory * SHARE_OF_DRAWN), most_rejected, tell)
-    preset = for_little_text(preset, found.n_characters, wishes)
-    preset = for_few_rows(preset, found.n_rows, wishes)
-    if "recipe.epochs" not in wishes:
+    found = survey(source, config, int(memory * SHARE_OF_DRAWN), most_rejected, callback_list)
+    preset = for_little_text(preset, found.n_characters, overrides)
+    preset = for_few_rows(preset, found.n_rows, overrides)
+    if "recipe.epochs" not in overrides:
         enough = -(-TEXTS_TO_GO_OVER // found.n_rows)
         preset = preset.with_settings({"recipe.epochs": max(1, min(preset.recipe.epochs, enough))})
     n_held_back = 0 if inputs.validation is not None else _n_held_back(found, preset.recipe)
@@ -91,7 +91,7 @@ def stream_run(
     chosen = preset.with_settings({"features.min_count": features.config.min_count})
     names = found.label_names
     caveats = (*inputs.caveats_of(found.n_rows), *_caveats(found, len(sample)))
-    texts = TrainingTexts(
+    texts = EncodedTexts(
         _labelled(sample, names, found.several, weights),
         _labelled(validation, names, found.several, own_alone if validation is drawn else None),
         None,
@@ -113,9 +113,9 @@ def stream_run(
         chosen.recipe.batch_size,
         int(memory * SHARE_OF_A_BLOCK),
     )
-    splits = DataSplits(source.name, sample, inputs.validation, inputs.test, names, caveats)
+    splits = TextDataset(source.name, sample, inputs.validation, inputs.test, names, caveats)
     return StreamRun(
-        splits, texts, chosen, source.seed, "cpu", tell, found=found, passes=passes, memory=memory
+        splits, texts, chosen, source.seed, "cpu", callback_list, found=found, passes=passes, memory=memory
     )
 
 
@@ -123,7 +123,7 @@ def open_stream(
     data: StreamedData,
     test: str | os.PathLike[str] | None,
     *,
-    several: Several,
+    several: LabelFormat,
     text_column: str,
     label_column: str,
     weight_column: str | None,
@@ -146,7 +146,7 @@ def open_stream(
     """
     if text_column == label_column:
         problem = f"the texts and the labels are both to come from column {text_column!r}"
-        raise ConfigError(problem, where="label_column", cure="name two columns")
+        raise ConfigError(problem, location="label_column", hint="name two columns")
     inputs = inputs_of(data, test, text_column, label_column, several)
     source = Source(
         inputs.name,
@@ -167,14 +167,14 @@ def require_streams(preset: Preset, device: str) -> None:
     Raises:
         ConfigError: the preset has a vocabulary, or the native core is missing, unwanted or cannot train it.
     """
-    config = preset.network_config(1, 2, ()).replace(amplitudes=False)
+    config = preset.network_config(1, 2, ()).replace(linear_svm=False)
     can = isinstance(preset.features, WordConfig) and device != "cuda"
     if can and trains_natively(config, preset.recipe, has_cls=not preset.features_lack_cls):
         return
     raise ConfigError(
         f"preset {preset.name!r}, as it is set, does not train on a stream here",
-        where="stream",
-        cure="choose preset small or fast on the processor, with the package's native core",
+        location="stream",
+        hint="choose preset small or fast on the processor, with the package's native core",
     )
 
 
@@ -191,14 +191,14 @@ def require_alone(unwanted: Mapping[str, object]) -> None:
         if value:
             raise ConfigError(
                 "needs all texts in memory, and cannot be had of a stream",
-                where=name,
-                cure="leave it out, or leave out --stream",
+                location=name,
+                hint="leave it out, or leave out --stream",
             )
 
 
 def _n_held_back(found: Survey, recipe: Recipe) -> int:
     """How many of the drawn rows are held back; rows that are drawn together stay together."""
-    wanted = int(min(recipe.validation_fraction * found.n_rows, MOST_VALIDATION_ROWS))
+    wanted = int(min(recipe.validation_fraction * found.n_rows, MAX_VALIDATION_ROWS))
     drawn, n_characters, fit_in = found.drawn, 0, sum(len(row[2]) for row in found.drawn) / 3
     for number, row in enumerate(drawn):
         n_characters += len(row[2])
@@ -208,11 +208,11 @@ def _n_held_back(found: Survey, recipe: Recipe) -> int:
     raise AssertionError("a stream has at least 1,000 rows")
 
 
-def _drawn_rows(found: Survey, first: int, last: int, source: str) -> LabelledTexts:
+def _drawn_rows(found: Survey, first: int, last: int, source: str) -> TextSplit:
     """Drawn rows as texts in memory."""
     rows = found.drawn[first:last]
     labels = [row[3] if found.several else row[3][0] for row in rows]
-    return LabelledTexts([row[2] for row in rows], labels, source, [row[4] for row in rows])
+    return TextSplit([row[2] for row in rows], labels, source, [row[4] for row in rows])
 
 
 def _without(
@@ -252,7 +252,7 @@ def _class_weights(found: Survey, class_weights: ClassWeights, has_own: bool) ->
 
 
 def _labelled(
-    rows: LabelledTexts, names: tuple[str, ...], several: bool, class_weights: NDArray[np.float64] | None
+    rows: TextSplit, names: tuple[str, ...], several: bool, class_weights: NDArray[np.float64] | None
 ) -> Labelled:
     """Texts with their classes as numbers, and how much each counts in training."""
     rows = rows.as_multi_label() if several else rows
@@ -269,8 +269,8 @@ def _labelled(
 def _no_weight() -> ConfigError:
     return ConfigError(
         "expected rows of some weight both to train on and to hold back, found none",
-        where="weights",
-        cure="give more rows a weight above zero",
+        location="weights",
+        hint="give more rows a weight above zero",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.core import core, n_threads
-from token2wave.data import LabelledTexts, label_names_of
+from token2wave.data import TextSplit, label_names_of
 from token2wave.data.file_segments import SEPARATORS
 from token2wave.data.splits import require_few_classes
 from token2wave.data.stream import file_size
@@ -20,14 +20,14 @@ from token2wave.errors import DataError
 from token2wave.features import WordConfig
 from token2wave.features.hashing import Buckets, count_buckets, word_buckets
 from token2wave.features.ragged import offsets_of
-from token2wave.training.callbacks import Teller
+from token2wave.training.callbacks import CallbackList
 from token2wave.training.streaming.source import Part, Source, in_order
 
-FEWEST_ROWS = 1_000
+MIN_ROWS = 1_000
 REASONS_KEPT = 20
 MEGABYTE = 1 << 20
 TEXTS_BETWEEN_RESETS = 1 << 19
-MOST_IN_32_BITS = 1 << 31
+MAX_IN_32_BITS = 1 << 31
 LENGTHS = tuple(2**power for power in range(33))
 
 
@@ -99,7 +99,7 @@ class BucketCounts:
 
     def add(self, buckets: Buckets) -> None:
         """Count further texts."""
-        if self._n_recent + len(buckets.buckets) > MOST_IN_32_BITS:
+        if self._n_recent + len(buckets.buckets) > MAX_IN_32_BITS:
             _ = self.occurrences
         self._n_recent += len(buckets.buckets)
         count_buckets(buckets.buckets, self._recent)
@@ -152,7 +152,11 @@ class Survey:
 
 
 def survey(
-    source: Source, config: WordConfig, most_characters: int, most_rejected: float, tell: Teller
+    source: Source,
+    config: WordConfig,
+    most_characters: int,
+    most_rejected: float,
+    callback_list: CallbackList,
 ) -> Survey:
     """Read a stream once.
 
@@ -161,7 +165,7 @@ def survey(
         config: of the features to count.
         most_characters: of the rows that are drawn.
         most_rejected: share of rows that may be unreadable.
-        tell: told how it goes, in megabytes of the files.
+        callback_list: told how it goes, in megabytes of the files.
 
     Raises:
         DataError: too many rows cannot be read, or too few can; or there are fewer than two classes.
@@ -172,12 +176,12 @@ def survey(
     sets: Counter[int] = Counter()
     is_separated = any(segment.kind in SEPARATORS for segment in source.segments)
     require_separator(source.several, is_separated, source.name)
-    tell.stage("first pass, MB", sum(map(file_size, source.segments)) // MEGABYTE)
+    callback_list.stage("first pass, MB", sum(map(file_size, source.segments)) // MEGABYTE)
 
     def hashed(part: Part) -> Buckets:
         return word_buckets(part.texts, config.ngrams, config.bits)
 
-    for part, buckets in in_order(hashed, _told(source, tell), n_threads()):
+    for part, buckets in in_order(hashed, _told(source, callback_list), n_threads()):
         found.counts.add(buckets)
         drawn.add(part)
         found.n_rows += len(part.texts)
@@ -202,22 +206,22 @@ def survey(
     found.several = are_several([[]] if found.several else [], source.name, source.several)
     if not found.several and set(sets) != {1}:
         raise DataError(
-            "some rows have no label, or several", where=source.name, cure="ask for --multi-label"
+            "some rows have no label, or several", location=source.name, hint="ask for --multi-label"
         )
-    every = LabelledTexts([""] * len(counts), list(counts), source.name)
+    every = TextSplit([""] * len(counts), list(counts), source.name)
     found.label_names = label_names_of(every, source.label_names)
     found.label_counts = np.array([counts[name] for name in found.label_names], dtype=np.int64)
     found.label_weights = np.array([weights[name] for name in found.label_names], dtype=np.float64)
     return found
 
 
-def _told(source: Source, tell: Teller) -> Iterator[Part]:
+def _told(source: Source, callback_list: CallbackList) -> Iterator[Part]:
     """All parts, in the order of the files."""
     done, told = 0, 0
     for number, segment in enumerate(source.segments):
         yield from source.parts(number)
         done += file_size(segment)
-        tell.advance(done // MEGABYTE - told)
+        callback_list.advance(done // MEGABYTE - told)
         told = done // MEGABYTE
 
 
@@ -233,12 +237,12 @@ def _require_enough(source: Source, found: Survey, most_rejected: float) -> None
     if found.n_rejected > most_rejected * n_all:
         raise DataError(
             f"{found.n_rejected:,} of {n_all:,} rows cannot be used, the first: {found.reasons[0]}",
-            where=source.name,
-            cure="mend them, or allow for a larger share with --max-rejected",
+            location=source.name,
+            hint="mend them, or allow for a larger share with --max-rejected",
         )
-    if found.n_rows < FEWEST_ROWS:
+    if found.n_rows < MIN_ROWS:
         raise DataError(
-            f"expected at least {FEWEST_ROWS:,} rows of a stream, found {found.n_rows:,}",
-            where=source.name,
-            cure="leave out --stream",
+            f"expected at least {MIN_ROWS:,} rows of a stream, found {found.n_rows:,}",
+            location=source.name,
+            hint="leave out --stream",
         )

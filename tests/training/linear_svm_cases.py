@@ -9,9 +9,9 @@ from sklearn.svm import LinearSVC
 from training_data import ragged
 
 from token2wave.features import Ragged
-from token2wave.training.char_ngrams import Subwords
+from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import AmplitudeProblem, Amplitudes
+from token2wave.training.linear_svm import LinearSVM, LinearSVMWeights
 
 
 class Rows:
@@ -21,13 +21,13 @@ class Rows:
         self.n_rows = n_rows
 
 
-def random_subwords(n_rows: int, seed: int) -> Subwords:
+def random_char_ngrams(n_rows: int, seed: int) -> CharNgrams:
     """Some rows have n-grams, some of these twice, and some rows none."""
     random = np.random.default_rng(seed)
     counts = random.integers(0, 5, n_rows)
     counts[0] = 0
     ids = random.integers(0, n_rows, counts.sum()).astype(np.int32)
-    return Subwords(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), ids)
+    return CharNgrams(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), ids)
 
 
 def random_texts(n_texts: int, n_rows: int, seed: int) -> Ragged:
@@ -40,8 +40,8 @@ def random_texts(n_texts: int, n_rows: int, seed: int) -> Ragged:
 class Case(NamedTuple):
     """A problem of many kinds of text, and what it was made of."""
 
-    problem: AmplitudeProblem
-    subwords: Subwords
+    problem: LinearSVM
+    char_ngrams: CharNgrams
     share: float
 
 
@@ -71,18 +71,18 @@ def case_of(
         weights = random.uniform(0.2, 3, n_texts).astype(np.float32)
         weights[random.random(n_texts) < 0.2] = 0
     fitted: Any = Rows(n_rows)
-    problem = AmplitudeProblem(Examples(features, labels, weights), None, fitted, n_classes, seed)
-    subwords = random_subwords(n_rows, seed) if share else Subwords.none(n_rows)
-    problem.subwords = subwords
-    problem.gram_energies = random.uniform(0.2, 2, subwords.n_grams).astype(np.float32)
+    problem = LinearSVM(Examples(features, labels, weights), None, fitted, n_classes, seed)
+    char_ngrams = random_char_ngrams(n_rows, seed) if share else CharNgrams.none(n_rows)
+    problem.char_ngrams = char_ngrams
+    problem.gram_energies = random.uniform(0.2, 2, char_ngrams.n_grams).astype(np.float32)
     problem.grams_of_a_feature = 2.5
-    return Case(problem, subwords, share)
+    return Case(problem, char_ngrams, share)
 
 
-def matrix_of(problem: AmplitudeProblem, features: Ragged, share: float) -> np.ndarray:
+def matrix_of(problem: LinearSVM, features: Ragged, share: float) -> np.ndarray:
     """Rows and n-grams of each text, times the root of their energy, and one for the bias; in loops."""
-    n_rows, subwords = len(problem.energies), problem.subwords
-    n_grams = subwords.n_grams if share else 0
+    n_rows, char_ngrams = len(problem.energies), problem.char_ngrams
+    n_grams = char_ngrams.n_grams if share else 0
     energies = np.zeros(n_rows + n_grams)
     energies[:n_rows] = problem.energies
     for gram in range(n_grams):
@@ -93,7 +93,7 @@ def matrix_of(problem: AmplitudeProblem, features: Ragged, share: float) -> np.n
         for row in ids:
             columns = [row]
             if share:
-                found = subwords.ids[subwords.offsets[row] : subwords.offsets[row + 1]]
+                found = char_ngrams.ids[char_ngrams.offsets[row] : char_ngrams.offsets[row + 1]]
                 columns += (n_rows + found).tolist()
             for column in columns:
                 matrix[text, column] += np.sqrt(energies[column] / len(ids))
@@ -101,14 +101,14 @@ def matrix_of(problem: AmplitudeProblem, features: Ragged, share: float) -> np.n
     return matrix
 
 
-def costs_and_signs(problem: AmplitudeProblem, label: int) -> tuple[np.ndarray, np.ndarray]:
+def costs_and_signs(problem: LinearSVM, label: int) -> tuple[np.ndarray, np.ndarray]:
     """Cost of each text, in the mean one, and 1 or -1 for a class against the rest."""
     train = problem.train
     weights = np.ones(len(train)) if train.weights is None else train.weights.astype(float)
     return weights / weights.mean(), np.where(train.labels == label, 1.0, -1.0)
 
 
-def best_scores(problem: AmplitudeProblem, features: Ragged, share: float) -> np.ndarray:
+def best_scores(problem: LinearSVM, features: Ragged, share: float) -> np.ndarray:
     """What the minimum says of texts, found by scikit-learn, ``(N, C)``."""
     matrix, asked = (matrix_of(problem, each, share) for each in (problem.train.features, features))
     scores = []
@@ -125,7 +125,7 @@ def best_scores(problem: AmplitudeProblem, features: Ragged, share: float) -> np
     return np.stack(scores, axis=1)
 
 
-def scores_of(found: Amplitudes, features: Ragged) -> np.ndarray:
+def scores_of(found: LinearSVMWeights, features: Ragged) -> np.ndarray:
     """What amplitudes say of texts by their definition, ``(N, C)``, in a loop."""
     scores = np.zeros((len(features), len(found.bias)))
     for text in range(len(features)):
@@ -136,7 +136,7 @@ def scores_of(found: Amplitudes, features: Ragged) -> np.ndarray:
     return scores
 
 
-def gap_of(problem: AmplitudeProblem, scores: np.ndarray, share: float, label: int) -> tuple[float, float]:
+def gap_of(problem: LinearSVM, scores: np.ndarray, share: float, label: int) -> tuple[float, float]:
     """Primal value and the part of it by which a dual value falls short, from the scores of the train texts.
 
     At the minimum ``alpha_i = 2 cost_i max(0, 1 - y_i s_i)``, and the weights are ``sum_i alpha_i y_i x_i``.

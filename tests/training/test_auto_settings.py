@@ -1,6 +1,6 @@
 """What the size of the data changes of a preset, and what it must not."""
 
-from token2wave.training.auto_settings import LITTLE_TEXT, adapted, for_few_rows, for_little_text
+from token2wave.training.auto_settings import LITTLE_TEXT, auto_settings, for_few_rows, for_little_text
 from token2wave.training.presets import preset_named
 
 SMALL = preset_named("small")
@@ -8,7 +8,7 @@ SMALL = preset_named("small")
 
 def test_little_text_calls_for_a_larger_network_and_more_steps():
     little = for_little_text(SMALL, LITTLE_TEXT - 1, ())
-    assert little.network["phrase_width"] == 96 > SMALL.network["phrase_width"]
+    assert little.network["context_width"] == 96 > SMALL.network["context_width"]
     assert little.recipe == SMALL.recipe.replace(epochs=10)
     assert little.features == SMALL.features
     assert for_little_text(SMALL, LITTLE_TEXT, ()) == SMALL
@@ -20,19 +20,19 @@ def test_little_text_leaves_what_a_user_has_named():
     named = {"recipe.epochs": 2, "network.width": 8}
     preset = SMALL.with_settings(named)
     little = for_little_text(preset, 0, named)
-    assert (little.recipe.epochs, little.network["width"], little.network["phrase_width"]) == (2, 8, 96)
+    assert (little.recipe.epochs, little.network["width"], little.network["context_width"]) == (2, 8, 96)
     named = {"recipe.epochs": SMALL.recipe.epochs}  # named, though it is what the preset has
     assert for_little_text(SMALL, 0, named).recipe == SMALL.recipe
 
 
 def test_characters_decide_first_and_then_rows():
-    few = adapted(SMALL, ["word"] * 900, ())
-    assert few.network["phrase_width"] == 96
+    few = auto_settings(SMALL, ["word"] * 900, ())
+    assert few.network["context_width"] == 96
     assert (few.recipe.epochs, few.recipe.batch_size, few.features.min_count) == (10, 8, 1)
-    long_but_few = adapted(SMALL, ["x" * LITTLE_TEXT] * 4, ())
+    long_but_few = auto_settings(SMALL, ["x" * LITTLE_TEXT] * 4, ())
     assert long_but_few == for_few_rows(SMALL, 4, ())
     assert long_but_few.network == SMALL.network
-    assert adapted(SMALL, ["x" * 400] * 5_000, ()) == SMALL
+    assert auto_settings(SMALL, ["x" * 400] * 5_000, ()) == SMALL
 
 
 def test_few_rows_keep_rare_words_and_take_many_small_steps():

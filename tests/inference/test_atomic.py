@@ -13,13 +13,13 @@ import pytest
 
 from token2wave.errors import OutputError
 from token2wave.storage import atomic as files
-from token2wave.storage.atomic import part_of, written_aside
+from token2wave.storage.atomic import atomic_write, part_of
 
 WRITER = """
 import sys
 from pathlib import Path
-from token2wave.storage.atomic import written_aside
-with written_aside(Path(sys.argv[1])) as aside:
+from token2wave.storage.atomic import atomic_write
+with atomic_write(Path(sys.argv[1])) as aside:
     aside.write_text(sys.argv[2])
     print(aside, flush=True)
     sys.stdin.readline()
@@ -50,7 +50,7 @@ def killed(process: subprocess.Popen[str]) -> None:
 
 
 def write(path: Path, content: str) -> None:
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(content)
 
 
@@ -121,10 +121,10 @@ def test_nobody_elses_files_are_touched(tmp_path: Path) -> None:
 
 def test_within_another(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with written_aside(path) as outer:
+    with atomic_write(path) as outer:
         write(outer, "first")
         write(outer, "second")
-        with pytest.raises(ZeroDivisionError), written_aside(outer):
+        with pytest.raises(ZeroDivisionError), atomic_write(outer):
             _ = 1 / 0
         assert os.listdir(tmp_path) == [outer.name]
     assert path.read_text() == "second"

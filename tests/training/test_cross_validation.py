@@ -4,7 +4,7 @@ from training_data import WORDS, write_csv, written_rows
 
 import token2wave
 from token2wave.training.calibration import fit_weights
-from token2wave.training.cross_validation import is_few, out_of_fold_weights
+from token2wave.training.cross_validation import cross_validate_branches, has_few_rows
 from token2wave.training.preparation import Labelled
 
 
@@ -15,7 +15,7 @@ def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
     given = random.normal(size=(43, 3)) + 2 * (labels[:, None] == np.arange(3))
     seen = []
 
-    class Fitted:
+    class FitResult:
         def __init__(self, train):
             assert set(np.unique(train.labels)) == {0, 1, 2}
             self.train, self.network = set(train.texts), self
@@ -36,8 +36,8 @@ def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
             return given[[int(text) for text in texts]].astype(np.float32)
 
     labelled = Labelled(texts, labels.astype(np.int64))
-    assert is_few(labelled)
-    found = out_of_fold_weights(Fitted, labelled, 0)
+    assert has_few_rows(labelled)
+    found = cross_validate_branches(FitResult, labelled, 0)
     assert sorted(seen) == sorted(texts)
     assert found == pytest.approx(fit_weights(given[None], labels), rel=1e-3)
 

@@ -12,9 +12,9 @@ from slow_text import hash_of, tokens
 
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.training import char_ngrams as module
-from token2wave.training.char_ngrams import Subwords
+from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import AmplitudeProblem, class_frequency
+from token2wave.training.linear_svm import LinearSVM, class_frequency
 
 END = (-1,)  # a letter that no word has
 ODD = st.sampled_from(["ß", "İ", "é", "e\u0301", "日本", "\U0001f600", "\ud800", "\x00", "\u2028", "\x1f"])
@@ -41,7 +41,7 @@ def plain_grams(texts: list[str], features: WordFeatures, frequent: set[int]) ->
     return Counter(tuple(sorted(rows.items())) for rows in postings.values() if len(rows) >= 2)
 
 
-def postings_of(found: Subwords) -> Counter:
+def postings_of(found: CharNgrams) -> Counter:
     """The same of what was built; numbers of n-grams mean nothing."""
     assert found.offsets[0] == 0
     assert found.offsets[-1] == len(found.ids)
@@ -66,7 +66,7 @@ def fitted(texts: list[str], **settings_: int) -> WordFeatures:
 @example(texts=["ab" * 40, "ab\x1fab\x85ab\u3000abc", "cab"], ngrams=1, cls=False)
 def test_n_grams_are_those_of_the_twin(texts: list[str], ngrams: int, cls: bool) -> None:
     features = fitted(texts, ngrams=ngrams, cls=cls)
-    found = Subwords.of_words(texts, features, np.zeros(features.n_rows, np.int64))
+    found = CharNgrams.of_words(texts, features, np.zeros(features.n_rows, np.int64))
     assert len(found.counts) == features.n_rows
     assert postings_of(found) == plain_grams(texts, features, set())
 
@@ -75,11 +75,11 @@ def test_words_that_share_a_row_and_words_that_are_no_row() -> None:
     texts = [f"prefix{n} other{n}" for n in range(200)]
     crowded = fitted(texts, bits=10)
     assert crowded.n_rows < 380
-    assert postings_of(Subwords.of_words(texts, crowded, np.zeros(crowded.n_rows, int))) == plain_grams(
+    assert postings_of(CharNgrams.of_words(texts, crowded, np.zeros(crowded.n_rows, int))) == plain_grams(
         texts, crowded, set()
     )
     known = fitted(texts[:20])
-    found = Subwords.of_words(texts, known, np.zeros(known.n_rows, int))
+    found = CharNgrams.of_words(texts, known, np.zeros(known.n_rows, int))
     assert postings_of(found) == plain_grams(texts, known, set())
     assert found.n_grams > 5
 
@@ -89,25 +89,25 @@ def test_frequent_words_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     features = fitted(texts)
     rows = {word: int(features([word]).ids[0]) for word in ("walking", "walked", "walks", "walker")}
     frequency = class_frequency(features(texts), np.zeros(12, np.int64), features.n_rows, 1)[:, 0]
-    some = Subwords.of_words(texts, features, frequency)  # never in a small corpus
+    some = CharNgrams.of_words(texts, features, frequency)  # never in a small corpus
     assert some.counts[list(rows.values())].all()
     monkeypatch.setattr(module, "FREQUENT_TEXTS", 5)
-    found = Subwords.of_words(texts, features, frequency)
+    found = CharNgrams.of_words(texts, features, frequency)
     assert not found.counts[[rows["walking"], rows["walked"]]].any()
     assert found.counts[[rows["walks"], rows["walker"]]].all()
     assert postings_of(found) == plain_grams(texts, features, {rows["walking"], rows["walked"]})
     monkeypatch.setattr(module, "FREQUENT_SHARE", 0.5)  # six texts of twelve are not more than half
-    assert Subwords.of_words(texts, features, frequency).counts[rows["walking"]]
+    assert CharNgrams.of_words(texts, features, frequency).counts[rows["walking"]]
 
 
 def test_no_n_grams() -> None:
     alone = ["word"]
     features = fitted(alone)
-    assert Subwords.of_words(alone, features, np.zeros(features.n_rows, int)).n_grams == 0  # shared by none
-    none = Subwords.none(4)
+    assert CharNgrams.of_words(alone, features, np.zeros(features.n_rows, int)).n_grams == 0  # shared by none
+    none = CharNgrams.none(4)
     assert (none.n_grams, none.counts.tolist(), none.rows.tolist()) == (0, [0] * 4, [])
     pieces = WordPieceFeatures(WordPieceConfig(), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "walk", "walks"))
-    assert Subwords.of_words(["walk walks"], pieces, np.zeros(6, int)).n_grams == 0
+    assert CharNgrams.of_words(["walk walks"], pieces, np.zeros(6, int)).n_grams == 0
 
 
 def test_n_grams_bring_as_much_energy_as_features() -> None:
@@ -116,15 +116,15 @@ def test_n_grams_bring_as_much_energy_as_features() -> None:
     labels = np.array([0, 0, 1, 1, 1] * 4)
     features = fitted(texts)
     found = features(texts)
-    problem = AmplitudeProblem(Examples(found, labels), texts, features, 2, 0)
+    problem = LinearSVM(Examples(found, labels), texts, features, 2, 0)
     n_grams = [
-        len(problem.subwords.ids[problem.subwords.offsets[row] : problem.subwords.offsets[row + 1]])
+        len(problem.char_ngrams.ids[problem.char_ngrams.offsets[row] : problem.char_ngrams.offsets[row + 1]])
         for row in found.ids
     ]
     assert problem.grams_of_a_feature == pytest.approx(sum(n_grams) / len(found.ids))
     frequency = class_frequency(found, labels, features.n_rows, 2)
-    counts, usual = np.zeros((problem.subwords.n_grams, 2)), np.array([8, 12]) / 20
-    for row, gram in zip(problem.subwords.rows, problem.subwords.ids, strict=True):
+    counts, usual = np.zeros((problem.char_ngrams.n_grams, 2)), np.array([8, 12]) / 20
+    for row, gram in zip(problem.char_ngrams.rows, problem.char_ngrams.ids, strict=True):
         counts[gram] += frequency[row]
     seen = counts.sum(axis=1)
     shares = (counts + 3 * usual) / (seen + 3)[:, None]

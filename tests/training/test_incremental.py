@@ -12,14 +12,14 @@ from several_labels import mixed_splits, mixed_texts
 from training_data import WORDS, write_csv, written_rows
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.vocabulary import widened, with_words_of
+from token2wave.training.vocabulary import expand_vocabulary, with_words_of
 
-SMALL = {"features.bits": 12, "network.width": 8, "network.phrase_width": 8, "recipe.epochs": 4}
+SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 4}
 KINDS = {
     "small": {"settings": SMALL},
     "fast": {"preset": "fast", "settings": {"features.bits": 12, "network.width": 8}},
@@ -27,8 +27,8 @@ KINDS = {
         "settings": {
             **SMALL,
             "network.variants": "linear",
-            "recipe.row_optimizer": "adam",
-            "recipe.row_learning_rate": 0.1,
+            "recipe.embedding_optimizer": "adam",
+            "recipe.embedding_lr": 0.1,
         }
     },
     "paper": {"preset": "paper", "settings": {"network.width": 16, "recipe.epochs": 4}},
@@ -78,7 +78,7 @@ def test_a_new_class_is_learnt_and_the_others_stay(classifier: token2wave.Classi
     updated = token2wave.update(classifier, texts + new, labels + new_labels, epochs=25)
     assert updated.label_names == (*classifier.label_names, "weather")
     np.testing.assert_array_equal(classifier.probabilities(texts), before)  # the one given stays as it is
-    if classifier.network.config.amplitudes:  # without them a class comes slowly, by small steps
+    if classifier.network.config.linear_svm:  # without them a class comes slowly, by small steps
         assert accuracy(updated, *weather(50, 9)) > 0.9
         assert accuracy(updated, *rows(100, 5, TWO)) > 0.95
     updated.save(tmp_path / "new.safetensors")
@@ -111,9 +111,9 @@ def test_parts_alone(classifier: token2wave.Classifier, parts: str) -> None:
     old, new = classifier.network.arrays(), updated.network.arrays()
     moved = {name for name in old if old[name].shape != new[name].shape or (old[name] != new[name]).any()}
     if parts == "rows":
-        assert moved - {"amplitudes.bias", "head.weight", "head.bias", "phrases.head.weight"} <= {
+        assert moved - {"linear_svm.bias", "head.weight", "head.bias", "context.head.weight"} <= {
             "embedding.weight",
-            "phrases.head.bias",
+            "context.head.bias",
         }
         for name in ("head.weight", "head.bias"):  # weighed once more, which rounds
             np.testing.assert_allclose(new[name], old[name], rtol=1e-6)
@@ -130,8 +130,8 @@ def test_more_rows_teach_more() -> None:
     rare = {"orbit", "goal", "bank"}
     texts, labels = rows(400, 3)
     seen = [i for i, text in enumerate(texts) if not rare & set(text.split())][:60]
-    data = LabelledTexts([texts[i] for i in seen], [labels[i] for i in seen], "rows")
-    first = token2wave.train(DataSplits("rows", data, None, None, None, ()), settings=SMALL).classifier
+    data = TextSplit([texts[i] for i in seen], [labels[i] for i in seen], "rows")
+    first = token2wave.train(TextDataset("rows", data, None, None, None, ()), settings=SMALL).classifier
     updated = token2wave.update(first, *rows(200, 8))
     found = updated.labels(["orbit orbit the", "goal in the goal", "a bank of bank"])
     assert found == ["space", "sport", "money"]
@@ -147,7 +147,7 @@ def test_weights_count(classifier: token2wave.Classifier) -> None:
         others = flipped if expected is labels else labels
         assert (
             accuracy(updated, texts, expected) > accuracy(updated, texts, others)
-            or not updated.network.config.amplitudes
+            or not updated.network.config.linear_svm
         )
     with pytest.raises(ConfigError, match="weight"):
         token2wave.update(classifier, texts, labels, weights=[0.0] * 60)
@@ -235,10 +235,10 @@ def test_what_was_known_stays(known: list[str], more: list[str], cls: bool, n_ne
     wide, places = with_words_of(features, more)
     before, after = features(known), wide(known)
     shape = WaveConfig(
-        features.n_rows, 2, width=8, variants="rows", readout="text", phrase_width=8, amplitudes=True
+        features.n_rows, 2, width=8, variants="rows", readout="text", context_width=8, linear_svm=True
     )
     network = AdditiveNetwork.initial(shape, seed=1)
-    wide_shape, arrays = widened(shape, network.arrays(), wide.n_rows, places, n_new)
+    wide_shape, arrays = expand_vocabulary(shape, network.arrays(), wide.n_rows, places, n_new)
     logits = AdditiveNetwork(wide_shape, arrays).logits(after)
     same = before.lengths == after.lengths  # a pair of known words may be new
     np.testing.assert_allclose(logits[same, :2], network.logits(before)[same], atol=1e-6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.training.loop import binary_cross_entropies
-from token2wave.tuning.comparison import compare, judge
+from token2wave.tuning.comparison import compare, evaluate_candidate
 
 FIGURES = ("accuracy", "macro_f1", "micro_f1", "loss")
 
@@ -17,7 +17,7 @@ def logits_that_say(predicted, sure=4.0, n_classes=3):
 
 
 def judged(predicted, labels, select_by="accuracy", weights=None, sure=4.0):
-    return judge(logits_that_say(predicted, sure), np.asarray(labels), weights, select_by)
+    return evaluate_candidate(logits_that_say(predicted, sure), np.asarray(labels), weights, select_by)
 
 
 def test_the_error_of_accuracy_is_mcnemars():
@@ -85,11 +85,13 @@ def test_the_standard_error_is_that_of_drawing_texts_anew(select_by, weighted):
 
     def difference(rows):
         kept = None if weights is None else weights[rows]
-        a, b = (judge(logits[rows], labels[rows], kept, select_by).chosen.value for logits in pair)
+        a, b = (
+            evaluate_candidate(logits[rows], labels[rows], kept, select_by).chosen.value for logits in pair
+        )
         return a - b
 
     drawn = [difference(random.integers(0, n, n)) for _ in range(400)]
-    found = compare(*([judge(logits, labels, weights, select_by)] for logits in pair))
+    found = compare(*([evaluate_candidate(logits, labels, weights, select_by)] for logits in pair))
     assert found.gain == pytest.approx(difference(np.arange(n)))
     assert found.error == pytest.approx(np.std(drawn), rel=0.15)
 
@@ -99,13 +101,17 @@ def test_influences_sum_to_zero_and_values_are_the_metrics(pairs):
     labels, predicted = (np.array(part, dtype=np.int64) for part in zip(*pairs, strict=True))
     logits = logits_that_say(predicted, n_classes=4)
     for select_by in FIGURES:
-        found = judge(logits, labels, None, select_by)
+        found = evaluate_candidate(logits, labels, None, select_by)
         assert found.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
-    assert judge(logits, labels, None, "micro_f1").chosen.value == pytest.approx((labels == predicted).mean())
-    assert judge(logits, labels, None, "macro_f1").chosen.value == pytest.approx(
+    assert evaluate_candidate(logits, labels, None, "micro_f1").chosen.value == pytest.approx(
+        (labels == predicted).mean()
+    )
+    assert evaluate_candidate(logits, labels, None, "macro_f1").chosen.value == pytest.approx(
         macro_f1_of(labels, predicted, 4)
     )
-    assert judge(logits, labels, None, "accuracy").chosen.value == pytest.approx((labels == predicted).mean())
+    assert evaluate_candidate(logits, labels, None, "accuracy").chosen.value == pytest.approx(
+        (labels == predicted).mean()
+    )
 
 
 # Texts that may have several classes ----------------------------------------------------------------
@@ -131,11 +137,13 @@ def test_the_standard_error_with_several_classes_is_that_of_drawing_texts_anew(s
 
     def difference(rows):
         kept = None if weights is None else weights[rows]
-        a, b = (judge(logits[rows], truth[rows], kept, select_by).chosen.value for logits in pair)
+        a, b = (
+            evaluate_candidate(logits[rows], truth[rows], kept, select_by).chosen.value for logits in pair
+        )
         return a - b
 
     drawn = [difference(random.integers(0, n, n)) for _ in range(400)]
-    found = compare(*([judge(logits, truth, weights, select_by)] for logits in pair))
+    found = compare(*([evaluate_candidate(logits, truth, weights, select_by)] for logits in pair))
     assert found.gain == pytest.approx(difference(np.arange(n)))
     assert found.error == pytest.approx(np.std(drawn), rel=0.15)
     assert found.is_better
@@ -145,7 +153,7 @@ def test_the_standard_error_with_several_classes_is_that_of_drawing_texts_anew(s
 def test_with_several_classes_values_are_the_metrics(n, seed, weighted):
     truth, (logits, _) = decisions(n, seed)
     weights = np.random.default_rng(seed).random(n) + 0.01 if weighted else None
-    found = {by: judge(logits, truth, weights, by) for by in FIGURES}
+    found = {by: evaluate_candidate(logits, truth, weights, by) for by in FIGURES}
     for one in found.values():
         assert one.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
         assert one.accuracy == found["accuracy"].chosen.value
@@ -164,14 +172,18 @@ def test_a_class_more_on_a_text_counts_though_no_text_becomes_wholly_right():
     worse, better = np.full((2, 50, 3), -1.0)
     better[:, 0] = 1
     better[:, 2] = worse[:, 2] = 1
-    found = compare([judge(better, truth, None, "micro_f1")], [judge(worse, truth, None, "micro_f1")])
+    found = compare(
+        [evaluate_candidate(better, truth, None, "micro_f1")],
+        [evaluate_candidate(worse, truth, None, "micro_f1")],
+    )
     assert found.is_better
     assert found.gain == pytest.approx(0.5)  # of 2 given and 2 that are right one hits
     assert compare(
-        [judge(better, truth, None, "accuracy")], [judge(worse, truth, None, "accuracy")]
+        [evaluate_candidate(better, truth, None, "accuracy")],
+        [evaluate_candidate(worse, truth, None, "accuracy")],
     ).gain == pytest.approx(0)
 
 
 def test_texts_without_classes_that_are_given_none_have_no_f1():
-    found = judge(np.full((5, 3), -1.0), np.zeros((5, 3), dtype=bool), None, "micro_f1")
+    found = evaluate_candidate(np.full((5, 3), -1.0), np.zeros((5, 3), dtype=bool), None, "micro_f1")
     assert (found.chosen.value, found.accuracy) == (0, 1)

@@ -6,20 +6,20 @@ import math
 
 import numpy as np
 import pytest
-from amplitude_cases import Rows, best_scores, case_of, costs_and_signs, gap_of, random_texts, scores_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_svm_cases import Rows, best_scores, case_of, costs_and_signs, gap_of, random_texts, scores_of
 from training_data import ragged
 
 from token2wave.core import core
 from token2wave.training import linear_svm as module
-from token2wave.training.char_ngrams import Subwords
+from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import (
     MARGIN_IN_LOGITS,
     PRIOR_TEXTS,
-    AmplitudeProblem,
-    Amplitudes,
+    LinearSVM,
+    LinearSVMWeights,
     class_frequency,
 )
 
@@ -45,7 +45,7 @@ def solver(request, monkeypatch):
 @pytest.fixture
 def exact(monkeypatch):
     monkeypatch.setattr(module, "TOLERANCE", 1e-4)
-    monkeypatch.setattr(module, "MOST_PASSES", 3_000)
+    monkeypatch.setattr(module, "MAX_PASSES", 3_000)
 
 
 # ---- the minimum ----
@@ -65,7 +65,7 @@ def test_the_minimum_is_that_of_scikit_learn(name, solver, exact):
 @every_case
 @pytest.mark.parametrize("seed", [1, 2])
 def test_both_solvers_find_the_same_rows(name, seed, exact, monkeypatch):
-    problem, subwords, share = case_of(**CASES[name], seed=seed)
+    problem, char_ngrams, share = case_of(**CASES[name], seed=seed)
     found = []
     for native in ("1", "0"):
         monkeypatch.setenv("TOKEN2WAVE_NATIVE", native)
@@ -74,7 +74,7 @@ def test_both_solvers_find_the_same_rows(name, seed, exact, monkeypatch):
         assert found[-1].rows.dtype == found[-1].bias.dtype == np.float32
     np.testing.assert_allclose(found[0].rows, found[1].rows, rtol=0, atol=2e-3)
     np.testing.assert_allclose(found[0].bias, found[1].bias, rtol=0, atol=2e-3)
-    assert (subwords.n_grams > 0) == (share > 0)
+    assert (char_ngrams.n_grams > 0) == (share > 0)
 
 
 @every_case
@@ -93,7 +93,7 @@ def test_the_nearest_to_what_was_learnt_before(name, solver, exact):
     problem, _, _ = case_of(**CASES[name], seed=5)
     random = np.random.default_rng(5)
     shape = len(problem.energies), problem.n_classes
-    before = Amplitudes(
+    before = LinearSVMWeights(
         random.normal(size=shape).astype(np.float32), random.normal(size=shape[1]).astype(np.float32), 0
     )
     kept = before.rows.copy(), before.bias.copy()
@@ -123,7 +123,7 @@ def test_the_tolerance_in_use_is_near_the_minimum(solver):
 
 def test_passes_end_where_they_must(solver, monkeypatch):
     monkeypatch.setattr(module, "TOLERANCE", 0.0)
-    monkeypatch.setattr(module, "MOST_PASSES", 3)
+    monkeypatch.setattr(module, "MAX_PASSES", 3)
     assert case_of(3).problem.solve(0.0).passes == 3
 
 
@@ -131,8 +131,8 @@ def test_what_n_grams_say_is_in_the_rows_of_their_words(solver, exact):
     """A row that no text has, but whose n-grams others have, says what these say, and no more."""
     n_rows = 3
     features = ragged([[0], [0, 2], [2], [2]])
-    problem = AmplitudeProblem(Examples(features, np.array([0, 0, 1, 1])), None, Rows(n_rows), 2, 0)
-    problem.subwords = Subwords(np.array([0, 1, 3, 3]), np.array([0, 0, 0], np.int32))
+    problem = LinearSVM(Examples(features, np.array([0, 0, 1, 1])), None, Rows(n_rows), 2, 0)
+    problem.char_ngrams = CharNgrams(np.array([0, 1, 3, 3]), np.array([0, 0, 0], np.int32))
     problem.gram_energies = np.ones(1, np.float32)
     problem.energies[:] = 1
     rows = problem.solve(1.0).rows
@@ -142,9 +142,9 @@ def test_what_n_grams_say_is_in_the_rows_of_their_words(solver, exact):
 
 
 def test_no_texts_and_texts_without_features(solver):
-    nothing = AmplitudeProblem(Examples(ragged([]), np.zeros(0, np.int64)), None, Rows(2), 2, 0)
+    nothing = LinearSVM(Examples(ragged([]), np.zeros(0, np.int64)), None, Rows(2), 2, 0)
     assert not nothing.solve(0.0).rows.any()
-    empty = AmplitudeProblem(Examples(ragged([[], []]), np.array([0, 0])), None, Rows(2), 2, 0)
+    empty = LinearSVM(Examples(ragged([[], []]), np.array([0, 0])), None, Rows(2), 2, 0)
     found = empty.solve(0.0)
     assert not found.rows.any()
     assert found.bias[0] > 0.5 > -0.5 > found.bias[1]
@@ -156,8 +156,8 @@ def test_a_text_of_no_cost_is_as_good_as_none(solver, exact):
     texts = random_texts(40, 10, 0)
     weights[::3] = 0
     kept = np.flatnonzero(weights)
-    whole = AmplitudeProblem(Examples(texts, labels, weights), None, Rows(10), 3, 0)
-    part = AmplitudeProblem(Examples(texts.take(kept), labels[kept]), None, Rows(10), 3, 0)
+    whole = LinearSVM(Examples(texts, labels, weights), None, Rows(10), 3, 0)
+    part = LinearSVM(Examples(texts.take(kept), labels[kept]), None, Rows(10), 3, 0)
     part.energies = whole.energies
     # The weights' mean is one over all 40 texts.
     part.costs[:] = 40 / len(kept)
@@ -189,7 +189,7 @@ def test_a_class_does_not_depend_on_the_others_beside_it(exact):
     problem, _, _ = case_of(9, n_texts=60)
     together = problem.solve(0.0)
     labels = np.where(problem.train.labels == 8, 0, 1)
-    alone = AmplitudeProblem(Examples(problem.train.features, labels), None, Rows(14), 2, 0)
+    alone = LinearSVM(Examples(problem.train.features, labels), None, Rows(14), 2, 0)
     alone.energies = problem.energies
     np.testing.assert_allclose(alone.solve(0.0).rows[:, 0], together.rows[:, 8], atol=2e-3)
 
@@ -198,7 +198,7 @@ def test_a_class_does_not_depend_on_the_others_beside_it(exact):
 
 
 def test_logits_by_hand():
-    found = Amplitudes(np.array([[1, -1], [3, 5]], np.float32), np.array([0.25, -0.5], np.float32), 1)
+    found = LinearSVMWeights(np.array([[1, -1], [3, 5]], np.float32), np.array([0.25, -0.5], np.float32), 1)
     logits = found.logits(ragged([[], [0], [0, 1, 1, 1]]))
     expected = [[0.25, -0.5], [1.25, -1.5], [(1 + 9) / 2 + 0.25, (15 - 1) / 2 - 0.5]]
     np.testing.assert_allclose(logits, MARGIN_IN_LOGITS * np.array(expected), rtol=1e-6)
@@ -229,7 +229,7 @@ def test_energies_are_information(data, n_classes, n_texts):
     rows = st.lists(st.integers(0, 6), max_size=6)
     texts = data.draw(st.lists(rows, min_size=n_texts, max_size=n_texts))
     labels = data.draw(st.lists(st.integers(0, n_classes - 1), min_size=n_texts, max_size=n_texts))
-    problem = AmplitudeProblem(Examples(ragged(texts), np.array(labels)), None, Rows(7), n_classes, 0)
+    problem = LinearSVM(Examples(ragged(texts), np.array(labels)), None, Rows(7), n_classes, 0)
     expected = plain_energies(texts, labels, 7, n_classes)
     if len(set(labels)) == 1 or max(expected) > 1e3:  # all but nothing, divided by all but nothing
         return
@@ -245,7 +245,7 @@ def test_energies_have_a_mean_of_one_over_all_occurrences():
 
 
 def test_one_class_alone_gives_every_row_the_same_energy(solver):
-    problem = AmplitudeProblem(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), None, Rows(3), 2, 0)
+    problem = LinearSVM(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), None, Rows(3), 2, 0)
     np.testing.assert_array_equal(problem.energies, 1)
     logits = problem.solve(0.0).logits(problem.train.features)
     assert (logits[:, 1] > logits[:, 0]).all()
@@ -253,7 +253,7 @@ def test_one_class_alone_gives_every_row_the_same_energy(solver):
 
 def test_a_row_that_tells_the_class_has_more_energy():
     texts, labels = [[0, 2], [0, 2], [1, 2], [1, 2]] * 10, [0, 0, 1, 1] * 10
-    energies = AmplitudeProblem(Examples(ragged(texts), np.array(labels)), None, Rows(3), 2, 0).energies
+    energies = LinearSVM(Examples(ragged(texts), np.array(labels)), None, Rows(3), 2, 0).energies
     assert energies[0] == pytest.approx(energies[1])
     assert energies[2] < 1e-5
     assert energies[0] > 1

@@ -21,10 +21,10 @@ from token2wave.features.ragged import offsets_of
 from token2wave.inference import compiled as tables
 from token2wave.inference import reference
 from token2wave.inference.compile import compile_network, reason_not_to_compile
-from token2wave.inference.compiled import Tables
+from token2wave.inference.compiled import CompiledNetwork
 from token2wave.models import WaveConfig, WaveNetwork
 
-SHAPES = shapes_that_compile(phrase_width=8)
+SHAPES = shapes_that_compile(context_width=8)
 
 
 def texts_of(lengths: list[int], n_rows: int, seed: int = 0) -> Ragged:
@@ -40,17 +40,17 @@ def network_of(seed: int = 0, **shape: Any) -> WaveNetwork:
         **{"n_rows": 50, "n_classes": 5, "width": 8, "embedding_scale": 1.0, "dropout": 0.0, **shape}
     )
     network = WaveNetwork(config).eval()
-    if network.amplitudes is not None:  # whose share is one for each class before training
-        network.load("amplitudes.weight", torch.linspace(0.4, 1.3, config.n_classes).numpy())
-        network.load("amplitudes.bias", torch.linspace(-0.5, 0.8, config.n_classes).numpy())
+    if network.linear_svm is not None:  # whose share is one for each class before training
+        network.load("linear_svm.weight", torch.linspace(0.4, 1.3, config.n_classes).numpy())
+        network.load("linear_svm.bias", torch.linspace(-0.5, 0.8, config.n_classes).numpy())
     return network
 
 
-def compiled(network: WaveNetwork) -> Tables:
+def compiled(network: WaveNetwork) -> CompiledNetwork:
     return compile_network(network.config, network.arrays())
 
 
-def numpy_logits(found: Tables, features: Ragged) -> np.ndarray:
+def numpy_logits(found: CompiledNetwork, features: Ragged) -> np.ndarray:
     return reference.logits_of_features(found.config, found.arrays(), features)
 
 
@@ -59,7 +59,7 @@ TEXTS = texts_of([0, 1, 2, 7, 40, 300, 1, 0], 50)
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
 def test_torch_numpy_and_native_agree(shape: dict[str, Any]) -> None:
-    network = network_of(phrase_radius=2, **shape)
+    network = network_of(context_radius=2, **shape)
     expected = network.logits(TEXTS)
     found = compiled(network)
     np.testing.assert_allclose(numpy_logits(found, TEXTS), expected, rtol=2e-5, atol=1e-5)
@@ -72,23 +72,23 @@ def test_torch_numpy_and_native_agree(shape: dict[str, Any]) -> None:
 @given(
     shape=st.sampled_from(SHAPES),
     width=st.sampled_from([8, 16, 24, 40]),
-    phrase_width=st.sampled_from([8, 24]),
+    context_width=st.sampled_from([8, 24]),
     radius=st.sampled_from([1, 3, 150]),
     lengths=st.lists(st.integers(0, 400), max_size=40),
     seed=st.integers(0, 99),
 )
 def test_native_equals_numpy(
-    shape: dict[str, Any], width: int, phrase_width: int, radius: int, lengths: list[int], seed: int
+    shape: dict[str, Any], width: int, context_width: int, radius: int, lengths: list[int], seed: int
 ) -> None:
-    if shape["phrase_width"]:
-        shape = shape | {"phrase_width": phrase_width, "phrase_radius": radius}
+    if shape["context_width"]:
+        shape = shape | {"context_width": context_width, "context_radius": radius}
     found = compiled(network_of(seed, **{**shape, "width": width}))
     features = texts_of(lengths, 50, seed)
     np.testing.assert_allclose(found.logits(features), numpy_logits(found, features), rtol=2e-5, atol=1e-5)
 
 
 def test_a_text_does_not_depend_on_its_batch() -> None:
-    found = compiled(network_of(phrase_width=8, variants="rows", readout="text"))
+    found = compiled(network_of(context_width=8, variants="rows", readout="text"))
     together = found.logits(TEXTS)
     for number in range(len(TEXTS)):
         alone = found.logits(TEXTS.take(np.array([number])))[0]
@@ -99,7 +99,7 @@ def test_a_text_does_not_depend_on_its_batch() -> None:
 
 
 def test_the_number_of_threads_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = network_of(phrase_width=8, variants="linear", readout="cls")
+    network = network_of(context_width=8, variants="linear", readout="cls")
     features = texts_of([9] * 500, 50)
     logits = []
     for threads in (1, 3):
@@ -109,7 +109,7 @@ def test_the_number_of_threads_makes_no_difference(monkeypatch: pytest.MonkeyPat
 
 
 def test_threads_that_meet_the_same_rows_expand_them_once_and_right() -> None:
-    network = network_of(n_rows=3_000, phrase_width=16, variants="linear", readout="text", width=32)
+    network = network_of(n_rows=3_000, context_width=16, variants="linear", readout="text", width=32)
     parts = [texts_of([70] * 40, 3_000, seed) for seed in range(8)]
     expected = [compiled(network).logits(part) for part in parts]
     for _ in range(10):
@@ -137,7 +137,7 @@ def test_what_does_not_compile_says_why(shape: dict[str, Any], reason: str) -> N
 
 
 def test_narrow_networks_run_in_numpy() -> None:
-    network = network_of(width=5, phrase_width=3)
+    network = network_of(width=5, context_width=3)
     found = compiled(network)
     assert not found.runs_natively
     np.testing.assert_allclose(found.logits(TEXTS), network.logits(TEXTS), rtol=2e-5, atol=1e-5)

@@ -18,8 +18,8 @@ from hypothesis.extra import numpy as arrays_of
 from token2wave.errors import ModelFileError
 from token2wave.storage.encodings import (
     DEAD_ZONE,
-    MOST_PER_BYTE,
-    Stored,
+    MAX_PER_BYTE,
+    EncodedArray,
     as_float16,
     as_gaps,
     as_int8,
@@ -28,7 +28,7 @@ from token2wave.storage.encodings import (
 )
 
 PROPERTY = settings(deadline=None, max_examples=100, print_blob=True)
-LARGEST_GAP = (1 << 32) - 1
+MAX_GAP = (1 << 32) - 1
 LARGE = 2.0**100
 floats = st.floats(-LARGE, LARGE, width=32)
 small_floats = st.floats(-3, 3, width=32)
@@ -106,7 +106,7 @@ def test_packed_gives_every_number_back(numbers: np.ndarray, step: float) -> Non
 def test_packed_zeros_can_be_read(shape: tuple[int, int]) -> None:
     """LZMA is better at them than what readers take for a bomb."""
     stored = as_packed(np.zeros(shape, dtype=np.int8), 0.5)
-    assert len(stored.parts[""]) < 50 + 1.1 * math.prod(shape) / MOST_PER_BYTE
+    assert len(stored.parts[""]) < 50 + 1.1 * math.prod(shape) / MAX_PER_BYTE
     np.testing.assert_array_equal(stored.decoded(), np.zeros(shape))
 
 
@@ -120,11 +120,11 @@ def test_packed_numbers_cost_about_what_they_tell() -> None:
 
 
 @PROPERTY
-@given(st.sets(st.integers(0, LARGEST_GAP), max_size=60))
+@given(st.sets(st.integers(0, MAX_GAP), max_size=60))
 @example(set())
 @example({0})
-@example({LARGEST_GAP})
-@example({0, 1, 128, 129, 257, 128 + 2**14, 2**21 + 2**14 + 130, LARGEST_GAP})
+@example({MAX_GAP})
+@example({0, 1, 128, 129, 257, 128 + 2**14, 2**21 + 2**14 + 130, MAX_GAP})
 def test_gaps_are_exact(numbers: set[int]) -> None:
     array = np.array(sorted(numbers), dtype=np.uint32)
     stored = as_gaps(array)
@@ -139,7 +139,7 @@ def test_gaps_are_exact(numbers: set[int]) -> None:
 
 
 MATRIX = np.random.default_rng(0).normal(0, 1, (6, 4)).astype(np.float32)
-WHOLE: dict[str, Callable[[], Stored]] = {
+WHOLE: dict[str, Callable[[], EncodedArray]] = {
     "float16": lambda: as_float16(MATRIX),
     "int8": lambda: as_int8(MATRIX),
     "packed": lambda: as_packed(quantised(MATRIX, 0.1), 0.1),
@@ -148,7 +148,7 @@ WHOLE: dict[str, Callable[[], Stored]] = {
 every_kind = pytest.mark.parametrize("kind", WHOLE)
 
 
-def refused(stored: Stored, match: str = "^expected ") -> None:
+def refused(stored: EncodedArray, match: str = "^expected ") -> None:
     with pytest.raises(ModelFileError, match=match):
         stored.decoded()
 
@@ -156,18 +156,21 @@ def refused(stored: Stored, match: str = "^expected ") -> None:
 @pytest.mark.parametrize("kind", [None, "", "int4", "INT8", 8, ["int8"], {}, True])
 def test_kinds_that_are_none(kind: object) -> None:
     refused(
-        Stored({"kind": kind}, as_int8(MATRIX).parts), "expected storage of kind float16, int8, packed, gaps"
+        EncodedArray({"kind": kind}, as_int8(MATRIX).parts),
+        "expected storage of kind float16, int8, packed, gaps",
     )
-    refused(Stored({}, as_int8(MATRIX).parts), "found None")
+    refused(EncodedArray({}, as_int8(MATRIX).parts), "found None")
 
 
 @every_kind
 def test_missing_and_surplus_parts(kind: str) -> None:
     whole = WHOLE[kind]()
     for name in whole.parts:
-        refused(Stored(whole.settings, {n: part for n, part in whole.parts.items() if n != name}), "parts")
-    refused(Stored(whole.settings, {**whole.parts, ".more": MATRIX}), "parts")
-    refused(Stored(whole.settings, {}), "parts")
+        refused(
+            EncodedArray(whole.settings, {n: part for n, part in whole.parts.items() if n != name}), "parts"
+        )
+    refused(EncodedArray(whole.settings, {**whole.parts, ".more": MATRIX}), "parts")
+    refused(EncodedArray(whole.settings, {}), "parts")
 
 
 @every_kind
@@ -176,7 +179,7 @@ def test_parts_of_another_type(kind: str, dtype: str) -> None:
     whole = WHOLE[kind]()
     for name, part in whole.parts.items():
         if part.dtype != np.dtype(dtype):
-            refused(Stored(whole.settings, {**whole.parts, name: part.astype(dtype)}))
+            refused(EncodedArray(whole.settings, {**whole.parts, name: part.astype(dtype)}))
 
 
 @pytest.mark.parametrize("kind", ["int8", "packed", "gaps"])
@@ -186,7 +189,7 @@ def test_parts_of_another_shape(kind: str) -> None:
         for wrong in (part[None], part.reshape(-1, 1, 1), np.array(1, dtype=part.dtype), part[:-1]):
             if kind == "packed" and wrong.shape == part[:-1].shape:
                 continue  # see the next test
-            refused(Stored(whole.settings, {**whole.parts, name: wrong}))
+            refused(EncodedArray(whole.settings, {**whole.parts, name: wrong}))
 
 
 def test_packed_streams_cut_short_or_changed() -> None:
@@ -198,13 +201,13 @@ def test_packed_streams_cut_short_or_changed() -> None:
             broken = stream.copy()
             broken[place] = number
             try:
-                found = Stored(whole.settings, {"": broken}).decoded()
+                found = EncodedArray(whole.settings, {"": broken}).decoded()
             except ModelFileError:
                 n_refused += 1
             else:  # a byte that does not matter, such as the size of the dictionary
                 np.testing.assert_array_equal(found, expected)
         if place < len(stream) - 8:  # what comes later may be the end mark alone
-            refused(Stored(whole.settings, {"": stream[:place]}))
+            refused(EncodedArray(whole.settings, {"": stream[:place]}))
     assert n_refused > 2 * len(stream)
 
 
@@ -223,20 +226,22 @@ def test_packed_streams_cut_short_or_changed() -> None:
 def test_packed_settings_that_do_not_fit(key: str, values: list[Any]) -> None:
     whole = WHOLE["packed"]()
     for value in values:
-        refused(Stored({**whole.settings, key: value}, whole.parts))
-    refused(Stored({k: v for k, v in whole.settings.items() if k != key}, whole.parts))
+        refused(EncodedArray({**whole.settings, key: value}, whole.parts))
+    refused(EncodedArray({k: v for k, v in whole.settings.items() if k != key}, whole.parts))
 
 
 def test_a_whole_step_is_a_step() -> None:
     """JSON does not tell 2 from 2.0."""
     numbers = quantised(MATRIX, 2.0)
     stored = as_packed(numbers, 2.0)
-    np.testing.assert_array_equal(Stored({**stored.settings, "step": 2}, stored.parts).decoded(), 2 * numbers)
+    np.testing.assert_array_equal(
+        EncodedArray({**stored.settings, "step": 2}, stored.parts).decoded(), 2 * numbers
+    )
 
 
 def test_another_table_of_the_same_size_is_refused() -> None:
     one, other = (as_packed(quantised(MATRIX, step), step) for step in (0.1, 0.2))
-    refused(Stored(one.settings, other.parts), "an undamaged stream")
+    refused(EncodedArray(one.settings, other.parts), "an undamaged stream")
 
 
 def bomb(n_bytes: int, **settings: Any) -> np.ndarray:
@@ -253,7 +258,7 @@ def test_bombs_take_no_memory() -> None:
     tracemalloc.start()
     try:
         for shape in ([6, 4], [1 << 12, 1 << 14], [1 << 30, 1 << 30]):  # far less, as much, far more
-            refused(Stored({"kind": "packed", "shape": shape, "step": 0.1, "crc32": crc}, {"": stream}))
+            refused(EncodedArray({"kind": "packed", "shape": shape, "step": 0.1, "crc32": crc}, {"": stream}))
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -263,13 +268,13 @@ def test_bombs_take_no_memory() -> None:
 def test_a_stream_must_not_ask_for_a_large_dictionary() -> None:
     stream = WHOLE["packed"]().parts[""].copy()
     stream[1:5] = np.frombuffer((1 << 31).to_bytes(4, "little"), dtype=np.uint8)
-    refused(Stored(WHOLE["packed"]().settings, {"": stream}), "LZMA")
+    refused(EncodedArray(WHOLE["packed"]().settings, {"": stream}), "LZMA")
 
 
 def test_the_limit_of_what_a_byte_may_become() -> None:
-    stored = as_packed(np.zeros((1, 400 * MOST_PER_BYTE), dtype=np.int8), 1.0)
+    stored = as_packed(np.zeros((1, 400 * MAX_PER_BYTE), dtype=np.int8), 1.0)
     assert len(stored.parts[""]) == 400
-    refused(Stored(stored.settings, {"": stored.parts[""][:-1]}), "a stream of that size")
+    refused(EncodedArray(stored.settings, {"": stored.parts[""][:-1]}), "a stream of that size")
 
 
 @pytest.mark.parametrize(
@@ -286,14 +291,14 @@ def test_the_limit_of_what_a_byte_may_become() -> None:
     ids=["open", "open at the end", "six bytes", "five open", "six within", "2^35", "beyond 2^32 in sum"],
 )
 def test_damaged_gaps(stream: list[int]) -> None:
-    refused(Stored({"kind": "gaps"}, {"": np.array(stream, dtype=np.uint8)}))
+    refused(EncodedArray({"kind": "gaps"}, {"": np.array(stream, dtype=np.uint8)}))
 
 
 @PROPERTY
 @given(st.binary(max_size=40))
 def test_any_bytes_as_gaps_increase_or_are_refused(stream: bytes) -> None:
     try:
-        found = Stored({"kind": "gaps"}, {"": np.frombuffer(stream, dtype=np.uint8)}).decoded()
+        found = EncodedArray({"kind": "gaps"}, {"": np.frombuffer(stream, dtype=np.uint8)}).decoded()
     except ModelFileError:
         return
     assert (np.diff(found.astype(np.int64)) > 0).all()
@@ -305,4 +310,4 @@ def test_any_bytes_as_gaps_increase_or_are_refused(stream: bytes) -> None:
 def test_any_bytes_as_an_lzma_stream_are_refused(stream: bytes) -> None:
     """But by one chance in four thousand million."""
     settings_ = {"kind": "packed", "shape": [2, 2], "step": 0.1, "crc32": 7}
-    refused(Stored(settings_, {"": np.frombuffer(stream, dtype=np.uint8)}))
+    refused(EncodedArray(settings_, {"": np.frombuffer(stream, dtype=np.uint8)}))

@@ -6,25 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from token2wave.features import WordConfig, WordFeatures, growable_array
-from token2wave.features.growable_array import Spool
+from token2wave.features.growable_array import GrowableArray
 
 
 @given(parts=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=6), limit=st.integers(0, 80))
 def test_parts_come_back_as_one(parts, limit):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growable_array, "BYTES_IN_MEMORY", limit)
-        kept = Spool(np.int32)
+        kept = GrowableArray(np.int32)
         for part in parts:
             kept.append(np.array(part, dtype=np.int64))
         whole = kept.whole()
-    everything = [number for part in parts for number in part]
+    full_train = [number for part in parts for number in part]
     assert whole.dtype == np.int32
-    assert whole.tolist() == everything
-    assert isinstance(whole, np.memmap) == (4 * len(everything) > limit)
+    assert whole.tolist() == full_train
+    assert isinstance(whole, np.memmap) == (4 * len(full_train) > limit)
 
 
 def test_features_in_a_file_equal_those_in_memory(monkeypatch):
-    monkeypatch.setattr("token2wave.features.words.CHARACTERS_AT_ONCE", 50)
+    monkeypatch.setattr("token2wave.features.words.CHARACTERS_CHUNK", 50)
     texts = [f"the {word} of a {other}" for word in ("cat", "dog", "cow") for other in ("day", "night")] * 5
     features, in_memory = WordFeatures.fit_transform(texts, WordConfig(bits=12))
     monkeypatch.setattr(growable_array, "BYTES_IN_MEMORY", 8)

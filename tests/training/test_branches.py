@@ -8,45 +8,45 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from amplitude_cases import Rows, random_texts
+from linear_svm_cases import Rows, random_texts
 from training_data import ragged
 
 import token2wave
-from token2wave.data import DataSplits, LabelledTexts
+from token2wave.data import TextDataset, TextSplit
 from token2wave.features import WordConfig, fit_features
 from token2wave.inference.reference import EMBEDDING, logits_of_features
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
-    levels_of,
-    with_amplitudes,
-    with_amplitudes_of_all,
-    without_idle_levels,
+    branch_names,
+    with_linear_svm,
+    with_refitted_linear_svm,
+    without_zero_branches,
 )
 from token2wave.training.calibration import (
     DOUBT,
+    branch_logits,
     calibrate,
-    choose_amplitudes,
+    choose_linear_svm,
     fit_weights,
-    level_logits,
-    weigh_levels,
+    scale_branches,
 )
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import AmplitudeProblem, Amplitudes
+from token2wave.training.linear_svm import LinearSVM, LinearSVMWeights
 from token2wave.training.recipe import Recipe
 
 N_ROWS, N_CLASSES = 12, 3
 TEXTS = random_texts(40, N_ROWS, 0)
 SHAPES = [("additive", 0), ("additive", 8), ("torch", 0), ("torch", 8)]
-every_shape = pytest.mark.parametrize(("kind", "phrase_width"), SHAPES)
+every_shape = pytest.mark.parametrize(("kind", "context_width"), SHAPES)
 
 
-def waves_of(kind: str, phrase_width: int, seed: int = 0, n_rows: int = N_ROWS) -> Any:
+def waves_of(kind: str, context_width: int, seed: int = 0, n_rows: int = N_ROWS) -> Any:
     config = WaveConfig(
         n_rows,
         N_CLASSES,
         width=8,
-        phrase_width=phrase_width,
+        context_width=context_width,
         variants="rows",
         readout="text",
         embedding_scale=0.4,
@@ -58,10 +58,10 @@ def waves_of(kind: str, phrase_width: int, seed: int = 0, n_rows: int = N_ROWS) 
         return WaveNetwork(config).eval()
 
 
-def amplitudes_of(seed: int = 0, spread: float = 3.0) -> Amplitudes:
+def linear_svm_of(seed: int = 0, spread: float = 3.0) -> LinearSVMWeights:
     random = np.random.default_rng(seed)
     rows, bias = random.normal(0, spread, (N_ROWS, N_CLASSES)), random.normal(0, 1, N_CLASSES)
-    return Amplitudes(rows.astype(np.float32), bias.astype(np.float32), 1)
+    return LinearSVMWeights(rows.astype(np.float32), bias.astype(np.float32), 1)
 
 
 def by_numpy(network: Any) -> np.ndarray:
@@ -73,10 +73,10 @@ def by_numpy(network: Any) -> np.ndarray:
 
 @every_shape
 @pytest.mark.parametrize("spread", [3.0, 1e-3])
-def test_logits_are_those_of_the_waves_and_of_the_amplitudes(kind, phrase_width, spread):
-    waves, found = waves_of(kind, phrase_width), amplitudes_of(spread=spread)
+def test_logits_are_those_of_the_waves_and_of_the_linear_svm(kind, context_width, spread):
+    waves, found = waves_of(kind, context_width), linear_svm_of(spread=spread)
     before = waves.logits(TEXTS)
-    network = with_amplitudes(waves, found)
+    network = with_linear_svm(waves, found)
     expected = before + found.logits(TEXTS)
     assert type(network) is type(waves)
     np.testing.assert_allclose(network.logits(TEXTS), expected, rtol=1e-5, atol=2e-5)
@@ -84,34 +84,34 @@ def test_logits_are_those_of_the_waves_and_of_the_amplitudes(kind, phrase_width,
     np.testing.assert_array_equal(waves.logits(TEXTS), before)  # which are left as they are
     rows = network.arrays()[EMBEDDING]
     assert np.square(rows[:, 16:]).mean() == pytest.approx(np.square(rows[:, :16]).mean(), rel=1e-4)
-    levels = level_logits(network, TEXTS)
-    assert len(levels) == len(levels_of(network.config))
+    levels = branch_logits(network, TEXTS)
+    assert len(levels) == len(branch_names(network.config))
     np.testing.assert_allclose(levels[-1], found.logits(TEXTS), rtol=1e-5, atol=2e-5)
 
 
-def test_amplitudes_of_nothing_and_waves_of_nothing():
+def test_linear_svm_of_nothing_and_waves_of_nothing():
     """As where all texts are empty, or all waves are zero: no number is divided by it."""
-    nothing = Amplitudes(np.zeros((N_ROWS, N_CLASSES), np.float32), np.ones(N_CLASSES, np.float32), 1)
+    nothing = LinearSVMWeights(np.zeros((N_ROWS, N_CLASSES), np.float32), np.ones(N_CLASSES, np.float32), 1)
     waves = waves_of("additive", 0)
-    network = with_amplitudes(waves, nothing)
+    network = with_linear_svm(waves, nothing)
     np.testing.assert_allclose(network.logits(TEXTS), waves.logits(TEXTS) + 2, rtol=1e-5)
     waves.embedding[:] = 0
-    network = with_amplitudes(waves, amplitudes_of())
-    expected = waves.logits(TEXTS) + amplitudes_of().logits(TEXTS)
+    network = with_linear_svm(waves, linear_svm_of())
+    expected = waves.logits(TEXTS) + linear_svm_of().logits(TEXTS)
     np.testing.assert_allclose(network.logits(TEXTS), expected, rtol=1e-5, atol=1e-5)
 
 
 @every_shape
-@pytest.mark.parametrize("idle", [("amplitudes",), ("phrases",), ("phrases", "amplitudes"), ()])
-def test_idle_levels_leave_the_logits_as_they_are(kind, phrase_width, idle):
-    network = with_amplitudes(waves_of(kind, phrase_width), amplitudes_of())
-    names = levels_of(network.config)
+@pytest.mark.parametrize("idle", [("linear_svm",), ("context",), ("context", "linear_svm"), ()])
+def test_idle_levels_leave_the_logits_as_they_are(kind, context_width, idle):
+    network = with_linear_svm(waves_of(kind, context_width), linear_svm_of())
+    names = branch_names(network.config)
     weights = [0.0 if name in idle else 0.5 + 0.1 * i for i, name in enumerate(names)]
-    weigh_levels(network, weights)
+    scale_branches(network, weights)
     before = network.logits(TEXTS)
-    found = without_idle_levels(network, weights)
+    found = without_zero_branches(network, weights)
     left = tuple(name for name in names if name not in idle)
-    assert levels_of(found.config) == left
+    assert branch_names(found.config) == left
     assert {name: array.shape for name, array in found.arrays().items()} == found.config.parameter_shapes()
     np.testing.assert_allclose(found.logits(TEXTS), before, rtol=1e-5, atol=1e-5)
     if left == names:
@@ -119,60 +119,60 @@ def test_idle_levels_leave_the_logits_as_they_are(kind, phrase_width, idle):
 
 
 @every_shape
-def test_amplitudes_of_all_rows_take_the_place_of_those_before(kind, phrase_width):
+def test_linear_svm_of_all_rows_take_the_place_of_those_before(kind, context_width):
     random = np.random.default_rng(1)
-    everything = [" ".join(random.choice(["walk", "walks", "talk", "talks", "sit"], 4)) for _ in range(60)]
+    full_train = [" ".join(random.choice(["walk", "walks", "talk", "talks", "sit"], 4)) for _ in range(60)]
     labels = random.integers(0, N_CLASSES, 60)
-    features, examples = fit_features(everything, WordConfig(ngrams=1, bits=14, min_count=1))
-    waves = waves_of(kind, phrase_width, n_rows=features.n_rows)
-    some = AmplitudeProblem(Examples(examples, labels).take(np.arange(40)), None, features, N_CLASSES, 0)
-    network = with_amplitudes(waves, some.solve(0.0))
-    weights = [0.7, 0.4, 0.3] if phrase_width else [0.7, 0.3]
-    weigh_levels(network, weights)
-    of_waves = level_logits(network, examples)[:-1].sum(axis=0)
-    found = with_amplitudes_of_all(
+    features, examples = fit_features(full_train, WordConfig(ngrams=1, bits=14, min_count=1))
+    waves = waves_of(kind, context_width, n_rows=features.n_rows)
+    some = LinearSVM(Examples(examples, labels).take(np.arange(40)), None, features, N_CLASSES, 0)
+    network = with_linear_svm(waves, some.solve(0.0))
+    weights = [0.7, 0.4, 0.3] if context_width else [0.7, 0.3]
+    scale_branches(network, weights)
+    of_waves = branch_logits(network, examples)[:-1].sum(axis=0)
+    found = with_refitted_linear_svm(
         network,
         Examples(examples, labels),
-        everything,
+        full_train,
         features,
-        Recipe(subwords=True),
+        Recipe(char_ngrams=True),
         weight=weights[-1],
         seed=0,
-        subword_share=0.5,
+        char_ngram_weight=0.5,
     )
-    anew = AmplitudeProblem(Examples(examples, labels), everything, features, N_CLASSES, 0)
-    assert anew.subwords.n_grams
+    anew = LinearSVM(Examples(examples, labels), full_train, features, N_CLASSES, 0)
+    assert anew.char_ngrams.n_grams
     expected = of_waves + 0.3 * anew.solve(0.5).logits(examples)
     np.testing.assert_allclose(found.logits(examples), expected, rtol=1e-4, atol=1e-4)
     before = network.logits(examples)
     assert np.abs(found.logits(examples) - before).max() > 1e-2
-    without = with_amplitudes_of_all(
+    without = with_refitted_linear_svm(
         network,
         Examples(examples, labels),
-        everything,
+        full_train,
         features,
-        Recipe(subwords=False),
+        Recipe(char_ngrams=False),
         weight=weights[-1],
         seed=0,
-        subword_share=0.5,
+        char_ngram_weight=0.5,
     )
-    anew = AmplitudeProblem(Examples(examples, labels), None, features, N_CLASSES, 0)
+    anew = LinearSVM(Examples(examples, labels), None, features, N_CLASSES, 0)
     expected = of_waves + 0.3 * anew.solve(0.0).logits(examples)
     np.testing.assert_allclose(without.logits(examples), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_texts_of_a_teacher_alone_count_less_among_all_rows_too():
     labels = np.arange(40) % N_CLASSES
-    everything = Examples(TEXTS, labels)
-    network = with_amplitudes(waves_of("additive", 0), amplitudes_of())
-    options = {"weight": 1.0, "seed": 0, "subword_share": 0.0, "n_unlabelled": 20}
+    full_train = Examples(TEXTS, labels)
+    network = with_linear_svm(waves_of("additive", 0), linear_svm_of())
+    options = {"weight": 1.0, "seed": 0, "char_ngram_weight": 0.0, "n_unlabelled": 20}
     fitted: Any = Rows(N_ROWS)
     for share in (0.0, 0.5):
-        recipe = Recipe(subwords=False, unlabelled_amplitude_weight=share)
-        found = with_amplitudes_of_all(network, everything, [""] * 40, fitted, recipe, **options)
+        recipe = Recipe(char_ngrams=False, unlabelled_linear_svm_weight=share)
+        found = with_refitted_linear_svm(network, full_train, [""] * 40, fitted, recipe, **options)
         weights = np.array([1.0] * 20 + [share] * 20, np.float32)
-        anew = AmplitudeProblem(Examples(TEXTS, labels, weights), None, fitted, N_CLASSES, 0).solve(0.0)
-        np.testing.assert_allclose(level_logits(found, TEXTS)[-1], anew.logits(TEXTS), rtol=1e-4, atol=1e-4)
+        anew = LinearSVM(Examples(TEXTS, labels, weights), None, fitted, N_CLASSES, 0).solve(0.0)
+        np.testing.assert_allclose(branch_logits(found, TEXTS)[-1], anew.logits(TEXTS), rtol=1e-4, atol=1e-4)
 
 
 # ---- chosen and weighed ----
@@ -185,22 +185,22 @@ class Answers:
 
     def __init__(self, quality: dict[float, float], n_grams: int = 1) -> None:
         self.quality, self.asked = quality, list[float]()
-        self.subwords = type("Grams", (), {"n_grams": n_grams})
+        self.char_ngrams = type("Grams", (), {"n_grams": n_grams})
 
-    def solve(self, share: float) -> Amplitudes:
+    def solve(self, share: float) -> LinearSVMWeights:
         """Right of a share of the texts that is the quality: rows that are mixed with noise."""
         self.asked.append(share)
         random = np.random.default_rng(0)
         noise = random.normal(0, 1, (60, N_CLASSES))
         rows = self.quality[share] * np.eye(N_CLASSES)[np.array(TRUTH)] + noise
-        return Amplitudes(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), 1)
+        return LinearSVMWeights(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), 1)
 
 
 def chosen(quality: dict[float, float], n_grams: int = 1) -> tuple[float, list[float]]:
     problem: Any = Answers(quality, n_grams)
     waves = waves_of("additive", 0, n_rows=60)
     validation = Examples(ragged([[row] for row in range(60)]), np.array(TRUTH))
-    share, found = choose_amplitudes(problem, waves, validation)
+    share, found = choose_linear_svm(problem, waves, validation)
     np.testing.assert_array_equal(found.rows, Answers(quality).solve(share).rows)
     return share, problem.asked
 
@@ -228,17 +228,17 @@ def test_texts_of_validation_count_by_their_weights():
     """One share is right of the first half of the texts, the other of the second."""
 
     class Halves(Answers):
-        def solve(self, share: float) -> Amplitudes:
+        def solve(self, share: float) -> LinearSVMWeights:
             rows = 2 * np.eye(N_CLASSES)[np.array(TRUTH)]
             rows[slice(30, 60) if share == 0 else slice(0, 30)] *= -0.5
-            return Amplitudes(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), 1)
+            return LinearSVMWeights(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), 1)
 
     waves, texts = waves_of("additive", 0, n_rows=60), ragged([[row] for row in range(60)])
     for right, expected in ((slice(0, 30), 0.0), (slice(30, 60), 0.5)):
         weights = np.full(60, 0.1, np.float32)
         weights[right] = 2
         problem: Any = Halves({})
-        assert choose_amplitudes(problem, waves, Examples(texts, np.array(TRUTH), weights))[0] == expected
+        assert choose_linear_svm(problem, waves, Examples(texts, np.array(TRUTH), weights))[0] == expected
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -268,9 +268,9 @@ def test_three_weights_are_those_of_another_minimiser(seed):
 
 
 def test_calibration_gives_the_weights_of_the_three_levels():
-    network = with_amplitudes(waves_of("additive", 8), amplitudes_of())
+    network = with_linear_svm(waves_of("additive", 8), linear_svm_of())
     labels = np.random.default_rng(0).integers(0, N_CLASSES, len(TEXTS))
-    levels = level_logits(network, TEXTS)
+    levels = branch_logits(network, TEXTS)
     weights = calibrate(network, Examples(TEXTS, labels))
     assert weights == pytest.approx(fit_weights(levels, labels), rel=1e-6)
     np.testing.assert_allclose(network.logits(TEXTS), np.tensordot(weights, levels, 1), rtol=1e-4, atol=1e-5)
@@ -281,7 +281,7 @@ def test_calibration_gives_the_weights_of_the_three_levels():
 STEMS = {"up": ("zabkor", "velmit", "rondup", "stavik"), "down": ("qufeln", "morgat", "plishe", "dornak")}
 
 
-def inflected(n_texts: int, seed: int, wrong: float) -> LabelledTexts:
+def inflected(n_texts: int, seed: int, wrong: float) -> TextSplit:
     """Texts with one word that tells: its stem, with one of so many endings that few words occur twice."""
     random = np.random.default_rng(seed)
     texts, labels = [], []
@@ -292,7 +292,7 @@ def inflected(n_texts: int, seed: int, wrong: float) -> LabelledTexts:
         words[random.integers(0, 4)] = str(random.choice(STEMS[label])) + ending
         texts.append(" ".join(words))
         labels.append(label if random.random() >= wrong else list(STEMS)[1 - i % 2])
-    return LabelledTexts(texts, labels, "generated")
+    return TextSplit(texts, labels, "generated")
 
 
 def test_stems_tell_the_class_of_words_that_were_seen_once_and_wrongly():
@@ -300,9 +300,9 @@ def test_stems_tell_the_class_of_words_that_were_seen_once_and_wrongly():
     train = inflected(480, 0, wrong=0.25)
     test = inflected(480, 0, wrong=0.0)  # the same texts, with the labels that are right
     accuracy = {}
-    for subwords in (True, False):
-        splits = DataSplits("inflected", train, None, test, None, ())
-        settings = {"recipe.subwords": subwords, "recipe.epochs": 3, "network.width": 8}
+    for char_ngrams in (True, False):
+        splits = TextDataset("inflected", train, None, test, None, ())
+        settings = {"recipe.char_ngrams": char_ngrams, "recipe.epochs": 3, "network.width": 8}
         result = token2wave.train(splits, settings=settings)
-        accuracy[subwords] = result.summary.accuracy
+        accuracy[char_ngrams] = result.summary.accuracy
     assert accuracy[True] > accuracy[False] + 0.05

@@ -1,4 +1,4 @@
-#include "amplitudes.h"
+#include "linear_svm.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -12,7 +12,7 @@
 #define LANES 8 /* classes that are solved side by side: a row's numbers for them are one vector */
 
 typedef struct {
-    const amplitude_problem *problem;
+    const linear_svm_problem *problem;
     int64_t n_blocks;
     float *squares; /* (N,) |x_i|^2 + 1, the one for the bias */
     atomic_llong passes;
@@ -24,12 +24,12 @@ INLINE float one_over_root(float size)
     return size > 0 ? 1.0f / sqrtf(size) : 0.0f;
 }
 
-INLINE int64_t first_gram(const amplitude_problem *p, int32_t id)
+INLINE int64_t first_gram(const linear_svm_problem *p, int32_t id)
 {
     return p->gram_offsets ? p->gram_offsets[id] : 0;
 }
 
-INLINE int64_t last_gram(const amplitude_problem *p, int32_t id)
+INLINE int64_t last_gram(const linear_svm_problem *p, int32_t id)
 {
     return p->gram_offsets ? p->gram_offsets[id + 1] : 0;
 }
@@ -37,7 +37,7 @@ INLINE int64_t last_gram(const amplitude_problem *p, int32_t id)
 /* |x_i|^2 + 1 of every text; a row that occurs n times in a text counts n^2 times. */
 static int squares_of_texts(run *r)
 {
-    const amplitude_problem *p = r->problem;
+    const linear_svm_problem *p = r->problem;
     int32_t *seen = calloc((size_t)(p->n_rows + p->n_grams), sizeof *seen);
     if (!seen)
         return -1;
@@ -62,7 +62,7 @@ static int squares_of_texts(run *r)
 }
 
 /* Targets of a text, 1 or -1, for the classes of a block. */
-INLINE v8 targets_of(const amplitude_problem *p, int64_t text, int64_t first)
+INLINE v8 targets_of(const linear_svm_problem *p, int64_t text, int64_t first)
 {
     v8 y = ALL(-1.0f);
     for (int64_t k = 0; k < LANES && first + k < p->n_classes; k++)
@@ -84,7 +84,7 @@ static void shuffle(int64_t *order, int64_t n, uint64_t key)
 HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *order, int64_t n_order, float *rows,
                                 float *alphas, float *biases, float *violation)
 {
-    const amplitude_problem *p = r->problem;
+    const linear_svm_problem *p = r->problem;
     v8 bias = READ(biases), worst = ALL(0.0f);
     float *grams = rows + p->n_rows * LANES;
     for (int64_t at = 0; at < n_order; at++) {
@@ -138,7 +138,7 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
 static void solve_block(void *argument, int64_t block)
 {
     run *r = argument;
-    const amplitude_problem *p = r->problem;
+    const linear_svm_problem *p = r->problem;
     int64_t first = block * LANES, n_texts = p->texts.n_texts, n_order = 0, passes = 0;
     int64_t n_here = p->n_classes - first < LANES ? p->n_classes - first : LANES;
     float *rows = calloc((size_t)(p->n_rows + p->n_grams) * LANES, sizeof *rows);
@@ -187,7 +187,7 @@ static int64_t next_blocks(void *argument)
     return n;
 }
 
-int64_t solve_amplitudes(const amplitude_problem *problem, int n_threads)
+int64_t solve_linear_svm(const linear_svm_problem *problem, int n_threads)
 {
     run r = {.problem = problem, .n_blocks = (problem->n_classes + LANES - 1) / LANES};
     r.squares = malloc(((size_t)problem->texts.n_texts + 1) * sizeof *r.squares);
