@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from prediction import data_key, environment_of, names, run_job
 from prediction_worker import answered
 
-from token2wave.reporting.summary import machine, percent
+from token2wave.formatting import percent
 from token2wave.storage.atomic import make_folder
+from token2wave.training.result import machine
 
 SCHEMA = 1
 REFERENCE = "torch"

@@ -27,7 +27,8 @@ from typing import Any
 from measuring import RESULTS, all_versions, code_state, spread, write_document
 from systems import SYSTEMS, key_of
 
-from token2wave.reporting.summary import duration, machine, percent, size
+from token2wave.formatting import duration, percent, size
+from token2wave.training.result import machine
 
 SCHEMA = 1
 RIVALS = ("scikit-learn", "scipy", "fasttext", "pybind11")

@@ -29,8 +29,8 @@ import token2wave
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit, load_splits
 from token2wave.inference.classifier import Classifier
-from token2wave.reporting.summary import machine
 from token2wave.training import incremental
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 KNOWN_ROWS = (20, 100, None)  # of each known class beside a new one; None: all

@@ -29,9 +29,9 @@ from token2wave.data import TextSplit, encode_labels, label_names_of, load_split
 from token2wave.data.texts import TextDataset
 from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.models.encoder_sources import MINILM
-from token2wave.reporting.summary import machine
 from token2wave.training.preparation import Labelled
 from token2wave.training.presets import parse_setting
+from token2wave.training.result import machine
 
 FRACTION = 0.1
 MAX_SIZE = "4MB"

@@ -27,8 +27,8 @@ from token2wave.core import n_threads
 from token2wave.data import encode_labels, load_splits
 from token2wave.models.encoder_sources import MINILM
 from token2wave.pipeline import train
-from token2wave.reporting.summary import machine
 from token2wave.training.presets import parse_setting
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 

@@ -28,7 +28,7 @@ from measuring import RESULTS, all_versions, code_state, spread, write_document
 
 from token2wave.data import load_splits
 from token2wave.errors import Token2WaveError
-from token2wave.reporting.summary import machine
+from token2wave.training.result import machine
 
 SCHEMA = 1
 SYSTEMS = {"one": (1, 1), "threads": (1, 2), "processes": (2, 1)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from token2wave.reporting.summary import count, percent, size
+from token2wave.formatting import count, percent, size
 
 SAID = {
     "one": "one process, one thread",

@@ -25,8 +25,8 @@ from token2wave import train
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_of, load_splits
 from token2wave.models.encoder_sources import MINILM
-from token2wave.reporting.summary import machine
 from token2wave.training.baseline import train_baseline
+from token2wave.training.result import machine
 
 SYSTEMS = ("tfidf_svc", "default", "start", "teacher")
 

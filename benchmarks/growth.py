@@ -31,7 +31,7 @@ from growth_texts import texts_study
 from growth_vocabulary import vocabulary_study
 from measuring import RESULTS, code_state, write_document
 
-from token2wave.reporting.summary import machine
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 SCHEMA = 1

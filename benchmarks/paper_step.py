@@ -35,9 +35,10 @@ from paper_trainers import (
 )
 
 from token2wave.errors import Token2WaveError
+from token2wave.formatting import duration, size
 from token2wave.models.products import fixed_point_available
 from token2wave.process_memory import peak_memory, resident_memory
-from token2wave.reporting.summary import duration, machine, size
+from token2wave.training.result import machine
 
 SCHEMA = 1
 OFFICIAL_ROWS = 120_000

@@ -32,8 +32,9 @@ from growth_figures import quantity
 from measuring import RESULTS, ROOT, all_versions, code_state, spread, write_document
 from prediction_worker import COLD_STARTS, MADE_FROM, MODELS, digest
 
-from token2wave.reporting.summary import count, duration, machine, percent, size
+from token2wave.formatting import count, duration, percent, size
 from token2wave.storage.atomic import make_folder
+from token2wave.training.result import machine
 
 SCHEMA = 1
 Record = dict[str, Any]

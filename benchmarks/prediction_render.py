@@ -16,7 +16,7 @@ from growth_figures import quantity
 from render import NOTHING, OURS, data_names, read
 from render_figure import GRID, INK, MARKS, MUTED, OTHER_MARK
 
-from token2wave.reporting.summary import count, duration, percent, size
+from token2wave.formatting import count, duration, percent, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,7 +29,7 @@ from token2wave.data import TextDataset, encode_labels, load_splits
 from token2wave.inference.classifier import Classifier
 from token2wave.metrics import expected_calibration_error, surest
 from token2wave.pipeline import train
-from token2wave.reporting.summary import machine
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 SETS = "ag_news,imdb,dbpedia14,trec,banking77,emotion,sst2"

@@ -30,12 +30,12 @@ from token2wave.features import WordFeatures
 from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.reference import EMBEDDING
 from token2wave.pipeline import train
-from token2wave.reporting.summary import machine
 from token2wave.training.examples import Examples
-from token2wave.training.loop import validate
 from token2wave.training.preparation import prepare
 from token2wave.training.presets import preset_named
+from token2wave.training.result import machine
 from token2wave.training.schedule import document_frequency
+from token2wave.training.validation import validate
 from token2wave.versions import versions
 
 TEXTS_FOR_EFFECTS = 6_000  # training texts, at random: the exact effects take the longest of all

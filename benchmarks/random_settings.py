@@ -32,7 +32,7 @@ import token2wave
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit
 from token2wave.inference.classifier import Classifier
-from token2wave.reporting.summary import machine
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 FILLERS = ["the", "of", "and", "in", "was", "it", "to", "on"]

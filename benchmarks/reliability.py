@@ -36,9 +36,9 @@ from measuring import ROOT, code_state, spread, write_document
 
 import token2wave
 from token2wave.data import load_split, load_splits
-from token2wave.reporting.summary import machine
 from token2wave.storage.model_file import read_model_file
 from token2wave.storage.safetensors_writer import bytes_of
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 RESULTS = ROOT / "results" / "reliability.json"

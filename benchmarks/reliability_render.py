@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from token2wave.reporting.summary import count, size
+from token2wave.formatting import count, size
 
 NOT_YET = "not measured yet"
 Document = dict[str, Any]

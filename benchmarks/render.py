@@ -17,7 +17,7 @@ from typing import Any
 
 from render_figure import figure
 
-from token2wave.reporting.summary import count, duration, size
+from token2wave.formatting import count, duration, size
 
 OURS = "token2wave"
 COLUMNS = ("accuracy", "training", "import", "total", "texts/s", "peak memory", "model file")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from token2wave.reporting.summary import duration
+from token2wave.formatting import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

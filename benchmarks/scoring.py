@@ -40,11 +40,11 @@ from scoring_crawl import ROWS_OF_A_FILE, Crawl, broken, write_jsonl, write_labe
 import token2wave
 from token2wave.core import n_threads
 from token2wave.process_memory import kilobytes
-from token2wave.reporting.summary import machine
 from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.job import Job
 from token2wave.scoring.output_parts import ASIDE, Part, PartFile, Plan
 from token2wave.scoring.score import PART_BYTES
+from token2wave.training.result import machine
 
 LABELLED = 12_000
 SECTIONS = ("rates", "killed_often", "killed")

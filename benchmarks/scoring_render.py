@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from token2wave.reporting.summary import count
+from token2wave.formatting import count
 
 BILLION = 10**9
 PROCESSES = (1, 2, 10, 100, 1_000)

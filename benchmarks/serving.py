@@ -33,8 +33,8 @@ from measuring import RESULTS, ROOT, all_versions, code_state, spread, write_doc
 import token2wave
 from token2wave.data import load_splits
 from token2wave.process_memory import kilobytes
-from token2wave.reporting.summary import machine
 from token2wave.storage.atomic import make_folder
+from token2wave.training.result import machine
 
 SCHEMA = 1
 SERVER_PACKAGES = ("uvicorn", "httptools", "uvloop", "prometheus_client")

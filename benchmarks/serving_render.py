@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from token2wave.reporting.summary import count, duration, size
+from token2wave.formatting import count, duration, size
 
 
 def table(document: dict[str, Any]) -> str:

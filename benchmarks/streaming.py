@@ -34,7 +34,8 @@ from measuring import RESULTS, ROOT, code_state, write_document
 
 import token2wave
 from token2wave.core import n_threads
-from token2wave.reporting.summary import count, duration, machine, size
+from token2wave.formatting import count, duration, size
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 SETS = ("ag_news", "imdb", "dbpedia14", "trec", "banking77", "emotion", "sst2")

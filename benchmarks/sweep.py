@@ -32,9 +32,9 @@ from token2wave.data import (
     validation_split,
 )
 from token2wave.pipeline import train
-from token2wave.reporting.summary import machine
 from token2wave.training.baseline import NAME, train_baseline
 from token2wave.training.presets import parse_setting
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 FRACTION = 0.2

@@ -23,7 +23,7 @@ from sweep import FRACTION, HELD, held_out
 from token2wave.core import n_threads
 from token2wave.data import TextDataset
 from token2wave.pipeline import train
-from token2wave.reporting.summary import Summary, machine
+from token2wave.training.result import Summary, machine
 from token2wave.versions import versions
 
 HOW = {"sst2": "whole", "imdb": "blocks"}

@@ -48,16 +48,17 @@ from token2wave.core import n_threads
 from token2wave.data import TextDataset, encode_labels
 from token2wave.features import WordFeatures
 from token2wave.models import WaveNetwork
-from token2wave.reporting.summary import machine
 from token2wave.training import torch_trainer
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.auto_settings import auto_settings
 from token2wave.training.calibration import branch_logits, fit_weights
 from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
-from token2wave.training.loop import cross_entropies, fit
+from token2wave.training.loop import fit
 from token2wave.training.preparation import Labelled, features_for, prepare
 from token2wave.training.presets import preset_named
+from token2wave.training.result import machine
 from token2wave.training.torch_trainer import TorchTrainer
+from token2wave.training.validation import cross_entropies
 from token2wave.versions import versions
 
 SEEDS_APART = 100  # between the members of an ensemble

@@ -17,7 +17,7 @@ from token2wave.models.encoder_sources import MINILM
 from token2wave.pipeline import train
 from token2wave.training.baseline import NAME as TFIDF
 from token2wave.training.baseline import train_baseline
-from token2wave.training.loop import validate
+from token2wave.training.validation import validate
 
 EVERYDAY = {"tfidf": TFIDF, "fast": "token2wave, preset fast"}
 """What a user would try first, by key."""

@@ -11,12 +11,13 @@ from paper.result_store import Store, Unit
 from paper.study import Document, Drawing, Options, Study, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
 from paper.systems import System, available, train_system, transformer_system, wave_system
+from token2wave.formatting import percent
 from token2wave.models import TextNetwork
 from token2wave.models.encoder_sources import MINILM
-from token2wave.reporting.summary import percent
 from token2wave.training.callbacks import Callback
-from token2wave.training.loop import fit, validate
+from token2wave.training.loop import fit
 from token2wave.training.schedule import n_batches
+from token2wave.training.validation import validate
 
 if TYPE_CHECKING:
     from paper.study_data import StudyData

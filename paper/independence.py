@@ -14,9 +14,9 @@ from paper.result_store import Store, Unit
 from paper.study import Document, Drawing, Options, Study, Table
 from paper.study_figures import SERIES, density, new_figure, styled
 from paper.systems import System, available, encoder_system, train_system, transformer_system, wave_system
+from token2wave.formatting import NOTHING, percent
 from token2wave.models import TextNetwork
 from token2wave.models.encoder_sources import MINILM
-from token2wave.reporting.summary import NOTHING, percent
 
 if TYPE_CHECKING:
     from paper.study_data import StudyData

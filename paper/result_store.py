@@ -15,9 +15,9 @@ from typing import Any
 
 from token2wave.core import n_threads
 from token2wave.errors import DataError
-from token2wave.reporting.summary import machine
 from token2wave.storage.atomic import atomic_write, make_folder
 from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.result import machine
 from token2wave.versions import versions
 
 Unit = dict[str, Any]

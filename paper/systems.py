@@ -15,9 +15,10 @@ from token2wave.distillation.encoder_settings import ONE_PASS
 from token2wave.errors import MissingExtraError
 from token2wave.models import Checkpoint, TextNetwork, WaveConfig, WaveNetwork
 from token2wave.training.callbacks import Callback, Epoch, History
-from token2wave.training.loop import fit, validate
+from token2wave.training.loop import fit
 from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
+from token2wave.training.validation import validate
 
 PAPER = preset_named("paper")
 TRANSFORMER = {"width": 768, "heads": 12, "feed_forward": 3072}

@@ -31,7 +31,8 @@ from paper.reproduction.comparison import (
 from paper.reproduction.reproduction_report import caveats, markdown_table
 from paper.studies import STUDIES, study_named
 from paper.study import Table
-from token2wave.reporting.summary import Summary, lines
+from token2wave.reporting.summary import lines
+from token2wave.training.result import Summary
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

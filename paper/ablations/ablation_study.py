@@ -13,8 +13,9 @@ from paper.result_store import Store, Unit
 from paper.study import Document, Options, Study, Table
 from paper.study_data import StudyData
 from token2wave.errors import ConfigError
-from token2wave.reporting.summary import NOTHING, count
-from token2wave.training.loop import fit, validate
+from token2wave.formatting import NOTHING, count
+from token2wave.training.loop import fit
+from token2wave.training.validation import validate
 
 # Four layers cost about twenty times as much as the reference, two layers or the mean over tokens seven.
 TRAIN_ROWS, EPOCHS = 10_000, 3

@@ -28,9 +28,10 @@ from paper.systems import System
 from token2wave.models import TextNetwork, WaveConfig, WaveNetwork
 from token2wave.training.callbacks import Callback, Epoch
 from token2wave.training.examples import Examples
-from token2wave.training.loop import fit, validate
+from token2wave.training.loop import fit
 from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
+from token2wave.training.validation import validate
 
 WIDTH, HEADS, FEED_FORWARD, RADIUS = 32, 4, 128, 3
 SOLVED = 0.999  # of the validation texts: what could still be gained is less than a text in a thousand

@@ -8,7 +8,7 @@ from typing import Any
 from paper.accuracy import EVERYDAY, mean_and_deviation
 from paper.reproduction.published import COUNTERPARTS, ROWS, TRANSFORMER_ACCURACY, published
 from paper.study import Document, Table
-from token2wave.reporting.summary import NOTHING
+from token2wave.formatting import NOTHING
 
 
 def accuracies(found: Mapping[str, Any], name: str = "test_accuracy") -> list[float]:

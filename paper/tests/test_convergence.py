@@ -7,7 +7,8 @@ from paper import convergence
 from paper.result_store import Store
 from paper.study import Options
 from paper.systems import wave_system
-from token2wave.training.loop import fit, validate
+from token2wave.training.loop import fit
+from token2wave.training.validation import validate
 
 
 @pytest.fixture

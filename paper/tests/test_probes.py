@@ -36,7 +36,7 @@ from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.training.examples import Examples
-from token2wave.training.loop import validate
+from token2wave.training.validation import validate
 
 TASKS = [
     presence(),

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from token2wave.errors import Token2WaveError
+from token2wave.versions import __version__
 
 if TYPE_CHECKING:
     from token2wave.compression import Compression, compress
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from token2wave.scoring.score import score
     from token2wave.training.incremental import update
     from token2wave.training.recipe import Recipe
-
-__version__ = "0.1.0"
 
 _HOME = {
     "BatchPredictor": "token2wave.scoring.batch_predictor",

@@ -16,11 +16,11 @@ from token2wave.compression.size_limits import require_reachable
 from token2wave.config import parse_size
 from token2wave.data import TextDataset, load_splits
 from token2wave.data.texts import LabelFormat
+from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.errors import ConfigError
 from token2wave.inference.classifier import Classifier
 from token2wave.reporting.record import Origin, identity_of, plan_of, record_of, summary_of
 from token2wave.reporting.report import check_report, write_report
-from token2wave.reporting.summary import Summary
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import size_of_model_file
 from token2wave.training.auto_settings import auto_settings
@@ -37,6 +37,7 @@ from token2wave.training.options import (
 from token2wave.training.preparation import RECOGNISED, ClassWeights, EncodedTexts, in_memory, prepare
 from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
+from token2wave.training.result import Summary
 from token2wave.training.run import TrainingRun
 from token2wave.training.search_history import SearchHistory
 from token2wave.training.streaming.stream_setup import open_stream, require_alone, require_streams, stream_run
@@ -174,7 +175,7 @@ def train(
         check_writable(Path(out))
     if report is not None:
         check_report(Path(report))
-    callback_list, baseline, teacher_info = CallbackList(callbacks), None, dict[str, Any]()
+    callback_list, baseline_figures, teacher_info = CallbackList(callbacks), None, dict[str, Any]()
     search: SearchHistory | None = None
     columns: dict[str, Any] = {
         "text_column": text_column,
@@ -190,7 +191,7 @@ def train(
                 "--candidates": candidates,
                 "--teacher": teacher,
                 "--unlabelled": unlabelled,
-                "--start-from": init_from,
+                "--init-from": init_from,
                 "--vocabulary": vocabulary,
             }
         )
@@ -219,13 +220,13 @@ def train(
         splits = _read(data, multi_label, label_separator, test=test, **columns)
         chosen = auto_settings(chosen, splits.train.texts, overrides)
         texts = prepare(splits, chosen.recipe, seed, class_weights)
-        baseline = (
+        baseline_figures = (
             baseline_of(texts, splits.name, callback_list) if baseline else None
         )  # first, as it may lack a package
         if limit is not None:
             require_reachable(limit, chosen, texts.label_names)
         if time_budget is not None or candidates is not None:
-            budget.not_counting(0.0 if baseline is None else baseline["train_seconds"])
+            budget.not_counting(0.0 if baseline_figures is None else baseline_figures["train_seconds"])
             learn = partial(
                 train,
                 preset=preset,
@@ -252,7 +253,8 @@ def train(
         texts, teacher_info = _taught(
             teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks
         )
-        run = TrainingRun(splits, texts, chosen, seed, device, callback_list, vocabulary, init_from)
+        embedding_init = None if init_from is None else EncoderInit(os.fspath(init_from))
+        run = TrainingRun(splits, texts, chosen, seed, device, callback_list, vocabulary, embedding_init)
     if checkpoint is not None:
         run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, teacher_info), resume)
     with callback_list.run(plan_of(run, command)):
@@ -264,7 +266,7 @@ def train(
             class_weights=class_weights,
             teacher_info=teacher_info,
             search=search,
-            baseline=baseline,
+            baseline=baseline_figures,
             max_bytes=limit,
             command=command,
         )

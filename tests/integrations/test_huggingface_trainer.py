@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:mtime may not be reliable:UserWa
 def arguments(folder, **others):
     return TrainingArguments(
         str(folder),
-        lr=1e-2,
+        learning_rate=1e-2,
         per_device_train_batch_size=16,
         eval_strategy="epoch",
         save_strategy="epoch",

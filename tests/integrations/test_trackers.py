@@ -22,7 +22,8 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
 from token2wave.integrations.mlflow_tracker import MLflowCallback
 from token2wave.integrations.tensorboard_tracker import TensorBoardCallback
-from token2wave.integrations.tracking import Tracker, final_figures, tracker_named
+from token2wave.integrations.trackers import make_tracker
+from token2wave.integrations.tracking import Tracker, final_figures
 from token2wave.training.callbacks import Callback
 
 TEXTS, LABELS = made_up(240)
@@ -242,20 +243,20 @@ def test_says_what_is_no_tracker(tmp_path, monkeypatch):
         with pytest.raises(
             ConfigError, match=r"--tracker: expected tensorboard:FOLDER, mlflow or mlflow:URI"
         ):
-            tracker_named(wish)
+            make_tracker(wish)
     with pytest.raises(ConfigError, match="tracking_uri: MLflow says"):
-        tracker_named("mlflow:nosuch://place")
+        make_tracker("mlflow:nosuch://place")
     (tmp_path / "file").write_text("")
     for kind in ("tensorboard", "mlflow"):
         with pytest.raises(OutputError, match="cannot be made"):
-            tracker_named(f"{kind}:{tmp_path / 'file'}")
+            make_tracker(f"{kind}:{tmp_path / 'file'}")
 
 
 def test_missing_package_names_its_extra(monkeypatch, tmp_path):
     for module, kind in (("tensorboard.summary", "tensorboard"), ("mlflow.tracking", "mlflow")):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(MissingExtraError, match=rf"token2wave\[{kind}\]"):
-            tracker_named(f"{kind}:{tmp_path}")
+            make_tracker(f"{kind}:{tmp_path}")
 
 
 def test_command_line(place, tmp_path):
@@ -263,7 +264,7 @@ def test_command_line(place, tmp_path):
     data = written(tmp_path / "texts.csv", TEXTS, LABELS)
     command = ["train", data, "--out", tmp_path / "m.safetensors", "--preset", "fast", *QUICK_OPTIONS]
     command += ["--tracker", f"tensorboard:{tmp_path / 'tb'}", "--tracker", f"mlflow:{place}"]
-    script = "import sys; from token2wave import cli; sys.argv[0] = 'token2wave'\n"
+    script = "import sys; from token2wave.cli import main as cli; sys.argv[0] = 'token2wave'\n"
     script += (
         "try: cli.main()\nexcept SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
     )

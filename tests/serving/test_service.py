@@ -179,7 +179,7 @@ def test_refused_bodies(server, status, body, where, hint):
     validate(answer, "Error")
     error = answer["error"]
     assert (found, error["status"]) == (status, status), error
-    assert where in error["where"]
+    assert where in error["location"]
     assert hint in error["hint"]
     assert "expected" in error["problem"]
     assert len(json.dumps(answer)) < 600
@@ -238,8 +238,10 @@ def test_models_of_several_labels_and_without_novelty():
     given = ask({"text": TEXTS[0], "threshold": middle})[1]["labels"]
     assert {one["label"] for one in given} == {label for label in shares if shares[label] >= middle}
     validate(ask({"text": TEXTS[0], "threshold": 1})[1], "Prediction", several)
-    assert ask({"text": "a", "abstain_below": 0.5})[1]["error"]["where"] == "$.abstain_below"
-    assert ask({"text": "a", "abstain_above_novelty": 0.5})[1]["error"]["where"] == "$.abstain_above_novelty"
+    assert ask({"text": "a", "abstain_below": 0.5})[1]["error"]["location"] == "$.abstain_below"
+    assert (
+        ask({"text": "a", "abstain_above_novelty": 0.5})[1]["error"]["location"] == "$.abstain_above_novelty"
+    )
     assert ask({"text": "a", "novelty": True})[1]["novelty"] is None
 
 

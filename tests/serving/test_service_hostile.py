@@ -128,7 +128,7 @@ def test_what_is_no_http(server, sent):
         status, answer = Reader(connection).answer()
         assert status in (400, 0)
         if status:
-            assert answer["error"]["where"] == "connection"
+            assert answer["error"]["location"] == "connection"
             assert answer["error"]["hint"]
     assert is_well(server)
     assert server.log.read_bytes() == b""
@@ -263,7 +263,7 @@ def test_a_full_queue_is_told(strict):
         connection.close()
     assert {status for status, _ in answers} == {200, 503}
     refused = next(answer for status, answer in answers if status == 503)
-    assert refused["error"]["where"] in ("queue", "memory")
+    assert refused["error"]["location"] in ("queue", "memory")
     assert is_well(strict)
     assert strict.metric("token2wave_queued_characters") == 0
 

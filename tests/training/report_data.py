@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from token2wave.metrics import evaluate_predictions
-from token2wave.reporting.summary import Summary
 from token2wave.training.loop import Epoch
+from token2wave.training.result import Summary
 
 CAVEATS = ("The test texts overlap the training texts by 3%.", "Labels <are> noisy & few.")
 BASELINE = {"name": "naive Bayes", "accuracy": 0.5, "macro_f1": 0.25, "train_seconds": 0.5}

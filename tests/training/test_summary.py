@@ -12,21 +12,12 @@ import pytest
 from report_data import BASELINE, CAVEATS, a_summary, without_test_set
 
 from token2wave import versions as versions_module
+from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
 from token2wave.metrics import evaluate_predictions
-from token2wave.reporting import summary as module
-from token2wave.reporting.summary import (
-    Summary,
-    columns,
-    count,
-    duration,
-    lines,
-    machine,
-    percent,
-    printable,
-    shorten,
-    size,
-)
+from token2wave.reporting.summary import lines
+from token2wave.training import result as module
 from token2wave.training.loop import Epoch
+from token2wave.training.result import Summary, machine
 from token2wave.versions import versions
 
 FIRST_KEYS = [

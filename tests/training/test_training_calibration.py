@@ -14,7 +14,7 @@ from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.calibration import DOUBT, branch_logits, calibrate, fit_weights, scale_branches
 from token2wave.training.examples import Examples
-from token2wave.training.loop import validate
+from token2wave.training.validation import validate
 
 
 def loss_of(weights: torch.Tensor, levels: np.ndarray, labels: np.ndarray) -> torch.Tensor:

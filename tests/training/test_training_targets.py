@@ -13,9 +13,9 @@ from token2wave.models import make_batch
 from token2wave.training import loop
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
-from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import NativeTrainer
 from token2wave.training.torch_trainer import TorchTrainer
+from token2wave.training.validation import Validation, validate
 
 pytestmark = pytest.mark.skipif(core() is None, reason="the native core is not built")
 N_TEXTS = 50

@@ -14,7 +14,7 @@ from token2wave.errors import ConfigError
 from token2wave.reporting.summary import lines
 from token2wave.training.branches import with_refitted_linear_svm
 from token2wave.training.calibration import scale_branches
-from token2wave.training.loop import Validation
+from token2wave.training.validation import Validation
 from token2wave.tuning.comparison import evaluate_candidate
 
 training = importlib.import_module("token2wave.pipeline")

@@ -33,13 +33,13 @@ DATA_HELP = (
 )
 
 
-def trackers_named(overrides: list[str] | None) -> list[Callback]:
+def trackers_named(targets: list[str] | None) -> list[Callback]:
     """Make the trackers that were asked for; nothing of them is imported otherwise."""
-    if not overrides:
+    if not targets:
         return []
-    from token2wave.integrations.tracking import tracker_named
+    from token2wave.integrations.trackers import make_tracker
 
-    return [tracker_named(wish) for wish in overrides]
+    return [make_tracker(target) for target in targets]
 
 
 def finish(document: Any, as_json: bool) -> None:

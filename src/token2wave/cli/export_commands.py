@@ -88,8 +88,8 @@ def export(
 ) -> None:
     """Write a model in the format of another program."""
     from token2wave.data import read_texts
+    from token2wave.formatting import size
     from token2wave.inference.loading import load
-    from token2wave.reporting.summary import size
 
     if to not in FORMATS:
         raise ConfigError(f"expected one of {', '.join(FORMATS)}, found {to!r}", location="--to")

@@ -10,10 +10,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from token2wave import __version__
 from token2wave.cli import export_commands, model_commands, score_command, serve_command, training_commands
 from token2wave.errors import Interruption, MissingExtraError, RemoteError, Token2WaveError
 from token2wave.reporting import terminal
+from token2wave.versions import __version__
 
 app = typer.Typer(
     name="token2wave",

@@ -80,9 +80,9 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
+    from token2wave.formatting import printable
     from token2wave.inference.loading import load
     from token2wave.inference.prediction import prediction_to_dict
-    from token2wave.reporting.summary import printable
 
     if text and file is not None:
         raise ConfigError(

@@ -23,8 +23,8 @@ from token2wave.inference.loading import load
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import write_model_file
 from token2wave.training.callbacks import Callback, CallbackList
-from token2wave.training.loop import validate
 from token2wave.training.preparation import ClassWeights, EncodedTexts, prepare
+from token2wave.training.validation import validate
 
 STORAGES = ("auto", "float32", "float16", "int8", "packed")
 TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"

@@ -23,12 +23,12 @@ from token2wave.training.branches import fit_branches
 from token2wave.training.calibration import calibrate, scale_branches
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
-from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts, Labelled
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
+from token2wave.training.validation import Validation, validate
 
 RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
 BYTES_OF_ENTRIES = 500  # of rows and buckets in the header

@@ -9,7 +9,7 @@ training text has still means what words like it mean. Model2Vec weighs words by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -40,7 +40,28 @@ class WordVectors(NamedTuple):
     outputs: Floats
 
 
-def with_vocabulary(
+@dataclass(frozen=True)
+class EncoderInit:
+    """Starts the embedding of a run from a pre-trained encoder.
+
+    Attributes:
+        name: of the encoder: ``all-MiniLM-L6-v2``, a folder, or a name on the hub.
+    """
+
+    name: str
+
+    def expand_features(
+        self, texts: Sequence[str], features: Features, encoded: Ragged, callback_list: CallbackList
+    ) -> tuple[WordFeatures, Ragged, WordVectors]:
+        """Give every word that the encoder knows a row (:func:`expand_features`)."""
+        return expand_features(self.name, texts, features, encoded, callback_list)
+
+    def init_rows(self, rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
+        """Write the encoder's vectors into the rows of the embedding (:func:`init_embedding`)."""
+        init_embedding(rows, width, vectors, features)
+
+
+def expand_features(
     name: str, texts: Sequence[str], features: Features, found: Ragged, callback_list: CallbackList
 ) -> tuple[WordFeatures, Ragged, WordVectors]:
     """Let every word that the encoder has an entry for be a feature, seen in training or not.

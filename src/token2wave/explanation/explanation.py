@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from token2wave.errors import ConfigError
-from token2wave.reporting.summary import REPLACEMENT
+from token2wave.formatting import REPLACEMENT
 
 UNITS = ("token", "word", "sentence")
 NOISE = 1e-6  # effects below it come from rounding, and are neither coloured nor counted

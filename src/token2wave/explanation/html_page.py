@@ -12,7 +12,7 @@ from importlib import resources
 from string import Template
 
 from token2wave.explanation.explanation import Explanation, Figures, displayable, finite
-from token2wave.reporting.summary import NOTHING, count, percent, printable, shorten
+from token2wave.formatting import NOTHING, count, percent, printable, shorten
 
 LEVELS = 10  # shades of a colour; page.html has a line for each
 CLASSES_SHOWN = 10  # of the bars and of the columns of the table

@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
     except MissingExtraError:
         raise
     except Token2WaveError as error:
-        where = str(path) if error.location is None else f"{path}, {error.where}"
+        where = str(path) if error.location is None else f"{path}, {error.location}"
         raise ModelFileError(error.problem, location=where, hint=error.hint) from error
 
 

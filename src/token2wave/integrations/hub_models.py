@@ -51,7 +51,7 @@ def push(
     with tempfile.TemporaryDirectory(prefix="token2wave-") as aside:
         folder = Path(aside) / "model"
         if with_transformers:
-            from token2wave.integrations.huggingface import export_huggingface
+            from token2wave.integrations.huggingface.conversion import export_huggingface
 
             export_huggingface(classifier, folder)
         else:
@@ -119,11 +119,9 @@ def load_from_hub(
 
 def _of_transformers(source: str | os.PathLike[str], **options: Any) -> Classifier:
     """A classifier made of a model and a tokenizer that ``transformers`` saved."""
-    from token2wave.integrations.huggingface import (
-        WaveForSequenceClassification,
-        WaveTokenizer,
-        from_huggingface,
-    )
+    from token2wave.integrations.huggingface.conversion import from_huggingface
+    from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassification
+    from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
 
     try:
         model = WaveForSequenceClassification.from_pretrained(os.fspath(source), **options)

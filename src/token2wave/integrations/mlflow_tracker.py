@@ -12,9 +12,9 @@ from typing import Any
 
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.integrations.tracking import Tracker, parameters_of
-from token2wave.reporting.summary import Summary
 from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import RunPlan
+from token2wave.training.result import Summary
 from token2wave.versions import versions
 
 KEYWORDS = ("databricks", "databricks-uc", "uc")  # URIs without a scheme

@@ -47,7 +47,7 @@ from token2wave.integrations.sklearn_inputs import (
 
 if TYPE_CHECKING:
     from token2wave.distillation.unlabelled import Unlabelled
-    from token2wave.reporting.summary import Summary
+    from token2wave.training.result import Summary
 
 MAX_SEED = 2**31 - 1
 ModelPath = str | os.PathLike[str]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.errors import MissingExtraError
+from token2wave.formatting import percent, printable
 from token2wave.integrations.tracking import Tracker, parameters_of
-from token2wave.reporting.summary import Summary, percent, printable
 from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import RunPlan
+from token2wave.training.result import Summary
 
 
 class TensorBoardCallback(Tracker):

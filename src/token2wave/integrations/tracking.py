@@ -13,9 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from token2wave.errors import ConfigError
-from token2wave.reporting.summary import Summary
 from token2wave.training.callbacks import Callback, Epoch, RunPlan
+from token2wave.training.result import Summary
 
 FINAL = (
     "accuracy",
@@ -122,33 +121,6 @@ class Tracker(Callback):
                 RuntimeWarning,
                 stacklevel=2,
             )
-
-
-def tracker_named(wish: str) -> Tracker:
-    """Make the tracker that a command line names.
-
-    Args:
-        wish: ``tensorboard:FOLDER``, ``mlflow`` or ``mlflow:URI``.
-
-    Raises:
-        ConfigError: it is neither, or MLflow does not know such a place.
-        MissingExtraError: its package is not installed.
-        OutputError: the folder cannot be made or written to.
-    """
-    kind, _, place = wish.partition(":")
-    if kind == "tensorboard" and place:
-        from token2wave.integrations.tensorboard_tracker import TensorBoardCallback
-
-        return TensorBoardCallback(place)
-    if kind == "mlflow":
-        from token2wave.integrations.mlflow_tracker import MLflowCallback
-
-        return MLflowCallback(tracking_uri=place or None)
-    raise ConfigError(
-        f"expected tensorboard:FOLDER, mlflow or mlflow:URI, found {wish!r}",
-        location="--tracker",
-        hint="e.g. --tracker tensorboard:runs",
-    )
 
 
 def parameters_of(plan: RunPlan) -> dict[str, bool | int | float | str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from token2wave.errors import MissingExtraError
-from token2wave.reporting.summary import NOTHING, Summary, columns, percent, shorten
+from token2wave.formatting import NOTHING, columns, percent, shorten
+from token2wave.training.result import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -235,7 +236,7 @@ def _search_figure(search: Mapping[str, Any]) -> Figure:
     others = [one for one in trial if one["outcome"] == "dropped"]
     ends = [*(one["number"] for one in best), search["trials"][-1]["number"]]
     reached = [100 * one["accuracy"] for one in best]
-    axes.step(ends, [*reached, reached[-1]], location="post", color=TRAIN)
+    axes.step(ends, [*reached, reached[-1]], where="post", color=TRAIN)
     axes.plot(ends[:-1], reached, "o", color=TRAIN, markersize=6, label="best so far")
     if others:
         axes.plot(

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from html import escape
 from pathlib import Path
 
+from token2wave.formatting import printable
 from token2wave.reporting.figures import CSS
-from token2wave.reporting.summary import printable
 from token2wave.storage.atomic import atomic_write, check_writable, make_folder
 
 

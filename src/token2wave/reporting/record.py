@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from collections.abc import Mapping
@@ -15,13 +14,13 @@ from token2wave.features import WordPieceConfig
 from token2wave.inference.classifier import Classifier
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
-from token2wave.reporting.summary import Baseline, Summary, machine
 from token2wave.training.callbacks import RunPlan
 from token2wave.training.distributed import leading
-from token2wave.training.loop import Validation
 from token2wave.training.preparation import ClassWeights, default_vocabulary
+from token2wave.training.result import Baseline, Summary, machine
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
+from token2wave.training.validation import Validation
 from token2wave.versions import versions
 
 RATES_TOO_LARGE = (
@@ -72,8 +71,8 @@ def record_of(run: TrainingRun, first: ValidatedFit, last: FitResult, origin: Or
         **origin.teacher_info,
         **run.facts(),
     }
-    if run.init_from is not None:
-        record["init_from"] = os.fspath(run.init_from)
+    if run.embedding_init is not None:
+        record["init_from"] = run.embedding_init.name
     if last.lr_factor < 1:
         record["lr_factor"] = last.lr_factor
     if run.is_weighted:
@@ -134,7 +133,7 @@ def identity_of(run: TrainingRun, teacher_info: Mapping[str, Any]) -> dict[str, 
         "recipe": preset.recipe.to_dict(),
         "seed": run.seed,
         "trained by": run.trained_by,
-        "start from": None if run.init_from is None else os.fspath(run.init_from),
+        "init from": None if run.embedding_init is None else run.embedding_init.name,
         "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
         "teacher": dict(teacher_info),
         "texts and labels": run.checksums(),

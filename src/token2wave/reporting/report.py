@@ -10,22 +10,18 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from token2wave.formatting import NOTHING, count, duration, percent, size
 from token2wave.reporting import html_report as html
 from token2wave.reporting.figures import draw, require_matplotlib
 from token2wave.reporting.summary import (
-    NOTHING,
-    Summary,
     at_most,
     best_epoch,
-    count,
-    duration,
-    percent,
     search_in_words,
     settings_in_words,
-    size,
     validation_figure,
 )
 from token2wave.storage.atomic import make_folder
+from token2wave.training.result import Summary
 
 CONFUSIONS_LISTED = 15
 

@@ -117,7 +117,7 @@ def print_evaluation(result: Evaluation) -> None:
             f"  {100 * part.accuracy:.2f}% of the surest {100 * part.coverage:.0f}% are right: "
             f"those from probability {math.floor(1e6 * part.threshold) / 1e6:.6f} on"
         )
-    from token2wave.reporting.summary import printable
+    from token2wave.formatting import printable
 
     labels = [printable(score.label) for score in result.classes]
     width = max(5, *map(len, labels))
@@ -137,7 +137,7 @@ def print_novelty(mean: float | None) -> None:
 
 def print_info(path: Path, document: dict[str, Any]) -> None:
     """Print what a model file holds."""
-    from token2wave.reporting.summary import printable
+    from token2wave.formatting import printable
 
     network, training = document["network"], document["training"]
     labels = document["labels"]
@@ -163,7 +163,7 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
 
 def print_compression(out: Path, summary: dict[str, Any]) -> None:
     """Show what a compression gained and cost."""
-    from token2wave.reporting.summary import count, percent, size
+    from token2wave.formatting import count, percent, size
 
     for caveat in summary["caveats"]:
         print(f"Note: {caveat}")

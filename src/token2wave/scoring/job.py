@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import token2wave
 from token2wave.core import n_threads
 from token2wave.data.file_segments import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
@@ -37,6 +36,7 @@ from token2wave.scoring.output_parts import (
     part_paths,
 )
 from token2wave.storage.atomic import atomic_write, make_folder
+from token2wave.versions import __version__
 
 FORMAT = 1
 JOB = "_job/job.json"
@@ -167,7 +167,7 @@ def opened(plan: JobConfig, segments: Sequence[Segment], identity: Mapping[str, 
         ConfigError: the folder holds a job of other inputs, settings or another model.
     """
     folder = Path(plan.folder)
-    record = {"format": FORMAT, "token2wave": token2wave.__version__, **identity}
+    record = {"format": FORMAT, "token2wave": __version__, **identity}
     is_new = not (folder / JOB).is_file()
     if is_new and folder.exists() and (not folder.is_dir() or any(_strangers(folder))):
         raise OutputError(

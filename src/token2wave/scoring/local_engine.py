@@ -165,7 +165,7 @@ class _Engine:
             kind = getattr(errors, fault["kind"], Token2WaveError)
             if not issubclass(kind, Token2WaveError) or kind is errors.MissingExtraError:
                 kind = Token2WaveError
-            raise kind(fault["problem"], location=fault["where"], hint=fault["hint"])
+            raise kind(fault["problem"], location=fault["location"], hint=fault["hint"])
         else:
             worker.is_ready = True
 

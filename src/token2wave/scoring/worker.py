@@ -77,7 +77,7 @@ def _work(scorer: Scorer, task: dict[str, Any], say: Callable[[dict[str, Any]], 
 
 
 def _fault(error: Token2WaveError) -> dict[str, Any]:
-    parts = {"problem": error.problem, "where": error.location, "hint": error.hint}
+    parts = {"problem": error.problem, "location": error.location, "hint": error.hint}
     return {"fault": {"kind": type(error).__name__, **parts}}
 
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Seque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from token2wave import __version__
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.serving.answers import (
     HTML,
@@ -36,6 +35,7 @@ from token2wave.serving.requests import (
     too_large,
 )
 from token2wave.serving.waves_view import token_waves
+from token2wave.versions import __version__
 
 try:
     from token2wave.serving.batching import SMALL, Batcher, weight

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from token2wave import __version__
 from token2wave.explanation.explanation import UNITS
 from token2wave.serving.limits import Limits
+from token2wave.versions import __version__
 
 if TYPE_CHECKING:
     from token2wave.inference.classifier import Classifier
@@ -182,7 +182,7 @@ def _schemas(limits: Limits, classifier: Classifier) -> dict[str, Schema]:
                     {
                         "status": {"type": "integer"},
                         "problem": {**STRING, "description": "What was expected, and what came."},
-                        "where": {"type": ["string", "null"]},
+                        "location": {"type": ["string", "null"]},
                         "hint": {"type": ["string", "null"], "description": "What to change."},
                     }
                 )

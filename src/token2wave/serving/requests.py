@@ -32,11 +32,11 @@ class RequestError(Token2WaveError):
         status: int,
         problem: str,
         *,
-        where: str | None = None,
+        location: str | None = None,
         hint: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        super().__init__(problem, location=where, hint=hint)
+        super().__init__(problem, location=location, hint=hint)
         self.status = status
         self.headers = headers
 
@@ -46,7 +46,7 @@ class RequestError(Token2WaveError):
             "error": {
                 "status": self.status,
                 "problem": self.problem,
-                "where": self.where,
+                "location": self.location,
                 "hint": self.hint,
             }
         }

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.metrics import evaluate_decisions, evaluate_predictions
-from token2wave.reporting.summary import Baseline
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.preparation import EncodedTexts
+from token2wave.training.result import Baseline
 
 NAME = "TF-IDF (1,2) + LinearSVC"
 

@@ -15,7 +15,7 @@ from token2wave.inference.reference import probabilities
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
-from token2wave.training.loop import binary_cross_entropies
+from token2wave.training.validation import binary_cross_entropies
 
 HEADS = ("head", "context.head", "linear_svm")
 """What makes each level's logits: of the text, of its phrases, of its tokens' amplitudes."""

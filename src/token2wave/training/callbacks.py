@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
-    from token2wave.reporting.summary import Summary
+    from token2wave.training.result import Summary
     from token2wave.training.search_history import SearchHistory, Trial
 
 

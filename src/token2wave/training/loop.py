@@ -3,80 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from token2wave.errors import CheckpointError, ConfigError
+from token2wave.errors import CheckpointError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
-from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.callbacks import Callback, CallbackList, Epoch, History
 from token2wave.training.checkpoint import CheckpointSlot, NetworkCheckpoint
 from token2wave.training.distributed import leading
+from token2wave.training.divergence import DivergenceError, require_finite
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
+from token2wave.training.trainer import Trainable, Trainer
+from token2wave.training.validation import is_multi_label, validate
 
 if TYPE_CHECKING:
     from token2wave.models import TextNetwork, WaveNetwork
-
-
-class Trainable(Protocol):
-    """What the loop itself asks of a network; trainers ask more."""
-
-    def logits(self, features: Ragged) -> NDArray[np.float32]:
-        """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
 
 
 MAX_RESTARTS = 12
 SECONDS_BETWEEN_CHECKPOINTS = 120.0  # of a pass over a stream
 DIVERGENCE_LR_FACTOR = 0.1  # share of the rates with each restart
 MAX_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
-
-
-class DivergenceError(ConfigError):
-    """The loss stopped being a finite number, or is beyond all measure."""
-
-
-class Trainer(Protocol):
-    """Takes the steps of a run, for one kind of network."""
-
-    @property
-    def network(self) -> Trainable:
-        """What gives the logits of validation texts."""
-
-    def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
-        """Go once through the training texts; mean loss and accuracy on the way.
-
-        Raises:
-            DivergenceError: the loss stopped being a finite number.
-        """
-
-    def energy(self) -> float:
-        """Sum of the squares of all weights as they are now, which is not finite where a weight is not."""
-
-    def reset(self, recipe: Recipe) -> None:
-        """Go back to the weights before the first step, and forget all steps, with another recipe."""
-
-    def keep(self) -> None:
-        """Remember the weights as they are now."""
-
-    def restore(self) -> None:
-        """Go back to the weights that were kept last."""
-
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Everything that later epochs depend on, as arrays and as plain data that JSON can hold."""
-
-    def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
-        """Go on from where :meth:`state` was taken, by a trainer of the same network, texts and recipe."""
-
-    def close(self) -> None:
-        """Be done with training."""
 
 
 @contextmanager
@@ -202,7 +156,7 @@ def _epochs(
         DivergenceError: the loss stopped being a finite number.
     """
     step_seconds, n_before = 0.0, len(history.epochs)
-    by = recipe.chooses_by(_is_multi_label(network))
+    by = recipe.chooses_by(is_multi_label(network))
     if n_before:
         callback_list.advance(n_before * n_batches(len(train), recipe.batch_size))
     for number in range(n_before + 1, recipe.epochs + 1):
@@ -253,84 +207,6 @@ def made_up_texts(n_rows: int) -> Ragged:
     repeated = [np.full(length, ids[i][0]) for i, length in enumerate(lengths)]
     lengths = np.concatenate([lengths, lengths])
     return Ragged(np.concatenate(ids + repeated), offsets_of(lengths), lengths)
-
-
-class Validation(NamedTuple):
-    """How a network does on texts, each counted by its weight if they have weights.
-
-    Attributes:
-        loss: mean cross-entropy; where each class is decided by itself, the mean over texts of the sum over
-            classes of the binary cross-entropy.
-        accuracy: share of texts whose class, or all of whose classes, are right.
-        macro_f1: mean F1 of the classes that occur or are given.
-        micro_f1: F1 over the decisions of all texts and classes; the accuracy, where a text has one class.
-    """
-
-    loss: float
-    accuracy: float
-    macro_f1: float
-    micro_f1: float
-
-
-def validate(network: Trainable, examples: Examples) -> Validation:
-    """Hold a network against texts."""
-    logits = network.logits(examples.features).astype(np.float64)
-    if _is_multi_label(network):
-        assert examples.targets is not None
-        truth, given = examples.targets > 0.5, logits > 0
-        losses = binary_cross_entropies(logits, examples.targets)
-        right = (truth == given).all(axis=1)
-        micro_f1, macro_f1 = f1_of_decisions(truth, given, examples.weights)
-        return Validation(_mean(losses, examples), _mean(right, examples), macro_f1, micro_f1)
-    losses, predicted = cross_entropies(logits, examples), logits.argmax(axis=1)
-    accuracy = _mean(predicted == examples.labels, examples)
-    macro_f1 = macro_f1_of(examples.labels, predicted, logits.shape[1], examples.weights)
-    return Validation(_mean(losses, examples), accuracy, macro_f1, accuracy)
-
-
-def cross_entropies(logits: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-    """Cross-entropy of each text, ``(N,)``, against its label or its targets."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    sums = np.log(np.exp(shifted).sum(axis=1))
-    if examples.targets is None:
-        own = shifted[np.arange(len(examples)), examples.labels]
-    else:
-        own = np.einsum("nc,nc->n", shifted, examples.targets.astype(np.float64))
-    losses: NDArray[np.float64] = sums - own
-    return losses
-
-
-def binary_cross_entropies(logits: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sum over classes, each decided by itself, of each text's binary cross-entropy, ``(N,)``."""
-    softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
-    losses: NDArray[np.float64] = (softplus - logits * targets).sum(axis=1)
-    return losses
-
-
-def _is_multi_label(network: Trainable) -> bool:
-    """Whether each class is decided by itself; the papers' rivals do not know such a thing."""
-    return bool(getattr(getattr(network, "config", None), "multi_label", False))
-
-
-def _mean(values: NDArray[Any], examples: Examples) -> float:
-    """Mean over texts, each counted by its weight."""
-    if examples.weights is None:
-        return float(values.mean())
-    return float(values @ (examples.weights / examples.weights.sum(dtype=np.float64)))
-
-
-def require_finite(number: float) -> None:
-    """Stop a run that has diverged.
-
-    Raises:
-        DivergenceError: a loss, or what else must be one, is no finite number.
-    """
-    if not np.isfinite(number):
-        raise DivergenceError(
-            "the loss stopped being a finite number",
-            location="lr",
-            hint="choose a smaller learning rate",
-        )
 
 
 def _rank(epoch: Epoch, select_by: str) -> tuple[float, ...]:

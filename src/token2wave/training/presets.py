@@ -89,8 +89,8 @@ def _named(part: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        where = None if error.location is None else f"{part}.{error.where}"
-        raise ConfigError(error.problem, location=where, hint=error.hint) from error
+        location = None if error.location is None else f"{part}.{error.location}"
+        raise ConfigError(error.problem, location=location, hint=error.hint) from error
 
 
 DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from token2wave.data import TextDataset
-from token2wave.features import Features, WordFeatures
+from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.inference.classifier import Classifier, Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
@@ -36,16 +37,36 @@ from token2wave.training.cross_validation import (
 from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
-from token2wave.training.loop import Validation, validate
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts, Labelled, features_for
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
+from token2wave.training.validation import Validation, validate
 
 
 class TrainableNetwork(Network, Scalable, Protocol):
     """What a run makes."""
+
+
+class EmbeddingInit(Protocol):
+    """Starts the embedding from a pre-trained encoder (:mod:`token2wave.distillation.embedding_init`)."""
+
+    @property
+    def name(self) -> str:
+        """Name or folder of the encoder."""
+
+    def expand_features(
+        self, texts: Sequence[str], features: Features, encoded: Ragged, callback_list: CallbackList
+    ) -> tuple[WordFeatures, Ragged, Any]:
+        """Give every word that the encoder knows a row.
+
+        Returns:
+            The wider features, the texts encoded by them, and the encoder's vectors for :meth:`init_rows`.
+        """
+
+    def init_rows(self, rows: NDArray[np.float32], width: int, vectors: Any, features: WordFeatures) -> None:
+        """Write the encoder's vectors into the rows ``(V, W)`` of the embedding, in place."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +166,7 @@ class TrainingRun:
         device: ``auto``, ``cpu`` or ``cuda``.
         callback_list: told how it goes.
         vocabulary: of WordPiece features, if one is given.
-        init_from: an encoder whose output each word's row begins with, if there is one.
+        embedding_init: starts the words' rows from a pre-trained encoder, if one is given.
         computed_on: ``cpu`` or ``cuda``.
         checkpoint: to write every epoch down in, if there is one.
     """
@@ -157,7 +178,7 @@ class TrainingRun:
     device: str
     callback_list: CallbackList
     vocabulary: str | os.PathLike[str] | None = None
-    init_from: str | os.PathLike[str] | None = None
+    embedding_init: EmbeddingInit | None = None
     computed_on: str = "cpu"
     checkpoint: Checkpoint | None = None
 
@@ -274,24 +295,17 @@ class TrainingRun:
         advance = self.callback_list.stage_once_begun("features of the training texts", len(train))
         source = self.splits.train.source
         features, found = features_for(train.texts, self.preset, self.vocabulary, source, advance)
-        vectors = None
-        if self.init_from is not None:
-            from token2wave.distillation.embedding_init import (
-                with_vocabulary,  # here, since most runs do without
-            )
-
-            encoder = os.fspath(self.init_from)
-            features, found, vectors = with_vocabulary(
-                encoder, train.texts, features, found, self.callback_list
+        vectors: Any = None
+        if self.embedding_init is not None:
+            features, found, vectors = self.embedding_init.expand_features(
+                train.texts, features, found, self.callback_list
             )
         config = self._config(features, branch_weights)
         network = self._network(config.replace(linear_svm=False), recipe)
-        if vectors is not None:
-            from token2wave.distillation.embedding_init import init_embedding
-
+        if self.embedding_init is not None:
             assert isinstance(features, WordFeatures)
             rows = np.array(network.arrays()[EMBEDDING])
-            init_embedding(rows, config.width, vectors, features)
+            self.embedding_init.init_rows(rows, config.width, vectors, features)
             network.load(EMBEDDING, rows)
             if isinstance(network, AdditiveNetwork):
                 network.seed = None  # it cannot be drawn again

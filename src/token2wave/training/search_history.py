@@ -6,7 +6,51 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from token2wave.tuning.comparison import RULE, Comparison
+MIN_STANDARD_ERRORS = 1.0  # standard errors of the figure that chooses
+
+
+MIN_STANDARD_ERRORS_BY_LOSS = (
+    2.0  # standard errors of the loss, where the figure that chooses is better by less than that
+)
+
+
+RULE = (
+    "A candidate takes the place of the best so far if, over the same validation rows, the figure that "
+    f"chooses is better by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or "
+    "if it is no worse "
+    f"and the loss is lower by more than {MIN_STANDARD_ERRORS_BY_LOSS:g} standard errors."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against the best so far, over all splits that both were judged on.
+
+    Attributes:
+        gain: of the figure that chooses.
+        error: its standard error.
+        loss_gain: how much lower the loss is.
+        loss_error: its standard error.
+    """
+
+    gain: float
+    error: float
+    loss_gain: float
+    loss_error: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the candidate is better by more than chance (:data:`RULE`)."""
+        by_figure = self.gain > MIN_STANDARD_ERRORS * self.error
+        return by_figure or (
+            self.gain >= 0 and self.loss_gain > MIN_STANDARD_ERRORS_BY_LOSS * self.loss_error
+        )
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether nothing speaks for the candidate: neither figure is better."""
+        return self.gain <= 0 and self.loss_gain <= 0
+
 
 STARTED, KEPT, DROPPED, FAILED = "started from", "kept", "dropped", "failed"
 
@@ -53,7 +97,7 @@ class SearchHistory:
         select_by: the figure that chooses.
         validation_rows: of a split.
         n_splits: splits of the training rows on which a candidate may be held against the best so far.
-        trial: in order.
+        trials: in order.
         ended_by: ``time``, ``candidates``, ``interruption``, ``nothing left to try``, or
             ``too few rows`` where none could be held back to judge by.
         seconds: of the search.
@@ -62,7 +106,7 @@ class SearchHistory:
     select_by: str
     validation_rows: int
     n_splits: int
-    trial: list[Trial] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
     ended_by: str = "nothing left to try"
     seconds: float = 0.0
 

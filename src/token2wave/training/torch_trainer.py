@@ -19,8 +19,8 @@ from token2wave.models import TextNetwork
 from token2wave.models.products import fixed_point_available, fixed_point_products
 from token2wave.training.batches import training_batches
 from token2wave.training.callbacks import CallbackList
+from token2wave.training.divergence import require_finite
 from token2wave.training.examples import Examples
-from token2wave.training.loop import require_finite
 from token2wave.training.optim import Optimizers
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, row_weights

@@ -16,18 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.training.loop import binary_cross_entropies
-
-MIN_STANDARD_ERRORS = 1.0  # standard errors of the figure that chooses
-MIN_STANDARD_ERRORS_BY_LOSS = (
-    2.0  # standard errors of the loss, where the figure that chooses is better by less than that
-)
-RULE = (
-    "A candidate takes the place of the best so far if, over the same validation rows, the figure that "
-    f"chooses is better by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or "
-    "if it is no worse "
-    f"and the loss is lower by more than {MIN_STANDARD_ERRORS_BY_LOSS:g} standard errors."
-)
+from token2wave.training.search_history import Comparison
+from token2wave.training.validation import binary_cross_entropies
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -124,36 +114,6 @@ def _micro_f1(truth: Flags, given: Flags, shares: Numbers) -> Figure:
         return Figure(0.0, np.zeros(len(shares)))
     f1 = 2 * float(shares @ hits) / total
     return Figure(f1, shares * (2 * hits - f1 * sums) / total)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A candidate against the best so far, over all splits that both were judged on.
-
-    Attributes:
-        gain: of the figure that chooses.
-        error: its standard error.
-        loss_gain: how much lower the loss is.
-        loss_error: its standard error.
-    """
-
-    gain: float
-    error: float
-    loss_gain: float
-    loss_error: float
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the candidate is better by more than chance (:data:`RULE`)."""
-        by_figure = self.gain > MIN_STANDARD_ERRORS * self.error
-        return by_figure or (
-            self.gain >= 0 and self.loss_gain > MIN_STANDARD_ERRORS_BY_LOSS * self.loss_error
-        )
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether nothing speaks for the candidate: neither figure is better."""
-        return self.gain <= 0 and self.loss_gain <= 0
 
 
 def compare(candidate: Sequence[CandidateScores], best: Sequence[CandidateScores]) -> Comparison:

@@ -15,10 +15,18 @@ from token2wave.errors import Interruption, Token2WaveError
 from token2wave.inference.classifier import Classifier
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import Labelled
-from token2wave.training.search_history import DROPPED, FAILED, KEPT, STARTED, SearchHistory, Trial
+from token2wave.training.search_history import (
+    DROPPED,
+    FAILED,
+    KEPT,
+    STARTED,
+    Comparison,
+    SearchHistory,
+    Trial,
+)
 from token2wave.tuning.budget import Budget, OutOfTime
 from token2wave.tuning.candidates import Candidates
-from token2wave.tuning.comparison import CandidateScores, Comparison, compare, evaluate_candidate
+from token2wave.tuning.comparison import CandidateScores, compare, evaluate_candidate
 
 Learn = Callable[[Mapping[str, Any], int, Sequence[Callback]], Classifier]
 """Trains with changed settings on what a split leaves, told by callbacks; the rows it holds back judge it."""

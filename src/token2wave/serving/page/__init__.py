@@ -18,7 +18,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from token2wave.reporting.summary import count, percent, printable
+from token2wave.formatting import count, percent, printable
 from token2wave.serving.page.letters import letters_of
 
 if TYPE_CHECKING:

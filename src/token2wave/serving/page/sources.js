@@ -92,7 +92,7 @@ export class ServiceSource {
       signal,
     });
     const found = await answer.json();
-    if (!answer.ok) throw new Error(`${found.error?.problem ?? answer.statusText}; ${found.error?.cure ?? "try again"}`);
+    if (!answer.ok) throw new Error(`${found.error?.problem ?? answer.statusText}; ${found.error?.hint ?? "try again"}`);
     return found;
   }
 }

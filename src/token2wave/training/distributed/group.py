@@ -26,7 +26,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from token2wave.errors import ConfigError, DistributedError, Interruption, RemoteError, Token2WaveError
-from token2wave.training.loop import DivergenceError
+from token2wave.training.divergence import DivergenceError
 
 STEP_TIMEOUT = timedelta(minutes=10)  # for what all do at the same time
 SECONDS_FOR_A_WORD = 1.0  # in which a process that fails can say so before its connections are gone

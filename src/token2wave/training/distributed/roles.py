@@ -16,13 +16,13 @@ from token2wave.core import n_threads
 from token2wave.errors import RemoteError
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.reporting.summary import Summary
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.distributed.exchange import Exchange
 from token2wave.training.distributed.group import Group
+from token2wave.training.divergence import DivergenceError
 from token2wave.training.examples import Examples
-from token2wave.training.loop import DivergenceError
 from token2wave.training.recipe import Recipe
+from token2wave.training.result import Summary
 from token2wave.training.torch_trainer import TorchTrainer, precision_on
 
 TEXTS_WORTH_SHARING = 256  # with fewer, the leader computes their logits sooner alone

@@ -1,0 +1,90 @@
+"""Formats numbers and texts for people: percentages, sizes, durations, safe labels."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+NOTHING = "-"  # shown where there is no figure
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share as a percentage."""
+    return NOTHING if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}%"
+
+
+def points(difference: float) -> str:
+    """A difference between two shares, in percentage points; starts with a separator."""
+    return f"  ({100 * difference:+.2f} points)" if math.isfinite(difference) else ""
+
+
+def count(number: float | None) -> str:
+    """A number of things, with separated thousands."""
+    if number is None or not math.isfinite(number):
+        return NOTHING
+    return f"{number:,.1f}" if 0 < number < 10 and number != int(number) else f"{round(number):,}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in the unit a person would choose."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
+
+
+def size(n_bytes: int | None) -> str:
+    """A number of bytes in decimal units."""
+    if n_bytes is None:
+        return NOTHING
+    if n_bytes < 1000:
+        return f"{n_bytes} B"
+    amount, unit = float(n_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.3g} {unit}"
+
+
+def printable(text: str) -> str:
+    """One line without control characters, lone surrogates or changes of direction.
+
+    Labels come from files: they must neither move a terminal's cursor nor break XML.
+    """
+    kept = (
+        REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c
+        for c in " ".join(text.split())
+        if c not in BIDI_CONTROLS
+    )
+    return "".join(kept)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text
+    )
+
+
+def shorten(text: str, limit: int) -> str:
+    """A printable text of at most so many columns, its end replaced by an ellipsis."""
+    text = printable(text)
+    if columns(text) <= limit:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += columns(character)
+        if used > limit - 1:
+            break
+        kept += character
+    return kept.rstrip() + "\N{HORIZONTAL ELLIPSIS}"

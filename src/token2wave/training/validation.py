@@ -1,0 +1,76 @@
+"""Validates a network on texts that it does not train on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.metrics import f1_of_decisions, macro_f1_of
+from token2wave.training.examples import Examples
+from token2wave.training.trainer import Trainable
+
+
+class Validation(NamedTuple):
+    """How a network does on texts, each counted by its weight if they have weights.
+
+    Attributes:
+        loss: mean cross-entropy; where each class is decided by itself, the mean over texts of the sum over
+            classes of the binary cross-entropy.
+        accuracy: share of texts whose class, or all of whose classes, are right.
+        macro_f1: mean F1 of the classes that occur or are given.
+        micro_f1: F1 over the decisions of all texts and classes; the accuracy, where a text has one class.
+    """
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+    micro_f1: float
+
+
+def validate(network: Trainable, examples: Examples) -> Validation:
+    """Hold a network against texts."""
+    logits = network.logits(examples.features).astype(np.float64)
+    if is_multi_label(network):
+        assert examples.targets is not None
+        truth, given = examples.targets > 0.5, logits > 0
+        losses = binary_cross_entropies(logits, examples.targets)
+        right = (truth == given).all(axis=1)
+        micro_f1, macro_f1 = f1_of_decisions(truth, given, examples.weights)
+        return Validation(_mean(losses, examples), _mean(right, examples), macro_f1, micro_f1)
+    losses, predicted = cross_entropies(logits, examples), logits.argmax(axis=1)
+    accuracy = _mean(predicted == examples.labels, examples)
+    macro_f1 = macro_f1_of(examples.labels, predicted, logits.shape[1], examples.weights)
+    return Validation(_mean(losses, examples), accuracy, macro_f1, accuracy)
+
+
+def cross_entropies(logits: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
+    """Cross-entropy of each text, ``(N,)``, against its label or its targets."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    sums = np.log(np.exp(shifted).sum(axis=1))
+    if examples.targets is None:
+        own = shifted[np.arange(len(examples)), examples.labels]
+    else:
+        own = np.einsum("nc,nc->n", shifted, examples.targets.astype(np.float64))
+    losses: NDArray[np.float64] = sums - own
+    return losses
+
+
+def binary_cross_entropies(logits: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Sum over classes, each decided by itself, of each text's binary cross-entropy, ``(N,)``."""
+    softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
+    losses: NDArray[np.float64] = (softplus - logits * targets).sum(axis=1)
+    return losses
+
+
+def is_multi_label(network: Trainable) -> bool:
+    """Whether each class is decided by itself; the papers' rivals do not know such a thing."""
+    return bool(getattr(getattr(network, "config", None), "multi_label", False))
+
+
+def _mean(values: NDArray[Any], examples: Examples) -> float:
+    """Mean over texts, each counted by its weight."""
+    if examples.weights is None:
+        return float(values.mean())
+    return float(values @ (examples.weights / examples.weights.sum(dtype=np.float64)))
