@@ -152,7 +152,7 @@ class Candidates:
         """Whether a setting changes anything under this preset."""
         if key.startswith("features."):
             return hasattr(self.preset.features, key.removeprefix("features."))
-        if key.startswith("network.phrase"):
+        if key.startswith("network.context_"):
             return bool(self._value({}, "network.context_width"))
         return key != "recipe.idf_power" or self.preset.recipe.embedding_weighting == "idf"
 
