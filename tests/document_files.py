@@ -48,7 +48,7 @@ def write_document_files(folder: Path) -> None:
         (folder / "pages" / f"part-{number}.jsonl").write_text("".join(lines))
     for name, rows in (("reviews", reviews), ("news", topics)):
         texts, labels = map(list, zip(*rows, strict=True))
-        data = TextDataset(name, TextSplit(texts, labels, name), None, None, None, ())
+        data = TextDataset(name, TextSplit(texts, labels, name))
         token2wave.train(data, out=folder / f"{name}.safetensors", preset="fast", epochs=1)
 
 

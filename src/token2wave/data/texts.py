@@ -105,10 +105,10 @@ class TextDataset:
 
     name: str
     train: TextSplit
-    validation: TextSplit | None
-    test: TextSplit | None
-    label_names: tuple[str, ...] | None
-    caveats: tuple[str, ...]
+    validation: TextSplit | None = None
+    test: TextSplit | None = None
+    label_names: tuple[str, ...] | None = None
+    caveats: tuple[str, ...] = ()
 
     @property
     def multi_label(self) -> bool:
