@@ -11,7 +11,15 @@ from text_strategies import texts as odd_texts
 
 from token2wave.core import core
 from token2wave.errors import DataError, ModelFileError
-from token2wave.features import Ragged, WordConfig, WordFeatures, features_from_file, fit_features, words
+from token2wave.features import (
+    Ragged,
+    WordConfig,
+    WordFeatures,
+    features_from_file,
+    fit_features,
+    hashed_texts,
+)
+from token2wave.features.hashed_texts import text_chunks
 
 
 @pytest.fixture(scope="module", autouse=True, params=["native", "numpy"])
@@ -100,7 +108,7 @@ def test_chunks_make_no_difference(batch: list[str], config: WordConfig, size: i
     expected = as_lists(whole(train))
     done: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(words, "CHARACTERS_CHUNK", size)
+        patch.setattr(hashed_texts, "CHARACTERS_CHUNK", size)
         chunked = WordFeatures.fit(train, config)
         assert as_lists(whole(train, done.append)) == expected
     assert chunked.buckets.tolist() == whole.buckets.tolist()
@@ -108,13 +116,13 @@ def test_chunks_make_no_difference(batch: list[str], config: WordConfig, size: i
 
 
 def test_chunks_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "CHARACTERS_CHUNK", 4)
-    assert [list(chunk) for chunk in words._chunks(["ab", "cd", "", "e", "long text", "f", ""])] == [
+    monkeypatch.setattr(hashed_texts, "CHARACTERS_CHUNK", 4)
+    assert [list(chunk) for chunk in text_chunks(["ab", "cd", "", "e", "long text", "f", ""])] == [
         ["ab", "cd"],
         ["", "e", "long text"],
         ["f", ""],
     ]
-    assert list(words._chunks([])) == []
+    assert list(text_chunks([])) == []
 
 
 @PROPERTY

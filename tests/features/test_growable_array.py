@@ -24,7 +24,7 @@ def test_parts_come_back_as_one(parts, limit):
 
 
 def test_features_in_a_file_equal_those_in_memory(monkeypatch):
-    monkeypatch.setattr("token2wave.features.words.CHARACTERS_CHUNK", 50)
+    monkeypatch.setattr("token2wave.features.hashed_texts.CHARACTERS_CHUNK", 50)
     texts = [f"the {word} of a {other}" for word in ("cat", "dog", "cow") for other in ("day", "night")] * 5
     features, in_memory = WordFeatures.fit_transform(texts, WordConfig(bits=12))
     monkeypatch.setattr(growable_array, "BYTES_IN_MEMORY", 8)

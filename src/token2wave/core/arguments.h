@@ -44,7 +44,8 @@ int is_text(const ragged_texts *texts, int64_t text, int64_t n_ids, int64_t n_ro
 
 /* Methods of the module, and their documentation. */
 #define METHOD(name) PyObject *name(PyObject *self, PyObject *args); extern const char name##_doc[];
-METHOD(word_buckets)
+METHOD(token_hashes)
+METHOD(token_buckets)
 METHOD(count)
 METHOD(select_rows)
 METHOD(document_frequency)

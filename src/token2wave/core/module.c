@@ -78,7 +78,8 @@ int is_text(const ragged_texts *texts, int64_t text, int64_t n_ids, int64_t n_ro
 }
 
 static PyMethodDef methods[] = {
-    {"word_buckets", word_buckets, METH_VARARGS, word_buckets_doc},
+    {"token_hashes", token_hashes, METH_VARARGS, token_hashes_doc},
+    {"token_buckets", token_buckets, METH_VARARGS, token_buckets_doc},
     {"count", count, METH_VARARGS, count_doc},
     {"select_rows", select_rows, METH_VARARGS, select_rows_doc},
     {"document_frequency", document_frequency, METH_VARARGS, document_frequency_doc},

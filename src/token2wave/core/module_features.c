@@ -1,50 +1,41 @@
 /* Methods on texts and features. */
 #include "arguments.h"
 
-const char word_buckets_doc[] =
-    "word_buckets(texts, classes, lower, ngrams, bits) -> (buckets, n_words)\n\n"
-    "Bytes of uint32: buckets of each text's words, then of its 2-grams, and so on; and bytes of int64: the\n"
-    "number of words of each text.";
+const char token_hashes_doc[] =
+    "token_hashes(texts, classes, lower) -> (hashes, n_tokens)\n\n"
+    "Bytes of uint64: the hashes of all tokens in reading order; and bytes of int64: the number of tokens of each\n"
+    "text.";
 
-PyObject *word_buckets(PyObject *self, PyObject *args)
+PyObject *token_hashes(PyObject *self, PyObject *args)
 {
     PyObject *texts, *result = NULL;
     Py_buffer buffers[2] = {{0}};
-    int ngrams, bits;
     (void)self;
-    if (!PyArg_ParseTuple(args, "Oy*y*ii", &texts, &buffers[0], &buffers[1], &ngrams, &bits))
+    if (!PyArg_ParseTuple(args, "Oy*y*", &texts, &buffers[0], &buffers[1]))
         return NULL;
-    Py_ssize_t n_texts = PyList_Check(texts) ? PyList_Size(texts) : -1, total = 0, longest = 0;
+    Py_ssize_t n_texts = PyList_Check(texts) ? PyList_Size(texts) : -1, total = 0;
     borrowed_text *borrowed = NULL;
     uint64_t *hashes = NULL;
-    uint32_t *buckets = NULL;
-    int64_t *n_words = NULL;
+    int64_t *n_tokens = NULL;
     if (n_texts < 0) {
         PyErr_SetString(PyExc_TypeError, "expected a list of strings");
         goto done;
     }
-    if (ngrams < 1 || bits < 1 || bits > 32 || !has_size(&buffers[0], N_CODE_POINTS, 1, "classes") ||
-        !has_size(&buffers[1], N_CODE_POINTS, 4, "lower")) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "expected ngrams >= 1 and bits from 1 to 32");
+    if (!has_size(&buffers[0], N_CODE_POINTS, 1, "classes") || !has_size(&buffers[1], N_CODE_POINTS, 4, "lower"))
         goto done;
-    }
     borrowed = PyMem_Calloc((size_t)n_texts + 1, sizeof *borrowed);
-    n_words = PyMem_Malloc(((size_t)n_texts + 1) * sizeof *n_words);
-    if (!borrowed || !n_words) {
+    n_tokens = PyMem_Malloc(((size_t)n_texts + 1) * sizeof *n_tokens);
+    if (!borrowed || !n_tokens) {
         PyErr_NoMemory();
         goto done;
     }
     for (Py_ssize_t i = 0; i < n_texts; i++) {
         if (!borrow(texts, i, &borrowed[i]))
             goto done;
-        total += borrowed[i].text.size;
-        longest = borrowed[i].text.size > longest ? borrowed[i].text.size : longest;
+        total += borrowed[i].text.size + 2; /* a text has at most as many tokens as bytes; a reader wants two more */
     }
-    longest += 2; /* the least room that a reader takes */
-    hashes = PyMem_Malloc(2 * (size_t)longest * sizeof *hashes);
-    buckets = PyMem_Malloc(((size_t)total * (size_t)ngrams + 1) * sizeof *buckets);
-    if (!hashes || !buckets) {
+    hashes = PyMem_Malloc((size_t)(total + 1) * sizeof *hashes);
+    if (!hashes) {
         PyErr_NoMemory();
         goto done;
     }
@@ -54,14 +45,13 @@ PyObject *word_buckets(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < n_texts && is_text; i++) {
         text_reader reader = read_text(borrowed[i].text.utf8, (size_t)borrowed[i].text.size);
-        n_words[i] = read_tokens(&reader, &table, hashes, longest);
-        is_text = n_words[i] >= 0;
-        if (is_text)
-            written += ngram_buckets(hashes, 0, hashes + longest, n_words[i], ngrams, bits, buckets + written);
+        n_tokens[i] = read_tokens(&reader, &table, hashes + written, borrowed[i].text.size + 2);
+        is_text = n_tokens[i] >= 0;
+        written += is_text ? n_tokens[i] : 0;
     }
     Py_END_ALLOW_THREADS
     if (is_text)
-        result = Py_BuildValue("y#y#", (const char *)buckets, (Py_ssize_t)(written * 4), (const char *)n_words,
+        result = Py_BuildValue("y#y#", (const char *)hashes, (Py_ssize_t)(written * 8), (const char *)n_tokens,
                                (Py_ssize_t)(n_texts * 8));
     else
         PyErr_SetString(PyExc_ValueError, "a string could not be decoded");
@@ -69,9 +59,56 @@ done:
     for (Py_ssize_t i = 0; borrowed && i < n_texts; i++)
         Py_XDECREF(borrowed[i].owner);
     PyMem_Free(borrowed);
-    PyMem_Free(n_words);
+    PyMem_Free(n_tokens);
     PyMem_Free(hashes);
-    PyMem_Free(buckets);
+    release(buffers, 2);
+    return result;
+}
+
+const char token_buckets_doc[] =
+    "token_buckets(hashes, n_tokens, ngrams, bits) -> buckets\n\n"
+    "Bytes of uint32: for each text the buckets of its tokens, then of its 2-grams, and so on. hashes: uint64, the\n"
+    "tokens of all texts; n_tokens: int64, how many each text has.";
+
+PyObject *token_buckets(PyObject *self, PyObject *args)
+{
+    Py_buffer buffers[2] = {{0}};
+    PyObject *result = NULL;
+    int ngrams, bits;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*ii", &buffers[0], &buffers[1], &ngrams, &bits))
+        return NULL;
+    const uint64_t *hashes = buffers[0].buf;
+    const int64_t *n_tokens = buffers[1].buf;
+    int64_t total = buffers[0].len / 8, n_texts = buffers[1].len / 8, longest = 0, at = 0, written = 0;
+    uint64_t *grams = NULL;
+    if (ngrams < 1 || bits < 1 || bits > 32) {
+        PyErr_SetString(PyExc_ValueError, "expected ngrams >= 1 and bits from 1 to 32");
+        goto done;
+    }
+    for (int64_t i = 0; i < n_texts; i++) {
+        if (n_tokens[i] < 0 || n_tokens[i] > total - at) {
+            PyErr_Format(PyExc_ValueError, WRONG_SIZE, "n_tokens");
+            goto done;
+        }
+        at += n_tokens[i];
+        longest = n_tokens[i] > longest ? n_tokens[i] : longest;
+        for (int n = 1; n <= ngrams && n <= n_tokens[i]; n++)
+            written += n_tokens[i] - n + 1;
+    }
+    grams = PyMem_Malloc((size_t)(longest + 1) * sizeof *grams);
+    result = grams ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(written * 4)) : PyErr_NoMemory();
+    if (!result)
+        goto done;
+    uint32_t *out = (uint32_t *)PyBytes_AsString(result);
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t i = 0; i < n_texts; i++) {
+        out += ngram_buckets(hashes, 0, grams, n_tokens[i], ngrams, bits, out);
+        hashes += n_tokens[i];
+    }
+    Py_END_ALLOW_THREADS
+done:
+    PyMem_Free(grams);
     release(buffers, 2);
     return result;
 }

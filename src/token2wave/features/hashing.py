@@ -29,27 +29,45 @@ class Buckets(NamedTuple):
     n_words: NDArray[np.int64]
 
 
-def word_buckets(texts: Sequence[str], ngrams: int, bits: int) -> Buckets:
-    """Hash the words and n-grams of texts into ``2^bits`` buckets.
+def hash_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
+    """Cut texts into tokens and hash them: here, and only here, a text of a training run is read.
 
     Args:
-        texts: ``B`` strings, whatever they hold.
+        texts: ``B`` strings.
+
+    Returns:
+        The hashes of all tokens in reading order ``(N,)`` uint64, and the tokens of each text ``(B,)`` int64.
+    """
+    native = core()
+    if native is None:
+        hashes, offsets = token_hashes(texts)
+        return hashes, np.diff(offsets)
+    hashed, n_tokens = native.token_hashes(list(texts), *letter_table())
+    return np.frombuffer(hashed, np.uint64), np.frombuffer(n_tokens, np.int64)
+
+
+def token_buckets(hashes: Hashes, n_tokens: NDArray[np.int64], ngrams: int, bits: int) -> Buckets:
+    """Put tokens and their n-grams into ``2^bits`` buckets.
+
+    Args:
+        hashes: ``(N,)`` uint64, the tokens of all texts.
+        n_tokens: ``(B,)`` int64, how many each text has.
         ngrams: longest n-gram.
         bits: 1 to 32.
     """
     native = core()
     if native is not None:
-        classes, lower = letter_table()
-        buckets, n_words = native.word_buckets(list(texts), classes, lower, ngrams, bits)
-        return Buckets(np.frombuffer(buckets, np.uint32), np.frombuffer(n_words, np.int64))
-    return token_buckets(*token_hashes(texts), ngrams, bits)
-
-
-def token_buckets(hashes: Hashes, offsets: NDArray[np.int64], ngrams: int, bits: int) -> Buckets:
-    """The same from the hashes of tokens ``(N,)`` uint64 and offsets ``(B + 1,)``."""
+        packed = native.token_buckets(hashes, n_tokens, ngrams, bits)
+        return Buckets(np.frombuffer(packed, np.uint32), n_tokens)
+    offsets = offsets_of(n_tokens)
     streams = [ngram_hashes(hashes, offsets, n) for n in range(1, ngrams + 1)]
-    found = _interleave([(grams >> np.uint64(64 - bits), at) for grams, at in streams])
-    return Buckets(found.astype(np.uint32), np.diff(offsets))
+    buckets = _interleave([(grams >> np.uint64(64 - bits), at) for grams, at in streams])
+    return Buckets(buckets.astype(np.uint32), n_tokens)
+
+
+def word_buckets(texts: Sequence[str], ngrams: int, bits: int) -> Buckets:
+    """Hash the words and n-grams of texts into ``2^bits`` buckets."""
+    return token_buckets(*hash_tokens(texts), ngrams, bits)
 
 
 def count_buckets(buckets: NDArray[np.uint32], counts: NDArray[np.uint32]) -> None:

@@ -149,9 +149,11 @@ class WordPieceFeatures:
         flat = np.concatenate(ids) if ids else np.zeros(0, dtype=np.int32)
         return Ragged(flat, offsets_of(n_features), n_features)
 
-    def with_unknown(self, texts: Sequence[str]) -> tuple[Ragged, NDArray[np.int64]]:
+    def with_unknown(
+        self, texts: Sequence[str], advance: Callable[[int], None] | None = None
+    ) -> tuple[Ragged, NDArray[np.int64]]:
         """Turn texts into features, and count those of each text that are no row, ``(B,)``: none."""
-        features = self(texts)
+        features = self(texts, advance)
         return features, self.n_unknown(features.lengths, features.lengths)
 
     def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:

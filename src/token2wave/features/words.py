@@ -8,30 +8,25 @@ for, and the features of a model are a list of bucket numbers.
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import Configuration, require
-from token2wave.core import core, n_threads
+from token2wave.core import core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.growable_array import GrowableArray
+from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
 from token2wave.features.hashing import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.short_text import is_short, next_gram, short_text_hashes
-from token2wave.features.text import letter_table, ngram_hashes, tokens_in
+from token2wave.features.text import Hashes, letter_table, ngram_hashes, tokens_in
 from token2wave.features.tokens import Spans, Tokens
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-CHARACTERS_CHUNK = 1 << 20
 SENTENCE_ENDS = (".", "!", "?", "。")
 
 
@@ -101,7 +96,7 @@ class WordFeatures:
             DataError: no text holds a single word or symbol.
         """
         counts = np.zeros(1 << config.bits, dtype=np.uint32)
-        for _, found in _hashed(texts, config):
+        for found in _buckets(texts, config):
             count_buckets(found.buckets, counts)
         return cls.from_counts(counts, len(texts), config)
 
@@ -119,18 +114,9 @@ class WordFeatures:
         Raises:
             DataError: no text holds a single word or symbol.
         """
-        counts = np.zeros(1 << config.bits, dtype=np.uint32)
-        buckets, n_words = GrowableArray(np.uint32), []
-        for chunk, found in _hashed(texts, config):
-            count_buckets(found.buckets, counts)
-            buckets.append(found.buckets)
-            n_words.append(found.n_words)
-            if advance is not None:
-                advance(len(chunk))
-        features = cls.from_counts(counts, len(texts), config)
-        whole = buckets.whole()
-        parts = zip(itertools.pairwise(buckets.bounds), n_words, strict=True)
-        return features, features._select(Buckets(whole[a:b], words) for (a, b), words in parts)
+        hashed = HashedTexts.of(texts)
+        features = cls.fit(hashed, config)
+        return features, features(hashed, advance)
 
     @classmethod
     def from_counts(cls, counts: NDArray[Any], n_texts: int, config: WordConfig) -> WordFeatures:
@@ -176,25 +162,15 @@ class WordFeatures:
         if isinstance(alone, str) and is_short(alone) and core() is None:
             return self._of_short_text(alone)
 
-        def hashed() -> Iterator[Buckets]:
-            for chunk, found in _hashed(texts, self.config):
-                yield found
-                if advance is not None:
-                    advance(len(chunk))
+        return self._select(_buckets(texts, self.config), advance)
 
-        return self._select(hashed())
-
-    def with_unknown(self, texts: Sequence[str]) -> tuple[Ragged, NDArray[np.int64]]:
+    def with_unknown(
+        self, texts: Sequence[str], advance: Callable[[int], None] | None = None
+    ) -> tuple[Ragged, NDArray[np.int64]]:
         """Turn texts into features, and count those of each text that are no row, ``(B,)``."""
-        n_words = [np.zeros(0, dtype=np.int64)]
-
-        def hashed() -> Iterator[Buckets]:
-            for _, found in _hashed(texts, self.config):
-                n_words.append(found.n_words)
-                yield found
-
-        features = self._select(hashed())
-        return features, self.n_unknown(np.concatenate(n_words), features.lengths)
+        hashed = HashedTexts.of(texts)
+        features = self(hashed, advance)
+        return features, self.n_unknown(hashed.n_tokens, features.lengths)
 
     def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
         """Words and n-grams of texts that are no row, ``(B,)``.
@@ -234,7 +210,7 @@ class WordFeatures:
             offsets: ``(B + 1,)`` int64, the texts.
         """
         config = self.config
-        found = token_buckets(codes, offsets, config.ngrams, config.bits)
+        found = token_buckets(codes, np.diff(offsets), config.ngrams, config.bits)
         return select_rows(found, config.ngrams, self.row_of_bucket, config.cls)
 
     def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -262,7 +238,7 @@ class WordFeatures:
         """How many tokens before a token share a feature with it."""
         return self.config.ngrams - 1
 
-    def _select(self, parts: Iterable[Buckets]) -> Ragged:
+    def _select(self, parts: Iterable[Buckets], advance: Callable[[int], None] | None = None) -> Ragged:
         """Keep the features whose bucket is a row."""
         ids, lengths, n_ordered = GrowableArray(np.int32), GrowableArray(np.int64), GrowableArray(np.int64)
         for found in parts:
@@ -270,6 +246,8 @@ class WordFeatures:
             ids.append(texts.ids)
             lengths.append(texts.lengths)
             n_ordered.append(texts.n_ordered)
+            if advance is not None:
+                advance(len(texts))
         return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole())
 
     def arrays(self) -> dict[str, NDArray[np.uint32]]:
@@ -291,30 +269,14 @@ class WordFeatures:
         return cls(config, buckets)
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Parts of the texts with about `CHARACTERS_CHUNK` characters, so that memory stays small."""
-    first, characters = 0, 0
-    for i, text in enumerate(texts):
-        characters += len(text)
-        if characters >= CHARACTERS_CHUNK:
-            yield texts[first : i + 1]
-            first, characters = i + 1, 0
-    if first < len(texts):
-        yield texts[first:]
-
-
-def _hashed(texts: Sequence[str], config: WordConfig) -> Iterator[tuple[Sequence[str], Buckets]]:
-    """Parts of the texts and their buckets, in order, made on all cores."""
-    chunks = list(_chunks(texts))
+def _buckets(texts: Sequence[str], config: WordConfig) -> Iterator[Buckets]:
+    """Buckets of the texts, some texts at a time, made on all cores."""
+    if isinstance(texts, HashedTexts):
+        to_buckets = partial(_token_buckets, ngrams=config.ngrams, bits=config.bits)
+        return (buckets for _, buckets in map_ahead(to_buckets, texts.token_chunks()))
     hash_chunk = partial(word_buckets, ngrams=config.ngrams, bits=config.bits)
-    if len(chunks) < 2:
-        yield from zip(chunks, map(hash_chunk, chunks), strict=True)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # here, since a few texts do not need it
+    return (buckets for _, buckets in map_ahead(hash_chunk, text_chunks(texts)))
 
-    with ThreadPoolExecutor(n_threads()) as pool:
-        ahead: deque[Future[Buckets]] = deque()  # a few, so that results do not pile up in memory
-        for place, chunk in enumerate(chunks):
-            while len(ahead) < n_threads() + 2 and place + len(ahead) < len(chunks):
-                ahead.append(pool.submit(hash_chunk, chunks[place + len(ahead)]))
-            yield chunk, ahead.popleft().result()
+
+def _token_buckets(tokens: tuple[Hashes, NDArray[np.int64]], ngrams: int, bits: int) -> Buckets:
+    return token_buckets(*tokens, ngrams, bits)

@@ -7,14 +7,14 @@ nothing of them is left to be computed or stored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Features, WordFeatures
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import offsets_of
-from token2wave.features.text import BASE, mix, spelled_tokens
+from token2wave.features.text import BASE, mix
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
 WORDS_WITH_IT = 2  # at the least: what one word has alone, its own row says
@@ -60,16 +60,13 @@ class CharNgrams:
         """
         if not isinstance(features, WordFeatures):
             return cls.none(features.n_rows)
-        # Each word once: most of a text are words that were there before.
-        distinct = sorted(set(chain.from_iterable(text.split() for text in texts)))
-        hashes, code_points, offsets = spelled_tokens(distinct)
-        hashes, first = np.unique(hashes, return_index=True)
-        rows = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]
+        words = HashedTexts.of(texts).words
+        rows = features.row_of_bucket[words.hashes >> np.uint64(64 - features.config.bits)]
         frequent = frequency > max(FREQUENT_SHARE * len(texts), FREQUENT_TEXTS)
         known = np.flatnonzero((rows >= 0) & ~frequent[rows])
         rows, at = np.unique(rows[known], return_index=True)  # of words that share a row, one stands for it
-        words = first[known][at]
-        grams, lengths = _grams(code_points, offsets[words], offsets[words + 1])
+        chosen = known[at]
+        grams, lengths = _grams(words.code_points, words.starts[chosen], words.ends[chosen])
         distinct_grams, places = np.unique(grams, return_inverse=True)
         owners = np.repeat(rows, lengths)
         pairs = np.unique(places * np.int64(features.n_rows) + owners)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import validation_split
-from token2wave.features.hashing import word_buckets
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import offsets_of
 from token2wave.features.text import mix
 
@@ -97,8 +97,10 @@ class Words:
     @classmethod
     def of(cls, texts: Sequence[str]) -> Words:
         """Cut ``N`` strings into words."""
-        found = word_buckets(texts, 1, BITS)
-        return cls(mix(found.buckets.astype(np.uint64)), offsets_of(found.n_words))
+        hashed = HashedTexts.of(texts)
+        parts = [hashes >> np.uint64(64 - BITS) for hashes, _ in hashed.token_chunks()]
+        hashes = np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+        return cls(mix(hashes), offsets_of(hashed.n_tokens))
 
     def are_parts(self, rows: Rows) -> NDArray[np.bool_]:
         """Whether each of some texts, ``(M,)``, is part of a longer text."""
