@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from sweep import held_out
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit, load_splits
-from token2wave.inference.classifier import Classifier
 from token2wave.training import incremental
 from token2wave.training.result import machine
 from token2wave.versions import versions

@@ -68,6 +68,7 @@ np.save(sys.argv[3], token2wave.load(sys.argv[1]).probabilities(texts))
 """
 PREDICT_IN_TORCH = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import token2wave
@@ -79,7 +80,7 @@ network = WaveNetwork(classifier.network.config)
 for name, values in classifier.network.arrays().items():
     network.load(name, np.array(values))
 network.eval()
-classifier.network = network
+classifier = replace(classifier, network=network)
 np.save(sys.argv[3], classifier.probabilities(texts))
 """
 

@@ -13,7 +13,7 @@ from growth_plan import Plan
 from growth_studies import N_CLASSES, study
 
 from token2wave.features import fit_features
-from token2wave.inference.classifier import Network
+from token2wave.inference.model import Network
 from token2wave.models import WaveNetwork
 from token2wave.process_memory import peak_memory
 from token2wave.training.additive_network import AdditiveNetwork

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from probabilities import area_under_roc
 from sweep import held_out
 
-from token2wave.inference.classifier import Classifier
+from token2wave.classifier import Classifier
 from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.novelty import USUAL_FEATURES
 from token2wave.pipeline import train

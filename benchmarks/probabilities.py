@@ -24,9 +24,9 @@ import numpy as np
 from measuring import RESULTS, code_state, write_document
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, encode_labels, load_splits
-from token2wave.inference.classifier import Classifier
 from token2wave.metrics import expected_calibration_error, surest
 from token2wave.pipeline import train
 from token2wave.training.result import machine

@@ -29,9 +29,9 @@ import numpy as np
 from measuring import RESULTS, code_state, write_document
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit
-from token2wave.inference.classifier import Classifier
 from token2wave.training.result import machine
 from token2wave.versions import versions
 

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
+from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.inference.classifier import FEATURE_PREFIX, Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
+from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.encodings import EncodedArray, as_float16, as_gaps, as_int8, as_packed, quantised

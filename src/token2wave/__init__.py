@@ -13,13 +13,11 @@ from token2wave.errors import Token2WaveError
 from token2wave.versions import __version__
 
 if TYPE_CHECKING:
+    from token2wave.classifier import Classifier, load
     from token2wave.compression import Compression, compress
     from token2wave.evaluation import evaluate
     from token2wave.explanation import Explanation
-    from token2wave.inference.classifier import Classifier
-    from token2wave.inference.compile import compile_network
-    from token2wave.inference.compiled import CompiledNetwork
-    from token2wave.inference.loading import load
+    from token2wave.inference.compiled import CompiledNetwork, compile_network
     from token2wave.inference.prediction import Prediction
     from token2wave.inference.state import SlidingWindow, State
     from token2wave.integrations.sklearn import WaveClassifier
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BatchPredictor": "token2wave.scoring.batch_predictor",
-    "Classifier": "token2wave.inference.classifier",
+    "Classifier": "token2wave.classifier",
     "Compression": "token2wave.compression",
     "Explanation": "token2wave.explanation",
     "Prediction": "token2wave.inference.prediction",
@@ -46,10 +44,10 @@ _HOME = {
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
-    "compile_network": "token2wave.inference.compile",
+    "compile_network": "token2wave.inference.compiled",
     "compress": "token2wave.compression",
     "evaluate": "token2wave.evaluation",
-    "load": "token2wave.inference.loading",
+    "load": "token2wave.classifier",
     "score": "token2wave.scoring.score",
     "train": "token2wave.pipeline",
     "update": "token2wave.training.incremental",

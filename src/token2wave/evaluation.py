@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from token2wave.classifier import Classifier
 from token2wave.data import encode_label_sets, encode_labels, load_split
-from token2wave.inference.classifier import Classifier
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import Callback, CallbackList

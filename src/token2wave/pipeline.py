@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from token2wave.classifier import Classifier
 from token2wave.compression.compressor import shrink
 from token2wave.compression.size_limits import require_reachable
 from token2wave.config import parse_size
@@ -18,7 +19,6 @@ from token2wave.data import TextDataset, load_splits
 from token2wave.data.texts import LabelFormat
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.errors import ConfigError
-from token2wave.inference.classifier import Classifier
 from token2wave.reporting.record import Origin, identity_of, plan_of, record_of, summary_of
 from token2wave.reporting.report import check_report, write_report
 from token2wave.storage.atomic import atomic_write, check_writable

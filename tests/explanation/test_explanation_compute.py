@@ -12,9 +12,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.inference.classifier import Classifier
 from token2wave.models import WaveConfig, WaveNetwork
 
 WORDS = ["a", "b", "c", "d", "good", "bad", "film", "don't", "3.5", "!", ",", "x-ray", "unseen", "zzz"]

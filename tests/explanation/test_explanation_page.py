@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from token2wave.errors import ConfigError
 from token2wave.explanation import Explanation, Part, explanation_page, html_page
-from token2wave.explanation.explanation import displayable
+from token2wave.explanation.effects import displayable
 
 Make = Callable[..., Explanation]
 VOID = {"meta", "link", "br", "wbr", "hr", "img", "input"}

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from token2wave.classifier import Classifier
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.inference.classifier import Classifier, Network
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
+from token2wave.inference.model import Network
 from token2wave.models import WaveConfig
 
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from small_models import random_arrays
 
+from token2wave.classifier import Classifier
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 from token2wave.storage.encodings import as_float16, as_gaps, as_int8, as_packed, quantised
 
@@ -69,7 +69,7 @@ def classifier_of(kind: str, storage: str = "plain", n_words: int = len(WORDS)) 
     network = compile_network(config, random_arrays(config, seed=1, spread=0.5))
     whole = Classifier(features, network, LABELS, {"seed": 1}, {"token2wave": "0.1.0"})
     if config.multi_label:
-        whole.thresholds = THRESHOLDS
+        whole = replace(whole, thresholds=THRESHOLDS)
     return in_storage(whole, storage)
 
 

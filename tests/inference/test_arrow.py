@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.core import core
 from token2wave.errors import DataError
 from token2wave.features.words import WordFeatures
-from token2wave.inference.classifier import Classifier
 from token2wave.inference.compiled import CompiledNetwork
 
 TEXTS = ["a film", "", "größe und 東京 🙂", "don't stop " * 400, "x", "a a a b"]
@@ -104,7 +104,7 @@ def test_the_core_refuses_what_does_not_fit() -> None:
             network.utf8_probabilities(features, b"abcd", np.array(offsets, np.int64))
     with pytest.raises(ValueError, match="could not be decoded"):
         network.utf8_probabilities(features, b"ab\xff", np.array([0, 3]))
-    native, words, tables = core(), features.opened(core()), network._opened
+    native, words, tables = core(), features.opened(core()), network.native_handle()
     assert native is not None
     for utf8, offsets, size in ((b"ab", np.array([0, 2]), 1), (b"ab", np.array([0, 1, 2]), 2)):
         with pytest.raises(ValueError, match="out"):

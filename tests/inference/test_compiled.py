@@ -20,8 +20,7 @@ from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.inference import compiled as tables
 from token2wave.inference import reference
-from token2wave.inference.compile import compile_network, reason_not_to_compile
-from token2wave.inference.compiled import CompiledNetwork
+from token2wave.inference.compiled import CompiledNetwork, compile_network, reason_not_to_compile
 from token2wave.models import WaveConfig, WaveNetwork
 
 SHAPES = shapes_that_compile(context_width=8)

@@ -17,13 +17,13 @@ import pytest
 from small_models import edited, take_apart
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.compression import compressor
 from token2wave.compression.compressor import AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN, TRAINED_ON_ALL
 from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
 from token2wave.config import parse_size
 from token2wave.core import core
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
-from token2wave.inference.classifier import Classifier
 from token2wave.storage.encodings import as_gaps, quantised
 from token2wave.training.callbacks import Callback
 from token2wave.training.schedule import document_frequency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,7 @@ def test_settings_that_are_absent_have_the_defaults(saved: Saved, tmp_path: Path
 def test_the_first_format_is_read(saved: Saved, tmp_path: Path, kind: str, storage: str) -> None:
     """Version 1 is version 2 without storage."""
     path = tmp_path / "model"
-    classifier = token2wave.load(saved(kind, storage))
-    classifier.stored = {}
+    classifier = replace(token2wave.load(saved(kind, storage)), stored={})
     classifier.save(path)
     edited(path, lambda metadata: (metadata.update(format_version=1), metadata.pop("storage")))
     texts = [text for text in ORDINARY if text.isascii()]

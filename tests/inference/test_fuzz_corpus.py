@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from token2wave.classifier import Classifier
 from token2wave.core import core
-from token2wave.inference.classifier import Classifier
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "fuzz_corpus"

@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 from small_models import TEXTS, edited, put_together, take_apart, word_classifier, wordpiece_classifier
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.errors import ModelFileError
-from token2wave.inference.classifier import Classifier
 from token2wave.storage.model_file import FORMAT_VERSION, ModelFile, read_model_file
 
 ORIGIN = "of another origin"

@@ -15,8 +15,8 @@ import pytest
 from small_models import TEXTS, take_apart, torch_classifier, word_classifier, wordpiece_classifier
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.errors import OutputError
-from token2wave.inference.classifier import Classifier
 from token2wave.inference.compiled import CompiledNetwork
 from token2wave.storage import atomic as files
 from token2wave.storage import model_file
@@ -273,7 +273,7 @@ LIGHT = [
     "token2wave.inference.compiled",
     "token2wave.models",
     "token2wave.core",
-    "token2wave.inference.classifier",
+    "token2wave.classifier",
     "token2wave.inference.loading",
     "token2wave.pipeline",
 ]

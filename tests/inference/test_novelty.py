@@ -18,9 +18,9 @@ from stored_models import KINDS, WORDS, classifier_of
 from test_format_specification import HOSTILE, ORDINARY
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ModelFileError
-from token2wave.inference.classifier import Classifier
 from token2wave.inference.novelty import LEVELS, MIN_TEXTS, NoveltyReference
 
 REFERENCE = NoveltyReference(0.3, (0.31, 0.2), (1.2, 2.0), tuple(np.linspace(-3, 4, len(LEVELS)).tolist()))

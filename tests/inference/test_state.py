@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from small_models import ENTRIES
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, DataError, ModelFileError
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.inference import classifier
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference import routes
+from token2wave.inference.compiled import compile_network
 from token2wave.inference.state import SlidingWindow, whole_words
 from token2wave.models import WaveConfig, WaveNetwork
 
@@ -256,7 +256,7 @@ def test_long_texts_go_piece_by_piece_through_numpy(name: str, monkeypatch: pyte
     text = " ".join(random.Random(2).choices([*WORDS, "a" * 300, "''"], k=400))
     expected = model(name).probabilities([text, "good", text])
     monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
-    monkeypatch.setattr(classifier, "LONG_TEXT", 100)
+    monkeypatch.setattr(routes, "LONG_TEXT", 100)
     twin = Classifier(
         model(name).features,
         compile_network(model(name).network.config, model(name).network.arrays()),

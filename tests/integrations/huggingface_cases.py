@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.data import TextDataset, TextSplit, load_splits
 from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import network_of
+from token2wave.inference.loading import build_network
 from token2wave.models import WaveConfig
 
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words", "not good. not bad!"]
@@ -50,7 +50,7 @@ def random_classifier(kind: str, seed: int = 0) -> Classifier:
         for name, shape in config.parameter_shapes().items()
     }
     thresholds = (0.25, 0.5, 0.75) if config.multi_label else ()
-    network = network_of(config, arrays, "cpu")
+    network = build_network(config, arrays, "cpu")
     return Classifier(
         features, network, NAMES, {"seed": seed}, {"token2wave": "0.1.0"}, thresholds=thresholds
     )

@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "features"))
 
 from stored_models import classifier_of
 
+from token2wave.classifier import Classifier
 from token2wave.features import Ragged, WordConfig, WordFeatures
 from token2wave.features.ragged import offsets_of
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
 from token2wave.integrations.onnx import OnnxClassifier, export_onnx, padded
 from token2wave.models import WaveConfig
 

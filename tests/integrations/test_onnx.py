@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,8 @@ def test_labels_are_given_from_their_thresholds_on(tmp_path: Path) -> None:
 def test_a_threshold_that_is_met_is_reached(tmp_path: Path) -> None:
     config = WaveConfig(N_ROWS, 2, width=4, variants="rows", readout="text", multi_label=True)
     arrays = {name: np.zeros(shape, np.float32) for name, shape in config.parameter_shapes().items()}
-    classifier = classifier_with(arrays, config)
-    classifier.thresholds = (0.5, 0.5000001)  # the second is above a half even in single precision
-    export_onnx(classifier, tmp_path / "model.onnx")
+    thresholds = (0.5, 0.5000001)  # the second is above a half even in single precision
+    export_onnx(replace(classifier_with(arrays, config), thresholds=thresholds), tmp_path / "model.onnx")
     assert run(tmp_path / "model.onnx", texts_of([3]))["labels"].tolist() == [[True, False]]
 
 

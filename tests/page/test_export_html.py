@@ -14,10 +14,10 @@ from page_texts import HOSTILE
 from small_models import torch_classifier
 from stored_models import classifier_of, in_storage
 
+from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, OutputError
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 from token2wave.serving import html_file
 from token2wave.serving.html_file import export_html

@@ -18,9 +18,9 @@ from small_models import random_arrays
 from stored_models import ENTRIES, KINDS, classifier_of
 
 import token2wave
+from token2wave.classifier import Classifier
 from token2wave.features import WordPieceConfig, WordPieceFeatures
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 from token2wave.serving.page import MODULES, script_source
 from token2wave.serving.page.letters import letters_of

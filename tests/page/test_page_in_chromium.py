@@ -17,9 +17,9 @@ from make_golden import USUAL
 from page_texts import HOSTILE, random_texts
 from stored_models import classifier_of
 
+from token2wave.classifier import Classifier
 from token2wave.explanation import Explanation
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
 from token2wave.serving.html_file import export_html
 
 Chromium = Any  # its class can be imported only where selenium is

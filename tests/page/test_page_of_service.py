@@ -14,8 +14,8 @@ from make_golden import USUAL
 from page_texts import HOSTILE
 from stored_models import KINDS, classifier_of
 
+from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError
-from token2wave.inference.classifier import Classifier
 from token2wave.serving.page import page_html
 from token2wave.serving.waves_view import token_waves
 

@@ -149,7 +149,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str],
 
 KILLS_AT = """
 import os, signal, sys
-from token2wave.inference.classifier import Classifier
+from token2wave.classifier import Classifier
 real = Classifier.probabilities
 def probabilities(self, texts, advance=None):
     found = texts.to_pylist() if hasattr(texts, "to_pylist") else texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,8 @@ def test_a_model_that_changes_is_loaded_again(model: Path, tmp_path: Path) -> No
     predictor = BatchPredictor(path)
     before = predictor.classifier
     classifier = token2wave.load(model)
-    classifier.label_names = tuple(name.upper() + "!" for name in classifier.label_names)
-    classifier.save(path)
+    names = tuple(name.upper() + "!" for name in classifier.label_names)
+    replace(classifier, label_names=names).save(path)
     assert predictor.classifier is not before
     assert set(predictor({"text": TEXTS})["label"]) <= {"GOOD!", "SPAM!", "CODE!"}
     assert sum(key[0] == str(path) for key in module._loaded) == 1

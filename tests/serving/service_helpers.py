@@ -10,15 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from token2wave.classifier import Classifier
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_network
+from token2wave.inference.compiled import compile_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.models.wave_config import WaveConfig
 
@@ -53,7 +54,8 @@ def make_classifier(
     if novelty:
         ragged, n_unknown = features.with_unknown(TEXTS)
         logits = classifier.network.logits(ragged)
-        classifier.novelty_reference = NoveltyReference.of(n_unknown, ragged.lengths, logits)
+        reference = NoveltyReference.of(n_unknown, ragged.lengths, logits)
+        classifier = replace(classifier, novelty_reference=reference)
     return classifier
 
 

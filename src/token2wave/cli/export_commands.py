@@ -13,7 +13,7 @@ from token2wave.errors import ConfigError
 from token2wave.storage.atomic import check_writable
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 
 class Format(NamedTuple):
@@ -87,9 +87,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a model in the format of another program."""
+    from token2wave.classifier import load
     from token2wave.data import read_texts
     from token2wave.formatting import size
-    from token2wave.inference.loading import load
 
     if to not in FORMATS:
         raise ConfigError(f"expected one of {', '.join(FORMATS)}, found {to!r}", location="--to")

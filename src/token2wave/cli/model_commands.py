@@ -43,8 +43,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on labelled data."""
+    from token2wave.classifier import load
     from token2wave.evaluation import evaluate as run
-    from token2wave.inference.loading import load
 
     classifier = load(model)
     with terminal.progress() as callback:
@@ -80,8 +80,8 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Classify texts: those given, those of a file, or the lines of standard input."""
+    from token2wave.classifier import load
     from token2wave.formatting import printable
-    from token2wave.inference.loading import load
     from token2wave.inference.prediction import prediction_to_dict
 
     if text and file is not None:
@@ -166,7 +166,7 @@ def compress(
 
 def info(model: Model, as_json: Json = False) -> None:
     """Show what a model file holds."""
-    from token2wave.inference.loading import load
+    from token2wave.classifier import load
 
     classifier = load(model)
     document = {**classifier.description(), "model_bytes": model.stat().st_size}
@@ -187,8 +187,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show what each part of a text does to its prediction; exact, not sampled."""
+    from token2wave.classifier import load
     from token2wave.explanation import explanation_page, print_explanation
-    from token2wave.inference.loading import load
 
     if text and file is not None:
         raise ConfigError(

@@ -211,8 +211,8 @@ def update(
 ) -> None:
     """Let a model learn from more rows; labels that it does not know become classes."""
     require_one_process("token2wave update")
+    from token2wave.classifier import load
     from token2wave.formatting import printable
-    from token2wave.inference.loading import load
     from token2wave.training.incremental import EPOCHS
     from token2wave.training.incremental import update as run
     from token2wave.training.presets import parse_value

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from token2wave.classifier import Classifier, load
 from token2wave.compression.compressor import Compressor, recipe_of, seed_of
 from token2wave.config import parse_size, require_choice
 from token2wave.data import TextDataset, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import load
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import write_model_file
 from token2wave.training.callbacks import Callback, CallbackList

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier
 from token2wave.compression.fitting import StoredRows, fit_step, rows_that_fit, stored_rows
 from token2wave.compression.size_limits import out_of_reach
 from token2wave.features import WordFeatures
-from token2wave.inference.classifier import FEATURE_PREFIX, Classifier
-from token2wave.inference.loading import network_of
+from token2wave.inference.loading import build_network
+from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.encodings import EncodedArray, as_float16, as_gaps
@@ -321,7 +322,7 @@ class Compressor:
                 "rows_before": self.classifier.features.n_rows,
             },
         }
-        network = network_of(config, arrays, "cpu")
+        network = build_network(config, arrays, "cpu")
         return replace(
             self.classifier,
             features=features,

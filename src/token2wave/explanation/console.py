@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from token2wave.explanation.explanation import Explanation, Figures, displayable
+from token2wave.explanation.effects import Explanation, Figures, displayable
 from token2wave.formatting import BIDI_CONTROLS, NOTHING, percent, shorten
 
 if TYPE_CHECKING:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require_choice
-from token2wave.explanation.explanation import UNITS, Explanation, Part
+from token2wave.explanation.effects import UNITS, Explanation, Part
 from token2wave.features import WordPieceFeatures
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
 from token2wave.features.wordpiece import UNKNOWN
-from token2wave.inference.compile import compile_config
+from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
 from token2wave.inference.reference import probabilities as shares_of
-
-if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 PARTS_CHUNK = 512
@@ -27,7 +23,7 @@ Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
 
-def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanation:
+def explain(model: Model, text: str, unit: str = "word") -> Explanation:
     """Explain the prediction of one text.
 
     The effect of a part is the probability of a class minus its probability when the part is left out and the
@@ -36,7 +32,7 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
     at ``max_tokens``, what was cut stays cut.
 
     Args:
-        classifier: its network must compile.
+        model: its network must compile.
         text: any string.
         unit: ``token``, ``word`` or ``sentence``.
 
@@ -47,10 +43,10 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
     if not isinstance(text, str):
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require_choice(unit, "unit", UNITS)
-    tables = compile_config(classifier.network)
-    tokens = seen_tokens(classifier, text)
+    tables = model.compiled()
+    tokens = seen_tokens(model, text)
     bounds = _bounds(tokens, text, unit)
-    passages = Passages(classifier.features, tables)
+    passages = Passages(model.features, tables)
     whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
     without = _logits_without(passages, tokens, bounds).astype(np.float64)  # (P, C)
     shares, known = _energy_shares(passages, tokens, bounds)
@@ -69,15 +65,15 @@ def explain(classifier: Classifier, text: str, unit: str = "word") -> Explanatio
         for i, (first, last) in enumerate(bounds)
     ]
     return Explanation(
-        text, unit, classifier.label_names, tuple(probabilities.tolist()), tuple(whole.tolist()), tuple(parts)
+        text, unit, model.label_names, tuple(probabilities.tolist()), tuple(whole.tolist()), tuple(parts)
     )
 
 
-def seen_tokens(classifier: Classifier, text: str) -> Tokens:
+def seen_tokens(model: Model, text: str) -> Tokens:
     """Tokens that the prediction sees: WordPiece cuts long texts."""
-    tokens = classifier.features.tokens(text)
-    if isinstance(classifier.features, WordPieceFeatures):
-        tokens = tokens.take(np.arange(min(len(tokens.codes), classifier.features.config.max_tokens - 2)))
+    tokens = model.features.tokens(text)
+    if isinstance(model.features, WordPieceFeatures):
+        tokens = tokens.take(np.arange(min(len(tokens.codes), model.features.config.max_tokens - 2)))
     return tokens.take(np.flatnonzero(tokens.ends > tokens.starts))
 
 

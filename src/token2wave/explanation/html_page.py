@@ -11,7 +11,7 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from token2wave.explanation.explanation import Explanation, Figures, displayable, finite
+from token2wave.explanation.effects import Explanation, Figures, displayable, finite
 from token2wave.formatting import NOTHING, count, percent, printable, shorten
 
 LEVELS = 10  # shades of a colour; page.html has a line for each

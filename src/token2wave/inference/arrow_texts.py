@@ -1,4 +1,4 @@
-"""Texts that Arrow holds: their bytes go to the native core as they lie, without a Python string for each."""
+"""Texts in Arrow arrays: the native core reads their bytes in place, without a Python string for each."""
 
 from __future__ import annotations
 
@@ -8,43 +8,68 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.errors import DataError
+
+NOT_UTF8 = "expected strings of UTF-8, found other bytes"
+
 
 class Utf8(NamedTuple):
-    """Some texts, one behind the other: text ``i`` is ``data[offsets[i]:offsets[i + 1]]``."""
+    """Texts one behind the other: text ``i`` is ``data[offsets[i]:offsets[i + 1]]``."""
 
     data: Any
     offsets: NDArray[np.int64]
 
 
 def is_arrow(texts: object) -> bool:
-    """Whether these are texts of Arrow; says so without importing it."""
-    kind = type(texts)
-    return kind.__module__.split(".")[0] == "pyarrow" and hasattr(texts, "type")
+    """Whether this is an Arrow array; does not import ``pyarrow``."""
+    return type(texts).__module__.split(".")[0] == "pyarrow" and hasattr(texts, "type")
 
 
 def utf8_of(texts: Any) -> Iterator[Utf8]:
     """Give the bytes of a ``pyarrow.Array`` or ``ChunkedArray`` of strings, chunk by chunk.
 
-    Whether they are UTF-8, and the offsets in bounds, is for the core to see, which reads them all anyway.
+    It does not check UTF-8 and offsets: the native core reads every byte anyway.
 
     Raises:
-        TypeError: an element is no string.
+        TypeError: an element is not a string.
     """
     import pyarrow
+    from pyarrow import types
+
+    _require_strings(texts)
+    if not (types.is_string(texts.type) or types.is_large_string(texts.type)):
+        texts = texts.cast(pyarrow.large_string())
+    offset_type = np.dtype(np.int64 if types.is_large_string(texts.type) else np.int32)
+    for chunk in texts.chunks if isinstance(texts, pyarrow.ChunkedArray) else [texts]:
+        _, buffer, data = chunk.buffers()
+        if len(chunk):
+            offsets = np.frombuffer(buffer, offset_type, len(chunk) + 1, chunk.offset * offset_type.itemsize)
+            yield Utf8(b"" if data is None else data, offsets.astype(np.int64))
+
+
+def strings_of(texts: Any) -> list[str]:
+    """Turn an Arrow array into a list of strings.
+
+    Raises:
+        TypeError: an element is not a string.
+        DataError: an element is not UTF-8.
+    """
+    _require_strings(texts)
+    try:
+        strings: list[str] = texts.to_pylist()
+    except ValueError as error:
+        raise DataError(NOT_UTF8, location="texts") from error
+    return strings
+
+
+def _require_strings(texts: Any) -> None:
     from pyarrow import compute, types
 
     if texts.null_count:
         missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
         raise TypeError(f"expected strings, found NoneType at texts[{missing[0]}]")
-    kind = texts.type.value_type if types.is_dictionary(texts.type) else texts.type
-    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
-        raise TypeError(f"expected strings, found values of type {str(kind)[:60]}")
-    if not (types.is_string(texts.type) or types.is_large_string(texts.type)):
-        texts = texts.cast(pyarrow.large_string())
-    wide = np.dtype(np.int64 if types.is_large_string(texts.type) else np.int32)
-    for chunk in texts.chunks if isinstance(texts, pyarrow.ChunkedArray) else [texts]:
-        _, offsets, data = chunk.buffers()
-        if not len(chunk):
-            continue
-        found = np.frombuffer(offsets, wide, len(chunk) + 1, chunk.offset * wide.itemsize)
-        yield Utf8(b"" if data is None else data, found.astype(np.int64))
+    value_type = texts.type.value_type if types.is_dictionary(texts.type) else texts.type
+    if not (
+        types.is_string(value_type) or types.is_large_string(value_type) or types.is_string_view(value_type)
+    ):
+        raise TypeError(f"expected strings, found values of type {str(value_type)[:60]}")

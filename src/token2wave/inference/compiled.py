@@ -1,6 +1,8 @@
-"""A compiled network: plain arrays, and the way from features to logits without torch.
+"""Compiles a trained network to plain arrays that predict without torch.
 
-The native core computes where it is there; :mod:`token2wave.inference.reference` says the same in numpy.
+A network compiles, exactly to rounding, if its read-out sees a text only through sums over its tokens. What
+is left is a table with both variants of every token, sums over the tokens, and one small dense network. The
+native core computes it; :mod:`token2wave.inference.reference` is the same in numpy.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.core import core, n_threads
+from token2wave.errors import ConfigError
 from token2wave.features.ragged import Ragged
 from token2wave.features.words import WordFeatures
 from token2wave.inference import reference
@@ -21,8 +24,44 @@ from token2wave.inference.sums import Sums
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 Floats = NDArray[np.float32]
-LITTLE = 1 << 14  # code points that one thread has done before another has begun
+SMALL_BATCH = 1 << 14  # code points; one thread is done before another starts
 RESTORES = ("linear", "real", "magnitude")  # in the native core's order
+
+
+def reason_not_to_compile(config: WaveConfig) -> str | None:
+    """Say why a network does not compile; None if it does."""
+    if config.layers > 1:
+        return f"it has {config.layers} layers, and the tokens of the second depend on the whole text"
+    if config.positions != "none":
+        return "it adds positions to the tokens, so that a token's numbers depend on where it stands"
+    if config.readout == "mean":
+        return "it reads out every token's wave, which depends on the whole text; cls and text are sums"
+    if config.variants == "levels":
+        return "one of its waves is of the first sentence alone, whose end is not known from sums"
+    return None
+
+
+def compile_network(config: WaveConfig, arrays: Mapping[str, Floats]) -> CompiledNetwork:
+    """Compile a trained network.
+
+    Args:
+        config: its shape.
+        arrays: every parameter by name (:meth:`WaveConfig.parameter_shapes`), float32; shared, not copied.
+
+    Returns:
+        Tables that give the same logits, to rounding.
+
+    Raises:
+        ConfigError: the network does not compile; the message says why.
+    """
+    reason = reason_not_to_compile(config)
+    if reason is not None:
+        raise ConfigError(
+            f"cannot be compiled: {reason}",
+            location="network",
+            hint="predict with it through torch, or train one of the presets",
+        )
+    return CompiledNetwork(config, arrays)
 
 
 class CompiledNetwork:
@@ -36,8 +75,11 @@ class CompiledNetwork:
     def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
         self.config = config
         self._arrays = {name: _frozen(arrays[name]) for name in config.parameter_shapes()}
-        self._fits = supports_native(config)
-        self._opened: Any = None
+        self._choose_core()
+
+    def _choose_core(self) -> None:
+        self._core = core() if supports_native(self.config) else None
+        self._native_handle: Any = None
 
     def arrays(self) -> dict[str, Floats]:
         """Every parameter by name, not to be written to: part of them has been copied and expanded."""
@@ -50,51 +92,43 @@ class CompiledNetwork:
     def logits(self, features: Ragged) -> Floats:
         """Compute the logits of ``N`` texts, ``(N, C)`` float32.
 
-        A text's logits do not depend on the other texts. Several threads may ask at once.
+        A text's logits do not depend on the other texts. It is safe to call from several threads.
         """
-        native = self._native()
-        if native is None:
+        if self._core is None:
             return reference.logits_of_features(self.config, self._arrays, features)
         out = np.empty((len(features), self.config.n_classes), dtype=np.float32)
         integers = (features.ids, np.int32), (features.offsets, np.int64), (features.n_ordered, np.int64)
-        texts = tuple(np.ascontiguousarray(array, dtype) for array, dtype in integers)
-        native.predict_rows(self._opened or self._open(native), texts, out, False, n_threads())
+        rows = tuple(np.ascontiguousarray(array, dtype) for array, dtype in integers)
+        self._core.predict_rows(self.native_handle(), rows, out, False, n_threads())
         return out
 
-    def text_probabilities(self, features: WordFeatures, texts: list[str]) -> Floats | None:
-        """Compute probabilities ``(N, C)`` straight from texts, in the native core; None without it.
+    def text_probabilities(self, features: WordFeatures, texts: list[str]) -> Floats:
+        """Compute probabilities ``(N, C)`` from texts in the native core, which must be there.
 
         Raises:
-            TypeError: an element of ``texts`` is no string.
+            TypeError: an element of ``texts`` is not a string.
         """
-        native = self._native()
-        if native is None:
-            return None
-        tables, words = self._opened or self._open(native), features.opened(native)
+        native = self._require_core()
         out = np.empty((len(texts), self.config.n_classes), dtype=np.float32)
-        native.predict_texts(words, tables, texts, out, True, _threads_for(texts))
+        words = features.opened(native)
+        native.predict_texts(words, self.native_handle(), texts, out, True, _threads_for(texts))
         return out
 
-    def utf8_probabilities(
-        self, features: WordFeatures, utf8: Any, offsets: NDArray[np.int64]
-    ) -> Floats | None:
-        """The same of texts that lie one behind the other, as Arrow keeps them; None without the core.
+    def utf8_probabilities(self, features: WordFeatures, utf8: Any, offsets: NDArray[np.int64]) -> Floats:
+        """Compute probabilities ``(N, C)`` from the bytes of texts, as Arrow keeps them.
 
         Args:
-            features: of the model.
-            utf8: a buffer of their bytes.
+            features: those of the model.
+            utf8: a buffer with all bytes.
             offsets: ``(N + 1,)``: text ``i`` is ``utf8[offsets[i]:offsets[i + 1]]``.
 
         Raises:
-            ValueError: the offsets do not fit the buffer, or the bytes are no UTF-8.
+            ValueError: the offsets do not fit the buffer, or the bytes are not UTF-8.
         """
-        native = self._native()
-        if native is None:
-            return None
-        tables, words = self._opened or self._open(native), features.opened(native)
+        native = self._require_core()
         out = np.empty((len(offsets) - 1, self.config.n_classes), dtype=np.float32)
-        n = n_threads() if len(out) > 1 and offsets[-1] - offsets[0] > LITTLE else 1
-        native.predict_utf8(words, tables, (utf8, offsets), out, True, n)
+        n = n_threads() if len(out) > 1 and offsets[-1] - offsets[0] > SMALL_BATCH else 1
+        native.predict_utf8(features.opened(native), self.native_handle(), (utf8, offsets), out, True, n)
         return out
 
     def sums(self, features: Ragged) -> Sums:
@@ -112,27 +146,33 @@ class CompiledNetwork:
     @property
     def runs_natively(self) -> bool:
         """Whether the native core computes, rather than numpy."""
-        return self._native() is not None
+        return self._core is not None
 
-    def _native(self) -> Any:
-        """The native core, if it is there and can run the network."""
-        return core() if self._fits else None
+    def _require_core(self) -> Any:
+        if self._core is None:
+            raise ValueError("expected a network that the native core runs")
+        return self._core
 
-    def _open(self, native: Any) -> Any:
+    def native_handle(self) -> Any:
         """The network as the native core holds it."""
-        # Two threads may both open it, and one be dropped.
-        rows, dense = self._arrays[EMBEDDING], dense_part(self.config, self._arrays)
-        self._opened = native.open_tables(native_shape(self.config), rows, dense)
-        return self._opened
+        if self._native_handle is None:  # two threads may both open it; one result is dropped
+            dense = dense_part(self.config, self._arrays)
+            shape = native_shape(self.config)
+            self._native_handle = self._require_core().open_tables(shape, self._arrays[EMBEDDING], dense)
+        return self._native_handle
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: the arrays alone."""
-        return {**self.__dict__, "_opened": None}
+        """Copy and pickle the arrays alone."""
+        return {**self.__dict__, "_core": None, "_native_handle": None}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+        self._choose_core()
 
 
 def _threads_for(texts: list[str]) -> int:
     """Threads that are worth their start."""
-    return n_threads() if len(texts) > 1 and sum(map(len, texts)) > LITTLE else 1
+    return n_threads() if len(texts) > 1 and sum(map(len, texts)) > SMALL_BATCH else 1
 
 
 def supports_native(config: WaveConfig) -> bool:

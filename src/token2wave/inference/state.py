@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from token2wave.errors import ConfigError, DataError, ModelFileError
-from token2wave.inference.compile import compile_config
+from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
+from token2wave.inference.prediction import Prediction
 from token2wave.inference.reference import probabilities
 from token2wave.inference.sums import Sums
-
-if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
-    from token2wave.inference.prediction import Prediction
 
 BYTES_OF_A_CODE = 8
 MAX_SUM = 1e15
@@ -37,7 +34,7 @@ class State:
     cut at ``max_tokens`` here.)
 
     Args:
-        classifier: its network must compile.
+        model: its network must compile.
         removable: keep the text's tokens, 8 bytes each, so that words can be removed. Without it a state
             takes the same memory however long the text.
 
@@ -45,9 +42,9 @@ class State:
         ConfigError: the network does not compile.
     """
 
-    def __init__(self, classifier: Classifier, removable: bool = True) -> None:
-        self.classifier = classifier
-        self._passages = Passages(classifier.features, compile_config(classifier.network))
+    def __init__(self, model: Model, removable: bool = True) -> None:
+        self.model = model
+        self._passages = Passages(model.features, model.compiled())
         nothing = np.zeros(0, dtype=np.uint64)
         self._sums = self._passages.sums([nothing])
         self._beginning, self._end = nothing, nothing
@@ -66,7 +63,7 @@ class State:
         """
         if not isinstance(text, str):
             raise TypeError(f"expected a string, found {type(text).__name__}")
-        self._append(self.classifier.features.tokens(text).codes)
+        self._append(self.model.features.tokens(text).codes)
         return self
 
     def merge(self, other: State) -> Self:
@@ -75,7 +72,7 @@ class State:
         Raises:
             ConfigError: it belongs to another model, or does not keep its tokens while this one does.
         """
-        if other.classifier is not self.classifier and other.fingerprint != self.fingerprint:
+        if other.model is not self.model and other.fingerprint != self.fingerprint:
             raise ConfigError("expected a state of the same model", hint="make both from one model file")
         if self._journal is not None and other._journal is None:
             raise ConfigError(
@@ -103,7 +100,7 @@ class State:
         journal = self._kept()
         if not isinstance(text, str):
             raise TypeError(f"expected a string, found {type(text).__name__}")
-        codes = self.classifier.features.tokens(text).codes
+        codes = self.model.features.tokens(text).codes
         wanted = codes.tobytes()
         place = journal.find(wanted)
         while place >= 0 and not self._stands_alone(place, len(wanted)):
@@ -122,7 +119,7 @@ class State:
             return False
         first, last = place // BYTES_OF_A_CODE, (place + size) // BYTES_OF_A_CODE
         edges = np.concatenate([self._codes(first, first + 1), self._codes(last, last + 1)])
-        return bool(self.classifier.features.begins_word(edges).all())
+        return bool(self.model.features.begins_word(edges).all())
 
     def remove_first(self, n_tokens: int) -> Self:
         """Take the first tokens out; all of them, if there are fewer.
@@ -142,7 +139,7 @@ class State:
         """Classify the text so far; an empty one as :meth:`Classifier.predict` does, with its novelty."""
         logits = self._logits()
         shares = probabilities(logits[0], self._passages.tables.config.multi_label)
-        found = self.classifier.prediction(shares.tolist(), top_k)
+        found = self.model.prediction(shares.tolist(), top_k)
         return found._replace(novelty=self._novelty(logits))
 
     def novelty(self) -> float | None:
@@ -153,11 +150,11 @@ class State:
         return self._passages.tables.logits_of(self._sums)
 
     def _novelty(self, logits: NDArray[np.float32]) -> float | None:
-        reference = self.classifier.novelty_reference
+        reference = self.model.novelty_reference
         if reference is None:
             return None
         n_known = self._sums.n_features.astype(np.int64)
-        n_unknown = self.classifier.features.n_unknown(np.array([self.n_tokens]), n_known)
+        n_unknown = self.model.features.n_unknown(np.array([self.n_tokens]), n_known)
         return float(reference.novelty(n_unknown, n_known, logits)[0])
 
     # ---- tokens and sums ----
@@ -227,7 +224,7 @@ class State:
     @property
     def fingerprint(self) -> int:
         """Number that tells models apart: states of different ones cannot be merged."""
-        return self.classifier.fingerprint
+        return self.model.fingerprint
 
     def to_bytes(self) -> bytes:
         """Pack the state, to be sent or stored; :meth:`Classifier.state_from_bytes` unpacks it."""
@@ -242,14 +239,14 @@ class State:
         return save(arrays, metadata={KEY: json.dumps(header)})
 
     @classmethod
-    def from_bytes(cls, classifier: Classifier, packed: bytes) -> State:
+    def from_bytes(cls, model: Model, packed: bytes) -> State:
         """Unpack a state.
 
         Raises:
             ModelFileError: it is damaged, or belongs to another model.
-            ConfigError: the classifier's network does not compile.
+            ConfigError: the model's network does not compile.
         """
-        state = cls(classifier)
+        state = cls(model)
         try:
             arrays = load(packed)
             length = int.from_bytes(packed[:8], "little")
@@ -285,8 +282,8 @@ class State:
             raise ModelFileError("expected codes of tokens, found other numbers")
         if n_tokens < max(map(len, edges)) or (journal is not None and len(journal) != n_tokens):
             raise ModelFileError(f"expected {n_tokens} tokens, found another number")
-        n_rows = self.classifier.features.n_rows
-        if self.classifier.features.kind == "wordpiece" and any((part >= n_rows).any() for part in codes):
+        n_rows = self.model.features.n_rows
+        if self.model.features.kind == "wordpiece" and any((part >= n_rows).any() for part in codes):
             raise ModelFileError(f"expected tokens below {n_rows}, found others")
 
 
@@ -296,17 +293,17 @@ class SlidingWindow:
     Memory is that of ``n_tokens`` tokens, and a token costs the same work however long the stream.
 
     Args:
-        classifier: its network must compile.
+        model: its network must compile.
         n_tokens: how many of the last tokens count.
 
     Raises:
         ConfigError: the network does not compile, or ``n_tokens`` is not positive.
     """
 
-    def __init__(self, classifier: Classifier, n_tokens: int) -> None:
+    def __init__(self, model: Model, n_tokens: int) -> None:
         if n_tokens < 1:
             raise ConfigError(f"expected at least 1, found {n_tokens}", location="n_tokens")
-        self.state = State(classifier)
+        self.state = State(model)
         self.n_tokens = n_tokens
 
     def update(self, text: str) -> Self:

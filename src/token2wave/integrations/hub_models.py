@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from token2wave.classifier import Classifier, load
 from token2wave.errors import DataError, MissingExtraError, OutputError, Token2WaveError
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import load
 from token2wave.integrations.model_cards import PLAIN_FILE, model_card
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from token2wave.classifier import Classifier
 from token2wave.errors import MissingExtraError
 from token2wave.features import WordFeatures, WordPieceConfig
-from token2wave.inference.classifier import Classifier
 from token2wave.metrics import Evaluation
 from token2wave.models.wave_config import YOUNGER, WaveConfig
 from token2wave.training.presets import PRESETS

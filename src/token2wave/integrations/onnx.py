@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError, ModelFileError, OutputError, Token2WaveError
 from token2wave.features import Features, Ragged, features_from_file
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.compile import compile_config
 from token2wave.inference.prediction import Prediction, prediction_of
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.atomic import atomic_write
@@ -56,7 +55,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str]) -> int:
         if (error.name or "").split(".")[0] != "onnx":
             raise
         raise MissingExtraError("onnx", "onnx", purpose="export to ONNX") from error
-    tables = compile_config(classifier.network)
+    tables = classifier.compiled()
     arrays, stored = tables.arrays(), classifier.stored.get(EMBEDDING)
     if stored is not None and not np.array_equal(stored.decoded(), arrays[EMBEDDING]):
         stored = None  # the network has changed since

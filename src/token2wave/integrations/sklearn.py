@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier, load
 from token2wave.data import TextDataset, TextSplit
 from token2wave.data.splits import in_order
 from token2wave.data.values import join_names
 from token2wave.errors import MissingExtraError
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import load
 from token2wave.pipeline import train
 from token2wave.reporting.terminal import progress
 from token2wave.training.callbacks import Callback

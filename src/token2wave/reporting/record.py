@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.features import WordPieceConfig
-from token2wave.inference.classifier import Classifier
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan

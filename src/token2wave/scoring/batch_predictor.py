@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier, load
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.inference.arrow_texts import is_arrow
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import load
 
 MAX_CLASSES_IN_COLUMNS = 1_000
 _loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, time of change and inode

@@ -9,7 +9,7 @@ from token2wave.inference.prediction import Prediction, prediction_of, predictio
 from token2wave.serving.requests import PredictRequest, RequestError
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 Headers = tuple[tuple[bytes, bytes], ...]
 JSON = b"application/json"

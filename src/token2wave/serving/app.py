@@ -46,7 +46,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("prometheus_client", "serve", purpose="the service") from error
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -13,7 +13,7 @@ from token2wave.serving.prometheus import Metrics
 from token2wave.serving.requests import RequestError
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 T = TypeVar("T")
 SMALL = 1 << 12  # weight of a request that joins a batch; the core takes a tenth of a microsecond for each

@@ -11,7 +11,7 @@ from token2wave.serving.limits import Limits
 from token2wave.serving.openapi import openapi_document
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 PAGE = Template("""<!doctype html>
 <html lang="en">

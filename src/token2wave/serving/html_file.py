@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from token2wave.errors import ConfigError
-from token2wave.inference.compile import compile_config
 from token2wave.serving.page import page_html
 from token2wave.storage.atomic import atomic_write, check_writable
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 MAX_EXAMPLES = 20
 MAX_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
@@ -54,7 +53,7 @@ def export_html(
             location="examples",
             hint="give fewer",
         )
-    compile_config(classifier.network)
+    classifier.compiled()
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model.safetensors"
         n_bytes = classifier.save(model_file)

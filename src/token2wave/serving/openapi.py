@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from token2wave.explanation.explanation import UNITS
+from token2wave.explanation.effects import UNITS
 from token2wave.serving.limits import Limits
 from token2wave.versions import __version__
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 Schema = dict[str, Any]
 REFUSALS = {

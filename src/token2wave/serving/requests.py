@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from token2wave.errors import Token2WaveError
-from token2wave.explanation.explanation import UNITS
+from token2wave.explanation.effects import UNITS
 from token2wave.serving.limits import Limits
 
 PREDICT_FIELDS = ("text", "texts", "top_k", "novelty", "threshold", "abstain_below", "abstain_above_novelty")

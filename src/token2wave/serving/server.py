@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from token2wave.classifier import load
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
-from token2wave.inference.loading import load
 from token2wave.serving.app import Service, create_app, log
 from token2wave.serving.limits import Limits
 from token2wave.serving.logs import log_to_standard_error

@@ -8,11 +8,10 @@ import numpy as np
 
 from token2wave.config import require
 from token2wave.explanation.explain import seen_tokens
-from token2wave.inference.compile import compile_config
 from token2wave.inference.reference import variants_of
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 MAX_DIMENSIONS, MAX_TOKENS = 48, 60
 
@@ -40,7 +39,7 @@ def token_waves(classifier: Classifier, text: str, variant: int = 0) -> dict[str
     if not isinstance(text, str):
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require(variant in (0, 1), "variant", "0 or 1", variant)
-    tables = compile_config(classifier.network)
+    tables = classifier.compiled()
     config, arrays = tables.config, tables.arrays()
     wanted = slice(variant * config.width, (variant + 1) * config.width)
     tokens = seen_tokens(classifier, text)

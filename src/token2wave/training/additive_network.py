@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features.ragged import Ragged
-from token2wave.inference.compile import compile_network
-from token2wave.inference.compiled import CompiledNetwork, dense_part, split_dense_part
+from token2wave.inference.compiled import CompiledNetwork, compile_network, dense_part, split_dense_part
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier
 from token2wave.data import (
     TextDataset,
     TextSplit,
@@ -27,8 +28,7 @@ from token2wave.data import (
 from token2wave.data.splits import require_few_classes
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import network_of
+from token2wave.inference.loading import build_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
@@ -139,7 +139,7 @@ def update(
     return replace(
         classifier,
         features=features,
-        network=network_of(config, arrays, "cpu"),
+        network=build_network(config, arrays, "cpu"),
         label_names=names,
         training={**classifier.training, "updates": updates},
         thresholds=(*classifier.thresholds, *((0.5,) * n_new if config.multi_label else ())),

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.classifier import Classifier
 from token2wave.data import TextDataset
 from token2wave.features import Features, Ragged, WordFeatures
-from token2wave.inference.classifier import Classifier, Network
+from token2wave.inference.model import Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
 from token2wave.metrics import Evaluation

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from token2wave.classifier import Classifier
 from token2wave.errors import Interruption, Token2WaveError
-from token2wave.inference.classifier import Classifier
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import Labelled
 from token2wave.training.search_history import (

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
+from token2wave.classifier import Classifier
 from token2wave.data import TextDataset
-from token2wave.inference.classifier import Classifier
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import ClassWeights, EncodedTexts, Labelled, prepare
 from token2wave.training.presets import Preset

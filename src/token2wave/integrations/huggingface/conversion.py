@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, OutputError
-from token2wave.inference.classifier import Classifier
-from token2wave.inference.loading import network_of
+from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
 from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassification
@@ -98,7 +98,7 @@ def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokeni
     novelty = config.novelty_reference
     classifier = Classifier(
         features,
-        network_of(network, {name: array.copy() for name, array in arrays.items()}, "cpu"),
+        build_network(network, {name: array.copy() for name, array in arrays.items()}, "cpu"),
         config.label_names,
         dict(config.training),
         dict(config.written_by) or versions(["transformers"]),

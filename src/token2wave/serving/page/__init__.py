@@ -22,7 +22,7 @@ from token2wave.formatting import count, percent, printable
 from token2wave.serving.page.letters import letters_of
 
 if TYPE_CHECKING:
-    from token2wave.inference.classifier import Classifier
+    from token2wave.classifier import Classifier
 
 MODULES = (
     *("bytes", "lzma", "model_file", "words", "wordpiece", "network", "classifier"),

@@ -313,7 +313,7 @@ def _result(values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     """The way back from :func:`_send_result`; None where nothing but the end was sent."""
     if not arrays:
         return None
-    from token2wave.inference.loading import load
+    from token2wave.classifier import load
     from token2wave.pipeline import TrainingResult
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,283 @@
+"""The public face of a trained model: classify, evaluate, stream and explain texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.errors import ConfigError
+from token2wave.inference.arrow_texts import is_arrow
+from token2wave.inference.loading import load_model
+from token2wave.inference.model import Model
+from token2wave.inference.prediction import Prediction
+from token2wave.inference.routes import Route, choose_route
+from token2wave.inference.state import SlidingWindow, State
+from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
+
+if TYPE_CHECKING:
+    from token2wave.explanation import Explanation
+
+
+def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
+    """Read a model file.
+
+    A network that compiles (all presets do) loads without torch, unless ``device`` is a GPU.
+
+    Args:
+        path: a file that :meth:`Classifier.save` wrote.
+        device: where to predict, ``cpu`` or ``cuda``.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, not a model of token2wave, or of another version.
+        MissingExtraError: the network needs torch, which is not installed.
+    """
+    return load_model(path, device, Classifier)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier(Model):
+    """A trained text classifier: a :class:`token2wave.inference.model.Model` and what it can do with texts.
+
+    Example:
+        >>> import token2wave
+        >>> classifier = token2wave.load("news.safetensors")  # doctest: +SKIP
+        >>> classifier.predict("Shares fell after the report").label  # doctest: +SKIP
+        'Business'
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_route", choose_route(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the model alone: another machine chooses its own route."""
+        return {name: value for name, value in vars(self).items() if name != "_route"}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+        object.__setattr__(self, "_route", choose_route(self))
+
+    @property
+    def route(self) -> Route:
+        """How texts become probabilities here, chosen once."""
+        route: Route = vars(self)["_route"]
+        return route
+
+    @property
+    def computes_with(self) -> str:
+        """What predicts: ``native core``, ``numpy`` or ``torch``."""
+        return self.route.name
+
+    # ---- predictions ----
+
+    def probabilities(
+        self, texts: Sequence[str], advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Compute the probability of every class for every text.
+
+        Args:
+            texts: ``N`` strings of any content. A ``pyarrow`` array of strings gives the same numbers and is
+                fastest, since the native core reads its bytes in place.
+            advance: called with the number of texts just processed, for a progress bar.
+
+        Returns:
+            ``(N, C)`` float32. Rows sum to one, unless the model is multi-label.
+
+        Raises:
+            TypeError: ``texts`` is one string, or an element is not a string.
+            DataError: a ``pyarrow`` array holds bytes that are not UTF-8.
+        """
+        _refuse_one_string(texts)
+        try:
+            return self.route.probabilities(texts, advance)
+        except (TypeError, AttributeError):
+            if not is_arrow(texts):
+                _require_strings(texts)  # checking first would cost time
+            raise
+
+    def labels(self, texts: Sequence[str]) -> list[str]:
+        """Name the most probable class of every text. This is the fastest way to classify many texts.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+            ConfigError: the model is multi-label.
+        """
+        if self.multi_label:
+            raise ConfigError(
+                "expected a model with one class a text, found a multi-label model",
+                location="labels",
+                hint="use label_sets",
+            )
+        names = self.label_names
+        return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
+
+    def label_sets(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """Name all classes of every text, in the order of the classes.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        if not self.multi_label:
+            return [(label,) for label in self.labels(texts)]
+        decisions = self._decide(self.probabilities(texts))
+        return [tuple(self.label_names[i] for i in np.flatnonzero(row)) for row in decisions]
+
+    def _decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Compare the probabilities of a multi-label model with its thresholds, ``(N, C)``."""
+        return np.greater_equal(probabilities.astype(np.float64), np.array(self.thresholds))
+
+    def novelty(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
+        """Measure how unlike the training texts each text is.
+
+        Novelty is the fraction of validation texts that are less unlike: 0.99 means more unlike than 99 % of
+        them (:mod:`token2wave.inference.novelty`). It takes longer than the probabilities.
+
+        Args:
+            texts: ``N`` strings.
+
+        Returns:
+            ``(N,)`` float64 from 0 to 1; None if the model has no :attr:`novelty_reference`.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        _refuse_one_string(texts)
+        if self.novelty_reference is None:
+            return None
+        try:
+            features, n_unknown = self.features.with_unknown(texts)
+        except (TypeError, AttributeError):
+            _require_strings(texts)
+            raise
+        return self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
+
+    def predict(self, text: str, top_k: int = 1, novelty: bool = False) -> Prediction:
+        """Classify one text.
+
+        Args:
+            text: any string.
+            top_k: number of classes in ``top``; all, if there are fewer.
+            novelty: also measure how unlike the training texts it is.
+
+        Raises:
+            TypeError: ``text`` is not a string.
+        """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"expected one string, found {type(text).__name__}; use predict_batch for several"
+            )
+        return self.predict_batch([text], top_k, novelty=novelty)[0]
+
+    def predict_batch(
+        self,
+        texts: Sequence[str],
+        top_k: int = 1,
+        advance: Callable[[int], None] | None = None,
+        novelty: bool = False,
+    ) -> list[Prediction]:
+        """Classify many texts. In numpy and torch the last digits may differ from :meth:`predict` on each.
+
+        Raises:
+            TypeError: as :meth:`probabilities`.
+        """
+        predictions = [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+        scores = self.novelty(texts) if novelty else None
+        if scores is None:
+            return predictions
+        pairs = zip(predictions, scores.tolist(), strict=True)
+        return [prediction._replace(novelty=score) for prediction, score in pairs]
+
+    def evaluate(
+        self, texts: Sequence[str], labels: NDArray[Any], advance: Callable[[int], None] | None = None
+    ) -> Evaluation:
+        """Compare predictions with the true labels.
+
+        Args:
+            texts: ``N`` strings.
+            labels: ``(N,)`` int64, the true classes; ``(N, C)`` bool for a multi-label model.
+            advance: as :meth:`probabilities`.
+        """
+        probabilities = self.probabilities(texts, advance)
+        if self.multi_label:
+            return evaluate_decisions(labels, self._decide(probabilities), self.label_names, probabilities)
+        return evaluate_predictions(labels, probabilities.argmax(axis=1), self.label_names, probabilities)
+
+    # ---- streams and explanations ----
+
+    def state(self, removable: bool = True) -> State:
+        """Start a text that arrives piece by piece; see :class:`token2wave.State`.
+
+        Args:
+            removable: keep the tokens, 8 bytes each, so that words can be removed again.
+
+        Raises:
+            ConfigError: the network does not compile.
+        """
+        return State(self, removable)
+
+    def state_from_bytes(self, packed: bytes) -> State:
+        """Unpack a state that :meth:`State.to_bytes` packed.
+
+        Raises:
+            ModelFileError: the state is damaged, or belongs to another model.
+        """
+        return State.from_bytes(self, packed)
+
+    def window(self, n_tokens: int) -> SlidingWindow:
+        """Classify the last tokens of an endless stream; see :class:`token2wave.SlidingWindow`.
+
+        Raises:
+            ConfigError: the network does not compile, or ``n_tokens`` is not positive.
+        """
+        return SlidingWindow(self, n_tokens)
+
+    def explain(self, text: str, unit: str = "word") -> Explanation:
+        """Show how the prediction changes when a word is removed; see :class:`token2wave.Explanation`.
+
+        Args:
+            text: any string.
+            unit: what to remove, one at a time: ``token``, ``word`` or ``sentence``.
+
+        Raises:
+            ConfigError: the network does not compile, or the unit is unknown.
+            TypeError: ``text`` is not a string.
+        """
+        from token2wave.explanation.explain import explain  # here, so that predicting starts quickly
+
+        return explain(self, text, unit)
+
+    def description(self) -> dict[str, Any]:
+        """Describe the model as plain data: classes, sizes, settings, training record."""
+        parameters = self.network.parameter_count()
+        return {
+            "labels": list(self.label_names),
+            **({"thresholds": list(self.thresholds)} if self.multi_label else {}),
+            "parameters": parameters.total,
+            "parameters_without_embedding": parameters.without_embedding,
+            "features": {"kind": self.features.kind, **self.features.config.to_dict()},
+            "network": self.network.config.to_dict(),
+            "training": self.training,
+            "versions": self.written_by,
+            "computes_with": self.computes_with,
+        }
+
+
+def _refuse_one_string(texts: Any) -> None:
+    if isinstance(texts, str):
+        raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
+
+
+def _require_strings(texts: Sequence[str]) -> None:
+    """Name the first element that is not a string.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"expected strings, found {type(text).__name__} at texts[{i}]") from None

@@ -1,0 +1,146 @@
+"""A trained model: features, network and class names as one frozen value."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.errors import ConfigError
+from token2wave.features import Features, Ragged, WordFeatures
+from token2wave.inference.compiled import CompiledNetwork, compile_network
+from token2wave.inference.novelty import NoveltyReference
+from token2wave.inference.prediction import Prediction, prediction_of
+from token2wave.models.wave_config import ParameterCount, WaveConfig
+from token2wave.storage.encodings import EncodedArray
+from token2wave.storage.model_file import ModelFile, write_model_file
+from token2wave.versions import versions
+
+FEATURE_PREFIX = "features."
+
+
+class Network(Protocol):
+    """What a model needs of its network: a :class:`CompiledNetwork`, or a network in torch."""
+
+    config: WaveConfig
+
+    def logits(self, features: Ragged) -> NDArray[np.float32]:
+        """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every parameter by name."""
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model. It holds all that a prediction depends on.
+
+    Attributes:
+        features: turns texts into rows of the embedding.
+        network: turns rows into logits.
+        label_names: names of the ``C`` classes, in the order of the logits.
+        training: record of the training run, plain data.
+        written_by: versions of the packages that trained it.
+        stored: encoded arrays of the model file, by name; an unchanged array is saved as it was read.
+        thresholds: of a multi-label model, the ``C`` probabilities from which a text gets a class (default
+            0.5); otherwise empty.
+        novelty_reference: scores of validation texts that novelty is measured against; None if there were
+            too few of them.
+    """
+
+    features: Features
+    network: Network
+    label_names: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    written_by: dict[str, Any] = field(default_factory=versions)
+    stored: dict[str, EncodedArray] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
+    novelty_reference: NoveltyReference | None = None
+
+    def __post_init__(self) -> None:
+        lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
+        if lacks_cls and self.network.config.readout == "cls":
+            raise ConfigError("expected features with [CLS] for read-out 'cls'", location="network.readout")
+        if self.multi_label and not self.thresholds:
+            object.__setattr__(self, "thresholds", (0.5,) * len(self.label_names))
+        expected = len(self.label_names) if self.multi_label else 0
+        if len(self.thresholds) != expected or not all(0 <= each <= 1 for each in self.thresholds):
+            raise ConfigError(
+                f"expected {expected} probabilities, found {self.thresholds!r:.60}", location="thresholds"
+            )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several classes, or none."""
+        return self.network.config.multi_label
+
+    def compiled(self) -> CompiledNetwork:
+        """Return the compiled network; compile it now if it is still in torch.
+
+        Raises:
+            ConfigError: the network does not compile.
+        """
+        network = self.network
+        if isinstance(network, CompiledNetwork):
+            return network
+        return compile_network(network.config, network.arrays())
+
+    def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
+        """Turn the probabilities of one text into a prediction."""
+        return prediction_of(probabilities, self.label_names, top_k, self.thresholds)
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """A checksum of everything that a prediction depends on. It tells models apart."""
+        settings = [self.features.kind, self.features.config.to_dict(), self.network.config.to_dict()]
+        names = [*settings, self.label_names, *([self.thresholds] if self.multi_label else [])]
+        checksum = zlib.crc32(json.dumps(names, sort_keys=True).encode())
+        for arrays in (self.features.arrays(), self.network.arrays()):
+            for name in sorted(arrays):
+                checksum = zlib.crc32(arrays[name].tobytes(), checksum)
+        return checksum
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """Write the model file and return its size in bytes. The same model gives the same bytes.
+
+        Raises:
+            OutputError: the file cannot be written; an existing file stays as it was.
+        """
+        arrays = self._tensors()
+        unchanged = {
+            name: encoded
+            for name, encoded in self.stored.items()
+            if name in arrays and np.array_equal(encoded.decoded(), arrays[name])
+        }
+        write_model_file(Path(path), replace(self, stored=unchanged).to_file())
+        return Path(path).stat().st_size
+
+    def to_file(self) -> ModelFile:
+        """Return the contents of the model file."""
+        return ModelFile(
+            tensors=self._tensors(),
+            features={"kind": self.features.kind, "settings": self.features.config.to_dict()},
+            network=self.network.config.to_dict(),
+            labels=list(self.label_names),
+            training=self.training,
+            versions=self.written_by,
+            stored=self.stored,
+            thresholds=list(self.thresholds),
+            novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
+        )
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        """Arrays of network and features by their names in the model file."""
+        features = {FEATURE_PREFIX + name: array for name, array in self.features.arrays().items()}
+        return {**self.network.arrays(), **features}

@@ -1,0 +1,109 @@
+"""The way from texts to probabilities: the native core, a compiled network in numpy, or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from token2wave.errors import DataError
+from token2wave.features import WordFeatures
+from token2wave.features.text import pieces
+from token2wave.inference import reference
+from token2wave.inference.arrow_texts import NOT_UTF8, is_arrow, strings_of, utf8_of
+from token2wave.inference.compiled import CompiledNetwork
+from token2wave.inference.model import Model
+from token2wave.inference.state import State
+
+TEXTS_CHUNK = 8_192  # between two reports to a progress bar
+LONG_TEXT = 1 << 16  # code points
+
+Advance = Callable[[int], None] | None
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Computes probabilities: texts become features, and the network turns features into logits.
+
+    Attributes:
+        model: the model that predicts.
+        name: ``native core``, ``numpy`` or ``torch``.
+    """
+
+    model: Model
+    name: str
+
+    def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
+        """Compute ``(N, C)`` probabilities of ``N`` texts, a list or a ``pyarrow`` array."""
+        texts = strings_of(texts) if is_arrow(texts) else texts
+        network = self.model.network
+        logits = network.logits(self.model.features(texts, advance))
+        return reference.probabilities(logits, network.config.multi_label)
+
+
+@dataclass(frozen=True)
+class NumpyRoute(Route):
+    """As :class:`Route`, but long texts go through a state piece by piece, so that memory stays bounded."""
+
+    def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
+        """Compute ``(N, C)`` probabilities."""
+        texts = strings_of(texts) if is_arrow(texts) else texts
+        long_texts = [i for i, text in enumerate(texts) if len(text) > LONG_TEXT]
+        if not long_texts:
+            return super().probabilities(texts, advance)
+        result = super().probabilities(["" if len(text) > LONG_TEXT else text for text in texts], advance)
+        for i in long_texts:
+            state = State(self.model, removable=False)
+            for piece in pieces(texts[i], LONG_TEXT):
+                state.update(piece)
+            result[i] = state.probabilities()
+        return result
+
+
+@dataclass(frozen=True)
+class NativeRoute(Route):
+    """The native core takes texts and gives probabilities in one call."""
+
+    network: CompiledNetwork
+    features: WordFeatures
+
+    def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
+        """Compute ``(N, C)`` probabilities."""
+        if is_arrow(texts):
+            return self._of_arrow(texts, advance)
+        if advance is None:
+            return self.network.text_probabilities(self.features, list(texts))
+        chunks = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
+        for first in range(0, len(texts), TEXTS_CHUNK):
+            chunk = list(texts[first : first + TEXTS_CHUNK])
+            chunks.append(self.network.text_probabilities(self.features, chunk))
+            advance(len(chunk))
+        return np.concatenate(chunks)
+
+    def _of_arrow(self, texts: Any, advance: Advance) -> Floats:
+        """The core reads the bytes of an Arrow array where they are."""
+        chunks = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
+        try:
+            for utf8, offsets in utf8_of(texts):
+                chunks.append(self.network.utf8_probabilities(self.features, utf8, offsets))
+                if advance is not None:
+                    advance(len(chunks[-1]))
+        except ValueError as error:
+            raise DataError(NOT_UTF8, location="texts") from error
+        return np.concatenate(chunks)
+
+
+def choose_route(model: Model) -> Route:
+    """Choose how a model predicts: the native core if it can, else numpy, or torch if it does not compile."""
+    network, features = model.network, model.features
+    if not isinstance(network, CompiledNetwork):
+        return Route(model, "torch")
+    if not isinstance(features, WordFeatures):
+        return Route(model, "native core" if network.runs_natively else "numpy")
+    if network.runs_natively:
+        return NativeRoute(model, "native core", network, features)
+    return NumpyRoute(model, "numpy")
