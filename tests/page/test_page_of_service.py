@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -21,8 +22,7 @@ from token2wave.serving.waves_view import token_waves
 
 Chromium = Any
 TEXT = "👍 a good film, don't you 中? zebra!"
-MODEL = classifier_of("linear_svm")
-MODEL.novelty_reference = USUAL
+MODEL = replace(classifier_of("linear_svm"), novelty_reference=USUAL)
 
 
 class Handler(BaseHTTPRequestHandler):
