@@ -78,9 +78,41 @@ def read(path: Path) -> Any:
 
 
 def demo() -> str:
-    """Render what ``make demo`` prints of its training."""
-    summary = Summary(**read(RESULTS / "demo.json"))
-    return "```text\n" + "\n".join(lines(summary)) + "\n```\n"
+    """Render what ``make demo`` prints about its training, without the table of classes."""
+    text = "\n".join(lines(Summary(**read(RESULTS / "demo.json"))))
+    return "```text\n" + text.partition("\n\nClasses")[0] + "\n```\n"
+
+
+BRANCHES = {
+    "": "all three branches",
+    "network.linear_svm=false": "without the linear SVM",
+    "network.context_width=0": "without context",
+    "network.context_width=0 network.linear_svm=false": "the waves of the text alone",
+    "TF-IDF (1,2) + LinearSVC": "for comparison: TF-IDF + LinearSVC",
+}
+"""Variants of the sweep ``levels``, and what they are called in the table of branches."""
+
+
+def branches() -> str:
+    """Table of what each branch of an everyday model gives, from the sweep ``levels``."""
+    document, facts = read(RESULTS / "sweeps" / "levels.json"), benchmark("classifiers")["data"]
+    sets = list(document["rows"][""])
+    heads = [f"{data} (subset)" if facts[data]["caveats"] else data for data in sets]
+    text = [
+        f"| preset `{document['preset']}` | {' | '.join([*heads, 'mean'])} |",
+        "|---|" + "---:|" * (len(sets) + 1),
+    ]
+    for variant, name in BRANCHES.items():
+        row = [100 * statistics.mean(document["rows"][variant][data]["accuracy"]) for data in sets]
+        text.append(
+            f"| {name} | " + " | ".join(f"{value:.2f}" for value in [*row, statistics.mean(row)]) + " |"
+        )
+    caveats = [f"*{c}.*" for data in sets for c in facts[data]["caveats"] if "training rows" in c]
+    measured = (
+        document["measure"].replace("accuracy", "Accuracy in percent", 1).replace("held back", "held out")
+    )
+    measured += f"; mean of {len(document['seeds'])} seeds."
+    return "\n".join([*text, "", measured, *caveats]) + "\n"
 
 
 def sweep(name: str) -> str:
@@ -273,6 +305,7 @@ def fuzzing() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "fuzzing": fuzzing,
     "demo": demo,
+    "branches": branches,
     "method": lambda: comparison.method(benchmark("classifiers")).rstrip() + "\n",
     "paper_step": lambda: comparison.step_table(benchmark("paper_step")).rstrip() + "\n",
     **{
