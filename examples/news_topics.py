@@ -1,9 +1,9 @@
-"""News topics: train, compare with TF-IDF and a linear classifier, see what goes wrong, ship a small file.
+"""News topics: train, compare with TF-IDF and a linear SVM, find the confusions, and ship a small file.
 
     python examples/news_topics.py [--quick] [--out FOLDER]
 
-With ``TOKEN2WAVE_DATA`` set it reads ``ag_news`` there; otherwise it sorts descriptions of software, the
-built-in corpus, into sections.
+With ``TOKEN2WAVE_DATA`` set, it reads ``ag_news`` there. Otherwise it sorts the built-in corpus, descriptions
+of software, into sections.
 """
 
 from __future__ import annotations
@@ -23,31 +23,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/examples"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    model, small_model = arguments.out / "topics.safetensors", arguments.out / "topics-small.safetensors"
 
     data = "ag_news" if "ag_news" in available() else "debian-sections"
     quick = {"preset": "fast", "epochs": 1} if arguments.quick else {}
-    result = token2wave.train(data, out=arguments.out / "topics.safetensors", baseline=True, **quick)
+    result = token2wave.train(data, out=model, baseline=True, **quick)
     for caveat in result.summary.caveats:
         print(f"note: {caveat}")
     print(f"{data}: {result.summary.accuracy:.2%} of the test texts right")
-    baseline = result.summary.baseline
-    print(f"{baseline['name']}: {baseline['accuracy']:.2%}")
+    print(f"{result.summary.baseline['name']}: {result.summary.baseline['accuracy']:.2%}")
 
     test = load_split(data, "test", label_names=result.classifier.label_names)
-    given = result.classifier.labels(test.texts)
-    wrong = Counter((right, label) for right, label in zip(test.labels, given, strict=True) if right != label)
-    for (right, label), count in wrong.most_common(3):
-        print(f"most often wrong: {right} taken for {label}, {count} times")
+    pairs = zip(test.labels, result.classifier.labels(test.texts), strict=True)
+    confusions = Counter((label, predicted) for label, predicted in pairs if label != predicted)
+    for (label, predicted), count in confusions.most_common(3):
+        print(f"most frequent confusion: {label} taken for {predicted}, {count} times")
 
-    small = token2wave.compress(
-        arguments.out / "topics.safetensors",
-        arguments.out / "topics-small.safetensors",
-        max_size="300kB",
-        data=data,
-        retrain=not arguments.quick,
-    )
-    print(f"small file: {small.summary['bytes_after']:,} bytes; {test.texts[0][:60]!r} is", end=" ")
-    print(token2wave.load(arguments.out / "topics-small.safetensors").predict(test.texts[0]).label)
+    small = token2wave.compress(model, small_model, max_size="300kB", data=data, retrain=not arguments.quick)
+    prediction = token2wave.load(small_model).predict(test.texts[0])
+    print(f"small file: {small.summary['bytes_after']:,} bytes")
+    print(f"it says {prediction.label} about {test.texts[0][:60]!r}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python examples/on_device.py [--quick] [--data NAME] [--memory MB] [--speed SHARE]
 
-Each step is a process of its own under limits that the system keeps to: no more memory of its own than that
-(``RLIMIT_DATA``; what asks for more fails), one processor, and of that a quarter of the time. Its peak of
-resident memory, the program's code included, must stay below the same number. Nothing needs a deep-learning
-framework. With ``TOKEN2WAVE_DATA`` set it reads ``ag_news`` there, otherwise the corpus that is built in.
+Each step is a process under limits that the system enforces: its memory (``RLIMIT_DATA``), one processor, and
+a quarter of that processor's time. Its peak resident memory, code included, must stay below the same limit.
+No deep-learning framework is needed. With ``TOKEN2WAVE_DATA`` set it reads ``ag_news`` there, otherwise the
+built-in corpus.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from token2wave.process_memory import peak_memory
 FOLDER = Path("build/examples/on-device")
 MODEL = FOLDER / "model.safetensors"
 STEPS = ("train", "update", "predict")
-MINE = 300
-"""Rows of one person, which the device learns on top of the model."""
-TICK = 0.04
-"""Seconds, of which the process may compute a share."""
-FRUGAL = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-FRUGAL |= {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
-"""One thread, and what is freed goes back to the system."""
-SMALL = {"features.min_count": 2, "network.width": 16}
-"""Words that occur once cost a row each, and tell least; rows of half the width tell nearly as much."""
+N_PERSONAL_ROWS = 300
+"""Rows of one person, which the device learns after training."""
+PERIOD = 0.04
+"""Seconds in which the process runs for its share of the time, and is stopped for the rest."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT |= {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+"""One thread, and freed memory goes back to the system."""
+SETTINGS = {"features.min_count": 2, "network.width": 16}
+"""Words that occur once cost a row each and say least; rows of half the width say nearly as much."""
 
 
 def write_rows(path: Path, texts: list[str], labels: list[str]) -> None:
-    """Write rows as CSV, which is read without any further package."""
+    """Write rows as CSV, which needs no further package to read."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])
 
 
 def step(name: str, epochs: int | None) -> dict[str, float]:
-    """What the device does: one step, and what it took."""
+    """Run one step on the device, and measure it."""
     start, figures = time.process_time(), {}
     if name == "train":
-        token2wave.train(FOLDER / "train.csv", preset="fast", settings=SMALL, epochs=epochs, out=MODEL)
+        token2wave.train(FOLDER / "train.csv", preset="fast", settings=SETTINGS, epochs=epochs, out=MODEL)
     elif name == "update":
         classifier = token2wave.load(MODEL)
         token2wave.update(classifier, FOLDER / "mine.csv").save(FOLDER / "mine.safetensors")
@@ -70,8 +70,8 @@ def limited(arguments: list[str], memory: int, speed: float) -> dict[str, float]
 
     Args:
         arguments: of this script.
-        memory: bytes.
-        speed: share of one processor's time.
+        memory: limit in bytes.
+        speed: share of one processor's time, up to 1.
     """
 
     def limit() -> None:
@@ -82,21 +82,21 @@ def limited(arguments: list[str], memory: int, speed: float) -> dict[str, float]
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
     start = time.perf_counter()
-    environment = {**os.environ, **FRUGAL}
+    environment = {**os.environ, **ENVIRONMENT}
     command = [sys.executable, __file__, *arguments]
     with subprocess.Popen(command, env=environment, preexec_fn=limit, stdout=subprocess.PIPE) as process:
         while process.poll() is None:
-            time.sleep(TICK * speed)
+            time.sleep(PERIOD * speed)
             if speed < 1:
                 process.send_signal(signal.SIGSTOP)
-                time.sleep(TICK * (1 - speed))
+                time.sleep(PERIOD * (1 - speed))
                 process.send_signal(signal.SIGCONT)
-        said = process.stdout.read()
+        output = process.stdout.read()
     if process.returncode:
-        sys.exit(f"{arguments[1]} did not do with {memory / 1e6:.0f} MB")
-    figures = json.loads(said)
+        sys.exit(f"{arguments[1]} needs more than {memory / 1e6:.0f} MB")
+    figures = json.loads(output)
     if figures["peak_bytes"] > memory:
-        sys.exit(f"{arguments[1]} held {figures['peak_bytes'] / 1e6:.0f} MB")
+        sys.exit(f"{arguments[1]} used {figures['peak_bytes'] / 1e6:.0f} MB")
     return {"seconds": time.perf_counter() - start, **figures}
 
 
@@ -116,26 +116,33 @@ def main() -> None:
 
     data = load_splits(options.data)
     texts, labels = data.train.texts, data.train.labels
-    every = len(texts) // MINE
+    every = len(texts) // N_PERSONAL_ROWS
     FOLDER.mkdir(parents=True, exist_ok=True)
     others = [i for i in range(len(texts)) if i % every]
     write_rows(FOLDER / "train.csv", [texts[i] for i in others], [labels[i] for i in others])
-    write_rows(FOLDER / "mine.csv", texts[::every][:MINE], labels[::every][:MINE])
+    write_rows(FOLDER / "mine.csv", texts[::every][:N_PERSONAL_ROWS], labels[::every][:N_PERSONAL_ROWS])
     write_rows(FOLDER / "test.csv", data.test.texts, data.test.labels)
-    found = {}
+    steps = {}
     for name in STEPS:
         arguments = ["--step", name, *(["--quick"] if options.quick else [])]
-        found[name] = limited(arguments, int(options.memory * 1e6), 1.0 if options.quick else options.speed)
+        steps[name] = limited(arguments, int(options.memory * 1e6), 1.0 if options.quick else options.speed)
     if options.json:
         limits = {"memory_bytes": int(options.memory * 1e6), "speed": options.speed}
-        print(json.dumps({"data": data.name, "rows": len(others), "mine": MINE, **limits, "steps": found}))
+        print(
+            json.dumps(
+                {"data": data.name, "rows": len(others), "mine": N_PERSONAL_ROWS, **limits, "steps": steps}
+            )
+        )
         return
-    print(f"{data.name}: {len(others):,} rows, then {MINE} of one person, within {options.memory:.0f} MB")
-    for name, figures in found.items():
+    print(
+        f"{data.name}: {len(others):,} rows, then {N_PERSONAL_ROWS} of one person, in {options.memory:.0f} MB"
+    )
+    for name, figures in steps.items():
         print(f"{name:8} {figures['seconds']:7.1f} s  peak {figures['peak_bytes'] / 1e6:.0f} MB")
-    predicting = found["predict"]
+    predicting = steps["predict"]
     print(f"test accuracy {predicting['accuracy_of_model']:.1%}, then {predicting['accuracy_of_mine']:.1%}")
-    print(f"{1000 * predicting['computing_seconds'] / predicting['texts'] / 2:.2f} ms of computing a text")
+    seconds = predicting["computing_seconds"] / predicting["texts"] / 2
+    print(f"{1000 * seconds:.2f} ms of computing for each text")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Sentiment: is a review good or bad, which of its words say so, and does it turn while one reads?
+"""Sentiment: is a review good or bad, which words say so, and when does the prediction change?
 
     python examples/sentiment.py [--quick] [--out FOLDER]
 
-With ``TOKEN2WAVE_DATA`` set it reads ``imdb`` or ``sst2`` there; otherwise rows are made up from a few words,
-which is enough to see how it works and proves nothing.
+With ``TOKEN2WAVE_DATA`` set, it reads ``imdb`` or ``sst2`` there. Otherwise it makes up reviews from a few
+words, which shows how it works and proves nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ WORDS = {
     "good": ["gripping", "moving", "clever", "funny", "beautiful", "wonderful", "superb", "warm"],
     "bad": ["boring", "wooden", "silly", "dull", "endless", "awful", "weak", "tedious"],
 }
-PARTS = ["plot", "cast", "music", "ending", "dialogue", "photography", "pace"]
+TOPICS = ["plot", "cast", "music", "ending", "dialogue", "photography", "pace"]
 
 
 def made_up_reviews(n_rows: int, seed: int) -> TextSplit:
-    """Reviews of a few words; a tenth of the sentences says the opposite of the rest."""
-    draw = random.Random(seed)
+    """Make up reviews in which a tenth of the sentences contradicts the label."""
+    rng = random.Random(seed)
     texts, labels = [], []
     for _ in range(n_rows):
-        label = draw.choice(("good", "bad"))
-        other = "bad" if label == "good" else "good"
-        said = [label if draw.random() < 0.9 else other for _ in range(draw.randint(2, 5))]
-        sentences = [f"The {draw.choice(PARTS)} is {draw.choice(WORDS[one])}." for one in said]
+        label = rng.choice(("good", "bad"))
+        opposite = "bad" if label == "good" else "good"
+        opinions = [label if rng.random() < 0.9 else opposite for _ in range(rng.randint(2, 5))]
+        sentences = [f"The {rng.choice(TOPICS)} is {rng.choice(WORDS[opinion])}." for opinion in opinions]
         texts.append(" ".join(sentences))
         labels.append(label)
     return TextSplit(texts, labels, "made-up reviews")
@@ -45,12 +45,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
-    found = [name for name in ("imdb", "sst2") if name in available()]
-    made_up = TextDataset(
-        "made-up reviews", made_up_reviews(2000, 0), None, made_up_reviews(500, 1), None, ()
-    )
+    names = [name for name in ("imdb", "sst2") if name in available()]
+    made_up = TextDataset("made-up reviews", made_up_reviews(2000, 0), test=made_up_reviews(500, 1))
     quick = {"preset": "fast", "epochs": 1} if arguments.quick else {}
-    result = token2wave.train(found[0] if found else made_up, **quick)
+    result = token2wave.train(names[0] if names else made_up, **quick)
     classifier = result.classifier
     print(f"{result.summary.data}: {result.summary.accuracy:.2%} of the test texts right")
 
@@ -61,7 +59,7 @@ def main() -> None:
         print(f"{review[part.start : part.end]:10} {effect:+.3f} on {explanation.label}")
     page = arguments.out / "sentiment.html"
     page.write_text(explanation_page([explanation], "A review"), encoding="utf-8")
-    print(f"the whole of it in colour: {page}")
+    print(f"the whole review in colour: {page}")
 
     state = classifier.state()
     for sentence in review.split(". "):

@@ -1,8 +1,8 @@
-"""The code blocks of a document, and how they are run.
+"""Finds the code blocks of a document and runs them.
 
-A block runs unless ``<!-- not run: REASON -->`` stands before it. What takes minutes as it is written may be
-run with something else in its place: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. The
-command ``train`` runs for two epochs.
+A block runs unless ``<!-- not run: REASON -->`` precedes it. A block that takes minutes can be changed before
+it runs: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. ``token2wave train`` runs
+for two epochs.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from token2wave.cli import main as cli
 ROOT = Path(__file__).parent.parent
 RUN = ("python", "console")
 SHOWN = ("text", "json", "toml", "yaml", "ini", "html", "dockerfile")
-"""Languages of blocks that show something and are no code to run."""
-UNTIL_STOPPED = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
-"""Beginnings of commands that run until they are stopped; only that their packages are there is tested."""
+"""Languages of blocks that are shown and not run."""
+SERVERS = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
+"""First words of commands that run until they are stopped. Tests only check that their packages exist."""
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<kind>not run|run with): (?P<note>[^\n]*?) -->\n+)?"
+    r"(?:^<!-- (?P<mark>not run|run with): (?P<note>[^\n]*?) -->\n+)?"
     r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -39,44 +39,43 @@ _SHELL = re.compile(r"[|<>;&$`*]")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block: its language, its text as it runs, where it stands, and why it does not run, if so."""
+    """A code block: its language, its text as it runs, its line, and why it does not run, if so."""
 
     language: str
     text: str
     line: int
-    why_not: str | None
+    skip_reason: str | None
 
 
 def blocks(path: Path) -> list[Block]:
-    """All code blocks of a document, in order."""
+    """Find all code blocks of a document, in order."""
     document = path.read_text(encoding="utf-8")
-    found = []
+    result = []
     for match in _BLOCK.finditer(document):
         text, line = match["text"], document[: match.start("text")].count("\n") + 1
-        if match["kind"] == "run with":
+        if match["mark"] == "run with":
             for change in match["note"].split(";"):
-                before, after = (side.strip() for side in change.split("->"))
-                assert before in text, f"{path.name}, line {line}: {before!r} is not in the block"
-                text = text.replace(before, after)
-        found.append(
-            Block(match["language"], text, line, match["note"] if match["kind"] == "not run" else None)
-        )
-    return found
+                old, new = (side.strip() for side in change.split("->"))
+                assert old in text, f"{path.name}, line {line}: {old!r} is not in the block"
+                text = text.replace(old, new)
+        skip_reason = match["note"] if match["mark"] == "not run" else None
+        result.append(Block(match["language"], text, line, skip_reason))
+    return result
 
 
 def _path() -> str:
-    """Where commands are looked for: beside this Python first."""
+    """The search path of commands, with the folder of this Python first."""
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a console block: what follows a ``$``, over all lines that end in a backslash."""
+    """Split a console block into commands: what follows a ``$``, with continued lines joined."""
     joined = text.replace("\\\n", " ")
     return [line[2:].strip() for line in joined.splitlines() if line.startswith("$ ")]
 
 
 class Session:
-    """Runs blocks one after the other in the current folder, as a reader would type them."""
+    """Runs blocks in order in the current folder, as a reader would type them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
@@ -84,14 +83,14 @@ class Session:
         self._names: dict[str, Any] = {"__name__": "__main__"}
 
     def run(self, block: Block) -> None:
-        """Run a block; what it should print is its own affair, but that it prints is not."""
+        """Run a block, and check that it prints something."""
         if block.language == "python":
             exec(compile(block.text, f"block of line {block.line}", "exec"), self._names)
             assert self._capsys.readouterr().out, block
             return
-        found = commands(block.text)
-        assert found, block
-        for command in found:
+        lines = commands(block.text)
+        assert lines, block
+        for command in lines:
             self._command(command)
 
     def _command(self, command: str) -> None:
@@ -100,10 +99,10 @@ class Session:
             name, _, value = words[1].partition("=")
             self._monkeypatch.setenv(name, value)
         elif words[:2] == ["pip", "install"]:
-            self._installable(words[2:])
+            self._check_packages(words[2:])
         elif words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
-        elif any(words[: len(server)] == server for server in UNTIL_STOPPED):
+        elif any(words[: len(server)] == server for server in SERVERS):
             assert find_spec(words[0]), command
         elif words[0] == "token2wave" and not _SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", command)):
             self._token2wave(words, command)
@@ -114,8 +113,8 @@ class Session:
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
-    def _installable(self, packages: list[str]) -> None:
-        """No package is installed by a test, but what a document names has to be there."""
+    def _check_packages(self, packages: list[str]) -> None:
+        """Check that the extras which a document installs exist; nothing is installed."""
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         for package in packages:
             match = re.fullmatch(r"token2wave(?:\[(?P<extras>[\w,-]+)\])?", package)
@@ -124,7 +123,7 @@ class Session:
                 assert extra in extras, f"there is no extra {extra}"
 
     def _token2wave(self, words: list[str], command: str) -> None:
-        """The command line, in this process; training is kept short."""
+        """Run the command line in this process, with short training."""
         if words[1] == "train" and "--epochs" not in words:
             words = [*words, "--epochs", "2"]
         self._monkeypatch.setattr(sys, "argv", words)

@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The code blocks, links and figures of the documents are right."""
 
 import importlib
 import pkgutil
@@ -14,14 +14,13 @@ from document_files import write_document_files
 import token2wave
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
 MAX_NOT_RUN = 9
+"""How many code blocks may say that they do not run."""
 
 
 @pytest.mark.parametrize("path", list(filter(blocks, DOCUMENTS)), ids=lambda path: path.name)
 def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
-    """One after the other, as a reader would type them, beside small files of the names they use."""
+    """They run in order, as a reader would type them, in a folder with the files that they name."""
     write_document_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
@@ -34,11 +33,11 @@ def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
         capsys.readouterr()
     session = Session(monkeypatch, capsys)
     for block in blocks(path):
-        if block.language in RUN and block.why_not is None:
+        if block.language in RUN and block.skip_reason is None:
             session.run(block)
 
 
-WRONG = [
+BROKEN_BLOCKS = [
     ("console", "$ token2wave info nothing.safetensors"),
     ("console", "$ token2wave predict --no-such-option"),
     ("console", "$ echo text | false"),
@@ -52,8 +51,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("language", "text"), WRONG)
-def test_what_does_not_run_is_seen(language, text, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("language", "text"), BROKEN_BLOCKS)
+def test_a_broken_block_fails(language, text, tmp_path, monkeypatch, capsys):
     path = tmp_path / "page.md"
     path.write_text(f"# Page\n\n```{language}\n{text}\n```\n")
     monkeypatch.chdir(tmp_path)
@@ -62,13 +61,13 @@ def test_what_does_not_run_is_seen(language, text, tmp_path, monkeypatch, capsys
         Session(monkeypatch, capsys).run(block)
 
 
-def test_comments_before_blocks(tmp_path):
+def test_comments_before_blocks_change_how_they_run(tmp_path):
     path = tmp_path / "page.md"
     path.write_text(
         "<!-- not run: it needs the hub -->\n```console\n$ a\n```\n\n"
         "<!-- run with: 5min -> 2s; x -> y -->\n```console\n$ a 5min x\n```\n\n```text\n$ b\n```\n"
     )
-    assert [(block.text, block.why_not, block.line) for block in blocks(path)] == [
+    assert [(block.text, block.skip_reason, block.line) for block in blocks(path)] == [
         ("$ a\n", "it needs the hub", 3),
         ("$ a 2s y\n", None, 8),
         ("$ b\n", None, 12),
@@ -78,44 +77,55 @@ def test_comments_before_blocks(tmp_path):
         blocks(path)
 
 
-def test_no_block_is_forgotten():
-    """Every block is run, or is no code, or says why it is not run; those are few."""
-    left = []
+def test_every_block_runs_or_says_why_not():
+    """Every block is run, is not code, or says why it is not run. Few say so."""
+    not_run = []
     for path in DOCUMENTS:
         n_fences = len(re.findall(r"^\s*```", path.read_text(), re.MULTILINE))
-        assert n_fences == 2 * len(blocks(path)), f"{path.name}: a block is not seen"
+        assert n_fences == 2 * len(blocks(path)), f"{path.name}: a block is not recognised"
         for block in blocks(path):
             assert block.language in (*RUN, *SHOWN), f"{path.name}, line {block.line}: {block.language!r}"
-            if block.why_not is not None:
-                assert len(block.why_not) > 5, f"{path.name}, line {block.line}: why is it not run?"
-                left.append(f"{path.name}, line {block.line}: {block.why_not}")
-    assert len(left) <= MAX_NOT_RUN, "\n".join(left)
+            if block.skip_reason is not None:
+                assert len(block.skip_reason) > 5, f"{path.name}, line {block.line}: why is it not run?"
+                not_run.append(f"{path.name}, line {block.line}: {block.skip_reason}")
+    assert len(not_run) <= MAX_NOT_RUN, "\n".join(not_run)
 
 
 @pytest.mark.parametrize("tool", ["render_results.py", "draw_mathematics.py"])
-def test_figures_are_those_of_the_code_and_the_results(tool):
+def test_rendered_figures_are_up_to_date(tool):
     check = subprocess.run([sys.executable, ROOT / "tools" / tool, "--check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout + check.stderr
 
 
-def test_version_is_in_the_changelog():
+def test_changelog_has_the_version():
     assert f"## {token2wave.__version__} " in (ROOT / "CHANGELOG.md").read_text()
     assert f'version = "{token2wave.__version__}"' in (ROOT / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path):
+def test_links_have_targets(path):
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
 
 
-def test_public_names_are_those_that_can_be_imported():
-    for module in pkgutil.iter_modules(token2wave.__path__):  # a module takes a name of the package
+def test_public_names_can_be_imported():
+    for module in pkgutil.iter_modules(token2wave.__path__):  # importing a module sets a name on the package
         if module.name != "__main__":
             importlib.import_module(f"token2wave.{module.name}")
     for name in token2wave.__all__:
         assert not isinstance(getattr(token2wave, name), ModuleType), name
         assert getattr(token2wave, name) is not None
     assert set(dir(token2wave)) == set(token2wave.__all__)
-    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
-        token2wave.nothing_of_the_kind  # noqa: B018
+    with pytest.raises(AttributeError, match="no_such_name"):
+        token2wave.no_such_name  # noqa: B018
+
+
+MAX_LINES = 160
+LONG_PAGES = ("benchmarks.md", "experiments.md", "reproduction.md")
+"""Logs of measurements, which may be longer."""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_pages_are_short(path):
+    n_lines = len(path.read_text().splitlines())
+    assert path.name in LONG_PAGES or n_lines <= (150 if path.name == "README.md" else MAX_LINES)

@@ -1,4 +1,4 @@
-"""The examples run on what is built in or generated, and do what their page says."""
+"""The examples run on built-in or made-up data, and do what their page says."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ def run_example(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_the_page_names_all(tmp_path):
+def test_page_names_every_example():
     page = (ROOT / "docs" / "examples.md").read_text()
     for path in EXAMPLES:
         assert f"examples/{path.name}" in page
@@ -55,15 +55,15 @@ def test_intent_routing(run_example):
     answered, of, right = re.search(r"(\d+) of (\d+) test questions answered, ([\d.]+)%", printed).groups()
     assert 0.3 < int(answered) / int(of) <= 1
     assert float(right) > 90
-    novel, foreign = map(int, re.search(r"(\d+) of (\d+) texts on other matters", printed).groups())
-    assert novel / foreign > 0.9
+    refused, foreign = map(int, re.search(r"(\d+) of (\d+) texts about something else", printed).groups())
+    assert refused / foreign > 0.9
 
 
 def test_filter_crawl(run_example, tmp_path):
     printed = run_example("filter_crawl", "--pages", "1500")
     counts = [int(number.replace(",", "")) for number in re.findall(r"^ *([\d,]+)  ", printed, re.MULTILINE)]
-    n_pages, n_kept, n_left_out, n_broken = counts
-    assert n_pages == 1500 == n_kept + n_left_out + n_broken
+    n_pages, n_kept, n_filtered, n_broken = counts
+    assert n_pages == 1500 == n_kept + n_filtered + n_broken
     assert n_broken == 3
     kept = parquet.read_table(tmp_path / "build/examples/kept/parts").to_pylist()
     assert len(kept) == n_kept
@@ -72,14 +72,14 @@ def test_filter_crawl(run_example, tmp_path):
     page = runpy.run_path(str(ROOT / "examples" / "filter_crawl.py"))["Pages"]().page
     truth = [page(int(row["url"].rpartition("/")[2])) for row in kept]
     assert [text for text, _ in truth] == [row["text"] for row in kept]
-    assert sum(kind == "good" for _, kind in truth) > 0.98 * n_kept
+    assert sum(label == "good" for _, label in truth) > 0.98 * n_kept
     assert run_example("filter_crawl", "--pages", "1500") == printed
 
 
-def test_filter_crawl_of_ones_own(run_example, tmp_path):
+def test_filter_crawl_on_your_own_files(run_example, tmp_path):
     with gzip.open(tmp_path / "pages.jsonl.gz", "wt") as stream:
         stream.write(json.dumps({"text": "login menu cart", "url": "x"}) + "\n")
-    assert re.search(r"1  left out", run_example("filter_crawl", "--crawl", "pages.jsonl.gz"))
+    assert re.search(r"1  filtered out", run_example("filter_crawl", "--crawl", "pages.jsonl.gz"))
 
 
 def test_on_device(run_example):
@@ -91,6 +91,6 @@ def test_on_device(run_example):
     assert min(before, after) > 70
 
 
-def test_the_limit_of_the_device_is_a_limit(run_example):
-    with pytest.raises(SystemExit, match="train did not do with 90 MB"):
+def test_device_memory_limit_is_enforced(run_example):
+    with pytest.raises(SystemExit, match="train needs more than 90 MB"):
         run_example("on_device", "--memory", "90")

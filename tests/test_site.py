@@ -1,4 +1,4 @@
-"""The documentation site is built without a warning, and asks no other host for anything."""
+"""The documentation site builds without warnings, and loads nothing from other hosts."""
 
 import os
 import re
@@ -35,27 +35,27 @@ def test_every_document_is_a_page(site):
         assert "<h1" in (site / f"{path.stem}.html").read_text(), path.name
 
 
-def test_nothing_is_left_of_the_markup(site):
-    """What a forge takes for a list, a table or a fence, the site does, too."""
+def test_no_markdown_is_left_in_the_pages(site):
+    """The site and the forge agree on what is a list, a table or a fence."""
     for page in site.rglob("*.html"):
         for paragraph in re.findall(r"<p>(.*?)</p>", page.read_text(), re.DOTALL):
             assert not re.search(r"\n\s*(?:- |\d\. |\|)|```|\*\*", paragraph), (page.name, paragraph[:300])
 
 
-def test_no_other_host_is_asked(site):
+def test_pages_load_nothing_from_other_hosts(site):
     for page in site.rglob("*.html"):
         assert not _LOADED.findall(page.read_text()), page.name
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", sheet.read_text()), sheet.name
 
 
-def test_formulas_need_no_script(site):
+def test_formulas_are_mathml(site):
     page = (site / "mathematics.html").read_text()
     assert page.count("<math") > 20
     assert "arithmatex" not in page
 
 
-def test_the_api_is_there(site):
+def test_api_page_has_all_public_names(site):
     page = (site / "api.html").read_text()
     for name in (*token2wave.__all__, "TextDataset", "load_splits", "read_labelled"):
         if name != "__version__":
