@@ -29,7 +29,7 @@ from token2wave.data import TextSplit, encode_labels, label_names_of, load_split
 from token2wave.data.texts import TextDataset
 from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.models.encoder_sources import MINILM
-from token2wave.training.preparation import Labelled
+from token2wave.training.examples import Examples
 from token2wave.training.presets import parse_setting
 from token2wave.training.result import machine
 
@@ -154,7 +154,7 @@ def of_teacher(name: str, folder: Path, label_names: tuple[str, ...], build: Pat
     splits = load_splits(folder)
     assert splits.test is not None
     assert splits.validation is not None
-    train_texts = Labelled(splits.train.texts, encode_labels(splits.train, label_names))
+    train_texts = Examples.of_texts(splits.train.texts, encode_labels(splits.train, label_names))
     lessons = TeacherPredictions(name, label_names, train_texts, splits.train.texts)
     figures: dict[str, Any] = {}
     for part, texts in (("validation_accuracy", splits.validation), ("accuracy", splits.test)):

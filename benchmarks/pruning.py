@@ -141,9 +141,7 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
     assert isinstance(network, CompiledNetwork)
     assert isinstance(features, WordFeatures)
     texts = prepare(splits, preset_named("fast").recipe, seed)
-    learned, held_out = (
-        Examples(features(part.texts), part.labels) for part in (texts.train, texts.validation)
-    )
+    learned, held_out = (part.encode(features) for part in (texts.train, texts.validation))
     note("the whole model", *validate(network, held_out)[:2])
     for name, scores in rankings(network, learned, seed).items():
         for n_rows in NUMBERS_OF_ROWS:
@@ -153,7 +151,7 @@ def study(data: str, seed: int, note: Callable[[str, float, float], None]) -> No
             small = CompiledNetwork(
                 network.config.replace(n_rows=len(kept)), {**arrays, EMBEDDING: arrays[EMBEDDING][kept]}
             )
-            pruned = Examples(fewer(texts.validation.texts), texts.validation.labels)
+            pruned = texts.validation.encode(fewer)
             note(f"{n_rows:,} rows by {name}", *validate(small, pruned)[:2])
     from token2wave.compression import compressor
 

@@ -52,9 +52,10 @@ from token2wave.training import torch_trainer
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.auto_settings import auto_settings
 from token2wave.training.calibration import branch_logits, fit_weights
+from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
-from token2wave.training.preparation import Labelled, features_for, prepare
+from token2wave.training.preparation import features_for, prepare
 from token2wave.training.presets import preset_named
 from token2wave.training.result import machine
 from token2wave.training.torch_trainer import TorchTrainer
@@ -131,15 +132,15 @@ class Case:
         preset = auto_settings(preset, splits.train.texts, settings or {})
         texts = prepare(splits, preset.recipe, seed)
         assert splits.test is not None
-        judged_by = Labelled(splits.test.texts, encode_labels(splits.test, texts.label_names))
+        judged_by = Examples.of_texts(splits.test.texts, encode_labels(splits.test, texts.label_names))
         self.seed, self.recipe = seed, preset.recipe.replace(precision="float32")
         self.texts = {"train": texts.train, "validation": texts.validation, "held": judged_by}
         self.features, found = features_for(texts.train.texts, preset, None, splits.train.source)
         self.config = preset.network_config(self.features.n_rows, len(texts.label_names), ())
         self.config = self.config.replace(linear_svm=False)
-        self.examples = {"train": texts.train.examples(found)}
+        self.examples = {"train": replace(texts.train, features=found)}
         for part in ("validation", "held"):
-            self.examples[part] = self.texts[part].examples(self.features(self.texts[part].texts))
+            self.examples[part] = self.texts[part].encode(self.features)
         self.levels = cache(self._levels)
         self.linear_svm = cache(self._linear_svm)
         self.solve = cache(self._solve)
@@ -171,9 +172,8 @@ class Case:
         """That of the amplitudes."""
         assert isinstance(self.features, WordFeatures)
         texts = self.texts["train"].texts
-        spelled = texts if self.recipe.char_ngrams else None
-        n_classes = self.config.n_classes
-        problem = LinearSVM(self.examples["train"], spelled, self.features, n_classes, self.seed)
+        spelled, n_classes = self.recipe.char_ngrams, self.config.n_classes
+        problem = LinearSVM(self.examples["train"], self.features, n_classes, self.seed, char_ngrams=spelled)
         return problem, UnseenWords(problem, texts, self.features)
 
     def _linear_svm(self, share: float, unseen: bool) -> dict[str, Numbers]:

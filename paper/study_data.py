@@ -16,7 +16,7 @@ from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.models.bert_encoder import Checkpoint
 from token2wave.training.examples import Examples
-from token2wave.training.preparation import EncodedTexts, Labelled, default_vocabulary, prepare
+from token2wave.training.preparation import EncodedTexts, default_vocabulary, prepare
 from token2wave.training.recipe import Recipe
 
 SPLIT_SEED = 0  # the same rows are held back for every seed of a network
@@ -55,9 +55,9 @@ class StudyData:
 
     def cut_with(self, features: WordPieceFeatures) -> StudyData:
         """Cut the same texts with another vocabulary or length."""
-        train, validation = _examples(features, self.texts.train), _examples(features, self.texts.validation)
+        train, validation = self.texts.train.encode(features), self.texts.validation.encode(features)
         assert self.texts.test is not None
-        test = _examples(features, self.texts.test)
+        test = self.texts.test.encode(features)
         return replace(self, features=features, train=train, validation=validation, test=test)
 
 
@@ -105,9 +105,9 @@ def study_data(
         splits.name,
         texts,
         features,
-        _examples(features, train),
-        _examples(features, validation),
-        _examples(features, test),
+        train.encode(features),
+        validation.encode(features),
+        test.encode(features),
         settings,
     )
 
@@ -123,7 +123,7 @@ def _features(texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeature
         return WordPieceFeatures.fit(texts, config)
 
 
-def _digest(*parts: Labelled) -> str:
+def _digest(*parts: Examples) -> str:
     """SHA-256 of the texts and classes of all parts: results of other data are not taken for these."""
     digest = hashlib.sha256()
     for part in parts:
@@ -133,11 +133,7 @@ def _digest(*parts: Labelled) -> str:
     return digest.hexdigest()
 
 
-def _examples(features: WordPieceFeatures, rows: Labelled) -> Examples:
-    return Examples(features(rows.texts), rows.labels)
-
-
-def _some(rows: Labelled, wanted: int | None) -> Labelled:
+def _some(rows: Examples, wanted: int | None) -> Examples:
     if wanted is None or wanted >= len(rows):
         return rows
     chosen = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[:wanted]

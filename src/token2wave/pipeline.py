@@ -35,7 +35,7 @@ from token2wave.training.options import (
     require_what_trains,
 )
 from token2wave.training.preparation import RECOGNISED, ClassWeights, EncodedTexts, in_memory, prepare
-from token2wave.training.presets import preset_named
+from token2wave.training.presets import Preset, preset_named
 from token2wave.training.recipe import Recipe
 from token2wave.training.result import Summary
 from token2wave.training.run import TrainingRun
@@ -218,43 +218,34 @@ def train(
                 "several files are read as a stream alone", location="data", hint="ask for --stream"
             )
         splits = _read(data, multi_label, label_separator, test=test, **columns)
-        chosen = auto_settings(chosen, splits.train.texts, overrides)
+
+        def preset_with(changes: Mapping[str, Any]) -> Preset:
+            """The preset with the user's settings and further ones; what is not set suits the data."""
+            settings = {**overrides, **changes}
+            return auto_settings(named.with_settings(settings), splits.train.texts, settings)
+
+        chosen = preset_with({})
         texts = prepare(splits, chosen.recipe, seed, class_weights)
         baseline_figures = (
             baseline_of(texts, splits.name, callback_list) if baseline else None
         )  # first, as it may lack a package
         if limit is not None:
             require_reachable(limit, chosen, texts.label_names)
+        embedding_init = None if init_from is None else EncoderInit(os.fspath(init_from))
+        run = TrainingRun(splits, texts, chosen, seed, device, callback_list, vocabulary, embedding_init)
         if time_budget is not None or candidates is not None:
-            budget.not_counting(0.0 if baseline_figures is None else baseline_figures["train_seconds"])
-            learn = partial(
-                train,
-                preset=preset,
-                device=device,
-                vocabulary=vocabulary,
-                class_weights=class_weights,
-                max_size=limit,
-                init_from=init_from,
-            )
-            search = tune(
-                learn,
-                splits,
-                texts,
-                chosen,
-                overrides,
-                seed,
-                class_weights,
-                budget,
-                callback_list,
-                limit is not None,
-            )
-            chosen = chosen.with_settings(search.settings)
+            budget.exclude(0.0 if baseline_figures is None else baseline_figures["train_seconds"])
+            fit_to_size = None
+            if limit is not None:
+                origin = Origin(class_weights=class_weights, max_bytes=limit)
+                fit_to_size = partial(_fit_to_size, limit=limit, origin=origin)
+            search = tune(run, overrides, preset_with, class_weights, budget, fit_to_size)
+            chosen = preset_with(search.settings)
             texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
         texts, teacher_info = _taught(
             teacher, unlabelled, texts, splits, chosen.recipe, text_column, callbacks
         )
-        embedding_init = None if init_from is None else EncoderInit(os.fspath(init_from))
-        run = TrainingRun(splits, texts, chosen, seed, device, callback_list, vocabulary, embedding_init)
+        run = replace(run, texts=texts, preset=chosen)
     if checkpoint is not None:
         run.checkpoint = Checkpoint.open(Path(checkpoint), identity_of(run, teacher_info), resume)
     with callback_list.run(plan_of(run, command)):
@@ -297,6 +288,16 @@ def train(
         run.checkpoint.remove()
     callback_list.end(summary, [*([] if out is None else [Path(out)]), *written])
     return TrainingResult(classifier, summary)
+
+
+def _fit_to_size(run: TrainingRun, limit: int, origin: Origin) -> Classifier:
+    """Train on the training texts alone, and compress the model to a size."""
+    first = run.fit_first()
+    record = record_of(run, first, first.fitted, origin)
+    classifier, apart = first.classifiers(first.fitted, run.texts.label_names, record)
+    if size_of_model_file(classifier.to_file()) <= limit:
+        return classifier
+    return shrink(apart, None, run.texts, limit, run.callback_list)[0]
 
 
 def _read(

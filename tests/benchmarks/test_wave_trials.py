@@ -183,7 +183,9 @@ def test_unseen_words_take_their_n_grams_linear_svm(case):
     texts = case.texts["train"].texts
     problem, words = case.problem
     n_rows, n_classes = case.features.n_rows, case.config.n_classes
-    plain = LinearSVM(case.examples["train"], texts, case.features, n_classes, case.seed).solve(1.0)
+    plain = LinearSVM(case.examples["train"], case.features, n_classes, case.seed, char_ngrams=True).solve(
+        1.0
+    )
     found = problem.solve(1.0)
     np.testing.assert_array_equal(found.rows[:n_rows], plain.rows)
     row = int(np.argmax(problem.char_ngrams.counts[:n_rows]))

@@ -51,15 +51,15 @@ def test_one_interruption_ends_the_search_and_a_second_one_all(run_cli, train_cs
     from token2wave.errors import Interruption
     from token2wave.tuning.search import Search
 
-    judged, n_judged = Search._judged, []
+    original, n_calls = Search._score, []
 
     def interrupted(*arguments):
-        n_judged.append(1)
-        if len(n_judged) == 3:
+        n_calls.append(1)
+        if len(n_calls) == 3:
             raise Interruption("interrupted; nothing was written")
-        return judged(*arguments)
+        return original(*arguments)
 
-    monkeypatch.setattr(Search, "_judged", interrupted)
+    monkeypatch.setattr(Search, "_score", interrupted)
     done = run_cli("train", train_csv, "--out", "m.safetensors", "--time-budget", "1h", *TINY)
     assert done.status == 0, done.err
     assert "ended by interruption" in done.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ def test_n_grams_bring_as_much_energy_as_features() -> None:
     labels = np.array([0, 0, 1, 1, 1] * 4)
     features = fitted(texts)
     found = features(texts)
-    problem = LinearSVM(Examples(found, labels), texts, features, 2, 0)
+    examples = replace(Examples.of_texts(texts, labels), features=found)
+    problem = LinearSVM(examples, features, 2, 0, char_ngrams=True)
     n_grams = [
         len(problem.char_ngrams.ids[problem.char_ngrams.offsets[row] : problem.char_ngrams.offsets[row + 1]])
         for row in found.ids

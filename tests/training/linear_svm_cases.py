@@ -71,7 +71,7 @@ def case_of(
         weights = random.uniform(0.2, 3, n_texts).astype(np.float32)
         weights[random.random(n_texts) < 0.2] = 0
     fitted: Any = Rows(n_rows)
-    problem = LinearSVM(Examples(features, labels, weights), None, fitted, n_classes, seed)
+    problem = LinearSVM(Examples(features, labels, weights), fitted, n_classes, seed)
     char_ngrams = random_char_ngrams(n_rows, seed) if share else CharNgrams.none(n_rows)
     problem.char_ngrams = char_ngrams
     problem.gram_energies = random.uniform(0.2, 2, char_ngrams.n_grams).astype(np.float32)

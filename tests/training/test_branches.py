@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from token2wave.inference.reference import EMBEDDING, logits_of_features
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
+    add_linear_svm,
     branch_names,
-    with_linear_svm,
-    with_refitted_linear_svm,
-    without_zero_branches,
+    refit_linear_svm,
+    remove_zero_branches,
 )
 from token2wave.training.calibration import (
     DOUBT,
@@ -76,7 +77,7 @@ def by_numpy(network: Any) -> np.ndarray:
 def test_logits_are_those_of_the_waves_and_of_the_linear_svm(kind, context_width, spread):
     waves, found = waves_of(kind, context_width), linear_svm_of(spread=spread)
     before = waves.logits(TEXTS)
-    network = with_linear_svm(waves, found)
+    network = add_linear_svm(waves, found)
     expected = before + found.logits(TEXTS)
     assert type(network) is type(waves)
     np.testing.assert_allclose(network.logits(TEXTS), expected, rtol=1e-5, atol=2e-5)
@@ -93,10 +94,10 @@ def test_linear_svm_of_nothing_and_waves_of_nothing():
     """As where all texts are empty, or all waves are zero: no number is divided by it."""
     nothing = LinearSVMWeights(np.zeros((N_ROWS, N_CLASSES), np.float32), np.ones(N_CLASSES, np.float32), 1)
     waves = waves_of("additive", 0)
-    network = with_linear_svm(waves, nothing)
+    network = add_linear_svm(waves, nothing)
     np.testing.assert_allclose(network.logits(TEXTS), waves.logits(TEXTS) + 2, rtol=1e-5)
     waves.embedding[:] = 0
-    network = with_linear_svm(waves, linear_svm_of())
+    network = add_linear_svm(waves, linear_svm_of())
     expected = waves.logits(TEXTS) + linear_svm_of().logits(TEXTS)
     np.testing.assert_allclose(network.logits(TEXTS), expected, rtol=1e-5, atol=1e-5)
 
@@ -104,12 +105,12 @@ def test_linear_svm_of_nothing_and_waves_of_nothing():
 @every_shape
 @pytest.mark.parametrize("idle", [("linear_svm",), ("context",), ("context", "linear_svm"), ()])
 def test_idle_levels_leave_the_logits_as_they_are(kind, context_width, idle):
-    network = with_linear_svm(waves_of(kind, context_width), linear_svm_of())
+    network = add_linear_svm(waves_of(kind, context_width), linear_svm_of())
     names = branch_names(network.config)
     weights = [0.0 if name in idle else 0.5 + 0.1 * i for i, name in enumerate(names)]
     scale_branches(network, weights)
     before = network.logits(TEXTS)
-    found = without_zero_branches(network, weights)
+    found = remove_zero_branches(network, weights)
     left = tuple(name for name in names if name not in idle)
     assert branch_names(found.config) == left
     assert {name: array.shape for name, array in found.arrays().items()} == found.config.parameter_shapes()
@@ -125,53 +126,52 @@ def test_linear_svm_of_all_rows_take_the_place_of_those_before(kind, context_wid
     labels = random.integers(0, N_CLASSES, 60)
     features, examples = fit_features(full_train, WordConfig(ngrams=1, bits=14, min_count=1))
     waves = waves_of(kind, context_width, n_rows=features.n_rows)
-    some = LinearSVM(Examples(examples, labels).take(np.arange(40)), None, features, N_CLASSES, 0)
-    network = with_linear_svm(waves, some.solve(0.0))
+    some = LinearSVM(Examples(examples, labels).take(np.arange(40)), features, N_CLASSES, 0)
+    network = add_linear_svm(waves, some.solve(0.0))
     weights = [0.7, 0.4, 0.3] if context_width else [0.7, 0.3]
     scale_branches(network, weights)
     of_waves = branch_logits(network, examples)[:-1].sum(axis=0)
-    found = with_refitted_linear_svm(
+    found = refit_linear_svm(
         network,
-        Examples(examples, labels),
-        full_train,
         features,
+        replace(Examples.of_texts(full_train, labels), features=examples),
         Recipe(char_ngrams=True),
         weight=weights[-1],
         seed=0,
         char_ngram_weight=0.5,
     )
-    anew = LinearSVM(Examples(examples, labels), full_train, features, N_CLASSES, 0)
+    spelled = replace(Examples.of_texts(full_train, labels), features=examples)
+    anew = LinearSVM(spelled, features, N_CLASSES, 0, char_ngrams=True)
     assert anew.char_ngrams.n_grams
     expected = of_waves + 0.3 * anew.solve(0.5).logits(examples)
     np.testing.assert_allclose(found.logits(examples), expected, rtol=1e-4, atol=1e-4)
     before = network.logits(examples)
     assert np.abs(found.logits(examples) - before).max() > 1e-2
-    without = with_refitted_linear_svm(
+    without = refit_linear_svm(
         network,
-        Examples(examples, labels),
-        full_train,
         features,
+        Examples(examples, labels),
         Recipe(char_ngrams=False),
         weight=weights[-1],
         seed=0,
         char_ngram_weight=0.5,
     )
-    anew = LinearSVM(Examples(examples, labels), None, features, N_CLASSES, 0)
+    anew = LinearSVM(Examples(examples, labels), features, N_CLASSES, 0)
     expected = of_waves + 0.3 * anew.solve(0.0).logits(examples)
     np.testing.assert_allclose(without.logits(examples), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_texts_of_a_teacher_alone_count_less_among_all_rows_too():
     labels = np.arange(40) % N_CLASSES
-    full_train = Examples(TEXTS, labels)
-    network = with_linear_svm(waves_of("additive", 0), linear_svm_of())
-    options = {"weight": 1.0, "seed": 0, "char_ngram_weight": 0.0, "n_unlabelled": 20}
+    full_train = Examples(TEXTS, labels, n_unlabelled=20)
+    network = add_linear_svm(waves_of("additive", 0), linear_svm_of())
+    options = {"weight": 1.0, "seed": 0, "char_ngram_weight": 0.0}
     fitted: Any = Rows(N_ROWS)
     for share in (0.0, 0.5):
         recipe = Recipe(char_ngrams=False, unlabelled_linear_svm_weight=share)
-        found = with_refitted_linear_svm(network, full_train, [""] * 40, fitted, recipe, **options)
+        found = refit_linear_svm(network, fitted, full_train, recipe, **options)
         weights = np.array([1.0] * 20 + [share] * 20, np.float32)
-        anew = LinearSVM(Examples(TEXTS, labels, weights), None, fitted, N_CLASSES, 0).solve(0.0)
+        anew = LinearSVM(Examples(TEXTS, labels, weights), fitted, N_CLASSES, 0).solve(0.0)
         np.testing.assert_allclose(branch_logits(found, TEXTS)[-1], anew.logits(TEXTS), rtol=1e-4, atol=1e-4)
 
 
@@ -268,7 +268,7 @@ def test_three_weights_are_those_of_another_minimiser(seed):
 
 
 def test_calibration_gives_the_weights_of_the_three_levels():
-    network = with_linear_svm(waves_of("additive", 8), linear_svm_of())
+    network = add_linear_svm(waves_of("additive", 8), linear_svm_of())
     labels = np.random.default_rng(0).integers(0, N_CLASSES, len(TEXTS))
     levels = branch_logits(network, TEXTS)
     weights = calibrate(network, Examples(TEXTS, labels))

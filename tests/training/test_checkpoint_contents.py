@@ -35,7 +35,7 @@ def train(path: Path, epochs: int, resume: bool = False) -> np.ndarray:
     recipe = Recipe(epochs=epochs, batch_size=2, embedding_optimizer="sgd", precision="float32")
     network = AdditiveNetwork.initial(config, seed=0)
     place = Checkpoint.open(path, {"seed": 0}, resume).next_network()
-    fit(network, examples, examples, recipe, seed=0, has_cls=False, place=place)
+    fit(network, examples, examples, recipe, seed=0, has_cls=False, slot=place)
     return network.embedding
 
 

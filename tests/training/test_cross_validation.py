@@ -5,7 +5,7 @@ from training_data import WORDS, write_csv, written_rows
 import token2wave
 from token2wave.training.calibration import fit_weights
 from token2wave.training.cross_validation import cross_validate_branches, has_few_rows
-from token2wave.training.preparation import Labelled
+from token2wave.training.examples import Examples
 
 
 def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
@@ -21,7 +21,7 @@ def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
             self.train, self.network = set(train.texts), self
             self.head = np.ones(1, dtype=np.float32)
 
-        def features(self, texts):
+        def features(self, texts, advance=None):
             assert not self.train & set(texts)
             seen.extend(texts)
             return texts
@@ -35,7 +35,7 @@ def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
         def logits(self, texts):
             return given[[int(text) for text in texts]].astype(np.float32)
 
-    labelled = Labelled(texts, labels.astype(np.int64))
+    labelled = Examples.of_texts(texts, labels.astype(np.int64))
     assert has_few_rows(labelled)
     found = cross_validate_branches(FitResult, labelled, 0)
     assert sorted(seen) == sorted(texts)

@@ -131,7 +131,7 @@ def test_what_n_grams_say_is_in_the_rows_of_their_words(solver, exact):
     """A row that no text has, but whose n-grams others have, says what these say, and no more."""
     n_rows = 3
     features = ragged([[0], [0, 2], [2], [2]])
-    problem = LinearSVM(Examples(features, np.array([0, 0, 1, 1])), None, Rows(n_rows), 2, 0)
+    problem = LinearSVM(Examples(features, np.array([0, 0, 1, 1])), Rows(n_rows), 2, 0)
     problem.char_ngrams = CharNgrams(np.array([0, 1, 3, 3]), np.array([0, 0, 0], np.int32))
     problem.gram_energies = np.ones(1, np.float32)
     problem.energies[:] = 1
@@ -142,9 +142,9 @@ def test_what_n_grams_say_is_in_the_rows_of_their_words(solver, exact):
 
 
 def test_no_texts_and_texts_without_features(solver):
-    nothing = LinearSVM(Examples(ragged([]), np.zeros(0, np.int64)), None, Rows(2), 2, 0)
+    nothing = LinearSVM(Examples(ragged([]), np.zeros(0, np.int64)), Rows(2), 2, 0)
     assert not nothing.solve(0.0).rows.any()
-    empty = LinearSVM(Examples(ragged([[], []]), np.array([0, 0])), None, Rows(2), 2, 0)
+    empty = LinearSVM(Examples(ragged([[], []]), np.array([0, 0])), Rows(2), 2, 0)
     found = empty.solve(0.0)
     assert not found.rows.any()
     assert found.bias[0] > 0.5 > -0.5 > found.bias[1]
@@ -156,8 +156,8 @@ def test_a_text_of_no_cost_is_as_good_as_none(solver, exact):
     texts = random_texts(40, 10, 0)
     weights[::3] = 0
     kept = np.flatnonzero(weights)
-    whole = LinearSVM(Examples(texts, labels, weights), None, Rows(10), 3, 0)
-    part = LinearSVM(Examples(texts.take(kept), labels[kept]), None, Rows(10), 3, 0)
+    whole = LinearSVM(Examples(texts, labels, weights), Rows(10), 3, 0)
+    part = LinearSVM(Examples(texts.take(kept), labels[kept]), Rows(10), 3, 0)
     part.energies = whole.energies
     # The weights' mean is one over all 40 texts.
     part.costs[:] = 40 / len(kept)
@@ -189,7 +189,7 @@ def test_a_class_does_not_depend_on_the_others_beside_it(exact):
     problem, _, _ = case_of(9, n_texts=60)
     together = problem.solve(0.0)
     labels = np.where(problem.train.labels == 8, 0, 1)
-    alone = LinearSVM(Examples(problem.train.features, labels), None, Rows(14), 2, 0)
+    alone = LinearSVM(Examples(problem.train.features, labels), Rows(14), 2, 0)
     alone.energies = problem.energies
     np.testing.assert_allclose(alone.solve(0.0).rows[:, 0], together.rows[:, 8], atol=2e-3)
 
@@ -229,7 +229,7 @@ def test_energies_are_information(data, n_classes, n_texts):
     rows = st.lists(st.integers(0, 6), max_size=6)
     texts = data.draw(st.lists(rows, min_size=n_texts, max_size=n_texts))
     labels = data.draw(st.lists(st.integers(0, n_classes - 1), min_size=n_texts, max_size=n_texts))
-    problem = LinearSVM(Examples(ragged(texts), np.array(labels)), None, Rows(7), n_classes, 0)
+    problem = LinearSVM(Examples(ragged(texts), np.array(labels)), Rows(7), n_classes, 0)
     expected = plain_energies(texts, labels, 7, n_classes)
     if len(set(labels)) == 1 or max(expected) > 1e3:  # all but nothing, divided by all but nothing
         return
@@ -245,7 +245,7 @@ def test_energies_have_a_mean_of_one_over_all_occurrences():
 
 
 def test_one_class_alone_gives_every_row_the_same_energy(solver):
-    problem = LinearSVM(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), None, Rows(3), 2, 0)
+    problem = LinearSVM(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), Rows(3), 2, 0)
     np.testing.assert_array_equal(problem.energies, 1)
     logits = problem.solve(0.0).logits(problem.train.features)
     assert (logits[:, 1] > logits[:, 0]).all()
@@ -253,7 +253,7 @@ def test_one_class_alone_gives_every_row_the_same_energy(solver):
 
 def test_a_row_that_tells_the_class_has_more_energy():
     texts, labels = [[0, 2], [0, 2], [1, 2], [1, 2]] * 10, [0, 0, 1, 1] * 10
-    energies = LinearSVM(Examples(ragged(texts), np.array(labels)), None, Rows(3), 2, 0).energies
+    energies = LinearSVM(Examples(ragged(texts), np.array(labels)), Rows(3), 2, 0).energies
     assert energies[0] == pytest.approx(energies[1])
     assert energies[2] < 1e-5
     assert energies[0] > 1

@@ -157,7 +157,7 @@ def test_weights_of_labels_turn_the_balance():
     prepared = prepare(mixed_splits(200), Recipe(), 0, "balanced")
     assert prepared.train.weights is None
     support = encode_label_sets(mixed_splits(200).train, NAMES).sum(axis=0)
-    assert np.ptp(prepared.positive_weights * support) < 1e-3
+    assert np.ptp(prepared.train.positive_weights * support) < 1e-3
 
 
 def test_texts_of_no_weight_teach_nothing():
@@ -189,7 +189,7 @@ def test_labels_of_one_text_each_may_be_decided_by_themselves():
     assert token2wave.train(data, preset="fast").classifier.label_sets(["goal league"]) == [("sport",)]
     with pytest.raises(ConfigError, match="is settled by the data; use --multi-label"):
         token2wave.train(data, settings={"network.multi_label": True})
-    with pytest.raises(DataError, match="several labels, and one each was asked for"):
+    with pytest.raises(DataError, match="expected one label for each text, found several"):
         token2wave.train(mixed_splits(50), multi_label=False)
 
 

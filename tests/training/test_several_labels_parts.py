@@ -33,7 +33,7 @@ def problem_of(n_texts: int = 200, positive: np.ndarray | None = None) -> Linear
     features, found = fit_features(texts.texts, WORDS_ALONE)
     targets = encode_label_sets(texts, NAMES).astype(np.float32)
     examples = Examples.of_targets(found, targets, positive_weights=positive)
-    return LinearSVM(examples, None, features, len(NAMES), seed=0, multi_label=True)
+    return LinearSVM(examples, features, len(NAMES), seed=0, multi_label=True)
 
 
 # ---- amplitudes ----
@@ -75,7 +75,7 @@ def test_a_class_that_all_or_none_have_tells_nothing():
     examples = Examples.of_targets(problem.train.features, with_two.astype(np.float32))
     texts = mixed_texts(200, 0).texts
     features, _ = fit_features(texts, WORDS_ALONE)
-    more = LinearSVM(examples, None, features, len(NAMES) + 2, seed=0, multi_label=True)
+    more = LinearSVM(examples, features, len(NAMES) + 2, seed=0, multi_label=True)
     np.testing.assert_allclose(more.energies, problem.energies, rtol=1e-5)
     found = more.solve(0.0).logits(examples.features)
     assert (found[:, -2] > 0).all()

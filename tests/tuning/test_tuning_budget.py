@@ -36,7 +36,7 @@ def test_what_is_no_time(given):
     assert repr(given) in str(error.value)
 
 
-def test_what_is_kept_back_is_not_spent():
+def test_what_is_reserved_is_not_spent():
     now = [0.0]
     budget = Budget(90, clock=lambda: now[0])
     budget.require()
@@ -45,18 +45,18 @@ def test_what_is_kept_back_is_not_spent():
     now[0] = 31.0
     with pytest.raises(OutOfTime):  # a second fit would find no time
         budget.require()
-    budget.keep_back(10)
+    budget.reserve(10)
     budget.require(40)
     with pytest.raises(OutOfTime):
         budget.require(60)
-    budget.not_counting(20)
+    budget.exclude(20)
     budget.require(60)
     assert budget.spent == 11
 
 
 def test_without_a_time_there_is_always_some():
     budget = Budget(None)
-    budget.keep_back(1e9)
+    budget.reserve(1e9)
     budget.require(1e9)
 
 

@@ -12,7 +12,7 @@ from token2wave.core import core
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError
 from token2wave.reporting.summary import lines
-from token2wave.training.branches import with_refitted_linear_svm
+from token2wave.training.branches import refit_linear_svm
 from token2wave.training.calibration import scale_branches
 from token2wave.training.validation import Validation
 from token2wave.tuning.comparison import evaluate_candidate
@@ -189,11 +189,11 @@ def test_no_candidate_has_learnt_from_the_rows_that_judge_it(monkeypatch):
     """Only the last fit finds its amplitudes again, from all rows."""
     n_texts = []
 
-    def counted(network, full_train, *rest, **options):
+    def counted(network, features, full_train, *rest, **options):
         n_texts.append(len(full_train))
-        return with_refitted_linear_svm(network, full_train, *rest, **options)
+        return refit_linear_svm(network, features, full_train, *rest, **options)
 
-    monkeypatch.setattr("token2wave.training.run.with_refitted_linear_svm", counted)
+    monkeypatch.setattr("token2wave.training.run.refit_linear_svm", counted)
     run(candidates=3, settings=SETTINGS | {"recipe.refit_below": 0, "recipe.refit_linear_svm": True})
     assert n_texts == []
     many = {"recipe.refit_below": 1, "recipe.refit_linear_svm": True}

@@ -111,7 +111,7 @@ def compress(
         if limit is not None and size > limit:
             raise ConfigError(f"expected at most {limit:,} bytes, found {size:,}", location="max_size")
         written = load(aside)  # what counts is what the file says
-        again = validate(written.network, work.examples(written, work.texts.validation))
+        again = validate(written.network, work.texts.validation.encode(written.features))
         summary |= {"bytes_after": size, "accuracy_after": again[1], "loss_after": again[0]}
         if classifier.multi_label:
             summary |= {"micro_f1_before": before.micro_f1, "micro_f1_after": again.micro_f1}

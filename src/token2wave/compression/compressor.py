@@ -25,7 +25,7 @@ from token2wave.training.calibration import calibrate, scale_branches
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import EncodedTexts, Labelled
+from token2wave.training.preparation import EncodedTexts
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
@@ -79,9 +79,8 @@ class Compressor:
         self.classifier, self.texts, self.callback_list = classifier, texts, callback_list
         self.recipe, self.seed = recipe_of(classifier.training), seed_of(classifier.training)
         callback_list.stage("features", len(texts.train) + len(texts.validation))
-        features = classifier.features(texts.train.texts, callback_list.advance)
-        self.train = texts.train.examples(features, texts.positive_weights)
-        self.validation = self.examples(classifier, texts.validation)
+        self.train = texts.train.encode(classifier.features, callback_list.advance)
+        self.validation = texts.validation.encode(classifier.features, callback_list.advance)
         self.was_refit = bool(classifier.training.get("refit"))
         self.has_seen = self.was_refit or bool(classifier.training.get("refit_linear_svm"))
         self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
@@ -107,7 +106,7 @@ class Compressor:
         self.callback_list.stage("compression", 0)
         best: CompressedModel | None = None
         for candidate in self.candidates(storage, limit, retrain):
-            examples = self.examples(candidate, self.texts.validation)
+            examples = self.texts.validation.encode(candidate.features)
             found = CompressedModel(candidate, validate(candidate.network, examples))
             if best is None or found.validation.loss < best.validation.loss:
                 best = found
@@ -130,11 +129,6 @@ class Compressor:
             return next(self.candidates("packed", limit, retrain=False), None)
         as_before = RetrainDecision(record["best_epoch"], tuple(record["branch_weights"]), small.thresholds)
         return self._retrained(features, "packed", limit, small.features.n_rows, as_before)
-
-    def examples(self, classifier: Classifier, labelled: Labelled) -> Examples:
-        """Features and labels of texts, as a model sees them."""
-        found = classifier.features(labelled.texts, self.callback_list.advance)
-        return labelled.examples(found)
 
     def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
         """Models that are no larger than the limit."""
@@ -196,16 +190,13 @@ class Compressor:
         share = self.classifier.training.get("char_ngram_weight")
         learned, history, _ = fit_branches(
             waves,
-            train,
-            self.texts.train.texts,
             fewer,
+            train,
             None if as_before else held_out,
             self.recipe.replace(epochs=as_before.best_epoch) if as_before else self.recipe,
             linear_svm=config.linear_svm,
             seed=self.seed,
-            has_cls=False,
             char_ngram_weight=float(share) if isinstance(share, int | float) else 0.0,
-            n_unlabelled=self.texts.train.n_unlabelled,
             callbacks=self.callback_list.callbacks,
         )
         if as_before is not None:

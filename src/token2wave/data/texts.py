@@ -51,7 +51,7 @@ class TextSplit:
         DataError: texts, labels and weights are not of one length.
     """
 
-    texts: list[str]
+    texts: Sequence[str]
     labels: Sequence[str] | Sequence[Sequence[str]]
     source: str
     weights: list[float] | None = None

@@ -15,7 +15,8 @@ from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.distillation.unlabelled import Unlabelled, unlabelled_texts
 from token2wave.errors import ConfigError
 from token2wave.training.callbacks import Callback
-from token2wave.training.preparation import EncodedTexts, Labelled
+from token2wave.training.examples import Examples
+from token2wave.training.preparation import EncodedTexts
 from token2wave.training.recipe import Recipe
 
 Floats = NDArray[np.float32]
@@ -124,7 +125,7 @@ def soften(probabilities: Floats, temperature: float) -> Floats:
     return softened
 
 
-def _taught(labelled: Labelled, probabilities: Floats, recipe: Recipe) -> Labelled:
+def _taught(labelled: Examples, probabilities: Floats, recipe: Recipe) -> Examples:
     """A mixture of the teacher's probabilities and the labels; labels alone where the teacher is silent."""
     targets = (labelled.labels[:, None] == np.arange(probabilities.shape[1])).astype(np.float32)
     known = ~np.isnan(probabilities[:, 0])
@@ -134,17 +135,15 @@ def _taught(labelled: Labelled, probabilities: Floats, recipe: Recipe) -> Labell
     return replace(labelled, targets=targets)
 
 
-def _unlabelled(texts: list[str], probabilities: Floats, recipe: Recipe) -> Labelled:
+def _unlabelled(texts: list[str], probabilities: Floats, recipe: Recipe) -> Examples:
     """Texts that the teacher alone labels."""
-    return Labelled(
-        texts,
-        probabilities.argmax(axis=1).astype(np.int64),
-        np.full(len(texts), recipe.unlabelled_weight, dtype=np.float32),
-        soften(probabilities, recipe.teacher_temperature),
-    )
+    labels = probabilities.argmax(axis=1).astype(np.int64)
+    weights = np.full(len(texts), recipe.unlabelled_weight, dtype=np.float32)
+    targets = soften(probabilities, recipe.teacher_temperature)
+    return replace(Examples.of_texts(texts, labels, weights), targets=targets)
 
 
-def _with_more(labelled: Labelled, more: Labelled) -> Labelled:
+def _with_more(labelled: Examples, more: Examples) -> Examples:
     if not len(more):
         return labelled
     weights = np.ones(len(labelled), dtype=np.float32) if labelled.weights is None else labelled.weights
@@ -152,10 +151,11 @@ def _with_more(labelled: Labelled, more: Labelled) -> Labelled:
     assert more.targets is not None
     assert more.weights is not None
     mean = np.float32(weights.mean())
-    return Labelled(
-        [*labelled.texts, *more.texts],
-        np.concatenate([labelled.labels, more.labels]),
-        np.concatenate([weights, mean * more.weights]),
-        np.concatenate([labelled.targets, more.targets]),
-        len(more),
+    return replace(
+        labelled,
+        texts=labelled.texts + more.texts,
+        labels=np.concatenate([labelled.labels, more.labels]),
+        weights=np.concatenate([weights, mean * more.weights]),
+        targets=np.concatenate([labelled.targets, more.targets]),
+        n_unlabelled=len(more),
     )

@@ -23,7 +23,7 @@ from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import Callback, CallbackList
 
 if TYPE_CHECKING:
-    from token2wave.training.preparation import Labelled
+    from token2wave.training.examples import Examples
 
 Floats = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class TeacherPredictions:
 
     name: str
     label_names: tuple[str, ...]
-    train: Labelled
+    train: Examples
     rows: Sequence[str]
     callbacks: Sequence[Callback] = ()
     cached_only: bool = False

@@ -117,6 +117,11 @@ class HashedTexts(Sequence[str]):
             self._starts = offsets_of(self._lengths)[:-1]
 
     @property
+    def n_to_hash(self) -> int:
+        """Texts that :meth:`hash` reads, those that these are selected from included."""
+        return len(self) if self._source is None else len(self._source[0])
+
+    @property
     def n_tokens(self) -> NDArray[np.int64]:
         """Tokens of each text, ``(N,)``."""
         self.hash()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,10 @@ class WordPieceConfig(Configuration):
         lowercase: lower-case the text and strip accents, as ``bert-base-uncased`` does.
         max_tokens: a longer text is cut, [CLS] and [SEP] counted.
         vocabulary: what the vocabulary came from, for the record: ``"trained"`` or a file's name.
+        cls: texts begin with [CLS], always.
     """
 
+    cls: ClassVar[bool] = True
     vocabulary_size: int = 30_522
     lowercase: bool = True
     max_tokens: int = 512

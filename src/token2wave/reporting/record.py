@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,14 @@ class Origin:
         command: the command line, where there was one.
     """
 
-    weight_column: str | None
-    label_separator: str | None
-    class_weights: ClassWeights
-    teacher_info: Mapping[str, Any]
-    search: SearchHistory | None
-    baseline: Baseline | None
-    max_bytes: int | None
-    command: str | None
+    weight_column: str | None = None
+    label_separator: str | None = None
+    class_weights: ClassWeights = None
+    teacher_info: Mapping[str, Any] = field(default_factory=dict)
+    search: SearchHistory | None = None
+    baseline: Baseline | None = None
+    max_bytes: int | None = None
+    command: str | None = None
 
 
 def record_of(run: TrainingRun, first: ValidatedFit, last: FitResult, origin: Origin) -> dict[str, Any]:
@@ -120,6 +120,7 @@ def identity_of(run: TrainingRun, teacher_info: Mapping[str, Any]) -> dict[str, 
         teacher_info: what a teacher wrote down.
     """
     preset, texts = run.preset, run.texts
+    positive = texts.train.positive_weights
     vocabulary = run.vocabulary
     if vocabulary is None and isinstance(preset.features, WordPieceConfig):
         vocabulary = default_vocabulary()
@@ -127,7 +128,7 @@ def identity_of(run: TrainingRun, teacher_info: Mapping[str, Any]) -> dict[str, 
         "version": versions()["token2wave"],
         "rows": run.n_rows,
         "labels": list(texts.label_names),
-        "class weights": None if texts.positive_weights is None else texts.positive_weights.tolist(),
+        "class weights": None if positive is None else positive.tolist(),
         "features": preset.features.to_dict(),
         "network": dict(preset.network),
         "recipe": preset.recipe.to_dict(),

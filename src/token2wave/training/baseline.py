@@ -41,7 +41,7 @@ def baseline_of(texts: EncodedTexts, data: str, callback_list: CallbackList) -> 
         texts.test.labels,
         texts.label_names,
         whole.weights,
-        texts.positive_weights,
+        whole.positive_weights,
     )
 
 

@@ -49,7 +49,7 @@ def training_batches(
         A batch, its labels ``(B,)`` int64, and its weights ``(B,)`` and targets ``(B, C)`` if there are any,
         on the CPU.
     """
-    features, labels, weights = examples.features, examples.labels, examples.weights
+    features, labels, weights = examples.features, examples.class_ids, examples.weights
     for chosen in _batches(features.lengths, batch_size, random, similar_lengths):
         texts, left_out = features.take(chosen), None
         if token_dropout > 0:

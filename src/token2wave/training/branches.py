@@ -1,4 +1,9 @@
-"""A network's levels: trained one after the other, put together, and taken apart."""
+"""Branches: an everyday model is a calibrated mixture of up to three of them.
+
+The branches are the waves of the text, the waves of each word's context, and a linear SVM on n-grams. The
+waves learn first, then the SVM from the same texts. Validation texts weigh the branches
+(:mod:`token2wave.training.calibration`). This module trains the branches, joins them and takes them apart.
+"""
 
 from __future__ import annotations
 
@@ -27,41 +32,35 @@ Floats = NDArray[np.float32]
 
 def fit_branches(
     network: Any,
-    train: Examples,
-    texts: Sequence[str],
     features: Features,
+    train: Examples,
     validation: Examples | None,
     recipe: Recipe,
     *,
     linear_svm: bool,
     seed: int,
-    has_cls: bool,
     char_ngram_weight: float | None,
-    n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
-    place: CheckpointSlot | None = None,
+    slot: CheckpointSlot | None = None,
     stream: ExampleStream | None = None,
 ) -> tuple[Any, History, float]:
-    """Train a network's waves, then its amplitudes, which learn from the same texts on their own.
+    """Train the waves of a network, then its linear SVM, independently, from the same texts.
 
     Args:
-        network: freshly made, without amplitudes.
-        train: what to learn from.
-        texts: the same as strings, for the words' character n-grams.
-        features: of these texts.
-        validation: what to choose the epoch by, if there is something.
+        network: new, without a linear SVM.
+        features: the vocabulary of the examples.
+        train: the examples to learn from.
+        validation: the examples to choose the epoch by, if there are any.
         recipe: the settings.
-        linear_svm: whether the network is to have them.
-        seed: of the order of texts and all dropout.
-        has_cls: whether a text's first feature is [CLS].
-        char_ngram_weight: amplitude of the words' character n-grams; None chooses it by the validation texts.
-        n_unlabelled: how many of the training texts, the last ones, have no label but a teacher's class.
-        callbacks: told how it goes.
-        place: of the waves' network in a checkpoint; amplitudes are found again.
-        stream: what the waves learn from, where memory holds but a sample of it.
+        linear_svm: whether the network gets a linear SVM.
+        seed: of the order of texts and of dropout.
+        char_ngram_weight: weight of the words' character n-grams; None chooses it by the validation examples.
+        callbacks: called as training goes on.
+        slot: of the waves in a checkpoint; the linear SVM is solved again.
+        stream: what the waves learn from, where ``train`` is but a sample of it.
 
     Returns:
-        The network, what happened, and the share of the character n-grams.
+        The network, the history of its training, and the weight of the character n-grams.
 
     Raises:
         ConfigError: the loss stopped being a finite number.
@@ -72,146 +71,136 @@ def fit_branches(
         validation,
         recipe,
         seed=seed,
-        has_cls=has_cls,
+        has_cls=features.config.cls,
         callbacks=callbacks,
-        place=place,
+        slot=slot,
     )
     if not linear_svm:
         return network, history, char_ngram_weight or 0.0
     CallbackList(callbacks).stage("linear_svm", 0)
     start = time.perf_counter()
-    n_classes = network.config.n_classes
-    problem = LinearSVM(
-        linear_svm_examples(train, n_unlabelled, recipe),
-        texts if recipe.char_ngrams else None,
-        features,
-        n_classes,
-        seed,
-        network.config.multi_label,
-    )
+    problem = _linear_svm(network.config, features, train, recipe, seed)
     if not recipe.char_ngrams:
         char_ngram_weight = 0.0  # also in the record
     if char_ngram_weight is None:
         assert validation is not None
-        char_ngram_weight, found = choose_linear_svm(problem, network, validation)
+        char_ngram_weight, weights = choose_linear_svm(problem, network, validation)
     else:
-        found = problem.solve(char_ngram_weight)
-    network = with_linear_svm(network, found)
+        weights = problem.solve(char_ngram_weight)
+    network = add_linear_svm(network, weights)
     history.train_seconds += time.perf_counter() - start
     return network, history, char_ngram_weight
 
 
-def linear_svm_examples(train: Examples, n_unlabelled: int, recipe: Recipe) -> Examples:
-    """Examples whose last texts, labelled by a teacher alone, count as the recipe says of amplitudes."""
-    if not n_unlabelled:
-        return train
-    weights = np.ones(len(train), dtype=np.float32) if train.weights is None else train.weights.copy()
-    first = len(train) - n_unlabelled
-    weights[first:] = weights[:first].mean() * recipe.unlabelled_linear_svm_weight
-    return replace(train, weights=weights)
-
-
-def with_refitted_linear_svm(
+def refit_linear_svm(
     network: Any,
-    full_train: Examples,
-    texts: Sequence[str],
     features: Features,
+    full_train: Examples,
     recipe: Recipe,
     *,
     weight: float,
     seed: int,
     char_ngram_weight: float,
-    n_unlabelled: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Any:
-    """Find the amplitudes anew, from the rows held back, too: nothing of them is chosen by epochs.
+    """Solve the linear SVM again from all rows, validation rows too: it has no epochs to choose.
 
     Args:
-        network: calibrated, with amplitudes.
-        full_train: all training rows, with the features that the network has.
-        texts: the same as strings.
-        features: of the network.
+        network: calibrated, with a linear SVM.
+        features: the vocabulary of the network.
+        full_train: all training rows.
         recipe: the settings.
-        weight: of the amplitudes' level.
+        weight: of the SVM's branch.
         seed: of the order of texts.
-        char_ngram_weight: amplitude of the words' character n-grams.
-        n_unlabelled: how many of the rows, the last ones, have no label but a teacher's class.
-        callbacks: told how it goes.
+        char_ngram_weight: weight of the words' character n-grams.
+        callbacks: called as training goes on.
     """
-    CallbackList(callbacks).stage("amplitudes of all rows", 0)
+    CallbackList(callbacks).stage("linear_svm of all rows", 0)
     config = network.config.replace(linear_svm=False)
     arrays = dict(network.arrays())
     arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])
-    waves = _rebuilt(network, config, {name: arrays[name] for name in config.parameter_shapes()})
-    spelled = texts if recipe.char_ngrams else None
-    examples = linear_svm_examples(full_train, n_unlabelled, recipe)
-    problem = LinearSVM(examples, spelled, features, config.n_classes, seed, config.multi_label)
-    found = with_linear_svm(waves, problem.solve(char_ngram_weight))
-    scale_branches(found, [1.0] * (len(branch_names(config))) + [weight])
-    return found
+    waves = _rebuild(network, config, {name: arrays[name] for name in config.parameter_shapes()})
+    weights = _linear_svm(config, features, full_train, recipe, seed).solve(char_ngram_weight)
+    refitted = add_linear_svm(waves, weights)
+    scale_branches(refitted, [1.0] * len(branch_names(config)) + [weight])
+    return refitted
 
 
-def with_linear_svm(network: Any, found: LinearSVMWeights) -> Any:
-    """Put amplitudes beside the waves of a trained network.
+def _linear_svm(
+    config: WaveConfig, features: Features, train: Examples, recipe: Recipe, seed: int
+) -> LinearSVM:
+    """The problem to solve. Texts that a teacher alone labels count as the recipe says."""
+    if train.n_unlabelled:
+        weights = np.ones(len(train), dtype=np.float32) if train.weights is None else train.weights.copy()
+        first = len(train) - train.n_unlabelled
+        weights[first:] = weights[:first].mean() * recipe.unlabelled_linear_svm_weight
+        train = replace(train, weights=weights)
+    return LinearSVM(
+        train, features, config.n_classes, seed, config.multi_label, char_ngrams=recipe.char_ngrams
+    )
 
-    Amplitudes are scaled to the size of the waves' numbers, so that one step suits both where a table is
-    stored in few bits; the level's weight makes up for it.
+
+def add_linear_svm(network: Any, weights: LinearSVMWeights) -> Any:
+    """Put a linear SVM beside the waves of a trained network.
+
+    Its weights are scaled to the size of the waves' numbers, so that one step suits both where the embedding
+    is stored in few bits; the weight of the branch makes up for it.
 
     Args:
-        network: without amplitudes.
-        found: of its rows.
+        network: without a linear SVM.
+        weights: for the rows of its embedding.
 
     Returns:
-        A network of the same kind that has them.
+        A network of the same class that has both.
     """
     config, arrays = network.config.replace(linear_svm=True), dict(network.arrays())
     waves = arrays[EMBEDDING]
-    size = _root_mean_square(waves) / max(_root_mean_square(found.rows), 1e-12) or 1.0
+    size = _root_mean_square(waves) / max(_root_mean_square(weights.rows), 1e-12) or 1.0
     rows = np.empty((len(waves), waves.shape[1] + config.n_classes), dtype=np.float32)
     rows[:, : waves.shape[1]] = waves
-    np.multiply(found.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # no further copy of many rows
+    np.multiply(weights.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # saves a copy of many rows
     arrays[EMBEDDING] = rows
     arrays["linear_svm.weight"] = np.full(config.n_classes, MARGIN_IN_LOGITS / size, dtype=np.float32)
-    arrays["linear_svm.bias"] = (MARGIN_IN_LOGITS * found.bias).astype(np.float32)
-    return _rebuilt(network, config, arrays)
+    arrays["linear_svm.bias"] = (MARGIN_IN_LOGITS * weights.bias).astype(np.float32)
+    return _rebuild(network, config, arrays)
 
 
-def without_zero_branches(network: Any, weights: Sequence[float]) -> Any:
-    """Leave out the levels of no weight, phrases and amplitudes: they cost time and bytes, and say nothing.
+def remove_zero_branches(network: Any, weights: Sequence[float]) -> Any:
+    """Remove the branches of weight zero but for the text's: they cost time and bytes for nothing.
 
     Args:
         network: calibrated.
-        weights: of its levels (:func:`token2wave.training.calibration.calibrate`).
+        weights: of its branches (:func:`token2wave.training.calibration.calibrate`).
 
     Returns:
-        The network itself where none is idle.
+        The network itself where every branch has a weight.
     """
-    config = config_without_zero_branches(network.config, weights)
+    config = remove_zero_branches_of_config(network.config, weights)
     if config == network.config:
         return network
     arrays = dict(network.arrays())
-    arrays[EMBEDDING] = arrays[EMBEDDING][:, : config.row_width]  # amplitudes stand last
-    return _rebuilt(network, config, {name: arrays[name] for name in config.parameter_shapes()})
+    arrays[EMBEDDING] = arrays[EMBEDDING][:, : config.row_width]  # the linear SVM stands last
+    return _rebuild(network, config, {name: arrays[name] for name in config.parameter_shapes()})
 
 
-def config_without_zero_branches(config: WaveConfig, weights: Sequence[float]) -> WaveConfig:
-    """The shape without the levels of no weight."""
-    for level, weight in zip(branch_names(config), weights, strict=False):
-        if level == "context" and not weight:
+def remove_zero_branches_of_config(config: WaveConfig, weights: Sequence[float]) -> WaveConfig:
+    """The configuration without the branches of weight zero."""
+    for name, weight in zip(branch_names(config), weights, strict=False):
+        if name == "context" and not weight:
             config = config.replace(context_width=0)
-        elif level == "linear_svm" and not weight:
+        elif name == "linear_svm" and not weight:
             config = config.replace(linear_svm=False)
     return config
 
 
 def branch_names(config: WaveConfig) -> tuple[str, ...]:
-    """What gives to the logits, in the order of the weights."""
-    beside = [("context", config.context_width > 0), ("linear_svm", config.linear_svm)]
-    return "text", *(name for name, is_there in beside if is_there)
+    """The branches of a network, in the order of their weights."""
+    optional = [("context", config.context_width > 0), ("linear_svm", config.linear_svm)]
+    return "text", *(name for name, is_there in optional if is_there)
 
 
-def _rebuilt(network: Any, config: WaveConfig, arrays: dict[str, Floats]) -> Any:
-    """A network of the same kind, of another shape."""
+def _rebuild(network: Any, config: WaveConfig, arrays: dict[str, Floats]) -> Any:
+    """A network of the same class with another configuration."""
     if isinstance(network, AdditiveNetwork):
         return AdditiveNetwork(config, arrays)
     from token2wave.models import WaveNetwork

@@ -1,4 +1,4 @@
-"""The weights of the levels where rows are few: all rows decide, each held back once."""
+"""Branch weights where rows are few: cross-validation, each row judged by a network that has not seen it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,37 @@ import numpy as np
 
 from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.calibration import branch_logits, fit_weights
-from token2wave.training.preparation import Labelled
+from token2wave.training.examples import Examples
 
 FOLDS = 5
 CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
-"""Of the words' character n-grams: where few words are known, how they are spelled says most."""
+"""Weight of the words' character n-grams: where few words are known, their spelling says most."""
 
 
-def has_few_rows(labelled: Labelled) -> bool:
-    """Whether rows held back are too few to weigh levels by, and each row has one label."""
-    return len(labelled) < FEW_TO_BATCH and not labelled.n_unlabelled and labelled.labels.ndim == 1
+def has_few_rows(examples: Examples) -> bool:
+    """Whether a validation set is too small to weigh branches by, and each row has one label."""
+    return len(examples) < FEW_TO_BATCH and not examples.n_unlabelled and not examples.multi_label
 
 
 def cross_validate_branches(
-    fit: Callable[[Labelled], Any], labelled: Labelled, seed: int
+    fit: Callable[[Examples], Any], examples: Examples, seed: int
 ) -> tuple[float, ...]:
-    """Weights of the levels by all rows, each judged by a network that has not learnt from it.
-
-    The tenth that is held back of few rows is a handful of texts, which say next to nothing of the weights.
+    """Weigh the branches by all rows. A tenth of few rows is a handful of texts, too few to weigh by.
 
     Args:
-        fit: trains on some of the texts; what it gives has ``network`` and ``features``.
-        labelled: ``N`` texts.
+        fit: trains on some of the examples; its result has ``network`` and ``features``.
+        examples: ``N`` texts.
         seed: of the folds.
     """
-    order = np.random.default_rng(seed).permutation(len(labelled))
-    order = order[np.argsort(labelled.labels[order], kind="stable")]  # so that each fold has each class
+    order = np.random.default_rng(seed).permutation(len(examples))
+    order = order[np.argsort(examples.labels[order], kind="stable")]  # so that each fold has each class
     fold = np.empty(len(order), dtype=np.int64)
     fold[order] = np.arange(len(order)) % FOLDS
-    levels = []
+    logits = []
     for number in range(FOLDS):
-        fitted = fit(labelled.take(np.flatnonzero(fold != number)))
-        held_out = labelled.take(np.flatnonzero(fold == number))
-        levels.append(branch_logits(fitted.network, fitted.features(held_out.texts)))
+        fitted = fit(examples.take(np.flatnonzero(fold != number)))
+        rest = examples.take(np.flatnonzero(fold == number)).encode(fitted.features)
+        logits.append(branch_logits(fitted.network, rest.features))
     rows = np.argsort(fold, kind="stable")
-    weights = None if labelled.weights is None else labelled.weights[rows]
-    return fit_weights(np.concatenate(levels, axis=1), labelled.labels[rows], weights)
+    weights = None if examples.weights is None else examples.weights[rows]
+    return fit_weights(np.concatenate(logits, axis=1), examples.labels[rows], weights)

@@ -1,19 +1,24 @@
-"""Featurised texts with their classes."""
+"""Examples: texts with their classes, and their features once a vocabulary is known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.features import Ragged
+from token2wave.features import Features, Ragged
+from token2wave.features.hashed_texts import HashedTexts
+
+NO_FEATURES = Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64))
+NO_TEXTS = HashedTexts([])
 
 
 class ExampleStream(Protocol):
-    """Featurised texts that are too many to be in memory: each pass over them comes in blocks.
+    """Encoded examples that do not fit into memory: each pass over them comes in blocks.
 
     Attributes:
         frequency: ``(V,)`` int64, texts in which each row of the embedding occurs.
@@ -24,51 +29,57 @@ class ExampleStream(Protocol):
     positive_weights: NDArray[np.float32] | None
 
     def __len__(self) -> int:
-        """The texts of one pass, ``N``."""
+        """Number of texts in one pass, ``N``."""
 
     def blocks(self, seed: int, n_done: int = 0) -> Iterator[Examples]:
-        """One pass in random order; every block but the last is a whole number of batches.
+        """Read the texts once in random order; every block but the last is a whole number of batches.
 
         Args:
             seed: of the order of the blocks, and of the texts in each.
-            n_done: so many blocks of the pass are left out at its beginning.
+            n_done: blocks to skip at the beginning.
         """
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Featurised texts and their classes.
+    """``N`` texts and their classes.
 
     Attributes:
-        features: of ``N`` texts.
-        labels: ``(N,)`` int64, the class that counts as right; nothing looks at it where a network decides
-            each class by itself.
-        weights: ``(N,)`` float32, how much each text counts in the loss; all the same, if None.
-        targets: ``(N, C)`` float32, what the network is to say of each class. Where it gives shares of one
-            (softmax) each row sums to one, and the loss is the cross-entropy of the shares. Where it decides
-            each class by itself (``WaveConfig.multi_label``) a number is from 0 to 1, and the loss of a text
-            is the sum of its classes' binary cross-entropies: their mean would make a class's steps smaller
-            the more classes there are. If None, a text's label is its target.
-        positive_weights: ``(C,)`` float32, how much each class counts in the loss of the texts that have it;
-            for classes decided by themselves; all the same, if None.
+        features: of the texts; :data:`NO_FEATURES` until :meth:`encode` makes them.
+        labels: ``(N,)`` int64; or ``(N, C)`` bool, where a text may have several classes.
+        weights: ``(N,)`` float32, how much each text counts in the loss; None counts all the same.
+        targets: ``(N, C)`` float32, the output to learn for each class. With softmax each row sums to one,
+            and the loss is the cross-entropy. With ``WaveConfig.multi_label`` each number is from 0 to 1, and
+            the loss of a text is the sum of the binary cross-entropies of its classes: a mean would make the
+            steps of a class smaller the more classes there are. None takes the labels as targets.
+        positive_weights: ``(C,)`` float32, how much each class counts in the loss of the texts that have it,
+            where a text may have several; None counts all the same.
+        texts: ``N`` strings, which keep the hashes of their tokens; none where only features are known.
+        n_unlabelled: texts at the end whose class comes from a teacher alone.
     """
 
     features: Ragged
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     weights: NDArray[np.float32] | None = None
     targets: NDArray[np.float32] | None = None
     positive_weights: NDArray[np.float32] | None = None
+    texts: HashedTexts = NO_TEXTS
+    n_unlabelled: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, texts: NDArray[np.int64]) -> Examples:
-        """Select texts by number."""
-        weights = None if self.weights is None else self.weights[texts]
-        targets = None if self.targets is None else self.targets[texts]
-        return Examples(
-            self.features.take(texts), self.labels[texts], weights, targets, self.positive_weights
-        )
+    @classmethod
+    def of_texts(
+        cls,
+        texts: Sequence[str],
+        labels: NDArray[Any],
+        weights: NDArray[np.float32] | None = None,
+        positive_weights: NDArray[np.float32] | None = None,
+    ) -> Examples:
+        """Make examples whose features are not known yet."""
+        targets = labels.astype(np.float32) if labels.ndim == 2 else None
+        return cls(NO_FEATURES, labels, weights, targets, positive_weights, HashedTexts.of(texts))
 
     @classmethod
     def of_targets(
@@ -78,6 +89,46 @@ class Examples:
         weights: NDArray[np.float32] | None = None,
         positive_weights: NDArray[np.float32] | None = None,
     ) -> Examples:
-        """Examples whose class, where one counts as right, is that of the largest target."""
+        """Make examples whose label is the class of the largest target."""
         labels = targets.argmax(axis=1).astype(np.int64)
         return cls(features, labels, weights, targets, positive_weights)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several classes, or none."""
+        return self.labels.ndim == 2
+
+    @property
+    def class_ids(self) -> NDArray[np.int64]:
+        """One class for each text, ``(N,)``; its first where it may have several."""
+        labels = self.labels.argmax(axis=1) if self.multi_label else self.labels
+        return np.asarray(labels, dtype=np.int64)
+
+    def encode(self, features: Features, advance: Callable[[int], None] | None = None) -> Examples:
+        """The same texts with the features of a vocabulary.
+
+        Args:
+            features: the vocabulary.
+            advance: called with how many more texts are done.
+        """
+        return replace(self, features=features(self.texts, advance))
+
+    def take(self, rows: NDArray[np.int64]) -> Examples:
+        """Select texts by number."""
+        return Examples(
+            self.features.take(rows) if len(self.features) else self.features,
+            self.labels[rows],
+            None if self.weights is None else self.weights[rows],
+            None if self.targets is None else self.targets[rows],
+            self.positive_weights,
+            self.texts.take(rows) if len(self.texts) else self.texts,
+        )
+
+    def checksum(self) -> int:
+        """Number that depends on every text and on what is to be learnt of it."""
+        checksum = 0
+        for array in (self.labels, self.weights, self.targets):
+            checksum = zlib.crc32(b"" if array is None else array.tobytes(), checksum)
+        for text in self.texts:
+            checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"), zlib.crc32(b"\n", checksum))
+        return checksum

@@ -40,7 +40,7 @@ from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSV
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.options import require_seed, require_torch
-from token2wave.training.preparation import ClassWeights, Labelled
+from token2wave.training.preparation import ClassWeights
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
 from token2wave.training.vocabulary import expand_vocabulary, with_words_of
@@ -110,21 +110,17 @@ def update(
     where = {"text_column": text_column, "label_column": label_column, "weight_column": weight_column}
     rows = _rows(classifier, data, labels, weights, label_separator, where)
     names = _names(classifier, rows)
+    examples = _examples(classifier, rows, names, class_weights)
     callback_list = CallbackList(callbacks)
     callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
     if parts != "network":
-        features, places = with_words_of(features, rows.texts)
+        features, places = with_words_of(features, examples.texts)
     n_new = len(names) - len(classifier.label_names)
     config, arrays = expand_vocabulary(
         classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
     )
-    examples = _labelled(classifier, rows, names, class_weights).examples(
-        features(rows.texts, callback_list.advance),
-        positive_weights(encode_label_sets(rows, names), names, class_weights)
-        if config.multi_label
-        else None,
-    )
+    examples = examples.encode(features, callback_list.advance)
     branch_weights = _level_weights(classifier, config)
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
     arrays |= _waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
@@ -208,18 +204,18 @@ def _names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
     return (*classifier.label_names, *new)
 
 
-def _labelled(
+def _examples(
     classifier: Classifier, rows: TextSplit, names: tuple[str, ...], class_weights: ClassWeights
-) -> Labelled:
-    """The rows with classes as numbers and weights."""
+) -> Examples:
+    """The rows with encoded labels and weights."""
     if classifier.multi_label:
         sets = encode_label_sets(rows, names)
         own = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
-        return Labelled(rows.texts, sets, own)
+        return Examples.of_texts(rows.texts, sets, own, positive_weights(sets, names, class_weights))
     encoded = encode_labels(rows, names)
     if class_weights is None and len(names) > len(classifier.label_names):
         class_weights = _held_down(np.bincount(encoded, minlength=len(names)), names, classifier.label_names)
-    return Labelled(rows.texts, encoded, text_weights(encoded, names, class_weights, rows.weights))
+    return Examples.of_texts(rows.texts, encoded, text_weights(encoded, names, class_weights, rows.weights))
 
 
 def _held_down(counts: NDArray[np.int64], names: Sequence[str], known: Sequence[str]) -> dict[str, float]:
@@ -325,7 +321,7 @@ def _linear_svm(
     bias = arrays["linear_svm.bias"] / np.float32(MARGIN_IN_LOGITS * level_weight)
     bias[config.n_classes - n_new :] = -1.0  # the margin of "not this class"
     before = LinearSVMWeights(table[:, config.wave_width :] * in_margins, bias, 0)
-    problem = LinearSVM(examples, None, features, config.n_classes, seed, config.multi_label)
+    problem = LinearSVM(examples, features, config.n_classes, seed, config.multi_label)
     found = problem.solve(0.0, before)
     table[:, config.wave_width :] = found.rows / in_margins
     return {

@@ -9,7 +9,6 @@ that of largest margin is found: a convex problem with one solution, where the w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,21 +59,22 @@ class LinearSVM:
 
     Args:
         train: what to learn from.
-        texts: ``N`` strings, from which the words' character n-grams are made; None leaves them out.
         features: of the texts.
         n_classes: ``C``.
         seed: of the order in which texts are visited.
         multi_label: whether a text may have several classes, or none; the training texts have targets then.
+        char_ngrams: whether the character n-grams of the texts' words take part.
     """
 
     def __init__(
         self,
         train: Examples,
-        texts: Sequence[str] | None,
         features: Features,
         n_classes: int,
         seed: int,
         multi_label: bool = False,
+        *,
+        char_ngrams: bool = False,
     ) -> None:
         self.train, self.n_classes, self.seed = train, n_classes, seed
         n_rows = features.n_rows
@@ -87,22 +87,21 @@ class LinearSVM:
         else:
             usual = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
             frequency, found = target_frequency(train.features, self.targets, n_rows)
-        self.char_ngrams = char_ngrams = (
-            CharNgrams.none(n_rows) if texts is None else CharNgrams.of_words(texts, features, found)
+        spelled = (
+            CharNgrams.of_words(train.texts, features, found) if char_ngrams else CharNgrams.none(n_rows)
         )
+        self.char_ngrams = spelled
         occurrences = np.bincount(train.features.ids, minlength=n_rows)
         energies_of = _energies if self.targets is None else _energies_of_decisions
         self.energies = energies_of(frequency, found, usual)
-        of_grams = np.zeros((char_ngrams.n_grams, n_classes), dtype=np.float32)
-        rows = char_ngrams.rows
+        of_grams = np.zeros((spelled.n_grams, n_classes), dtype=np.float32)
+        rows = spelled.rows
         for label in range(n_classes):
-            of_grams[:, label] = np.bincount(char_ngrams.ids, frequency[rows, label], char_ngrams.n_grams)
-        found_grams = np.bincount(char_ngrams.ids, found[rows], char_ngrams.n_grams)
+            of_grams[:, label] = np.bincount(spelled.ids, frequency[rows, label], spelled.n_grams)
+        found_grams = np.bincount(spelled.ids, found[rows], spelled.n_grams)
         self.gram_energies = energies_of(of_grams, found_grams, usual)
         # A text has so many n-grams for each of its features: together they bring as much energy as these do.
-        self.grams_of_a_feature = max(
-            float(occurrences @ char_ngrams.counts) / max(occurrences.sum(), 1), 1.0
-        )
+        self.grams_of_a_feature = max(float(occurrences @ spelled.counts) / max(occurrences.sum(), 1), 1.0)
         self.costs = np.full(len(train), COST, dtype=np.float32)
         if train.weights is not None:
             self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))

@@ -58,7 +58,7 @@ def fit(
     seed: int,
     has_cls: bool,
     callbacks: Sequence[Callback] = (),
-    place: CheckpointSlot | None = None,
+    slot: CheckpointSlot | None = None,
     warm_start: bool = False,
 ) -> History:
     """Train a network in place; it ends with the weights of its best epoch on the validation texts.
@@ -80,7 +80,7 @@ def fit(
         seed: of the order of texts and all dropout.
         has_cls: whether a text's first feature is [CLS].
         callbacks: told how it goes.
-        place: in a checkpoint, to go on from and to write every epoch down in.
+        slot: in a checkpoint, to go on from and to write every epoch down in.
         warm_start: whether the network has been trained before, and goes on from there.
 
     Raises:
@@ -89,7 +89,7 @@ def fit(
         OutputError: the checkpoint cannot be written.
     """
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
-    standing = None if place is None else place.standing
+    standing = None if slot is None else slot.standing
     if standing is not None and standing.done:
         with _unsuitable_refused():
             for name, values in standing.arrays.items():
@@ -103,8 +103,8 @@ def fit(
 
     def write_down() -> None:
         nonlocal written
-        if place is not None:
-            place.keep(NetworkCheckpoint(history, restart, *trainer.state()))
+        if slot is not None:
+            slot.keep(NetworkCheckpoint(history, restart, *trainer.state()))
             written = time.monotonic()
 
     def write_down_now_and_then() -> None:
@@ -135,8 +135,8 @@ def fit(
         trainer.close()
     history.lr_factor = share
     history.train_seconds += time.perf_counter() - start
-    if place is not None:
-        place.keep(NetworkCheckpoint(history, restart, cast("Any", network).arrays(), done=True))
+    if slot is not None:
+        slot.keep(NetworkCheckpoint(history, restart, cast("Any", network).arrays(), done=True))
     return history
 
 

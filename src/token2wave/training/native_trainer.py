@@ -184,10 +184,11 @@ class NativeTrainer:
         sums, n_before, start = self.within, self.within.n_texts, time.perf_counter()
         for examples, order in self._blocks():
             weights = np.ones(len(examples), np.float32) if examples.weights is None else examples.weights
+            class_ids = examples.class_ids
             for first in range(0, len(order), at_once):
                 part = order[first : first + at_once]
                 n_steps = n_batches(len(part), self.recipe.batch_size)
-                loss, n_right = self._steps(examples, weights, part, n_steps)
+                loss, n_right = self._steps(examples, class_ids, weights, part, n_steps)
                 require_finite(loss)
                 sums.loss += loss
                 sums.n_right += n_right
@@ -213,7 +214,12 @@ class NativeTrainer:
             yield examples, np.arange(len(examples))
 
     def _steps(
-        self, examples: Examples, weights: NDArray[np.float32], order: NDArray[np.int64], n_steps: int
+        self,
+        examples: Examples,
+        class_ids: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        order: NDArray[np.int64],
+        n_steps: int,
     ) -> tuple[float, float]:
         """Sum of losses and number of right answers of some steps."""
         network, recipe, features = self.network, self.recipe, examples.features
@@ -226,7 +232,7 @@ class NativeTrainer:
                 features.ids,
                 features.offsets,
                 features.n_ordered,
-                examples.labels,
+                class_ids,
                 _or_empty(examples.targets),
                 order,
             ),

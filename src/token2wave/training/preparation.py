@@ -1,9 +1,8 @@
-"""What stands before training: labels encoded, validation texts held back, features chosen."""
+"""Prepares a run: encodes labels, weighs texts, splits off validation rows, chooses features."""
 
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from token2wave.data import (
 )
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.training.examples import Examples
 from token2wave.training.grouped_holdout import grouped_holdout
 from token2wave.training.presets import Preset
@@ -37,100 +37,50 @@ RECOGNISED = "The data has texts with several labels: each label is decided by i
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Texts and their classes.
-
-    Attributes:
-        texts: ``N`` strings.
-        labels: ``(N,)`` int64; or ``(N, C)`` bool, where a text may have several classes.
-        weights: ``(N,)`` float32, how much each text counts; all the same, if None.
-        targets: ``(N, C)`` float32, the share of each class that is to be learnt; the label's alone, if None.
-        n_unlabelled: how many at the end have no label but a teacher's class.
-    """
-
-    texts: Sequence[str]
-    labels: NDArray[Any]
-    weights: NDArray[np.float32] | None = None
-    targets: NDArray[np.float32] | None = None
-    n_unlabelled: int = 0
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, rows: NDArray[np.int64]) -> Labelled:
-        """Select rows by number, of texts that all have labels."""
-        weights = None if self.weights is None else self.weights[rows]
-        targets = None if self.targets is None else self.targets[rows]
-        return Labelled([self.texts[i] for i in rows], self.labels[rows], weights, targets)
-
-    def checksum(self) -> int:
-        """Number that depends on every text, and on what is to be learnt of it."""
-        found = 0
-        for array in (self.labels, self.weights, self.targets):
-            found = zlib.crc32(b"" if array is None else array.tobytes(), found)
-        for text in self.texts:
-            found = zlib.crc32(text.encode("utf-8", "surrogatepass"), zlib.crc32(b"\n", found))
-        return found
-
-    def examples(self, features: Ragged, positive_weights: NDArray[np.float32] | None = None) -> Examples:
-        """The same texts as features.
-
-        Args:
-            features: of the ``N`` texts.
-            positive_weights: see :class:`Examples`.
-        """
-        if self.labels.ndim == 1:
-            return Examples(features, self.labels, self.weights, self.targets)
-        return Examples.of_targets(features, self.labels.astype(np.float32), self.weights, positive_weights)
-
-
-@dataclass(frozen=True)
 class EncodedTexts:
-    """Texts and classes of each part of a run.
+    """The examples of each part of a run.
 
     Attributes:
-        train: what to learn from.
-        validation: what to choose the epoch by; weighted by the texts' own weights, not by those of classes.
-        full_train: all training rows, where validation was cut off them.
-        test: what to report on, if there is such.
+        train: the texts to learn from.
+        validation: the texts to choose the epoch by; weighted by the texts' own weights, not by those of
+            classes.
+        full_train: all training rows, where the validation rows were split off from them.
+        test: the texts to report on, if there are any.
         label_names: names of the ``C`` classes.
         caveats: sentences that belong beside every figure.
-        positive_weights: ``(C,)`` float32, how much each class counts in the loss of the training texts that
-            have it, where a text may have several; all the same, if None.
     """
 
-    train: Labelled
-    validation: Labelled
-    full_train: Labelled | None
-    test: Labelled | None
+    train: Examples
+    validation: Examples
+    full_train: Examples | None
+    test: Examples | None
     label_names: tuple[str, ...]
     caveats: tuple[str, ...]
-    positive_weights: NDArray[np.float32] | None = None
 
     @property
     def multi_label(self) -> bool:
         """Whether a text may have several classes, or none."""
-        return self.train.labels.ndim == 2
+        return self.train.multi_label
 
     @property
     def learns_from_validation(self) -> bool:
-        """Whether the validation texts are the training texts, for want of rows to hold back."""
+        """Whether the validation texts are the training texts, because there are too few rows to split."""
         return self.validation is self.train
 
 
 def in_memory(data: TextDataset, multi_label: bool | None) -> TextDataset:
-    """Texts in memory, as ones that may have several labels where they are to be that.
+    """Check texts in memory, and make them multi-label where that is asked for.
 
     Raises:
-        DataError: texts have several labels, and one each was asked for; or texts, labels or weights are not
-            what they should be.
+        DataError: texts have several labels although one each was asked for; or texts, labels or weights are
+            not usable.
     """
-    for part in (data.train, data.validation):  # test texts are looked at when all is trained
+    for part in (data.train, data.validation):  # test texts are checked after training
         if part is not None:
             require_usable(part)
     if data.multi_label and multi_label is False:
         raise DataError(
-            "texts have several labels, and one each was asked for",
+            "expected one label for each text, found several",
             location=data.name,
             hint="leave out multi_label, or give each text one label",
         )
@@ -140,61 +90,54 @@ def in_memory(data: TextDataset, multi_label: bool | None) -> TextDataset:
 def prepare(
     splits: TextDataset, recipe: Recipe, seed: int, class_weights: ClassWeights = None
 ) -> EncodedTexts:
-    """Encode the labels, weigh the texts, and hold back validation rows where none are given.
+    """Encode the labels, weigh the texts, and split off validation rows where none are given.
 
-    Where a text may have several classes, a weight of a class is that of its decisions in the texts that have
-    it: it cannot be the weight of a text.
+    Where a text may have several classes, the weight of a class applies to its decision in the texts that
+    have it: it cannot be the weight of a text.
 
     Raises:
         ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
-        DataError: fewer than two classes, or a label in validation or test that training never saw.
+        DataError: fewer than two classes, or a label in validation or test that training does not have.
     """
     names = label_names_of(splits.train, splits.label_names)
     multi_label = splits.multi_label
-    labels = _encoded(splits.train, names, multi_label)
+    texts, labels = HashedTexts.of(splits.train.texts), _encoded(splits.train, names, multi_label)
     layers = strata(labels) if multi_label else labels
     own = text_weights(np.zeros_like(layers), names, None, splits.train.weights)
     positive = positive_weights(labels, names, class_weights) if multi_label else None
     weights = own if multi_label else text_weights(labels, names, class_weights, splits.train.weights)
-    train = Labelled(splits.train.texts, labels, weights)
-    test = None
-    if splits.test is not None:
-        test = Labelled(splits.test.texts, _encoded(splits.test, names, multi_label))
-    caveats, full_train = splits.caveats, None
-    if splits.validation is not None:
-        validation = Labelled(splits.validation.texts, _encoded(splits.validation, names, multi_label))
+    train = Examples.of_texts(texts, labels, weights, positive)
+    given_validation, test = (
+        None if part is None else Examples.of_texts(part.texts, _encoded(part, names, multi_label))
+        for part in (splits.validation, splits.test)
+    )
+    if given_validation is not None:
+        return EncodedTexts(train, given_validation, None, test, names, splits.caveats)
+    if recipe.validation == "random":
+        rows, validation_rows = validation_split(layers, recipe.validation_fraction, seed)
     else:
-        fraction = recipe.validation_fraction
-        if recipe.validation == "random":
-            kept, held_out = validation_split(layers, fraction, seed)
-        else:
-            kept, held_out = grouped_holdout(train.texts, layers, fraction, seed)
-        if len(held_out):
-            validation = Labelled(train.texts, labels, own).take(held_out)
-            full_train, train = train, train.take(kept)
-            if not (_counts(train) and _counts(validation)):
-                raise ConfigError(
-                    "expected rows of some weight both to train on and to hold back, found too few",
-                    location="weights",
-                    hint="give more rows a weight above zero, or a validation set",
-                )
-        else:
-            validation = train
-            caveats = (
-                *caveats,
-                "Too few rows to hold any back: validation figures are of the training rows.",
-            )
-    return EncodedTexts(train, validation, full_train, test, names, caveats, positive)
+        rows, validation_rows = grouped_holdout(texts, layers, recipe.validation_fraction, seed)
+    if not len(validation_rows):
+        caveat = "Too few rows to hold any back: validation figures are of the training rows."
+        return EncodedTexts(train, train, None, test, names, (*splits.caveats, caveat))
+    validation = Examples.of_texts(texts, labels, own).take(validation_rows)
+    full_train, train = train, train.take(rows)
+    if not (_has_weight(train) and _has_weight(validation)):
+        raise ConfigError(
+            "expected rows of some weight both to train on and to hold back, found too few",
+            location="weights",
+            hint="give more rows a weight above zero, or a validation set",
+        )
+    return EncodedTexts(train, validation, full_train, test, names, splits.caveats)
 
 
 def _encoded(part: TextSplit, names: Sequence[str], multi_label: bool) -> NDArray[Any]:
-    """Classes of texts as :class:`Labelled` has them."""
+    """Classes of texts as :class:`Examples` has them."""
     return encode_label_sets(part, names) if multi_label else encode_labels(part, names)
 
 
-def _counts(labelled: Labelled) -> bool:
-    """Whether any of the texts has a weight."""
-    return labelled.weights is None or bool(labelled.weights.any())
+def _has_weight(examples: Examples) -> bool:
+    return examples.weights is None or bool(examples.weights.any())
 
 
 def features_for(

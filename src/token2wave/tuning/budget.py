@@ -46,29 +46,29 @@ class Budget:
 
     Args:
         seconds: for everything; None has no end.
-        most_candidates: to try, those given included; None has no end.
+        max_candidates: to try, those given included; None has no end.
         start: when the run began, by ``clock``.
         clock: seconds that only grow.
 
     Raises:
-        ConfigError: ``most_candidates`` is below 1.
+        ConfigError: ``max_candidates`` is below 1.
     """
 
     def __init__(
         self,
         seconds: float | None,
-        most_candidates: int | None = None,
+        max_candidates: int | None = None,
         start: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        require(most_candidates is None or most_candidates >= 1, "candidates", "at least 1", most_candidates)
-        self.most_candidates = math.inf if most_candidates is None else most_candidates
+        require(max_candidates is None or max_candidates >= 1, "candidates", "at least 1", max_candidates)
+        self.max_candidates = math.inf if max_candidates is None else max_candidates
         self.clock = clock
         self.start = clock() if start is None else start
         self.seconds = math.inf if seconds is None else seconds
-        self.kept_back = self.seconds * (1 - 1 / SECOND_TRY)
+        self.reserved = self.seconds * (1 - 1 / SECOND_TRY)
 
-    def not_counting(self, seconds: float) -> None:
+    def exclude(self, seconds: float) -> None:
         """Leave something out of account that has already taken place."""
         self.start += seconds
 
@@ -77,9 +77,9 @@ class Budget:
         """Seconds since the run began."""
         return self.clock() - self.start
 
-    def keep_back(self, seconds: float) -> None:
+    def reserve(self, seconds: float) -> None:
         """Leave so much for what comes after the search."""
-        self.kept_back = seconds
+        self.reserved = seconds
 
     def require(self, seconds: float = 0.0) -> None:
         """Go on only if so much time is left for the search.
@@ -87,5 +87,5 @@ class Budget:
         Raises:
             OutOfTime: it is not.
         """
-        if self.spent + seconds > self.seconds - self.kept_back:
+        if self.spent + seconds > self.seconds - self.reserved:
             raise OutOfTime

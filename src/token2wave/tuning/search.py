@@ -1,7 +1,7 @@
-"""The search itself: candidate after candidate, each held against the best so far on the same rows.
+"""Searches for settings: one candidate after another, each compared with the best so far on the same rows.
 
-A candidate is first judged on one split of the training rows. Where neither figure is better, it is dropped
-there. Otherwise the two meet on further splits, and all rows held back decide together: few rows say little.
+A candidate is first scored on one split of the training rows. Where neither figure is better, it is dropped.
+Otherwise both are scored on further splits, and the validation rows of all splits decide: few say little.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from token2wave.classifier import Classifier
 from token2wave.errors import Interruption, Token2WaveError
 from token2wave.training.callbacks import Callback, CallbackList
-from token2wave.training.preparation import Labelled
 from token2wave.training.search_history import (
     DROPPED,
     FAILED,
@@ -26,155 +24,151 @@ from token2wave.training.search_history import (
 )
 from token2wave.tuning.budget import Budget, OutOfTime
 from token2wave.tuning.candidates import Candidates
-from token2wave.tuning.comparison import CandidateScores, compare, evaluate_candidate
+from token2wave.tuning.comparison import CandidateScores, compare
 
-Learn = Callable[[Mapping[str, Any], int, Sequence[Callback]], Classifier]
-"""Trains with changed settings on what a split leaves, told by callbacks; the rows it holds back judge it."""
+Score = Callable[[Mapping[str, Any], int, Sequence[Callback]], CandidateScores]
+"""Trains with changed settings on the training rows of a split, and scores its validation rows."""
 
 
 class Search:
     """Looks for settings that do better on validation rows.
 
     Args:
-        learn: trains a candidate on the training rows of a split.
-        held_out: validation rows of a split, which ``learn`` does not learn from.
-        candidates: what to try.
-        record: filled as the search goes.
+        score: trains and scores a candidate on a split.
+        candidates: the settings to try.
+        history: filled as the search goes on.
         budget: when to stop.
-        seconds_to_finish: time that the end of the run takes, by the time that learning on one split took.
-        callback_list: told how it goes.
+        seconds_to_finish: time that the end of the run takes, given the time of one fit.
+        callback_list: called as the search goes on.
     """
 
     def __init__(
         self,
-        learn: Learn,
-        held_out: Callable[[int], Labelled],
+        score: Score,
         candidates: Candidates,
-        record: SearchHistory,
+        history: SearchHistory,
         budget: Budget,
         seconds_to_finish: Callable[[float], float],
         callback_list: CallbackList,
     ) -> None:
-        self.learn, self.held_out, self.candidates, self.record = learn, held_out, candidates, record
+        self.score, self.candidates, self.history = score, candidates, history
         self.budget, self.seconds_to_finish, self.callback_list = budget, seconds_to_finish, callback_list
         self.watch = _Watch(budget, callback_list)
-        self.best: list[CandidateScores] = []  # of the best so far, on as many splits as were needed
-        self.seconds: list[float] = []  # of learning, a split each
+        self.best: list[CandidateScores] = []  # of the best so far, a split each
+        self.seconds: list[float] = []  # of each fit
 
     def run(self) -> None:
         """Search until time, candidates or patience end.
 
-        An interruption (Ctrl-C) ends the search, and what it found so far counts; one before the first
-        candidate is done goes on to the caller.
+        An interruption (Ctrl-C) ends the search, and its best settings so far count. One before the first
+        candidate is done is raised.
 
         Raises:
             Token2WaveError: the given settings cannot be trained.
         """
         start = time.perf_counter()
-        record = self.record
+        history = self.history
         by_time = math.isfinite(self.budget.seconds)
-        total = self.budget.seconds if by_time else self.budget.most_candidates
+        total = self.budget.seconds if by_time else self.budget.max_candidates
         self.callback_list.stage("search, seconds" if by_time else "search, candidates", int(total))
         try:
             self._start()
-            for settings in self.candidates.after(lambda: record.settings):
-                if len(record.trials) >= self.budget.most_candidates:
-                    record.ended_by = "candidates"
+            for settings in self.candidates.after(lambda: history.settings):
+                if len(history.trials) >= self.budget.max_candidates:
+                    history.ended_by = "candidates"
                     break
                 self.budget.require(self.seconds[-1])
                 self._try(settings)
         except OutOfTime:
-            record.ended_by = "time"
+            history.ended_by = "time"
         except (KeyboardInterrupt, Interruption):
-            if not record.trials:
+            if not history.trials:
                 raise
-            record.ended_by = "interruption"
-        record.seconds = time.perf_counter() - start
-        self.callback_list.search_end(record)
+            history.ended_by = "interruption"
+        history.seconds = time.perf_counter() - start
+        self.callback_list.search_end(history)
 
     def _start(self) -> None:
-        """Judge the settings given, from which the search starts."""
+        """Score the settings given, which the search starts from."""
         start = time.perf_counter()
-        self._know_best({}, 1)
-        self._done({}, STARTED, self.best, None, start)
+        self._score_best({}, 1)
+        self._add_trial({}, STARTED, self.best, None, start)
 
     def _try(self, settings: Mapping[str, Any]) -> None:
-        """Hold a candidate against the best so far."""
+        """Compare a candidate with the best so far."""
         start = time.perf_counter()
-        found: list[CandidateScores] = []
+        scores: list[CandidateScores] = []
         try:
-            for split in range(self.record.n_splits):
-                found.append(self._judged(settings, split))
-                self._know_best(self.record.settings, split + 1)
-                comparison = compare(found, self.best[: len(found)])
+            for split in range(self.history.n_splits):
+                scores.append(self._score(settings, split))
+                self._score_best(self.history.settings, split + 1)
+                comparison = compare(scores, self.best[: len(scores)])
                 if comparison.is_hopeless:
                     break
-        except (Token2WaveError, MemoryError) as error:  # as where rates make the loss infinite
-            self._done(settings, FAILED, found, None, start, str(error) or type(error).__name__)
+        except (Token2WaveError, MemoryError) as error:  # e.g. learning rates that make the loss infinite
+            self._add_trial(settings, FAILED, scores, None, start, str(error) or type(error).__name__)
             return
-        if comparison.is_better:  # which none is that was dropped before the last split
-            self.best = found
-        self._done(settings, KEPT if comparison.is_better else DROPPED, found, comparison, start)
+        if comparison.is_better:  # never true of one that is dropped before the last split
+            self.best = scores
+        self._add_trial(settings, KEPT if comparison.is_better else DROPPED, scores, comparison, start)
 
-    def _know_best(self, settings: Mapping[str, Any], n_splits: int) -> None:
-        """Judge the best so far on as many splits."""
+    def _score_best(self, settings: Mapping[str, Any], n_splits: int) -> None:
+        """Score the best so far on as many splits."""
         while len(self.best) < n_splits:
-            self.best.append(self._judged(settings, len(self.best)))
+            self.best.append(self._score(settings, len(self.best)))
 
-    def _judged(self, settings: Mapping[str, Any], split: int) -> CandidateScores:
+    def _score(self, settings: Mapping[str, Any], split: int) -> CandidateScores:
         start = self.budget.clock()
-        classifier = self.learn(settings, split, [self.watch])
-        rows = self.held_out(split)
-        logits = classifier.network.logits(classifier.features(rows.texts))
+        scores = self.score(settings, split, [self.watch])
         self.seconds.append(self.budget.clock() - start)
-        return evaluate_candidate(logits, rows.labels, rows.weights, self.record.select_by)
+        return scores
 
-    def _done(
+    def _add_trial(
         self,
         settings: Mapping[str, Any],
         outcome: str,
-        found: Sequence[CandidateScores],
+        scores: Sequence[CandidateScores],
         comparison: Comparison | None,
         start: float,
         reason: str | None = None,
     ) -> None:
-        """Write a candidate down, and leave time for the end of the run with the best so far."""
+        """Record a candidate, and reserve time for the end of the run with the best so far."""
         trial = Trial(
-            number=len(self.record.trials) + 1,
+            number=len(self.history.trials) + 1,
             settings=dict(settings),
             outcome=outcome,
-            accuracy=found[0].accuracy if found else None,
-            chosen=found[0].chosen.value if found else None,
-            loss=-found[0].loss.value if found else None,
-            n_splits=len(found),
+            accuracy=scores[0].accuracy if scores else None,
+            chosen=scores[0].chosen.value if scores else None,
+            loss=-scores[0].loss.value if scores else None,
+            n_splits=len(scores),
             comparison=comparison,
             reason=reason,
             seconds=time.perf_counter() - start,
         )
-        self.record.trials.append(trial)
+        self.history.trials.append(trial)
         if trial.is_improvement:
-            seconds = sum(self.seconds[-len(found) :]) / len(found)
-            self.budget.keep_back(self.seconds_to_finish(seconds))
+            seconds = sum(self.seconds[-len(scores) :]) / len(scores)
+            self.budget.reserve(self.seconds_to_finish(seconds))
         self.watch.candidate()
         self.callback_list.candidate(trial)
 
 
 class _Watch(Callback):
-    """Gives a candidate up when the time is over, and moves the bar of the search."""
+    """Gives a candidate up when the time is over, and moves the progress bar of the search."""
 
     def __init__(self, budget: Budget, callback_list: CallbackList) -> None:
         self.budget, self.callback_list = budget, callback_list
-        self.told = 0
+        self.reported = 0
 
     def on_advance(self, amount: int) -> None:
         """Look at the clock."""
         self.budget.require()
         if math.isfinite(self.budget.seconds):
             whole = int(self.budget.spent)
-            self.callback_list.advance(whole - self.told)
-            self.told = whole
+            self.callback_list.advance(whole - self.reported)
+            self.reported = whole
 
     def candidate(self) -> None:
-        """A candidate is done."""
+        """Move the bar where candidates are counted."""
         if not math.isfinite(self.budget.seconds):
             self.callback_list.advance(1)

@@ -1,101 +1,100 @@
-"""From a run's data and settings to better settings."""
+"""Searches for settings that do better on the validation rows of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.data import TextDataset
 from token2wave.training.callbacks import Callback, CallbackList
-from token2wave.training.preparation import ClassWeights, EncodedTexts, Labelled, prepare
+from token2wave.training.preparation import ClassWeights, EncodedTexts, prepare
 from token2wave.training.presets import Preset
+from token2wave.training.run import TrainingRun
 from token2wave.training.search_history import SearchHistory
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.candidates import Candidates
+from token2wave.tuning.comparison import CandidateScores, evaluate_candidate
 from token2wave.tuning.search import Search
 
-ENOUGH_ROWS = 4_000  # validation rows that candidates are told apart by, where splits can give as many
+ENOUGH_ROWS = 4_000  # validation rows to compare candidates by, where splits can give as many
 MAX_SPLITS = 5
 MAX_SPLITS_WITH_SIZE = 2  # compressing takes several times as long as training
-SLACK = 1.15  # what follows the search may take so much longer than what was seen
-
-
-class Trained(Protocol):
-    """What training gives."""
-
-    @property
-    def classifier(self) -> Classifier:
-        """The trained model."""
+SLACK = 1.15  # the end of the run may take longer than what was measured by this factor
 
 
 def tune(
-    train: Callable[..., Trained],
-    splits: TextDataset,
-    texts: EncodedTexts,
-    preset: Preset,
-    overrides: Mapping[str, Any],
-    seed: int,
+    run: TrainingRun,
+    overrides: Collection[str],
+    preset_with: Callable[[Mapping[str, Any]], Preset],
     class_weights: ClassWeights,
     budget: Budget,
-    callback_list: CallbackList,
-    is_limited: bool,
+    fit_to_size: Callable[[TrainingRun], Classifier] | None = None,
 ) -> SearchHistory:
-    """Search for settings by validation rows; the test rows are not handed on.
+    """Search for settings by validation rows alone. Test rows take no part.
+
+    Each candidate is a run of its own on the texts of ``run``, which are hashed once for all of them.
 
     Args:
-        train: called with ``splits`` and, by name, ``settings``, ``seed`` and ``callbacks``; the rows that it
-            holds back for validation depend on the seed alone.
-        splits: the data.
-        texts: the same, prepared with ``seed``.
-        preset: to start from, with the settings that the user gave.
-        overrides: these settings by full name; they stay as they are.
-        seed: of everything.
+        run: the run to find settings for; its preset is the first candidate.
+        overrides: full names of the settings that the user has given; they stay as they are.
+        preset_with: makes the preset of a run with changed settings.
         class_weights: as for training.
         budget: of the whole run.
-        callback_list: told how it goes.
-        is_limited: whether the model file has a size to keep to.
+        fit_to_size: trains a model and compresses it, where its file has a size to keep to.
     """
-    unseen = replace(splits, test=None, label_names=texts.label_names)
-    is_given = splits.validation is not None
+    texts, preset, seed = run.texts, run.preset, run.seed
+    full_train = texts.train if texts.full_train is None else texts.full_train
+    hashed = replace(run.splits.train, texts=full_train.texts)
+    splits = replace(run.splits, train=hashed, test=None, label_names=texts.label_names)
     n_rows = len(texts.validation)
-    most_splits = MAX_SPLITS_WITH_SIZE if is_limited else MAX_SPLITS
-    n_splits = 1 if is_given else min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), most_splits)
-    record = SearchHistory(preset.recipe.chooses_by(texts.multi_label), n_rows, n_splits)
+    max_splits = MAX_SPLITS if fit_to_size is None else MAX_SPLITS_WITH_SIZE
+    n_splits = min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), max_splits)
+    if splits.validation is not None:
+        hashed = replace(splits.validation, texts=texts.validation.texts)
+        splits, n_splits = replace(splits, validation=hashed), 1
+    history = SearchHistory(preset.recipe.chooses_by(texts.multi_label), n_rows, n_splits)
     if texts.learns_from_validation:
-        record.ended_by = "too few rows"
-        return record
+        history.ended_by = "too few rows"
+        return history
 
     def seed_of(split: int) -> int:
         return (seed + split) % (1 << 63)
 
-    def learn(settings: Mapping[str, Any], split: int, watch: Sequence[Callback]) -> Classifier:
-        changed = {**overrides, **settings, "recipe.refit_below": 0}
-        return train(unseen, settings=changed, seed=seed_of(split), callbacks=watch).classifier
-
     @lru_cache(maxsize=MAX_SPLITS)
-    def held_out(split: int) -> Labelled:
-        return prepare(unseen, preset.recipe, seed_of(split), class_weights).validation
+    def texts_of(split: int) -> EncodedTexts:
+        return prepare(splits, preset.recipe, seed_of(split), class_weights)
+
+    def score(settings: Mapping[str, Any], split: int, callbacks: Sequence[Callback]) -> CandidateScores:
+        candidate = replace(
+            run,
+            splits=splits,
+            texts=texts_of(split),
+            preset=preset_with({**settings, "recipe.refit_below": 0}),
+            seed=seed_of(split),
+            callback_list=CallbackList(callbacks),
+        )
+        if fit_to_size is None:
+            fitted = candidate.fit_first().fitted
+            features, network = fitted.features, fitted.network
+        else:
+            classifier = fit_to_size(candidate)
+            features, network = classifier.features, classifier.network
+        validation = candidate.texts.validation.encode(features)
+        logits = network.logits(validation.features)
+        return evaluate_candidate(logits, validation.labels, validation.weights, history.select_by)
 
     def seconds_to_finish(seconds: float) -> float:
-        """What is left to do after the search: one fit, another on all rows, and the test texts."""
+        """Time for what follows the search: a fit, perhaps another on all rows, and the test texts."""
         n_train, n_all = len(texts.train), len(texts.full_train or ())
         refits = sum(map(len, splits.train.texts)) < preset.recipe.refit_below
-        n_more = len(texts.test) if texts.test is not None else 0
-        # Held against a fit of several epochs, predicting a text costs about as much as learning it once.
-        share = 1 + refits * n_all / n_train + n_more / (preset.recipe.epochs * n_train)
-        return SLACK * share * seconds
+        n_test = len(texts.test) if texts.test is not None else 0
+        # A fit has several epochs; predicting a text costs about as much as learning it once.
+        fits = 1 + refits * n_all / n_train + n_test / (preset.recipe.epochs * n_train)
+        return SLACK * fits * seconds
 
-    Search(
-        learn,
-        held_out,
-        Candidates(preset, frozenset(overrides), seed, is_limited),
-        record,
-        budget,
-        seconds_to_finish,
-        callback_list,
-    ).run()
-    return record
+    candidates = Candidates(preset, frozenset(overrides), seed, fit_to_size is not None)
+    Search(score, candidates, history, budget, seconds_to_finish, run.callback_list).run()
+    return history

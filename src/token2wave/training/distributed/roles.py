@@ -277,7 +277,7 @@ def _threads_of_all() -> Iterator[None]:
 
 def _arrays_of(examples: Examples) -> dict[str, NDArray[Any]]:
     """Examples as arrays by name."""
-    arrays: dict[str, NDArray[Any]] = {"labels": examples.labels, **_arrays_of_features(examples.features)}
+    arrays: dict[str, NDArray[Any]] = {"labels": examples.class_ids, **_arrays_of_features(examples.features)}
     for name in ("weights", "targets", "positive_weights"):
         if getattr(examples, name) is not None:
             arrays[name] = getattr(examples, name)

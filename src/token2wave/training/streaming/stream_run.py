@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from token2wave.training.branches import fit_branches
-from token2wave.training.preparation import Labelled
-from token2wave.training.recipe import Recipe
-from token2wave.training.run import FitResult, TrainingRun
+from token2wave.features import Features
+from token2wave.training.examples import Examples
+from token2wave.training.run import TrainingRun
 from token2wave.training.streaming.blocks import BlockStream
 from token2wave.training.streaming.survey import LENGTHS, Survey
 
@@ -62,37 +61,13 @@ class StreamRun(TrainingRun):
             }
         }
 
-    def fit(
-        self,
-        recipe: Recipe,
-        train: Labelled,
-        validation: Labelled | None = None,
-        *,
-        branch_weights: tuple[float, ...] = (),
-        char_ngram_weight: float | None = None,
-    ) -> FitResult:
-        """Train the waves on the stream, and the amplitudes on the sample; see :meth:`Run.fit`."""
-        assert validation is not None
+    @property
+    def stream(self) -> BlockStream:
+        """What the waves learn from; the linear SVM learns from the sample."""
+        return self.passes
+
+    def _encode_train(self, train: Examples) -> tuple[Features, Examples, None]:
+        """The vocabulary of the first pass, and the sample encoded by it."""
+        self.callback_list.stage("features of the sample", len(train))
         features = self.passes.features
-        config = self._config(features, branch_weights)
-        self.callback_list.stage("features of the sample", len(train) + len(validation))
-        held_out = validation.examples(features(validation.texts, self.callback_list.advance))
-        sample = train.examples(
-            features(train.texts, self.callback_list.advance), self.texts.positive_weights
-        )
-        network, history, char_ngram_weight = fit_branches(
-            self._network(config.replace(linear_svm=False), recipe),
-            sample,
-            train.texts,
-            features,
-            held_out,
-            recipe,
-            linear_svm=config.linear_svm,
-            seed=self.seed,
-            has_cls=False,
-            char_ngram_weight=char_ngram_weight,
-            callbacks=self.callback_list.callbacks,
-            place=None if self.checkpoint is None else self.checkpoint.next_network(),
-            stream=self.passes,
-        )
-        return FitResult(features, network, history, held_out, char_ngram_weight, branch_weights)
+        return features, train.encode(features, self.callback_list.advance), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from token2wave.features import WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
 from token2wave.training.auto_settings import for_few_rows, for_little_text
 from token2wave.training.callbacks import CallbackList
+from token2wave.training.examples import Examples
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, EncodedTexts, Labelled
+from token2wave.training.preparation import ClassWeights, EncodedTexts
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.streaming.blocks import BlockStream
@@ -92,13 +94,12 @@ def stream_run(
     names = found.label_names
     caveats = (*inputs.caveats_of(found.n_rows), *_caveats(found, len(sample)))
     texts = EncodedTexts(
-        _labelled(sample, names, found.several, weights),
+        replace(_labelled(sample, names, found.several, weights), positive_weights=positive),
         _labelled(validation, names, found.several, own_alone if validation is drawn else None),
         None,
         None if inputs.test is None else _labelled(inputs.test, names, found.several, None),
         names,
         caveats,
-        positive,
     )
     passes = BlockStream(
         source,
@@ -253,17 +254,19 @@ def _class_weights(found: Survey, class_weights: ClassWeights, has_own: bool) ->
 
 def _labelled(
     rows: TextSplit, names: tuple[str, ...], several: bool, class_weights: NDArray[np.float64] | None
-) -> Labelled:
+) -> Examples:
     """Texts with their classes as numbers, and how much each counts in training."""
     rows = rows.as_multi_label() if several else rows
     labels = encode_label_sets(rows, names) if several else encode_labels(rows, names)
     own = None if rows.weights is None else np.array(rows.weights)
     if class_weights is None:
-        return Labelled(rows.texts, labels)
+        return Examples.of_texts(rows.texts, labels)
     if own is not None and not own.any():
         raise _no_weight()
     weights = class_weights[np.zeros(len(rows), np.int64) if several else labels]
-    return Labelled(rows.texts, labels, (weights if own is None else weights * own).astype(np.float32))
+    return Examples.of_texts(
+        rows.texts, labels, (weights if own is None else weights * own).astype(np.float32)
+    )
 
 
 def _no_weight() -> ConfigError:
