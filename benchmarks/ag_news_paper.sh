@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 for seed in 0 1 2; do
   for op in modulation interference; do
-    .venv/bin/token2wave train ag_news --preset paper --op "$op" --seed "$seed" --json \
+    .venv/bin/token2wave train ag_news --preset paper --operation "$op" --seed "$seed" --json \
       | tail -n 1 > "results/ag_news-paper/$op-$seed.json"
   done
 done

@@ -133,7 +133,7 @@ def test_split_that_is_not_there(run_cli, model, workplace):
     ("arguments", "parts"),
     [
         ("--preset tiny", ["preset", "small, fast, paper", "'tiny'"]),
-        ("--op product", ["interference, modulation", "'product'"]),
+        ("--operation product", ["interference, modulation", "'product'"]),
         ("--epochs 0", ["epochs", "at least 1", "0"]),
         ("--batch-size 0", ["batch_size", "from 1 to 2^30", "0"]),
         ("--lr -1", ["lr", "positive", "-1"]),

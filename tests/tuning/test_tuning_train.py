@@ -161,7 +161,7 @@ def test_with_several_labels_the_search_judges_decisions(tmp_path):
     data = TextDataset("made-up", several(400, 0), validation, several(100, 1), None, ())
     timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
     timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-4, "network.linear_svm": False}
-    found = run(data, candidates=6, settings=timid, report=tmp_path)
+    found = run(data, candidates=9, settings=timid, report=tmp_path)
     search = found.summary.search
     assert search["select_by"] == "micro_f1"
     assert not [one for one in search["trials"] if one["outcome"] == "failed"]
