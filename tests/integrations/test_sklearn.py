@@ -312,7 +312,7 @@ def test_to_and_from_a_trained_model(fitted, tmp_path):
 
 def test_pipeline_and_grid_search_in_two_processes():
     pipeline = Pipeline([("lower", FunctionTransformer(_lower)), ("wave", quick())])
-    grid = {"wave__lr": [3e-3, 1e-2], "wave__op": ["interference"]}
+    grid = {"wave__lr": [3e-3, 1e-2], "wave__operation": ["interference"]}
     alone = GridSearchCV(pipeline, grid, cv=2).fit(TEXTS, LABELS)
     together = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(TEXTS, LABELS)
     assert alone.best_params_ == together.best_params_
