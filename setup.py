@@ -9,14 +9,14 @@ from setuptools import Extension, setup
 
 FOLDER = "src/token2wave/core"
 SOURCES = (
-    *("module", "module_features", "module_training", "module_prediction", "module_products"),
+    *("module", "module_features", "module_training", "module_prediction"),
     *("text", "words", "tables", "predict"),
-    *("waves", "dense", "layout", "threads", "fixed_point"),
+    *("waves", "dense", "layout", "threads"),
     *("training", "batch", "texts", "updates", "linear_svm"),
 )
 HEADERS = (
     *("arguments", "text", "words", "tables", "predict"),
-    *("waves", "dense", "layout", "threads", "fixed_point"),
+    *("waves", "dense", "layout", "threads"),
     *("training", "session", "linear_svm"),
 )
 

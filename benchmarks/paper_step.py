@@ -36,7 +36,6 @@ from paper_trainers import (
 
 from token2wave.errors import Token2WaveError
 from token2wave.formatting import duration, size
-from token2wave.models.products import fixed_point_available
 from token2wave.process_memory import peak_memory, resident_memory
 from token2wave.training.result import machine
 
@@ -45,7 +44,7 @@ OFFICIAL_ROWS = 120_000
 MAX_WARM_UP = 5
 MAX_STEPS_OF_A_TURN = 10
 STEPS_FOR_MEMORY = 30
-SIDES = {"ours", "ours_catch_up", "ours_fixed16", "padded"}
+SIDES = {"ours", "padded"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -114,8 +113,6 @@ def losses(setting: Setting, steps: int) -> dict[str, Any]:
     expected = [reference.step() for _ in range(steps)]
     found: dict[str, Any] = {"steps": steps, "padded": [step.loss for step in expected], "ours": {}}
     for optimizer, meaning in OPTIMIZERS.items():
-        if optimizer == "fixed16" and not fixed_point_available():
-            continue
         ours = Ours(setting, optimizer)
         made = [ours.step() for _ in range(steps)]
         if any(mine.labels != its.labels for mine, its in zip(made, expected, strict=True)):
@@ -131,14 +128,8 @@ def losses(setting: Setting, steps: int) -> dict[str, Any]:
 
 
 def speed(setting: Setting, steps: int, runs: int) -> dict[str, Any]:
-    """Texts a second of both, by turns of so many steps, in one order and then in the other.
-
-    Ours takes part with the preset's own optimiser, and with the one that gives the reference's losses.
-    """
+    """Texts a second of both, by turns of so many steps, in one order and then in the other."""
     trainers: dict[str, Trainer] = {"ours": Ours(setting), "padded": PaddedReference(setting)}
-    trainers["ours_catch_up"] = Ours(setting, "catch_up")
-    if fixed_point_available():
-        trainers["ours_fixed16"] = Ours(setting, "fixed16")
     speeds = _speeds(trainers, min(steps, MAX_STEPS_OF_A_TURN), runs)
     found = _described(speeds, setting)
     for name in trainers.keys() - {"padded"}:

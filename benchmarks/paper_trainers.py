@@ -15,7 +15,6 @@ from torch import Tensor
 
 from token2wave.data import encode_labels, label_names_of, load_splits
 from token2wave.models import Batch, WaveConfig, WaveNetwork
-from token2wave.models.products import fixed_point_products
 from token2wave.training.batches import training_batches
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
@@ -28,11 +27,9 @@ from token2wave.training.torch_trainer import TorchTrainer
 
 OPTIMIZERS = {
     "rows": "the preset's own: rows of the embedding that a step does not use stay as they are",
-    "catch_up": "rows make up for the steps that they missed before they are used, as dense AdamW moves them",
-    "fixed16": "as catch_up, with the large products in block fixed point of 16 bits",
     "dense": "torch.optim.AdamW with dense gradients for the embedding, as the reference has",
 }
-"""How our network's rows can be updated: ``rows`` is what users have, ``dense`` and ``catch_up`` are what the
+"""How our network's rows can be updated: ``rows`` is what users have, ``dense`` is what the
 reference does, up to rounding."""
 
 
@@ -122,11 +119,6 @@ class Ours:
             self.network.embedding.sparse = False
             self.optimizer = DenseOptimizer(self.network, setting)
         else:
-            if optimizer == "fixed16":
-                self.products = fixed_point_products(self.network)
-                self.products.__enter__()  # for as long as this trainer lives
-            if optimizer in ("catch_up", "fixed16"):
-                recipe = recipe.replace(row_catch_up=True)
             self.optimizer = Optimizers(self.network, recipe, setting.n_steps)
         self.batches = self._batches()
         torch.manual_seed(setting.seed)
@@ -134,7 +126,6 @@ class Ours:
     def step(self) -> Step:
         """Train on the next batch, as the package's loop does."""
         batch, labels = next(self.batches)
-        self.optimizer.prepare(batch.rows)
         loss = F.cross_entropy(
             self.network(batch), labels, label_smoothing=self.setting.recipe.label_smoothing
         )
@@ -236,9 +227,6 @@ class DenseOptimizer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.adamw, lambda step: rate_factor(step, setting.n_steps, recipe)
         )
-
-    def prepare(self, rows: Tensor) -> None:
-        """Nothing to do: dense gradients keep all rows up to date."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

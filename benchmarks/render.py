@@ -138,8 +138,6 @@ def step_table(document: dict[str, Any]) -> str:
     ]
     sides = {
         "ours": "ours",
-        "ours_catch_up": "ours, rows catching up",
-        "ours_fixed16": "ours, rows catching up, 16-bit products",
         "padded": "padded",
     }
     for part, title in parts.items():

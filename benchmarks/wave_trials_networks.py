@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from token2wave.models import Batch, WaveConfig, WaveNetwork
-from token2wave.models.products import VariantLinear
 from token2wave.models.wave_network import ContextBranch, Restore, WaveLayer
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.recipe import Recipe
@@ -116,7 +115,7 @@ class TwoLayers(Phrases):
     def __init__(self, config: WaveConfig) -> None:
         super().__init__(config)
         width = config.context_width
-        self.upper_variants = VariantLinear(width, 2 * width)
+        self.upper_variants = nn.Linear(width, 2 * width)
         self.upper_norm = nn.LayerNorm(2 * width)
         self.upper_linear = nn.Linear(2 * width, width)
 

@@ -261,7 +261,7 @@ def _command_lines() -> Iterable[bytes]:
         "train rows.csv --out out.safetensors --preset fast --set network.width=4 --epochs 2",
         'train rows.csv --json --class-weights {"a":1} --label-separator | --multi-label --time-budget 5min',
         "train rows.csv --report out --candidates 3 --max-size 1MB --checkpoint c --resume",
-        "train rows.csv --out o.safetensors --preset paper --vocabulary rows.csv --operation modulation --lr 1",
+        "train rows.csv --out o.safetensors --preset paper --vocabulary rows.csv --operation modulation",
         "update model.safetensors rows.csv --out out.safetensors --parts rows --epochs 1",
         "info --help",
     ):

@@ -127,7 +127,7 @@ def test_table_of_steps():
     side = {"texts_per_second": spread(500.0, 490.0, 510.0), "extrapolated_epoch_seconds": 240.0}
     ours = {**side, "ratio_to_padded": spread(10.0)}
     slow = {"texts_per_second": spread(50.0, 49.0, 51.0), "extrapolated_epoch_seconds": 2400.0}
-    speed = {"ours": ours, "ours_catch_up": ours, "padded": slow, "extrapolation": "It is extrapolated."}
+    speed = {"ours": ours, "padded": slow, "extrapolation": "It is extrapolated."}
     document = {
         "speed": speed,
         "speed_with_dropout": speed,
@@ -147,7 +147,6 @@ def test_table_of_steps():
     }
     text = render.step_table(document)
     assert "| no dropout: ours | 500 (490 to 510) | **10.0** | 4 min 0 s |" in text
-    assert "| no dropout: ours, rows catching up | 500 (490 to 510) | **10.0** | 4 min 0 s |" in text
     assert "| no dropout: padded | 50 (49 to 51) | - | 40 min 0 s |" in text
     assert "| the preset as it is, precision auto: ours | 500 (490 to 510) | - | 4 min 0 s |" in text
     assert "ours 800 MB, padded 2 GB" in text

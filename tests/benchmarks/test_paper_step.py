@@ -23,13 +23,12 @@ def test_the_document(tmp_path, monkeypatch, capsys):
     losses = document["losses"]
     assert len(losses["padded"]) == len(losses["ours"]["rows"]["losses"]) == 4
     assert losses["ours"]["dense"]["largest_difference"] < 1e-5
-    assert losses["ours"]["catch_up"]["largest_difference"] < 1e-5
     assert losses["padded"][0] == pytest.approx(losses["ours"]["rows"]["losses"][0], abs=1e-6)
     assert document["speed"]["token_dropout"] == document["speed"]["dropout"] == 0
     assert document["speed_with_dropout"]["token_dropout"] == document["recipe"]["token_dropout"] > 0
     assert len(document["speed_of_the_preset"]["ours"]["turns"]) == 2
     for part in ("speed", "speed_with_dropout"):
-        assert {"ours", "ours_catch_up", "padded"} <= document[part].keys()
+        assert {"ours", "padded"} <= document[part].keys()
         ours = document[part]["ours"]
         assert len(ours["turns"]) == 2
         ratio = ours["ratio_to_padded"]

@@ -80,7 +80,6 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "embedding_optimizer": (["adam", "sgd"], CHOICE_WRONG),
         "embedding_lr": RATE_OR_NONE,
         "embedding_epsilon": RATE,
-        "row_catch_up": ([True, False], []),
         "embedding_weighting": (["none", "idf"], CHOICE_WRONG),
         "idf_power": ([0.1, 1.0, 4.0], [0.0, -1.0, 4.1, NAN]),
         "warmup": ([0.0, 0.5, 1.0], [-0.1, 1.1, NAN]),
@@ -99,7 +98,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "unlabelled_linear_svm_weight": ([0.0, 1.0, 100.0], [-0.1, 101.0, NAN]),
         "patience": ([0, 9], [-1]),
         "similar_lengths": ([True, False], []),
-        "precision": (["auto", "float32", "bfloat16", "fixed16"], CHOICE_WRONG),
+        "precision": (["auto", "float32", "bfloat16"], CHOICE_WRONG),
     },
 }
 WRONG_TYPES: dict[str, list[Any]] = {

@@ -7,7 +7,6 @@ from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.features import Ragged, WordPieceConfig
 from token2wave.features.ragged import offsets_of
 from token2wave.models import Checkpoint, EncoderNetwork, bert_encoder, make_batch
-from token2wave.models.products import VariantLinear, fixed_point_products
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
@@ -74,24 +73,6 @@ def test_it_learns_and_moves_only_the_rows_that_occur():
     moved = (network.embedding.weight.detach() != before).any(dim=1)
     assert moved[:20].any()
     assert not moved[20:].any()
-
-
-def test_products_may_be_in_fixed_point_and_stay_near():
-    torch.manual_seed(0)
-    config = BertConfig(vocab_size=50, hidden_size=256, num_hidden_layers=1, num_attention_heads=4)
-    config._attn_implementation = "eager"
-    network = EncoderNetwork(BertModel(config), 3).eval()
-    assert all(
-        isinstance(module, VariantLinear)
-        for module in network.encoder.modules()
-        if isinstance(module, torch.nn.Linear)
-    )
-    batch = make_batch(texts((64,) * 20))
-    with torch.no_grad():
-        exact = network(batch)
-        with fixed_point_products(network):
-            near = network(batch)
-    assert torch.allclose(exact, near, atol=1e-3)
 
 
 def test_minilm_comes_with_its_package():

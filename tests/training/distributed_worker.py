@@ -18,7 +18,6 @@ import torch.distributed as dist
 from training_data import ragged, toy, toy_network, write_csv, written_rows
 
 from token2wave.errors import DistributedError, RemoteError
-from token2wave.models.products import fixed_point_available
 from token2wave.pipeline import train
 from token2wave.training import distributed
 from token2wave.training.callbacks import Callback, History
@@ -69,10 +68,10 @@ def several(n_texts: int = 59) -> Examples:
 def cases() -> dict[str, tuple[Examples, Recipe, dict[str, Any]]]:
     """Texts, recipe and shape of each training that must not depend on the number of processes."""
     sgd = RECIPE.replace(embedding_optimizer="sgd", embedding_lr=0.5, embedding_weighting="idf")
-    catch_up = RECIPE.replace(row_catch_up=True, embedding_weighting="idf", batch_size=7)
+    weighted_rows = RECIPE.replace(embedding_weighting="idf", batch_size=7)
     found: dict[str, tuple[Examples, Recipe, dict[str, Any]]] = {
         "adam": (toy(59), RECIPE, {"variants": "linear", "readout": "cls", "dropout": 0.5}),
-        "catch up": (toy(59), catch_up, {"dropout": 0.3}),
+        "weighted rows": (toy(59), weighted_rows, {"dropout": 0.3}),
         "phrases, sgd": (ordered(), sgd, {**ADDITIVE, "dropout": 0.3}),
         "weights of texts": (weighted(), RECIPE, {"dropout": 0.2}),
         "several labels": (several(), RECIPE, {**ADDITIVE, "multi_label": True}),
@@ -82,8 +81,6 @@ def cases() -> dict[str, tuple[Examples, Recipe, dict[str, Any]]]:
         "rates too large": (toy(40), sgd.replace(embedding_lr=1e22, lr=1e-2), ADDITIVE),
         "bfloat16": (toy(59), RECIPE.replace(precision="bfloat16"), {"dropout": 0.2}),
     }
-    if fixed_point_available():
-        found["fixed16"] = (toy(59), RECIPE.replace(precision="fixed16"), {"variants": "linear"})
     return found
 
 

@@ -35,7 +35,6 @@ KINDS = {
         "recipe.patience": 1,
     },
     "torch": {**ADAM, "recipe.epochs": 3},
-    "torch, rows catch up": {**ADAM, "recipe.epochs": 3, "recipe.row_catch_up": True},
     "rates too large": {**SMALL, "recipe.epochs": 3, "recipe.embedding_lr": 1e20},
     "rates too large, torch": {**ADAM, "recipe.epochs": 2, "recipe.lr": 1e6},
 }

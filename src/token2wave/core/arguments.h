@@ -56,8 +56,6 @@ METHOD(open_tables)
 METHOD(predict_texts)
 METHOD(predict_utf8)
 METHOD(predict_rows)
-METHOD(get_fixed_point_available)
-METHOD(get_fixed_point_product)
 #undef METHOD
 
 #endif

@@ -90,8 +90,6 @@ static PyMethodDef methods[] = {
     {"predict_texts", predict_texts, METH_VARARGS, predict_texts_doc},
     {"predict_utf8", predict_utf8, METH_VARARGS, predict_utf8_doc},
     {"predict_rows", predict_rows, METH_VARARGS, predict_rows_doc},
-    {"fixed_point_available", get_fixed_point_available, METH_NOARGS, get_fixed_point_available_doc},
-    {"fixed_point_product", get_fixed_point_product, METH_VARARGS, get_fixed_point_product_doc},
     {NULL, NULL, 0, NULL},
 };
 

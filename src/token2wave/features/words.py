@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import Configuration, require
-from token2wave.core import core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.growable_array import GrowableArray
 from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
 from token2wave.features.hashing import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
-from token2wave.features.short_text import is_short, next_gram, short_text_hashes
 from token2wave.features.text import Hashes, letter_table, ngram_hashes, tokens_in
 from token2wave.features.tokens import Spans, Tokens
 
@@ -158,10 +156,6 @@ class WordFeatures:
             texts: ``B`` strings.
             advance: told how many more texts are done, for a progress bar.
         """
-        alone = texts[0] if len(texts) == 1 and advance is None else None
-        if isinstance(alone, str) and is_short(alone) and core() is None:
-            return self._of_short_text(alone)
-
         return self._select(_buckets(texts, self.config), advance)
 
     def with_unknown(
@@ -183,20 +177,6 @@ class WordFeatures:
         every = np.maximum(n_tokens[:, None] - orders, 0).sum(axis=1)
         missing: NDArray[np.int64] = every + int(self.config.cls) - n_features
         return missing
-
-    def _of_short_text(self, text: str) -> Ragged:
-        """Features of one short text, without numpy's overhead."""
-        config, row_of = self.config, self.row_of_bucket.item
-        shift = 64 - config.bits
-        hashes = short_text_hashes(text)
-        rows = [row_of(hashed >> shift) for hashed in hashes]
-        ids = [0] * config.cls + [row for row in rows if row >= 0]
-        n_ordered, grams = len(ids), hashes
-        for n in range(1, config.ngrams):
-            grams = [next_gram(gram, last) for gram, last in zip(grams, hashes[n:], strict=False)]
-            rows = [row_of(gram >> shift) for gram in grams]
-            ids += [row for row in rows if row >= 0]
-        return Ragged(np.array(ids, np.int32), np.array([0, len(ids)]), np.array([n_ordered]))
 
     def tokens(self, text: str) -> Tokens:
         """Cut one text into tokens; their codes are hashes."""

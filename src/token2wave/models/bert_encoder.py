@@ -23,7 +23,6 @@ from token2wave.models.batch import Batch
 from token2wave.models.batched_logits import count_parameters, predict_padded
 from token2wave.models.encoder_sources import BERT_BASE, MINILM, source_of
 from token2wave.models.padding import padded
-from token2wave.models.products import with_variant_linears
 from token2wave.models.wave_config import ParameterCount
 
 
@@ -129,7 +128,7 @@ class EncoderNetwork(nn.Module):
         self.readout = readout
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # the head takes its place
-        self.encoder = with_variant_linears(encoder)
+        self.encoder = encoder
         self.embedding: nn.Embedding = encoder.get_input_embeddings()
         self.embedding.sparse = True  # its optimiser touches the rows that a step used
         self.embedding.padding_idx = None  # no padding ever reaches a text

@@ -15,7 +15,6 @@ from token2wave.features import Ragged
 from token2wave.models.batch import Batch, Span
 from token2wave.models.batched_logits import count_parameters, predict_logits
 from token2wave.models.dropout import Dropout
-from token2wave.models.products import VariantLinear
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 from token2wave.waves import (
     OPERATIONS,
@@ -117,7 +116,7 @@ class WaveLayer(nn.Module):
         self.operation = OPERATIONS[config.operation]
         width = config.width
         # Both linear maps side by side: one matrix product gives both variants.
-        self.variants = VariantLinear(width, 2 * width) if config.variants == "linear" else None
+        self.variants = nn.Linear(width, 2 * width) if config.variants == "linear" else None
         self.restore = Restore(config)
         self.dropout = Dropout(config.dropout)
         self.joined = config.layers > 1
@@ -198,7 +197,7 @@ class ContextBranch(nn.Module):
         width = config.context_width
         self.radius = config.context_radius
         self.operation = OPERATIONS[config.operation]
-        self.variants = VariantLinear(config.wave_width, 2 * width)
+        self.variants = nn.Linear(config.wave_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
         self.linear = nn.Linear(2 * width, width)
         self.dropout = Dropout(config.dropout)

@@ -3,13 +3,11 @@
 A step of dense Adam rewrites the whole table, 23 million numbers at the papers' size, to change a
 thousand rows. These take a sparse gradient and do work for its rows alone. A row that no token used
 keeps its value and its moments. Where every row is used in every step they equal ``torch.optim.SGD``,
-and ``torch.optim.AdamW`` without weight decay; with ``catch_up``, :class:`EmbeddingAdam` always equals the
-latter, but for epsilon in the steps that a row missed.
+and ``torch.optim.AdamW`` without weight decay.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,8 +18,6 @@ from token2wave.models import TextNetwork
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import rate_factor
 from token2wave.training.torch_memory import in_large_pages, zeros_like
-
-ROWS_CHUNK = 1 << 14  # brought up to date together, so that little memory is needed for all of them
 
 
 class _EmbeddingOptimizer(torch.optim.Optimizer):
@@ -42,9 +38,6 @@ class _EmbeddingOptimizer(torch.optim.Optimizer):
     def update(self, table: Tensor, rows: Tensor, gradients: Tensor, group: dict[str, Any]) -> None:
         """Update ``table[rows]``, ``(R, D)``, by ``gradients``, ``(R, D)``."""
         raise NotImplementedError
-
-    def prepare(self, rows: Tensor | None = None) -> None:
-        """Bring rows up to date before they are used; all rows, if none are named."""
 
 
 class EmbeddingSGD(_EmbeddingOptimizer):
@@ -70,19 +63,12 @@ class EmbeddingSGD(_EmbeddingOptimizer):
 class EmbeddingAdam(_EmbeddingOptimizer):
     """Adam (arXiv 1412.6980) on the rows that a step used; bias is corrected by the step's number.
 
-    Dense Adam also moves the rows that a step did not use, by their momentum. With ``catch_up`` a row makes
-    up for all the steps that it missed at once, when :meth:`prepare` names it before it is used again. A
-    row that was last used in step ``l`` has by step ``t`` moved by ``m / sqrt(v)`` times a number that is the
-    same for all its dimensions, ``sum_i rate[i] sqrt(1 - b2^i) / (1 - b1^i) (b1 / sqrt(b2))^(i - l)`` over
-    ``i = l + 1 .. t`` (epsilon taken at step ``l``): so catching up costs no more than a step.
-
     Args:
         parameters: embeddings with sparse gradients, ``(V, D)`` each.
         lr: the rate.
         betas: decay of the first and second moment.
         eps: added to the root of the second moment.
         rates: ``(V,)``, what each row's rate is multiplied by; 1 if not given.
-        catch_up: whether rows make up for the steps that they missed.
     """
 
     def __init__(
@@ -92,10 +78,9 @@ class EmbeddingAdam(_EmbeddingOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         rates: Tensor | None = None,
-        catch_up: bool = False,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
-        self.rates, self.catch_up = rates, catch_up
+        self.rates = rates
 
     def update(self, table: Tensor, rows: Tensor, gradients: Tensor, group: dict[str, Any]) -> None:
         """Update the rows and their moments in place."""
@@ -104,8 +89,6 @@ class EmbeddingAdam(_EmbeddingOptimizer):
             state["step"] = 0
             state["mean"] = zeros_like(table)
             state["square"] = zeros_like(table)
-            if self.catch_up:
-                state["missed"] = _MissedSteps(table, group["betas"])
         state["step"] += 1
         beta_mean, beta_square = group["betas"]
         mean = state["mean"].index_select(0, rows).lerp_(gradients, 1 - beta_mean)
@@ -119,75 +102,6 @@ class EmbeddingAdam(_EmbeddingOptimizer):
         if self.rates is not None:
             step.mul_(self.rates.index_select(0, rows)[:, None])
         table.index_add_(0, rows, step, alpha=-rate)
-        if self.catch_up:
-            state["missed"].step_taken(rows, state["step"], group["lr"])
-
-    @torch.no_grad()
-    def prepare(self, rows: Tensor | None = None) -> None:
-        """Bring rows up to date before they are used; all rows, if none are named.
-
-        Args:
-            rows: ``(R,)`` int64, each once.
-        """
-        if not self.catch_up:
-            return
-        for group in self.param_groups:
-            for table in group["params"]:
-                state = self.state[table]
-                if not state:
-                    continue
-                some = torch.arange(table.shape[0], device=table.device) if rows is None else rows
-                for part in torch.split(some, ROWS_CHUNK):
-                    self._make_up(table, part, state, group)
-
-    def _make_up(self, table: Tensor, rows: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        beta_mean, beta_square = group["betas"]
-        n_missed, distance, bias = state["missed"].of(rows, state["step"])
-        mean = state["mean"].index_select(0, rows)
-        square = state["square"].index_select(0, rows)
-        step = mean / (square.sqrt() + group["eps"] * bias[:, None])
-        if self.rates is not None:
-            distance = distance * self.rates.index_select(0, rows)
-        table.index_add_(0, rows, step.mul_(distance[:, None]), alpha=-1)
-        state["mean"].index_copy_(0, rows, mean.mul_((beta_mean**n_missed)[:, None]))
-        state["square"].index_copy_(0, rows, square.mul_((beta_square**n_missed)[:, None]))
-
-
-class _MissedSteps:
-    """How far rows have to move for the steps that they missed, by the step in which they were last used.
-
-    Attributes:
-        last: ``(V,)`` int64, the last step that each row has taken; 0 for none.
-        distance: for a row last used in step ``l``, ``distance[l]`` is the sum given at `EmbeddingAdam`.
-    """
-
-    def __init__(self, table: Tensor, betas: tuple[float, float]) -> None:
-        self.beta_mean, self.beta_square = betas
-        self.last = torch.zeros(table.shape[0], dtype=torch.int64, device=table.device)
-        self.distance = table.new_zeros(1024, dtype=torch.float64)
-        decay = self.beta_mean / math.sqrt(self.beta_square)
-        # What a step adds for rows last used 1, 2, ... steps before; further back it is nothing.
-        n_steps = math.ceil(math.log(1e-18) / math.log(decay)) if 0 < decay < 1 else 1
-        ages = torch.arange(n_steps, 0, -1, device=table.device, dtype=torch.float64)
-        self.decays = decay**ages
-
-    def step_taken(self, rows: Tensor, step: int, rate: float) -> None:
-        """Note that rows took part in a step, and that all others missed it."""
-        if step >= len(self.distance):
-            self.distance = torch.cat([self.distance, torch.zeros_like(self.distance)])
-        scale = rate * math.sqrt(1 - self.beta_square**step) / (1 - self.beta_mean**step)
-        first = max(0, step - len(self.decays))
-        self.distance[first:step] += scale * self.decays[len(self.decays) - (step - first) :]
-        self.last.index_fill_(0, rows, step)
-
-    def of(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Missed steps, way to go, and root of epsilon's correction; the rows are then up to date."""
-        last = self.last.index_select(0, rows)
-        distance = self.distance.index_select(0, last)
-        # A row brought up to date at step s after its use at l decays on from there as one used at s would.
-        self.last.index_fill_(0, rows, step)
-        bias = (1 - self.beta_square ** last.clamp(min=1).double()).sqrt()
-        return step - last, distance.float(), bias.float()
 
 
 class Optimizers:
@@ -217,7 +131,6 @@ class Optimizers:
                 lr=recipe.embedding_lr,
                 eps=recipe.embedding_epsilon,
                 rates=weights,
-                catch_up=recipe.row_catch_up,
             )
         self.rows = rows
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -237,10 +150,7 @@ class Optimizers:
             for place, parameter in enumerate(parameters):
                 for name, value in optimizer.state[parameter].items():
                     key = f"{number}.{place}.{name}"
-                    if isinstance(value, _MissedSteps):
-                        found |= {f"{key}.last": value.last, f"{key}.distance": value.distance}
-                    else:
-                        found[key] = value if isinstance(value, Tensor) else torch.tensor(value)
+                    found[key] = value if isinstance(value, Tensor) else torch.tensor(value)
         return found
 
     def load_state(self, found: Mapping[str, Tensor]) -> None:
@@ -250,22 +160,14 @@ class Optimizers:
                 for schedule in self.schedules:
                     _go_to(schedule, int(tensor))
                 continue
-            number, place, name, *part = key.split(".")
+            number, place, name = key.split(".")
             optimizer = self.optimizers[int(number)]
-            group = optimizer.param_groups[0]
-            parameter = group["params"][int(place)]
+            parameter = optimizer.param_groups[0]["params"][int(place)]
             state = optimizer.state[parameter]
-            if part:
-                missed = state.setdefault(name, _MissedSteps(parameter, group["betas"]))
-                setattr(missed, part[0], tensor.to(parameter.device))
-            elif optimizer is self.rows and name == "step":
+            if optimizer is self.rows and name == "step":
                 state[name] = int(tensor)
             else:
                 state[name] = tensor.to(parameter.device)
-
-    def prepare(self, rows: Tensor | None = None) -> None:
-        """Bring rows of the embedding, or all, up to date before use (see `EmbeddingAdam`)."""
-        self.rows.prepare(rows)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -20,8 +20,6 @@ class Recipe(Configuration):
             moves a rare word as far as a frequent one; SGD leaves rare words small.
         embedding_lr: peak rate of the row optimiser; 0 leaves the rows as they are.
         embedding_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
-        row_catch_up: with ``adam``, rows make up for the steps that they missed when they are used again, as
-            dense Adam would have moved them.
         embedding_weighting: ``none``, or ``idf``: a row moves in proportion to its inverse document
             frequency (see :func:`token2wave.training.schedule.row_weights`).
         idf_power: to which power the inverse document frequency is taken. 1 suits topics, whose rare words
@@ -53,9 +51,8 @@ class Recipe(Configuration):
         patience: epochs without a better one before stopping; 0 never stops early.
         similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
             work. Waves do not pad.
-        precision: ``float32``; ``bfloat16``; ``fixed16``, block fixed point of 16 bits for the large
-            products, on processors with AVX2: TF32's precision; or ``auto``, bfloat16 where the processor or
-            GPU has it in hardware, else fixed16 where it is available, else float32.
+        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the processor or GPU has it in
+            hardware, else float32.
     """
 
     epochs: int = 4
@@ -65,7 +62,6 @@ class Recipe(Configuration):
     embedding_optimizer: str = "adam"
     embedding_lr: float = 1e-3
     embedding_epsilon: float = 1e-8
-    row_catch_up: bool = False
     embedding_weighting: str = "none"
     idf_power: float = 1.0
     warmup: float = 0.05
@@ -118,7 +114,7 @@ class Recipe(Configuration):
             weight = getattr(self, key)
             require(0 <= weight <= 100, key, "from 0 to 100", weight)
         require(self.patience >= 0, "patience", "0 or more", self.patience)
-        require_choice(self.precision, "precision", ("auto", "float32", "bfloat16", "fixed16"))
+        require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
 
     def chooses_by(self, multi_label: bool) -> str:
         """The figure that chooses; accuracy means micro-F1 where a text may have several labels."""

@@ -6,17 +6,15 @@ import copy
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from token2wave.errors import ConfigError
 from token2wave.models import TextNetwork
-from token2wave.models.products import fixed_point_available, fixed_point_products
 from token2wave.training.batches import training_batches
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.divergence import require_finite
@@ -171,10 +169,9 @@ class TorchTrainer:
             batch = batch.to(device)
             labels, weights, targets = (None if given is None else given.to(device) for given in truth)
             assert labels is not None
-            self.optimizers.prepare(batch.rows if batch.whole is None else batch.whole.rows)
             # The way back takes the same kind of products as the way there.
             autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
-            with autocast, fixed_point_products(cast("nn.Module", network), self.precision == "fixed16"):
+            with autocast:
                 logits = network(batch) if exchange is None else exchange.logits(batch)
             logits = logits.float()
             losses = self._losses(logits, labels if targets is None else targets)
@@ -204,7 +201,6 @@ class TorchTrainer:
                 callback_list.advance(steps)
                 callback_list.loss((sums[0] - reported_loss) / (texts - reported_texts), speed)
                 reported_loss, reported_texts, steps = sums[0], texts, 0
-        self.optimizers.prepare()
         if exchange is not None:
             exchange.require_same_weights()
         return sums[0] / n_texts, sums[1] / n_texts
@@ -220,24 +216,11 @@ class TorchTrainer:
         ).sum(dim=1)
 
 
-def precision_on(device: torch.device, wanted: str) -> str:
-    """Decide on ``float32``, ``bfloat16`` or ``fixed16`` for a recipe's precision.
-
-    Raises:
-        ConfigError: ``fixed16`` is wanted and not available.
-    """
-    available = device.type == "cpu" and fixed_point_available()
-    if wanted == "fixed16" and not available:
-        raise ConfigError(
-            "fixed16 needs training on a processor with AVX2, and the package's native core",
-            location="precision",
-            hint="choose precision=auto",
-        )
-    if wanted != "auto":
-        return wanted
-    if has_bfloat16(device):
-        return "bfloat16"
-    return "fixed16" if available else "float32"
+def precision_on(device: torch.device, precision: str) -> str:
+    """Resolve ``auto`` to ``bfloat16`` where the device has it in hardware, else to ``float32``."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def has_bfloat16(device: torch.device) -> bool:
