@@ -237,7 +237,7 @@ def checkpoint(data: bytes) -> None:
     path = file_of_bytes("in.checkpoint", assembled(data, finish))
     with documented(), np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
         found = Checkpoint.open(path, IDENTITY, resume=True)
-        found = Checkpoint(Path(os.devnull), IDENTITY, found.standings)  # which is not written again
+        found = Checkpoint(Path(os.devnull), IDENTITY, found.networks)  # which is not written again
         with mock.patch.object(Checkpoint, "write"):
             train_a_little(found.next_network())
 

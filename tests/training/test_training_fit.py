@@ -279,7 +279,7 @@ def test_texts_that_no_one_writes_are_tried_too(text, monkeypatch):
 
     def logits(self, features):
         found = real(self, features)
-        if np.array_equal(features.ids, loop.made_up_texts(13).ids):
+        if np.array_equal(features.ids, loop.random_texts(13).ids):
             trial.append(len(features))
             if len(trial) == 1:
                 found[text] = np.nan
@@ -291,7 +291,7 @@ def test_texts_that_no_one_writes_are_tried_too(text, monkeypatch):
 
 
 def test_texts_that_no_one_writes():
-    texts = loop.made_up_texts(13)
+    texts = loop.random_texts(13)
     assert texts.ids.min() == 0
     assert texts.ids.max() == 12
     assert {1, 256} <= set(texts.lengths.tolist())

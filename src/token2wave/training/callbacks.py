@@ -1,4 +1,4 @@
-"""What a training run tells while it goes, and what it gave in the end."""
+"""Callbacks of a training run, and the history of its epochs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training texts gave.
+    """Figures of one pass over the training texts.
 
     Attributes:
         epoch: its number, from 1.
         train_loss: mean cross-entropy over the pass, as optimised.
-        train_accuracy: over the pass, while the weights were moving and tokens being dropped.
+        train_accuracy: over the pass, while weights change and tokens are dropped.
         validation_loss: mean cross-entropy after the pass; None without validation texts.
         validation_accuracy: after the pass; None without validation texts.
         validation_macro_f1: after the pass; None without validation texts.
@@ -39,15 +39,14 @@ class Epoch:
 
 @dataclass
 class History:
-    """What a run gave.
+    """The epochs of a training run.
 
     Attributes:
         epochs: one entry a pass.
-        best: the entry whose weights were kept.
+        best: the epoch whose weights are used.
         train_seconds: wall time of the whole loop, validation included.
-        texts_per_second: training texts over the wall time of training steps alone.
-        lr_factor: what the recipe's rates were multiplied by: below one where the loss had stopped being a
-            finite number, and training was started again.
+        texts_per_second: training texts over the wall time of the training steps alone.
+        lr_factor: factor of the recipe's learning rates; below one where training has diverged and restarted.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -59,20 +58,19 @@ class History:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What a run is going to do; plain data.
+    """What a run will do; plain data.
 
     Attributes:
         data: name of the data set.
-        preset: name of the preset that the settings started from.
+        preset: name of the preset.
         seed: of every random choice.
-        rows: training texts given.
-        train_rows: texts trained on at first.
-        validation_rows: texts held out to choose the epoch by.
+        rows: training texts in the data.
+        train_rows: texts of the first fit.
+        validation_rows: texts that choose the epoch.
         test_rows: texts of the test set; None without one.
         label_names: the classes, in order.
-        settings: every setting by full name, e.g. ``recipe.epochs``; those of the network that the data
-            decides are missing.
-        command: the command line, where there was one.
+        settings: every setting by full name, e.g. ``recipe.epochs``, without those that the data decides.
+        command: the command line, if there was one.
     """
 
     data: str
@@ -88,46 +86,46 @@ class RunPlan:
 
 
 class Callback:
-    """Told how a run goes; every method may be left as it is."""
+    """Base class of callbacks. Override the methods you need."""
 
     def on_begin(self, plan: RunPlan) -> None:
-        """Data are read and settings are settled, by a search, too; the training of the classifier begins."""
+        """Training begins: the data is read and the settings are final, also after a search."""
 
     def on_end(self, summary: Summary | None, files: Sequence[Path]) -> None:
-        """The run that had begun is over.
+        """The run is over.
 
         Args:
-            summary: all its figures; None where it failed or was interrupted.
-            files: what was written: the model file and the files of the report, where they were asked for.
+            summary: all its figures; None if it failed or was interrupted.
+            files: the model file and the files of the report that were written.
         """
 
     def on_stage(self, name: str, total: int) -> None:
-        """A stage of so many texts or, for ``"training"``, steps begins; 0 if not known."""
+        """A stage begins, of ``total`` texts (``"training"``: steps); 0 if the number is not known."""
 
     def on_advance(self, amount: int) -> None:
-        """So much more of the stage is done."""
+        """``amount`` more of the stage is done."""
 
     def on_loss(self, loss: float, texts_per_second: float) -> None:
         """Mean training loss since the last report, and speed since the start of the epoch."""
 
     def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
-        """A step has its gradients, and has not moved the weights yet; networks in torch alone tell this."""
+        """A step has its gradients but has not changed the weights yet; called for torch networks only."""
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """A pass over the training texts, and its validation, are done."""
+        """A pass over the training texts and its validation are done."""
 
     def on_candidate(self, trial: Trial) -> None:
-        """A search for settings has tried a candidate; of its training nothing else is told."""
+        """A settings search has tried a candidate. Its epochs are not reported."""
 
     def on_search_end(self, record: SearchHistory) -> None:
-        """A search for settings is over, and training with what it found begins."""
+        """A settings search is over; training with its result begins."""
 
 
 class CallbackList:
-    """Passes word to every callback.
+    """Calls several callbacks.
 
     Args:
-        callbacks: in the order in which they are told.
+        callbacks: in the order of the calls.
     """
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
@@ -135,7 +133,7 @@ class CallbackList:
 
     @contextmanager
     def run(self, plan: RunPlan) -> Iterator[None]:
-        """Tell that a run begins, and, where the block fails, that it is over."""
+        """Report that a run begins and, if the block fails, that it is over."""
         for callback in self.callbacks:
             callback.on_begin(plan)
         try:
@@ -145,22 +143,22 @@ class CallbackList:
             raise
 
     def end(self, summary: Summary | None, files: Sequence[Path]) -> None:
-        """Tell that a run is over."""
+        """Report that a run is over."""
         for callback in self.callbacks:
             callback.on_end(summary, files)
 
     def stage(self, name: str, total: int) -> None:
-        """Tell that a stage begins."""
+        """Report that a stage begins."""
         for callback in self.callbacks:
             callback.on_stage(name, total)
 
     def advance(self, amount: int) -> None:
-        """Tell that so much more is done."""
+        """Report that so much more is done."""
         for callback in self.callbacks:
             callback.on_advance(amount)
 
     def stage_once_begun(self, name: str, total: int) -> Callable[[int], None]:
-        """Tell of a stage with the first progress in it: what may still be refused has not begun."""
+        """Report a stage with its first progress: until then its arguments may be refused."""
         began = False
 
         def advance(amount: int) -> None:
@@ -173,26 +171,26 @@ class CallbackList:
         return advance
 
     def loss(self, loss: float, texts_per_second: float) -> None:
-        """Tell the loss."""
+        """Report the loss."""
         for callback in self.callbacks:
             callback.on_loss(loss, texts_per_second)
 
     def gradients(self, network: TextNetwork, batch: Batch) -> None:
-        """Tell that a step has its gradients."""
+        """Report that a step has its gradients."""
         for callback in self.callbacks:
             callback.on_gradients(network, batch)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Tell that an epoch is done."""
+        """Report that an epoch is done."""
         for callback in self.callbacks:
             callback.on_epoch(epoch)
 
     def candidate(self, trial: Trial) -> None:
-        """Tell what was tried."""
+        """Report what was tried."""
         for callback in self.callbacks:
             callback.on_candidate(trial)
 
     def search_end(self, record: SearchHistory) -> None:
-        """Tell that a search is over."""
+        """Report that a search is over."""
         for callback in self.callbacks:
             callback.on_search_end(record)

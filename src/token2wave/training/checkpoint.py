@@ -1,10 +1,10 @@
-"""Checkpoints: a run that is interrupted goes on from its last epoch, and ends as if nothing had happened.
+"""Checkpoints: an interrupted run resumes after its last epoch and gives the same model.
 
 A run trains one or more networks (:mod:`token2wave.training.run`), always in the same order. The checkpoint
-is one safetensors file that holds, of each network so far, the trainer's whole state after its last epoch, or
-the weights of its best epoch once it is trained. All that is computed between has one result, and is computed
-again. The file is written aside and renamed, so that a run that is killed leaves the state of the epoch
-before; a checksum of every array tells a file that the disk has damaged.
+is one safetensors file. For each network so far it holds the whole state of the trainer after its last epoch,
+or the best weights once it is trained. The steps in between are deterministic and run again. The file is
+replaced atomically, so a killed run leaves the state of the previous epoch. A checksum of every array reveals
+damage.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class NetworkCheckpoint:
-    """Where the training of one network stands.
+    """The state of training one network.
 
     Attributes:
         history: of its epochs so far.
-        restart: how often it was started again with smaller rates.
-        arrays: the trainer's by name; the network's alone, once it is trained.
+        restart: restarts so far with smaller learning rates.
+        arrays: of the trainer by name; of the network alone once it is trained.
         values: plain data of the trainer.
         done: whether it is trained.
     """
@@ -55,43 +55,43 @@ class Checkpoint:
 
     Args:
         path: of the file.
-        identity: all that the result depends on, as plain data.
-        standings: of the networks so far.
+        identity: everything that the result depends on, as plain data.
+        networks: the networks so far.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], standings: list[NetworkCheckpoint]) -> None:
-        self.path, self.identity, self.standings = path, identity, standings
+    def __init__(self, path: Path, identity: Mapping[str, Any], networks: list[NetworkCheckpoint]) -> None:
+        self.path, self.identity, self.networks = path, identity, networks
         self._n_begun = 0
 
     @classmethod
     def open(cls, path: Path, identity: Mapping[str, Any], resume: bool) -> Checkpoint:
-        """Begin a checkpoint, or read what an interrupted run left.
+        """Begin a checkpoint, or read that of an interrupted run.
 
         Args:
             path: of the file.
-            identity: all that the result depends on, as plain data that JSON can hold.
-            resume: whether to go on from the file, if there is one.
+            identity: everything that the result depends on, as plain data for JSON.
+            resume: whether to resume from the file if there is one.
 
         Raises:
-            CheckpointError: there is a file, and it is not to be gone on from, is damaged, or of another run.
-            OutputError: the place cannot be written to.
+            CheckpointError: there is a file, and it is not to be resumed, is damaged, or of another run.
+            OutputError: the file cannot be written.
         """
-        require_place(path, resume)
+        require_free_path(path, resume)
         if not path.exists():
             return cls(path, identity, [])
-        found, standings = read_checkpoint(path)
+        found, networks = read_checkpoint(path)
         for name, value in json.loads(json.dumps(identity)).items():
             if found.get(name) != value:
                 raise CheckpointError(
-                    f"expected the checkpoint of this run, found one of another: {name} was "
+                    f"expected a checkpoint of this run, found one of another: {name} was "
                     f"{_short(found.get(name), value)}, and is now {_short(value, found.get(name))}",
                     location=str(path),
-                    hint="train with what it was begun with, or remove it",
+                    hint="train with the data and settings it was begun with, or remove it",
                 )
-        return cls(path, identity, standings)
+        return cls(path, identity, networks)
 
     def next_network(self) -> CheckpointSlot:
-        """The place of the network that is trained next."""
+        """The slot of the network that is trained next."""
         self._n_begun += 1
         return CheckpointSlot(self, self._n_begun - 1)
 
@@ -99,31 +99,31 @@ class Checkpoint:
         """Write the file.
 
         Raises:
-            OutputError: the place cannot be written to.
+            OutputError: the file cannot be written.
         """
         tensors = {
             f"{number}.{name}": np.ascontiguousarray(array)
-            for number, standing in enumerate(self.standings)
-            for name, array in standing.arrays.items()
+            for number, saved in enumerate(self.networks)
+            for name, array in saved.arrays.items()
         }
         header = {
             "format_version": FORMAT_VERSION,
             "identity": self.identity,
-            "networks": [_plain(standing) for standing in self.standings],
+            "networks": [_plain(saved) for saved in self.networks],
             "checksums": {name: _checksum(array) for name, array in tensors.items()},
         }
-        said = json.dumps(header)
+        text = json.dumps(header)
         with atomic_write(self.path) as temporary:
-            write_arrays(temporary, tensors, {KEY: said, f"{KEY}.checksum": str(zlib.crc32(said.encode()))})
+            write_arrays(temporary, tensors, {KEY: text, f"{KEY}.checksum": str(zlib.crc32(text.encode()))})
 
     def remove(self) -> None:
-        """Remove the file: the run is done."""
+        """Remove the file at the end of the run."""
         self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class CheckpointSlot:
-    """One network's place in a checkpoint.
+    """The place of one network in a checkpoint.
 
     Attributes:
         checkpoint: of the run.
@@ -134,64 +134,64 @@ class CheckpointSlot:
     number: int
 
     @property
-    def standing(self) -> NetworkCheckpoint | None:
-        """Where its training stood when the run was interrupted; None if it had not begun."""
-        standings = self.checkpoint.standings
-        return standings[self.number] if self.number < len(standings) else None
+    def saved(self) -> NetworkCheckpoint | None:
+        """Its state when the run was interrupted; None if its training had not begun."""
+        networks = self.checkpoint.networks
+        return networks[self.number] if self.number < len(networks) else None
 
-    def keep(self, standing: NetworkCheckpoint) -> None:
-        """Write down where its training stands now.
+    def save(self, saved: NetworkCheckpoint) -> None:
+        """Save the current state of its training.
 
         Raises:
-            OutputError: the place cannot be written to.
+            OutputError: the file cannot be written.
         """
-        if standing.done:  # what becomes of the network must not change what later epochs write down again
-            arrays = {name: np.array(array) for name, array in standing.arrays.items()}
-            history = replace(standing.history)
-            standing = replace(standing, history=history, arrays=arrays)
-        self.checkpoint.standings[self.number :] = [standing]
+        if saved.done:  # copied, since the network changes later while the file is written again
+            arrays = {name: np.array(array) for name, array in saved.arrays.items()}
+            history = replace(saved.history)
+            saved = replace(saved, history=history, arrays=arrays)
+        self.checkpoint.networks[self.number :] = [saved]
         self.checkpoint.write()
 
 
-def require_place(path: Path, resume: bool) -> None:
-    """Find out before any work whether a checkpoint can stand in a place.
+def require_free_path(path: Path, resume: bool) -> None:
+    """Check that a checkpoint can be written, before any work is done.
 
     Args:
         path: of the file.
-        resume: whether one that is there is to be gone on from.
+        resume: whether an existing checkpoint is to be resumed.
 
     Raises:
-        CheckpointError: there is one, and it is not to be gone on from.
-        OutputError: the place cannot be written to.
+        CheckpointError: there is one, and it is not to be resumed.
+        OutputError: the file cannot be written.
     """
     check_writable(path)
     if path.exists() and not resume:
         raise CheckpointError(
-            "a checkpoint is there already",
+            "found an existing checkpoint",
             location=str(path),
-            hint="go on from it with --resume, or remove it",
+            hint="resume it with --resume, or remove it",
         )
 
 
-def _plain(standing: NetworkCheckpoint) -> dict[str, Any]:
-    """What JSON holds of a standing; numbers come back bit for bit."""
-    history = standing.history
+def _plain(saved: NetworkCheckpoint) -> dict[str, Any]:
+    """Plain data for JSON; numbers come back bit for bit."""
+    history = saved.history
     return {
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best": None if history.best is None else history.epochs.index(history.best),
         "train_seconds": history.train_seconds,
         "texts_per_second": history.texts_per_second,
-        "restart": standing.restart,
-        "values": dict(standing.values),
-        "done": standing.done,
+        "restart": saved.restart,
+        "values": dict(saved.values),
+        "done": saved.done,
     }
 
 
-def _standing(plain: dict[str, Any], arrays: Arrays) -> NetworkCheckpoint:
-    """The way back from :func:`_plain`.
+def _from_plain(plain: dict[str, Any], arrays: Arrays) -> NetworkCheckpoint:
+    """Reverse :func:`_plain`.
 
     Raises:
-        ValueError: something is not of its type.
+        ValueError: a value has the wrong type.
     """
     epochs = [Epoch(**epoch) for epoch in plain["epochs"]]
     numbers = [value for epoch in epochs for value in vars(epoch).values() if value is not None]
@@ -209,7 +209,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: it is damaged, of another origin, or of another version.
+        CheckpointError: it is damaged, no checkpoint, or of another version.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -220,23 +220,23 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
             raise CheckpointError(
                 f"expected format {FORMAT_VERSION}, found {header['format_version']}",
                 location=str(path),
-                hint="go on with the version of token2wave that wrote it, or remove it",
+                hint="resume with the version of token2wave that wrote it, or remove it",
             )
         if metadata[f"{KEY}.checksum"] != str(zlib.crc32(metadata[KEY].encode())):
-            raise ValueError("a checksum is wrong")
+            raise ValueError("wrong checksum")
         if header["checksums"] != {name: _checksum(array) for name, array in arrays.items()}:
-            raise ValueError("a checksum is wrong")
-        standings = []
+            raise ValueError("wrong checksum")
+        networks = []
         for number, plain in enumerate(header["networks"]):
             prefix = f"{number}."
             own = {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
-            standings.append(_standing(plain, own))
-        return dict(header["identity"]), standings
+            networks.append(_from_plain(plain, own))
+        return dict(header["identity"]), networks
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
         raise CheckpointError(
-            f"expected a whole checkpoint, found a file that is damaged or of another kind ({error})",
+            f"expected a checkpoint, found a file that is damaged or something else ({error})",
             location=str(path),
             hint="remove it, and train from the beginning",
         ) from error
@@ -247,7 +247,7 @@ def _checksum(array: NDArray[Any]) -> int:
 
 
 def _short(value: Any, other: Any) -> str:
-    """A value in few characters; of settings only those that differ from the other's."""
+    """A value in few characters; of settings only those that differ."""
     if isinstance(value, dict) and isinstance(other, dict):
         value = {name: each for name, each in value.items() if other.get(name) != each}
     return f"{json.dumps(value):.120}"

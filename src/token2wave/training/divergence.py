@@ -8,14 +8,14 @@ from token2wave.errors import ConfigError
 
 
 class DivergenceError(ConfigError):
-    """The loss stopped being a finite number, or is beyond all measure."""
+    """The loss is not a finite number, or far too large."""
 
 
 def require_finite(number: float) -> None:
     """Stop a run that has diverged.
 
     Raises:
-        DivergenceError: a loss, or what else must be one, is no finite number.
+        DivergenceError: ``number`` is not finite.
     """
     if not np.isfinite(number):
         raise DivergenceError(

@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation, and which weights to keep. Trainers do the steps."""
+"""The training loop: epochs, validation, and the choice of the best weights. Trainers take the steps."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 MAX_RESTARTS = 12
 SECONDS_BETWEEN_CHECKPOINTS = 120.0  # of a pass over a stream
-DIVERGENCE_LR_FACTOR = 0.1  # share of the rates with each restart
-MAX_LOSS = 1e3  # nats; what makes a text so improbable are no weights that learn
+DIVERGENCE_LR_FACTOR = 0.1  # of all learning rates with each restart
+MAX_LOSS = 1e3  # nats; weights with such a loss do not learn
 
 
 @contextmanager
-def _unsuitable_refused() -> Iterator[None]:
-    """Refuse a checkpoint whose checksums are right, and whose arrays are not those of this network.
+def _refuse_other_arrays() -> Iterator[None]:
+    """Refuse a checkpoint with correct checksums whose arrays do not fit this network.
 
     Raises:
-        CheckpointError: they are not.
+        CheckpointError: the arrays do not fit.
     """
     try:
         yield
@@ -65,66 +65,66 @@ def fit(
 
     Without validation texts it ends with the weights of its last epoch.
 
-    The same arguments give the same weights bit for bit on one machine; a network in torch with the same
-    threads, an additive network with any number of them.
+    The same arguments give the same weights bit for bit on one machine: a torch network with the same number
+    of threads, an additive network with any number.
 
-    Where rates are so large that the loss stops being a finite number, or passes `MAX_LOSS` in
-    validation, training starts again from the initial weights with a tenth of all rates, and so on, up to
-    `MAX_RESTARTS` times: the result is what those rates would have given. ``History.lr_factor`` tells.
+    Where the loss is not finite, or passes `MAX_LOSS` in validation, the learning rates are too large:
+    training starts again from the initial weights with a tenth of them, up to `MAX_RESTARTS` times. The
+    result is what those rates give. ``History.lr_factor`` is the factor.
 
     Args:
-        network: freshly made; it is trained where it lies.
-        train: what to learn from; a stream needs validation texts.
-        validation: what to choose the epoch by, if there is something.
+        network: new; it is trained in place.
+        train: the examples to learn from; a stream needs validation examples.
+        validation: the examples to choose the epoch by, if there are any.
         recipe: the settings.
-        seed: of the order of texts and all dropout.
-        has_cls: whether a text's first feature is [CLS].
-        callbacks: told how it goes.
-        slot: in a checkpoint, to go on from and to write every epoch down in.
-        warm_start: whether the network has been trained before, and goes on from there.
+        seed: of the order of texts and of dropout.
+        has_cls: whether the first feature of a text is [CLS].
+        callbacks: called as training goes on.
+        slot: of this network in a checkpoint, to resume from and to save every epoch in.
+        warm_start: whether to start from the trained weights that the network has.
 
     Raises:
-        CheckpointError: the checkpoint holds no arrays of this network.
-        ConfigError: the loss stopped being a finite number with the smallest rates, too.
+        CheckpointError: the arrays of the checkpoint do not fit the network.
+        ConfigError: the loss is not finite even with the smallest learning rates.
         OutputError: the checkpoint cannot be written.
     """
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
-    standing = None if slot is None else slot.standing
-    if standing is not None and standing.done:
-        with _unsuitable_refused():
-            for name, values in standing.arrays.items():
+    saved = None if slot is None else slot.saved
+    if saved is not None and saved.done:
+        with _refuse_other_arrays():
+            for name, values in saved.arrays.items():
                 cast("Any", network).load(name, values)
-        standing.history.lr_factor = DIVERGENCE_LR_FACTOR**standing.restart
-        return standing.history
+        saved.history.lr_factor = DIVERGENCE_LR_FACTOR**saved.restart
+        return saved.history
     n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
     stage = "training" if validation is not None else "training on all rows"
     trainer = _trainer(network, train, recipe, seed, has_cls, warm_start)
-    first_restart, history, written = 0, History(), time.monotonic()
+    first_restart, history, saved_at = 0, History(), time.monotonic()
 
-    def write_down() -> None:
-        nonlocal written
+    def save() -> None:
+        nonlocal saved_at
         if slot is not None:
-            slot.keep(NetworkCheckpoint(history, restart, *trainer.state()))
-            written = time.monotonic()
+            slot.save(NetworkCheckpoint(history, restart, *trainer.state()))
+            saved_at = time.monotonic()
 
-    def write_down_now_and_then() -> None:
-        if time.monotonic() - written >= SECONDS_BETWEEN_CHECKPOINTS:
-            write_down()
+    def save_now_and_then() -> None:
+        if time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            save()
 
     if not isinstance(train, Examples):
-        cast("Any", trainer).between_blocks = write_down_now_and_then
+        cast("Any", trainer).between_blocks = save_now_and_then
     try:
-        if standing is not None:
-            first_restart, history = standing.restart, standing.history
+        if saved is not None:
+            first_restart, history = saved.restart, saved.history
             if first_restart:
                 trainer.reset(recipe.with_lr_factor(DIVERGENCE_LR_FACTOR**first_restart))
-            with _unsuitable_refused():
-                trainer.load_state(standing.arrays, standing.values)
+            with _refuse_other_arrays():
+                trainer.load_state(saved.arrays, saved.values)
         for restart in range(first_restart, MAX_RESTARTS + 1):
-            share = DIVERGENCE_LR_FACTOR**restart
-            callback_list.stage(stage if not restart else f"{stage}, rates times {share:.0e}", n_steps)
+            factor = DIVERGENCE_LR_FACTOR**restart
+            callback_list.stage(stage if not restart else f"{stage}, rates times {factor:.0e}", n_steps)
             try:
-                _epochs(network, trainer, train, validation, recipe, callback_list, history, write_down)
+                _epochs(network, trainer, train, validation, recipe, callback_list, history, save)
                 break
             except DivergenceError:
                 if restart == MAX_RESTARTS:
@@ -133,10 +133,10 @@ def fit(
                 history = History()
     finally:
         trainer.close()
-    history.lr_factor = share
+    history.lr_factor = factor
     history.train_seconds += time.perf_counter() - start
     if slot is not None:
-        slot.keep(NetworkCheckpoint(history, restart, cast("Any", network).arrays(), done=True))
+        slot.save(NetworkCheckpoint(history, restart, cast("Any", network).arrays(), done=True))
     return history
 
 
@@ -148,9 +148,9 @@ def _epochs(
     recipe: Recipe,
     callback_list: CallbackList,
     history: History,
-    write_down: Callable[[], None],
+    save: Callable[[], None],
 ) -> None:
-    """The epochs of a run that are not in its history yet, and the best one's weights.
+    """Train the epochs that are not in the history yet, and return to the best weights.
 
     Raises:
         DivergenceError: the loss stopped being a finite number.
@@ -160,46 +160,45 @@ def _epochs(
     if n_before:
         callback_list.advance(n_before * n_batches(len(train), recipe.batch_size))
     for number in range(n_before + 1, recipe.epochs + 1):
-        if _patience_is_out(history, recipe):
+        if _is_out_of_patience(history, recipe):
             break
         epoch_start = time.perf_counter()
         loss, accuracy = trainer.epoch(callback_list)
         step_seconds += time.perf_counter() - epoch_start
-        # The last step may still have broken the weights, which a few training texts would show.
         checked = validation
-        if checked is None:
+        if checked is None:  # a few texts show whether the last step has broken the weights
             assert isinstance(train, Examples)
             checked = train.take(np.arange(min(len(train), 64)))
         validated = validate(trainer.network, checked)
         require_finite(validated[0] if validated[0] < MAX_LOSS else np.inf)
-        require_finite(trainer.energy())  # rows that none of those texts has
+        require_finite(trainer.energy())  # also rows that these texts do not have
         epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
         history.epochs.append(epoch)
         if history.best is None or _rank(epoch, by) > _rank(history.best, by):
             history.best = epoch
             if validation is not None and number < recipe.epochs:
-                trainer.keep()
+                trainer.snapshot()
         history.texts_per_second = (number - n_before) * len(train) / step_seconds
-        write_down()
+        save()
         callback_list.epoch(epoch)
     if history.best is not history.epochs[-1]:
-        trainer.restore()
+        trainer.restore_best()
     config = getattr(network, "config", None)
-    if isinstance(config, WaveConfig):  # to others a text may be too long
-        require_finite(float(np.abs(network.logits(made_up_texts(config.n_rows))).max()))
+    if isinstance(config, WaveConfig):  # a text may be too long for other networks
+        require_finite(float(np.abs(network.logits(random_texts(config.n_rows))).max()))
 
 
-def _patience_is_out(history: History, recipe: Recipe) -> bool:
-    """Whether so many epochs went by without a better one that more are not worth their time."""
+def _is_out_of_patience(history: History, recipe: Recipe) -> bool:
+    """Whether the last `patience` epochs brought no better one."""
     if history.best is None or not recipe.patience:
         return False
     return history.epochs[-1].epoch - history.best.epoch >= recipe.patience
 
 
-def made_up_texts(n_rows: int) -> Ragged:
-    """Texts as no one writes them, of up to 256 features: random rows, or one row again and again.
+def random_texts(n_rows: int) -> Ragged:
+    """Unnatural texts of up to 256 features: random rows, or one row many times.
 
-    Several layers of modulation may give all known texts sane numbers, and overflow on others.
+    Several layers of modulation may be finite on all known texts and overflow on others.
     """
     random = np.random.default_rng(0)
     lengths = np.tile([1, 4, 16, 256], 8)
@@ -210,7 +209,7 @@ def made_up_texts(n_rows: int) -> Ragged:
 
 
 def _rank(epoch: Epoch, select_by: str) -> tuple[float, ...]:
-    """Order epochs by a figure of the validation texts, then their loss; without them by number."""
+    """Order epochs by a figure of the validation texts, then by loss; without validation by number."""
     loss = epoch.validation_loss
     if loss is None:
         return (epoch.epoch,)
@@ -226,7 +225,7 @@ def _trainer(
     has_cls: bool,
     warm_start: bool,
 ) -> Trainer:
-    """Make the trainer of a kind of network; torch is imported for networks in torch alone."""
+    """Make the trainer for a network; torch is imported for torch networks only."""
     from token2wave.training.additive_network import AdditiveNetwork
 
     if isinstance(network, AdditiveNetwork):

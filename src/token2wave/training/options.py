@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex
 
 from token2wave.config import require
 from token2wave.errors import ConfigError, MissingExtraError
-from token2wave.training.checkpoint import require_place
+from token2wave.training.checkpoint import require_free_path
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset
 
@@ -97,7 +97,7 @@ def require_checkpoints(
             hint="search first, and then train with the settings of the report by --set",
         )
     if checkpoint is not None:
-        require_place(Path(checkpoint), resume)
+        require_free_path(Path(checkpoint), resume)
 
 
 def require_torch(purpose: str) -> None:

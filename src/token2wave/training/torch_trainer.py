@@ -73,7 +73,7 @@ class TorchTrainer:
                     network.embedding.weight.mul_(self.row_weights[:, None])
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.start: dict[str, Any] = copy.deepcopy(network.state_dict())
-        self.kept: dict[str, Any] = {}
+        self.best: dict[str, Any] = {}
         self.stack = ExitStack()
         if self.device.type == "cpu" and not recipe.similar_lengths:  # tables of ever new sizes leave gaps
             self.stack.enter_context(memory_kept())
@@ -89,7 +89,7 @@ class TorchTrainer:
         torch.manual_seed(self.seed)
 
     def reset(self, recipe: Recipe) -> None:
-        """Go back to the weights before the first step, and forget all steps, with another recipe."""
+        """Start again from the initial weights with another recipe."""
         self.network.load_state_dict(self.start)
         self._begin(recipe)
 
@@ -99,23 +99,23 @@ class TorchTrainer:
             flat = [parameter.float().flatten() for parameter in self.network.parameters()]
             return float(torch.stack([torch.dot(part, part) for part in flat]).sum())
 
-    def keep(self) -> None:
-        """Remember the weights as they are now."""
+    def snapshot(self) -> None:
+        """Copy the current weights: they are the best so far."""
         now = self.network.state_dict()
-        if not self.kept:
-            self.kept = copy.deepcopy(now)
+        if not self.best:
+            self.best = copy.deepcopy(now)
         else:  # memory that is there already
             for name, values in now.items():
-                self.kept[name].copy_(values)
+                self.best[name].copy_(values)
 
-    def restore(self) -> None:
-        """Go back to the weights that were kept last."""
-        self.network.load_state_dict(self.kept)
+    def restore_best(self) -> None:
+        """Return to the weights of the last snapshot."""
+        self.network.load_state_dict(self.best)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Everything that later epochs depend on, as arrays and as plain data."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"optimizers.{name}": tensor for name, tensor in self.optimizers.state().items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -125,12 +125,12 @@ class TorchTrainer:
 
     def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
         """Go on from where :meth:`state` was taken."""
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "kept": {}, "optimizers": {}, "random": {}}
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizers": {}, "random": {}}
         for name, array in arrays.items():
             part, _, own = name.partition(".")
             parts[part][own] = torch.from_numpy(np.array(array))
         self.network.load_state_dict(parts["network"])
-        self.kept = {name: tensor.to(self.device) for name, tensor in parts["kept"].items()}
+        self.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
         self.optimizers.load_state(parts["optimizers"])
         torch.set_rng_state(parts["random"]["cpu"])
         if "cuda" in parts["random"]:

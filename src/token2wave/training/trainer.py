@@ -1,4 +1,4 @@
-"""The interface of a trainer: what takes the steps of a run for one kind of network."""
+"""The interfaces that the training loop needs of a network and of its trainer."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from token2wave.training.recipe import Recipe
 
 
 class Trainable(Protocol):
-    """What the loop itself asks of a network; trainers ask more."""
+    """The part of a network that the loop needs; trainers need more."""
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
 
 
 class Trainer(Protocol):
-    """Takes the steps of a run, for one kind of network."""
+    """Takes the training steps for one class of networks."""
 
     @property
     def network(self) -> Trainable:
-        """What gives the logits of validation texts."""
+        """The network that predicts the validation texts."""
 
     def epoch(self, callback_list: CallbackList) -> tuple[float, float]:
-        """Go once through the training texts; mean loss and accuracy on the way.
+        """Train on all texts once, and return mean loss and accuracy on the way.
 
         Raises:
             DivergenceError: the loss stopped being a finite number.
         """
 
     def energy(self) -> float:
-        """Sum of the squares of all weights as they are now, which is not finite where a weight is not."""
+        """Sum of the squares of all current weights; not finite if a weight is not."""
 
     def reset(self, recipe: Recipe) -> None:
-        """Go back to the weights before the first step, and forget all steps, with another recipe."""
+        """Start again from the initial weights with another recipe."""
 
-    def keep(self) -> None:
-        """Remember the weights as they are now."""
+    def snapshot(self) -> None:
+        """Copy the current weights: they are the best so far."""
 
-    def restore(self) -> None:
-        """Go back to the weights that were kept last."""
+    def restore_best(self) -> None:
+        """Return to the weights of the last snapshot."""
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Everything that later epochs depend on, as arrays and as plain data that JSON can hold."""
+        """Everything that later epochs depend on, as arrays and as plain data for JSON."""
 
     def load_state(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
-        """Go on from where :meth:`state` was taken, by a trainer of the same network, texts and recipe."""
+        """Resume from a :meth:`state` of a trainer with the same network, texts and recipe."""
 
     def close(self) -> None:
-        """Be done with training."""
+        """Release what training holds."""

@@ -13,13 +13,13 @@ from token2wave.training.trainer import Trainable
 
 
 class Validation(NamedTuple):
-    """How a network does on texts, each counted by its weight if they have weights.
+    """Figures of a network on texts, each counted by its weight if they have weights.
 
     Attributes:
-        loss: mean cross-entropy; where each class is decided by itself, the mean over texts of the sum over
-            classes of the binary cross-entropy.
-        accuracy: share of texts whose class, or all of whose classes, are right.
-        macro_f1: mean F1 of the classes that occur or are given.
+        loss: mean cross-entropy; of a multi-label network the mean over texts of the sum over classes of the
+            binary cross-entropy.
+        accuracy: fraction of texts whose class, or all of whose classes, are right.
+        macro_f1: mean F1 of the classes that occur or are predicted.
         micro_f1: F1 over the decisions of all texts and classes; the accuracy, where a text has one class.
     """
 
@@ -30,14 +30,14 @@ class Validation(NamedTuple):
 
 
 def validate(network: Trainable, examples: Examples) -> Validation:
-    """Hold a network against texts."""
+    """Compare the predictions of a network with the labels of examples."""
     logits = network.logits(examples.features).astype(np.float64)
     if is_multi_label(network):
         assert examples.targets is not None
-        truth, given = examples.targets > 0.5, logits > 0
+        truth, predicted = examples.targets > 0.5, logits > 0
         losses = binary_cross_entropies(logits, examples.targets)
-        right = (truth == given).all(axis=1)
-        micro_f1, macro_f1 = f1_of_decisions(truth, given, examples.weights)
+        right = (truth == predicted).all(axis=1)
+        micro_f1, macro_f1 = f1_of_decisions(truth, predicted, examples.weights)
         return Validation(_mean(losses, examples), _mean(right, examples), macro_f1, micro_f1)
     losses, predicted = cross_entropies(logits, examples), logits.argmax(axis=1)
     accuracy = _mean(predicted == examples.labels, examples)
@@ -58,14 +58,14 @@ def cross_entropies(logits: NDArray[np.float64], examples: Examples) -> NDArray[
 
 
 def binary_cross_entropies(logits: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sum over classes, each decided by itself, of each text's binary cross-entropy, ``(N,)``."""
+    """Sum over classes of the binary cross-entropy of each text, ``(N,)``."""
     softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
     losses: NDArray[np.float64] = (softplus - logits * targets).sum(axis=1)
     return losses
 
 
 def is_multi_label(network: Trainable) -> bool:
-    """Whether each class is decided by itself; the papers' rivals do not know such a thing."""
+    """Whether a network decides each class by itself; networks without such a setting do not."""
     return bool(getattr(getattr(network, "config", None), "multi_label", False))
 
 

@@ -121,19 +121,19 @@ class LeadingTrainer:
         return self.trainer.energy()
 
     def reset(self, recipe: Recipe) -> None:
-        """Go back to the weights before the first step, and forget all steps, with another recipe."""
+        """Start again from the initial weights with another recipe."""
         self.group.command("reset", recipe=recipe.to_dict())
         self.trainer.reset(recipe)
 
-    def keep(self) -> None:
-        """Remember the weights as they are now."""
+    def snapshot(self) -> None:
+        """Copy the current weights: they are the best so far."""
         self.group.command("keep")
-        self.trainer.keep()
+        self.trainer.snapshot()
 
-    def restore(self) -> None:
-        """Go back to the weights that were kept last."""
+    def restore_best(self) -> None:
+        """Return to the weights of the last snapshot."""
         self.group.command("restore")
-        self.trainer.restore()
+        self.trainer.restore_best()
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Everything that later epochs depend on; it is the same in all processes, however many they are."""
@@ -233,14 +233,14 @@ class _Follower:
         self.trainer.reset(Recipe.from_dict(recipe))
 
     def keep(self, _: Any) -> None:
-        """Remember the weights as they are now."""
+        """Copy the current weights: they are the best so far."""
         assert self.trainer is not None
-        self.trainer.keep()
+        self.trainer.snapshot()
 
     def restore(self, _: Any) -> None:
-        """Go back to the weights that were kept last."""
+        """Return to the weights of the last snapshot."""
         assert self.trainer is not None
-        self.trainer.restore()
+        self.trainer.restore_best()
 
     def load_state(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
