@@ -58,8 +58,8 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
-    from paper.reproduction.reproduce import DATASETS, PARTS
-    from paper.reproduction.reproduce import reproduce as run
+    from paper.reproduce import DATASETS, PARTS
+    from paper.reproduce import reproduce as run
 
     _check_device(device)
     with terminal.kept_if_interrupted(out), terminal.progress() as callback:
@@ -75,8 +75,8 @@ def reproduce(
             callbacks=[callback],
         )
     if not as_json:
-        from paper.reproduction.claims import claims
-        from paper.reproduction.reproduction_report import caveats
+        from paper.claims import claims
+        from paper.paper_report import caveats
 
         for caveat in caveats(document):
             print(f"Note: {caveat}")

@@ -7,9 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from paper.reproduction.reproduction_report import QUICK, how_made_in_words, markdown_table
+from paper.paper_report import QUICK, how_made_in_words, markdown_table
 from paper.result_store import Store
-from paper.studies import study_named
+from paper.studies import load_study
 from paper.study import Document, Options
 from paper.study_figures import files_of, styled
 from token2wave.data import TextDataset
@@ -51,7 +51,7 @@ def run_study(
         OutputError: the folder cannot be written to.
         MissingExtraError: an optional package is needed and not installed.
     """
-    study = study_named(name)
+    study = load_study(name)
     with styled():  # a missing package is found out before minutes of work
         pass
     make_folder(out)

@@ -20,16 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paper.reproduction.claims import claims_table
-from paper.reproduction.comparison import (
+from paper.claims import claims_table
+from paper.comparison_tables import (
     accuracy_table,
     counterparts_table,
     published_cost_table,
     rows_table,
     transformer_table,
 )
-from paper.reproduction.reproduction_report import caveats, markdown_table
-from paper.studies import STUDIES, study_named
+from paper.paper_report import caveats, markdown_table
+from paper.studies import STUDIES, load_study
 from paper.study import Table
 from token2wave.reporting.summary import lines
 from token2wave.training.result import Summary
@@ -278,7 +278,7 @@ def reproduction(part: str) -> str:
     images = [
         f"![{title}](../results/reproduction/figures/{name}.svg)" for name, title in SHOWN[part].items()
     ]
-    every = [table for one in found for table in study_named(part).tables(one)]
+    every = [table for one in found for table in load_study(part).tables(one)]
     if part == "resources":
         every.append(published_cost_table(document))
     return "\n\n".join([*images, *map(markdown_table, every)]) + "\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paper import convergence, independence, systems
+from paper import systems
+from paper.studies import convergence, independence
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
 from token2wave.models.bert_encoder import Checkpoint
@@ -48,7 +49,7 @@ def make_small(set_attribute):
 
 
 def reproduce_small(out, callbacks=(), **overrides):
-    from paper.reproduction.reproduce import reproduce
+    from paper.reproduce import reproduce
 
     overrides = {"quick": True, "seeds": (0, 1), "parts": PARTS, **overrides}
     return reproduce([splits()], out=Path(out), callbacks=callbacks, **overrides)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from paper.ablations import ablation_study as ablations
-from paper.ablations import variants as ablation_variants
-from paper.ablations.ablation_network import ABLATIONS, ablate, freeze_embedding
-from paper.ablations.ablation_study import STUDY, interval, student_quantile
-from paper.ablations.variants import OPERATIONS, QUICK, variants
 from paper.result_store import Store
+from paper.studies import ablation_variants as ablation_variants
+from paper.studies import ablations as ablations
+from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding
+from paper.studies.ablation_variants import OPERATIONS, QUICK, variants
+from paper.studies.ablations import STUDY, interval, student_quantile
 from paper.study import Options
 from paper.study_figures import files_of
 from token2wave.data import TextDataset, TextSplit

@@ -2,11 +2,11 @@
 
 import pytest
 
-from paper.reproduction.claim import FAILS, HOLDS, OPEN
-from paper.reproduction.claims import claims, claims_table
-from paper.reproduction.comparison import accuracy_table, counterparts_table, transformer_table
-from paper.reproduction.published import CLAIMED_SAVINGS, ROWS
-from paper.reproduction.reproduction_report import markdown_table
+from paper.claim import FAILS, HOLDS, OPEN
+from paper.claims import claims, claims_table
+from paper.comparison_tables import accuracy_table, counterparts_table, transformer_table
+from paper.paper_report import markdown_table
+from paper.published import CLAIMED_SAVINGS, ROWS
 from paper.study import Table
 
 

@@ -13,12 +13,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from paper.cost import complexity, flops
-from paper.cost.complexity import NETWORKS, STUDY, Plan, Point, Sweep, build, forward_flops, step, texts
-from paper.cost.fresh_process import FreshProcessError, call_in_fresh_process
-from paper.cost.memory import give_back_freed, peak_memory_of
-from paper.cost.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from paper.result_store import Store
+from paper.studies import complexity, flops
+from paper.studies.complexity import NETWORKS, STUDY, Plan, Point, Sweep, build, forward_flops, step, texts
+from paper.studies.fresh_process import FreshProcessError, call_in_fresh_process
+from paper.studies.peak_memory import give_back_freed, peak_memory_of
+from paper.studies.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from paper.study import Options
 from paper.study_figures import files_of
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from paper import convergence
 from paper.result_store import Store
+from paper.studies import convergence
 from paper.study import Options
 from paper.systems import wave_system
 from token2wave.training.loop import fit

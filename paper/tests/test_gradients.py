@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from paper.gradients import gradient_study as gradients
-from paper.gradients.token_gradients import TokenGradients, token_gradients
 from paper.result_store import Store
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
+from paper.studies import gradients
+from paper.studies.token_gradients import TokenGradients, token_gradients
 from paper.study import Options
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from paper import independence
 from paper.result_store import Store
+from paper.studies import independence
 from paper.study import Options
 from paper.study_figures import density
 from token2wave.features import Ragged

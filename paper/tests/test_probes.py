@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from paper import result_store as store
-from paper.probes import probe_study as probes
-from paper.probes.probe_study import STUDY, SYSTEMS, Effort, blind_to_order, build, parts_of, train_on
-from paper.probes.tasks import (
+from paper.result_store import Store
+from paper.studies import probes
+from paper.studies.probe_tasks import (
     CLS,
     FIRST_FILLER,
     LONGEST,
@@ -20,15 +20,15 @@ from paper.probes.tasks import (
     SHORTEST,
     A,
     B,
-    apart,
     counting,
     distance,
+    long_range,
     negation,
     order,
     presence,
     told_by_neighbours,
 )
-from paper.result_store import Store
+from paper.studies.probes import STUDY, SYSTEMS, Effort, blind_to_order, build, parts_of, train_on
 from paper.study import Options
 from paper.study_figures import styled
 from token2wave.errors import ConfigError
@@ -46,8 +46,8 @@ TASKS = [
     distance(2),
     distance(16),
     distance(64),
-    apart(16),
-    apart(64),
+    long_range(16),
+    long_range(64),
 ]
 SAME_BAGS = [task for task in TASKS if task.bag_of_words == 0.5]
 
@@ -84,7 +84,7 @@ def slow_label(key, tokens):
     assert n_a == n_b == 1
     if key == "order":
         return int(tokens.index(A) < tokens.index(B))
-    if key.startswith("apart"):
+    if key.startswith("long-range"):
         first, last = sorted((tokens.index(A), tokens.index(B)))
         assert last - first > len(tokens) / 4
         assert first >= len(tokens) / 8
@@ -267,7 +267,7 @@ def test_a_text_and_its_reversal_are_the_same_to_networks_that_are_blind_to_orde
 
 
 @pytest.mark.parametrize("system", [s for s in SYSTEMS if blind_to_order(s)], ids=key_of)
-@pytest.mark.parametrize("task", [order(), negation(), distance(16), apart(16)], ids=key_of)
+@pytest.mark.parametrize("task", [order(), negation(), distance(16), long_range(16)], ids=key_of)
 def test_networks_that_are_blind_to_order_are_right_on_half_of_the_texts(system, task):
     examples = task.texts(400, 6)
     assert accuracy_of(build(system, 1).double(), examples) == 0.5
@@ -364,7 +364,7 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
 def test_the_document_holds_every_system_on_every_task(measured):
     found = {(result["task"], result["system"]): result for result in measured["results"]}
     assert len(found) == 8 * 2
-    for task in ("order", "negation", "distance-8", "distance-16", "apart-16"):
+    for task in ("order", "negation", "distance-8", "distance-16", "long-range-16"):
         blind = found[task, "wave-modulation"]
         assert [(run["test_accuracy"], run["epochs"]) for run in blind["runs"]] == [(0.5, 1)]
     assert "seconds" not in json.dumps(measured)
@@ -375,9 +375,9 @@ def test_tables_show_mean_and_deviation_in_per_cent(measured):
     document["seeds"] = [0, 1, 2]
     for result in document["results"]:
         result["runs"] = [{**result["runs"][0], "test_accuracy": value} for value in (0.9, 0.95, 1.0)]
-    by_task, by_length, apart_by_length, _ = STUDY.tables(document)
+    by_task, by_length, by_range, _ = STUDY.tables(document)
     assert by_task.head == ["System", "Presence", "Counting", "Order", "Negation"]
-    assert by_length.head == apart_by_length.head == ["System", "8 tokens", "16 tokens"]
+    assert by_length.head == by_range.head == ["System", "8 tokens", "16 tokens"]
     assert by_task.rows[0] == ["Wave, modulation", *["95.0 ± 5.0"] * 4]
     assert by_task.rows[-1][1:] == ["100", "100", "50", "50"]
     assert "over 3 seeds" in by_task.caption
@@ -400,6 +400,6 @@ def test_figures_are_drawn_from_the_document_alone(measured):
             assert axes.get_xlabel()
         assert "a single seed" in drawing.caption
     axes, _ = drawn["probes-distance"].figure.axes
-    (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or phrases")
+    (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or context")
     assert blind.get_xdata().tolist() == [8, 16]
     assert blind.get_ydata().tolist() == [50, 50]

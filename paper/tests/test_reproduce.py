@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import small_studies
 
-from paper.reproduction.published import ROWS
-from paper.reproduction.reproduce import PARTS, reproduce
-from paper.studies import study_named
+from paper.published import ROWS
+from paper.reproduce import PARTS, reproduce
+from paper.studies import load_study
 from token2wave.errors import ConfigError, OutputError
 from token2wave.training.callbacks import Callback
 
@@ -123,7 +123,7 @@ def test_every_published_row_has_a_system_here():
 
 def test_every_part_is_known():
     for name in PARTS[2:]:
-        assert study_named(name).name == name
+        assert load_study(name).name == name
 
 
 @pytest.mark.parametrize(

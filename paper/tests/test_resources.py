@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paper.cost import resources
-from paper.cost.fresh_process import FreshProcessError
-from paper.cost.resource_worker import measure_steps, save_rows
-from paper.cost.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
 from paper.result_store import Store
+from paper.studies import resources
+from paper.studies.fresh_process import FreshProcessError
+from paper.studies.resource_worker import measure_steps, save_rows
+from paper.studies.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
 from paper.study import Options
 from paper.study_figures import files_of
 from token2wave.data import TextDataset, TextSplit

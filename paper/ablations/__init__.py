@@ -1,1 +1,0 @@
-"""Which parts of a Wave network earn their place."""

@@ -1,1 +1,0 @@
-"""Time and memory: how they grow, and what training takes."""

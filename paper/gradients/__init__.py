@@ -1,1 +1,0 @@
-"""Where gradients go over training, and through what part of a wave."""

@@ -1,1 +1,0 @@
-"""Generated tasks with known structure: what a network can tell at all."""
