@@ -5,6 +5,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from types import ModuleType
 
 import pytest
@@ -12,6 +13,7 @@ from document_blocks import ROOT, RUN, SHOWN, Session, blocks
 from document_files import write_document_files
 
 import token2wave
+from token2wave.features import WordConfig, WordPieceConfig
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAX_NOT_RUN = 9
@@ -129,3 +131,29 @@ LONG_PAGES = ("benchmarks.md", "experiments.md", "reproduction.md")
 def test_pages_are_short(path):
     n_lines = len(path.read_text().splitlines())
     assert path.name in LONG_PAGES or n_lines <= (150 if path.name == "README.md" else MAX_LINES)
+
+
+SETTINGS = {
+    "features": {field.name for config in (WordConfig, WordPieceConfig) for field in fields(config)},
+    "network": {field.name for field in fields(token2wave.WaveConfig)},
+    "recipe": {field.name for field in fields(token2wave.Recipe)},
+}
+_SETTING = re.compile(r"""(?:[`"]|--set )(features|network|recipe)\.([a-z_]+)(?=[`"=])""")
+OTHER_NAMES = ("changes-0.2.md", "experiments.md", "format.md")
+"""Pages with old names of settings, or with arrays named alike."""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_in_documents_exist(path):
+    if path.name not in OTHER_NAMES:
+        for group, key in _SETTING.findall(path.read_text()):
+            assert key in SETTINGS[group], f"{path.name}: {group}.{key}"
+
+
+def test_settings_page_is_complete():
+    """Sizes that the data decides, and the vocabulary, are not set by hand."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    decided_by_data = {"n_rows", "n_classes", "sentence_ends", "multi_label", "vocabulary", "vocabulary_size"}
+    for group, keys in SETTINGS.items():
+        missing = [key for key in keys - decided_by_data if f"`{key}`" not in page and f"`{key}=" not in page]
+        assert not missing, f"{group}: {missing}"
