@@ -76,7 +76,7 @@ def _run(arguments: list[str], stdin: bytes, folder: Path) -> tuple[Any, str]:
         stack.enter_context(mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8")))
         stack.enter_context(mock.patch.object(sys, "stdout", streams[0]))
         stack.enter_context(mock.patch.object(sys, "stderr", streams[1]))
-        stack.enter_context(mock.patch.object(training, "Run", _refused))
+        stack.enter_context(mock.patch.object(training, "TrainingRun", _refused))
         stack.enter_context(mock.patch.object(training, "tune", _refused))
         stack.enter_context(mock.patch.object(training, "_taught", _refused))
         stack.enter_context(mock.patch.object(socket.socket, "connect", _refused))

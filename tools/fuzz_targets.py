@@ -28,6 +28,7 @@ from fuzz_service import connection, service
 
 import token2wave
 from token2wave.core import core
+from token2wave.data.data_options import DataOptions
 from token2wave.data.file_segments import segments_of
 from token2wave.data.readers import read_labelled, read_stream, read_texts
 from token2wave.data.rows import Limits as RowLimits
@@ -79,14 +80,14 @@ def readers(data: bytes) -> None:
         return
     suffix, choice = READABLE[data[0] % len(READABLE)], data[1]
     path = file_of_bytes(f"in{suffix}", data[2:])
+    label_names = ("a", "b", "c") if choice & 8 else None
     settings: dict[str, Any] = {
         "multi_label": (None, True, False)[choice % 3],
         "label_separator": "|" if choice & 4 else None,
-        "label_names": ("a", "b", "c") if choice & 8 else None,
         "weight_column": "weight" if choice & 16 else None,
     }
     with documented():
-        found = read_labelled(path, **settings)
+        found = read_labelled(path, DataOptions(**settings), label_names=label_names)
         check(len(found) >= 1 and len(found.texts) == len(found.labels), "rows without labels")
         for text in found.texts:
             text.encode()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.data import encode_label_sets, encode_labels, load_split
+from token2wave.data import DataOptions, encode_label_sets, encode_labels, load_split
 from token2wave.metrics import Evaluation
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import Callback, CallbackList
@@ -61,15 +61,8 @@ def evaluate(
     record, several = classifier.training, classifier.multi_label
     if label_separator is None and several and isinstance(recorded := record.get("label_separator"), str):
         label_separator = recorded
-    labelled = load_split(
-        data,
-        split,
-        text_column=text_column,
-        label_column=label_column,
-        label_names=classifier.label_names,
-        multi_label=several,
-        label_separator=label_separator,
-    )
+    options = DataOptions(text_column, label_column, None, several, label_separator)
+    labelled = load_split(data, split, options, label_names=classifier.label_names)
     labels = (encode_label_sets if several else encode_labels)(labelled, classifier.label_names)
     callback_list = CallbackList(callbacks)
     callback_list.stage("evaluation", len(labels))

@@ -15,8 +15,7 @@ from token2wave.classifier import Classifier
 from token2wave.compression.compressor import shrink
 from token2wave.compression.size_limits import require_reachable
 from token2wave.config import parse_size
-from token2wave.data import TextDataset, load_splits
-from token2wave.data.texts import LabelFormat
+from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.errors import ConfigError
 from token2wave.reporting.record import Origin, identity_of, plan_of, record_of, summary_of
@@ -177,11 +176,7 @@ def train(
         check_report(Path(report))
     callback_list, baseline_figures, teacher_info = CallbackList(callbacks), None, dict[str, Any]()
     search: SearchHistory | None = None
-    columns: dict[str, Any] = {
-        "text_column": text_column,
-        "label_column": label_column,
-        "weight_column": weight_column,
-    }
+    data_options = DataOptions(text_column, label_column, weight_column, multi_label, label_separator)
     if stream:
         require_one_process("training on a stream")
         require_alone(
@@ -198,8 +193,7 @@ def train(
         require_streams(chosen, device)
         if isinstance(data, TextDataset):
             raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
-        several = LabelFormat(multi_label, label_separator)
-        inputs, source = open_stream(data, test, several=several, seed=seed, **columns)
+        inputs, source = open_stream(data, test, data_options, seed)
         run: TrainingRun = stream_run(
             inputs,
             source,
@@ -217,7 +211,7 @@ def train(
             raise ConfigError(
                 "several files are read as a stream alone", location="data", hint="ask for --stream"
             )
-        splits = _read(data, multi_label, label_separator, test=test, **columns)
+        splits = _read(data, data_options, test)
 
         def preset_with(changes: Mapping[str, Any]) -> Preset:
             """The preset with the user's settings and further ones; what is not set suits the data."""
@@ -302,16 +296,15 @@ def _fit_to_size(run: TrainingRun, limit: int, origin: Origin) -> Classifier:
 
 def _read(
     data: str | os.PathLike[str] | TextDataset,
-    multi_label: bool | None,
-    label_separator: str | None,
-    **where: Any,
+    options: DataOptions,
+    test: str | os.PathLike[str] | None,
 ) -> TextDataset:
     """Read data, or take what is in memory; what was recognised is said."""
     if isinstance(data, TextDataset):
-        splits = in_memory(data, multi_label)
+        splits = in_memory(data, options.multi_label)
     else:
-        splits = load_splits(data, multi_label=multi_label, label_separator=label_separator, **where)
-    if splits.multi_label and multi_label is None and label_separator is None:
+        splits = load_splits(data, options, test=test)
+    if splits.multi_label and options.multi_label is None and options.label_separator is None:
         return replace(splits, caveats=(*splits.caveats, RECOGNISED))
     return splits
 

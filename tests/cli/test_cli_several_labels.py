@@ -73,7 +73,7 @@ def test_lines_of_fasttext(run_cli: Cli, workplace: Path) -> None:
     assert "Note" not in outcome.out
     (workplace / "topics.txt").write_text("__label__a __label__b x\n__label__a y\n")
     error = run_cli("train", "topics.txt", "--no-multi-label", "--out", "m").error
-    assert "texts have several labels, and one each was asked for" in error
+    assert "expected one label for each text, found several" in error
 
 
 def test_columns_need_a_separator(run_cli: Cli, workplace: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.data import (
+    DataOptions,
     TextDataset,
     TextSplit,
     encode_label_sets,
@@ -59,17 +60,17 @@ def test_lists_are_recognised(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
 def test_columns_of_one_string(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name)
-    assert read_labelled(path, label_separator="|").label_sets == SETS
-    assert read_labelled(path, label_separator="|", multi_label=True).label_sets == SETS
-    with pytest.raises(DataError, match=r"what stands between the labels .* --label-separator '\|'"):
-        read_labelled(path, multi_label=True)
+    assert read_labelled(path, DataOptions(label_separator="|")).label_sets == SETS
+    assert read_labelled(path, DataOptions(label_separator="|", multi_label=True)).label_sets == SETS
+    with pytest.raises(DataError, match=r"what separates the labels .* --label-separator '\|'"):
+        read_labelled(path, DataOptions(multi_label=True))
     with pytest.raises(DataError, match=r"row 3.*the label is empty"):
         read_labelled(path)  # one label each
     path.write_text(path.read_text().replace("a|b", " a | b |a"))
-    assert read_labelled(path, label_separator="|").label_sets == SETS
+    assert read_labelled(path, DataOptions(label_separator="|")).label_sets == SETS
     path.write_text(path.read_text().replace(" a | b |a", "a||b"))
     with pytest.raises(DataError, match=r"row 1 .*the label is empty"):
-        read_labelled(path, label_separator="|")
+        read_labelled(path, DataOptions(label_separator="|"))
 
 
 def test_lines_of_fasttext(tmp_path: Path) -> None:
@@ -77,21 +78,23 @@ def test_lines_of_fasttext(tmp_path: Path) -> None:
     found = read_labelled(path)
     assert found.label_sets == [("a", "b"), ("b",), ("c",), ("c", "a")]
     assert found.texts == ["x y", "z", "x", "x"]
-    assert read_labelled(path, label_separator="|").label_sets == found.label_sets  # plays no part
+    assert (
+        read_labelled(path, DataOptions(label_separator="|")).label_sets == found.label_sets
+    )  # plays no part
     path.write_text(path.read_text() + "no label\n")
     with pytest.raises(DataError, match=r"row 5: expected a line .*--multi-label"):
         read_labelled(path)
-    assert read_labelled(path, multi_label=True).label_sets[-1] == ()
+    assert read_labelled(path, DataOptions(multi_label=True)).label_sets[-1] == ()
     path.write_text("__label__a x\n__label__b y\n")
     assert not read_labelled(path).multi_label
-    assert read_labelled(path, multi_label=True).label_sets == [("a",), ("b",)]
+    assert read_labelled(path, DataOptions(multi_label=True)).label_sets == [("a",), ("b",)]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.txt"])
 def test_one_label_each_was_asked_for(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, [("a", "b"), ("b",)], ["x", "y"])
-    with pytest.raises(DataError, match="several labels, and one each was asked for"):
-        read_labelled(path, multi_label=False)
+    with pytest.raises(DataError, match="expected one label for each text, found several"):
+        read_labelled(path, DataOptions(multi_label=False))
 
 
 def test_names_and_numbers_in_lists(tmp_path: Path) -> None:
@@ -122,8 +125,10 @@ def test_splits_agree(tmp_path: Path) -> None:
     splits = load_splits(tmp_path)
     assert splits.train.labels == [("a",), ("b",)]
     write(tmp_path / "only.csv")
-    assert load_split(tmp_path / "only.csv", label_separator="|").label_sets == SETS
-    assert load_splits(tmp_path / "only.csv", label_separator="|", test=tmp_path / "only.csv").multi_label
+    assert load_split(tmp_path / "only.csv", options=DataOptions(label_separator="|")).label_sets == SETS
+    assert load_splits(
+        tmp_path / "only.csv", DataOptions(label_separator="|"), test=tmp_path / "only.csv"
+    ).multi_label
 
 
 def test_encoded() -> None:

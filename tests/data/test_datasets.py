@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from token2wave.data import TextDataset, TextSplit, available, datasets, load_split, load_splits
+from token2wave.data import DataOptions, TextDataset, TextSplit, available, datasets, load_split, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 
 
@@ -66,10 +66,10 @@ def test_a_file_is_the_training_split(tmp_path: Path) -> None:
 def test_columns_are_passed_on(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_text("body,kind\nhello,greeting\n")
-    columns = {"text_column": "body", "label_column": "kind"}
-    splits = load_splits(tmp_path, test=tmp_path / "test.csv", **columns)
+    columns = DataOptions(text_column="body", label_column="kind")
+    splits = load_splits(tmp_path, columns, test=tmp_path / "test.csv")
     assert splits.test is not None
-    assert splits.train.texts == splits.test.texts == load_split(tmp_path, **columns).texts == ["hello"]
+    assert splits.train.texts == splits.test.texts == load_split(tmp_path, options=columns).texts == ["hello"]
     with pytest.raises(
         DataError, match=r"train\.csv: there is no column 'text'; the columns are 'body', 'kind'"
     ):
@@ -337,15 +337,17 @@ def test_hub_with_class_labels(hub: dict[str, Any]) -> None:
 
 def test_hub_without_class_labels(hub: dict[str, Any]) -> None:
     hub["plain"] = {"train": FakePart(body=["x", "y"], label=[1, 0])}
-    splits = load_splits("hub:plain", text_column="body")
+    splits = load_splits("hub:plain", DataOptions(text_column="body"))
     assert (splits.train.labels, splits.label_names, splits.test) == (["1", "0"], None, None)
-    assert load_split("hub:plain", "train", text_column="body", label_names=["n", "y"]).labels == ["y", "n"]
+    assert load_split(
+        "hub:plain", "train", DataOptions(text_column="body"), label_names=["n", "y"]
+    ).labels == ["y", "n"]
     with pytest.raises(
         DataError, match=r"^plain \(train\): there is no column 'text'; the columns are 'body', 'label'"
     ):
         load_splits("hub:plain")
     with pytest.raises(DataError, match="there is no column 'kind'"):
-        load_splits("hub:plain", text_column="body", label_column="kind")
+        load_splits("hub:plain", DataOptions(text_column="body", label_column="kind"))
 
 
 def test_hub_with_hidden_test_labels(hub: dict[str, Any]) -> None:

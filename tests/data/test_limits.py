@@ -18,14 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from token2wave.data import TextDataset, TextSplit, label_names_of, read_labelled, read_stream, read_texts
+from token2wave.data import (
+    DataOptions,
+    TextDataset,
+    TextSplit,
+    label_names_of,
+    read_labelled,
+    read_stream,
+    read_texts,
+)
 from token2wave.data import lines as lines_module
 from token2wave.data import parquet as parquet_module
 from token2wave.data import readers as readers_module
 from token2wave.distillation import probabilities as probabilities_module
 from token2wave.distillation.cache import kept_outputs
 from token2wave.distillation.probabilities import read_npz, read_probabilities
-from token2wave.errors import DataError, Token2WaveError
+from token2wave.errors import ConfigError, DataError, Token2WaveError
 from token2wave.training.preparation import prepare
 from token2wave.training.recipe import Recipe
 
@@ -337,10 +345,9 @@ def test_new_labels_of_an_update_by_the_thousand() -> None:
         token2wave.update(classifier, TextDataset("more", more, None, None, None, ()))
 
 
-def test_labels_are_not_split_by_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("text,label\ngood,a\n")
-    refused(lambda: read_labelled(path, label_separator=""), "empty separator", "--label-separator")
+def test_labels_are_not_split_by_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"empty separator.*--label-separator"):
+        DataOptions(label_separator="")
 
 
 def test_the_limit_of_addresses_is_one() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import token2wave
+from token2wave.data import DataOptions
 from token2wave.data.file_segments import find_inputs, segments_of
-from token2wave.data.texts import LabelFormat
 from token2wave.errors import CheckpointError, ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.integrations.model_cards import training_command
@@ -70,16 +70,11 @@ def many_segments(monkeypatch):
     monkeypatch.setattr(module, "SHARE_OF_A_BLOCK", 30_000 / (1 << 30))
 
 
-def run_of(
-    folder, several=None, overrides=(), weight_column=None, class_weights=None, memory=1 << 30, preset=None
-):
+def run_of(folder, options=None, overrides=(), class_weights=None, memory=1 << 30, preset=None):
     inputs, source = open_stream(
         folder,
         None,
-        several=several or LabelFormat(),
-        text_column="text",
-        label_column="label",
-        weight_column=weight_column,
+        options or DataOptions(),
         seed=3,
     )
     chosen = preset or preset_named("fast").with_settings({**SMALL, **dict(overrides)})
@@ -250,7 +245,7 @@ def test_helpers_keep_the_order_and_pass_errors_on():
 @pytest.mark.parametrize("class_weights", [None, "balanced", {"sea": 5}])
 @pytest.mark.parametrize("weight_column", [None, "weight"])
 def test_weights_are_those_of_texts_in_memory(crawl, tmp_path, class_weights, weight_column):
-    run = run_of(crawl, weight_column=weight_column, class_weights=class_weights)
+    run = run_of(crawl, DataOptions(weight_column=weight_column), class_weights=class_weights)
     weights, labels = [], []
     for block in run.passes.blocks(0):
         labels += block.labels.tolist()
@@ -286,16 +281,21 @@ def test_texts_with_several_labels(tmp_path):
     classifier = train(folder, epochs=6).classifier
     assert classifier.multi_label
     assert set(classifier.predict("comet wind moon orbit dawn").labels) >= {"sky"}
-    with pytest.raises(DataError, match="texts have several labels, and one each was asked for"):
+    with pytest.raises(DataError, match="expected one label for each text, found several"):
         train(folder, multi_label=False)
 
 
 def test_separated_labels_of_csv(tmp_path):
     rows = "".join(f'"{row["text"]}",{row["label"]}|x\n' for row in rows_of(1200))
     (tmp_path / "a.csv").write_text("text,label\n" + rows)
-    assert run_of(tmp_path, several=LabelFormat(None, "|")).texts.label_names == ("land", "sea", "sky", "x")
-    with pytest.raises(DataError, match="what stands between the labels"):
-        run_of(tmp_path, several=LabelFormat(True, None))
+    assert run_of(tmp_path, options=DataOptions(label_separator="|")).texts.label_names == (
+        "land",
+        "sea",
+        "sky",
+        "x",
+    )
+    with pytest.raises(DataError, match="what separates the labels"):
+        run_of(tmp_path, options=DataOptions(multi_label=True))
 
 
 # ---- whole runs ----
@@ -428,7 +428,7 @@ def test_rows_that_cannot_be_read_are_counted(tmp_path):
         ({"memory": "1MB"}, "memory: expected at least 128 MB"),
         ({"memory": "much"}, "memory: expected a size"),
         ({"max_rejected": 2}, "max_rejected"),
-        ({"label_column": "text"}, "both to come from column"),
+        ({"label_column": "text"}, "for both texts and labels"),
         ({"device": "cuda"}, "cuda|CUDA|does not train on a stream"),
     ],
 )
@@ -474,10 +474,7 @@ def test_the_first_pass_alone(crawl):
     inputs, source = open_stream(
         crawl,
         None,
-        several=LabelFormat(),
-        text_column="text",
-        label_column="label",
-        weight_column=None,
+        DataOptions(),
         seed=0,
     )
     found = survey(source, WordConfig(bits=12), 1 << 20, 0.0, CallbackList([]))

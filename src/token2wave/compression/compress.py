@@ -17,7 +17,7 @@ from typing import Any
 from token2wave.classifier import Classifier, load
 from token2wave.compression.compressor import Compressor, recipe_of, seed_of
 from token2wave.config import parse_size, require_choice
-from token2wave.data import TextDataset, load_splits
+from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import write_model_file
@@ -128,14 +128,14 @@ def _texts(
     if not isinstance(named, str | os.PathLike):
         raise ConfigError("the model does not say what it was trained on", location="data", hint=CURE)
     try:
-        splits = load_splits(
-            named,
+        options = DataOptions(
             text_column=text_column,
             label_column=label_column,
             weight_column=_text_or_none(record, "weight_column") if data is None else None,
             multi_label=classifier.multi_label,
             label_separator=_text_or_none(record, "label_separator") if classifier.multi_label else None,
         )
+        splits = load_splits(named, options)
     except DataError as error:
         if data is not None:
             raise

@@ -6,14 +6,15 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from token2wave.data.data_options import DataOptions
 from token2wave.data.hub_datasets import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
 from token2wave.data.readers import read_labelled, read_texts, stem, suffixes
-from token2wave.data.texts import SPLIT_STEMS, UNSAID, LabelFormat, TextDataset, TextSplit
+from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
 from token2wave.data.values import join_names, shown
 from token2wave.errors import ConfigError, DataError
 
@@ -29,7 +30,6 @@ class Files:
     Attributes:
         name: of the data set.
         files: of each split.
-        label_column: column of the labels.
         label_names: the names of the classes, where a README says them.
         caveats: sentences that belong beside every figure.
         incomplete: splits that are not the whole official ones.
@@ -38,7 +38,6 @@ class Files:
 
     name: str
     files: Mapping[str, Path]
-    label_column: str
     label_names: tuple[str, ...] | None = None
     caveats: tuple[str, ...] = ()
     incomplete: frozenset[str] = frozenset()
@@ -56,35 +55,16 @@ class Files:
         adjective = "training" if split == "train" else split
         return [f"{self.name}: {n_rows:,} {adjective} rows, not the complete official {adjective} set"]
 
-    def read(
-        self,
-        split: str,
-        text_column: str,
-        label_names: Sequence[str] | None,
-        weight_column: str | None = None,
-        several: LabelFormat = UNSAID,
-    ) -> TextSplit:
+    def read(self, split: str, options: DataOptions, label_names: Sequence[str] | None = None) -> TextSplit:
         """Read a split; see :func:`token2wave.data.read_labelled`."""
-        return read_labelled(
-            self.files[split],
-            text_column=text_column,
-            label_column=self.label_column,
-            label_names=self.label_names or label_names,
-            weight_column=weight_column,
-            multi_label=several.multi_label,
-            label_separator=several.separator,
-        )
+        return read_labelled(self.files[split], options, label_names=self.label_names or label_names)
 
 
 def load_splits(
     data: str | os.PathLike[str],
+    options: DataOptions | None = None,
     *,
     test: str | os.PathLike[str] | None = None,
-    text_column: str = "text",
-    label_column: str = "label",
-    weight_column: str | None = None,
-    multi_label: bool | None = None,
-    label_separator: str | None = None,
 ) -> TextDataset:
     """Load a data set with its splits.
 
@@ -94,14 +74,10 @@ def load_splits(
             ``README.json`` (keys ``label_names``, ``complete``, ``caveat``); the name of a built-in
             corpus; the name of such a folder in the folder that the environment variable
             ``TOKEN2WAVE_DATA`` names; ``owner/name`` or ``hub:name`` of the Hugging Face hub.
+        options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None. Only
+            the training split has weights. Where it has texts with several labels, all splits may.
         test: a further file, folder or name; the file itself or its test split takes the place of the
             test split. Its labels go by the label names of ``data`` unless it has its own.
-        text_column: the column of the texts, in formats with columns.
-        label_column: the column of the labels, in formats with columns.
-        weight_column: the column of the training split that says how much each text counts, if there is one.
-        multi_label: whether a text may have several labels, or none; see `read_labelled`. Where the training
-            split says so, all splits may.
-        label_separator: what stands between the labels of a text in one string; see `read_labelled`.
 
     Returns:
         The splits, all their rows in their order, with the caveats that belong to them.
@@ -111,7 +87,8 @@ def load_splits(
             split, or a file of it cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
-    source = _find(data, label_column)
+    options = options or DataOptions()
+    source = _find(data, options)
     if "train" not in source.splits:
         raise DataError(
             f"expected a split 'train', got {join_names(source.splits)}",
@@ -119,20 +96,21 @@ def load_splits(
             hint="add a training split, or name another data set",
         )
     kept = [split for split in source.splits if split != "test" or test is None]
-    several = LabelFormat(multi_label, label_separator)
-    train = source.read("train", text_column, source.label_names, weight_column, several)
-    several = several._replace(multi_label=multi_label or train.multi_label or None)
+    train = source.read("train", options)
+    unweighted = replace(
+        options, weight_column=None, multi_label=options.multi_label or train.multi_label or None
+    )
     found = {"train": train}
     for split in kept:
         if split != "train":
-            found[split] = source.read(split, text_column, source.label_names, None, several)
+            found[split] = source.read(split, unweighted)
     caveats = list(source.caveats)
     for split in kept:
         caveats += _incomplete(source, split, len(found[split]))
     if test is not None:
-        test_source = _find(test, label_column)
+        test_source = _find(test, options)
         split = _split_of(test_source, "test")
-        found["test"] = test_source.read(split, text_column, source.label_names, None, several)
+        found["test"] = test_source.read(split, unweighted, source.label_names)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
         caveats += _incomplete(test_source, split, len(found["test"]))
     splits = TextDataset(
@@ -149,24 +127,18 @@ def load_splits(
 def load_split(
     data: str | os.PathLike[str],
     split: str = "test",
+    options: DataOptions | None = None,
     *,
-    text_column: str = "text",
-    label_column: str = "label",
     label_names: Sequence[str] | None = None,
-    multi_label: bool | None = None,
-    label_separator: str | None = None,
 ) -> TextSplit:
     """Load one split of a data set, to evaluate a model on it.
 
     Args:
         data: as in `load_splits`. A single file is returned whatever the split.
         split: "train", "validation" or "test".
-        text_column: the column of the texts, in formats with columns.
-        label_column: the column of the labels, in formats with columns.
+        options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None.
         label_names: the names of the classes, length ``C``, such as those of a model; they count only if
             the data set itself has none. See `read_labelled` for what they do.
-        multi_label: whether a text may have several labels, or none; see `read_labelled`.
-        label_separator: what stands between the labels of a text in one string; see `read_labelled`.
 
     Returns:
         All rows of the split in their order, length ``N >= 1``.
@@ -182,9 +154,9 @@ def load_split(
             location="split",
             hint="choose one of them",
         )
-    source = _find(data, label_column)
-    several = LabelFormat(multi_label, label_separator)
-    return source.read(_split_of(source, split), text_column, label_names, None, several)
+    options = options or DataOptions()
+    source = _find(data, options)
+    return source.read(_split_of(source, split), options, label_names)
 
 
 def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
@@ -198,10 +170,10 @@ def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> li
         DataError: there is no such file or data set, or it cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
-    source = _find(data, "label")
+    source = _find(data)
     if isinstance(source, Files) and "train" in source.files:
         return read_texts(source.files["train"], text_column=text_column)
-    return source.read(_split_of(source, "train"), text_column, None).texts
+    return source.read(_split_of(source, "train"), DataOptions(text_column)).texts
 
 
 def available() -> tuple[str, ...]:
@@ -215,12 +187,11 @@ def available() -> tuple[str, ...]:
     return (*built_in, *(name for name in (_names_in(named) if named else ()) if name not in built_in))
 
 
-def find_files(data: str | os.PathLike[str], label_column: str) -> Files | None:
+def find_files(data: str | os.PathLike[str]) -> Files | None:
     """Find a data set with a training split on this disk, by its folder or its name.
 
     Args:
         data: as in `load_splits`.
-        label_column: column of the labels.
 
     Returns:
         Its files; None where ``data`` is a file, a pattern, a folder without a training split, or nothing.
@@ -232,26 +203,26 @@ def find_files(data: str | os.PathLike[str], label_column: str) -> Files | None:
     if os.path.isdir(path) and not any(stem(entry) == "train" for entry in _entries(path)):
         return None
     if os.path.isdir(path) or os.fspath(data) in available():
-        found = _find(data, label_column)
+        found = _find(data)
         return found if isinstance(found, Files) and not found.is_single_file else None
     return None
 
 
-def _find(data: str | os.PathLike[str], label_column: str) -> Files | HubSource:
-    text = os.fspath(data)
+def _find(data: str | os.PathLike[str], options: DataOptions | None = None) -> Files | HubSource:
+    text, label_column = os.fspath(data), options.label_column if options else "label"
     if text.startswith("hub:"):
         return fetch(text.removeprefix("hub:"), label_column)
     path = Path(text)
     if os.path.isfile(path):  # unlike Path.is_file, false for a path that the system refuses
-        return Files(stem(path) or path.name, {"train": path}, label_column, is_single_file=True)
+        return Files(stem(path) or path.name, {"train": path}, is_single_file=True)
     if text and os.path.isdir(path):
-        return _folder(path, label_column)
+        return _folder(path)
     if text and path.name == text:  # a bare name
         if os.path.isdir(_BUILT_IN / text):
-            return _folder(_BUILT_IN / text, label_column)
+            return _folder(_BUILT_IN / text)
         named = _named_folder()
         if named is not None and os.path.isdir(named / text):
-            return _folder(named / text, label_column)
+            return _folder(named / text)
     if _HUB_NAME.fullmatch(text) and stem(path) is None and not os.path.exists(path.parent):
         return fetch(text, label_column)
     raise _not_found(text, path)
@@ -271,7 +242,7 @@ def _not_found(text: str, path: Path) -> DataError:
     )
 
 
-def _folder(path: Path, label_column: str) -> Files:
+def _folder(path: Path) -> Files:
     """The data set in a folder; it has at least one file of a split."""
     files: dict[str, Path] = {}
     entries = _entries(path)
@@ -298,7 +269,6 @@ def _folder(path: Path, label_column: str) -> Files:
     return Files(
         name,
         files,
-        label_column,
         label_names=tuple(about["label_names"]) if "label_names" in about else None,
         caveats=(f"{name}: {about['caveat']}",) if "caveat" in about else (),
         incomplete=frozenset(

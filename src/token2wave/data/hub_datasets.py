@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from token2wave.data.texts import SPLIT_STEMS, UNSAID, LabelFormat, TextSplit
+from token2wave.data.data_options import DataOptions
+from token2wave.data.texts import SPLIT_STEMS, TextSplit
 from token2wave.data.values import (
     Origin,
-    are_several,
     checked_label_sets,
     checked_labels,
     checked_texts,
     checked_weights,
+    has_label_sets,
     join_names,
 )
 from token2wave.errors import DataError, MissingExtraError, place
@@ -26,14 +27,12 @@ class HubSource:
     Attributes:
         name: its name there, ``owner/name``.
         parts: the splits it has, by our names for them, as ``datasets.Dataset``.
-        label_column: the column of the labels.
         label_names: the names of the classes, if the label column is a ``ClassLabel``.
         caveats: sentences that have to stand beside every figure.
     """
 
     name: str
     parts: dict[str, Any]
-    label_column: str
     label_names: tuple[str, ...] | None
     caveats: tuple[str, ...]
 
@@ -42,41 +41,32 @@ class HubSource:
         """The splits there are, by our names for them."""
         return tuple(self.parts)
 
-    def read(
-        self,
-        split: str,
-        text_column: str,
-        label_names: Sequence[str] | None,
-        weight_column: str | None = None,
-        several: LabelFormat = UNSAID,
-    ) -> TextSplit:
+    def read(self, split: str, options: DataOptions, label_names: Sequence[str] | None = None) -> TextSplit:
         """Read one split.
 
         Args:
             split: one of ``splits``.
-            text_column: the column of the texts.
+            options: the columns, and how labels are written.
             label_names: the names of the classes, if the data set itself has none.
-            weight_column: the column that says how much each text counts in training, if there is one.
-            several: what was said of texts with several labels; lists of labels say it, too.
 
         Raises:
             DataError: a column is missing, or a text or label cannot be used.
         """
         source = f"{self.name} ({split})"
         part = self.parts[split]
-        texts = checked_texts(_column(part, text_column, source), Origin(source, text_column))
-        labels = _column(part, self.label_column, source)
-        origin, names = Origin(source, self.label_column), self.label_names or label_names
-        return TextSplit(
-            texts,
-            checked_label_sets(labels, origin, names, several.separator)
-            if are_several(labels, source, several)
-            else checked_labels(labels, origin, names),
-            source,
-            None
-            if weight_column is None
-            else checked_weights(_column(part, weight_column, source), Origin(source, weight_column)),
-        )
+        values = _column(part, options.text_column, source)
+        labels = _column(part, options.label_column, source)
+        texts = checked_texts(values, Origin(source, options.text_column))
+        origin, names = Origin(source, options.label_column), self.label_names or label_names
+        if has_label_sets(labels, source, options):
+            checked: Sequence[str] | Sequence[tuple[str, ...]]
+            checked = checked_label_sets(labels, origin, names, options.label_separator)
+        else:
+            checked = checked_labels(labels, origin, names)
+        if (name := options.weight_column) is None:
+            return TextSplit(texts, checked, source)
+        weights = checked_weights(_column(part, name, source), Origin(source, name))
+        return TextSplit(texts, checked, source, weights)
 
 
 def fetch(name: str, label_column: str) -> HubSource:
@@ -118,7 +108,7 @@ def fetch(name: str, label_column: str) -> HubSource:
     if "test" in parts and names and all(label == -1 for label in _column(parts["test"], label_column, name)):
         del parts["test"]
         caveats = (f"{name}: the labels of its test split are not public, so it has no test split here",)
-    return HubSource(name, parts, label_column, tuple(names) if names else None, caveats)
+    return HubSource(name, parts, tuple(names) if names else None, caveats)
 
 
 def _column(part: Any, name: str, source: str) -> list[object]:

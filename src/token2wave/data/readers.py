@@ -10,10 +10,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from token2wave.data.data_options import DataOptions
 from token2wave.data.lines import (
     LONGEST_LINE,
     decoded_lines,
@@ -23,14 +25,14 @@ from token2wave.data.lines import (
     without_gaps,
 )
 from token2wave.data.parquet import MAX_COLUMNS, parquet_columns
-from token2wave.data.texts import LabelFormat, TextSplit
+from token2wave.data.texts import TextSplit
 from token2wave.data.values import (
     Origin,
-    are_several,
     checked_label_sets,
     checked_labels,
     checked_texts,
     checked_weights,
+    has_label_sets,
     join_names,
     require_separator,
     shown,
@@ -53,13 +55,9 @@ class _Columns(NamedTuple):
 
 def read_labelled(
     path: str | os.PathLike[str],
+    options: DataOptions | None = None,
     *,
-    text_column: str = "text",
-    label_column: str = "label",
     label_names: Sequence[str] | None = None,
-    weight_column: str | None = None,
-    multi_label: bool | None = None,
-    label_separator: str | None = None,
 ) -> TextSplit:
     """Read the texts of a file and their labels.
 
@@ -67,16 +65,9 @@ def read_labelled(
         path: a file whose name ends in .csv, .tsv, .jsonl, .ndjson (UTF-8, a header in the first two),
             .txt, .fasttext, .ft (lines of ``__label__name text``; as in fastText, every word of a line that
             begins so is a label, wherever it stands), any of these with .gz, or .parquet.
-        text_column: the column of the texts; plays no part in fastText files.
-        label_column: the column of the labels; plays no part in fastText files.
+        options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None.
         label_names: the names of the classes, length ``C``. A number in the file is then an index into
             them, and every other label has to be one of them. Without them a number is its own name.
-        weight_column: the column that says how much each text counts in training, if there is one; fastText
-            files have none.
-        multi_label: whether a text may have several labels, or none. If None, it may where the file says so:
-            by lists of labels, or by several labels on a line of fastText.
-        label_separator: what stands between the labels of a text in one string, as CSV has them; a text may
-            then have several, or none. Plays no part in fastText files.
 
     Returns:
         All rows of the file in their order, length ``N >= 1``.
@@ -86,41 +77,30 @@ def read_labelled(
             or label in it cannot be used; names the file and the row.
         MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
-    path = Path(path)
+    path, options = Path(path), options or DataOptions()
     kind = _kind(path)
     source = os.fspath(path)
-    if text_column == label_column:
-        raise DataError(
-            f"the texts and the labels are both to come from column {text_column!r}",
-            location=source,
-            hint="name two columns",
-        )
+    weight_column = options.weight_column
     if kind not in _LINE_KINDS:
-        names = [text_column, label_column, *([] if weight_column is None else [weight_column])]
+        names = [options.text_column, options.label_column, *([weight_column] if weight_column else [])]
         columns = _TABLE_KINDS[kind](path, names)
         origins = [Origin(source, name, columns.lines) for name in names]
     elif weight_column is None:
-        columns = _label_lines(path, multi_label)
+        columns = _label_lines(path, options.multi_label)
         origins = [Origin(source)] * 2
+        options = replace(options, label_separator=None)
     else:
         raise DataError("lines of fastText have no weights", location=source, hint="write them as CSV")
     values, labels, *weights = columns.values
     texts = checked_texts(values, origins[0])
-    if kind in _LINE_KINDS:
-        label_separator = None
-    several = LabelFormat(multi_label, label_separator)
-    require_separator(several, kind in (".csv", ".tsv"), source)
-    if are_several(labels, source, several):
+    if kind in (".csv", ".tsv"):
+        require_separator(options, source)
+    if has_label_sets(labels, source, options):
         checked: Sequence[str] | Sequence[tuple[str, ...]]
-        checked = checked_label_sets(labels, origins[1], label_names, label_separator)
+        checked = checked_label_sets(labels, origins[1], label_names, options.label_separator)
     else:
         checked = checked_labels(labels, origins[1], label_names)
-    return TextSplit(
-        texts,
-        checked,
-        source,
-        checked_weights(weights[0], origins[2]) if weights else None,
-    )
+    return TextSplit(texts, checked, source, checked_weights(weights[0], origins[2]) if weights else None)
 
 
 def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:

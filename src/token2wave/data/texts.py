@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from token2wave.errors import DataError, place
 
@@ -15,21 +14,6 @@ SPLIT_STEMS = {
     "test": ("test",),
 }
 """The three splits, and the names they go by in file names and on the hub."""
-
-
-class LabelFormat(NamedTuple):
-    """What was said of texts with several labels; see :func:`token2wave.data.read_labelled`.
-
-    Attributes:
-        multi_label: whether a text may have several, or none; None leaves it to the data.
-        separator: what stands between the labels of one string.
-    """
-
-    multi_label: bool | None = None
-    separator: str | None = None
-
-
-UNSAID = LabelFormat()
 
 
 @dataclass(frozen=True)

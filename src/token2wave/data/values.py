@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from token2wave.data.texts import LabelFormat
+from token2wave.data.data_options import DataOptions
 from token2wave.errors import DataError, place
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -107,14 +107,8 @@ def checked_label_sets(
         The names of each row, length ``N``, each once.
 
     Raises:
-        DataError: as :func:`checked_labels`, for each label of a row; or the separator is empty.
+        DataError: as :func:`checked_labels`, for each label of a row.
     """
-    if separator == "":
-        raise DataError(
-            "expected something that stands between the labels of a text, found an empty separator",
-            location=origin.source,
-            hint="name it, e.g. --label-separator '|'",
-        )
     name_of = _namer(origin, label_names)
     sets: list[tuple[str, ...]] = []
     for index, value in enumerate(values):
@@ -129,36 +123,31 @@ def checked_label_sets(
     return sets
 
 
-def are_several(labels: Sequence[object], source: str, said: LabelFormat) -> bool:
-    """Whether texts may have several labels, by what was said and by the values that are there.
+def has_label_sets(labels: Sequence[object], source: str, options: DataOptions) -> bool:
+    """Whether texts may have several labels, by the options and by the values that are there.
 
     Raises:
-        DataError: there are lists of labels, or a separator, and one label each was asked for.
+        DataError: there are lists of labels, or a separator, and the options ask for one label each.
     """
-    found = said.separator is not None or any(isinstance(label, list) for label in labels)
-    if found and said.multi_label is False:
+    has_several = options.label_separator is not None or any(isinstance(label, list) for label in labels)
+    if has_several and options.multi_label is False:
         raise DataError(
-            "texts have several labels, and one each was asked for",
+            "expected one label for each text, found several",
             location=source,
             hint="keep one label of each text, or train a model of several with --multi-label",
         )
-    return found or bool(said.multi_label)
+    return has_several or bool(options.multi_label)
 
 
-def require_separator(said: LabelFormat, is_separated: bool, source: str) -> None:
-    """Find out whether several labels of one string can be told apart.
-
-    Args:
-        said: of texts with several labels.
-        is_separated: whether the data is CSV or TSV, which hold strings alone.
-        source: what to call the data in an error.
+def require_separator(options: DataOptions, source: str) -> None:
+    """Refuse CSV with several labels in a string, where nothing says what separates them.
 
     Raises:
-        DataError: they cannot.
+        DataError: the separator is missing.
     """
-    if said.multi_label and said.separator is None and is_separated:
+    if options.multi_label and options.label_separator is None:
         raise DataError(
-            "expected to know what stands between the labels of a text",
+            "expected to know what separates the labels of a text",
             location=source,
             hint="name it, e.g. --label-separator '|'",
         )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.data import (
+    DataOptions,
     TextDataset,
     TextSplit,
     encode_label_sets,
@@ -107,8 +108,9 @@ def update(
     seed = require_seed(seed)
     if label_separator is None:
         label_separator = classifier.training.get("label_separator")
-    where = {"text_column": text_column, "label_column": label_column, "weight_column": weight_column}
-    rows = _rows(classifier, data, labels, weights, label_separator, where)
+    several = classifier.multi_label if label_separator is None else None
+    options = DataOptions(text_column, label_column, weight_column, several, label_separator)
+    rows = _rows(classifier, data, labels, weights, options)
     names = _names(classifier, rows)
     examples = _examples(classifier, rows, names, class_weights)
     callback_list = CallbackList(callbacks)
@@ -147,8 +149,7 @@ def _rows(
     data: str | os.PathLike[str] | TextDataset | Sequence[str],
     labels: Sequence[Any] | None,
     weights: Sequence[float] | None,
-    label_separator: str | None,
-    where: dict[str, Any],
+    options: DataOptions,
 ) -> TextSplit:
     """Rows to learn from, each with one label, or each with several, as the classifier has it.
 
@@ -161,8 +162,7 @@ def _rows(
             raise ConfigError(
                 "expected texts beside labels and weights, found the name of data", location="data"
             )
-        several = classifier.multi_label if label_separator is None else None
-        rows = load_splits(data, multi_label=several, label_separator=label_separator, **where).train
+        rows = load_splits(data, options).train
     elif isinstance(data, TextDataset):
         rows = data.train
         require_usable(rows)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from token2wave.data import TextSplit
+from token2wave.data import DataOptions, TextSplit
 from token2wave.data.datasets import Files, find_files, load_split
 from token2wave.data.file_segments import find_inputs
-from token2wave.data.texts import LabelFormat
 
 StreamedData = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -55,51 +54,42 @@ class Inputs:
         return caveats
 
 
-def inputs_of(
-    data: StreamedData,
-    test: str | os.PathLike[str] | None,
-    text_column: str,
-    label_column: str,
-    several: LabelFormat,
-) -> Inputs:
+def inputs_of(data: StreamedData, test: str | os.PathLike[str] | None, options: DataOptions) -> Inputs:
     """Find the files of a stream.
 
     Args:
         data: a file, a pattern, or several of them; a folder with a file ``train``, or the name of a data
             set, of which validation and test rows are then used, too; or another folder, with all its files.
         test: rows to report on; see :func:`token2wave.data.load_split`.
-        text_column: column of the texts.
-        label_column: column of the labels.
-        several: what was said of texts with several labels.
+        options: the columns, and how labels are written.
 
     Raises:
         DataError: there is no such file, or rows beside the stream cannot be read.
     """
+    unweighted = replace(options, weight_column=None)
     one = data if isinstance(data, str | os.PathLike) else None
-    named = None if one is None else find_files(one, label_column)
+    named = None if one is None else find_files(one)
     if named is None or one is None:
         paths = find_inputs([data] if isinstance(data, str | os.PathLike) else list(data))
         name = paths[0].name.split(".")[0]
         name = name if len(paths) == 1 else f"{name} and {len(paths) - 1} more files"
-        label_names, beside, caveats = None, frozenset[str](), tuple[str, ...]()
-    else:
-        paths, name = [named.files["train"]], named.name
-        label_names, beside, caveats = named.label_names, frozenset(named.files), named.caveats
+        tested = None if test is None else load_split(test, "test", unweighted)
+        return Inputs(name, paths, None, None, tested, (), None, test is not None)
 
     def read(where: str | os.PathLike[str], split: str) -> TextSplit:
-        return load_split(
-            where,
-            split,
-            text_column=text_column,
-            label_column=label_column,
-            label_names=label_names,
-            multi_label=several.multi_label,
-            label_separator=several.separator,
-        )
+        return load_split(where, split, unweighted, label_names=named.label_names)
 
-    validation = read(one, "validation") if one is not None and "validation" in beside else None
-    if test is not None:
-        tested: TextSplit | None = read(test, "test")
-    else:
-        tested = read(one, "test") if one is not None and "test" in beside else None
-    return Inputs(name, paths, label_names, validation, tested, caveats, named, test is not None)
+    validation = read(one, "validation") if "validation" in named.files else None
+    tested = (
+        read(one if test is None else test, "test") if test is not None or "test" in named.files else None
+    )
+    return Inputs(
+        named.name,
+        [named.files["train"]],
+        named.label_names,
+        validation,
+        tested,
+        named.caveats,
+        named,
+        test is not None,
+    )

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.data_options import DataOptions
 from token2wave.data.file_segments import LINE_KINDS, Segment
 from token2wave.data.rows import Limits
 from token2wave.data.stream import read_segment
-from token2wave.data.texts import LabelFormat
 from token2wave.data.values import Origin, checked_label_sets, checked_weights
 from token2wave.errors import DataError
 from token2wave.features.text import mix
@@ -70,22 +70,16 @@ class Source:
     Attributes:
         name: of the data.
         segments: of its files.
-        text_column: column of the texts.
-        label_column: column of the labels; in files of fastText labels stand in the line.
-        weight_column: column that says how much each text counts, if there is one.
+        options: the columns, and how labels are written.
         label_names: the names of the classes, where they are known.
-        several: what was said of texts with several labels.
         seed: of what is drawn.
         limits: what a row may take.
     """
 
     name: str
     segments: Sequence[Segment]
-    text_column: str = "text"
-    label_column: str = "label"
-    weight_column: str | None = None
+    options: DataOptions = field(default_factory=DataOptions)
     label_names: tuple[str, ...] | None = None
-    several: LabelFormat = field(default_factory=LabelFormat)
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
 
@@ -99,16 +93,19 @@ class Source:
             DataError: the file is not there, or lacks a column.
         """
         segment = self.segments[segment_number]
-        label_column = "label" if is_fasttext(segment) else self.label_column
-        columns = [label_column, *([] if self.weight_column is None else [self.weight_column])]
+        label_column = "label" if is_fasttext(segment) else self.options.label_column
+        columns = [
+            label_column,
+            *([] if self.options.weight_column is None else [self.options.weight_column]),
+        ]
         n_before = 0
-        for rows in read_segment(segment, self.text_column, columns, self.limits):
+        for rows in read_segment(segment, self.options.text_column, columns, self.limits):
             yield self._part(segment, segment_number, rows, label_column, n_before)
             n_before += len(rows)
 
     def _part(self, segment: Segment, number: int, rows: Any, label_column: str, n_before: int) -> Part:
         rejected = [(f"{segment.where(one.at)}: {one.reason}", one.n_rows) for one in rows.rejected]
-        texts: list[str] = rows.values(self.text_column) if len(rows) else []
+        texts: list[str] = rows.values(self.options.text_column) if len(rows) else []
         values = rows.values(label_column) if len(rows) else []
         found = [self._label(value) for value in values]
         weights = self._weights(rows)
@@ -137,7 +134,9 @@ class Source:
             known, key = None, None
         if known is None:
             try:
-                names = checked_label_sets([value], Origin(""), self.label_names, self.several.separator)
+                names = checked_label_sets(
+                    [value], Origin(""), self.label_names, self.options.label_separator
+                )
                 known = _Label(names[0])
             except DataError as error:
                 known = _Label((), error.problem)
@@ -147,11 +146,11 @@ class Source:
 
     def _weights(self, rows: Any) -> tuple[NDArray[np.float64], list[str | None]] | None:
         """Weights of rows, and what is wrong with each."""
-        if self.weight_column is None:
+        if self.options.weight_column is None:
             return None
         weights = np.zeros(len(rows))
         found: list[str | None] = [None] * len(rows)
-        for row, value in enumerate(rows.values(self.weight_column) if len(rows) else []):
+        for row, value in enumerate(rows.values(self.options.weight_column) if len(rows) else []):
             try:
                 weights[row] = checked_weights([value], Origin(""))[0]
             except DataError as error:

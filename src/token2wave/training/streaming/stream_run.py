@@ -39,7 +39,7 @@ class StreamRun(TrainingRun):
     @property
     def is_weighted(self) -> bool:
         """Whether rows have weights of their own."""
-        return self.passes.source.weight_column is not None
+        return self.passes.source.options.weight_column is not None
 
     def checksums(self) -> list[int | None]:
         """Numbers that depend on all that is learnt from."""

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require
-from token2wave.data import TextDataset, TextSplit, encode_label_sets, encode_labels
+from token2wave.data import DataOptions, TextDataset, TextSplit, encode_label_sets, encode_labels
 from token2wave.data.file_segments import segments_of
-from token2wave.data.texts import LabelFormat
 from token2wave.errors import ConfigError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
@@ -87,8 +86,8 @@ def stream_run(
     positive = (
         positive_weights(found.label_counts, found.label_names, class_weights) if found.several else None
     )
-    weights = _class_weights(found, class_weights, source.weight_column is not None)
-    own_alone = None if source.weight_column is None else np.ones(len(found.label_names))
+    weights = _class_weights(found, class_weights, source.options.weight_column is not None)
+    own_alone = None if source.options.weight_column is None else np.ones(len(found.label_names))
     features = _features(counts, n_texts, preset, found, memory)
     chosen = preset.with_settings({"features.min_count": features.config.min_count})
     names = found.label_names
@@ -121,45 +120,22 @@ def stream_run(
 
 
 def open_stream(
-    data: StreamedData,
-    test: str | os.PathLike[str] | None,
-    *,
-    several: LabelFormat,
-    text_column: str,
-    label_column: str,
-    weight_column: str | None,
-    seed: int,
+    data: StreamedData, test: str | os.PathLike[str] | None, options: DataOptions, seed: int
 ) -> tuple[Inputs, Source]:
     """Find the files of a stream, and say how their rows are read.
 
     Args:
         data: see :func:`token2wave.training.streaming.inputs.inputs_of`.
         test: rows to report on.
-        several: what was said of texts with several labels.
-        text_column: column of the texts.
-        label_column: column of the labels.
-        weight_column: column that says how much each text counts, if there is one.
+        options: the columns, and how labels are written.
         seed: of what is drawn.
 
     Raises:
         DataError: there are no such files, or they cannot be read.
-        ConfigError: text and labels are to come from one column.
     """
-    if text_column == label_column:
-        problem = f"the texts and the labels are both to come from column {text_column!r}"
-        raise ConfigError(problem, location="label_column", hint="name two columns")
-    inputs = inputs_of(data, test, text_column, label_column, several)
-    source = Source(
-        inputs.name,
-        segments_of(inputs.paths, BYTES_OF_A_SEGMENT),
-        text_column,
-        label_column,
-        weight_column,
-        inputs.label_names,
-        several,
-        seed,
-    )
-    return inputs, source
+    inputs = inputs_of(data, test, options)
+    segments = segments_of(inputs.paths, BYTES_OF_A_SEGMENT)
+    return inputs, Source(inputs.name, segments, options, inputs.label_names, seed)
 
 
 def require_streams(preset: Preset, device: str) -> None:

@@ -15,7 +15,7 @@ from token2wave.data import TextSplit, label_names_of
 from token2wave.data.file_segments import SEPARATORS
 from token2wave.data.splits import require_few_classes
 from token2wave.data.stream import file_size
-from token2wave.data.values import are_several, require_separator
+from token2wave.data.values import has_label_sets, require_separator
 from token2wave.errors import DataError
 from token2wave.features import WordConfig
 from token2wave.features.hashing import Buckets, count_buckets, word_buckets
@@ -174,8 +174,8 @@ def survey(
     counts: Counter[str] = Counter()
     weights: dict[str, float] = defaultdict(float)
     sets: Counter[int] = Counter()
-    is_separated = any(segment.kind in SEPARATORS for segment in source.segments)
-    require_separator(source.several, is_separated, source.name)
+    if any(segment.kind in SEPARATORS for segment in source.segments):
+        require_separator(source.options, source.name)
     callback_list.stage("first pass, MB", sum(map(file_size, source.segments)) // MEGABYTE)
 
     def hashed(part: Part) -> Buckets:
@@ -203,7 +203,7 @@ def survey(
     drawn.cut()
     found.drawn = drawn.rows
     _require_enough(source, found, most_rejected)
-    found.several = are_several([[]] if found.several else [], source.name, source.several)
+    found.several = has_label_sets([[]] if found.several else [], source.name, source.options)
     if not found.several and set(sets) != {1}:
         raise DataError(
             "some rows have no label, or several", location=source.name, hint="ask for --multi-label"
