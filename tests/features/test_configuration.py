@@ -122,7 +122,9 @@ def refused(cls: type[Configuration], key: str, value: Any) -> None:
 
 
 def test_every_setting_is_tested() -> None:
-    ours = {cls for cls in Configuration.__subclasses__() if cls.__module__.startswith("token2wave.")}
+    ours = {
+        cls for cls in Configuration.__subclasses__() if cls.__module__.startswith(("token2wave.", "paper."))
+    }
     assert ours == set(VALUES)
     for cls, values in VALUES.items():
         assert list(values) == [field.name for field in dataclasses.fields(cls)]

@@ -28,7 +28,7 @@ typedef struct {
 int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out);
 
 /* The numbers of a shape, in the order of its members, as a tuple of their own. */
-#define SHAPE "LLLLLpppipp"
+#define SHAPE "LLLLLiipipp"
 #define SHAPE_OF(s)                                                                                   \
     &(s).n_rows, &(s).n_classes, &(s).width, &(s).context_width, &(s).radius, &(s).modulates, &(s).reads_cls,   \
         &(s).linear_variants, &(s).restore, &(s).has_linear_svm, &(s).is_multi_label

@@ -52,9 +52,10 @@ int is_shape(network_shape shape)
         shape.width > 0 && shape.width <= 1 << 16 && shape.width % 8 == 0 && shape.context_width >= 0 &&
         shape.context_width <= 1 << 16 && shape.context_width % 8 == 0 && shape.radius > 0 && shape.radius <= 1024 &&
         shape.restore >= RESTORE_LINEAR && shape.restore <= RESTORE_MAGNITUDE &&
+        (shape.modulates == 0 || shape.modulates == 1) && (shape.reads_cls == 0 || shape.reads_cls == 1) &&
         !(shape.linear_variants && shape.has_linear_svm))
         return 1;
-    PyErr_SetString(PyExc_ValueError, "expected sizes within bounds, and widths that are multiples of eight");
+    PyErr_SetString(PyExc_ValueError, "expected sizes within bounds, widths that are multiples of eight, and a known operation and read-out");
     return 0;
 }
 

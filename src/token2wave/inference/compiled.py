@@ -21,11 +21,14 @@ from token2wave.features.words import WordFeatures
 from token2wave.inference import reference
 from token2wave.inference.reference import EMBEDDING
 from token2wave.inference.sums import Sums
+from token2wave.models.registry import NATIVE, NUMPY, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 Floats = NDArray[np.float32]
 SMALL_BATCH = 1 << 14  # code points; one thread is done before another starts
-RESTORES = ("linear", "real", "magnitude")  # in the native core's order
+# In the native core's order.
+NATIVE_OPERATIONS, NATIVE_READOUTS = ("interference", "modulation"), ("text", "cls")
+NATIVE_RESTORES = ("linear", "real", "magnitude")
 
 
 def reason_not_to_compile(config: WaveConfig) -> str | None:
@@ -34,8 +37,10 @@ def reason_not_to_compile(config: WaveConfig) -> str | None:
         return f"it has {config.layers} layers, and the tokens of the second depend on the whole text"
     if config.positions != "none":
         return "it adds positions to the tokens, so that a token's numbers depend on where it stands"
-    if config.readout == "mean":
-        return "it reads out every token's wave, which depends on the whole text; cls and text are sums"
+    if READOUTS[config.readout].pools_states:
+        return f"read-out {config.readout!r} sees every token's wave, which depends on the whole text"
+    if problem := config.unsupported_by(NUMPY):
+        return problem
     if config.variants == "levels":
         return "one of its waves is of the first sentence alone, whose end is not known from sums"
     return None
@@ -176,16 +181,17 @@ def _threads_for(texts: list[str]) -> int:
 
 
 def supports_native(config: WaveConfig) -> bool:
-    """Whether the native core can run a compiled network: widths are multiples of eight (its vectors)."""
-    return config.width % 8 == 0 and config.context_width % 8 == 0
+    """Whether the native core can run a network: its widths are multiples of eight, the size of a vector."""
+    return config.width % 8 == 0 and config.context_width % 8 == 0 and config.unsupported_by(NATIVE) is None
 
 
 def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
     """A network's shape as the native core takes it."""
     return (
         *(config.n_rows, config.n_classes, config.width, config.context_width, config.context_radius),
-        *(config.operation == "modulation", config.readout == "cls", config.variants == "linear"),
-        *(RESTORES.index(config.restore), config.linear_svm, config.multi_label),
+        *(NATIVE_OPERATIONS.index(config.operation), NATIVE_READOUTS.index(config.readout)),
+        *(config.variants == "linear", NATIVE_RESTORES.index(config.restore)),
+        *(config.linear_svm, config.multi_label),
     )
 
 

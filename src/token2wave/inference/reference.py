@@ -128,8 +128,10 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     """Logits of texts, ``(N, C)``, from their sums."""
     if config.readout == "text":
         real, imaginary = _mean_and_deviation(of.n_features, of.total, of.squares)
-    else:  # [CLS]: its own value, and the magnitude of all the others
+    elif config.readout == "cls":  # its own value, and the magnitude of all the others
         real, imaginary = of.first.astype(np.float32), np.sqrt(np.maximum(of.squares, 0)).astype(np.float32)
+    else:
+        raise ValueError(f"expected read-out cls or text, found {config.readout!r}")
     overlay = _overlay(config, _halves(real), _halves(imaginary))
     result = _linear(arrays, "head", _norm(arrays, "norm", _restore(config, arrays, overlay)))
     if config.context_width:
@@ -171,7 +173,9 @@ def _overlay(config: WaveConfig, real: Any, imaginary: Any) -> Floats:
     (w, w2), (s, s2) = real, imaginary
     if config.operation == "modulation":
         return np.concatenate([w * w2 - s * s2, w * s2 + w2 * s], axis=1)
-    return np.concatenate([w + w2, s + s2], axis=1)
+    if config.operation == "interference":
+        return np.concatenate([w + w2, s + s2], axis=1)
+    raise ValueError(f"expected interference or modulation, found {config.operation!r}")
 
 
 def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:

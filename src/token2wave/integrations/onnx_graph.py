@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from token2wave.inference.reference import EMBEDDING, NORM_EPSILON
+from token2wave.models.registry import ONNX
 from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.encodings import EncodedArray
 
@@ -82,6 +83,7 @@ def graph_of(
     Returns:
         An ``onnx.ModelProto``, without metadata.
     """
+    config.require_backend(ONNX)
     graph = _Graph(config, arrays, stored)
     logits = graph.logits()
     add, n_classes = graph.add, config.n_classes
@@ -134,13 +136,15 @@ class _Graph:
         waves = self.variants(rows)
         if config.readout == "text":
             real, imaginary = self.mean_and_deviation(waves, count)
-        else:  # [CLS]: its own value, and the magnitude of all the others
+        elif config.readout == "cls":  # its own value, and the magnitude of all the others
             first = add("Slice", waves, add.integers(0), add.integers(1), add.integers(PLACES))
             real = add("ReduceSum", first, add.integers(PLACES), keepdims=0)
             others = add.cast(add("Greater", self.places, add.constant(np.array(0))), FLOAT)  # (L,)
             exact = add.cast(add("Mul", waves, add.column(others, 1)), DOUBLE)
             squares = add("ReduceSumSquare", exact, add.integers(PLACES), keepdims=0)
             imaginary = add.cast(add("Sqrt", squares), FLOAT)
+        else:
+            raise ValueError(f"expected read-out cls or text, found {config.readout!r}")
         state = self.restore(self.overlay(real, imaginary))
         parts = [self.linear("head", self.norm("norm", state))]
         if config.context_width:
@@ -191,8 +195,10 @@ class _Graph:
         if self.config.operation == "modulation":
             re = add("Sub", add("Mul", w, w2), add("Mul", s, s2))
             im = add("Add", add("Mul", w, s2), add("Mul", w2, s))
-        else:
+        elif self.config.operation == "interference":
             re, im = add("Add", w, w2), add("Add", s, s2)
+        else:
+            raise ValueError(f"expected interference or modulation, found {self.config.operation!r}")
         return add("Concat", re, im, axis=LAST)
 
     def restore(self, overlay: str) -> str:

@@ -1,10 +1,11 @@
-"""Wave Networks: their shape as data, and the network itself. torch is imported when it is needed."""
+"""Wave Networks: the configuration, the network in torch, and the registry of operations and read-outs."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from token2wave.models.registry import register_operation, register_readout
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ __all__ = [
     "WaveNetwork",
     "make_batch",
     "predict_logits",
+    "register_operation",
+    "register_readout",
 ]
 
 _HOME = {

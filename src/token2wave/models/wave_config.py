@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from token2wave.config import Configuration, require, require_choice
 from token2wave.errors import ConfigError
+from token2wave.models.registry import NATIVE, NUMPY, OPERATIONS, READOUTS, require_registered
 
 YOUNGER = ("linear_svm", "multi_label")  # settings that older files and kept results do not have
 
@@ -33,7 +34,8 @@ class WaveConfig(Configuration):
         n_classes: classes, ``C``.
         width: dimensions of a token, ``D``.
         layers: wave layers, one above the other.
-        operation: ``interference`` (eqs. 3, 4) or ``modulation`` (eqs. 6, 7).
+        operation: ``interference`` (eqs. 3, 4), ``modulation`` (eqs. 6, 7), or a name that
+            :func:`token2wave.models.register_operation` registered.
         variants: where the two waves of a token come from. ``linear``: two linear layers, both at
             input level (v3, and v4's text). ``levels``: the same embedding at sentence level and at
             input level (v4, Fig. 6a). ``rows``: a row of the embedding holds both variants side by side;
@@ -42,7 +44,8 @@ class WaveConfig(Configuration):
         restore: complex to real, ``g`` of eq. 8. ``linear``: a linear map of ``concat(Re, Im)``;
             ``real``: the real part; ``magnitude``: the magnitude.
         readout: what stands for the text. ``cls``: the first token; ``mean``: the mean over tokens;
-            ``text``: the text itself as one wave (:func:`token2wave.waves.text_wave`).
+            ``text``: the text itself as one wave (:func:`token2wave.waves.text_wave`); or a name that
+            :func:`token2wave.models.register_readout` registered.
         positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without them, without a
             phrase level and without sentences, the order of the tokens makes no difference.
         residual: how several layers are joined. ``equation``: eq. 8,
@@ -81,10 +84,10 @@ class WaveConfig(Configuration):
         require(self.n_classes >= 2, "n_classes", "at least 2", self.n_classes)
         require(1 <= self.width <= 1 << 16, "width", "a number from 1 to 65,536", self.width)
         require(1 <= self.layers <= 256, "layers", "a number from 1 to 256", self.layers)
-        require_choice(self.operation, "operation", ("interference", "modulation"))
+        require_registered(self.operation, "operation", OPERATIONS)
         require_choice(self.variants, "variants", ("linear", "levels", "rows"))
         require_choice(self.restore, "restore", ("linear", "real", "magnitude"))
-        require_choice(self.readout, "readout", ("cls", "mean", "text"))
+        require_registered(self.readout, "readout", READOUTS)
         require_choice(self.positions, "positions", ("none", "sinusoidal"))
         require_choice(self.residual, "residual", ("equation", "figure"))
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
@@ -100,7 +103,7 @@ class WaveConfig(Configuration):
 
     def _refuse_blind_combinations(self) -> None:
         """Refuse combinations in which a part that was asked for could not change the output."""
-        if self.readout == "text" and self.variants == "levels":
+        if self.variants == "levels" and self.readout == "text":
             raise ConfigError(
                 "readout 'text' treats the text as one wave and has no sentence level",
                 location="variants",
@@ -175,11 +178,28 @@ class WaveConfig(Configuration):
         total = sum(math.prod(shape) for shape in self.parameter_shapes().values())
         return ParameterCount(total, total - self.n_rows * self.row_width)
 
+    def unsupported_by(self, backend: str) -> str | None:
+        """Say which operation or read-out a backend does not compute; None if it computes both."""
+        if backend not in OPERATIONS[self.operation].backends:
+            return f"the operation {self.operation!r} is not available in {backend}"
+        if backend not in READOUTS[self.readout].backends:
+            return f"the read-out {self.readout!r} is not available in {backend}"
+        return None
+
+    def require_backend(self, backend: str) -> None:
+        """Refuse a backend that does not compute this network's operation or read-out.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if problem := self.unsupported_by(backend):
+            raise ConfigError(problem, location="network", hint="predict with the classifier, through torch")
+
     @property
     def is_additive(self) -> bool:
         """Whether a text enters only through sums over its tokens of numbers that belong to them.
 
-        Such networks are trained and run by the native core without torch; numpy runs them, too.
+        The native core trains and runs such networks without torch; numpy runs them, too.
         """
         return (
             self.layers == 1
@@ -187,6 +207,8 @@ class WaveConfig(Configuration):
             and self.readout == "text"
             and self.restore == "linear"
             and self.positions == "none"
+            and self.unsupported_by(NUMPY) is None
+            and self.unsupported_by(NATIVE) is None
         )
 
     @property

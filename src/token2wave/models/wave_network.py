@@ -15,9 +15,9 @@ from token2wave.features import Ragged
 from token2wave.models.batch import Batch, Span
 from token2wave.models.batched_logits import count_parameters, predict_logits
 from token2wave.models.dropout import Dropout
+from token2wave.models.registry import OPERATIONS, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 from token2wave.waves import (
-    OPERATIONS,
     Wave,
     context_waves,
     first_token_wave,
@@ -113,7 +113,9 @@ class WaveLayer(nn.Module):
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
         self.config = config
-        self.operation = OPERATIONS[config.operation]
+        self.operation = OPERATIONS[config.operation].torch_function()
+        self.pools_states = READOUTS[config.readout].pools_states
+        self.readout = READOUTS[config.readout].torch_function()
         width = config.width
         # Both linear maps side by side: one matrix product gives both variants.
         self.variants = nn.Linear(width, 2 * width) if config.variants == "linear" else None
@@ -134,18 +136,18 @@ class WaveLayer(nn.Module):
             index: ``(T,)`` int64; ``values[index]`` are the tokens.
             batch: for its offsets.
         """
-        readout, offsets = self.config.readout, batch.offsets
-        if readout == "mean":
-            return segment_mean(self.all_tokens(values.index_select(0, index), batch), offsets)
-        level = text_wave if readout == "text" else first_token_wave
+        offsets = batch.offsets
+        if self.pools_states:
+            pooled: Tensor = self.readout(self.all_tokens(values.index_select(0, index), batch), offsets)
+            return pooled
         if self.variants is not None:
-            first, second = _halves(level(self.variants(values), index, offsets))
+            first, second = _halves(self.readout(self.variants(values), index, offsets))
         elif self.config.variants == "rows":
-            first, second = _halves(level(values, index, offsets))
+            first, second = _halves(self.readout(values, index, offsets))
         else:
             first = first_token_wave(values, index, offsets, _ends_of_first_sentences(batch))
             second = first_token_wave(values, index, offsets)
-        given = level(values, index, offsets).real if self.joined else None
+        given = self.readout(values, index, offsets).real if self.joined else None
         return self._join(given, self.operation(first, second), batch.text_span)
 
     def _overlay_all(self, tokens: Tensor, batch: Batch) -> Wave:
@@ -196,7 +198,7 @@ class ContextBranch(nn.Module):
         super().__init__()
         width = config.context_width
         self.radius = config.context_radius
-        self.operation = OPERATIONS[config.operation]
+        self.operation = OPERATIONS[config.operation].torch_function()
         self.variants = nn.Linear(config.wave_width, 2 * width)
         self.norm = nn.LayerNorm(2 * width)
         self.linear = nn.Linear(2 * width, width)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from token2wave.errors import ConfigError
+from token2wave.models.registry import PAGE
 from token2wave.serving.page import page_html
 from token2wave.storage.atomic import atomic_write, check_writable
 
@@ -53,7 +54,7 @@ def export_html(
             location="examples",
             hint="give fewer",
         )
-    classifier.compiled()
+    classifier.compiled().config.require_backend(PAGE)
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model.safetensors"
         n_bytes = classifier.save(model_file)

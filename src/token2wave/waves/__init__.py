@@ -2,7 +2,6 @@
 
 from token2wave.waves.levels import context_waves, first_token_wave, text_wave
 from token2wave.waves.operations import (
-    OPERATIONS,
     energy_shares,
     interference,
     interference_term,
@@ -21,7 +20,6 @@ from token2wave.waves.segments import (
 )
 
 __all__ = [
-    "OPERATIONS",
     "Wave",
     "check_offsets",
     "context_waves",

@@ -5,8 +5,6 @@ Equation numbers are those of arXiv 2411.02674v4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -41,13 +39,6 @@ def modulation(first: Wave, second: Wave) -> Wave:
 def interference_term(first: Wave, second: Wave) -> Tensor:
     """Energy that the sum has beyond the two waves' own (eq. 5): ``2 G G' cos(alpha - alpha')``."""
     return 2 * (first.real * second.real + first.imaginary * second.imaginary)
-
-
-OPERATIONS: dict[str, Callable[[Wave, Wave], Wave]] = {
-    "interference": interference,
-    "modulation": modulation,
-}
-"""Wave operations by the name that configurations use."""
 
 
 def energy_shares(tokens: Tensor, magnitudes: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassifi
 from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
 from token2wave.integrations.huggingface.weight_names import name_here, name_there
 from token2wave.integrations.model_cards import model_card
+from token2wave.models.registry import HUGGING_FACE
 from token2wave.training.presets import preset_named
 from token2wave.versions import versions
 
@@ -45,6 +46,7 @@ def to_huggingface(classifier: Classifier) -> Converted:
     Args:
         classifier: compiled or not; it is left as it is.
     """
+    classifier.network.config.require_backend(HUGGING_FACE)
     features, novelty = classifier.features, classifier.novelty_reference
     config = WaveNetworkConfig.of_network(
         classifier.network.config,

@@ -29,6 +29,8 @@ export class Sums {
 export class Network {
   constructor(settings, tensors) {
     Object.assign(this, NETWORK_DEFAULTS, settings);
+    requireChoice("operation", this.operation, ["interference", "modulation"]);
+    requireChoice("readout", this.readout, ["cls", "text"]);
     this.tensors = tensors;
     this.waveWidth = this.variants === "rows" ? 2 * this.width : this.width;
     this.nAmplitudes = this.linear_svm ? this.n_classes : 0;
@@ -182,6 +184,12 @@ export class Network {
     const normed = new Float64Array(width);
     for (let k = 0; k < width; k++) normed[k] = (values[k] - mean) * scale * weight[k] + bias[k];
     return normed;
+  }
+}
+
+function requireChoice(setting, value, choices) {
+  if (!choices.includes(value)) {
+    throw new Error(`network.${setting}: expected ${choices.join(" or ")}, found ${value}`);
   }
 }
 
