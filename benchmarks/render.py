@@ -72,7 +72,8 @@ def accuracies(document: dict[str, Any]) -> str:
     }
     means = {system: [*row, statistics.mean(row)] for system, row in means.items()}
     best = [max(column) for column in zip(*means.values(), strict=True)]
-    lines = [f"| system | {' | '.join([*sets, 'mean'])} |", "|---|" + "---:|" * (len(sets) + 1)]
+    heads = [f"{data} (subset)" if document["data"][data]["caveats"] else data for data in sets]
+    lines = [f"| system | {' | '.join([*heads, 'mean'])} |", "|---|" + "---:|" * (len(sets) + 1)]
     for system, row in sorted(means.items(), key=lambda item: -item[1][-1]):
         cells = [
             f"**{100 * mean:.2f}**" if mean == most else f"{100 * mean:.2f}"

@@ -85,7 +85,7 @@ def test_accuracies_are_means_of_the_runs():
         run("mine", "mail", 0.99, "it broke"),
     ]
     assert render.accuracies(document).splitlines() == [
-        "| system | news | mail | mean |",
+        "| system | news (subset) | mail | mean |",
         "|---|---:|---:|---:|",
         "| fastText | 91.00 | **75.00** | **83.00** |",
         "| token2wave fast | **92.00** | 70.00 | 81.00 |",
