@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paper.result_store import Store, Unit
+from paper.result_store import Result, ResultStore
 from paper.study_data import StudyData
 from paper.systems import System, encoder_system, train_system, transformer_system, wave_system
 from token2wave.data import TextDataset, TextSplit
@@ -23,7 +23,7 @@ EVERYDAY = {"tfidf": TFIDF, "fast": "token2wave, preset fast"}
 """What a user would try first, by key."""
 
 
-def systems(encoder_epochs: int = 1) -> dict[str, System]:
+def accuracy_systems(encoder_epochs: int = 1) -> dict[str, System]:
     """The systems of the papers' tables by key, and waves without what the papers do not state."""
     named = [
         *(wave_system(operation) for operation in ("interference", "modulation")),
@@ -35,7 +35,7 @@ def systems(encoder_epochs: int = 1) -> dict[str, System]:
     return {system.key: system for system in named} | {f"{system.key}-bare": system for system in bare}
 
 
-def measure_accuracy(store: Store, data: StudyData, system: System, key: str, seed: int) -> Unit:
+def measure_accuracy(store: ResultStore, data: StudyData, system: System, key: str, seed: int) -> Result:
     """Train a system with a seed; accuracy on training, validation and test texts.
 
     Returns:
@@ -49,7 +49,7 @@ def measure_accuracy(store: Store, data: StudyData, system: System, key: str, se
         MissingExtraError: a checkpoint's package is not installed.
     """
 
-    def compute() -> Unit:
+    def compute() -> Result:
         store.callback_list.stage(f"{system.title}, {data.name}, seed {seed}", 0)
         cut = system.data(data)
         trained = train_system(
@@ -73,10 +73,10 @@ def measure_accuracy(store: Store, data: StudyData, system: System, key: str, se
         }
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
-    return store.unit(f"accuracy/{data.name}/{key}-{seed}", settings, compute)
+    return store.compute(f"accuracy/{data.name}/{key}-{seed}", settings, compute)
 
 
-def measure_everyday(store: Store, data: StudyData, key: str) -> Unit:
+def measure_everyday(store: ResultStore, data: StudyData, key: str) -> Result:
     """What a user would try first, on the same rows as the papers' systems; these learn from all of them.
 
     Args:
@@ -96,7 +96,7 @@ def measure_everyday(store: Store, data: StudyData, key: str) -> Unit:
     all_texts = [*texts.train.texts, *texts.validation.texts]
     all_labels = [*texts.train.labels.tolist(), *texts.validation.labels.tolist()]
 
-    def compute() -> Unit:
+    def compute() -> Result:
         store.callback_list.stage(f"{EVERYDAY[key]}, {data.name}", 0)
         if key == "tfidf":
             labels = np.array(all_labels)
@@ -113,7 +113,7 @@ def measure_everyday(store: Store, data: StudyData, key: str) -> Unit:
         return {"test_accuracy": train(splits, preset="fast").summary.accuracy}
 
     settings = {"data": data.settings, "system": key, "seed": 0}
-    return store.unit(f"accuracy/{data.name}/{key}", settings, compute)
+    return store.compute(f"accuracy/{data.name}/{key}", settings, compute)
 
 
 def _labelled(texts: Sequence[str], labels: Sequence[int], names: Sequence[str], source: str) -> TextSplit:

@@ -1,179 +1,456 @@
-"""What holds of the papers' claims: a verdict for each, by a rule, from the measured figures alone."""
+"""Verdicts on the papers' claims; each follows by a rule from the measured figures alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from paper.claim import FAILS, HOLDS, NEAR, OPEN, OPERATIONS, Claim
-from paper.comparison_tables import accuracies
+import numpy as np
+
+from paper.comparison_tables import percent_accuracies
 from paper.published import (
     CLAIMED_SAVINGS,
+    CLUSTER,
     PUBLISHED_ROWS,
     ROWS,
     TRANSFORMER_ACCURACY,
     published,
 )
 from paper.study import Document, Table
-from paper.study_claims import STUDY_CHECKS
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+OPERATIONS = ("interference", "modulation")
+TOLERANCE = 1.0  # points of accuracy
+SPLITS = ("train", "validation", "test")
+
+
+class Claim(NamedTuple):
+    """A claim of the papers and its verdict.
+
+    Attributes:
+        claim: the papers' statement in short.
+        verdict: :data:`HOLDS`, :data:`FAILS` or :data:`OPEN`.
+        evidence: the measured figures.
+        rule: how the verdict follows from them.
+    """
+
+    claim: str
+    verdict: str
+    evidence: str
+    rule: str
+
+
+def judge_claims(document: Document) -> list[Claim]:
+    """Judge every claim for which the report holds figures."""
+    return [claim for check in CHECKS for claim in check(document)]
 
 
 def claims_table(document: Document) -> Table:
-    """Every claim that the document has the figures for."""
-    rows = [[one.claim, one.verdict, one.evidence, one.rule] for one in claims(document)]
+    """Every claim with verdict, evidence and rule."""
+    rows = [list(claim) for claim in judge_claims(document)]
     caption = "Claims of the papers, and questions that they leave open."
     return Table(caption, ["claim", "verdict", "evidence", "rule of the verdict"], rows, n_names=4)
 
 
-def claims(document: Document) -> list[Claim]:
-    """Judge every claim that the document has the figures for."""
-    checks: tuple[Callable[[Document], Iterator[Claim]], ...] = (
-        _accuracy,
-        _against_the_transformer,
-        _transformer_figure,
-        _encoder,
-        _first_choices,
-        _parameters,
-        _savings,
-        *STUDY_CHECKS,
+def summarise_claims(document: Document) -> str:
+    """How many claims hold, in one sentence."""
+    counts = Counter(claim.verdict for claim in judge_claims(document))
+    return (
+        f"Of {counts.total()} claims and open questions, {counts[HOLDS]} hold, {counts[FAILS]} do not, and "
+        f"{counts[OPEN]} are undecided."
     )
-    return [claim for check in checks for claim in check(document)]
 
 
-def _mean(document: Document, dataset: str, key: str, name: str = "test_accuracy") -> float | None:
-    found = document["datasets"].get(dataset, {}).get("systems", {}).get(key, {})
-    values = accuracies(found, name)
+def _verdict(holds: bool, fails: bool = True) -> str:
+    return HOLDS if holds else FAILS if fails else OPEN
+
+
+def _list(values: Mapping[str, float], form: str, unit: str = "") -> str:
+    return ", ".join(f"{key} {value:{form}}{unit}" for key, value in values.items())
+
+
+def _accuracy_of(document: Document, dataset: str, key: str) -> float | None:
+    """Mean test accuracy of a system in per cent; None if it was not measured."""
+    system = document["datasets"].get(dataset, {}).get("systems", {}).get(key, {})
+    values = percent_accuracies(system)
     return sum(values) / len(values) if values else None
 
 
-def _accuracy(document: Document) -> Iterator[Claim]:
-    for dataset in document["datasets"]:
+def _study(document: Document, name: str) -> Document | None:
+    """A study's data on the first data set; None if it was not run."""
+    documents = document["studies"].get(name)
+    return documents[0] if documents else None
+
+
+def _waves(values: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if key.startswith("wave")}
+
+
+def _transformers(values: Mapping[str, float]) -> dict[str, float]:
+    """The Transformer with pretrained embeddings, as in the papers; without it, any Transformer."""
+    transformers = {key: value for key, value in values.items() if key.startswith("transformer")}
+    return {k: v for k, v in transformers.items() if k == "transformer-pretrained"} or transformers
+
+
+def _judge_accuracy(document: Document) -> Iterator[Claim]:
+    for dataset, measured in document["datasets"].items():
         for operation in OPERATIONS:
-            said = published(f"wave-{operation}", dataset)
-            mean = _mean(document, dataset, f"wave-{operation}")
-            if not said or mean is None:
+            rows = published(f"wave-{operation}", dataset)
+            mean = _accuracy_of(document, dataset, f"wave-{operation}")
+            if not rows or mean is None:
                 continue
-            best = max(row.accuracy for row in said)
-            used = document["datasets"][dataset]["rows"]
-            given, whole = used["train"] + used["validation"], PUBLISHED_ROWS[dataset]
-            verdict = HOLDS if mean >= best - NEAR else (FAILS if given >= whole else OPEN)
+            best = max(row.accuracy for row in rows)
+            n_rows = measured["rows"]["train"] + measured["rows"]["validation"]
+            complete = n_rows >= PUBLISHED_ROWS[dataset]
             evidence = f"{mean:.2f} %, {mean - best:+.2f} points"
-            bare = _mean(document, dataset, f"wave-{operation}-bare")
+            bare = _accuracy_of(document, dataset, f"wave-{operation}-bare")
             if bare is not None:
-                evidence += f"; {bare:.2f} % without what the papers do not state"
-            if given < whole:
-                evidence += f"; with {given:,} of {whole:,} training rows"
+                evidence += f"; {bare:.2f} % with only what the papers state"
+            if not complete:
+                evidence += f"; with {n_rows:,} of {PUBLISHED_ROWS[dataset]:,} training rows"
             yield Claim(
                 f"Wave, {operation}, reaches {best:.2f} % on {dataset}",
-                verdict,
+                _verdict(mean >= best - TOLERANCE, complete),
                 evidence,
-                f"at most {NEAR:g} point below; on fewer rows than theirs a lower figure refutes nothing",
+                f"at most {TOLERANCE:g} point below; a lower figure on fewer rows than theirs refutes "
+                "nothing",
             )
 
 
-def _against_the_transformer(document: Document) -> Iterator[Claim]:
-    wave = _mean(document, "ag_news", "wave-modulation")
-    rivals = {key: _mean(document, "ag_news", f"transformer-{key}") for key in ("pretrained", "random")}
-    measured = {key: value for key, value in rivals.items() if value is not None}
-    if wave is None or not measured:
+def _judge_transformer_gap(document: Document) -> Iterator[Claim]:
+    wave = _accuracy_of(document, "ag_news", "wave-modulation")
+    rivals = {
+        key: _accuracy_of(document, "ag_news", f"transformer-{key}") for key in ("pretrained", "random")
+    }
+    gaps = {key: wave - value for key, value in rivals.items() if wave is not None and value is not None}
+    if not gaps:
         return
-    said = max(row.accuracy for row in published("wave-modulation", "ag_news")) - TRANSFORMER_ACCURACY
-    judged = "pretrained" if "pretrained" in measured else "random"
-    gaps = {key: wave - value for key, value in measured.items()}
+    claimed = max(row.accuracy for row in published("wave-modulation", "ag_news")) - TRANSFORMER_ACCURACY
+    decisive = next(iter(gaps))
     evidence = ", ".join(f"{gap:+.2f} points against {key} embeddings" for key, gap in gaps.items())
     yield Claim(
-        f"Wave beats a Transformer of one layer by {said:.1f} points on ag_news",
-        HOLDS if gaps[judged] > said / 2 else FAILS,
+        f"Wave beats a Transformer of one layer by {claimed:.1f} points on ag_news",
+        _verdict(gaps[decisive] > claimed / 2),
         f"modulation {evidence}",
-        f"the gap to {judged} embeddings is at least half of the published one",
+        f"the gap to {decisive} embeddings is at least half of the published one",
     )
 
 
-def _transformer_figure(document: Document) -> Iterator[Claim]:
-    found: list[tuple[float, str]] = []
-    for key, system in document["datasets"].get("ag_news", {}).get("systems", {}).items():
-        if not key.startswith("transformer"):
-            continue
-        for run in system.get("runs", {}).values():
-            for entry in run["history"]:
-                for part in ("train", "validation", "test"):
-                    value = 100 * entry[f"{part}_accuracy"]
-                    found.append((value, f"{part} accuracy of {key}, epoch {entry['epoch']}"))
-    if not found:
+def _judge_transformer_accuracy(document: Document) -> Iterator[Claim]:
+    accuracies = [
+        (split, 100 * entry[f"{split}_accuracy"], f"{split} accuracy of {key}, epoch {entry['epoch']}")
+        for key, system in document["datasets"].get("ag_news", {}).get("systems", {}).items()
+        if key.startswith("transformer")
+        for run in system.get("runs", {}).values()
+        for entry in run["history"]
+        for split in SPLITS
+    ]
+    if not accuracies:
         return
-    lowest_test = min(value for value, where in found if where.startswith("test"))
-    nearest, where = min(found, key=lambda one: abs(one[0] - TRANSFORMER_ACCURACY))
-    reached = any(
-        abs(value - TRANSFORMER_ACCURACY) <= 3 for value, where in found if where.startswith("test")
-    )
+    _, nearest, where = min(accuracies, key=lambda row: abs(row[1] - TRANSFORMER_ACCURACY))
+    tested = [value for split, value, _ in accuracies if split == "test"]
     yield Claim(
-        f"{TRANSFORMER_ACCURACY} % is what a Transformer of one layer reaches on test texts of ag_news",
-        HOLDS if reached else FAILS,
-        f"lowest test accuracy after any epoch {lowest_test:.2f} %; of all accuracies the nearest is "
+        f"A Transformer of one layer reaches {TRANSFORMER_ACCURACY} % on test texts of ag_news",
+        _verdict(any(abs(value - TRANSFORMER_ACCURACY) <= 3 for value in tested)),
+        f"lowest test accuracy after any epoch {min(tested):.2f} %; the nearest of all accuracies is "
         f"{nearest:.2f} %, {where}",
         "some test accuracy, after any epoch, lies within 3 points",
     )
 
 
-def _encoder(document: Document) -> Iterator[Claim]:
+def _judge_encoder(document: Document) -> Iterator[Claim]:
     for dataset in document["datasets"]:
-        mean, said = _mean(document, dataset, "encoder"), published("encoder", dataset)
-        if mean is not None and said:
+        mean, rows = _accuracy_of(document, dataset, "encoder"), published("encoder", dataset)
+        if mean is not None and rows:
             yield Claim(
-                f"BERT base reaches {said[0].accuracy:.2f} % on {dataset}",
+                f"BERT base reaches {rows[0].accuracy:.2f} % on {dataset}",
                 OPEN,
                 f"MiniLM, a fifth of its size, fine-tuned: {mean:.2f} %",
-                "weights of BERT base are not at hand",
+                "the weights of BERT base are not available here",
             )
 
 
-def _first_choices(document: Document) -> Iterator[Claim]:
-    for dataset, found in document["datasets"].items():
-        simple = found["everyday"].get("tfidf")
-        means = {operation: _mean(document, dataset, f"wave-{operation}") for operation in OPERATIONS}
-        best = max((mean for mean in means.values() if mean is not None), default=None)
-        if simple is None or "test_accuracy" not in simple or best is None:
+def _judge_baseline(document: Document) -> Iterator[Claim]:
+    for dataset, measured in document["datasets"].items():
+        baseline = measured["everyday"].get("tfidf", {}).get("test_accuracy")
+        means = [_accuracy_of(document, dataset, f"wave-{operation}") for operation in OPERATIONS]
+        best = max((mean for mean in means if mean is not None), default=None)
+        if baseline is None or best is None:
             continue
-        accuracy = 100 * simple["test_accuracy"]
-        ahead = best - accuracy
+        lead, margin = best - 100 * baseline, TOLERANCE / 2
         yield Claim(
-            f"Wave is ahead of what a user would try first on {dataset} (not compared by the papers)",
-            HOLDS if ahead > NEAR / 2 else (FAILS if ahead < -NEAR / 2 else OPEN),
-            f"better operation {best:.2f} %, from four fifths of the rows; TF-IDF with a linear classifier "
-            f"{accuracy:.2f} %, from all of them",
-            f"ahead, or behind, by more than {NEAR / 2:g} point",
+            f"Wave is ahead of a TF-IDF baseline on {dataset} (the papers do not compare)",
+            _verdict(lead > margin, lead < -margin),
+            f"better operation {best:.2f} %, trained on four fifths of the rows; TF-IDF with a linear "
+            f"classifier {100 * baseline:.2f} %, trained on all of them",
+            f"ahead or behind by more than {margin:g} point",
         )
 
 
-def _parameters(document: Document) -> Iterator[Claim]:
+def _judge_parameters(document: Document) -> Iterator[Claim]:
     for dataset in document["datasets"].values():
-        runs = list(dataset["systems"].get("wave-modulation", {}).get("runs", {}).values())
-        if not runs:
-            continue
-        total, without = runs[0]["parameters"], runs[0]["parameters_without_embedding"]
-        yield Claim(
-            "The Wave network has 2.4 million parameters",
-            HOLDS if round(without / 1e6, 1) == 2.4 else FAILS,
-            f"{without:,} without the embedding, {total:,} with it",
-            "the count without the table of embeddings rounds to 2.4 million",
-        )
-        return
+        for run in list(dataset["systems"].get("wave-modulation", {}).get("runs", {}).values())[:1]:
+            total, rest = run["parameters"], run["parameters_without_embedding"]
+            yield Claim(
+                "The Wave network has 2.4 million parameters",
+                _verdict(round(rest / 1e6, 1) == 2.4),
+                f"{rest:,} without the embedding, {total:,} with it",
+                "the count without the embedding table rounds to 2.4 million",
+            )
+            return
 
 
-def _savings(document: Document) -> Iterator[Claim]:
-    rows = {(row.key, row.dataset, row.source): row for row in ROWS}
-    bert = rows["encoder", "ag_news", "Table 2"]
-    assert bert.gigabytes is not None
-    assert bert.seconds is not None
+def _judge_savings(document: Document) -> Iterator[Claim]:
+    del document
+    rows = {row.key: row for row in ROWS if (row.dataset, row.source) == ("ag_news", "Table 2")}
     for name, unit in (("memory", "gigabytes"), ("time", "seconds")):
-        follow = []
-        for operation in OPERATIONS:
-            wave = rows[f"wave-{operation}", "ag_news", "Table 2"]
-            follow.append(100 * (1 - getattr(wave, unit) / getattr(bert, unit)))
-        said = CLAIMED_SAVINGS[name]
-        near = min(abs(value - said) for value in follow)
+        bert, *waves = (
+            getattr(rows[key], unit) for key in ("encoder", "wave-interference", "wave-modulation")
+        )
+        savings = [100 * (1 - wave / bert) for wave in waves]
+        claimed = CLAIMED_SAVINGS[name]
         yield Claim(
-            f"Wave saves {said} % of BERT base's {name} (abstract)",
-            HOLDS if near < 0.05 else FAILS,
-            f"the paper's own Table 2 gives {min(follow):.2f} to {max(follow):.2f} % on AG News",
+            f"Wave saves {claimed} % of BERT base's {name} (abstract)",
+            _verdict(min(abs(value - claimed) for value in savings) < 0.05),
+            f"the paper's own Table 2 gives {min(savings):.2f} to {max(savings):.2f} % on AG News",
             "follows from the papers' own table to a tenth of a point",
         )
+
+
+def _judge_convergence(document: Document) -> Iterator[Claim]:
+    if (study := _study(document, "convergence")) is None:
+        return
+    means = {key: 100 * float(np.mean(system["runs"])) for key, system in study["fast"].items()}
+    rivals = _transformers(means)
+    yield Claim(
+        f"Wave converges faster than the Transformer in the first {study['steps'][-1]} steps",
+        _verdict(min(_waves(means).values()) > max(rivals.values())),
+        f"mean test accuracy over these steps: {_list(means, '.1f', ' %')}",
+        f"both operations have a higher mean test accuracy over the steps than {', '.join(rivals)}",
+    )
+    evidence, overfits = [], []
+    for key, system in study["long"].items():
+        if key.startswith("wave"):
+            losses = [epoch["validation_loss"] for epoch in system["epochs"]]
+            accuracy = system["epochs"][-1]["train_accuracy"]
+            overfits.append(losses[-1] > 1.5 * min(losses) and accuracy > 0.98)
+            evidence.append(
+                f"{key.removeprefix('wave-')}: validation loss {min(losses):.2f}, then {losses[-1]:.2f}; "
+                f"training accuracy {100 * accuracy:.1f} %"
+            )
+    yield Claim(
+        "The Wave network overfits when training goes on (Fig. 7)",
+        _verdict(all(overfits)),
+        "; ".join(evidence),
+        "validation loss ends above 1.5 times its minimum, with training accuracy above 98 %",
+    )
+
+
+def _judge_gradients(document: Document) -> Iterator[Claim]:
+    if (study := _study(document, "gradients")) is None:
+        return
+    ratios = {
+        key: float(np.mean([run["norms"]["cls"][-1] / run["norms"]["input"][-1] for run in system["runs"]]))
+        for key, system in study["systems"].items()
+    }
+    waves = _waves(ratios)
+    rivals = [value for key, value in ratios.items() if key not in waves]
+    if waves and rivals:
+        yield Claim(
+            "[CLS] receives a larger part of the input's gradient in Wave than in its rivals (our question)",
+            _verdict(min(waves.values()) > max(rivals)),
+            f"gradient norm at [CLS] over that at the whole input, last step: {_list(ratios, '.2f')}",
+            "the ratio is larger for both operations than for every rival",
+        )
+
+
+def _judge_independence(document: Document) -> Iterator[Claim]:
+    if (study := _study(document, "independence")) is None:
+        return
+
+    def means(name: str) -> dict[str, float]:
+        return {
+            key: float(np.mean([np.mean(run["trained"]["batches"][name]) for run in system["runs"]]))
+            for key, system in study["systems"].items()
+        }
+
+    ranks = means("effective_rank")
+    rivals = _transformers(ranks)
+    yield Claim(
+        "The Transformer's dimensions are more independent than the Wave network's",
+        _verdict(min(rivals.values()) > max(_waves(ranks).values())),
+        f"effective rank in batches of 32 after training: {_list(ranks, '.1f')}",
+        f"the effective rank of {', '.join(rivals)} is above that of both operations",
+    )
+    ratios = {"largest_share": "largest over sum", "smallest_over_largest": "smallest over largest"}
+    for name, title in ratios.items():
+        values = {key.removeprefix("wave-"): value for key, value in _waves(means(name)).items()}
+        yield Claim(
+            f"The Wave network's eigenvalue ratio clusters near {CLUSTER}, if the ratio is {title}",
+            _verdict(all(abs(value - CLUSTER) <= 0.05 for value in values.values())),
+            _list(values, ".3f"),
+            "the mean over batches lies within 0.05 for both operations",
+        )
+
+
+def _judge_complexity(document: Document) -> Iterator[Claim]:
+    if (study := _study(document, "complexity")) is None:
+        return
+    for name, regime in (("length", "wide"), ("length-narrow", "narrow")):
+        sweep = study["sweeps"].get(name, {"curves": {}})
+        fits = {key: curve["step"]["fit"] for key, curve in sweep["curves"].items()}
+        wave, transformer = fits.get("wave-all"), fits.get("transformer-all")
+        if wave is None or transformer is None:
+            continue
+        counted = sweep["curves"]["transformer-all"]["flops_fit"]["exponent"]
+        exponents = {key: fit["exponent"] for key, fit in fits.items() if fit is not None}
+        yield Claim(
+            f"With the length of the text, Wave costs n and the Transformer n² ({regime} networks)",
+            _verdict(wave["exponent"] < 1.3 and transformer["exponent"] > 1.5),
+            f"width {sweep['rest']['width']}, {wave['from']} to {wave['to']} tokens, exponents of the time "
+            f"of a step: {_list(exponents, '.2f')}; exponent of the Transformer's operations {counted:.2f}",
+            "with the states of all tokens computed, below 1.3 and above 1.5",
+        )
+    counts = next(row for row in study["flops"] if (row["length"], row["width"]) == (45, 768))
+    networks = counts["networks"]
+    claimed = counts["papers_transformer"] / counts["papers_wave"]
+    ratio = networks["transformer-all"] / networks["wave-all"]
+    yield Claim(
+        "O(n d²) against O(n² d) explains what Wave saves on the papers' texts",
+        _verdict(abs(np.log(ratio / claimed)) < np.log(2)),
+        f"45 tokens of width 768: n² d over n d² is {claimed:.2f}, the operations of one layer are "
+        f"{ratio:.2f} to one; n² d overtakes only at {counts['overtaking']:,.0f} tokens. With only [CLS] "
+        f"read out, Wave needs {networks['wave-cls'] / 1e6:,.1f} and the Transformer "
+        f"{networks['transformer-cls'] / 1e6:,.1f} million operations a text",
+        "the ratio of operations is within a factor of two of that of the formulas",
+    )
+
+
+def _judge_memory(document: Document) -> Iterator[Claim]:
+    for study in document["studies"].get("resources", []):
+        systems = {system["key"]: system for system in study["systems"] if system["added"] is not None}
+        wave, bert = systems.get("wave-modulation"), systems.get("bert-base")
+        sizes = [row.gigabytes for row in published("wave-modulation", study["data"]) if row.gigabytes]
+        if wave is None or not sizes:
+            continue
+        gigabytes = {
+            "measured peak": wave["added"] / 1e9,
+            "steady state": wave["steady_state"] / 1e9,
+            "parameters x 12 bytes": wave["papers_figure"] / 1e9,
+        }
+        nearest = min(gigabytes, key=lambda name: abs(gigabytes[name] - sizes[0]))
+        yield Claim(
+            f"Training a Wave network takes {sizes[0]} GB ({study['data']})",
+            _verdict(nearest == "measured peak"),
+            _list(gigabytes, ".2f", " GB"),
+            "of these the measured peak is nearest to the published figure",
+        )
+        if bert is not None:
+            memory = 100 * (1 - wave["added"] / bert["added"])
+            time = 100 * (1 - wave["epoch_seconds"] / bert["epoch_seconds"])
+            yield Claim(
+                "Wave saves three quarters of BERT base's memory and five sixths of its time "
+                f"({study['data']})",
+                _verdict(memory >= 75 and time >= 83),
+                f"{memory:.1f} % of the added memory and {time:.1f} % of the time of an epoch, in float32",
+                "at least 75 % and 83 %",
+            )
+
+
+def _judge_ablations(document: Document) -> Iterator[Claim]:
+    """Whether taking waves, phase or magnitude away costs accuracy, by confidence intervals."""
+    study = _study(document, "ablations")
+    variants = {} if study is None else {variant["key"]: variant for variant in study["variants"]}
+
+    def intervals(keys: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+        """Mean and half width of a difference in points; infinite for a single seed."""
+        differences = {name: variants[key]["difference"] for name, key in keys.items() if key in variants}
+        return {
+            name: (
+                100 * change["mean"],
+                100 * (np.inf if change["half_width"] is None else change["half_width"]),
+            )
+            for name, change in differences.items()
+            if change
+        }
+
+    def claim(
+        text: str, changes: Mapping[str, tuple[float, float]], useless: bool, evidence: str, rule: str
+    ) -> Claim:
+        shown = ", ".join(
+            f"{name} {mean:+.2f}{'' if np.isinf(half) else f' ± {half:.2f}'} points"
+            for name, (mean, half) in changes.items()
+        )
+        needed = all(mean + half < 0 for mean, half in changes.values())
+        return Claim(f"{text} (open question)", _verdict(needed, useless), f"{evidence}: {shown}", rule)
+
+    if twins := intervals({"averages": "real-means", "magnitudes alone": "magnitudes-alone"}):
+        yield claim(
+            "Complex waves are better than real numbers with as many parameters",
+            twins,
+            any(mean - half > -TOLERANCE for mean, half in twins.values()),
+            "real twins instead of waves",
+            f"holds if every twin's interval lies below 0; fails if one lies above -{TOLERANCE:g} point",
+        )
+    for name in ("phase", "magnitude"):
+        if changes := intervals({operation: f"without-{name}-{operation}" for operation in OPERATIONS}):
+            yield claim(
+                f"The {name} carries what a text means",
+                changes,
+                all(mean - half > -TOLERANCE for mean, half in changes.values()),
+                f"without {name}",
+                f"holds if both intervals lie below 0; fails if both lie above -{TOLERANCE:g} point",
+            )
+
+
+def _judge_probes(document: Document) -> Iterator[Claim]:
+    if (study := _study(document, "probes")) is None:
+        return
+    blind = {system["key"] for system in study["systems"] if system["blind"]}
+    questions = {
+        "order": "A Wave network can tell whether A comes before B",
+        "negation": "A Wave network can tell what a negation negates",
+    }
+    for family, question in (
+        ("distance", "A token at the start can decide over {} tokens in a Wave network"),
+        ("long-range", "A Wave network can relate tokens far apart in {} tokens"),
+    ):
+        tasks = [task for task in study["tasks"] if task["key"].startswith(f"{family}-")]
+        if tasks:
+            longest = max(tasks, key=lambda task: int(task["length"]))
+            questions[longest["key"]] = question.format(longest["length"])
+    for task, question in questions.items():
+        means = {
+            result["system"]: 100 * float(np.mean([run["test_accuracy"] for run in result["runs"]]))
+            for result in study["results"]
+            if result["task"] == task
+        }
+        waves = [value for key, value in _waves(means).items() if key != "wave-context" and key not in blind]
+        if waves:
+            yield Claim(
+                f"{question} (open question)",
+                _verdict(max(waves) >= 95),
+                _list(means, ".1f", " %"),
+                "a network of the papers', with positions, is right on at least 95 % of the texts; the "
+                "context branch does not count, and without positions half are right",
+            )
+
+
+CHECKS: tuple[Callable[[Any], Iterator[Claim]], ...] = (
+    _judge_accuracy,
+    _judge_transformer_gap,
+    _judge_transformer_accuracy,
+    _judge_encoder,
+    _judge_baseline,
+    _judge_parameters,
+    _judge_savings,
+    _judge_convergence,
+    _judge_gradients,
+    _judge_independence,
+    _judge_complexity,
+    _judge_memory,
+    _judge_ablations,
+    _judge_probes,
+)
+"""Each judges the claims for which a report holds figures."""

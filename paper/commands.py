@@ -1,4 +1,4 @@
-"""The commands of researchers: ``reproduce`` and ``study``."""
+"""The command line of the reproduction: ``python -m paper reproduce`` and ``python -m paper study``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from token2wave.errors import ConfigError
 from token2wave.reporting import terminal
 
 Quick = Annotated[bool, typer.Option("--quick", help="A miniature on few rows, within minutes.")]
-Seeds = Annotated[int, typer.Option(min=1, help="How many seeds; their numbers begin at 0.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds, counted from 0.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-
-
 app = typer.Typer(
     name="paper",
     help="Reproduce the papers of the Wave Network.",
@@ -28,7 +26,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an error is one line on standard error and exit status 2."""
+    """Run the command line; an error prints one line on standard error and exits with status 2."""
     run_app(app)
 
 
@@ -36,28 +34,28 @@ def main() -> None:
 def reproduce(
     dataset: Annotated[
         list[str] | None,
-        typer.Option(
-            help="ag_news, dbpedia14, imdb, or any data with a test set; may be repeated. All three."
-        ),
+        typer.Option(help="ag_news, dbpedia14, imdb, or any data with a test set; repeatable. All three."),
     ] = None,
     quick: Quick = False,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the report. A run that was interrupted goes on in it.")
-    ] = Path("reproduction"),
+    out: Annotated[Path, typer.Option(help="Folder of the report. An interrupted run resumes in it.")] = Path(
+        "reproduction"
+    ),
     seeds: Seeds = 3,
     only: Annotated[
-        list[str] | None, typer.Option(help="A part to run: accuracy, everyday, or a study; may be repeated.")
+        list[str] | None, typer.Option(help="A part to run: accuracy, everyday, or a study; repeatable.")
     ] = None,
     encoder_epochs: Annotated[
-        int, typer.Option(min=1, help="Epochs of fine-tuning; the papers' are 4, which take hours.")
+        int, typer.Option(min=1, help="Epochs of fine-tuning; the papers' 4 take hours.")
     ] = 1,
     device: Device = "auto",
     finished_only: Annotated[
-        bool, typer.Option("--finished-only", help="Begin nothing; report what earlier runs have finished.")
+        bool, typer.Option("--finished-only", help="Start nothing; report the results of earlier runs.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
+    from paper.claims import judge_claims
+    from paper.paper_report import caveats
     from paper.reproduce import DATASETS, PARTS
     from paper.reproduce import reproduce as run
 
@@ -75,13 +73,10 @@ def reproduce(
             callbacks=[callback],
         )
     if not as_json:
-        from paper.claims import claims
-        from paper.paper_report import caveats
-
         for caveat in caveats(document):
             print(f"Note: {caveat}")
-        for one in claims(document):
-            print(f"{one.verdict:14}  {one.claim}: {one.evidence}")
+        for claim in judge_claims(document):
+            print(f"{claim.verdict:14}  {claim.claim}: {claim.evidence}")
     print(f"report: {out / 'report.html'}")
     finish(document, as_json)
 
@@ -97,22 +92,20 @@ def study(
     ],
     data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",
     quick: Quick = False,
-    out: Annotated[Path, typer.Option(help="Folder of the data, the tables and the figures.")] = Path(
-        "study"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the data, tables and figures.")] = Path("study"),
     seeds: Seeds = 3,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Run one study: its data first, then tables and figures from the data."""
-    from paper.run_study import run_study
+    """Run one study: measure its data, then make tables and figures from the data."""
+    from paper.reproduce import run_study
 
     _check_device(device)
     with terminal.kept_if_interrupted(out), terminal.progress() as callback:
-        document, files = run_study(
+        document, paths = run_study(
             name, data, out=out, quick=quick, seeds=range(seeds), device=device, callbacks=[callback]
         )
-    for path in files:
+    for path in paths:
         print(path)
     finish(document, as_json)
 
@@ -124,4 +117,4 @@ def _check_device(device: str) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            raise ConfigError("no CUDA device can be used here", location="device", hint="choose cpu")
+            raise ConfigError("no CUDA device is available", location="device", hint="choose cpu")

@@ -1,4 +1,4 @@
-"""What the two papers report (arXiv 2411.02674 and 2411.06989), as data."""
+"""Published figures of both papers (arXiv 2411.02674 and 2411.06989)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ class Published(NamedTuple):
     """A row of the papers' tables.
 
     Attributes:
-        key: of the system here whose row is its counterpart.
-        title: what the papers call it.
-        dataset: name of the data set here.
+        key: of our system that repeats it.
+        title: the papers' name of the system.
+        dataset: our name of the data set.
         accuracy: on the test set, in per cent.
         gigabytes: memory of the graphics card in training.
-        seconds: of an epoch, on a graphics card that is not named.
+        seconds: of an epoch, on an unnamed graphics card.
         source: table of the first paper.
     """
 
@@ -53,52 +53,44 @@ PUBLISHED_ROWS = {"ag_news": 120_000, "dbpedia14": 560_000, "imdb": 25_000}
 """Training rows of the complete data sets, validation included (arXiv 1509.01626; Maas et al., ACL 2011)."""
 TRANSFORMER_ACCURACY = 71.68
 CLAIMED_SAVINGS = {"memory": 77.34, "time": 85.62}
-"""Per cent that the abstract says a Wave network saves against BERT base."""
+"""Savings of a Wave network over BERT base in per cent, from the abstract."""
 CLUSTER = 0.28
-"""Where the second paper sees the Wave network's eigenvalue ratios cluster."""
+"""The second paper's cluster of the Wave network's eigenvalue ratios."""
 
 
 def published(key: str, dataset: str) -> list[Published]:
-    """Rows whose counterpart is a system on a data set."""
+    """Published rows of a system on a data set."""
     return [row for row in ROWS if (row.key, row.dataset) == (key, dataset)]
 
 
 COUNTERPARTS = (
-    ("Table 1: accuracy of Wave and Transformer on AG News", "accuracy", "", ""),
-    ("Table 2: accuracy, memory and time on AG News, DBpedia14, IMDB", "accuracy, resources", "", ""),
+    ("Table 1: accuracy of Wave and Transformer on AG News", "accuracy", ""),
+    ("Table 2: accuracy, memory and time on AG News, DBpedia14, IMDB", "accuracy, resources", ""),
     (
         "Table 2: accuracy of BERT base",
         "accuracy",
-        "MiniLM stands in for it",
-        "weights of BERT base are only to be had from the hub; its time and memory are measured with random "
-        "weights",
+        "MiniLM stands in for it: the weights of BERT base are only on the hub. Its time and memory are "
+        "measured with random weights",
     ),
-    ("Abstract: savings in memory and time", "claims", "", ""),
-    ("Fast convergence, 500 batches", "convergence", "", ""),
+    ("Abstract: savings in memory and time", "claims", ""),
+    ("Fast convergence, 500 batches", "convergence", ""),
     (
         "Fig. 7: 100 epochs",
         "convergence",
-        "fewer epochs",
-        "whether a network overfits is seen within a few; 100 take hours without a graphics card",
+        "fewer epochs: a few show whether a network overfits; 100 take hours without a graphics card",
     ),
-    ("Complexity, O(n d^2) against O(n^2 d)", "complexity", "", ""),
-    ("Gradients at [CLS], at the whole input, at the classifier", "gradients", "", ""),
-    ("Independence of dimensions, density of the eigenvalue ratio", "independence", "", ""),
-    (
-        "Eq. 8: several layers",
-        "ablations",
-        "",
-        "the papers report no result of several layers, so nothing stands beside it",
-    ),
-    ("Open question: complex against real, size of the model", "ablations", "", ""),
-    ("Open question: long texts, other batch sizes", "complexity, probes", "", ""),
-    ("Open question: word order and distant relations", "probes", "", ""),
-    ("Open question: independence and accuracy", "independence", "", ""),
+    ("Complexity, O(n d²) against O(n² d)", "complexity", ""),
+    ("Gradients at [CLS], at the whole input, at the classifier", "gradients", ""),
+    ("Independence of dimensions, density of the eigenvalue ratio", "independence", ""),
+    ("Eq. 8: several layers", "ablations", "the papers report no result of several layers"),
+    ("Open question: complex against real, size of the model", "ablations", ""),
+    ("Open question: long texts, other batch sizes", "complexity, probes", ""),
+    ("Open question: word order and distant relations", "probes", ""),
+    ("Open question: independence and accuracy", "independence", ""),
     (
         "Not in the papers: fastText",
         "docs/benchmarks.md",
-        "",
-        "its comparison with the presets is a benchmark of its own; TF-IDF with a linear classifier is here",
+        "a benchmark compares it with the presets; TF-IDF with a linear classifier is here",
     ),
 )
-"""What the papers show or leave open: the part here, how it differs, and why."""
+"""What the papers report or leave open: the part of this report, and a remark."""

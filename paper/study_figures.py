@@ -142,7 +142,7 @@ def density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.flo
     return estimate
 
 
-def files_of(name: str, figure: Figure) -> dict[str, bytes]:
+def render_figure(name: str, figure: Figure) -> dict[str, bytes]:
     """A figure as SVG and as PNG, by file name; the same figure gives the same bytes."""
     files = {}
     with styled():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from paper.result_store import resolved
+from paper.result_store import resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.study_data import StudyData
 from token2wave.distillation.encoder_settings import ONE_PASS
@@ -93,7 +93,7 @@ class System:
                     network = TransformerNetwork(
                         TransformerConfig.from_dict({**self.network, **sizes, **width}), table
                     )
-        return cast("TextNetwork", network.to(resolved(device)))
+        return cast("TextNetwork", network.to(resolve_device(device)))
 
 
 def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:

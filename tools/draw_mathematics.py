@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from paper.study_figures import INK, MUTED, SERIES, files_of, new_figure, styled
+from paper.study_figures import INK, MUTED, SERIES, new_figure, render_figure, styled
 from token2wave.waves import (
     Wave,
     energy_shares,
@@ -255,7 +255,7 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     for name, draw in DRAWN.items():
-        content = files_of(name, draw())[f"{name}.svg"]
+        content = render_figure(name, draw())[f"{name}.svg"]
         path = FIGURES / f"{name}.svg"
         if not path.exists() or not are_alike(content.decode(), path.read_text()):
             stale.append(path.name)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paper.result_store import Store, Unit
+from paper.result_store import Result, ResultStore
 from paper.studies.ablation_figures import drawings, setting
 from paper.studies.ablation_variants import QUICK, WIDTH, Variant, variants
 from paper.study import Document, Options, Study, Table
@@ -24,7 +24,7 @@ QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 1_500, 1_000, 2
 LEVEL = 0.95
 
 
-def measure(store: Store, options: Options) -> Document:
+def measure(store: ResultStore, options: Options) -> Document:
     """Train every variant with each seed, and compare it with its reference.
 
     Returns:
@@ -43,7 +43,7 @@ def measure(store: Store, options: Options) -> Document:
     legal, refused = _legal(variants(epochs, QUICK if quick else None))
     n_runs = len(legal) * len(seeds)
     # A seed of all variants before the next seed: an interrupted study has something of everything.
-    runs: dict[str, list[Unit]] = {variant.key: [] for variant in legal}
+    runs: dict[str, list[Result]] = {variant.key: [] for variant in legal}
     for seed in seeds:
         for variant in legal:
             number = 1 + sum(map(len, runs.values()))
@@ -62,7 +62,7 @@ def measure(store: Store, options: Options) -> Document:
     }
 
 
-def measure_variant(store: Store, data: StudyData, variant: Variant, seed: int, place: str) -> Unit:
+def measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed: int, place: str) -> Result:
     """Train a variant with a seed.
 
     Returns:
@@ -70,7 +70,7 @@ def measure_variant(store: Store, data: StudyData, variant: Variant, seed: int, 
         ``best_epoch``; ``validation_by_epoch``; the numbers of parameters.
     """
 
-    def compute() -> Unit:
+    def compute() -> Result:
         store.callback_list.stage(place, 0)
         network = variant.build(data, seed, store.device)
         history = fit(
@@ -94,7 +94,7 @@ def measure_variant(store: Store, data: StudyData, variant: Variant, seed: int, 
         }
 
     settings = {**variant.settings(), "data": data.settings, "seed": seed}
-    return store.unit(f"ablations/{data.name}/{variant.key}-{seed}", settings, compute)
+    return store.compute(f"ablations/{data.name}/{variant.key}-{seed}", settings, compute)
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _legal(wanted: Sequence[Variant]) -> tuple[list[Variant], list[dict[str, str
     return legal, refused
 
 
-def _summary(variant: Variant, runs: Mapping[str, Sequence[Unit]]) -> dict[str, Any]:
+def _summary(variant: Variant, runs: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
     """What the document holds of a variant."""
     own = runs[variant.key]
     difference = None

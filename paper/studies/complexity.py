@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from paper.result_store import Store, Unit, resolved
+from paper.result_store import Result, ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies import flops
 from paper.studies.complexity_report import drawings, tables
@@ -118,7 +118,7 @@ QUICK = Plan(
 )
 
 
-def measure(store: Store, options: Options, plan: Plan | None = None) -> Document:
+def measure(store: ResultStore, options: Options, plan: Plan | None = None) -> Document:
     """Measure all sweeps; no data set is needed, since the tokens are generated.
 
     Args:
@@ -127,7 +127,7 @@ def measure(store: Store, options: Options, plan: Plan | None = None) -> Documen
         plan: other sizes than usual.
     """
     plan = plan or (QUICK if options.quick else FULL)
-    device = resolved(store.device)
+    device = resolve_device(store.device)
     document: Document = {
         "networks": NETWORKS,
         "device": device,
@@ -140,10 +140,10 @@ def measure(store: Store, options: Options, plan: Plan | None = None) -> Documen
     return document
 
 
-def _measure_sweep(store: Store, sweep: Sweep, plan: Plan, device: str) -> Document:
+def _measure_sweep(store: ResultStore, sweep: Sweep, plan: Plan, device: str) -> Document:
     """Times of all networks at all sizes, and the lines through them."""
 
-    def compute() -> Unit:
+    def compute() -> Result:
         store.callback_list.stage(f"time against {sweep.key}", len(sweep.sizes))
         points = []
         for point in sweep.points():
@@ -152,7 +152,7 @@ def _measure_sweep(store: Store, sweep: Sweep, plan: Plan, device: str) -> Docum
         return {"points": points}
 
     settings = {**_settings(sweep, device), "runs": plan.runs, "shortest": plan.shortest}
-    points = store.unit(f"complexity/{sweep.key}", settings, compute)["points"]
+    points = store.compute(f"complexity/{sweep.key}", settings, compute)["points"]
     curves: Document = {}
     for key in NETWORKS:
         counted = [forward_flops(key, point) * point.texts for point in sweep.points()]
@@ -169,7 +169,7 @@ def _measure_sweep(store: Store, sweep: Sweep, plan: Plan, device: str) -> Docum
     return {**_described(sweep), "curves": curves}
 
 
-def _measure_memory(store: Store, sweep: Sweep, networks: Sequence[str], device: str) -> Document:
+def _measure_memory(store: ResultStore, sweep: Sweep, networks: Sequence[str], device: str) -> Document:
     """Peaks of memory of all networks, each point in a fresh process; None where the system does not tell."""
     store.callback_list.stage("memory against length", len(sweep.sizes) * len(networks))
     curves: Document = {}
@@ -181,7 +181,7 @@ def _measure_memory(store: Store, sweep: Sweep, networks: Sequence[str], device:
             name = f"complexity/memory/{key}-{point.length}"
             compute = partial(call_in_fresh_process, memory_of_point, argument)
             try:
-                found.append(store.unit(name, settings, compute))
+                found.append(store.compute(name, settings, compute))
             except FreshProcessError:  # e.g. for want of memory; the point stays empty
                 found.append({"step": None, "prediction": None})
             store.callback_list.advance(1)

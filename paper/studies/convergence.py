@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper.result_store import Store, Unit
+from paper.result_store import Result, ResultStore
 from paper.study import Document, Drawing, Options, Study, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
 from paper.systems import System, available, train_system, transformer_system, wave_system
@@ -39,7 +39,7 @@ def systems() -> list[System]:
     ]
 
 
-def measure(store: Store, options: Options) -> Document:
+def measure(store: ResultStore, options: Options) -> Document:
     """Train every system for the first steps with each seed, and for many epochs with the first seed.
 
     Returns:
@@ -70,12 +70,12 @@ def measure(store: Store, options: Options) -> Document:
     return document
 
 
-def _fast(store: Store, data: StudyData, system: System, seed: int, steps: int) -> Unit:
+def _fast(store: ResultStore, data: StudyData, system: System, seed: int, steps: int) -> Result:
     """Test accuracy every few steps, in as many passes as they need."""
     batches = n_batches(len(data.train), system.recipe.batch_size)
     recipe = system.recipe.replace(epochs=-(-steps // batches))
 
-    def compute() -> Unit:
+    def compute() -> Result:
         store.callback_list.stage(f"convergence: {system.title}, seed {seed}", 0)
         cut = system.data(data)
         network = system.build(cut, seed, store.device)
@@ -87,7 +87,7 @@ def _fast(store: Store, data: StudyData, system: System, seed: int, steps: int) 
 
     settings = {**system.settings(), "recipe": recipe.to_dict(), "data": data.settings, "seed": seed}
     settings |= {"steps": steps, "between": BETWEEN}
-    return store.unit(f"convergence/{data.name}/fast-{system.key}-{seed}", settings, compute)
+    return store.compute(f"convergence/{data.name}/fast-{system.key}-{seed}", settings, compute)
 
 
 class _TestEachSteps(Callback):
@@ -104,10 +104,10 @@ class _TestEachSteps(Callback):
         self.taken += 1
 
 
-def _long(store: Store, data: StudyData, system: System, seed: int, epochs: int) -> Unit:
+def _long(store: ResultStore, data: StudyData, system: System, seed: int, epochs: int) -> Result:
     """Accuracy and loss of training, validation and test texts after every epoch, without dropout."""
 
-    def compute() -> Unit:
+    def compute() -> Result:
         store.callback_list.stage(f"long run: {system.title}", 0)
         cut = system.data(data)
         longer = replace(system, recipe=system.recipe.replace(epochs=epochs))
@@ -122,7 +122,7 @@ def _long(store: Store, data: StudyData, system: System, seed: int, epochs: int)
         }
 
     settings = {**system.settings(), "epochs": epochs, "data": data.settings, "seed": seed}
-    return store.unit(f"convergence/{data.name}/long-{system.key}-{seed}", settings, compute)
+    return store.compute(f"convergence/{data.name}/long-{system.key}-{seed}", settings, compute)
 
 
 def tables(document: Document) -> list[Table]:

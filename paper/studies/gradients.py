@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from paper.result_store import Store, Unit
+from paper.result_store import Result, ResultStore
 from paper.studies.token_gradients import TokenGradients, token_gradients
 from paper.study import Document, Drawing, Options, Study, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
@@ -117,7 +117,7 @@ def systems() -> list[System]:
     ]
 
 
-def measure(store: Store, options: Options) -> Document:
+def measure(store: ResultStore, options: Options) -> Document:
     """Train every system for some steps, and take gradients of the same texts on the way.
 
     Returns:
@@ -142,8 +142,8 @@ def measure(store: Store, options: Options) -> Document:
     return document
 
 
-def _one(store: Store, data: StudyData, system: System, seed: int, steps: int, texts: int) -> Unit:
-    def compute() -> Unit:
+def _one(store: ResultStore, data: StudyData, system: System, seed: int, steps: int, texts: int) -> Result:
+    def compute() -> Result:
         store.callback_list.stage(f"gradients: {system.title}, seed {seed}", 0)
         cut = system.data(data)
         network = system.build(cut, seed, store.device)
@@ -158,7 +158,7 @@ def _one(store: Store, data: StudyData, system: System, seed: int, steps: int, t
         }
 
     settings = {**system.settings(), "data": data.settings, "steps": steps, "texts": texts, "seed": seed}
-    return store.unit(f"gradients/{data.name}/{system.key}-{seed}", settings, compute)
+    return store.compute(f"gradients/{data.name}/{system.key}-{seed}", settings, compute)
 
 
 def _mean(system: dict[str, Any], name: str, step: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from paper.result_store import Store, Unit
+from paper.result_store import Result, ResultStore
 from paper.study import Document, Drawing, Options, Study, Table
 from paper.study_figures import SERIES, density, new_figure, styled
 from paper.systems import System, available, encoder_system, train_system, transformer_system, wave_system
@@ -117,7 +117,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def measure(store: Store, options: Options) -> Document:
+def measure(store: ResultStore, options: Options) -> Document:
     """Train, take the states of all test texts, and measure their spread.
 
     Returns:
@@ -171,8 +171,8 @@ def _mean(run: dict[str, Any], name: str) -> float:
     return _rounded(float(np.mean(run["trained"]["batches"][name])))
 
 
-def _one(store: Store, data: StudyData, system: System, seed: int, suffix: str = "") -> Unit:
-    def compute() -> Unit:
+def _one(store: ResultStore, data: StudyData, system: System, seed: int, suffix: str = "") -> Result:
+    def compute() -> Result:
         store.callback_list.stage(f"independence: {system.title}{suffix}, seed {seed}", 0)
         cut = system.data(data)
         untrained = text_states(system.build(cut, seed, store.device), cut.test.features)
@@ -189,7 +189,7 @@ def _one(store: Store, data: StudyData, system: System, seed: int, suffix: str =
         }
 
     settings = {**system.settings(), "data": data.settings, "seed": seed}
-    return store.unit(f"independence/{data.name}/{system.key}{suffix}-{seed}", settings, compute)
+    return store.compute(f"independence/{data.name}/{system.key}{suffix}-{seed}", settings, compute)
 
 
 def rank_correlation(x: list[float], y: list[float]) -> float:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from paper.result_store import Store, Unit, resolved
+from paper.result_store import Result, ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies.probe_report import drawings, tables
 from paper.studies.probe_tasks import (
@@ -113,7 +113,7 @@ def build(system: System, seed: int, device: str = "cpu") -> TextNetwork:
             network = WaveNetwork(WaveConfig.from_dict(settings))
         else:
             network = TransformerNetwork(TransformerConfig.from_dict(settings))
-    return cast("TextNetwork", network.to(resolved(device)))
+    return cast("TextNetwork", network.to(resolve_device(device)))
 
 
 class _Solved(Exception):  # noqa: N818 - no error
@@ -149,7 +149,7 @@ def parts_of(task: Task, rows: Sequence[int]) -> Parts:
 
 def train_on(
     system: System, parts: Parts, recipe: Recipe, seed: int, device: str, callbacks: Sequence[Callback] = ()
-) -> Unit:
+) -> Result:
     """Train a network on a task until the validation texts are solved, or the epochs are over.
 
     Returns:
@@ -170,7 +170,7 @@ def train_on(
     }
 
 
-def measure(store: Store, options: Options) -> Document:
+def measure(store: ResultStore, options: Options) -> Document:
     """Train every system on every task."""
     effort = QUICK if options.quick else Effort()
     seeds = options.seeds[:1] if options.quick else options.seeds
@@ -214,13 +214,13 @@ def measure(store: Store, options: Options) -> Document:
 
 
 def _measure_system(
-    store: Store, task: Task, parts: Parts, system: System, effort: Effort, seeds: Sequence[int]
+    store: ResultStore, task: Task, parts: Parts, system: System, effort: Effort, seeds: Sequence[int]
 ) -> dict[str, Any]:
     hopeless = blind_to_order(system) and task.bag_of_words == 0.5
     epochs = 1 if hopeless else effort.epochs
     rates = effort.rates[-1:] if hopeless else effort.rates
 
-    def run(rate: float, seed: int) -> Unit:
+    def run(rate: float, seed: int) -> Result:
         recipe = RECIPE.replace(epochs=epochs, lr=rate, embedding_lr=rate)
         settings = {
             "system": {**system.settings(), "recipe": recipe.to_dict()},
@@ -228,7 +228,7 @@ def _measure_system(
             "solved": SOLVED,
             "seed": seed,
         }
-        return store.unit(
+        return store.compute(
             f"probes/{task.key}/{system.key}-{rate:g}-{seed}",
             settings,
             lambda: train_on(system, parts, recipe, seed, store.device, store.callbacks),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paper.result_store import Store, Unit, resolved
+from paper.result_store import Result, ResultStore, resolve_device
 from paper.studies.complexity_report import measured_on
 from paper.studies.fresh_process import FreshProcessError, call_in_fresh_process
 from paper.studies.resource_worker import measure_steps_alone, save_rows
@@ -131,7 +131,7 @@ def entries(batch_size: int = BATCH_SIZES[0]) -> list[Entry]:
 
 
 def measure_resources(
-    store: Store, data: StudyData, quick: bool, compared: list[Entry] | None = None
+    store: ResultStore, data: StudyData, quick: bool, compared: list[Entry] | None = None
 ) -> Document:
     """Train every system for some steps in a process of its own; time and memory.
 
@@ -147,7 +147,7 @@ def measure_resources(
     """
     batch_size = BATCH_SIZES[quick]
     compared = entries(batch_size) if compared is None else compared
-    device = resolved(store.device)
+    device = resolve_device(store.device)
     if quick:
         config = data.features.config
         short = WordPieceFeatures(config.replace(max_tokens=QUICK_TOKENS), data.features.vocabulary)
@@ -178,7 +178,7 @@ def measure_resources(
     return document
 
 
-def _measure(store: Store, data: StudyData, entry: Entry, quick: bool, device: str) -> Unit:
+def _measure(store: ResultStore, data: StudyData, entry: Entry, quick: bool, device: str) -> Result:
     """What :func:`~paper.studies.resource_worker.measure_steps` gives for a system.
 
     Raises:
@@ -192,13 +192,13 @@ def _measure(store: Store, data: StudyData, entry: Entry, quick: bool, device: s
     settings = {**job, "data": data.settings, "tokens": data.features.config.max_tokens}
     settings |= {"steps": steps, "threads": n_threads()}
 
-    def compute() -> Unit:
+    def compute() -> Result:
         with tempfile.TemporaryDirectory(prefix="token2wave-") as folder:
             path = Path(folder, "rows.npz")
             save_rows(some_rows(data.train, (steps + warm_up) * entry.recipe.batch_size), path)
             return call_in_fresh_process(measure_steps_alone, {**job, "rows": str(path)})
 
-    return store.unit(f"resources/{data.name}/{entry.key}", settings, compute)
+    return store.compute(f"resources/{data.name}/{entry.key}", settings, compute)
 
 
 def some_rows(rows: Examples, wanted: int) -> Examples:
@@ -207,7 +207,7 @@ def some_rows(rows: Examples, wanted: int) -> Examples:
     return rows.take(np.resize(order, wanted))
 
 
-def _derived(unit: Unit, recipe: Recipe, steps_per_epoch: int) -> Document:
+def _derived(unit: Result, recipe: Recipe, steps_per_epoch: int) -> Document:
     """Figures that follow from what was measured."""
     seconds = unit["step_seconds"]
     median = statistics.median(seconds)
@@ -243,7 +243,7 @@ def papers_bytes(parameters: int) -> int:
     return 3 * BYTES_PER_NUMBER * parameters
 
 
-def measure(store: Store, options: Options) -> Document:
+def measure(store: ResultStore, options: Options) -> Document:
     """Measure on the options' data set; a quick study reads 2,000 rows of it."""
     data = options.load(*((QUICK_ROWS, QUICK_ROWS) if options.quick else ()))
     return measure_resources(store, data, options.quick)

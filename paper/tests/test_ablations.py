@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.studies import ablation_variants as ablation_variants
 from paper.studies import ablations as ablations
 from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding
 from paper.studies.ablation_variants import OPERATIONS, QUICK, variants
 from paper.studies.ablations import STUDY, interval, student_quantile
 from paper.study import Options
-from paper.study_figures import files_of
+from paper.study_figures import render_figure
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
@@ -284,7 +284,7 @@ def test_a_quick_study_of_tiny_texts_is_complete_resumes_and_draws(
     monkeypatch.setattr(ablations, "WIDTH", 16)
     monkeypatch.setattr(ablation_variants, "WIDTH", 16)
     options = Options(tiny_splits(), quick=True)
-    document = STUDY.measure(Store(tmp_path, device="cpu"), options)
+    document = STUDY.measure(ResultStore(tmp_path, device="cpu"), options)
     by_key = {variant["key"]: variant for variant in document["variants"]}
     assert set(by_key) == set(FEW) - {"restore-real-interference"}
     assert [entry["title"] for entry in document["refused"]] == ["real part, interference"]
@@ -308,12 +308,12 @@ def test_a_quick_study_of_tiny_texts_is_complete_resumes_and_draws(
         raise AssertionError("was done already")
 
     monkeypatch.setattr(ablations, "fit", refuse)
-    assert STUDY.measure(Store(tmp_path, device="cpu"), options) == document
+    assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
     for table in STUDY.tables(document):
         assert table.rows
         assert all(len(row) == len(table.head) for row in table.rows)
     for name, drawing in STUDY.drawings(document).items():
-        assert len(files_of(name, drawing.figure)[f"{name}.png"]) > 10_000
+        assert len(render_figure(name, drawing.figure)[f"{name}.png"]) > 10_000
         assert "tiny" in drawing.caption
 
 

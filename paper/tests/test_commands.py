@@ -7,7 +7,7 @@ import pytest
 import small_studies
 
 from paper.commands import main
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from token2wave.errors import Interruption
 
 
@@ -98,7 +98,7 @@ def test_an_interruption_says_that_the_run_can_go_on(small, folder, tmp_path, co
     def interrupted(*_):
         raise Interruption("interrupted; nothing was written")
 
-    monkeypatch.setattr(Store, "unit", interrupted)
+    monkeypatch.setattr(ResultStore, "compute", interrupted)
     out = tmp_path / "out"
     status, _, errors = command("reproduce", "--dataset", folder, "--quick", "--out", out)
     assert status == 130

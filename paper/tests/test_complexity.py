@@ -13,14 +13,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.studies import complexity, flops
 from paper.studies.complexity import NETWORKS, STUDY, Plan, Point, Sweep, build, forward_flops, step, texts
 from paper.studies.fresh_process import FreshProcessError, call_in_fresh_process
 from paper.studies.peak_memory import give_back_freed, peak_memory_of
 from paper.studies.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
 from paper.study import Options
-from paper.study_figures import files_of
+from paper.study_figures import render_figure
 
 MEGABYTE = 1 << 20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
@@ -146,7 +146,7 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
         runs=2,
         shortest=0.0,
     )
-    store = Store(tmp_path)
+    store = ResultStore(tmp_path)
     state = torch.get_rng_state()
     document = complexity.measure(store, Options(quick=True), plan)
     assert torch.equal(state, torch.get_rng_state())
@@ -160,7 +160,7 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
     memory = document["memory"]["curves"]
     assert memory["wave-all"]["step"]["fit"]["exponent"] == pytest.approx(1)
     assert len(asked) == 6
-    again = complexity.measure(Store(tmp_path), Options(quick=True), plan)
+    again = complexity.measure(ResultStore(tmp_path), Options(quick=True), plan)
     assert json.loads(json.dumps(again)) == document  # everything was kept
     assert len(asked) == 6
 
@@ -169,7 +169,7 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
     drawings = STUDY.drawings(document)
     assert set(drawings) == {"complexity-length", "complexity-width-batch", "complexity-memory"}
     assert all(drawing.caption.endswith(".") for drawing in drawings.values())
-    files = files_of("memory", drawings["complexity-memory"].figure)
+    files = render_figure("memory", drawings["complexity-memory"].figure)
     assert files["memory.svg"].startswith(b"<?xml")
     for curve in memory.values():  # as where the system does not tell
         for kind in ("step", "prediction"):

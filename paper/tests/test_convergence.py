@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.studies import convergence
 from paper.study import Options
 from paper.systems import wave_system
@@ -13,7 +13,7 @@ from token2wave.training.validation import validate
 
 @pytest.fixture
 def document(small, splits, tmp_path):
-    return convergence.measure(Store(tmp_path), Options(splits, quick=True, seeds=(0, 1)))
+    return convergence.measure(ResultStore(tmp_path), Options(splits, quick=True, seeds=(0, 1)))
 
 
 def test_curves_have_a_value_for_every_step(document):
@@ -29,7 +29,7 @@ def test_the_first_value_is_that_of_the_untrained_network(small, splits):
     options = Options(splits, quick=True)
     data = options.load(train_rows=30 * 64, test_rows=300)
     system = wave_system("modulation", bare=True)
-    curve = convergence._fast(Store(), data, system, 0, 30)["test_accuracy"]
+    curve = convergence._fast(ResultStore(), data, system, 0, 30)["test_accuracy"]
     assert curve[0] == validate(system.build(data, 0), data.test)[1]
 
 
@@ -46,7 +46,7 @@ def test_a_value_on_the_way_is_that_of_a_run_that_ends_there(small, splits):
     data = Options(splits).load()  # 192 rows, 12 steps of 16
     short = replace(system, recipe=system.recipe.replace(epochs=1))
     assert system.recipe.batch_size == 16
-    curve = convergence._fast(Store(), data, system, 0, 20)["test_accuracy"]
+    curve = convergence._fast(ResultStore(), data, system, 0, 20)["test_accuracy"]
     assert len(curve) == 3
     network = short.build(data, 0)
     fit(network, data.train.take(np.arange(192)), None, short.recipe, seed=0, has_cls=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies import gradients
 from paper.studies.token_gradients import TokenGradients, token_gradients
@@ -136,7 +136,7 @@ def test_a_one_token_text_has_finite_parts():
 
 
 def test_the_study_in_miniature(small, splits):
-    document = gradients.measure(Store(), Options(splits, quick=True, seeds=(0,)))
+    document = gradients.measure(ResultStore(), Options(splits, quick=True, seeds=(0,)))
     assert set(document["systems"]) == {"wave-interference", "wave-modulation"}
     assert any("left out" in caveat for caveat in document["caveats"])
     for system in document["systems"].values():

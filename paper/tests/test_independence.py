@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.studies import independence
 from paper.study import Options
 from paper.study_figures import density
@@ -97,7 +97,7 @@ def test_a_density_integrates_to_one_and_is_gaussian_for_two_values():
 
 def test_the_study_in_miniature(small, splits, monkeypatch):
     monkeypatch.setattr(independence, "WIDTHS", (8, 16))
-    document = independence.measure(Store(), Options(splits, quick=True, seeds=(0,)))
+    document = independence.measure(ResultStore(), Options(splits, quick=True, seeds=(0,)))
     assert set(document["systems"]) == {"wave-interference", "wave-modulation", "transformer-random"}
     assert len(document["widths"]) == 4
     spread, relation = independence.tables(document)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from paper import result_store as store
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.studies import probes
 from paper.studies.probe_tasks import (
     CLS,
@@ -323,9 +323,9 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probes, "QUICK", TINY)
         patch.setattr(probes, "SYSTEMS", (SYSTEMS[0], SYSTEMS[6]))
-        patch.setattr(store, "commit_of_code", lambda: None)  # it asks git, for every unit
-        document = STUDY.measure(Store(folder), Options(quick=True))
-        again = Store(folder)
+        patch.setattr(store, "find_commit", lambda: None)  # it asks git, for every unit
+        document = STUDY.measure(ResultStore(folder), Options(quick=True))
+        again = ResultStore(folder)
         patch.setattr(probes, "train_on", lambda *_: pytest.fail("was done before"))
         assert STUDY.measure(again, Options(quick=True)) == document
         assert all(name.startswith("probes/") for name in again.made)
@@ -349,8 +349,8 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
     monkeypatch.setattr(probes, "Effort", lambda: TINY)
     monkeypatch.setattr(probes, "train_on", trained)
     monkeypatch.setattr(probes, "SYSTEMS", SYSTEMS[:1])
-    monkeypatch.setattr(store, "commit_of_code", lambda: None)
-    kept_in = Store()
+    monkeypatch.setattr(store, "find_commit", lambda: None)
+    kept_in = ResultStore()
     document = STUDY.measure(kept_in, Options(seeds=(4, 5)))
     (result,) = (
         r for r in document["results"] if (r["task"], r["system"]) == ("presence", "wave-modulation")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import small_studies
 
+from paper.accuracy import accuracy_systems
 from paper.published import ROWS
 from paper.reproduce import PARTS, reproduce
 from paper.studies import load_study
@@ -110,15 +111,13 @@ def test_what_is_finished_can_be_reported_meanwhile(small, whole, tmp_path):
     assert document["unfinished"] == ["convergence, topics"]
     assert list(document["datasets"]["topics"]["systems"]["wave-modulation"]["runs"]) == ["0"]
     text = (tmp_path / "report.md").read_text()
-    assert "convergence, topics: not run to its end yet" in text
+    assert "convergence, topics: not finished yet" in text
     assert "topics: Wave network, modulation: not run yet" in text
     assert not removed.exists()
 
 
 def test_every_published_row_has_a_system_here():
-    from paper.accuracy import systems
-
-    assert {row.key for row in ROWS} <= systems().keys()
+    assert {row.key for row in ROWS} <= accuracy_systems().keys()
 
 
 def test_every_part_is_known():

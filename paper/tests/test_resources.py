@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paper.result_store import Store
+from paper.result_store import ResultStore
 from paper.studies import resources
 from paper.studies.fresh_process import FreshProcessError
 from paper.studies.resource_worker import measure_steps, save_rows
 from paper.studies.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
 from paper.study import Options
-from paper.study_figures import files_of
+from paper.study_figures import render_figure
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
 from token2wave.features import Ragged
@@ -128,7 +128,7 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(resources, "call_in_fresh_process", some_really)
     data = Options(splits(100)).load()
-    store = Store(tmp_path)
+    store = ResultStore(tmp_path)
     document = resources.measure_resources(store, data, True, compared)
     document = json.loads(json.dumps(document, allow_nan=False))
     assert (document["train_rows"], document["steps_per_epoch"]) == (80, 5)
@@ -151,13 +151,15 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
         raise FreshProcessError("nothing needs to be done again")
 
     monkeypatch.setattr(resources, "call_in_fresh_process", no_process)
-    again = resources.measure_resources(Store(tmp_path), data, True, compared)
+    again = resources.measure_resources(ResultStore(tmp_path), data, True, compared)
     assert json.loads(json.dumps(again))["systems"] == document["systems"]
 
     (table,) = STUDY.tables(document)
     assert all(len(row) == len(table.head) for row in table.rows)
     assert "A broken one" in table.caption
-    assert files_of("dots", STUDY.drawings(document)["resources"].figure)["dots.svg"].startswith(b"<?xml")
+    assert render_figure("dots", STUDY.drawings(document)["resources"].figure)["dots.svg"].startswith(
+        b"<?xml"
+    )
     document["systems"] = []
     assert STUDY.drawings(document) == {}
     assert STUDY.tables(document)[0].rows == []
