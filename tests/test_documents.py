@@ -9,10 +9,12 @@ from dataclasses import fields
 from types import ModuleType
 
 import pytest
+import typer.main
 from document_blocks import ROOT, RUN, SHOWN, Session, blocks
 from document_files import write_document_files
 
 import token2wave
+from token2wave.cli.main import app
 from token2wave.features import WordConfig, WordPieceConfig
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -157,3 +159,31 @@ def test_settings_page_is_complete():
     for group, keys in SETTINGS.items():
         missing = [key for key in keys - decided_by_data if f"`{key}`" not in page and f"`{key}=" not in page]
         assert not missing, f"{group}: {missing}"
+
+
+OPTIONS = {
+    option
+    for command in typer.main.get_command(app).commands.values()
+    for parameter in command.params
+    for option in (*parameter.opts, *parameter.secondary_opts)
+}
+OTHER_PROGRAMS = (
+    *(
+        "benchmarks.md",
+        "changes-0.2.md",
+        "distributed.md",
+        "examples.md",
+        "reliability.md",
+        "reproduction.md",
+    ),
+    "trackers.md",
+)
+"""Pages that name options of other programs or of version 0.1."""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_options_in_documents_exist(path):
+    if path.name not in OTHER_PROGRAMS:
+        for code in re.findall(r"`([^`\n]+)`", path.read_text()):
+            for option in re.findall(r"(?<![\w-])--[a-z][\w-]+", code):
+                assert option in OPTIONS, f"{path.name}: {option}"
