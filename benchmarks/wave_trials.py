@@ -53,7 +53,7 @@ from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.auto_settings import auto_settings
 from token2wave.training.calibration import branch_logits, fit_weights
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
+from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
 from token2wave.training.preparation import features_for, prepare
 from token2wave.training.presets import preset_named
@@ -198,7 +198,7 @@ class Case:
         members = [self.levels(plain, seed) for seed in seeds]
         waves = {part: np.mean([m[part] for m in members], axis=0) for part in members[0]}
         found = {"waves": self._weighed(waves), "linear_svm": (np.inf, 0.0, 0.0), "all": (np.inf, 0.0, 0.0)}
-        shares = SUBWORD_SHARES if self.problem[0].char_ngrams.n_grams else (0.0,)
+        shares = CHAR_NGRAM_WEIGHTS if self.problem[0].char_ngrams.n_grams else (0.0,)
         for share in shares if variant.share is None else (variant.share,):
             linear_svm = self.linear_svm(share, variant.unseen and bool(share))
             every = {part: np.concatenate([waves[part], linear_svm[part]]) for part in waves}

@@ -35,7 +35,7 @@ class UnseenWords:
             np.concatenate([char_ngrams.offsets, char_ngrams.offsets[-1] + own + 1]),
             np.concatenate([char_ngrams.ids, own.astype(np.int32)]),
         )
-        problem.energies = np.concatenate([problem.energies, np.zeros(len(own), np.float32)])
+        problem.information = np.concatenate([problem.information, np.zeros(len(own), np.float32)])
 
     def logits(self, found: LinearSVMWeights, ragged: Ragged, texts: Sequence[str]) -> Numbers:
         """What amplitudes say of ``N`` texts, ``(N, C)``, with each unseen word as one more feature.

@@ -132,5 +132,5 @@ def test_n_grams_bring_as_much_energy_as_features() -> None:
     shares = (counts + 3 * usual) / (seen + 3)[:, None]
     information = (shares * np.log(shares / usual)).sum(axis=1)
     expected = information / ((information * seen).sum() / seen.sum())
-    np.testing.assert_allclose(problem.gram_energies, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(problem.gram_information, expected, rtol=1e-3, atol=1e-5)
     assert expected.max() > 2 * expected.min()

@@ -74,19 +74,19 @@ def case_of(
     problem = LinearSVM(Examples(features, labels, weights), fitted, n_classes, seed)
     char_ngrams = random_char_ngrams(n_rows, seed) if share else CharNgrams.none(n_rows)
     problem.char_ngrams = char_ngrams
-    problem.gram_energies = random.uniform(0.2, 2, char_ngrams.n_grams).astype(np.float32)
+    problem.gram_information = random.uniform(0.2, 2, char_ngrams.n_grams).astype(np.float32)
     problem.grams_of_a_feature = 2.5
     return Case(problem, char_ngrams, share)
 
 
 def matrix_of(problem: LinearSVM, features: Ragged, share: float) -> np.ndarray:
     """Rows and n-grams of each text, times the root of their energy, and one for the bias; in loops."""
-    n_rows, char_ngrams = len(problem.energies), problem.char_ngrams
+    n_rows, char_ngrams = len(problem.information), problem.char_ngrams
     n_grams = char_ngrams.n_grams if share else 0
     energies = np.zeros(n_rows + n_grams)
-    energies[:n_rows] = problem.energies
+    energies[:n_rows] = problem.information
     for gram in range(n_grams):
-        energies[n_rows + gram] = share**2 * problem.gram_energies[gram] / problem.grams_of_a_feature
+        energies[n_rows + gram] = share**2 * problem.gram_information[gram] / problem.grams_of_a_feature
     matrix = np.zeros((len(features), n_rows + n_grams + 1))
     for text in range(len(features)):
         ids = features.ids[features.offsets[text] : features.offsets[text + 1]].tolist()

@@ -56,7 +56,7 @@ def test_the_minimum_is_that_of_scikit_learn(name, solver, exact):
     problem, _, share = case_of(**CASES[name])
     found = problem.solve(share)
     assert 1 < found.passes < 3_000
-    for texts in (problem.train.features, random_texts(20, len(problem.energies), 9)):
+    for texts in (problem.train.features, random_texts(20, len(problem.information), 9)):
         np.testing.assert_allclose(
             scores_of(found, texts), best_scores(problem, texts, share), rtol=0, atol=2e-3
         )
@@ -70,7 +70,7 @@ def test_both_solvers_find_the_same_rows(name, seed, exact, monkeypatch):
     for native in ("1", "0"):
         monkeypatch.setenv("TOKEN2WAVE_NATIVE", native)
         found.append(problem.solve(share))
-        assert found[-1].rows.shape == (len(problem.energies), problem.n_classes)
+        assert found[-1].rows.shape == (len(problem.information), problem.n_classes)
         assert found[-1].rows.dtype == found[-1].bias.dtype == np.float32
     np.testing.assert_allclose(found[0].rows, found[1].rows, rtol=0, atol=2e-3)
     np.testing.assert_allclose(found[0].bias, found[1].bias, rtol=0, atol=2e-3)
@@ -92,7 +92,7 @@ def test_the_nearest_to_what_was_learnt_before(name, solver, exact):
     """At the minimum a row has moved by its energy times its texts' violations: w - w0 = sum a y x."""
     problem, _, _ = case_of(**CASES[name], seed=5)
     random = np.random.default_rng(5)
-    shape = len(problem.energies), problem.n_classes
+    shape = len(problem.information), problem.n_classes
     before = LinearSVMWeights(
         random.normal(size=shape).astype(np.float32), random.normal(size=shape[1]).astype(np.float32), 0
     )
@@ -108,7 +108,7 @@ def test_the_nearest_to_what_was_learnt_before(name, solver, exact):
     for label in range(problem.n_classes):
         costs, signs = costs_and_signs(problem, label)
         violations = 2 * costs * np.maximum(0, 1 - signs * scores[:, label]) * signs
-        moved = problem.energies * (violations @ counts)
+        moved = problem.information * (violations @ counts)
         np.testing.assert_allclose(found.rows[:, label] - before.rows[:, label], moved, rtol=0, atol=2e-2)
         assert found.bias[label] - before.bias[label] == pytest.approx(violations.sum(), abs=2e-2)
 
@@ -133,8 +133,8 @@ def test_what_n_grams_say_is_in_the_rows_of_their_words(solver, exact):
     features = ragged([[0], [0, 2], [2], [2]])
     problem = LinearSVM(Examples(features, np.array([0, 0, 1, 1])), Rows(n_rows), 2, 0)
     problem.char_ngrams = CharNgrams(np.array([0, 1, 3, 3]), np.array([0, 0, 0], np.int32))
-    problem.gram_energies = np.ones(1, np.float32)
-    problem.energies[:] = 1
+    problem.gram_information = np.ones(1, np.float32)
+    problem.information[:] = 1
     rows = problem.solve(1.0).rows
     assert rows[0, 0] > 0.2
     np.testing.assert_allclose(rows[1], rows[0], rtol=1e-5)  # twice the n-gram: half of row 0 is its own
@@ -158,7 +158,7 @@ def test_a_text_of_no_cost_is_as_good_as_none(solver, exact):
     kept = np.flatnonzero(weights)
     whole = LinearSVM(Examples(texts, labels, weights), Rows(10), 3, 0)
     part = LinearSVM(Examples(texts.take(kept), labels[kept]), Rows(10), 3, 0)
-    part.energies = whole.energies
+    part.information = whole.information
     # The weights' mean is one over all 40 texts.
     part.costs[:] = 40 / len(kept)
     np.testing.assert_allclose(whole.solve(0.0).rows, part.solve(0.0).rows, atol=2e-3)
@@ -190,7 +190,7 @@ def test_a_class_does_not_depend_on_the_others_beside_it(exact):
     together = problem.solve(0.0)
     labels = np.where(problem.train.labels == 8, 0, 1)
     alone = LinearSVM(Examples(problem.train.features, labels), Rows(14), 2, 0)
-    alone.energies = problem.energies
+    alone.information = problem.information
     np.testing.assert_allclose(alone.solve(0.0).rows[:, 0], together.rows[:, 8], atol=2e-3)
 
 
@@ -233,27 +233,27 @@ def test_energies_are_information(data, n_classes, n_texts):
     expected = plain_energies(texts, labels, 7, n_classes)
     if len(set(labels)) == 1 or max(expected) > 1e3:  # all but nothing, divided by all but nothing
         return
-    np.testing.assert_allclose(problem.energies, expected, rtol=5e-3, atol=5e-3)
+    np.testing.assert_allclose(problem.information, expected, rtol=5e-3, atol=5e-3)
 
 
 def test_energies_have_a_mean_of_one_over_all_occurrences():
     problem, _, _ = case_of(4, n_texts=200)
     features, labels = problem.train.features, problem.train.labels
     found = class_frequency(features, labels, 14, 4).sum(axis=1)
-    assert problem.energies @ found / found.sum() == pytest.approx(1, rel=1e-4)
-    assert (problem.energies >= 0).all()
+    assert problem.information @ found / found.sum() == pytest.approx(1, rel=1e-4)
+    assert (problem.information >= 0).all()
 
 
 def test_one_class_alone_gives_every_row_the_same_energy(solver):
     problem = LinearSVM(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), Rows(3), 2, 0)
-    np.testing.assert_array_equal(problem.energies, 1)
+    np.testing.assert_array_equal(problem.information, 1)
     logits = problem.solve(0.0).logits(problem.train.features)
     assert (logits[:, 1] > logits[:, 0]).all()
 
 
 def test_a_row_that_tells_the_class_has_more_energy():
     texts, labels = [[0, 2], [0, 2], [1, 2], [1, 2]] * 10, [0, 0, 1, 1] * 10
-    energies = LinearSVM(Examples(ragged(texts), np.array(labels)), Rows(3), 2, 0).energies
+    energies = LinearSVM(Examples(ragged(texts), np.array(labels)), Rows(3), 2, 0).information
     assert energies[0] == pytest.approx(energies[1])
     assert energies[2] < 1e-5
     assert energies[0] > 1

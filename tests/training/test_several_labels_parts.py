@@ -41,7 +41,7 @@ def problem_of(n_texts: int = 200, positive: np.ndarray | None = None) -> Linear
 
 def test_texts_of_each_class_are_counted_with_and_without_the_core(monkeypatch):
     problem = problem_of()
-    features, targets, n_rows = problem.train.features, problem.targets, len(problem.energies)
+    features, targets, n_rows = problem.train.features, problem.targets, len(problem.information)
     expected, found = np.zeros((n_rows, len(NAMES)), int), np.zeros(n_rows, int)
     for text in range(len(targets)):
         for row in set(features.ids[features.offsets[text] : features.offsets[text + 1]].tolist()):
@@ -57,7 +57,7 @@ def test_texts_of_each_class_are_counted_with_and_without_the_core(monkeypatch):
 def test_energy_is_information_about_every_class():
     """By the definition, in a loop: the divergence of each decision, summed."""
     problem = problem_of()
-    frequency, found = target_frequency(problem.train.features, problem.targets, len(problem.energies))
+    frequency, found = target_frequency(problem.train.features, problem.targets, len(problem.information))
     usual = problem.targets.mean(axis=0)
     expected = np.zeros(len(found))
     for row in range(len(found)):
@@ -65,8 +65,8 @@ def test_energy_is_information_about_every_class():
             p = (frequency[row, label] + PRIOR_TEXTS * share) / (found[row] + PRIOR_TEXTS)
             expected[row] += p * np.log(p / share) + (1 - p) * np.log((1 - p) / (1 - share))
     expected /= (expected * found).sum() / found.sum()
-    np.testing.assert_allclose(problem.energies, expected, rtol=1e-3, atol=1e-5)
-    assert problem.energies.max() > 3 * problem.energies.min()
+    np.testing.assert_allclose(problem.information, expected, rtol=1e-3, atol=1e-5)
+    assert problem.information.max() > 3 * problem.information.min()
 
 
 def test_a_class_that_all_or_none_have_tells_nothing():
@@ -76,7 +76,7 @@ def test_a_class_that_all_or_none_have_tells_nothing():
     texts = mixed_texts(200, 0).texts
     features, _ = fit_features(texts, WORDS_ALONE)
     more = LinearSVM(examples, features, len(NAMES) + 2, seed=0, multi_label=True)
-    np.testing.assert_allclose(more.energies, problem.energies, rtol=1e-5)
+    np.testing.assert_allclose(more.information, problem.information, rtol=1e-5)
     found = more.solve(0.0).logits(examples.features)
     assert (found[:, -2] > 0).all()
     assert (found[:, -1] < 0).all()
@@ -104,10 +104,10 @@ def test_each_class_is_solved_against_the_rest(monkeypatch):
     problem = problem_of(80, positive)
     found = problem.solve(0.0)
     features = problem.train.features
-    x = np.zeros((80, len(problem.energies)))
+    x = np.zeros((80, len(problem.information)))
     for text in range(80):
         for row in features.ids[features.offsets[text] : features.offsets[text + 1]]:
-            x[text, row] += np.sqrt(problem.energies[row] / features.lengths[text])
+            x[text, row] += np.sqrt(problem.information[row] / features.lengths[text])
     x = np.concatenate([x, np.ones((80, 1))], axis=1)
     signs = np.where(problem.targets > 0.5, 1.0, -1.0)
     costs = np.where(signs > 0, positive, 1.0)
@@ -122,7 +122,7 @@ def test_each_class_is_solved_against_the_rest(monkeypatch):
     for _ in range(20_000):
         slack = costs * signs * np.maximum(1 - signs * (x @ weights), 0)
         weights -= step * (weights - 2 * x.T @ slack)
-    own = np.concatenate([found.rows / np.sqrt(problem.energies)[:, None], found.bias[None]])
+    own = np.concatenate([found.rows / np.sqrt(problem.information)[:, None], found.bias[None]])
     np.testing.assert_allclose(value(own), value(weights), rtol=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Weights of a network's levels that make its probabilities true on texts that it has not learnt from."""
+"""Calibration: scales the branches of a network so that its probabilities are right on unseen texts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import SUBWORD_SHARES, LinearSVM, LinearSVMWeights
+from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
 from token2wave.training.validation import binary_cross_entropies
 
 HEADS = ("head", "context.head", "linear_svm")
-"""What makes each level's logits: of the text, of its phrases, of its tokens' amplitudes."""
+"""Parameters of each branch: the waves of the text, of each word's context, and the linear SVM."""
 ITERATIONS = 100
-PRIOR = 1.0
+PRIOR = 1.0  # texts that weights of one count as
 TOLERANCE = 1e-10
-DOUBT = 0.01  # weight of every level where each is worse than chance: decisions stay, and nothing is certain
+DOUBT = 0.01  # weight of every branch where each is worse than chance: decisions stay, without confidence
 
 Numbers = NDArray[np.float64]
 
 
 class Scalable(Protocol):
-    """What calibration asks of a network."""
+    """The part of a network that calibration needs."""
 
     config: WaveConfig
 
@@ -39,26 +39,25 @@ class Scalable(Protocol):
         """Every parameter by name."""
 
     def load(self, name: str, values: NDArray[np.float32]) -> None:
-        """Put values in a parameter's place."""
+        """Replace the values of a parameter."""
 
 
 def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
-    """Weigh a network's levels by texts that it has not learnt from; the weights go into its heads.
+    """Find the weight of each branch of a network, and multiply its head by it.
 
-    Of one level the weight is one over the temperature of arXiv 1706.04599: it changes no decision.
-    Several levels are also weighed against each other.
-
-    Where a text may have several classes, the weights are those of the least binary cross-entropy.
+    With one branch the weight is one over the temperature of arXiv 1706.04599: it changes no decision.
+    Several branches are also weighed against each other. The weights minimise the cross-entropy; where a text
+    may have several classes, the binary cross-entropy.
 
     Args:
-        network: trained; it is changed where it lies.
+        network: trained; it is changed in place.
         validation: texts that it has not learnt from.
 
     Returns:
-        The weight of each level.
+        The weight of each branch.
     """
-    levels = branch_logits(network, validation.features)
-    weights = fit_weights(levels, _truth(network, validation), validation.weights)
+    logits = branch_logits(network, validation.features)
+    weights = fit_weights(logits, _truth(network, validation), validation.weights)
     scale_branches(network, weights)
     return weights
 
@@ -66,33 +65,33 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
 def choose_linear_svm(
     problem: LinearSVM, waves: Scalable, validation: Examples
 ) -> tuple[float, LinearSVMWeights]:
-    """Choose the share of the words' character n-grams by texts that were not learnt from.
+    """Choose the weight of the words' character n-grams in the linear SVM.
 
     Args:
         problem: of the training texts.
-        waves: the network that the amplitudes will join.
+        waves: the network that the linear SVM will join.
         validation: texts that neither has learnt from.
 
     Returns:
-        The share of the least cross-entropy, all levels weighed, and the amplitudes found with it.
+        The weight of the least cross-entropy of the calibrated mixture, and the solution with it.
     """
-    levels, truth = branch_logits(waves, validation.features), _truth(waves, validation)
+    of_waves, truth = branch_logits(waves, validation.features), _truth(waves, validation)
     best: tuple[float, float, LinearSVMWeights] | None = None
-    for share in SUBWORD_SHARES if problem.char_ngrams.n_grams else (0.0,):
-        linear_svm = problem.solve(share)
-        every = np.concatenate([levels, linear_svm.logits(validation.features)[None]])
-        weights = fit_weights(every, truth, validation.weights)
-        losses, _ = _losses(np.tensordot(weights, every, axes=1), truth)
+    for char_ngram_weight in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else (0.0,):
+        linear_svm = problem.solve(char_ngram_weight)
+        logits = np.concatenate([of_waves, linear_svm.logits(validation.features)[None]])
+        weights = fit_weights(logits, truth, validation.weights)
+        losses, _ = _losses(np.tensordot(weights, logits, axes=1), truth)
         loss = float(np.average(losses, weights=validation.weights))
         if best is not None and loss >= best[0]:
-            break  # a larger share would not turn it
-        best = loss, share, linear_svm
+            break  # larger weights are no better either
+        best = loss, char_ngram_weight, linear_svm
     assert best is not None
     return best[1:]
 
 
 def scale_branches(network: Scalable, weights: Sequence[float]) -> None:
-    """Multiply what each level gives to the logits."""
+    """Multiply the logits of each branch by its weight."""
     arrays = network.arrays()
     for head, weight in zip(_heads(arrays), weights, strict=False):
         for name in (f"{head}.weight", f"{head}.bias"):
@@ -100,22 +99,22 @@ def scale_branches(network: Scalable, weights: Sequence[float]) -> None:
 
 
 def branch_logits(network: Scalable, features: Ragged) -> Numbers:
-    """What each level gives to the logits of ``N`` texts, ``(L, N, C)``."""
+    """The logits of each branch alone for ``N`` texts, ``(L, N, C)``."""
     arrays = network.arrays()
     names = [f"{head}.{part}" for head in _heads(arrays) for part in ("weight", "bias")]
-    kept = {name: arrays[name].copy() for name in names}
-    found = []
+    originals = {name: arrays[name].copy() for name in names}
+    logits = []
     for head in _heads(arrays):
-        for name, values in kept.items():
+        for name, values in originals.items():
             network.load(name, values if name.startswith(f"{head}.") else np.zeros_like(values))
-        found.append(network.logits(features).astype(np.float64))
-    for name, values in kept.items():
+        logits.append(network.logits(features).astype(np.float64))
+    for name, values in originals.items():
         network.load(name, values)
-    return np.stack(found)
+    return np.stack(logits)
 
 
 def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
-    """Those that a network has."""
+    """The heads that a network has."""
     return [head for head in HEADS if f"{head}.weight" in arrays]
 
 
@@ -128,32 +127,31 @@ def _truth(network: Scalable, examples: Examples) -> NDArray[Any]:
 
 
 def fit_weights(
-    levels: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
+    logits: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
 ) -> tuple[float, ...]:
-    """Weights ``w`` of the least cross-entropy of ``sum_l w[l] levels[l]``: none below zero, not all zero.
+    """Find weights ``w >= 0``, not all zero, that minimise the cross-entropy of ``sum_l w[l] logits[l]``.
 
-    The cross-entropy is convex in the weights, so Newton's method with shortened steps finds its minimum for
-    each choice of levels that are not zero; of these the best is taken. Towards weights of one there is a
-    pull as weak as a single text's, which decides where the texts do not: a few texts that are all right
-    would ask for infinite weights.
+    The cross-entropy is convex in the weights, so a damped Newton's method finds its minimum for each choice
+    of non-zero branches; the best choice wins. A penalty, as weak as a single text, pulls the weights to one:
+    a few texts that are all right would otherwise ask for infinite weights.
 
     Args:
-        levels: ``(L, N, C)``, finite.
+        logits: ``(L, N, C)``, finite, of each branch.
         truth: ``(N,)`` integers below ``C``; or ``(N, C)`` from 0 to 1 where a text may have several classes,
             each with a binary cross-entropy of its own.
-        text_weights: ``(N,)``, how much each text counts; all the same, if None.
+        text_weights: ``(N,)``, how much each text counts; None counts all the same.
     """
-    n_levels, counts = len(levels), np.ones(len(truth))
+    n_branches, counts = len(logits), np.ones(len(truth))
     if text_weights is not None:
         counts = text_weights.astype(np.float64) * (len(truth) / text_weights.sum(dtype=np.float64))
-    best: tuple[float, tuple[float, ...]] = math.inf, (DOUBT,) * n_levels
-    for size in range(1, n_levels + 1):
-        for free in map(list, itertools.combinations(range(n_levels), size)):
-            found, loss = _newton(levels[free], truth, counts)
-            loss += PRIOR * (n_levels - size)  # of the weights that are zero
-            if (found > 0).all() and loss < best[0]:
-                weights = np.zeros(n_levels)
-                weights[free] = found
+    best: tuple[float, tuple[float, ...]] = math.inf, (DOUBT,) * n_branches
+    for size in range(1, n_branches + 1):
+        for free in map(list, itertools.combinations(range(n_branches), size)):
+            solution, loss = _newton(logits[free], truth, counts)
+            loss += PRIOR * (n_branches - size)  # of the weights that are zero
+            if (solution > 0).all() and loss < best[0]:
+                weights = np.zeros(n_branches)
+                weights[free] = solution
                 best = loss, tuple(weights.tolist())
     return best[1]
 
@@ -168,23 +166,23 @@ def _losses(logits: Numbers, truth: NDArray[Any]) -> tuple[Numbers, Numbers]:
     return np.log(sums[:, 0]) - shifted[np.arange(len(truth)), truth], powers / sums
 
 
-def _newton(levels: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Numbers, float]:
-    """Weights of least loss, of any sign, and that loss."""
+def _newton(branches: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Numbers, float]:
+    """Find the weights of least loss, of any sign, and that loss."""
     multi_label = truth.ndim == 2
     texts = np.arange(len(truth))
-    said = np.einsum("lnc,nc->ln", levels, truth) if multi_label else levels[:, texts, truth]  # of the truth
+    of_truth = np.einsum("lnc,nc->ln", branches, truth) if multi_label else branches[:, texts, truth]
 
     def loss_at(weights: Numbers) -> tuple[float, Numbers]:
-        losses, shares = _losses(np.tensordot(weights, levels, axes=1), truth)
-        return float(counts @ losses + PRIOR * ((weights - 1) ** 2).sum()), shares
+        losses, predicted = _losses(np.tensordot(weights, branches, axes=1), truth)
+        return float(counts @ losses + PRIOR * ((weights - 1) ** 2).sum()), predicted
 
-    weights = np.ones(len(levels))
-    loss, shares = loss_at(weights)
+    weights = np.ones(len(branches))
+    loss, predicted = loss_at(weights)
     for _ in range(ITERATIONS):
-        expected = (levels * shares).sum(axis=2)  # (L, N)
-        gradient = (expected - said) @ counts + 2 * PRIOR * (weights - 1)
-        centred = levels if multi_label else levels - expected[:, :, None]
-        variances = shares * (1 - shares) if multi_label else shares
+        expected = (branches * predicted).sum(axis=2)  # (L, N)
+        gradient = (expected - of_truth) @ counts + 2 * PRIOR * (weights - 1)
+        centred = branches if multi_label else branches - expected[:, :, None]
+        variances = predicted * (1 - predicted) if multi_label else predicted
         curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, variances * counts[:, None])
         curvature += 2 * PRIOR * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
@@ -193,9 +191,9 @@ def _newton(levels: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Numb
         length = 1.0
         while True:
             candidate = weights - length * step
-            found, found_shares = loss_at(candidate)
-            if found <= loss - 1e-4 * length * float(step @ gradient) or length < 1e-6:
+            new_loss, new_predicted = loss_at(candidate)
+            if new_loss <= loss - 1e-4 * length * float(step @ gradient) or length < 1e-6:
                 break
             length /= 2
-        weights, loss, shares = candidate, found, found_shares
+        weights, loss, predicted = candidate, new_loss, new_predicted
     return weights, loss
