@@ -1,8 +1,24 @@
 """What holds for every test."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+
+from token2wave.models.registry import OPERATIONS, READOUTS
 
 
 def pytest_configure() -> None:
     """No test depends on data that lies outside the repository, wherever it is run."""
     os.environ.pop("TOKEN2WAVE_DATA", None)
+
+
+@pytest.fixture(autouse=True)
+def _registry() -> Iterator[None]:
+    """What a test registers is gone afterwards."""
+    tables = OPERATIONS, READOUTS
+    entries = [dict(table) for table in tables]
+    yield
+    for table, original in zip(tables, entries, strict=True):
+        table.clear()
+        table.update(original)

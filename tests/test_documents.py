@@ -17,7 +17,7 @@ import token2wave
 from token2wave.cli.main import app
 from token2wave.features import WordConfig, WordPieceConfig
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAX_NOT_RUN = 9
 """How many code blocks may say that they do not run."""
 
@@ -99,6 +99,14 @@ def test_every_block_runs_or_says_why_not():
 def test_rendered_figures_are_up_to_date(tool):
     check = subprocess.run([sys.executable, ROOT / "tools" / tool, "--check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/internals.md"])
+def test_files_that_contributors_are_sent_to_exist(name):
+    package = ROOT / "src" / "token2wave"
+    paths = re.findall(r"`((?!build/)[a-z_]+/[\w/.-]*)`", (ROOT / name).read_text())
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists() and not (package / path).exists()] == []
 
 
 def test_changelog_has_the_version():
