@@ -8,8 +8,8 @@ from typing import Any
 TITLES = {
     "tfidf_svc": "TF-IDF (1,2) + LinearSVC",
     "default": "token2wave, no settings",
-    "start": "`--start-from` {encoder}",
-    "teacher": "`--start-from` and `--teacher` {encoder}",
+    "start": "`--init-from` {encoder}",
+    "teacher": "`--init-from` and `--teacher` {encoder}",
 }
 
 

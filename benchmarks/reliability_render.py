@@ -135,7 +135,7 @@ PROMISES = (
     ),
     Promise(
         "A damaged model file is refused, wherever the damage is",
-        f"`test_safetensors_writer.py`, `tests/inference/test_model_damage.py`; {MEASURED} `--only load`",
+        f"`tests/inference/test_safetensors_writer.py`, `tests/inference/test_model_damage.py`; {MEASURED} `--only load`",
         "load",
         _load,
     ),

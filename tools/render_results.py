@@ -258,7 +258,7 @@ def distributed(part: str) -> str:
 
 def reproduction(part: str) -> str:
     """Tables of a part of the reproduction's report."""
-    path = RESULTS / "reproduction" / "report.json"
+    path = ROOT / "paper" / "results" / "report.json"
     if not path.is_file():
         raise NotMeasured
     document = read(path)
@@ -276,7 +276,7 @@ def reproduction(part: str) -> str:
         raise NotMeasured
     found = document["studies"][part]
     images = [
-        f"![{title}](../results/reproduction/figures/{name}.svg)" for name, title in SHOWN[part].items()
+        f"![{title}](../paper/results/figures/{name}.svg)" for name, title in SHOWN[part].items()
     ]
     every = [table for one in found for table in load_study(part).tables(one)]
     if part == "resources":
