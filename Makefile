@@ -78,7 +78,7 @@ COUNTED := -std=c11 -O1 -g -fno-math-errno -fno-trapping-math -ffp-contract=fast
 HEADERS = -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))")
 SANITIZED := -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi
-UNDER_SANITIZERS = PYTHONPATH=$(FUZZ) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+UNDER_SANITIZERS = PYTHONPATH=$(FUZZ):tools LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
 	OPENBLAS_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(BIN)/python
 
@@ -86,11 +86,11 @@ $(FUZZER): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	touch $@
 
-$(GUIDED)/core: $(NATIVE) tools/fuzz_coverage.c
+$(GUIDED)/core: $(NATIVE) tools/fuzzing/coverage.c
 	rm -rf $(GUIDED)
 	mkdir -p $(GUIDED)/core
 	if command -v clang > /dev/null; then \
-		clang -c -fPIC -O1 tools/fuzz_coverage.c -o $(GUIDED)/coverage.o && \
+		clang -c -fPIC -O1 tools/fuzzing/coverage.c -o $(GUIDED)/coverage.o && \
 		clang -shared -fPIC $(COUNTED) -fsanitize=undefined -fsanitize-trap=undefined \
 			-fsanitize-coverage=inline-8bit-counters,pc-table $(HEADERS) -o $@/_core.abi3.so \
 			src/token2wave/core/*.c $(GUIDED)/coverage.o -lm -lpthread -ldl; \
@@ -104,7 +104,7 @@ fuzz: $(FUZZER) $(GUIDED)/core
 	cp -r src/token2wave $(GUIDED)/
 	rm -f $(GUIDED)/token2wave/core/_core*.so
 	cp $(GUIDED)/core/_core.abi3.so $(GUIDED)/token2wave/core/
-	PYTHONPATH=$(GUIDED) $(BIN)/python tools/fuzz_guided.py --seconds $$(($(SECONDS) * 5 / 6)) --seed $(SEED) \
+	PYTHONPATH=$(GUIDED):tools $(BIN)/python -m fuzzing.guided --seconds $$(($(SECONDS) * 5 / 6)) --seed $(SEED) \
 		--results build/fuzz/fuzzing.json
 	rm -rf $(FUZZ)/token2wave
 	mkdir -p $(FUZZ)
@@ -113,8 +113,8 @@ fuzz: $(FUZZER) $(GUIDED)/core
 	gcc -shared -fPIC $(SANITIZED) $(HEADERS) \
 		-o $(FUZZ)/token2wave/core/_core.abi3.so $(FUZZ)/token2wave/core/*.c -lm -lpthread -ldl
 	for name in words wordpiece model checkpoint state; do $(UNDER_SANITIZERS) \
-		tools/fuzz_guided.py --replay $(FUZZ)/corpus/$$name || exit 1; done
-	$(UNDER_SANITIZERS) tools/fuzz.py --seconds $$(($(SECONDS) / 6)) --seed $(SEED) --corpus tests/inference/fuzz_corpus
+		-m fuzzing.guided --replay $(FUZZ)/corpus/$$name || exit 1; done
+	$(UNDER_SANITIZERS) -m fuzzing.run_cases --seconds $$(($(SECONDS) / 6)) --seed $(SEED)
 
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)

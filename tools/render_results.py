@@ -275,9 +275,7 @@ def reproduction(part: str) -> str:
     if part not in document["studies"]:
         raise NotMeasured
     found = document["studies"][part]
-    images = [
-        f"![{title}](../paper/results/figures/{name}.svg)" for name, title in SHOWN[part].items()
-    ]
+    images = [f"![{title}](../paper/results/figures/{name}.svg)" for name, title in SHOWN[part].items()]
     every = [table for one in found for table in load_study(part).tables(one)]
     if part == "resources":
         every.append(published_cost_table(document))

@@ -1,4 +1,4 @@
-"""The fuzzer's targets lie beside the package, not in it."""
+"""Makes the package ``fuzzing`` importable, which lies in ``tools``."""
 
 import sys
 from pathlib import Path

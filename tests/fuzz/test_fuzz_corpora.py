@@ -1,4 +1,4 @@
-"""What guided fuzzing has reached, and what it has found: every input again, without its engine."""
+"""Replays the inputs that guided fuzzing reached or found, without its engine."""
 
 from __future__ import annotations
 
@@ -8,64 +8,72 @@ import pytest
 
 from token2wave.errors import DataError
 
-CORPUS = Path(__file__).parent / "corpus"
-targets = pytest.importorskip("fuzz_targets", reason="the tools are not part of this tree")
-seeds = pytest.importorskip("fuzz_seeds")
+targets = pytest.importorskip("fuzzing.targets", reason="the tools are not part of this tree")
+
+from fuzzing.checks import SMALL, WrongAnswerError  # noqa: E402
+from fuzzing.corpora import CORPORA, read_corpus, unpack_corpus, write_corpus  # noqa: E402
+from fuzzing.models import model_bytes  # noqa: E402
+from fuzzing.seeds import seeds_of  # noqa: E402
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_corpus(name: str) -> None:
-    files = sorted((CORPUS / name).iterdir())
-    assert files
-    for file in files:
+def test_archived_inputs(name: str) -> None:
+    inputs = read_corpus(CORPORA / f"{name}.zip")
+    assert inputs
+    for file, content in inputs.items():
         print(file)
-        targets.TARGETS[name].run(file.read_bytes())
-
-
-@pytest.mark.parametrize("name", targets.TARGETS)
-def test_seeds(name: str) -> None:
-    found = seeds.seeds_of(name)
-    assert len(found) == len(set(found)) >= 4
-    for content in found:
-        print(content[:200])
-        assert len(content) <= targets.TARGETS[name].longest
         targets.TARGETS[name].run(content)
 
 
-def test_the_corpora_stay_small() -> None:
-    sizes = [path.stat().st_size for path in CORPUS.glob("*/*")]
-    assert len(sizes) > 100
-    assert sum(sizes) < 2_000_000
-    assert {path.name for path in CORPUS.iterdir()} == set(targets.TARGETS)
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_first_inputs(name: str) -> None:
+    seeds = seeds_of(name)
+    assert len(seeds) == len(set(seeds)) >= 4
+    for content in seeds:
+        print(content[:200])
+        assert len(content) <= targets.TARGETS[name].max_bytes
+        targets.TARGETS[name].run(content)
 
 
-def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception of another kind, a message of several lines, and one without end."""
+def test_the_archives_are_small() -> None:
+    assert {path.stem for path in CORPORA.iterdir()} == {*targets.TARGETS, "cases"}
+    assert sum(path.stat().st_size for path in CORPORA.iterdir()) < 1_000_000
+    assert sum(len(read_corpus(path)) for path in CORPORA.iterdir()) > 100
+
+
+def test_an_archive_is_the_same_for_the_same_inputs(tmp_path: Path) -> None:
+    inputs = {"b": b"two", "a": b"one" * 100}
+    paths = [tmp_path / "first.zip", tmp_path / "second.zip"]
+    write_corpus(paths[0], inputs)
+    write_corpus(paths[1], dict(reversed(inputs.items())))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    unpack_corpus(paths[0], tmp_path / "folder")
+    assert read_corpus(paths[0]) == read_corpus(tmp_path / "folder") == inputs
+    unpack_corpus(tmp_path / "none.zip", tmp_path / "empty")
+    assert read_corpus(tmp_path / "empty") == {}
+
+
+def test_wrong_behaviour_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An undocumented exception, and a documented error with a message without end."""
     content = b"\0\0text,label\na,b\n"
     targets.readers(content)
     monkeypatch.setattr(targets, "read_texts", lambda path: [][0])
     with pytest.raises(IndexError):
         targets.readers(content)
-    for message in ("x" * 5_000,):
 
-        def refuse(path: Path, message: str = message) -> None:
-            raise DataError(message)
+    def refuse(path: Path) -> None:
+        raise DataError("x" * 5_000)
 
-        monkeypatch.setattr(targets, "read_texts", refuse)
-        with pytest.raises(Exception, match="a message of 5000 characters"):
-            targets.readers(content)
-
-
-def test_files_of_arrays_are_put_together() -> None:
-    whole = seeds.file_of(targets_common().SMALL)
-    apart = targets.disassembled(whole)
-    assert targets.assembled(apart) == whole
-    assert targets.assembled(apart[:-5]) == whole[:-5] + b"\0" * 5
-    assert targets.assembled(b"no header") == b"no header"
+    monkeypatch.setattr(targets, "read_texts", refuse)
+    with pytest.raises(WrongAnswerError, match="a message of 5000 characters"):
+        targets.readers(content)
 
 
-def targets_common():  # type: ignore[no-untyped-def]
-    import fuzz_common
-
-    return fuzz_common
+def test_files_of_arrays_are_assembled() -> None:
+    whole = model_bytes(SMALL)
+    parts = targets.disassemble(whole)
+    assert targets.assemble(parts) == whole
+    assert targets.assemble(parts[:-5]) == whole[:-5] + b"\0" * 5
+    assert targets.assemble(whole) == whole
+    assert targets.assemble(b"no header") == b"no header"
