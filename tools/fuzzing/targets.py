@@ -250,14 +250,14 @@ def checkpoint(data: bytes) -> None:
             train_a_little(copy.next_network())
 
 
-def train_a_little(place: CheckpointSlot | None = None) -> None:
-    """Train a tiny network for two epochs, from a place in a checkpoint."""
+def train_a_little(slot: CheckpointSlot | None = None) -> None:
+    """Train a tiny network for two epochs, from a slot of a checkpoint."""
     features = WordFeatures.fit(TEXTS, WordConfig(bits=10, min_count=1))
     network = WaveConfig(n_rows=features.n_rows, n_classes=2, width=8, variants="rows", readout="text")
     examples = Examples(features(TEXTS), np.array([0, 1, 0], dtype=np.int64))
     recipe = Recipe(epochs=2, batch_size=2, embedding_optimizer="sgd", precision="float32")
     trained = AdditiveNetwork.initial(network, seed=0)
-    fit(trained, examples, examples, recipe, seed=0, has_cls=False, place=place)
+    fit(trained, examples, examples, recipe, seed=0, has_cls=False, slot=slot)
     logits = trained.logits(examples.features)
     check(logits.shape == (3, 2), f"logits of shape {logits.shape}")
 
