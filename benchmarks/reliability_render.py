@@ -135,7 +135,8 @@ PROMISES = (
     ),
     Promise(
         "A damaged model file is refused, wherever the damage is",
-        f"`tests/inference/test_safetensors_writer.py`, `tests/inference/test_model_damage.py`; {MEASURED} `--only load`",
+        "`tests/inference/test_safetensors_writer.py`, `tests/inference/test_model_damage.py`; "
+        f"{MEASURED} `--only load`",
         "load",
         _load,
     ),
