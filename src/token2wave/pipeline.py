@@ -23,7 +23,7 @@ from token2wave.reporting.report import check_report, write_report
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import size_of_model_file
 from token2wave.training.auto_settings import auto_settings
-from token2wave.training.baseline import baseline_of
+from token2wave.training.baseline import fit_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.distributed import require_one_process, together
@@ -31,7 +31,7 @@ from token2wave.training.options import (
     collect_overrides,
     require_checkpoints,
     require_seed,
-    require_what_trains,
+    require_trainable,
 )
 from token2wave.training.preparation import RECOGNISED, ClassWeights, EncodedTexts, in_memory, prepare
 from token2wave.training.presets import Preset, preset_named
@@ -165,7 +165,7 @@ def train(
     named = preset_named(preset)
     overrides = collect_overrides(named, operation, epochs, batch_size, lr, settings or {})
     chosen = named.with_settings(overrides)
-    require_what_trains(chosen, device)
+    require_trainable(chosen, device)
     seed = require_seed(seed)
     require_checkpoints(checkpoint, resume, out, searches=time_budget is not None or candidates is not None)
     budget = Budget(None if time_budget is None else parse_seconds(time_budget), candidates, start)
@@ -221,7 +221,7 @@ def train(
         chosen = preset_with({})
         texts = prepare(splits, chosen.recipe, seed, class_weights)
         baseline_figures = (
-            baseline_of(texts, splits.name, callback_list) if baseline else None
+            fit_baseline(texts, splits.name, callback_list) if baseline else None
         )  # first, as it may lack a package
         if limit is not None:
             require_reachable(limit, chosen, texts.label_names)

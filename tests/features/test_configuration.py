@@ -87,7 +87,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "token_dropout": SHARE,
         "label_smoothing": SHARE,
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
-        "validation": (["random", "apart"], CHOICE_WRONG),
+        "validation": (["random", "grouped"], CHOICE_WRONG),
         "char_ngrams": ([True, False], []),
         "refit_below": ([0, 5000], [-1]),
         "refit_linear_svm": ([True, False], []),

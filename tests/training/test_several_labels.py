@@ -187,7 +187,7 @@ def test_labels_of_one_text_each_may_be_decided_by_themselves():
     assert RECOGNISED not in result.summary.caveats
     assert result.classifier.label_sets(["goal league coach"]) == [("sport",)]
     assert token2wave.train(data, preset="fast").classifier.label_sets(["goal league"]) == [("sport",)]
-    with pytest.raises(ConfigError, match="is settled by the data; use --multi-label"):
+    with pytest.raises(ConfigError, match="is decided by the data; use --multi-label"):
         token2wave.train(data, settings={"network.multi_label": True})
     with pytest.raises(DataError, match="expected one label for each text, found several"):
         token2wave.train(mixed_splits(50), multi_label=False)

@@ -170,7 +170,7 @@ def test_without_one_training_begins(data: Path, tmp_path: Path) -> None:
         token2wave.train(data, resume=True)
     with pytest.raises(ConfigError, match="search"):
         token2wave.train(data, checkpoint=tmp_path / "c", candidates=2)
-    with pytest.raises(ConfigError, match="the same file"):
+    with pytest.raises(ConfigError, match="expected two files for the checkpoint"):
         run(data, tmp_path / "b", settings, checkpoint=tmp_path / "." / "b")
     assert (tmp_path / "b").read_bytes() == expected
     with pytest.raises(OutputError, match="does not exist"):

@@ -171,7 +171,7 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
     assert summary.baseline["accuracy"] >= 0.9
     assert reported == [(summary, folder)]
     assert folder.is_dir()
-    with pytest.raises(DataError, match=r"baseline needs a test set.*--test"):
+    with pytest.raises(DataError, match=r"expected a test set for the baseline.*--test"):
         run(data, baseline=True)
 
 
@@ -309,7 +309,7 @@ def test_settings_are_refused_before_data_is_read():
 
 def test_cuda_is_refused_where_there_is_none(data, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"device: no CUDA.*choose cpu"):
+    with pytest.raises(ConfigError, match=r"device: found no usable CUDA device.*choose cpu"):
         run(data, device="cuda")
     assert run(data, device="auto", epochs=1).summary.machine
 

@@ -37,7 +37,7 @@ def test_weights_of_classes_and_of_texts_multiply():
     ("wish", "own", "message"),
     [
         ("even", None, "expected balanced, or a weight for each label, found 'even'"),
-        ({"d": 2}, None, "there is no label 'd'; known are: a, b, c"),
+        ({"d": 2}, None, "expected a known label .a, b, c., found 'd'"),
         ({"a": 0}, None, "expected a positive number for 'a', found 0"),
         ({"a": "much"}, None, "expected a positive number"),
         ({"a": float("nan")}, None, "expected a positive number"),

@@ -1,4 +1,4 @@
-"""What a user would try first: TF-IDF of words and word pairs with a linear support vector machine."""
+"""The baseline: TF-IDF of words and word pairs with a linear support vector machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from token2wave.training.result import Baseline
 NAME = "TF-IDF (1,2) + LinearSVC"
 
 
-def baseline_of(texts: EncodedTexts, data: str, callback_list: CallbackList) -> Baseline:
-    """Train the baseline on all training rows, those included that were held back for validation.
+def fit_baseline(texts: EncodedTexts, data: str, callback_list: CallbackList) -> Baseline:
+    """Train the baseline on all training rows, validation rows included.
 
     Args:
         texts: of a run.
         data: name of the data set.
-        callback_list: told that it begins.
+        callback_list: called when it begins.
 
     Raises:
         DataError: there are no test texts.
         MissingExtraError: scikit-learn is not installed.
     """
     if texts.test is None:
-        raise DataError("a baseline needs a test set", location=data, hint="name one with --test")
+        raise DataError(
+            "expected a test set for the baseline, found none", location=data, hint="name one with --test"
+        )
     callback_list.stage("baseline", 0)
     whole = texts.train if texts.full_train is None else texts.full_train
     return train_baseline(
@@ -54,10 +56,10 @@ def train_baseline(
     weights: NDArray[np.float32] | None = None,
     positive_weights: NDArray[np.float32] | None = None,
 ) -> Baseline:
-    """Train on all training texts, weighted as they are for us, and evaluate on the test texts.
+    """Train on all training texts with the weights of the run, and evaluate on the test texts.
 
-    Where texts may have several classes, with labels ``(N, C)``, one machine is trained for each class
-    against the rest, with the class's weight for the texts that have it, ``(C,)`` positive weights.
+    Where texts may have several classes, with labels ``(N, C)``, one machine a class is trained against the
+    rest, with the class's weight for the texts that have it, ``(C,)`` positive weights.
 
     Returns:
         ``name``, ``accuracy``, ``macro_f1`` and ``train_seconds`` (vectoriser included); and ``micro_f1``
@@ -73,22 +75,22 @@ def train_baseline(
         raise MissingExtraError("scikit-learn", "studies", purpose="the baseline") from error
     start = time.perf_counter()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
-    found = vectorizer.fit_transform(train_texts)
+    matrix = vectorizer.fit_transform(train_texts)
     classes = train_labels.T if train_labels.ndim == 2 else [train_labels]
-    each: list[dict[bool, float] | None] = [None] * len(classes)
+    class_weights: list[dict[bool, float] | None] = [None] * len(classes)
     if positive_weights is not None:
-        each = [{True: weight} for weight in positive_weights.tolist()]
-    # A class that no text has, or all have, needs no machine.
+        class_weights = [{True: weight} for weight in positive_weights.tolist()]
+    # A class that no text or every text has needs no machine.
     machines = [
-        LinearSVC(random_state=0, class_weight=weight).fit(found, of_class, sample_weight=weights)
+        LinearSVC(random_state=0, class_weight=weight).fit(matrix, of_class, sample_weight=weights)
         if of_class.min() != of_class.max()
         else None
-        for of_class, weight in zip(classes, each, strict=True)
+        for of_class, weight in zip(classes, class_weights, strict=True)
     ]
     seconds = time.perf_counter() - start
-    tested = vectorizer.transform(test_texts)
+    test_matrix = vectorizer.transform(test_texts)
     predicted = [
-        np.full(len(test_texts), of_class[0]) if machine is None else machine.predict(tested)
+        np.full(len(test_texts), of_class[0]) if machine is None else machine.predict(test_matrix)
         for machine, of_class in zip(machines, classes, strict=True)
     ]
     if train_labels.ndim == 1:

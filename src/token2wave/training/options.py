@@ -1,4 +1,4 @@
-"""What a caller of training overrides, and whether it can be had here."""
+"""Collects and validates training options."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def collect_overrides(
     lr: float | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Everything that the caller wants otherwise than the preset has it, by full name.
+    """Collect the settings that differ from the preset, by full name.
 
     Raises:
-        ConfigError: a setting that the data settles, or a rate that is none.
+        ConfigError: a setting that the data decides, or an illegal learning rate.
     """
     overrides: dict[str, Any] = {}
     if "network.multi_label" in settings:
-        raise ConfigError("is settled by the data", location="network.multi_label", hint="use --multi-label")
+        raise ConfigError("is decided by the data", location="network.multi_label", hint="use --multi-label")
     if operation is not None:
         overrides["network.operation"] = operation
     if epochs is not None:
@@ -38,7 +38,7 @@ def collect_overrides(
     if batch_size is not None:
         overrides["recipe.batch_size"] = batch_size
     if lr is not None:
-        # Of both rates one may be zero, by settings of their own; with both nothing would be learnt.
+        # Zero would train nothing; the settings of the recipe can turn off one of the two rates.
         require(0 < lr <= 3e38, "lr", "a positive number up to 3e38", lr)
         recipe = preset.recipe
         overrides["recipe.lr"] = lr
@@ -46,11 +46,11 @@ def collect_overrides(
     return {**overrides, **settings}
 
 
-def require_what_trains(preset: Preset, device: str) -> None:
-    """Find out before any work is done whether torch or a GPU is needed and missing.
+def require_trainable(preset: Preset, device: str) -> None:
+    """Check that this machine can train a preset, before any work is done.
 
     Raises:
-        ConfigError: an unknown device, or no CUDA device can be used.
+        ConfigError: an unknown device, or no usable CUDA device.
         MissingExtraError: torch is needed and not installed.
     """
     if device not in ("auto", "cpu", "cuda"):
@@ -62,7 +62,7 @@ def require_what_trains(preset: Preset, device: str) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device can be used here", location="device", hint="choose cpu")
+        raise ConfigError("found no usable CUDA device", location="device", hint="choose cpu")
 
 
 def require_checkpoints(
@@ -72,36 +72,36 @@ def require_checkpoints(
     *,
     searches: bool,
 ) -> None:
-    """Find out whether a run can be gone on from.
+    """Check the options of a checkpoint.
 
     Raises:
-        ConfigError: there is nothing to go on from, what was searched for in so much time would differ, or
-            the checkpoint would be the model file.
-        CheckpointError: there is one, and it is not to be gone on from.
-        OutputError: its place cannot be written to.
+        ConfigError: no checkpoint to resume, a settings search, which cannot be resumed, or a checkpoint that
+            is the model file.
+        CheckpointError: there is a checkpoint, and it is not to be resumed.
+        OutputError: the file cannot be written.
     """
     if resume and checkpoint is None:
         raise ConfigError(
-            "there is no checkpoint to go on from", location="resume", hint="name its file with --checkpoint"
+            "found no checkpoint to resume", location="resume", hint="name its file with --checkpoint"
         )
     if checkpoint is not None and out is not None and os.path.realpath(checkpoint) == os.path.realpath(out):
         raise ConfigError(
-            "the checkpoint and the model would be the same file",
+            "expected two files for the checkpoint and the model, found one",
             location="checkpoint",
             hint="name another file for one of them",
         )
     if checkpoint is not None and searches:
         raise ConfigError(
-            "a search for settings cannot be gone on from",
+            "a settings search cannot be resumed",
             location="checkpoint",
-            hint="search first, and then train with the settings of the report by --set",
+            hint="search first, then train with the settings of the report by --set",
         )
     if checkpoint is not None:
         require_free_path(Path(checkpoint), resume)
 
 
 def require_torch(purpose: str) -> None:
-    """Find out whether torch can be imported.
+    """Check that torch can be imported.
 
     Args:
         purpose: what needs it.
@@ -116,10 +116,10 @@ def require_torch(purpose: str) -> None:
 
 
 def require_seed(seed: SupportsIndex) -> int:
-    """The seed as a plain number, which a record can hold; numpy's are taken, too.
+    """Convert a seed, also one of numpy, to a plain number for the record.
 
     Raises:
-        ConfigError: random numbers cannot begin with it.
+        ConfigError: it is no seed.
     """
     number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1
     if not 0 <= number < 1 << 63:

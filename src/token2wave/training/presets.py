@@ -1,4 +1,4 @@
-"""Three starting points; every setting can be changed from there."""
+"""The presets; every setting of a preset can be changed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Preset:
     """Settings of the whole pipeline.
 
     Attributes:
-        name: what the command line calls it.
+        name: of the preset.
         features: settings of the features.
-        network: settings of the network, but for the sizes that the data decides.
+        network: settings of the network without the sizes that the data decides.
         recipe: settings of training.
-        for_little_text: settings by full name that differ where there is little text to learn from
+        for_little_text: settings by full name that differ for small data
             (:mod:`token2wave.training.auto_settings`).
     """
 
@@ -61,7 +61,7 @@ class Preset:
             parts[part][key] = value
         network = {**self.network, **parts["network"]}
         if network.get("variants") != "rows" and "linear_svm" not in parts["network"]:
-            network.pop("linear_svm", None)  # they stand in rows alone
+            network.pop("linear_svm", None)  # needs the embedding's rows
         changed = replace(self, network=network)
         with _named("features"):
             changed = replace(changed, features=changed.features.replace(**parts["features"]))
@@ -71,7 +71,7 @@ class Preset:
             changed.network_config(1, 2, ())  # refuses illegal settings before any work is done
         if changed.features_lack_cls and changed.network_config(1, 2, ()).readout == "cls":
             raise ConfigError(
-                "reads out [CLS], which the features do not have",
+                "expected features with [CLS] to read out, found none",
                 location="network.readout",
                 hint="set features.cls=true",
             )
@@ -85,7 +85,7 @@ class Preset:
 
 @contextmanager
 def _named(part: str) -> Iterator[None]:
-    """Put a setting's part before its name in errors, as users write it."""
+    """Complete the names of settings in errors, as users write them."""
     try:
         yield
     except ConfigError as error:
@@ -114,7 +114,7 @@ _EVERYDAY_RECIPE = Recipe(
     token_dropout=0.3,
     label_smoothing=0.1,
     validation_fraction=0.1,
-    validation="apart",
+    validation="grouped",
     refit_below=5_000_000,
 )
 
@@ -146,10 +146,10 @@ PRESETS = {
 
 
 def preset_named(name: str) -> Preset:
-    """Look a preset up.
+    """Look up a preset.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no preset has that name.
     """
     if name not in PRESETS:
         raise ConfigError(f"expected one of {', '.join(PRESETS)}, found {name!r}", location="preset")
@@ -169,7 +169,7 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Read a value as JSON; what is no JSON is a string."""
+    """Read a value as JSON, or else as a string."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a network is trained, as data."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
@@ -14,43 +14,41 @@ class Recipe(Configuration):
     Attributes:
         epochs: passes over the training texts.
         batch_size: texts in a step.
-        lr: peak rate of AdamW for everything but the embedding; 0 leaves that as it is.
+        lr: peak learning rate of AdamW for everything but the embedding; 0 trains the embedding alone.
         weight_decay: decoupled weight decay of the dense part.
         embedding_optimizer: ``adam`` or ``sgd``, for the rows of the embedding that a step touches. Adam
             moves a rare word as far as a frequent one; SGD leaves rare words small.
-        embedding_lr: peak rate of the row optimiser; 0 leaves the rows as they are.
+        embedding_lr: peak learning rate of the embedding; 0 leaves the embedding as it is.
         embedding_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
         embedding_weighting: ``none``, or ``idf``: a row moves in proportion to its inverse document
             frequency (see :func:`token2wave.training.schedule.row_weights`).
-        idf_power: to which power the inverse document frequency is taken. 1 suits topics, whose rare words
-            name the matter; below, frequent words count more, which carries over to texts on other matters.
-        warmup: share of the steps in which the rates rise to their peak.
+        idf_power: power of the inverse document frequency. 1 suits topics, which rare words identify; with
+            less, frequent words count more, which generalises to texts about other things.
+        warmup: fraction of the steps in which the learning rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
-        token_dropout: probability that a feature of a training text is left out in a step; a phrase level
-            sees all words in order nevertheless.
-        label_smoothing: share of the target spread over all classes.
-        validation_fraction: share of the training texts held back for choosing the best epoch,
-            where no validation set is given. The papers: 0.2.
-        validation: which rows are held back: ``random``, as in the papers; or ``apart``, blocks of the file,
-            and whole texts where rows are parts of others, so that they are as new as texts to come.
-        char_ngrams: whether the linear SVM also sees the words' character n-grams. It helps where words
-            are rare, and takes longer than all else about amplitudes.
-        refit_below: with fewer characters in all training texts together than this, the rows held back for
-            validation are precious too: once they have chosen the number of epochs, the model is trained
-            again on all rows; 0 keeps what is held back from all that is trained.
-        refit_linear_svm: whether, with more characters, the amplitudes alone are found again, from all rows.
-        select_by: the figure of the validation texts by which the best epoch is chosen: ``accuracy``,
-            ``macro_f1``, in which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``.
-            Where a text may have several classes micro-F1 takes the place of accuracy.
-        teacher_share: share of a teacher's probabilities in a text's target, where there is a teacher; the
-            label has the rest.
-        teacher_temperature: at which the teacher's probabilities are taken: above 1 they are softer.
-        unlabelled_weight: how much a text counts that a teacher alone labels, against one with a label.
-        unlabelled_linear_svm_weight: the same where amplitudes are found, by the teacher's class; 0 leaves
-            such texts out there.
-        patience: epochs without a better one before stopping; 0 never stops early.
-        similar_lengths: put texts of similar length into a batch, which saves networks that pad much of their
-            work. Waves do not pad.
+        token_dropout: probability that a feature of a training text is dropped in a step; the context of a
+            word still sees all words in order.
+        label_smoothing: fraction of the target spread over all classes.
+        validation_fraction: fraction of the training texts held out for validation where no validation set
+            is given. The papers: 0.2.
+        validation: which rows are held out: ``random``, as in the papers; or ``grouped``, blocks of the
+            file, and whole texts where rows are parts of others, so that they are as new as future texts.
+        char_ngrams: whether the linear SVM also sees the words' character n-grams. They help where words
+            are rare, and take most of the time of the SVM.
+        refit_below: with fewer characters in all training texts, the model is trained again on all rows once
+            the validation rows have chosen the number of epochs; 0 never trains on validation rows.
+        refit_linear_svm: whether, with more characters, the linear SVM alone is solved again from all rows.
+        select_by: the figure of the validation texts that chooses the epoch: ``accuracy``, ``macro_f1``, in
+            which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``. Where a text may
+            have several classes, micro-F1 takes the place of accuracy.
+        teacher_share: weight of the teacher's probabilities in the targets; the labels have the rest.
+        teacher_temperature: of the teacher's probabilities: above 1 they are softer.
+        unlabelled_weight: weight of a text that the teacher alone labels, relative to one with a label.
+        unlabelled_linear_svm_weight: the same for the linear SVM, which takes the teacher's class; 0 leaves
+            such texts out.
+        patience: epochs without a better one before training stops; 0 never stops early.
+        similar_lengths: put texts of similar length into a batch, which saves work in networks that pad.
+            Waves do not pad.
         precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the processor or GPU has it in
             hardware, else float32.
     """
@@ -104,7 +102,7 @@ class Recipe(Configuration):
             "between 0 and 1",
             self.validation_fraction,
         )
-        require_choice(self.validation, "validation", ("random", "apart"))
+        require_choice(self.validation, "validation", ("random", "grouped"))
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
         require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "micro_f1", "loss"))
         require(0 <= self.teacher_share <= 1, "teacher_share", "from 0 to 1", self.teacher_share)
@@ -117,9 +115,9 @@ class Recipe(Configuration):
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
 
     def chooses_by(self, multi_label: bool) -> str:
-        """The figure that chooses; accuracy means micro-F1 where a text may have several labels."""
+        """The figure that chooses the epoch: micro-F1 for accuracy where a text may have several labels."""
         return "micro_f1" if multi_label and self.select_by == "accuracy" else self.select_by
 
-    def with_lr_factor(self, share: float) -> Recipe:
-        """The same with a share of all rates."""
-        return self.replace(lr=self.lr * share, embedding_lr=self.embedding_lr * share)
+    def with_lr_factor(self, factor: float) -> Recipe:
+        """The same settings with both learning rates multiplied."""
+        return self.replace(lr=self.lr * factor, embedding_lr=self.embedding_lr * factor)

@@ -21,35 +21,35 @@ def text_weights(
     class_weights: str | Mapping[str, float] | None,
     own: Sequence[float] | None,
 ) -> NDArray[np.float32] | None:
-    """Weights of the training texts in the loss; their mean is one, so that rates mean what they meant.
+    """Weights of the training texts in the loss. Their mean is one: learning rates keep their meaning.
 
     Args:
         labels: ``(N,)``, the classes of the texts.
         label_names: the ``C`` classes.
-        class_weights: ``balanced``, by which every class that occurs counts the same in all; or the weight of
-            each class by name, 1 where it is not named; None counts every text the same.
+        class_weights: ``balanced`` gives all classes that occur the same total weight; or the weight of each
+            class by name, by default 1; None counts every text the same.
         own: ``N`` weights of the texts themselves, at least zero; they multiply those of the classes.
 
     Returns:
         ``(N,)`` float32, or None where nothing is weighted.
 
     Raises:
-        ConfigError: a class that there is not, a weight that is no positive number, or no text that counts.
+        ConfigError: an unknown class, a weight that is not a positive number, or no text of any weight.
     """
     if class_weights is None and own is None:
         return None
-    weights = of_classes(np.bincount(labels, minlength=len(label_names)), label_names, class_weights)
+    weights = class_weights_of(np.bincount(labels, minlength=len(label_names)), label_names, class_weights)
     weights = (weights / weights.max())[labels]  # neither sums nor products can overflow
     if own is not None:
-        given = np.asarray(own, dtype=np.float64)
-        largest = given.max(initial=0.0)
+        own_weights = np.asarray(own, dtype=np.float64)
+        largest = own_weights.max(initial=0.0)
         if not 0 < largest < math.inf:
             raise ConfigError(
                 "expected training texts of some weight, found none",
                 location="weights",
                 hint="give at least some rows a weight above zero",
             )
-        weights = weights * (given / largest)
+        weights = weights * (own_weights / largest)
     scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
     return scaled
 
@@ -59,16 +59,16 @@ def positive_weights(
     label_names: Sequence[str],
     class_weights: str | Mapping[str, float] | None,
 ) -> NDArray[np.float32] | None:
-    """How much each class counts in the loss of the texts that have it, where they may have several.
+    """Weight of each class in the loss of the texts that have it, where a text may have several.
 
     Args:
         classes: ``(N, C)``, the classes of the training texts; or ``(C,)``, how many of them have each.
         label_names: the ``C`` classes.
-        class_weights: ``balanced``, by which the texts of every class that occurs count the same in all, as
-            much as a class's in the mean; or the weight of each class by name, 1 where it is not named.
+        class_weights: ``balanced`` gives the texts of all classes that occur the same total weight, that of a
+            mean class; or the weight of each class by name, by default 1.
 
     Returns:
-        ``(C,)`` float32; None where nothing is weighted.
+        ``(C,)`` float32; None without weights.
 
     Raises:
         ConfigError: as for :func:`text_weights`.
@@ -76,7 +76,7 @@ def positive_weights(
     if class_weights is None:
         return None
     if class_weights != BALANCED:
-        return of_classes(np.zeros(len(label_names)), label_names, class_weights).astype(np.float32)
+        return class_weights_of(np.zeros(len(label_names)), label_names, class_weights).astype(np.float32)
     counts = classes.sum(axis=0) if classes.ndim == 2 else classes
     mean = counts.sum() / max(np.count_nonzero(counts), 1)
     weights: NDArray[np.float32] = np.ones(len(label_names), dtype=np.float32)
@@ -84,26 +84,26 @@ def positive_weights(
     return weights
 
 
-def of_classes(
-    counts: NDArray[Any], label_names: Sequence[str], wish: str | Mapping[str, float] | None
+def class_weights_of(
+    counts: NDArray[Any], label_names: Sequence[str], class_weights: str | Mapping[str, float] | None
 ) -> NDArray[np.float64]:
     """Weight of each class, ``(C,)``, by how many texts have it; see :func:`text_weights`."""
     weights = np.ones(len(label_names))
-    if wish is None:
+    if class_weights is None:
         return weights
-    if wish == BALANCED:
+    if class_weights == BALANCED:
         np.divide(counts.sum(), counts, out=weights, where=counts > 0)
         return weights
-    if not isinstance(wish, Mapping):
+    if not isinstance(class_weights, Mapping):
         raise ConfigError(
-            f"expected balanced, or a weight for each label, found {wish!r}",
+            f"expected balanced, or a weight for each label, found {class_weights!r}",
             location="class_weights",
             hint='e.g. balanced, or {"spam": 5}',
         )
-    for name, weight in wish.items():
+    for name, weight in class_weights.items():
         if name not in label_names:
             known = ", ".join(label_names[:12])
-            raise ConfigError(f"there is no label {name!r}; known are: {known}", location="class_weights")
+            raise ConfigError(f"expected a known label ({known}), found {name!r}", location="class_weights")
         is_number = isinstance(weight, Real) and not isinstance(weight, bool)
         if not is_number or not 0 < weight < math.inf:
             raise ConfigError(

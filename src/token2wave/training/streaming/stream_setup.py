@@ -27,7 +27,7 @@ from token2wave.training.streaming.inputs import Inputs, StreamedData, inputs_of
 from token2wave.training.streaming.source import Source
 from token2wave.training.streaming.stream_run import StreamRun
 from token2wave.training.streaming.survey import BucketCounts, Survey, survey
-from token2wave.training.weighting import of_classes, positive_weights
+from token2wave.training.weighting import class_weights_of, positive_weights
 
 BYTES_OF_A_SEGMENT = 2 << 20
 MAX_VALIDATION_ROWS = 10_000
@@ -221,7 +221,7 @@ def _class_weights(found: Survey, class_weights: ClassWeights, has_own: bool) ->
     by_class = None if found.several else class_weights
     if by_class is None and not has_own:
         return None
-    weights = of_classes(found.label_counts, found.label_names, by_class)
+    weights = class_weights_of(found.label_counts, found.label_names, by_class)
     own = found.own_weight if found.several else float(weights @ found.label_weights)
     if not own > 0:
         raise _no_weight()
