@@ -8,7 +8,7 @@ RIVALS := .venv/rivals-installed
 AUDITED := .venv/audit-installed
 THREADS ?= 2
 
-.PHONY: setup demo test test-base test-transformers lint check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
+.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,14 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
+
+# Both papers: all systems and studies, into build/reproduction. Needs TOKEN2WAVE_DATA and about a day; resumes.
+reproduce: setup
+	$(BIN)/python -m paper reproduce --out build/reproduction
+
+# The same in miniature on built-in texts, within three minutes.
+reproduce-quick: setup
+	$(BIN)/python -m paper reproduce --quick --seeds 1 --dataset debian-sections --out build/reproduction-quick
 
 # What is shipped: wheels with and without a compiler, each in a fresh environment without torch.
 test-base: setup

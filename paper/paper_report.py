@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from paper.accuracy import EVERYDAY
-from paper.claims import claims_table, summarise_claims
+from paper.claims import claims_table, judge_claims, summarise_claims
 from paper.comparison_tables import (
     accuracy_table,
     counterparts_table,
@@ -21,6 +21,7 @@ from paper.comparison_tables import (
     system_title,
     transformer_table,
 )
+from paper.published import published
 from paper.result_store import file_name
 from paper.studies import load_study
 from paper.study import Document, Drawing, Study, Table
@@ -60,7 +61,7 @@ def write_report(document: Document, folder: Path) -> list[Path]:
         MissingExtraError: matplotlib is not installed.
     """
     sections = report_sections(document)
-    figures = _render_figures(drawing for section in sections for drawing in section.drawings.items())
+    figures = render_figures(sections)
     (folder / "figures").mkdir(exist_ok=True)
     return html.write_all(
         folder,
@@ -88,7 +89,9 @@ def write_study(study: Study, document: Document, folder: Path) -> list[Path]:
         f"{study.name}.json": _to_json(document),
         f"{study.name}.md": "\n".join(lines).encode("utf-8", errors="backslashreplace"),
     }
-    return html.write_all(folder, files | _render_figures(drawings.items()))
+    for name, drawing in drawings.items():
+        files |= render_figure(name, drawing.figure)
+    return html.write_all(folder, files)
 
 
 def _to_json(document: Document) -> bytes:
@@ -96,10 +99,12 @@ def _to_json(document: Document) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _render_figures(drawings: Iterable[tuple[str, Drawing]]) -> dict[str, bytes]:
+def render_figures(sections: Iterable[Section]) -> dict[str, bytes]:
+    """Render every figure of a report, by file name."""
     files: dict[str, bytes] = {}
-    for name, drawing in drawings:
-        files |= render_figure(name, drawing.figure)
+    for section in sections:
+        for name, drawing in section.drawings.items():
+            files |= render_figure(name, drawing.figure)
     return files
 
 
@@ -174,6 +179,24 @@ def headline(document: Document) -> list[tuple[str, str, str]]:
     return entries
 
 
+def summarise_accuracy(document: Document) -> str:
+    """Test accuracy of the Wave networks in one line, with the highest published figure."""
+    entries = []
+    for dataset in document["datasets"].values():
+        for key in ("wave-interference", "wave-modulation"):
+            if values := percent_accuracies(dataset["systems"].get(key, {})):
+                best = max((row.accuracy for row in published(key, dataset["name"])), default=None)
+                text = f"{dataset['name']}, {key.removeprefix('wave-')}: {sum(values) / len(values):.2f}"
+                entries.append(text if best is None else f"{text} ({best:.2f})")
+    return f"Test accuracy in per cent, ours (published): {'; '.join(entries)}." if entries else ""
+
+
+def verdicts_table(document: Document) -> str:
+    """Every claim and its verdict in Markdown, without evidence and rule."""
+    rows = [[claim.claim, claim.verdict] for claim in judge_claims(document)]
+    return markdown_table(Table(summarise_claims(document), ["claim", "verdict"], rows, n_names=2))
+
+
 def describe_origin(made: Document, seeds: Sequence[int]) -> str:
     """Seeds, machines, versions and commits in one line; ``made`` is that of :meth:`ResultStore.origins`."""
     machines = sorted({f"{machine['processor']}, {machine['device']}" for machine in made["machines"]})
@@ -191,10 +214,19 @@ def render_markdown(document: Document, sections: list[Section], figures: str = 
         sections: its sections.
         figures: folder of the figures, relative to the report.
     """
-    lines = [f"# {TITLE}", "", ABOUT, "", summarise_claims(document), ""]
-    for name, figure, remark in headline(document):
-        lines.append(f"- {name}: {figure} ({remark})")
-    lines += ["", describe_origin(document["made"], document["seeds"]), ""]
+    origin = describe_origin(document["made"], document["seeds"])
+    lines = [
+        f"# {TITLE}",
+        "",
+        ABOUT,
+        "",
+        summarise_claims(document),
+        "",
+        summarise_accuracy(document),
+        "",
+        origin,
+        "",
+    ]
     lines += [f"> {caveat}\n" for caveat in caveats(document)]
     for section in sections:
         lines += [f"## {section.title}", "", section.about, ""]

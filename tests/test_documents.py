@@ -18,6 +18,7 @@ from token2wave.cli.main import app
 from token2wave.features import WordConfig, WordPieceConfig
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAPER = ROOT / "paper"
 MAX_NOT_RUN = 9
 """How many code blocks may say that they do not run."""
 
@@ -114,7 +115,7 @@ def test_changelog_has_the_version():
     assert f'version = "{token2wave.__version__}"' in (ROOT / "pyproject.toml").read_text()
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, PAPER / "README.md", PAPER / "reproduction.md"], ids=str)
 def test_links_have_targets(path):
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
@@ -133,11 +134,11 @@ def test_public_names_can_be_imported():
 
 
 MAX_LINES = 160
-LONG_PAGES = ("benchmarks.md", "experiments.md", "reproduction.md")
+LONG_PAGES = ("benchmarks.md", "experiments.md")
 """Logs of measurements, which may be longer."""
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, PAPER / "README.md"], ids=str)
 def test_pages_are_short(path):
     n_lines = len(path.read_text().splitlines())
     assert path.name in LONG_PAGES or n_lines <= (150 if path.name == "README.md" else MAX_LINES)

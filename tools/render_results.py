@@ -16,26 +16,15 @@ import statistics
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from paper.claims import claims_table
-from paper.comparison_tables import (
-    accuracy_table,
-    counterparts_table,
-    published_cost_table,
-    rows_table,
-    transformer_table,
-)
-from paper.paper_report import caveats, markdown_table
-from paper.studies import STUDIES, load_study
-from paper.study import Table
 from token2wave.reporting.summary import lines
 from token2wave.training.result import Summary
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import continuing  # noqa: E402
 import distillation_render  # noqa: E402
@@ -53,22 +42,17 @@ import streaming  # noqa: E402
 import tuning  # noqa: E402
 import wave_trials_render  # noqa: E402
 
+from paper.paper_report import (  # noqa: E402
+    render_figures,
+    render_markdown,
+    report_sections,
+    summarise_accuracy,
+    verdicts_table,
+)
+
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
-SHOWN: dict[str, dict[str, str]] = {
-    "convergence": {"convergence": "Test accuracy in the first steps", "long-run": "The long run"},
-    "gradients": {
-        "gradients": "Gradients over training",
-        "gradients-parts": "The parts of a wave's gradient",
-    },
-    "independence": {"independence": "Densities of the eigenvalue ratios"},
-    "complexity": {"complexity-length": "Time against the length of the text"},
-    "resources": {},
-    "ablations": {"ablations": "Test accuracy of every variant", "ablations-width": "Accuracy against width"},
-    "probes": {"probes-tasks": "Accuracy on generated tasks", "probes-distance": "Accuracy against length"},
-}
-"""Figures of the reproduction that its document shows."""
-WAVES = ("Wave network, interference", "Wave network, modulation")
+PAPER = ROOT / "paper"
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
@@ -237,16 +221,6 @@ def random_settings(document: dict[str, Any]) -> str:
     )
 
 
-def _waves(document: dict[str, Any]) -> Table:
-    """The rows of the Wave networks alone."""
-    table = accuracy_table(document)
-    kept = [0, 1, 2, 3, 6, 7]
-    rows = [[row[i] for i in kept] for row in table.rows if row[1] in WAVES]
-    return Table(
-        "Test accuracy, mean ± standard deviation over seeds.", [table.head[i] for i in kept], rows, 2
-    )
-
-
 def distributed(part: str) -> str:
     """Table of what several processes gain, or of what they send each other."""
     document = benchmark("distributed")
@@ -256,30 +230,16 @@ def distributed(part: str) -> str:
     return tables[part](document)
 
 
-def reproduction(part: str) -> str:
-    """Tables of a part of the reproduction's report."""
-    path = ROOT / "paper" / "results" / "report.json"
-    if not path.is_file():
-        raise NotMeasured
-    document = read(path)
-    tables = {
-        "waves": lambda: [_waves(document)],
-        "claims": lambda: [claims_table(document)],
-        "accuracy": lambda: [accuracy_table(document), rows_table(document)],
-        "transformer": lambda: [transformer_table(document)],
-        "counterparts": lambda: [counterparts_table(document)],
-    }
-    if part in tables:
-        notes = [f"*{caveat}*" for caveat in caveats(document)] if part in ("accuracy", "waves") else []
-        return "\n\n".join([*map(markdown_table, tables[part]()), *notes]) + "\n"
-    if part not in document["studies"]:
-        raise NotMeasured
-    found = document["studies"][part]
-    images = [f"![{title}](../paper/results/figures/{name}.svg)" for name, title in SHOWN[part].items()]
-    every = [table for one in found for table in load_study(part).tables(one)]
-    if part == "resources":
-        every.append(published_cost_table(document))
-    return "\n\n".join([*images, *map(markdown_table, every)]) + "\n"
+@cache
+def paper_document() -> dict[str, Any]:
+    """Read the data of the reproduction."""
+    return dict(read(PAPER / "results" / "report.json"))
+
+
+def paper_page() -> str:
+    """Render the long report of the reproduction."""
+    document = paper_document()
+    return render_markdown(document, report_sections(document), "results/figures") + "\n"
 
 
 def fuzzing() -> str:
@@ -339,10 +299,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "html-page": lambda: html_page_render.table(benchmark("html_page")),
     "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
-    **{
-        f"reproduction-{part}": partial(reproduction, part)
-        for part in ("waves", "claims", "accuracy", "transformer", "counterparts", *STUDIES)
-    },
+    "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",
+    "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "\n",
     "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
     **{name: partial(reliability, name) for name in reliability_render.TABLES},
     **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
@@ -369,7 +327,10 @@ def render(text: str) -> str:
 
 
 def draw_figures() -> None:
-    """Draw the figures of the benchmarks into ``docs/figures``."""
+    """Draw the figures of the benchmarks into ``docs/figures``, and those of the reproduction."""
+    for name, content in render_figures(report_sections(paper_document())).items():
+        if name.endswith(".svg"):
+            (PAPER / "results" / "figures" / name).write_bytes(content)
     FIGURES.mkdir(exist_ok=True)
     with suppress(NotMeasured):
         for name, content in growth_figures.draw(benchmark("growth")).items():
@@ -398,11 +359,12 @@ def main() -> int:
     if not check:
         draw_figures()
     stale = []
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    report = PAPER / "reproduction.md"
+    for path in [ROOT / "README.md", PAPER / "README.md", report, *sorted((ROOT / "docs").glob("*.md"))]:
         text = path.read_text(encoding="utf-8")
-        rendered = render(text)
+        rendered = paper_page() if path == report else render(text)
         if rendered != text:
-            stale.append(path.name)
+            stale.append(path.relative_to(ROOT).as_posix())
             if not check:
                 path.write_text(rendered, encoding="utf-8")
     print("out of date: " + ", ".join(stale) if stale else "all documents are up to date")

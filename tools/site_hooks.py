@@ -15,7 +15,7 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = Path("results/reproduction")
+REPORT = ROOT / "paper"
 _LINK_OUT = re.compile(r"\[(?P<words>[^\]]*)\]\(\.\./(?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)")
 _ROLE = re.compile(r":(?:func|class|meth|data|mod|attr):<code")
 _FORMULA = re.compile(
@@ -25,7 +25,7 @@ _FORMULA = re.compile(
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the report of the reproduction and its figures."""
-    for path in [ROOT / REPORT / "report.md", *sorted((ROOT / REPORT / "figures").glob("*.svg"))]:
+    for path in [REPORT / "reproduction.md", *sorted((REPORT / "results" / "figures").glob("*.svg"))]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 

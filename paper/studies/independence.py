@@ -34,7 +34,7 @@ RATIOS = {
 MEASURES = {**RATIOS, "effective_rank": "effective rank"}
 
 
-def eigenvalues(states: NDArray[np.floating]) -> NDArray[np.float64]:
+def covariance_eigenvalues(states: NDArray[np.floating]) -> NDArray[np.float64]:
     """Eigenvalues of the covariance of states, those that can differ from zero, largest first.
 
     Args:
@@ -50,7 +50,7 @@ def eigenvalues(states: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def spread_of(values: NDArray[np.float64]) -> dict[str, float]:
+def spread_measures(values: NDArray[np.float64]) -> dict[str, float]:
     """How evenly variance is spread over directions.
 
     Args:
@@ -106,10 +106,10 @@ def measure_states(states: NDArray[np.float32], seed: int) -> dict[str, Any]:
     order = np.random.default_rng(seed).permutation(len(states))
     whole = max(1, len(states) // BATCH)
     batches = [order[number * BATCH : (number + 1) * BATCH] for number in range(whole)]
-    spreads = [spread_of(eigenvalues(states[some])) for some in batches]
+    spreads = [spread_measures(covariance_eigenvalues(states[some])) for some in batches]
     return {
         "batches": {name: [_rounded(one[name]) for one in spreads] for name in MEASURES},
-        "all": spread_of(eigenvalues(states)),
+        "all": spread_measures(covariance_eigenvalues(states)),
     }
 
 

@@ -23,9 +23,9 @@ def states_with(eigenvalues, n_states, seed=0):
 
 def test_eigenvalues_of_a_covariance_that_is_known():
     known = [7.0, 2.0, 0.5, 0.5]
-    found = independence.eigenvalues(states_with(known, 50))
+    found = independence.covariance_eigenvalues(states_with(known, 50))
     assert found == pytest.approx(known)
-    spread = independence.spread_of(found)
+    spread = independence.spread_measures(found)
     assert spread["largest_share"] == pytest.approx(0.7)
     assert spread["smallest_over_largest"] == pytest.approx(0.5 / 7)
     entropy = -(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 2 * 0.05 * np.log(0.05))
@@ -35,28 +35,28 @@ def test_eigenvalues_of_a_covariance_that_is_known():
 def test_they_are_those_of_numpys_covariance():
     states = np.random.default_rng(1).standard_normal((40, 7)).astype(np.float32)
     expected = np.sort(np.linalg.eigvalsh(np.cov(states.T.astype(np.float64))))[::-1]
-    assert independence.eigenvalues(states) == pytest.approx(expected)
+    assert independence.covariance_eigenvalues(states) == pytest.approx(expected)
 
 
 def test_few_states_have_only_the_eigenvalues_that_they_can_have():
     states = np.random.default_rng(2).standard_normal((32, 768))
-    found = independence.eigenvalues(states)
+    found = independence.covariance_eigenvalues(states)
     assert found.shape == (31,)
     assert found[-1] > 1
 
 
 def test_even_and_uneven_spread():
-    even = independence.spread_of(np.full(9, 3.0))
+    even = independence.spread_measures(np.full(9, 3.0))
     assert even == pytest.approx({"largest_share": 1 / 9, "smallest_over_largest": 1, "effective_rank": 9})
-    one = independence.spread_of(np.array([4.0, 0.0, 0.0]))
+    one = independence.spread_measures(np.array([4.0, 0.0, 0.0]))
     assert one == pytest.approx({"largest_share": 1, "smallest_over_largest": 0, "effective_rank": 1})
-    assert independence.spread_of(np.zeros(3))["effective_rank"] == 0
+    assert independence.spread_measures(np.zeros(3))["effective_rank"] == 0
 
 
 def test_batches_have_32_texts_each(monkeypatch):
     sizes = []
-    counted = independence.eigenvalues
-    monkeypatch.setattr(independence, "eigenvalues", lambda s: sizes.append(len(s)) or counted(s))
+    counted = independence.covariance_eigenvalues
+    monkeypatch.setattr(independence, "covariance_eigenvalues", lambda s: sizes.append(len(s)) or counted(s))
     states = np.random.default_rng(3).standard_normal((127, 5)).astype(np.float32)
     found = independence.measure_states(states, seed=0)
     assert sizes == [32, 32, 32, 127]
