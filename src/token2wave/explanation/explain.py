@@ -97,7 +97,7 @@ def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
 def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArray[np.float32]:
     """Logits of the text without each part, ``(P, C)``."""
     whole = passages.sums([tokens.codes])
-    parts = [np.zeros((0, passages.tables.config.n_classes), dtype=np.float32)]
+    parts = [np.zeros((0, passages.network.config.n_classes), dtype=np.float32)]
     near = _Surroundings(passages, tokens.codes)
     for at in range(0, len(bounds), PARTS_CHUNK):
         some = slice(at, at + PARTS_CHUNK)
@@ -107,7 +107,7 @@ def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArr
             with_it.append(np.concatenate([before, tokens.codes[first:last], after]))
             without_it.append(np.concatenate([before, after]))
         changed = whole - passages.sums(with_it) + passages.sums(without_it)
-        parts.append(passages.tables.logits_of(changed))
+        parts.append(passages.network.logits_of(changed))
     return np.concatenate(parts)
 
 
@@ -137,7 +137,7 @@ def _energy_shares(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[
     An n-gram's energy is that of its tokens in equal parts. [CLS] and [SEP] have none.
     """
     spans = passages.features.spans(tokens.codes)
-    share = passages.tables.energies(spans.rows) / spans.n_tokens
+    share = passages.network.energies(spans.rows) / spans.n_tokens
     energy = np.zeros(len(tokens.codes))
     known = np.zeros(len(tokens.codes), dtype=bool)
     for place in range(int(spans.n_tokens.max(initial=0))):

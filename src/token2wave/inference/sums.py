@@ -1,4 +1,4 @@
-"""What a text comes to for a compiled network: sums over its tokens, which add up."""
+"""The sums over a text's tokens, which are all that a compiled network needs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Numbers = NDArray[np.float64]
 class Sums:
     """Sums of ``N`` texts, in double precision; the logits depend on nothing else.
 
-    Sums of two passages add up to those of both, but for the features and neighbours across the seam (see
-    :mod:`token2wave.inference.state`).
+    The sums of two passages add up, except for features and neighbours across the seam (see
+    :mod:`token2wave.inference.passages`).
 
     Attributes:
         n_features: ``(N,)``, features of each text.
-        total: ``(N, 2 D)``, sum of both variants; with a [CLS] read-out, of all features but the first.
+        total: ``(N, 2 D)``, sum of both variants; for read-out ``cls``, of all features but the first.
         squares: ``(N, 2 D)``, sum of the squares of the same.
-        first: ``(N, 2 D)``, both variants of the first feature with a [CLS] read-out, else zero.
-        n_words: ``(N,)``, words that went through the phrase level.
-        phrase_total: ``(N, P)``, sum of their states.
-        phrase_squares: ``(N, P)``, sum of the squares of these.
-        linear_svm: ``(N, C)``, sum of the amplitudes of all features; ``(N, 0)`` where rows have none.
+        first: ``(N, 2 D)``, both variants of the first feature for read-out ``cls``, else zero.
+        n_words: ``(N,)``, words that have a context state.
+        context_total: ``(N, P)``, sum of the context states.
+        context_squares: ``(N, P)``, sum of their squares.
+        linear_svm: ``(N, C)``, sum of the SVM weights of all features; ``(N, 0)`` without a linear SVM.
     """
 
     n_features: Numbers
@@ -42,22 +42,22 @@ class Sums:
         return len(self.n_features)
 
     def __add__(self, other: Self) -> Sums:
-        """Add, text by text; the first features stay."""
-        return self._with(other, 1.0)
+        """Add text by text; ``first`` stays."""
+        return self._combine(other, 1.0)
 
     def __sub__(self, other: Self) -> Sums:
-        """Subtract, text by text; the first features stay."""
-        return self._with(other, -1.0)
+        """Subtract text by text; ``first`` stays."""
+        return self._combine(other, -1.0)
 
-    def _with(self, other: Self, sign: float) -> Sums:
-        changed = {
+    def _combine(self, other: Self, sign: float) -> Sums:
+        sums = {
             field.name: getattr(self, field.name) + sign * getattr(other, field.name)
             for field in fields(self)
             if field.name != "first"
         }
-        n = len(changed["n_features"])
-        return Sums(**changed, first=np.broadcast_to(self.first, (n, self.first.shape[1])))
+        n = len(sums["n_features"])
+        return Sums(**sums, first=np.broadcast_to(self.first, (n, self.first.shape[1])))
 
     def of(self, texts: slice) -> Sums:
-        """Sums of some of the texts."""
+        """Select texts."""
         return Sums(**{field.name: getattr(self, field.name)[texts] for field in fields(self)})
