@@ -20,7 +20,7 @@ from sweep import held_out
 
 from token2wave.classifier import Classifier
 from token2wave.inference.compiled import CompiledNetwork
-from token2wave.inference.novelty import USUAL_FEATURES
+from token2wave.inference.novelty import PRIOR_FEATURES
 from token2wave.pipeline import train
 from token2wave.versions import versions
 
@@ -87,8 +87,8 @@ class Scores:
         return {
             "unknown words": (n_words - features.n_ordered) / np.maximum(n_words, 1),
             "unknown features": n_unknown / n_all,
-            "unknown features, with 10 usual ones": (n_unknown + USUAL_FEATURES * self.share)
-            / (n_all + USUAL_FEATURES),
+            "unknown features, with 10 usual ones": (n_unknown + PRIOR_FEATURES * self.share)
+            / (n_all + PRIOR_FEATURES),
             "unknown or rare features": (n_unknown + rare) / n_all,
             "surprise (log likelihood)": (known + n_unknown * self.unseen) / n_all,
             "doubt, 1 - probability": 1 - np.exp(highest - evidence),

@@ -21,9 +21,9 @@ import token2wave
 from token2wave.classifier import Classifier
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ModelFileError
-from token2wave.inference.novelty import LEVELS, MIN_TEXTS, NoveltyReference
+from token2wave.inference.novelty import MIN_TEXTS, QUANTILES, NoveltyReference
 
-REFERENCE = NoveltyReference(0.3, (0.31, 0.2), (1.2, 2.0), tuple(np.linspace(-3, 4, len(LEVELS)).tolist()))
+REFERENCE = NoveltyReference(0.3, (0.31, 0.2), (1.2, 2.0), tuple(np.linspace(-3, 4, len(QUANTILES)).tolist()))
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -185,9 +185,9 @@ def test_what_is_no_list_of_texts(texts: Any) -> None:
     "change",
     [
         {"scores": [1.0]},
-        {"scores": list(range(len(LEVELS)))[::-1]},
-        {"scores": ["a"] * len(LEVELS)},
-        {"scores": [float("nan")] * len(LEVELS)},
+        {"scores": list(range(len(QUANTILES)))[::-1]},
+        {"scores": ["a"] * len(QUANTILES)},
+        {"scores": [float("nan")] * len(QUANTILES)},
         {"unknown": [0.1, 0.0]},
         {"unknown": [0.1]},
         {"unknown": None},

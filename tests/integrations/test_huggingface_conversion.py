@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 import token2wave
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
-from token2wave.inference.novelty import LEVELS, NoveltyReference
+from token2wave.inference.novelty import QUANTILES, NoveltyReference
 from token2wave.integrations.huggingface import (
     WaveNetworkConfig,
     export_huggingface,
@@ -70,7 +70,7 @@ def test_trained_models_saved_and_loaded_give_the_classifiers_probabilities(kind
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_network_comes_back_whole(kind, tmp_path):
-    scores = tuple(np.linspace(-1, 2, len(LEVELS)).tolist())
+    scores = tuple(np.linspace(-1, 2, len(QUANTILES)).tolist())
     classifier = replace(
         random_classifier(kind), novelty_reference=NoveltyReference(0.1, (0.2, 0.1), (1.0, 0.5), scores)
     )

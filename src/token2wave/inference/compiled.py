@@ -32,17 +32,17 @@ NATIVE_RESTORES = ("linear", "real", "magnitude")
 
 
 def reason_not_to_compile(config: WaveConfig) -> str | None:
-    """Say why a network does not compile; None if it does."""
+    """Explain why a network does not compile; None if it does."""
     if config.layers > 1:
-        return f"it has {config.layers} layers, and the tokens of the second depend on the whole text"
+        return f"it has {config.layers} layers, and the tokens of the second layer depend on the whole text"
     if config.positions != "none":
-        return "it adds positions to the tokens, so that a token's numbers depend on where it stands"
+        return "it adds positions, so that a token's numbers depend on its place"
     if READOUTS[config.readout].pools_states:
         return f"read-out {config.readout!r} sees every token's wave, which depends on the whole text"
     if problem := config.unsupported_by(NUMPY):
         return problem
     if config.variants == "levels":
-        return "one of its waves is of the first sentence alone, whose end is not known from sums"
+        return "one of its waves is that of the first sentence, whose end is not known from sums"
     return None
 
 
@@ -54,7 +54,7 @@ def compile_network(config: WaveConfig, arrays: Mapping[str, Floats]) -> Compile
         arrays: every parameter by name (:meth:`WaveConfig.parameter_shapes`), float32; shared, not copied.
 
     Returns:
-        Tables that give the same logits, to rounding.
+        A network that gives the same logits, to rounding.
 
     Raises:
         ConfigError: the network does not compile; the message says why.
@@ -64,17 +64,17 @@ def compile_network(config: WaveConfig, arrays: Mapping[str, Floats]) -> Compile
         raise ConfigError(
             f"cannot be compiled: {reason}",
             location="network",
-            hint="predict with it through torch, or train one of the presets",
+            hint="predict with the classifier through torch, or train a preset",
         )
     return CompiledNetwork(config, arrays)
 
 
 class CompiledNetwork:
-    """A compiled network: predicts without a deep-learning framework (:func:`compile_network`).
+    """A network that predicts without torch; made by :func:`compile_network`.
 
     Args:
         config: the network's shape.
-        arrays: every parameter by name, float32. They must not change afterwards.
+        arrays: every parameter by name, float32. Do not change them afterwards.
     """
 
     def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
@@ -87,7 +87,7 @@ class CompiledNetwork:
         self._native_handle: Any = None
 
     def arrays(self) -> dict[str, Floats]:
-        """Every parameter by name, not to be written to: part of them has been copied and expanded."""
+        """Every parameter by name, read-only."""
         return dict(self._arrays)
 
     def parameter_count(self) -> ParameterCount:
@@ -137,15 +137,15 @@ class CompiledNetwork:
         return out
 
     def sums(self, features: Ragged) -> Sums:
-        """What ``N`` texts come to, to be added and subtracted; the logits depend on nothing else."""
+        """Compute the sums of ``N`` texts, which can be added and subtracted."""
         return reference.sums(self.config, self._arrays, features, exact=True)
 
     def logits_of(self, sums: Sums) -> Floats:
-        """Compute the logits of texts, ``(N, C)`` float32, from their sums."""
+        """Compute logits ``(N, C)`` float32 from sums."""
         return reference.logits(self.config, self._arrays, sums)
 
     def energies(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Energy that each feature brings to a text, ``(T,)``: its squares, summed over both variants."""
+        """Compute the energy of each feature, ``(T,)``: its squares, summed over both variants."""
         return reference.energies(self.config, self._arrays, ids)
 
     @property
@@ -161,7 +161,7 @@ class CompiledNetwork:
     def native_handle(self) -> Any:
         """The network as the native core holds it."""
         if self._native_handle is None:  # two threads may both open it; one result is dropped
-            dense = dense_part(self.config, self._arrays)
+            dense = join_dense(self.config, self._arrays)
             shape = native_shape(self.config)
             self._native_handle = self._require_core().open_tables(shape, self._arrays[EMBEDDING], dense)
         return self._native_handle
@@ -176,7 +176,7 @@ class CompiledNetwork:
 
 
 def _threads_for(texts: list[str]) -> int:
-    """Threads that are worth their start."""
+    """Number of threads: one, if the texts are too short for more to pay."""
     return n_threads() if len(texts) > 1 and sum(map(len, texts)) > SMALL_BATCH else 1
 
 
@@ -186,7 +186,7 @@ def supports_native(config: WaveConfig) -> bool:
 
 
 def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
-    """A network's shape as the native core takes it."""
+    """Return a network's shape as the native core takes it."""
     return (
         *(config.n_rows, config.n_classes, config.width, config.context_width, config.context_radius),
         *(NATIVE_OPERATIONS.index(config.operation), NATIVE_READOUTS.index(config.readout)),
@@ -195,25 +195,25 @@ def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
     )
 
 
-def dense_part(config: WaveConfig, arrays: Mapping[str, Floats]) -> Floats:
-    """All parameters but the embedding in one vector, float32, in the order of ``parameter_shapes``."""
+def join_dense(config: WaveConfig, arrays: Mapping[str, Floats]) -> Floats:
+    """Join all parameters but the embedding in one float32 vector, in the order of ``parameter_shapes``."""
     names = [name for name in config.parameter_shapes() if name != EMBEDDING]
     return np.concatenate([arrays[name].ravel() for name in names]).astype(np.float32)
 
 
-def split_dense_part(config: WaveConfig, dense: Floats) -> dict[str, Floats]:
-    """Parameters by name, as views into the vector that :func:`dense_part` makes."""
-    found, at = {}, 0
+def split_dense(config: WaveConfig, dense: Floats) -> dict[str, Floats]:
+    """Return the parameters by name, as views into a vector that :func:`join_dense` made."""
+    arrays, start = {}, 0
     for name, shape in config.parameter_shapes().items():
         if name != EMBEDDING:
             size = math.prod(shape)
-            found[name] = dense[at : at + size].reshape(shape)
-            at += size
-    return found
+            arrays[name] = dense[start : start + size].reshape(shape)
+            start += size
+    return arrays
 
 
 def _frozen(array: Floats) -> Floats:
-    """A view that cannot be written to; a copy only where the type or the layout asks for it."""
+    """Return a read-only view; a copy only if type or layout require it."""
     view = np.ascontiguousarray(array, dtype=np.float32).view()
     view.flags.writeable = False
     return view

@@ -18,7 +18,7 @@ from token2wave.errors import ConfigError
 from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.inference.compiled import CompiledNetwork, compile_network
 from token2wave.inference.novelty import NoveltyReference
-from token2wave.inference.prediction import Prediction, prediction_of
+from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 from token2wave.storage.encodings import EncodedArray
 from token2wave.storage.model_file import ModelFile, write_model_file
@@ -98,7 +98,7 @@ class Model:
 
     def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
         """Turn the probabilities of one text into a prediction."""
-        return prediction_of(probabilities, self.label_names, top_k, self.thresholds)
+        return make_prediction(probabilities, self.label_names, top_k, self.thresholds)
 
     @cached_property
     def fingerprint(self) -> int:

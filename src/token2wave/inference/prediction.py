@@ -1,4 +1,4 @@
-"""What a model says of one text, made of the probabilities of the classes."""
+"""The prediction for one text, made from the probabilities of the classes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any, NamedTuple
 
 
 class Prediction(NamedTuple):
-    """What a model says of one text.
+    """The prediction for one text.
 
     Attributes:
-        label: the most probable class. Where a text may have several classes, or none, that says nothing of
-            whether it has this one: ``labels`` does.
+        label: the most probable class. A multi-label model need not assign it: see ``labels``.
         probability: its probability.
         top: the most probable classes with their probabilities, best first.
-        labels: the classes that the text is given, the most probable first: ``label`` alone; or, where a text
-            may have several, all whose probability reaches their threshold.
-        probabilities: theirs, in the same order.
-        novelty: share of the texts held back from training that are less unlike it; None where nobody asked,
-            or the model does not know.
+        labels: the assigned classes, most probable first: ``label`` alone, or for a multi-label model all
+            classes whose probability reaches their threshold.
+        probabilities: their probabilities, in the same order.
+        novelty: fraction of validation texts that are less unlike the training texts; None if not requested,
+            or unknown to the model.
     """
 
     label: str
@@ -29,26 +28,26 @@ class Prediction(NamedTuple):
     novelty: float | None = None
 
 
-def prediction_of(
+def make_prediction(
     probabilities: Sequence[float],
     label_names: Sequence[str],
     top_k: int = 1,
     thresholds: Sequence[float] = (),
 ) -> Prediction:
-    """Name the most probable classes, given the probability of each; equal ones in the classes' order.
+    """Make a prediction from the probabilities; equally probable classes keep their order.
 
     Args:
         probabilities: ``C`` numbers.
         label_names: ``C`` names.
-        top_k: how many classes to give in ``top``; all, if there are fewer.
-        thresholds: ``C`` probabilities from which on a text is given a class, where it may have several.
+        top_k: number of classes in ``top``; all, if there are fewer.
+        thresholds: for a multi-label model, the ``C`` probabilities from which a text gets a class.
     """
     if thresholds:
         order = _ranking(probabilities)
-        given = [i for i in order if probabilities[i] >= thresholds[i]]
+        assigned = [i for i in order if probabilities[i] >= thresholds[i]]
         top = tuple((label_names[i], probabilities[i]) for i in order[: max(top_k, 1)])
-        labels = tuple(label_names[i] for i in given)
-        return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in given))
+        labels = tuple(label_names[i] for i in assigned)
+        return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in assigned))
     if top_k <= 1:
         probability = max(probabilities)
         label = label_names[probabilities.index(probability)]
@@ -58,26 +57,26 @@ def prediction_of(
 
 
 def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) -> dict[str, Any]:
-    """Return a prediction as plain data, as commands and services give it.
+    """Turn a prediction into plain data, as commands and services print it.
 
     Args:
-        prediction: of one text.
-        several: whether a text may have several classes; then it has ``labels``, else ``label``.
-        abstains: give no label.
+        prediction: the prediction.
+        several: write ``labels``, as for a multi-label model; else ``label``.
+        abstains: leave out the label.
     """
-    given: dict[str, Any]
+    result: dict[str, Any]
     if several:
         labels = [] if abstains else zip(prediction.labels, prediction.probabilities, strict=True)
-        given = {"labels": _pairs(labels)}
+        result = {"labels": _pairs(labels)}
     else:
-        given = {"label": None if abstains else prediction.label, "probability": prediction.probability}
-    return {**given, "novelty": prediction.novelty, "top": _pairs(prediction.top)}
+        result = {"label": None if abstains else prediction.label, "probability": prediction.probability}
+    return {**result, "novelty": prediction.novelty, "top": _pairs(prediction.top)}
 
 
 def _pairs(classes: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
-    return [{"label": label, "probability": share} for label, share in classes]
+    return [{"label": label, "probability": probability} for label, probability in classes]
 
 
 def _ranking(probabilities: Sequence[float]) -> list[int]:
-    """Indices of the classes, the most probable first."""
+    """Indices of the classes, most probable first."""
     return sorted(range(len(probabilities)), key=lambda i: -probabilities[i])

@@ -1,7 +1,7 @@
-"""The arithmetic of a compiled network in numpy, as the formulas say it.
+"""The reference implementation of a compiled network, in numpy, written as the formulas are.
 
-Symbols: ``D`` is the width, ``P`` that of the phrase level, ``C`` the number of classes; ``w`` and ``w'`` are
-both variants of a token.
+Symbols: ``D`` is the width, ``P`` the width of the context, ``C`` the number of classes; ``w`` and ``w'`` are
+the two variants of a token.
 """
 
 from __future__ import annotations
@@ -22,36 +22,34 @@ Numbers = NDArray[np.float64]
 Arrays = Mapping[str, Floats]
 
 EMBEDDING = "embedding.weight"
-FEATURES_CHUNK = 1 << 10  # so that they stay in the cache, and the matrix that sums them small
+FEATURES_CHUNK = 1 << 10  # features summed at once: they stay in the cache
 NORM_EPSILON = 1e-5  # PyTorch's
-
-
-FEATURES_IN_PART = 1 << 15  # so that memory stays small
+TEXTS_CHUNK = 1 << 15  # features of the texts computed at once: bounds memory
 
 
 def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> Floats:
-    """Logits of ``N`` texts, ``(N, C)``, some texts at a time."""
-    if len(features.ids) <= FEATURES_IN_PART:
+    """Compute the logits of ``N`` texts, ``(N, C)``, chunk by chunk."""
+    if len(features.ids) <= TEXTS_CHUNK:
         return logits(config, arrays, sums(config, arrays, features))
-    parts = []
-    for first, last in groups(features.offsets, FEATURES_IN_PART):
-        some = features.take(np.arange(first, last))
-        parts.append(logits(config, arrays, sums(config, arrays, some)))
-    return np.concatenate(parts)
+    chunks = []
+    for first, last in groups(features.offsets, TEXTS_CHUNK):
+        texts = features.take(np.arange(first, last))
+        chunks.append(logits(config, arrays, sums(config, arrays, texts)))
+    return np.concatenate(chunks)
 
 
 # ---- from features to sums ----
 
 
 def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = False) -> Sums:
-    """Sum what the features of ``N`` texts bring; see :class:`Sums`.
+    """Compute the sums of ``N`` texts; see :class:`Sums`.
 
     Args:
         config: the network's shape.
         arrays: every parameter by name.
         features: of ``N`` texts.
-        exact: take linear maps in double precision, so that a token brings the same numbers in whatever
-            company, and sums can be subtracted from each other.
+        exact: compute linear maps in double precision. A token then adds the same numbers in every text, so
+            that sums can be subtracted from each other.
     """
     if exact:
         arrays = {
@@ -64,11 +62,11 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
         starts = features.offsets[:-1][filled]
         first[filled] = variants_of(config, arrays, features.ids[starts])
         counts = np.ones((len(features.ids), 1), dtype=np.float32)
-        counts[starts] = 0  # its magnitude is that of all the others, never a difference
+        counts[starts] = 0  # its magnitude is that of all others, not a difference
 
     def values(a: int, b: int) -> Floats:
-        found = variants_of(config, arrays, features.ids[a:b])
-        return found if counts is None else found * counts[a:b]
+        variants = variants_of(config, arrays, features.ids[a:b])
+        return variants if counts is None else variants * counts[a:b]
 
     total, squares = segment_sums(features.offsets, 2 * config.width, values)
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
@@ -76,24 +74,24 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
         words = _context_sums(config, arrays, features)
     linear_svm = np.zeros((len(features), 0))
     if config.linear_svm:
-        behind = arrays[EMBEDDING][:, config.wave_width :]
+        weights = arrays[EMBEDDING][:, config.wave_width :]
         linear_svm, _ = segment_sums(
-            features.offsets, config.n_classes, lambda a, b: behind.take(features.ids[a:b], axis=0)
+            features.offsets, config.n_classes, lambda a, b: weights.take(features.ids[a:b], axis=0)
         )
     return Sums(features.lengths.astype(np.float64), total, squares, first, *words, linear_svm)
 
 
 def variants_of(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
-    """Both variants of features side by side, ``(T, 2 D)``."""
+    """Return both variants of features side by side, ``(T, 2 D)``."""
     table = arrays[EMBEDDING]
     if config.variants == "rows":
         return table.take(ids, axis=0)[:, : config.wave_width]
-    rows, index = np.unique(ids, return_inverse=True)  # a linear map once for each distinct one
+    rows, index = np.unique(ids, return_inverse=True)  # one linear map for each distinct row
     return _linear(arrays, "layers.0.variants", table[rows])[index]
 
 
 def _context_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple[Numbers, Numbers, Numbers]:
-    """Number of words of each text, sum of their states and of the states' squares."""
+    """Number of words of each text, the sum of their context states, and the sum of the squares."""
     n_words = features.n_ordered
     offsets = offsets_of(n_words)
     place = np.arange(offsets[-1]) + np.repeat(features.offsets[:-1] - offsets[:-1], n_words)
@@ -104,7 +102,7 @@ def _context_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple
 def _context_states(
     config: WaveConfig, arrays: Arrays, words: NDArray[np.int32], offsets: NDArray[np.int64]
 ) -> Floats:
-    """State of every word in reading order, ``(W, P)``, from the waves between it and its neighbours."""
+    """Context state of every word in reading order, ``(W, P)``, from the waves of its neighbours."""
     rows, index = np.unique(words, return_inverse=True)
     variants = _linear(arrays, "context.variants", arrays[EMBEDDING][rows, : config.wave_width])
     first, second = _halves(variants.take(index, axis=0))  # h, h'
@@ -117,15 +115,14 @@ def _context_states(
 
 def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numbers:
     """Energy of features, ``(T,)``: squares of both variants, summed over the dimensions."""
-    result: Numbers = (variants_of(config, arrays, ids).astype(np.float64) ** 2).sum(axis=1)
-    return result
+    return np.square(variants_of(config, arrays, ids), dtype=np.float64).sum(axis=1)
 
 
 # ---- from sums to logits ----
 
 
 def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
-    """Logits of texts, ``(N, C)``, from their sums."""
+    """Compute the logits of texts, ``(N, C)``, from their sums."""
     if config.readout == "text":
         real, imaginary = _mean_and_deviation(of.n_features, of.total, of.squares)
     elif config.readout == "cls":  # its own value, and the magnitude of all the others
@@ -138,38 +135,36 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
         context = _mean_and_deviation(of.n_words, of.context_total, of.context_squares)
         result += _linear(arrays, "context.head", np.concatenate(context, axis=1))
     if config.linear_svm:
-        share = 1 / np.sqrt(np.maximum(of.n_features, 1))[:, None]
-        superposed = (of.linear_svm * share).astype(np.float32)
-        result += superposed * arrays["linear_svm.weight"] + arrays["linear_svm.bias"]
+        root = 1 / np.sqrt(np.maximum(of.n_features, 1))[:, None]
+        scores = (of.linear_svm * root).astype(np.float32)
+        result += scores * arrays["linear_svm.weight"] + arrays["linear_svm.bias"]
     return result
 
 
 def probabilities(logits: NDArray[Any], multi_label: bool) -> NDArray[Any]:
-    """Probabilities of logits ``(..., C)``, of the same shape and type.
+    """Turn logits ``(..., C)`` into probabilities of the same shape and type.
 
     Args:
-        logits: of the classes.
-        multi_label: whether each class is decided by itself, a sigmoid each; else their shares of a softmax.
+        logits: one for each class.
+        multi_label: take the sigmoid of each logit; else the softmax over the classes.
     """
     if multi_label:
         powers = np.exp(-np.abs(logits))
-        sigmoids: NDArray[Any] = np.where(logits < 0, powers, 1) / (1 + powers)
-        return sigmoids
+        return np.divide(np.where(logits < 0, powers, 1), 1 + powers)
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: NDArray[Any] = powers / powers.sum(axis=-1, keepdims=True)
-    return shares
+    return np.divide(powers, powers.sum(axis=-1, keepdims=True))
 
 
 def _mean_and_deviation(count: Numbers, total: Numbers, squares: Numbers) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each text's tokens; zero for an empty text."""
-    share = 1 / np.maximum(count, 1)[:, None]
-    mean = total * share
-    variance = squares * share - mean**2
+    """Mean and standard deviation over each text's tokens; zero for an empty text."""
+    factor = 1 / np.maximum(count, 1)[:, None]
+    mean = total * factor
+    variance = squares * factor - mean**2
     return mean.astype(np.float32), np.sqrt(np.maximum(variance, 0)).astype(np.float32)
 
 
 def _overlay(config: WaveConfig, real: Any, imaginary: Any) -> Floats:
-    """Both waves' interference or modulation, ``concat(Re, Im)``."""
+    """Overlay both waves by interference or modulation, ``concat(Re, Im)``."""
     (w, w2), (s, s2) = real, imaginary
     if config.operation == "modulation":
         return np.concatenate([w * w2 - s * s2, w * s2 + w2 * s], axis=1)
@@ -179,7 +174,7 @@ def _overlay(config: WaveConfig, real: Any, imaginary: Any) -> Floats:
 
 
 def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
-    """Complex to real, ``g`` of eq. 8."""
+    """Restore a wave to real numbers, ``g`` of eq. 8."""
     if config.restore == "linear":
         return _linear(arrays, "layers.0.restore.linear", overlay)
     real, imaginary = _halves(overlay)
@@ -190,12 +185,12 @@ def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
 
 
 def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tuple[Numbers, Numbers]:
-    """Sum each text's values and their squares, ``(N, width)`` each: some texts at a time, as a product.
+    """Sum each text's values and their squares, ``(N, width)`` each, as a matrix product for each chunk.
 
     Args:
         offsets: ``(N + 1,)`` int64.
-        width: of the values.
-        values_of: gives values ``a`` to ``b``, ``(b - a, width)``.
+        width: width of the values.
+        values_of: returns values ``a`` to ``b``, ``(b - a, width)``.
     """
     n = len(offsets) - 1
     total, squares = np.zeros((n, width)), np.zeros((n, width))
@@ -206,17 +201,17 @@ def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tupl
             squares[first] = np.square(values, out=values).sum(axis=0)
             continue
         texts = np.repeat(np.arange(last - first), offsets[first + 1 : last + 1] - offsets[first:last])
-        belongs = (texts == np.arange(last - first)[:, None]).astype(np.float64)  # (texts, T)
-        total[first:last] = belongs @ values
-        squares[first:last] = belongs @ np.square(values, out=values)
+        membership = (texts == np.arange(last - first)[:, None]).astype(np.float64)  # (texts, T)
+        total[first:last] = membership @ values
+        squares[first:last] = membership @ np.square(values, out=values)
     return total, squares
 
 
-def groups(offsets: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
-    """Cut the texts into runs of at most so many features, or of one text."""
+def groups(offsets: NDArray[np.int64], max_features: int) -> Iterator[tuple[int, int]]:
+    """Cut the texts into runs of at most ``max_features`` features, or of one text."""
     first, n = 0, len(offsets) - 1
     while first < n:
-        end = offsets[first] + most
+        end = offsets[first] + max_features
         last = n if offsets[n] <= end else int(np.searchsorted(offsets, end, side="right")) - 1
         last = max(last, first + 1)
         yield first, last
@@ -224,7 +219,7 @@ def groups(offsets: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
 
 
 def _neighbours(values: Floats, offsets: NDArray[np.int64], distances: range) -> Floats:
-    """Sum of each row's neighbours at some distances, within its text."""
+    """Sum each row's neighbours at the given distances within its text."""
     place = np.arange(len(values))
     texts = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     starts, ends = offsets[:-1][texts], offsets[1:][texts]
@@ -237,29 +232,26 @@ def _neighbours(values: Floats, offsets: NDArray[np.int64], distances: range) ->
 
 
 def _halves(both: Floats) -> tuple[Floats, Floats]:
-    """Both variants, or the real and the imaginary part, which lie side by side."""
+    """Split both variants, or the real and imaginary part, which lie side by side."""
     middle = both.shape[1] // 2
     return both[:, :middle], both[:, middle:]
 
 
 def _linear(arrays: Arrays, name: str, values: Floats) -> Floats:
-    result: Floats = values @ arrays[f"{name}.weight"].T + arrays[f"{name}.bias"]
-    return result
+    return np.add(values @ arrays[f"{name}.weight"].T, arrays[f"{name}.bias"])
 
 
 def _norm(arrays: Arrays, name: str, values: Floats) -> Floats:
     width = values.shape[1]
     centred = values - values.sum(axis=1, keepdims=True) / width
     deviation = np.sqrt((centred * centred).sum(axis=1, keepdims=True) / width + NORM_EPSILON)
-    result: Floats = centred / deviation * arrays[f"{name}.weight"] + arrays[f"{name}.bias"]
-    return result
+    return np.add(centred / deviation * arrays[f"{name}.weight"], arrays[f"{name}.bias"])
 
 
 def _gelu(values: Floats) -> Floats:
-    """``x Phi(x)``, with Phi by Abramowitz and Stegun, 7.1.26 (absolute error 1.5e-7)."""
+    """GELU, ``x Phi(x)``, with Phi by Abramowitz and Stegun, 7.1.26 (absolute error 1.5e-7)."""
     size = np.abs(values)
     t = 1 / (1 + 0.3275911 / math.sqrt(2) * size)
     series = np.polyval([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], t)
     tail = 0.5 * series * np.exp(-(values**2) / 2)
-    result: Floats = values * np.where(values < 0, tail, 1 - tail)
-    return result
+    return np.multiply(values, np.where(values < 0, tail, 1 - tail))

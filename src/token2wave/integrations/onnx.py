@@ -20,7 +20,7 @@ from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError, ModelFileError, OutputError, Token2WaveError
 from token2wave.features import Features, Ragged, features_from_file
-from token2wave.inference.prediction import Prediction, prediction_of
+from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.atomic import atomic_write
 
@@ -203,7 +203,7 @@ class OnnxClassifier:
             TypeError: as :meth:`probabilities`.
         """
         rows = self.probabilities(texts).tolist()
-        return [prediction_of(row, self.label_names, top_k, self.thresholds) for row in rows]
+        return [make_prediction(row, self.label_names, top_k, self.thresholds) for row in rows]
 
 
 def _of_like_lengths(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from token2wave.inference.prediction import Prediction, prediction_of, prediction_to_dict
+from token2wave.inference.prediction import Prediction, make_prediction, prediction_to_dict
 from token2wave.serving.requests import PredictRequest, RequestError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def predictions_answer(
     thresholds = classifier.thresholds if given is None else (given,) * len(names)
     documents = []
     for i, row in enumerate(rows):
-        found = prediction_of(row, names, request.top_k, thresholds)
+        found = make_prediction(row, names, request.top_k, thresholds)
         if novelty is not None:
             found = found._replace(novelty=novelty[i])
         documents.append(prediction_to_dict(found, several, _abstains(request, found)))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features.ragged import Ragged
-from token2wave.inference.compiled import CompiledNetwork, compile_network, dense_part, split_dense_part
+from token2wave.inference.compiled import CompiledNetwork, compile_network, join_dense, split_dense
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
@@ -39,7 +39,7 @@ class AdditiveNetwork:
             raise ValueError(f"expected the settings of an additive network, found {config}")
         self.config, self.seed = config, seed
         self.embedding = np.ascontiguousarray(arrays[EMBEDDING], dtype=np.float32)
-        self.dense = dense_part(config, arrays)
+        self.dense = join_dense(config, arrays)
 
     @classmethod
     def initial(cls, config: WaveConfig, seed: int) -> AdditiveNetwork:
@@ -58,7 +58,7 @@ class AdditiveNetwork:
 
     def arrays(self) -> dict[str, Floats]:
         """Every parameter by name; views of :attr:`embedding` and :attr:`dense`."""
-        return {EMBEDDING: self.embedding, **split_dense_part(self.config, self.dense)}
+        return {EMBEDDING: self.embedding, **split_dense(self.config, self.dense)}
 
     def load(self, name: str, values: Floats) -> None:
         """Put values in a parameter's place."""
