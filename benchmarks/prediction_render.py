@@ -288,7 +288,7 @@ def agreement_table(document: dict[str, Any]) -> str:
         cells = [name, count(paths["native"].get("texts"))]
         cells += [_agreed(paths[way], paths["torch"]) if way in paths else NOTHING for way in ways]
         cells += [_together(record)] * together
-        cells += [_stored(storage[kind]) if kind in storage else NOTHING for kind in kinds]
+        cells += [_encoded_arrays(storage[kind]) if kind in storage else NOTHING for kind in kinds]
         lines.append("| " + " | ".join(cells) + " |")
         every = {f"{way} path": found for way, found in paths.items()}
         every |= {kind: found for kind, found in storage.items() if kind != "float32"}
@@ -349,7 +349,7 @@ def _agreed(found: dict[str, Any], reference: dict[str, Any]) -> str:
     return f"{others}, {found['largest_difference']:.1e}{some}{weight}"
 
 
-def _stored(found: dict[str, Any]) -> str:
+def _encoded_arrays(found: dict[str, Any]) -> str:
     """Accuracy of a file."""
     if found["error"] is not None:
         return "failed"

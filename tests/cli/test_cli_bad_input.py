@@ -182,7 +182,7 @@ def _with_header(model: Path, change) -> bytes:
         (lambda model: model.read_bytes()[:100], "copy it again, or train again"),
         (lambda model: b"", "copy it again, or train again"),
         (lambda model: b"\x80\x04\x95" + b"x" * 99, "expected a whole safetensors file"),
-        (lambda model: _with_header(model, lambda d: d.update(format_version=3)), "pip install --upgrade"),
+        (lambda model: _with_header(model, lambda d: d.update(format_version=9)), "or train again"),
         (lambda model: _with_header(model, lambda d: d.pop("labels")), "'labels'"),
         (lambda model: _with_header(model, lambda d: d.update(labels=["a"])), "2 names"),
         (lambda model: _with_header(model, lambda d: d["network"].update(width=5)), "'embedding.weight'"),

@@ -100,11 +100,11 @@ def test_compress_columns(run_cli, model):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--max-size", "1kB"], ["max_size", "1,000 bytes as packed", "allow more bytes"]),
+        (["--max-size", "1kB"], ["max_size", "1,000 bytes as lzma", "allow more bytes"]),
         (["--max-size", "0"], ["max_size", "1MB or 300kB", "'0'"]),
         (["--max-size", "-1"], ["max_size", "'-1'"]),
         (["--max-size", "x"], ["max_size", "'x'"]),
-        (["--storage", "int4"], ["storage", "packed", "'int4'"]),
+        (["--storage", "int4"], ["storage", "lzma", "'int4'"]),
         (["--data", "nowhere.csv"], ["nowhere.csv", "there is no such file"]),
         (["--data", "labels.csv"], ["labels.csv", "'meh'", "'neg', 'pos'"]),
         (["--label-column", "mood"], ["'mood'", "'text', 'label'"]),

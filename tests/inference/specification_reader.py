@@ -49,11 +49,11 @@ class PlainReader:
         (length,) = struct.unpack("<Q", raw[:8])
         header = json.loads(raw[8 : 8 + length])
         metadata = json.loads(header.pop("__metadata__")["token2wave"])
-        if metadata["format_version"] > 2:
-            raise ValueError("a newer format")
+        if metadata["format_version"] != 3:
+            raise ValueError("another format")
         with_zeros = raw[:56] + b"0" * 8 + raw[64:]
         digits = f"{zlib.crc32(with_zeros):08x}"
-        if metadata.get("checksum", digits) != digits:
+        if metadata["checksum"] != digits:
             raise ValueError("a damaged file")
         self.labels = metadata["labels"]
         self.thresholds = metadata.get("thresholds", [0.5] * len(self.labels))
@@ -238,24 +238,24 @@ def _tensor(body: bytes, entry: dict[str, Any]) -> list[Any]:
 
 
 def _decoded(name: str, how: dict[str, Any], tensors: dict[str, list[Any]]) -> list[Any]:
-    stored: list[Any] = tensors[name]
+    encoded: list[Any] = tensors[name]
     if how["kind"] == "float16":
-        return stored
+        return encoded
     if how["kind"] == "int8":
         scales = tensors[f"{name}.scale"]
-        width = len(stored) // len(scales)
-        return [_float32(number * scales[i // width]) for i, number in enumerate(stored)]
-    if how["kind"] == "packed":
+        width = len(encoded) // len(scales)
+        return [_float32(number * scales[i // width]) for i, number in enumerate(encoded)]
+    if how["kind"] == "lzma":
         size = math.prod(how["shape"])
-        if size > 64 * len(stored):
+        if size > 64 * len(encoded):
             raise ValueError("a bomb")
-        unpacked = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(bytes(stored))
+        unpacked = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(bytes(encoded))
         if len(unpacked) != size or zlib.crc32(unpacked) != how["crc32"]:
             raise ValueError("damaged")
         return [_float32(number * how["step"]) for number in struct.unpack(f"{size}b", unpacked)]
-    if how["kind"] == "gaps":
+    if how["kind"] == "delta_varint":
         numbers, before, gap, places = [], -1, 0, 0
-        for byte in stored:
+        for byte in encoded:
             gap |= (byte & 127) << places
             places += 7
             if byte < 128:

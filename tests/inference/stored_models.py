@@ -13,7 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
-from token2wave.storage.encodings import as_float16, as_gaps, as_int8, as_packed, quantised
+from token2wave.storage.encodings import as_delta_varint, as_float16, as_int8, as_lzma, quantised
 
 WORDS = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", ".", "é", "中", "👍", "x" * 70]
 ENTRIES = (
@@ -35,7 +35,7 @@ ENTRIES = (
 )
 LABELS = ("neg", "pos é", "日本")
 THRESHOLDS = (0.3, 0.5, 0.65)  # where a text may have several
-STORAGES = ("plain", "float32", "float16", "int8", "packed")  # plain: without gaps, too
+STORAGES = ("plain", "float32", "float16", "int8", "lzma")  # plain: without gaps, too
 STEP = 0.1
 KINDS: dict[str, dict[str, Any]] = {
     "fast": {"variants": "rows", "readout": "text", "operation": "interference"},
@@ -84,17 +84,17 @@ def _features(kind: str, n_words: int) -> Features:
 
 def in_storage(classifier: Classifier, storage: str) -> Classifier:
     """The same model as a compressed file holds it; no row is dropped."""
-    arrays, stored = classifier.network.arrays(), {}
+    arrays, encoded = classifier.network.arrays(), {}
     if storage == "plain":
         return classifier
     if storage != "float32":
-        stored = {name: as_float16(array) for name, array in arrays.items()}
+        encoded = {name: as_float16(array) for name, array in arrays.items()}
     rows = arrays["embedding.weight"]
     if storage == "int8":
-        stored["embedding.weight"] = as_int8(rows)
-    if storage == "packed":
-        stored["embedding.weight"] = as_packed(quantised(rows, STEP), STEP)
-    arrays = {name: stored[name].decoded() if name in stored else array for name, array in arrays.items()}
+        encoded["embedding.weight"] = as_int8(rows)
+    if storage == "lzma":
+        encoded["embedding.weight"] = as_lzma(quantised(rows, STEP), STEP)
+    arrays = {name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()}
     if isinstance(classifier.features, WordFeatures):
-        stored["features.buckets"] = as_gaps(classifier.features.buckets)
-    return replace(classifier, network=compile_network(classifier.network.config, arrays), stored=stored)
+        encoded["features.buckets"] = as_delta_varint(classifier.features.buckets)
+    return replace(classifier, network=compile_network(classifier.network.config, arrays), encoded=encoded)

@@ -20,15 +20,15 @@ import token2wave
 from token2wave.classifier import Classifier
 from token2wave.compression import compressor
 from token2wave.compression.compressor import AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN, TRAINED_ON_ALL
-from token2wave.compression.fitting import fit_step, rows_that_fit, stored_rows
+from token2wave.compression.fitting import encoded_rows, fit_step, rows_that_fit
 from token2wave.config import parse_size
 from token2wave.core import core
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
-from token2wave.storage.encodings import as_gaps, quantised
+from token2wave.storage.encodings import as_delta_varint, quantised
 from token2wave.training.callbacks import Callback
 from token2wave.training.schedule import document_frequency
 
-STORAGES = ("float32", "float16", "int8", "packed")
+STORAGES = ("float32", "float16", "int8", "lzma")
 LABELS = "abc"
 TINY = {"network.width": 8, "features.bits": 14}
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
@@ -231,7 +231,7 @@ def test_storages(storage: str) -> None:
     header, _ = take_apart(Path("out"))
     how = header["__metadata__"]["token2wave"]["storage"]
     dense = {"head.weight", "layers.0.restore.linear.bias"}
-    assert how["features.buckets"]["kind"] == "gaps"
+    assert how["features.buckets"]["kind"] == "delta_varint"
     if storage == "float32":
         assert how.keys() == {"features.buckets"}
     else:
@@ -239,9 +239,9 @@ def test_storages(storage: str) -> None:
         assert how["embedding.weight"]["kind"] == storage
     before, after = token2wave.load("model"), token2wave.load("out")
     some = [text for text, _ in texts(200, 2)]
-    atol = {"float32": 0, "float16": 1e-3, "int8": 8e-3, "packed": 0.05}[storage]
+    atol = {"float32": 0, "float16": 1e-3, "int8": 8e-3, "lzma": 0.05}[storage]
     np.testing.assert_allclose(after.probabilities(some), before.probabilities(some), rtol=0, atol=atol)
-    size = {"float32": 1, "float16": 0.55, "int8": 0.36, "packed": 0.22}[storage]
+    size = {"float32": 1, "float16": 0.55, "int8": 0.36, "lzma": 0.22}[storage]
     assert Path("out").stat().st_size < size * Path("model").stat().st_size
     after.save("again")
     assert Path("again").read_bytes() == Path("out").read_bytes()
@@ -295,13 +295,13 @@ def test_without_a_size_no_row_goes(storage: str) -> None:
     replace(classifier, network=network).save("model")
     summary = token2wave.compress("model", "out", storage=storage).summary
     assert summary["rows_after"] == summary["rows_before"]
-    summary = token2wave.compress("model", "out", storage="packed", max_size=60_000).summary
+    summary = token2wave.compress("model", "out", storage="lzma", max_size=60_000).summary
     assert summary["rows_after"] <= 0.5 * summary["rows_before"] + 1
 
 
 def test_auto_is_packed_with_a_size_and_int8_without() -> None:
     assert token2wave.compress("model", "out").summary["storage"] == "int8"
-    assert token2wave.compress("model", "out", max_size="6kB").summary["storage"] == "packed"
+    assert token2wave.compress("model", "out", max_size="6kB").summary["storage"] == "lzma"
 
 
 @pytest.mark.parametrize("limit", [None, 5_000])
@@ -316,8 +316,8 @@ def test_the_model_itself_may_be_replaced_and_compressed_again() -> None:
     for storage, limit in (
         ("float16", None),
         ("int8", None),
-        ("packed", None),
-        ("packed", 5_000),
+        ("lzma", None),
+        ("lzma", 5_000),
         ("int8", 4_000),
     ):
         summary = token2wave.compress("model", "model", storage=storage, max_size=limit).summary
@@ -391,7 +391,7 @@ def test_wordpiece(more: dict[str, Any]) -> None:
     before = token2wave.load("paper")
     some = [text for text, _ in texts(50, 2)]
     sizes = {"whole": Path("paper").stat().st_size}
-    for storage in ("float16", "int8", "packed"):
+    for storage in ("float16", "int8", "lzma"):
         summary = token2wave.compress("paper", "out", storage=storage).summary
         after = token2wave.load("out")
         assert summary["rows_after"] == summary["rows_before"] == after.features.n_rows
@@ -400,8 +400,8 @@ def test_wordpiece(more: dict[str, Any]) -> None:
         assert summary["loss_after"] == pytest.approx(figures_of(after, texts(100, 1))[0], rel=1e-5)
         sizes[storage] = summary["bytes_after"]
     assert sorted(sizes.values(), reverse=True) == list(sizes.values())
-    middle = (sizes["packed"] + sizes["int8"]) // 2
-    for limit in (middle, sizes["packed"] - 100):  # the second with a coarser step
+    middle = (sizes["lzma"] + sizes["int8"]) // 2
+    for limit in (middle, sizes["lzma"] - 100):  # the second with a coarser step
         assert token2wave.compress("paper", "out", max_size=limit).summary["bytes_after"] <= limit
     with pytest.raises(ConfigError, match="max_size"):
         token2wave.compress("paper", "none", max_size=middle, storage="int8")
@@ -508,7 +508,7 @@ def test_columns_of_other_names() -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"storage": "int4"}, "storage: expected one of auto, float32, float16, int8, packed, found 'int4'"),
+        ({"storage": "int4"}, "storage: expected one of auto, float32, float16, int8, lzma, found 'int4'"),
         ({"model": "nothing"}, "nothing: there is no such file"),
         ({"model": "data/train.csv"}, "expected a whole safetensors file"),
         ({"out": "data"}, "data: expected a file to write, found a folder"),
@@ -568,7 +568,7 @@ def test_a_step_that_fits(kind: str, with_buckets: bool) -> None:
         assert found.rows is not None
         assert before <= found.size <= budget
         assert found.size >= 0.85 * min(budget, finest.size)
-        gaps = len(as_gaps(places[found.kept]).parts[""]) if places is not None else 0
+        gaps = len(as_delta_varint(places[found.kept]).parts[""]) if places is not None else 0
         assert found.size == len(found.rows.parts[""]) + gaps
         numbers = quantised(rows, found.rows.settings["step"])
         np.testing.assert_array_equal(found.kept, (numbers != 0).any(axis=1) if with_buckets else True)
@@ -606,10 +606,10 @@ def test_rows_that_fit(storage: str) -> None:
     assert found[0] == 1
     n_rows = found[-1]
     rows, places = table("uneven", n_rows), buckets(n_rows)
-    if storage != "packed":
-        stored = stored_rows(rows, storage)
-        n_bytes = rows.nbytes if stored is None else sum(part.nbytes for part in stored.parts.values())
-        assert 0.85 < (n_bytes + len(as_gaps(places).parts[""])) / 60_000 < 1.15
+    if storage != "lzma":
+        encoded = encoded_rows(rows, storage)
+        n_bytes = rows.nbytes if encoded is None else sum(part.nbytes for part in encoded.parts.values())
+        assert 0.85 < (n_bytes + len(as_delta_varint(places).parts[""])) / 60_000 < 1.15
     else:  # a fine enough step is left
         fitted = fit_step(rows, places, 60_000)
         assert fitted is not None

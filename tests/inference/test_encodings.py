@@ -20,10 +20,10 @@ from token2wave.storage.encodings import (
     DEAD_ZONE,
     MAX_PER_BYTE,
     EncodedArray,
+    as_delta_varint,
     as_float16,
-    as_gaps,
     as_int8,
-    as_packed,
+    as_lzma,
     quantised,
 )
 
@@ -62,10 +62,10 @@ def test_float16(array: np.ndarray) -> None:
 @given(matrices(st.floats(-LARGE, LARGE, width=32, allow_subnormal=False)))
 @example(np.array([[0, 0], [1e-38, 0], [127, -126.4]], dtype=np.float32))
 def test_int8_is_within_half_a_scale(array: np.ndarray) -> None:
-    stored = as_int8(array)
-    found, scale = stored.decoded(), stored.parts[".scale"].astype(np.float64)
+    encoded = as_int8(array)
+    found, scale = encoded.decoded(), encoded.parts[".scale"].astype(np.float64)
     assert (found.dtype, found.shape) == (np.float32, array.shape)
-    assert stored.parts[""].dtype == np.int8
+    assert encoded.parts[""].dtype == np.int8
     np.testing.assert_allclose(scale, np.abs(array).max(axis=1) / 127, rtol=1e-6, atol=1e-44)
     error = np.abs(found.astype(np.float64) - array)
     assert (error <= 0.5001 * scale[:, None] + 1e-37).all()
@@ -93,21 +93,21 @@ def test_quantised_is_within_a_dead_zone(array: np.ndarray, step: float) -> None
 @PROPERTY
 @given(numbers=whole_numbers, step=st.floats(2.0**-100, 2.0**90, width=32))
 def test_packed_gives_every_number_back(numbers: np.ndarray, step: float) -> None:
-    stored = as_packed(numbers, step)
-    found = stored.decoded()
+    encoded = as_lzma(numbers, step)
+    found = encoded.decoded()
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, numbers * np.float32(step))
-    again = as_packed(numbers, step)
-    assert again.settings == stored.settings  # and the same bytes
-    assert again.parts[""].tobytes() == stored.parts[""].tobytes()
+    again = as_lzma(numbers, step)
+    assert again.settings == encoded.settings  # and the same bytes
+    assert again.parts[""].tobytes() == encoded.parts[""].tobytes()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1_000_000), (300_000, 16), (0, 4)])
 def test_packed_zeros_can_be_read(shape: tuple[int, int]) -> None:
     """LZMA is better at them than what readers take for a bomb."""
-    stored = as_packed(np.zeros(shape, dtype=np.int8), 0.5)
-    assert len(stored.parts[""]) < 50 + 1.1 * math.prod(shape) / MAX_PER_BYTE
-    np.testing.assert_array_equal(stored.decoded(), np.zeros(shape))
+    encoded = as_lzma(np.zeros(shape, dtype=np.int8), 0.5)
+    assert len(encoded.parts[""]) < 50 + 1.1 * math.prod(shape) / MAX_PER_BYTE
+    np.testing.assert_array_equal(encoded.decoded(), np.zeros(shape))
 
 
 def test_packed_numbers_cost_about_what_they_tell() -> None:
@@ -116,7 +116,7 @@ def test_packed_numbers_cost_about_what_they_tell() -> None:
     numbers = quantised(rows, 1.0)
     shares = [np.unique(column, return_counts=True)[1] / len(numbers) for column in numbers.T]
     entropy = -sum(float((share * np.log2(share)).sum()) for share in shares) * len(numbers) / 8
-    assert len(as_packed(numbers, 1.0).parts[""]) < 1.35 * entropy
+    assert len(as_lzma(numbers, 1.0).parts[""]) < 1.35 * entropy
 
 
 @PROPERTY
@@ -127,12 +127,12 @@ def test_packed_numbers_cost_about_what_they_tell() -> None:
 @example({0, 1, 128, 129, 257, 128 + 2**14, 2**21 + 2**14 + 130, MAX_GAP})
 def test_gaps_are_exact(numbers: set[int]) -> None:
     array = np.array(sorted(numbers), dtype=np.uint32)
-    stored = as_gaps(array)
-    found = stored.decoded()
+    encoded = as_delta_varint(array)
+    found = encoded.decoded()
     assert found.dtype == np.uint32
     np.testing.assert_array_equal(found, array)
     gaps = np.diff(array.astype(np.int64), prepend=-1) - 1
-    assert len(stored.parts[""]) == sum(max(1, -(-int(gap).bit_length() // 7)) for gap in gaps)
+    assert len(encoded.parts[""]) == sum(max(1, -(-int(gap).bit_length() // 7)) for gap in gaps)
 
 
 # Damage ---------------------------------------------------------------------------------------------
@@ -142,22 +142,22 @@ MATRIX = np.random.default_rng(0).normal(0, 1, (6, 4)).astype(np.float32)
 WHOLE: dict[str, Callable[[], EncodedArray]] = {
     "float16": lambda: as_float16(MATRIX),
     "int8": lambda: as_int8(MATRIX),
-    "packed": lambda: as_packed(quantised(MATRIX, 0.1), 0.1),
-    "gaps": lambda: as_gaps(np.array([3, 200, 70_000], dtype=np.uint32)),
+    "lzma": lambda: as_lzma(quantised(MATRIX, 0.1), 0.1),
+    "delta_varint": lambda: as_delta_varint(np.array([3, 200, 70_000], dtype=np.uint32)),
 }
 every_kind = pytest.mark.parametrize("kind", WHOLE)
 
 
-def refused(stored: EncodedArray, match: str = "^expected ") -> None:
+def refused(encoded: EncodedArray, match: str = "^expected ") -> None:
     with pytest.raises(ModelFileError, match=match):
-        stored.decoded()
+        encoded.decoded()
 
 
 @pytest.mark.parametrize("kind", [None, "", "int4", "INT8", 8, ["int8"], {}, True])
 def test_kinds_that_are_none(kind: object) -> None:
     refused(
         EncodedArray({"kind": kind}, as_int8(MATRIX).parts),
-        "expected storage of kind float16, int8, packed, gaps",
+        "expected storage of kind float16, int8, lzma, delta_varint",
     )
     refused(EncodedArray({}, as_int8(MATRIX).parts), "found None")
 
@@ -182,18 +182,18 @@ def test_parts_of_another_type(kind: str, dtype: str) -> None:
             refused(EncodedArray(whole.settings, {**whole.parts, name: part.astype(dtype)}))
 
 
-@pytest.mark.parametrize("kind", ["int8", "packed", "gaps"])
+@pytest.mark.parametrize("kind", ["int8", "lzma", "delta_varint"])
 def test_parts_of_another_shape(kind: str) -> None:
     whole = WHOLE[kind]()
     for name, part in whole.parts.items():
         for wrong in (part[None], part.reshape(-1, 1, 1), np.array(1, dtype=part.dtype), part[:-1]):
-            if kind == "packed" and wrong.shape == part[:-1].shape:
+            if kind == "lzma" and wrong.shape == part[:-1].shape:
                 continue  # see the next test
             refused(EncodedArray(whole.settings, {**whole.parts, name: wrong}))
 
 
 def test_packed_streams_cut_short_or_changed() -> None:
-    whole = WHOLE["packed"]()
+    whole = WHOLE["lzma"]()
     stream, expected = whole.parts[""], whole.decoded()
     n_refused = 0
     for place in range(len(stream)):
@@ -224,7 +224,7 @@ def test_packed_streams_cut_short_or_changed() -> None:
     ],
 )
 def test_packed_settings_that_do_not_fit(key: str, values: list[Any]) -> None:
-    whole = WHOLE["packed"]()
+    whole = WHOLE["lzma"]()
     for value in values:
         refused(EncodedArray({**whole.settings, key: value}, whole.parts))
     refused(EncodedArray({k: v for k, v in whole.settings.items() if k != key}, whole.parts))
@@ -233,14 +233,14 @@ def test_packed_settings_that_do_not_fit(key: str, values: list[Any]) -> None:
 def test_a_whole_step_is_a_step() -> None:
     """JSON does not tell 2 from 2.0."""
     numbers = quantised(MATRIX, 2.0)
-    stored = as_packed(numbers, 2.0)
+    encoded = as_lzma(numbers, 2.0)
     np.testing.assert_array_equal(
-        EncodedArray({**stored.settings, "step": 2}, stored.parts).decoded(), 2 * numbers
+        EncodedArray({**encoded.settings, "step": 2}, encoded.parts).decoded(), 2 * numbers
     )
 
 
 def test_another_table_of_the_same_size_is_refused() -> None:
-    one, other = (as_packed(quantised(MATRIX, step), step) for step in (0.1, 0.2))
+    one, other = (as_lzma(quantised(MATRIX, step), step) for step in (0.1, 0.2))
     refused(EncodedArray(one.settings, other.parts), "an undamaged stream")
 
 
@@ -258,7 +258,7 @@ def test_bombs_take_no_memory() -> None:
     tracemalloc.start()
     try:
         for shape in ([6, 4], [1 << 12, 1 << 14], [1 << 30, 1 << 30]):  # far less, as much, far more
-            refused(EncodedArray({"kind": "packed", "shape": shape, "step": 0.1, "crc32": crc}, {"": stream}))
+            refused(EncodedArray({"kind": "lzma", "shape": shape, "step": 0.1, "crc32": crc}, {"": stream}))
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -266,15 +266,15 @@ def test_bombs_take_no_memory() -> None:
 
 
 def test_a_stream_must_not_ask_for_a_large_dictionary() -> None:
-    stream = WHOLE["packed"]().parts[""].copy()
+    stream = WHOLE["lzma"]().parts[""].copy()
     stream[1:5] = np.frombuffer((1 << 31).to_bytes(4, "little"), dtype=np.uint8)
-    refused(EncodedArray(WHOLE["packed"]().settings, {"": stream}), "LZMA")
+    refused(EncodedArray(WHOLE["lzma"]().settings, {"": stream}), "LZMA")
 
 
 def test_the_limit_of_what_a_byte_may_become() -> None:
-    stored = as_packed(np.zeros((1, 400 * MAX_PER_BYTE), dtype=np.int8), 1.0)
-    assert len(stored.parts[""]) == 400
-    refused(EncodedArray(stored.settings, {"": stored.parts[""][:-1]}), "a stream of that size")
+    encoded = as_lzma(np.zeros((1, 400 * MAX_PER_BYTE), dtype=np.int8), 1.0)
+    assert len(encoded.parts[""]) == 400
+    refused(EncodedArray(encoded.settings, {"": encoded.parts[""][:-1]}), "a stream of that size")
 
 
 @pytest.mark.parametrize(
@@ -291,14 +291,14 @@ def test_the_limit_of_what_a_byte_may_become() -> None:
     ids=["open", "open at the end", "six bytes", "five open", "six within", "2^35", "beyond 2^32 in sum"],
 )
 def test_damaged_gaps(stream: list[int]) -> None:
-    refused(EncodedArray({"kind": "gaps"}, {"": np.array(stream, dtype=np.uint8)}))
+    refused(EncodedArray({"kind": "delta_varint"}, {"": np.array(stream, dtype=np.uint8)}))
 
 
 @PROPERTY
 @given(st.binary(max_size=40))
 def test_any_bytes_as_gaps_increase_or_are_refused(stream: bytes) -> None:
     try:
-        found = EncodedArray({"kind": "gaps"}, {"": np.frombuffer(stream, dtype=np.uint8)}).decoded()
+        found = EncodedArray({"kind": "delta_varint"}, {"": np.frombuffer(stream, dtype=np.uint8)}).decoded()
     except ModelFileError:
         return
     assert (np.diff(found.astype(np.int64)) > 0).all()
@@ -309,5 +309,5 @@ def test_any_bytes_as_gaps_increase_or_are_refused(stream: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_as_an_lzma_stream_are_refused(stream: bytes) -> None:
     """But by one chance in four thousand million."""
-    settings_ = {"kind": "packed", "shape": [2, 2], "step": 0.1, "crc32": 7}
+    settings_ = {"kind": "lzma", "shape": [2, 2], "step": 0.1, "crc32": 7}
     refused(EncodedArray(settings_, {"": np.frombuffer(stream, dtype=np.uint8)}))

@@ -120,7 +120,7 @@ def test_ordinary_and_hostile_texts(saved: Saved, kind: str, storage: str) -> No
 @given(data=st.data())
 def test_any_text(saved: Saved, kind: str, data: st.DataObject) -> None:
     text = data.draw(ascii_text if kind.startswith("paper") else any_text)
-    hold_against_each_other(saved(kind, "packed"), [text])
+    hold_against_each_other(saved(kind, "lzma"), [text])
 
 
 def test_the_models_tell_texts_apart(saved: Saved) -> None:
@@ -160,11 +160,11 @@ def test_settings_that_are_absent_have_the_defaults(saved: Saved, tmp_path: Path
     }
 
 
-@pytest.mark.parametrize(("kind", "storage"), [("fast", "packed"), ("paper", "int8"), ("cls", "plain")])
+@pytest.mark.parametrize(("kind", "storage"), [("fast", "lzma"), ("paper", "int8"), ("cls", "plain")])
 def test_the_first_format_is_read(saved: Saved, tmp_path: Path, kind: str, storage: str) -> None:
     """Version 1 is version 2 without storage."""
     path = tmp_path / "model"
-    classifier = replace(token2wave.load(saved(kind, storage)), stored={})
+    classifier = replace(token2wave.load(saved(kind, storage)), encoded={})
     classifier.save(path)
     edited(path, lambda metadata: (metadata.update(format_version=1), metadata.pop("storage")))
     texts = [text for text in ORDINARY if text.isascii()]

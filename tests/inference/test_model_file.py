@@ -54,7 +54,7 @@ def test_format(tmp_path: Path) -> None:
     header, body = take_apart(path)
     assert list(header["__metadata__"]) == ["token2wave"]
     assert header["__metadata__"]["token2wave"] == {
-        "format_version": 2,
+        "format_version": 3,
         "storage": {},
         "features": MODEL.features,
         "network": MODEL.network,

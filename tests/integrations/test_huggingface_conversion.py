@@ -205,7 +205,7 @@ def test_without_transformers_the_extra_is_named(monkeypatch):
 def test_a_compressed_model_converts_with_its_thresholds(tmp_path):
     classifier = random_classifier("several labels")
     rows = classifier.network.arrays()["embedding.weight"]
-    replace(classifier, stored={"embedding.weight": as_int8(rows)}).save(tmp_path / "model.safetensors")
+    replace(classifier, encoded={"embedding.weight": as_int8(rows)}).save(tmp_path / "model.safetensors")
     compressed = token2wave.load(tmp_path / "model.safetensors")
     back = from_huggingface(*to_huggingface(compressed))
     assert back.thresholds == (0.25, 0.5, 0.75)

@@ -210,7 +210,7 @@ def test_cards_of_models_that_went_on_learning_or_were_taught():
     found = replace(
         classifier,
         training={**classifier.training, **teacher_info},
-        stored={"embedding.weight": as_int8(classifier.network.arrays()["embedding.weight"])},
+        encoded={"embedding.weight": as_int8(classifier.network.arrays()["embedding.weight"])},
     )
     card = model_card(found)
     assert "12 texts of <code>more.csv</code> (network)" in card.text

@@ -236,21 +236,21 @@ def test_the_graph_is_standard_and_its_axes_are_named(tmp_path: Path) -> None:
 
 def test_compressed_models_stay_small(tmp_path: Path) -> None:
     sizes = {}
-    for storage in ("float32", "float16", "int8", "packed"):
+    for storage in ("float32", "float16", "int8", "lzma"):
         classifier = classifier_of("linear_svm", storage)
         sizes[storage] = export_onnx(classifier, tmp_path / "model.onnx")
         held = {each.name: each for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
         bits = {"float32": 4, "float16": 2}.get(storage, 1)
         rows, width = classifier.network.config.n_rows, classifier.network.config.wave_width
         assert len(held["embedding.weight"].raw_data) == bits * (rows + 1) * width
-    assert sizes["float32"] > sizes["float16"] > sizes["int8"] > sizes["packed"]
+    assert sizes["float32"] > sizes["float16"] > sizes["int8"] > sizes["lzma"]
 
 
 def test_what_was_stored_before_the_network_changed_is_not_used(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    stored, network = classifier_of("linear_svm", "int8"), classifier_of("linear_svm").network
-    changed = replace(stored, network=network)
+    encoded, network = classifier_of("linear_svm", "int8"), classifier_of("linear_svm").network
+    changed = replace(encoded, network=network)
     found = exported(changed, tmp_path).probabilities(TEXTS)
     np.testing.assert_allclose(found, changed.probabilities(TEXTS), rtol=0, atol=CLOSE)
 

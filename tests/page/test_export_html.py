@@ -24,7 +24,7 @@ from token2wave.serving.html_file import export_html
 
 
 def test_the_model_file_is_in_it_byte_for_byte(tmp_path: Path) -> None:
-    classifier = classifier_of("linear_svm", "packed")
+    classifier = classifier_of("linear_svm", "lzma")
     n_bytes = export_html(classifier, tmp_path / "a.html", title="T", examples=["a </script> b", *HOSTILE])
     page = (tmp_path / "a.html").read_text("utf-8")
     assert n_bytes == (tmp_path / "a.html").stat().st_size

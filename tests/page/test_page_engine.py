@@ -33,7 +33,7 @@ MAIN = [
     ("fast", "float32"),
     ("linear_svm", "plain"),
     ("several", "int8"),
-    ("small", "packed"),
+    ("small", "lzma"),
     ("paper", "int8"),
 ]
 OTHERS = [(kind, "float16") for kind in KINDS]
@@ -147,7 +147,7 @@ def test_golden_files_predict_what_they_did() -> None:
 @needs_node
 def test_a_model_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    classifier = classifier_of("small", "packed")
+    classifier = classifier_of("small", "lzma")
     classifier.save(path)
     path.write_bytes(path.read_bytes()[:-1])
     letters = letters_of(classifier.features)
@@ -163,9 +163,9 @@ def test_trained_model_compressed(tmp_path: Path) -> None:
     data.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
     token2wave.train(data, out=tmp_path / "whole.safetensors", epochs=2)
     out = tmp_path / "model.safetensors"
-    token2wave.compress(tmp_path / "whole.safetensors", out, data=data, max_size="90kB", storage="packed")
+    token2wave.compress(tmp_path / "whole.safetensors", out, data=data, max_size="90kB", storage="lzma")
     small = token2wave.load(out)
-    assert small.stored["embedding.weight"].settings["kind"] == "packed"
+    assert small.encoded["embedding.weight"].settings["kind"] == "lzma"
     texts = random_texts(MANY, SEED)
     probabilities = [each["probabilities"] for each in engine(out, texts)]
     np.testing.assert_allclose(probabilities, small.probabilities(texts), rtol=0, atol=1e-5)

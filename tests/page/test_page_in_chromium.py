@@ -31,7 +31,7 @@ READY = "document.getElementById('verdict').textContent.length > 1"
 Made = Callable[..., str]
 
 
-def model(kind: str = "linear_svm", storage: str = "packed") -> Classifier:
+def model(kind: str = "linear_svm", storage: str = "lzma") -> Classifier:
     return replace(classifier_of(kind, storage), novelty_reference=USUAL)
 
 

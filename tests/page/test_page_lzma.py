@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from token2wave.storage.encodings import packed
+from token2wave.storage.encodings import compress_lzma
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node, which runs the decoder, is not installed")
@@ -65,13 +65,13 @@ def test_it_unpacks_tables_and_ignores_what_follows() -> None:
         np.round(random.normal(0, spread, (3_000, 36)) * random.random(36)).astype(np.int8)
         for spread in (0.3, 3, 40)
     ]
-    streams = [(packed(table) + bytes(50), table.size) for table in tables]
+    streams = [(compress_lzma(table) + bytes(50), table.size) for table in tables]
     assert unpacked(streams) == [table.tobytes() for table in tables]
 
 
 def test_streams_that_are_damaged_are_errors_and_end() -> None:
-    stream = packed(np.ones((200, 36), np.int8)) + b""
-    noise = packed(random.integers(-9, 9, (200, 36)).astype(np.int8))
+    stream = compress_lzma(np.ones((200, 36), np.int8)) + b""
+    noise = compress_lzma(random.integers(-9, 9, (200, 36)).astype(np.int8))
     cut = [(stream[:n], 7_200) for n in (0, 5, 13, 17, len(stream) // 2)] + [(noise[:-20], 7_200)]
     assert all("LZMA stream" in found for found in unpacked(cut))
     changed = []

@@ -25,7 +25,14 @@ from token2wave.inference.compiled import compile_network
 from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
-from token2wave.storage.encodings import EncodedArray, as_float16, as_gaps, as_int8, as_packed, quantised
+from token2wave.storage.encodings import (
+    EncodedArray,
+    as_delta_varint,
+    as_float16,
+    as_int8,
+    as_lzma,
+    quantised,
+)
 
 Recipe = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
@@ -76,7 +83,7 @@ def random_recipe(rng: Random) -> Recipe:
                 "features": features,
                 "network": network,
                 "numbers": rng.choice(NUMBERS),
-                "storage": rng.choice((None, None, "float16", "int8", "packed")),
+                "storage": rng.choice((None, None, "float16", "int8", "lzma")),
                 "seed": rng.randrange(1000),
             }
 
@@ -132,13 +139,13 @@ def _encode_arrays(features: Features, arrays: Arrays, kind: str | None) -> dict
         return {}
     encoded = {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
     rows = arrays[EMBEDDING]
-    if kind == "packed":
+    if kind == "lzma":
         step = min(max(float(np.abs(rows).max(initial=0)) / 20, 1e-30), 1e29)
-        encoded[EMBEDDING] = as_packed(quantised(rows, step), step)
+        encoded[EMBEDDING] = as_lzma(quantised(rows, step), step)
     else:
         encoded[EMBEDDING] = as_int8(rows) if kind == "int8" else as_float16(rows)
     if isinstance(features, WordFeatures):
-        encoded[f"{FEATURE_PREFIX}buckets"] = as_gaps(features.buckets)
+        encoded[f"{FEATURE_PREFIX}buckets"] = as_delta_varint(features.buckets)
     return encoded
 
 

@@ -123,7 +123,7 @@ def _texts() -> Iterable[bytes]:
 def _models() -> Iterable[bytes]:
     few = {**SMALL, "features": {**SMALL["features"], "n_buckets": 64}}
     for recipe in (few, SMALL_WORDPIECE):
-        for storage in (None, "float16", "int8", "packed"):
+        for storage in (None, "float16", "int8", "lzma"):
             yield disassemble(model_bytes({**recipe, "storage": storage}))
     several = {**few["network"], "multi_label": True, "operation": "modulation"}
     yield disassemble(model_bytes({**few, "network": several}))

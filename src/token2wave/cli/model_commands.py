@@ -131,7 +131,7 @@ def compress(
         str | None, typer.Option(help="Most bytes of the file, e.g. 1MB; without it no row is dropped.")
     ] = None,
     storage: Annotated[
-        str, typer.Option(help="float32, float16, int8, packed, or auto: packed with --max-size, else int8.")
+        str, typer.Option(help="float32, float16, int8, lzma, or auto: lzma with --max-size, else int8.")
     ] = "auto",
     data: Annotated[
         str | None,

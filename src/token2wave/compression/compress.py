@@ -25,7 +25,7 @@ from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import ClassWeights, EncodedTexts, prepare
 from token2wave.training.validation import validate
 
-STORAGES = ("auto", "float32", "float16", "int8", "packed")
+STORAGES = ("auto", "float32", "float16", "int8", "lzma")
 TEACHER_UNKNOWN = "The model had a teacher, and what it said is not at hand: labels alone are learnt from"
 CURE = "name the training data with --data"
 
@@ -63,8 +63,8 @@ def compress(
         data: training data to rank rows, retrain and validate by; the data that the model was trained on,
             if None. Its test split is not looked at.
         max_size: most bytes of the file, a number or e.g. ``"1MB"``; if None, no row is dropped.
-        storage: ``float32``, ``float16``, ``int8`` (a scale for each row), ``packed`` (one step for all
-            numbers, then LZMA); ``auto`` is packed with ``max_size``, else int8.
+        storage: ``float32``, ``float16``, ``int8`` (a scale for each row), ``lzma`` (one step for all
+            numbers, then LZMA); ``auto`` is lzma with ``max_size``, else int8.
         retrain: whether the rows that stay may be trained again, where that is better on validation texts; a
             model that was trained on all rows never is, as there are no such texts.
         text_column: column of the texts, in files with columns.
@@ -81,7 +81,7 @@ def compress(
     require_choice(storage, "storage", STORAGES)
     limit = None if max_size is None else parse_size(max_size)
     if storage == "auto":
-        storage = "int8" if limit is None else "packed"
+        storage = "int8" if limit is None else "lzma"
     check_writable(Path(out))
     callback_list = CallbackList(callbacks)
     classifier = load(model)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.compression.fitting import StoredRows, fit_step, rows_that_fit, stored_rows
+from token2wave.compression.fitting import EncodedRows, encoded_rows, fit_step, rows_that_fit
 from token2wave.compression.size_limits import out_of_reach
 from token2wave.features import WordFeatures
 from token2wave.inference.loading import build_network
 from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
-from token2wave.storage.encodings import EncodedArray, as_float16, as_gaps
+from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
 from token2wave.storage.model_file import size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import fit_branches
@@ -126,9 +126,9 @@ class Compressor:
         """
         features, record = self.classifier.features, small.training
         if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
-            return next(self.candidates("packed", limit, retrain=False), None)
+            return next(self.candidates("lzma", limit, retrain=False), None)
         as_before = RetrainDecision(record["best_epoch"], tuple(record["branch_weights"]), small.thresholds)
-        return self._retrained(features, "packed", limit, small.features.n_rows, as_before)
+        return self._retrained(features, "lzma", limit, small.features.n_rows, as_before)
 
     def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
         """Models that are no larger than the limit."""
@@ -150,7 +150,7 @@ class Compressor:
             return
         config = self.classifier.network.config.replace(linear_svm=False)
         if trains_natively(config, self.recipe, features.config.cls):
-            share = RETRAINED_SHARE if storage == "packed" else 1.0
+            share = RETRAINED_SHARE if storage == "lzma" else 1.0
             small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
             if small is not None:
                 yield small
@@ -258,11 +258,11 @@ class Compressor:
         again: RetrainDecision | None = None,
     ) -> Classifier | None:
         """A model of these features and parameters in a storage; None if it is larger than the limit."""
-        stored = _dense(arrays, storage)
+        encoded = _dense(arrays, storage)
         words = isinstance(features, WordFeatures)
-        if storage == "packed":
+        if storage == "lzma":
             buckets = features.buckets if words and not features.config.cls and limit is not None else None
-            of_buckets = len(as_gaps(features.buckets).parts[""]) if words and buckets is None else 0
+            of_buckets = len(as_delta_varint(features.buckets).parts[""]) if words and buckets is None else 0
             budget = None if limit is None else max(limit - self._overhead(storage) - of_buckets, 1)
             fitted = fit_step(arrays[EMBEDDING], buckets, budget)
             if fitted is None:
@@ -270,18 +270,20 @@ class Compressor:
             features, arrays = self._without_zeros(features, arrays, fitted, words)
             table = fitted.rows
         else:
-            table = stored_rows(arrays[EMBEDDING], storage)
+            table = encoded_rows(arrays[EMBEDDING], storage)
         if table is not None:
-            stored[EMBEDDING] = table
+            encoded[EMBEDDING] = table
         if words:
-            stored[FEATURE_PREFIX + "buckets"] = as_gaps(features.buckets)
-        arrays = {name: stored[name].decoded() if name in stored else array for name, array in arrays.items()}
-        small = self._classifier(features, arrays, stored, storage, again)
+            encoded[FEATURE_PREFIX + "buckets"] = as_delta_varint(features.buckets)
+        arrays = {
+            name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()
+        }
+        small = self._classifier(features, arrays, encoded, storage, again)
         return small if limit is None or size_of_model_file(small.to_file()) <= limit else None
 
     @staticmethod
     def _without_zeros(
-        features: Any, arrays: dict[str, NDArray[np.float32]], fitted: StoredRows, words: bool
+        features: Any, arrays: dict[str, NDArray[np.float32]], fitted: EncodedRows, words: bool
     ) -> tuple[Any, dict[str, NDArray[np.float32]]]:
         """Leave out rows that the step has made zero."""
         if not words or fitted.kept.all():
@@ -293,7 +295,7 @@ class Compressor:
         self,
         features: Any,
         arrays: dict[str, NDArray[np.float32]],
-        stored: dict[str, EncodedArray],
+        encoded: dict[str, EncodedArray],
         storage: str,
         again: RetrainDecision | None,
     ) -> Classifier:
@@ -319,7 +321,7 @@ class Compressor:
             features=features,
             network=network,
             training=record,
-            stored=stored,
+            encoded=encoded,
             thresholds=again.thresholds if again else self.classifier.thresholds,
         )
 
@@ -343,7 +345,7 @@ def shrink(
         ConfigError: the size cannot be reached.
     """
     work = Compressor(first, texts, callback_list)
-    judged = work.best("packed", limit, retrain=True)
+    judged = work.best("lzma", limit, retrain=True)
     judged = judged._replace(classifier=work.with_novelty(judged.classifier, limit))
     if last is None:
         return judged.classifier, judged

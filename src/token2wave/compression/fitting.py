@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from token2wave.storage.encodings import (
     DEAD_ZONE,
     EncodedArray,
+    as_delta_varint,
     as_float16,
-    as_gaps,
     as_int8,
-    as_packed,
+    as_lzma,
     quantised,
 )
 
 Floats = NDArray[np.float32]
 BYTES_OF_BUCKET = 1.3  # as a gap, about
-BYTES_OF_NUMBER = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "packed": 0.305}
+BYTES_OF_NUMBER = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "lzma": 0.305}
 FINEST = 0.1  # of the rows' root mean square: steps below that gain nothing
 PASSES = 6
 FULL_ENOUGH = 0.975
 
 
-class StoredRows(NamedTuple):
+class EncodedRows(NamedTuple):
     """A table in a form that fits.
 
     Attributes:
@@ -49,14 +49,14 @@ def rows_that_fit(storage: str, width: int, budget: int) -> int:
     return max(int(budget / (width * BYTES_OF_NUMBER[storage] + scale + BYTES_OF_BUCKET)), 1)
 
 
-def stored_rows(rows: Floats, storage: str) -> EncodedArray | None:
+def encoded_rows(rows: Floats, storage: str) -> EncodedArray | None:
     """Rows in a form that has no step to choose; None for float32."""
     if storage == "float32":
         return None
     return as_float16(rows) if storage == "float16" else as_int8(rows)
 
 
-def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | None) -> StoredRows | None:
+def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | None) -> EncodedRows | None:
     """Pack rows with the finest step that fits; rows that become zero are dropped, if they are buckets.
 
     Args:
@@ -74,7 +74,7 @@ def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | Non
     best, seen = None, []
     at = low if budget is None else _guess(rows, budget, low, high)
     for number in range(PASSES + 8):
-        found = _packed(rows, buckets, float(np.float32(np.exp(at))))
+        found = _lzma_rows(rows, buckets, float(np.float32(np.exp(at))))
         fits = budget is None or found.size <= budget
         if fits and (best is None or found.size > best.size):
             best = found
@@ -112,13 +112,13 @@ def _entropy(numbers: NDArray[np.int8]) -> float:
     return float(-len(numbers) * (filled * np.log2(filled)).sum())
 
 
-def _packed(rows: Floats, buckets: NDArray[np.uint32] | None, step: float) -> StoredRows:
+def _lzma_rows(rows: Floats, buckets: NDArray[np.uint32] | None, step: float) -> EncodedRows:
     numbers = quantised(rows, step)
     kept: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
     size = 0
     if buckets is not None:
         kept = (numbers != 0).any(axis=1)
         kept[0] |= not kept.any()  # a table has a row at least
-        size = len(as_gaps(buckets[kept]).parts[""])
-    stored = as_packed(numbers[kept], step)
-    return StoredRows(stored, kept, size + len(stored.parts[""]))
+        size = len(as_delta_varint(buckets[kept]).parts[""])
+    encoded = as_lzma(numbers[kept], step)
+    return EncodedRows(encoded, kept, size + len(encoded.parts[""]))

@@ -36,5 +36,5 @@ def out_of_reach(limit: int | None, storage: str) -> ConfigError:
     return ConfigError(
         f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
         location="max_size",
-        hint="allow more bytes, choose storage packed, or train a narrower network",
+        hint="allow more bytes, choose storage lzma, or train a narrower network",
     )

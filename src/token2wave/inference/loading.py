@@ -70,7 +70,7 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
         tuple(file.labels),
         file.training,
         file.versions,
-        file.stored,
+        file.encoded,
         tuple(file.thresholds) if config.multi_label else (),
         None if file.novelty is None else NoveltyReference.from_dict(file.novelty),
     )

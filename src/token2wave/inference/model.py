@@ -64,7 +64,7 @@ class Model:
     label_names: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)
     written_by: dict[str, Any] = field(default_factory=versions)
-    stored: dict[str, EncodedArray] = field(default_factory=dict)
+    encoded: dict[str, EncodedArray] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
     novelty_reference: NoveltyReference | None = None
 
@@ -120,10 +120,10 @@ class Model:
         arrays = self._tensors()
         unchanged = {
             name: encoded
-            for name, encoded in self.stored.items()
+            for name, encoded in self.encoded.items()
             if name in arrays and np.array_equal(encoded.decoded(), arrays[name])
         }
-        write_model_file(Path(path), replace(self, stored=unchanged).to_file())
+        write_model_file(Path(path), replace(self, encoded=unchanged).to_file())
         return Path(path).stat().st_size
 
     def to_file(self) -> ModelFile:
@@ -135,7 +135,7 @@ class Model:
             labels=list(self.label_names),
             training=self.training,
             versions=self.written_by,
-            stored=self.stored,
+            encoded=self.encoded,
             thresholds=list(self.thresholds),
             novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
         )

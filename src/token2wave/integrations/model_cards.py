@@ -13,7 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.errors import MissingExtraError
 from token2wave.features import WordFeatures, WordPieceConfig
 from token2wave.metrics import Evaluation
-from token2wave.models.wave_config import YOUNGER, WaveConfig
+from token2wave.models.wave_config import WaveConfig
 from token2wave.training.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
     vocabulary = getattr(classifier.features.config, "vocabulary", TRAINED)
     if vocabulary != TRAINED:
         words += ["--vocabulary", vocabulary]
-    defaults = WaveConfig(n_rows=1, n_classes=2).to_dict() | dict.fromkeys(YOUNGER, False)
+    defaults = WaveConfig(n_rows=1, n_classes=2).to_dict()
     network = {**defaults, **preset.network}
     usual = {"features": preset.features.to_dict(), "network": network, "recipe": preset.recipe.to_dict()}
     found = {
@@ -289,7 +289,7 @@ def _training(classifier: Classifier, command: str | None) -> str:
         "",
     ]
     parts += ["```json", json.dumps(settings, indent=2), "```", ""]
-    parts += ["It was compressed after training.", ""] if classifier.stored else []
+    parts += ["It was compressed after training.", ""] if classifier.encoded else []
     wrote = ", ".join(f"{package} {version}" for package, version in classifier.written_by.items())
     return "\n".join([*parts, f"Trained with {_plain(wrote)}." if wrote else ""])
 

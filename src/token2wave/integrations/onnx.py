@@ -56,10 +56,10 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str]) -> int:
             raise
         raise MissingExtraError("onnx", "onnx", purpose="export to ONNX") from error
     tables = classifier.compiled()
-    arrays, stored = tables.arrays(), classifier.stored.get(EMBEDDING)
-    if stored is not None and not np.array_equal(stored.decoded(), arrays[EMBEDDING]):
-        stored = None  # the network has changed since
-    made = graph_of(tables.config, arrays, stored, classifier.thresholds)
+    arrays, encoded = tables.arrays(), classifier.encoded.get(EMBEDDING)
+    if encoded is not None and not np.array_equal(encoded.decoded(), arrays[EMBEDDING]):
+        encoded = None  # the network has changed since
+    made = graph_of(tables.config, arrays, encoded, classifier.thresholds)
     onnx.helper.set_model_props(made, _metadata(classifier))
     n_bytes = made.ByteSize()
     if n_bytes > MAX_BYTES:

@@ -70,7 +70,7 @@ class _Nodes:
 
 
 def graph_of(
-    config: WaveConfig, arrays: Arrays, stored: EncodedArray | None, thresholds: tuple[float, ...]
+    config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None, thresholds: tuple[float, ...]
 ) -> Any:
     """Make the model of a network that compiles.
 
@@ -84,7 +84,7 @@ def graph_of(
         An ``onnx.ModelProto``, without metadata.
     """
     config.require_backend(ONNX)
-    graph = _Graph(config, arrays, stored)
+    graph = _Graph(config, arrays, encoded)
     logits = graph.logits()
     add, n_classes = graph.add, config.n_classes
     probabilities = add(
@@ -120,9 +120,9 @@ def graph_of(
 class _Graph:
     """From rows to logits; the methods are those of the reference, by name."""
 
-    def __init__(self, config: WaveConfig, arrays: Arrays, stored: EncodedArray | None) -> None:
+    def __init__(self, config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None) -> None:
         self.config, self.arrays, self.add = config, arrays, _Nodes()
-        self.table = _Table(self.add, config, arrays[EMBEDDING], stored)
+        self.table = _Table(self.add, config, arrays[EMBEDDING], encoded)
         shape = self.add("Shape", "ids", start=PLACES, end=PLACES + 1)
         length = self.add("Squeeze", shape, self.add.integers(0))
         zero, one = (self.add.constant(np.array(number)) for number in (0, 1))
@@ -286,9 +286,9 @@ class _Table:
     """
 
     def __init__(
-        self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], stored: EncodedArray | None
+        self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], encoded: EncodedArray | None
     ) -> None:
-        numbers, self.scale = _as_small(rows, stored)
+        numbers, self.scale = _as_small(rows, encoded)
         numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
         width = config.wave_width
         self.add, self.is_float = add, numbers.dtype == np.float32
@@ -321,15 +321,15 @@ class _Table:
 
 
 def _as_small(
-    rows: NDArray[np.float32], stored: EncodedArray | None
+    rows: NDArray[np.float32], encoded: EncodedArray | None
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     """Numbers of the fewest bits that say the same, and what they are multiplied by, if it is needed."""
-    kind = None if stored is None else stored.settings["kind"]
-    if stored is not None and kind == "float16":
-        return stored.parts[""], None
-    if stored is not None and kind == "int8":
-        return stored.parts[""], stored.parts[".scale"]
-    if stored is not None and kind == "packed":
-        step = np.float32(stored.settings["step"])
+    kind = None if encoded is None else encoded.settings["kind"]
+    if encoded is not None and kind == "float16":
+        return encoded.parts[""], None
+    if encoded is not None and kind == "int8":
+        return encoded.parts[""], encoded.parts[".scale"]
+    if encoded is not None and kind == "lzma":
+        step = np.float32(encoded.settings["step"])
         return np.rint(rows / step).astype(np.int8), np.array(step)
     return rows, None

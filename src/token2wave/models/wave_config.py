@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from token2wave.config import Configuration, require, require_choice
 from token2wave.errors import ConfigError
 from token2wave.models.registry import NATIVE, NUMPY, OPERATIONS, READOUTS, require_registered
-
-YOUNGER = ("linear_svm", "multi_label")  # settings that older files and kept results do not have
 
 
 class ParameterCount(NamedTuple):
@@ -128,11 +126,6 @@ class WaveConfig(Configuration):
                 location="restore",
                 hint="choose restore 'linear' or 'magnitude', or readout 'mean'",
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold; what is younger than the rest, only where it is on."""
-        values = super().to_dict()
-        return {name: value for name, value in values.items() if value or name not in YOUNGER}
 
     @property
     def row_width(self) -> int:

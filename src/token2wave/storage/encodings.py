@@ -2,8 +2,8 @@
 
 * ``float16``: half precision.
 * ``int8``: whole numbers times a scale of each row.
-* ``packed``: whole numbers times one step for all, compressed by LZMA, whose contexts follow the columns.
-* ``gaps``: increasing whole numbers as their differences, seven bits a byte.
+* ``lzma``: whole numbers times one step for all, compressed by LZMA, whose contexts follow the columns.
+* ``delta_varint``: increasing whole numbers as their differences, seven bits a byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from token2wave.errors import ModelFileError
 Array = NDArray[Any]
 DEAD_ZONE = 0.55  # numbers below so many steps become zero, others are rounded so; zeros cost next to nothing
 MAX_PER_BYTE = 64  # what a byte may decompress to, so that a small file cannot fill the memory
-MAX_BYTES_OF_GAP = 5
+MAX_VARINT_BYTES = 5
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _from_int8(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
     return numbers * scale[:, None]
 
 
-# ---- packed ----
+# ---- lzma ----
 
 
 def quantised(array: Array, step: float) -> NDArray[np.int8]:
@@ -100,18 +100,18 @@ def quantised(array: Array, step: float) -> NDArray[np.int8]:
     return (np.sign(array) * np.minimum(sizes, 127)).astype(np.int8)
 
 
-def as_packed(numbers: NDArray[np.int8], step: float) -> EncodedArray:
+def as_lzma(numbers: NDArray[np.int8], step: float) -> EncodedArray:
     """Store a matrix of whole numbers of steps, ``(V, R)``.
 
     A stream that is shorter than readers accept, as one of nearly nothing but zeros can be, is filled up.
     """
-    stream = packed(numbers).ljust(-(-numbers.size // MAX_PER_BYTE), b"\0")
-    settings = {"kind": "packed", "shape": list(numbers.shape), "step": float(np.float32(step))}
+    stream = compress_lzma(numbers).ljust(-(-numbers.size // MAX_PER_BYTE), b"\0")
+    settings = {"kind": "lzma", "shape": list(numbers.shape), "step": float(np.float32(step))}
     settings["crc32"] = zlib.crc32(numbers.tobytes())
     return EncodedArray(settings, {"": np.frombuffer(stream, dtype=np.uint8)})
 
 
-def packed(numbers: NDArray[np.int8]) -> bytes:
+def compress_lzma(numbers: NDArray[np.int8]) -> bytes:
     """Compress by LZMA. A number's context is its place modulo 16, which follows the columns."""
     lzma = _lzma()
     settings = {"preset": 6, "lc": 0, "lp": 4, "pb": 0, "dict_size": 1 << 16, "nice_len": 273}
@@ -120,7 +120,7 @@ def packed(numbers: NDArray[np.int8]) -> bytes:
     return stream
 
 
-def _from_packed(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+def _from_lzma(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
     shape: Any = settings.get("shape")
     step: Any = settings.get("step")
     stream = parts[""]
@@ -147,27 +147,27 @@ def _lzma() -> Any:
         import lzma
     except ImportError as error:
         raise ModelFileError(
-            "packed tables need Python's module lzma, which this Python was built without",
+            "tables stored as lzma need Python's module lzma, which this Python was built without",
             hint="use another Python, or compress with --storage int8",
         ) from error
     return lzma
 
 
-# ---- gaps ----
+# ---- delta_varint ----
 
 
-def as_gaps(numbers: NDArray[np.uint32]) -> EncodedArray:
+def as_delta_varint(numbers: NDArray[np.uint32]) -> EncodedArray:
     """Store increasing numbers ``(V,)`` as the gaps between them: bytes of seven bits, the low ones first."""
     before = np.concatenate([[-1], numbers[:-1].astype(np.int64)])
     gaps = numbers.astype(np.int64) - before - 1
-    places = np.arange(MAX_BYTES_OF_GAP)
+    places = np.arange(MAX_VARINT_BYTES)
     n_bytes = np.maximum((gaps[:, None] >= 1 << (7 * places)).sum(axis=1), 1)
     columns = (gaps[:, None] >> (7 * places) & 127).astype(np.uint8)
     columns |= ((places < n_bytes[:, None] - 1) * 128).astype(np.uint8)
-    return EncodedArray({"kind": "gaps"}, {"": columns[places < n_bytes[:, None]]})
+    return EncodedArray({"kind": "delta_varint"}, {"": columns[places < n_bytes[:, None]]})
 
 
-def _from_gaps(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+def _from_delta_varint(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
     stream = parts[""]
     _require(stream.dtype == np.uint8 and stream.ndim == 1, "bytes")
     if not len(stream):
@@ -176,7 +176,7 @@ def _from_gaps(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
     _require(len(ends) > 0 and ends[-1] == len(stream) - 1, "whole gaps")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    _require(bool(lengths.max() <= MAX_BYTES_OF_GAP), "gaps of at most five bytes")
+    _require(bool(lengths.max() <= MAX_VARINT_BYTES), "gaps of at most five bytes")
     places = np.arange(len(stream)) - np.repeat(starts, lengths)
     gaps = np.add.reduceat((stream & 127).astype(np.int64) << (7 * places), starts)
     numbers = np.cumsum(gaps + 1) - 1
@@ -187,7 +187,7 @@ def _from_gaps(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
 DECODERS: dict[str, tuple[tuple[str, ...], Any]] = {
     "float16": (("",), _from_float16),
     "int8": (("", ".scale"), _from_int8),
-    "packed": (("",), _from_packed),
-    "gaps": (("",), _from_gaps),
+    "lzma": (("",), _from_lzma),
+    "delta_varint": (("",), _from_delta_varint),
 }
 """For each kind, the suffixes of its parts and what decodes them."""

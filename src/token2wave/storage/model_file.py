@@ -5,8 +5,8 @@ metadata has one key, ``token2wave``, whose value is JSON (one key, so that equa
 bytes) with ``format_version``, ``versions``, ``features``, ``network``, ``labels``, ``training``,
 ``storage``, which says how tensors are stored that do not lie there as they are
 (:mod:`token2wave.storage.encodings`), ``thresholds``, where a text may have several classes, ``novelty``,
-if it is known (:mod:`token2wave.inference.novelty`), and before all ``checksum``, which older files lack: the
-CRC-32 of the whole file with these eight digits as zeros. The specification is ``docs/format.md``.
+if it is known (:mod:`token2wave.inference.novelty`), and before all ``checksum``: the CRC-32 of the whole
+file with these eight digits as zeros. The specification is ``docs/format.md``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,16 @@ from token2wave.storage.atomic import atomic_write
 from token2wave.storage.encodings import EncodedArray
 from token2wave.storage.safetensors_writer import TYPES, bytes_of, size_of_arrays, write_arrays
 
-FORMAT_VERSION = 2  # 1 had no storage
+FORMAT_VERSION = 3
 KEY = "token2wave"
-SECTIONS = {"versions": dict, "features": dict, "network": dict, "labels": list, "training": dict}
+SECTIONS = {
+    "versions": dict,
+    "features": dict,
+    "network": dict,
+    "labels": list,
+    "training": dict,
+    "storage": dict,
+}
 BEGINNING = '{"__metadata__":{"token2wave":"{\\"checksum\\": \\"'  # of the header; the digits follow
 AT = 8 + len(BEGINNING)  # where they stand in the file
 NO_DIGITS = "0" * 8
@@ -58,7 +65,7 @@ class ModelFile:
     labels: list[str]
     training: dict[str, Any]
     versions: dict[str, Any]
-    stored: dict[str, EncodedArray] = field(default_factory=dict)
+    encoded: dict[str, EncodedArray] = field(default_factory=dict)
     thresholds: list[float] = field(default_factory=list)
     novelty: dict[str, Any] | None = None
 
@@ -84,9 +91,9 @@ def size_of_model_file(model: ModelFile) -> int:
 
 def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Tensors and metadata of the safetensors file."""
-    tensors = {name: array for name, array in model.tensors.items() if name not in model.stored}
-    for name, stored in model.stored.items():
-        tensors |= {name + suffix: part for suffix, part in stored.parts.items()}
+    tensors = {name: array for name, array in model.tensors.items() if name not in model.encoded}
+    for name, encoded in model.encoded.items():
+        tensors |= {name + suffix: part for suffix, part in encoded.parts.items()}
     header: dict[str, Any] = {
         "checksum": NO_DIGITS,  # first of the sorted keys, so that it always stands in one place
         "format_version": FORMAT_VERSION,
@@ -95,7 +102,7 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
         "network": model.network,
         "labels": model.labels,
         "training": model.training,
-        "storage": {name: stored.settings for name, stored in model.stored.items()},
+        "storage": {name: encoded.settings for name, encoded in model.encoded.items()},
     }
     if model.thresholds:
         header["thresholds"] = model.thresholds
@@ -138,9 +145,8 @@ def read_model_file(path: Path) -> ModelFile:
             location=str(path),
             hint="copy it again, or train again",
         ) from error
-    if "checksum" in header:  # older files have none
-        _check(path, header["checksum"], begin, tensors.values())
-    stored = _stored(path, header.get("storage", {}), tensors)
+    _check(path, header.get("checksum"), begin, tensors.values())
+    encoded = _encoded_arrays(path, header["storage"], tensors)
     for name, array in tensors.items():
         # The extremes tell as much as every number, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
@@ -150,10 +156,10 @@ def read_model_file(path: Path) -> ModelFile:
         raise ModelFileError("expected numbers by name in the section 'novelty'", location=str(path))
     return ModelFile(
         tensors=tensors,
-        stored=stored,
+        encoded=encoded,
         thresholds=_thresholds(path, header.get("thresholds", [])),
         novelty=novelty,
-        **{section: header[section] for section in SECTIONS},
+        **{section: header[section] for section in SECTIONS if section != "storage"},
     )
 
 
@@ -185,7 +191,7 @@ def _thresholds(path: Path, found: Any) -> list[float]:
     return [float(share) for share in found]
 
 
-def _stored(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, EncodedArray]:
+def _encoded_arrays(path: Path, settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, EncodedArray]:
     """Decode what does not lie in the file as it is, in place; returns it undecoded."""
     if not isinstance(settings, dict) or not all(isinstance(entry, dict) for entry in settings.values()):
         raise ModelFileError(
@@ -229,15 +235,11 @@ def _header(path: Path, encoded: str | None) -> dict[str, Any]:
             location=str(path),
             hint="give a file that token2wave train wrote",
         )
-    if header["format_version"] < 1:
+    if header["format_version"] != FORMAT_VERSION:
         raise ModelFileError(
-            f"expected format 1 or newer, found {header['format_version']}", location=str(path)
-        )
-    if header["format_version"] > FORMAT_VERSION:
-        raise ModelFileError(
-            f"expected format {FORMAT_VERSION} or older, found format {header['format_version']}",
+            f"expected format {FORMAT_VERSION}, found format {header['format_version']}",
             location=str(path),
-            hint="upgrade with: pip install --upgrade token2wave",
+            hint="another version of token2wave wrote the file: use that version, or train again",
         )
     for section, kind in SECTIONS.items():
         if not isinstance(header.get(section), kind):

@@ -24,8 +24,8 @@ export function bytesOfBase64(text) {
   return bytes;
 }
 
-/** Increasing whole numbers from their gaps, seven bits a byte (storage `gaps` of docs/format.md). */
-export function numbersOfGaps(bytes) {
+/** Decode increasing whole numbers (storage `delta_varint` of docs/format.md). */
+export function decodeDeltaVarint(bytes) {
   const numbers = [];
   let before = -1;
   let gap = 0;

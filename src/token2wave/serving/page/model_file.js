@@ -1,9 +1,9 @@
 // The model file, as docs/format.md specifies it.
 
-import { floatsOfHalves, numbersOfGaps } from "./bytes.js";
+import { floatsOfHalves, decodeDeltaVarint } from "./bytes.js";
 import { decompress } from "./lzma.js";
 
-const NEWEST_FORMAT = 2;
+const FORMAT_VERSION = 3;
 const TYPES = { F32: Float32Array, F16: Uint16Array, I8: Int8Array, U8: Uint8Array, U32: Uint32Array };
 export const NETWORK_DEFAULTS = {
   width: 768,
@@ -26,8 +26,8 @@ export function readModelFile(bytes) {
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
   const metadata = JSON.parse(header.__metadata__.token2wave);
   delete header.__metadata__;
-  if (metadata.format_version > NEWEST_FORMAT) {
-    throw new Error(`expected format ${NEWEST_FORMAT} or older, found format ${metadata.format_version}`);
+  if (metadata.format_version !== FORMAT_VERSION) {
+    throw new Error(`expected format ${FORMAT_VERSION}, found format ${metadata.format_version}`);
   }
   const tensors = {};
   for (const [name, entry] of Object.entries(header)) {
@@ -36,23 +36,23 @@ export function readModelFile(bytes) {
     const body = bytes.slice(8 + length + first, 8 + length + last); // a copy, which is aligned
     tensors[name] = new TYPES[entry.dtype](body.buffer);
   }
-  for (const [name, how] of Object.entries(metadata.storage ?? {})) {
+  for (const [name, how] of Object.entries(metadata.storage)) {
     tensors[name] = decoded(name, how, tensors);
   }
   return { metadata, tensors };
 }
 
 function decoded(name, how, tensors) {
-  const stored = tensors[name];
-  if (how.kind === "float16") return floatsOfHalves(stored);
-  if (how.kind === "gaps") return numbersOfGaps(stored);
+  const encoded = tensors[name];
+  if (how.kind === "float16") return floatsOfHalves(encoded);
+  if (how.kind === "delta_varint") return decodeDeltaVarint(encoded);
   if (how.kind === "int8") {
     const scales = tensors[`${name}.scale`];
-    const width = stored.length / scales.length;
-    return scaled(stored, (i) => scales[Math.floor(i / width)]);
+    const width = encoded.length / scales.length;
+    return scaled(encoded, (i) => scales[Math.floor(i / width)]);
   }
-  if (how.kind === "packed") {
-    const unpacked = decompress(stored, how.shape[0] * how.shape[1]);
+  if (how.kind === "lzma") {
+    const unpacked = decompress(encoded, how.shape[0] * how.shape[1]);
     return scaled(new Int8Array(unpacked.buffer), () => how.step);
   }
   throw new Error(`expected storage of a known kind, found ${how.kind}`);
