@@ -53,7 +53,7 @@ class PlainReader:
             raise ValueError("another format")
         with_zeros = raw[:56] + b"0" * 8 + raw[64:]
         digits = f"{zlib.crc32(with_zeros):08x}"
-        if metadata["checksum"] != digits:
+        if metadata.get("checksum", digits) != digits:
             raise ValueError("a damaged file")
         self.labels = metadata["labels"]
         self.thresholds = metadata.get("thresholds", [0.5] * len(self.labels))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,18 +157,6 @@ def test_settings_that_are_absent_have_the_defaults(saved: Saved, tmp_path: Path
         "width",
         "context_width",
     }
-
-
-@pytest.mark.parametrize(("kind", "storage"), [("fast", "lzma"), ("paper", "int8"), ("cls", "plain")])
-def test_the_first_format_is_read(saved: Saved, tmp_path: Path, kind: str, storage: str) -> None:
-    """Version 1 is version 2 without storage."""
-    path = tmp_path / "model"
-    classifier = replace(token2wave.load(saved(kind, storage)), encoded={})
-    classifier.save(path)
-    edited(path, lambda metadata: (metadata.update(format_version=1), metadata.pop("storage")))
-    texts = [text for text in ORDINARY if text.isascii()]
-    hold_against_each_other(path, texts)
-    np.testing.assert_array_equal(token2wave.load(path).probabilities(texts), classifier.probabilities(texts))
 
 
 def test_both_see_damage(saved: Saved, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def graph_of(
     Args:
         config: the network's shape.
         arrays: every parameter by name, float32.
-        stored: the embedding as a compressed file holds it, which is then kept as small, if possible.
+        encoded: the embedding as a compressed file holds it, which is then kept as small, if possible.
         thresholds: probabilities from which on a text is given each class, where it may have several.
 
     Returns:

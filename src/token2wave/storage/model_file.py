@@ -145,7 +145,8 @@ def read_model_file(path: Path) -> ModelFile:
             location=str(path),
             hint="copy it again, or train again",
         ) from error
-    _check(path, header.get("checksum"), begin, tensors.values())
+    if "checksum" in header:  # writers other than this one may leave it out
+        _check(path, header["checksum"], begin, tensors.values())
     encoded = _encoded_arrays(path, header["storage"], tensors)
     for name, array in tensors.items():
         # The extremes tell as much as every number, and need no memory.
