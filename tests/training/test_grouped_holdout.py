@@ -38,7 +38,7 @@ def test_parts_of_longer_texts(texts: list[str]) -> None:
 @given(FEW_WORDS, st.data())
 def test_texts_found_in_others(texts: list[str], data: st.DataObject) -> None:
     wholes = sorted(data.draw(st.sets(st.integers(0, len(texts) - 1))))
-    found = Words.of(texts).found_in(np.arange(len(texts)), np.array(wholes, dtype=np.int64))
+    found = Words.of(texts).parts_of(np.arange(len(texts)), np.array(wholes, dtype=np.int64))
     expected = [
         i
         for i, part in enumerate(texts)

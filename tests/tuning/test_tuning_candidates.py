@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from token2wave.training.presets import preset_named
-from token2wave.tuning.candidates import MOVES, Candidates
+from token2wave.tuning.candidates import MUTATIONS, Candidates
 
 
 def first(n, best=None, preset="small", fixed=(), seed=0, is_limited=False):
@@ -17,13 +17,13 @@ def test_one_setting_at_a_time_and_then_several():
     found = first(80)
     n_single = sum(len(settings) == 1 for settings in found)
     assert [len(settings) for settings in found[:n_single]] == [1] * n_single
-    assert n_single == len(MOVES)
+    assert n_single == len(MUTATIONS)
     assert all(2 <= len(settings) <= 3 for settings in found[n_single:])
 
 
 def test_the_seed_decides_the_order():
     assert first(80) == first(80)
-    assert first(80)[: len(MOVES)] == first(80, seed=1)[: len(MOVES)]
+    assert first(80)[: len(MUTATIONS)] == first(80, seed=1)[: len(MUTATIONS)]
     assert first(80) != first(80, seed=1)
 
 
@@ -57,7 +57,7 @@ def test_what_the_user_gave_stays(preset):
 
 
 def test_all_settings_given_leave_nothing_to_try():
-    assert first(5, fixed={move.key for move in MOVES}) == []
+    assert first(5, fixed={mutation.key for mutation in MUTATIONS}) == []
 
 
 def test_settings_without_effect_are_not_tried():

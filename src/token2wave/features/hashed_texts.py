@@ -104,6 +104,7 @@ class HashedTexts(Sequence[str]):
             self._starts, self._lengths = whole._starts[rows], whole._lengths[rows]
         elif self._hashes is None:
             hashes, lengths = GrowableArray(np.uint64), GrowableArray(np.int64)
+            chunks: Iterator[tuple[Hashes, NDArray[np.int64]]]
             if self._parts:
                 chunks = chain.from_iterable(part.token_chunks() for part in self._parts)
             else:

@@ -1,8 +1,7 @@
-"""Networks that read a text out as one wave, straight from the rows: the kind that the native core trains.
+"""Additive networks, which the native core trains: a text enters only through sums over its tokens.
 
-A text enters such a network only through sums over its tokens of numbers that belong to the tokens
-(:attr:`WaveConfig.is_additive`). :class:`AdditiveNetwork` holds the same parameters
-as :class:`token2wave.models.WaveNetwork`, under the same names.
+See :attr:`WaveConfig.is_additive`. :class:`AdditiveNetwork` has the same parameters as
+:class:`token2wave.models.WaveNetwork`, under the same names.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 class AdditiveNetwork:
-    """Parameters of an additive network, to be trained where they lie.
+    """Parameters of an additive network, to be trained in place.
 
     Args:
         config: the shape; ``config.is_additive`` must hold.
@@ -43,14 +42,14 @@ class AdditiveNetwork:
 
     @classmethod
     def initial(cls, config: WaveConfig, seed: int) -> AdditiveNetwork:
-        """Draw initial parameters: rows of the spread that the settings name, the rest as PyTorch's layers.
+        """Draw initial parameters: rows with the configured spread, the rest like PyTorch's layers.
 
-        Rows are uniform, which is as good as normal for sums of many, and quicker to draw.
+        Rows are uniform: for sums of many that is as good as normal, and faster.
         """
         return cls(config, _drawn(config, seed), seed)
 
     def draw_again(self) -> None:
-        """Go back to the initial parameters, which :meth:`initial` must have drawn."""
+        """Return to the initial parameters, which :meth:`initial` must have drawn."""
         if self.seed is None:
             raise ValueError("expected a network whose parameters were drawn by a seed")
         for name, values in _drawn(self.config, self.seed).items():
@@ -61,7 +60,7 @@ class AdditiveNetwork:
         return {EMBEDDING: self.embedding, **split_dense(self.config, self.dense)}
 
     def load(self, name: str, values: Floats) -> None:
-        """Put values in a parameter's place."""
+        """Replace the values of a parameter."""
         self.arrays()[name][...] = values
 
     def parameter_count(self) -> ParameterCount:
@@ -69,11 +68,11 @@ class AdditiveNetwork:
         return self.config.parameter_count()
 
     def compiled(self) -> CompiledNetwork:
-        """What predicts with the weights as they are now; it must go before they change."""
+        """A network that predicts with the current weights; drop it before they change."""
         return compile_network(self.config, self.arrays())
 
     def logits(self, features: Ragged) -> Floats:
-        """Compute the logits of ``N`` texts with the weights as they are now, ``(N, C)`` float32."""
+        """Compute the logits of ``N`` texts with the current weights, ``(N, C)`` float32."""
         return self.compiled().logits(features)
 
 

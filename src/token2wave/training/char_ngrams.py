@@ -1,7 +1,7 @@
-"""Words as superpositions of their character n-grams, so that words that are spelled alike speak alike.
+"""Character n-grams of words, so that words with a similar spelling get similar weights in the linear SVM.
 
-Only training needs them: once it is done, what a word's n-grams say is added to the word's own row, and
-nothing of them is left to be computed or stored.
+Only training needs them: afterwards the weights of a word's n-grams are added to the word's own row, and
+nothing of them is computed or stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from token2wave.features.ragged import offsets_of
 from token2wave.features.text import BASE, mix
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
-WORDS_WITH_IT = 2  # at the least: what one word has alone, its own row says
+MIN_WORDS = 2  # with an n-gram; the row of a single word says as much
 # Words in more texts than both are known well enough, and would be most of the work.
 FREQUENT_SHARE, FREQUENT_TEXTS = 0.03, 1_000
 
@@ -36,7 +36,7 @@ class CharNgrams:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many each row has, ``(V,)``."""
+        """Number of n-grams of each row, ``(V,)``."""
         return np.diff(self.offsets)
 
     @property
@@ -46,12 +46,12 @@ class CharNgrams:
 
     @classmethod
     def none(cls, n_rows: int) -> CharNgrams:
-        """No n-gram for any of ``V`` rows."""
+        """No n-grams for ``V`` rows."""
         return cls(np.zeros(n_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
     @classmethod
     def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> CharNgrams:
-        """N-grams of the words of some texts that are rows, but for frequent ones; none without whole words.
+        """Make the n-grams of the words that have a row, without frequent words; none without word features.
 
         Args:
             texts: ``N`` strings, those of training.
@@ -64,17 +64,17 @@ class CharNgrams:
         rows = features.row_of_bucket[words.hashes >> np.uint64(64 - features.config.bits)]
         frequent = frequency > max(FREQUENT_SHARE * len(texts), FREQUENT_TEXTS)
         known = np.flatnonzero((rows >= 0) & ~frequent[rows])
-        rows, at = np.unique(rows[known], return_index=True)  # of words that share a row, one stands for it
+        rows, at = np.unique(rows[known], return_index=True)  # one of the words that share a row
         chosen = known[at]
         grams, lengths = _grams(words.code_points, words.starts[chosen], words.ends[chosen])
         distinct_grams, places = np.unique(grams, return_inverse=True)
         owners = np.repeat(rows, lengths)
         pairs = np.unique(places * np.int64(features.n_rows) + owners)
-        shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= WORDS_WITH_IT
+        shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= MIN_WORDS
         number = np.cumsum(shared) - 1
-        kept = shared[places]
-        counts = np.bincount(owners[kept], minlength=features.n_rows)
-        return cls(offsets_of(counts), number[places[kept]].astype(np.int32))
+        mask = shared[places]
+        counts = np.bincount(owners[mask], minlength=features.n_rows)
+        return cls(offsets_of(counts), number[places[mask]].astype(np.int32))
 
 
 def _grams(
@@ -82,7 +82,7 @@ def _grams(
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Hashes of the n-grams of words, one word after the other, and how many each has.
 
-    A word's two ends count as a letter that no word has.
+    The two ends of a word count as a letter of their own.
     """
     lengths = ends - starts + 2
     offsets = offsets_of(lengths)

@@ -1,4 +1,4 @@
-"""What a search tried, and what came of it: plain data."""
+"""The record of a settings search: plain data."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-MIN_STANDARD_ERRORS = 1.0  # standard errors of the figure that chooses
-
-
-MIN_STANDARD_ERRORS_BY_LOSS = (
-    2.0  # standard errors of the loss, where the figure that chooses is better by less than that
-)
-
-
+MIN_STANDARD_ERRORS = 1.0  # of the figure that chooses
+MIN_STANDARD_ERRORS_BY_LOSS = 2.0  # of the loss, where the figure is no worse
 RULE = (
     "A candidate takes the place of the best so far if, over the same validation rows, the figure that "
     f"chooses is better by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or "
@@ -24,7 +18,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against the best so far, over all splits that both were judged on.
+    """A candidate compared with the best so far, over all splits that both were scored on.
 
     Attributes:
         gain: of the figure that chooses.
@@ -48,7 +42,7 @@ class Comparison:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether nothing speaks for the candidate: neither figure is better."""
+        """Whether neither figure of the candidate is better."""
         return self.gain <= 0 and self.loss_gain <= 0
 
 
@@ -57,19 +51,19 @@ STARTED, KEPT, DROPPED, FAILED = "started from", "kept", "dropped", "failed"
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and what validation rows say of it.
+    """A candidate and its figures on the validation rows.
 
     Attributes:
-        number: from 1, which is the preset with the settings that the user gave.
-        settings: what it changes against that, by full name.
+        number: from 1, the preset with the settings of the user.
+        settings: changes of that, by full name.
         outcome: ``started from``, ``kept`` (it became the best so far), ``dropped``, or ``failed``.
         accuracy: on the validation rows of the first split; None where it failed.
-        chosen: the figure that chooses, there; loss is negated.
-        loss: cross-entropy there.
-        n_splits: splits that it was held against the best so far on.
-        comparison: with the best so far, over these splits; None for the first, and where it failed.
-        reason: why it failed, if it did.
-        seconds: that it took.
+        chosen: the figure that chooses, on these rows; loss is negated.
+        loss: cross-entropy on these rows.
+        n_splits: splits on which it was compared with the best so far.
+        comparison: with the best so far, over these splits; None for the first or a failed candidate.
+        reason: of a failure.
+        seconds: its wall time.
     """
 
     number: int
@@ -96,10 +90,10 @@ class SearchHistory:
     Attributes:
         select_by: the figure that chooses.
         validation_rows: of a split.
-        n_splits: splits of the training rows on which a candidate may be held against the best so far.
+        n_splits: splits of the training rows on which candidates are compared, at most.
         trials: in order.
         ended_by: ``time``, ``candidates``, ``interruption``, ``nothing left to try``, or
-            ``too few rows`` where none could be held back to judge by.
+            ``too few rows`` for validation.
         seconds: of the search.
     """
 
@@ -112,17 +106,17 @@ class SearchHistory:
 
     @property
     def best_trial(self) -> Trial | None:
-        """The last that was kept; None where not even the first was tried to the end."""
+        """The last trial that was kept; None if not even the first was finished."""
         best = [trial for trial in self.trials if trial.is_improvement]
         return best[-1] if best else None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the winner changes."""
+        """The changes of the best trial."""
         return {} if self.best_trial is None else dict(self.best_trial.settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold, with everything that was tried."""
+        """Return all trials as plain data for JSON."""
         return {
             "select_by": self.select_by,
             "rule": RULE,
@@ -136,15 +130,15 @@ class SearchHistory:
         }
 
     def of_model(self) -> dict[str, Any]:
-        """What a model file holds of it: no times, and no more than decided, so that equal runs are equal."""
-        kept = [trial for trial in self.trials if trial.is_improvement]
+        """The record for the model file: no times, so that equal searches give equal files."""
         return {
             "select_by": self.select_by,
             "n_tried": len(self.trials),
             "settings": self.settings,
             "improvements": [
                 {"number": trial.number, "settings": dict(trial.settings), "accuracy": trial.accuracy}
-                for trial in kept
+                for trial in self.trials
+                if trial.is_improvement
             ],
         }
 
@@ -152,7 +146,7 @@ class SearchHistory:
         """Sentences that belong beside the figures."""
         n_tried = len(self.trials)
         if self.ended_by == "too few rows":
-            return ("Too few rows to hold any back: nothing was searched, and the settings are those given.",)
+            return ("Too few rows for validation: nothing was searched, and the settings are those given.",)
         if n_tried < 2:
             return (
                 f"The search ended ({self.ended_by}) before a second candidate was tried: the settings are "

@@ -1,4 +1,4 @@
-"""From which probability on a text is given a class, where it may have several."""
+"""Thresholds of the classes, where a text may have several."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 from token2wave.inference.reference import probabilities as probabilities_of
 from token2wave.training.examples import Examples
 
-DEFAULT = 0.5  # where there is nothing to choose by
-POOLED = 10.0  # texts that the decisions of all classes together count as, beside those of the class itself
+DEFAULT = 0.5  # without texts to choose by
+POOLED = 10.0  # texts that the decisions of all classes count as, beside those of the class itself
 CANDIDATES = np.arange(1, 1000) / 1000
 
 Numbers = NDArray[np.float64]
 
 
 def thresholds_of(network: Any, validation: Examples, learnt_from: bool = False) -> tuple[float, ...]:
-    """Thresholds of a trained network; none, if a text has one class.
+    """Choose the thresholds of a trained network; none if a text has one class.
 
     Args:
         network: trained and calibrated.
         validation: texts that it has not learnt from.
-        learnt_from: whether it has, for want of others; then every threshold is a half.
+        learnt_from: whether it has learnt from them after all; then every threshold is a half.
     """
     if not network.config.multi_label:
         return ()
     if learnt_from:
         return tuple([DEFAULT] * network.config.n_classes)
     assert validation.targets is not None
-    shares = probabilities_of(network.logits(validation.features), multi_label=True)
-    return choose_thresholds(shares, validation.targets > 0.5, validation.weights)
+    probabilities = probabilities_of(network.logits(validation.features), multi_label=True)
+    return choose_thresholds(probabilities, validation.targets > 0.5, validation.weights)
 
 
 def choose_thresholds(
@@ -39,17 +39,17 @@ def choose_thresholds(
     classes: NDArray[np.bool_],
     weights: NDArray[np.floating] | None = None,
 ) -> tuple[float, ...]:
-    """Choose each class's threshold by its F1 on texts that were not learnt from.
+    """Choose the threshold of each class by its F1 on validation texts.
 
-    A rare class has so few texts there that chance would choose: so the decisions of all classes, of the same
-    probabilities, are counted too, as much as those of ``POOLED`` texts with the class. With ``r`` right ones
-    of ``g`` given and ``s`` texts that have the class, F1 is ``2 r / (g + s)``, each number being that of the
-    class plus ``POOLED / S`` times that of all classes, ``S`` in all.
+    A rare class has too few texts to choose by. So the decisions of all classes with the same probabilities
+    count too, as much as ``POOLED`` texts with the class. With ``r`` right of ``g`` predicted and ``s``
+    actual texts, F1 is ``2 r / (g + s)``; each number is that of the class plus ``POOLED / S`` times that of
+    all classes, where ``S`` is the number of labels in all.
 
     Args:
         probabilities: ``(N, C)``.
         classes: ``(N, C)``, which classes the texts have.
-        weights: ``(N,)``, how much each text counts; all the same, if None.
+        weights: ``(N,)``, how much each text counts; None counts all the same.
 
     Returns:
         ``C`` probabilities; a half for a class that no text has.
@@ -59,22 +59,22 @@ def choose_thresholds(
     support = counts @ classes
     if not support.any():
         return tuple([DEFAULT] * n_classes)
-    given, right = np.zeros((2, n_classes, len(CANDIDATES)))
+    predicted, right = np.zeros((2, n_classes, len(CANDIDATES)))
     for label in range(n_classes):
         order = np.argsort(probabilities[:, label], kind="stable")
         places = np.searchsorted(probabilities[order, label].astype(np.float64), CANDIDATES)
-        given[label] = _from_the_top(counts[order])[places]
+        predicted[label] = _from_the_top(counts[order])[places]
         right[label] = _from_the_top((counts * classes[:, label])[order])[places]
     share = POOLED / support.sum()
     hits = right + share * right.sum(axis=0)
-    scores = hits / (given + support[:, None] + share * given.sum(axis=0) + POOLED)  # half of F1
+    scores = hits / (predicted + support[:, None] + share * predicted.sum(axis=0) + POOLED)  # half of F1
     return tuple(
         _middle_of_best(row) if has else DEFAULT for row, has in zip(scores, support > 0, strict=True)
     )
 
 
 def _middle_of_best(scores: Numbers) -> float:
-    """The candidate in the middle of the first of those that are as good as any."""
+    """The middle of the first run of best candidates."""
     best = scores >= scores.max() - 1e-12
     first = int(best.argmax())
     worse = np.flatnonzero(~best[first:])
@@ -83,5 +83,5 @@ def _middle_of_best(scores: Numbers) -> float:
 
 
 def _from_the_top(counts: Numbers) -> Numbers:
-    """Sums of all numbers from each one on, and zero behind the last, ``(N + 1,)``."""
+    """Sums of the numbers from each one to the last, and a final zero, ``(N + 1,)``."""
     return np.concatenate([np.cumsum(counts[::-1])[::-1], [0.0]])

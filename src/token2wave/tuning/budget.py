@@ -1,4 +1,4 @@
-"""How long a search may take."""
+"""The time budget of a settings search."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from token2wave.errors import ConfigError
 
 SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 MAX_SECONDS = 366 * 86_400.0
-SECOND_TRY = 3.0  # as often as a first fit must go into the budget: itself, a second one, and the last
+SECOND_TRY = 3.0  # fits that must fit into the budget: the first candidate, a second one, and the final fit
 
 
 class OutOfTime(Exception):  # noqa: N818 - it ends a search, and is no error
-    """The budget is spent; what is being tried is given up."""
+    """The budget is spent; the current candidate is given up."""
 
 
 def parse_seconds(budget: float | str) -> float:
-    """Seconds of a time such as ``60``, ``60.0``, ``"60s"``, ``"5min"``, ``"1.5 h"``.
+    """Parse a time such as ``60``, ``60.0``, ``"60s"``, ``"5min"``, ``"1.5 h"``.
 
     Raises:
-        ConfigError: it is no time above zero, or more than a year.
+        ConfigError: it is not a time above zero, or is more than a year.
     """
     seconds = math.nan
     if not isinstance(budget, str):
         seconds = math.nan if isinstance(budget, bool) else float(budget)
-    elif found := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", budget.lower()):
-        seconds = float(found[1]) * SECONDS.get(found[2], math.nan)
+    elif match := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", budget.lower()):
+        seconds = float(match[1]) * SECONDS.get(match[2], math.nan)
     if not 0 < seconds <= MAX_SECONDS:
         raise ConfigError(
             f"expected a time such as 60s, 5min or 2h, found {budget!r}",
@@ -40,13 +40,13 @@ def parse_seconds(budget: float | str) -> float:
 
 
 class Budget:
-    """The time of a run, what of it must be left for its end, and how many settings may be tried.
+    """The time of a run, the part reserved for its end, and the number of candidates.
 
-    Time decides how far a search gets, and nothing else: what is finished counts, what is not does not.
+    Time decides how far a search gets and nothing else: only finished candidates count.
 
     Args:
-        seconds: for everything; None has no end.
-        max_candidates: to try, those given included; None has no end.
+        seconds: for the whole run; None for no limit.
+        max_candidates: candidates to try, the given settings included; None for no limit.
         start: when the run began, by ``clock``.
         clock: seconds that only grow.
 
@@ -69,7 +69,7 @@ class Budget:
         self.reserved = self.seconds * (1 - 1 / SECOND_TRY)
 
     def exclude(self, seconds: float) -> None:
-        """Leave something out of account that has already taken place."""
+        """Leave past seconds out of the budget."""
         self.start += seconds
 
     @property
@@ -78,14 +78,14 @@ class Budget:
         return self.clock() - self.start
 
     def reserve(self, seconds: float) -> None:
-        """Leave so much for what comes after the search."""
+        """Reserve time for what follows the search."""
         self.reserved = seconds
 
     def require(self, seconds: float = 0.0) -> None:
-        """Go on only if so much time is left for the search.
+        """Check that the search has this much time left.
 
         Raises:
-            OutOfTime: it is not.
+            OutOfTime: it has not.
         """
         if self.spent + seconds > self.seconds - self.reserved:
             raise OutOfTime

@@ -1,4 +1,4 @@
-"""What a search tries, in an order that the seed decides: one setting at a time, then several at once."""
+"""The candidates of a search: changes of one setting each, then random changes of several."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from token2wave.errors import ConfigError
 from token2wave.training.presets import Preset
 
 Settings = dict[str, Any]
-AT_ONCE = (2, 3)  # settings that are changed together once each was changed alone
-FAILED_DRAWS = 500  # in a row, after which nothing new is expected
+N_COMBINED = (2, 3)  # settings to change together, once each was changed alone
+FAILED_DRAWS = 500  # in a row before the search gives up
 
 
 class Mutation(NamedTuple):
@@ -20,8 +20,8 @@ class Mutation(NamedTuple):
 
     Attributes:
         key: the setting's full name.
-        change: from the present value to another; the same where there is none.
-        saves: whether it leaves more of a file to what matters, and comes first where a size is asked for.
+        change: from the current value to another, or to the same if there is no other.
+        saves: whether it makes the file smaller, and comes first where the file has a size to keep to.
     """
 
     key: str
@@ -34,7 +34,7 @@ def _to(value: Any) -> Callable[[Any], Any]:
 
 
 def _times(factor: float, low: float, high: float) -> Callable[[Any], Any]:
-    """A multiple, whole where the value is, and kept within bounds."""
+    """A multiple within bounds, an integer where the value is one."""
 
     def change(value: Any) -> Any:
         changed = min(max(value * factor, low), high) if low <= value <= high else value
@@ -47,7 +47,7 @@ def _plus(step: float, low: float, high: float) -> Callable[[Any], Any]:
     return lambda value: round(min(max(value + step, low), high), 6) if low <= value <= high else value
 
 
-MOVES = (
+MUTATIONS = (
     Mutation("recipe.idf_power", _plus(0.3, 0.05, 1.5)),
     Mutation("recipe.epochs", _times(1.67, 1, 100)),
     Mutation("features.min_count", _to(1)),
@@ -76,19 +76,18 @@ MOVES = (
     Mutation("recipe.epochs", _times(0.67, 1, 100)),
     Mutation("network.context_width", _times(0.5, 4, 256), saves=True),
 )
-"""One change each. What mattered most on one set or another (``docs/experiments.md``) comes first."""
+"""What mattered most on any data set (``docs/experiments.md``) comes first."""
 
 
 class Candidates:
-    """Settings to try next, given the best so far.
+    """Proposes settings to try next, given the best so far.
 
-    The first ones change one setting by each of :data:`MOVES` in turn; then two or three at once, drawn by
-    the seed. Nothing is proposed twice. What is proposed depends on the seed and on what was found best
-    before, and on nothing else.
+    First each of :data:`MUTATIONS` in turn, then two or three drawn at random. Nothing is proposed twice.
+    Proposals depend on the seed and on the best settings so far alone.
 
     Args:
-        preset: with the settings that the user gave.
-        fixed: names of these, which stay as they are.
+        preset: with the settings of the user.
+        fixed: names of these settings, which stay as they are.
         seed: of the draws.
         is_limited: whether the model file has a size to keep to.
     """
@@ -96,42 +95,44 @@ class Candidates:
     def __init__(self, preset: Preset, fixed: frozenset[str], seed: int, is_limited: bool = False) -> None:
         self.preset, self.fixed = preset, fixed
         self.random = np.random.default_rng(seed)
-        self.moves = [move for move in MOVES if move.key not in fixed and self._matters(move.key)]
+        self.mutations = [
+            mutation for mutation in MUTATIONS if mutation.key not in fixed and self._matters(mutation.key)
+        ]
         if is_limited:
-            self.moves.sort(key=lambda move: not move.saves)
+            self.mutations.sort(key=lambda mutation: not mutation.saves)
         self.proposed = {self._identity({})}
 
     def after(self, best: Callable[[], Settings]) -> Iterator[Settings]:
         """Propose settings until nothing new is left.
 
         Args:
-            best: the changes of the best so far, against the preset; asked anew for every proposal.
+            best: returns the changes of the best settings so far.
 
         Yields:
-            Changes against the preset, legal together.
+            Changes of the preset that are legal together.
         """
-        for move in self.moves:
-            found = self._moved(best(), [move])
-            if found is not None:
-                yield found
+        for mutation in self.mutations:
+            settings = self._mutate(best(), [mutation])
+            if settings is not None:
+                yield settings
         failed = 0
-        while self.moves and failed < FAILED_DRAWS:
-            n_moves = min(int(self.random.choice(AT_ONCE)), len(self.moves))
-            drawn = self.random.choice(len(self.moves), n_moves, replace=False)
-            found = self._moved(best(), [self.moves[i] for i in drawn])
-            failed = 0 if found is not None else failed + 1
-            if found is not None:
-                yield found
+        while self.mutations and failed < FAILED_DRAWS:
+            n_mutations = min(int(self.random.choice(N_COMBINED)), len(self.mutations))
+            drawn = self.random.choice(len(self.mutations), n_mutations, replace=False)
+            settings = self._mutate(best(), [self.mutations[i] for i in drawn])
+            failed = 0 if settings is not None else failed + 1
+            if settings is not None:
+                yield settings
 
-    def _moved(self, best: Settings, moves: list[Mutation]) -> Settings | None:
-        """The best settings with some changes; None where that is illegal, or nothing new."""
+    def _mutate(self, best: Settings, mutations: list[Mutation]) -> Settings | None:
+        """Change some of the best settings; None if that is illegal or was proposed before."""
         settings = dict(best)
-        for key, change, _ in moves:
+        for key, change, _ in mutations:
             settings[key] = change(self._value(settings, key))
         settings = {key: value for key, value in settings.items() if value != self._value({}, key)}
         try:
             self.preset.with_settings(settings)
-        except ConfigError:  # as where two settings exclude each other
+        except ConfigError:  # e.g. two settings exclude each other
             return None
         identity = self._identity(settings)
         if identity in self.proposed:
@@ -140,7 +141,7 @@ class Candidates:
         return settings
 
     def _value(self, settings: Mapping[str, Any], key: str) -> Any:
-        """The value of a setting, changed or of the preset."""
+        """The value of a setting, as changed or in the preset."""
         if key in settings:
             return settings[key]
         part, _, name = key.partition(".")

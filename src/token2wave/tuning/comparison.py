@@ -1,9 +1,9 @@
-"""Two models on the same texts: which is better, and is it more than chance?
+"""Compares two models on the same texts: which is better, and is it more than chance?
 
-Every figure here is, to first order, a sum over texts. A text's *influence* is its term: what the figure
-moves by because of this text. Two models see the same texts, so the standard error of the difference of
-their figures is the root of the sum of squared differences of influences (the delta method). For accuracy
-that is McNemar's: texts that both get right, or both wrong, count for nothing.
+Every figure is, to first order, a sum over texts. The *influence* of a text is its term in this sum. Both
+models see the same texts, so the standard error of the difference is the root of the sum of squared
+differences of influences (the delta method). For accuracy this is McNemar's test: texts that both get right
+or both wrong do not count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class CandidateScores:
-    """How a model does on ``N`` texts that it has not learnt from.
+    """Figures of a model on ``N`` texts that it has not learnt from.
 
     Attributes:
         chosen: the figure that chooses.
@@ -58,34 +58,34 @@ def evaluate_candidate(
     weights: NDArray[np.floating] | None,
     select_by: str,
 ) -> CandidateScores:
-    """Judge a model by its logits.
+    """Score a model by its logits.
 
-    Where a text may have several classes, it is given those of a probability above a half, as while training:
-    thresholds are chosen on these very texts, and would flatter it.
+    Where a text may have several classes, the threshold is a half, as in training: thresholds chosen on these
+    texts would flatter the model.
 
     Args:
         logits: ``(N, C)``.
         labels: ``(N,)`` integers below ``C``; or ``(N, C)`` bool, where a text may have several classes.
-        weights: ``(N,)``, how much each text counts; all the same, if None.
+        weights: ``(N,)``, how much each text counts; None counts all the same.
         select_by: ``accuracy``, ``macro_f1``, ``micro_f1`` or ``loss``.
     """
     counts = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
     shares = counts / counts.sum()
     wide = logits.astype(np.float64)
     if labels.ndim == 2:
-        truth, given = labels.astype(bool), wide > 0
+        truth, predicted = labels.astype(bool), wide > 0
         losses = binary_cross_entropies(wide, truth)
     else:
         classes = np.arange(wide.shape[1])
-        truth, given = (numbers[:, None] == classes for numbers in (labels, wide.argmax(axis=1)))
+        truth, predicted = (numbers[:, None] == classes for numbers in (labels, wide.argmax(axis=1)))
         highest = wide.max(axis=1)
         losses = np.log(np.exp(wide - highest[:, None]).sum(axis=1)) + highest - wide[truth]
-    loss, accuracy = _mean(-losses, shares), _mean((truth == given).all(axis=1), shares)
+    loss, accuracy = _mean(-losses, shares), _mean((truth == predicted).all(axis=1), shares)
     figures = {
         "loss": lambda: loss,
         "accuracy": lambda: accuracy,
-        "macro_f1": lambda: _macro_f1(truth, given, shares),
-        "micro_f1": lambda: _micro_f1(truth, given, shares),
+        "macro_f1": lambda: _macro_f1(truth, predicted, shares),
+        "micro_f1": lambda: _micro_f1(truth, predicted, shares),
     }
     return CandidateScores(figures[select_by](), loss, accuracy.value)
 
@@ -95,20 +95,20 @@ def _mean(values: NDArray[Any], shares: Numbers) -> Figure:
     return Figure(mean, shares * (values - mean))
 
 
-def _macro_f1(truth: Flags, given: Flags, shares: Numbers) -> Figure:
-    """Mean F1 of the classes that occur or are given: of each, twice the hits over those that do or are."""
-    hits, sums = shares @ (truth & given), shares @ truth + shares @ given
+def _macro_f1(truth: Flags, predicted: Flags, shares: Numbers) -> Figure:
+    """Mean F1 of the classes that occur or are predicted."""
+    hits, sums = shares @ (truth & predicted), shares @ truth + shares @ predicted
     occurs = sums > 0
     f1 = np.divide(2 * hits, sums, out=np.zeros(len(sums)), where=occurs)
     slopes = np.divide(1.0, sums, out=np.zeros(len(sums)), where=occurs) / max(int(occurs.sum()), 1)
     # d F1 = (2 d hits - F1 d sums) / sums
-    influences = 2 * ((truth & given) @ slopes) - truth @ (slopes * f1) - given @ (slopes * f1)
+    influences = 2 * ((truth & predicted) @ slopes) - truth @ (slopes * f1) - predicted @ (slopes * f1)
     return Figure(float(f1[occurs].mean()) if occurs.any() else 0.0, shares * influences)
 
 
-def _micro_f1(truth: Flags, given: Flags, shares: Numbers) -> Figure:
-    """F1 of the decisions of all classes together; the accuracy, where each text has and is given one."""
-    hits, sums = (truth & given).sum(axis=1), truth.sum(axis=1) + given.sum(axis=1)
+def _micro_f1(truth: Flags, predicted: Flags, shares: Numbers) -> Figure:
+    """F1 of the decisions of all classes together; the accuracy, where each text has one class."""
+    hits, sums = (truth & predicted).sum(axis=1), truth.sum(axis=1) + predicted.sum(axis=1)
     total = float(shares @ sums)
     if not total:
         return Figure(0.0, np.zeros(len(shares)))
@@ -117,11 +117,11 @@ def _micro_f1(truth: Flags, given: Flags, shares: Numbers) -> Figure:
 
 
 def compare(candidate: Sequence[CandidateScores], best: Sequence[CandidateScores]) -> Comparison:
-    """Hold a candidate against the best so far; each split counts the same.
+    """Compare a candidate with the best so far; each split counts the same.
 
     Args:
-        candidate: a judgement of each split.
-        best: of the same texts, in the same order.
+        candidate: its scores, a split each.
+        best: the scores of the best so far, on the same splits.
     """
     chosen = [(a.chosen, b.chosen) for a, b in zip(candidate, best, strict=True)]
     losses = [(a.loss, b.loss) for a, b in zip(candidate, best, strict=True)]

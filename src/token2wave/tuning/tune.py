@@ -78,12 +78,13 @@ def tune(
         )
         if fit_to_size is None:
             fitted = candidate.fit_first().fitted
-            features, network = fitted.features, fitted.network
+            validation = fitted.validation
+            assert validation is not None
+            logits = fitted.network.logits(validation.features)
         else:
             classifier = fit_to_size(candidate)
-            features, network = classifier.features, classifier.network
-        validation = candidate.texts.validation.encode(features)
-        logits = network.logits(validation.features)
+            validation = candidate.texts.validation.encode(classifier.features)
+            logits = classifier.network.logits(validation.features)
         return evaluate_candidate(logits, validation.labels, validation.weights, history.select_by)
 
     def seconds_to_finish(seconds: float) -> float:
