@@ -29,7 +29,9 @@ from token2wave.data import (
 )
 from token2wave.data import lines as lines_module
 from token2wave.data import parquet as parquet_module
-from token2wave.data import readers as readers_module
+from token2wave.data import reader as reader_module
+from token2wave.data import rows as rows_module
+from token2wave.data import text_files as text_files_module
 from token2wave.distillation import probabilities as probabilities_module
 from token2wave.distillation.cache import kept_outputs
 from token2wave.distillation.probabilities import read_npz, read_probabilities
@@ -40,15 +42,15 @@ from token2wave.training.recipe import Recipe
 ADDRESSES = 3 << 30  # bytes that a process of its own may ask for
 
 
-def limited(monkeypatch: pytest.MonkeyPatch, module: Any, **limits: int) -> None:
+def limited(monkeypatch: pytest.MonkeyPatch, module: Any, **limits: Any) -> None:
     for name, value in limits.items():
         monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (lines_module, readers_module):
-        limited(monkeypatch, module, LONGEST_LINE=100)
+    for module in (reader_module, text_files_module):
+        limited(monkeypatch, module, IN_MEMORY=rows_module.Limits(line_bytes=100))
 
 
 def refused(read: Callable[[], object], *words: str) -> str:
@@ -146,8 +148,8 @@ def test_a_gzip_bomb_of_short_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_columns_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (readers_module, parquet_module):
-        limited(monkeypatch, module, MAX_COLUMNS=20)
+    for module in (reader_module, parquet_module):
+        limited(monkeypatch, module, IN_MEMORY=rows_module.Limits(columns=20))
     csv, jsonl, parquet = (tmp_path / f"a.{suffix}" for suffix in ("csv", "jsonl", "parquet"))
     names = [f"column{i}" for i in range(19)]
     for n_more, is_legal in ((1, True), (2, False)):
@@ -172,7 +174,7 @@ def test_a_million_columns(tmp_path: Path) -> None:
 
 
 def test_json_of_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited(monkeypatch, readers_module, MAX_VALUES=1_000)
+    limited(monkeypatch, reader_module, IN_MEMORY=rows_module.Limits(json_values=1_000))
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "' + "a, " * 999 + '"}\n')
     assert len(read_texts(path)) == 1
@@ -222,10 +224,10 @@ def test_parquet_keeps_what_it_read(tmp_path: Path) -> None:
     )
     for settings in ({"use_dictionary": False}, {"row_group_size": 7}, {"store_schema": False}):
         pq.write_table(table, path, **settings)
-        found = parquet_module.parquet_columns(path, lambda names: names)
+        found = parquet_module.parquet_columns(path)
         assert found == table.to_pydict()
     pq.write_table(pa.table({"text": pa.array(["a", None, "b"], pa.large_string())}), path)
-    assert parquet_module.parquet_columns(path, lambda names: names) == {"text": ["a", None, "b"]}
+    assert parquet_module.parquet_columns(path) == {"text": ["a", None, "b"]}
 
 
 # ---- files of arrays ----

@@ -511,7 +511,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     whole = gzip.compress(rows.encode())
     path = tmp_path / "a.jsonl.gz"
     message = failure(path, whole[: len(whole) // 2])
-    assert "the gzip data ends too early; copy the file again" in message
+    assert "the gzip data ends too early, and nothing after this can be read; copy the file again" in message
     assert "a.jsonl.gz, line " in message
     assert "the gzip data is damaged" in failure(path, whole[:2000] + b"\xff" * 50 + whole[2050:])
     assert "the gzip data is damaged (Not a gzipped file" in failure(path, rows)

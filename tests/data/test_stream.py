@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from token2wave.data.file_segments import Segment, find_inputs, segments_of
-from token2wave.data.readers import read_texts
-from token2wave.data.rows import Limits
-from token2wave.data.stream import read_segment
+from token2wave.data.file_segments import find_inputs, segments_of
+from token2wave.data.reader import read_segment
+from token2wave.data.rows import Limits, Segment
+from token2wave.data.text_files import read_texts
 from token2wave.errors import DataError
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -73,7 +73,7 @@ def test_a_name_with_the_marks_of_a_pattern_is_a_file_if_it_is_there(tmp_path):
         ("missing.jsonl", "there is no such file"),
         ("*.parquet", "no file has a name like this"),
         ("notes.docx", "the format of 'notes.docx' is not known"),
-        ("empty", "no file of a known format"),
+        ("empty", "expected a file with one of the suffixes"),
     ],
 )
 def test_inputs_that_are_none_are_refused(tmp_path, name, message):
@@ -179,7 +179,7 @@ BROKEN = [
     (b'{"text": "\xff"}\n', "expected UTF-8, got the byte 0xff at byte 11"),
     (b'{"text": "' + b"y" * 3000 + b'"}\n', "at most 1,000 bytes"),
     (b'{"a": ' + b"[" * 900 + b"\n", "not valid JSON"),
-    (b"{" + b",".join(b'"%d": 1' % i for i in range(60)) + b"}\n", "at most 50 keys"),
+    (b"{" + b",".join(b'"%d": 1' % i for i in range(60)) + b"}\n", "at most 50 columns"),
 ]
 
 
@@ -236,7 +236,7 @@ def test_damaged_compression_keeps_what_stands_before(tmp_path, suffix):
     found, _, rejected = read(path)
     assert found == texts[: len(found)]
     assert (0 if suffix in (".bz2", ".zst") else 10_000) <= len(found) < 20_000  # those two have large blocks
-    assert "nothing behind this can be read" in rejected[-1].reason or "not valid JSON" in rejected[-1].reason
+    assert "nothing after this can be read" in rejected[-1].reason or "not valid JSON" in rejected[-1].reason
 
 
 def test_damaged_parquet_counts_the_rows_that_are_lost(tmp_path):
@@ -268,7 +268,7 @@ def test_missing_columns_name_those_there_are(tmp_path):
     with pytest.raises(DataError, match="expected strings, got values of type int64"):
         read(tmp_path / "a.parquet", text_column="n")
     (tmp_path / "wide.csv").write_text(",".join(map(str, range(20_000))) + "\n")
-    with pytest.raises(DataError, match="at most 10000 columns"):
+    with pytest.raises(DataError, match="at most 10,000 columns"):
         read(tmp_path / "wide.csv")
     (tmp_path / "no.parquet").write_text("no")
     with pytest.raises(DataError, match="not a readable Parquet file"):

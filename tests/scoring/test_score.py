@@ -326,7 +326,7 @@ def test_damaged_files(score_here: Any, model: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
     summary = score_here(model, path, tmp_path / "out")
     (lost,) = rejects(tmp_path / "out")
-    assert "the compressed data ends too early" in lost["reason"]
+    assert "the gzip data ends too early" in lost["reason"]
     assert [row["id"] for row in output_rows(tmp_path / "out")] == list(range(summary.n_written))
     assert summary.n_rejected == 1
     assert 0 < summary.n_written < 20_000

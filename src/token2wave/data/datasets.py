@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.data.data_options import DataOptions
+from token2wave.data.file_segments import stem, suffixes
 from token2wave.data.hub_datasets import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
-from token2wave.data.readers import read_labelled, read_texts, stem, suffixes
+from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
 from token2wave.data.values import join_names, shown
 from token2wave.errors import ConfigError, DataError

@@ -12,51 +12,15 @@ import glob
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from token2wave.data.lines import cannot_read, did_you_mean
-from token2wave.data.values import join_names
-from token2wave.errors import DataError, MissingExtraError, place
+from token2wave.data.parquet import parquet_file
+from token2wave.data.rows import COMPRESSIONS, KINDS, Segment
+from token2wave.errors import DataError
 
 BYTES_OF_A_SEGMENT = 32 << 20
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
-LINE_KINDS = (".jsonl", ".ndjson", ".txt", ".fasttext", ".ft")
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-KINDS = (".parquet", *SEPARATORS, *LINE_KINDS)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Part of a file; plain data, which can be sent to another process.
-
-    Attributes:
-        path: the file.
-        kind: suffix of its format, in lower case, without that of a compression.
-        compression: suffix of the compression; empty where there is none.
-        first: first row group of Parquet; first byte of a plain file of lines; else 0.
-        last: one past the last; None: to the end.
-    """
-
-    path: str
-    kind: str
-    compression: str = ""
-    first: int = 0
-    last: int | None = None
-
-    @property
-    def counts_bytes(self) -> bool:
-        """Whether the place of a row is its first byte; else it is its number, from 1."""
-        return self.kind in LINE_KINDS and not self.compression
-
-    def where(self, at: int) -> str:
-        """The place of a row, as an error says it."""
-        return f"{self.path}, byte {at}" if self.counts_bytes else place(self.path, row=at)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold."""
-        return asdict(self)
 
 
 def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -73,41 +37,57 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     Raises:
         DataError: there is no such file, none of a known format, or a folder that cannot be read.
     """
-    found: list[Path] = []
-    for one in inputs:
-        text = os.fspath(one)
-        path = Path(text)
+    paths: list[Path] = []
+    for name in inputs:
+        text, path = os.fspath(name), Path(name)
         if text and os.path.isdir(path):
-            files = [file for file in _files_below(path) if format_of(file) is not None]
+            files = [file for file in _files_below(path) if stem(file) is not None]
             if not files:
-                raise DataError(
-                    f"there is no file of a known format in this folder ({_suffixes()})", location=text
-                )
+                raise DataError(f"expected a file with one of the suffixes {suffixes()}", location=text)
         elif os.path.exists(path) or not glob.has_magic(text):
             files = [path]
         else:
-            matches = sorted(Path(name) for name in glob.glob(text, recursive=True))
+            matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
             files = [file for file in matches if file.is_file() and not _is_hidden(file.name)]
             if not files:
                 raise DataError("no file has a name like this", location=text, hint="check the pattern")
-        found += files
-    for file in found:
-        _require_readable(file)
-    if not found:
+        paths += files
+    for path in paths:
+        _require_readable(path)
+    if not paths:
         raise DataError(
             "expected at least one file", location="input", hint="name files, folders or patterns"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
-def format_of(path: Path) -> tuple[str, str] | None:
-    """The suffixes of a file's format and of its compression, in lower case; None if it is not known."""
+def whole_file(path: Path) -> Segment:
+    """The whole of a file as one segment.
+
+    Raises:
+        DataError: the format is not known.
+    """
+    _, kind, compression = _split_name(path)
+    if not kind:
+        raise _unknown_format(path)
+    return Segment(os.fspath(path), kind, compression)
+
+
+def stem(path: Path) -> str | None:
+    """The name of a file without the suffixes of its format; None if no reader knows them."""
+    root, kind, _ = _split_name(path)
+    return root if kind else None
+
+
+def _split_name(path: Path) -> tuple[str, str, str]:
+    """The name of a file, and the suffixes of its format (empty if not known) and its compression."""
     root, suffix = os.path.splitext(path.name)
     compression = suffix.lower() if suffix.lower() in COMPRESSIONS else ""
     if compression:
-        suffix = os.path.splitext(root)[1]
+        root, suffix = os.path.splitext(root)
     kind = suffix.lower()
-    return (kind, compression) if kind in KINDS and not (kind == ".parquet" and compression) else None
+    is_known = kind in KINDS and not (kind == ".parquet" and compression)
+    return root, kind if is_known else "", compression
 
 
 def segments_of(paths: Sequence[Path], n_bytes: int = BYTES_OF_A_SEGMENT) -> list[Segment]:
@@ -124,55 +104,42 @@ def segments_of(paths: Sequence[Path], n_bytes: int = BYTES_OF_A_SEGMENT) -> lis
         DataError: a file cannot be read, or is no Parquet although its name says so.
         MissingExtraError: there is Parquet, and pyarrow is not installed.
     """
-    found: list[Segment] = []
+    segments: list[Segment] = []
     for path in paths:
-        known = format_of(path)
-        assert known is not None, "find_inputs lets no other pass"
-        kind, compression = known
+        whole = whole_file(path)
         try:
             size = path.stat().st_size
         except OSError as error:
             raise cannot_read(path, error) from error
-        whole = Segment(os.fspath(path), kind, compression)
-        if kind == ".parquet":
+        if whole.kind == ".parquet":
             bounds: Sequence[tuple[int, int | None]] = _row_groups(path, n_bytes)
         elif whole.counts_bytes:
-            n_parts = -(-size // n_bytes)
-            cuts = [size * part // n_parts for part in range(n_parts + 1)] if size else []
-            bounds = list(itertools.pairwise(cuts))
+            n_segments = -(-size // n_bytes)
+            bounds = list(itertools.pairwise(size * i // n_segments for i in range(n_segments + 1) if size))
         else:
             bounds = [(0, None)] if size else []
-        found += [Segment(whole.path, kind, compression, first, last) for first, last in bounds]
-    return found
+        segments += [replace(whole, first=first, last=last) for first, last in bounds]
+    return segments
 
 
-def parquet_file(path: Path) -> Any:
-    """Open a Parquet file; only its description is read.
+def segment_size(segment: Segment) -> int:
+    """About how many bytes of the disk a segment takes, to tell the progress.
 
     Raises:
-        DataError: it cannot be opened, or is no Parquet.
-        MissingExtraError: pyarrow is not installed.
+        DataError: the file cannot be read.
     """
+    if segment.counts_bytes and segment.last is not None:
+        return segment.last - segment.first
+    path = Path(segment.path)
     try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
-    try:
-        return parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise not_parquet(path, error) from error
+        size = path.stat().st_size
     except OSError as error:
-        raise (cannot_read(path, error) if error.errno else not_parquet(path, error)) from error
-
-
-def not_parquet(path: Path, error: Exception) -> DataError:
-    """The error for a file that is no Parquet, or damaged."""
-    return DataError(
-        f"not a readable Parquet file ({str(error)[:100]})",
-        location=os.fspath(path),
-        hint="write or copy the file again",
-    )
+        raise cannot_read(path, error) from error
+    if segment.kind != ".parquet" or segment.last is None:
+        return size
+    with parquet_file(path) as file:
+        n_groups = int(file.metadata.num_row_groups)
+    return size * (segment.last - segment.first) // max(n_groups, 1)
 
 
 def _row_groups(path: Path, n_bytes: int) -> list[tuple[int, int]]:
@@ -207,15 +174,20 @@ def _require_readable(path: Path) -> None:
         raise DataError("there is no such file", location=where, hint=f"check the path{did_you_mean(path)}")
     if not os.path.isfile(path):
         raise DataError("expected a file, found a device or pipe", location=where, hint="name a regular file")
-    if format_of(path) is None:
-        raise DataError(
-            f"the format of {path.name[-60:]!r} is not known",
-            location=where,
-            hint=f"use a file with one of the suffixes {_suffixes()}",
-        )
+    if stem(path) is None:
+        raise _unknown_format(path)
     if not os.access(path, os.R_OK):
         raise DataError("no permission to read this", location=where, hint="change it with chmod or chown")
 
 
-def _suffixes() -> str:
-    return f"{join_names(KINDS)}; all but .parquet also with {join_names(COMPRESSIONS)}"
+def _unknown_format(path: Path) -> DataError:
+    return DataError(
+        f"the format of {path.name[-60:]!r} is not known",
+        location=os.fspath(path),
+        hint=f"use a file with one of the suffixes {suffixes()}",
+    )
+
+
+def suffixes() -> str:
+    """The suffixes that the readers know, for error messages."""
+    return f"{' '.join(KINDS)} (all but .parquet also with {', '.join(COMPRESSIONS)})"

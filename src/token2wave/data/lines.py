@@ -1,29 +1,44 @@
-"""The lines of a text file, plain or gzip, and what can go wrong before a format comes into play.
-
-One rule for blank lines: at the end of a file they are ignored; anywhere else they are an error, because to
-skip them would shift the numbers of the rows after them. Only where a blank line can be a text, in plain
-text and in CSV with one column, it is an empty text.
-"""
+"""Reads the lines of a segment, plain or compressed, with a limit on their length."""
 
 from __future__ import annotations
 
 import codecs
 import difflib
-import gzip
 import io
+import lzma
 import os
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, cast
 
-from token2wave.errors import DataError, place
+from token2wave.data.rows import COMPRESSIONS, Segment
+from token2wave.errors import DataError, MissingExtraError, place
 
-_T = TypeVar("_T")
-LONGEST_LINE = 64 << 20
-"""Bytes of a line of a file that is read into memory, at most; also the characters of a field of CSV."""
 LIKELY_BYTES, LIKELY_TIMES = 256 << 20, 200
-"""What is compressed may unpack to so many bytes, and so many times its own; texts reach a tenth."""
+"""Compressed data in memory may unpack to so many bytes, and so many times its own; texts reach a tenth."""
+BYTES_SKIPPED_CHUNK = 1 << 20
+BYTES_BUFFERED = 1 << 13  # what is lost where a compressed stream breaks off
+_BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+class Fault(NamedTuple):
+    """Why a line or a row cannot be read.
+
+    Attributes:
+        problem: what is wrong.
+        hint: what the user can do about it.
+        beginning: of the row, as far as it makes sense.
+        line: the number of the line, where the line itself is broken and not the row.
+    """
+
+    problem: str
+    hint: str
+    beginning: str = ""
+    line: int | None = None
+
+
+Lines = Generator[tuple[int, bytes | Fault], None, None]
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -38,63 +53,66 @@ def open_binary(path: Path) -> BinaryIO:
         raise cannot_read(path, error) from error
 
 
-def text_lines(path: Path) -> Generator[str, None, None]:
-    r"""Yield the lines of a UTF-8 file, split at ``\n`` alone, with their ends and without a leading BOM.
+def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
+    r"""Read the lines of a segment, split at ``\n`` alone, without a leading byte order mark.
 
     Args:
-        path: the file; it is read as gzip if its name ends in .gz.
+        segment: which.
+        raw: its file.
+        max_bytes: of a line; no more of a longer one is held.
+
+    Yields:
+        The place of each line, and its bytes with their end; a fault for a line that is too long, and for
+        the place where compressed data breaks off.
 
     Raises:
-        DataError: the file cannot be opened, is not gzip, ends too early or is not UTF-8; names the line.
+        DataError: the file cannot be read.
+        MissingExtraError: pyarrow is needed, for .zst, and not installed.
     """
-    number = 0
+    counts_bytes, last = segment.counts_bytes, segment.last
+    beginning = 0 if counts_bytes else 1
+    at = segment.first or beginning
     try:
-        with open_binary(path) as raw:
-            is_gzip = path.suffix.lower() == ".gz"
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-            for line in decoded_lines(short_lines(path, stream, raw if is_gzip else None), path):
-                number += 1
-                yield line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
-        raise DataError(
-            f"the gzip data {what}",
-            location=place(path, line=number + 1),
-            hint="copy the file again, or check it with: gzip -t",
-        ) from error
-    except OSError as error:
-        raise cannot_read(path, error) from error
+        stream = _decompressed(segment, raw)
+        if segment.first:
+            stream.seek(at - 1)  # a line that begins here is this segment's; a cut one is not
+            at += _skip_line(stream) - 1
+        readline = stream.readline
+        while last is None or at < last:
+            line = readline(max_bytes + 1)
+            if not line:
+                return
+            n_bytes = len(line)
+            if at == beginning:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            if n_bytes <= max_bytes:
+                yield at, line
+            else:
+                n_bytes += 0 if line.endswith(b"\n") else _skip_line(stream)
+                problem = f"expected a line of at most {max_bytes:,} bytes, found a longer one"
+                hint = "check that the lines end in \\n, or cut the text into passages"
+                yield at, Fault(problem, hint, line=0)
+            at += n_bytes if counts_bytes else 1
+    except _BROKEN_STREAM as error:
+        if not segment.compression:
+            raise cannot_read(Path(segment.path), cast("OSError", error)) from error
+        what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({str(error)[:100]})"
+        problem = f"the {COMPRESSIONS[segment.compression]} data {what}, and nothing after this can be read"
+        yield at, Fault(problem, "copy the file again", line=0)
 
 
-def short_lines(
-    source: Path, stream: io.BufferedIOBase | BinaryIO, packed: BinaryIO | None = None
-) -> Iterator[bytes]:
-    """Yield the lines of a stream; of one that is too long, no more than the limit is held.
-
-    Args:
-        source: what to call the stream in an error.
-        stream: of the lines.
-        packed: what it unpacks, if it does.
-
-    Raises:
-        DataError: a line is longer than :data:`LONGEST_LINE`, or too much is unpacked.
-    """
+def likely_lines(lines: Lines, path: Path, raw: BinaryIO) -> Lines:
+    """The same lines of compressed data; see :func:`require_likely_size`."""
     n_bytes = 0
-    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
-        if len(line) > LONGEST_LINE:
-            raise DataError(
-                f"expected a line of at most {LONGEST_LINE:,} bytes, found a longer one",
-                location=place(source, line=number),
-                hint="check that the lines end in \\n, or cut the text into passages",
-            )
-        n_bytes += len(line)
-        if packed is not None:
-            require_likely_size(source, n_bytes, packed.tell())
-        yield line
+    for at, line in lines:
+        if isinstance(line, bytes):
+            n_bytes += len(line)
+            require_likely_size(path, n_bytes, raw.tell())
+        yield at, line
 
 
 def require_likely_size(path: Path, n_unpacked: int, n_packed: int) -> None:
-    """Refuse a file that unpacks to far more than texts do, as one does that is made to fill the memory.
+    """Refuse a file that unpacks to far more than texts do, as one made to fill the memory.
 
     Raises:
         DataError: it does.
@@ -108,18 +126,8 @@ def require_likely_size(path: Path, n_unpacked: int, n_packed: int) -> None:
         )
 
 
-def decoded_lines(lines: Iterable[bytes], source: Path) -> Iterator[str]:
-    """Decode lines of UTF-8, without a leading BOM.
-
-    Raises:
-        DataError: a line is not UTF-8; names the source and the line.
-    """
-    for number, line in enumerate(lines, start=1):
-        text = _decoded(line, source, number)
-        yield text.removeprefix("\ufeff") if number == 1 else text
-
-
-def _decoded(line: bytes, path: Path, number: int) -> str:
+def decode(line: bytes) -> str | Fault:
+    """Decode a line of UTF-8."""
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -129,32 +137,36 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
             hint = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
         else:
             hint = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
-        raise DataError(not_unicode(line, error), location=place(path, line=number), hint=hint) from error
+        byte, position = line[error.start], error.start + 1
+        problem = f"expected UTF-8, got the byte 0x{byte:02x} at byte {position} of the line"
+        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0)
 
 
-def not_unicode(line: bytes, error: UnicodeDecodeError) -> str:
-    """What is wrong with a line that is not UTF-8."""
-    return f"expected UTF-8, got the byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
+def _skip_line(stream: BinaryIO) -> int:
+    """Read on to the next line; return how many bytes were skipped."""
+    n_bytes = 0
+    while piece := stream.readline(BYTES_SKIPPED_CHUNK):
+        n_bytes += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return n_bytes
 
 
-def without_gaps(path: Path, rows: Iterable[tuple[int, _T | None]]) -> Iterator[tuple[int, _T]]:
-    """Drop blank rows (None) at the end, refuse them elsewhere. Each row comes with its line."""
-    blank: int | None = None
-    for line, row in rows:
-        if row is None:
-            blank = line if blank is None else blank
-        elif blank is not None:
-            raise DataError(
-                "a blank line between rows", location=place(path, line=blank), hint="delete the line"
-            )
-        else:
-            yield line, row
+def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
+    if not segment.compression:
+        return raw
+    if segment.compression == ".zst":
+        try:
+            import pyarrow
+        except ImportError as error:
+            raise MissingExtraError("pyarrow", "train", purpose=f"reading {segment.path}") from error
+        stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+        return cast("BinaryIO", io.BufferedReader(stream, BYTES_BUFFERED))
+    import bz2
+    import gzip
 
-
-def filled_lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yield the lines with their numbers, from 1. Blank ones are dropped at the end and refused elsewhere."""
-    numbered = ((n, line if line.strip() else None) for n, line in enumerate(lines, start=1))
-    return without_gaps(path, numbered)
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return cast("BinaryIO", openers[segment.compression](raw, "rb"))
 
 
 def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
@@ -169,12 +181,15 @@ def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
 
 def cannot_read(path: Path, error: OSError | ValueError) -> DataError:
     """The error for a file or folder that the system does not let us read."""
-    where = os.fspath(path)
+    location = place(path)
     if isinstance(error, FileNotFoundError):
-        return DataError("there is no such file", location=where, hint=f"check the path{did_you_mean(path)}")
+        hint = f"check the path{did_you_mean(path)}"
+        return DataError("there is no such file", location=location, hint=hint)
     if isinstance(error, IsADirectoryError):
-        return DataError("expected a file, got a folder", location=where, hint="name a file in it")
+        return DataError("expected a file, got a folder", location=location, hint="name a file in it")
     if isinstance(error, PermissionError):
-        return DataError("no permission to read this", location=where, hint="change it with chmod or chown")
+        return DataError(
+            "no permission to read this", location=location, hint="change it with chmod or chown"
+        )
     reason = getattr(error, "strerror", None) or str(error)
-    return DataError(f"cannot be read ({reason})", location=where, hint="check the path and the disk")
+    return DataError(f"cannot be read ({reason})", location=location, hint="check the path and the disk")

@@ -1,82 +1,166 @@
-"""Columns of a Parquet file in memory, and no more of them than its size makes likely.
+"""Reads Parquet files: columns into memory, or row groups block by block.
 
-A text that stands in a million rows lies in a Parquet file once, with a few bytes that say how often. So
-columns are read with each text kept once, and counted before they are multiplied. Nothing is asked of a
-file's column chunks: pyarrow ends the process where their statistics are damaged.
+A Parquet file may hold a text of a million rows once, with a few bytes that say how often, so a small file
+may unpack to a large one. Columns in memory are read with each text kept once, and counted before they are
+multiplied. Blocks of row groups are decoded :data:`ROWS_DECODED` rows at a time. Nothing reads the metadata
+of column chunks: pyarrow ends the process where their statistics are damaged.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from token2wave.data.file_segments import not_parquet
+import numpy as np
+from numpy.typing import NDArray
+
 from token2wave.data.lines import open_binary, require_likely_size
+from token2wave.data.rows import IN_MEMORY, Limits, Rejected, Rows, Segment
+from token2wave.data.values import column_index
 from token2wave.errors import DataError, MissingExtraError, place
 
-MAX_COLUMNS = 10_000
 ROWS_CHUNK = 1 << 16
 ROWS_OF_LISTS = 1 << 10  # fewer, since pyarrow cannot keep each of their strings once
+ROWS_DECODED = 256
 BYTES_OF_A_VALUE = 64  # of a string in Python, beside its characters
 _HOLDERS = ("is_dictionary", "is_list", "is_large_list")
 _SCALARS = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
 
 
-def parquet_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, list[object]]:
-    """Read columns whose type can hold texts, labels or numbers.
+def parquet_file(path: Path, stream: BinaryIO | None = None, **options: Any) -> Any:
+    """Open a Parquet file; only its metadata is read.
 
     Args:
         path: the file.
-        choose: names the columns to read, given all names.
+        stream: the same file, if it is open.
+        options: of ``pyarrow.parquet.ParquetFile``.
+
+    Raises:
+        DataError: the file cannot be opened, or is not Parquet.
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = _pyarrow(path)
+    from pyarrow import parquet
+
+    if stream is None:
+        open_binary(path).close()  # says what is wrong with the path
+    try:
+        return parquet.ParquetFile(path if stream is None else stream, **options)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _not_parquet(path, error) from error
+
+
+def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
+    """Read columns whose type can hold texts, labels or numbers into memory.
+
+    Args:
+        path: the file.
+        names: the columns to read; all, if None.
 
     Returns:
         The values of each column, length ``N``, by name.
 
     Raises:
-        DataError: the file cannot be read, has too many columns, unpacks to far more than it holds, or a
-            column is of another type.
+        DataError: the file cannot be read, lacks a column, has too many columns, unpacks to far more than it
+            holds, or a column is of another type.
         MissingExtraError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
+    pyarrow = _pyarrow(path)
     with open_binary(path) as stream:
         try:
             n_packed = stream.seek(0, os.SEEK_END)
-            about = parquet.read_metadata(stream)
-            if about.num_columns > MAX_COLUMNS:
+            metadata = parquet_file(path, stream).metadata
+            if metadata.num_columns > IN_MEMORY.columns:
                 raise DataError(
-                    f"expected at most {MAX_COLUMNS:,} columns, found {about.num_columns:,}",
+                    f"expected at most {IN_MEMORY.columns:,} columns, found {metadata.num_columns:,}",
                     location=os.fspath(path),
                     hint="write the columns of the texts and the labels alone",
                 )
-            leaves = [about.schema.column(i) for i in range(about.num_columns)]
+            leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
             flat = [leaf for leaf in leaves if leaf.path == leaf.name and not leaf.max_repetition_level]
             strings = [leaf.name for leaf in flat if leaf.physical_type == "BYTE_ARRAY"]
-            file = parquet.ParquetFile(stream, metadata=about, read_dictionary=strings)
-            names = choose(file.schema_arrow.names)
+            file = parquet_file(path, stream, metadata=metadata, read_dictionary=strings)
+            header = file.schema_arrow.names
+            names = header if names is None else names
             for name in names:
-                _require_usable(pyarrow, path, name, file.schema_arrow.field(name).type)
-            are_flat = {leaf.name for leaf in flat}.issuperset(names)
-            n_rows = ROWS_CHUNK if are_flat else ROWS_OF_LISTS
-            columns: dict[str, list[object]] = {name: [] for name in names}
+                column_index(path, header, name)
+                _require_usable(path, name, file.schema_arrow.field(name).type)
+            n_rows = ROWS_CHUNK if {leaf.name for leaf in flat}.issuperset(names) else ROWS_OF_LISTS
+            columns: dict[str, list[Any]] = {name: [] for name in names}
             n_unpacked = 0
             for batch in file.iter_batches(n_rows, columns=list(names), use_threads=False):
-                n_unpacked += sum(_n_bytes(pyarrow, batch.column(name)) for name in names)
+                arrays = [batch.column(name) for name in names]
+                n_unpacked += sum(map(_n_bytes, arrays))
                 require_likely_size(path, n_unpacked, n_packed)
-                for name in names:
-                    columns[name] += _plain(pyarrow, batch.column(name)).to_pylist()
+                for name, array in zip(names, arrays, strict=True):
+                    is_dictionary = pyarrow.types.is_dictionary(array.type)  # slower to read out
+                    columns[name] += (array.dictionary_decode() if is_dictionary else array).to_pylist()
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise not_parquet(path, error) from error
+            raise _not_parquet(path, error) from error
     return columns
 
 
-def _n_bytes(pyarrow: Any, array: Any) -> int:
-    """About so many bytes the values of an array take in Python."""
+def parquet_rows(
+    segment: Segment, text_column: str, columns: Sequence[str] | None, limits: Limits, n_rows: int
+) -> Iterator[Rows]:
+    """Read row groups block by block; see :func:`token2wave.data.reader.read_segment`.
+
+    Raises:
+        DataError: the file is not there or not Parquet, lacks a column, or the texts are not strings.
+        MissingExtraError: pyarrow is not installed.
+    """
+    path = Path(segment.path)
+    pyarrow = _pyarrow(path)
+    with parquet_file(path) as file:
+        header = file.schema_arrow.names
+        names = list(dict.fromkeys([text_column, *(header if columns is None else columns)]))
+        for name in names:
+            column_index(path, header, name)
+        dtype = file.schema_arrow.field(text_column).type
+        if not _holds_strings(dtype):
+            raise DataError(
+                f"expected strings, got values of type {str(dtype)[:60]}",
+                location=place(path, column=text_column),
+                hint="name the column that holds the texts",
+            )
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        groups = range(segment.first, len(sizes) if segment.last is None else segment.last)
+        at, end = 1 + sum(sizes[: segment.first]), 1 + sum(sizes[: groups.stop])
+        try:
+            batches = file.iter_batches(
+                min(ROWS_DECODED, n_rows), row_groups=list(groups), columns=names, use_threads=False
+            )
+            plain = (_with_plain_texts(batch, text_column) for batch in batches)
+            for table in _joined(plain, n_rows, limits.bytes_at_once):
+                yield _usable(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
+                at += len(table)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            reason = f"{_not_parquet(path, error).problem}; the rows from here on are lost"
+            yield Rows(np.zeros(0, dtype=np.int64), [], None, [Rejected(at, reason, "", max(end - at, 1))])
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
+    return pyarrow
+
+
+def _not_parquet(path: Path, error: Exception) -> DataError:
+    """The error for a file that is not Parquet, or damaged."""
+    return DataError(
+        f"not a readable Parquet file ({str(error)[:100]})",
+        location=os.fspath(path),
+        hint="write or copy the file again",
+    )
+
+
+def _n_bytes(array: Any) -> int:
+    """About how many bytes the values of an array take in Python."""
+    import pyarrow
     from pyarrow import compute
 
     n_bytes: int = BYTES_OF_A_VALUE * len(array)
@@ -84,21 +168,80 @@ def _n_bytes(pyarrow: Any, array: Any) -> int:
         lengths = compute.binary_length(array.dictionary.cast(pyarrow.large_binary()))
         return n_bytes + (compute.sum(lengths.take(array.indices)).as_py() or 0)
     if pyarrow.types.is_list(array.type) or pyarrow.types.is_large_list(array.type):
-        return n_bytes + _n_bytes(pyarrow, array.flatten())
+        return n_bytes + _n_bytes(array.flatten())
     return n_bytes + int(array.nbytes)
 
 
-def _plain(pyarrow: Any, array: Any) -> Any:
-    """The same values without a dictionary, which is quicker to read out."""
-    return array.dictionary_decode() if pyarrow.types.is_dictionary(array.type) else array
+def _require_usable(path: Path, name: str, dtype: Any) -> None:
+    from pyarrow import types
 
-
-def _require_usable(pyarrow: Any, path: Path, name: str, kind: Any) -> None:
-    while any(getattr(pyarrow.types, holder)(kind) for holder in _HOLDERS):
-        kind = kind.value_type
-    if not any(getattr(pyarrow.types, scalar)(kind) for scalar in _SCALARS):
+    while any(getattr(types, holder)(dtype) for holder in _HOLDERS):
+        dtype = dtype.value_type
+    if not any(getattr(types, scalar)(dtype) for scalar in _SCALARS):
         raise DataError(
-            f"expected strings, numbers or lists of them, got values of type {str(kind)[:60]}",
+            f"expected strings, numbers or lists of them, got values of type {str(dtype)[:60]}",
             location=place(path, column=name),
             hint="name another column, or write the column as strings",
         )
+
+
+def _joined(batches: Iterable[Any], n_rows: int, n_bytes: int) -> Iterator[Any]:
+    """Batches as tables of about so many rows, or fewer where they are large."""
+    import pyarrow
+
+    waiting: list[Any] = []
+    n_waiting = size = 0
+    for batch in batches:
+        waiting.append(batch)
+        n_waiting, size = n_waiting + len(batch), size + batch.nbytes
+        if n_waiting >= n_rows or size >= n_bytes:
+            yield pyarrow.Table.from_batches(waiting).combine_chunks()
+            waiting, n_waiting, size = [], 0, 0
+    if waiting:
+        yield pyarrow.Table.from_batches(waiting).combine_chunks()
+
+
+def _with_plain_texts(batch: Any, text_column: str) -> Any:
+    """A batch whose texts are strings, where they may have been references to strings."""
+    import pyarrow
+
+    index = batch.schema.get_field_index(text_column)
+    texts = batch.column(index)
+    if pyarrow.types.is_string(texts.type) or pyarrow.types.is_large_string(texts.type):
+        return batch
+    return batch.set_column(index, text_column, texts.cast(pyarrow.string()))
+
+
+def _holds_strings(dtype: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    return any(getattr(types, name)(dtype) for name in ("is_string", "is_large_string", "is_null"))
+
+
+def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
+    """The rows whose text is a string of UTF-8; the others are rejects."""
+    import pyarrow
+    from pyarrow import compute
+
+    texts = table.column(text_column)
+    reasons: dict[int, str] = {}
+    if texts.null_count:
+        missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
+        reasons = dict.fromkeys(missing.tolist(), "the text is missing")
+    try:
+        texts.validate(full=True)  # Parquet promises UTF-8, and nobody has looked
+    except pyarrow.ArrowInvalid:
+        is_large = pyarrow.types.is_large_string(texts.type)
+        for row, raw in enumerate(texts.cast(pyarrow.large_binary() if is_large else pyarrow.binary())):
+            try:
+                _ = None if raw.as_py() is None else raw.as_py().decode("utf-8")
+            except UnicodeDecodeError as error:
+                reasons[row] = f"expected UTF-8, got the byte 0x{raw.as_py()[error.start]:02x}"
+    if not reasons:
+        return Rows(places, None, table)
+    rejected = [Rejected(int(places[row]), reason) for row, reason in sorted(reasons.items())]
+    kept = np.ones(len(table), dtype=bool)
+    kept[list(reasons)] = False
+    return Rows(places[kept], None, table.filter(pyarrow.array(kept)), rejected)

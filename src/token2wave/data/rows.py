@@ -1,40 +1,85 @@
-"""What readers of streams hand on: rows, and what could not be read; and how much of each there may be."""
+"""Segments of files, the rows in them, and what a row may take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.errors import place
+
 ROWS_CHUNK = 8192
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+JSON_KINDS = (".jsonl", ".ndjson")
+TEXT_KINDS = (".txt", ".fasttext", ".ft")
+LINE_KINDS = (*JSON_KINDS, *TEXT_KINDS)
+KINDS = (*SEPARATORS, *JSON_KINDS, ".parquet", *TEXT_KINDS)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A range of a file, as plain data that can be sent to another process.
+
+    Attributes:
+        path: the file.
+        kind: the suffix of its format, in lower case, without that of a compression.
+        compression: the suffix of the compression; empty where there is none.
+        first: first row group of Parquet; first byte of a plain file of lines; else 0.
+        last: one past the last; None: to the end.
+    """
+
+    path: str
+    kind: str
+    compression: str = ""
+    first: int = 0
+    last: int | None = None
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether the place of a row is its first byte; else it is its number, from 1."""
+        return self.kind in LINE_KINDS and not self.compression
+
+    def where(self, at: int) -> str:
+        """The place of a row, as an error names it."""
+        return f"{self.path}, byte {at}" if self.counts_bytes else place(self.path, row=at)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one row may take; a row beyond is set aside.
+    """What one row may take. Nothing that a file claims is believed.
 
     Attributes:
-        line_bytes: of a line, its end included; also characters of a field of CSV. JSON may take 30 times so
-            much memory.
-        columns: of a file with a header, and keys of a JSON object.
-        bytes_at_once: rows are handed on once they hold so many bytes, even if they are few.
+        line_bytes: bytes of a line, its end included; also characters of a field of CSV.
+        columns: columns of a file with a header, and keys of a JSON object.
+        json_values: commas and brackets in a line of JSON; each value may take 100 bytes in Python.
+        bytes_at_once: a block ends once its rows hold so many bytes, even if they are few.
     """
 
     line_bytes: int = 16 << 20
     columns: int = 10_000
+    json_values: int = 4_000_000
     bytes_at_once: int = 16 << 20
 
 
+IN_MEMORY = Limits(line_bytes=64 << 20)
+"""The limits of files that are read into memory."""
+
+
 class Rejected(NamedTuple):
-    """What could not be read.
+    """A row that cannot be read.
 
     Attributes:
         at: its place; see :meth:`Segment.where`.
         reason: why.
         beginning: of the row, as far as it makes sense.
-        n_rows: how many rows it stands for; 1 where nobody knows, as behind the break of a damaged file.
+        n_rows: how many rows it stands for; 1 where nobody knows, as after the break of a damaged file.
     """
 
     at: int
@@ -45,13 +90,13 @@ class Rejected(NamedTuple):
 
 @dataclass
 class Rows:
-    """Some rows of a segment, in their order.
+    """A block of rows of a segment, in their order.
 
     Attributes:
-        places: ``(n,)`` int64, of each; see :meth:`Segment.where`.
+        places: ``(n,)`` int64, the place of each; see :meth:`Segment.where`.
         records: the rows of a file of lines or of CSV, as their values by column; keys may differ in JSON.
         table: the rows of Parquet, a ``pyarrow.Table``.
-        rejected: what could not be read among or behind them.
+        rejected: the rows among or after them that cannot be read.
     """
 
     places: NDArray[np.int64]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 
 from token2wave.data.data_options import DataOptions
 from token2wave.errors import DataError, place
@@ -198,6 +199,28 @@ def checked_weights(values: Iterable[object], origin: Origin) -> list[float]:
             )
         weights.append(weight)
     return weights
+
+
+def column_index(path: Path, header: Sequence[str], name: str, row: int | None = None) -> int:
+    """Return the index of a column.
+
+    Args:
+        path: the file.
+        header: the names of its columns, or of a row's.
+        name: of the column.
+        row: number of the row, where rows have names of their own.
+
+    Raises:
+        DataError: no column has this name, or several have.
+    """
+    if (n_columns := header.count(name)) == 1:
+        return header.index(name)
+    problem = f"there is no column {name!r}" if n_columns == 0 else f"there are {n_columns} columns {name!r}"
+    raise DataError(
+        f"{problem}; the columns are {join_names(header)}",
+        location=place(path, row=row),
+        hint="name one of them with --text-column or --label-column, or correct the name of the column",
+    )
 
 
 def shown(value: object) -> str:

@@ -257,7 +257,7 @@ def _json_lines(path: Path, label_names: Sequence[str]) -> _Rows:
 
 
 def _parquet(path: Path, label_names: Sequence[str]) -> _Rows:
-    columns = parquet_columns(path, lambda there: there)
+    columns = parquet_columns(path)
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if records and PROBABILITIES not in records[0] and all(name in records[0] for name in label_names):
         records = [

@@ -15,8 +15,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from token2wave.data.file_segments import LINE_KINDS, Segment, parquet_file
-from token2wave.data.stream import read_segment
+from token2wave.data.parquet import parquet_file
+from token2wave.data.reader import read_segment
+from token2wave.data.rows import LINE_KINDS, Segment
 from token2wave.data.values import join_names
 from token2wave.errors import DataError
 from token2wave.scoring.filters import kind_of

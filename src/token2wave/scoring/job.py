@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.core import n_threads
-from token2wave.data.file_segments import Segment
+from token2wave.data.rows import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.scoring.output_parts import (
     ASIDE,

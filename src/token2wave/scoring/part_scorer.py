@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from token2wave.data.file_segments import Segment, parquet_file
-from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows
-from token2wave.data.stream import read_segment
+from token2wave.data.parquet import parquet_file
+from token2wave.data.reader import read_segment
+from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows, Segment
 from token2wave.scoring.batch_predictor import BatchPredictor, Predictions
 from token2wave.scoring.filter_parsing import Name
 from token2wave.scoring.filters import Filter

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from token2wave.data.file_segments import Segment
+from token2wave.data.rows import Segment
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.scoring.job import Job
 from token2wave.scoring.output_parts import JobConfig, OutputPart

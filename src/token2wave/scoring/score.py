@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from token2wave.config import parse_size
 from token2wave.core import n_threads
-from token2wave.data.file_segments import Segment, find_inputs, segments_of
+from token2wave.data.file_segments import find_inputs, segments_of
+from token2wave.data.rows import Segment
 from token2wave.errors import ConfigError, DataError
 from token2wave.scoring import local_engine as local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions, arrow_fields, column_names

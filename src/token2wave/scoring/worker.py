@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from token2wave.data.file_segments import Segment
+from token2wave.data.rows import Segment
 from token2wave.errors import Token2WaveError
 from token2wave.scoring.output_parts import JobConfig
 from token2wave.scoring.part_scorer import Scorer

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data.data_options import DataOptions
-from token2wave.data.file_segments import LINE_KINDS, Segment
-from token2wave.data.rows import Limits
-from token2wave.data.stream import read_segment
+from token2wave.data.reader import read_segment
+from token2wave.data.rows import LINE_KINDS, Limits, Segment
 from token2wave.data.values import Origin, checked_label_sets, checked_weights
 from token2wave.errors import DataError
 from token2wave.features.text import mix

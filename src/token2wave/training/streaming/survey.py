@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from token2wave.core import core, n_threads
 from token2wave.data import TextSplit, label_names_of
-from token2wave.data.file_segments import SEPARATORS
+from token2wave.data.file_segments import segment_size
+from token2wave.data.rows import SEPARATORS
 from token2wave.data.splits import require_few_classes
-from token2wave.data.stream import file_size
 from token2wave.data.values import has_label_sets, require_separator
 from token2wave.errors import DataError
 from token2wave.features import WordConfig
@@ -176,7 +176,7 @@ def survey(
     sets: Counter[int] = Counter()
     if any(segment.kind in SEPARATORS for segment in source.segments):
         require_separator(source.options, source.name)
-    callback_list.stage("first pass, MB", sum(map(file_size, source.segments)) // MEGABYTE)
+    callback_list.stage("first pass, MB", sum(map(segment_size, source.segments)) // MEGABYTE)
 
     def hashed(part: Part) -> Buckets:
         return word_buckets(part.texts, config.ngrams, config.bits)
@@ -220,7 +220,7 @@ def _told(source: Source, callback_list: CallbackList) -> Iterator[Part]:
     done, told = 0, 0
     for number, segment in enumerate(source.segments):
         yield from source.parts(number)
-        done += file_size(segment)
+        done += segment_size(segment)
         callback_list.advance(done // MEGABYTE - told)
         told = done // MEGABYTE
 

@@ -1,0 +1,206 @@
+"""Parses lines of CSV, TSV, JSON lines, fastText and plain text into rows.
+
+Each parser yields for every row its place, the line it starts on, the row as values by column, and about how
+many bytes it takes. A row that cannot be read is a :class:`Fault`; a blank line is None.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from token2wave.data.lines import Fault, Lines, decode
+from token2wave.data.rows import JSON_KINDS, SEPARATORS, Limits, Segment
+from token2wave.data.values import column_index, shown
+from token2wave.errors import DataError, place
+
+MAX_BEGINNING = 200  # characters of a broken row that are shown
+_SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
+_LABEL = re.compile(rf"(?:^|(?<=[{_SPACE}]))__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
+_FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
+_CSV_HINT = 'put double quotes around a field that holds a quote, and write the quote in it as ""'
+_JSON_HINT = 'write one object a line, such as {"text": "...", "label": "..."}'
+
+Record = dict[str, Any]
+ParsedRow = tuple[int, int, Record | Fault | None, int]
+
+
+def parse_rows(
+    segment: Segment,
+    lines: Lines,
+    text_column: str,
+    columns: Collection[str] | None,
+    limits: Limits,
+    *,
+    blank_is_text: bool,
+) -> Iterator[ParsedRow]:
+    """Parse the lines of a segment.
+
+    Args:
+        segment: which.
+        lines: of it (:func:`token2wave.data.lines.read_lines`).
+        text_column: the column that the text of a line of fastText or plain text goes to. Its labels go to
+            the column ``label``, as a list, where it has any.
+        columns: the columns to keep; all, if None. CSV must have them.
+        limits: what a row may take.
+        blank_is_text: whether a blank line of fastText or plain text is an empty text.
+
+    Raises:
+        DataError: CSV has no usable header, or lacks a column.
+    """
+    if segment.kind in SEPARATORS:
+        return _csv_rows(segment, lines, text_column, columns, limits)
+    if segment.kind in JSON_KINDS:
+        return _json_rows(lines, columns, limits)
+    return _text_rows(lines, text_column, blank_is_text)
+
+
+@contextmanager
+def field_limit(n_characters: int) -> Iterator[None]:
+    """Let csv read fields of so many characters, and restore its limit afterwards."""
+    with _FIELD_LIMIT_LOCK:
+        previous = csv.field_size_limit(n_characters)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(previous)
+
+
+def _text_rows(lines: Lines, text_column: str, blank_is_text: bool) -> Iterator[ParsedRow]:
+    for number, (at, line) in enumerate(lines, start=1):
+        text = line if isinstance(line, Fault) else decode(line)
+        if isinstance(text, Fault):
+            yield at, number, text._replace(line=number), len(line)
+        elif not (blank_is_text or text.strip()):
+            yield at, number, None, 0
+        else:
+            text = text.removesuffix("\n").removesuffix("\r")
+            record: Record = {text_column: _LABEL.sub("", text)}
+            if labels := _LABEL.findall(text):
+                record["label"] = labels
+            yield at, number, record, len(line)
+
+
+def _json_rows(lines: Lines, columns: Collection[str] | None, limits: Limits) -> Iterator[ParsedRow]:
+    for number, (at, line) in enumerate(lines, start=1):
+        text = line if isinstance(line, Fault) else decode(line)
+        if isinstance(text, Fault):
+            yield at, number, text._replace(line=number), len(line)
+        elif not text.strip():
+            yield at, number, None, 0
+        else:
+            yield at, number, _json_object(text, columns, limits), len(line)
+
+
+def _json_object(text: str, columns: Collection[str] | None, limits: Limits) -> Record | Fault:
+    beginning = text[:MAX_BEGINNING]
+    if len(text) > limits.json_values:  # a shorter one cannot have so many
+        n_values = sum(map(text.count, ",[{"))  # before it is decoded
+        if n_values > limits.json_values:
+            problem = f"expected at most {limits.json_values:,} commas and brackets in a line of JSON"
+            hint = "keep the text and the label of each row alone"
+            return Fault(f"{problem}, found {n_values:,}", hint, beginning)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Fault(f"not valid JSON ({str(error)[:100]})", _JSON_HINT, beginning)
+    if not isinstance(record, dict):
+        return Fault(f"expected a JSON object, got {shown(record)}", _JSON_HINT, beginning)
+    if len(record) > limits.columns:
+        return _too_many_columns(len(record), limits, beginning)
+    return record if columns is None else {name: record[name] for name in columns if name in record}
+
+
+def _csv_rows(
+    segment: Segment, lines: Lines, text_column: str, columns: Collection[str] | None, limits: Limits
+) -> Iterator[ParsedRow]:
+    """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
+    faults: list[Fault] = []  # of the lines of the present row
+    n_bytes = 0
+
+    def decoded() -> Iterator[str]:
+        nonlocal n_bytes
+        for number, (_, line) in enumerate(lines, start=1):
+            n_bytes += len(line)
+            text = line if isinstance(line, Fault) else decode(line)
+            if isinstance(text, Fault):
+                faults.append(text._replace(line=number))
+                yield "\n" if isinstance(line, Fault) else line.decode("utf-8", "replace")
+            else:
+                yield text
+
+    reader = csv.reader(decoded(), delimiter=SEPARATORS[segment.kind], strict=True)
+    header = _header(segment, reader, faults, limits)
+    path = Path(segment.path)
+    positions = [(name, column_index(path, header, name)) for name in columns or [text_column]]
+    if columns is None:
+        positions = [(name, index) for index, name in enumerate(header) if header.index(name) == index]
+    n_fields, row, line = len(header), 0, reader.line_num + 1
+    while True:
+        fault = None
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, fault = [], Fault(f"not valid CSV ({error})", _CSV_HINT)
+        if faults:
+            fault = faults[0]
+            faults.clear()
+        if not fields and fault is None:
+            if n_fields > 1:
+                yield row, line, None, 0
+                line = reader.line_num + 1
+                continue
+            fields = [""]
+        row += 1
+        if fault is None and len(fields) == n_fields:
+            yield row, line, {name: fields[index] for name, index in positions}, n_bytes
+        else:
+            yield (
+                row,
+                line,
+                (fault or _ragged(len(fields), n_fields))._replace(
+                    beginning=",".join(fields)[:MAX_BEGINNING]
+                ),
+                n_bytes,
+            )
+        line, n_bytes = reader.line_num + 1, 0
+
+
+def _ragged(n_fields: int, n_columns: int) -> Fault:
+    return Fault(
+        f"expected {n_columns} fields as in the header, found {n_fields}",
+        "put double quotes around a field that holds a delimiter or a line break",
+    )
+
+
+def _header(segment: Segment, reader: Iterator[list[str]], faults: list[Fault], limits: Limits) -> list[str]:
+    fault, header = None, None
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        fault = Fault(f"not valid CSV ({error})", _CSV_HINT)
+    fault = faults[0] if faults else fault
+    if header and len(header) > limits.columns:
+        fault = fault or _too_many_columns(len(header), limits)
+    if fault is not None:
+        raise DataError(fault.problem, location=place(segment.path, line=1), hint=fault.hint)
+    if not header:
+        raise DataError(
+            "the first line is blank" if any(reader) else "the file is empty",
+            location=segment.path,
+            hint="expected a header with the names of the columns, then at least one row",
+        )
+    return header
+
+
+def _too_many_columns(n_columns: int, limits: Limits, beginning: str = "") -> Fault:
+    problem = f"expected at most {limits.columns:,} columns, found {n_columns:,}"
+    return Fault(problem, "keep the columns of the texts and the labels alone", beginning)
