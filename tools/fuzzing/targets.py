@@ -37,9 +37,9 @@ from fuzzing.service_targets import connection, service
 from token2wave.core import core
 from token2wave.data.data_options import DataOptions
 from token2wave.data.file_segments import segments_of
-from token2wave.data.text_files import read_labelled, read_stream, read_texts
-from token2wave.data.rows import Limits as RowLimits
 from token2wave.data.reader import read_segment
+from token2wave.data.rows import Limits as RowLimits
+from token2wave.data.text_files import read_labelled, read_stream, read_texts
 from token2wave.distillation.cache import TeacherCache, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
 from token2wave.features import WordConfig, WordFeatures
