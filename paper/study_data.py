@@ -14,7 +14,7 @@ import numpy as np
 from token2wave.data import TextDataset, load_splits
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
-from token2wave.models.bert_encoder import Checkpoint
+from token2wave.models.bert_encoder import PretrainedEncoder
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import EncodedTexts, default_vocabulary, prepare
 from token2wave.training.recipe import Recipe
@@ -118,7 +118,7 @@ def _features(texts: Sequence[str], config: WordPieceConfig) -> WordPieceFeature
     if path is not None:
         return WordPieceFeatures.from_file(path, config)
     try:
-        return Checkpoint().features(config)
+        return PretrainedEncoder().features(config)
     except MissingExtraError:
         return WordPieceFeatures.fit(texts, config)
 

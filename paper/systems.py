@@ -13,7 +13,7 @@ from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.study_data import StudyData
 from token2wave.distillation.encoder_settings import ONE_PASS
 from token2wave.errors import MissingExtraError
-from token2wave.models import Checkpoint, TextNetwork, WaveConfig, WaveNetwork
+from token2wave.models import PretrainedEncoder, TextNetwork, WaveConfig, WaveNetwork
 from token2wave.training.callbacks import Callback, Epoch, History
 from token2wave.training.loop import fit
 from token2wave.training.presets import preset_named
@@ -63,7 +63,7 @@ class System:
         if name is None:
             return data
         config = data.features.config.replace(max_tokens=self.max_tokens or data.features.config.max_tokens)
-        features = Checkpoint(name).features(config)
+        features = PretrainedEncoder(name).features(config)
         same = features.vocabulary == data.features.vocabulary
         return data if same and config == data.features.config else data.cut_with(features)
 
@@ -76,11 +76,11 @@ class System:
         """
         network: Any
         if self.kind == "encoder":
-            checkpoint = Checkpoint(cast("str", self.checkpoint))
+            checkpoint = PretrainedEncoder(cast("str", self.checkpoint))
             network = checkpoint.network(data.n_classes, seed, **self.network)
         else:
             sizes = {"n_rows": data.n_rows, "n_classes": data.n_classes}
-            table = None if self.embeddings is None else Checkpoint(self.embeddings).token_embeddings()
+            table = None if self.embeddings is None else PretrainedEncoder(self.embeddings).token_embeddings()
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 if self.kind == "wave":
@@ -103,7 +103,7 @@ def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:
         name = system.checkpoint or system.embeddings
         try:
             if name is not None:
-                _ = Checkpoint(name).source
+                _ = PretrainedEncoder(name).source
             found.append(system)
         except MissingExtraError as error:
             left_out.append(f"{system.title} is left out: {error}.")
@@ -147,7 +147,7 @@ def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> Sy
     """A pre-trained encoder, fine-tuned; by default for one epoch, at a rate that suits one.
 
     Args:
-        checkpoint: name, as :class:`Checkpoint` takes it.
+        checkpoint: name, as :class:`PretrainedEncoder` takes it.
         epochs: the papers' four, or fewer.
         readout: ``cls`` or ``mean``.
     """

@@ -13,7 +13,7 @@ import torch
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies.peak_memory import held_memory, limit_memory, peak_memory_of
 from token2wave.features import Ragged
-from token2wave.models import Batch, Checkpoint, TextNetwork, WaveConfig, WaveNetwork
+from token2wave.models import Batch, PretrainedEncoder, TextNetwork, WaveConfig, WaveNetwork
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
@@ -89,7 +89,7 @@ def build(job: dict[str, Any]) -> Any:
             ``checkpoint``, ``n_classes`` and ``random`` of the last.
     """
     if job["kind"] == "encoder":
-        return Checkpoint(job["checkpoint"]).network(job["n_classes"], 0, random=job["random"])
+        return PretrainedEncoder(job["checkpoint"]).network(job["n_classes"], 0, random=job["random"])
     torch.manual_seed(0)
     if job["kind"] == "wave":
         return WaveNetwork(WaveConfig.from_dict(job["settings"]))

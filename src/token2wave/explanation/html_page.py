@@ -14,7 +14,7 @@ from string import Template
 from token2wave.explanation.effects import Explanation, Figures, displayable, finite
 from token2wave.formatting import NOTHING, count, percent, printable, shorten
 
-LEVELS = 10  # shades of a colour; page.html has a line for each
+SHADES = 10  # shades of a colour; page.html has a line for each
 CLASSES_SHOWN = 10  # of the bars and of the columns of the table
 PARTS_LISTED = 15
 LABEL_COLUMNS, PART_COLUMNS, CONTENTS_COLUMNS = 40, 60, 90
@@ -190,9 +190,9 @@ def _coloured(anchor: str, explanation: Explanation, measured: _Measured, select
 
 
 def _level(figures: Figures, i: int) -> int:
-    """How strong a figure is, from -LEVELS to LEVELS; computed in whole numbers, as the script does."""
+    """How strong a figure is, from -SHADES to SHADES; computed in whole numbers, as the script does."""
     value, most = figures.values[i], figures.most
-    level = (2 * LEVELS * abs(value) + most) // (2 * most) if most else 0
+    level = (2 * SHADES * abs(value) + most) // (2 * most) if most else 0
     return -level if value < 0 else level
 
 

@@ -11,14 +11,14 @@ from token2wave.models.wave_config import ParameterCount, WaveConfig
 if TYPE_CHECKING:
     from token2wave.models.batch import Batch, make_batch
     from token2wave.models.batched_logits import TextNetwork, predict_logits
-    from token2wave.models.bert_encoder import Checkpoint, EncoderNetwork
+    from token2wave.models.bert_encoder import EncoderNetwork, PretrainedEncoder
     from token2wave.models.wave_network import WaveNetwork
 
 __all__ = [
     "Batch",
-    "Checkpoint",
     "EncoderNetwork",
     "ParameterCount",
+    "PretrainedEncoder",
     "TextNetwork",
     "WaveConfig",
     "WaveNetwork",
@@ -30,7 +30,7 @@ __all__ = [
 
 _HOME = {
     "Batch": "batch",
-    "Checkpoint": "bert_encoder",
+    "PretrainedEncoder": "bert_encoder",
     "EncoderNetwork": "bert_encoder",
     "TextNetwork": "batched_logits",
     "WaveNetwork": "wave_network",

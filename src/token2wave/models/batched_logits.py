@@ -1,4 +1,4 @@
-"""Logits of many texts, in batches of bounded size."""
+"""Computes the logits of many texts in batches of bounded size; the interface of a network in torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from token2wave.features import Ragged
 from token2wave.models.batch import Batch, make_batch
 from token2wave.models.wave_config import ParameterCount
 
-TEXTS_IN_PREDICTION = 512
-PADDED_TEXTS_IN_PREDICTION = 64
-FEATURES_IN_PREDICTION = 1 << 16
+TEXTS_CHUNK = 512
+PADDED_TEXTS_CHUNK = 64
+FEATURES_CHUNK = 1 << 16
 
 
 class Shape(Protocol):
-    """What training and prediction ask of a network's configuration."""
+    """What training and prediction need of a network's configuration."""
 
     @property
     def n_rows(self) -> int:
@@ -36,7 +36,7 @@ class Shape(Protocol):
 
 
 class TextNetwork(Protocol):
-    """What training and prediction ask of a network in torch: waves, the papers' rivals, twins of ablations.
+    """What training and prediction need of a network in torch.
 
     Attributes:
         embedding: the table of token embeddings, with sparse gradients.
@@ -48,7 +48,7 @@ class TextNetwork(Protocol):
 
     @property
     def config(self) -> Shape:
-        """The shape."""
+        """The configuration."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)``."""
@@ -63,10 +63,10 @@ class TextNetwork(Protocol):
         """Count the parameters, with and without the embedding."""
 
     def train(self, mode: bool = True) -> Any:
-        """Switch to training, or back."""
+        """Switch to training mode, or back."""
 
     def eval(self) -> Any:
-        """Switch to prediction."""
+        """Switch to prediction mode."""
 
     def parameters(self) -> Any:
         """Every parameter."""
@@ -75,7 +75,7 @@ class TextNetwork(Protocol):
         """Every parameter by name."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Take over parameters."""
+        """Load parameters by name."""
 
 
 def count_parameters(network: nn.Module, embedding: nn.Embedding) -> ParameterCount:
@@ -85,38 +85,36 @@ def count_parameters(network: nn.Module, embedding: nn.Embedding) -> ParameterCo
 
 
 def predict_logits(
-    network: TextNetwork, features: Ragged, texts_at_once: int | None = None
+    network: TextNetwork, features: Ragged, max_texts: int = TEXTS_CHUNK
 ) -> NDArray[np.float32]:
     """Compute the logits of many texts, ``(N, C)`` float32, in batches of bounded size."""
     network.eval()
     device = network.embedding.weight.device
-    bounds = _prediction_bounds(features, texts_at_once)
-    parts = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
+    bounds = _prediction_bounds(features, max_texts)
+    chunks = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
     with torch.inference_mode():
         for first, last in itertools.pairwise(bounds):
             texts = features.take(np.arange(first, last))
             batch = make_batch(texts, network.config.sentence_ends).to(device)
-            parts.append(network(batch).float().cpu().numpy())
-    return np.concatenate(parts)
+            chunks.append(network(batch).float().cpu().numpy())
+    return np.concatenate(chunks)
 
 
 def predict_padded(network: TextNetwork, features: Ragged) -> NDArray[np.float32]:
-    """As :func:`predict_logits`, for networks that pad: in small batches of texts of similar length."""
+    """As :func:`predict_logits`, for a network that pads: small batches of texts of similar length."""
     order = np.argsort(features.lengths, kind="stable")
-    logits = predict_logits(network, features.take(order), PADDED_TEXTS_IN_PREDICTION)
+    logits = predict_logits(network, features.take(order), PADDED_TEXTS_CHUNK)
     result = np.empty_like(logits)
     result[order] = logits
     return result
 
 
-def _prediction_bounds(features: Ragged, texts_at_once: int | None = None) -> list[int]:
-    """Cut the texts into runs of at most so many texts and, if more than one text, features."""
+def _prediction_bounds(features: Ragged, max_texts: int) -> list[int]:
+    """Cut the texts into runs of at most ``max_texts`` texts and `FEATURES_CHUNK` features (or one text)."""
     bounds = [0]
     while bounds[-1] < len(features):
         first = bounds[-1]
-        most = features.offsets[first] + FEATURES_IN_PREDICTION
-        last = int(np.searchsorted(features.offsets, most, side="right")) - 1
-        bounds.append(
-            min(max(last, first + 1), first + (texts_at_once or TEXTS_IN_PREDICTION), len(features))
-        )
+        end = features.offsets[first] + FEATURES_CHUNK
+        last = int(np.searchsorted(features.offsets, end, side="right")) - 1
+        bounds.append(min(max(last, first + 1), first + (max_texts), len(features)))
     return bounds

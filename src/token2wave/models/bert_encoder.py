@@ -1,4 +1,4 @@
-"""The papers' second rival: fine-tuning of a pre-trained encoder, such as BERT, through ``transformers``."""
+"""Fine-tunes a pre-trained encoder, such as BERT, through ``transformers``: a teacher, and a baseline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from token2wave.models.wave_config import ParameterCount
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """What training and prediction ask of an encoder's configuration; see :class:`WaveConfig`."""
+    """What training and prediction need of an encoder's configuration."""
 
     n_rows: int
     n_classes: int
@@ -36,18 +36,18 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PretrainedEncoder:
     """A pre-trained encoder: ``all-MiniLM-L6-v2`` from its package, a folder, or a name on the hub.
 
     Attributes:
-        name: how it is called.
+        name: name or folder.
     """
 
     name: str = MINILM
 
     @cached_property
     def source(self) -> str:
-        """Folder of the weights, or the name that the hub knows.
+        """Folder of the weights, or name on the hub.
 
         Raises:
             MissingExtraError: MiniLM's package, or ``transformers``, is not installed.
@@ -57,12 +57,12 @@ class Checkpoint:
         return source_of(self.name)
 
     def features(self, config: WordPieceConfig) -> WordPieceFeatures:
-        """Cut texts with the encoder's own vocabulary.
+        """Make features from the encoder's own vocabulary.
 
         Raises:
-            ConfigError: the checkpoint has no vocabulary of WordPieces, or cannot be had.
+            ConfigError: the encoder has no WordPiece vocabulary, or cannot be loaded.
         """
-        source = self.source  # first, as it says what is missing
+        source = self.source  # first: it says what is not installed
         with readable(self.name):
             from transformers.utils.hub import cached_file
 
@@ -71,22 +71,22 @@ class Checkpoint:
         return WordPieceFeatures.from_file(Path(path), config)
 
     def token_embeddings(self) -> Tensor:
-        """The table of token embeddings, ``(V, D)`` float32."""
+        """Return the token embeddings, ``(V, D)`` float32."""
         table: Tensor = self._encoder().get_input_embeddings().weight
         return table.detach().clone()
 
     def network(
         self, n_classes: int, seed: int, *, readout: str = "cls", random: bool = False, dropout: bool = True
     ) -> EncoderNetwork:
-        """Make a classifier of the encoder; its head is drawn at random.
+        """Make a classifier of the encoder with a random head.
 
         Args:
             n_classes: classes.
-            seed: of the random numbers.
-            readout: as :class:`EncoderNetwork` takes it.
-            random: draw all weights at random, for measurements of cost alone.
-            dropout: whether the encoder has its own dropout, which one pass over the texts can do without:
-                its random numbers take a fifth of the time.
+            seed: seed of the random numbers.
+            readout: as in :class:`EncoderNetwork`.
+            random: draw all weights at random, to measure cost alone.
+            dropout: keep the encoder's own dropout. One pass over the texts does without: its random numbers
+                take a fifth of the time.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -97,7 +97,7 @@ class Checkpoint:
             return EncoderNetwork(encoder, n_classes, readout)
 
     def _encoder(self, *, random: bool = False) -> Any:
-        source = self.source  # first, as it says what is missing
+        source = self.source  # first: it says what is not installed
         with readable(self.name), quiet():
             from transformers import AutoConfig, AutoModel, BertConfig
 
@@ -115,11 +115,11 @@ class EncoderNetwork(nn.Module):
     Args:
         encoder: a model of ``transformers`` that takes ``inputs_embeds`` and ``attention_mask``.
         n_classes: classes, ``C``.
-        readout: what stands for the text: ``cls``, the first token's state, as BERT was trained; or ``mean``,
-            the mean over the tokens' states, as sentence encoders such as all-MiniLM-L6-v2 were.
+        readout: the text's state: ``cls``, the first token's state, as BERT was trained; or ``mean``, the
+            mean over the tokens' states, as sentence encoders such as all-MiniLM-L6-v2 were trained.
 
     Raises:
-        ConfigError: another read-out.
+        ConfigError: the read-out is unknown.
     """
 
     def __init__(self, encoder: Any, n_classes: int, readout: str = "cls") -> None:
@@ -130,8 +130,8 @@ class EncoderNetwork(nn.Module):
             encoder.pooler = None  # the head takes its place
         self.encoder = encoder
         self.embedding: nn.Embedding = encoder.get_input_embeddings()
-        self.embedding.sparse = True  # its optimiser touches the rows that a step used
-        self.embedding.padding_idx = None  # no padding ever reaches a text
+        self.embedding.sparse = True  # the optimiser touches only the rows of a step
+        self.embedding.padding_idx = None  # padding is masked
         self.dropout = nn.Dropout(0.1)
         self.head = nn.Linear(encoder.config.hidden_size, n_classes)
         with torch.no_grad():
@@ -164,7 +164,7 @@ class EncoderNetwork(nn.Module):
 
 @contextmanager
 def readable(name: str) -> Iterator[None]:
-    """Say plainly that a checkpoint is not to be had."""
+    """Report an encoder that cannot be loaded in one line."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -172,13 +172,13 @@ def readable(name: str) -> Iterator[None]:
         raise ConfigError(
             f"expected a pre-trained encoder, but it cannot be loaded ({reason})",
             location=name,
-            hint=f"name {MINILM}, a folder with a model of transformers, or a model that the hub can give",
+            hint=f"name {MINILM}, a folder with a transformers model, or a model on the hub",
         ) from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the library from printing while it loads."""
+    """Silence ``transformers`` while it loads."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

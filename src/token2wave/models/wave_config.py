@@ -1,4 +1,4 @@
-"""The shape of a Wave Network, as data."""
+"""The configuration of a Wave Network: every choice as data, and the shapes of its parameters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from token2wave.models.registry import NATIVE, NUMPY, OPERATIONS, READOUTS, requ
 
 
 class ParameterCount(NamedTuple):
-    """Numbers that training sets.
+    """Number of trained parameters.
 
     Attributes:
-        total: all of them.
-        without_embedding: all but the table of token embeddings, the papers' "2.4 million".
+        total: all parameters.
+        without_embedding: all but the token embeddings, the papers' "2.4 million".
     """
 
     total: int
@@ -25,38 +25,37 @@ class ParameterCount(NamedTuple):
 
 @dataclass(frozen=True)
 class WaveConfig(Configuration):
-    """Every choice that the papers make or leave open (arXiv 2411.02674v4, section 4).
+    """Every choice that the papers make or leave open (arXiv 2411.02674v4, section 4), and our branches.
 
     Attributes:
         n_rows: rows of the embedding, ``V``.
         n_classes: classes, ``C``.
         width: dimensions of a token, ``D``.
-        layers: wave layers, one above the other.
+        layers: number of wave layers.
         operation: ``interference`` (eqs. 3, 4), ``modulation`` (eqs. 6, 7), or a name that
             :func:`token2wave.models.register_operation` registered.
         variants: where the two waves of a token come from. ``linear``: two linear layers, both at
             input level (v3, and v4's text). ``levels``: the same embedding at sentence level and at
-            input level (v4, Fig. 6a). ``rows``: a row of the embedding holds both variants side by side;
-            since linear layers see the embedding alone, this is what two of them come to once they are
-            multiplied out for every row.
+            input level (v4, Fig. 6a). ``rows``: a row of the embedding holds both variants side by side,
+            which equals two linear layers multiplied out for every row.
         restore: complex to real, ``g`` of eq. 8. ``linear``: a linear map of ``concat(Re, Im)``;
             ``real``: the real part; ``magnitude``: the magnitude.
         readout: what stands for the text. ``cls``: the first token; ``mean``: the mean over tokens;
             ``text``: the text itself as one wave (:func:`token2wave.waves.text_wave`); or a name that
             :func:`token2wave.models.register_readout` registered.
-        positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without them, without a
-            phrase level and without sentences, the order of the tokens makes no difference.
-        residual: how several layers are joined. ``equation``: eq. 8,
+        positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without positions, context
+            and sentences, the order of the tokens makes no difference.
+        residual: how layers are joined. ``equation``: eq. 8,
             ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b, ``dropout(g(f(W) + W))``.
         dropout: probability of dropping a dimension of a restored state.
-        context_width: dimensions of the phrase level; 0 leaves it out.
-        context_radius: neighbours on each side that a phrase level sees.
-        linear_svm: whether a row of the embedding also holds an amplitude for each class. A text's are the
-            sum of its tokens' over the root of their number: what it says of the classes word by word.
-        multi_label: whether each class is decided by itself, so that a text may have several or none: a
-            probability is then the sigmoid of its logit, not a share of the softmax.
+        context_width: width of the context branch, waves of neighbouring words; 0 leaves it out.
+        context_radius: neighbours on each side in the context branch.
+        linear_svm: whether a row of the embedding also holds a weight of the linear SVM for each class. The
+            branch sums a text's weights and divides by the root of the number of its features.
+        multi_label: whether a text may have several classes or none. A probability is then the sigmoid of
+            its logit, not the softmax.
         embedding_scale: standard deviation of the initial embeddings.
-        sentence_ends: rows of the tokens that end a sentence; ``variants: levels`` cuts there.
+        sentence_ends: rows of the tokens that end a sentence, for the variants ``levels``.
     """
 
     n_rows: int
@@ -100,7 +99,7 @@ class WaveConfig(Configuration):
         self._refuse_blind_combinations()
 
     def _refuse_blind_combinations(self) -> None:
-        """Refuse combinations in which a part that was asked for could not change the output."""
+        """Refuse combinations in which a setting could not change the output."""
         if self.variants == "levels" and self.readout == "text":
             raise ConfigError(
                 "readout 'text' treats the text as one wave and has no sentence level",
@@ -109,13 +108,13 @@ class WaveConfig(Configuration):
             )
         if self.linear_svm and self.variants != "rows":
             raise ConfigError(
-                "amplitudes stand in the rows of the embedding, beside both variants",
+                "expected variants 'rows', since a row of the embedding holds the weights of the linear SVM",
                 location="linear_svm",
-                hint="choose variants 'rows', or no amplitudes",
+                hint="choose variants 'rows', or set linear_svm=false",
             )
         if self.variants == "rows" and self.layers > 1:
             raise ConfigError(
-                "variants 'rows' come from the embedding, which only the first layer sees",
+                "expected one layer, since only the first layer sees the rows of the embedding",
                 location="variants",
                 hint="choose variants 'linear', or one layer",
             )
@@ -129,16 +128,16 @@ class WaveConfig(Configuration):
 
     @property
     def row_width(self) -> int:
-        """Numbers in a row of the embedding: those of its waves, and amplitudes, if there are."""
+        """Width of a row of the embedding: that of its waves, and the weights of the linear SVM."""
         return self.wave_width + (self.n_classes if self.linear_svm else 0)
 
     @property
     def wave_width(self) -> int:
-        """Numbers in a row of the embedding from which waves are made."""
+        """Width of the part of a row that waves are made from."""
         return 2 * self.width if self.variants == "rows" else self.width
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter, in the order of the network's state."""
+        """Return name and shape of every parameter, in the order of the network's state."""
         d, p, c = self.width, self.context_width, self.n_classes
         shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.n_rows, self.row_width)}
 
@@ -167,7 +166,7 @@ class WaveConfig(Configuration):
         return shapes
 
     def parameter_count(self) -> ParameterCount:
-        """Count the parameters of the network that these settings describe, without building it."""
+        """Count the parameters without building the network."""
         total = sum(math.prod(shape) for shape in self.parameter_shapes().values())
         return ParameterCount(total, total - self.n_rows * self.row_width)
 
@@ -208,8 +207,8 @@ class WaveConfig(Configuration):
     def uses_phase(self) -> bool:
         """Whether the phase of a token can change the output, beyond the magnitudes.
 
-        False for modulation read out by magnitude, since ``|Z Z'| = G G'`` (the model is then a bag
-        of energies). One layer alone is meant: a second layer feeds magnitudes back as embeddings.
+        False for one layer of modulation read out by magnitude, since ``|Z Z'| = G G'``: the model is then
+        a bag of energies. (A second layer feeds magnitudes back as embeddings.)
         """
         bag_of_energies = self.operation == "modulation" and self.restore == "magnitude"
         return not (bag_of_energies and self.layers == 1 and self.context_width == 0)

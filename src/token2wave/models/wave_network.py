@@ -1,4 +1,4 @@
-"""The Wave Network: embedding, wave layers, read-out, and a phrase level beside them."""
+"""The Wave Network in torch: embedding, wave layers, read-out, and the branches beside them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WaveNetwork(nn.Module):
     """Classify texts by waves (arXiv 2411.02674v4, Fig. 6).
 
     Args:
-        config: the shape.
+        config: the network's configuration.
 
     Example:
         >>> import numpy as np
@@ -94,7 +94,7 @@ class WaveNetwork(nn.Module):
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
 
     def load(self, name: str, values: NDArray[np.float32]) -> None:
-        """Put values in a parameter's place."""
+        """Overwrite a parameter."""
         with torch.no_grad():
             self.state_dict()[name].copy_(torch.from_numpy(values))
 
@@ -104,10 +104,9 @@ class WaveNetwork(nn.Module):
 
 
 class WaveLayer(nn.Module):
-    """Two variants of every token, their waves, one operation, and back to real numbers.
+    """Makes two waves of every token, combines them by the operation, and restores real numbers.
 
-    ``W_{n+1} = W_n + dropout(g(f(W_n)))`` (eq. 8) where there are several layers; a single layer
-    has nothing to be added to and gives ``g(f(W))``.
+    With several layers, ``W_{n+1} = W_n + dropout(g(f(W_n)))`` (eq. 8); a single layer gives ``g(f(W))``.
     """
 
     def __init__(self, config: WaveConfig) -> None:
@@ -124,17 +123,16 @@ class WaveLayer(nn.Module):
         self.joined = config.layers > 1
 
     def all_tokens(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """Next layer's tokens, ``(T, D)``, from this layer's."""
-        given = tokens if self.joined else None
-        return self._join(given, self._overlay_all(tokens, batch), batch.token_span)
+        """Compute the next layer's tokens, ``(T, D)``."""
+        return self._join(tokens if self.joined else None, self._overlay_all(tokens, batch), batch.token_span)
 
     def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
-        """State of each text, ``(B, D)``.
+        """Compute the state of each text, ``(B, D)``.
 
         Args:
-            values: ``(U, D)`` tokens without repetition.
+            values: ``(U, D)``, the distinct tokens.
             index: ``(T,)`` int64; ``values[index]`` are the tokens.
-            batch: for its offsets.
+            batch: gives the offsets.
         """
         offsets = batch.offsets
         if self.pools_states:
@@ -147,8 +145,8 @@ class WaveLayer(nn.Module):
         else:
             first = first_token_wave(values, index, offsets, _ends_of_first_sentences(batch))
             second = first_token_wave(values, index, offsets)
-        given = self.readout(values, index, offsets).real if self.joined else None
-        return self._join(given, self.operation(first, second), batch.text_span)
+        tokens = self.readout(values, index, offsets).real if self.joined else None
+        return self._join(tokens, self.operation(first, second), batch.text_span)
 
     def _overlay_all(self, tokens: Tensor, batch: Batch) -> Wave:
         if self.variants is not None:
@@ -160,22 +158,21 @@ class WaveLayer(nn.Module):
         return self.operation(first, second)
 
     def _join(self, tokens: Tensor | None, overlay: Wave, span: Span | None) -> Tensor:
-        """Restore the overlay, and add the tokens that the layer was given, if they are to be added."""
+        """Restore the overlay, and add the layer's input ``tokens`` if there is a residual connection."""
         if tokens is None:
-            restored: Tensor = self.restore(overlay)
-        elif self.config.residual == "equation":
-            restored = tokens + self.dropout(self.restore(overlay), span)
-        else:
-            restored = self.dropout(self.restore(Wave(overlay.real + tokens, overlay.imaginary)), span)
-        return restored
+            return cast("Tensor", self.restore(overlay))
+        if self.config.residual == "equation":
+            return tokens + cast("Tensor", self.dropout(self.restore(overlay), span))
+        joined = Wave(overlay.real + tokens, overlay.imaginary)
+        return cast("Tensor", self.dropout(self.restore(joined), span))
 
 
 class Restore(nn.Module):
-    """Complex to real, ``g`` of eq. 8: ``(..., D)`` wave to ``(..., D)`` state."""
+    """Restores a wave ``(..., D)`` to a real state ``(..., D)``; ``g`` of eq. 8."""
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
-        self.kind = config.restore
+        self.restore = config.restore
         self.linear = nn.Linear(2 * config.width, config.width) if config.restore == "linear" else None
 
     def forward(self, overlay: Wave) -> Tensor:
@@ -183,15 +180,15 @@ class Restore(nn.Module):
         if self.linear is not None:
             state: Tensor = self.linear(overlay.concatenated)
             return state
-        return overlay.real if self.kind == "real" else overlay.magnitude
+        return overlay.real if self.restore == "real" else overlay.magnitude
 
 
 class ContextBranch(nn.Module):
-    """Logits from waves between neighbours, so that the order of the tokens counts.
+    """Logits from the waves of neighbouring words, so that word order counts.
 
-    Token ``j``'s first variant takes its magnitude from its left neighbours, the second from its
-    right ones; operation, norm, linear, GELU; then the text is read out as one wave of these states
-    (:func:`token2wave.waves.text_wave`), which keeps its sums additive over tokens.
+    A token's first variant takes its magnitude from its left neighbours, the second from its right ones. Then
+    come operation, norm, linear layer and GELU. The text is read out as one wave of these states
+    (:func:`token2wave.waves.text_wave`), which is a sum over the tokens.
     """
 
     def __init__(self, config: WaveConfig) -> None:
@@ -217,10 +214,9 @@ class ContextBranch(nn.Module):
 
 
 class LinearSVMBranch(nn.Module):
-    """Logits from the superposition of the tokens' amplitudes, over the root of their number.
+    """Logits from the linear SVM: the sum of a text's weights over the root of the number of its features.
 
-    The amplitudes are found apart from the waves (:mod:`token2wave.training.linear_svm`); weight and bias of
-    each class are their share of the logits.
+    :mod:`token2wave.training.linear_svm` trains the weights; weight and bias here scale them for each class.
     """
 
     def __init__(self, config: WaveConfig) -> None:
@@ -229,7 +225,7 @@ class LinearSVMBranch(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.n_classes))
 
     def forward(self, linear_svm: Tensor, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)`` from the amplitudes ``(U, C)`` of the distinct tokens."""
+        """Compute logits ``(B, C)`` from the SVM weights ``(U, C)`` of the distinct tokens."""
         lengths = batch.offsets.diff().clamp(min=1).to(linear_svm.dtype)
         mean = segment_mean(linear_svm.index_select(0, batch.index), batch.offsets)
         return mean * lengths.sqrt()[:, None] * self.weight + self.bias
@@ -241,7 +237,7 @@ def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:
     Args:
         offsets: ``(B + 1,)`` int64.
         n_tokens: ``T``.
-        like: a tensor ``(..., D)`` whose width, dtype and device are wanted.
+        like: a tensor ``(..., D)`` that gives width, dtype and device.
 
     Returns:
         ``(T, D)``: sines in the even dimensions, cosines in the odd.
@@ -262,7 +258,7 @@ def _halves(both: Wave) -> tuple[Wave, Wave]:
 
 
 def _ends_of_first_sentences(batch: Batch) -> Tensor:
-    """Where the first sentence of each text ends, ``(B,)``."""
+    """Find the end of the first sentence of each text, ``(B,)``."""
     following = torch.searchsorted(batch.sentence_offsets, batch.offsets[:-1], right=True)
     ends = batch.sentence_offsets[following.clamp(max=batch.sentence_offsets.shape[0] - 1)]
     return torch.minimum(ends, batch.offsets[1:])
