@@ -318,12 +318,12 @@ def test_a_stronger_effect_has_no_weaker_colour(make: Make, effects: list[float]
 
 def test_every_level_has_a_colour() -> None:
     style = explanation_page([], "")
-    for level in range(1, html_page.LEVELS + 1):
+    for level in range(1, html_page.SHADES + 1):
         for kind in "fae":
             assert (
                 len(re.findall(rf"\.{kind}{level}\b[^{{}}]*{{", style)) >= 2
             )  # a colour, and how much of it
-    assert f".f{html_page.LEVELS + 1}" not in style
+    assert f".f{html_page.SHADES + 1}" not in style
 
 
 def test_letters_stand_out_from_every_colour() -> None:
@@ -437,7 +437,7 @@ def test_script_counts_as_the_page_does() -> None:
     for name, value in (
         ("LISTED", html_page.PARTS_LISTED),
         ("COLUMNS", html_page.CLASSES_SHOWN),
-        ("LEVELS", html_page.LEVELS),
+        ("SHADES", html_page.SHADES),
         ("PART_CHARACTERS", html_page.PART_COLUMNS),
     ):
         assert re.search(rf"\b{name} = {value}\b", script)
