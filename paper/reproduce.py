@@ -14,8 +14,7 @@ from paper.paper_report import write_report, write_study
 from paper.published import ROWS
 from paper.result_store import NotFinishedError, ResultStore
 from paper.studies import STUDIES, load_study
-from paper.study import Document, Options
-from paper.study_data import StudyData
+from paper.study import Document, Options, StudyData
 from paper.study_figures import styled
 from paper.systems import System
 from token2wave.data import TextDataset
@@ -28,8 +27,8 @@ DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 STUDIES_OF_EVERY_DATASET = ("resources",)  # the others take the first data set
 FORMAT = 1
-QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 3_000, 1_000, 2
-QUICK_ENCODER_ROWS = 640
+QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
+QUICK_ENCODER_ROWS = (64, 64)  # training and test rows; an encoder costs thirty times as much
 ENCODER_ROWS = {"imdb": (8_000, 8_000)}
 """Training and test rows of the encoder on the data set with the longest texts."""
 ONE_SEED = ("encoder", "transformer-random", "wave-interference-bare", "wave-modulation-bare")
@@ -161,7 +160,7 @@ def _measure_dataset(
     document: Document = {
         "name": data.name,
         "rows": data.settings["rows"],
-        "classes": data.n_classes,
+        "classes": data.sizes["n_classes"],
         "caveats": list(data.texts.caveats),
         "systems": {},
         "everyday": {},
@@ -169,7 +168,7 @@ def _measure_dataset(
     if "accuracy" in parts:
         encoder_data = data
         if options.quick:
-            encoder_data = options.load(QUICK_ENCODER_ROWS, QUICK_TEST_ROWS)
+            encoder_data = options.load(*QUICK_ENCODER_ROWS)
         elif data.name in ENCODER_ROWS:
             encoder_data = options.load(*ENCODER_ROWS[data.name])
         for key, system in accuracy_systems(encoder_epochs).items():

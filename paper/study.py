@@ -1,33 +1,97 @@
-"""What every study has: data that it measures, and tables and figures that come from that data alone."""
+"""What every study has: data to train on, a document of measurements, and tables and figures made from it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from token2wave.data import TextDataset
+import numpy as np
+
+from token2wave.data import TextDataset, load_splits
+from token2wave.errors import DataError, MissingExtraError
+from token2wave.features import WordPieceConfig, WordPieceFeatures
+from token2wave.models import PretrainedEncoder
+from token2wave.training.examples import Examples
+from token2wave.training.preparation import EncodedTexts, default_vocabulary, prepare
+from token2wave.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from paper.result_store import ResultStore
-    from paper.study_data import StudyData
 
 Document = dict[str, Any]
-"""What a study measured: plain data that JSON can hold."""
+"""Measurements of a study, as plain JSON data."""
+SPLIT_SEED = 0  # all seeds of a network share one validation split
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report; the first ``n_names`` columns hold names, the others numbers."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    n_names: int = 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A matplotlib figure in the style of :func:`paper.study_figures.styled`, and its caption."""
+
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A data set encoded for studies.
+
+    Attributes:
+        name: of the data set.
+        texts: texts and labels of its splits; validation is a fifth of the training rows, as in the papers.
+        features: the WordPieces that waves and Transformers share.
+        train: rows that networks learn from.
+        validation: rows that choose the epoch.
+        test: rows for the reported figures; they choose nothing.
+        settings: everything that decides the rows, as plain JSON data.
+    """
+
+    name: str
+    texts: EncodedTexts
+    features: WordPieceFeatures
+    train: Examples
+    validation: Examples
+    test: Examples
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of a network that the data decides: embedding rows and classes."""
+        return {"n_rows": self.features.n_rows, "n_classes": len(self.texts.label_names)}
+
+    def encode_with(self, features: WordPieceFeatures) -> StudyData:
+        """Encode the same texts with another vocabulary or length."""
+        splits = self.texts
+        assert splits.test is not None
+        train, validation, test = (
+            rows.encode(features) for rows in (splits.train, splits.validation, splits.test)
+        )
+        return replace(self, features=features, train=train, validation=validation, test=test)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a study is run on.
+    """Options of a study.
 
     Attributes:
         data: name, file or folder of a data set, or texts in memory.
-        quick: a miniature of the study, on few rows.
+        quick: a miniature of the study on few rows.
         seeds: of the networks.
-        loaded: data that was read already, by its numbers of training and test rows.
+        loaded: data sets read before, by their numbers of training and test rows.
     """
 
     data: str | os.PathLike[str] | TextDataset = "ag_news"
@@ -38,43 +102,11 @@ class Options:
     )
 
     def load(self, train_rows: int | None = None, test_rows: int | None = None) -> StudyData:
-        """Read the data, once for so many rows; see :func:`paper.study_data.study_data`."""
-        from paper.study_data import study_data
-
+        """Read the data, once per number of rows; see :func:`load_study_data`."""
         rows = (train_rows, test_rows)
         if rows not in self.loaded:
-            self.loaded[rows] = study_data(self.data, train_rows=train_rows, test_rows=test_rows)
+            self.loaded[rows] = load_study_data(self.data, train_rows=train_rows, test_rows=test_rows)
         return self.loaded[rows]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a report.
-
-    Attributes:
-        caption: one sentence.
-        head: names of the columns.
-        rows: the cells, as text.
-        n_names: so many first columns hold names, the others numbers.
-    """
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    n_names: int = 1
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of a report.
-
-    Attributes:
-        figure: of matplotlib, in the style of :func:`paper.study_figures.styled`.
-        caption: what it shows, with everything needed to read it.
-    """
-
-    figure: Figure
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -82,12 +114,12 @@ class Study:
     """A study.
 
     Attributes:
-        name: what the command line calls it.
+        name: its name on the command line.
         title: of its section in reports.
-        about: a paragraph in plain words: the question, what is measured, definitions and choices.
-        measure: gives the document; pieces of work that took long are units of the store.
-        tables: of a document.
-        drawings: of a document, by file name without ending.
+        about: a paragraph: the question, what is measured, definitions and choices.
+        measure: returns the document; long computations are results of the store.
+        tables: made from a document.
+        drawings: made from a document, by file name without suffix.
     """
 
     name: str
@@ -96,3 +128,73 @@ class Study:
     measure: Callable[[ResultStore, Options], Document]
     tables: Callable[[Document], list[Table]]
     drawings: Callable[[Document], dict[str, Drawing]]
+
+
+def load_study_data(
+    data: str | os.PathLike[str] | TextDataset,
+    *,
+    train_rows: int | None = None,
+    test_rows: int | None = None,
+) -> StudyData:
+    """Read a data set, split off a fifth of the training rows, and encode all texts as WordPieces.
+
+    Args:
+        data: as for :func:`token2wave.train`, with a test set.
+        train_rows: number of training rows, drawn at random; None takes all.
+        test_rows: number of test rows, drawn at random; None takes all.
+
+    Raises:
+        DataError: the data cannot be read, or has no test set.
+    """
+    dataset = data if isinstance(data, TextDataset) else load_splits(data)
+    texts = prepare(dataset, Recipe(validation_fraction=0.2), SPLIT_SEED)
+    if texts.test is None:
+        raise DataError("a study needs a test set", location=dataset.name, hint="choose data that has one")
+    train, test = _sample(texts.train, train_rows), _sample(texts.test, test_rows)
+    validation = _sample(texts.validation, None if train_rows is None else max(1, train_rows // 4))
+    caveats = texts.caveats
+    if len(train) < len(texts.train) or len(test) < len(texts.test):
+        note = (
+            f"A random sample of {len(train):,} of the {len(texts.train):,} training rows and {len(test):,} "
+            f"of the {len(texts.test):,} test rows is used."
+        )
+        caveats = (*caveats, note)
+    texts = EncodedTexts(train, validation, None, test, texts.label_names, caveats)
+    features = _choose_features(train.texts)
+    splits = {"train": train, "validation": validation, "test": test}
+    settings = {
+        "data": dataset.name,
+        "rows": {name: len(rows) for name, rows in splits.items()},
+        "sha256": _digest(*splits.values()),
+        "split_seed": SPLIT_SEED,
+        "features": features.config.to_dict(),
+    }
+    encoded = [rows.encode(features) for rows in splits.values()]
+    return StudyData(dataset.name, texts, features, *encoded, settings)
+
+
+def _choose_features(texts: Sequence[str]) -> WordPieceFeatures:
+    """BERT's vocabulary from the data folder, else that of MiniLM, else one trained on the texts."""
+    config = WordPieceConfig(max_tokens=512)
+    if (path := default_vocabulary()) is not None:
+        return WordPieceFeatures.from_file(path, config)
+    try:
+        return PretrainedEncoder().features(config)
+    except MissingExtraError:
+        return WordPieceFeatures.fit(texts, config)
+
+
+def _digest(*splits: Examples) -> str:
+    """SHA-256 of all texts and classes, so that results of other data are told apart."""
+    digest = hashlib.sha256()
+    for rows in splits:
+        for text, label in zip(rows.texts, rows.labels.tolist(), strict=True):
+            digest.update(f"{len(text)} {label} {text}".encode("utf-8", "surrogatepass"))
+        digest.update(b"end of split")
+    return digest.hexdigest()
+
+
+def _sample(rows: Examples, n_rows: int | None) -> Examples:
+    if n_rows is None or n_rows >= len(rows):
+        return rows
+    return rows.take(np.sort(np.random.default_rng(SPLIT_SEED).permutation(len(rows))[:n_rows]))

@@ -124,7 +124,7 @@ def plain_log_ticks(axis: Axis, decades: float = 3) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+def estimate_density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Gaussian kernel density estimate with Scott's bandwidth, ``n^(-1/5)`` times the standard deviation.
 
     Args:

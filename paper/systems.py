@@ -1,4 +1,4 @@
-"""The networks that studies compare: what they are called, their shape, and how they are trained."""
+"""The networks that studies compare: their shape and how they are trained."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from paper.result_store import resolve_device
+from paper.result_store import ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
-from paper.study_data import StudyData
+from paper.study import StudyData
 from token2wave.distillation.encoder_settings import ONE_PASS
 from token2wave.errors import MissingExtraError
 from token2wave.models import PretrainedEncoder, TextNetwork, WaveConfig, WaveNetwork
-from token2wave.training.callbacks import Callback, Epoch, History
+from token2wave.training.callbacks import Callback, Epoch
 from token2wave.training.loop import fit
 from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
@@ -22,9 +22,9 @@ from token2wave.training.validation import validate
 
 PAPER = preset_named("paper")
 TRANSFORMER = {"width": 768, "heads": 12, "feed_forward": 3072}
-"""One layer of BERT base; where it starts from token embeddings, the width is theirs."""
+"""One layer of BERT base; pretrained token embeddings bring a width of their own."""
 BARE = {"epochs": 4, "warmup": 0.0, "decay": "constant", "weight_decay": 0.0, "token_dropout": 0.0}
-"""What the papers state of training, and nothing that they do not: no warm-up, decay or regularisation."""
+"""Only what the papers state of training: no warm-up, decay or regularisation."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class System:
 
     Attributes:
         key: short name in files, e.g. ``wave-modulation``.
-        title: what tables call it.
+        title: name in tables.
         kind: ``wave``, ``transformer`` or ``encoder``.
-        network: settings of the network, but for the sizes that the data decides.
+        network: settings of the network without the sizes that the data decides.
         recipe: settings of training.
-        embeddings: checkpoint whose token embeddings a Transformer starts from; random ones, if None.
+        embeddings: checkpoint with a Transformer's initial token embeddings; None for random ones.
         checkpoint: of an encoder.
-        max_tokens: a longer text is cut for it, [CLS] and [SEP] counted; as the study says, if None.
+        max_tokens: texts are cut to it, with [CLS] and [SEP]; None leaves it to the study.
     """
 
     key: str
@@ -52,70 +52,71 @@ class System:
     max_tokens: int | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides its results, as JSON can hold it."""
-        settings = asdict(self)
-        del settings["key"], settings["title"]
-        return settings
+        """Everything that decides its results, as plain JSON data."""
+        return {name: value for name, value in asdict(self).items() if name not in ("key", "title")}
 
-    def data(self, data: StudyData) -> StudyData:
-        """Cut the texts with the vocabulary that the system needs."""
+    def encode(self, data: StudyData) -> StudyData:
+        """Encode the texts with the vocabulary and length that the system needs."""
         name = self.checkpoint or self.embeddings
         if name is None:
             return data
         config = data.features.config.replace(max_tokens=self.max_tokens or data.features.config.max_tokens)
         features = PretrainedEncoder(name).features(config)
-        same = features.vocabulary == data.features.vocabulary
-        return data if same and config == data.features.config else data.cut_with(features)
+        same = features.vocabulary == data.features.vocabulary and config == data.features.config
+        return data if same else data.encode_with(features)
 
     def build(self, data: StudyData, seed: int, device: str = "cpu") -> TextNetwork:
         """Make the network with initial weights that depend on the seed alone.
 
         Raises:
-            ConfigError: illegal settings, or a checkpoint that cannot be had.
-            MissingExtraError: a package that brings the checkpoint is not installed.
+            ConfigError: illegal settings, or an unavailable checkpoint.
+            MissingExtraError: the package of the checkpoint is not installed.
         """
         network: Any
         if self.kind == "encoder":
             checkpoint = PretrainedEncoder(cast("str", self.checkpoint))
-            network = checkpoint.network(data.n_classes, seed, **self.network)
+            network = checkpoint.network(data.sizes["n_classes"], seed, **self.network)
         else:
-            sizes = {"n_rows": data.n_rows, "n_classes": data.n_classes}
+            settings = {**self.network, **data.sizes}
             table = None if self.embeddings is None else PretrainedEncoder(self.embeddings).token_embeddings()
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                if self.kind == "wave":
-                    config = WaveConfig.from_dict({**self.network, **sizes})
-                    if config.variants == "levels":
-                        config = config.replace(sentence_ends=data.features.sentence_ends)
-                    network = WaveNetwork(config)
-                else:
-                    width = {} if table is None else {"width": table.shape[1]}
-                    network = TransformerNetwork(
-                        TransformerConfig.from_dict({**self.network, **sizes, **width}), table
-                    )
+            if table is not None:
+                settings["width"] = table.shape[1]
+            if settings.get("variants") == "levels":
+                settings["sentence_ends"] = data.features.sentence_ends
+            network = build_network(self.kind, settings, seed, table)
         return cast("TextNetwork", network.to(resolve_device(device)))
 
 
+def build_network(
+    kind: str, settings: Mapping[str, Any], seed: int, embeddings: torch.Tensor | None = None
+) -> WaveNetwork | TransformerNetwork:
+    """Make a wave network or a Transformer whose initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if kind == "wave":
+            return WaveNetwork(WaveConfig.from_dict(dict(settings)))
+        return TransformerNetwork(TransformerConfig.from_dict(dict(settings)), embeddings)
+
+
 def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:
-    """Which systems can be made here, and sentences that say why others cannot."""
-    found, left_out = [], []
+    """Systems that can be built here, and why the others cannot."""
+    chosen, reasons = [], []
     for system in systems:
-        name = system.checkpoint or system.embeddings
         try:
-            if name is not None:
+            if (name := system.checkpoint or system.embeddings) is not None:
                 _ = PretrainedEncoder(name).source
-            found.append(system)
+            chosen.append(system)
         except MissingExtraError as error:
-            left_out.append(f"{system.title} is left out: {error}.")
-    return found, left_out
+            reasons.append(f"{system.title} is left out: {error}.")
+    return chosen, reasons
 
 
 def wave_system(operation: str, *, bare: bool = False, **settings: Any) -> System:
-    """The papers' network with one of the operations.
+    """The papers' network.
 
     Args:
         operation: ``interference`` or ``modulation``.
-        bare: no regularisation and a constant rate, as far as the papers tell.
+        bare: train with only what the papers state.
         settings: of the network.
     """
     network = {**PAPER.network, "operation": operation, **({"dropout": 0.0} if bare else {}), **settings}
@@ -127,15 +128,14 @@ def transformer_system(embeddings: str | None, *, bare: bool = False, **settings
     """The papers' Transformer of one layer.
 
     Args:
-        embeddings: checkpoint whose token embeddings it starts from; random ones, if None.
-        bare: no regularisation and a constant rate, as far as the papers tell.
+        embeddings: checkpoint with the initial token embeddings; None for random ones.
+        bare: train with only what the papers state.
         settings: of the network.
     """
     recipe = PAPER.recipe.replace(token_dropout=0.0, similar_lengths=True)
-    source = "random embeddings" if embeddings is None else f"{embeddings} embeddings"
     return System(
         "transformer-random" if embeddings is None else "transformer-pretrained",
-        f"Transformer, 1 layer, {source}",
+        f"Transformer, 1 layer, {embeddings or 'random'} embeddings",
         "transformer",
         {**TRANSFORMER, **({"dropout": 0.0} if bare else {}), **settings},
         recipe.replace(**BARE) if bare else recipe,
@@ -144,66 +144,51 @@ def transformer_system(embeddings: str | None, *, bare: bool = False, **settings
 
 
 def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> System:
-    """A pre-trained encoder, fine-tuned; by default for one epoch, at a rate that suits one.
+    """A pretrained encoder that is fine-tuned.
 
     Args:
-        checkpoint: name, as :class:`PretrainedEncoder` takes it.
-        epochs: the papers' four, or fewer.
+        checkpoint: name of a :class:`PretrainedEncoder`.
+        epochs: 1, at a learning rate that suits one epoch, or more, at the papers' rate.
         readout: ``cls`` or ``mean``.
     """
-    recipe = ONE_PASS
-    if epochs > 1:
-        recipe = recipe.replace(epochs=epochs, lr=2e-5, embedding_lr=2e-5)  # the papers' rate
+    recipe = ONE_PASS if epochs == 1 else ONE_PASS.replace(epochs=epochs, lr=2e-5, embedding_lr=2e-5)
     title, network = f"{checkpoint}, fine-tuned", {"readout": readout}
     return System("encoder", title, "encoder", network, recipe, checkpoint=checkpoint, max_tokens=128)
 
 
-class Trained(NamedTuple):
-    """A network with the weights of its best epoch, and how it came to them."""
+class TrainedSystem(NamedTuple):
+    """A network with the weights of its best epoch by validation.
+
+    Attributes:
+        network: the network.
+        history: losses and accuracies of every epoch; ``test_accuracy`` chooses nothing.
+        best: the entry of the best epoch.
+    """
 
     network: TextNetwork
-    history: History
-    test_accuracy: list[float]
+    history: list[dict[str, Any]]
+    best: dict[str, Any]
 
 
-def train_system(
-    system: System,
-    data: StudyData,
-    seed: int,
-    *,
-    device: str = "cpu",
-    callbacks: Sequence[Callback] = (),
-    test_every_epoch: bool = False,
-) -> Trained:
-    """Train a system on a study's data.
-
-    Args:
-        system: what to train.
-        data: already cut for it (:meth:`System.data`).
-        seed: of weights, order of texts and dropout.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        callbacks: told how it goes.
-        test_every_epoch: also evaluate on the test set after every epoch; nothing is chosen by it.
-    """
-    network = system.build(data, seed, device)
-    tested = _TestEachEpoch(network, data)
-    extra = [tested] if test_every_epoch else []
+def train_system(store: ResultStore, system: System, data: StudyData, seed: int) -> TrainedSystem:
+    """Train a system on data encoded for it; the seed decides weights, order of texts and dropout."""
+    network = system.build(data, seed, store.device)
+    tester = _TestAfterEpochs(network, data)
+    callbacks = [*store.callbacks, tester]
     history = fit(
-        network,
-        data.train,
-        data.validation,
-        system.recipe,
-        seed=seed,
-        has_cls=True,
-        callbacks=[*callbacks, *extra],
+        network, data.train, data.validation, system.recipe, seed=seed, has_cls=True, callbacks=callbacks
     )
-    return Trained(network, history, tested.accuracy)
+    assert history.best is not None
+    return TrainedSystem(network, tester.history, tester.history[history.best.epoch - 1])
 
 
-class _TestEachEpoch(Callback):
+class _TestAfterEpochs(Callback):
+    """Notes each epoch with its test accuracy."""
+
     def __init__(self, network: TextNetwork, data: StudyData) -> None:
         self.network, self.data = network, data
-        self.accuracy: list[float] = []
+        self.history: list[dict[str, Any]] = []
 
     def on_epoch(self, epoch: Epoch) -> None:
-        self.accuracy.append(validate(self.network, self.data.test)[1])
+        accuracy = validate(self.network, self.data.test)[1]
+        self.history.append({**asdict(epoch), "test_accuracy": accuracy})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paper.studies.ablation_network import ablate, freeze_embedding
-from paper.study_data import StudyData
+from paper.study import StudyData
 from paper.systems import System, wave_system
 from token2wave.models import WaveConfig, WaveNetwork
 

@@ -10,8 +10,7 @@ from typing import Any
 from paper.result_store import Result, ResultStore
 from paper.studies.ablation_figures import drawings, setting
 from paper.studies.ablation_variants import QUICK, WIDTH, Variant, variants
-from paper.study import Document, Options, Study, Table
-from paper.study_data import StudyData
+from paper.study import Document, Options, Study, StudyData, Table
 from token2wave.errors import ConfigError
 from token2wave.formatting import NOTHING, count
 from token2wave.training.loop import fit

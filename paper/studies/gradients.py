@@ -3,76 +3,140 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from paper.result_store import Result, ResultStore
-from paper.studies.token_gradients import TokenGradients, token_gradients
-from paper.study import Document, Drawing, Options, Study, Table
+from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
 from paper.systems import System, available, encoder_system, transformer_system, wave_system
-from token2wave.models import TextNetwork
+from token2wave.features import Ragged
+from token2wave.models import TextNetwork, WaveNetwork, make_batch
 from token2wave.models.encoder_sources import MINILM
+from token2wave.models.wave_network import WaveLayer
 from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.schedule import n_batches
-from token2wave.waves import segment_sum
+from token2wave.waves import Wave, first_token_wave, global_semantics, segment_ids, segment_sum
 
 if TYPE_CHECKING:
-    from paper.study_data import StudyData
     from token2wave.models import Batch
 
-BATCH, STEPS, BETWEEN = 32, 200, 20
-PROBED_TEXTS = 128  # training texts whose gradients are taken, the same at every step
-PLACES = {
-    "cls": "at [CLS]",
-    "input": "at the whole input",
-    "classifier": "at the classifier",
-}
-PARTS = {"cls_magnitude": "magnitude", "cls_phase": "phase"}
+BATCH, STEPS, INTERVAL = 32, 200, 20
+N_TEXTS = 128  # training texts whose gradients are computed, the same at every step
+PLACES = {"cls": "at [CLS]", "input": "at the whole input", "classifier": "at the classifier"}
+COMPONENTS = {"cls": "gradient", "cls_magnitude": "magnitude", "cls_phase": "phase"}
 
 
-def norms(found: TokenGradients) -> dict[str, float]:
-    """Sizes of gradients, as Euclidean norms.
+class TokenGradients(NamedTuple):
+    """Gradients of each text's own cross-entropy, of ``B`` texts with ``T`` tokens.
 
-    The papers do not define theirs. This one is of each text's own loss, so that the size of the batch does
-    not enter, and it counts every number of a gradient alike.
+    Attributes:
+        tokens: ``(T, D)``, at the embedding of every occurrence of a token.
+        magnitude: ``(T, D)``, the part that flows through the magnitudes; None except for waves.
+        phase: ``(T, D)``, the part that flows through the phases; both sum to ``tokens``.
+        classifier: ``(C, D)``, of the mean cross-entropy, at the weights of the classifier.
+        offsets: ``(B + 1,)`` int64, the texts.
+    """
+
+    tokens: Tensor
+    magnitude: Tensor | None
+    phase: Tensor | None
+    classifier: Tensor
+    offsets: Tensor
+
+
+def token_gradients(network: TextNetwork, features: Ragged, labels: Tensor) -> TokenGradients:
+    """Compute the gradients of ``B`` texts; a network in evaluation mode is left unchanged.
+
+    Args:
+        network: any network of the studies.
+        features: of the texts.
+        labels: ``(B,)`` int64.
+    """
+    weight = network.embedding.weight
+    batch, labels = make_batch(features).of_every_token().to(weight.device), labels.to(weight.device)
+    tokens = weight.detach().index_select(0, batch.rows).requires_grad_()
+    with torch.enable_grad():
+        if isinstance(network, WaveNetwork) and _is_papers_network(network):
+            return _wave_gradients(network, tokens, batch, labels)
+        losses = F.cross_entropy(network.of_embedded(tokens, batch), labels, reduction="none")
+        at_tokens, at_head = torch.autograd.grad(losses.sum(), [tokens, network.head.weight])
+    return TokenGradients(at_tokens, None, None, at_head / len(labels), batch.offsets)
+
+
+def _is_papers_network(network: WaveNetwork) -> bool:
+    """Whether it has one wave layer with two linear variants, read out at [CLS]."""
+    config = network.config
+    plain = config.positions == "none" and config.context_width == 0
+    return plain and config.layers == 1 and config.variants == "linear" and config.readout == "cls"
+
+
+def _wave_gradients(network: WaveNetwork, tokens: Tensor, batch: Batch, labels: Tensor) -> TokenGradients:
+    """Total gradient, and its part through the magnitudes.
+
+    With ``Z = G exp(i alpha)``, ``dL/dG = dL/dRe cos(alpha) + dL/dIm sin(alpha)`` and ``dG/dw_j = w_j / G``;
+    the rest of the gradient at ``w_j`` flows through the phase. No term has a singularity.
+    """
+    layer = cast("WaveLayer", network.layers[0])
+    linear = layer.variants
+    assert linear is not None
+    variants = linear(tokens)  # (T, 2 D)
+    real, imaginary = first_token_wave(variants, batch.index, batch.offsets)  # (B, 2 D), both variants
+    first, second = (Wave(*halves) for halves in zip(real.chunk(2, 1), imaginary.chunk(2, 1), strict=True))
+    state = network.norm(layer.restore(layer.operation(first, second)))
+    losses = F.cross_entropy(network.head(network.dropout(state)), labels, reduction="none")
+    at_variants, at_real, at_imaginary, at_head = torch.autograd.grad(
+        losses.sum(), [variants, real, imaginary, network.head.weight]
+    )
+    with torch.no_grad():
+        magnitude = global_semantics(variants, batch.offsets)  # (B, 2 D)
+        divisor = torch.where(magnitude > 0, magnitude, torch.ones_like(magnitude))
+        at_magnitude = (at_real * real + at_imaginary * imaginary) / divisor  # dL/dG: cos = Re / G
+        text = segment_ids(batch.offsets, variants.shape[0])
+        through_magnitude = (at_magnitude / divisor).index_select(0, text) * variants  # (T, 2 D)
+        total, part = at_variants @ linear.weight, through_magnitude @ linear.weight
+    return TokenGradients(total, part, total - part, at_head / len(labels), batch.offsets)
+
+
+def gradient_norms(gradients: TokenGradients) -> dict[str, float]:
+    """Euclidean norms of gradients of each text's own loss, so that the batch size does not matter.
 
     Returns:
-        ``cls``: norm at the [CLS] embedding, mean over texts; ``input``: norm over the embeddings of all of a
-        text's tokens together, mean over texts; ``classifier``: norm at the classifier's weights, of the mean
-        loss. For waves also ``cls_magnitude``, ``cls_phase``, ``input_magnitude``, ``input_phase``: of the
-        parts, which sum to the gradient (their norms do not); and ``cls_cosine``: mean cosine between the
-        parts.
+        ``cls``: norm at the [CLS] embedding, mean over texts; ``input``: norm over the embeddings of all
+        tokens of a text, mean over texts; ``classifier``: norm at the classifier's weights, of the mean
+        loss. For waves also ``cls_magnitude``, ``cls_phase``, ``input_magnitude``, ``input_phase`` of the
+        parts, and ``cls_cosine``, the mean cosine between the parts.
     """
-    result = {"classifier": float(found.classifier.norm())}
-    parts = {"": found.tokens, "_magnitude": found.magnitude, "_phase": found.phase}
-    first = found.offsets[:-1]
+    norms = {"classifier": float(gradients.classifier.norm())}
+    first = gradients.offsets[:-1]
+    parts = {"": gradients.tokens, "_magnitude": gradients.magnitude, "_phase": gradients.phase}
     for suffix, gradient in parts.items():
-        if gradient is None:
-            continue
-        result[f"cls{suffix}"] = float(gradient[first].norm(dim=1).mean())
-        squares = segment_sum(gradient.square().sum(dim=1, keepdim=True), found.offsets)
-        result[f"input{suffix}"] = float(squares.sqrt().mean())
-    if found.magnitude is not None and found.phase is not None:
-        cosine = torch.nn.functional.cosine_similarity(found.magnitude[first], found.phase[first], dim=1)
-        result["cls_cosine"] = float(cosine.mean())
-    return {name: float(f"{value:.6g}") for name, value in result.items()}
+        if gradient is not None:
+            norms[f"cls{suffix}"] = float(gradient[first].norm(dim=1).mean())
+            squares = segment_sum(gradient.square().sum(dim=1, keepdim=True), gradients.offsets)
+            norms[f"input{suffix}"] = float(squares.sqrt().mean())
+    if gradients.magnitude is not None and gradients.phase is not None:
+        cosine = F.cosine_similarity(gradients.magnitude[first], gradients.phase[first], dim=1)
+        norms["cls_cosine"] = float(cosine.mean())
+    return {name: float(f"{value:.6g}") for name, value in norms.items()}
 
 
-def per_dimension(found: TokenGradients) -> NDArray[np.float64]:
+def dimension_gradients(gradients: TokenGradients) -> NDArray[np.float64]:
     """Mean absolute gradient of each dimension of the [CLS] embedding over the texts, ``(D,)``."""
-    result: NDArray[np.float64] = found.tokens[found.offsets[:-1]].abs().mean(dim=0).double().cpu().numpy()
-    return result
+    mean = gradients.tokens[gradients.offsets[:-1]].abs().mean(dim=0)
+    return cast("NDArray[np.float64]", mean.double().cpu().numpy())
 
 
 @dataclass
-class _Probe(Callback):
-    """Takes gradients of the same texts every few steps."""
+class _GradientProbe(Callback):
+    """Computes gradients of the same texts every few steps, in batches and without dropout."""
 
     texts: Examples
     steps: int
@@ -81,83 +145,70 @@ class _Probe(Callback):
     dimensions: dict[str, list[float]] = field(default_factory=dict)
 
     def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
-        if self.taken % BETWEEN == 0 and self.taken <= self.steps:
-            self.take(network)
+        if self.taken % INTERVAL == 0 and self.taken <= self.steps:
+            network.eval()
+            self._measure(network)
+            network.train()
         self.taken += 1
 
-    def take(self, network: TextNetwork) -> None:
-        """Take the gradients in batches, without dropout."""
-        network.eval()
-        parts = [
-            token_gradients(network, some.features, torch.from_numpy(some.labels))
-            for some in (
-                self.texts.take(np.arange(first, min(first + BATCH, len(self.texts))))
-                for first in range(0, len(self.texts), BATCH)
-            )
-        ]
-        network.train()
-        found = [norms(part) for part in parts]
-        self.norms.append({name: float(np.mean([one[name] for one in found])) for name in found[0]})
-        if self.taken in (0, self.steps // 2 // BETWEEN * BETWEEN, self.steps):
-            mean = np.mean([per_dimension(part) for part in parts], axis=0)
+    def _measure(self, network: TextNetwork) -> None:
+        batches = []
+        for first in range(0, len(self.texts), BATCH):
+            rows = self.texts.take(np.arange(first, min(first + BATCH, len(self.texts))))
+            batches.append(token_gradients(network, rows.features, torch.from_numpy(rows.labels)))
+        norms = [gradient_norms(batch) for batch in batches]
+        self.norms.append({name: float(np.mean([batch[name] for batch in norms])) for name in norms[0]})
+        if self.taken in (0, self.steps // 2 // INTERVAL * INTERVAL, self.steps):
+            mean = np.mean([dimension_gradients(batch) for batch in batches], axis=0)
             self.dimensions[str(self.taken)] = [float(f"{value:.4g}") for value in mean]
 
 
-def systems() -> list[System]:
-    """The papers' networks, trained as they state."""
-    named = [
-        wave_system("interference", bare=True),
-        wave_system("modulation", bare=True),
-        transformer_system(MINILM, bare=True),
-        encoder_system(MINILM, epochs=4),
-    ]
-    return [
-        replace(one, recipe=one.recipe.replace(batch_size=BATCH, epochs=1, warmup=0.0, decay="constant"))
-        for one in named
-    ]
-
-
 def measure(store: ResultStore, options: Options) -> Document:
-    """Train every system for some steps, and take gradients of the same texts on the way.
+    """Train every system for some steps, with gradients of the same texts on the way.
 
     Returns:
         ``steps`` and ``systems``: key to ``title`` and ``runs``, each with ``norms`` (name to a value a
         step) and ``dimensions`` (step to a value for each dimension of [CLS]).
     """
-    steps, texts = (BETWEEN, BATCH) if options.quick else (STEPS, PROBED_TEXTS)
+    steps, n_texts = (INTERVAL, BATCH) if options.quick else (STEPS, N_TEXTS)
     data = options.load(train_rows=(steps + 1) * BATCH, test_rows=BATCH)
-    chosen, left_out = available(systems())
-    texts = min(texts, len(data.train))
+    compared = [wave_system(operation, bare=True) for operation in ("interference", "modulation")]
+    compared.append(transformer_system(MINILM, bare=True))
+    if not options.quick:
+        compared.append(encoder_system(MINILM, epochs=4))
+    systems, left_out = available(compared)
+    n_texts = min(n_texts, len(data.train))
     document: Document = {
         "data": data.name,
         "caveats": [*data.texts.caveats, *left_out],
-        "steps": list(range(0, steps + 1, BETWEEN)),
-        "texts": texts,
+        "steps": list(range(0, steps + 1, INTERVAL)),
+        "texts": n_texts,
         "systems": {},
     }
-    for system in chosen:
+    for system in systems:
+        recipe = system.recipe.replace(batch_size=BATCH, epochs=1, warmup=0.0, decay="constant")
         seeds = options.seeds[:1] if options.quick or system.kind == "encoder" else options.seeds
-        runs = [_one(store, data, system, seed, steps, texts) for seed in seeds]
+        system = replace(system, recipe=recipe)
+        runs = [_measure_system(store, data, system, seed, steps, n_texts) for seed in seeds]
         document["systems"][system.key] = {"title": system.title, "runs": runs}
     return document
 
 
-def _one(store: ResultStore, data: StudyData, system: System, seed: int, steps: int, texts: int) -> Result:
+def _measure_system(
+    store: ResultStore, data: StudyData, system: System, seed: int, steps: int, n_texts: int
+) -> Result:
     def compute() -> Result:
         store.callback_list.stage(f"gradients: {system.title}, seed {seed}", 0)
-        cut = system.data(data)
-        network = system.build(cut, seed, store.device)
-        probe = _Probe(cut.train.take(np.arange(texts)), steps)
+        encoded = system.encode(data)
+        network = system.build(encoded, seed, store.device)
+        probe = _GradientProbe(encoded.train.take(np.arange(n_texts)), steps)
         callbacks = [*store.callbacks, probe]
-        recipe = system.recipe.replace(epochs=-(-(steps + 1) // n_batches(len(cut.train), BATCH)))
-        fit(network, cut.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)
-        names = probe.norms[0]
-        return {
-            "norms": {name: [one[name] for one in probe.norms] for name in names},
-            "dimensions": probe.dimensions,
-        }
+        recipe = system.recipe.replace(epochs=-(-(steps + 1) // n_batches(len(encoded.train), BATCH)))
+        fit(network, encoded.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)
+        norms = {name: [step[name] for step in probe.norms] for name in probe.norms[0]}
+        return {"norms": norms, "dimensions": probe.dimensions}
 
-    settings = {**system.settings(), "data": data.settings, "steps": steps, "texts": texts, "seed": seed}
+    settings = {**system.settings(), "data": data.settings, "steps": steps, "texts": n_texts, "seed": seed}
     return store.compute(f"gradients/{data.name}/{system.key}-{seed}", settings, compute)
 
 
@@ -165,69 +216,78 @@ def _mean(system: dict[str, Any], name: str, step: int) -> float:
     return float(np.mean([run["norms"][name][step] for run in system["runs"]]))
 
 
+def _waves(document: Document) -> list[dict[str, Any]]:
+    return [system for system in document["systems"].values() if "cls_phase" in system["runs"][0]["norms"]]
+
+
 def tables(document: Document) -> list[Table]:
     """Norms at the beginning and at the end, and the two parts of a wave's gradient."""
     last = document["steps"][-1]
-    rows = []
-    for system in document["systems"].values():
-        cells = [f"{_mean(system, name, step):.3g}" for name in PLACES for step in (0, -1)]
-        rows.append([system["title"], str(len(system["runs"])), *cells])
-    head = ["system", "seeds"]
-    head += [f"{title}, step {step}" for title in PLACES.values() for step in (0, last)]
-    caption = (
-        f"Euclidean norms of gradients (nats per unit), mean over {document['texts']} training texts of "
-        f"{document['data']} and the seeds, at the first and the last step of batch {BATCH}; those at "
-        f"the classifier are of the mean loss of {BATCH} texts."
-    )
+    rows = [
+        [
+            system["title"],
+            str(len(system["runs"])),
+            *(f"{_mean(system, place, step):.3g}" for place in PLACES for step in (0, -1)),
+        ]
+        for system in document["systems"].values()
+    ]
     parts = []
-    for system in document["systems"].values():
-        if "cls_phase" not in system["runs"][0]["norms"]:
-            continue
+    for system in _waves(document):
         for place in ("cls", "input"):
-            total, magnitude, phase = (
-                _mean(system, f"{place}{part}", -1) for part in ("", "_magnitude", "_phase")
-            )
+            norms = [_mean(system, f"{place}{part}", -1) for part in ("", "_magnitude", "_phase")]
             cosine = f"{_mean(system, 'cls_cosine', -1):+.2f}" if place == "cls" else ""
-            parts.append(
-                [system["title"], PLACES[place], f"{total:.3g}", f"{magnitude:.3g}", f"{phase:.3g}", cosine]
-            )
-    caption_of_parts = (
-        f"What of a wave's gradient flows through the magnitudes, and what through the phases, at step "
-        f"{last}. The two parts sum to the gradient; where they point against each other (a negative cosine) "
-        "each may be longer than the sum."
-    )
-    head_of_parts = ["system", "place", "gradient", "through magnitude", "through phase", "their cosine"]
-    return [Table(caption, head, rows), Table(caption_of_parts, head_of_parts, parts, n_names=2)]
+            parts.append([system["title"], PLACES[place], *(f"{norm:.3g}" for norm in norms), cosine])
+    return [
+        Table(
+            f"Euclidean norms of gradients (nats per unit), mean over {document['texts']} training texts "
+            f"of {document['data']} and the seeds, at the first and the last step of batch {BATCH}; those "
+            f"at the classifier are of the mean loss of {BATCH} texts.",
+            [
+                "system",
+                "seeds",
+                *(f"{title}, step {step}" for title in PLACES.values() for step in (0, last)),
+            ],
+            rows,
+        ),
+        Table(
+            f"Parts of a wave's gradient through the magnitudes and through the phases, at step {last}. "
+            "They sum to the gradient; where they point against each other (a negative cosine) each may "
+            "be longer than the sum.",
+            ["system", "place", "gradient", "through magnitude", "through phase", "their cosine"],
+            parts,
+            n_names=2,
+        ),
+    ]
 
 
 def drawings(document: Document) -> dict[str, Drawing]:
-    """Norms over training, the two parts of a wave's, and the distribution over dimensions."""
-    steps = document["steps"]
-    found = document["systems"]
-    waves = {key: one for key, one in found.items() if "cls_phase" in one["runs"][0]["norms"]}
+    """Norms over training, the two parts of a wave's gradient, and the distribution over dimensions."""
+    steps, systems, waves = document["steps"], list(document["systems"].values()), _waves(document)
+    steps_label = f"training steps ({BATCH} texts each)"
     with styled():
         figure, axes = new_figure(3, width=3.1, height=3.2)
         for axis, (name, title) in zip(axes, PLACES.items(), strict=True):
-            for i, system in enumerate(found.values()):
-                runs = [run["norms"][name] for run in system["runs"]]
-                line_with_band(axis, steps, runs, system["title"], i)
-            axis.set(xlabel=f"training steps ({BATCH} texts each)", yscale="log", title=title)
+            for i, system in enumerate(systems):
+                line_with_band(
+                    axis, steps, [run["norms"][name] for run in system["runs"]], system["title"], i
+                )
+            axis.set(xlabel=steps_label, yscale="log", title=title)
         axes[0].set_ylabel("norm of the gradient (nats per unit)")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         split, axes = new_figure(len(waves), width=3.4, height=2.9, sharey=True)
-        for axis, system in zip(axes, waves.values(), strict=True):
-            for i, (name, title) in enumerate({"cls": "gradient", **PARTS}.items()):
+        for axis, system in zip(axes, waves, strict=True):
+            for i, (name, title) in enumerate(COMPONENTS.items()):
                 line_with_band(axis, steps, [run["norms"][name] for run in system["runs"]], title, i)
-            axis.set(xlabel=f"training steps ({BATCH} texts each)", yscale="log", title=system["title"])
+            axis.set(xlabel=steps_label, yscale="log", title=system["title"])
         axes[0].set_ylabel("norm at [CLS] (nats per unit)")
         axes[0].legend()
-        spread, axes = new_figure(len(found), width=2.5, height=2.9, sharey=True)
-        for axis, system in zip(axes, found.values(), strict=True):
+        spread, axes = new_figure(len(systems), width=2.5, height=2.9, sharey=True)
+        for axis, system in zip(axes, systems, strict=True):
             for i, (step, values) in enumerate(system["runs"][0]["dimensions"].items()):
                 ordered = np.sort(values)
-                share = 100 * (np.arange(len(ordered)) + 0.5) / len(ordered)
+                cumulative = 100 * (np.arange(len(ordered)) + 0.5) / len(ordered)
                 style = {**SERIES[i], "markevery": max(1, len(ordered) // 6)}
-                axis.plot(np.maximum(ordered, 1e-12), share, label=f"step {step}", **style)
+                axis.plot(np.maximum(ordered, 1e-12), cumulative, label=f"step {step}", **style)
             axis.set(xscale="log", xlabel="mean |gradient| of a\ndimension of [CLS]")
             axis.set_title(system["title"].replace(", ", ",\n", 1), fontsize=8.5)
         axes[0].set_ylabel("dimensions below it (%)")
@@ -237,17 +297,17 @@ def drawings(document: Document) -> dict[str, Drawing]:
         "gradients": Drawing(
             figure,
             f"Euclidean norms of the gradient of a text's loss over training, for {about}. Lines are means "
-            "of the seeds, bands reach from the lowest to the highest; the encoder has one seed.",
+            "of the seeds, bands span the lowest to the highest; the encoder has one seed.",
         ),
         "gradients-parts": Drawing(
             split,
-            "The gradient at [CLS] of both Wave networks, and its parts through magnitude and phase, which "
-            "sum to it as vectors.",
+            "The gradient at [CLS] of both Wave networks, and its parts through magnitude and phase, "
+            "which sum to it as vectors.",
         ),
         "gradients-dimensions": Drawing(
             spread,
-            f"How the gradient at [CLS] is distributed over its dimensions: cumulative share of dimensions "
-            f"whose mean absolute gradient lies below a value, for {about}; first seed.",
+            "Distribution of the gradient at [CLS] over its dimensions: percentage of dimensions whose mean "
+            f"absolute gradient lies below a value, for {about}; first seed.",
         ),
     }
 
@@ -255,10 +315,10 @@ def drawings(document: Document) -> dict[str, Drawing]:
 STUDY = Study(
     "gradients",
     "Gradients",
-    "The second paper compares gradients at the [CLS] token, at the whole input and at the classifier over "
-    "training. It does not say which norm; here it is the Euclidean norm of the gradient of each text's own "
-    "loss. Waves carry it on two ways, through their magnitude and through their phase, and the two parts "
-    "are told apart: the part through the magnitude is dL/dG dG/dw, and the rest has come through the phase.",
+    "The second paper compares gradients at the [CLS] token, at the whole input and at the classifier "
+    "over training, in a norm that it does not name. Here it is the Euclidean norm of the gradient of "
+    "each text's own loss. A wave Z = G exp(i alpha) has two parts of the gradient, which sum to it "
+    "exactly: through its magnitude, dL/dG dG/dw, and through its phase, the rest.",
     measure,
     tables,
     drawings,

@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from paper.result_store import Result, ResultStore
-from paper.study import Document, Drawing, Options, Study, Table
-from paper.study_figures import SERIES, density, new_figure, styled
+from paper.study import Document, Drawing, Options, Study, StudyData, Table
+from paper.study_figures import SERIES, estimate_density, new_figure, styled
 from paper.systems import System, available, encoder_system, train_system, transformer_system, wave_system
 from token2wave.formatting import NOTHING, percent
 from token2wave.models import TextNetwork
 from token2wave.models.encoder_sources import MINILM
 
 if TYPE_CHECKING:
-    from paper.study_data import StudyData
     from token2wave.features import Ragged
 
 BATCH = 32  # the papers'
@@ -27,6 +26,7 @@ TRAIN_ROWS, EPOCHS = 12_000, 3
 ENCODER_ROWS = 2_400  # an encoder costs thirty times as much
 TEST_ROWS = 3_200
 WIDTHS = (64, 128, 256, 512, 768)
+OPERATIONS = ("interference", "modulation")
 RATIOS = {
     "largest_share": "largest eigenvalue over the sum",
     "smallest_over_largest": "smallest over largest eigenvalue",
@@ -35,33 +35,31 @@ MEASURES = {**RATIOS, "effective_rank": "effective rank"}
 
 
 def covariance_eigenvalues(states: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Eigenvalues of the covariance of states, those that can differ from zero, largest first.
+    """Eigenvalues of the covariance of states that can differ from zero, largest first.
 
     Args:
         states: ``(N, D)``, at least two.
 
     Returns:
-        ``(min(N - 1, D),)`` float64, not negative: ``N`` centred states span at most ``N - 1`` dimensions,
-        so that with the papers' batches of 32 all others are zero whatever the network.
+        ``(min(N - 1, D),)`` float64, not negative. ``N`` centred states span at most ``N - 1`` dimensions; in
+        the papers' batches of 32 all other eigenvalues are zero for every network.
     """
     centred = states.astype(np.float64) - states.mean(axis=0, dtype=np.float64)
-    found = np.linalg.svd(centred, compute_uv=False) ** 2 / (len(states) - 1)
-    result: NDArray[np.float64] = found[: min(len(states) - 1, states.shape[1])]
-    return result
+    values: NDArray[np.float64] = np.linalg.svd(centred, compute_uv=False) ** 2 / (len(states) - 1)
+    return values[: min(len(states) - 1, states.shape[1])]
 
 
 def spread_measures(values: NDArray[np.float64]) -> dict[str, float]:
     """How evenly variance is spread over directions.
 
     Args:
-        values: eigenvalues, largest first (:func:`eigenvalues`).
+        values: eigenvalues, largest first (:func:`covariance_eigenvalues`).
 
     Returns:
         ``largest_share``, ``lambda_max / sum(lambda)``: 1 if all variance lies in one direction;
-        ``smallest_over_largest``, ``lambda_min / lambda_max`` over the eigenvalues given: 1 if it is spread
-        evenly; ``effective_rank``, ``exp(-sum p log p)`` of ``p = lambda / sum(lambda)`` (Roy and Vetterli
-        2007): the number of directions that as much spread would fill evenly. Without any variance 1, 0 and
-        0.
+        ``smallest_over_largest``, ``lambda_min / lambda_max``: 1 if it is spread evenly; ``effective_rank``,
+        ``exp(-sum p log p)`` of ``p = lambda / sum(lambda)`` (Roy and Vetterli 2007): the number of
+        directions with the same entropy. Without any variance 1, 0 and 0.
     """
     total = values.sum()
     if not total > 0:
@@ -76,116 +74,109 @@ def spread_measures(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def text_states(network: TextNetwork, features: Ragged) -> NDArray[np.float32]:
-    """What the classifier gets of each text, ``(N, D)`` float32: its [CLS] embedding, without dropout.
-
-    Args:
-        network: any of the studies' networks.
-        features: of ``N`` texts.
-    """
-    found: list[torch.Tensor] = []
-    hook = network.head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].cpu()))
-    order = np.argsort(features.lengths, kind="stable")
+    """Input of the classifier for each text, ``(N, D)`` float32: its [CLS] embedding, without dropout."""
+    batches: list[torch.Tensor] = []
+    hook = network.head.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0].cpu()))
+    order = np.argsort(features.lengths, kind="stable")  # no network changes the order of sorted texts
     try:
-        network.logits(features.take(order))  # sorted already, so that no network changes the order
+        network.logits(features.take(order))
     finally:
         hook.remove()
-    result = np.empty((len(features), network.head.in_features), dtype=np.float32)
-    result[order] = torch.cat(found).float().numpy()
-    return result
+    states = np.empty((len(features), network.head.in_features), dtype=np.float32)
+    states[order] = torch.cat(batches).float().numpy()
+    return states
 
 
 def measure_states(states: NDArray[np.float32], seed: int) -> dict[str, Any]:
     """Spread in batches of 32 random texts, and over all texts.
 
-    Texts that do not fill a batch are left out of the batches, since the eigenvalues depend on how many there
-    are; fewer than 32 texts make one batch.
+    The eigenvalues depend on the number of texts, so texts that do not fill a batch are left out; fewer than
+    32 texts make one batch.
 
     Returns:
         ``batches``: a list for each of :data:`MEASURES`, a value a batch; ``all``: one value each.
     """
     order = np.random.default_rng(seed).permutation(len(states))
-    whole = max(1, len(states) // BATCH)
-    batches = [order[number * BATCH : (number + 1) * BATCH] for number in range(whole)]
-    spreads = [spread_measures(covariance_eigenvalues(states[some])) for some in batches]
+    batches = [order[i * BATCH : (i + 1) * BATCH] for i in range(max(1, len(states) // BATCH))]
+    spreads = [spread_measures(covariance_eigenvalues(states[rows])) for rows in batches]
     return {
-        "batches": {name: [_rounded(one[name]) for one in spreads] for name in MEASURES},
+        "batches": {name: [_round(spread[name]) for spread in spreads] for name in MEASURES},
         "all": spread_measures(covariance_eigenvalues(states)),
     }
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{value:.6g}")
 
 
 def measure(store: ResultStore, options: Options) -> Document:
-    """Train, take the states of all test texts, and measure their spread.
+    """Train every system and measure the spread of the states of all test texts.
 
     Returns:
-        ``systems``: key to ``title``, ``width`` and ``runs`` (``untrained``, ``trained``, ``test_accuracy``
-        and ``validation_accuracy`` of each seed); ``widths``: a list of ``operation``, ``width``, ``seed``,
-        ``validation_accuracy`` and the ratios of trained networks.
+        ``systems``: key to ``title`` and ``runs`` (``untrained``, ``trained``, ``test_accuracy`` and
+        ``validation_accuracy`` of each seed); ``widths``: a list of ``operation``, ``width``, ``seed``,
+        ``validation_accuracy`` and the measures of trained networks.
     """
     quick = options.quick
     data = options.load(train_rows=600 if quick else TRAIN_ROWS, test_rows=320 if quick else TEST_ROWS)
-    few = options.load(train_rows=64 if quick else ENCODER_ROWS, test_rows=320 if quick else TEST_ROWS)
+    few_rows = options.load(train_rows=64 if quick else ENCODER_ROWS, test_rows=320 if quick else TEST_ROWS)
     epochs = 1 if quick else EPOCHS
-    rivals, left_out = available([transformer_system(MINILM), transformer_system(None)])
-    encoders, missing = available([encoder_system(MINILM)])
     seeds = options.seeds[:1] if quick else options.seeds
+    compared = [*map(wave_system, OPERATIONS), transformer_system(MINILM), transformer_system(None)]
+    systems, left_out = available(compared + ([] if quick else [encoder_system(MINILM)]))
     document: Document = {
         "data": data.name,
-        "caveats": [*data.texts.caveats, *left_out, *missing],
+        "caveats": [*data.texts.caveats, *left_out],
         "train_rows": len(data.train),
-        "encoder_rows": len(few.train),
+        "encoder_rows": len(few_rows.train),
         "test_rows": len(data.test),
         "epochs": epochs,
         "systems": {},
         "widths": [],
     }
-    for system in (
-        wave_system("interference"),
-        wave_system("modulation"),
-        *rivals,
-    ):
+
+    def run(system: System, seed: int, suffix: str = "") -> Result:
+        if system.kind == "encoder":
+            return _measure_system(store, few_rows, system, seed)
         shorter = replace(system, recipe=system.recipe.replace(epochs=epochs))
-        some = seeds[:1] if system.key == "transformer-random" else seeds  # not the papers' own
-        runs = [_one(store, data, shorter, seed) for seed in some]
+        return _measure_system(store, data, shorter, seed, suffix)
+
+    for system in systems:
+        one_seed = system.key == "transformer-random" or system.kind == "encoder"  # not the papers' own
+        runs = [run(system, seed) for seed in (seeds[:1] if one_seed else seeds)]
         document["systems"][system.key] = {"title": system.title, "runs": runs}
-    for encoder in encoders:
-        runs = [_one(store, few, encoder, seeds[0])]
-        document["systems"][encoder.key] = {"title": encoder.title, "runs": runs}
-    for operation in ("interference", "modulation"):
+    for operation in OPERATIONS:
         for width in WIDTHS[:2] if quick else WIDTHS:
             system = wave_system(operation, width=width)
-            shorter = replace(system, recipe=system.recipe.replace(epochs=epochs))
+            default = system.network == wave_system(operation).network  # its run is in ``systems``
             for seed in seeds:
-                usual = system.network == wave_system(operation).network  # has been trained above
-                run = _one(store, data, shorter, seed, "" if usual else f"-{width}")
-                row = {"operation": operation, "width": width, "seed": seed}
-                row["validation_accuracy"] = run["validation_accuracy"]
-                document["widths"].append({**row, **{name: _mean(run, name) for name in MEASURES}})
+                result = run(system, seed, "" if default else f"-{width}")
+                batches = result["trained"]["batches"]
+                document["widths"].append(
+                    {
+                        "operation": operation,
+                        "width": width,
+                        "seed": seed,
+                        "validation_accuracy": result["validation_accuracy"],
+                        **{name: _round(float(np.mean(batches[name]))) for name in MEASURES},
+                    }
+                )
     return document
 
 
-def _mean(run: dict[str, Any], name: str) -> float:
-    return _rounded(float(np.mean(run["trained"]["batches"][name])))
-
-
-def _one(store: ResultStore, data: StudyData, system: System, seed: int, suffix: str = "") -> Result:
+def _measure_system(
+    store: ResultStore, data: StudyData, system: System, seed: int, suffix: str = ""
+) -> Result:
     def compute() -> Result:
         store.callback_list.stage(f"independence: {system.title}{suffix}, seed {seed}", 0)
-        cut = system.data(data)
-        untrained = text_states(system.build(cut, seed, store.device), cut.test.features)
-        trained = train_system(
-            system, cut, seed, device=store.device, callbacks=store.callbacks, test_every_epoch=True
-        )
-        best = trained.history.best
-        assert best is not None
+        encoded = system.encode(data)
+        untrained = text_states(system.build(encoded, seed, store.device), encoded.test.features)
+        trained = train_system(store, system, encoded, seed)
         return {
             "untrained": measure_states(untrained, seed),
-            "trained": measure_states(text_states(trained.network, cut.test.features), seed),
-            "validation_accuracy": best.validation_accuracy,
-            "test_accuracy": trained.test_accuracy[best.epoch - 1],
+            "trained": measure_states(text_states(trained.network, encoded.test.features), seed),
+            "validation_accuracy": trained.best["validation_accuracy"],
+            "test_accuracy": trained.best["test_accuracy"],
         }
 
     settings = {**system.settings(), "data": data.settings, "seed": seed}
@@ -193,13 +184,12 @@ def _one(store: ResultStore, data: StudyData, system: System, seed: int, suffix:
 
 
 def rank_correlation(x: list[float], y: list[float]) -> float:
-    """Spearman's rank correlation; ties get their mean rank; 0 where one side does not vary."""
+    """Spearman's rank correlation; ties get their mean rank; 0 if one side does not vary."""
 
     def ranks(values: list[float]) -> NDArray[np.float64]:
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        mean_rank = np.cumsum(counts) - (counts - 1) / 2
-        result: NDArray[np.float64] = mean_rank[inverse]
-        return result
+        mean_ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
+        return mean_ranks[inverse]
 
     first, second = ranks(x), ranks(y)
     if first.std() == 0 or second.std() == 0:
@@ -207,68 +197,61 @@ def rank_correlation(x: list[float], y: list[float]) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
+def _correlate(rows: list[dict[str, Any]], name: str) -> float:
+    return rank_correlation([row[name] for row in rows], [row["validation_accuracy"] for row in rows])
+
+
+def _centre_by_width(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Subtract from every measure its mean over the networks of one width."""
+    centred = []
+    for width in {row["width"] for row in rows}:
+        group = [row for row in rows if row["width"] == width]
+        keys = (*MEASURES, "validation_accuracy")
+        means = {key: math.fsum(row[key] for row in group) / len(group) for key in keys}
+        centred += [{key: row[key] - mean for key, mean in means.items()} for row in group]
+    return centred
+
+
 def tables(document: Document) -> list[Table]:
     """Spread of every system, in batches and over the whole test set; and its relation to accuracy."""
     rows = []
     for system in document["systems"].values():
-        for when in ("untrained", "trained"):
-            runs = system["runs"]
-            batches = {
-                name: np.concatenate([run[when]["batches"][name] for run in runs]) for name in MEASURES
-            }
-            cells = [f"{batches[name].mean():.3g} ± {batches[name].std(ddof=1):.2g}" for name in MEASURES]
-            full_train = [float(np.mean([run[when]["all"][name] for run in runs])) for name in MEASURES]
-            accuracy = percent(float(np.mean([run["test_accuracy"] for run in runs])))
-            rows.append(
-                [
-                    system["title"],
-                    when,
-                    *cells,
-                    *(f"{value:.3g}" for value in full_train),
-                    accuracy if when == "trained" else "",
-                ]
-            )
-    head = ["system", "weights", *(f"{title}, batches" for title in MEASURES.values())]
-    head += [*(f"{title}, all texts" for title in MEASURES.values()), "test accuracy"]
-    caption = (
-        f"Eigenvalues of the covariance of the [CLS] embeddings of {document['test_rows']:,} test texts "
-        f"({document['data']}): in batches of {BATCH} (mean ± standard deviation over batches and seeds, of "
-        f"the {BATCH - 1} eigenvalues that {BATCH} texts can have) and over all texts at once. Networks "
-        f"learnt from {document['train_rows']:,} rows in {document['epochs']} epochs, the encoder from "
-        f"{document['encoder_rows']:,} in one: accuracies are not on an equal footing."
-    )
+        for weights in ("untrained", "trained"):
+            spreads = [run[weights] for run in system["runs"]]
+            batches = [np.concatenate([spread["batches"][name] for spread in spreads]) for name in MEASURES]
+            everything = [float(np.mean([spread["all"][name] for spread in spreads])) for name in MEASURES]
+            accuracy = percent(float(np.mean([run["test_accuracy"] for run in system["runs"]])))
+            cells = [f"{values.mean():.3g} ± {values.std(ddof=1):.2g}" for values in batches]
+            cells += [f"{value:.3g}" for value in everything]
+            rows.append([system["title"], weights, *cells, accuracy if weights == "trained" else ""])
+    head = [f"{title}, {over}" for over in ("batches", "all texts") for title in MEASURES.values()]
     relation = []
-    for operation in ("interference", "modulation"):
-        found = [row for row in document["widths"] if row["operation"] == operation]
-        accuracy_of = [row["validation_accuracy"] for row in found]
-        correlations = [rank_correlation([row[name] for row in found], accuracy_of) for name in MEASURES]
-        within = [_within_widths(found, name) for name in MEASURES]
-        relation.append(
-            [operation, "all networks", str(len(found)), *(f"{one:+.2f}" for one in correlations)]
-        )
-        several = len({row["seed"] for row in found}) > 1
-        cells = [f"{one:+.2f}" if several else NOTHING for one in within]
-        relation.append([operation, "within a width", str(len(found)), *cells])
-    caption_of_relation = (
-        "Spearman's rank correlation with validation accuracy over widths and seeds: of all networks, and of "
-        "what is left when each width's mean is taken away from both."
-    )
+    for operation in OPERATIONS:
+        networks = [row for row in document["widths"] if row["operation"] == operation]
+        several = len({row["seed"] for row in networks}) > 1
+        centred = _centre_by_width(networks)
+        for over, group, known in (("all networks", networks, True), ("within a width", centred, several)):
+            cells = [f"{_correlate(group, name):+.2f}" if known else NOTHING for name in MEASURES]
+            relation.append([operation, over, str(len(networks)), *cells])
     return [
-        Table(caption, head, rows, n_names=2),
         Table(
-            caption_of_relation, ["operation", "over", "networks", *MEASURES.values()], relation, n_names=2
+            f"Eigenvalues of the covariance of the [CLS] embeddings of {document['test_rows']:,} test "
+            f"texts ({document['data']}): in batches of {BATCH} (mean ± standard deviation over batches "
+            f"and seeds, of the {BATCH - 1} eigenvalues of {BATCH} texts) and over all texts at once. "
+            f"Networks train on {document['train_rows']:,} rows for {document['epochs']} epochs, the "
+            f"encoder on {document['encoder_rows']:,} for one, so accuracies are not on an equal footing.",
+            ["system", "weights", *head, "test accuracy"],
+            rows,
+            n_names=2,
+        ),
+        Table(
+            "Spearman's rank correlation with validation accuracy over widths and seeds: of all networks, "
+            "and of the rest after each width's mean is subtracted from both.",
+            ["operation", "over", "networks", *MEASURES.values()],
+            relation,
+            n_names=2,
         ),
     ]
-
-
-def _within_widths(rows: list[dict[str, Any]], name: str) -> float:
-    left: dict[str, list[float]] = {name: [], "validation_accuracy": []}
-    for width in {row["width"] for row in rows}:
-        same = [row for row in rows if row["width"] == width]
-        for key, values in left.items():
-            mean = math.fsum(row[key] for row in same) / len(same)
-            values += [row[key] - mean for row in same]
-    return rank_correlation(left[name], left["validation_accuracy"])
 
 
 def drawings(document: Document) -> dict[str, Drawing]:
@@ -277,28 +260,23 @@ def drawings(document: Document) -> dict[str, Drawing]:
         figure, axes = new_figure(2, width=3.9, height=3.4)
         for axis, (name, title) in zip(axes, RATIOS.items(), strict=True):
             for i, system in enumerate(document["systems"].values()):
-                runs = system["runs"]
-                found = np.concatenate([run["trained"]["batches"][name] for run in runs])
-                if found.std() == 0:
-                    continue
-                margin = 3 * found.std() * len(found) ** -0.2
-                at = np.linspace(max(0.0, found.min() - margin), found.max() + margin, 200)
-                style = {**SERIES[i], "marker": None}
-                axis.plot(at, density(found, at), label=system["title"], **style)
+                values = np.concatenate([run["trained"]["batches"][name] for run in system["runs"]])
+                if values.std() > 0:
+                    margin = 3 * values.std() * len(values) ** -0.2
+                    at = np.linspace(max(0.0, values.min() - margin), values.max() + margin, 200)
+                    style = {**SERIES[i], "marker": None}
+                    axis.plot(at, estimate_density(values, at), label=system["title"], **style)
             axis.set(xlabel=title, ylabel="density", ylim=(0, None))
-        axes[1].set_xscale("log")
-        axes[1].set_ylabel("density (per unit of the ratio)")
-        axes[1].set_yscale("log")
-        axes[1].set_ylim(1e-2, None)
+        axes[1].set(xscale="log", yscale="log", ylabel="density (per unit of the ratio)", ylim=(1e-2, None))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         relation, panels = new_figure(3, width=3.0, height=3.0, sharey=True)
         for axis, (name, title) in zip(panels, MEASURES.items(), strict=True):
-            for i, operation in enumerate(("interference", "modulation")):
-                found_rows = [row for row in document["widths"] if row["operation"] == operation]
+            for i, operation in enumerate(OPERATIONS):
+                networks = [row for row in document["widths"] if row["operation"] == operation]
                 axis.scatter(
-                    [row[name] for row in found_rows],
-                    [100 * row["validation_accuracy"] for row in found_rows],
-                    s=[10 + row["width"] / 12 for row in found_rows],
+                    [row[name] for row in networks],
+                    [100 * row["validation_accuracy"] for row in networks],
+                    s=[10 + row["width"] / 12 for row in networks],
                     facecolors="none" if i else SERIES[i]["color"],
                     edgecolors=SERIES[i]["color"],
                     marker=SERIES[i]["marker"],
@@ -308,28 +286,30 @@ def drawings(document: Document) -> dict[str, Drawing]:
         panels[1].set_xscale("log")
         panels[0].set_ylabel("validation accuracy (%)")
         panels[0].legend(loc="best")
-    first = Drawing(
-        figure,
-        f"How variance is spread over the dimensions of the [CLS] embedding, in batches of {BATCH} test "
-        f"texts of {document['data']} after training: Gaussian kernel density estimates, Scott's bandwidth.",
-    )
-    second = Drawing(
-        relation,
-        "Spread of the [CLS] embedding against accuracy: Wave networks of several widths (larger markers are "
-        "wider) and seeds.",
-    )
-    return {"independence": first, "independence-accuracy": second}
+    return {
+        "independence": Drawing(
+            figure,
+            f"Spread of variance over the dimensions of the [CLS] embedding, in batches of {BATCH} test "
+            f"texts of {document['data']} after training: Gaussian kernel density estimates, Scott's "
+            "bandwidth.",
+        ),
+        "independence-accuracy": Drawing(
+            relation,
+            "Spread of the [CLS] embedding against accuracy: Wave networks of several widths (larger "
+            "markers are wider) and seeds.",
+        ),
+    }
 
 
 STUDY = Study(
     "independence",
     "Independence of dimensions",
-    "The second paper compares networks by a ratio of the eigenvalues of the covariance of [CLS] embeddings "
-    "in batches of 32, and does not define the ratio. Two candidates are shown: the largest eigenvalue over "
-    "the sum, which is small where dimensions are independent, and the smallest over the largest, which is "
-    "large there. 32 texts span 31 dimensions, so that the smallest eigenvalue over all dimensions is zero "
-    "for every network; of the 31 it is not. The effective rank stands beside them. The [CLS] embedding is "
-    "what the classifier gets.",
+    "The second paper compares networks by a ratio of the eigenvalues of the covariance of [CLS] "
+    "embeddings in batches of 32, and does not define the ratio. Two candidates are shown: the largest "
+    "eigenvalue over the sum, which is small where dimensions are independent, and the smallest over the "
+    "largest, which is large there. 32 texts span 31 dimensions, so the smallest eigenvalue over all "
+    "dimensions is zero for every network; among the 31 it is not. The effective rank is a third measure. "
+    "The [CLS] embedding is the input of the classifier.",
     measure,
     tables,
     drawings,

@@ -15,8 +15,7 @@ from paper.result_store import Result, ResultStore, resolve_device
 from paper.studies.complexity_report import measured_on
 from paper.studies.fresh_process import FreshProcessError, call_in_fresh_process
 from paper.studies.resource_worker import measure_steps_alone, save_rows
-from paper.study import Document, Drawing, Options, Study, Table
-from paper.study_data import StudyData
+from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled
 from paper.systems import encoder_system, transformer_system, wave_system
 from token2wave.core import n_threads
@@ -63,12 +62,15 @@ class Entry:
 
     def job(self, data: StudyData, device: str) -> dict[str, Any]:
         """What :func:`~paper.studies.resource_worker.measure_steps` takes, without the rows."""
-        sizes = {"n_rows": data.n_rows, "n_classes": data.n_classes}
         network: dict[str, Any] = {"kind": self.kind}
         if self.kind == "encoder":
-            network |= {"checkpoint": self.checkpoint, "random": self.random, "n_classes": data.n_classes}
+            network |= {
+                "checkpoint": self.checkpoint,
+                "random": self.random,
+                "n_classes": data.sizes["n_classes"],
+            }
         else:
-            network["settings"] = {**self.network, **sizes}
+            network["settings"] = {**self.network, **data.sizes}
         return {"network": network, "recipe": self.recipe.to_dict(), "device": device}
 
 
@@ -151,7 +153,7 @@ def measure_resources(
     if quick:
         config = data.features.config
         short = WordPieceFeatures(config.replace(max_tokens=QUICK_TOKENS), data.features.vocabulary)
-        data = data.cut_with(short)
+        data = data.encode_with(short)
     steps_per_epoch = n_batches(len(data.train), batch_size)
     document: Document = {
         "data": data.name,

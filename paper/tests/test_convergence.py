@@ -29,7 +29,7 @@ def test_the_first_value_is_that_of_the_untrained_network(small, splits):
     options = Options(splits, quick=True)
     data = options.load(train_rows=30 * 64, test_rows=300)
     system = wave_system("modulation", bare=True)
-    curve = convergence._fast(ResultStore(), data, system, 0, 30)["test_accuracy"]
+    curve = convergence._measure_steps(ResultStore(), data, system, 0, 30)["test_accuracy"]
     assert curve[0] == validate(system.build(data, 0), data.test)[1]
 
 
@@ -46,11 +46,11 @@ def test_a_value_on_the_way_is_that_of_a_run_that_ends_there(small, splits):
     data = Options(splits).load()  # 192 rows, 12 steps of 16
     short = replace(system, recipe=system.recipe.replace(epochs=1))
     assert system.recipe.batch_size == 16
-    curve = convergence._fast(ResultStore(), data, system, 0, 20)["test_accuracy"]
+    curve = convergence._measure_steps(ResultStore(), data, system, 0, 20)["test_accuracy"]
     assert len(curve) == 3
     network = short.build(data, 0)
     fit(network, data.train.take(np.arange(192)), None, short.recipe, seed=0, has_cls=True)
-    watched = convergence._TestEachSteps(data, 12)
+    watched = convergence._TestEverySteps(data, 12)
     again = short.build(data, 0)
     fit(again, data.train, None, short.recipe, seed=0, has_cls=True, callbacks=[watched])
     assert watched.accuracy == curve[:2]

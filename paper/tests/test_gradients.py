@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from paper.result_store import ResultStore
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies import gradients
-from paper.studies.token_gradients import TokenGradients, token_gradients
+from paper.studies.gradients import TokenGradients, token_gradients
 from paper.study import Options
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
@@ -93,12 +93,12 @@ def test_norms_of_known_gradients():
     tokens = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0], [0.0, 12.0]])
     half = tokens / 2
     found = TokenGradients(tokens, half, half, torch.tensor([[1.0, 2.0, 2.0]]), torch.tensor([0, 2, 4]))
-    sizes = gradients.norms(found)
+    sizes = gradients.gradient_norms(found)
     assert sizes["cls"] == pytest.approx((5 + 0) / 2)
     assert sizes["input"] == pytest.approx((5 + 12) / 2)
     assert sizes["classifier"] == pytest.approx(3)
     assert sizes["cls_magnitude"] == sizes["cls_phase"] == pytest.approx(1.25)
-    assert gradients.per_dimension(found).tolist() == [1.5, 2.0]
+    assert gradients.dimension_gradients(found).tolist() == [1.5, 2.0]
 
 
 @pytest.mark.parametrize("kind", ["wave", "levels", "transformer"])

@@ -5,7 +5,7 @@ import torch
 from paper.result_store import ResultStore
 from paper.studies import independence
 from paper.study import Options
-from paper.study_figures import density
+from paper.study_figures import estimate_density
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
@@ -88,11 +88,11 @@ def test_rank_correlation_of_known_ranks():
 
 def test_a_density_integrates_to_one_and_is_gaussian_for_two_values():
     at = np.linspace(-20, 20, 4001)
-    estimate = density([-1.0, 1.0], at)
+    estimate = estimate_density([-1.0, 1.0], at)
     assert estimate.sum() * (at[1] - at[0]) == pytest.approx(1)
     width = np.sqrt(2) * 2**-0.2
     by_hand = np.exp(-0.5 * (1 / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    assert density([-1.0, 1.0], [0.0]) == pytest.approx([by_hand])
+    assert estimate_density([-1.0, 1.0], [0.0]) == pytest.approx([by_hand])
 
 
 def test_the_study_in_miniature(small, splits, monkeypatch):

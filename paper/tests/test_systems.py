@@ -3,7 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from paper.study_data import study_data
+from paper.result_store import ResultStore
+from paper.study import load_study_data
 from paper.systems import available, encoder_system, train_system, transformer_system, wave_system
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import DataError, MissingExtraError
@@ -14,11 +15,11 @@ from token2wave.models.encoder_sources import MINILM
 
 def test_an_encoder_reads_out_as_it_is_told(splits, monkeypatch):
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
-    data = study_data(splits)
+    data = load_study_data(splits)
     found = {readout: encoder_system(MINILM, readout=readout) for readout in ("cls", "mean")}
     assert found["cls"].settings() != found["mean"].settings()
     assert found["mean"].build(data, 0).readout == "mean"
-    assert found["mean"].data(data).features.config.max_tokens == 128
+    assert found["mean"].encode(data).features.config.max_tokens == 128
 
 
 def test_everything_that_decides_a_result_is_in_the_settings():
@@ -43,35 +44,37 @@ def test_without_transformers_pre_trained_systems_are_left_out_with_the_cure(spl
     found, left_out = available([wave_system("modulation"), transformer_system(MINILM)])
     assert [system.key for system in found] == ["wave-modulation"]
     assert "token2wave[encoders]" in left_out[0]
-    assert study_data(splits).features.config.vocabulary == "trained"
+    assert load_study_data(splits).features.config.vocabulary == "trained"
 
 
 def test_a_fifth_is_held_back_and_other_texts_are_other_data(small, splits):
-    data = study_data(splits)
+    data = load_study_data(splits)
     assert (len(data.train), len(data.validation), len(data.test)) == (192, 48, 96)
     changed = TextSplit([*splits.train.texts[:-1], "another text"], splits.train.labels, "changed")
-    other = study_data(TextDataset("topics", changed, None, splits.test, None, ()))
+    other = load_study_data(TextDataset("topics", changed, None, splits.test, None, ()))
     assert data.settings["sha256"] != other.settings["sha256"]
-    assert data.settings == study_data(splits).settings
+    assert data.settings == load_study_data(splits).settings
 
 
 def test_fewer_rows_are_drawn_and_said(small, splits):
-    data = study_data(splits, train_rows=40, test_rows=30)
+    data = load_study_data(splits, train_rows=40, test_rows=30)
     assert (len(data.train), len(data.validation), len(data.test)) == (40, 10, 30)
-    assert data.texts.caveats[-1].startswith("40 of the 192 training rows and 30 of the 96 test rows")
+    assert data.texts.caveats[-1].startswith(
+        "A random sample of 40 of the 192 training rows and 30 of the 96"
+    )
 
 
 def test_data_without_a_test_set_is_refused(splits):
     with pytest.raises(DataError, match="a study needs a test set"):
-        study_data(TextDataset("topics", splits.train, None, None, None, ()))
+        load_study_data(TextDataset("topics", splits.train, None, None, None, ()))
 
 
 def test_the_same_seed_gives_the_same_network(small, splits):
-    data = study_data(splits)
+    data = load_study_data(splits)
     logits = []
     for seed in (3, 3, 4):
-        trained = train_system(wave_system("modulation"), data, seed, test_every_epoch=True)
-        assert len(trained.test_accuracy) == 4
+        trained = train_system(ResultStore(), wave_system("modulation"), data, seed)
+        assert [entry["epoch"] for entry in trained.history] == [1, 2, 3, 4]
         logits.append(trained.network.logits(data.test.features))
     assert np.array_equal(logits[0], logits[1])
     assert not np.array_equal(logits[0], logits[2])
