@@ -129,7 +129,7 @@ class Classifier(Model):
 
     def _decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Compare the probabilities of a multi-label model with its thresholds, ``(N, C)``."""
-        return np.greater_equal(probabilities.astype(np.float64), np.array(self.thresholds))
+        return np.asarray(probabilities.astype(np.float64) >= np.array(self.thresholds))
 
     def novelty(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
         """Measure how unlike the training texts each text is.

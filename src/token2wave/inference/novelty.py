@@ -76,12 +76,11 @@ class NoveltyReference:
         scores = self._scores(unknown, _evidence(logits))
         beyond = np.maximum(scores - self.scores[-1], 0)
         tail = (1 - QUANTILES[-1]) * -np.expm1(-beyond)
-        return np.add(np.interp(scores, self.scores, QUANTILES), tail)
+        return np.asarray(np.interp(scores, self.scores, QUANTILES) + tail)
 
     def _scores(self, unknown: Numbers, evidence: Numbers) -> Numbers:
-        return np.add(
-            (unknown - self.unknown[0]) / self.unknown[1], (self.evidence[0] - evidence) / self.evidence[1]
-        )
+        from_words = (unknown - self.unknown[0]) / self.unknown[1]
+        return np.asarray(from_words + (self.evidence[0] - evidence) / self.evidence[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the model file."""
@@ -117,14 +116,14 @@ class NoveltyReference:
 
 def _unknown(n_unknown: NDArray[np.int64], n_known: NDArray[np.int64], prior: float) -> Numbers:
     """Fraction of unknown features of each text."""
-    return np.divide(n_unknown + PRIOR_FEATURES * prior, n_unknown + n_known + PRIOR_FEATURES)
+    return np.asarray((n_unknown + PRIOR_FEATURES * prior) / (n_unknown + n_known + PRIOR_FEATURES))
 
 
 def _evidence(logits: NDArray[np.float32]) -> Numbers:
     """``log sum exp`` of each text's logits."""
     exact = logits.astype(np.float64)
     highest = exact.max(axis=1)
-    return np.add(highest, np.log(np.exp(exact - highest[:, None]).sum(axis=1)))
+    return np.asarray(highest + np.log(np.exp(exact - highest[:, None]).sum(axis=1)))
 
 
 def _spread(values: Numbers, of: int) -> tuple[float, float]:

@@ -115,7 +115,7 @@ def _context_states(
 
 def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numbers:
     """Energy of features, ``(T,)``: squares of both variants, summed over the dimensions."""
-    return np.square(variants_of(config, arrays, ids), dtype=np.float64).sum(axis=1)
+    return np.asarray(np.square(variants_of(config, arrays, ids), dtype=np.float64).sum(axis=1))
 
 
 # ---- from sums to logits ----
@@ -150,9 +150,9 @@ def probabilities(logits: NDArray[Any], multi_label: bool) -> NDArray[Any]:
     """
     if multi_label:
         powers = np.exp(-np.abs(logits))
-        return np.divide(np.where(logits < 0, powers, 1), 1 + powers)
+        return np.asarray(np.where(logits < 0, powers, 1) / (1 + powers))
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.divide(powers, powers.sum(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def _mean_and_deviation(count: Numbers, total: Numbers, squares: Numbers) -> tuple[Floats, Floats]:
@@ -238,14 +238,14 @@ def _halves(both: Floats) -> tuple[Floats, Floats]:
 
 
 def _linear(arrays: Arrays, name: str, values: Floats) -> Floats:
-    return np.add(values @ arrays[f"{name}.weight"].T, arrays[f"{name}.bias"])
+    return np.asarray(values @ arrays[f"{name}.weight"].T + arrays[f"{name}.bias"])
 
 
 def _norm(arrays: Arrays, name: str, values: Floats) -> Floats:
     width = values.shape[1]
     centred = values - values.sum(axis=1, keepdims=True) / width
     deviation = np.sqrt((centred * centred).sum(axis=1, keepdims=True) / width + NORM_EPSILON)
-    return np.add(centred / deviation * arrays[f"{name}.weight"], arrays[f"{name}.bias"])
+    return np.asarray(centred / deviation * arrays[f"{name}.weight"] + arrays[f"{name}.bias"])
 
 
 def _gelu(values: Floats) -> Floats:
@@ -254,4 +254,4 @@ def _gelu(values: Floats) -> Floats:
     t = 1 / (1 + 0.3275911 / math.sqrt(2) * size)
     series = np.polyval([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], t)
     tail = 0.5 * series * np.exp(-(values**2) / 2)
-    return np.multiply(values, np.where(values < 0, tail, 1 - tail))
+    return np.asarray(values * np.where(values < 0, tail, 1 - tail))

@@ -155,7 +155,7 @@ class WaveLayer(nn.Module):
             first, second = _halves(wave(tokens, batch.offsets))
         else:
             first, second = wave(tokens, batch.sentence_offsets), wave(tokens, batch.offsets)
-        return self.operation(first, second)
+        return cast("Wave", self.operation(first, second))
 
     def _join(self, tokens: Tensor | None, overlay: Wave, span: Span | None) -> Tensor:
         """Restore the overlay, and add the layer's input ``tokens`` if there is a residual connection."""
