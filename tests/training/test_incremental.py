@@ -17,7 +17,7 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.vocabulary import expand_vocabulary, with_words_of
+from token2wave.training.vocabulary import add_words, expand_vocabulary
 
 SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 4}
 KINDS = {
@@ -195,7 +195,7 @@ def test_files(tmp_path: Path) -> None:
     ("arguments", "keywords", "error", "said"),
     [
         ((["rain"], ["weather"]), {}, DataError, "known classes beside those of the new class 'weather'"),
-        (([], []), {}, DataError, "there are no rows"),
+        (([], []), {}, DataError, "expected at least one row, found none"),
         ((["goal"], None), {}, ConfigError, "a label for each text"),
         ((["goal"], ["sport", "money"]), {}, DataError, "a label for each text"),
         ((["goal"], [["sport", "money"]]), {}, DataError, "several labels"),
@@ -232,7 +232,7 @@ def test_what_was_known_stays(known: list[str], more: list[str], cls: bool, n_ne
     """Texts of known words alone give the old classes the same logits."""
     config = WordConfig(bits=10, min_count=1, cls=cls)
     features = WordFeatures.fit([*known, "a"], config)
-    wide, places = with_words_of(features, more)
+    wide, places = add_words(features, more)
     before, after = features(known), wide(known)
     shape = WaveConfig(
         features.n_rows, 2, width=8, variants="rows", readout="text", context_width=8, linear_svm=True

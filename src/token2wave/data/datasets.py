@@ -174,7 +174,7 @@ def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> li
     source = _find(data)
     if isinstance(source, Files) and "train" in source.files:
         return read_texts(source.files["train"], text_column=text_column)
-    return source.read(_split_of(source, "train"), DataOptions(text_column)).texts
+    return list(source.read(_split_of(source, "train"), DataOptions(text_column)).texts)
 
 
 def available() -> tuple[str, ...]:

@@ -1,9 +1,8 @@
-"""A trained model goes on learning: from more rows, with new words, and with classes that it did not have.
+"""Incremental training: a trained model learns from more rows, with new words and new classes.
 
-Nothing of the texts it was trained on is needed. Amplitudes are found again as a convex problem: of all that
-say of the new rows what they should, those nearest to the old ones (:mod:`token2wave.training.linear_svm`).
-The waves take further steps from where they are, with a share of the rates. How the levels are weighed
-against each other stays as it was.
+The texts it was trained on are not needed. The linear SVM is solved again: of all solutions for the new rows,
+the nearest to the old one (:mod:`token2wave.training.linear_svm`). The waves take further steps with smaller
+learning rates. The weights of the branches stay as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from token2wave.data import (
 )
 from token2wave.data.splits import require_few_classes
 from token2wave.errors import ConfigError, DataError
-from token2wave.features import Features, WordFeatures
+from token2wave.features import Features
 from token2wave.inference.loading import build_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
@@ -44,13 +43,13 @@ from token2wave.training.options import require_seed, require_torch
 from token2wave.training.preparation import ClassWeights
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
-from token2wave.training.vocabulary import expand_vocabulary, with_words_of
+from token2wave.training.vocabulary import add_words, expand_vocabulary
 from token2wave.training.weighting import positive_weights, text_weights
 
 Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
 EPOCHS = 3
-RATE_SHARE = 0.3  # of the rates of the first training: the waves are near where they should be
+LR_FACTOR = 0.3  # of the learning rates of the first training: the waves are nearly right
 
 
 def update(
@@ -69,34 +68,32 @@ def update(
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Classifier:
-    """Let a trained classifier learn from more rows; the classifier given stays as it is.
+    """Train a classifier on more rows. The given classifier does not change.
 
-    A label that it does not know becomes a class of its own, after the others. It is told from the known
-    classes by rows of theirs among the data: some twenty of each do. Where each text has one label, all rows
-    of a new class together count at most as many as those of the largest known class in the data, unless
-    ``class_weights`` says otherwise: they are many because they were collected, not because such texts are
-    frequent.
+    A new label becomes a class after the others. To tell it from the known classes the data needs rows of
+    these too: about twenty of each are enough. Where each text has one label, all rows of a new class
+    together count at most as much as those of the largest known class in the data, unless ``class_weights``
+    says otherwise: they are many because they were collected, not because such texts are frequent.
 
     Args:
-        classifier: trained; what ``load`` gives, too.
-        data: what to learn from: a file, a folder, the name of a data set, or texts.
-        labels: of the texts, where ``data`` is texts; several for each, for a model of several labels.
-        weights: how much each of the texts counts, where ``data`` is texts; all the same, if None.
+        classifier: trained or loaded.
+        data: the rows to learn from: a file, a folder, the name of a data set, or texts.
+        labels: of the texts, where ``data`` is texts; several for each in a multi-label model.
+        weights: how much each text counts, where ``data`` is texts; None counts all the same.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
-        weight_column: column that says how much each row counts, if there is one.
-        label_separator: what stands between the labels of a text in one string; if None, what stood there in
-            training.
+        weight_column: column with the weight of each row, if there is one.
+        label_separator: separates the labels of a text in one string; None takes that of training.
         class_weights: as for :func:`token2wave.train`.
-        parts: ``all``; ``rows``, the words' own numbers alone; or ``network``, all but these: a few thousand
-            numbers, which learn a person's habits on a device, say. With new classes ``all`` means ``rows``:
-            the known classes lose least where what reads the waves stays as it is.
+        parts: ``all``; ``rows``, the embedding alone; or ``network``, everything else: a few thousand numbers
+            that can learn a person's habits on a device. With new classes ``all`` means ``rows``: the known
+            classes lose least where the heads stay as they are.
         epochs: passes over the rows.
-        seed: of the order of texts and dropout.
-        callbacks: told how it goes.
+        seed: of the order of texts and of dropout.
+        callbacks: called as training goes on.
 
     Returns:
-        A classifier that knows both. Rows of words that it did not know are added.
+        A classifier that knows both, with rows for new words.
 
     Raises:
         DataError: data that cannot be read or used; a new label without rows of the known ones.
@@ -117,13 +114,13 @@ def update(
     callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
     if parts != "network":
-        features, places = with_words_of(features, examples.texts)
+        features, places = add_words(features, examples.texts)
     n_new = len(names) - len(classifier.label_names)
     config, arrays = expand_vocabulary(
         classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
     )
     examples = examples.encode(features, callback_list.advance)
-    branch_weights = _level_weights(classifier, config)
+    branch_weights = _branch_weights(classifier, config)
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
     arrays |= _waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
     if config.linear_svm and parts != "network":
@@ -151,7 +148,7 @@ def _rows(
     weights: Sequence[float] | None,
     options: DataOptions,
 ) -> TextSplit:
-    """Rows to learn from, each with one label, or each with several, as the classifier has it.
+    """Read the rows to learn from, each with one label or each with several, like the model.
 
     Raises:
         DataError: they cannot be read, or there are none.
@@ -174,12 +171,12 @@ def _rows(
         rows = TextSplit(list(data), list(labels), "texts in memory", own)
         require_usable(rows)
     if not len(rows):
-        raise DataError("there are no rows", location=rows.source, hint="give at least one")
+        raise DataError("expected at least one row, found none", location=rows.source)
     if classifier.multi_label:
         return rows.as_multi_label()
     if rows.multi_label:
         raise DataError(
-            "texts have several labels, and the model gives one each",
+            "expected one label for each text, as the model has, found several",
             location=rows.source,
             hint="give each text one label, or train a model of several labels",
         )
@@ -199,7 +196,7 @@ def _names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
         raise DataError(
             f"expected rows of the known classes beside those of the new class {new[0]!r}, found none",
             location=rows.source,
-            hint="add some, twenty of each class, say: without them nothing tells what is not of it",
+            hint="add about twenty of each known class, so that the new class can be told from them",
         )
     return (*classifier.label_names, *new)
 
@@ -214,32 +211,36 @@ def _examples(
         return Examples.of_texts(rows.texts, sets, own, positive_weights(sets, names, class_weights))
     encoded = encode_labels(rows, names)
     if class_weights is None and len(names) > len(classifier.label_names):
-        class_weights = _held_down(np.bincount(encoded, minlength=len(names)), names, classifier.label_names)
+        class_weights = _limit_new_classes(
+            np.bincount(encoded, minlength=len(names)), names, classifier.label_names
+        )
     return Examples.of_texts(rows.texts, encoded, text_weights(encoded, names, class_weights, rows.weights))
 
 
-def _held_down(counts: NDArray[np.int64], names: Sequence[str], known: Sequence[str]) -> dict[str, float]:
-    """Weights of the classes by which a new one counts at most as the largest known one."""
+def _limit_new_classes(
+    counts: NDArray[np.int64], names: Sequence[str], known: Sequence[str]
+) -> dict[str, float]:
+    """Class weights with which a new class counts at most as much as the largest known one."""
     largest = float(counts[: len(known)].max())
     new = range(len(known), len(names))
     return {names[number]: min(1.0, largest / counts[number]) for number in new}
 
 
-def _level_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
-    """By what each level was multiplied when it was calibrated; one where the record does not say."""
-    levels = branch_names(config)
+def _branch_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
+    """The weights of the branches in calibration; one where the record has none."""
+    names = branch_names(config)
     weights = list(classifier.training.get("branch_weights") or ())
-    kept = [float(weight) for number, weight in enumerate(weights) if weight or not number]
-    # A level of no weight that is there all the same, as the text's is, has nothing to be divided by.
-    return [weight or 1.0 for weight in kept] if len(kept) == len(levels) else [1.0] * len(levels)
+    present = [float(weight) for number, weight in enumerate(weights) if weight or not number]
+    # The text's branch stays even with weight zero, which cannot be divided by.
+    return [weight or 1.0 for weight in present] if len(present) == len(names) else [1.0] * len(names)
 
 
 def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
-    """How the waves go on."""
-    before = classifier.training.get("recipe")
-    recipe = PRESETS["small"].recipe if before is None else Recipe.from_dict(before)
-    share = RATE_SHARE * float(classifier.training.get("lr_factor", 1.0))
-    return recipe.with_lr_factor(share).replace(
+    """The settings for further steps of the waves."""
+    previous = classifier.training.get("recipe")
+    recipe = PRESETS["small"].recipe if previous is None else Recipe.from_dict(previous)
+    factor = LR_FACTOR * float(classifier.training.get("lr_factor", 1.0))
+    return recipe.with_lr_factor(factor).replace(
         epochs=epochs,
         patience=0,
         **({"embedding_lr": 0.0} if parts == "network" else {}),
@@ -257,9 +258,9 @@ def _waves(
     seed: int,
     callbacks: Sequence[Callback],
 ) -> dict[str, Floats]:
-    """Everything but the amplitudes, after further steps; the rows are taken out of ``arrays`` for them.
+    """Train everything but the linear SVM; the rows are removed from ``arrays`` meanwhile.
 
-    Rows are most of the memory, and devices have little: there is one copy of them at a time.
+    Rows are most of the memory, and small devices have little: there is one copy of them at a time.
     """
     plain, rows = config.replace(linear_svm=False), arrays.pop(EMBEDDING)
     own = {name: np.array(arrays[name]) for name in plain.parameter_shapes() if name != EMBEDDING}
@@ -269,7 +270,7 @@ def _waves(
     )
     linear_svm = linear_svm.copy()
     del rows
-    has_cls = not (isinstance(features, WordFeatures) and not features.config.cls)
+    has_cls = features.config.cls
     network: Any
     if trains_natively(plain, recipe, has_cls):
         network = AdditiveNetwork(plain, own)
@@ -283,13 +284,13 @@ def _waves(
     fit(network, examples, None, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, warm_start=True)
     scale_branches(network, weights)
     trained = network.arrays()
-    found = {name: np.array(array) for name, array in trained.items() if name != EMBEDDING}
-    found[EMBEDDING] = np.concatenate([trained[EMBEDDING], linear_svm], axis=1)
-    return found
+    result = {name: np.array(array) for name, array in trained.items() if name != EMBEDDING}
+    result[EMBEDDING] = np.concatenate([trained[EMBEDDING], linear_svm], axis=1)
+    return result
 
 
 def _in_torch(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
-    """A network in torch, to be trained where it lies.
+    """A torch network with these parameters.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -299,7 +300,7 @@ def _in_torch(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
 
     from token2wave.models import WaveNetwork
 
-    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn in vain
+    with torch.random.fork_rng(devices=[]):  # draws initial weights that are not used
         network = WaveNetwork(config)
     for name, values in arrays.items():
         network.load(name, values)
@@ -311,20 +312,20 @@ def _linear_svm(
     arrays: dict[str, Floats],
     features: Features,
     examples: Examples,
-    level_weight: float,
+    branch_weight: float,
     n_new: int,
     seed: int,
 ) -> dict[str, Floats]:
-    """The amplitudes nearest to those before that say of the examples what they should, in their place."""
+    """Solve the linear SVM for the new examples, nearest to the previous solution."""
     table = arrays[EMBEDDING]
-    in_margins = arrays["linear_svm.weight"] / np.float32(MARGIN_IN_LOGITS * level_weight)
-    bias = arrays["linear_svm.bias"] / np.float32(MARGIN_IN_LOGITS * level_weight)
+    in_margins = arrays["linear_svm.weight"] / np.float32(MARGIN_IN_LOGITS * branch_weight)
+    bias = arrays["linear_svm.bias"] / np.float32(MARGIN_IN_LOGITS * branch_weight)
     bias[config.n_classes - n_new :] = -1.0  # the margin of "not this class"
-    before = LinearSVMWeights(table[:, config.wave_width :] * in_margins, bias, 0)
+    previous = LinearSVMWeights(table[:, config.wave_width :] * in_margins, bias, 0)
     problem = LinearSVM(examples, features, config.n_classes, seed, config.multi_label)
-    found = problem.solve(0.0, before)
-    table[:, config.wave_width :] = found.rows / in_margins
+    solution = problem.solve(0.0, previous)
+    table[:, config.wave_width :] = solution.rows / in_margins
     return {
         EMBEDDING: table,
-        "linear_svm.bias": (found.bias * np.float32(MARGIN_IN_LOGITS * level_weight)).astype(np.float32),
+        "linear_svm.bias": (solution.bias * np.float32(MARGIN_IN_LOGITS * branch_weight)).astype(np.float32),
     }

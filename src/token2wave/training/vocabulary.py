@@ -1,4 +1,4 @@
-"""Room in a trained model for words and classes that it does not know yet."""
+"""Expands a trained model for new words and classes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Floats = NDArray[np.float32]
 BIASES = ("head.bias", "context.head.bias", "linear_svm.bias")
 
 
-def with_words_of(features: Features, texts: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
-    """Add rows for the words and n-grams of texts that are frequent enough in them to be rows.
+def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
+    """Add rows for the words and n-grams that are frequent enough in new texts.
 
     Args:
-        features: of a trained model. Those with a vocabulary know every word already, and stay as they are.
+        features: of a trained model. WordPiece features know every word already and stay as they are.
         texts: ``N`` strings.
 
     Returns:
-        The features, and where each of the old rows is now, ``(V,)``.
+        The features, and the new position of each old row, ``(V,)``.
     """
-    before = np.arange(features.n_rows)
+    unchanged = np.arange(features.n_rows)
     if not isinstance(features, WordFeatures):
-        return features, before
+        return features, unchanged
     try:
-        found = WordFeatures.fit(texts, features.config).buckets
-    except DataError:  # no text has a word: they teach what the empty text is
-        return features, before
-    buckets = np.union1d(features.buckets, found)
+        new = WordFeatures.fit(texts, features.config).buckets
+    except DataError:  # no text has a word: training learns the empty text
+        return features, unchanged
+    buckets = np.union1d(features.buckets, new)
     places = np.searchsorted(buckets, features.buckets) + int(features.config.cls)
     first = np.zeros(int(features.config.cls), dtype=np.int64)  # [CLS] stays row 0
     return WordFeatures(features.config, buckets), np.concatenate([first, places])
@@ -42,21 +42,20 @@ def with_words_of(features: Features, texts: Sequence[str]) -> tuple[Features, N
 def expand_vocabulary(
     config: WaveConfig, arrays: dict[str, Floats], n_rows: int, places: NDArray[np.int64], n_new_classes: int
 ) -> tuple[WaveConfig, dict[str, Floats]]:
-    """Make room for more rows and classes. What the network says of known texts and classes stays as it is.
+    """Add rows and classes. The logits of known texts and classes do not change.
 
-    A new row is zero: a token without amplitude. A new class has weights of zero, and what speaks against the
-    least likely of the others speaks against it.
+    A new row is zero. A new class has weights of zero and the smallest bias of the others.
 
     Args:
         config: the network's shape.
         arrays: every parameter by name, float32.
-        n_rows: rows that there are to be.
-        places: ``(V,)``, where each of the old rows is to be.
+        n_rows: rows after the expansion.
+        places: ``(V,)``, the new position of each old row.
         n_new_classes: classes to add, after the others.
     """
     n_classes = config.n_classes + n_new_classes
     wide = config.replace(n_rows=n_rows, n_classes=n_classes)
-    found = {}
+    expanded = {}
     for name, shape in wide.parameter_shapes().items():
         old = arrays[name]
         new = np.zeros(shape, dtype=np.float32)
@@ -68,5 +67,5 @@ def expand_vocabulary(
             new[config.n_classes :] = old.mean()
         elif n_new_classes and name in BIASES:
             new[config.n_classes :] = old.min()
-        found[name] = new
-    return wide, found
+        expanded[name] = new
+    return wide, expanded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -193,7 +193,7 @@ def _drawn_rows(found: Survey, first: int, last: int, source: str) -> TextSplit:
 
 
 def _without(
-    counts: BucketCounts, texts: list[str], config: WordConfig
+    counts: BucketCounts, texts: Sequence[str], config: WordConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Occurrences of each bucket and texts that have it, without those of some texts."""
     own = BucketCounts(config)
