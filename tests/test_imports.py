@@ -14,6 +14,7 @@ PACKAGE = Path(token2wave.__file__).parent
 STAIRS = (
     ("errors", "formatting", "versions", "process_memory", "metrics"),
     ("config",),
+    ("options",),
     ("core", "waves", "storage"),
     ("features",),
     ("data", "models"),

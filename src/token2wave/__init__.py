@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from token2wave.inference.state import SlidingWindow, State
     from token2wave.integrations.sklearn import WaveClassifier
     from token2wave.models import WaveConfig, WaveNetwork
+    from token2wave.options import DataOptions, TrainOptions
     from token2wave.pipeline import TrainingResult, train
     from token2wave.scoring.batch_predictor import BatchPredictor
     from token2wave.scoring.job import ScoringSummary
@@ -40,6 +41,8 @@ _HOME = {
     "SlidingWindow": "token2wave.inference.state",
     "State": "token2wave.inference.state",
     "CompiledNetwork": "token2wave.inference.compiled",
+    "DataOptions": "token2wave.options",
+    "TrainOptions": "token2wave.options",
     "TrainingResult": "token2wave.pipeline",
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
@@ -58,6 +61,7 @@ __all__ = [
     "Classifier",
     "CompiledNetwork",
     "Compression",
+    "DataOptions",
     "Explanation",
     "Prediction",
     "Recipe",
@@ -65,6 +69,7 @@ __all__ = [
     "SlidingWindow",
     "State",
     "Token2WaveError",
+    "TrainOptions",
     "TrainingResult",
     "WaveClassifier",
     "WaveConfig",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, get_type_hints
+from functools import wraps
+from typing import Any, Self, TypeVar, get_type_hints
 
 from token2wave.errors import ConfigError
 
+R = TypeVar("R")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -102,3 +106,66 @@ def _converted(cls: type, key: str, hint: Any, value: Any) -> Any:
         names = " or ".join(t.__name__ for t in types).replace("NoneType", "null")
         raise ConfigError(f"expected {names}, found {value!r}", location=key)
     return value
+
+
+def describe_options(options: type) -> dict[str, str]:
+    """Read the description of every option from the ``Attributes`` section of a dataclass's docstring."""
+    lines = inspect.cleandoc(options.__doc__ or "").splitlines()
+    described: dict[str, list[str]] = {}
+    for line in lines[lines.index("Attributes:") + 1 :]:
+        if not line.startswith(" "):
+            break
+        if begins := re.match(r"    (\w+): (.*)", line):
+            described[begins[1]] = [begins[2]]
+        else:
+            described[next(reversed(described))].append(line.strip())
+    return {name: " ".join(text) for name, text in described.items()}
+
+
+def accept_options(**option_classes: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Let callers of a function give the fields of frozen dataclasses as keyword arguments.
+
+    The fields are declared, documented and checked in the dataclass alone. The function receives an
+    instance of each class, by the name used here; its signature and docstring show the fields.
+
+    Args:
+        option_classes: dataclasses with an ``Attributes`` section in their docstrings.
+    """
+    owner = {field.name: key for key, cls in option_classes.items() for field in dataclasses.fields(cls)}
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        own = [
+            parameter
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name not in option_classes
+        ]
+
+        @wraps(function)
+        def call(*arguments: Any, **parameters: Any) -> R:
+            given: dict[str, dict[str, Any]] = {key: {} for key in option_classes}
+            others: dict[str, Any] = {}
+            for name, value in parameters.items():
+                (given[owner[name]] if name in owner else others)[name] = value
+            if unknown := sorted(others.keys() - {parameter.name for parameter in own}):
+                close = difflib.get_close_matches(unknown[0], owner, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise TypeError(f"{function.__name__}() has no option {unknown[0]!r}{hint}")
+            built = {key: cls(**given[key]) for key, cls in option_classes.items()}
+            return function(*arguments, **others, **built)
+
+        fields = [field for cls in option_classes.values() for field in dataclasses.fields(cls)]
+        shown = own + [
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+            )
+            for field in fields
+        ]
+        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        texts = {
+            name: text for cls in option_classes.values() for name, text in describe_options(cls).items()
+        }
+        options = "\n".join(f"    {name}: {text}" for name, text in texts.items())
+        call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nOptions:\n{options}\n"
+        return call
+
+    return decorate

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.data import DataOptions, encode_label_sets, encode_labels, load_split
+from token2wave.config import accept_options
+from token2wave.data import encode_label_sets, encode_labels, load_split
 from token2wave.metrics import Evaluation
+from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import Callback, CallbackList
 
@@ -29,14 +31,13 @@ class EvaluationResult:
     figures: dict[str, Any]
 
 
+@accept_options(data_options=DataOptions)
 def evaluate(
     classifier: Classifier,
     data: str | os.PathLike[str],
     *,
     split: str = "test",
-    text_column: str = "text",
-    label_column: str = "label",
-    label_separator: str | None = None,
+    data_options: DataOptions,
     callbacks: Sequence[Callback] = (),
 ) -> EvaluationResult:
     """Evaluate a classifier.
@@ -45,10 +46,8 @@ def evaluate(
         classifier: the model.
         data: a file, a folder or a name, as for :func:`token2wave.train`.
         split: ``train``, ``validation`` or ``test``; a single file is all of it.
-        text_column: column of the texts, in files with columns.
-        label_column: column of the labels, in files with columns.
-        label_separator: what stands between the labels of a text in one string; if None, what stood there in
-            training.
+        data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
+            arguments. The default label separator is that of training.
         callbacks: told how it goes.
 
     Returns:
@@ -59,10 +58,11 @@ def evaluate(
     """
     start = time.perf_counter()
     record, several = classifier.training, classifier.multi_label
-    if label_separator is None and several and isinstance(recorded := record.get("label_separator"), str):
-        label_separator = recorded
-    options = DataOptions(text_column, label_column, None, several, label_separator)
-    labelled = load_split(data, split, options, label_names=classifier.label_names)
+    separator = data_options.label_separator
+    if separator is None and several and isinstance(recorded := record.get("label_separator"), str):
+        separator = recorded
+    data_options = replace(data_options, multi_label=several, label_separator=separator)
+    labelled = load_split(data, split, data_options, label_names=classifier.label_names)
     labels = (encode_label_sets if several else encode_labels)(labelled, classifier.label_names)
     callback_list = CallbackList(callbacks)
     callback_list.stage("evaluation", len(labels))

@@ -147,7 +147,7 @@ def test_split_that_is_not_there(run_cli, model, workplace):
         ("--set features.ngrams=9", ["ngrams", "1 to 5", "9"]),
         ("--vocabulary v.txt", ["vocabulary", "preset 'small'", "leave it out"]),
         ("--baseline", ["baseline", "test set", "--test"]),
-        ("--text-column label", ["reviews.csv", "'label'", "name two columns"]),
+        ("--text-column label", ["label_column", "'label'", "--label-column"]),
         ("--label-column mood", ["reviews.csv", "'mood'", "'text', 'label'"]),
     ],
 )

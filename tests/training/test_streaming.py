@@ -445,7 +445,7 @@ def test_streams_that_hold_too_little_are_refused(tmp_path):
     path.write_text("".join(json.dumps({**row, "label": "one"}) + "\n" for row in rows_of(1100)))
     with pytest.raises(DataError, match="every row has the same label"):
         train(path)
-    with pytest.raises(ConfigError, match="ask for --stream"):
+    with pytest.raises(ConfigError, match="add --stream"):
         token2wave.train([path, path])
 
 

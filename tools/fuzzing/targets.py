@@ -35,7 +35,6 @@ from fuzzing.checks import (
 from fuzzing.command_target import command_line
 from fuzzing.service_targets import connection, service
 from token2wave.core import core
-from token2wave.data.data_options import DataOptions
 from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
 from token2wave.data.rows import Limits as RowLimits
@@ -44,6 +43,7 @@ from token2wave.distillation.cache import TeacherCache, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models.wave_config import WaveConfig
+from token2wave.options import DataOptions
 from token2wave.scoring.filters import Filter
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.checkpoint import KEY as CHECKPOINT_KEY

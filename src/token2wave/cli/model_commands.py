@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,13 @@ from token2wave.cli.arguments import (
     DATA_HELP,
     Json,
     LabelColumn,
-    LabelSeparator,
     Model,
     TextColumn,
     finish,
 )
+from token2wave.cli.option_parameters import takes_options
 from token2wave.errors import ConfigError
+from token2wave.options import DataOptions
 from token2wave.reporting import terminal
 from token2wave.storage.atomic import atomic_write, check_writable
 
@@ -33,13 +34,12 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@takes_options(DataOptions, leave_out=("multi_label", "weight_column"))
 def evaluate(
     model: Model,
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    options: dict[str, Any],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
-    label_separator: LabelSeparator = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on labelled data."""
@@ -52,9 +52,7 @@ def evaluate(
             classifier,
             data,
             split=split,
-            text_column=text_column,
-            label_column=label_column,
-            label_separator=label_separator,
+            **options,
             callbacks=[callback],
         )
     terminal.print_evaluation(result.evaluation)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from token2wave.data.data_options import DataOptions
 from token2wave.data.file_segments import stem, suffixes
 from token2wave.data.hub_datasets import HubSource, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
@@ -18,6 +17,7 @@ from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
 from token2wave.data.values import join_names, shown
 from token2wave.errors import ConfigError, DataError
+from token2wave.options import DataOptions
 
 _BUILT_IN = Path(__file__).parent / "corpus"
 _FOLDER_VARIABLE = "TOKEN2WAVE_DATA"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from token2wave.data.data_options import DataOptions
 from token2wave.data.texts import SPLIT_STEMS, TextSplit
 from token2wave.data.values import (
     Origin,
@@ -18,6 +17,7 @@ from token2wave.data.values import (
     join_names,
 )
 from token2wave.errors import DataError, MissingExtraError, place
+from token2wave.options import DataOptions
 
 
 @dataclass(frozen=True)

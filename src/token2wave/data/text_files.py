@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from token2wave.data.data_options import DataOptions
 from token2wave.data.file_segments import whole_file
 from token2wave.data.lines import Fault, decode, read_lines
 from token2wave.data.reader import read_columns
@@ -25,6 +24,7 @@ from token2wave.data.values import (
     shown,
 )
 from token2wave.errors import DataError, place
+from token2wave.options import DataOptions
 
 
 def read_labelled(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
-from token2wave.data.data_options import DataOptions
 from token2wave.errors import DataError, place
+from token2wave.options import DataOptions
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 

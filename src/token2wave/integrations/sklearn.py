@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from numbers import Integral
 from pathlib import Path
@@ -18,6 +20,7 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.data.splits import in_order
 from token2wave.data.values import join_names
 from token2wave.errors import MissingExtraError
+from token2wave.options import TrainOptions
 from token2wave.pipeline import train
 from token2wave.reporting.terminal import progress
 from token2wave.training.callbacks import Callback
@@ -45,11 +48,29 @@ from token2wave.integrations.sklearn_inputs import (
 )
 
 if TYPE_CHECKING:
-    from token2wave.distillation.unlabelled import Unlabelled
     from token2wave.training.result import Summary
 
 MAX_SEED = 2**31 - 1
-ModelPath = str | os.PathLike[str]
+ESTIMATOR_OPTIONS = {
+    field.name: field.default
+    for field in dataclasses.fields(TrainOptions)
+    if field.name
+    in (
+        *("operation", "epochs", "batch_size", "lr", "settings", "device", "vocabulary", "teacher"),
+        *("unlabelled", "init_from", "time_budget", "candidates", "max_size"),
+    )
+}
+"""Fields of :class:`token2wave.TrainOptions` that the estimator takes, with their defaults."""
+
+
+def _signature(function: Callable[..., None]) -> inspect.Signature:
+    """The signature of a function whose ``**options`` are those of ``ESTIMATOR_OPTIONS``."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in ESTIMATOR_OPTIONS.items()
+    ]
+    return inspect.Signature([*own, *options])
 
 
 class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -63,25 +84,13 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         preset: ``small``, ``fast`` or ``paper``.
-        operation: ``interference`` or ``modulation``; the preset's, if not given.
-        epochs: passes over the training texts; the preset's, if not given.
-        batch_size: texts in a step.
-        lr: peak rate of the dense part.
-        settings: further settings by full name, e.g. ``{"network.width": 256}``.
         class_weight: ``balanced``, or the weight of each label, 1 where it is not named; with an indicator
             matrix the keys are the numbers of columns.
         random_state: the seed, 0 as on the command line; a ``RandomState`` gives a seed of its own to each
             fit, and None takes numpy's global one.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        vocabulary: WordPiece vocabulary of the ``paper`` preset.
-        teacher: whose probabilities to learn from beside the labels.
-        unlabelled: text that the teacher alone labels.
-        init_from: encoder whose output for each word the word's row begins with.
-        time_budget: search for better settings for so long.
-        candidates: how many settings to try at most.
-        max_size: most bytes of the model file.
         callbacks: told how training goes (:class:`token2wave.training.callbacks.Callback`).
         verbose: whether to show progress on standard error.
+        options: further fields of :class:`token2wave.TrainOptions`, those in ``ESTIMATOR_OPTIONS``.
 
     Attributes:
         classes_: ``(C,)``, the labels as they were given, ascending; for an indicator matrix the numbers of
@@ -101,42 +110,24 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         preset: str = "small",
         *,
-        operation: str | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        lr: float | None = None,
-        settings: Mapping[str, Any] | None = None,
         class_weight: str | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = 0,
-        device: str = "auto",
-        vocabulary: ModelPath | None = None,
-        teacher: ModelPath | None = None,
-        unlabelled: Unlabelled | None = None,
-        init_from: ModelPath | None = None,
-        time_budget: float | str | None = None,
-        candidates: int | None = None,
-        max_size: int | str | None = None,
         callbacks: Sequence[Callback] | None = None,
         verbose: int | bool = 0,
+        **options: Any,
     ) -> None:
         self.preset = preset
-        self.operation = operation
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.settings = settings
         self.class_weight = class_weight
         self.random_state = random_state
-        self.device = device
-        self.vocabulary = vocabulary
-        self.teacher = teacher
-        self.unlabelled = unlabelled
-        self.init_from = init_from
-        self.time_budget = time_budget
-        self.candidates = candidates
-        self.max_size = max_size
         self.callbacks = callbacks
         self.verbose = verbose
+        if unknown := sorted(options.keys() - ESTIMATOR_OPTIONS.keys()):
+            raise TypeError(f"WaveClassifier() has no parameter {unknown[0]!r}")
+        for name, default in ESTIMATOR_OPTIONS.items():
+            setattr(self, name, options.get(name, default))
+
+    # scikit-learn reads the parameters from this signature.
+    __init__.__signature__ = _signature(__init__)  # type: ignore[attr-defined]
 
     def fit(
         self,
@@ -265,7 +256,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.classifier_
 
-    def save(self, path: ModelPath) -> int:
+    def save(self, path: str | os.PathLike[str]) -> int:
         """Write the model file, as the command ``token2wave train --out`` does; returns its bytes.
 
         Raises:
@@ -330,22 +321,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             result = train(
                 data,
                 preset=self.preset,
-                operation=self.operation,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                lr=self.lr,
                 seed=self._seed(),
-                device=self.device,
                 class_weights=class_weights_of(self.class_weight, names_of(classes, "y"), targets.names),
                 multi_label=targets.multi_label,
-                vocabulary=self.vocabulary,
-                teacher=self.teacher,
-                unlabelled=self.unlabelled,
-                init_from=self.init_from,
-                settings=self.settings,
-                time_budget=self.time_budget,
-                candidates=self.candidates,
-                max_size=self.max_size,
+                **{name: getattr(self, name) for name in ESTIMATOR_OPTIONS},
                 callbacks=[*(self.callbacks or ()), *shown],
             )
         self.classifier_: Classifier = _as_loaded(result.classifier)

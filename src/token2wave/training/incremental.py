@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
+from token2wave.config import accept_options
 from token2wave.data import (
     DataOptions,
     TextDataset,
@@ -31,6 +32,7 @@ from token2wave.features import Features
 from token2wave.inference.loading import build_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
+from token2wave.options import require_seed
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import branch_names
 from token2wave.training.calibration import scale_branches
@@ -39,10 +41,10 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.options import require_seed, require_torch
 from token2wave.training.preparation import ClassWeights
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
+from token2wave.training.requirements import require_torch
 from token2wave.training.vocabulary import add_words, expand_vocabulary
 from token2wave.training.weighting import positive_weights, text_weights
 
@@ -52,16 +54,14 @@ EPOCHS = 3
 LR_FACTOR = 0.3  # of the learning rates of the first training: the waves are nearly right
 
 
+@accept_options(data_options=DataOptions)
 def update(
     classifier: Classifier,
     data: str | os.PathLike[str] | TextDataset | Sequence[str],
     labels: Sequence[str] | Sequence[Sequence[str]] | None = None,
     *,
     weights: Sequence[float] | None = None,
-    text_column: str = "text",
-    label_column: str = "label",
-    weight_column: str | None = None,
-    label_separator: str | None = None,
+    data_options: DataOptions,
     class_weights: ClassWeights = None,
     parts: str = "all",
     epochs: int = EPOCHS,
@@ -80,10 +80,8 @@ def update(
         data: the rows to learn from: a file, a folder, the name of a data set, or texts.
         labels: of the texts, where ``data`` is texts; several for each in a multi-label model.
         weights: how much each text counts, where ``data`` is texts; None counts all the same.
-        text_column: column of the texts, in files with columns.
-        label_column: column of the labels, in files with columns.
-        weight_column: column with the weight of each row, if there is one.
-        label_separator: separates the labels of a text in one string; None takes that of training.
+        data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
+            arguments. The default label separator is that of training.
         class_weights: as for :func:`token2wave.train`.
         parts: ``all``; ``rows``, the embedding alone; or ``network``, everything else: a few thousand numbers
             that can learn a person's habits on a device. With new classes ``all`` means ``rows``: the known
@@ -103,11 +101,10 @@ def update(
     if parts not in PARTS:
         raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", location="parts")
     seed = require_seed(seed)
-    if label_separator is None:
-        label_separator = classifier.training.get("label_separator")
-    several = classifier.multi_label if label_separator is None else None
-    options = DataOptions(text_column, label_column, weight_column, several, label_separator)
-    rows = _rows(classifier, data, labels, weights, options)
+    separator = data_options.label_separator or classifier.training.get("label_separator")
+    several = classifier.multi_label if separator is None else None
+    data_options = replace(data_options, multi_label=several, label_separator=separator)
+    rows = _rows(classifier, data, labels, weights, data_options)
     names = _names(classifier, rows)
     examples = _examples(classifier, rows, names, class_weights)
     callback_list = CallbackList(callbacks)

@@ -11,6 +11,7 @@ from typing import Any
 from token2wave.errors import ConfigError
 from token2wave.features import FeatureConfig, WordConfig, WordPieceConfig
 from token2wave.models import WaveConfig
+from token2wave.options import TrainOptions
 from token2wave.training.recipe import Recipe
 
 
@@ -174,3 +175,20 @@ def parse_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def overrides_of(options: TrainOptions) -> dict[str, Any]:
+    """Collect everything in which options differ from their preset, by full name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    recipe = preset_named(options.preset).recipe
+    given: dict[str, Any] = {
+        "network.operation": options.operation,
+        "recipe.epochs": options.epochs,
+        "recipe.batch_size": options.batch_size,
+        "recipe.lr": options.lr,
+        "recipe.embedding_lr": (None if options.lr is None else recipe.embedding_lr * options.lr / recipe.lr),
+    }
+    return {name: value for name, value in given.items() if value is not None} | dict(options.settings or {})

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.data_options import DataOptions
 from token2wave.data.reader import read_segment
 from token2wave.data.rows import LINE_KINDS, Limits, Segment
 from token2wave.data.values import Origin, checked_label_sets, checked_weights
 from token2wave.errors import DataError
 from token2wave.features.text import mix
+from token2wave.options import DataOptions
 
 ROWS_DRAWN_TOGETHER = 16
 """Rows that stand together are often of one matter, as reviews of one film are: they are drawn together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -153,24 +153,6 @@ def require_streams(preset: Preset, device: str) -> None:
         location="stream",
         hint="choose preset small or fast on the processor, with the package's native core",
     )
-
-
-def require_alone(unwanted: Mapping[str, object]) -> None:
-    """Refuse what goes with data in memory alone.
-
-    Args:
-        unwanted: what was asked for, by the name of its option.
-
-    Raises:
-        ConfigError: there is something.
-    """
-    for name, value in unwanted.items():
-        if value:
-            raise ConfigError(
-                "needs all texts in memory, and cannot be had of a stream",
-                location=name,
-                hint="leave it out, or leave out --stream",
-            )
 
 
 def _n_held_back(found: Survey, recipe: Recipe) -> int:

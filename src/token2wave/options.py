@@ -1,0 +1,204 @@
+"""The options of data and training, for Python, the command line and the estimator alike.
+
+Every option is declared, documented and checked here, and nowhere else. This module imports nothing heavy, so
+that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+from token2wave.config import parse_size, require
+from token2wave.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where texts, labels and weights stand in the data, and how a text's labels are written.
+
+    Attributes:
+        text_column: the column of the texts, in formats with columns.
+        label_column: the column of the labels, in formats with columns. In fastText files the labels stand in
+            the lines.
+        weight_column: the column that says how much each training text counts, if there is one. fastText
+            files have none.
+        multi_label: whether a text may have several labels, or none. None leaves it to the data: lists of
+            labels say so, and so do several labels on a line of fastText.
+        label_separator: what separates the labels of a text in one string, as in CSV. A text may then have
+            several labels, or none. fastText files ignore it.
+
+    Raises:
+        ConfigError: texts and labels come from the same column, or the separator is empty.
+    """
+
+    text_column: str = "text"
+    label_column: str = "label"
+    weight_column: str | None = None
+    multi_label: bool | None = None
+    label_separator: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.text_column == self.label_column:
+            raise ConfigError(
+                f"expected two columns, found {self.text_column!r} for both texts and labels",
+                location="label_column",
+                hint="name the column of the labels with --label-column",
+            )
+        if self.label_separator == "":
+            raise ConfigError(
+                "expected a character or more, found an empty separator",
+                location="label_separator",
+                hint="name what separates the labels of a text, e.g. --label-separator '|'",
+            )
+
+
+PathLike = str | os.PathLike[str]
+ALONE = ("baseline", "time_budget", "candidates", "teacher", "unlabelled", "init_from", "vocabulary")
+"""Options that need all texts in memory, and so cannot be combined with ``stream``."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train, and what to write.
+
+    Attributes:
+        preset: ``small``, ``fast`` or ``paper``.
+        out: where the model file goes. Without it no file is written.
+        test: data to evaluate on at the end, instead of a test set that the data has.
+        operation: ``interference`` or ``modulation``. The default is the preset's.
+        epochs: passes over the training texts. The default is the preset's.
+        batch_size: texts in a step. The default is the preset's.
+        lr: peak learning rate of everything but the embedding, whose rate changes in proportion.
+        seed: the same seed gives the same model. It decides the validation split, the initial weights, the
+            order of texts and dropout.
+        device: ``auto``, ``cpu`` or ``cuda``. ``auto`` takes the native core for what it can train, else
+            CUDA where there is one.
+        class_weights: ``balanced``, or the weight of labels, e.g. ``{"spam": 5}``. Labels that are not
+            named weigh 1. With ``balanced`` every class counts the same, however rare. Where a text may
+            have several labels, it is the weight of that label's decision in the texts that have it.
+        vocabulary: a WordPiece ``vocab.txt``, for preset ``paper``. By default that of
+            ``bert-base-uncased`` in the folder ``TOKEN2WAVE_DATA`` is used, or else one is trained on the
+            texts.
+        teacher: an encoder (``all-MiniLM-L6-v2``, a folder, a name on the hub) or a file of probabilities
+            to learn from beside the labels. An encoder is fine-tuned on the training rows first; a folder
+            with a fine-tuned classifier is used as it is.
+        unlabelled: text without labels, which the teacher labels: a file, a data set, or texts.
+        init_from: an encoder whose output for each word initialises the word's embedding.
+        settings: values of any settings, by full name such as ``network.width``.
+        baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
+        report: folder for the JSON and HTML report with its figures.
+        time_budget: search for better settings, so that everything takes about this long: seconds, or e.g.
+            ``60s``, ``5min`` or ``2h``. Only validation rows decide. Settings that you give stay as they
+            are.
+        candidates: search for better settings, and try at most this many, those given included.
+        max_size: largest size of the model file in bytes, or e.g. ``1MB``. The model is compressed to fit,
+            and a search compares compressed models.
+        checkpoint: file that is written after every epoch, to resume from. It is removed at the end.
+        resume: resume from the checkpoint, if there is one. The model is the same, byte for byte, as
+            without the interruption. Data, settings and seed must be the same.
+        stream: read the data again for each pass instead of holding it in memory. The data may then be a
+            pattern such as ``crawl/*.parquet``, a folder, or several files.
+        memory: about how much memory training on a stream may take, beside Python and its libraries: bytes,
+            or e.g. ``500MB``.
+        max_rejected: largest share of a stream's rows that may be unreadable. They are left out and
+            counted.
+
+    Raises:
+        ConfigError: a value is illegal, or two options do not go together.
+    """
+
+    preset: str = "small"
+    out: PathLike | None = None
+    test: PathLike | None = None
+    operation: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    class_weights: str | Mapping[str, float] | None = None
+    vocabulary: PathLike | None = None
+    teacher: PathLike | None = None
+    unlabelled: PathLike | Sequence[str] | None = None
+    init_from: PathLike | None = None
+    settings: Mapping[str, Any] | None = None
+    baseline: bool = False
+    report: PathLike | None = None
+    time_budget: float | str | None = None
+    candidates: int | None = None
+    max_size: int | str | None = None
+    checkpoint: PathLike | None = None
+    resume: bool = False
+    stream: bool = False
+    memory: int | str = "1GB"
+    max_rejected: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", require_seed(self.seed))
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ConfigError(f"expected auto, cpu or cuda, found {self.device!r}", location="device")
+        if self.lr is not None:
+            # Settings may set one of both rates to zero; with both nothing would be learnt.
+            require(0 < self.lr <= 3e38, "lr", "a positive number up to 3e38", self.lr)
+        if "network.multi_label" in (self.settings or {}):
+            raise ConfigError(
+                "the data decides it", location="network.multi_label", hint="use the option multi_label"
+            )
+        if self.stream:
+            for name in ALONE:
+                if getattr(self, name) not in (None, False):
+                    raise ConfigError(
+                        "needs all texts in memory",
+                        location=f"--{name.replace('_', '-')}",
+                        hint="leave it out, or train without --stream",
+                    )
+        self._check_checkpoint()
+
+    def _check_checkpoint(self) -> None:
+        """Refuse a checkpoint that could not be resumed."""
+        if self.resume and self.checkpoint is None:
+            raise ConfigError(
+                "found no checkpoint to resume",
+                location="resume",
+                hint="name its file with --checkpoint",
+            )
+        if self.checkpoint is None:
+            return
+        if self.out is not None and os.path.realpath(self.checkpoint) == os.path.realpath(self.out):
+            raise ConfigError(
+                "expected two files for the checkpoint and the model, found one",
+                location="checkpoint",
+                hint="name another file for one of them",
+            )
+        if self.searches:
+            raise ConfigError(
+                "a settings search cannot be resumed",
+                location="checkpoint",
+                hint="search first, then train with the settings of the report, by --set",
+            )
+
+    @property
+    def searches(self) -> bool:
+        """Whether to search for better settings."""
+        return self.time_budget is not None or self.candidates is not None
+
+    @property
+    def max_bytes(self) -> int | None:
+        """:attr:`max_size` in bytes."""
+        return None if self.max_size is None else parse_size(self.max_size)
+
+
+def require_seed(seed: SupportsIndex) -> int:
+    """Convert a seed, also one of numpy, to a plain number for the record.
+
+    Raises:
+        ConfigError: it is no seed.
+    """
+    number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1
+    if not 0 <= number < 1 << 63:
+        raise ConfigError(f"expected a whole number from 0 to 2^63 - 1, found {seed!r}", location="seed")
+    return number
