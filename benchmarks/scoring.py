@@ -42,7 +42,7 @@ from token2wave.core import n_threads
 from token2wave.process_memory import kilobytes
 from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import ASIDE, Part, PartFile, Plan
+from token2wave.scoring.output_parts import STAGING, JobConfig, OutputPart, PartFile
 from token2wave.scoring.score import PART_BYTES
 from token2wave.training.result import machine
 
@@ -188,12 +188,16 @@ def fixed(crawl: Crawl, model: Path, build: Path) -> dict[str, float]:
         arguments = [*score_command(model, one, out, 1), "--columns", "text"]
         subprocess.run(arguments, check=True, capture_output=True)
         whole.append(time.perf_counter() - begun)
-    plan = Plan(str(model), str(out), "text", None, None, "jsonl", PredictionOptions(), PART_BYTES, None)
-    job, commits = Job(plan, []), []
+    config = JobConfig(
+        str(model), str(out), "text", None, None, "jsonl", PredictionOptions(), PART_BYTES, None
+    )
+    job, commits = Job(config, []), []
     for number in range(30):
         name = f"part-{number:06}-0000.jsonl"
-        (out / ASIDE / name).write_bytes(os.urandom(1 << 20) * (PART_BYTES >> 21))
-        part = Part(number, 0, True, 1, 0, 0, 1, (PartFile(f"{ASIDE}/{name}", f"parts/{name}", 0, ""),))
+        (out / STAGING / name).write_bytes(os.urandom(1 << 20) * (PART_BYTES >> 21))
+        part = OutputPart(
+            number, 0, True, 1, 0, 0, 1, (PartFile(f"{STAGING}/{name}", f"parts/{name}", 0, ""),)
+        )
         begun = time.perf_counter()
         job.commit(part)
         commits.append(time.perf_counter() - begun)

@@ -20,7 +20,7 @@ def kill_one(output: Path) -> None:
     while True:
         recorded = output / "_job" / "finished.jsonl"
         if recorded.exists():
-            for path in (output / "_job" / "aside").iterdir():
+            for path in (output / "_job" / "staging").iterdir():
                 os.kill(int(path.name.split(".")[1]), signal.SIGKILL)
                 print(
                     "killed", path.name, "after", len(recorded.read_text().splitlines()), "parts", flush=True

@@ -11,7 +11,7 @@ from typing import Any
 
 from token2wave.scoring.job import Job
 from token2wave.scoring.output_parts import OutputPart
-from token2wave.scoring.part_scorer import Scorer
+from token2wave.scoring.part_scorer import SegmentScorer
 
 WORDS = {
     "good": ["museum", "history", "science", "article", "essay", "reference", "library"],
@@ -97,12 +97,12 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def run_here(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> None:
     """The local engine without processes."""
-    scorer = Scorer(job.plan)
+    scorer = SegmentScorer(job.config)
     for number in job.open_segments():
         for part in _parts(scorer, job, number):
             job.commit(part)
             finished(part)
 
 
-def _parts(scorer: Scorer, job: Job, number: int) -> Iterator[OutputPart]:
-    return scorer.parts(job.segments[number], number, set(job.finished.get(number, ())))
+def _parts(scorer: SegmentScorer, job: Job, number: int) -> Iterator[OutputPart]:
+    return scorer.score_segment(job.segments[number], number, set(job.finished.get(number, ())))

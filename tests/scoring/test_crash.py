@@ -127,7 +127,7 @@ def test_killed_at_every_step(
             except KilledError:
                 step = (step + 1) % 9
     assert comparable(out) == undisturbed
-    assert not list((out / "_job" / "aside").iterdir())
+    assert not list((out / "_job" / "staging").iterdir())
 
 
 # ---- a worker dies ----

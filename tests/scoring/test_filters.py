@@ -21,7 +21,7 @@ KINDS = {"views": "number", "name": "text", "tags": "list", "checked": "bool", "
 
 
 def keep(text: str, columns: dict[str, Any], n: int) -> list[bool]:
-    return Filter.parse(text).keep(n, lambda name: columns[name.name]).tolist()
+    return Filter.parse(text).mask(n, lambda name: columns[name.name]).tolist()
 
 
 # ---- held against Python ----
@@ -240,7 +240,7 @@ def test_no_text_does_anything_but_parse_or_be_refused(text: str) -> None:
         found = Filter.parse(text)
     except ConfigError:
         return
-    keep = found.keep(2, lambda name: [None, 1])
+    keep = found.mask(2, lambda name: [None, 1])
     assert keep.shape == (2,)
     assert keep.dtype == bool
 

@@ -75,9 +75,9 @@ def test_batches_without_rows(either: Path) -> None:
     table = pyarrow.Table.from_pylist(ROWS).slice(0, 0)
     whole = predictor(pyarrow.Table.from_pylist(ROWS))
     assert predictor(table).schema == whole.schema
-    fields = arrow_fields(token2wave.load(either), predictor.wanted)
+    fields = arrow_fields(token2wave.load(either), predictor.options)
     assert [whole.schema.field(field.name) for field in fields] == fields
-    assert column_names(token2wave.load(either), predictor.wanted) == [field.name for field in fields]
+    assert column_names(token2wave.load(either), predictor.options) == [field.name for field in fields]
     assert predictor({"text": []})["confidence"].shape == (0,)
 
 
@@ -111,7 +111,7 @@ def test_what_is_refused(model: Path, tmp_path: Path) -> None:
     predictor = BatchPredictor(model)
     with pytest.raises(DataError, match="there is no column 'text'"):
         predictor({"body": TEXTS})
-    with pytest.raises(DataError, match=r"'label', which is to be added.*prefix"):
+    with pytest.raises(DataError, match=r"'label', which predictions add.*prefix"):
         predictor(pyarrow.table({"text": TEXTS, "label": TEXTS}))
     assert BatchPredictor(model, prefix="p_")({"text": TEXTS, "label": TEXTS})["p_label"].shape == (40,)
     with pytest.raises(TypeError, match="expected a mapping"):

@@ -217,7 +217,7 @@ def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: 
     ):
         assert any(said in reason for reason in reasons), (said, reasons)
     assert "the first rows have no column 'later'" in reasons
-    assert any("'label', which predictions are to have" in reason for reason in reasons)
+    assert any("'label', which predictions add" in reason for reason in reasons)
     assert summary.n_rejected == len(found) == 9
     assert summary.n_written == 4003
     assert summary.n_read == 4012

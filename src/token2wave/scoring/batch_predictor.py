@@ -1,4 +1,4 @@
-"""One model for many batches, in whatever process: loaded once in each, when the first batch comes."""
+"""Adds predictions to batches of rows, in any process; each process loads the model once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, time
 
 
 class PredictionOptions(NamedTuple):
-    """What is added to each row.
+    """The columns that are added to each row.
 
     Attributes:
-        top_k: so many of the most probable classes, in a column ``top``; one: no such column.
+        top_k: how many of the most probable classes stand in a column ``top``; 1 adds no such column.
         probabilities: the probability of every class, in a column ``probabilities``.
         novelty: how unlike the training texts each text is, in a column ``novelty``.
-        prefix: what the names of all these columns begin with.
+        prefix: prefix of the names of all these columns.
     """
 
     top_k: int = 1
@@ -68,7 +68,7 @@ class BatchPredictor:
     ) -> None:
         self.model = os.path.abspath(model)
         self.text_column = text_column
-        self.wanted = PredictionOptions(top_k, probabilities, novelty, prefix)
+        self.options = PredictionOptions(top_k, probabilities, novelty, prefix)
 
     @property
     def classifier(self) -> Classifier:
@@ -76,14 +76,14 @@ class BatchPredictor:
 
         Raises:
             ModelFileError: as :func:`token2wave.load`.
-            ConfigError: the model cannot say what is wanted.
+            ConfigError: the model cannot give a column of the options.
         """
         key = _identity(self.model)
         if key not in _loaded:
-            for old in [one for one in _loaded if one[0] == self.model]:
+            for old in [key for key in _loaded if key[0] == self.model]:
                 del _loaded[old]
             _loaded[key] = load(self.model)
-        _require(_loaded[key], self.wanted)
+        _require(_loaded[key], self.options)
         return _loaded[key]
 
     def predictions(self, texts: Any) -> Predictions:
@@ -93,11 +93,11 @@ class BatchPredictor:
             TypeError: as :meth:`token2wave.Classifier.probabilities`.
         """
         classifier = self.classifier
-        found = classifier.probabilities(texts)
+        probabilities = classifier.probabilities(texts)
         novelty = None
-        if self.wanted.novelty:
+        if self.options.novelty:
             novelty = classifier.novelty(texts.to_pylist() if is_arrow(texts) else texts)
-        return Predictions(classifier, self.wanted, found, novelty)
+        return Predictions(classifier, self.options, probabilities, novelty)
 
     def __call__(self, batch: Any) -> Any:
         """Return the batch with the columns of the predictions added, as the same kind of thing.
@@ -146,10 +146,10 @@ class BatchPredictor:
                 location="batch",
                 hint="name the column of the texts with text_column",
             )
-        for name in column_names(self.classifier, self.wanted):
+        for name in column_names(self.classifier, self.options):
             if name in names:
                 raise DataError(
-                    f"the column {name!r}, which is to be added, is there already",
+                    f"the column {name!r}, which predictions add, is already there",
                     location="batch",
                     hint="name a prefix for the columns that are added",
                 )
@@ -157,18 +157,18 @@ class BatchPredictor:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of ``N`` texts.
+    """Predictions for ``N`` texts.
 
     Attributes:
         classifier: the model.
-        wanted: which columns there are.
-        shares: ``(N, C)`` float32, the probabilities.
-        novelty: ``(N,)`` float64, where it is wanted.
+        options: which columns there are.
+        probabilities: ``(N, C)`` float32.
+        novelty: ``(N,)`` float64, if the options ask for it.
     """
 
     classifier: Classifier
-    wanted: PredictionOptions
-    shares: NDArray[np.float32]
+    options: PredictionOptions
+    probabilities: NDArray[np.float32]
     novelty: NDArray[np.float64] | None = None
 
     @property
@@ -178,86 +178,85 @@ class Predictions:
 
     def best(self) -> NDArray[np.int64]:
         """The most probable class of each text, ``(N,)``."""
-        found: NDArray[np.int64] = self.shares.argmax(axis=1)
-        return found
+        return self.probabilities.argmax(axis=1).astype(np.int64)
 
     def confidence(self) -> NDArray[np.float32]:
         """Its probability, ``(N,)``."""
-        highest: NDArray[np.float32] = self.shares.max(axis=1)
-        return highest
+        return np.asarray(self.probabilities.max(axis=1))
 
     def ranking(self) -> NDArray[np.int64]:
         """All classes of each text, the most probable first, ``(N, C)``."""
-        order: NDArray[np.int64] = np.argsort(-self.shares, axis=1, kind="stable")
-        return order
+        return np.argsort(-self.probabilities, axis=1, kind="stable").astype(np.int64)
 
-    def given(self) -> list[list[str]]:
+    def assigned_labels(self) -> list[list[str]]:
         """The classes that each text is given, where it may have several, the most probable first."""
-        given = self.shares.astype(np.float64) >= np.array(self.classifier.thresholds)
+        masks = self.probabilities.astype(np.float64) >= np.array(self.classifier.thresholds)
         return [
             [self.names[i] for i in row if mask[i]]
-            for row, mask in zip(self.ranking().tolist(), given, strict=True)
+            for row, mask in zip(self.ranking().tolist(), masks, strict=True)
         ]
 
     def values(self) -> dict[str, list[Any]]:
         """The columns as Python has them."""
         names = self.names
-        found: dict[str, list[Any]] = {}
+        columns: dict[str, list[Any]] = {}
         if self.classifier.multi_label:
-            found["labels"] = self.given()
+            columns["labels"] = self.assigned_labels()
         else:
-            found["label"] = [names[i] for i in self.best().tolist()]
-        found["confidence"] = self.confidence().tolist()
-        if self.wanted.novelty and self.novelty is not None:
-            found["novelty"] = self.novelty.tolist()
-        if self.wanted.top_k > 1:
-            ranking = self.ranking()[:, : self.wanted.top_k]
-            shares = np.take_along_axis(self.shares, ranking, axis=1).tolist()
-            found["top"] = [
-                [{"label": names[i], "probability": share} for i, share in zip(*both, strict=True)]
-                for both in zip(ranking.tolist(), shares, strict=True)
+            columns["label"] = [names[i] for i in self.best().tolist()]
+        columns["confidence"] = self.confidence().tolist()
+        if self.options.novelty and self.novelty is not None:
+            columns["novelty"] = self.novelty.tolist()
+        if self.options.top_k > 1:
+            ranking = self.ranking()[:, : self.options.top_k]
+            top = np.take_along_axis(self.probabilities, ranking, axis=1).tolist()
+            columns["top"] = [
+                [{"label": names[i], "probability": p} for i, p in zip(ids, row, strict=True)]
+                for ids, row in zip(ranking.tolist(), top, strict=True)
             ]
-        if self.wanted.probabilities:
-            found["probabilities"] = [dict(zip(names, row, strict=True)) for row in self.shares.tolist()]
-        return {self.wanted.prefix + name: column for name, column in found.items()}
+        if self.options.probabilities:
+            columns["probabilities"] = [
+                dict(zip(names, row, strict=True)) for row in self.probabilities.tolist()
+            ]
+        return {self.options.prefix + name: column for name, column in columns.items()}
 
     def arrow(self) -> dict[str, Any]:
         """The same columns as arrays of ``pyarrow``."""
         import pyarrow
 
         names = pyarrow.array(list(self.names), pyarrow.string())
-        found: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         if self.classifier.multi_label:
-            found["labels"] = pyarrow.array(self.given(), pyarrow.list_(pyarrow.string()))
+            columns["labels"] = pyarrow.array(self.assigned_labels(), pyarrow.list_(pyarrow.string()))
         else:
-            found["label"] = names.take(pyarrow.array(self.best()))
-        found["confidence"] = pyarrow.array(self.confidence())
-        if self.wanted.novelty and self.novelty is not None:
-            found["novelty"] = pyarrow.array(self.novelty)
-        if self.wanted.top_k > 1:
-            ranking = self.ranking()[:, : self.wanted.top_k]
-            shares = np.take_along_axis(self.shares, ranking, axis=1)
+            columns["label"] = names.take(pyarrow.array(self.best()))
+        columns["confidence"] = pyarrow.array(self.confidence())
+        if self.options.novelty and self.novelty is not None:
+            columns["novelty"] = pyarrow.array(self.novelty)
+        if self.options.top_k > 1:
+            ranking = self.ranking()[:, : self.options.top_k]
+            probabilities = np.take_along_axis(self.probabilities, ranking, axis=1)
             entries = pyarrow.StructArray.from_arrays(
-                [names.take(pyarrow.array(ranking.ravel())), pyarrow.array(shares.ravel())],
+                [names.take(pyarrow.array(ranking.ravel())), pyarrow.array(probabilities.ravel())],
                 ["label", "probability"],
             )
             offsets = np.arange(len(ranking) + 1, dtype=np.int32) * ranking.shape[1]
-            found["top"] = pyarrow.ListArray.from_arrays(pyarrow.array(offsets), entries)
-        if self.wanted.probabilities:
-            columns = [pyarrow.array(np.ascontiguousarray(column)) for column in self.shares.T]
-            found["probabilities"] = pyarrow.StructArray.from_arrays(columns, list(self.names))
-        return {self.wanted.prefix + name: column for name, column in found.items()}
+            columns["top"] = pyarrow.ListArray.from_arrays(pyarrow.array(offsets), entries)
+        if self.options.probabilities:
+            arrays = [pyarrow.array(np.ascontiguousarray(column)) for column in self.probabilities.T]
+            columns["probabilities"] = pyarrow.StructArray.from_arrays(arrays, list(self.names))
+        return {self.options.prefix + name: column for name, column in columns.items()}
 
 
-def column_names(classifier: Classifier, wanted: PredictionOptions) -> list[str]:
+def column_names(classifier: Classifier, options: PredictionOptions) -> list[str]:
     """Names of the columns that are added."""
     names = ["labels" if classifier.multi_label else "label", "confidence"]
-    names += ["novelty"] * wanted.novelty
-    names += ["top"] * (wanted.top_k > 1) + ["probabilities"] * wanted.probabilities
-    return [wanted.prefix + name for name in names]
+    names += ["novelty"] * options.novelty
+    names += ["top"] * (options.top_k > 1) + ["probabilities"] * options.probabilities
+    return [options.prefix + name for name in names]
 
 
-def arrow_fields(classifier: Classifier, wanted: PredictionOptions) -> list[Any]:
+def arrow_fields(classifier: Classifier, options: PredictionOptions) -> list[Any]:
     """The added columns as fields of ``pyarrow``.
 
     Raises:
@@ -268,26 +267,26 @@ def arrow_fields(classifier: Classifier, wanted: PredictionOptions) -> list[Any]
     except ImportError as error:
         raise MissingExtraError("pyarrow", "score", purpose="writing Parquet") from error
     nothing = np.zeros((0, len(classifier.label_names)), dtype=np.float32)
-    columns = Predictions(classifier, wanted, nothing, np.zeros(0)).arrow()
+    columns = Predictions(classifier, options, nothing, np.zeros(0)).arrow()
     return [pyarrow.field(name, column.type) for name, column in columns.items()]
 
 
-def _require(classifier: Classifier, wanted: PredictionOptions) -> None:
-    """Find out whether a model can say what is wanted.
+def _require(classifier: Classifier, options: PredictionOptions) -> None:
+    """Refuse options that a model cannot serve.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it cannot give a column.
     """
-    if wanted.top_k < 1:
-        raise ConfigError(f"expected at least one class, found {wanted.top_k}", location="top_k")
-    if wanted.novelty and classifier.novelty_reference is None:
+    if options.top_k < 1:
+        raise ConfigError(f"expected at least one class, found {options.top_k}", location="top_k")
+    if options.novelty and classifier.novelty_reference is None:
         raise ConfigError(
-            "the model does not know which texts are novel",
+            "the model has no reference for novelty",
             location="novelty",
-            hint="train it again, with texts held back for validation",
+            hint="train it again with validation texts",
         )
     n_classes = len(classifier.label_names)
-    if wanted.probabilities and n_classes > MAX_CLASSES_IN_COLUMNS:
+    if options.probabilities and n_classes > MAX_CLASSES_IN_COLUMNS:
         raise ConfigError(
             f"expected at most {MAX_CLASSES_IN_COLUMNS:,} classes, found {n_classes:,}",
             location="probabilities",
@@ -298,16 +297,16 @@ def _require(classifier: Classifier, wanted: PredictionOptions) -> None:
 def _identity(model: str) -> tuple[str, int, int, int]:
     """What changes when the file of a model does."""
     try:
-        found = Path(model).stat()
+        state = Path(model).stat()
     except (OSError, ValueError):
         return model, -1, -1, -1  # loading says what is wrong
-    return model, found.st_size, found.st_mtime_ns, found.st_ino
+    return model, state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _array(column: list[Any]) -> NDArray[Any]:
     """A column of numpy; lists and dictionaries stay what they are."""
     if column and isinstance(column[0], (float, str)):
         return np.array(column, dtype=np.float64 if isinstance(column[0], float) else object)
-    found = np.empty(len(column), dtype=object)
-    found[:] = column
-    return found
+    array = np.empty(len(column), dtype=object)
+    array[:] = column
+    return array

@@ -23,7 +23,7 @@ from token2wave.errors import ConfigError
 MAX_CHARACTERS = 10_000
 MAX_DEPTH = 40  # of parentheses and negations, so that no text exhausts the stack
 MAX_DIGITS = 300
-WHERE = "--keep"
+LOCATION = "--keep"
 KEYWORDS = {"and", "or", "not", "in", "true", "false", "null"}
 FUNCTIONS = ("length", "number")
 LOOKUPS = ("probability", "column")
@@ -112,18 +112,18 @@ def parse(text: str) -> Node:
     """Parse a filter.
 
     Raises:
-        ConfigError: it is none; says at which character, and what was expected.
+        ConfigError: the filter is not valid; says at which character, and what was expected.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
-            f"expected at most {MAX_CHARACTERS:,} characters, found {len(text):,}", location=WHERE
+            f"expected at most {MAX_CHARACTERS:,} characters, found {len(text):,}", location=LOCATION
         )
     return _Parser(text).whole()
 
 
 def refuse(at: int, problem: str, hint: str | None = None) -> NoReturn:
     """Say what is wrong with a filter, and where."""
-    raise ConfigError(problem, location=f"{WHERE}, character {at + 1}", hint=hint)
+    raise ConfigError(problem, location=f"{LOCATION}, character {at + 1}", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class _Token:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found, at = [], 0
+    tokens, at = [], 0
     end = len(text.rstrip())
     while at < end:
         match = _TOKEN.match(text, at)
@@ -146,9 +146,9 @@ def _tokens(text: str) -> list[_Token]:
             problem = f"expected a name, a value or a comparison, found {text[start : start + 10]!r}"
             hint = "close the quotes" if text[start] in "'\"" else None
             refuse(start, problem, hint)
-        found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
+        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         at = match.end()
-    return [*found, _Token("end", "", end)]
+    return [*tokens, _Token("end", "", end)]
 
 
 class _Parser:
@@ -164,10 +164,10 @@ class _Parser:
         return self.tokens[self.next]
 
     def whole(self) -> Node:
-        found = self.condition()
+        root = self.condition()
         if self.token.kind != "end":
             self.fail("expected 'and', 'or' or the end")
-        return found
+        return root
 
     def condition(self) -> Node:
         return self.junction("or", self.conjunction)
@@ -187,9 +187,9 @@ class _Parser:
         if not self.take("word", "not"):
             return self.comparison()
         self.deeper()
-        found = Not(self.negation(), at)
+        node = Not(self.negation(), at)
         self.depth -= 1
-        return found
+        return node
 
     def comparison(self) -> Node:
         left = self.value()
@@ -198,8 +198,8 @@ class _Parser:
             negated = self.take("word", "not")
             if not self.take("word", "in"):
                 self.fail("expected 'in' after 'not'")
-            found = In(left, self.members(), at)
-            return Not(found, at) if negated else found
+            node = In(left, self.members(), at)
+            return Not(node, at) if negated else node
         pairs: list[Node] = []
         while self.token.kind == "sign" and self.token.text in ORDERS:
             at, order = self.token.at, self.token.text
@@ -215,21 +215,21 @@ class _Parser:
         at = self.token.at
         if not self.take("sign", "("):
             return self.value()
-        found = [self.literal().value]
+        node = [self.literal().value]
         while self.take("sign", ","):
-            found.append(self.literal().value)
+            node.append(self.literal().value)
         self.expect(")", "expected ',' or ')'")
-        return Members(tuple(found), at)
+        return Members(tuple(node), at)
 
     def value(self) -> Node:
         token = self.token
         if token.kind == "sign" and token.text == "(":
             self.deeper()
             self.next += 1
-            found = self.condition()
+            node = self.condition()
             self.expect(")", "expected ')'")
             self.depth -= 1
-            return found
+            return node
         if token.kind == "word" and token.text not in KEYWORDS:
             return self.name()
         return self.literal()
@@ -283,9 +283,9 @@ class _Parser:
                 refuse(token.at + 1 + match.start(), f"expected {escapes} after a backslash")
             return _ESCAPES[match[1]]
 
-        found = re.sub(r"\\(.)", unescaped, token.text[1:-1], flags=re.DOTALL)
+        node = re.sub(r"\\(.)", unescaped, token.text[1:-1], flags=re.DOTALL)
         self.next += 1
-        return found
+        return node
 
     def take(self, kind: str, text: str) -> bool:
         taken = self.token.kind == kind and self.token.text == text

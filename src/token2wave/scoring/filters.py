@@ -1,4 +1,4 @@
-"""Which rows to keep: a filter over predictions and columns, computed a column at a time.
+"""Filters rows by their predictions and columns, a column at a time.
 
 Rules that hold for every value: ``==`` holds between values of one kind alone, and ``null == null`` does;
 an order (``<`` and its like) holds between two numbers or two texts, never with null or with NaN. Times are
@@ -71,18 +71,19 @@ class Filter:
     @property
     def columns(self) -> list[str]:
         """Columns of the input that the filter reads, each once."""
-        found = [one.name for one in _names(self.root) if one.kind == "column" or _is_plain_column(one)]
-        return list(dict.fromkeys(found))
+        names = _collect_names(self.root)
+        columns = (name.name for name in names if name.kind == "column" or _is_plain_column(name))
+        return list(dict.fromkeys(columns))
 
     @property
     def reads_novelty(self) -> bool:
-        """Whether it needs to be known how novel texts are."""
-        return any(one.kind == "" and one.name == "novelty" for one in _names(self.root))
+        """Whether the filter reads the novelty of texts."""
+        return any(name.kind == "" and name.name == "novelty" for name in _collect_names(self.root))
 
     def check(
         self, classes: Sequence[str], multi_label: bool, columns: Mapping[str, str], is_open: bool = False
     ) -> None:
-        """Find out before the work begins whether the filter can mean anything.
+        """Check the filter against the classes and columns, before the work begins.
 
         Args:
             classes: names of the classes.
@@ -92,18 +93,18 @@ class Filter:
             is_open: whether there may be further columns; ``column['name']`` is then taken as it is.
 
         Raises:
-            ConfigError: a name is not there, or kinds are compared that are never equal.
+            ConfigError: a name does not exist, or the filter compares kinds that are never equal.
         """
-        _Check(classes, multi_label, columns, is_open).condition(self.root)
+        _TypeChecker(classes, multi_label, columns, is_open).condition(self.root)
 
-    def keep(self, n_rows: int, value_of: Callable[[Name], Any]) -> Mask:
-        """Say which rows are kept, ``(n_rows,)`` bool.
+    def mask(self, n_rows: int, value_of: Callable[[Name], Any]) -> Mask:
+        """The rows for which the filter is true, ``(n_rows,)`` bool.
 
         Args:
             n_rows: how many rows there are.
             value_of: gives the values of a name for all rows: a list, or an array of numpy or of ``pyarrow``.
         """
-        return _Evaluation(n_rows, value_of).condition(self.root)
+        return _Evaluator(n_rows, value_of).condition(self.root)
 
 
 def kind_of(value: object) -> str:
@@ -119,7 +120,7 @@ def kind_of(value: object) -> str:
     return "list" if isinstance(value, (list, tuple)) else "unknown"
 
 
-def is_true(order: str, left: Any, right: Any) -> bool:
+def compare_values(order: str, left: Any, right: Any) -> bool:
     """Compare two values; the rules stand at the top."""
     kind = kind_of(left)
     same = kind == kind_of(right)
@@ -129,10 +130,10 @@ def is_true(order: str, left: Any, right: Any) -> bool:
     return same and kind in ("number", "text") and bool(_ORDERS[order](left, right))
 
 
-def _is_in(value: Any, holder: Any) -> bool:
+def _contains(value: Any, holder: Any) -> bool:
     if isinstance(holder, str):
         return isinstance(value, str) and value in holder
-    return isinstance(holder, (list, tuple)) and any(is_true("==", value, one) for one in holder)
+    return isinstance(holder, (list, tuple)) and any(compare_values("==", value, item) for item in holder)
 
 
 def _number(value: Any) -> float | None:
@@ -145,19 +146,19 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _names(node: Node | Members) -> list[Name]:
+def _collect_names(node: Node | Members) -> list[Name]:
     if isinstance(node, Name):
         return [node]
     if isinstance(node, Call):
-        return _names(node.argument)
+        return _collect_names(node.argument)
     if isinstance(node, Compare):
-        return _names(node.left) + _names(node.right)
+        return _collect_names(node.left) + _collect_names(node.right)
     if isinstance(node, In):
-        return _names(node.left) + _names(node.right)
+        return _collect_names(node.left) + _collect_names(node.right)
     if isinstance(node, Not):
-        return _names(node.operand)
+        return _collect_names(node.operand)
     if isinstance(node, Junction):
-        return [name for one in node.operands for name in _names(one)]
+        return [name for operand in node.operands for name in _collect_names(operand)]
     return []
 
 
@@ -165,8 +166,8 @@ def _is_plain_column(name: Name) -> bool:
     return name.kind == "" and name.name not in PREDICTED
 
 
-class _Check:
-    """Kinds of all parts of a filter, as far as they are known beforehand."""
+class _TypeChecker:
+    """Checks the kinds of all nodes, as far as they are known beforehand."""
 
     def __init__(
         self, classes: Sequence[str], multi_label: bool, columns: Mapping[str, str], is_open: bool
@@ -197,8 +198,8 @@ class _Check:
         elif isinstance(node, Not):
             self.condition(node.operand)
         else:
-            for one in node.operands:
-                self.condition(one)
+            for operand in node.operands:
+                self.condition(operand)
         return "bool"
 
     def pair(self, order: str, left: Node, right: Node, at: int) -> None:
@@ -210,7 +211,7 @@ class _Check:
                 self.unequal(at, kinds)
         elif len(set(kinds)) > 1 or kinds[0] not in ("number", "text"):
             refuse(
-                at, f"expected two numbers or two texts, found a {kinds[0]} and a {kinds[1]}", _cure(kinds)
+                at, f"expected two numbers or two texts, found a {kinds[0]} and a {kinds[1]}", _hint(kinds)
             )
 
     def members(self, node: In) -> None:
@@ -225,7 +226,7 @@ class _Check:
             refuse(node.at, f"expected a list, or a text in a text, found a {left} in a {right}")
 
     def unequal(self, at: int, kinds: tuple[str, str]) -> None:
-        refuse(at, f"a {kinds[0]} is never equal to a {kinds[1]}", _cure(kinds))
+        refuse(at, f"a {kinds[0]} is never equal to a {kinds[1]}", _hint(kinds))
 
     def name(self, node: Name) -> str:
         if node.kind == "probability":
@@ -256,14 +257,14 @@ class _Check:
         refuse(node.at, f"there is no {what} {node.name[:60]!r}; there are {join_names(list(names))}", hint)
 
 
-def _cure(kinds: tuple[str, str]) -> str | None:
+def _hint(kinds: tuple[str, str]) -> str | None:
     if set(kinds) == {"number", "text"}:
         return "number(...) reads a text as a number, and quotes make a text"
     return None
 
 
-class _Evaluation:
-    """Values of all parts of a filter for some rows."""
+class _Evaluator:
+    """Computes the values of all nodes for a block of rows."""
 
     def __init__(self, n_rows: int, value_of: Callable[[Name], Any]) -> None:
         self.n_rows, self.value_of = n_rows, value_of
@@ -277,8 +278,8 @@ class _Evaluation:
             return ~self.condition(node.operand)
         if isinstance(node, Junction):
             both = np.logical_and if node.word == "and" else np.logical_or
-            found: Mask = reduce(both, map(self.condition, node.operands))
-            return found
+            mask: Mask = reduce(both, map(self.condition, node.operands))
+            return mask
         return self.mask(value is True for value in self.values(node))
 
     def compared(self, node: Compare) -> Mask:
@@ -287,13 +288,13 @@ class _Evaluation:
             and isinstance(node.right, Literal)
             and isinstance(node.right.value, str)
         ):
-            text, equal = node.right.value, node.order == "=="  # the quick way for what is asked most
+            text, equal = node.right.value, node.order == "=="  # fast path for the most common filter
             return self.mask((value == text) == equal for value in self.values(node.left))
         left, right = self.operand(node.left), self.operand(node.right)
         if _is_exact(left) and _is_exact(right):
             return np.broadcast_to(np.asarray(_ORDERS[node.order](left, right), dtype=bool), (self.n_rows,))
         return self.mask(
-            is_true(node.order, a, b)
+            compare_values(node.order, a, b)
             for a, b in zip(self.values(node.left), self.values(node.right), strict=True)
         )
 
@@ -301,12 +302,12 @@ class _Evaluation:
         left = self.values(node.left)
         if isinstance(node.right, Members):
             members = node.right.values
-            return self.mask(any(is_true("==", value, member) for member in members) for value in left)
+            return self.mask(any(compare_values("==", value, member) for member in members) for value in left)
         holders = self.values(node.right)
-        return self.mask(_is_in(value, holder) for value, holder in zip(left, holders, strict=True))
+        return self.mask(_contains(value, holder) for value, holder in zip(left, holders, strict=True))
 
-    def mask(self, found: Any) -> Mask:
-        return np.fromiter(found, dtype=bool, count=self.n_rows)
+    def mask(self, flags: Any) -> Mask:
+        return np.fromiter(flags, dtype=bool, count=self.n_rows)
 
     def operand(self, node: Node) -> Any:
         """A number, an array of numbers without gaps, or None where it is neither."""
@@ -314,31 +315,30 @@ class _Evaluation:
             return node.value if kind_of(node.value) == "number" else None
         if not isinstance(node, Name):
             return None
-        found = self.value_of(node)
-        if str(getattr(found, "type", "")).startswith(("int", "uint", "double")) and not found.null_count:
-            found = found.to_numpy()
-        return found if isinstance(found, np.ndarray) and found.dtype.kind in "iuf" else None
+        operand = self.value_of(node)
+        if str(getattr(operand, "type", "")).startswith(("int", "uint", "double")) and not operand.null_count:
+            operand = operand.to_numpy()
+        return operand if isinstance(operand, np.ndarray) and operand.dtype.kind in "iuf" else None
 
     def values(self, node: Node) -> list[Any]:
         if isinstance(node, Literal):
             return [node.value] * self.n_rows
         if isinstance(node, Name):
-            return _listed(self.value_of(node))
+            return _to_list(self.value_of(node))
         if isinstance(node, Call):
             values = self.values(node.argument)
             if node.function == "number":
                 return [_number(value) for value in values]
-            return [len(one) if isinstance(one, (str, list, tuple)) else None for one in values]
+            return [len(value) if isinstance(value, (str, list, tuple)) else None for value in values]
         mask: list[Any] = self.condition(node).tolist()
         return mask
 
 
-def _listed(found: Any) -> list[Any]:
+def _to_list(column: Any) -> list[Any]:
     """Values as Python has them, times as texts."""
-    values = found if isinstance(found, list) else None
-    if values is None:
-        values = found.to_pylist() if hasattr(found, "to_pylist") else found.tolist()
-    return [one.isoformat() if hasattr(one, "isoformat") else one for one in values]
+    if not isinstance(column, list):
+        column = column.to_pylist() if hasattr(column, "to_pylist") else column.tolist()
+    return [value.isoformat() if hasattr(value, "isoformat") else value for value in column]
 
 
 def _is_exact(operand: Any) -> bool:

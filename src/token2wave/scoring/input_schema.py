@@ -1,8 +1,8 @@
-"""The columns of a job: what the input has, and of which types the output is, decided once, before the work.
+"""Infers the columns of the input and the types of the output, once, before a job begins.
 
-Parquet says what it holds; where its files differ, the wider type is taken, and a column that a file lacks
-is null there. JSON lines say nothing, so their first rows decide: most of the values of a column. A value
-that does not fit sends its row to the rejects. All that CSV holds is text.
+Parquet files state their types. Where they differ, the wider type counts, and a column that a file lacks is
+null there. For JSON lines the first rows decide: the type of most values of a column. A row with a value of
+another type is rejected. CSV holds text alone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from token2wave.data.values import join_names
 from token2wave.errors import DataError
 from token2wave.scoring.filters import kind_of
 
-MAX_FILES_LOOKED_INTO = 4096
-MAX_ROWS_LOOKED_AT = 4096  # of all files together, and
+MAX_SAMPLED_FILES = 4096
+MAX_SAMPLED_ROWS = 4096  # of all files together, and
 MAX_ROWS_OF_A_FILE = 1024
 MAX_COLUMNS = 10_000
 
@@ -31,12 +31,12 @@ Records = list[dict[str, Any]]
 
 
 class InputSchema(NamedTuple):
-    """What is known of the input's columns.
+    """The columns of the input.
 
     Attributes:
         kinds: of the values of each column, as filters call them.
         is_open: whether further columns may turn up, as in JSON lines.
-        types: type of ``pyarrow`` of each column; empty where nobody needs them.
+        types: the ``pyarrow`` type of each column; empty if types are not needed.
     """
 
     kinds: dict[str, str]
@@ -45,7 +45,7 @@ class InputSchema(NamedTuple):
 
 
 def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool) -> InputSchema:
-    """Look at the beginnings of files.
+    """Infer the columns from the metadata and the first rows of files.
 
     Args:
         segments: of the whole input.
@@ -55,24 +55,23 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
     Raises:
         DataError: a file cannot be read, or files do not fit each other.
     """
-    first_of_files = [next(group) for _, group in itertools.groupby(segments, lambda one: one.path)]
-    parquet = [one for one in first_of_files if one.kind == ".parquet"]
-    others = [one for one in first_of_files if one.kind != ".parquet"][:MAX_FILES_LOOKED_INTO]
+    first_of_files = [next(group) for _, group in itertools.groupby(segments, lambda segment: segment.path)]
+    parquet = [segment for segment in first_of_files if segment.kind == ".parquet"]
+    others = [segment for segment in first_of_files if segment.kind != ".parquet"][:MAX_SAMPLED_FILES]
     kinds: dict[str, str] = {}
     types: dict[str, Any] = {}
     if parquet:
-        for field in _united(parquet):
-            kinds[field.name], types[field.name] = _kind_of_type(field.type), field.type
-    values = _values(others, text_column)
+        for field in _unify_schemas(parquet):
+            kinds[field.name], types[field.name] = _kind_of_dtype(field.type), field.type
+    values = _sample_columns(others, text_column)
     if not kinds and not values:
-        raise _nothing_usable(others[0], text_column)
+        raise _no_usable_rows(others[0], text_column)
     for name, column in values.items():
-        found = {kind_of(value) for value in column if value is not None} | {
-            kinds[name] for _ in range(1) if name in kinds
-        }
-        kinds[name] = found.pop() if len(found) == 1 else "unknown"
+        seen = {kind_of(value) for value in column if value is not None}
+        seen |= {kinds[name]} if name in kinds else set()
+        kinds[name] = seen.pop() if len(seen) == 1 else "unknown"
         if with_types and name not in types:
-            types[name] = _type_of_most(column)
+            types[name] = _most_common_type(column)
     if len(kinds) > MAX_COLUMNS:
         raise DataError(
             f"expected at most {MAX_COLUMNS:,} columns, found {len(kinds):,}",
@@ -86,14 +85,14 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
             location="input",
             hint="name the column of the texts with --text-column",
         )
-    is_open = any(one.kind in LINE_KINDS for one in others)
+    is_open = any(segment.kind in LINE_KINDS for segment in others)
     return InputSchema(kinds, is_open, types if with_types else {})
 
 
-def _nothing_usable(segment: Segment, text_column: str) -> DataError:
+def _no_usable_rows(segment: Segment, text_column: str) -> DataError:
     """The error for an input whose first rows are all unusable, as with the wrong name of a column."""
     with closing(read_segment(segment, text_column)) as blocks:  # type: ignore[type-var]
-        first = next((one for rows in blocks for one in rows.rejected), None)
+        first = next((reject for rows in blocks for reject in rows.rejected), None)
     where = segment.path if first is None else segment.where(first.at)
     return DataError(
         f"none of the first rows can be used: {'there is none' if first is None else first.reason}",
@@ -102,7 +101,7 @@ def _nothing_usable(segment: Segment, text_column: str) -> DataError:
     )
 
 
-def _united(segments: Sequence[Segment]) -> Any:
+def _unify_schemas(segments: Sequence[Segment]) -> Any:
     """The schema that holds the rows of all files."""
     import pyarrow
 
@@ -122,17 +121,17 @@ def _united(segments: Sequence[Segment]) -> Any:
     return united
 
 
-def _values(segments: Sequence[Segment], text_column: str) -> dict[str, list[Any]]:
+def _sample_columns(segments: Sequence[Segment], text_column: str) -> dict[str, list[Any]]:
     """Values of each column in the first rows of files, in the order in which columns turn up."""
-    found: dict[str, list[Any]] = {}
-    n_rows = max(min(MAX_ROWS_LOOKED_AT // max(len(segments), 1), MAX_ROWS_OF_A_FILE), 1)
+    columns: dict[str, list[Any]] = {}
+    n_rows = max(min(MAX_SAMPLED_ROWS // max(len(segments), 1), MAX_ROWS_OF_A_FILE), 1)
     for segment in segments:
         for record in _first_records(segment, text_column, n_rows):
             for name, value in record.items():
-                found.setdefault(name, []).append(value)
-            if len(found) > MAX_COLUMNS:
-                return found
-    return found
+                columns.setdefault(name, []).append(value)
+            if len(columns) > MAX_COLUMNS:
+                return columns
+    return columns
 
 
 def _first_records(segment: Segment, text_column: str, n_rows: int) -> Iterator[dict[str, Any]]:
@@ -144,7 +143,7 @@ def _first_records(segment: Segment, text_column: str, n_rows: int) -> Iterator[
                 return
 
 
-def _kind_of_type(kind: Any) -> str:
+def _kind_of_dtype(kind: Any) -> str:
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -158,7 +157,7 @@ def _kind_of_type(kind: Any) -> str:
     return "list" if types.is_list(kind) or types.is_large_list(kind) else "unknown"
 
 
-def _type_of_most(column: Sequence[Any]) -> Any:
+def _most_common_type(column: Sequence[Any]) -> Any:
     """A type that holds the values; or, where there is none, most of them. Text, where all are null."""
     import pyarrow
 
@@ -166,29 +165,29 @@ def _type_of_most(column: Sequence[Any]) -> Any:
     if not values:
         return pyarrow.string()
     try:
-        found = pyarrow.array(values).type
-    except _unfit():
+        dtype = pyarrow.array(values).type
+    except _arrow_errors():
         most = Counter(map(type, values)).most_common(1)[0][0]
         alike = [value for value in values if type(value) is most]
         try:
-            found = pyarrow.array(alike).type
-        except _unfit():
-            found = pyarrow.array([alike[0]]).type if most is not int else pyarrow.float64()
-    return pyarrow.string() if pyarrow.types.is_null(found) else found
+            dtype = pyarrow.array(alike).type
+        except _arrow_errors():
+            dtype = pyarrow.array([alike[0]]).type if most is not int else pyarrow.float64()
+    return pyarrow.string() if pyarrow.types.is_null(dtype) else dtype
 
 
 # ---- the schema, as the record of a job keeps it ----
 
 
-def schema_text(fields: Sequence[Any]) -> str:
+def serialize_schema(fields: Sequence[Any]) -> str:
     """Fields of ``pyarrow`` as text."""
     import pyarrow
 
     return base64.b64encode(pyarrow.schema(list(fields)).serialize().to_pybytes()).decode("ascii")
 
 
-def schema_of(text: str) -> Any:
-    """The schema that :func:`schema_text` wrote."""
+def parse_schema(text: str) -> Any:
+    """The schema that :func:`serialize_schema` wrote."""
     import pyarrow
 
     return pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
@@ -204,7 +203,7 @@ class SchemaMismatch(NamedTuple):
     reason: str
 
 
-def table_of(records: Records, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
+def table_from_records(records: Records, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
     """Records as a table of the schema, without those that do not fit.
 
     Args:
@@ -213,38 +212,38 @@ def table_of(records: Records, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
     """
     import pyarrow
 
-    misfits: dict[int, str] = {}
+    mismatches: dict[int, str] = {}
     names = set(schema.names)
     for row, record in enumerate(records):
         if not names.issuperset(record):
             odd = [name for name in record if name not in names and record[name] is not None]
             if odd:
-                misfits[row] = f"the first rows have no column {odd[0][:60]!r}"
+                mismatches[row] = f"the first rows have no column {odd[0][:60]!r}"
     arrays = []
     for field in schema:
         values = [record.get(field.name) for record in records]
-        arrays.append(_array(values, field, misfits))
+        arrays.append(_array(values, field, mismatches))
     table = pyarrow.Table.from_arrays(arrays, schema=schema)
-    return _without(table, misfits)
+    return _drop_rows(table, mismatches)
 
 
-def _array(values: list[Any], field: Any, misfits: dict[int, str]) -> Any:
+def _array(values: list[Any], field: Any, mismatches: dict[int, str]) -> Any:
     """Values as an array; one that does not fit is null there, and its row a misfit."""
     import pyarrow
 
     array = None
-    with suppress(*_unfit()):
+    with suppress(*_arrow_errors()):
         array = pyarrow.array(values, field.type)
-    if array is not None and _is_all_there(values, array):
+    if array is not None and _holds_values(values, array):
         return array
     for row, value in enumerate(values):
         if not _fits(value, field.type):
-            misfits.setdefault(row, _misfit(field, value))
+            mismatches.setdefault(row, _mismatch(field, value))
             values[row] = None
     return pyarrow.array(values, field.type)
 
 
-def _is_all_there(values: list[Any], array: Any) -> bool:
+def _holds_values(values: list[Any], array: Any) -> bool:
     """Whether an array holds the values as they are: ``pyarrow`` makes 1 of 1.5, and drops unknown keys."""
     kinds = set(map(type, values)) - {type(None)}
     if len(kinds) > 1 or kinds & {dict, list, bytes}:
@@ -260,40 +259,40 @@ def _fits(value: Any, kind: Any) -> bool:
 
     try:
         (back,) = pyarrow.array([value], kind).to_pylist()
-    except _unfit():
+    except _arrow_errors():
         return False
-    return _is_same(value, back)
+    return _equals(value, back)
 
 
-def _is_same(value: Any, back: Any) -> bool:
+def _equals(value: Any, back: Any) -> bool:
     """Whether a value came back as it was; what an object lacks is null."""
     if isinstance(value, dict) and isinstance(back, dict):
-        return all(_is_same(value.get(key), back.get(key)) for key in {*value, *back})
+        return all(_equals(value.get(key), back.get(key)) for key in {*value, *back})
     if isinstance(value, list) and isinstance(back, list):
-        return len(value) == len(back) and all(map(_is_same, value, back))
+        return len(value) == len(back) and all(map(_equals, value, back))
     if isinstance(value, bool) or isinstance(back, bool):
         return value is back
     return bool(value == back) or (value != value and back != back)  # NaN
 
 
-def _unfit() -> tuple[type[Exception], ...]:
+def _arrow_errors() -> tuple[type[Exception], ...]:
     """What ``pyarrow`` raises where a value is not of a type."""
     import pyarrow
 
     return (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError)
 
 
-def _misfit(field: Any, value: Any) -> str:
+def _mismatch(field: Any, value: Any) -> str:
     return f"column {field.name[:60]!r}: expected {str(field.type)[:60]}, found {str(value)[:60]!r}"
 
 
-def fitted(table: Any, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
+def cast_table(table: Any, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
     """A table in the schema: columns in its order and of its types, without the rows that do not fit."""
     import pyarrow
 
     if table.schema.equals(schema):
         return table, []
-    misfits: dict[int, str] = {}
+    mismatches: dict[int, str] = {}
     arrays = []
     for field in schema:
         place = table.schema.get_field_index(field.name)
@@ -304,41 +303,43 @@ def fitted(table: Any, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
         try:
             arrays.append(column if column.type == field.type else column.cast(field.type))
         except pyarrow.ArrowException:
-            arrays.append(_array(column.to_pylist(), field, misfits))
-    return _without(pyarrow.Table.from_arrays(arrays, schema=schema), misfits)
+            arrays.append(_array(column.to_pylist(), field, mismatches))
+    return _drop_rows(pyarrow.Table.from_arrays(arrays, schema=schema), mismatches)
 
 
-def _without(table: Any, misfits: Mapping[int, str]) -> tuple[Any, list[SchemaMismatch]]:
+def _drop_rows(table: Any, mismatches: Mapping[int, str]) -> tuple[Any, list[SchemaMismatch]]:
     import pyarrow
 
-    if not misfits:
+    if not mismatches:
         return table, []
-    kept = [row not in misfits for row in range(len(table))]
-    return table.filter(pyarrow.array(kept)), [SchemaMismatch(row, misfits[row]) for row in sorted(misfits)]
+    kept = [row not in mismatches for row in range(len(table))]
+    return table.filter(pyarrow.array(kept)), [
+        SchemaMismatch(row, mismatches[row]) for row in sorted(mismatches)
+    ]
 
 
-def require_columns(layout: InputSchema, names: Sequence[str], added: Sequence[str]) -> None:
-    """Find out before the work whether the columns to keep are there, and clash with none that is added.
+def require_columns(schema: InputSchema, names: Sequence[str], added: Sequence[str]) -> None:
+    """Refuse columns that are missing, or that predictions would add a second time.
 
     Args:
-        layout: the columns of the input.
-        names: those kept; all, if empty.
-        added: names of those added.
+        schema: the columns of the input.
+        names: the columns to keep; all, if empty.
+        added: the columns that predictions add.
 
     Raises:
-        DataError: one is not there, or clashes.
+        DataError: a column is missing, or predictions add a column of its name.
     """
     for name in names:
-        if name not in layout.kinds and not layout.is_open:
+        if name not in schema.kinds and not schema.is_open:
             raise DataError(
-                f"there is no column {name!r}; the columns are {join_names(list(layout.kinds))}",
+                f"there is no column {name!r}; the columns are {join_names(list(schema.kinds))}",
                 location="--columns",
                 hint="name others",
             )
-    for name in names or layout.kinds:
+    for name in names or schema.kinds:
         if name in added:
             raise DataError(
-                f"the input has a column {name!r}, which predictions are to have, too",
+                f"the input has a column {name!r}, which predictions add, too",
                 location="input",
                 hint="rename those of the predictions with --prefix, or keep other columns with --columns",
             )

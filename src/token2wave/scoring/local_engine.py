@@ -1,4 +1,4 @@
-"""The engine of one machine: a process for each core; one that dies is replaced, and its part made again."""
+"""Scores on one machine, with a process for each core; a process that dies is replaced."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from token2wave.scoring.job import Job
 from token2wave.scoring.output_parts import OutputPart
 
 MAX_DEATHS = 3
-AHEAD = 2  # segments that a worker has at once, so that it need not wait for the next
+SEGMENTS_AHEAD = 2  # segments that a worker has at once, so that it need not wait for the next
 
 
 def run(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> None:
-    """Score all that is not finished.
+    """Score all segments that are not finished.
 
     Args:
-        job: it is told of each part.
+        job: records each part.
         n_workers: processes.
         finished: called with each part that is recorded.
 
@@ -43,15 +43,15 @@ def run(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> Non
             engine.stop()
 
 
-class _Worker:
-    """A process, and the segments it has been given."""
+class _WorkerProcess:
+    """A worker process and the segments assigned to it."""
 
-    def __init__(self, plan: dict[str, Any], messages: queue.SimpleQueue[Any]) -> None:
+    def __init__(self, config: dict[str, Any], messages: queue.SimpleQueue[Any]) -> None:
         self.tasks: deque[int] = deque()
         self.is_ready = False
         command = [sys.executable, "-m", "token2wave.scoring.worker"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with _without_interruption():
+        with _blocking_interrupts():
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -62,7 +62,7 @@ class _Worker:
             )
         self.thread = threading.Thread(target=self._listen, args=(messages,), daemon=True)
         self.thread.start()
-        self.send(plan)
+        self.send(config)
 
     def _listen(self, messages: queue.SimpleQueue[Any]) -> None:
         assert self.process.stdout is not None
@@ -72,14 +72,14 @@ class _Worker:
         messages.put((self, None))
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write a message; whether somebody reads it shows later."""
+        """Write a message; a dead process is noticed later."""
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
     def stop(self) -> None:
-        """End it at once; what it was writing is nobody's."""
+        """End the process at once; what it was writing is discarded."""
         self.process.kill()
         self.process.wait()
         self.thread.join()
@@ -90,16 +90,16 @@ class _Worker:
 
 
 @contextmanager
-def _without_interruption() -> Iterator[None]:
-    """Keep Ctrl-C from a process that begins, which inherits that; it is for this one, afterwards."""
+def _blocking_interrupts() -> Iterator[None]:
+    """Block Ctrl-C while a process starts, so that the new one inherits the block and this one handles it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 class _Engine:
@@ -118,22 +118,22 @@ class _Engine:
         self.early_deaths = 0
         self.set_aside: dict[int, tuple[int, str]] = {}  # by segment
         self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.workers = {self._new() for _ in range(n_workers)}
+        self.workers = {self._start_worker() for _ in range(n_workers)}
 
-    def _new(self) -> _Worker:
-        return _Worker(self.job.plan.to_dict(), self.messages)
+    def _start_worker(self) -> _WorkerProcess:
+        return _WorkerProcess(self.job.config.to_dict(), self.messages)
 
     def run(self) -> None:
-        """Hand out segments until all are complete."""
+        """Assign segments until all are complete."""
         while self.n_open:
             for worker in self.workers:
-                while self.waiting and len(worker.tasks) < AHEAD:
-                    self._give(worker, self.waiting.popleft())
+                while self.waiting and len(worker.tasks) < SEGMENTS_AHEAD:
+                    self._assign(worker, self.waiting.popleft())
             worker, message = self.messages.get()
             if worker in self.workers:
-                self._take(worker, message)
+                self._handle(worker, message)
 
-    def _give(self, worker: _Worker, number: int) -> None:
+    def _assign(self, worker: _WorkerProcess, number: int) -> None:
         # Where there are fewer segments than cores, as with one large compressed file, threads take the rest.
         n_threads = max(self.n_cores // max(len(self.workers), 1), 1)
         worker.tasks.append(number)
@@ -147,9 +147,9 @@ class _Engine:
             }
         )
 
-    def _take(self, worker: _Worker, message: dict[str, Any] | None) -> None:
+    def _handle(self, worker: _WorkerProcess, message: dict[str, Any] | None) -> None:
         if message is None:
-            self._died(worker)
+            self._replace(worker)
         elif "part" in message:
             part = OutputPart.from_dict(message["part"])
             self.job.commit(part)
@@ -159,7 +159,7 @@ class _Engine:
             self.n_open -= 1
         elif "failed" in message:
             worker.tasks.remove(message["failed"])
-            self._blame(message["failed"], message["reason"])
+            self._record_failure(message["failed"], message["reason"])
         elif "fault" in message:
             fault = message["fault"]
             kind = getattr(errors, fault["kind"], Token2WaveError)
@@ -169,7 +169,7 @@ class _Engine:
         else:
             worker.is_ready = True
 
-    def _died(self, worker: _Worker) -> None:
+    def _replace(self, worker: _WorkerProcess) -> None:
         status = worker.process.wait()
         worker.stop()
         self.workers.remove(worker)
@@ -185,11 +185,11 @@ class _Engine:
         begun = worker.tasks.popleft() if worker.tasks and worker.is_ready else None
         self.waiting.extendleft(reversed(worker.tasks))
         if begun is not None:
-            self._blame(begun, f"ended by {reason}")
-        self.workers.add(self._new())
+            self._record_failure(begun, f"ended by {reason}")
+        self.workers.add(self._start_worker())
 
-    def _blame(self, segment: int, reason: str) -> None:
-        """A part ended a process: the third time it is set aside, the third time after that given up."""
+    def _record_failure(self, segment: int, reason: str) -> None:
+        """Count a failure of a part: after three its rows are rejected, after six the job gives up."""
         done = self.job.finished.get(segment, {})
         part = next(number for number in range(len(done) + 1) if number not in done)
         self.deaths[segment, part] += 1

@@ -1,4 +1,4 @@
-"""What a job consists of, as plain data that travels between processes: its plan and its parts."""
+"""The configuration of a scoring job and the parts of its output, as plain data for other processes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, NamedTuple
 from token2wave.errors import OutputError
 from token2wave.scoring.batch_predictor import PredictionOptions
 
-ASIDE = "_job/aside"
+STAGING = "_job/staging"
 REJECTED = "rejected"
 PARTS = "parts"
 
 
 @dataclass(frozen=True)
 class JobConfig:
-    """All that a process must know to score; plain data.
+    """What a worker needs to know to score, as plain data.
 
     Attributes:
         model: path of the model file.
         folder: where the output goes.
         text_column: the column of the texts.
-        columns: those kept; None: all.
-        keep: the filter; None: every row is kept.
+        columns: the columns to keep; None keeps all.
+        keep: the filter; None keeps every row.
         format: ``parquet`` or ``jsonl``.
-        wanted: which columns are added (:class:`Wanted`).
+        prediction: the columns that are added.
         part_bytes: about how large a part is, as it lies in memory.
         schema: of the output, for Parquet.
     """
@@ -37,25 +37,25 @@ class JobConfig:
     columns: tuple[str, ...] | None
     keep: str | None
     format: str
-    wanted: PredictionOptions
+    prediction: PredictionOptions
     part_bytes: int
     schema: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
         columns = None if self.columns is None else list(self.columns)
-        return asdict(self) | {"wanted": list(self.wanted), "columns": columns}
+        return asdict(self) | {"prediction": list(self.prediction), "columns": columns}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> JobConfig:
+    def from_dict(cls, record: dict[str, Any]) -> JobConfig:
         """Read what :meth:`to_dict` gave."""
-        columns = None if found["columns"] is None else tuple(found["columns"])
-        return cls(**{**found, "wanted": PredictionOptions(*found["wanted"]), "columns": columns})
+        columns = None if record["columns"] is None else tuple(record["columns"])
+        return cls(**{**record, "prediction": PredictionOptions(*record["prediction"]), "columns": columns})
 
 
 @dataclass(frozen=True)
 class OutputPart:
-    """A part that is written aside; plain data.
+    """A part that is written and not yet committed, as plain data.
 
     Attributes:
         segment: number of its segment.
@@ -65,7 +65,7 @@ class OutputPart:
         n_filtered: rows that the filter left out.
         n_rejected: rows that could not be used.
         size: about how many bytes its rows had.
-        files: what it consists of: where each file lies aside, where it belongs, its bytes and SHA-256.
+        files: its files (:class:`PartFile`).
         set_aside: why it was not scored at all; empty where it was.
     """
 
@@ -84,15 +84,15 @@ class OutputPart:
         return asdict(self) | {"files": [list(file) for file in self.files]}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> OutputPart:
+    def from_dict(cls, record: dict[str, Any]) -> OutputPart:
         """Read what :meth:`to_dict` gave."""
-        return cls(**{**found, "files": tuple(PartFile(*file) for file in found["files"])})
+        return cls(**{**record, "files": tuple(PartFile(*file) for file in record["files"])})
 
 
 class PartFile(NamedTuple):
-    """A file of a part, by paths below the folder of the output."""
+    """A file of a part: where it is staged and where it belongs, below the output folder, and its hash."""
 
-    aside: str
+    staged: str
     path: str
     n_bytes: int
     sha256: str

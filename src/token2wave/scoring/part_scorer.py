@@ -1,7 +1,7 @@
-"""From a segment of the input to parts of the output: what every engine does, in any process.
+"""Scores a segment of the input into parts of the output; every engine does this, in any process.
 
-A part is some blocks of rows of one segment, one after the other; where it begins and ends depends on the
-input alone. It is written aside, and takes its place when :class:`token2wave.scoring.job.Job` records it.
+A part holds consecutive blocks of rows of a segment. Where it begins and ends depends on the input alone. It
+is written to the staging folder, and :class:`token2wave.scoring.job.Job` moves it to its place.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows, Segment
 from token2wave.scoring.batch_predictor import BatchPredictor, Predictions
 from token2wave.scoring.filter_parsing import Name
 from token2wave.scoring.filters import Filter
-from token2wave.scoring.input_schema import SchemaMismatch, fitted, schema_of, table_of
+from token2wave.scoring.input_schema import SchemaMismatch, cast_table, parse_schema, table_from_records
 from token2wave.scoring.output_parts import (
-    ASIDE,
+    STAGING,
     JobConfig,
     OutputPart,
     PartFile,
@@ -35,60 +35,61 @@ from token2wave.scoring.output_parts import (
 from token2wave.scoring.output_writer import json_line, open_writer
 
 MAX_NUMBERS = 1 << 23  # probabilities at once
-UNDIVIDED = 4  # a segment becomes several parts only where it is so many times as large as a part should be
+UNDIVIDED_FACTOR = 4  # only a segment so many times as large as a part is divided
 
 
-class Scorer:
+class SegmentScorer:
     """Scores segments, one after the other.
 
     Args:
-        plan: what is to be done.
+        config: the settings of the job.
     """
 
-    def __init__(self, plan: JobConfig) -> None:
-        wanted = plan.wanted
-        self.plan = plan
-        self.filter = None if plan.keep is None else Filter.parse(plan.keep)
-        self.schema = None if plan.schema is None else schema_of(plan.schema)
-        self.predictor = BatchPredictor(plan.model, text_column=plan.text_column, **wanted._asdict())
+    def __init__(self, config: JobConfig) -> None:
+        self.config = config
+        self.filter = None if config.keep is None else Filter.parse(config.keep)
+        self.schema = None if config.schema is None else parse_schema(config.schema)
+        self.predictor = BatchPredictor(
+            config.model, text_column=config.text_column, **config.prediction._asdict()
+        )
 
-    def parts(
+    def score_segment(
         self,
         segment: Segment,
         number: int,
         done: Collection[int] = (),
         set_aside: tuple[int, str] | None = None,
     ) -> Iterator[OutputPart]:
-        """Score a segment, and give its parts one by one as they are written.
+        """Score a segment, and yield its parts as they are written.
 
         Args:
             segment: what to read.
             number: its number.
-            done: numbers of its parts that are there already; they are read over.
-            set_aside: number of a part not to be scored, and why; its rows become rejects.
+            done: numbers of its parts that are finished; their rows are skipped.
+            set_aside: number of a part to skip, and why; its rows are rejected.
 
         Raises:
-            DataError: the file cannot be read any more.
+            DataError: the file can no longer be read.
             OutputError: a part cannot be written.
         """
         part = 0
-        writing: _Writing | None = None
+        writing: _PartWriter | None = None
         size = 0
-        most = self.plan.part_bytes * (UNDIVIDED if _is_divided(segment) else 1)
+        most = self.config.part_bytes * (UNDIVIDED_FACTOR if _is_divided(segment) else 1)
         try:
             for rows in self._blocks(segment):
                 if size >= most:
                     if writing is not None:
                         yield writing.finished(is_last=False)
                     part, size, writing = part + 1, 0, None
-                size += _size(rows, self.plan.text_column)
+                size += _size(rows, self.config.text_column)
                 if part in done:
                     continue
                 reason = set_aside[1] if set_aside is not None and set_aside[0] == part else ""
-                writing = writing or _Writing(self, segment, number, part, reason)
+                writing = writing or _PartWriter(self, segment, number, part, reason)
                 writing.add(rows)
             if part not in done:
-                writing = writing or _Writing(self, segment, number, part, "")
+                writing = writing or _PartWriter(self, segment, number, part, "")
                 yield writing.finished(is_last=True)
         finally:
             if writing is not None:
@@ -96,24 +97,24 @@ class Scorer:
 
     def _blocks(self, segment: Segment) -> Iterator[Rows]:
         columns = None
-        if segment.kind == ".parquet" and self.plan.columns is not None:
-            needed = [*self.plan.columns, *(self.filter.columns if self.filter else ())]
+        if segment.kind == ".parquet" and self.config.columns is not None:
+            needed = [*self.config.columns, *(self.filter.columns if self.filter else ())]
             with parquet_file(Path(segment.path)) as file:
                 there = set(file.schema_arrow.names)
             columns = [name for name in dict.fromkeys(needed) if name in there]
         n_classes = len(self.predictor.classifier.label_names)
         n_rows = max(min(ROWS_CHUNK, MAX_NUMBERS // n_classes), 1)
-        return read_segment(segment, self.plan.text_column, columns, Limits(), n_rows)
+        return read_segment(segment, self.config.text_column, columns, Limits(), n_rows)
 
-    def kept(self, rows: Rows, predictions: Predictions) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-        """Which rows the filter keeps; None: all."""
+    def filter_mask(self, rows: Rows, predictions: Predictions) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """The rows that the filter keeps, ``(N,)`` bool; None keeps all."""
         if self.filter is None:
             return None
-        names, shares = predictions.names, predictions.shares
+        names, probabilities = predictions.names, predictions.probabilities
 
         def value_of(name: Name) -> Any:
             if name.kind == "probability":
-                return shares[:, names.index(name.name)].astype(np.float64)
+                return probabilities[:, names.index(name.name)].astype(np.float64)
             if name.kind == "" and name.name == "confidence":
                 return predictions.confidence().astype(np.float64)
             if name.kind == "" and name.name == "novelty":
@@ -121,32 +122,34 @@ class Scorer:
             if name.kind == "" and name.name == "label":
                 return [names[i] for i in predictions.best().tolist()]
             if name.kind == "" and name.name == "labels":
-                return predictions.given()
+                return predictions.assigned_labels()
             if rows.records is not None:
                 return rows.values(name.name)
             place = rows.table.schema.get_field_index(name.name)
             return [None] * len(rows) if place < 0 else rows.table.column(place)
 
-        return self.filter.keep(len(rows), value_of)
+        return self.filter.mask(len(rows), value_of)
 
 
-class _Writing:
-    """A part that grows, block by block."""
+class _PartWriter:
+    """Writes one part, block by block."""
 
-    def __init__(self, scorer: Scorer, segment: Segment, number: int, part: int, set_aside: str) -> None:
-        self.scorer, self.plan, self.segment = scorer, scorer.plan, segment
+    def __init__(
+        self, scorer: SegmentScorer, segment: Segment, number: int, part: int, set_aside: str
+    ) -> None:
+        self.scorer, self.config, self.segment = scorer, scorer.config, segment
         self.number, self.part, self.set_aside = number, part, set_aside
         self.n_written = self.n_filtered = self.n_rejected = self.size = 0
-        self.paths = part_paths(number, part, self.plan.format)
+        self.paths = part_paths(number, part, self.config.format)
         self.token = f"{Path(self.paths[0]).stem}.{os.getpid()}.{secrets.token_hex(4)}"
-        self.folder = Path(self.plan.folder)
+        self.folder = Path(self.config.folder)
         self.writer: Any = None
         self.reject_file: Any = None
         self.is_finished = False
 
     def add(self, rows: Rows) -> None:
         """Score a block and write it."""
-        self.size += _size(rows, self.plan.text_column)
+        self.size += _size(rows, self.config.text_column)
         self._reject(rows.rejected)
         if self.set_aside:
             self._reject([Rejected(int(at), self.set_aside) for at in rows.places])
@@ -154,43 +157,43 @@ class _Writing:
             self._score(rows)
 
     def _score(self, rows: Rows) -> None:
-        scorer, text_column = self.scorer, self.plan.text_column
+        scorer, text_column = self.scorer, self.config.text_column
         texts = rows.values(text_column) if rows.records is not None else rows.table.column(text_column)
         predictions = scorer.predictor.predictions(texts)
-        mask = scorer.kept(rows, predictions)
+        mask = scorer.filter_mask(rows, predictions)
         places = rows.places
         if rows.records is not None:
             added = [dict(zip(added_names, row, strict=True)) for added_names, row in _rows(predictions)]
             both = list(zip(rows.records, added, strict=True))
             if mask is not None:
-                both = [one for one, keeps in zip(both, mask, strict=True) if keeps]
-            n_kept, found, misfits = len(both), *self._from_records(both)
+                both = [pair for pair, keeps in zip(both, mask, strict=True) if keeps]
+            n_kept, output, mismatches = len(both), *self._from_records(both)
         else:
             table = rows.table
-            if self.plan.columns is not None:
-                table = table.select([name for name in self.plan.columns if name in table.column_names])
+            if self.config.columns is not None:
+                table = table.select([name for name in self.config.columns if name in table.column_names])
             for name, column in predictions.arrow().items():
                 table = table.append_column(name, column)
             if mask is not None:
                 table = table.filter(_arrow_mask(mask))
             n_kept = len(table)
-            found, misfits = (table, []) if scorer.schema is None else fitted(table, scorer.schema)
+            output, mismatches = (table, []) if scorer.schema is None else cast_table(table, scorer.schema)
         self.n_filtered += len(rows) - n_kept
-        if misfits:
+        if mismatches:
             kept_places = places if mask is None else places[mask]
-            self._reject([Rejected(int(kept_places[one.row]), one.reason) for one in misfits])
-        if len(found):
-            self.n_written += len(found)
+            self._reject([Rejected(int(kept_places[row]), reason) for row, reason in mismatches])
+        if len(output):
+            self.n_written += len(output)
             try:
-                self._open_writer().write(found)
+                self._open_writer().write(output)
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
 
     def _from_records(
         self, both: Sequence[tuple[dict[str, Any], dict[str, Any]]]
     ) -> tuple[Any, list[SchemaMismatch]]:
-        """Records with predictions: as a table, or as lines; those whose columns clash are misfits."""
-        columns = self.plan.columns
+        """Join records and predictions to a table or to lines, and find the rows that do not fit."""
+        columns = self.config.columns
         merged, clashes, numbers = [], [], []
         for row, (record, added) in enumerate(both):
             kept = record if columns is None else {n: record[n] for n in columns if n in record}
@@ -199,9 +202,7 @@ class _Writing:
                 merged.append({**kept, **added})
                 numbers.append(row)
             else:
-                clashes.append(
-                    SchemaMismatch(row, f"has a column {clash!r}, which predictions are to have, too")
-                )
+                clashes.append(SchemaMismatch(row, f"has a column {clash!r}, which predictions add, too"))
         if self.scorer.schema is None:
             lines = []
             for row, record in zip(numbers, merged, strict=True):
@@ -210,29 +211,31 @@ class _Writing:
                 except (ValueError, RecursionError) as error:
                     clashes.append(SchemaMismatch(row, f"cannot be written as JSON ({str(error)[:100]})"))
             return lines, sorted(clashes)
-        table, misfits = table_of(merged, self.scorer.schema)
-        return table, sorted([*clashes, *(SchemaMismatch(numbers[row], reason) for row, reason in misfits)])
+        table, mismatches = table_from_records(merged, self.scorer.schema)
+        return table, sorted(
+            [*clashes, *(SchemaMismatch(numbers[row], reason) for row, reason in mismatches)]
+        )
 
     def _open_writer(self) -> Any:
         if self.writer is None:
-            path = self._aside(self.plan.format)
-            self.writer = open_writer(self.plan.format, path, self.scorer.schema, self.plan.text_column)
+            path = self._staged(self.config.format)
+            self.writer = open_writer(self.config.format, path, self.scorer.schema, self.config.text_column)
         return self.writer
 
-    def _aside(self, suffix: str) -> Path:
-        return self.folder / ASIDE / f"{self.token}.{suffix}"
+    def _staged(self, suffix: str) -> Path:
+        return self.folder / STAGING / f"{self.token}.{suffix}"
 
-    def _reject(self, found: Sequence[Rejected]) -> None:
-        if not found:
+    def _reject(self, rejects: Sequence[Rejected]) -> None:
+        if not rejects:
             return
         try:
             if self.reject_file is None:
-                self.reject_file = self._aside("rejected").open("wb")
-            for one in found:
-                self.n_rejected += one.n_rows
-                document = {"path": self.segment.path, "at": one.at, "reason": one.reason}
-                document |= {"beginning": one.beginning} if one.beginning else {}
-                document |= {"rows": one.n_rows} if one.n_rows != 1 else {}
+                self.reject_file = self._staged("rejected").open("wb")
+            for reject in rejects:
+                self.n_rejected += reject.n_rows
+                document = {"path": self.segment.path, "at": reject.at, "reason": reject.reason}
+                document |= {"beginning": reject.beginning} if reject.beginning else {}
+                document |= {"rows": reject.n_rows} if reject.n_rows != 1 else {}
                 self.reject_file.write(json.dumps(document).encode("ascii") + b"\n")
         except OSError as error:
             raise cannot_write(self.folder, error) from error
@@ -246,20 +249,20 @@ class _Writing:
         with suppress(OSError):
             if self.reject_file is not None:
                 self.reject_file.close()
-        for suffix in (self.plan.format, "rejected"):
+        for suffix in (self.config.format, "rejected"):
             with suppress(OSError):
-                self._aside(suffix).unlink()
+                self._staged(suffix).unlink()
 
     def finished(self, is_last: bool) -> OutputPart:
-        """Close the files, and say what they are."""
+        """Close the files, and return the part."""
         files = []
         try:
             if self.writer is not None:
                 self.writer.close()
-                files.append(_described(self.folder, self._aside(self.plan.format), self.paths[0]))
+                files.append(_part_file(self.folder, self._staged(self.config.format), self.paths[0]))
             if self.reject_file is not None:
                 self.reject_file.close()
-                files.append(_described(self.folder, self._aside("rejected"), self.paths[1]))
+                files.append(_part_file(self.folder, self._staged("rejected"), self.paths[1]))
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self.is_finished = True
@@ -276,8 +279,8 @@ class _Writing:
         )
 
 
-def _described(folder: Path, aside: Path, target: str) -> PartFile:
-    return PartFile(aside.relative_to(folder).as_posix(), target, aside.stat().st_size, checksum(aside))
+def _part_file(folder: Path, staged: Path, target: str) -> PartFile:
+    return PartFile(staged.relative_to(folder).as_posix(), target, staged.stat().st_size, checksum(staged))
 
 
 def _is_divided(segment: Segment) -> bool:
@@ -287,7 +290,9 @@ def _is_divided(segment: Segment) -> bool:
 def _size(rows: Rows, text_column: str) -> int:
     if rows.records is None:
         return int(rows.table.nbytes)
-    return sum(len(record[text_column]) for record in rows.records) + sum(one.n_rows for one in rows.rejected)
+    return sum(len(record[text_column]) for record in rows.records) + sum(
+        reject.n_rows for reject in rows.rejected
+    )
 
 
 def _rows(predictions: Predictions) -> Iterator[tuple[list[str], tuple[Any, ...]]]:

@@ -1,8 +1,8 @@
-"""Scoring on many machines with Ray Data: the same parts as on one, made wherever the cluster has a core.
+"""Scores on many machines with Ray Data; the parts are the same as on one machine.
 
-Every machine must see the model, the inputs and the folder of the output under the same paths, as on a shared
-file system. The process that called commits the parts; a worker that dies loses only what it had begun, which
-Ray gives to another.
+Every machine must see the model, the inputs and the output folder under the same paths, as on a shared file
+system. The calling process commits the parts. A worker that dies loses only the part it had begun, and Ray
+gives its task to another.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from token2wave.data.rows import Segment
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.scoring.job import Job
 from token2wave.scoring.output_parts import JobConfig, OutputPart
-from token2wave.scoring.part_scorer import Scorer
+from token2wave.scoring.part_scorer import SegmentScorer
 
-_scorers: dict[str, Scorer] = {}  # of this process
+_scorers: dict[str, SegmentScorer] = {}  # of this process
 
 
 def run(job: Job, n_workers: int | None, finished: Callable[[OutputPart], None]) -> None:
-    """Score all that is not finished, on the cluster that is connected, else the one that ``ray.init`` finds.
+    """Score what is not finished, on the cluster that is connected, else the one that ``ray.init`` finds.
 
     Args:
-        job: it is told of each part.
+        job: records each part.
         n_workers: most tasks at once; None: what the cluster has room for. Where a cluster of this machine is
             begun for the job, its cores.
         finished: called with each part that is recorded.
@@ -39,7 +39,7 @@ def run(job: Job, n_workers: int | None, finished: Callable[[OutputPart], None])
     segments = job.open_segments()
     if not segments:
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     try:
         import ray
         import ray.data
@@ -63,10 +63,10 @@ def run(job: Job, n_workers: int | None, finished: Callable[[OutputPart], None])
 
 
 def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> Iterator[OutputPart]:
-    """Parts as they are written, in whatever order."""
+    """Yield parts as they are written, in any order."""
     tasks = [
         {
-            "plan": job.plan.to_dict(),
+            "config": job.config.to_dict(),
             "number": number,
             "segment": job.segments[number].to_dict(),
             "done": sorted(job.finished.get(number, ())),
@@ -74,10 +74,10 @@ def _parts(ray: Any, job: Job, segments: list[int], n_workers: int | None) -> It
         for number in segments
     ]
     rows = [{"task": json.dumps(task)} for task in tasks]
-    found = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     pool = ray.data.TaskPoolStrategy(size=n_workers)
     with _quiet(ray.data.DataContext.get_current()):
-        for row in found.flat_map(_score, num_cpus=1, compute=pool).iter_rows():
+        for row in dataset.flat_map(_score, num_cpus=1, compute=pool).iter_rows():
             yield OutputPart.from_dict(json.loads(row["part"]))
 
 
@@ -85,31 +85,31 @@ def _score(row: dict[str, str]) -> Iterator[dict[str, str]]:
     """Score one segment; runs in a worker of Ray."""
     os.environ["OMP_NUM_THREADS"] = "1"
     task = json.loads(row["task"])
-    key = json.dumps(task["plan"])
+    key = json.dumps(task["config"])
     if key not in _scorers:
         _scorers.clear()
-        _scorers[key] = Scorer(JobConfig.from_dict(task["plan"]))
+        _scorers[key] = SegmentScorer(JobConfig.from_dict(task["config"]))
     segment = Segment(**task["segment"])
-    for part in _scorers[key].parts(segment, task["number"], set(task["done"])):
+    for part in _scorers[key].score_segment(segment, task["number"], set(task["done"])):
         yield {"part": json.dumps(part.to_dict())}
 
 
 @contextmanager
 def _quiet(context: Any) -> Iterator[None]:
-    """Leave what is shown to whoever called: Ray's own bars and plans would stand among it."""
+    """Silence Ray's own progress bars and logs, which would mix with ours."""
     log = logging.getLogger("ray.data")
-    before = log.level, context.enable_progress_bars
+    previous = log.level, context.enable_progress_bars
     log.setLevel(logging.ERROR)
     context.enable_progress_bars = False
     try:
         yield
     finally:
-        log.setLevel(before[0])
-        context.enable_progress_bars = before[1]
+        log.setLevel(previous[0])
+        context.enable_progress_bars = previous[1]
 
 
 def _unwrapped(error: BaseException) -> Token2WaveError:
-    """The error of ours that a worker raised; else one that says what Ray did."""
+    """The error of ours that a worker raised; else one with the message of Ray."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Token2WaveError):

@@ -1,4 +1,4 @@
-"""Score files of any size: predictions for every row, in parts that are finished once and for all."""
+"""Scores files of any size: predictions for every row, in parts; an interrupted job can be resumed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from token2wave.core import n_threads
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
 from token2wave.errors import ConfigError, DataError
-from token2wave.scoring import local_engine as local_engine
+from token2wave.scoring import local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions, arrow_fields, column_names
 from token2wave.scoring.filters import Filter
-from token2wave.scoring.input_schema import InputSchema, infer_schema, require_columns, schema_text
-from token2wave.scoring.job import Job, ScoringSummary, input_identity, opened
+from token2wave.scoring.input_schema import InputSchema, infer_schema, require_columns, serialize_schema
+from token2wave.scoring.job import Job, ScoringSummary, input_identity, open_job
 from token2wave.scoring.output_parts import JobConfig, OutputPart, checksum
 
 if TYPE_CHECKING:
@@ -50,25 +50,25 @@ def score(
 ) -> ScoringSummary:
     """Predict every row of files of any size, and write the rows with their predictions.
 
-    Memory is bounded by the number of workers, not by the input. The output comes in parts, each finished
-    once and for all; the same call after an interruption of any kind goes on with the others.
+    The number of workers bounds the memory, not the input. The output comes in parts. After an interruption
+    of any kind, the same call resumes with the parts that are not finished.
 
     Args:
         model: path of the model file.
         inputs: files, folders or patterns: Parquet, JSON lines, CSV, fastText or plain text, also compressed.
         output: folder of the output: new, empty, or that of the same job.
-        engine: ``local``: the cores of this machine; ``ray``: Ray Data, on the cluster that Ray finds.
+        engine: ``local`` for the cores of this machine; ``ray`` for Ray Data on the cluster that Ray finds.
         workers: processes; by default one for each core; with Ray, what the cluster offers.
         text_column: the column of the texts.
-        columns: those to keep; all, if None.
-        keep: a filter, e.g. ``label == 'good' and confidence > 0.9``; rows that it is false for are left out.
+        columns: the columns to keep; all, if None.
+        keep: a filter, e.g. ``label == 'good' and confidence > 0.9``; other rows are left out.
         format: ``parquet`` or ``jsonl``.
         top_k: add a column ``top`` of so many most probable classes, where more than one.
         probabilities: add a column ``probabilities`` with that of every class.
         novelty: add a column ``novelty``; a filter that reads it asks for it, too.
-        prefix: what the names of the added columns begin with.
-        part_size: about how large a part is, as it lies in memory: bytes, or e.g. ``"64MB"``.
-        callbacks: told how it goes.
+        prefix: prefix of the names of the added columns.
+        part_size: about how large a part is in memory: bytes, or e.g. ``"64MB"``.
+        callbacks: reported how it goes.
 
     Returns:
         All counts.
@@ -85,41 +85,55 @@ def score(
     from token2wave.training.callbacks import CallbackList
 
     parsed = None if keep is None else Filter.parse(keep)
-    wanted = PredictionOptions(
+    options = PredictionOptions(
         top_k, probabilities, novelty or (parsed is not None and parsed.reads_novelty), prefix
     )
-    predictor = BatchPredictor(model, text_column=text_column, **wanted._asdict())
+    predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     names = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     segments = segments_of(find_inputs(names), part_bytes)
     if not segments:
         raise DataError("expected rows, found empty files alone", location="input", hint="name other files")
     classifier = predictor.classifier
-    added = arrow_fields(classifier, wanted) if format == "parquet" else []
-    layout = infer_schema(segments, text_column, with_types=format == "parquet")
-    kept = None if columns is None else tuple(dict.fromkeys(columns))
-    require_columns(layout, kept or (), column_names(classifier, wanted))
+    added = arrow_fields(classifier, options) if format == "parquet" else []
+    input_columns = infer_schema(segments, text_column, with_types=format == "parquet")
+    kept_columns = None if columns is None else tuple(dict.fromkeys(columns))
+    require_columns(input_columns, kept_columns or (), column_names(classifier, options))
     if parsed is not None:
-        parsed.check(classifier.label_names, classifier.multi_label, layout.kinds, layout.is_open)
-    schema = schema_text([*_kept_fields(layout, kept), *added]) if format == "parquet" else None
-    plan = JobConfig(
-        predictor.model, os.path.abspath(output), text_column, kept, keep, format, wanted, part_bytes, schema
+        parsed.check(
+            classifier.label_names, classifier.multi_label, input_columns.kinds, input_columns.is_open
+        )
+    schema = (
+        serialize_schema([*_output_fields(input_columns, kept_columns), *added])
+        if format == "parquet"
+        else None
+    )
+    config = JobConfig(
+        predictor.model,
+        os.path.abspath(output),
+        text_column,
+        kept_columns,
+        keep,
+        format,
+        options,
+        part_bytes,
+        schema,
     )
     identity = {
-        "settings": {k: v for k, v in plan.to_dict().items() if k not in ("model", "folder", "schema")},
-        "model_sha256": checksum(Path(plan.model)),
+        "settings": {k: v for k, v in config.to_dict().items() if k not in ("model", "folder", "schema")},
+        "model_sha256": checksum(Path(config.model)),
         "inputs": input_identity(segments),
         "schema": schema,
     }
-    teller = CallbackList(callbacks)
-    with opened(plan, segments, identity) as job:
+    callback_list = CallbackList(callbacks)
+    with open_job(config, segments, identity) as job:
         begun = time.perf_counter()
-        bar = _Progress(job, teller)
+        bar = _ProgressBar(job, callback_list)
         if engine == "local":
             local_engine.run(job, workers or n_threads(), bar.finished)
         else:
-            from token2wave.scoring import ray_engine as on_ray
+            from token2wave.scoring import ray_engine
 
-            on_ray.run(job, workers, bar.finished)
+            ray_engine.run(job, workers, bar.finished)
         summary = job.finish()
     if bar.n_read:
         rate = bar.n_read / (time.perf_counter() - begun)
@@ -127,12 +141,12 @@ def score(
     return summary
 
 
-def _kept_fields(layout: InputSchema, columns: Sequence[str] | None) -> list[Any]:
-    """Fields of the columns that are kept, for Parquet."""
+def _output_fields(input_schema: InputSchema, columns: Sequence[str] | None) -> list[Any]:
+    """Fields of the columns that are kept_columns, for Parquet."""
     import pyarrow
 
-    names = list(layout.types) if columns is None else columns
-    return [pyarrow.field(name, layout.types.get(name, pyarrow.string())) for name in names]
+    names = list(input_schema.types) if columns is None else columns
+    return [pyarrow.field(name, input_schema.types.get(name, pyarrow.string())) for name in names]
 
 
 def _require(engine: str, format: str, workers: int | None, part_bytes: int) -> None:
@@ -147,32 +161,32 @@ def _require(engine: str, format: str, workers: int | None, part_bytes: int) -> 
         )
 
 
-class _Progress:
-    """Tells how far the work is, in bytes of the input; what a compressed file will come to is guessed."""
+class _ProgressBar:
+    """Reports progress in bytes of the input; the unpacked size of a compressed file is estimated."""
 
-    def __init__(self, job: Job, teller: Any) -> None:
-        self.teller = teller
+    def __init__(self, job: Job, callback_list: Any) -> None:
+        self.callback_list = callback_list
         self.n_read = 0
-        self.weights = [_weight(segment) for segment in job.segments]
-        self.told: dict[int, int] = {}
-        teller.stage("scoring", sum(self.weights))
+        self.weights = [_estimate_bytes(segment) for segment in job.segments]
+        self.reported: dict[int, int] = {}
+        callback_list.stage("scoring", sum(self.weights))
         for parts in list(job.finished.values()):
             for part in parts.values():
                 self._advance(part)
 
     def finished(self, part: OutputPart) -> None:
-        """A part is recorded."""
+        """Count a part that is recorded."""
         self.n_read += part.n_written + part.n_filtered + part.n_rejected
         self._advance(part)
 
     def _advance(self, part: OutputPart) -> None:
-        told, weight = self.told.get(part.segment, 0), self.weights[part.segment]
-        step = weight - told if part.is_last else min(part.size, weight - told)
-        self.told[part.segment] = told + step
-        self.teller.advance(step)
+        reported, weight = self.reported.get(part.segment, 0), self.weights[part.segment]
+        step = weight - reported if part.is_last else min(part.size, weight - reported)
+        self.reported[part.segment] = reported + step
+        self.callback_list.advance(step)
 
 
-def _weight(segment: Segment) -> int:
+def _estimate_bytes(segment: Segment) -> int:
     """About how many bytes of text a segment has."""
     size = os.stat(segment.path).st_size
     if segment.counts_bytes:

@@ -1,7 +1,6 @@
-"""A process of the local engine: reads numbers of segments, scores them, and says which parts are written.
+"""A worker process of the local engine: receives segments, scores them, and reports the parts.
 
-Messages are lines of JSON, both ways. It ends when its input does, and so with the process that began it,
-however that ended.
+Messages are lines of JSON, both ways. The worker ends when its input does, and so with its parent process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 from token2wave.data.rows import Segment
 from token2wave.errors import Token2WaveError
 from token2wave.scoring.output_parts import JobConfig
-from token2wave.scoring.part_scorer import Scorer
+from token2wave.scoring.part_scorer import SegmentScorer
 
 
 def main() -> None:
@@ -28,22 +27,22 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever else is printed is no message
 
-    def say(message: dict[str, Any]) -> None:
+    def send(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    plan = JobConfig.from_dict(json.loads(sys.stdin.readline()))
+    config = JobConfig.from_dict(json.loads(sys.stdin.readline()))
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     try:
-        scorer = Scorer(plan)
+        scorer = SegmentScorer(config)
         scorer.predictor.classifier  # noqa: B018 - loaded now, so that a fault of the model is told apart
     except Token2WaveError as error:
-        say(_fault(error))
+        send(_fault(error))
         return
-    say({"ready": True})
+    send({"ready": True})
     while True:
-        _work(scorer, tasks.get(), say)
+        _work(scorer, tasks.get(), send)
 
 
 def _listen(tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -52,33 +51,35 @@ def _listen(tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
     os._exit(0)  # nobody waits for the rest
 
 
-def _work(scorer: Scorer, task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+def _work(scorer: SegmentScorer, task: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
     number = task["number"]
     os.environ["OMP_NUM_THREADS"] = str(task["n_threads"])
-    aside = task["set_aside"]
+    set_aside = task["set_aside"]
     try:
-        found = scorer.parts(
+        parts = scorer.score_segment(
             Segment(**task["segment"]),
             number,
             set(task["done"]),
-            None if aside is None else (aside[0], aside[1]),
+            None if set_aside is None else (set_aside[0], set_aside[1]),
         )
-        for part in found:
-            say({"part": part.to_dict()})
+        for part in parts:
+            send({"part": part.to_dict()})
     except Token2WaveError as error:
-        say(_fault(error))
+        send(_fault(error))
     except OSError as error:
-        say(_fault(Token2WaveError(f"cannot be read or written ({error})", location=task["segment"]["path"])))
+        send(
+            _fault(Token2WaveError(f"cannot be read or written ({error})", location=task["segment"]["path"]))
+        )
     except Exception as error:
         traceback.print_exc()
-        say({"failed": number, "reason": f"{type(error).__name__}: {str(error)[:200]}"})
+        send({"failed": number, "reason": f"{type(error).__name__}: {str(error)[:200]}"})
     else:
-        say({"complete": number})
+        send({"complete": number})
 
 
 def _fault(error: Token2WaveError) -> dict[str, Any]:
-    parts = {"problem": error.problem, "location": error.location, "hint": error.hint}
-    return {"fault": {"kind": type(error).__name__, **parts}}
+    details = {"problem": error.problem, "location": error.location, "hint": error.hint}
+    return {"fault": {"kind": type(error).__name__, **details}}
 
 
 if __name__ == "__main__":
