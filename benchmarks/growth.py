@@ -7,7 +7,7 @@
 Writes ``results/benchmarks/growth.json`` (with ``--quick``, ``growth-quick.json``) after each study: every
 time, medians, and the slopes of least-squares lines on a log-log plot. Studies that the file holds already
 stay, unless they are measured again; each says which code, machine and settings it comes from.
-``growth_figures.py`` makes tables and figures of it.
+``tables.py`` and ``figures.py`` render it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from growth_figures import slopes_told
 from growth_plan import FULL, QUICK, Plan
 from growth_studies import batch_study, length_study, width_study
 from growth_texts import texts_study
 from growth_vocabulary import vocabulary_study
 from measuring import RESULTS, code_state, write_document
+from tables import describe_slopes
 
 from token2wave.training.result import machine
 from token2wave.versions import versions
@@ -92,7 +92,7 @@ def measure_studies(names: Sequence[str], plan: Plan, run: dict[str, Any], path:
         document["studies"] = {key: document["studies"][key] for key in STUDIES if key in document["studies"]}
         write_document(path, document)
         print(f"{found['title']}, {found['total_seconds']:.0f} s", flush=True)
-        for line in slopes_told(found):
+        for line in describe_slopes(found):
             print(f"  {line}", flush=True)
     return document
 

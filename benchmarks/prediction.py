@@ -28,9 +28,9 @@ from time import time
 from typing import Any, NamedTuple
 
 from compare import RIVALS, THREADS_OF
-from growth_figures import quantity
 from measuring import RESULTS, ROOT, all_versions, code_state, spread, write_document
 from prediction_worker import COLD_STARTS, MADE_FROM, MODELS, digest
+from tables import quantity
 
 from token2wave.formatting import count, duration, percent, size
 from token2wave.storage.atomic import make_folder

@@ -27,20 +27,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import continuing  # noqa: E402
-import distillation_render  # noqa: E402
-import distributed_render  # noqa: E402
-import growth_figures  # noqa: E402
-import html_page_render  # noqa: E402
-import prediction_render  # noqa: E402
-import probabilities_render  # noqa: E402
-import reliability_render  # noqa: E402
-import render as comparison  # noqa: E402
-import render_figure  # noqa: E402
-import scoring_render  # noqa: E402
-import serving_render  # noqa: E402
+import figures  # noqa: E402
 import streaming  # noqa: E402
+import tables  # noqa: E402
 import tuning  # noqa: E402
-import wave_trials_render  # noqa: E402
 
 from paper.paper_report import (  # noqa: E402
     render_figures,
@@ -146,7 +136,7 @@ def with_part(document: dict[str, Any], part: str) -> dict[str, Any]:
 def classifiers(name: str, data: str) -> str:
     """Table of one data set of a comparison."""
     document = benchmark(name)
-    return comparison.table(document, data).rstrip() + "\n"
+    return tables.classifier_table(document, data).rstrip() + "\n"
 
 
 def precision() -> str:
@@ -177,7 +167,7 @@ def wave_trials(name: str, level: str) -> str:
     path = RESULTS / "sweeps" / f"{name}.json"
     if not path.is_file():
         raise NotMeasured
-    return wave_trials_render.table(read(path), level)
+    return tables.wave_trials_table(read(path), level)
 
 
 def growth(study: str) -> str:
@@ -185,7 +175,7 @@ def growth(study: str) -> str:
     document = benchmark("growth")
     if study not in document["studies"]:
         raise NotMeasured
-    table = growth_figures.table(document, study).rstrip()
+    table = tables.growth_table(document, study).rstrip()
     return f"![{study}](figures/growth-{study}.svg)\n\n{table}\n"
 
 
@@ -194,20 +184,20 @@ def prediction(data: str) -> str:
     document = benchmark("prediction")
     if data not in document["medians"]:
         raise NotMeasured
-    table = prediction_render.table(document, data).rstrip()
+    table = tables.prediction_table(document, data).rstrip()
     return f"![{data}: what predicting costs](figures/prediction-{data}.svg)\n\n{table}\n"
 
 
 def probabilities() -> str:
     """Tables of calibration, abstention and novelty, and their figure."""
-    found = probabilities_render.tables(benchmark("probabilities")).rstrip()
+    found = tables.probability_tables(benchmark("probabilities")).rstrip()
     return f"![What probabilities and novelty are worth](figures/probabilities.svg)\n\n{found}\n"
 
 
 def reliability(name: str) -> str:
     """Table of one part of what was tried of reliability."""
-    part, table = reliability_render.TABLES[name]
-    found = reliability_render.Results(RESULTS).parts.get(part)
+    part, table = tables.RELIABILITY_TABLES[name]
+    found = tables.Results(RESULTS).parts.get(part)
     if found is None:
         raise NotMeasured
     return table(found)
@@ -226,8 +216,8 @@ def distributed(part: str) -> str:
     document = benchmark("distributed")
     if part not in document:
         raise NotMeasured
-    tables = {"time": distributed_render.time_table, "traffic": distributed_render.traffic_table}
-    return tables[part](document)
+    parts = {"time": tables.distributed_time_table, "traffic": tables.distributed_traffic_table}
+    return parts[part](document)
 
 
 @cache
@@ -264,45 +254,47 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fuzzing": fuzzing,
     "demo": demo,
     "branches": branches,
-    "method": lambda: comparison.method(benchmark("classifiers")).rstrip() + "\n",
-    "paper_step": lambda: comparison.step_table(benchmark("paper_step")).rstrip() + "\n",
+    "method": lambda: tables.classifier_method(benchmark("classifiers")).rstrip() + "\n",
+    "paper_step": lambda: tables.paper_step_table(benchmark("paper_step")).rstrip() + "\n",
     **{
         f"classifiers-{data}": partial(classifiers, "classifiers", data)
         for data in ("ag_news", "imdb", "dbpedia14")
     },
-    "accuracies": lambda: comparison.accuracies(benchmark("classifiers")).rstrip() + "\n",
+    "accuracies": lambda: tables.accuracy_table(benchmark("classifiers")).rstrip() + "\n",
     "precision": precision,
     "tuning": searches,
     **{
         f"{name}{'' if level == 'all' else '-of-' + level}": partial(wave_trials, name, level)
         for name in ("wave-trials", "wave-trials-whole", "wave-trials-blocks", "wave-trials-ag")
-        for level in wave_trials_render.SAID
+        for level in tables.WAVE_PARTS
     },
     **{
         name: partial(lambda each: continuing.table(benchmark(each)), name)
         for name in ("continuing", "continuing-rates")
     },
     "probabilities": probabilities,
-    "novelty-scores": lambda: probabilities_render.scores_table(benchmark("novelty_scores")) + "\n",
+    "novelty-scores": lambda: tables.novelty_scores_table(benchmark("novelty_scores")) + "\n",
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
-    "prediction-method": lambda: prediction_render.method(benchmark("prediction")).rstrip() + "\n",
+    "prediction-method": lambda: tables.prediction_method(benchmark("prediction")).rstrip() + "\n",
     "streaming-large": lambda: streaming.table_of_large(with_part(benchmark("streaming"), "large")),
     "streaming-accuracy": lambda: streaming.table_of_accuracy(with_part(benchmark("streaming"), "accuracy")),
-    "serving": lambda: serving_render.table(benchmark("serving")),
-    "distillation": lambda: distillation_render.teacher_table(benchmark("distillation")),
-    "few_shot": lambda: distillation_render.few_shot_table(benchmark("few_shot")),
-    "scoring-rates": lambda: scoring_render.rates_table(benchmark("scoring")),
-    "scoring-killed": lambda: scoring_render.killed_table(benchmark("scoring")),
-    "scoring-cost": lambda: scoring_render.cost_table(benchmark("scoring")),
-    "scoring-efficiency": lambda: scoring_render.efficiency_table(benchmark("scoring")),
-    "html-page": lambda: html_page_render.table(benchmark("html_page")),
-    "four-ways": lambda: prediction_render.agreement_table(benchmark("four_ways")).rstrip() + "\n",
-    "agreement": lambda: prediction_render.agreement_table(benchmark("agreement")).rstrip() + "\n",
-    "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",
-    "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "\n",
-    "reliability": lambda: reliability_render.promises_table(reliability_render.Results(RESULTS)),
-    **{name: partial(reliability, name) for name in reliability_render.TABLES},
+    "serving": lambda: tables.serving_table(benchmark("serving")),
+    "distillation": lambda: tables.teacher_table(benchmark("distillation")),
+    "few_shot": lambda: tables.few_shot_table(benchmark("few_shot")),
+    "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
+    "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
+    "scoring-cost": lambda: tables.scoring_cost_table(benchmark("scoring")),
+    "scoring-efficiency": lambda: tables.scoring_efficiency_table(benchmark("scoring")),
+    "html-page": lambda: tables.html_page_table(benchmark("html_page")),
+    "four-ways": lambda: tables.agreement_table(benchmark("four_ways")).rstrip() + "\n",
+    "agreement": lambda: tables.agreement_table(benchmark("agreement")).rstrip() + "\n",
+    "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "
+",
+    "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "
+",
+    "reliability": lambda: tables.promises_table(tables.Results(RESULTS)),
+    **{name: partial(reliability, name) for name in tables.RELIABILITY_TABLES},
     **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
@@ -333,20 +325,20 @@ def draw_figures() -> None:
             (PAPER / "results" / "figures" / name).write_bytes(content)
     FIGURES.mkdir(exist_ok=True)
     with suppress(NotMeasured):
-        for name, content in growth_figures.draw(benchmark("growth")).items():
+        for name, content in figures.draw_growth(benchmark("growth")).items():
             if name.endswith(".svg"):
                 (FIGURES / name).write_bytes(content)
     with suppress(NotMeasured):
-        probabilities_render.figure(benchmark("probabilities"), FIGURES / "probabilities.svg")
+        figures.draw_probabilities(benchmark("probabilities"), FIGURES / "probabilities.svg")
     with suppress(NotMeasured):
         document = benchmark("classifiers")
-        for data in comparison.data_names(document):
-            render_figure.figure(document, data, FIGURES / f"classifiers-{data}.svg")
-        render_figure.trade_figure(document, FIGURES / "trade.svg")
+        for data in tables.data_names(document):
+            figures.draw_classifiers(document, data, FIGURES / f"classifiers-{data}.svg")
+        figures.draw_trade(document, FIGURES / "trade.svg")
     with suppress(NotMeasured):
         document = benchmark("prediction")
-        for data in comparison.data_names(document):
-            prediction_render.figure(document, data, FIGURES / f"prediction-{data}.svg")
+        for data in tables.data_names(document):
+            figures.draw_prediction(document, data, FIGURES / f"prediction-{data}.svg")
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 
 import copy
 
-import render
+import figures
+import tables
 
 
 def spread(value, low=None, high=None):
@@ -52,7 +53,7 @@ DOCUMENT = {
 
 
 def test_table():
-    table = render.table(DOCUMENT, "news").splitlines()
+    table = tables.classifier_table(DOCUMENT, "news").splitlines()
     assert table[0].startswith("| system | accuracy | training | import | total | texts/s | peak memory |")
     assert table[2] == (
         "| fastText | 91.00 % (90.00 to 92.00) | 1.0 s + 500 ms | 1.0 s | 2.5 s | 1,000 | 500 MB | 12.3 MB |"
@@ -84,7 +85,7 @@ def test_accuracies_are_means_of_the_runs():
         run("mine", "news", 0.99),
         run("mine", "mail", 0.99, "it broke"),
     ]
-    assert render.accuracies(document).splitlines() == [
+    assert tables.accuracy_table(document).splitlines() == [
         "| system | news (subset) | mail | mean |",
         "|---|---:|---:|---:|",
         "| fastText | 91.00 | **75.00** | **83.00** |",
@@ -100,13 +101,13 @@ def test_accuracies_are_means_of_the_runs():
 def test_remarks_on_systems_with_figures():
     document = copy.deepcopy(DOCUMENT)
     document["medians"]["news"]["ft"] |= {"runs": 2, "errors": ["it broke"], "notes": ["did not converge"]}
-    text = render.table(document, "news")
+    text = tables.classifier_table(document, "news")
     assert "*fastText, 2 runs made, then it broke*" in text
     assert "*fastText warned: did not converge*" in text
 
 
 def test_method_names_machine_versions_and_every_bias():
-    text = render.method(DOCUMENT)
+    text = tables.classifier_method(DOCUMENT)
     assert "Medians of 3 runs" in text
     assert "2 threads of Some Processor" in text
     assert "fasttext 0.9.3" in text
@@ -116,8 +117,8 @@ def test_method_names_machine_versions_and_every_bias():
 
 def test_figure_is_the_same_every_time(tmp_path):
     first, second = tmp_path / "a.svg", tmp_path / "b.svg"
-    render.figure(DOCUMENT, "news", first)
-    render.figure(DOCUMENT, "news", second)
+    figures.draw_classifiers(DOCUMENT, "news", first)
+    figures.draw_classifiers(DOCUMENT, "news", second)
     assert first.read_bytes() == second.read_bytes()
     assert first.read_text().count("<!-- token2wave fast -->") == 1
     assert "mine" not in first.read_text()
@@ -145,7 +146,7 @@ def test_table_of_steps():
         "machine": {"processor": "Some Processor"},
         "data": {"caveats": ["a caveat"]},
     }
-    text = render.step_table(document)
+    text = tables.paper_step_table(document)
     assert "| no dropout: ours | 500 (490 to 510) | **10.0** | 4 min 0 s |" in text
     assert "| no dropout: padded | 50 (49 to 51) | - | 40 min 0 s |" in text
     assert "| the preset as it is, precision auto: ours | 500 (490 to 510) | - | 4 min 0 s |" in text

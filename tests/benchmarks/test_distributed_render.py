@@ -1,7 +1,7 @@
 """Tables of ``benchmarks/distributed.py``, and how it compares turns."""
 
 import distributed as benchmark
-import distributed_render
+import tables
 
 
 def summaries(seconds: list[float]) -> list[dict]:
@@ -30,7 +30,7 @@ def test_shares_are_of_the_same_turn():
         "machine": {"processor": "a processor"},
         "caveats": ["not all rows."],
     }
-    table = distributed_render.time_table({"time": part})
+    table = tables.distributed_time_table({"time": part})
     assert "| two layers | two processes, one thread each | 87.50% | 10.0 s | 0.60 | 0.60 |" in table
     assert table.endswith("*not all rows*.\n\n") or "*not all rows.*" in table
 
@@ -39,5 +39,5 @@ def test_traffic_stands_beside_the_rows_and_the_table():
     row = {"vocabulary": 30_000, "batch_size": 64, "table_bytes": 7_680_000}
     row |= {"rows": 1_489.4, "row_bytes": 220_000.0, "dense_bytes": 67_900.0, "processes": 2.0}
     part = {"rows": [row], "steps": 8, "words": 50, "width": 64}
-    table = distributed_render.traffic_table({"traffic": part})
+    table = tables.distributed_traffic_table({"traffic": part})
     assert "| 30,000 | 64 | 1,489 | 220 kB | 148 B | 7.68 MB | 67.9 kB |" in table

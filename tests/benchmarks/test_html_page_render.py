@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html_page_render
+import tables
 
 DOCUMENT = {
     "data": "ag_news",
@@ -20,7 +20,7 @@ DOCUMENT = {
 
 
 def test_the_table_has_sizes_times_and_agreement() -> None:
-    table = html_page_render.table(DOCUMENT)
+    table = tables.html_page_table(DOCUMENT)
     assert "| HTML file | 1,414,240 bytes, 425,793 more |" in table
     assert "| predicting one text | median 0.41 ms, 99 % within 1.20 ms |" in table
     assert "from the runtime, test texts | 2.0e-07 |" in table

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from unittest import mock
 
 import agreement
+import figures
 import numpy as np
 import prediction
-import prediction_render
 import prediction_worker
 import pytest
+import tables
 
 import token2wave
 from token2wave.core import core
@@ -112,7 +113,7 @@ def test_models_are_built_once_and_systems_take_turns(start, jobs, compress, tmp
     assert group["figures"]["cold_start_seconds"]["median"] == 0.5
     assert group["figures"]["texts_per_second"]["median"] > 0
     assert told[-1].startswith("[6/6] words  fast_1mb  run 2: 100.00%, ")
-    assert prediction_render.table(document, "words").count("100.00 %") == 3
+    assert tables.prediction_table(document, "words").count("100.00 %") == 3
 
 
 def test_a_start_goes_on_where_another_ended(start, jobs, tmp_path, monkeypatch):
@@ -146,7 +147,7 @@ def test_a_failure_is_written_down_and_the_others_go_on(start, monkeypatch):
     assert document["runs"][0]["error"] == "no model: RuntimeError: no luck"
     assert document["runs"][1]["error"] is None
     assert "words  model fast_1mb: RuntimeError: no luck" in told
-    table = prediction_render.table(document, "words")
+    table = tables.prediction_table(document, "words")
     assert "| **token2wave fast, 1 MB** | **failed** | **-** |" in table
     assert "- *token2wave fast, 1 MB, no figures: no model: RuntimeError: no luck*" in table
 
@@ -198,7 +199,7 @@ def test_fasttext_is_measured_on_prepared_texts_in_both_ways(start, monkeypatch)
         assert figures["prepared_texts_per_second"] > 0
         assert figures["prepared_latency_seconds"] > 0
         assert len(run["text"].removesuffix(" the end .")) in range(40, 60)  # prepared, and not any
-    table = prediction_render.table(document, "words")
+    table = tables.prediction_table(document, "words")
     assert "| fastText, lr 0.5 | 100.00 % |" in table
     assert "- fastText, lr 0.25, built and not measured: " in table
     assert "- fastText, quantised: made from fastText, lr 0.5." in table
@@ -335,7 +336,7 @@ def test_table_method_and_figure(start, tmp_path):
     medians["small_numpy"]["torch_loaded"] = True
     document["builds"]["words"]["small"]["bytes"] = 2_500_000
     document["data"]["words"]["caveats"] = ["words: not all of them"]
-    lines = prediction_render.table(document, "words").splitlines()
+    lines = tables.prediction_table(document, "words").splitlines()
     assert lines[2] == ("| token2wave small, numpy | 100.00 % | 2.5 MB | 56,789 | 1.23 ms | 500 ms | 20 MB |")
     assert lines[3].startswith("| **token2wave fast** | **100.00 %** | **")
     assert lines[3].endswith(" | **1,234** | **5 µs** | **500 ms** | **20 MB** |")
@@ -343,11 +344,11 @@ def test_table_method_and_figure(start, tmp_path):
     assert "*words: not all of them.*" in lines
     assert "- fast, 1 MB: 7 of 12 rows, stored as auto." in lines
     assert "- torch was imported to predict by: token2wave small, numpy." in lines
-    assert "- **fastText, quantised**: The more accurate of the two by" in prediction_render.method(document)
+    assert "- **fastText, quantised**: The more accurate of the two by" in tables.prediction_method(document)
 
     medians["tfidf_svc"] = {"runs": 0, "model": None, "errors": ["it broke"]}
     for name in ("a.svg", "b.svg"):
-        prediction_render.figure(document, "words", tmp_path / name)
+        figures.draw_prediction(document, "words", tmp_path / name)
     drawn = (tmp_path / "a.svg").read_text()
     assert drawn == (tmp_path / "b.svg").read_text()  # the same every time
     assert drawn.count("<!-- token2wave small, numpy -->") == 1
@@ -369,7 +370,7 @@ def agree(data, jobs, compress, tmp_path):
         folders = ["--results", str(tmp_path), "--build", str(tmp_path / "agreement"), "--ways", "onnx"]
         assert agreement.main(["--data", str(data), "--presets", "small", *folders, *arguments]) == 0
         document = json.loads((tmp_path / "agreement.json").read_text())
-        return document["models"]["words"]["small"], prediction_render.agreement_table(document)
+        return document["models"]["words"]["small"], tables.agreement_table(document)
 
     return agree
 

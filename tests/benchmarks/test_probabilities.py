@@ -2,13 +2,14 @@
 
 import json
 
+import figures
 import numpy as np
 import probabilities
-import probabilities_render
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from probabilities import FALSE_ALARMS, area_under_roc, shares_found
+from tables import probability_tables
 
 from token2wave.core import core
 
@@ -61,7 +62,7 @@ def test_from_end_to_end(folder, monkeypatch):
     more = run(folder, "--seeds", "0,1")
     assert made == [1, 1]
     assert more["runs"]["fast/news/0"] == found
-    tables = probabilities_render.tables(more)
+    tables = probability_tables(more)
     accuracies = [more["runs"][f"fast/news/{seed}"]["accuracy"] for seed in (0, 1)]
     assert f"| news | fast | 2 | {100 * np.mean(accuracies):.2f} |" in tables
     areas = [more["runs"][f"fast/news/{seed}"]["foreign"]["films"]["whole"]["area"] for seed in (0, 1)]
@@ -69,7 +70,7 @@ def test_from_end_to_end(folder, monkeypatch):
     for run_of in more["runs"].values():
         run_of["preset"] = "small"  # the figure's
     for name in ("one.svg", "two.svg"):
-        probabilities_render.figure(more, folder / name)
+        figures.draw_probabilities(more, folder / name)
     assert (folder / "one.svg").read_bytes() == (folder / "two.svg").read_bytes()
     assert run(folder, "--seeds", "0", "--again")["runs"].keys() == {"fast/news/0", "fast/films/0"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-import reliability_render
-from reliability_render import NOT_YET, PROMISES, Results, promises_table
+import tables
+from tables import NOT_YET, PROMISES, Results, promises_table
 
 STEP = {"peak_bytes": 170_000_000, "computing_seconds": 2.0, "seconds": 8.5}
 ROW = {"job": "small", "condition": "2 threads"}
@@ -93,7 +93,7 @@ def test_everything_was_measured(tmp_path):
     assert "1.1 GB, for 10,000,000 documents of 6 GB" in table
     assert "10,000,000 documents, killed 10 times: 0 missing, 0 twice, 3,000 rejected" in table
     assert "32 minutes, 123,456 inputs for 1 targets: 0 findings" in table
-    found = {name: render(results.parts[part]) for name, (part, render) in reliability_render.TABLES.items()}
+    found = {name: render(results.parts[part]) for name, (part, render) in tables.RELIABILITY_TABLES.items()}
     assert "| `small` | 2 threads | yes |" in found["reliability-determinism"]
     assert "| no | 0.01 | 0.0001 | 3 | -0.10 |" in found["reliability-determinism"]
     assert "| trec | train | 5,149 | 170 MB |" in found["reliability-device"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import scoring_crawl
-import scoring_render
+import tables
 from pyarrow import parquet
 
 
@@ -51,30 +51,30 @@ DOCUMENT: dict[str, Any] = {
 
 
 def test_rates_stand_beside_the_bare_runtime() -> None:
-    table = scoring_render.rates_table(DOCUMENT)
+    table = tables.scoring_rates_table(DOCUMENT)
     assert "| `score`, Parquet to Parquet, 2 processes | 90,000 | 90 % | 20.0 µs | 90 % |" in table
     assert "From one process to 2: 1.80 times the rate." in table
 
 
 def test_kills_are_told() -> None:
-    table = scoring_render.killed_table(DOCUMENT)
+    table = tables.scoring_killed_table(DOCUMENT)
     assert "| parts that were there at each kill | 3, 7 |" in table
     assert "| most memory of all processes together | 556 MB |" in table
     assert "killed 100 times at any moment, 60 times of them with parts" in table
 
 
 def test_a_billion_documents() -> None:
-    table = scoring_render.cost_table(DOCUMENT)  # 20 µs each are 5.56 core hours
+    table = tables.scoring_cost_table(DOCUMENT)  # 20 µs each are 5.56 core hours
     assert "| Parquet to Parquet | 20.0 µs | 180 million | 5.6 | 0.25 |" in table
 
 
 def test_the_model_of_many_processes() -> None:
-    seconds, efficiency = scoring_render.modelled(DOCUMENT, 1, 32e6)
+    seconds, efficiency = tables.model_scoring(DOCUMENT, 1, 32e6)
     assert seconds == pytest.approx(20_000 + 0.64 + 1.5)
     assert efficiency == pytest.approx(20_000 / seconds)
-    seconds, _ = scoring_render.modelled(DOCUMENT, 1_000, 32e6)
+    seconds, _ = tables.model_scoring(DOCUMENT, 1_000, 32e6)
     assert seconds == pytest.approx(15_625 * 0.02 + 1.5)  # recording the parts takes longest
-    assert "| 1,000 | 5.2 min | 6 % |" in scoring_render.efficiency_table(DOCUMENT)
+    assert "| 1,000 | 5.2 min | 6 % |" in tables.scoring_efficiency_table(DOCUMENT)
 
 
 def test_the_crawl_is_the_same_again(tmp_path: Path) -> None:

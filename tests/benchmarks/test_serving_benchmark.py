@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import serving
-import serving_render
+import tables
 
 MODEL = Path(__file__).parents[1] / "inference" / "golden" / "novelty.safetensors"
 HOSTILE = Path(serving.__file__).with_name("serving_hostile.py")
@@ -45,7 +45,7 @@ def test_the_table():
             "memory_after": 2 * 10**8,
         },
     }
-    text = serving_render.table(document)
+    text = tables.serving_table(document)
     good, beside = [line for line in text.splitlines() if line.startswith("| good")]
     assert good == "| good ones | 4,000 | 5 ms | 12 ms | 80 µs | 0 | 100 MB |  | 200 MB |"
     assert (

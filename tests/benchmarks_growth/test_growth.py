@@ -4,9 +4,10 @@ import json
 
 import growth
 import pytest
-from growth_figures import draw, quantity, table, write_figures
+from figures import draw_growth
 from growth_plan import FULL, QUICK, Plan, VocabularyNetwork
 from growth_texts import MEMORY, measure_texts
+from tables import growth_table, quantity
 
 RUN = {
     "command": "python benchmarks/growth.py",
@@ -90,13 +91,13 @@ def test_distinct_tokens_are_counted(measured):
 def test_speed_is_told_where_texts_are_counted(measured):
     point = measured["studies"]["batch"]["curves"][0]["points"][-1]
     assert point["texts_per_second"] == pytest.approx(4 / point["median"])
-    assert f", {point['texts_per_second']:,.0f} texts/s |" in table(measured, "batch")
-    assert "texts/s" not in table(measured, "width")
+    assert f", {point['texts_per_second']:,.0f} texts/s |" in growth_table(measured, "batch")
+    assert "texts/s" not in growth_table(measured, "width")
 
 
 def test_tables_tell_ends_and_slopes(measured):
     for name, study in measured["studies"].items():
-        text = table(measured, name)
+        text = growth_table(measured, name)
         header, _, *rows = text.split("\n\n")[0].splitlines()
         assert len(rows) == len(study["curves"])
         assert {row.count("|") for row in rows} == {header.count("|")}
@@ -111,20 +112,19 @@ def test_tables_tell_ends_and_slopes(measured):
 def test_a_curve_that_stopped_says_why(measured):
     study = dict(measured["studies"]["length"], within=[16, 64])
     study["curves"][0]["stopped"] = {"size": 64, "reason": "expected to take 99 s, over the limit of 20 s"}
-    text = table({"studies": {"length": study}}, "length")
+    text = growth_table({"studies": {"length": study}}, "length")
     assert "ends before 64: expected to take 99 s, over the limit of 20 s." in text
     assert ", to 32 |" in text
 
 
 def test_figures_are_drawn_alike_every_time(measured, tmp_path):
-    drawn = draw(measured, ["width"])
+    drawn = draw_growth(measured, ["width"])
     assert set(drawn) == {"growth-width.svg", "growth-width.png"}
     svg = drawn["growth-width.svg"].decode()
     slope = measured["studies"]["width"]["curves"][0]["fit_within"]["slope"]
     assert f"slope {slope:.2f} for 8 to 16" in svg
     assert "<dc:date>" not in svg
-    again = write_figures(measured, tmp_path, ["width"])
-    assert [path.read_bytes() for path in again] == [drawn["growth-width.svg"], drawn["growth-width.png"]]
+    assert draw_growth(measured, ["width"]) == drawn
 
 
 def test_every_study_can_be_drawn(measured, monkeypatch):
@@ -132,7 +132,7 @@ def test_every_study_can_be_drawn(measured, monkeypatch):
 
     panels = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: panels.append(len(figure.axes)))
-    assert len(draw(measured)) == 2 * len(growth.STUDIES)
+    assert len(draw_growth(measured)) == 2 * len(growth.STUDIES)
     assert panels[::2] == [
         len({curve["panel"] for curve in study["curves"]}) for study in measured["studies"].values()
     ]
@@ -193,4 +193,4 @@ def test_memory_that_is_zero_everywhere_is_drawn(measured):
                 for point in curve["points"]:
                     point["median"] = 0
                 curve["fit"] = curve["fit_within"] = None
-    assert draw(document)
+    assert draw_growth(document)
