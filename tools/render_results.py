@@ -289,10 +289,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "html-page": lambda: tables.html_page_table(benchmark("html_page")),
     "four-ways": lambda: tables.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: tables.agreement_table(benchmark("agreement")).rstrip() + "\n",
-    "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "
-",
-    "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "
-",
+    "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",
+    "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "\n",
     "reliability": lambda: tables.promises_table(tables.Results(RESULTS)),
     **{name: partial(reliability, name) for name in tables.RELIABILITY_TABLES},
     **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},
