@@ -22,7 +22,7 @@ from token2wave.classifier import Classifier
 from token2wave.features import Ragged, WordConfig, WordFeatures
 from token2wave.features.ragged import offsets_of
 from token2wave.inference.compiled import compile_network
-from token2wave.integrations.onnx import OnnxClassifier, export_onnx, padded
+from token2wave.integrations.onnx import OnnxClassifier, export_onnx, pad
 from token2wave.models import WaveConfig
 
 TEXTS = [
@@ -61,7 +61,7 @@ def run(path: Path, features: Ragged) -> dict[str, np.ndarray]:
     """All outputs of a file, as a program in another language would ask for them."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     wanted = [each.name for each in session.get_inputs()]
-    inputs = padded(features)
+    inputs = pad(features)
     found = session.run(None, {name: inputs[name] for name in wanted})
     return dict(zip([each.name for each in session.get_outputs()], found, strict=True))
 

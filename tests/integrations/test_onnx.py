@@ -30,7 +30,7 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, OutputError
 from token2wave.features import Ragged
 from token2wave.integrations import onnx as onnx_export
-from token2wave.integrations.onnx import export_onnx, padded
+from token2wave.integrations.onnx import export_onnx, pad
 from token2wave.models import WaveConfig, WaveNetwork
 
 SHAPES = shapes_that_compile(context_width=6)
@@ -131,7 +131,7 @@ def test_neither_company_nor_padding_changes_a_text(tmp_path: Path) -> None:
     for number in range(len(TEXTS)):
         alone = run(tmp_path / "model.onnx", features.take(np.array([number])))["probabilities"]
         np.testing.assert_allclose(alone[0], together[number], rtol=0, atol=5e-7)
-    inputs = padded(features)
+    inputs = pad(features)
     ended = np.arange(inputs["ids"].shape[1]) >= inputs["n_features"][:, None]
     inputs["ids"][ended] = -(10**9)  # whatever stands there
     session = small_exported("linear_svm")._session
@@ -256,7 +256,7 @@ def test_what_was_stored_before_the_network_changed_is_not_used(tmp_path: Path) 
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="first sentence alone"):
+    with pytest.raises(ConfigError, match="that of the first sentence"):
         export_onnx(torch_classifier(), tmp_path / "model.onnx")
     with pytest.raises(OutputError, match="nowhere"):
         export_onnx(classifier_of("fast"), tmp_path / "nowhere" / "model.onnx")
@@ -269,7 +269,7 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
 def test_batches_are_of_like_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "PLACES_CHUNK", 20)
     lengths = np.array([3, 0, 50, 7, 3, 0, 9, 1])
-    batches = list(onnx_export._of_like_lengths(lengths))
+    batches = list(onnx_export._batches_of_similar_length(lengths))
     assert sorted(np.concatenate(batches).tolist()) == list(range(8))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * lengths[batch].max() <= 20

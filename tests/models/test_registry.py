@@ -21,7 +21,7 @@ from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.inference.compiled import CompiledNetwork, native_shape, reason_not_to_compile
 from token2wave.integrations.onnx import export_onnx
-from token2wave.integrations.onnx_graph import graph_of
+from token2wave.integrations.onnx_graph import build_graph
 from token2wave.models import WaveConfig, WaveNetwork, register_operation, register_readout
 from token2wave.models.registry import BACKENDS, NATIVE, NUMPY, ONNX, OPERATIONS, PAGE, READOUTS
 from token2wave.serving.html_file import export_html
@@ -183,7 +183,7 @@ def test_a_backend_refuses_a_name_that_it_does_not_know(key: str) -> None:
     with pytest.raises(ValueError, match=r"expected .*, found 'new'"):
         CompiledNetwork(config.replace(width=4), arrays_of(config.replace(width=4))).logits(text)
     with pytest.raises(ValueError, match=r"expected .*, found 'new'"):
-        graph_of(config, arrays, None, ())
+        build_graph(config, arrays, None, ())
 
 
 def arrays_of(config: WaveConfig) -> dict[str, np.ndarray]:

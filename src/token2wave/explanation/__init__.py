@@ -1,4 +1,4 @@
-"""Why a text got its class: the effect of each of its parts, shown on a page or in a terminal."""
+"""Explains predictions: the effect of each part of a text, in the terminal or as a page."""
 
 from token2wave.explanation.console import print_explanation
 from token2wave.explanation.effects import Explanation, Part

@@ -1,4 +1,4 @@
-"""An explanation in a terminal, or in a file that a terminal's output goes to."""
+"""Prints an explanation in a terminal, or as plain text to a file."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class _View:
         self.lowers = LOWERS_SIXTEEN if sixteen else LOWERS
 
     def prediction(self) -> Text:
-        """The most probable classes."""
+        """Return the most probable classes."""
         from rich.text import Text
 
         shares = [
@@ -77,7 +77,7 @@ class _View:
         return line.append(f" and {left_out} more" if left_out else "", "dim")
 
     def text(self) -> Text:
-        """The whole text, each part as `piece` shows it."""
+        """Return the whole text, each part as `piece` shows it."""
         from rich.text import Text
 
         text, shown, end = self.explanation.text, Text(), 0
@@ -88,14 +88,14 @@ class _View:
         return shown.append(_clean(text[end:]))
 
     def piece(self, i: int, text: str) -> tuple[str, str]:
-        """What to print for a part, and the style."""
+        """Return what to print for a part, and its style."""
         value = self.effects.values[i]
         reached = sum(value != 0 and abs(value) >= share * self.effects.most for share in SHADES)
         style = (self.lowers if value < 0 else self.raises)[reached - 1] if reached else ""
         return text, style if self.explanation.parts[i].known else f"{style} underline"
 
     def legend(self) -> Text:
-        """What the colours or marks mean, or that there is none."""
+        """Return the meaning of the colours or marks."""
         from rich.text import Text
 
         unit, name = self.explanation.unit, self.names[self.ranking[0]]
@@ -108,7 +108,7 @@ class _View:
         return legend.append_text(self.remark())
 
     def key(self) -> Text:
-        """The start of the legend."""
+        """Return the start of the legend."""
         from rich.text import Text
 
         key = Text()
@@ -119,7 +119,7 @@ class _View:
         return key
 
     def remark(self) -> Text:
-        """The end of the legend."""
+        """Return the end of the legend."""
         from rich.text import Text
 
         remark = Text("", "dim")
@@ -128,7 +128,7 @@ class _View:
         return remark
 
     def strongest(self) -> Table:
-        """A table of the parts with the largest effects on the predicted class."""
+        """Return a table of the parts with the largest effects on the predicted class."""
         from rich.table import Table
         from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""What an explanation holds: plain data, whoever computed it and however it is shown."""
+"""The data of an explanation: each part of a text and its effect on every class."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NONCHARACTERS = "\ufffe\uffff"
 
 @dataclass(frozen=True)
 class Part:
-    """One token, word or sentence of a text, and what it contributes.
+    """One token, word or sentence of a text and its effect.
 
     Attributes:
         start: where it begins in the text, in code points.
-        end: where it ends; the character there is no longer of the part.
-        energy: its share of the text's wave energy; all parts together have 1, or all have 0 where the
-            model knows nothing of the text.
+        end: where it ends; that character is not included.
+        energy: its fraction of the text's wave energy. The fractions sum to 1, or to 0 if the model knows
+            nothing in the text.
         effects: for each class, its probability minus the probability that it has without this part.
         logit_effects: the same for the logits.
         known: False if the model has no row for the part. Its effect need not be zero even then, as its
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction and what each part of the text contributed to it.
+    """A prediction and the effect of each part of the text.
 
     Attributes:
         text: that was classified; lone surrogates may occur in it.
@@ -160,12 +160,12 @@ class Figures:
 
     @classmethod
     def of_effects(cls, explanation: Explanation, label: int) -> Figures:
-        """Round the effects on a class; where all are noise, they are nothing."""
+        """Round the effects on a class; if all are noise, they become zero."""
         return cls._rounded([part.effects[label] for part in explanation.parts])
 
     @classmethod
     def of_energy(cls, explanation: Explanation) -> Figures:
-        """Round the shares of the energy."""
+        """Round the fractions of the energy."""
         return cls._rounded([part.energy for part in explanation.parts])
 
     @classmethod
@@ -197,7 +197,7 @@ class Figures:
 
 
 def displayable(text: str) -> str:
-    """Replace what neither HTML nor a terminal can hold, each character by one other.
+    """Replace each character that HTML or a terminal cannot show by another one.
 
     Newlines and tabs are kept; other control characters that are white space become a space; the rest of
     the control characters, lone surrogates and the noncharacters U+FFFE and U+FFFF become U+FFFD.
@@ -214,7 +214,7 @@ def _displayable_character(character: str) -> str:
 
 
 def finite(value: float) -> float:
-    """A number that can be compared; what is not finite counts as nothing."""
+    """Return the number, or zero if it is not finite."""
     return value if math.isfinite(value) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What each part of a text does to its prediction: exact, from sums without the part, never sampled."""
+"""Shows exactly how a prediction changes when a part of the text is removed. Nothing is sampled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from token2wave.features.tokens import Tokens
 from token2wave.features.wordpiece import UNKNOWN
 from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
-from token2wave.inference.reference import probabilities as shares_of
+from token2wave.inference.reference import probabilities as to_probabilities
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 PARTS_CHUNK = 512
@@ -26,33 +26,32 @@ Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 def explain(model: Model, text: str, unit: str = "word") -> Explanation:
     """Explain the prediction of one text.
 
-    The effect of a part is the probability of a class minus its probability when the part is left out and the
-    text is predicted again: its features go, and the tokens on both sides become neighbours. Since a text
-    enters through sums, only the features around the part are summed again. Of a WordPiece text that is cut
-    at ``max_tokens``, what was cut stays cut.
+    The effect of a part is the probability of a class minus its probability without the part: its features
+    are removed, and the tokens on both sides become neighbours. The network needs only sums, so only the
+    features around the part are summed again. A WordPiece text that was cut at ``max_tokens`` stays cut.
 
     Args:
-        model: its network must compile.
+        model: a model whose network compiles.
         text: any string.
         unit: ``token``, ``word`` or ``sentence``.
 
     Raises:
         ConfigError: the network does not compile, or there is no such unit.
-        TypeError: ``text`` is no string.
+        TypeError: ``text`` is not a string.
     """
     if not isinstance(text, str):
         raise TypeError(f"expected one string, found {type(text).__name__}")
     require_choice(unit, "unit", UNITS)
-    tables = model.compiled()
+    network = model.compiled()
     tokens = seen_tokens(model, text)
     bounds = _bounds(tokens, text, unit)
-    passages = Passages(model.features, tables)
-    whole = tables.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
+    passages = Passages(model.features, network)
+    whole = network.logits_of(passages.sums([tokens.codes]))[0].astype(np.float64)
     without = _logits_without(passages, tokens, bounds).astype(np.float64)  # (P, C)
     shares, known = _energy_shares(passages, tokens, bounds)
-    multi_label = tables.config.multi_label
-    probabilities = shares_of(whole, multi_label)
-    effects = probabilities - shares_of(without, multi_label)
+    multi_label = network.config.multi_label
+    probabilities = to_probabilities(whole, multi_label)
+    effects = probabilities - to_probabilities(without, multi_label)
     parts = [
         Part(
             int(tokens.starts[first]),
@@ -70,7 +69,7 @@ def explain(model: Model, text: str, unit: str = "word") -> Explanation:
 
 
 def seen_tokens(model: Model, text: str) -> Tokens:
-    """Tokens that the prediction sees: WordPiece cuts long texts."""
+    """Return the tokens that the prediction sees; WordPiece cuts long texts."""
     tokens = model.features.tokens(text)
     if isinstance(model.features, WordPieceFeatures):
         tokens = tokens.take(np.arange(min(len(tokens.codes), model.features.config.max_tokens - 2)))
@@ -78,7 +77,7 @@ def seen_tokens(model: Model, text: str) -> Tokens:
 
 
 def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
-    """First and past-the-last token of each part."""
+    """Find the first and past-the-last token of each part."""
     if unit == "sentence":
         ends = [match.end() for match in SENTENCE_END.finditer(text)]
         groups = np.searchsorted(np.array(ends, dtype=np.int64), tokens.starts, side="right")
@@ -95,44 +94,43 @@ def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
 
 
 def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds) -> NDArray[np.float32]:
-    """Logits of the text without each part, ``(P, C)``."""
+    """Compute the logits of the text without each part, ``(P, C)``."""
     whole = passages.sums([tokens.codes])
     parts = [np.zeros((0, passages.network.config.n_classes), dtype=np.float32)]
     near = _Surroundings(passages, tokens.codes)
     for at in range(0, len(bounds), PARTS_CHUNK):
-        some = slice(at, at + PARTS_CHUNK)
-        with_it, without_it = [], []
-        for first, last in bounds[some]:
-            before, after = near.before(first), near.after(last)
-            with_it.append(np.concatenate([before, tokens.codes[first:last], after]))
-            without_it.append(np.concatenate([before, after]))
-        changed = whole - passages.sums(with_it) + passages.sums(without_it)
+        full, without = [], []
+        for first, last in bounds[at : at + PARTS_CHUNK]:
+            left, right = near.before(first), near.after(last)
+            full.append(np.concatenate([left, tokens.codes[first:last], right]))
+            without.append(np.concatenate([left, right]))
+        changed = whole - passages.sums(full) + passages.sums(without)
         parts.append(passages.network.logits_of(changed))
     return np.concatenate(parts)
 
 
 class _Surroundings:
-    """Tokens that share features, or neighbours, with a part; unknown ones as far as n-grams reach."""
+    """Finds the tokens that share n-grams or neighbours with a part."""
 
     def __init__(self, passages: Passages, codes: Codes) -> None:
         self.codes, self.n_tokens, self.n_words = codes, passages.n_tokens, passages.n_words
         self.known = np.flatnonzero(passages.features.known(codes)) if self.n_words else np.zeros(0, np.int64)
 
     def before(self, place: int) -> Codes:
-        """Those before token number ``place``."""
+        """Return those before token ``place``."""
         n_known = int(np.searchsorted(self.known, place))
         words = self.known[max(n_known - self.n_words, 0) : n_known]
         return self.codes[np.union1d(words, np.arange(max(place - self.n_tokens, 0), place))]
 
     def after(self, place: int) -> Codes:
-        """Those from token number ``place`` on."""
+        """Return those from token ``place`` on."""
         n_known = int(np.searchsorted(self.known, place))
         words = self.known[n_known : n_known + self.n_words]
         return self.codes[np.union1d(words, np.arange(place, min(place + self.n_tokens, len(self.codes))))]
 
 
 def _energy_shares(passages: Passages, tokens: Tokens, bounds: Bounds) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Each part's share of the energy of all tokens, and whether the model knows any of its tokens by itself.
+    """Compute each part's fraction of the energy, and whether the model knows any of its tokens.
 
     An n-gram's energy is that of its tokens in equal parts. [CLS] and [SEP] have none.
     """

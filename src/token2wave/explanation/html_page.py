@@ -1,4 +1,4 @@
-"""Explanations as one self-contained HTML page; it asks nothing of the network."""
+"""Shows explanations as one self-contained HTML page, which loads nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _Measured:
         return f"{self.energy.text(i)}%"
 
     def json(self) -> str:
-        """Numbers alone: there is nothing in them to escape."""
+        """Return the figures as JSON; numbers need no escaping."""
         figures = [
             {"decimals": each.decimals, "values": each.values} for each in (self.energy, *self.effects)
         ]
@@ -155,7 +155,7 @@ def _chooser(anchor: str, explanation: Explanation, ranking: Sequence[int]) -> s
 
 
 def _measure_switch(anchor: str) -> str:
-    """Hidden until the script that obeys it runs."""
+    """A switch, hidden until its script runs."""
     choices = (("effect", "Effect on the class", " checked"), ("energy", "Energy share", ""))
     return (
         '<fieldset class="measure"><legend>Colours show</legend>'

@@ -1,7 +1,7 @@
-"""A classifier as one ONNX file, for any program that runs ONNX, and the way back to texts in Python.
+"""Exports a classifier to one ONNX file, and runs such a file on texts.
 
-Features are made outside the graph: a word is a hash here, and no ONNX operator hashes (``docs/onnx.md``).
-Everything that they need lies in the file's metadata.
+Features are computed outside the graph, since no ONNX operator hashes words (``docs/onnx.md``). The file's
+metadata holds everything that they need.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from token2wave.storage.atomic import atomic_write
 FORMAT_VERSION = 1
 KEY = "token2wave"
 MAX_BYTES = 2**31 - 1  # protobuf's
-PLACES_CHUNK = 1 << 14  # so that memory stays small
+PLACES_CHUNK = 1 << 14  # bounds memory
 ARRAYS: dict[str, np.dtype[Any]] = {"buckets": np.dtype("<u4"), "vocabulary": np.dtype("u1")}
 SECTIONS = {"features": dict, "network": dict, "labels": list, "thresholds": list, "versions": dict}
 
@@ -36,36 +36,35 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str]) -> int:
     """Write the whole classifier, from rows of features to probabilities, as one ONNX file.
 
     Args:
-        classifier: one whose network compiles; a compressed one keeps its embedding in as few bits.
-        path: where the file goes; one that is there stays whole until the new one is complete.
+        classifier: a classifier whose network compiles. A compressed embedding stays as small.
+        path: the file to write. An existing file is replaced only when the new one is complete.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         ConfigError: the network does not compile; the message says why.
-        OutputError: the place cannot be written to, or the file would be larger than ONNX files can be.
+        OutputError: the file cannot be written, or is larger than ONNX allows.
         MissingExtraError: the package ``onnx`` is not installed.
     """
     try:
         import onnx
 
-        from token2wave.integrations.onnx_graph import graph_of
+        from token2wave.integrations.onnx_graph import build_graph
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "onnx":
             raise
         raise MissingExtraError("onnx", "onnx", purpose="export to ONNX") from error
-    tables = classifier.compiled()
-    arrays, encoded = tables.arrays(), classifier.encoded.get(EMBEDDING)
+    network = classifier.compiled()
+    arrays, encoded = network.arrays(), classifier.encoded.get(EMBEDDING)
     if encoded is not None and not np.array_equal(encoded.decoded(), arrays[EMBEDDING]):
-        encoded = None  # the network has changed since
-    made = graph_of(tables.config, arrays, encoded, classifier.thresholds)
+        encoded = None  # the network has changed
+    made = build_graph(network.config, arrays, encoded, classifier.thresholds)
     onnx.helper.set_model_props(made, _metadata(classifier))
     n_bytes = made.ByteSize()
     if n_bytes > MAX_BYTES:
         raise OutputError(
-            f"expected a graph of at most {MAX_BYTES:,} bytes, which is what an ONNX file can hold, "
-            f"found {n_bytes:,}",
+            f"expected at most {MAX_BYTES:,} bytes, the limit of ONNX files, found {n_bytes:,}",
             location=str(path),
             hint="compress the model first: token2wave compress --storage int8",
         )
@@ -77,7 +76,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str]) -> int:
 
 
 def _metadata(classifier: Classifier) -> dict[str, str]:
-    """What the file says beside the graph: JSON, and the features' arrays in base64."""
+    """Return the metadata: JSON, and the arrays of the features in base64."""
     features = classifier.features
     header = {
         "format_version": FORMAT_VERSION,
@@ -94,12 +93,12 @@ def _metadata(classifier: Classifier) -> dict[str, str]:
     return encoded
 
 
-def padded(features: Ragged) -> dict[str, NDArray[np.int64]]:
-    """Lay ``B`` texts side by side as the graph wants them, the longest of ``L`` features.
+def pad(features: Ragged) -> dict[str, NDArray[np.int64]]:
+    """Pad ``B`` texts to a table, as the graph takes them; the longest has ``L`` features.
 
     Returns:
-        ``ids`` ``(B, L)``, ``L`` at least 1, zero where a text has ended; ``n_features`` ``(B,)``; and
-        ``n_ordered`` ``(B,)``, which graphs without a phrase level do not take.
+        ``ids`` ``(B, L)``, ``L`` at least 1, zero after the end of a text; ``n_features`` ``(B,)``; and
+        ``n_ordered`` ``(B,)``, which graphs without a context branch do not take.
     """
     lengths = features.lengths
     ids = np.zeros((len(features), max(int(lengths.max(initial=1)), 1)), dtype=np.int64)
@@ -108,19 +107,19 @@ def padded(features: Ragged) -> dict[str, NDArray[np.int64]]:
 
 
 class OnnxClassifier:
-    """An ONNX file that :func:`export_onnx` wrote, run by onnxruntime; it takes texts.
+    """Runs an ONNX file that :func:`export_onnx` wrote, through onnxruntime, on texts.
 
     Args:
-        path: the file. Nothing else is needed.
-        providers: onnxruntime's execution providers, the preferred ones first.
+        path: the ONNX file.
+        providers: onnxruntime's execution providers, in order of preference.
 
     Attributes:
         features: turns texts into rows, as in training.
         label_names: names of the ``C`` classes, in the order of the outputs.
-        thresholds: where a text may have several classes, the probability from which on it is given each.
+        thresholds: for a multi-label model, the probabilities from which a text gets a class.
 
     Raises:
-        ModelFileError: the file is missing, damaged, or of another origin.
+        ModelFileError: the file is missing, damaged, or not written by token2wave.
         MissingExtraError: the package ``onnxruntime`` is not installed.
 
     Example:
@@ -133,7 +132,7 @@ class OnnxClassifier:
         self, path: str | os.PathLike[str], providers: Sequence[str] = ("CPUExecutionProvider",)
     ) -> None:
         self._path = str(path)
-        self._session, found = _opened(Path(path), providers)
+        self._session, found = _open(Path(path), providers)
         try:
             header = _header(found)
             self.features = _features(header["features"], found)
@@ -146,13 +145,13 @@ class OnnxClassifier:
                 "expected features with a row for each of the network's", location=self._path
             )
         self._inputs = [each.name for each in self._session.get_inputs()]
-        self.probabilities([""])  # a graph that does not fit is found out now
+        self.probabilities([""])  # refuses a graph that does not fit
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Compute the probability of every class for every text, ``(N, C)``.
 
         Raises:
-            TypeError: ``texts`` is one string, or holds something that is no string.
+            TypeError: ``texts`` is one string, or an element is not a string.
         """
         if isinstance(texts, str):
             raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
@@ -160,35 +159,35 @@ class OnnxClassifier:
             if not isinstance(text, str):
                 raise TypeError(f"expected strings, found {type(text).__name__} at texts[{number}]")
         features = self.features(texts)
-        found = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
-        for some in _of_like_lengths(features.lengths):
-            found[some] = self._run(features.take(some))
-        return found
+        probabilities = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
+        for batch in _batches_of_similar_length(features.lengths):
+            probabilities[batch] = self._run(features.take(batch))
+        return probabilities
 
     def _run(self, features: Ragged) -> NDArray[np.float32]:
-        """Probabilities of a batch."""
+        """Compute the probabilities of a batch."""
         try:
-            whole = padded(features)
-            inputs = {name: whole[name] for name in self._inputs}
-            found: NDArray[np.float32] = self._session.run(["probabilities"], inputs)[0]
+            padded = pad(features)
+            inputs = {name: padded[name] for name in self._inputs}
+            probabilities: NDArray[np.float32] = self._session.run(["probabilities"], inputs)[0]
         except Exception as error:  # onnxruntime's have no base but this
             raise ModelFileError(
                 f"expected a graph that token2wave export made, found one that fails ({error})",
                 location=self._path,
                 hint="export the model again",
             ) from error
-        if found.shape != (len(features), len(self.label_names)):
+        if probabilities.shape != (len(features), len(self.label_names)):
             raise ModelFileError(
-                f"expected a graph of {len(self.label_names)} classes, found {found.shape[1:]}",
+                f"expected a graph of {len(self.label_names)} classes, found {probabilities.shape[1:]}",
                 location=self._path,
             )
-        return found
+        return probabilities
 
     def predict(self, text: str, top_k: int = 1) -> Prediction:
         """Classify one text; as :meth:`token2wave.Classifier.predict`, without novelty.
 
         Raises:
-            TypeError: ``text`` is no string.
+            TypeError: ``text`` is not a string.
         """
         if not isinstance(text, str):
             raise TypeError(
@@ -206,8 +205,8 @@ class OnnxClassifier:
         return [make_prediction(row, self.label_names, top_k, self.thresholds) for row in rows]
 
 
-def _of_like_lengths(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Numbers of texts that go together: with little padding, and few places in all."""
+def _batches_of_similar_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Give the indices of texts for each batch: similar lengths, and few places in all."""
     order, first = np.argsort(-lengths, kind="stable"), 0
     while first < len(order):
         longest = max(int(lengths[order[first]]), 1)
@@ -216,8 +215,8 @@ def _of_like_lengths(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         first = last
 
 
-def _opened(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
-    """Let onnxruntime read the file; its session, and what the file says beside the graph."""
+def _open(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
+    """Open the file with onnxruntime; return the session and the metadata."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
@@ -231,7 +230,7 @@ def _opened(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
-    options.log_severity_level = 4  # what is wrong is told by the exception
+    options.log_severity_level = 4  # exceptions say what is wrong
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=list(providers), enable_fallback=0
@@ -246,14 +245,14 @@ def _opened(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
 
 
 def _header(found: dict[str, str]) -> dict[str, Any]:
-    """Decode and check what the file says beside the graph."""
+    """Decode and check the metadata."""
     try:
         header = json.loads(found[KEY]) if KEY in found else None
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
         raise ModelFileError(
-            "expected a model of token2wave, found an ONNX file of another origin",
+            "expected an ONNX file of token2wave, found one of another origin",
             hint="give a file that token2wave export wrote",
         )
     if header["format_version"] > FORMAT_VERSION:

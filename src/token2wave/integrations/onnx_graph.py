@@ -1,8 +1,8 @@
-"""The graph of a whole classifier, from rows of the embedding to probabilities, made of standard operators.
+"""Builds the ONNX graph of a classifier, from rows of the embedding to probabilities, of standard operators.
 
-It says what :mod:`token2wave.inference.reference` says, on padded texts: ``B`` texts, the longest of ``L``
-features. ``D`` is the width, ``P`` that of the phrase level, ``C`` the number of classes, ``V`` that of rows.
-Only :class:`_Nodes` knows how ONNX writes things down.
+It is the twin of :mod:`token2wave.inference.reference` on padded texts: ``B`` texts, the longest with ``L``
+features. ``D`` is the width, ``P`` the width of the context, ``C`` the number of classes, ``V`` the number of
+rows. Only :class:`_Nodes` knows the ONNX format.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 class _Nodes:
-    """Nodes and constants, in order; every value is known by its name."""
+    """Nodes and constants in order; every value has a name."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
 
     def __call__(self, operator: str, *inputs: str, name: str | None = None, **settings: Any) -> str:
-        """Add a node of one output; gives its name."""
+        """Add a node with one output and return its name."""
         name = name or f"{operator.lower()}_{len(self.nodes)}"
         return self.several(operator, [name], *inputs, **settings)[0]
 
     def several(self, operator: str, outputs: list[str], *inputs: str, **settings: Any) -> list[str]:
-        """Add a node of several outputs, which have their names already."""
+        """Add a node with several named outputs."""
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **settings))
         return outputs
 
     def constant(self, array: NDArray[Any], name: str | None = None) -> str:
-        """Add an array; equal ones without a name of their own are kept once."""
+        """Add an array; equal unnamed arrays are stored once."""
         name = name or f"{array.dtype}{array.tolist()}"
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
@@ -61,7 +61,7 @@ class _Nodes:
         return self("Cast", value, to=to)
 
     def halves(self, value: str) -> list[str]:
-        """Both variants, or the real and the imaginary part."""
+        """Split both variants, or the real and imaginary part."""
         names = [f"half_{len(self.nodes)}_{number}" for number in (0, 1)]
         return self.several("Split", names, value, axis=LAST, num_outputs=2)
 
@@ -69,16 +69,16 @@ class _Nodes:
         return self("Unsqueeze", value, self.integers(axis))
 
 
-def graph_of(
+def build_graph(
     config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None, thresholds: tuple[float, ...]
 ) -> Any:
-    """Make the model of a network that compiles.
+    """Build the ONNX model of a network that compiles.
 
     Args:
-        config: the network's shape.
+        config: the network's configuration.
         arrays: every parameter by name, float32.
-        encoded: the embedding as a compressed file holds it, which is then kept as small, if possible.
-        thresholds: probabilities from which on a text is given each class, where it may have several.
+        encoded: the embedding as a compressed file holds it; the graph keeps it as small if it can.
+        thresholds: for a multi-label model, the probabilities from which a text gets a class.
 
     Returns:
         An ``onnx.ModelProto``, without metadata.
@@ -118,7 +118,7 @@ def graph_of(
 
 
 class _Graph:
-    """From rows to logits; the methods are those of the reference, by name."""
+    """From rows to logits; methods have the names of the functions in the reference."""
 
     def __init__(self, config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None) -> None:
         self.config, self.arrays, self.add = config, arrays, _Nodes()
@@ -129,7 +129,7 @@ class _Graph:
         self.places = self.add("Range", zero, length, one)  # (L,)
 
     def logits(self) -> str:
-        """Add everything; gives ``(B, C)``."""
+        """Add all nodes; return the logits ``(B, C)``."""
         config, add = self.config, self.add
         count = add.cast("n_features", DOUBLE)
         rows = self.rows("ids", self.places, "n_features")
@@ -157,12 +157,12 @@ class _Graph:
         return add("Identity", total, name="logits")
 
     def rows(self, ids: str, places: str, count: str) -> str:
-        """Rows of the table, ``(B, L)``: the one of zeros, ``V``, where a text has ended."""
+        """Rows of the table, ``(B, L)``; row ``V``, which is zero, after the end of a text."""
         filled = self.add("Less", places, self.add.column(count, 1))
         return self.add("Where", filled, ids, self.add.constant(np.array(self.config.n_rows)))
 
     def variants(self, rows: str) -> str:
-        """Both variants of features, ``(B, L, 2 D)``; zero where a text has ended."""
+        """Both variants of features, ``(B, L, 2 D)``; zero after the end of a text."""
         add = self.add
         if self.config.variants == "rows":
             return self.table.waves(rows)
@@ -189,7 +189,7 @@ class _Graph:
         return add.cast(mean, FLOAT), add.cast(deviation, FLOAT)
 
     def overlay(self, real: str, imaginary: str) -> str:
-        """Both waves' interference or modulation, ``concat(Re, Im)``."""
+        """Overlay both waves by interference or modulation, ``concat(Re, Im)``."""
         add = self.add
         (w, w2), (s, s2) = add.halves(real), add.halves(imaginary)
         if self.config.operation == "modulation":
@@ -202,7 +202,7 @@ class _Graph:
         return add("Concat", re, im, axis=LAST)
 
     def restore(self, overlay: str) -> str:
-        """Complex to real, ``g`` of eq. 8."""
+        """Restore a wave to real numbers, ``g`` of eq. 8."""
         add = self.add
         if self.config.restore == "linear":
             return self.linear("layers.0.restore.linear", overlay)
@@ -212,9 +212,9 @@ class _Graph:
         return add("Sqrt", add("Add", add("Mul", real, real), add("Mul", imaginary, imaginary)))
 
     def context(self) -> str:
-        """Logits of the phrase level, ``(B, C)``."""
+        """Logits of the context branch, ``(B, C)``."""
         add, axis = self.add, self.add.integers(PLACES)
-        counts = add("Concat", "n_ordered", add.integers(0), axis=0)  # of no text, too, there is a largest
+        counts = add("Concat", "n_ordered", add.integers(0), axis=0)  # a maximum even without texts
         longest = add("ReduceMax", counts, add.integers(0), keepdims=1)
         ids = add("Slice", "ids", add.integers(0), longest, axis)
         places = add("Slice", self.places, add.integers(0), longest, add.integers(0))
@@ -232,7 +232,7 @@ class _Graph:
         return self.linear("context.head", add("Concat", *wave, axis=LAST))
 
     def neighbours(self, values: str, left: bool) -> str:
-        """Magnitude of each place's neighbours on one side, ``(B, W, P)``: never a difference of sums."""
+        """Magnitude of each place's neighbours on one side, ``(B, W, P)``, without differences of sums."""
         add, radius = self.add, self.config.context_radius
         across = add("Transpose", add("Mul", values, values), perm=[0, 2, 1])
         around = add.integers(0, 0, radius, 0, 0, 0) if left else add.integers(0, 0, 0, 0, 0, radius)
@@ -243,7 +243,7 @@ class _Graph:
         return add("Transpose", add("Sqrt", sums), perm=[0, 2, 1])
 
     def linear_svm(self, rows: str, count: str) -> str:
-        """What the features say of the classes by themselves, ``(B, C)``."""
+        """Logits of the linear SVM branch, ``(B, C)``."""
         add = self.add
         exact = add.cast(self.table.linear_svm(rows), DOUBLE)
         total = add("ReduceSum", exact, add.integers(PLACES), keepdims=0)
@@ -257,7 +257,7 @@ class _Graph:
         return self.add("Add", self.add("MatMul", values, weight), bias)
 
     def norm(self, name: str, values: str) -> str:
-        """Layer norm in single steps: onnxruntime's own subtracts the square of the mean."""
+        """Layer norm in single steps, since that of onnxruntime loses digits."""
         add, axis = self.add, self.add.integers(LAST)
         centred = add("Sub", values, add("ReduceMean", values, axis))
         variance = add("ReduceMean", add("Mul", centred, centred), axis)
@@ -279,7 +279,7 @@ class _Graph:
 
 
 class _Table:
-    """The embedding, with a row of zeros at its end; waves and amplitudes each lie in an array of their own.
+    """The embedding with a row of zeros at its end; waves and SVM weights are separate arrays.
 
     Where a compressed file keeps numbers of one or two bytes, the graph does, too, and makes them float32
     after it has gathered them.
@@ -294,17 +294,17 @@ class _Table:
         self.add, self.is_float = add, numbers.dtype == np.float32
         self.wave_rows = add.constant(numbers[:, :width], EMBEDDING)
         if config.linear_svm:
-            self.amplitude_rows = add.constant(numbers[:, width:], "embedding.linear_svm")
+            self.svm_rows = add.constant(numbers[:, width:], "embedding.linear_svm")
         if self.scale is not None and self.scale.ndim:
             self.scale = np.concatenate([self.scale, self.scale[:1]])
 
     def waves(self, rows: str) -> str:
-        """Numbers from which waves are made, of rows of any shape."""
+        """Look up the numbers that waves are made of, for rows of any shape."""
         return self._gathered(self.wave_rows, rows)
 
     def linear_svm(self, rows: str) -> str:
-        """An amplitude for each class, of rows of any shape."""
-        return self._gathered(self.amplitude_rows, rows)
+        """Look up the SVM weights of each class, for rows of any shape."""
+        return self._gathered(self.svm_rows, rows)
 
     def _gathered(self, table: str, rows: str) -> str:
         add = self.add
@@ -323,7 +323,7 @@ class _Table:
 def _as_small(
     rows: NDArray[np.float32], encoded: EncodedArray | None
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Numbers of the fewest bits that say the same, and what they are multiplied by, if it is needed."""
+    """Return the embedding in the fewest bits, and the scale to multiply it by, if any."""
     kind = None if encoded is None else encoded.settings["kind"]
     if encoded is not None and kind == "float16":
         return encoded.parts[""], None
