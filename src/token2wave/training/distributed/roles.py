@@ -290,8 +290,13 @@ def _arrays_of_features(features: Ragged) -> dict[str, NDArray[Any]]:
 
 def _examples(arrays: Mapping[str, NDArray[Any]]) -> Examples:
     """The way back from :func:`_arrays_of`."""
-    further = [arrays.get(name) for name in ("weights", "targets", "positive_weights")]
-    return Examples(_features(arrays), arrays["labels"], *further)
+    return Examples(
+        _features(arrays),
+        arrays["labels"],
+        arrays.get("weights"),
+        arrays.get("targets"),
+        arrays.get("positive_weights"),
+    )
 
 
 def _features(arrays: Mapping[str, NDArray[Any]]) -> Ragged:
