@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paper.studies.scaling import fit_exponent, without_collector
+from paper.studies.timing import fit_exponent, without_collector
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 ATTENTION = "scaled_dot_product"

@@ -17,7 +17,7 @@ from growth_studies import N_CLASSES, study
 from numpy.typing import NDArray
 from torch import nn
 
-from paper.studies.scaling import without_collector
+from paper.studies.timing import without_collector
 from token2wave.core import core
 from token2wave.features.ragged import Ragged, concatenate
 from token2wave.inference.reference import EMBEDDING

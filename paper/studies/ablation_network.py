@@ -1,8 +1,8 @@
-"""Networks that lack a part of the wave, with the parameters and initial weights of the whole network.
+"""Networks without a part of the wave, with the parameters and initial weights of the whole network.
 
-An ablated network is a :class:`WaveNetwork` whose only layer is replaced by one that takes the layer's
-parameters over and computes something poorer from the same two variants ``w`` and ``w'``. Its parameters
-have the names, shapes and initial values of the whole network's, so that the two differ in nothing else.
+An ablated network is a :class:`WaveNetwork` whose only layer is replaced. The new layer takes over its
+parameters and computes less from the same two variants ``w`` and ``w'``. Names, shapes and initial values of
+the parameters stay the same.
 """
 
 from __future__ import annotations
@@ -15,49 +15,43 @@ from torch import Tensor, nn
 from token2wave.errors import ConfigError
 from token2wave.models import Batch, WaveNetwork
 from token2wave.models.wave_network import WaveLayer
-from token2wave.waves import (
-    Wave,
-    first_token_wave,
-    gathered_segment_sum,
-    root,
-    text_wave,
-)
+from token2wave.waves import Wave, first_token_wave, gathered_segment_sum, root, text_wave
 
 Operation = Callable[[Wave, Wave], Wave]
 Ablation = Callable[[Tensor, Tensor, Tensor, Operation], Wave]
-"""Takes both variants of the distinct tokens, ``(U, 2 D)``, the index ``(T,)``, the texts' offsets
-``(B + 1,)`` and the operation; gives the two halves, ``(B, D)`` each, of what is restored."""
+"""Maps both variants of the distinct tokens, ``(U, 2 D)``, the index ``(T,)``, the offsets of the texts
+``(B + 1,)`` and the operation to the two halves, ``(B, D)`` each, of what is restored."""
 
 
 def first_alone(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
-    """[CLS] wave of the first variant, ``(w, s)``; the second variant is left idle."""
+    """[CLS] wave of the first variant, ``(w, s)``; the second variant is unused."""
     del operation
-    return _halves(first_token_wave(both, index, offsets))[0]
+    return _split(first_token_wave(both, index, offsets))[0]
 
 
 def real_means(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
-    """Averages of the two variants over all tokens of the text: no squares and no complex numbers."""
+    """Averages of the two variants over all tokens, two real numbers: no squares, no complex numbers."""
     del operation
-    return Wave(*text_wave(both, index, offsets).real.chunk(2, dim=1))  # a pair of real numbers, no wave
+    return Wave(*text_wave(both, index, offsets).real.chunk(2, dim=1))
 
 
 def magnitudes_alone(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
-    """Global semantics of the two variants, ``G`` and ``G'``: squares, but no complex numbers."""
+    """Global semantics of the two variants, ``G`` and ``G'``, a pair of real numbers: no complex numbers."""
     del operation
-    return Wave(*_magnitudes(both, index, offsets))  # a pair of real numbers, no wave
+    return Wave(*_magnitudes(both, index, offsets))
 
 
 def without_phase(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
     """Operation on two waves ``G`` and ``G'`` of phase 0: imaginary parts are zero."""
     first, second = _magnitudes(both, index, offsets)
-    nothing = torch.zeros_like(first)
-    return operation(Wave(first, nothing), Wave(second, nothing))
+    zero = torch.zeros_like(first)
+    return operation(Wave(first, zero), Wave(second, zero))
 
 
 def without_magnitude(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
     """Operation on two [CLS] waves of magnitude 1, ``exp(i alpha)``; a wave is 0 where ``G`` is."""
-    first, second = _halves(first_token_wave(both, index, offsets))
-    return operation(_of_magnitude_one(first), _of_magnitude_one(second))
+    first, second = _split(first_token_wave(both, index, offsets))
+    return operation(_normalise(first), _normalise(second))
 
 
 ABLATIONS: dict[str, Ablation] = {
@@ -67,16 +61,11 @@ ABLATIONS: dict[str, Ablation] = {
     "without-phase": without_phase,
     "without-magnitude": without_magnitude,
 }
-"""What an ablated layer computes from the two variants, by name."""
+"""Computation of an ablated layer from the two variants, by name."""
 
 
 class AblatedLayer(nn.Module):
-    """Stands for the only layer of a network, and takes over its parameters.
-
-    Args:
-        layer: of one layer, with linear variants.
-        ablation: a name of :data:`ABLATIONS`.
-    """
+    """Replaces the only layer of a network, which has linear variants, and takes over its parameters."""
 
     def __init__(self, layer: WaveLayer, ablation: str) -> None:
         super().__init__()
@@ -85,20 +74,14 @@ class AblatedLayer(nn.Module):
         self.operation, self.ablation = layer.operation, ABLATIONS[ablation]
 
     def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
-        """State of each text, ``(B, D)``; see :meth:`WaveLayer.read_out`.
-
-        Args:
-            values: ``(U, D)`` tokens without repetition.
-            index: ``(T,)`` int64; ``values[index]`` are the tokens.
-            batch: for its offsets.
-        """
+        """State of each text, ``(B, D)``; see :meth:`WaveLayer.read_out`."""
         both = self.variants(values)  # (U, 2 D)
         state: Tensor = self.restore(self.ablation(both, index, batch.offsets, self.operation))
         return state
 
 
 def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
-    """Take a part away from a network, in place.
+    """Remove a part of a network, in place.
 
     Args:
         network: of one layer, with linear variants, read out at [CLS] and restored linearly.
@@ -115,11 +98,10 @@ def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
     """
     if ablation not in ABLATIONS:
         raise ConfigError(f"expected one of {', '.join(ABLATIONS)}, found {ablation!r}", location="ablation")
-    wanted = {"layers": 1, "variants": "linear", "readout": "cls", "restore": "linear"}
-    for key, value in wanted.items():
-        found = getattr(network.config, key)
-        if found != value:
-            raise ConfigError(f"an ablated network needs {value!r}, found {found!r}", location=key)
+    for key, expected in {"layers": 1, "variants": "linear", "readout": "cls", "restore": "linear"}.items():
+        value = getattr(network.config, key)
+        if value != expected:
+            raise ConfigError(f"an ablated network needs {expected!r}, found {value!r}", location=key)
     (layer,) = network.layers
     assert isinstance(layer, WaveLayer)
     network.layers[0] = AblatedLayer(layer, ablation)
@@ -127,10 +109,7 @@ def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
 
 
 def freeze_embedding(network: WaveNetwork) -> WaveNetwork:
-    """Let the token embeddings keep the random values that they have, in place.
-
-    Row optimisers pass over a table without a gradient.
-    """
+    """Keep the token embeddings at their present values, in place; the optimiser skips them."""
     network.embedding.weight.requires_grad_(False)
     return network
 
@@ -141,16 +120,16 @@ def _magnitudes(both: Tensor, index: Tensor, offsets: Tensor) -> tuple[Tensor, T
     return first, second
 
 
-def _of_magnitude_one(given: Wave) -> Wave:
+def _normalise(wave: Wave) -> Wave:
     """Divide a wave by its magnitude; where that is zero, the result and its derivative are zero."""
-    magnitude = given.magnitude
+    magnitude = wave.magnitude
     filled = magnitude > 0
     divisor = torch.where(filled, magnitude, 1)
-    real, imaginary = (torch.where(filled, part / divisor, 0) for part in given)
+    real, imaginary = (torch.where(filled, component / divisor, 0) for component in wave)
     return Wave(real, imaginary)
 
 
-def _halves(both: Wave) -> tuple[Wave, Wave]:
+def _split(both: Wave) -> tuple[Wave, Wave]:
     """Split the waves of both variants, ``(B, 2 D)``, into two of ``(B, D)``."""
-    (first_real, second_real), (first_imaginary, second_imaginary) = (part.chunk(2, dim=1) for part in both)
-    return Wave(first_real, first_imaginary), Wave(second_real, second_imaginary)
+    (real, second_real), (imaginary, second_imaginary) = (component.chunk(2, dim=1) for component in both)
+    return Wave(real, imaginary), Wave(second_real, second_imaginary)

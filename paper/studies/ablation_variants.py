@@ -1,8 +1,8 @@
-"""The networks of the ablation study: what each changes of a reference, and in which words."""
+"""The networks of the ablation study: each changes one thing of a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,24 +16,21 @@ WIDTHS = (64, 128, 256, 512, 768)
 OPERATIONS = ("modulation", "interference")
 REFERENCE = "modulation"
 WITHOUT_OPERATION = ("first-alone", "real-means", "magnitudes-alone")
-"""Keys of the variants in which no operation takes place, whatever they are set to."""
+"""Keys of the variants that compute no operation, whatever their setting."""
 QUICK = (
-    "modulation",
-    "interference",
-    "first-alone",
-    "real-means",
-    "magnitudes-alone",
+    *OPERATIONS,
+    *WITHOUT_OPERATION,
     "without-phase-modulation",
     "without-magnitude-modulation",
     "restore-magnitude-modulation",
-    "restore-real-interference",  # refused: the miniature, too, says so
+    "restore-real-interference",  # refused: the miniature reports that, too
     "readout-mean",
     "layers-2",
     "width-64-modulation",
     "width-64-interference",
     "frozen",
 )
-"""Keys of the variants of a miniature study."""
+"""Keys of the variants of a quick study."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,12 @@ class Variant:
 
     Attributes:
         key: short name in files.
-        question: the group that it is shown in.
-        title: what tables and figures call it.
-        what: one sentence that says what is computed.
+        question: its group in tables and figures.
+        title: its name in tables and figures.
+        what: one sentence on what it computes.
         system: settings of network and training.
-        against: key of the reference that it is compared with; None for the first reference.
-        ablation: what :func:`paper.studies.ablation_network.ablate` takes away.
+        against: key of its reference; None for the first reference.
+        ablation: name of an :data:`paper.studies.ablation_network.ABLATIONS`.
         frozen: whether the token embeddings keep their initial random values.
     """
 
@@ -62,7 +59,7 @@ class Variant:
 
     @property
     def operation(self) -> str:
-        """The wave operation that it is set to."""
+        """The wave operation of its settings."""
         return str(self.system.network["operation"])
 
     @property
@@ -71,14 +68,14 @@ class Variant:
         return int(self.system.network["width"])
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides its results, as JSON can hold it."""
+        """Everything that decides its results, as plain JSON data."""
         return {"system": self.system.settings(), "ablation": self.ablation, "frozen": self.frozen}
 
     def check(self) -> None:
-        """Refuse a network in which a part that was asked for could not change the output.
+        """Refuse a network with a part that cannot change the output.
 
         Raises:
-            ConfigError: it is one; the error says why.
+            ConfigError: with the reason.
         """
         WaveConfig.from_dict({**self.system.network, "n_rows": 1, "n_classes": 2})
 
@@ -95,220 +92,179 @@ class Variant:
         return freeze_embedding(network) if self.frozen else network
 
 
-def variants(epochs: int, keys: tuple[str, ...] | None = None) -> list[Variant]:
-    """Every variant, or those with some keys, in the order in which they are shown.
-
-    Some are illegal, and refused by :meth:`Variant.check`: a study names them and leaves them out.
+def make_variants(epochs: int, keys: tuple[str, ...] | None = None) -> list[Variant]:
+    """Make the variants in the order of tables; :meth:`Variant.check` refuses some of them.
 
     Args:
-        epochs: passes over the training texts.
-        keys: of the variants that are wanted; all, if None.
+        epochs: of training.
+        keys: of the variants to make; None makes all.
     """
+    variants = []
+    for question, key, title, what, options in _table():
+        settings = dict(options)
+        against, ablation, frozen, bare, operation = (
+            settings.pop(name, default)
+            for name, default in (
+                ("against", REFERENCE),
+                ("ablation", None),
+                ("frozen", False),
+                ("bare", False),
+                ("operation", REFERENCE),
+            )
+        )
+        if keys is None or key in keys:
+            system = wave_system(operation, bare=bare, **{"width": WIDTH, **settings})
+            system = replace(system, recipe=system.recipe.replace(epochs=epochs))
+            variants.append(Variant(key, question, title, what, system, against, ablation, frozen))
+    return variants
 
-    def make(operation: str = REFERENCE, *, bare: bool = False, **settings: Any) -> System:
-        system = wave_system(operation, bare=bare, **{"width": WIDTH, **settings})
-        return replace(system, recipe=system.recipe.replace(epochs=epochs))
 
-    every = [
-        *_operations(make),
-        *_complex_numbers(make),
-        *_choices(make),
-        *_positions_and_layers(make),
-        *_widths(make),
-        *_training(make),
-    ]
-    return every if keys is None else [variant for variant in every if variant.key in keys]
-
-
-def _operations(make: Callable[..., System]) -> Iterator[Variant]:
-    question = "Operation"
-    yield Variant(
+def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
+    """Question, key, title, description, and settings of each variant."""
+    yield (
+        "Operation",
         "modulation",
-        question,
         "modulation",
         "The reference: two linear variants of every token, their waves at [CLS] over the whole text, "
         "multiplied (eqs. 6, 7), a linear map of real and imaginary part, norm and head.",
-        make(),
-        against=None,
+        {"against": None},
     )
-    yield Variant(
+    yield (
+        "Operation",
         "interference",
-        question,
         "interference",
         "The reference, with the two waves added (eqs. 3, 4) instead of multiplied.",
-        make("interference"),
+        {"operation": "interference"},
     )
-    yield Variant(
+    yield (
+        "Operation",
         "first-alone",
-        question,
         "neither: one wave",
-        "The [CLS] wave of the first variant is restored as it is; the second variant's linear map is still "
-        "there, so that the number of parameters is the same, but is not used.",
-        make(),
-        ablation="first-alone",
+        "The [CLS] wave of the first variant is restored unchanged. The linear map of the second variant "
+        "exists, for an equal number of parameters, but is not used.",
+        {"ablation": "first-alone"},
     )
-
-
-def _complex_numbers(make: Callable[..., System]) -> Iterator[Variant]:
-    question = "Complex numbers"
-    yield Variant(
+    yield (
+        "Complex numbers",
         "real-means",
-        question,
         "real twin: averages",
         "The two real averages over all tokens, of w and of w', side by side are restored: no squares, no "
         "waves, no operation; parameters as in the reference.",
-        make(),
-        ablation="real-means",
+        {"ablation": "real-means"},
     )
-    yield Variant(
+    yield (
+        "Complex numbers",
         "magnitudes-alone",
-        question,
         "real twin: magnitudes",
         "The two magnitudes G and G' side by side are restored: squares and roots, but no complex numbers "
         "and no operation; parameters as in the reference.",
-        make(),
-        ablation="magnitudes-alone",
+        {"ablation": "magnitudes-alone"},
     )
-    for ablation, title, what in (
-        (
-            "without-phase",
-            "phase removed",
-            "Each wave is replaced by its magnitude with phase 0 (Re = G, Im = 0) before the {operation}.",
-        ),
-        (
-            "without-magnitude",
-            "magnitude removed",
-            "Each [CLS] wave is replaced by exp(i alpha) (Re = w/G, Im = s/G; 0 where G is 0) before the "
-            "{operation}.",
-        ),
-    ):
+    removed = {
+        "phase": "Each wave is replaced by its magnitude with phase 0 (Re = G, Im = 0) before the",
+        "magnitude": "Each [CLS] wave is replaced by exp(i alpha) (Re = w/G, Im = s/G; 0 where G is 0) "
+        "before the",
+    }
+    for part, what in removed.items():
         for operation in OPERATIONS:
-            yield Variant(
-                f"{ablation}-{operation}",
-                question,
-                f"{title}, {operation}",
-                what.format(operation=operation),
-                make(operation),
-                against=operation,
-                ablation=ablation,
-            )
-
-
-def _choices(make: Callable[..., System]) -> Iterator[Variant]:
-    yield Variant(
+            settings = {"operation": operation, "against": operation, "ablation": f"without-{part}"}
+            title = f"{part} removed, {operation}"
+            yield "Complex numbers", f"without-{part}-{operation}", title, f"{what} {operation}.", settings
+    yield (
+        "Read-out",
         "readout-mean",
-        "Read-out",
         "mean over tokens",
-        "The waves of all tokens are multiplied and restored, and the average of these states stands for the "
-        "text, not the state at [CLS].",
-        make(readout="mean"),
+        "The waves of all tokens are multiplied and restored; the average of these states stands for the "
+        "text instead of the state at [CLS].",
+        {"readout": "mean"},
     )
-    yield Variant(
-        "readout-text",
+    yield (
         "Read-out",
+        "readout-text",
         "text as one wave",
         "Each variant's wave has the mean over tokens as its real part and their standard deviation as its "
-        "imaginary part, not the wave at [CLS].",
-        make(readout="text"),
+        "imaginary part, instead of the wave at [CLS].",
+        {"readout": "text"},
     )
     for operation in OPERATIONS:
-        for restore, what in (
-            ("real", "real part of the combined wave is"),
-            ("magnitude", "magnitude of the combined wave is"),
-        ):
-            yield Variant(
-                f"restore-{restore}-{operation}",
+        for restore, part in (("real", "real part"), ("magnitude", "magnitude")):
+            yield (
                 "Restore",
-                f"{restore}{' part' if restore == 'real' else ''}, {operation}",
-                f"The {what} the text's state, without a linear map; the operation is {operation}.",
-                make(operation, restore=restore),
-                against=operation,
+                f"restore-{restore}-{operation}",
+                f"{part}, {operation}",
+                f"The {part} of the combined wave is the text's state, without a linear map; the operation "
+                f"is {operation}.",
+                {"operation": operation, "against": operation, "restore": restore},
             )
-    yield Variant(
-        "variants-levels",
+    yield (
         "Variants",
+        "variants-levels",
         "sentence and input level",
         "Both waves come from the embedding itself, without linear maps: one has the magnitude of [CLS]'s "
         "sentence, the other that of the whole text (Fig. 6a).",
-        make(variants="levels"),
+        {"variants": "levels"},
     )
-    yield Variant(
-        "variants-rows",
+    yield (
         "Variants",
+        "variants-rows",
         "two halves of a row",
         "Rows of the embedding are twice as wide and hold both variants, without linear maps.",
-        make(variants="rows"),
+        {"variants": "rows"},
     )
-
-
-def _positions_and_layers(make: Callable[..., System]) -> Iterator[Variant]:
-    question = "Positions"
-    yield Variant(
+    sinusoidal = "Sinusoidal encodings of amplitude 1 are added to embeddings of initial standard deviation"
+    yield (
+        "Positions",
         "positions-sinusoidal",
-        question,
         "sinusoidal, embeddings 0.1",
-        "Sinusoidal encodings of amplitude 1 are added to embeddings of initial standard deviation 0.1.",
-        make(positions="sinusoidal"),
+        f"{sinusoidal} 0.1.",
+        {"positions": "sinusoidal"},
     )
-    yield Variant(
+    yield (
+        "Positions",
         "positions-sinusoidal-1",
-        question,
         "sinusoidal, embeddings 1.0",
-        "Sinusoidal encodings of amplitude 1 are added to embeddings of initial standard deviation 1.",
-        make(positions="sinusoidal", embedding_scale=1.0),
-        against="positions-none-1",
+        f"{sinusoidal} 1.",
+        {"positions": "sinusoidal", "embedding_scale": 1.0, "against": "positions-none-1"},
     )
-    yield Variant(
+    yield (
+        "Positions",
         "positions-none-1",
-        question,
         "none, embeddings 1.0",
-        "No positions, and embeddings of initial standard deviation 1, not 0.1: what sinusoidal positions "
-        "with such embeddings are compared with.",
-        make(embedding_scale=1.0),
+        "No positions, and embeddings of initial standard deviation 1 instead of 0.1: the reference of "
+        "sinusoidal positions with such embeddings.",
+        {"embedding_scale": 1.0},
     )
-    for layers, residual in ((2, "equation"), (2, "figure"), (4, "equation")):
-        formula = (
-            "W + dropout(g(f(W))) (eq. 8)" if residual == "equation" else "dropout(g(f(W) + W)) (Fig. 6b)"
-        )
-        by_figure = residual == "figure"
-        yield Variant(
-            f"layers-{layers}{'-figure' if by_figure else ''}",
+    residuals = {
+        "equation": ("", "eq. 8", "W + dropout(g(f(W))) (eq. 8)"),
+        "figure": ("-figure", "Fig. 6b", "dropout(g(f(W) + W)) (Fig. 6b)"),
+    }
+    for layers, word, residual in ((2, "Two", "equation"), (2, "Two", "figure"), (4, "Four", "equation")):
+        suffix, source, formula = residuals[residual]
+        yield (
             "Layers",
-            f"{layers} layers, {'Fig. 6b' if by_figure else 'eq. 8'}",
-            f"{'Two' if layers == 2 else 'Four'} wave layers, each of which turns tokens W into {formula}; "
-            "the last is read out at [CLS].",
-            make(layers=layers, residual=residual),
+            f"layers-{layers}{suffix}",
+            f"{layers} layers, {source}",
+            f"{word} wave layers, each of which maps tokens W to {formula}; the last is read out at [CLS].",
+            {"layers": layers, "residual": residual},
         )
-
-
-def _widths(make: Callable[..., System]) -> Iterator[Variant]:
     for operation in OPERATIONS:
         for width in WIDTHS:
             if width != WIDTH:
-                yield Variant(
-                    f"width-{width}-{operation}",
-                    "Width",
-                    f"{width}, {operation}",
-                    f"{width} dimensions a token, not {WIDTH}; the operation is {operation}.",
-                    make(operation, width=width),
-                    against=operation,
-                )
-
-
-def _training(make: Callable[..., System]) -> Iterator[Variant]:
-    yield Variant(
+                what = f"{width} dimensions a token instead of {WIDTH}; the operation is {operation}."
+                settings = {"operation": operation, "against": operation, "width": width}
+                yield "Width", f"width-{width}-{operation}", f"{width}, {operation}", what, settings
+    yield (
+        "Training",
         "frozen",
-        "Training",
         "embedding frozen",
-        "The table of token embeddings keeps its initial random values; all else is trained.",
-        make(),
-        frozen=True,
+        "The table of token embeddings keeps its initial random values; everything else is trained.",
+        {"frozen": True},
     )
-    yield Variant(
-        "bare",
+    yield (
         "Training",
+        "bare",
         "no regularisation",
-        "Only what the papers state of training: a constant rate without warm-up, no dropout of tokens or of "
+        "Training as the papers state it: a constant rate without warm-up, no dropout of tokens or of "
         "states, no weight decay; as many epochs as the others.",
-        make(bare=True),
+        {"bare": True},
     )

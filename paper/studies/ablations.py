@@ -1,26 +1,39 @@
-"""Which parts of the Wave Network earn their place: one thing is changed at a time, with the same seeds."""
+"""Which parts of the Wave Network matter: one thing changes at a time, with the same seeds."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paper.result_store import Result, ResultStore
-from paper.studies.ablation_figures import drawings, setting
-from paper.studies.ablation_variants import QUICK, WIDTH, Variant, variants
-from paper.study import Document, Options, Study, StudyData, Table
+from paper.studies.ablation_variants import (
+    OPERATIONS,
+    QUICK,
+    WIDTH,
+    WIDTHS,
+    WITHOUT_OPERATION,
+    Variant,
+    make_variants,
+)
+from paper.study import Document, Drawing, Options, Study, StudyData, Table
+from paper.study_figures import INK, MUTED, SERIES, line_with_band, new_figure, styled
 from token2wave.errors import ConfigError
 from token2wave.formatting import NOTHING, count
 from token2wave.training.loop import fit
 from token2wave.training.validation import validate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 # Four layers cost about twenty times as much as the reference, two layers or the mean over tokens seven.
 TRAIN_ROWS, EPOCHS = 10_000, 3
-TEST_ROWS: int | None = None  # all
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 1_500, 1_000, 2
 LEVEL = 0.95
+ROW_HEIGHT = 0.2  # inches of a variant in the dot plot
+FAR_BELOW = 12.0  # points below the median; lower means are written as numbers
 
 
 def measure(store: ResultStore, options: Options) -> Document:
@@ -28,26 +41,25 @@ def measure(store: ResultStore, options: Options) -> Document:
 
     Returns:
         ``data``, ``rows``, ``caveats``, ``epochs``, ``width``, ``seeds``, ``level``; ``variants``, in the
-        order of :func:`variants`, with ``key``, ``question``, ``title``, ``what``, ``operation``, ``width``,
-        ``against``, the numbers of parameters, ``runs`` (a seed each), and ``test``, ``validation`` (as
-        :func:`interval` gives them) and ``difference`` (of test accuracies to the reference's over the same
-        seeds; None for the reference); ``refused``, variants that the configuration refuses, with ``reason``.
+        order of :func:`make_variants`, with ``key``, ``question``, ``title``, ``what``, ``operation``,
+        ``width``, ``against``, the numbers of parameters, ``runs`` (one a seed), ``test`` and ``validation``
+        (as from :func:`confidence_interval`) and ``difference`` of test accuracies to the reference with the
+        same seeds (None for the reference); ``refused``, variants that the configuration refuses, with
+        ``reason``.
     """
     quick = options.quick
     seeds = options.seeds[:2] if quick else options.seeds
     epochs = QUICK_EPOCHS if quick else EPOCHS
-    data = options.load(
-        train_rows=QUICK_ROWS if quick else TRAIN_ROWS, test_rows=QUICK_TEST_ROWS if quick else TEST_ROWS
-    )
-    legal, refused = _legal(variants(epochs, QUICK if quick else None))
-    n_runs = len(legal) * len(seeds)
-    # A seed of all variants before the next seed: an interrupted study has something of everything.
-    runs: dict[str, list[Result]] = {variant.key: [] for variant in legal}
-    for seed in seeds:
-        for variant in legal:
+    data = options.load(*((QUICK_ROWS, QUICK_TEST_ROWS) if quick else (TRAIN_ROWS, None)))
+    variants, refused = _check(make_variants(epochs, QUICK if quick else None))
+    n_runs = len(variants) * len(seeds)
+    runs: dict[str, list[Result]] = {variant.key: [] for variant in variants}
+    for seed in seeds:  # all variants first, so that an interrupted study has some of everything
+        for variant in variants:
             number = 1 + sum(map(len, runs.values()))
-            place = f"ablations, {number} of {n_runs}: {variant.question}, {variant.title}, seed {seed}"
-            runs[variant.key].append({"seed": seed, **measure_variant(store, data, variant, seed, place)})
+            stage = f"ablations, {number} of {n_runs}: {variant.question}, {variant.title}, seed {seed}"
+            result = _measure_variant(store, data, variant, seed, stage)
+            runs[variant.key].append({"seed": seed, **result})
     return {
         "data": data.name,
         "rows": data.settings["rows"],
@@ -56,30 +68,19 @@ def measure(store: ResultStore, options: Options) -> Document:
         "width": WIDTH,
         "seeds": list(seeds),
         "level": LEVEL,
-        "variants": [_summary(variant, runs) for variant in legal],
+        "variants": [_summarise(variant, runs) for variant in variants],
         "refused": refused,
     }
 
 
-def measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed: int, place: str) -> Result:
-    """Train a variant with a seed.
-
-    Returns:
-        ``test_accuracy`` and ``validation_accuracy`` of the weights of the best epoch by validation;
-        ``best_epoch``; ``validation_by_epoch``; the numbers of parameters.
-    """
+def _measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed: int, stage: str) -> Result:
+    """Train a variant, and test the weights of its best epoch by validation."""
 
     def compute() -> Result:
-        store.callback_list.stage(place, 0)
-        network = variant.build(data, seed, store.device)
+        store.callback_list.stage(stage, 0)
+        network, recipe = variant.build(data, seed, store.device), variant.system.recipe
         history = fit(
-            network,
-            data.train,
-            data.validation,
-            variant.system.recipe,
-            seed=seed,
-            has_cls=True,
-            callbacks=store.callbacks,
+            network, data.train, data.validation, recipe, seed=seed, has_cls=True, callbacks=store.callbacks
         )
         best, parameters = history.best, network.parameter_count()
         assert best is not None
@@ -96,19 +97,19 @@ def measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed:
     return store.compute(f"ablations/{data.name}/{variant.key}-{seed}", settings, compute)
 
 
-def interval(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
-    """Mean, and Student's confidence interval for it, if the values are independent and normal.
+def confidence_interval(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
+    """Mean, and Student's confidence interval for it, for independent and normal values.
 
     Args:
         values: at least one.
-        level: probability with which the interval holds the true mean.
+        level: probability that the interval holds the true mean.
 
     Returns:
-        ``mean``; ``half_width``, so that the interval is mean -+ half width, None for a single value; ``n``.
+        ``mean``; ``half_width`` (the interval is mean -+ half width), None for a single value; ``n``.
 
     Example:
-        >>> found = interval([1.0, 2.0, 3.0])
-        >>> found["mean"], round(found["half_width"], 3), found["n"]
+        >>> interval = confidence_interval([1.0, 2.0, 3.0])
+        >>> interval["mean"], round(interval["half_width"], 3), interval["n"]
         (2.0, 2.484, 3)
     """
     n, half_width = len(values), None
@@ -118,7 +119,7 @@ def interval(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
 
 
 def student_quantile(level: float, freedom: int) -> float:
-    """Number that a variable with Student's t distribution exceeds in size with probability ``1 - level``.
+    """Bound that the absolute value of Student's t stays below with probability ``level``.
 
     Args:
         level: between 0 and 1.
@@ -129,13 +130,13 @@ def student_quantile(level: float, freedom: int) -> float:
         4.303
     """
     low, high = 0.0, math.pi / 2
-    for _ in range(60):  # each halves the span: below the last digit in the end
+    for _ in range(60):  # each halves the span, down to the last digit
         middle = (low + high) / 2
-        low, high = (middle, high) if _student_within(middle, freedom) < level else (low, middle)
+        low, high = (middle, high) if _student_probability(middle, freedom) < level else (low, middle)
     return math.sqrt(freedom) * math.tan((low + high) / 2)
 
 
-def _student_within(angle: float, freedom: int) -> float:
+def _student_probability(angle: float, freedom: int) -> float:
     """Probability that ``|t|`` is below ``sqrt(freedom) tan(angle)``.
 
     The finite sums of Abramowitz and Stegun, *Handbook of Mathematical Functions*, 26.7.3 and 26.7.4.
@@ -150,108 +151,235 @@ def _student_within(angle: float, freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
-def _legal(wanted: Sequence[Variant]) -> tuple[list[Variant], list[dict[str, str]]]:
-    """Variants that the configuration takes, and why it refuses the others."""
-    legal, refused = [], []
-    for variant in wanted:
+def _check(variants: Sequence[Variant]) -> tuple[list[Variant], list[dict[str, str]]]:
+    """Variants that the configuration accepts, and why it refuses the others."""
+    accepted, refused = [], []
+    for variant in variants:
         try:
             variant.check()
-            legal.append(variant)
+            accepted.append(variant)
         except ConfigError as error:
-            refused.append(
-                {"question": variant.question, "title": variant.title, "reason": str(error.problem)}
-            )
-    return legal, refused
+            reason = str(error.problem)
+            refused.append({"question": variant.question, "title": variant.title, "reason": reason})
+    return accepted, refused
 
 
-def _summary(variant: Variant, runs: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
-    """What the document holds of a variant."""
+def _summarise(variant: Variant, runs: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
+    """The document's entry of a variant."""
     own = runs[variant.key]
     difference = None
     if variant.against is not None:
         pairs = zip(own, runs[variant.against], strict=True)
-        difference = interval([run["test_accuracy"] - other["test_accuracy"] for run, other in pairs])
+        changes = [run["test_accuracy"] - reference["test_accuracy"] for run, reference in pairs]
+        difference = confidence_interval(changes)
+    names = ("key", "question", "title", "what", "operation", "width", "against")
     return {
-        "key": variant.key,
-        "question": variant.question,
-        "title": variant.title,
-        "what": variant.what,
-        "operation": variant.operation,
-        "width": variant.width,
-        "against": variant.against,
+        **{name: getattr(variant, name) for name in names},
         "parameters": own[0]["parameters"],
         "parameters_without_embedding": own[0]["parameters_without_embedding"],
         "runs": list(own),
-        "test": interval([run["test_accuracy"] for run in own]),
-        "validation": interval([run["validation_accuracy"] for run in own]),
+        "test": confidence_interval([run["test_accuracy"] for run in own]),
+        "validation": confidence_interval([run["validation_accuracy"] for run in own]),
         "difference": difference,
     }
 
 
 def tables(document: Document) -> list[Table]:
-    """Accuracy of every variant; what each computes; and what is refused, if something is."""
-    rows, what = [], []
+    """Accuracy of every variant, what each computes, and the refused ones."""
+    accuracy, computed = [], []
     for variant in document["variants"]:
         names = [variant["question"], variant["title"]]
-        against = f" (to {variant['against']})" if variant["difference"] else ""
-        rows.append(
-            [
-                *names,
-                count(variant["parameters"]),
-                count(variant["parameters_without_embedding"]),
-                _with_interval(variant["test"]),
-                _with_interval(variant["validation"]),
-                (_with_interval(variant["difference"], signed=True) if against else NOTHING) + against,
-            ]
-        )
-        what.append([*names, variant["what"]])
-    head = [
-        "question",
-        "variant",
-        "parameters",
-        "without embedding",
-        "test accuracy (%)",
-        "validation accuracy (%)",
-        "difference in test accuracy (points)",
-    ]
-    level = f"{100 * document['level']:.0f} %"
+        change = NOTHING
+        if variant["difference"]:
+            change = f"{_format(variant['difference'], sign='+')} (to {variant['against']})"
+        counts = [count(variant[name]) for name in ("parameters", "parameters_without_embedding")]
+        accuracy.append([*names, *counts, _format(variant["test"]), _format(variant["validation"]), change])
+        computed.append([*names, variant["what"]])
+    head = ["question", "variant", "parameters", "without embedding"]
+    head += ["test accuracy (%)", "validation accuracy (%)", "difference in test accuracy (points)"]
+    caption = (
+        f"{_describe_training(document)} Mean and {100 * document['level']:.0f} % confidence interval over "
+        "seeds (Student's t); the difference is paired, to the network beside it with the same seeds."
+    )
+    names = ["question", "variant", "what is computed"]
     result = [
-        Table(
-            f"{setting(document)} Mean and {level} confidence interval over seeds (Student's t); the "
-            "difference is paired, to the network named beside it with the same seeds.",
-            head,
-            rows,
-            n_names=2,
-        ),
-        Table("What the variants compute.", ["question", "variant", "what is computed"], what, n_names=3),
+        Table(caption, head, accuracy, n_names=2),
+        Table("What the variants compute.", names, computed, n_names=3),
     ]
     if document["refused"]:
-        left_out = [[entry["question"], entry["title"], entry["reason"]] for entry in document["refused"]]
-        caption = "Left out, since the configuration refuses parts that could not change the output."
-        result.append(Table(caption, ["question", "variant", "reason"], left_out, n_names=3))
+        refused = [[entry["question"], entry["title"], entry["reason"]] for entry in document["refused"]]
+        caption = "Left out: the configuration refuses parts that cannot change the output."
+        result.append(Table(caption, ["question", "variant", "reason"], refused, n_names=3))
     return result
 
 
-def _with_interval(found: Mapping[str, Any], *, signed: bool = False) -> str:
+def _format(interval: Mapping[str, Any], sign: str = "") -> str:
     """Mean and half width of an interval in hundredths, e.g. ``91.20 ± 0.35``."""
-    mean = f"{100 * found['mean']:{'+' if signed else ''}.2f}"
-    return mean if found["half_width"] is None else f"{mean} ± {100 * found['half_width']:.2f}"
+    mean = f"{100 * interval['mean']:{sign}.2f}"
+    return mean if interval["half_width"] is None else f"{mean} ± {100 * interval['half_width']:.2f}"
+
+
+def _describe_training(document: Document) -> str:
+    """Sentence on data and training for captions."""
+    rows = document["rows"]
+    return (
+        f"{document['data']}: {rows['train']:,} training, {rows['validation']:,} validation and "
+        f"{rows['test']:,} test rows; {document['epochs']} epochs, weights of the best one by validation "
+        f"accuracy; width {document['width']} unless stated; seeds {', '.join(map(str, document['seeds']))}."
+    )
+
+
+def drawings(document: Document) -> dict[str, Drawing]:
+    """Test accuracy of every variant, by question; and against the width."""
+    level = f"{100 * document['level']:.0f} %"
+    return {
+        "ablations": Drawing(
+            _dot_plot(document),
+            "Test accuracy of variants that differ in one thing from a reference, by question. "
+            f"{_describe_training(document)} Bars are {level} confidence intervals over seeds (Student's "
+            "t), cut off at the frame. Circles are networks with modulation, squares with interference, "
+            "diamonds have no operation; the vertical lines are the two references; an arrow marks a mean "
+            "far below the others. Widths have their own figure.",
+        ),
+        "ablations-width": Drawing(
+            _width_plot(document),
+            f"Test accuracy against the width. {_describe_training(document)} Lines are means over seeds, "
+            "bands span the lowest to the highest.",
+        ),
+    }
+
+
+def _dot_plot(document: Document) -> Figure:
+    """A row a variant, under the names of the questions."""
+    shown = [variant for variant in document["variants"] if variant["question"] != "Width"]
+    questions = list(dict.fromkeys(variant["question"] for variant in shown))
+    n_rows = len(shown) + 1.2 * len(questions)
+    frame = _frame(shown)
+    with styled():
+        figure, (axes,) = new_figure(width=6.4, height=0.9 + ROW_HEIGHT * n_rows)
+        place, ticks, labels = 0.0, [], []
+        for question in questions:
+            axes.text(
+                -0.01,
+                place,
+                question,
+                transform=axes.get_yaxis_transform(),
+                ha="right",
+                va="center",
+                weight="bold",
+            )
+            place += 0.9
+            for variant in shown:
+                if variant["question"] == question:
+                    _dot(axes, place, variant, frame[0])
+                    ticks.append(place)
+                    labels.append(variant["title"])
+                    place += 1
+            place += 0.3
+        for line, operation in enumerate(OPERATIONS):
+            for variant in shown:
+                if variant["key"] == operation:
+                    style = SERIES[line]
+                    axes.axvline(
+                        100 * variant["test"]["mean"],
+                        color=style["color"],
+                        linestyle=style["linestyle"],
+                        linewidth=1,
+                        zorder=1,
+                        label=f"reference, {operation}",
+                    )
+        axes.set_yticks(ticks, labels)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="test accuracy (%)", ylim=(place - 0.6, -0.7), xlim=frame)
+        figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
+def _dot(axes: Axes, place: float, variant: Mapping[str, Any], low: float) -> None:
+    """A variant's mean and its interval; the mean as a number where it lies below the frame's lower limit."""
+    by_operation = dict(zip(OPERATIONS, ((SERIES[0]["color"], "o"), (SERIES[1]["color"], "s")), strict=True))
+    color, marker = by_operation[variant["operation"]]
+    if variant["key"] in WITHOUT_OPERATION:
+        color, marker = MUTED, "D"
+    half_width, mean = variant["test"]["half_width"], 100 * variant["test"]["mean"]
+    if mean < low:  # an arrow to the left, and the number
+        axes.annotate(
+            f"{mean:.1f} %",
+            (low, place),
+            (26, 0),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "->", "color": color},
+            color=color,
+            va="center",
+            fontsize=8,
+        )
+        return
+    axes.errorbar(
+        mean,
+        place,
+        xerr=None if half_width is None else 100 * half_width,
+        color=color,
+        marker=marker,
+        markersize=4.5,
+        capsize=2,
+        elinewidth=1,
+        linestyle="none",
+        zorder=3,
+    )
+
+
+def _frame(shown: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Limits that hold the means, but for those far below the others, and of long intervals a part."""
+    every = [(100 * variant["test"]["mean"], 100 * (variant["test"]["half_width"] or 0)) for variant in shown]
+    middle = statistics.median(mean for mean, _ in every)
+    held = [(mean, half_width) for mean, half_width in every if mean >= middle - FAR_BELOW]
+    span = max(max(held)[0] - min(held)[0], 1.0)
+    low = min(mean - min(half_width, span / 3) for mean, half_width in held)
+    high = max(mean + min(half_width, span / 3) for mean, half_width in held)
+    return max(0.0, low - 0.03 * span), min(100.0, high + 0.03 * span)
+
+
+def _width_plot(document: Document) -> Figure:
+    """A line for each operation."""
+    with styled():
+        figure, (axes,) = new_figure(width=4.6, height=3.2)
+        for series, operation in enumerate(OPERATIONS):
+            line = sorted(
+                (
+                    variant
+                    for variant in document["variants"]
+                    if variant["operation"] == operation
+                    and (variant["question"] == "Width" or variant["key"] == operation)
+                ),
+                key=lambda variant: int(variant["width"]),
+            )
+            by_seed = zip(
+                *([100 * run["test_accuracy"] for run in point["runs"]] for point in line), strict=True
+            )
+            line_with_band(axes, [point["width"] for point in line], list(by_seed), operation, series)
+        measured = sorted({variant["width"] for variant in document["variants"]})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([width for width in WIDTHS if width in measured], minor=False)
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.set(xlabel="width (dimensions of a token, log scale)", ylabel="test accuracy (%)")
+        axes.legend()
+    return figure
 
 
 STUDY = Study(
     "ablations",
     "Ablations",
-    "Which parts of the Wave Network earn their place? Each variant changes one thing of a reference, "
-    f"the papers' network with modulation (for a few, with interference), at width {WIDTH} and on a "
-    "sample of the rows: the papers' width of 768 costs five times as much, and is in the comparison of "
-    "widths. All share rows, order of texts and seeds, and all but one the recipe. Those that take "
-    "something away from the waves, the complex numbers, the phase, the magnitude or the second wave, "
-    "also have the reference's number of parameters and its initial weights. Intervals are Student's "
-    "over the seeds, so they tell of other seeds and not of other rows; with three seeds they are wide. "
-    "Among twenty differences without any meaning one is expected to lie outside its "
-    f"{100 * LEVEL:.0f} % interval. Rates and dropout were not tuned for each variant, and a longer "
-    "training on more rows may order them otherwise. Test rows choose nothing. A miniature of the study "
-    "has hardly begun to learn, and shows only that everything runs.",
+    "Which parts of the Wave Network matter? Each variant changes one thing of a reference, the papers' "
+    f"network with modulation (for a few, with interference), at width {WIDTH} and on a sample of the "
+    "rows. The papers' width of 768 costs five times as much and is in the comparison of widths. All "
+    "share rows, order of texts and seeds, and all but one the recipe. Variants that remove something "
+    "from the waves (complex numbers, phase, magnitude or the second wave) also have the reference's "
+    "number of parameters and its initial weights. Intervals are Student's over the seeds: they speak of "
+    "other seeds, not of other rows, and with three seeds they are wide. Among twenty differences without "
+    f"any meaning one is expected outside its {100 * LEVEL:.0f} % interval. Rates and dropout are not "
+    "tuned for each variant, and longer training on more rows may order them otherwise. Test rows choose "
+    "nothing.",
     measure,
     tables,
     drawings,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
-from paper.studies.peak_memory import held_memory, limit_memory, peak_memory_of
+from paper.studies.process_memory import current_memory, limit_memory, measure_peak
 from token2wave.features import Ragged
 from token2wave.models import Batch, PretrainedEncoder, TextNetwork, WaveConfig, WaveNetwork
 from token2wave.training.callbacks import Callback, CallbackList
@@ -54,14 +54,14 @@ def measure_steps(job: dict[str, Any]) -> dict[str, Any]:
     if job["network"]["kind"] == "encoder":  # whose package takes memory as well
         for name in ("AutoConfig", "AutoModel", "BertModel"):
             getattr(import_module("transformers"), name)
-    baseline = held_memory(device)
+    baseline = current_memory(device)
     network = build(job["network"]).to(device)
     # A checkpoint may have fewer rows than the vocabulary that cut the texts.
     np.minimum(rows.features.ids, network.config.n_rows - 1, out=rows.features.ids)
     trainer = TorchTrainer(cast("TextNetwork", network), rows, recipe, 0, has_cls=True)
     clock = _StepClock(device)
     try:
-        used = peak_memory_of(lambda: trainer.epoch(CallbackList([clock])), device)
+        used = measure_peak(lambda: trainer.epoch(CallbackList([clock])), device)
     finally:
         trainer.close()
     parameters = network.parameter_count()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paper.result_store import Result, ResultStore, resolve_device
-from paper.studies.complexity_report import measured_on
-from paper.studies.fresh_process import FreshProcessError, call_in_fresh_process
+from paper.studies.complexity import describe_machine
+from paper.studies.process_memory import FreshProcessError, call_in_fresh_process
 from paper.studies.resource_worker import measure_steps_alone, save_rows
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled
@@ -343,7 +343,7 @@ def _dots(
 
 def _machine(document: Document) -> str:
     most = document["max_tokens"]
-    return measured_on(document, f", texts cut to {most} tokens" if most < 512 else "")
+    return describe_machine(document, f", texts cut to {most} tokens" if most < 512 else "")
 
 
 def _gigabytes(n_bytes: int | None) -> str:

@@ -14,8 +14,8 @@ from paper.result_store import ResultStore
 from paper.studies import ablation_variants as ablation_variants
 from paper.studies import ablations as ablations
 from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding
-from paper.studies.ablation_variants import OPERATIONS, QUICK, variants
-from paper.studies.ablations import STUDY, interval, student_quantile
+from paper.studies.ablation_variants import OPERATIONS, QUICK, make_variants
+from paper.studies.ablations import STUDY, confidence_interval, student_quantile
 from paper.study import Options
 from paper.study_figures import render_figure
 from token2wave.data import TextDataset, TextSplit
@@ -223,11 +223,11 @@ def test_ablated_networks_learn(ablation: str, precision: str) -> None:
 
 def test_students_interval_equals_one_computed_by_hand() -> None:
     # 88, 90, 92, 94: mean 91, deviation sqrt(20 / 3) = 2.5820, standard error 1.2910, t(3) = 3.182.
-    found = interval([88.0, 90.0, 92.0, 94.0])
+    found = confidence_interval([88.0, 90.0, 92.0, 94.0])
     assert found["mean"] == 91.0
     assert found["n"] == 4
     assert found["half_width"] == pytest.approx(3.182446 * 1.290994, rel=1e-6)
-    assert interval([0.5]) == {"mean": 0.5, "half_width": None, "n": 1}
+    assert confidence_interval([0.5]) == {"mean": 0.5, "half_width": None, "n": 1}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_quantiles_are_those_of_the_printed_tables(freedom: int, expected: float
 
 
 def test_variants_have_keys_of_their_own_and_a_reference_of_their_operation() -> None:
-    every = variants(3)
+    every = make_variants(3)
     keys = [variant.key for variant in every]
     assert len(set(keys)) == len(keys)
     assert set(QUICK) <= set(keys)
@@ -319,7 +319,7 @@ def test_a_quick_study_of_tiny_texts_is_complete_resumes_and_draws(
 
 def test_tables_show_hundredths_and_what_a_difference_is_to() -> None:
     def variant(key: str, against: str | None, accuracies: tuple[float, ...]) -> dict[str, object]:
-        found = interval(accuracies)
+        found = confidence_interval(accuracies)
         return {
             "key": key,
             "question": "Operation",
@@ -333,7 +333,7 @@ def test_tables_show_hundredths_and_what_a_difference_is_to() -> None:
             "runs": [],
             "test": found,
             "validation": found,
-            "difference": None if against is None else interval([-0.01, -0.02, -0.03]),
+            "difference": None if against is None else confidence_interval([-0.01, -0.02, -0.03]),
         }
 
     document = {
@@ -361,4 +361,4 @@ def test_tables_show_hundredths_and_what_a_difference_is_to() -> None:
     ]
     assert "3,000 training" in accuracy.caption
     assert what.rows[1] == ["Operation", "neither", "W."]
-    assert math.isclose(interval([-0.01, -0.02, -0.03])["half_width"], 0.024841, abs_tol=1e-6)
+    assert math.isclose(confidence_interval([-0.01, -0.02, -0.03])["half_width"], 0.024841, abs_tol=1e-6)

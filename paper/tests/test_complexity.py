@@ -15,10 +15,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from paper.result_store import ResultStore
 from paper.studies import complexity, flops
-from paper.studies.complexity import NETWORKS, STUDY, Plan, Point, Sweep, build, forward_flops, step, texts
-from paper.studies.fresh_process import FreshProcessError, call_in_fresh_process
-from paper.studies.peak_memory import give_back_freed, peak_memory_of
-from paper.studies.scaling import fit_exponent, interleaved_seconds, powers_of_two, upper_half
+from paper.studies.complexity import (
+    NETWORKS,
+    STUDY,
+    Plan,
+    Point,
+    Sweep,
+    build,
+    forward_flops,
+    make_texts,
+    step,
+)
+from paper.studies.process_memory import FreshProcessError, call_in_fresh_process, measure_peak, release_freed
+from paper.studies.timing import fit_exponent, powers_of_two, time_interleaved, upper_half
 from paper.study import Options
 from paper.study_figures import render_figure
 
@@ -66,7 +75,7 @@ def test_the_upper_half_of_a_sweep_is_meant_on_the_logarithmic_axis() -> None:
 @pytest.mark.parametrize("point", [Point(7, 128, 3), Point(20, 64, 1)])
 def test_formulas_equal_counted_products(key: str, point: Point) -> None:
     network = build(key, point)
-    batch, labels = texts(point, "cpu")
+    batch, labels = make_texts(point, "cpu")
     assert len(batch.rows) == point.length * point.texts  # no token occurs twice
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernel of processors is not counted
         with FlopCounterMode(display=False) as forward:
@@ -97,16 +106,16 @@ def test_memory_sees_an_allocation_of_known_size_and_forgets_an_earlier_one() ->
     def touch(megabytes: int) -> None:
         np.ones(megabytes * MEGABYTE, dtype=np.uint8)
 
-    give_back_freed()
+    release_freed()
     touch(100)
-    used = peak_memory_of(lambda: touch(64))
+    used = measure_peak(lambda: touch(64))
     assert used.added is not None
     assert used.added == pytest.approx(64 * MEGABYTE, abs=8 * MEGABYTE)
 
 
 def test_fresh_process_gives_the_result_or_says_what_failed() -> None:
     argument = {"network": "wave-all", "length": 64, "width": 64, "texts": 2, "device": "cpu"}
-    found = call_in_fresh_process(complexity.memory_of_point, argument)
+    found = call_in_fresh_process(complexity.measure_memory_of_point, argument)
     assert set(found) == {"step", "prediction"}
     if sys.platform == "linux":
         # A step holds at least the two variants of every token, and their waves.
@@ -117,7 +126,7 @@ def test_fresh_process_gives_the_result_or_says_what_failed() -> None:
 
 def test_calls_take_turns_and_slow_ones_are_recognised() -> None:
     calls = {"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.002)}
-    found = interleaved_seconds(calls, runs=3, shortest=0.004)
+    found = time_interleaved(calls, runs=3, min_seconds=0.004)
     assert all(len(values) == 3 for values in found.values())
     assert min(found["slow"]) >= 0.02
     assert min(found["fast"]) >= 0.002
@@ -144,7 +153,7 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
         Sweep("memory", "length", (4, 8, 16), rest),
         ("wave-all", "transformer-all"),
         runs=2,
-        shortest=0.0,
+        min_seconds=0.0,
     )
     store = ResultStore(tmp_path)
     state = torch.get_rng_state()

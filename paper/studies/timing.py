@@ -1,4 +1,4 @@
-"""Times of calls that grow, taken in turns, and the exponent of their growth."""
+"""Interleaved timing of calls, and the exponent of their growth."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from typing import Any
 
 import numpy as np
 
-CALLS_AT_MOST = 200
-SLOW_SECONDS = 1.0  # whatever takes longer is repeated `SLOW_RUNS` times at most
+MAX_CALLS = 200
+SLOW_SECONDS = 1.0  # slower calls repeat `SLOW_RUNS` times at most
 SLOW_RUNS = 3
 
 
 def powers_of_two(first: int, last: int) -> tuple[int, ...]:
-    """Powers of two from ``first`` to ``last``, both in."""
+    """Powers of two from ``first`` to ``last``, both included."""
     return tuple(1 << k for k in range(first.bit_length() - 1, last.bit_length()))
 
 
-def interleaved_seconds(
-    calls: Mapping[str, Callable[[], object]], runs: int, shortest: float
+def time_interleaved(
+    calls: Mapping[str, Callable[[], object]], runs: int, min_seconds: float
 ) -> dict[str, list[float]]:
-    """Time several calls in turns, so that a slow moment of the machine falls on all of them.
+    """Time several calls in turns, so that a slow moment of the machine affects all of them.
 
     Args:
-        calls: each is called twice beforehand: the first call pays for what happens once.
-        runs: repetitions; fewer of slow calls. Every second one goes backwards.
-        shortest: seconds that a repetition should take, by calling more than once if need be.
+        calls: each is called twice before, to pay for what happens once.
+        runs: repetitions, fewer for slow calls; every second one goes backwards.
+        min_seconds: of a repetition, by several calls if need be.
 
     Returns:
         Seconds of a call in each repetition.
     """
-    found: dict[str, list[float]] = {key: [] for key in calls}
+    times: dict[str, list[float]] = {key: [] for key in calls}
     with without_collector():
         expected = {key: min(_seconds(call, 1), _seconds(call, 1)) for key, call in calls.items()}
         for run in range(runs):
             for key in list(calls) if run % 2 == 0 else list(calls)[::-1]:
                 if run < SLOW_RUNS or expected[key] < SLOW_SECONDS:
-                    n_calls = min(max(1, math.ceil(shortest / max(expected[key], 1e-9))), CALLS_AT_MOST)
-                    found[key].append(_seconds(calls[key], n_calls))
-    return found
+                    n_calls = min(max(1, math.ceil(min_seconds / max(expected[key], 1e-9))), MAX_CALLS)
+                    times[key].append(_seconds(calls[key], n_calls))
+    return times
 
 
 def _seconds(call: Callable[[], object], n_calls: int) -> float:
@@ -54,7 +54,7 @@ def _seconds(call: Callable[[], object], n_calls: int) -> float:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Python's cycle collector off, so that it falls on none of the calls."""
+    """Turn Python's cycle collector off, so that it interrupts none of the calls."""
     gc.collect()
     gc.disable()
     try:
@@ -64,10 +64,9 @@ def without_collector() -> Iterator[None]:
 
 
 def upper_half(sizes: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
-    """Points whose size is at or above the geometric mean of the least and the greatest size.
+    """Points with a size at or above the geometric mean of the smallest and the largest, at least two.
 
-    Small sizes are left out because there what happens once in a call hides what grows. At least two points
-    are kept where there are two.
+    At small sizes the constant cost of a call hides its growth.
     """
     middle = math.sqrt(sizes[0] * sizes[-1])
     first = min(sum(size < middle for size in sizes), max(0, len(sizes) - 2))
