@@ -49,9 +49,9 @@ class Corpus:
     judged: TextSplit
 
     @classmethod
-    def of(cls, name: str, evaluate_candidate: str) -> Corpus:
+    def of(cls, name: str, judge: str) -> Corpus:
         """Read a data set; with ``held`` its test texts are not looked at."""
-        splits = held_out(name, "random") if evaluate_candidate == "held" else load_splits(name)
+        splits = held_out(name, "random") if judge == "held" else load_splits(name)
         assert splits.test is not None
         return cls(splits.train, splits.test)
 
@@ -101,7 +101,7 @@ def main() -> None:
         "--classes", type=int, help="how many classes to leave out in turn; all, if not given"
     )
     arguments = parser.parse_args()
-    corpus, seed = Corpus.of(arguments.data, arguments.evaluate_candidate), arguments.seed
+    corpus, seed = Corpus.of(arguments.data, arguments.judge), arguments.seed
     names = sorted(set(corpus.train.labels))
     left_out = names[: arguments.classes]
     half = np.random.default_rng(seed).random(len(corpus.train)) < 0.5
@@ -126,7 +126,7 @@ def main() -> None:
         "name": arguments.name,
         "data": arguments.data,
         "preset": arguments.preset,
-        "judge": arguments.evaluate_candidate,
+        "judge": arguments.judge,
         "seed": seed,
         "classes left out": left_out,
         "half": corpus.accuracy(of_half),
@@ -139,7 +139,7 @@ def main() -> None:
     }
     for rate in map(float, arguments.rates.split(",")) if arguments.rates else (None,):
         if rate is not None:
-            incremental.RATE_SHARE = rate
+            incremental.LR_FACTOR = rate
         for epochs in map(int, arguments.epochs.split(",")):
             more = corpus.rows(np.flatnonzero(~half))
             updated = token2wave.update(of_half, more.texts, more.labels, epochs=epochs, seed=seed)

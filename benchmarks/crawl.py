@@ -1,10 +1,10 @@
 """A made-up crawl of any size: documents of about 500 characters on four subjects, some rows broken.
 
-    python benchmarks/crawl.py FOLDER --documents 10000000 --files 16 --kind jsonl
+    python benchmarks/crawl.py FOLDER --documents 10000000 --rows-per-file 625000 --kind jsonl
 
-Words are made of syllables and follow Zipf's law; in a document on a subject one word in seven is one of the
-subject's own, which follow it too. Three labels in a hundred are wrong, and one row in a thousand cannot be
-read, but for Parquet, where its text is missing. The same arguments make the same files.
+Words are made of syllables and follow Zipf's law. In each document, one word in seven belongs to the
+document's subject. Three labels in a hundred are wrong. One row in a thousand is broken: invalid JSON, or a
+missing text in Parquet. The same arguments make the same files on every machine.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 SUBJECTS = ("trade", "sport", "science", "travel")
 N_WORDS = 400_000
-N_OWN = 5_000
-SHARE_OF_OWN = 1 / 7
-SHARE_MISLABELLED = 0.03
-SHARE_BROKEN = 0.001
+N_SUBJECT_WORDS = 5_000
+SUBJECT_PROBABILITY = 1 / 7
+MISLABELLED_PROBABILITY = 0.03
+BROKEN_EVERY = 1_000
 MEAN_WORDS = 72
-AT_ONCE = 10_000
+CHUNK = 10_000
+UNSEEN = 1 << 40  # number of a document that no crawl reaches
 SYLLABLES = [
     "".join(letters)
     for letters in itertools.product("bcdfghklmnprstvwz", "aeiou", ["", "n", "r", "s", "l", "é", "ö"])
@@ -37,102 +38,122 @@ SYLLABLES = [
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Documents, in order."""
+class Documents:
+    """Documents in order."""
 
     ids: list[int]
     texts: list[str]
     labels: list[str]
-    is_broken: NDArray[np.bool_]
+
+    @property
+    def broken(self) -> list[bool]:
+        """Whether each row is written broken."""
+        return [is_broken(number) for number in self.ids]
 
 
-def words(n_words: int = N_WORDS) -> NDArray[Any]:
-    """Words that differ, the most frequent first and the shortest."""
-    made = np.random.default_rng(0)
-    found: dict[str, None] = {}
-    while len(found) < n_words:
-        for chosen in made.integers(len(SYLLABLES), size=(n_words, 4)).tolist():
-            n_syllables = 1 + min(len(found) * 4 // n_words + int(len(found) > 200), 3)
-            found["".join(SYLLABLES[i] for i in chosen[:n_syllables])] = None
-    return np.array(list(found)[:n_words], dtype=object)
+def is_broken(number: int) -> bool:
+    """Whether a crawl writes this document as a broken row."""
+    return number % BROKEN_EVERY == BROKEN_EVERY - 1
+
+
+def make_words(n_words: int = N_WORDS) -> NDArray[Any]:
+    """Distinct words, the most frequent and shortest first."""
+    rng = np.random.default_rng(0)
+    words: dict[str, None] = {}
+    while len(words) < n_words:
+        for syllables in rng.integers(len(SYLLABLES), size=(n_words, 4)).tolist():
+            n_syllables = 1 + min(len(words) * 4 // n_words + int(len(words) > 200), 3)
+            words["".join(SYLLABLES[i] for i in syllables[:n_syllables])] = None
+    return np.array(list(words)[:n_words], dtype=object)
 
 
 class Crawl:
-    """Makes documents.
-
-    Args:
-        seed: of all that is random.
-    """
+    """Makes documents from a seed."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.words = words()
+        self.words = make_words()
         self.common = _zipf(N_WORDS)
-        self.own = _zipf(N_OWN)
-        places = np.random.default_rng([seed, 0]).permutation(np.arange(1000, N_WORDS))
-        self.places_of_own = places[: len(SUBJECTS) * N_OWN].reshape(len(SUBJECTS), N_OWN)
+        self.special = _zipf(N_SUBJECT_WORDS)
+        shuffled = np.random.default_rng([seed, 0]).permutation(np.arange(1000, N_WORDS))
+        n_special = len(SUBJECTS) * N_SUBJECT_WORDS
+        self.subject_words = shuffled[:n_special].reshape(len(SUBJECTS), N_SUBJECT_WORDS)
 
-    def rows(self, first: int, last: int) -> Rows:
-        """Documents number first to last; the same whatever is made beside them."""
-        parts = [self._chunk(number) for number in range(first // AT_ONCE, -(-last // AT_ONCE))]
-        ids = list(range(first // AT_ONCE * AT_ONCE, first // AT_ONCE * AT_ONCE + AT_ONCE * len(parts)))
-        a, b = first - ids[0], last - ids[0]
-        texts = [text for part in parts for text in part[0]]
-        labels = [label for part in parts for label in part[1]]
-        return Rows(ids[a:b], texts[a:b], labels[a:b], np.concatenate([part[2] for part in parts])[a:b])
+    def documents(self, first: int, last: int) -> Documents:
+        """Documents ``first`` to ``last - 1``."""
+        start = first // CHUNK
+        chunks = [self._chunk(number) for number in range(start, -(-last // CHUNK))]
+        texts, labels = (list(itertools.chain.from_iterable(parts)) for parts in zip(*chunks, strict=True))
+        window = slice(first - start * CHUNK, last - start * CHUNK)
+        return Documents(list(range(first, last)), texts[window], labels[window])
 
-    def _chunk(self, number: int) -> tuple[list[str], list[str], NDArray[np.bool_]]:
-        made = np.random.default_rng([self.seed, 1, number])
-        subjects = made.integers(len(SUBJECTS), size=AT_ONCE)
-        lengths = np.maximum(made.lognormal(np.log(MEAN_WORDS) - 0.125, 0.5, AT_ONCE).astype(np.int64), 3)
+    def _chunk(self, number: int) -> tuple[list[str], list[str]]:
+        rng = np.random.default_rng([self.seed, 1, number])
+        subjects = rng.integers(len(SUBJECTS), size=CHUNK)
+        lengths = np.maximum(rng.lognormal(np.log(MEAN_WORDS) - 0.125, 0.5, CHUNK).astype(np.int64), 3)
         n_words = int(lengths.sum())
-        places = np.searchsorted(self.common, made.random(n_words))
-        is_own = made.random(n_words) < SHARE_OF_OWN
-        own = np.searchsorted(self.own, made.random(int(is_own.sum())))
-        places[is_own] = self.places_of_own[np.repeat(subjects, lengths)[is_own], own]
-        chosen = self.words[places].tolist()
+        indices = np.searchsorted(self.common, rng.random(n_words))
+        is_special = rng.random(n_words) < SUBJECT_PROBABILITY
+        special = np.searchsorted(self.special, rng.random(int(is_special.sum())))
+        indices[is_special] = self.subject_words[np.repeat(subjects, lengths)[is_special], special]
+        words = self.words[indices].tolist()
         ends = np.cumsum(lengths).tolist()
-        texts = [" ".join(chosen[a:b]) for a, b in itertools.pairwise([0, *ends])]
-        wrong = made.random(AT_ONCE) < SHARE_MISLABELLED
-        subjects[wrong] = made.integers(len(SUBJECTS), size=int(wrong.sum()))
-        return texts, [SUBJECTS[i] for i in subjects], made.random(AT_ONCE) < SHARE_BROKEN
+        texts = [" ".join(words[a:b]) for a, b in itertools.pairwise([0, *ends])]
+        is_wrong = rng.random(CHUNK) < MISLABELLED_PROBABILITY
+        subjects[is_wrong] = rng.integers(len(SUBJECTS), size=int(is_wrong.sum()))
+        return texts, [SUBJECTS[i] for i in subjects]
 
 
 def write(
-    folder: Path, n_documents: int, n_files: int, kind: str = "jsonl", seed: int = 0, labelled: bool = True
+    folder: Path,
+    n_documents: int,
+    rows_per_file: int,
+    kind: str = "jsonl",
+    seed: int = 0,
+    is_labelled: bool = True,
 ) -> dict[str, int]:
-    """Write documents as files of one size each.
+    """Write documents to files ``part-0000.KIND``, ...; files that exist stay.
 
     Args:
-        folder: is made.
+        folder: is created.
         n_documents: in all files together.
-        n_files: how many.
+        rows_per_file: the last file may have fewer.
         kind: ``jsonl`` or ``parquet``.
-        seed: of all that is random.
-        labelled: whether rows have a label.
+        seed: of the crawl.
+        is_labelled: whether rows have a label.
 
     Returns:
-        ``documents``, ``broken`` among them, ``characters`` of all texts, and ``bytes`` of all files.
+        ``documents``, the ``broken`` ones, ``characters`` of all texts and ``bytes`` of all files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    bounds = np.linspace(0, n_documents, n_files + 1).astype(int).tolist()
-    paths = [folder / f"part-{number:04d}.{kind}" for number in range(n_files)]
+    bounds = [*range(0, n_documents, rows_per_file), n_documents]
+    paths = [folder / f"part-{number:04d}.{kind}" for number in range(len(bounds) - 1)]
     counts = {"documents": n_documents, "broken": 0, "characters": 0, "bytes": 0}
     with ProcessPoolExecutor() as pool:
-        write_one = partial(_write_file, kind=kind, seed=seed, labelled=labelled)
-        for found in pool.map(write_one, paths, bounds[:-1], bounds[1:]):
-            counts = {name: n + found.get(name, 0) for name, n in counts.items()}
+        write_one = partial(_write_file, kind=kind, seed=seed, is_labelled=is_labelled)
+        for written in pool.map(write_one, paths, bounds[:-1], bounds[1:]):
+            counts = {name: n + written.get(name, 0) for name, n in counts.items()}
     return counts
 
 
-def _write_file(path: Path, first: int, last: int, kind: str, seed: int, labelled: bool) -> dict[str, int]:
-    """Write some documents to one file."""
-    crawl, counts = _crawl(seed), {"broken": 0, "characters": 0}
-    write_one = _parquet if kind == "parquet" else _jsonl
-    parts = (crawl.rows(a, min(a + AT_ONCE, last)) for a in range(first, last, AT_ONCE))
-    for rows in write_one(path, parts, labelled):
-        counts["broken"] += int(rows.is_broken.sum())
-        counts["characters"] += sum(map(len, rows.texts))
+def write_labelled(seed: int, path: Path, n_documents: int) -> None:
+    """Write whole documents that are in no crawl, with labels, to train on."""
+    documents = _crawl(seed).documents(UNSEEN, UNSEEN + n_documents)
+    with path.open("w", encoding="utf-8") as file:
+        for text, label in zip(documents.texts, documents.labels, strict=True):
+            file.write(json.dumps({"text": text, "label": label}) + "\n")
+
+
+def _write_file(path: Path, first: int, last: int, kind: str, seed: int, is_labelled: bool) -> dict[str, int]:
+    if path.exists():
+        return {}
+    crawl, counts, partial_path = _crawl(seed), {"broken": 0, "characters": 0}, path.with_suffix(".new")
+    write_parts = _write_parquet if kind == "parquet" else _write_jsonl
+    parts = (crawl.documents(a, min(a + CHUNK, last)) for a in range(first, last, CHUNK))
+    for documents in write_parts(partial_path, parts, is_labelled):
+        counts["broken"] += sum(documents.broken)
+        counts["characters"] += sum(map(len, documents.texts))
+    partial_path.replace(path)
     return {**counts, "bytes": path.stat().st_size}
 
 
@@ -141,47 +162,49 @@ def _crawl(seed: int) -> Crawl:
     return Crawl(seed)
 
 
-def _jsonl(path: Path, parts: Iterator[Rows], labelled: bool) -> Iterator[Rows]:
-    broken = itertools.cycle(
+def _write_jsonl(path: Path, parts: Iterator[Documents], is_labelled: bool) -> Iterator[Documents]:
+    broken_lines = itertools.cycle(
         [b'{"id": %d, "text": "cut o', b'{"id": %d, "text": 5}', b'{"id": %d, "text": "\xff"}']
     )
     with path.open("wb") as file:
-        for rows in parts:
-            lines = []
-            for number, text, label, is_broken in zip(
-                rows.ids, rows.texts, rows.labels, rows.is_broken.tolist(), strict=True
-            ):
-                record = {"id": number, "url": f"https://site{number % 997}.example/{number}", "text": text}
-                record |= {"label": label} if labelled else {}
-                line = next(broken) % number if is_broken else json.dumps(record, ensure_ascii=False).encode()
-                lines.append(line)
-            file.write(b"\n".join(lines) + b"\n")
-            yield rows
+        for part in parts:
+            for number, text, label in zip(part.ids, part.texts, part.labels, strict=True):
+                row = {"id": number, "url": _url(number), "text": text}
+                row |= {"label": label} if is_labelled else {}
+                line = json.dumps(row, ensure_ascii=False).encode()
+                file.write((next(broken_lines) % number if is_broken(number) else line) + b"\n")
+            yield part
 
 
-def _parquet(path: Path, parts: Iterator[Rows], labelled: bool) -> Iterator[Rows]:
+def _write_parquet(path: Path, parts: Iterator[Documents], is_labelled: bool) -> Iterator[Documents]:
     import pyarrow
     from pyarrow import parquet
 
     names = [("id", pyarrow.int64()), ("url", pyarrow.string()), ("text", pyarrow.string())]
-    schema = pyarrow.schema(names + ([("label", pyarrow.string())] if labelled else []))
+    schema = pyarrow.schema(names + ([("label", pyarrow.string())] if is_labelled else []))
     with parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=["label"]) as file:
-        for rows in parts:
+        for part in parts:
             columns: dict[str, Any] = {
-                "id": rows.ids,
-                "url": [f"https://site{number % 997}.example/{number}" for number in rows.ids],
-                "text": [None if b else t for t, b in zip(rows.texts, rows.is_broken.tolist(), strict=True)],
+                "id": part.ids,
+                "url": list(map(_url, part.ids)),
+                "text": [
+                    None if is_broken(n) else text for n, text in zip(part.ids, part.texts, strict=True)
+                ],
             }
-            columns |= {"label": rows.labels} if labelled else {}
+            columns |= {"label": part.labels} if is_labelled else {}
             file.write_table(pyarrow.table(columns, schema=schema))
-            yield rows
+            yield part
+
+
+def _url(number: int) -> str:
+    return f"https://site{number % 997}.example/{number}"
 
 
 def _zipf(n_words: int) -> NDArray[np.float64]:
-    """Cumulative shares of words by Zipf's law."""
-    shares = 1 / np.arange(2, n_words + 2)
-    total: NDArray[np.float64] = np.cumsum(shares / shares.sum())
-    return total
+    """Cumulative probabilities of words by Zipf's law."""
+    weights = 1 / np.arange(2, n_words + 2)
+    cumulative: NDArray[np.float64] = np.cumsum(weights / weights.sum())
+    return cumulative
 
 
 def main() -> None:
@@ -191,15 +214,13 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--documents", type=int, default=100_000)
-    parser.add_argument("--files", type=int, default=4)
+    parser.add_argument("--rows-per-file", type=int, default=25_000)
     parser.add_argument("--kind", choices=("jsonl", "parquet"), default="jsonl")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unlabelled", action="store_true")
     options = parser.parse_args()
-    counts = write(
-        options.folder, options.documents, options.files, options.kind, options.seed, not options.unlabelled
-    )
-    print(json.dumps(counts))
+    arguments = (options.rows_per_file, options.kind, options.seed, not options.unlabelled)
+    print(json.dumps(write(options.folder, options.documents, *arguments)))
 
 
 if __name__ == "__main__":

@@ -152,8 +152,8 @@ def build_plain(folder: Path) -> Path:
     if shutil.which("gcc") is None:
         raise NoCompilerError("gcc is not installed")
     command = ["gcc", "-shared", "-fPIC", *C_FLAGS, "-DTOKEN2WAVE_PLAIN"]
-    command += [f"-I{sysconfig.get_path('include')}", "-o", str(copy / "native" / "_core.abi3.so")]
-    command += [*map(str, sorted((copy / "native").glob("*.c"))), "-lm", "-lpthread"]
+    command += [f"-I{sysconfig.get_path('include')}", "-o", str(copy / "core" / "_core.abi3.so")]
+    command += [*map(str, sorted((copy / "core").glob("*.c"))), "-lm", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise NoCompilerError(f"gcc: {done.stderr[-300:]}")

@@ -30,7 +30,6 @@ MARKS = {
     "token2wave": ("#0072B2", "o"),
     "fastText": ("#D55E00", "s"),
     "TF-IDF": ("#009E73", "^"),
-    "padded": ("#CC79A7", "D"),
 }
 OTHER_MARK = ("#56B4E9", "v")
 DISTANCES = (7, 13, 20, 28, 37, 47, 58, 70)  # points from a mark to its name

@@ -32,10 +32,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import crawl
 import numpy as np
 from measuring import RESULTS, all_versions, code_state, spread, write_document
 from pyarrow import parquet
-from scoring_crawl import ROWS_OF_A_FILE, Crawl, broken, write_jsonl, write_labelled, write_parquet
 
 import token2wave
 from token2wave.core import n_threads
@@ -47,6 +47,7 @@ from token2wave.scoring.score import PART_BYTES
 from token2wave.training.result import machine
 
 LABELLED = 12_000
+ROWS_PER_FILE = 100_000
 SECTIONS = ("rates", "killed_often", "killed")
 
 
@@ -79,8 +80,7 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     build: Path = options.build
     build.mkdir(parents=True, exist_ok=True)
-    crawl = Crawl(options.seed)
-    model = trained(crawl, build, options.quick)
+    model = trained(options.seed, build, options.quick)
     path = options.results / "scoring.json"
     document = json.loads(path.read_text()) if path.exists() and options.sections != SECTIONS else {}
     command = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
@@ -92,11 +92,11 @@ def main() -> int:
         "preset": "small",
         "model_bytes": model.stat().st_size,
     }
-    write_parquet(crawl, build / "rate", options.rate_documents)
+    write_pages(build / "rate", options.rate_documents, "parquet", options.seed)
     if "rates" in options.sections:
-        write_jsonl(crawl, build / "lines", max(options.rate_documents // 5, 1))
-        document["fixed"] = fixed(crawl, model, build)
-        document["rates"] = rates(crawl, model, build, options.rate_documents, options.turns, options.threads)
+        write_pages(build / "lines", max(options.rate_documents // 5, 1), "jsonl", options.seed)
+        document["fixed"] = fixed(options.seed, model, build)
+        document["rates"] = rates(options, model, build)
         write_document(path, document)
     if "killed_often" in options.sections:
         beginning = 3 * document["fixed"]["job_seconds"]
@@ -105,7 +105,7 @@ def main() -> int:
         )
         write_document(path, document)
     if "killed" in options.sections:
-        write_parquet(crawl, build / "crawl", options.documents)
+        write_pages(build / "crawl", options.documents, "parquet", options.seed)
         seconds = options.documents / document["rates"]["ways"]["parquet"]["rate"]["median"]
         document["killed"] = killed(
             model, build, options.documents, options.kills, options.threads, seconds, options.seed
@@ -114,11 +114,16 @@ def main() -> int:
     return 0
 
 
-def trained(crawl: Crawl, build: Path, quick: bool) -> Path:
+def write_pages(folder: Path, n: int, kind: str, seed: int) -> None:
+    """Write pages without labels."""
+    crawl.write(folder, n, ROWS_PER_FILE, kind, seed, is_labelled=False)
+
+
+def trained(seed: int, build: Path, quick: bool) -> Path:
     """A model of the crawl's classes."""
     model = build / "model.safetensors"
     if not model.exists():
-        write_labelled(crawl, build / "labelled.jsonl", 600 if quick else LABELLED)
+        crawl.write_labelled(seed, build / "labelled.jsonl", 600 if quick else LABELLED)
         token2wave.train(build / "labelled.jsonl", out=model, epochs=1 if quick else None)
     return model
 
@@ -126,17 +131,17 @@ def trained(crawl: Crawl, build: Path, quick: bool) -> Path:
 # ---- rates ----
 
 
-def rates(crawl: Crawl, model: Path, build: Path, n: int, turns: int, threads: int) -> dict[str, Any]:
+def rates(options: argparse.Namespace, model: Path, build: Path) -> dict[str, Any]:
     """Texts a second, and processor time a text, of each way, by turns."""
-    table = crawl.table(0, min(n, ROWS_OF_A_FILE))
-    texts = [text for text in table.column("text").to_pylist() if text is not None]
+    n, threads = options.rate_documents, options.threads
+    texts = crawl.Crawl(options.seed).documents(0, min(n, ROWS_PER_FILE)).texts
     texts = (texts * (-(-n // len(texts))))[:n]
     classifier = token2wave.load(model)
     n_lines = max(n // 5, 1)
 
     def bare() -> None:
-        for first in range(0, n, ROWS_OF_A_FILE):
-            classifier.probabilities(texts[first : first + ROWS_OF_A_FILE])
+        for first in range(0, n, ROWS_PER_FILE):
+            classifier.probabilities(texts[first : first + ROWS_PER_FILE])
 
     def scored(folder: str, workers: int) -> Callable[[], None]:
         def run() -> None:
@@ -154,7 +159,7 @@ def rates(crawl: Crawl, model: Path, build: Path, n: int, turns: int, threads: i
     }
     found: dict[str, dict[str, list[float]]] = {way: {"rate": [], "microseconds": []} for way in ways}
     bare()
-    for turn in range(turns):
+    for turn in range(options.turns):
         for way, (run, n_texts) in ways.items():
             begun, processor = time.perf_counter(), processor_seconds()
             run()
@@ -177,10 +182,10 @@ def rates(crawl: Crawl, model: Path, build: Path, n: int, turns: int, threads: i
     }
 
 
-def fixed(crawl: Crawl, model: Path, build: Path) -> dict[str, float]:
+def fixed(seed: int, model: Path, build: Path) -> dict[str, float]:
     """Seconds that do not grow with the texts: a job of one page, and recording a part of usual size."""
     one, out = build / "one.jsonl", build / "one-out"
-    write_labelled(crawl, one, 1)
+    crawl.write_labelled(seed, one, 1)
     whole = []
     for _ in range(3):
         shutil.rmtree(out, ignore_errors=True)
@@ -277,7 +282,7 @@ def killed_often(
     model: Path, build: Path, n_kills: int, workers: int, beginning: float, seed: int
 ) -> dict[str, int]:
     """Kill small jobs of many parts, from their beginning to their end, for a start within some seconds."""
-    pages, out, draw = build / "rate" / "crawl-0000.parquet", build / "small-out", random.Random(seed)
+    pages, out, draw = build / "rate" / "part-0000.parquet", build / "small-out", random.Random(seed)
     n = parquet.read_metadata(pages).num_rows
     command = [*score_command(model, pages, out, workers), "--part-size", "256kB"]
     n_left, n_jobs, n_with_parts, longest = n_kills, 0, 0, beginning
@@ -313,10 +318,10 @@ def accounted(out: Path, n: int) -> dict[str, int]:
         for line in path.read_text().splitlines():
             one = json.loads(line)
             file = int(Path(one["path"]).stem.rpartition("-")[2])
-            rejected.append(file * ROWS_OF_A_FILE + one["at"] - 1)
+            rejected.append(file * ROWS_PER_FILE + one["at"] - 1)
     np.add.at(times, np.array(rejected, dtype=np.int64), 1)
     missing, twice = int((times == 0).sum()), int((times > 1).sum())
-    if missing or twice or sorted(rejected) != list(broken(0, n)):
+    if missing or twice or sorted(rejected) != list(filter(crawl.is_broken, range(n))):
         sys.exit(f"error: {missing} rows are missing, {twice} are there more than once")
     return {"written": n_written, "rejected": len(rejected), "missing": missing, "more_than_once": twice}
 

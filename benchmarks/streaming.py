@@ -47,7 +47,7 @@ EVERY_BLOCK = (
 
 def large(folder: Path, preset: str, n_documents: int, memory: str) -> dict[str, Any]:
     """Train on a crawl, and watch the memory."""
-    made = crawl.write(folder, n_documents, 16)
+    made = crawl.write(folder, n_documents, -(-n_documents // 16))
     model = folder / "model.safetensors"
     words = ["train", str(folder / "*.jsonl"), "--stream", "--memory", memory, "--preset", preset]
     words += ["--epochs", "1"]
@@ -77,7 +77,7 @@ def large(folder: Path, preset: str, n_documents: int, memory: str) -> dict[str,
 
 def kills(folder: Path, n_documents: int, n_kills: int, seed: int) -> dict[str, Any]:
     """Kill training again and again, and compare what comes out of it."""
-    crawl.write(folder, n_documents, 4)
+    crawl.write(folder, n_documents, -(-n_documents // 4))
     checkpoint, whole, killed = (folder / name for name in ("run.checkpoint", "whole", "killed"))
     words = [
         sys.executable,
@@ -156,7 +156,7 @@ def table_of_large(document: dict[str, Any]) -> str:
             ("documents/s, training passes", count(fewer["texts_per_second"])),
         ]
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
-    share = crawl.SHARE_MISLABELLED * (1 - 1 / len(crawl.SUBJECTS))
+    share = crawl.MISLABELLED_PROBABILITY * (1 - 1 / len(crawl.SUBJECTS))
     lines += [
         f"{one['epochs']} pass over the data after the first one; of the labels, {100 * share:.2f}% are "
         f"wrong on purpose. {document['machine']['processor']}, {document['threads']} threads. "

@@ -6,7 +6,7 @@ r"""Try settings on several data sets, and compare them on rows held back from t
 Each argument is one variant: settings of ``token2wave train --set``, apart by blanks; an empty one is the
 preset as it is. A name without a dot is an argument of the function: ``init_from=all-MiniLM-L6-v2``. Writes
 ``results/sweeps/NAME.json``, from which ``tools/render_results.py`` makes the tables of
-``docs/experiments.md``. With ``--rival``, TF-IDF (1,2) + LinearSVC is trained on the same rows.
+``docs/experiments.md``.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
         "phrases of a sentence are, left out of training. Both tell more of texts to come than random rows "
         "do where rows belong together",
     )
-    parser.add_argument("--rival", action="store_true")
+    parser.add_argument("--baseline", action="store_true", help="also train TF-IDF (1,2) + LinearSVC")
     parser.add_argument("variants", nargs="*", default=[""])
     arguments = parser.parse_args()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]

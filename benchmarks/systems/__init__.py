@@ -25,7 +25,6 @@ SYSTEMS = (
     "fasttext_autotune",
     "tfidf_svc",
     "tfidf_logistic",
-    "padded",
 )
 
 

@@ -42,16 +42,6 @@ def test_a_system_learns(name, task):
     check(load_system(name), task)
 
 
-def test_the_padded_network_learns(task, monkeypatch):
-    from systems import padded
-
-    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)  # so that a small vocabulary is trained
-    monkeypatch.setattr(padded, "WIDTH", 8)
-    monkeypatch.setattr(padded, "RECIPE", padded.RECIPE.replace(epochs=12, batch_size=8, lr=0.03))
-    model = check(padded.SYSTEM, task)
-    assert padded.SYSTEM.passes(model, task) == pytest.approx(12 * 0.8)
-
-
 def test_fasttext_learns(task, monkeypatch):
     pytest.importorskip("fasttext")
     system = load_system("fasttext_lr05")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import crawl
 import pytest
-import scoring_crawl
 import tables
 from pyarrow import parquet
 
@@ -78,15 +78,17 @@ def test_the_model_of_many_processes() -> None:
 
 
 def test_the_crawl_is_the_same_again(tmp_path: Path) -> None:
-    n = scoring_crawl.EVERY_BROKEN + 10
-    crawl = scoring_crawl.Crawl(3)
-    table = crawl.table(0, n)
-    assert table.equals(scoring_crawl.Crawl(3).table(0, n))
-    texts = table.column("text").to_pylist()
-    assert [i for i, text in enumerate(texts) if text is None] == [scoring_crawl.EVERY_BROKEN]
-    assert list(scoring_crawl.broken(0, n)) == [scoring_crawl.EVERY_BROKEN]
-    assert list(scoring_crawl.broken(scoring_crawl.EVERY_BROKEN + 1, 9)) == []
-    lengths = [len(text) for text in texts if text]
+    n = crawl.BROKEN_EVERY + 10
+    documents = crawl.Crawl(3).documents(0, n)
+    assert documents == crawl.Crawl(3).documents(0, n)
+    assert documents.texts[500:600] == crawl.Crawl(3).documents(500, 600).texts
+    lengths = list(map(len, documents.texts))
     assert 350 < sum(lengths) / len(lengths) < 650
-    scoring_crawl.write_parquet(crawl, tmp_path, 100)
-    assert parquet.read_table(tmp_path).column("id").to_pylist() == list(range(100))
+    counts = crawl.write(tmp_path, n, 600, "parquet", seed=3, is_labelled=False)
+    assert (counts["documents"], counts["broken"]) == (n, 1)
+    table = parquet.read_table(tmp_path)
+    assert table.column("id").to_pylist() == list(range(n))
+    texts = table.column("text").to_pylist()
+    assert [i for i, text in enumerate(texts) if text is None] == [crawl.BROKEN_EVERY - 1]
+    crawl.write_labelled(3, tmp_path / "labelled.jsonl", 5)
+    assert len((tmp_path / "labelled.jsonl").read_text().splitlines()) == 5

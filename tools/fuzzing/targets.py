@@ -351,10 +351,10 @@ def filters(data: bytes) -> None:
             selected = COLUMNS[name.name][1][first:last]
             return np.array(selected) if name.name in ("confidence", "novelty") and data[0] & 4 else selected
 
-        mask = row_filter.keep(N_ROWS, values)
+        mask = row_filter.mask(N_ROWS, values)
         check(mask.shape == (N_ROWS,) and mask.dtype == np.bool_, f"a mask {mask.dtype} {mask.shape}")
         alone = [
-            bool(row_filter.keep(1, lambda name, row=row: values(name, row, row + 1))[0])
+            bool(row_filter.mask(1, lambda name, row=row: values(name, row, row + 1))[0])
             for row in range(N_ROWS)
         ]
         check(mask.tolist() == alone, f"all rows give {mask.tolist()}, each row alone {alone}")
