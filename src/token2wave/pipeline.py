@@ -35,7 +35,7 @@ from token2wave.training.requirements import require_trainable
 from token2wave.training.result import Baseline, Summary
 from token2wave.training.run import TrainingRun
 from token2wave.training.search_history import SearchHistory
-from token2wave.training.streaming.stream_setup import open_stream, require_streams, stream_run
+from token2wave.training.streaming.stream_run import open_stream, prepare_stream_run, require_streams
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 
@@ -221,14 +221,14 @@ def _prepare_stream(
     if isinstance(data, TextDataset):
         raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
     inputs, source = open_stream(data, options.test, data_options, options.seed)
-    run = stream_run(
+    run = prepare_stream_run(
         inputs,
         source,
         preset,
         overrides_of(options),
         options.class_weights,
         memory=parse_size(options.memory, "memory"),
-        most_rejected=options.max_rejected,
+        max_rejected=options.max_rejected,
         callback_list=callback_list,
     )
     if options.max_bytes is not None:

@@ -21,10 +21,10 @@ from token2wave.training import loop
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.presets import preset_named
 from token2wave.training.schedule import document_frequency
-from token2wave.training.streaming import source as source_module
-from token2wave.training.streaming.source import Part, Source, in_order, one_ahead
-from token2wave.training.streaming.stream_setup import open_stream, stream_run
-from token2wave.training.streaming.survey import Drawn, survey
+from token2wave.training.streaming import stream_rows as source_module
+from token2wave.training.streaming.first_pass import RowSample, survey_stream
+from token2wave.training.streaming.stream_rows import LabelledRows, StreamSource, map_in_order, prefetch
+from token2wave.training.streaming.stream_run import open_stream, prepare_stream_run
 
 TOPICS = {
     "sea": ["wave", "tide", "ship", "harbour", "sail", "storm", "anchor", "gull", "salt", "deck"],
@@ -65,9 +65,9 @@ def crawl(tmp_path_factory):
 @pytest.fixture
 def many_segments(monkeypatch):
     """Files so divided, and blocks so small, that there are many of both."""
-    module = sys.modules["token2wave.training.streaming.stream_setup"]
+    module = sys.modules["token2wave.training.streaming.stream_run"]
     monkeypatch.setattr(module, "BYTES_OF_A_SEGMENT", 20_000)
-    monkeypatch.setattr(module, "SHARE_OF_A_BLOCK", 30_000 / (1 << 30))
+    monkeypatch.setattr(module, "BLOCK_FRACTION", 30_000 / (1 << 30))
 
 
 def run_of(folder, options=None, overrides=(), class_weights=None, memory=1 << 30, preset=None):
@@ -78,14 +78,14 @@ def run_of(folder, options=None, overrides=(), class_weights=None, memory=1 << 3
         seed=3,
     )
     chosen = preset or preset_named("fast").with_settings({**SMALL, **dict(overrides)})
-    return stream_run(
+    return prepare_stream_run(
         inputs,
         source,
         chosen,
         dict(overrides),
         class_weights,
         memory=memory,
-        most_rejected=0.01,
+        max_rejected=0.01,
         callback_list=CallbackList([]),
     )
 
@@ -109,7 +109,7 @@ def features_of(examples):
 
 def test_a_pass_has_every_row_once_but_those_held_back(crawl, many_segments):
     run = run_of(crawl)
-    passes = run.passes
+    passes = run.block_stream
     blocks = list(passes.blocks(seed=5))
     assert len(blocks) > 3
     assert all(len(block) % passes.batch_size == 0 for block in blocks[:-1])
@@ -129,7 +129,7 @@ def test_a_pass_has_every_row_once_but_those_held_back(crawl, many_segments):
 
 
 def test_passes_are_shuffled_by_their_seed_alone(crawl, many_segments):
-    passes = run_of(crawl).passes
+    passes = run_of(crawl).block_stream
     first, again, other = ([features_of(block) for block in passes.blocks(seed)] for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -141,7 +141,7 @@ def test_passes_are_shuffled_by_their_seed_alone(crawl, many_segments):
 def test_blocks_mix_files_that_are_sorted_by_label(tmp_path, many_segments):
     rows = sorted(rows_of(3000), key=lambda row: row["label"])
     (tmp_path / "sorted.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for block in list(run_of(tmp_path).passes.blocks(0))[:3]:
+    for block in list(run_of(tmp_path).block_stream.blocks(0))[:3]:
         assert np.bincount(block.labels, minlength=3).max() < 0.9 * len(block)
 
 
@@ -149,10 +149,10 @@ def test_what_is_counted_is_what_texts_in_memory_have(crawl):
     run = run_of(crawl)
     held_out = set(run.texts.validation.texts)
     texts = [row["text"] for row in rows_of(3000) if row["text"] not in held_out]
-    slow, features = WordFeatures.fit_transform(texts, run.passes.features.config)
-    np.testing.assert_array_equal(run.passes.features.buckets, slow.buckets)
-    np.testing.assert_array_equal(run.passes.frequency, document_frequency(features, slow.n_rows))
-    found = run.found
+    slow, features = WordFeatures.fit_transform(texts, run.block_stream.features.config)
+    np.testing.assert_array_equal(run.block_stream.features.buckets, slow.buckets)
+    np.testing.assert_array_equal(run.block_stream.frequency, document_frequency(features, slow.n_rows))
+    found = run.survey
     labels = [row["label"] for row in rows_of(3000)]
     assert found.label_names == ("land", "sea", "sky")
     assert found.label_counts.tolist() == [labels.count(name) for name in found.label_names]
@@ -163,23 +163,23 @@ def test_what_is_counted_is_what_texts_in_memory_have(crawl):
 
 
 def test_counts_do_not_depend_on_resets(crawl, monkeypatch):
-    module = sys.modules["token2wave.training.streaming.survey"]
+    module = sys.modules["token2wave.training.streaming.first_pass"]
     usual = run_of(crawl)
     monkeypatch.setattr(module, "TEXTS_BETWEEN_RESETS", 0)
-    monkeypatch.setattr(module, "MAX_IN_32_BITS", 1)
+    monkeypatch.setattr(module, "MAX_UINT32_COUNT", 1)
     other = run_of(crawl)
-    np.testing.assert_array_equal(usual.passes.frequency, other.passes.frequency)
-    np.testing.assert_array_equal(usual.passes.features.buckets, other.passes.features.buckets)
+    np.testing.assert_array_equal(usual.block_stream.frequency, other.block_stream.frequency)
+    np.testing.assert_array_equal(usual.block_stream.features.buckets, other.block_stream.features.buckets)
 
 
 def test_memory_decides_how_many_features_there_are(crawl):
-    every = run_of(crawl).passes.features
+    every = run_of(crawl).block_stream.features
     few = run_of(crawl, memory=128 << 20, preset=preset_named("fast").with_settings({"network.width": 16384}))
     bytes_of_a_row = 4 * (2 * 2 * 16384 + 8 * 3)
-    assert 0 < few.passes.features.n_rows <= (64 << 20) // bytes_of_a_row < every.n_rows
-    assert few.passes.features.config.min_count > 2
-    assert set(few.passes.features.buckets) <= set(
-        run_of(crawl, overrides={"features.bits": 22}.items()).passes.features.buckets
+    assert 0 < few.block_stream.features.n_rows <= (64 << 20) // bytes_of_a_row < every.n_rows
+    assert few.block_stream.features.config.min_count > 2
+    assert set(few.block_stream.features.buckets) <= set(
+        run_of(crawl, overrides={"features.bits": 22}.items()).block_stream.features.buckets
     )
 
 
@@ -198,8 +198,8 @@ def test_drawn_are_the_rows_of_the_smallest_draws(sizes, most, seed):
     for size in sizes:
         draws = made.integers(0, 30, size).astype(np.uint64)
         texts = ["x" * int(n) for n in made.integers(0, 9, size)]
-        parts.append(Part(texts, [("a",)] * size, False, None, draws, []))
-    drawn = Drawn(most)
+        parts.append(LabelledRows(texts, [("a",)] * size, False, None, draws, []))
+    drawn = RowSample(most)
     for part in parts:
         drawn.add(part)
     drawn.cut()
@@ -217,26 +217,26 @@ def test_drawn_are_the_rows_of_the_smallest_draws(sizes, most, seed):
 
 def test_rows_that_stand_together_are_drawn_together(crawl):
     segments = segments_of(find_inputs([crawl]))
-    draws = [part.draws for part in Source("crawl", segments, seed=1).parts(0)]
+    draws = [part.draws for part in StreamSource("crawl", segments, seed=1).read(0)]
     runs = np.concatenate(draws)
-    assert len(np.unique(runs)) == -(-len(runs) // source_module.ROWS_DRAWN_TOGETHER)
+    assert len(np.unique(runs)) == -(-len(runs) // source_module.ROWS_OF_A_DRAW)
     assert len(np.unique(runs[:16])) == 1
-    other = np.concatenate([part.draws for part in Source("crawl", segments, seed=2).parts(0)])
+    other = np.concatenate([part.draws for part in StreamSource("crawl", segments, seed=2).read(0)])
     assert not np.intersect1d(runs, other).size
 
 
 def test_helpers_keep_the_order_and_pass_errors_on():
-    assert list(in_order(lambda n: n * n, range(20), 3)) == [(n, n * n) for n in range(20)]
-    assert list(one_ahead(iter(range(5)))) == list(range(5))
+    assert list(map_in_order(lambda n: n * n, range(20), 3)) == [(n, n * n) for n in range(20)]
+    assert list(prefetch(iter(range(5)))) == list(range(5))
 
     def failing():
         yield 1
         raise DataError("broken")
 
     with pytest.raises(DataError, match="broken"):
-        list(one_ahead(failing()))
+        list(prefetch(failing()))
     with pytest.raises(ZeroDivisionError):
-        list(in_order(lambda n: 1 // n, [1, 0], 2))
+        list(map_in_order(lambda n: 1 // n, [1, 0], 2))
 
 
 # ---- labels and weights ----
@@ -247,7 +247,7 @@ def test_helpers_keep_the_order_and_pass_errors_on():
 def test_weights_are_those_of_texts_in_memory(crawl, tmp_path, class_weights, weight_column):
     run = run_of(crawl, DataOptions(weight_column=weight_column), class_weights=class_weights)
     weights, labels = [], []
-    for block in run.passes.blocks(0):
+    for block in run.block_stream.blocks(0):
         labels += block.labels.tolist()
         weights += [1.0] * len(block) if block.weights is None else block.weights.tolist()
     if class_weights is None and weight_column is None:
@@ -273,9 +273,9 @@ def test_texts_with_several_labels(tmp_path):
         row["label"] = [row["label"], *(["windy"] if "wind" in row["text"] else [])]
     folder = written(tmp_path, rows)
     run = run_of(folder)
-    assert run.found.several
+    assert run.survey.multi_label
     assert run.texts.validation.labels.shape[1] == 4
-    block = next(run.passes.blocks(0))
+    block = next(run.block_stream.blocks(0))
     assert block.targets.shape == (len(block), 4)
     assert set(block.targets.sum(axis=1).tolist()) <= {1.0, 2.0}
     classifier = train(folder, epochs=6).classifier
@@ -392,8 +392,8 @@ def test_a_stream_can_be_compressed_to_a_size(crawl, tmp_path):
 
 def test_few_passes_over_many_rows(crawl, monkeypatch):
     assert run_of(crawl).preset.recipe.epochs == preset_named("fast").recipe.epochs
-    module = sys.modules["token2wave.training.streaming.stream_setup"]
-    monkeypatch.setattr(module, "TEXTS_TO_GO_OVER", 6000)
+    module = sys.modules["token2wave.training.streaming.stream_run"]
+    monkeypatch.setattr(module, "MIN_TRAINED_TEXTS", 6000)
     assert run_of(crawl).preset.recipe.epochs == 2
     assert run_of(crawl, overrides={"recipe.epochs": 7}.items()).preset.recipe.epochs == 7
 
@@ -477,7 +477,7 @@ def test_the_first_pass_alone(crawl):
         DataOptions(),
         seed=0,
     )
-    found = survey(source, WordConfig(bits=12), 1 << 20, 0.0, CallbackList([]))
+    found = survey_stream(source, WordConfig(bits=12), 1 << 20, 0.0, CallbackList([]))
     assert found.n_rows == 3000
     assert inputs.test is None
 

@@ -178,7 +178,7 @@ class Predictions:
 
     def best(self) -> NDArray[np.int64]:
         """The most probable class of each text, ``(N,)``."""
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     def confidence(self) -> NDArray[np.float32]:
         """Its probability, ``(N,)``."""

@@ -1,6 +1,6 @@
-"""Training on more text than memory holds: the data is read anew for each pass, and nothing of it is kept.
+"""Training on more text than memory holds: each pass reads the data again, and keeps none of it.
 
-A first pass counts (:mod:`.survey`): classes, features, lengths; it draws the rows that are held back for
-validation, and a sample. Each further pass trains on all other rows, block by block (:mod:`.blocks`).
-Whatever learns from all texts at once, as amplitudes do, learns from the sample.
+The first pass (:mod:`.first_pass`) counts classes, features and lengths, and draws the validation rows and a
+sample. Each further pass trains on all other rows, block by block (:mod:`.block_stream`). The linear SVM
+learns from all its texts at once, so it learns from the sample.
 """

@@ -1,4 +1,4 @@
-"""What a stream is read from: files that are streamed, and splits beside them that fit into memory."""
+"""Finds the files of a stream, and the splits beside them that fit into memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ StreamedData = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a stream is read from.
+class StreamFiles:
+    """The files of a stream.
 
     Attributes:
         name: of the data.
         paths: files with the training rows.
-        label_names: the names of the classes, where the data says them.
-        validation: rows to judge by, where the data has such a split.
-        test: rows to report on, where there are such.
-        caveats: sentences that belong beside every figure.
-        files: the data set that these are of, if it is one.
-        tested_apart: whether the test rows are of other data.
+        label_names: the names of the classes, if the data states them.
+        validation: the validation rows, if the data has such a split.
+        test: the test rows, if there are any.
+        caveats: sentences to print beside every figure.
+        files: the data set, if the stream is one.
+        has_other_test: whether the test rows come from other data.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Inputs:
     test: TextSplit | None
     caveats: tuple[str, ...]
     files: Files | None = None
-    tested_apart: bool = False
+    has_other_test: bool = False
 
     def caveats_of(self, n_rows: int) -> list[str]:
-        """Sentences that belong beside every figure.
+        """Sentences to print beside every figure.
 
         Args:
             n_rows: rows of the stream.
@@ -48,13 +48,15 @@ class Inputs:
         if self.files is not None:
             counts = {"train": n_rows}
             counts |= {} if self.validation is None else {"validation": len(self.validation)}
-            counts |= {} if self.test is None or self.tested_apart else {"test": len(self.test)}
+            counts |= {} if self.test is None or self.has_other_test else {"test": len(self.test)}
             for split, n in counts.items():
                 caveats += self.files.incomplete_caveats(split, n)
         return caveats
 
 
-def inputs_of(data: StreamedData, test: str | os.PathLike[str] | None, options: DataOptions) -> Inputs:
+def find_stream_files(
+    data: StreamedData, test: str | os.PathLike[str] | None, options: DataOptions
+) -> StreamFiles:
     """Find the files of a stream.
 
     Args:
@@ -67,28 +69,28 @@ def inputs_of(data: StreamedData, test: str | os.PathLike[str] | None, options: 
         DataError: there is no such file, or rows beside the stream cannot be read.
     """
     unweighted = replace(options, weight_column=None)
-    one = data if isinstance(data, str | os.PathLike) else None
-    named = None if one is None else find_files(one)
-    if named is None or one is None:
+    path = data if isinstance(data, str | os.PathLike) else None
+    named = None if path is None else find_files(path)
+    if named is None or path is None:
         paths = find_inputs([data] if isinstance(data, str | os.PathLike) else list(data))
         name = paths[0].name.split(".")[0]
         name = name if len(paths) == 1 else f"{name} and {len(paths) - 1} more files"
-        tested = None if test is None else load_split(test, "test", unweighted)
-        return Inputs(name, paths, None, None, tested, (), None, test is not None)
+        test_rows = None if test is None else load_split(test, "test", unweighted)
+        return StreamFiles(name, paths, None, None, test_rows, (), None, test is not None)
 
     def read(where: str | os.PathLike[str], split: str) -> TextSplit:
         return load_split(where, split, unweighted, label_names=named.label_names)
 
-    validation = read(one, "validation") if "validation" in named.files else None
-    tested = (
-        read(one if test is None else test, "test") if test is not None or "test" in named.files else None
+    validation = read(path, "validation") if "validation" in named.files else None
+    test_rows = (
+        read(path if test is None else test, "test") if test is not None or "test" in named.files else None
     )
-    return Inputs(
+    return StreamFiles(
         named.name,
         [named.files["train"]],
         named.label_names,
         validation,
-        tested,
+        test_rows,
         named.caveats,
         named,
         test is not None,

@@ -1,4 +1,4 @@
-"""The first pass over a stream: what is there is counted, and rows are drawn."""
+"""The first pass over a stream: counts classes, features and lengths, and draws a sample of rows."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ from token2wave.features import WordConfig
 from token2wave.features.hashing import Buckets, count_buckets, word_buckets
 from token2wave.features.ragged import offsets_of
 from token2wave.training.callbacks import CallbackList
-from token2wave.training.streaming.source import Part, Source, in_order
+from token2wave.training.streaming.stream_rows import LabelledRows, StreamSource, map_in_order
 
 MIN_ROWS = 1_000
-REASONS_KEPT = 20
+MAX_REASONS = 20
 MEGABYTE = 1 << 20
 TEXTS_BETWEEN_RESETS = 1 << 19
-MAX_IN_32_BITS = 1 << 31
+MAX_UINT32_COUNT = 1 << 31
 LENGTHS = tuple(2**power for power in range(33))
 
 
-class Drawn:
+class RowSample:
     """The rows with the smallest draws, as many as fit.
 
     Args:
-        most_characters: of their texts together.
+        max_characters: of their texts.
     """
 
-    def __init__(self, most_characters: int) -> None:
-        self.most_characters = most_characters
+    def __init__(self, max_characters: int) -> None:
+        self.max_characters = max_characters
         self.n_characters = 0
         self.bound: np.uint64 | None = None  # from this draw on rows do not fit
         self.rows: list[tuple[int, int, str, tuple[str, ...], float]] = []
         self._n_seen = 0
 
-    def add(self, part: Part) -> None:
-        """Let rows take part in the draw."""
-        rows = np.arange(len(part.texts)) if self.bound is None else np.flatnonzero(part.draws < self.bound)
+    def add(self, chunk: LabelledRows) -> None:
+        """Add rows to the draw."""
+        rows = np.arange(len(chunk.texts)) if self.bound is None else np.flatnonzero(chunk.draws < self.bound)
         for row in rows.tolist():
-            weight = 1.0 if part.weights is None else float(part.weights[row])
-            text = part.texts[row]
-            self.rows.append((int(part.draws[row]), self._n_seen + row, text, part.labels[row], weight))
+            weight = 1.0 if chunk.weights is None else float(chunk.weights[row])
+            text = chunk.texts[row]
+            self.rows.append((int(chunk.draws[row]), self._n_seen + row, text, chunk.labels[row], weight))
             self.n_characters += len(text)
-        self._n_seen += len(part.texts)
-        if self.n_characters > 2 * self.most_characters:
+        self._n_seen += len(chunk.texts)
+        if self.n_characters > 2 * self.max_characters:
             self.cut()
 
     def cut(self) -> None:
-        """Drop what does not fit; rows that are drawn together stay together."""
+        """Drop the rows that do not fit; rows of one draw stay together."""
         self.rows.sort(key=lambda row: row[:2])
         ends = np.cumsum([len(row[2]) for row in self.rows])
-        n_kept = int(np.searchsorted(ends, self.most_characters, side="right"))
+        n_kept = int(np.searchsorted(ends, self.max_characters, side="right"))
         if n_kept < len(self.rows):
             while n_kept > 0 and self.rows[n_kept - 1][0] == self.rows[n_kept][0]:
                 n_kept -= 1
@@ -99,7 +99,7 @@ class BucketCounts:
 
     def add(self, buckets: Buckets) -> None:
         """Count further texts."""
-        if self._n_recent + len(buckets.buckets) > MAX_IN_32_BITS:
+        if self._n_recent + len(buckets.buckets) > MAX_UINT32_COUNT:
             _ = self.occurrences
         self._n_recent += len(buckets.buckets)
         count_buckets(buckets.buckets, self._recent)
@@ -118,7 +118,7 @@ class BucketCounts:
 
 @dataclass
 class Survey:
-    """What one pass over a stream found.
+    """The counts of one pass over a stream.
 
     Attributes:
         counts: of the features.
@@ -126,7 +126,7 @@ class Survey:
         n_rejected: rows that cannot.
         reasons: why, of the first of them.
         n_characters: of all texts.
-        several: whether texts may have several labels, or none.
+        multi_label: whether texts may have several labels, or none.
         label_names: the classes.
         label_counts: ``(C,)``, rows that have each.
         label_weights: ``(C,)``, the sum of the rows' own weights.
@@ -141,7 +141,7 @@ class Survey:
     n_rejected: int = 0
     reasons: list[str] = field(default_factory=list)
     n_characters: int = 0
-    several: bool = False
+    multi_label: bool = False
     label_names: tuple[str, ...] = ()
     label_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     label_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -151,11 +151,11 @@ class Survey:
     drawn: list[tuple[int, int, str, tuple[str, ...], float]] = field(default_factory=list)
 
 
-def survey(
-    source: Source,
+def survey_stream(
+    source: StreamSource,
     config: WordConfig,
-    most_characters: int,
-    most_rejected: float,
+    max_characters: int,
+    max_rejected: float,
     callback_list: CallbackList,
 ) -> Survey:
     """Read a stream once.
@@ -163,14 +163,14 @@ def survey(
     Args:
         source: its rows.
         config: of the features to count.
-        most_characters: of the rows that are drawn.
-        most_rejected: share of rows that may be unreadable.
-        callback_list: told how it goes, in megabytes of the files.
+        max_characters: of the rows that are drawn.
+        max_rejected: fraction of rows that may be unreadable.
+        callback_list: reports the progress, in megabytes of the files.
 
     Raises:
         DataError: too many rows cannot be read, or too few can; or there are fewer than two classes.
     """
-    found, drawn = Survey(BucketCounts(config)), Drawn(most_characters)
+    survey, drawn = Survey(BucketCounts(config)), RowSample(max_characters)
     counts: Counter[str] = Counter()
     weights: dict[str, float] = defaultdict(float)
     sets: Counter[int] = Counter()
@@ -178,71 +178,71 @@ def survey(
         require_separator(source.options, source.name)
     callback_list.stage("first pass, MB", sum(map(segment_size, source.segments)) // MEGABYTE)
 
-    def hashed(part: Part) -> Buckets:
-        return word_buckets(part.texts, config.ngrams, config.bits)
+    def hashed(chunk: LabelledRows) -> Buckets:
+        return word_buckets(chunk.texts, config.ngrams, config.bits)
 
-    for part, buckets in in_order(hashed, _told(source, callback_list), n_threads()):
-        found.counts.add(buckets)
-        drawn.add(part)
-        found.n_rows += len(part.texts)
-        found.several |= part.several
-        found.n_rejected += sum(n for _, n in part.rejected)
-        found.reasons += [reason for reason, _ in part.rejected][: REASONS_KEPT - len(found.reasons)]
-        lengths = np.fromiter(map(len, part.texts), np.int64, len(part.texts))
-        found.n_characters += int(lengths.sum())
-        found.lengths += np.searchsorted(np.sort(lengths), LENGTHS, side="right")
-        own = np.ones(len(part.texts)) if part.weights is None else part.weights
-        found.own_weight += float(own.sum())
-        for labels, weight in zip(part.labels, own.tolist(), strict=True):
+    for chunk, buckets in map_in_order(hashed, _with_progress(source, callback_list), n_threads()):
+        survey.counts.add(buckets)
+        drawn.add(chunk)
+        survey.n_rows += len(chunk.texts)
+        survey.multi_label |= chunk.multi_label
+        survey.n_rejected += sum(n for _, n in chunk.rejected)
+        survey.reasons += [reason for reason, _ in chunk.rejected][: MAX_REASONS - len(survey.reasons)]
+        lengths = np.fromiter(map(len, chunk.texts), np.int64, len(chunk.texts))
+        survey.n_characters += int(lengths.sum())
+        survey.lengths += np.searchsorted(np.sort(lengths), LENGTHS, side="right")
+        own = np.ones(len(chunk.texts)) if chunk.weights is None else chunk.weights
+        survey.own_weight += float(own.sum())
+        for labels, weight in zip(chunk.labels, own.tolist(), strict=True):
             sets[len(labels)] += 1
             for label in labels:
                 counts[label] += 1
                 weights[label] += weight
         require_few_classes(len(counts), source.name)
-        found.checksum = _checksum(part, found.checksum)
+        survey.checksum = _checksum(chunk, survey.checksum)
     drawn.cut()
-    found.drawn = drawn.rows
-    _require_enough(source, found, most_rejected)
-    found.several = has_label_sets([[]] if found.several else [], source.name, source.options)
-    if not found.several and set(sets) != {1}:
+    survey.drawn = drawn.rows
+    _require_enough(source, survey, max_rejected)
+    survey.multi_label = has_label_sets([[]] if survey.multi_label else [], source.name, source.options)
+    if not survey.multi_label and set(sets) != {1}:
         raise DataError(
             "some rows have no label, or several", location=source.name, hint="ask for --multi-label"
         )
-    every = TextSplit([""] * len(counts), list(counts), source.name)
-    found.label_names = label_names_of(every, source.label_names)
-    found.label_counts = np.array([counts[name] for name in found.label_names], dtype=np.int64)
-    found.label_weights = np.array([weights[name] for name in found.label_names], dtype=np.float64)
-    return found
+    one_of_each = TextSplit([""] * len(counts), list(counts), source.name)
+    survey.label_names = label_names_of(one_of_each, source.label_names)
+    survey.label_counts = np.array([counts[name] for name in survey.label_names], dtype=np.int64)
+    survey.label_weights = np.array([weights[name] for name in survey.label_names], dtype=np.float64)
+    return survey
 
 
-def _told(source: Source, callback_list: CallbackList) -> Iterator[Part]:
-    """All parts, in the order of the files."""
-    done, told = 0, 0
+def _with_progress(source: StreamSource, callback_list: CallbackList) -> Iterator[LabelledRows]:
+    """All rows, in the order of the files, with their progress."""
+    done, reported = 0, 0
     for number, segment in enumerate(source.segments):
-        yield from source.parts(number)
+        yield from source.read(number)
         done += segment_size(segment)
-        callback_list.advance(done // MEGABYTE - told)
-        told = done // MEGABYTE
+        callback_list.advance(done // MEGABYTE - reported)
+        reported = done // MEGABYTE
 
 
-def _checksum(part: Part, before: int) -> int:
-    for text, labels in zip(part.texts, part.labels, strict=True):
-        before = zlib.crc32(text.encode("utf-8", "surrogatepass"), before)
-        before = zlib.crc32("\0".join(labels).encode("utf-8", "surrogatepass"), before)
-    return before if part.weights is None else zlib.crc32(part.weights.tobytes(), before)
+def _checksum(chunk: LabelledRows, checksum: int) -> int:
+    for text, labels in zip(chunk.texts, chunk.labels, strict=True):
+        checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"), checksum)
+        checksum = zlib.crc32("\0".join(labels).encode("utf-8", "surrogatepass"), checksum)
+    return checksum if chunk.weights is None else zlib.crc32(chunk.weights.tobytes(), checksum)
 
 
-def _require_enough(source: Source, found: Survey, most_rejected: float) -> None:
-    n_all = found.n_rows + found.n_rejected
-    if found.n_rejected > most_rejected * n_all:
+def _require_enough(source: StreamSource, survey: Survey, max_rejected: float) -> None:
+    n_all = survey.n_rows + survey.n_rejected
+    if survey.n_rejected > max_rejected * n_all:
         raise DataError(
-            f"{found.n_rejected:,} of {n_all:,} rows cannot be used, the first: {found.reasons[0]}",
+            f"{survey.n_rejected:,} of {n_all:,} rows cannot be used, the first: {survey.reasons[0]}",
             location=source.name,
-            hint="mend them, or allow for a larger share with --max-rejected",
+            hint="correct them, or allow more with --max-rejected",
         )
-    if found.n_rows < MIN_ROWS:
+    if survey.n_rows < MIN_ROWS:
         raise DataError(
-            f"expected at least {MIN_ROWS:,} rows of a stream, found {found.n_rows:,}",
+            f"expected at least {MIN_ROWS:,} rows of a stream, found {survey.n_rows:,}",
             location=source.name,
             hint="leave out --stream",
         )

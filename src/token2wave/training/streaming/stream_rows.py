@@ -1,4 +1,4 @@
-"""The rows of a stream: texts, labels, and the number by which each is drawn."""
+"""The rows of a stream: texts, labels, and the random number that decides whether a row is sampled."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data.reader import read_segment
-from token2wave.data.rows import LINE_KINDS, Limits, Segment
+from token2wave.data.rows import LINE_KINDS, Limits, Rows, Segment
 from token2wave.data.values import Origin, checked_label_sets, checked_weights
 from token2wave.errors import DataError
 from token2wave.features.text import mix
 from token2wave.options import DataOptions
 
-ROWS_DRAWN_TOGETHER = 16
-"""Rows that stand together are often of one matter, as reviews of one film are: they are drawn together."""
-MAX_REMEMBERED = 1 << 17  # values of labels
-OPEN_CHUNK = 16
-"""Segments that are read by turns, so that rows of many places stand in a block."""
+ROWS_OF_A_DRAW = 16
+"""Neighbouring rows are often related, such as reviews of one film, so they share a draw."""
+MAX_CACHED_LABELS = 1 << 17  # values of labels
+MAX_OPEN_SEGMENTS = 16
+"""Segments that are open at once, so that a block mixes rows from many places."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -32,21 +32,21 @@ _COUNT_BITS = np.uint64(40)  # of the number of a row; the rest is that of its s
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some rows of a segment, in their order.
+class LabelledRows:
+    """Consecutive rows of a segment.
 
     Attributes:
         texts: ``n`` strings.
         labels: of each text the names of its labels.
-        several: whether a row gave its labels as a list.
+        multi_label: whether a row has a list of labels.
         weights: ``(n,)`` float64, how much each counts; None where there is no such column.
-        draws: ``(n,)`` uint64: rows with the smallest are drawn. Those that stand together share one.
-        rejected: what could not be read: its place and the reason, and how many rows that may be.
+        draws: ``(n,)`` uint64; the rows with the smallest are sampled. Neighbouring rows share one.
+        rejected: the place and reason of each row that cannot be used, and how many rows it stands for.
     """
 
     texts: list[str]
     labels: list[tuple[str, ...]]
-    several: bool
+    multi_label: bool
     weights: NDArray[np.float64] | None
     draws: NDArray[np.uint64]
     rejected: list[tuple[str, int]]
@@ -63,15 +63,15 @@ class _Label(NamedTuple):
 
 
 @dataclass
-class Source:
-    """Where the rows of a stream come from.
+class StreamSource:
+    """The files of a stream, and how their rows are read.
 
     Attributes:
         name: of the data.
         segments: of its files.
         options: the columns, and how labels are written.
         label_names: the names of the classes, where they are known.
-        seed: of what is drawn.
+        seed: of the sample.
         limits: what a row may take.
     """
 
@@ -85,7 +85,7 @@ class Source:
     def __post_init__(self) -> None:
         self._known: dict[Any, _Label] = {}
 
-    def parts(self, segment_number: int) -> Iterator[Part]:
+    def read(self, segment_number: int) -> Iterator[LabelledRows]:
         """The rows of a segment.
 
         Raises:
@@ -99,33 +99,37 @@ class Source:
         ]
         n_before = 0
         for rows in read_segment(segment, self.options.text_column, columns, self.limits):
-            yield self._part(segment, segment_number, rows, label_column, n_before)
+            yield self._checked(segment, segment_number, rows, label_column, n_before)
             n_before += len(rows)
 
-    def _part(self, segment: Segment, number: int, rows: Any, label_column: str, n_before: int) -> Part:
-        rejected = [(f"{segment.where(one.at)}: {one.reason}", one.n_rows) for one in rows.rejected]
+    def _checked(
+        self, segment: Segment, number: int, rows: Rows, label_column: str, n_before: int
+    ) -> LabelledRows:
+        rejected = [
+            (f"{segment.where(reject.at)}: {reject.reason}", reject.n_rows) for reject in rows.rejected
+        ]
         texts: list[str] = rows.values(self.options.text_column) if len(rows) else []
         values = rows.values(label_column) if len(rows) else []
-        found = [self._label(value) for value in values]
+        labels = [self._label(value) for value in values]
         weights = self._weights(rows)
-        problems = [label.problem for label in found]
+        problems = [label.problem for label in labels]
         if weights is not None:
             problems = [p or w for p, w in zip(problems, weights[1], strict=True)]
         draws = self._draws(number, n_before, len(texts))
         is_list = [type(value) is list for value in values]
-        several = any(is_list) and (not is_fasttext(segment) or any(len(one.names) > 1 for one in found))
+        several = any(is_list) and (not is_fasttext(segment) or any(len(label.names) > 1 for label in labels))
         own = None if weights is None else weights[0]
         if any(problems):
             good = np.array([problem is None for problem in problems])
             bad = np.flatnonzero(~good).tolist()
             rejected += [(f"{segment.where(int(rows.places[i]))}: {problems[i]}", 1) for i in bad]
             kept = np.flatnonzero(good).tolist()
-            texts, found, draws = [texts[i] for i in kept], [found[i] for i in kept], draws[good]
+            texts, labels, draws = [texts[i] for i in kept], [labels[i] for i in kept], draws[good]
             own = None if own is None else own[good]
-        return Part(texts, [label.names for label in found], several, own, draws, rejected)
+        return LabelledRows(texts, [label.names for label in labels], several, own, draws, rejected)
 
     def _label(self, value: Any) -> _Label:
-        """The names of a row's labels; each value is looked at once."""
+        """The names of a row's labels; each value is checked once."""
         key: Any = (type(value), tuple(value) if isinstance(value, list) else value)
         try:
             known = self._known.get(key)
@@ -139,49 +143,51 @@ class Source:
                 known = _Label(names[0])
             except DataError as error:
                 known = _Label((), error.problem)
-            if key is not None and len(self._known) < MAX_REMEMBERED:
+            if key is not None and len(self._known) < MAX_CACHED_LABELS:
                 self._known[key] = known
         return known
 
-    def _weights(self, rows: Any) -> tuple[NDArray[np.float64], list[str | None]] | None:
-        """Weights of rows, and what is wrong with each."""
+    def _weights(self, rows: Rows) -> tuple[NDArray[np.float64], list[str | None]] | None:
+        """The weights of rows, and the problem of each."""
         if self.options.weight_column is None:
             return None
         weights = np.zeros(len(rows))
-        found: list[str | None] = [None] * len(rows)
+        problems: list[str | None] = [None] * len(rows)
         for row, value in enumerate(rows.values(self.options.weight_column) if len(rows) else []):
             try:
                 weights[row] = checked_weights([value], Origin(""))[0]
             except DataError as error:
-                found[row] = error.problem
-        return weights, found
+                problems[row] = error.problem
+        return weights, problems
 
     def _draws(self, number: int, first: int, n_rows: int) -> NDArray[np.uint64]:
-        together = np.arange(first, first + n_rows, dtype=np.uint64) // np.uint64(ROWS_DRAWN_TOGETHER)
+        together = np.arange(first, first + n_rows, dtype=np.uint64) // np.uint64(ROWS_OF_A_DRAW)
         key = mix(np.array([self.seed], dtype=np.uint64) + _GOLDEN)
         return mix(key + ((np.uint64(number) << _COUNT_BITS) | together))
 
-    def by_turns(self, order: Iterable[int]) -> Iterator[Part]:
-        """Read segments, some of them by turns.
+    def interleave(self, order: Iterable[int]) -> Iterator[LabelledRows]:
+        """Read several segments in turn.
 
         Args:
-            order: in which they are begun.
+            order: numbers of the segments, in the order in which they are opened.
         """
-        waiting, being_read = iter(order), deque[Iterator[Part]]()
+        pending, open_readers = iter(order), deque[Iterator[LabelledRows]]()
         while True:
-            while len(being_read) < OPEN_CHUNK and (number := next(waiting, None)) is not None:
-                being_read.append(self.parts(number))
-            if not being_read:
+            while len(open_readers) < MAX_OPEN_SEGMENTS and (number := next(pending, None)) is not None:
+                open_readers.append(self.read(number))
+            if not open_readers:
                 return
-            reading = being_read.popleft()
-            part = next(reading, None)
-            if part is not None:
-                being_read.append(reading)
-                yield part
+            reading = open_readers.popleft()
+            chunk = next(reading, None)
+            if chunk is not None:
+                open_readers.append(reading)
+                yield chunk
 
 
-def in_order(function: Callable[[_T], _R], items: Iterable[_T], n_at_once: int) -> Iterator[tuple[_T, _R]]:
-    """Apply a function to items on several threads; a few are ahead, so that memory stays small.
+def map_in_order(
+    function: Callable[[_T], _R], items: Iterable[_T], n_at_once: int
+) -> Iterator[tuple[_T, _R]]:
+    """Apply a function to items on several threads, a few items ahead, so that memory stays small.
 
     Yields:
         The items with their results, in their order.
@@ -197,8 +203,8 @@ def in_order(function: Callable[[_T], _R], items: Iterable[_T], n_at_once: int) 
             yield done, future.result()
 
 
-def one_ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """The same items, each made while the one before it is in use."""
+def prefetch(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items, each made while the previous one is in use."""
     end = object()
     following = partial(next, items, end)
     with ThreadPoolExecutor(1) as pool:
