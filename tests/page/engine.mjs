@@ -17,7 +17,6 @@ const answers = cases.map(({ model, letters, texts, explained }) => {
         parts: parts.map((part) => ({ ...part, effects: Array.from(part.effects) })),
       };
     }),
-    waves: explained.map((text) => [0, 1].map((variant) => classifier.waves(text, variant))),
   };
 });
 process.stdout.write(JSON.stringify(answers));

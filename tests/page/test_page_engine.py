@@ -112,29 +112,6 @@ def test_explanations_equal_the_packages(case: tuple[str, str], answers: dict[An
 
 
 @needs_node
-@pytest.mark.parametrize("case", MAIN, ids="-".join)
-def test_waves_are_those_of_the_formulas(case: tuple[str, str], answers: dict[Any, Any]) -> None:
-    classifier = _model(*case)
-    arrays = classifier.network.arrays()
-    table = arrays["embedding.weight"].astype(float)
-    if case[0] == "paper":
-        table = table @ arrays["layers.0.variants.weight"].T + arrays["layers.0.variants.bias"]
-    width = classifier.network.config.width
-    for text, both in zip(_texts(case)[:40], answers[case]["waves"], strict=True):
-        features = classifier.features([text])
-        for variant, found in enumerate(both):
-            w = table[features.ids, variant * width : (variant + 1) * width]  # (T, D)
-            magnitudes = np.sqrt((w**2).sum(axis=0))
-            order = np.argsort(-magnitudes, kind="stable")
-            np.testing.assert_allclose(found["magnitudes"], magnitudes[order], atol=1e-6)
-            for j, token in enumerate(found["tokens"], start=int(case[0] == "paper")):
-                rest = np.sqrt((np.delete(w, j, axis=0) ** 2).sum(axis=0))
-                # Near 0 and pi a difference of squares has half the digits; no eye sees that.
-                np.testing.assert_allclose(token["phases"], np.arctan2(rest, w[j])[order], atol=1e-6)
-            assert len(found["tokens"]) == int(features.n_ordered[0]) - 2 * (case[0] == "paper")
-
-
-@needs_node
 def test_golden_files_predict_what_they_did() -> None:
     folder = Path(__file__).parents[1] / "inference" / "golden"
     golden = json.loads((folder / "probabilities.json").read_text())

@@ -1,4 +1,4 @@
-"""The page without a model in it, on a service that answers as the package does; and its waves."""
+"""The page without a model in it, on a service that answers as the package does."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import pytest
 from make_golden import USUAL
-from page_texts import HOSTILE
 from stored_models import KINDS, classifier_of
 
 from token2wave.classifier import Classifier
-from token2wave.errors import ConfigError
 from token2wave.serving.page import page_html
-from token2wave.serving.waves_view import token_waves
 
 Chromium = Any
 TEXT = "👍 a good film, don't you 中? zebra!"
@@ -38,10 +34,8 @@ class Handler(BaseHTTPRequestHandler):
             found = MODEL.predict_batch(wanted["texts"], wanted["top_k"], novelty=wanted["novelty"])
             shown = [([{"label": a, "probability": b} for a, b in each.top], each.novelty) for each in found]
             answer = {"predictions": [{"top": top, "novelty": novelty} for top, novelty in shown]}
-        elif self.path == "/explain":
-            answer = MODEL.explain(wanted["text"], wanted["unit"]).to_dict()
         else:
-            answer = token_waves(MODEL, wanted["text"], wanted["variant"])
+            answer = MODEL.explain(wanted["text"], wanted["unit"]).to_dict()
         self._send(json.dumps(answer).encode(), "application/json")
 
     def _send(self, body: bytes, kind: str) -> None:
@@ -77,54 +71,14 @@ def test_it_asks_the_service_alone(chromium: Chromium, service: str) -> None:
         "return Array.from(document.querySelectorAll('#reading span'), s => s.textContent)"
     )
     assert shown == [TEXT[part.start : part.end] for part in explained.parts]
-    chromium.wait("!document.getElementById('waves').hidden")
     assert chromium.text("verdict").startswith(explained.label)
-    known = [TEXT[part.start : part.end] for part in explained.parts if part.known]
-    assert chromium.text("wave-words").split("\n") == known
     chromium.click("tab-list")
     chromium.click("list")
     chromium.paste("bad\n" * 450)
     chromium.wait("document.querySelectorAll('#table tbody tr').length === 450")
-    assert {address.removeprefix(service) for address in chromium.requests()} == {
-        *("", "predict", "explain", "waves")
-    }
+    assert {address.removeprefix(service) for address in chromium.requests()} == {"", "predict", "explain"}
     assert "goes to the service" in chromium.find("text-help").get_attribute("textContent")
     assert chromium.complaints() == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_waves_are_those_of_the_formulas(kind: str) -> None:
-    classifier = classifier_of(kind)
-    config, arrays = classifier.network.config, classifier.network.arrays()
-    table = arrays["embedding.weight"][:, : config.wave_width].astype(float)
-    if config.variants == "linear":
-        weight, bias = arrays["layers.0.variants.weight"], arrays["layers.0.variants.bias"]
-        table = table @ weight.T.astype(float) + bias
-    for text in [TEXT, *HOSTILE]:
-        features = classifier.features([text])
-        for variant in (0, 1):
-            found = token_waves(classifier, text, variant)
-            w = table[features.ids, variant * config.width : (variant + 1) * config.width]
-            magnitudes = np.sqrt((w**2).sum(axis=0))
-            order = np.argsort(-magnitudes, kind="stable")
-            np.testing.assert_allclose(found["magnitudes"], magnitudes[order], atol=1e-5)
-            first = int(classifier.features.kind == "wordpiece" or classifier.features.config.cls)
-            for j, token in enumerate(found["tokens"], start=first):
-                rest = np.sqrt((np.delete(w, j, axis=0) ** 2).sum(axis=0))
-                np.testing.assert_allclose(
-                    np.sin(token["phases"]) * magnitudes[order], rest[order], atol=1e-3
-                )
-                np.testing.assert_allclose(
-                    np.cos(token["phases"]) * magnitudes[order], w[j][order], atol=1e-3
-                )
-                assert 0 <= token["start"] < token["end"] <= len(text)
-
-
-def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ConfigError, match="0 or 1"):
-        token_waves(MODEL, "a", 2)
-    with pytest.raises(TypeError, match="expected one string"):
-        token_waves(MODEL, b"a", 0)  # type: ignore[arg-type]
 
 
 def test_the_page_fits_any_model() -> None:

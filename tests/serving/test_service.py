@@ -15,7 +15,6 @@ from token2wave.serving.app import create_app
 from token2wave.serving.limits import Limits
 from token2wave.serving.openapi import openapi_document
 from token2wave.serving.page import page_html
-from token2wave.serving.waves_view import token_waves
 
 HOSTILE = ["", " ", "\ud800 lone", "a\x00b", "\u202e🌊" * 50, "é" * 3_000, "market\n\r\tgame"]
 
@@ -77,15 +76,6 @@ def test_explanation(server, classifier, unit):
     status, _, answer = server.ask("POST", "/explain", {"text": text, "unit": unit})
     assert (status, answer) == (200, classifier.explain(text, unit).to_dict())
     validate(answer, "Explanation")
-
-
-@pytest.mark.parametrize("variant", [0, 1])
-def test_waves(server, classifier, variant):
-    text = "shares fell. game é🌊 rain!"
-    status, _, answer = server.ask("POST", "/waves", {"text": text, "variant": variant})
-    assert (status, answer) == (200, token_waves(classifier, text, variant))
-    validate(answer, "Waves")
-    assert server.ask("POST", "/waves", {"text": text, "variant": 2})[0] == 422
 
 
 def test_routes_that_only_tell(server, classifier):
@@ -208,8 +198,6 @@ def test_refused_before_the_body(server):
         (422, "POST", "/explain", {"text": "a " * 6_000}, None, "--explain-characters"),
         (422, "POST", "/explain", {"text": "a", "unit": []}, None, "choose"),
         (422, "POST", "/explain", {"unit": "word"}, None, '{"text"'),
-        (422, "POST", "/waves", {"text": "a", "variant": True}, None, "0 or 1"),
-        (422, "POST", "/waves", {"text": "a " * 6_000}, None, "--explain-characters"),
     ]
     for status, method, path, body, headers, hint in cases:
         found, sent, answer = server.ask(method, path, body, headers)

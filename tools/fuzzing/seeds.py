@@ -192,7 +192,6 @@ BODIES = (
     b'{"texts": ["good", "bad \\ud800", ""], "top_k": 2, "novelty": true}',
     b'{"texts": [], "abstain_below": 0.5, "abstain_above_novelty": 1, "threshold": 0.1}',
     b'{"text": "good film. bad.", "unit": "sentence"}',
-    b'{"text": "good", "variant": 1}',
     b"[" * 300,
     b"{",
     b'{"text": NaN}',

@@ -21,7 +21,7 @@ SERVICE_LIMITS = Limits(
     queue_characters=4_000,
     held_bytes=1 << 20,
 )
-PATHS = "/predict /explain /waves / /health /info /metrics /openapi.json /docs /none".split()
+PATHS = "/predict /explain / /health /info /metrics /openapi.json /docs /none".split()
 
 
 @cache

@@ -30,11 +30,9 @@ from token2wave.serving.requests import (
     check_content,
     parse_explain,
     parse_predict,
-    parse_waves,
     shown,
     too_large,
 )
-from token2wave.serving.waves_view import token_waves
 from token2wave.versions import __version__
 
 try:
@@ -101,7 +99,6 @@ class Service:
             "/": {"GET": self._page},
             "/predict": {"POST": self._predict},
             "/explain": {"POST": self._explain},
-            "/waves": {"POST": self._waves},
             "/health": {"GET": self._health},
             "/info": {"GET": self._info},
             "/metrics": {"GET": self._metrics},
@@ -213,14 +210,6 @@ class Service:
             return json_answer(classifier.explain(request.text, request.unit).to_dict(), n_texts=1)
 
         return await self._batcher.run(explained, len(request.text) + 1)
-
-    async def _waves(self, scope: Message, receive: Receive) -> Answer:
-        request = parse_waves(await self._body(scope, receive), self.limits)
-
-        def seen(classifier: Classifier) -> Answer:
-            return json_answer(token_waves(classifier, request.text, request.variant), n_texts=1)
-
-        return await self._batcher.run(seen, len(request.text) + 1)
 
     async def _health(self, scope: Message, receive: Receive) -> Answer:
         document = {"live": True, "ready": self.ready}

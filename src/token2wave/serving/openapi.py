@@ -42,11 +42,6 @@ def openapi_document(limits: Limits, classifier: Classifier) -> Schema:
                     _reference("Explanation"),
                 )
             },
-            "/waves": {
-                "post": _asking(
-                    "Say what the waves of a text's tokens are.", "WavesRequest", _reference("Waves")
-                )
-            },
             "/health": {"get": _getting("Say whether the service lives, and is ready.", "Health")},
             "/info": {"get": _getting("Describe the model.", "Info")},
             "/metrics": {"get": _getting_text("Count, in the text format of Prometheus.", "text/plain")},
@@ -109,9 +104,6 @@ def _schemas(limits: Limits, classifier: Classifier) -> dict[str, Schema]:
             {"text": explained},
             {"unit": {"type": "string", "enum": list(UNITS), "default": "word"}},
         ),
-        "WavesRequest": _object(
-            {"text": explained}, {"variant": {"type": "integer", "enum": [0, 1], "default": 0}}
-        ),
         "Prediction": _object({**given, "novelty": novelty, "top": ranked}),
         "Predictions": _object({"predictions": {"type": "array", "items": _reference("Prediction")}}),
         "Explanation": _object(
@@ -134,20 +126,6 @@ def _schemas(limits: Limits, classifier: Classifier) -> dict[str, Schema]:
                 "effects": {**figures, "description": "What it does to the probability of each class."},
                 "logit_effects": figures,
                 "known": {"type": "boolean"},
-            }
-        ),
-        "Waves": _object(
-            {
-                "magnitudes": {
-                    **figures,
-                    "description": "Of the largest dimensions, the largest first.",
-                },
-                "tokens": {
-                    "type": "array",
-                    "items": _object(
-                        {"start": {"type": "integer"}, "end": {"type": "integer"}, "phases": figures}
-                    ),
-                },
             }
         ),
         "Health": _object({"live": {"type": "boolean"}, "ready": {"type": "boolean"}}),

@@ -13,7 +13,6 @@ from token2wave.serving.limits import Limits
 
 PREDICT_FIELDS = ("text", "texts", "top_k", "novelty", "threshold", "abstain_below", "abstain_above_novelty")
 EXPLAIN_FIELDS = ("text", "unit")
-WAVES_FIELDS = ("text", "variant")
 MAX_OBJECTS = 16  # of a body, so that a large one is refused early
 SHOWN = 40  # characters of a value that an error repeats
 NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", int: "a whole number"}
@@ -81,14 +80,6 @@ class ExplainRequest:
 
     text: str
     unit: str = "word"
-
-
-@dataclass(frozen=True)
-class WavesRequest:
-    """What ``/waves`` is asked: a text, and which of its two waves."""
-
-    text: str
-    variant: int = 0
 
 
 def check_content(headers: Mapping[bytes, bytes], limits: Limits) -> None:
@@ -191,19 +182,6 @@ def parse_explain(body: bytes, limits: Limits) -> ExplainRequest:
             hint="choose one",
         )
     return ExplainRequest(text, unit)
-
-
-def parse_waves(body: bytes, limits: Limits) -> WavesRequest:
-    """Read what ``/waves`` is asked.
-
-    Raises:
-        RequestError: as :func:`parse_predict`.
-    """
-    given = _object(body, WAVES_FIELDS)
-    text, variant = _text_to_explain(given, limits), _whole(given.get("variant", 0))
-    if type(variant) is not int or variant not in (0, 1):
-        raise _mistyped("0 or 1", variant, "$.variant")
-    return WavesRequest(text, variant)
 
 
 def _text_to_explain(given: dict[str, Any], limits: Limits) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("bytes", "lzma", "model_file", "words", "wordpiece", "network", "classifier"),
-    *("sources", "dom", "result", "reading", "waves_view", "list_view", "app"),
+    *("sources", "dom", "result", "reading", "list_view", "app"),
 )
 """Files of the script, each after those that it imports."""
 PRIVACY = {
@@ -46,7 +46,7 @@ def page_html(
         title: heading of the page.
         examples: texts to click on.
         model: its model file, if the page is to compute by itself; its network must compile, then. Without it
-            the page asks ``predict``, ``explain`` and ``waves`` beside its own address.
+            the page asks ``predict`` and ``explain`` beside its own address.
     """
     script, style = script_source(), _resource("page.css")
     connect = "'self'" if model is None else "'none'"

@@ -5,7 +5,6 @@ import { ListView } from "./list_view.js";
 import { Reading } from "./reading.js";
 import { Result } from "./result.js";
 import { LocalSource, ServiceSource } from "./sources.js";
-import { WavesView } from "./waves_view.js";
 
 const QUICK_MS = 30; // what takes longer waits until typing pauses
 const PAUSE_MS = 200;
@@ -20,7 +19,6 @@ class Page {
     this.duration = 0;
     this.result = new Result(about.labels, about.thresholds, (label) => this.choose(label));
     this.reading = new Reading(about.labels);
-    this.waves = new WavesView(() => this.showWaves().catch(unlessAborted));
     this.list = new ListView(source, about, (text) => this.open(text), showProblem);
     this.input = byId("text");
     this.input.addEventListener("input", () => this.changed());
@@ -56,7 +54,6 @@ class Page {
       this.parts = explanation?.parts ?? null;
       this.text = text;
       this.showParts();
-      await this.showWaves();
       this.duration = Math.max(this.duration, (performance.now() - before) / 4);
       showProblem("");
     } catch (error) {
@@ -87,14 +84,6 @@ class Page {
   showParts() {
     const reason = `Of a text of more than ${MAX_CHARACTERS_EXPLAINED.toLocaleString("en")} characters only the classes are shown.`;
     this.reading.show(this.text, this.parts, this.answer.probabilities, this.chosen, reason);
-  }
-
-  async showWaves() {
-    const { text, parts } = this;
-    const { signal } = this.running;
-    const { variant } = this.waves;
-    const waves = parts?.length ? await this.source.waves(text, variant, signal) : null;
-    if (!signal.aborted && variant === this.waves.variant) this.waves.show(text, waves);
   }
 
   /** Look at a text by itself. */
@@ -138,10 +127,6 @@ class Page {
       byId(`panel-${name}`).hidden = name !== wanted;
     }
   }
-}
-
-function unlessAborted(error) {
-  if (error.name !== "AbortError") showProblem(error.message);
 }
 
 function showProblem(message) {

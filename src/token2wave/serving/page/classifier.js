@@ -165,40 +165,6 @@ export class Classifier {
     for (const place of places) network.addState(changed, states[place], -1);
     return changed;
   }
-
-  /**
-   * The waves of a text's tokens: for the dimensions of largest magnitude, largest first, the magnitude G of
-   * the text, and of each token the phase from 0 to pi: cos(phase) = w / G, sin(phase) = s / G.
-   *
-   * @param variant 0 or 1: which of a token's two waves.
-   */
-  waves(text, variant = 0, nDimensions = 48, nTokens = 60) {
-    const { tokens, found } = this.read(text);
-    const { width } = this.network;
-    const offset = variant * width;
-    const energies = new Float64Array(width);
-    const ends = [this.features.first, this.features.last].filter((row) => row !== undefined);
-    for (const row of [...found.map((feature) => feature.row), ...ends]) {
-      const values = this.network.variantsOf(row);
-      for (let k = 0; k < width; k++) energies[k] += values[offset + k] ** 2;
-    }
-    const dimensions = range(0, width)
-      .sort((a, b) => energies[b] - energies[a])
-      .slice(0, nDimensions);
-    const alone = found.filter(({ nTokens: n }) => n === 1).slice(0, nTokens);
-    const waves = alone.map(({ row, first }) => {
-      const values = this.network.variantsOf(row);
-      return {
-        start: tokens.starts[first],
-        end: tokens.ends[first],
-        phases: dimensions.map((k) => {
-          const w = values[offset + k];
-          return Math.atan2(Math.sqrt(Math.max(energies[k] - w * w, 0)), w);
-        }),
-      };
-    });
-    return { magnitudes: dimensions.map((k) => Math.sqrt(energies[k])), tokens: waves };
-  }
 }
 
 function range(first, last) {

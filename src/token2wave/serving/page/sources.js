@@ -44,10 +44,6 @@ export class LocalSource {
       end = performance.now() + SLICE_MS;
     }
   }
-
-  async waves(text, variant) {
-    return this.classifier.waves(text, variant);
-  }
 }
 
 /** The service that this page came from. */
@@ -75,13 +71,6 @@ export class ServiceSource {
     const { parts } = await this.ask("explain", { text, unit: "word" }, signal);
     const units = unitsOfCodePoints(text);
     return { parts: parts.map((part) => ({ ...part, start: units[part.start], end: units[part.end] })) };
-  }
-
-  async waves(text, variant, signal) {
-    const waves = await this.ask("waves", { text, variant }, signal);
-    const units = unitsOfCodePoints(text);
-    const tokens = waves.tokens.map((each) => ({ ...each, start: units[each.start], end: units[each.end] }));
-    return { ...waves, tokens };
   }
 
   async ask(path, wanted, signal) {
