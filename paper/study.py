@@ -169,8 +169,8 @@ def load_study_data(
         "split_seed": SPLIT_SEED,
         "features": features.config.to_dict(),
     }
-    encoded = [rows.encode(features) for rows in splits.values()]
-    return StudyData(dataset.name, texts, features, *encoded, settings)
+    train, validation, test = (rows.encode(features) for rows in splits.values())
+    return StudyData(dataset.name, texts, features, train, validation, test, settings)
 
 
 def _choose_features(texts: Sequence[str]) -> WordPieceFeatures:

@@ -251,7 +251,7 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
         for width in WIDTHS:
             if width != WIDTH:
                 what = f"{width} dimensions a token instead of {WIDTH}; the operation is {operation}."
-                settings = {"operation": operation, "against": operation, "width": width}
+                settings: dict[str, Any] = {"operation": operation, "against": operation, "width": width}
                 yield "Width", f"width-{width}-{operation}", f"{width}, {operation}", what, settings
     yield (
         "Training",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Four layers cost about twenty times as much as the reference, two layers or the mean over tokens seven.
 TRAIN_ROWS, EPOCHS = 10_000, 3
-QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 1_500, 1_000, 2
+QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
 LEVEL = 0.95
 ROW_HEIGHT = 0.2  # inches of a variant in the dot plot
 FAR_BELOW = 12.0  # points below the median; lower means are written as numbers

@@ -17,7 +17,7 @@ from torch import Tensor
 from paper.result_store import Result, ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies import flops
-from paper.studies.process_memory import FreshProcessError, call_in_fresh_process, measure_peak
+from paper.studies.memory_measurement import FreshProcessError, call_in_fresh_process, measure_peak
 from paper.studies.timing import fit_exponent, powers_of_two, time_interleaved, upper_half
 from paper.study import Document, Drawing, Options, Study, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled

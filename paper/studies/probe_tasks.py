@@ -1,10 +1,10 @@
-"""Generated tasks whose answer is known: what a text classifier must see in order to solve each.
+"""Generated tasks with a known answer: what a text classifier must see to solve each.
 
-A text is ``[CLS]`` and then tokens drawn from :data:`N_FILLERS` fillers that mean nothing, with a few marked
-tokens among them. Texts come in *pairs*: a text of class 0 and its twin of class 1 have the same length, the
-same fillers and the same marked places, and differ in what stands there. Where the twins of a task hold the
-same tokens in another order, every function of the bag of words gives both the same answer, and so is right
-on exactly half of the texts, however it was made.
+A text is ``[CLS]`` and then tokens drawn from :data:`N_FILLERS` meaningless fillers, with a few marked
+tokens among them. Texts come in *pairs*: a text of class 0 and its twin of class 1 have the same length,
+fillers and marked positions, and differ in the marked tokens. Where the twins hold the same tokens in
+another order, every function of the bag of words gives both the same answer, and is right on exactly half of
+the texts.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ CLS, A, B, NEGATOR = 0, 1, 2, 3
 """Rows of the embedding: the first token of every text, and the marked tokens."""
 FIRST_FILLER, N_FILLERS = 4, 32
 N_ROWS = FIRST_FILLER + N_FILLERS
-SHORTEST, LONGEST = 20, 32
-MAX_OF_THE_RARER, MAX_AHEAD = 4, 2
+MIN_LENGTH, MAX_LENGTH = 20, 32
+MAX_RARER, MAX_LEAD = 4, 2
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 Tokens = NDArray[np.int32]
-Marking = Callable[[Tokens, Places, np.random.Generator], tuple[Tokens, Tokens]]
+Marking = Callable[[Tokens, Positions, np.random.Generator], tuple[Tokens, Tokens]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task that makes its own texts.
+    """A task that generates its own texts.
 
     Attributes:
-        key: short name, for files and settings.
-        title: what tables call it.
-        question: what the class answers.
-        bag_of_words: the best share of right answers that a function of the bag of words can reach.
-        length: tokens of every text without [CLS]; if None, :data:`SHORTEST` to :data:`LONGEST`.
+        key: short name in files and settings.
+        title: its name in tables.
+        question: that the class answers.
+        bag_of_words: the best accuracy of a function of the bag of words.
         mark: puts the marked tokens of both twins in place.
+        length: tokens of every text without [CLS]; None for :data:`MIN_LENGTH` to :data:`MAX_LENGTH`.
     """
 
     key: str
@@ -54,22 +54,22 @@ class Task:
     length: int | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the texts, but for their number and seed, as JSON can hold it."""
-        lengths = [SHORTEST, LONGEST] if self.length is None else [self.length, self.length]
+        """Everything that decides the texts except their number and seed, as plain JSON data."""
+        lengths = [MIN_LENGTH, MAX_LENGTH] if self.length is None else [self.length, self.length]
         return {"task": self.key, "lengths": lengths, "n_fillers": N_FILLERS}
 
     def texts(self, n_texts: int, seed: int | tuple[int, ...]) -> Examples:
-        """Make texts, half of them of each class, in random order.
+        """Generate texts, half of them of each class, in random order.
 
         Args:
             n_texts: an even number.
             seed: the same seed gives the same texts.
 
         Returns:
-            Token ids, [CLS] first, all of them in reading order; and classes 0 and 1.
+            Token ids, [CLS] first, all in reading order; and classes 0 and 1.
 
         Raises:
-            ConfigError: an odd number of texts, which do not make pairs.
+            ConfigError: an odd number of texts.
         """
         if n_texts < 2 or n_texts % 2:
             raise ConfigError(
@@ -85,20 +85,16 @@ class Task:
         lengths = np.tile(lengths, 2) + 1  # (N,), with [CLS]
         filled = np.arange(longest + 1) < lengths[:, None]
         labels = np.repeat(np.arange(2, dtype=np.int64), n_pairs)
-        order = random.permutation(n_texts)
         features = Ragged(tokens[filled], offsets_of(lengths), lengths)
-        return Examples(features, labels).take(order)
+        return Examples(features, labels).take(random.permutation(n_texts))
 
 
 def presence() -> Task:
-    """Does A occur? Once, or not at all.
+    """Does A occur? Once, or not at all: the bag of words decides it."""
 
-    The bag of words decides it: its best classifier is right on all texts (1.0).
-    """
-
-    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
-        (place,) = _places(1, lengths, random)
-        return fillers, _put(fillers, (place, A))
+    def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+        (position,) = _draw_positions(1, lengths, random)
+        return fillers, _put(fillers, (position, A))
 
     return Task("presence", "Presence", "Does A occur?", 1.0, mark)
 
@@ -106,137 +102,125 @@ def presence() -> Task:
 def counting() -> Task:
     """Does A occur more often than B? Both occur in every text.
 
-    The rarer of the two occurs one to :data:`MAX_OF_THE_RARER` times, the other once or twice more; the
-    twin has A and B exchanged. Whether a token occurs says nothing; how often A occurs says something, and
-    the two counts say everything: the best classifier of bags of words is right on all texts (1.0).
+    The rarer of the two occurs one to :data:`MAX_RARER` times, the other once or twice more; the twin swaps
+    A and B. The bag of words decides it, but not which tokens occur.
     """
 
-    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
-        rarer = random.integers(1, MAX_OF_THE_RARER + 1, size=len(lengths))
-        total = 2 * rarer + random.integers(1, MAX_AHEAD + 1, size=len(lengths))
-        places = _places(2 * MAX_OF_THE_RARER + MAX_AHEAD, lengths, random)
+    def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+        rarer = random.integers(1, MAX_RARER + 1, size=len(lengths))
+        total = 2 * rarer + random.integers(1, MAX_LEAD + 1, size=len(lengths))
         more_b, more_a = fillers, fillers
-        for number, place in enumerate(places):
-            kept = number >= total
-            unmarked = fillers[np.arange(len(fillers)), place]
+        for number, position in enumerate(_draw_positions(2 * MAX_RARER + MAX_LEAD, lengths, random)):
+            unmarked = fillers[np.arange(len(fillers)), position]
             first = number < rarer
-            more_b = _put(more_b, (place, np.where(kept, unmarked, np.where(first, A, B))))
-            more_a = _put(more_a, (place, np.where(kept, unmarked, np.where(first, B, A))))
+            more_b = _put(more_b, (position, np.where(number < total, np.where(first, A, B), unmarked)))
+            more_a = _put(more_a, (position, np.where(number < total, np.where(first, B, A), unmarked)))
         return more_b, more_a
 
     return Task("counting", "Counting", "Does A occur more often than B?", 1.0, mark)
 
 
 def order() -> Task:
-    """Does A come before B? Each occurs exactly once, at any two places.
+    """Does A come before B? Each occurs exactly once, at any two positions; the twin swaps them."""
 
-    The twin has A and B exchanged, so its bag of words is the same: no classifier of bags of words can be
-    right on more than half of the texts (0.5).
-    """
-
-    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
-        one, other = _places(2, lengths, random)
-        first, last = np.minimum(one, other), np.maximum(one, other)
-        return _put(fillers, (first, B), (last, A)), _put(fillers, (first, A), (last, B))
+    def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+        drawn = _draw_positions(2, lengths, random)
+        return _swap_twins(fillers, drawn.min(axis=0), drawn.max(axis=0))
 
     return Task("order", "Order", "Does A come before B?", 0.5, mark)
 
 
 def distance(length: int) -> Task:
-    """Is the first token A? A and B each occur exactly once: one is the first token, the other comes later.
+    """Is the first token A? A and B each occur once: one comes first, the other at a random later position.
 
-    The place of the later one is drawn from all the others, so the mean way between the two grows with the
-    text, and so does the number of tokens among which the decisive one has to be told. The twin has A and B
-    exchanged, so its bag of words is the same, and no classifier of bags of words can be right on more than
-    half of the texts (0.5).
+    The mean distance grows with the length, and so does the number of tokens among which the decisive one
+    hides.
 
     Args:
         length: tokens of every text, at least 2, without [CLS].
     """
 
-    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
-        first = np.zeros_like(lengths)
-        later = random.integers(1, lengths)
-        return _put(fillers, (first, B), (later, A)), _put(fillers, (first, A), (later, B))
+    def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+        return _swap_twins(fillers, np.zeros_like(lengths), random.integers(1, lengths))
 
-    return Task(
-        f"distance-{length}", f"Distance, {length} tokens", "Is the first token A?", 0.5, mark, length
-    )
+    title = f"Distance, {length} tokens"
+    return Task(f"distance-{length}", title, "Is the first token A?", 0.5, mark, length)
 
 
 def long_range(length: int) -> Task:
-    """Does A come before B, far from it? Each occurs once: one in the first half, the other in the last.
+    """Does A come before B, far from it? Each occurs once: one in the first half, the other in the second.
 
-    The first of the two is drawn from the second and third eighth of the text, the last from the sixth and
-    seventh: they are at least a quarter, on average half of the text apart, and an eighth from its ends. The
-    twin has A and B exchanged, so its bag of words is the same, and no classifier of bags of words can be
-    right on more than half of the texts (0.5).
+    The first position is in the second or third eighth of the text, the last in the sixth or seventh: at
+    least a quarter and on average half of the text apart, and an eighth from its ends.
 
     Args:
         length: tokens of every text, a multiple of 8, without [CLS].
     """
 
-    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+    def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
         first = lengths // 8 + random.integers(0, lengths // 4)
         last = 5 * lengths // 8 + random.integers(0, lengths // 4)
-        return _put(fillers, (first, B), (last, A)), _put(fillers, (first, A), (last, B))
+        return _swap_twins(fillers, first, last)
 
-    question = "Does A come before B, far apart?"
-    return Task(f"long-range-{length}", f"Long range, {length} tokens", question, 0.5, mark, length)
+    question, title = "Does A come before B, far apart?", f"Long range, {length} tokens"
+    return Task(f"long-range-{length}", title, question, 0.5, mark, length)
 
 
 def negation() -> Task:
-    """Is the text, all in all, positive? The negator turns round the token that follows it, and no other.
+    """Is the text positive overall? The negator flips the sign of the token after it, and of no other.
 
-    A is a positive token and B a negative one; each occurs exactly once, and one of them directly after the
-    only negator: two positives (class 1) if that is B, two negatives (class 0) if it is A. The twin has A and
-    B exchanged, so its bag of words is the same, and no classifier of bags of words can be right on more than
-    half of the texts (0.5).
+    A is a positive token and B a negative one; each occurs once, and one of them directly after the only
+    negator: two positives (class 1) if that is B, two negatives (class 0) if it is A. The twin swaps A and
+    B.
     """
 
-    def mark(fillers: Tokens, lengths: Places, random: np.random.Generator) -> tuple[Tokens, Tokens]:
-        # The negator and what follows it are one thing that takes two places.
-        block, single = _places(2, lengths - 1, random)
+    def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
+        block, single = _draw_positions(2, lengths - 1, random)  # the negator and its token are one block
         single = np.where(single < block, single, single + 1)
         texts = _put(fillers, (block, NEGATOR))
         return _put(texts, (block + 1, A), (single, B)), _put(texts, (block + 1, B), (single, A))
 
-    return Task("negation", "Negation", "Is the text, all in all, positive?", 0.5, mark)
+    return Task("negation", "Negation", "Is the text positive overall?", 0.5, mark)
 
 
-def _places(n_places: int, lengths: Places, random: np.random.Generator) -> Places:
-    """Draw so many different places in each of ``N`` texts, ``(n_places, N)``."""
+def _swap_twins(fillers: Tokens, first: Positions, last: Positions) -> tuple[Tokens, Tokens]:
+    """Twins with B at the first position and A at the last, and the reverse."""
+    return _put(fillers, (first, B), (last, A)), _put(fillers, (first, A), (last, B))
+
+
+def _draw_positions(n_positions: int, lengths: Positions, random: np.random.Generator) -> Positions:
+    """Draw different positions in each of ``N`` texts, ``(n_positions, N)``."""
     keys = random.random((len(lengths), int(lengths.max())))  # (N, L)
     keys[np.arange(keys.shape[1]) >= lengths[:, None]] = 2.0  # behind the end of the text
-    return np.argsort(keys, axis=1)[:, :n_places].T
+    return np.argsort(keys, axis=1)[:, :n_positions].T
 
 
-def _put(tokens: Tokens, *marks: tuple[Places, int | NDArray[Any]]) -> Tokens:
-    """Copy ``(N, L)`` tokens with others at one place of each text."""
+def _put(tokens: Tokens, *marks: tuple[Positions, int | NDArray[Any]]) -> Tokens:
+    """Copy ``(N, L)`` tokens with others at one position of each text."""
     result = tokens.copy()
-    for place, token in marks:
-        result[np.arange(len(tokens)), place] = token
+    for position, token in marks:
+        result[np.arange(len(tokens)), position] = token
     return result
 
 
-def told_by_neighbours(texts: Examples, radius: int) -> NDArray[np.bool_]:
-    """Whether a network that sees so many neighbours of a token has anything to tell A before B by.
+def decided_by_neighbours(texts: Examples, radius: int) -> NDArray[np.bool_]:
+    """Whether a network that sees some neighbours of each token can tell A before B.
 
-    What it computes for a token shows both A and B, or one of them and an end of the text, only where these
-    lie within twice the radius of each other. Elsewhere the twins differ in nothing but chance to it.
+    Its state of a token shows both A and B, or one of them and an end of the text, only where these lie
+    within twice the radius of each other. Elsewhere its twins do not differ.
 
     Args:
-        texts: ``N`` texts, of the task :func:`order`.
-        radius: neighbours seen on each side.
+        texts: ``N`` texts of the task :func:`order`.
+        radius: neighbours on each side.
 
     Returns:
         ``(N,)``.
     """
     ids, offsets = texts.features.ids, texts.features.offsets
-    reach = 2 * radius
     # Texts lie one after the other, so the n-th A in the batch is that of text n.
-    places = np.stack([np.flatnonzero(ids == token) - offsets[:-1] for token in (A, B)])  # (2, N), [CLS] is 0
-    from_end = texts.features.lengths - places
-    near_an_end = np.minimum(places, from_end).min(axis=0) <= reach
-    result: NDArray[np.bool_] = near_an_end | (np.abs(places[0] - places[1]) <= reach)
-    return result
+    positions = np.stack(
+        [np.flatnonzero(ids == token) - offsets[:-1] for token in (A, B)]
+    )  # (2, N), [CLS] is 0
+    near_end = np.minimum(positions, texts.features.lengths - positions).min(axis=0) <= 2 * radius
+    decided: NDArray[np.bool_] = near_end | (np.abs(positions[0] - positions[1]) <= 2 * radius)
+    return decided

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
-from paper.studies.process_memory import current_memory, limit_memory, measure_peak
+from paper.studies.memory_measurement import current_memory, limit_memory, measure_peak
 from token2wave.features import Ragged
 from token2wave.models import Batch, PretrainedEncoder, TextNetwork, WaveConfig, WaveNetwork
 from token2wave.training.callbacks import Callback, CallbackList

@@ -13,7 +13,7 @@ import numpy as np
 
 from paper.result_store import Result, ResultStore, resolve_device
 from paper.studies.complexity import describe_machine
-from paper.studies.process_memory import FreshProcessError, call_in_fresh_process
+from paper.studies.memory_measurement import FreshProcessError, call_in_fresh_process
 from paper.studies.resource_worker import measure_steps_alone, save_rows
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled

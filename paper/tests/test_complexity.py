@@ -26,7 +26,12 @@ from paper.studies.complexity import (
     make_texts,
     step,
 )
-from paper.studies.process_memory import FreshProcessError, call_in_fresh_process, measure_peak, release_freed
+from paper.studies.memory_measurement import (
+    FreshProcessError,
+    call_in_fresh_process,
+    measure_peak,
+    release_freed,
+)
 from paper.studies.timing import fit_exponent, powers_of_two, time_interleaved, upper_half
 from paper.study import Options
 from paper.study_figures import render_figure

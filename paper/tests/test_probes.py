@@ -14,21 +14,21 @@ from paper.studies import probes
 from paper.studies.probe_tasks import (
     CLS,
     FIRST_FILLER,
-    LONGEST,
+    MAX_LENGTH,
+    MIN_LENGTH,
     N_ROWS,
     NEGATOR,
-    SHORTEST,
     A,
     B,
     counting,
+    decided_by_neighbours,
     distance,
     long_range,
     negation,
     order,
     presence,
-    told_by_neighbours,
 )
-from paper.studies.probes import STUDY, SYSTEMS, Effort, blind_to_order, build, parts_of, train_on
+from paper.studies.probes import STUDY, SYSTEMS, Effort, blind_to_order, build, make_splits, train_on
 from paper.study import Options
 from paper.study_figures import styled
 from token2wave.errors import ConfigError
@@ -116,7 +116,7 @@ def test_the_classes_are_what_the_words_of_the_task_say(task):
         assert all(FIRST_FILLER <= token < N_ROWS or token in markers for token in tokens[1:])
     assert examples.features.n_ordered.tolist() == examples.features.lengths.tolist()
     lengths = set((examples.features.lengths - 1).tolist())
-    assert lengths == ({task.length} if task.length else set(range(SHORTEST, LONGEST + 1)))
+    assert lengths == ({task.length} if task.length else set(range(MIN_LENGTH, MAX_LENGTH + 1)))
 
 
 @pytest.mark.parametrize("task", TASKS, ids=key_of)
@@ -146,10 +146,10 @@ def test_what_occurs_says_nothing_at_counting():
 def test_the_marked_places_are_spread_evenly():
     """Every pair of places is as likely as every other, at the ends of the text too."""
     examples = order().texts(20_000, 1)
-    of_one_length = [tokens for tokens, _ in texts_of(examples) if len(tokens) == SHORTEST + 1]
+    of_one_length = [tokens for tokens, _ in texts_of(examples) if len(tokens) == MIN_LENGTH + 1]
     found = Counter(place for tokens in of_one_length for place in (tokens.index(A), tokens.index(B)))
-    expected = 2 * len(of_one_length) / SHORTEST
-    assert set(found) == set(range(1, SHORTEST + 1))
+    expected = 2 * len(of_one_length) / MIN_LENGTH
+    assert set(found) == set(range(1, MIN_LENGTH + 1))
     assert all(abs(count - expected) < 6 * expected**0.5 for count in found.values())
 
 
@@ -291,7 +291,7 @@ def test_neighbours_tell_the_order_exactly_where_it_is_said_that_they_do(radius)
 
     texts, twins = ragged([text(a, b) for a, b in pairs]), ragged([text(b, a) for a, b in pairs])
     differ = (exact_logits(network, texts) - exact_logits(network, twins)).abs().max(dim=1).values > 1e-10
-    told = told_by_neighbours(Examples(texts, np.zeros(len(pairs), dtype=np.int64)), radius)
+    told = decided_by_neighbours(Examples(texts, np.zeros(len(pairs), dtype=np.int64)), radius)
     assert differ.tolist() == told.tolist()
     assert 0 < (~told).sum() < len(pairs)
 
@@ -302,17 +302,17 @@ TINY = Effort((100, 40, 40), (100, 40, 40), epochs=2, rates=(1e-3, 3e-3), length
 
 
 def test_training_solves_what_can_be_solved_and_then_stops():
-    parts = parts_of(presence(), (1_000, 200, 200))
+    splits = make_splits(presence(), (1_000, 200, 200))
     recipe = probes.RECIPE.replace(epochs=20, batch_size=32, lr=1e-2, embedding_lr=1e-2)
-    found = train_on(SYSTEMS[0], parts, recipe, 0, "cpu")
+    found = train_on(SYSTEMS[0], splits, recipe, 0, "cpu")
     assert found["validation_accuracy"] >= probes.SOLVED
     assert found["test_accuracy"] >= 0.99
     assert found["epochs"] < 20
 
 
 def test_a_seed_decides_the_result():
-    parts = parts_of(order(), (200, 40, 40))
-    one, same, other = (train_on(SYSTEMS[3], parts, probes.RECIPE, seed, "cpu") for seed in (0, 0, 1))
+    splits = make_splits(order(), (200, 40, 40))
+    one, same, other = (train_on(SYSTEMS[3], splits, probes.RECIPE, seed, "cpu") for seed in (0, 0, 1))
     assert one == same
     assert one["validation_loss"] != other["validation_loss"]
 

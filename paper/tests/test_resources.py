@@ -12,7 +12,7 @@ import pytest
 
 from paper.result_store import ResultStore
 from paper.studies import resources
-from paper.studies.process_memory import FreshProcessError
+from paper.studies.memory_measurement import FreshProcessError
 from paper.studies.resource_worker import measure_steps, save_rows
 from paper.studies.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
 from paper.study import Options
