@@ -170,7 +170,7 @@ def test_no_process_outlives_another(how, tmp_path):
     assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
     said = told_by_us(tmp_path)
     if how == "interrupted":
-        assert said == ["error: interrupted; go on with the same command and --resume (c)"]
+        assert said == ["error: interrupted; resume with the same command and --resume (c)"]
     assert len(said) <= 1  # torchrun may be quicker to end the other, and says that one was killed
     assert "Traceback" not in (tmp_path / "err").read_text().split("torch/distributed/elastic")[0]
     assert not (tmp_path / "m.safetensors").exists()

@@ -214,7 +214,7 @@ class _Follower:
             recipe,
             values["seed"],
             values["has_cls"],
-            values["continues"],
+            values["warm_start"],
             self.exchange,
         )
 
