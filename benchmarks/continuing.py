@@ -159,7 +159,7 @@ def main() -> None:
 
 def table(document: dict[str, Any]) -> str:
     """Tables of both questions."""
-    judged = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held back"
+    judged = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held out"
     settings = len(document["variants"]) > 1
     lines = [
         "| "

@@ -2,7 +2,7 @@ r"""What a student learns from a teacher: accuracy, size and speed, with and wit
 
     python benchmarks/distillation.py --data ag_news --unlabelled $TOKEN2WAVE_DATA/ag_news/extra.parquet
 
-A tenth of the training rows is held back, the same for all: epochs and weights are chosen by them, and the
+A tenth of the training rows is held out, the same for all: epochs and weights are chosen by them, and the
 teacher does not learn from them. Students are trained with three seeds, compressed to 4 MB, and held against
 the test set once. The teacher and the compressed student then predict test texts by turns, in one process.
 Writes ``results/benchmarks/distillation.json``.
@@ -43,7 +43,7 @@ STUDENT = (
     "recipe.label_smoothing=0.0",
     "recipe.unlabelled_linear_svm_weight=1.0",
 )
-"""Settings of students, chosen on rows held back (``docs/experiments.md``)."""
+"""Settings of students, chosen on rows held out (``docs/experiments.md``)."""
 
 
 def main() -> None:

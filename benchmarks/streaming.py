@@ -145,7 +145,7 @@ def table_of_large(document: dict[str, Any]) -> str:
         ("documents", f"{count(made['documents'])}, {count(made['broken'])} of them broken"),
         ("files", f"16 of JSON lines, {size(made['bytes'])}; {size(made['characters'])} of text"),
         ("most memory in use", f"{size(max(one['peak_memory_bytes'], one['memory_seen']))}"),
-        ("accuracy on rows held back", f"{100 * one['validation_accuracy']:.2f}%"),
+        ("accuracy on rows held out", f"{100 * one['validation_accuracy']:.2f}%"),
         ("model file", size(one["model_bytes"])),
     ]
     if "speed" in document:

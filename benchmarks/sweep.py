@@ -1,6 +1,6 @@
-r"""Try settings on several data sets, and compare them on rows held back from training; no test set is read.
+r"""Try settings on several data sets, and compare them on rows held out from training; no test set is read.
 
-    python benchmarks/sweep.py --name phrase --data debian-sections,trec --seeds 0,1 \\
+    python benchmarks/sweep.py --name context --data debian-sections,trec --seeds 0,1 \\
         "" "network.context_width=0" "network.context_radius=5 recipe.epochs=20"
 
 Each argument is one variant: settings of ``token2wave train --set``, apart by blanks; an empty one is the
@@ -51,7 +51,7 @@ RESULTS = Path(__file__).parent.parent / "results" / "sweeps"
 def held_out(name: str, how: str) -> TextDataset:
     """Hold back rows of the training set to judge by, the same for every variant and seed; drop the test set.
 
-    They take its place: what is trained holds back rows of its own to choose epochs by, as it does for users.
+    They take its place: what is trained holds out rows of its own to choose epochs by, as it does for users.
     """
     splits = load_splits(name)
     names = label_names_of(splits.train, splits.label_names)
@@ -131,7 +131,7 @@ def main() -> None:
         "name": arguments.name,
         "preset": arguments.preset,
         "seeds": seeds,
-        "measure": f"accuracy on {FRACTION:.0%} of the training rows held back{HELD[arguments.held]}",
+        "measure": f"accuracy on {FRACTION:.0%} of the training rows held out{HELD[arguments.held]}",
         "rows": rows,
         "versions": versions(),
         "machine": machine(n_threads(), "cpu"),

@@ -617,7 +617,7 @@ def novelty_scores_table(document: dict[str, Any]) -> str:
         "",
         f"Area under the ROC curve, mean and least of {n_pairs} pairs of {', '.join(document['sets'])}; ",
     ]
-    text[-1] += f"preset `{document['preset']}`, seed 0; rows held back from training on both sides."
+    text[-1] += f"preset `{document['preset']}`, seed 0; rows held out of training on both sides."
     return "\n".join(text)
 
 
@@ -642,9 +642,9 @@ OF_AMPLITUDES = ("unseen words by their n-grams", "no n-grams", SPELLED, f"{SPEL
 BY_NATIVE = (*OF_AMPLITUDES, "ensemble of three", "three times as wide")
 """Variants that the native core trains, held against the preset's waves by it."""
 WAVE_PARTS = {
-    "all": "waves and amplitudes",
+    "all": "waves and linear SVM",
     "waves": "waves alone",
-    "linear_svm": "amplitudes alone",
+    "linear_svm": "linear SVM alone",
 }
 Row = dict[str, dict[str, Any]]
 Pairs = list[tuple[dict[str, float], dict[str, float]]]
@@ -655,7 +655,7 @@ def wave_trials_table(document: dict[str, Any], level: str) -> str:
 
     Args:
         document: what was measured.
-        level: ``all``, ``waves`` or ``amplitudes``.
+        level: ``all``, ``waves`` or ``linear_svm``.
     """
     rows: dict[str, Row] = document["rows"]
     reference = rows[NATIVE if level == "linear_svm" or BASELINE not in rows else BASELINE]
@@ -685,13 +685,14 @@ def wave_trials_table(document: dict[str, Any], level: str) -> str:
     seeds = sorted({seed for row in reference.values() for seed in row})
     named = next(variant for variant, row in rows.items() if row is reference)
     text.append("")
+    measure = document["measure"].replace("held back", "held out")
     text.append(
-        f"Preset `{document['preset']}`, seeds {', '.join(seeds)}; accuracy on {document['measure']}, in "
+        f"Preset `{document['preset']}`, seeds {', '.join(seeds)}; accuracy on {measure}, in "
         f"percent, of {named}; of the others, how many points they are ahead with the same seeds, and of all "
         "sets, in points and in nats, the mean over so many runs ± its standard error."
     )
     if level != "linear_svm" and BASELINE in rows:
-        text[-1] += " Lines below those of the native core are held against these."
+        text[-1] += " Lines below those of the native core are compared with these."
     return "\n".join(text) + "\n"
 
 

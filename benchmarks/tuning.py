@@ -1,4 +1,4 @@
-r"""Is a search for settings worth its time? Defaults against ``--time-budget``, on rows held back.
+r"""Is a search for settings worth its time? Defaults against ``--time-budget``, on rows held out.
 
     python benchmarks/tuning.py --data trec,banking77,emotion,sst2,dbpedia14 --time-budget 60s
     python benchmarks/tuning.py --data trec,banking77 --candidates 15
@@ -49,7 +49,7 @@ def measured(splits: TextDataset, seed: int, preset: str, **search: Any) -> dict
 def table(document: dict[str, Any]) -> str:
     """A row for each data set."""
     lines = [
-        "| data | rows held back | defaults | after a search | difference | tried | kept by the search |",
+        "| data | rows held out | defaults | after a search | difference | tried | kept by the search |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in document["data"].items():

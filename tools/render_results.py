@@ -102,7 +102,8 @@ def sweep(name: str) -> str:
         text.append(f"| {name_shown if variant else 'the preset at the time'} | {' | '.join(cells)} |")
     seeds = ", ".join(map(str, document["seeds"]))
     text.append("")
-    text.append(f"Preset `{document['preset']}`, seeds {seeds}; {document['measure']}, in percent.")
+    measure = document["measure"].replace("held back", "held out")
+    text.append(f"Preset `{document['preset']}`, seeds {seeds}; {measure}, in percent.")
     return "\n".join(text) + "\n"
 
 
@@ -137,21 +138,6 @@ def classifiers(name: str, data: str) -> str:
     """Table of one data set of a comparison."""
     document = benchmark(name)
     return tables.classifier_table(document, data).rstrip() + "\n"
-
-
-def precision() -> str:
-    """Table of preset ``paper`` in float32 and with 16-bit products, seed by seed."""
-    runs = [run for run in benchmark("slow")["runs"] if run["system"] == "paper"]
-    found = {run["seed"]: run["figures"]["accuracy"] for run in runs}
-    text = ["| seed | float32 | 16-bit products |", "|---|---|---|"]
-    pairs = []
-    for seed, accuracy in sorted(found.items()):
-        before = read(RESULTS / "ag_news-paper" / f"modulation-{seed}.json")["accuracy"]
-        pairs.append((before, accuracy))
-        text.append(f"| {seed} | {100 * before:.2f} | {100 * accuracy:.2f} |")
-    means = [100 * statistics.mean(column) for column in zip(*pairs, strict=True)]
-    text.append(f"| mean | {means[0]:.2f} | {means[1]:.2f} |")
-    return "\n".join(text) + "\n"
 
 
 def searches() -> str:
@@ -261,7 +247,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
         for data in ("ag_news", "imdb", "dbpedia14")
     },
     "accuracies": lambda: tables.accuracy_table(benchmark("classifiers")).rstrip() + "\n",
-    "precision": precision,
     "tuning": searches,
     **{
         f"{name}{'' if level == 'all' else '-of-' + level}": partial(wave_trials, name, level)

@@ -16,7 +16,7 @@ SPLIT_SEED = 0  # the same rows in every run
 
 
 class Autotune(FastText):
-    """Settings chosen by fastText on rows held back from training."""
+    """Settings chosen by fastText on rows held out of training."""
 
     def prepare(self, task: Task) -> None:
         """Write two files, of the rows to learn from and of those to choose by."""
@@ -41,7 +41,7 @@ SYSTEM = Autotune(
     "fastText, autotune",
     {},
     f"`fasttext.train_supervised` with autotuneDuration={SECONDS} on {HELD_BACK:.0%} of the training rows "
-    f"held back, all other settings found by it; {FILES}.",
+    f"held out, all other settings found by it; {FILES}.",
     f"{BIAS} Its time is the budget it was given, {SECONDS} seconds, and the training that follows; it "
     f"learns from {1 - HELD_BACK:.0%} of the rows. No other system looks for settings within its time.",
 )

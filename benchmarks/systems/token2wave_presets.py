@@ -40,7 +40,7 @@ class PresetSystem(System):
         self.bias = bias
 
     def fit(self, task: Task) -> training.TrainingResult:
-        """Train as ``token2wave.train`` does: validation rows held back, best epoch, refit."""
+        """Train as ``token2wave.train`` does: validation rows held out, best epoch, refit."""
         labels = [task.label_names[label] for label in task.labels]
         texts = TextSplit(list(task.texts), labels, "training texts")
         splits = TextDataset("benchmark", texts, None, None, task.label_names, ())
@@ -58,7 +58,7 @@ class PresetSystem(System):
         return path
 
     def passes(self, model: training.TrainingResult, task: Task) -> float:
-        """Epochs over the rows that were not held back, and those of training again on all rows."""
+        """Epochs over the rows that were not held out, and those of training again on all rows."""
         summary = model.summary
         seen = summary.train_rows * len(summary.history)
         if summary.refit and summary.best_epoch is not None:
