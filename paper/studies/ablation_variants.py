@@ -251,8 +251,8 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
         for width in WIDTHS:
             if width != WIDTH:
                 what = f"{width} dimensions a token instead of {WIDTH}; the operation is {operation}."
-                settings: dict[str, Any] = {"operation": operation, "against": operation, "width": width}
-                yield "Width", f"width-{width}-{operation}", f"{width}, {operation}", what, settings
+                changes = {"operation": operation, "against": operation, "width": width}
+                yield "Width", f"width-{width}-{operation}", f"{width}, {operation}", what, changes
     yield (
         "Training",
         "frozen",

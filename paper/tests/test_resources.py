@@ -14,7 +14,7 @@ from paper.result_store import ResultStore
 from paper.studies import resources
 from paper.studies.memory_measurement import FreshProcessError
 from paper.studies.resource_worker import measure_steps, save_rows
-from paper.studies.resources import STUDY, Entry, entries, papers_bytes, some_rows, steady_state_bytes
+from paper.studies.resources import STUDY, Entry, make_entries, papers_bytes, sample_rows, steady_state_bytes
 from paper.study import Options
 from paper.study_figures import render_figure
 from token2wave.data import TextDataset, TextSplit
@@ -65,10 +65,10 @@ def test_memory_of_a_tiny_network_by_hand() -> None:
 
 def test_rows_are_repeated_only_where_there_are_too_few() -> None:
     few = rows(10)
-    assert len(some_rows(few, 7)) == 7
+    assert len(sample_rows(few, 7)) == 7
     numbered = Examples(few.features, np.arange(10))
-    assert sorted(some_rows(numbered, 10).labels) == list(range(10))
-    assert sorted(some_rows(numbered, 20).labels) == sorted([*range(10), *range(10)])
+    assert sorted(sample_rows(numbered, 10).labels) == list(range(10))
+    assert sorted(sample_rows(numbered, 20).labels) == sorted([*range(10), *range(10)])
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(3, 1), (2, 2)])
@@ -95,8 +95,8 @@ def test_as_many_steps_count_as_were_asked_for(tmp_path: Path, steps: int, warm_
 
 
 def test_the_comparison_is_on_a_par() -> None:
-    compared = {entry.key: entry for entry in entries()}
-    assert len(compared) == len(entries())
+    compared = {entry.key: entry for entry in make_entries()}
+    assert len(compared) == len(make_entries())
     for key, entry in compared.items():
         assert entry.recipe.batch_size == 64
         if key.endswith("-library"):
@@ -115,7 +115,7 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
         Entry("wave", "A wave network", "wave", recipe, (3, 2), {"width": 512}),
         Entry("transformer", "A Transformer", "transformer", recipe, (3, 2), heads),
         Entry("broken", "A broken one", "transformer", recipe, (3, 2), {"width": 7, "heads": 2}),
-        *(entry for entry in entries(16) if entry.kind == "encoder"),
+        *(entry for entry in make_entries(16) if entry.kind == "encoder"),
     ]
     really = resources.call_in_fresh_process
 
