@@ -1,63 +1,66 @@
-"""Lines of the log, which never hold up the service: not on a full disk, nor where nobody reads the pipe."""
+"""Log lines that never block the service, even on a full disk or a pipe that nobody reads."""
 
 from __future__ import annotations
 
 import atexit
 import logging
-import queue
-import threading
-from contextlib import suppress
+import time
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
 
-WAITING = 10_000  # lines that wait to be written; further ones are left out, and counted
-LAST_SECONDS = 1.0  # for the lines that wait when the process ends
+MAX_QUEUED_LINES = 10_000  # further lines are dropped, and counted
+EXIT_SECONDS = 1.0  # for lines that are queued when the process ends
 
 
-class PatientHandler(logging.Handler):
-    """Has lines written by a thread of its own; what cannot be written is left out.
+class DroppingQueueHandler(QueueHandler):
+    """A queue handler that drops lines when its queue is full, and logs how many it dropped.
+
+    The standard ``QueueHandler`` reports each dropped line to standard error, which is what is stuck.
 
     Args:
-        target: writes them, one after the other.
+        lines: bounded queue that a ``QueueListener`` reads.
     """
 
-    def __init__(self, target: logging.Handler) -> None:
-        super().__init__()
-        self._target = target
-        self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(WAITING)
-        self._left_out = 0
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-        self._thread.start()
-        atexit.register(self._end)
+    def __init__(self, lines: Queue[logging.LogRecord]) -> None:
+        super().__init__(lines)
+        self._lines = lines
+        self._n_dropped = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Let a line wait for its turn."""
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Queue a line, or drop it."""
         try:
-            self._waiting.put_nowait(record)
-        except queue.Full:
-            self._left_out += 1
+            if self._n_dropped:
+                text = f"{self._n_dropped:,} lines were dropped: the log could not be written"
+                self._lines.put_nowait(
+                    logging.LogRecord("token2wave.serving", logging.WARNING, "", 0, text, None, None)
+                )
+                self._n_dropped = 0
+            self._lines.put_nowait(record)
+        except Full:
+            self._n_dropped += 1
 
-    def _write(self) -> None:
-        while (record := self._waiting.get()) is not None:
-            left_out, self._left_out = self._left_out, 0
-            if left_out:
-                self._target.handle(_note(f"{left_out:,} lines were left out: nobody took them"))
-            self._target.handle(record)
 
-    def _end(self) -> None:
-        with suppress(queue.Full):
-            self._waiting.put_nowait(None)
-            self._thread.join(LAST_SECONDS)
+def queue_lines(target: logging.Handler) -> logging.Handler:
+    """A handler that lets a thread write to `target`, which may be slow or stuck."""
+    lines: Queue[logging.LogRecord] = Queue(MAX_QUEUED_LINES)
+    QueueListener(lines, target).start()
+    atexit.register(_wait_for, lines)
+    return DroppingQueueHandler(lines)
+
+
+def _wait_for(lines: Queue[logging.LogRecord]) -> None:
+    """Wait until all lines are written. ``QueueListener.stop`` would wait for a stuck target for ever."""
+    end = time.monotonic() + EXIT_SECONDS
+    while lines.unfinished_tasks and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def log_to_standard_error() -> None:
-    """Send what the service logs to standard error."""
-    logging.raiseExceptions = False  # a line that cannot be written is no reason to write another
+    """Send the log of the service to standard error."""
+    logging.raiseExceptions = False  # a line that cannot be written causes no further lines
     target = logging.StreamHandler()
     target.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger()
     if not root.handlers:
-        root.addHandler(PatientHandler(target))
+        root.addHandler(queue_lines(target))
     logging.getLogger("token2wave.serving").setLevel(logging.INFO)
-
-
-def _note(text: str) -> logging.LogRecord:
-    return logging.LogRecord("token2wave.serving", logging.WARNING, "", 0, text, None, None)
