@@ -167,7 +167,11 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
     }
     for part, what in removed.items():
         for operation in OPERATIONS:
-            settings = {"operation": operation, "against": operation, "ablation": f"without-{part}"}
+            settings: dict[str, Any] = {
+                "operation": operation,
+                "against": operation,
+                "ablation": f"without-{part}",
+            }
             title = f"{part} removed, {operation}"
             yield "Complex numbers", f"without-{part}-{operation}", title, f"{what} {operation}.", settings
     yield (
