@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from token2wave.integrations.sklearn import WaveClassifier
     from token2wave.models import WaveConfig, WaveNetwork
     from token2wave.options import DataOptions, TrainOptions
-    from token2wave.pipeline import TrainingResult, train
+    from token2wave.pipeline import train
     from token2wave.scoring.batch_predictor import BatchPredictor
     from token2wave.scoring.job import ScoringSummary
     from token2wave.scoring.score import score
     from token2wave.training.incremental import update
     from token2wave.training.recipe import Recipe
+    from token2wave.training.result import TrainingResult
 
 _HOME = {
     "BatchPredictor": "token2wave.scoring.batch_predictor",
@@ -43,7 +44,7 @@ _HOME = {
     "CompiledNetwork": "token2wave.inference.compiled",
     "DataOptions": "token2wave.options",
     "TrainOptions": "token2wave.options",
-    "TrainingResult": "token2wave.pipeline",
+    "TrainingResult": "token2wave.training.result",
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",

@@ -32,7 +32,7 @@ from token2wave.training.preparation import RECOGNISED, EncodedTexts, in_memory,
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
-from token2wave.training.result import Baseline, Summary
+from token2wave.training.result import Baseline, TrainingResult
 from token2wave.training.run import TrainingRun
 from token2wave.training.search_history import SearchHistory
 from token2wave.training.streaming.stream_run import open_stream, prepare_stream_run, require_streams
@@ -40,19 +40,6 @@ from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 
 Data = str | os.PathLike[str] | TextDataset | Sequence[str | os.PathLike[str]]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What :func:`train` returns.
-
-    Attributes:
-        classifier: the trained model, with the weights of the best epoch.
-        summary: all figures of the run.
-    """
-
-    classifier: Classifier
-    summary: Summary
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
+from token2wave.classifier import Classifier
+
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -144,6 +146,19 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold; a number that is not finite becomes None."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What :func:`token2wave.train` returns.
+
+    Attributes:
+        classifier: the trained model, with the weights of the best epoch.
+        summary: all figures of the run.
+    """
+
+    classifier: Classifier
+    summary: Summary
 
 
 def machine(threads: int, device: str) -> Machine:

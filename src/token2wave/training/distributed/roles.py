@@ -22,7 +22,7 @@ from token2wave.training.distributed.group import Group
 from token2wave.training.divergence import DivergenceError
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
-from token2wave.training.result import Summary
+from token2wave.training.result import Summary, TrainingResult
 from token2wave.training.torch_trainer import TorchTrainer, precision_on
 
 TEXTS_WORTH_SHARING = 256  # with fewer, the leader computes their logits sooner alone
@@ -319,7 +319,6 @@ def _result(values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     if not arrays:
         return None
     from token2wave.classifier import load
-    from token2wave.pipeline import TrainingResult
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
