@@ -378,12 +378,12 @@ def _judge_ablations(document: Document) -> Iterator[Claim]:
     def claim(
         text: str, changes: Mapping[str, tuple[float, float]], useless: bool, evidence: str, rule: str
     ) -> Claim:
-        shown = ", ".join(
+        points = ", ".join(
             f"{name} {mean:+.2f}{'' if np.isinf(half) else f' ± {half:.2f}'} points"
             for name, (mean, half) in changes.items()
         )
         needed = all(mean + half < 0 for mean, half in changes.values())
-        return Claim(f"{text} (open question)", _verdict(needed, useless), f"{evidence}: {shown}", rule)
+        return Claim(f"{text} (open question)", _verdict(needed, useless), f"{evidence}: {points}", rule)
 
     if twins := intervals({"averages": "real-means", "magnitudes alone": "magnitudes-alone"}):
         yield claim(

@@ -134,11 +134,11 @@ def estimate_density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dty
     Returns:
         ``(M,)``, which integrates to one.
     """
-    found, points = np.asarray(values, dtype=float), np.asarray(at, dtype=float)
-    bandwidth = found.std(ddof=1) * len(found) ** -0.2
-    distances = (points[:, None] - found[None, :]) / bandwidth
+    samples, points = np.asarray(values, dtype=float), np.asarray(at, dtype=float)
+    bandwidth = samples.std(ddof=1) * len(samples) ** -0.2
+    distances = (points[:, None] - samples[None, :]) / bandwidth
     estimate: np.ndarray[Any, np.dtype[np.float64]] = np.exp(-0.5 * distances**2).sum(axis=1)
-    estimate /= len(found) * bandwidth * np.sqrt(2 * np.pi)
+    estimate /= len(samples) * bandwidth * np.sqrt(2 * np.pi)
     return estimate
 
 

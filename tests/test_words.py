@@ -8,17 +8,16 @@ from pathlib import Path
 import token2wave
 
 PACKAGE = Path(token2wave.__file__).parent
-WORDS = frozenset(
-    """
-    Teller tell wishes amplitudes Amplitudes AmplitudeProblem weigh_levels fit_levels phrases phrase_width
-    subwords subword_share row_optimizer row_learning_rate op learning_rate lesson Lesson Lessons Asked Kept
-    start_from begin_rows Labelled TrainingTexts LabelledTexts DataSplits holding_back held_back everything
-    few_rows out_of_fold_weights adaptation adapted widening updating Run FirstFit Fitted rival taught wished
-    judging judge Judgement SURE Tried Move winner roles EndedElsewhere Standing Place Within start_over
-    continues SLOWER Tables tables_of fits_native_core Stored written_aside container Spool Shrinking Shrunk
-    _Again Wanted Layout Misfit Plan Several cure listed Gone WatchedConnection PatientHandler
-    """.split()
-)
+LISTED = """
+Teller tell wishes amplitudes Amplitudes AmplitudeProblem weigh_levels fit_levels phrases phrase_width
+subwords subword_share row_optimizer row_learning_rate op learning_rate lesson Lesson Lessons Asked Kept
+start_from begin_rows Labelled TrainingTexts LabelledTexts DataSplits holding_back held_back everything
+few_rows out_of_fold_weights adaptation adapted widening updating Run FirstFit Fitted rival taught wished
+judging judge Judgement SURE Tried Move winner roles EndedElsewhere Standing Place Within start_over
+continues SLOWER Tables tables_of fits_native_core Stored written_aside container Spool Shrinking Shrunk
+_Again Wanted Layout Misfit Plan Several cure listed Gone WatchedConnection PatientHandler
+"""
+WORDS = frozenset(LISTED.split())
 PREFIXES = ("MOST_", "LEAST_", "FEWEST_")
 
 

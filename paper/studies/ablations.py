@@ -251,10 +251,10 @@ def drawings(document: Document) -> dict[str, Drawing]:
 
 def _dot_plot(document: Document) -> Figure:
     """A row a variant, under the names of the questions."""
-    shown = [variant for variant in document["variants"] if variant["question"] != "Width"]
-    questions = list(dict.fromkeys(variant["question"] for variant in shown))
-    n_rows = len(shown) + 1.2 * len(questions)
-    frame = _frame(shown)
+    variants = [variant for variant in document["variants"] if variant["question"] != "Width"]
+    questions = list(dict.fromkeys(variant["question"] for variant in variants))
+    n_rows = len(variants) + 1.2 * len(questions)
+    frame = _frame(variants)
     with styled():
         figure, (axes,) = new_figure(width=6.4, height=0.9 + ROW_HEIGHT * n_rows)
         place, ticks, labels = 0.0, [], []
@@ -269,7 +269,7 @@ def _dot_plot(document: Document) -> Figure:
                 weight="bold",
             )
             place += 0.9
-            for variant in shown:
+            for variant in variants:
                 if variant["question"] == question:
                     _dot(axes, place, variant, frame[0])
                     ticks.append(place)
@@ -277,7 +277,7 @@ def _dot_plot(document: Document) -> Figure:
                     place += 1
             place += 0.3
         for line, operation in enumerate(OPERATIONS):
-            for variant in shown:
+            for variant in variants:
                 if variant["key"] == operation:
                     style = SERIES[line]
                     axes.axvline(
@@ -329,9 +329,11 @@ def _dot(axes: Axes, place: float, variant: Mapping[str, Any], low: float) -> No
     )
 
 
-def _frame(shown: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def _frame(variants: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Limits that hold the means, but for those far below the others, and of long intervals a part."""
-    every = [(100 * variant["test"]["mean"], 100 * (variant["test"]["half_width"] or 0)) for variant in shown]
+    every = [
+        (100 * variant["test"]["mean"], 100 * (variant["test"]["half_width"] or 0)) for variant in variants
+    ]
     middle = statistics.median(mean for mean, _ in every)
     held = [(mean, half_width) for mean, half_width in every if mean >= middle - FAR_BELOW]
     span = max(max(held)[0] - min(held)[0], 1.0)

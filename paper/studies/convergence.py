@@ -112,11 +112,11 @@ def _measure_epochs(store: ResultStore, data: StudyData, system: System, seed: i
 def tables(document: Document) -> list[Table]:
     """Test accuracy after some steps, and the course of the long run."""
     steps = document["steps"]
-    shown = sorted({step for step in SHOWN_STEPS if step in steps} | {steps[-1]})
+    selected = sorted({step for step in SHOWN_STEPS if step in steps} | {steps[-1]})
     fast = []
     for system in document["fast"].values():
         runs = np.array(system["runs"])
-        cells = [percent(float(runs[:, steps.index(step)].mean()), 1) for step in shown]
+        cells = [percent(float(runs[:, steps.index(step)].mean()), 1) for step in selected]
         fast.append([system["title"], str(len(runs)), *cells])
     long, n_epochs = [], 0
     for system in document["long"].values():
@@ -133,7 +133,7 @@ def tables(document: Document) -> list[Table]:
         Table(
             f"Test accuracy after training steps of 64 texts, mean of the seeds ({document['data']}, "
             f"{document['test_rows_on_the_way']:,} test rows).",
-            ["system", "seeds", *(f"{step} steps" for step in shown)],
+            ["system", "seeds", *(f"{step} steps" for step in selected)],
             fast,
         ),
         Table(
