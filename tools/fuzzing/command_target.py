@@ -73,7 +73,7 @@ def _run(arguments: list[str], stdin: bytes, folder: Path) -> tuple[Any, str]:
         stack.enter_context(mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8")))
         stack.enter_context(mock.patch.object(sys, "stdout", streams[0]))
         stack.enter_context(mock.patch.object(sys, "stderr", streams[1]))
-        for name in ("TrainingRun", "stream_run"):
+        for name in ("TrainingRun", "prepare_stream_run"):
             stack.enter_context(mock.patch.object(pipeline, name, _refuse))
         stack.enter_context(mock.patch.object(socket.socket, "connect", _refuse))
         stack.enter_context(mock.patch.dict(os.environ, {"HF_HUB_OFFLINE": "1", "COLUMNS": "80"}))
