@@ -90,9 +90,9 @@ def test_accuracies_are_means_of_the_runs():
         "|---|---:|---:|---:|",
         "| fastText | 91.00 | **75.00** | **83.00** |",
         "| token2wave fast | **92.00** | 70.00 | 81.00 |",
-        "| *token2wave fast, against each set's best rival* | +1.00 | -5.00 | -2.00 |",
+        "| *token2wave fast, against each set's best baseline* | +1.00 | -5.00 | -2.00 |",
         "",
-        "Test accuracy in percent, mean of 2 runs with seeds of their own.",
+        "Test accuracy in percent, mean of 2 runs with different seeds.",
         "*mine is left out: it failed on some of the sets.*",
         "*news: 1,000 training rows, not the complete official training set.*",
     ]
