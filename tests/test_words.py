@@ -37,11 +37,13 @@ def identifiers(path: Path) -> set[str]:
 
 
 def private_words(names: set[str]) -> list[str]:
-    """Identifiers that are private words, or begin or end as one."""
+    """Identifiers that are private words, with or without an underscore, or begin or end like one."""
     return sorted(
         name
         for name in names
-        if name in WORDS or name.lstrip("_").startswith(PREFIXES) or name.endswith("_AT_ONCE")
+        if {name, name.lstrip("_")} & WORDS
+        or name.lstrip("_").startswith(PREFIXES)
+        or name.endswith("_AT_ONCE")
     )
 
 
@@ -53,8 +55,9 @@ def test_no_private_word_is_an_identifier() -> None:
 
 
 def test_a_private_word_is_found() -> None:
-    assert private_words({"Teller", "_MOST_ROWS", "TEXTS_AT_ONCE", "rows"}) == [
+    assert private_words({"Teller", "_taught", "_MOST_ROWS", "TEXTS_AT_ONCE", "rows"}) == [
         "TEXTS_AT_ONCE",
         "Teller",
         "_MOST_ROWS",
+        "_taught",
     ]

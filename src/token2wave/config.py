@@ -111,6 +111,8 @@ def _converted(cls: type, key: str, hint: Any, value: Any) -> Any:
 def describe_options(options: type) -> dict[str, str]:
     """Read the description of every option from the ``Attributes`` section of a dataclass's docstring."""
     lines = inspect.cleandoc(options.__doc__ or "").splitlines()
+    if "Attributes:" not in lines:  # python -OO leaves docstrings out
+        return {field.name: "" for field in dataclasses.fields(options)}
     described: dict[str, list[str]] = {}
     for line in lines[lines.index("Attributes:") + 1 :]:
         if not line.startswith(" "):
@@ -122,16 +124,24 @@ def describe_options(options: type) -> dict[str, str]:
     return {name: " ".join(text) for name, text in described.items()}
 
 
-def accept_options(**option_classes: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def accept_options(
+    *, leave_out: tuple[str, ...] = (), **option_classes: type
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Let callers of a function give the fields of frozen dataclasses as keyword arguments.
 
     The fields are declared, documented and checked in the dataclass alone. The function receives an
     instance of each class, by the name used here; its signature and docstring show the fields.
 
     Args:
+        leave_out: fields that the function decides itself. Callers cannot give them.
         option_classes: dataclasses with an ``Attributes`` section in their docstrings.
     """
-    owner = {field.name: key for key, cls in option_classes.items() for field in dataclasses.fields(cls)}
+    owner = {
+        field.name: key
+        for key, cls in option_classes.items()
+        for field in dataclasses.fields(cls)
+        if field.name not in leave_out
+    }
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = [
@@ -141,30 +151,35 @@ def accept_options(**option_classes: type) -> Callable[[Callable[..., R]], Calla
         ]
 
         @wraps(function)
-        def call(*arguments: Any, **parameters: Any) -> R:
-            given: dict[str, dict[str, Any]] = {key: {} for key in option_classes}
+        def call(*arguments: Any, **arguments_by_name: Any) -> R:
+            values: dict[str, dict[str, Any]] = {key: {} for key in option_classes}
             others: dict[str, Any] = {}
-            for name, value in parameters.items():
-                (given[owner[name]] if name in owner else others)[name] = value
+            for name, value in arguments_by_name.items():
+                (values[owner[name]] if name in owner else others)[name] = value
             if unknown := sorted(others.keys() - {parameter.name for parameter in own}):
                 close = difflib.get_close_matches(unknown[0], owner, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise TypeError(f"{function.__name__}() has no option {unknown[0]!r}{hint}")
-            built = {key: cls(**given[key]) for key, cls in option_classes.items()}
+            built = {key: cls(**values[key]) for key, cls in option_classes.items()}
             return function(*arguments, **others, **built)
 
-        fields = [field for cls in option_classes.values() for field in dataclasses.fields(cls)]
-        shown = own + [
+        fields = [
+            field
+            for cls in option_classes.values()
+            for field in dataclasses.fields(cls)
+            if field.name in owner
+        ]
+        parameters = own + [
             inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
             )
             for field in fields
         ]
-        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-        texts = {
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        descriptions = {
             name: text for cls in option_classes.values() for name, text in describe_options(cls).items()
         }
-        options = "\n".join(f"    {name}: {text}" for name, text in texts.items())
+        options = "\n".join(f"    {name}: {descriptions[name]}" for name in owner)
         call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nOptions:\n{options}\n"
         return call
 

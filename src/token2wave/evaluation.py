@@ -31,7 +31,7 @@ class EvaluationResult:
     figures: dict[str, Any]
 
 
-@accept_options(data_options=DataOptions)
+@accept_options(data_options=DataOptions, leave_out=("weight_column", "multi_label"))
 def evaluate(
     classifier: Classifier,
     data: str | os.PathLike[str],
@@ -48,7 +48,7 @@ def evaluate(
         split: ``train``, ``validation`` or ``test``; a single file is all of it.
         data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
             arguments. The default label separator is that of training.
-        callbacks: told how it goes.
+        callbacks: called as the work goes on.
 
     Returns:
         The evaluation and the figures around it.

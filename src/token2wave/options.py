@@ -18,12 +18,12 @@ from token2wave.errors import ConfigError
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Where texts, labels and weights stand in the data, and how a text's labels are written.
+    """Which columns hold texts, labels and weights, and how a text's labels are written.
 
     Attributes:
         text_column: the column of the texts, in formats with columns.
-        label_column: the column of the labels, in formats with columns. In fastText files the labels stand in
-            the lines.
+        label_column: the column of the labels, in formats with columns. In fastText files every line
+            begins with its labels.
         weight_column: the column that says how much each training text counts, if there is one. fastText
             files have none.
         multi_label: whether a text may have several labels, or none. None leaves it to the data: lists of
@@ -150,12 +150,16 @@ class TrainOptions:
             )
         if self.stream:
             for name in ALONE:
-                if getattr(self, name) not in (None, False):
+                if getattr(self, name) is not None and getattr(self, name) is not False:
                     raise ConfigError(
                         "needs all texts in memory",
                         location=f"--{name.replace('_', '-')}",
                         hint="leave it out, or train without --stream",
                     )
+        require(0 <= self.max_rejected <= 1, "max_rejected", "a fraction from 0 to 1", self.max_rejected)
+        for name in ("max_size", "memory"):
+            if getattr(self, name) is not None:
+                parse_size(getattr(self, name), name)
         self._check_checkpoint()
 
     def _check_checkpoint(self) -> None:

@@ -19,7 +19,7 @@ from small_models import edited, take_apart
 import token2wave
 from token2wave.classifier import Classifier
 from token2wave.compression import compressor
-from token2wave.compression.compressor import AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN, TRAINED_ON_ALL
+from token2wave.compression.compressor import NOVELTY_UNKNOWN, SVM_OF_ALL, TRAINED_ON_ALL
 from token2wave.compression.fitting import encoded_rows, fit_step, rows_that_fit
 from token2wave.config import parse_size
 from token2wave.core import core
@@ -280,7 +280,7 @@ def test_a_model_whose_linear_svm_have_seen_the_validation_rows_says_so() -> Non
     assert token2wave.compress("apart", "out", data=rows, max_size=5_000).summary["caveats"] == []
     token2wave.train(rows, out="seen", preset="fast", settings=chosen)
     summary = token2wave.compress("seen", "out", data=rows, max_size=5_000).summary
-    assert summary["caveats"] == [AMPLITUDES_OF_ALL, NOVELTY_UNKNOWN]
+    assert summary["caveats"] == [SVM_OF_ALL, NOVELTY_UNKNOWN]
     small = token2wave.train(rows, out="small", preset="fast", settings=chosen, max_size=20_000).classifier
     assert "refit_linear_svm" not in small.training  # what is made small has learnt from fewer rows
 

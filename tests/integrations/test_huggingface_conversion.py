@@ -210,3 +210,16 @@ def test_a_compressed_model_converts_with_its_thresholds(tmp_path):
     back = from_huggingface(*to_huggingface(compressed))
     assert back.thresholds == (0.25, 0.5, 0.75)
     assert back.fingerprint == compressed.fingerprint
+
+
+def test_an_export_with_earlier_names_is_refused(tmp_path):
+    """Its context branch would be left out without a word."""
+    export_huggingface(random_classifier("small"), tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["phrase_width"] = config.pop("context_width")
+    path.write_text(json.dumps(config))
+    with pytest.raises(
+        ConfigError, match=r"^phrase_width: .*another version of token2wave.*export it again$"
+    ):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")

@@ -16,10 +16,6 @@ Json = Annotated[
 ]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
-LabelSeparator = Annotated[
-    str | None,
-    typer.Option(help="What stands between the labels of a text in one column; a text may have several."),
-]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
 Tracker = Annotated[
     list[str] | None,

@@ -48,22 +48,22 @@ def takes_options(
         ]
 
         @wraps(command)
-        def run(**parameters: Any) -> None:
-            options = {field.name: parameters.pop(field.name) for _, field in fields}
-            command(**parameters, options=parse_options(options))
+        def run(**values: Any) -> None:
+            options = {field.name: values.pop(field.name) for _, field in fields}
+            command(**values, options=parse_options(options))
 
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
             if name != "options"
         ]
-        shown = [
+        parameters = [
             *(p for p in own if p.default is inspect.Parameter.empty),
             *(parameter_of(cls, field) for cls, field in fields),
             *(p for p in own if p.default is not inspect.Parameter.empty),
         ]
-        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return decorate
@@ -95,6 +95,8 @@ def parameter_of(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
 def help_of(description: str) -> str:
     """The first sentence of a description, without markup."""
     plain = description.replace("``", "").replace("`", "")
+    if not plain:
+        return ""
     sentence = re.split(r"(?<=[^.][^.]\.) (?=[A-Z])", plain, maxsplit=1)[0]
     return sentence[0].upper() + sentence[1:]
 

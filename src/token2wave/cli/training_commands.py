@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _resumable(checkpoint: str | None) -> Iterator[None]:
-    """Say with Ctrl-C how to resume, where that is possible."""
+    """Add to the message of Ctrl-C how to resume, if there is a checkpoint."""
     try:
         yield
     except Interruption:

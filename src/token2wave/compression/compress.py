@@ -69,7 +69,7 @@ def compress(
             model that was trained on all rows never is, as there are no such texts.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
-        callbacks: told how it goes.
+        callbacks: called as the work goes on.
 
     Raises:
         ConfigError: ``max_size`` cannot be reached, or a setting is illegal. Nothing is written then.
@@ -151,15 +151,15 @@ def _texts(
         seed_of(record),
         _class_weights(record),
     )
-    texts = _taught(texts, splits, record)
+    texts = _add_teacher_targets(texts, splits, record)
     if record.get("rows") not in (None, len(splits.train)):
         caveat = f"The model was trained on {record['rows']} rows, and {splits.name} has {len(splits.train)}."
         texts = replace(texts, caveats=(*texts.caveats, caveat))
     return texts
 
 
-def _taught(texts: EncodedTexts, splits: TextDataset, record: dict[str, Any]) -> EncodedTexts:
-    """The training texts with what the model's teacher said, where that is kept."""
+def _add_teacher_targets(texts: EncodedTexts, splits: TextDataset, record: dict[str, Any]) -> EncodedTexts:
+    """Add the teacher's cached probabilities to the training texts, if the model had a teacher."""
     teacher = _text_or_none(record, "teacher")
     if teacher is None:
         return texts

@@ -33,13 +33,14 @@ from token2wave.training.validation import Validation, validate
 
 RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
 BYTES_OF_ENTRIES = 500  # of rows and buckets in the header
+BYTES_OF_ACCURACY = 8  # that six digits in the place of null add to the padded header, at most
 WEIGHTS_UNKNOWN = (
     "The training texts were weighted, and the weights are not at hand: rows are not trained again."
 )
 TRAINED_ON_ALL = (
     "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
 )
-AMPLITUDES_OF_ALL = "The model's amplitudes were found from the validation rows, too: that flatters it."
+SVM_OF_ALL = "The model's linear SVM was fitted to the validation rows, too, which flatters it."
 NOVELTY_UNKNOWN = (
     "Rows were dropped, and for want of texts that training did not see, or of room, the file does not tell "
     "how novel a text is."
@@ -72,7 +73,7 @@ class Compressor:
     Args:
         classifier: the model.
         texts: to rank rows and train again by, and to judge by.
-        callback_list: told how it goes.
+        callback_list: called as the work goes on.
     """
 
     def __init__(self, classifier: Classifier, texts: EncodedTexts, callback_list: CallbackList) -> None:
@@ -90,7 +91,7 @@ class Compressor:
         if self.was_refit:
             self.caveats.append(TRAINED_ON_ALL)
         elif self.has_seen:
-            self.caveats.append(AMPLITUDES_OF_ALL)
+            self.caveats.append(SVM_OF_ALL)
 
     def best(self, storage: str, limit: int | None, retrain: bool) -> CompressedModel:
         """The smaller model of the least loss on the validation texts.
@@ -247,7 +248,7 @@ class Compressor:
         words = isinstance(self.classifier.features, WordFeatures)
         left_out = {EMBEDDING, FEATURE_PREFIX + "buckets"} if words else {EMBEDDING}
         tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
-        return size_of_model_file(replace(file, tensors=tensors)) + BYTES_OF_ENTRIES
+        return size_of_model_file(replace(file, tensors=tensors)) + BYTES_OF_ENTRIES + BYTES_OF_ACCURACY
 
     def _small(
         self,
@@ -279,7 +280,9 @@ class Compressor:
             name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()
         }
         small = self._classifier(features, arrays, encoded, storage, again)
-        return small if limit is None or size_of_model_file(small.to_file()) <= limit else None
+        if limit is None or size_of_model_file(small.to_file()) + BYTES_OF_ACCURACY <= limit:
+            return small
+        return None
 
     @staticmethod
     def _without_zeros(
@@ -304,11 +307,11 @@ class Compressor:
         config = config.replace(n_rows=features.n_rows, sentence_ends=ends)
         record = {
             **self.classifier.training,
-            # What follows is of this model; the accuracy is known later, and room for it is kept.
+            # These figures are of the smaller model. Validation adds its accuracy later.
             "history": [],
             "branch_weights": again.weights if again else self.classifier.training.get("branch_weights", []),
             "best_epoch": again.best_epoch if again else None,
-            "validation_accuracy": 0.1234567,
+            "validation_accuracy": None,
             "compression": {
                 "storage": storage,
                 "retrained": again is not None,
@@ -336,7 +339,7 @@ def shrink(
         last: the same, trained on all rows; None if there is none.
         texts: of both.
         limit: most bytes of the file.
-        callback_list: told how it goes.
+        callback_list: called as the work goes on.
 
     Returns:
         The model to keep, made of ``last`` if there is one; and that of ``first``, with its figures.

@@ -11,7 +11,7 @@ INLINE uint64_t least_kept(const session *s)
     return (uint64_t)((double)s->training->token_dropout * 0x1p24);
 }
 
-/* Keep a text's features, leaving some out in training; gives how many of its words are kept. A phrase level
+/* Keep a text's features, leaving some out in training; gives how many of its words are kept. A context branch
    sees all words. */
 static int64_t keep_features(session *s, int64_t b)
 {
@@ -40,7 +40,7 @@ static int64_t keep_features(session *s, int64_t b)
     return n_words;
 }
 
-/* Words of a text that have places: all, for a phrase level; else those that are kept. */
+/* Words of a text that have places: all, for a context branch; else those that are kept. */
 INLINE const int32_t *words_of(const session *s, int64_t b)
 {
     return s->shape.context_width ? s->texts.ids + s->texts.offsets[text_number(s, b)] : s->tokens + s->token_start[b];

@@ -9,7 +9,7 @@ enum { RESTORE_LINEAR, RESTORE_REAL, RESTORE_MAGNITUDE };
 typedef struct {
     int64_t n_rows, n_classes;
     int64_t width;        /* D */
-    int64_t context_width; /* P; 0 without a phrase level */
+    int64_t context_width; /* P; 0 without a context branch */
     int64_t radius;
     int modulates;        /* else the waves interfere */
     int reads_cls;        /* the first token stands for the text; else the text is one wave */

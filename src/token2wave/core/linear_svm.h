@@ -1,9 +1,10 @@
-/* Amplitudes of rows for classes: for each class the linear classifier of least
+/* A linear SVM for each class: the weights w and the bias b of least
    |w - w0|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + (b - b0)^2 / 2, by dual coordinate descent (Hsieh
-   et al., ICML 2008, algorithm 1), where w0 and b0 are what rows and bias held: zero, or what was learnt before. A text's x_i has for each row its number of occurrences, times the row's amplitude a,
-   over the square root of the text's size. training/linear_svm.py is the slow twin. */
-#ifndef TOKEN2WAVE_AMPLITUDES_H
-#define TOKEN2WAVE_AMPLITUDES_H
+   et al., ICML 2008, algorithm 1). w0 and b0 are what rows and bias hold before: zero, or an earlier solution.
+   A text's x_i has for each row its number of occurrences, times the row's information a, over the square root of
+   the text's size. training/linear_svm.py is the slow twin. */
+#ifndef TOKEN2WAVE_LINEAR_SVM_H
+#define TOKEN2WAVE_LINEAR_SVM_H
 
 #include "layout.h"
 

@@ -1,4 +1,4 @@
-/* The module token2wave.native._core: its methods, and what they check their arguments with. */
+/* The module token2wave.core._core: its methods, and what they check their arguments with. */
 #include "arguments.h"
 
 int has_size(const Py_buffer *buffer, int64_t count, size_t item, const char *name)
@@ -104,7 +104,7 @@ static int begin(PyObject *module)
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, begin}, {0, NULL}};
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "token2wave.native._core", "Hot paths in C.", 0, methods, slots, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "token2wave.core._core", "Hot paths in C.", 0, methods, slots, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__core(void)

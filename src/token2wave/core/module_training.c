@@ -109,7 +109,7 @@ static int are_grams(const linear_svm_problem *p, const Py_buffer *grams)
 const char fit_linear_svm_doc[] =
     "fit_linear_svm((ids, offsets, n_ordered), (labels, targets, costs, positive, sizes),\n"
     "               (gram_offsets, grams, energies), (rows, bias), (most_passes, tolerance, seed), n_threads) -> passes\n\n"
-    "Write each row's amplitude for each class into rows, (V, C) float32, and bias, (C,), as near as may be to what\n"
+    "Write each row's SVM weight for each class into rows, (V, C) float32, and bias, (C,), as near as may be to what\n"
     "they held. Either labels, (N,) int64,\n"
     "or targets, (N, C) float32, is empty; so may be positive, (C,) float32, factors of the cost of a text for the\n"
     "classes that it has.";

@@ -30,7 +30,7 @@ typedef struct {
     float *logits;                  /* (M, C) */
     float *context_text;             /* (M, 2 P) */
     double *sum, *squares;          /* (2 D,) of the text at hand */
-    double *amplitude_sum;          /* (C,) */
+    double *svm_sum;          /* (C,) */
     float *linear_svm;              /* (M, C) of each text */
     double *context_sum, *context_squares; /* (P,) */
     float *expansion;               /* see expand_rows */
@@ -72,7 +72,7 @@ static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w,
     TAKE(sum, 2 * d);
     TAKE(squares, 2 * d);
     if (t->shape.has_linear_svm) {
-        TAKE(amplitude_sum, c);
+        TAKE(svm_sum, c);
         TAKE(linear_svm, M * c);
     }
     if (t->expansion)
@@ -100,9 +100,9 @@ static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w,
     return at;
 }
 
-/* ---- phrase level ---- */
+/* ---- context branch ---- */
 
-/* Words of a text on their way through the phrase level. */
+/* Words of a text on their way through the context branch. */
 typedef struct {
     const int32_t *ids;
     int64_t n, done; /* the first `done` are there as neighbours alone */
@@ -169,7 +169,7 @@ static void add_features(const tables *t, work_space *w, text_sums *sums, const 
         expand_rows(t, ids, n, w->expansion);
     sums->n_features += n;
     if (t->shape.has_linear_svm)
-        add_linear_svm(t, w->amplitude_sum, ids, n);
+        add_linear_svm(t, w->svm_sum, ids, n);
     if (t->shape.reads_cls && sums->first < 0) /* its magnitude is of all the others */
         sums->first = *ids++, n--;
     add_rows(variants_of(t), variants_stride(t), ids, n, 2 * t->shape.width, w->sum, w->squares);
@@ -193,7 +193,7 @@ static void finish_text(const tables *t, work_space *w, const text_sums *sums, i
     if (t->shape.has_linear_svm) {
         double share = sums->n_features ? 1.0 / sqrt((double)sums->n_features) : 0.0;
         for (int64_t k = 0; k < t->shape.n_classes; k++)
-            w->linear_svm[m * t->shape.n_classes + k] = (float)(w->amplitude_sum[k] * share);
+            w->linear_svm[m * t->shape.n_classes + k] = (float)(w->svm_sum[k] * share);
     }
     if (p)
         mean_and_deviation(sums->n_words, p, w->context_sum, w->context_squares, w->context_text + m * 2 * p,
@@ -318,8 +318,8 @@ static void predict_some(void *argument, int64_t item)
         text_sums sums = {.first = -1};
         memset(w.sum, 0, (size_t)(2 * d) * sizeof *w.sum);
         memset(w.squares, 0, (size_t)(2 * d) * sizeof *w.squares);
-        if (w.amplitude_sum)
-            memset(w.amplitude_sum, 0, (size_t)t->shape.n_classes * sizeof *w.amplitude_sum);
+        if (w.svm_sum)
+            memset(w.svm_sum, 0, (size_t)t->shape.n_classes * sizeof *w.svm_sum);
         if (p) {
             memset(w.context_sum, 0, (size_t)p * sizeof *w.context_sum);
             memset(w.context_squares, 0, (size_t)p * sizeof *w.context_squares);

@@ -18,7 +18,7 @@ typedef struct {
     int32_t *rows;      /* (slots,) */
     int64_t *starts;    /* (slots + 1,) */
     int32_t *texts;     /* (entries,) number of the text within the batch, by slot; batch_size for a word that
-                           the phrase level alone sees */
+                           the context branch alone sees */
     int32_t *places;    /* (entries,) place among the batch's words; -1 for an n-gram */
 } owned_rows;
 
@@ -44,7 +44,7 @@ typedef struct {
     uint64_t key;           /* of its random numbers */
     int64_t *token_start, *n_tokens, *word_start, *n_words, *n_kept_words; /* (B,) */
     int32_t *tokens;        /* kept features of each text from its token_start */
-    int32_t *word_slots;    /* slot of each word of the phrase level from its text's word_start */
+    int32_t *word_slots;    /* slot of each word of the context branch from its text's word_start */
     float *constant, *factor; /* (B + 1, R): the gradient of a row w in a text is constant + factor w; the
                                  last is zero */
     float *context_values;   /* (slots, 2 P) */
@@ -78,7 +78,7 @@ void gather_features(session *s, int64_t part);
 /* batch.c: number the distinct rows that a part owns, and sort their occurrences by row. */
 void find_distinct_rows(session *s, int64_t part);
 
-/* texts.c: variants of the phrase level, once for each distinct word that the part owns. */
+/* texts.c: variants of the context branch, once for each distinct word that the part owns. */
 void context_variants(session *s, int64_t part);
 /* texts.c: all of a part's texts, a group of some tokens at a time. */
 void texts_forward_and_back(session *s, int64_t part);

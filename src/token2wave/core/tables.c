@@ -21,10 +21,10 @@ static void transpose_all(tables *t)
     }
     int64_t from_variants = t->shape.linear_variants ? 2 * d : 0;
     for (int64_t e = 0; e < t->expansion; e++) {
-        int phrase = e >= from_variants;
-        int64_t row = phrase ? e - from_variants : e;
-        const float *weight = t->dense + (phrase ? at.context_variants : at.variants) + row * r;
-        t->map_bias[e] = t->dense[(phrase ? at.context_variants_bias : at.variants_bias) + row];
+        int is_context = e >= from_variants;
+        int64_t row = is_context ? e - from_variants : e;
+        const float *weight = t->dense + (is_context ? at.context_variants : at.variants) + row * r;
+        t->map_bias[e] = t->dense[(is_context ? at.context_variants_bias : at.variants_bias) + row];
         for (int64_t k = 0; k < r; k++)
             t->map[k * t->expansion + e] = weight[k];
     }

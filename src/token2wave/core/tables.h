@@ -1,5 +1,5 @@
 /* A compiled network: what every row gives a text, and the small network that follows. The mathematics is
-   that of runtime/reference.py, which is the slow twin in the tests. */
+   that of inference/reference.py, which is the slow twin in the tests. */
 #ifndef TOKEN2WAVE_TABLES_H
 #define TOKEN2WAVE_TABLES_H
 
@@ -14,7 +14,7 @@ typedef struct {
     float *dense;          /* all other parameters */
     float *transposed;     /* weights as the way forward wants them, at the same places */
     /* What a row expands to through a linear map, E numbers: both variants (2 D) where they are linear, and
-       those of the phrase level (2 P). Rows are expanded when they are first met. */
+       those of the context branch (2 P). Rows are expanded when they are first met. */
     int64_t expansion;
     float *map, *map_bias; /* (wave width, E), (E,) */
     float *expanded;       /* (V, E) */
@@ -42,7 +42,7 @@ static inline int64_t variants_stride(const tables *t)
     return t->shape.linear_variants ? t->expansion : row_width(t->shape);
 }
 
-/* Those of the phrase level are at context_variants_of(t) + id * expansion, 2 P numbers. */
+/* Those of the context branch are at context_variants_of(t) + id * expansion, 2 P numbers. */
 static inline const float *context_variants_of(const tables *t)
 {
     return t->expanded + (t->shape.linear_variants ? 2 * t->shape.width : 0);

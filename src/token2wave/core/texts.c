@@ -3,7 +3,7 @@
 #include "session.h"
 #include "waves.h"
 
-/* Variants of the phrase level, once for each distinct word that the part owns. */
+/* Variants of the context branch, once for each distinct word that the part owns. */
 void context_variants(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
@@ -100,7 +100,7 @@ typedef struct {
     float *logits;                       /* (M, C) */
     float *d_out, *d_state, *d_waves, *d_mean, *d_deviation;
     float *variants, *left, *right, *overlays, *context_normal, *context_inverse, *normed, *mixed, *states,
-        *slope; /* phrase level, for each word */
+        *slope; /* context branch, for each word */
     float *context_text, *context_factors, *d_context; /* (M, 2 P) */
     float *pooled_mean, *pooled_deviation, *context_constant, *context_factor; /* (M, P) */
     int64_t size;

@@ -1,5 +1,5 @@
 /* Training of networks that read a text out as one wave, straight from the rows of the
-   embedding (variants "rows"), with or without a phrase level. The mathematics is that of models/network.py,
+   embedding (variants "rows"), with or without a context branch. The mathematics is that of models/wave_network.py,
    which is the slow twin in the tests; names and order of the parameters are PyTorch's. */
 #ifndef TOKEN2WAVE_TRAINING_H
 #define TOKEN2WAVE_TRAINING_H

@@ -71,7 +71,7 @@ def expand_features(
         texts: ``N`` strings, those of training.
         features: fitted to them.
         found: the texts' features.
-        callback_list: told how it goes.
+        callback_list: called as the work goes on.
 
     Returns:
         The features with more rows, the texts' features, and the encoder's outputs for all words with a row.

@@ -65,7 +65,7 @@ class FineTunedEncoder:
             texts: ``N`` strings.
             labels: ``(N,)`` int64.
             weights: ``(N,)`` float32, how much each counts; all the same, if None.
-            callbacks: told how it goes.
+            callbacks: called as the work goes on.
 
         Raises:
             ConfigError: the loss stopped being a finite number.

@@ -58,7 +58,7 @@ def distillation_targets(
         splits: where they come from, the test texts among them.
         recipe: says how much the teacher counts.
         text_column: column of the unlabelled texts.
-        callbacks: told how it goes.
+        callbacks: called as the work goes on.
         cached_only: use what is kept of the teacher, and fine-tune nothing.
 
     Raises:
@@ -103,8 +103,10 @@ def distillation_targets(
     more = _unlabelled(further, of_further[answered], recipe)
     teacher_info = replace(
         texts,
-        train=_with_more(_taught(texts.train, known.of(texts.train.texts), recipe), more),
-        full_train=None if texts.full_train is None else _with_more(_taught(whole, of_whole, recipe), more),
+        train=_with_more(_mix_targets(texts.train, known.of(texts.train.texts), recipe), more),
+        full_train=None
+        if texts.full_train is None
+        else _with_more(_mix_targets(whole, of_whole, recipe), more),
         caveats=(*texts.caveats, *notes),
     )
     if texts.learns_from_validation:  # too few rows to hold any back
@@ -125,7 +127,7 @@ def soften(probabilities: Floats, temperature: float) -> Floats:
     return softened
 
 
-def _taught(labelled: Examples, probabilities: Floats, recipe: Recipe) -> Examples:
+def _mix_targets(labelled: Examples, probabilities: Floats, recipe: Recipe) -> Examples:
     """A mixture of the teacher's probabilities and the labels; labels alone where the teacher is silent."""
     targets = (labelled.labels[:, None] == np.arange(probabilities.shape[1])).astype(np.float32)
     known = ~np.isnan(probabilities[:, 0])

@@ -44,7 +44,7 @@ class TeacherPredictions:
         label_names: names of the ``C`` classes.
         train: what it may be fine-tuned on: no text that anything is chosen or reported by.
         rows: all rows of the training data, which numbers of rows in a file mean.
-        callbacks: told how it goes.
+        callbacks: called as the work goes on.
         cached_only: give what is kept, and fine-tune nothing.
     """
 

@@ -41,7 +41,7 @@ def fit_features(
         texts: training texts.
         config: settings; their class says which features.
         vocabulary: a WordPiece vocabulary file to use instead of training one.
-        advance: told how many more texts are done, for a progress bar.
+        advance: called with the number of texts that are done, for a progress bar.
 
     Raises:
         DataError: texts without words, or a bad vocabulary file.

@@ -136,7 +136,7 @@ class WordPieceFeatures:
 
         Args:
             texts: ``B`` strings.
-            advance: told how many more texts are done, for a progress bar.
+            advance: called with the number of texts that are done, for a progress bar.
         """
         ids: list[NDArray[np.int32]] = []
         lengths: list[int] = []

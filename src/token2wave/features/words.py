@@ -107,7 +107,7 @@ class WordFeatures:
         Args:
             texts: ``B`` strings.
             config: the settings.
-            advance: told how many more texts are done, for a progress bar.
+            advance: called with the number of texts that are done, for a progress bar.
 
         Raises:
             DataError: no text holds a single word or symbol.
@@ -154,7 +154,7 @@ class WordFeatures:
 
         Args:
             texts: ``B`` strings.
-            advance: told how many more texts are done, for a progress bar.
+            advance: called with the number of texts that are done, for a progress bar.
         """
         return self._select(_buckets(texts, self.config), advance)
 

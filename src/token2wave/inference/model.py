@@ -52,7 +52,7 @@ class Model:
         label_names: names of the ``C`` classes, in the order of the logits.
         training: record of the training run, plain data.
         written_by: versions of the packages that trained it.
-        stored: encoded arrays of the model file, by name; an unchanged array is saved as it was read.
+        encoded: encoded arrays of the model file, by name; an unchanged array is saved as it was read.
         thresholds: of a multi-label model, the ``C`` probabilities from which a text gets a class (default
             0.5); otherwise empty.
         novelty_reference: scores of validation texts that novelty is measured against; None if there were

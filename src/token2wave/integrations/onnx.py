@@ -24,7 +24,7 @@ from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.atomic import atomic_write
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "token2wave"
 MAX_BYTES = 2**31 - 1  # protobuf's
 PLACES_CHUNK = 1 << 14  # bounds memory
@@ -255,10 +255,10 @@ def _header(found: dict[str, str]) -> dict[str, Any]:
             "expected an ONNX file of token2wave, found one of another origin",
             hint="give a file that token2wave export wrote",
         )
-    if header["format_version"] > FORMAT_VERSION:
+    if header["format_version"] != FORMAT_VERSION:
         raise ModelFileError(
-            f"expected format {FORMAT_VERSION} or older, found format {header['format_version']}",
-            hint="upgrade with: pip install --upgrade token2wave",
+            f"expected format {FORMAT_VERSION}, found format {header['format_version']}",
+            hint="another version of token2wave wrote the file: export the model again",
         )
     for section, kind in SECTIONS.items():
         if not isinstance(header.get(section), kind):

@@ -88,7 +88,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             matrix the keys are the numbers of columns.
         random_state: the seed, 0 as on the command line; a ``RandomState`` gives a seed of its own to each
             fit, and None takes numpy's global one.
-        callbacks: told how training goes (:class:`token2wave.training.callbacks.Callback`).
+        callbacks: called as training goes on (:class:`token2wave.training.callbacks.Callback`).
         verbose: whether to show progress on standard error.
         options: further fields of :class:`token2wave.TrainOptions`, those in ``ESTIMATOR_OPTIONS``.
 

@@ -41,7 +41,7 @@ def training_batches(
         sentence_ends: rows that end a sentence.
         has_cls: whether a text's first feature is [CLS], which is never left out.
         similar_lengths: put texts of similar length into a batch, for networks that pad.
-        keeps_order: whether tokens that are left out stay in the reading order, for a phrase level.
+        keeps_order: whether tokens that are left out stay in the reading order, for a context branch.
         share: number of this process and of all, each of which takes its own part of every batch; random
             numbers are drawn for the whole batch, so that the parts together are what one process would see.
 

@@ -54,7 +54,7 @@ EPOCHS = 3
 LR_FACTOR = 0.3  # of the learning rates of the first training: the waves are nearly right
 
 
-@accept_options(data_options=DataOptions)
+@accept_options(data_options=DataOptions, leave_out=("multi_label",))
 def update(
     classifier: Classifier,
     data: str | os.PathLike[str] | TextDataset | Sequence[str],

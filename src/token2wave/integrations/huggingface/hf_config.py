@@ -17,6 +17,8 @@ SAME_NAME = (
 )
 """Settings that are called the same in :class:`token2wave.WaveConfig`."""
 DEFAULTS = WaveConfig(n_rows=1, n_classes=2)
+RENAMED = ("amplitudes", "phrase_width", "phrase_radius")
+"""Settings of earlier exports. ``transformers`` would ignore them, and the branches that they describe."""
 
 
 class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
@@ -44,6 +46,9 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
             trained on.
         network_settings: the rest of :class:`token2wave.WaveConfig`, and what ``transformers`` itself knows,
             as ``id2label``.
+
+    Raises:
+        ConfigError: the settings are those of an export by an earlier version.
     """
 
     model_type = "wave-network"
@@ -68,6 +73,12 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         fingerprint: int | None = None,
         **network_settings: Any,
     ) -> None:
+        if earlier := sorted(network_settings.keys() & set(RENAMED)):
+            raise ConfigError(
+                "expected the settings of this version, found one that has another name now",
+                location=earlier[0],
+                hint="another version of token2wave exported the model: export it again",
+            )
         for name in SAME_NAME:
             setattr(self, name, network_settings.pop(name, getattr(DEFAULTS, name)))
         network_settings.setdefault("problem_type", SINGLE_LABEL)

@@ -56,7 +56,7 @@ export class Classifier {
       network.add(sums, features.last);
       words.push(features.last);
     }
-    const states = network.context_width ? words.map((_, place) => network.phraseState(words, place)) : [];
+    const states = network.context_width ? words.map((_, place) => network.contextState(words, place)) : [];
     for (const state of states) network.addState(sums, state);
     return { tokens, found, nUnknown, words, wordOfToken, states, sums };
   }
@@ -160,7 +160,7 @@ export class Classifier {
     near.forEach((place, at) => {
       if (place < left - radius || place >= right + radius) return;
       network.addState(changed, states[place], -1);
-      network.addState(changed, network.phraseState(nearWords, at), 1);
+      network.addState(changed, network.contextState(nearWords, at), 1);
     });
     for (const place of places) network.addState(changed, states[place], -1);
     return changed;

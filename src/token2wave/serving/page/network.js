@@ -1,4 +1,4 @@
-// The arithmetic of a compiled network, as token2wave/runtime/reference.py says it: in double precision.
+// The arithmetic of a compiled network, as token2wave/inference/reference.py says it: in double precision.
 
 import { NETWORK_DEFAULTS } from "./model_file.js";
 
@@ -6,15 +6,15 @@ const NORM_EPSILON = 1e-5;
 
 /** What a text comes to: sums over its features and words, which add up. */
 export class Sums {
-  constructor(width, phraseWidth, nAmplitudes) {
+  constructor(width, contextWidth, nSvmScores) {
     this.nFeatures = 0;
     this.total = new Float64Array(2 * width);
     this.squares = new Float64Array(2 * width);
     this.first = new Float64Array(2 * width);
     this.nWords = 0;
-    this.phraseTotal = new Float64Array(phraseWidth);
-    this.phraseSquares = new Float64Array(phraseWidth);
-    this.linear_svm = new Float64Array(nAmplitudes);
+    this.contextTotal = new Float64Array(contextWidth);
+    this.contextSquares = new Float64Array(contextWidth);
+    this.linear_svm = new Float64Array(nSvmScores);
   }
 
   copy() {
@@ -33,11 +33,11 @@ export class Network {
     requireChoice("readout", this.readout, ["cls", "text"]);
     this.tensors = tensors;
     this.waveWidth = this.variants === "rows" ? 2 * this.width : this.width;
-    this.nAmplitudes = this.linear_svm ? this.n_classes : 0;
-    this.rowWidth = this.waveWidth + this.nAmplitudes;
+    this.nSvmScores = this.linear_svm ? this.n_classes : 0;
+    this.rowWidth = this.waveWidth + this.nSvmScores;
     this.rows = tensors["embedding.weight"];
-    this.expanded = new Map(); // rows whose variants, and whose phrase variants, were needed before
-    this.ofPhrases = new Map();
+    this.expanded = new Map(); // rows whose variants, and whose context variants, were needed before
+    this.contextVariants = new Map();
   }
 
   /** Both variants of a row side by side, 2 D numbers. */
@@ -47,13 +47,13 @@ export class Network {
     return remembered(this.expanded, row, () => this.linear("layers.0.variants", numbers));
   }
 
-  amplitudesOf(row) {
+  svmWeightsOf(row) {
     return this.rows.subarray(row * this.rowWidth + this.waveWidth, (row + 1) * this.rowWidth);
   }
 
   /** Sums of no features. */
   nothing() {
-    return new Sums(this.width, this.context_width, this.nAmplitudes);
+    return new Sums(this.width, this.context_width, this.nSvmScores);
   }
 
   /** Add a feature to sums, or with a factor of -1 take one away. */
@@ -64,7 +64,7 @@ export class Network {
       sums.total[k] += factor * variants[k];
       sums.squares[k] += factor * variants[k] * variants[k];
     }
-    const linear_svm = this.amplitudesOf(row);
+    const linear_svm = this.svmWeightsOf(row);
     for (let c = 0; c < linear_svm.length; c++) sums.linear_svm[c] += factor * linear_svm[c];
   }
 
@@ -76,23 +76,23 @@ export class Network {
     }
     sums.nFeatures += 1;
     sums.first.set(this.variantsOf(row));
-    const linear_svm = this.amplitudesOf(row);
+    const linear_svm = this.svmWeightsOf(row);
     for (let c = 0; c < linear_svm.length; c++) sums.linear_svm[c] += linear_svm[c];
   }
 
   addState(sums, state, factor = 1) {
     sums.nWords += factor;
     for (let k = 0; k < state.length; k++) {
-      sums.phraseTotal[k] += factor * state[k];
-      sums.phraseSquares[k] += factor * state[k] * state[k];
+      sums.contextTotal[k] += factor * state[k];
+      sums.contextSquares[k] += factor * state[k] * state[k];
     }
   }
 
   /** State of word `place` among rows `words`, from the waves between it and its neighbours. */
-  phraseState(words, place) {
+  contextState(words, place) {
     const width = this.context_width;
     const variantsAt = (i) =>
-      remembered(this.ofPhrases, words[i], () => {
+      remembered(this.contextVariants, words[i], () => {
         const first = words[i] * this.rowWidth;
         return this.linear("context.variants", this.rows.subarray(first, first + this.waveWidth));
       });
@@ -122,8 +122,8 @@ export class Network {
     const overlay = this.overlay(real, imaginary);
     const logits = this.linear("head", this.norm("norm", this.restored(overlay)));
     if (this.context_width) {
-      const phrases = meanAndDeviation(sums.nWords, sums.phraseTotal, sums.phraseSquares);
-      const more = this.linear("context.head", sideBySide(...phrases));
+      const moments = meanAndDeviation(sums.nWords, sums.contextTotal, sums.contextSquares);
+      const more = this.linear("context.head", sideBySide(...moments));
       for (let c = 0; c < logits.length; c++) logits[c] += more[c];
     }
     if (this.linear_svm) {

@@ -126,10 +126,9 @@ def prepare_stream_run(
 
     Raises:
         DataError: the files cannot be read, or hold too little.
-        ConfigError: too little memory, or an illegal fraction.
+        ConfigError: too little memory.
     """
     require(memory >= MIN_MEMORY, "memory", f"at least {MIN_MEMORY >> 20} MB", memory)
-    require(0 <= max_rejected <= 1, "max_rejected", "a fraction from 0 to 1", max_rejected)
     config = preset.features
     assert isinstance(config, WordConfig)
     survey = survey_stream(source, config, int(memory * SAMPLE_FRACTION), max_rejected, callback_list)
