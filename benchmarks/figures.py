@@ -14,6 +14,7 @@ from probabilities import COVERAGES, FALSE_ALARMS
 from tables import format_bounds, mean_over_runs, quantity, runs_by_preset, system_name, systems_by_speed
 
 from token2wave.formatting import count, duration
+from token2wave.reporting.figures import GRID, INK, MUTED, plain_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-INK, MUTED, GRID = "#1b2733", "#566472", "#dfe5ea"
 
 # ---- accuracy, time and size ----
 
@@ -381,7 +381,7 @@ def draw_growth(document: dict[str, Any], names: Sequence[str] | None = None) ->
         bytes.
     """
     drawn = {}
-    with _growth_style():
+    with plain_matplotlib(font_size=9, fallback_fonts=()):
         for name in document["studies"] if names is None else names:
             figure = _growth_figure(document["studies"][name])
             for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
@@ -389,32 +389,6 @@ def draw_growth(document: dict[str, Any], names: Sequence[str] | None = None) ->
                 figure.savefig(file, format=kind, metadata=metadata, dpi=150)
                 drawn[f"growth-{name}.{kind}"] = file.getvalue()
     return drawn
-
-
-@contextmanager
-def _growth_style() -> Iterator[None]:
-    """Matplotlib as it comes, whatever the user's own settings."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "svg.hashsalt": "token2wave",
-                "svg.fonttype": "none",
-                "font.family": ["DejaVu Sans"],
-                "font.size": 9,
-                "axes.edgecolor": MUTED,
-                "axes.labelcolor": INK,
-                "text.color": INK,
-                "xtick.color": MUTED,
-                "ytick.color": MUTED,
-                "xtick.labelcolor": INK,
-                "ytick.labelcolor": INK,
-                "text.parse_math": False,
-            }
-        )
-        yield
 
 
 def _growth_figure(study: dict[str, Any]) -> Figure:

@@ -48,7 +48,7 @@ def draw(summary: Summary) -> dict[str, bytes]:
         MissingExtraError: matplotlib is not installed.
     """
     drawn = {}
-    with _plain_matplotlib():
+    with plain_matplotlib():
         if summary.evaluation is not None and summary.evaluation["confusion"]:
             confusion = np.array(summary.evaluation["confusion"], dtype=np.int64)
             drawn["confusion"] = _confusion_figure(confusion, summary.label_names, summary.evaluated_on)
@@ -72,14 +72,22 @@ def require_matplotlib() -> None:
 
 
 @contextmanager
-def _plain_matplotlib() -> Iterator[None]:
-    """Matplotlib as it comes, whatever the user's own settings, and the same bytes every time."""
+def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBACK_FONTS) -> Iterator[None]:
+    """Set up matplotlib so that figures are the same bytes every time, whatever the user's own settings.
+
+    Args:
+        font_size: in points.
+        fallback_fonts: fonts for letters that DejaVu Sans lacks, where they are installed.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     require_matplotlib()
     import matplotlib
     from matplotlib.font_manager import fontManager
 
     installed = set(fontManager.get_font_names())
-    families = ["DejaVu Sans", *(font for font in FALLBACK_FONTS if font in installed)]
+    families = ["DejaVu Sans", *(font for font in fallback_fonts if font in installed)]
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A label in a script without an installed font is drawn as boxes; that is no fault of the user.
         warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph.*missing from")
@@ -90,7 +98,7 @@ def _plain_matplotlib() -> Iterator[None]:
                 "svg.hashsalt": "token2wave",
                 "svg.fonttype": "none",
                 "font.family": families,
-                "font.size": 10,
+                "font.size": font_size,
                 "axes.edgecolor": MUTED,
                 "axes.labelcolor": INK,
                 "text.color": INK,
