@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from paper.study_figures import INK, MUTED, SERIES, new_figure, render_figure, styled
 from token2wave.waves import (
     Wave,
     energy_shares,
@@ -31,11 +30,16 @@ from token2wave.waves import (
     wave,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from paper.study_figures import INK, MUTED, SERIES, new_figure, render_figure, styled  # noqa: E402
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
+FIGURES = ROOT / "docs" / "figures"
 BLUE, ORANGE, GREEN = (SERIES[i]["color"] for i in range(3))
 COLOURS = (BLUE, ORANGE, GREEN)
 WORDS = ("the", "kettle", "leaks")

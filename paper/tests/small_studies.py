@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from paper import systems
-from paper.studies import convergence, independence
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
 from token2wave.models.bert_encoder import PretrainedEncoder
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from paper import systems
+from paper.studies import convergence, independence
 
 TOPICS = {"sport": "ball goal team", "money": "bank share price", "space": "moon star orbit"}
 COMMON = "the of and to in a is that it was"

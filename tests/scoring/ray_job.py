@@ -19,7 +19,7 @@ def kill_one(output: Path) -> None:
     """Kill a worker while it writes a part: the part's name aside says whose it is."""
     while True:
         recorded = output / "_job" / "finished.jsonl"
-        if recorded.exists():
+        if recorded.exists() and "\n" in recorded.read_text():  # a part is finished
             for path in (output / "_job" / "staging").iterdir():
                 os.kill(int(path.name.split(".")[1]), signal.SIGKILL)
                 print(

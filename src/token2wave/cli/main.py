@@ -40,6 +40,9 @@ for commands in (training_commands, model_commands, score_command, export_comman
 
 
 def _interrupt(*_: Any) -> None:
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun passes the signal on, while the first is still handled
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
     raise Interruption("interrupted; nothing was written")
 
 

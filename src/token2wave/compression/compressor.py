@@ -18,7 +18,7 @@ from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
-from token2wave.storage.model_file import size_of_model_file
+from token2wave.storage.model_file import ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import fit_branches
 from token2wave.training.calibration import calibrate, scale_branches
@@ -33,7 +33,6 @@ from token2wave.training.validation import Validation, validate
 
 RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
 BYTES_OF_ENTRIES = 500  # of rows and buckets in the header
-BYTES_OF_ACCURACY = 8  # that six digits in the place of null add to the padded header, at most
 WEIGHTS_UNKNOWN = (
     "The training texts were weighted, and the weights are not at hand: rows are not trained again."
 )
@@ -248,7 +247,7 @@ class Compressor:
         words = isinstance(self.classifier.features, WordFeatures)
         left_out = {EMBEDDING, FEATURE_PREFIX + "buckets"} if words else {EMBEDDING}
         tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
-        return size_of_model_file(replace(file, tensors=tensors)) + BYTES_OF_ENTRIES + BYTES_OF_ACCURACY
+        return _final_size(replace(file, tensors=tensors)) + BYTES_OF_ENTRIES
 
     def _small(
         self,
@@ -280,9 +279,7 @@ class Compressor:
             name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()
         }
         small = self._classifier(features, arrays, encoded, storage, again)
-        if limit is None or size_of_model_file(small.to_file()) + BYTES_OF_ACCURACY <= limit:
-            return small
-        return None
+        return small if limit is None or _final_size(small.to_file()) <= limit else None
 
     @staticmethod
     def _without_zeros(
@@ -362,6 +359,13 @@ def shrink(
     knowing = replace(small, novelty_reference=judged.classifier.novelty_reference)
     fits = size_of_model_file(knowing.to_file()) <= limit
     return knowing if fits else replace(small, novelty_reference=None), judged
+
+
+def _final_size(file: ModelFile) -> int:
+    """Bytes of a model file once its record has the accuracy, which is rounded to six digits."""
+    return size_of_model_file(
+        replace(file, training={**file.training, "validation_accuracy": round(1 / 3, 6)})
+    )
 
 
 def recipe_of(record: dict[str, Any]) -> Recipe:
