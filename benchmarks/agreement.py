@@ -259,10 +259,10 @@ def _compress(job: Job) -> dict[str, Any]:
 def _probabilities(job: Job) -> dict[str, Any]:
     """As the package computes them, in the core or in numpy by the environment."""
     import token2wave
-    from token2wave.core import core
+    from token2wave.core import load_core
 
     classifier = token2wave.load(job["model"])
-    facts = {"core": core() is not None, "network": type(classifier.network).__name__}
+    facts = {"core": load_core() is not None, "network": type(classifier.network).__name__}
     return {**facts, **_saved(job, classifier.label_names, classifier.probabilities)}
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from paper.studies.timing import without_collector
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.features.ragged import Ragged, concatenate
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
@@ -47,7 +47,7 @@ def vocabulary_study(plan: Plan, seed: int) -> dict[str, Any]:
     curves: list[Curve] = []
     with without_collector():
         for shape in plan.vocabulary_networks:
-            optimizers = [name for name in shape.optimizers if name != NATIVE or core() is not None]
+            optimizers = [name for name in shape.optimizers if name != NATIVE or load_core() is not None]
             panel = f"width {shape.width}, read-out {shape.readout}"
             own = {name: Curve(name, panel, facts={"width": shape.width}) for name in optimizers}
             curves += own.values()

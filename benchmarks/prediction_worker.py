@@ -318,10 +318,12 @@ COLD_STARTS = {
 
 def measure(job: Job) -> dict[str, Any]:
     """Throughput and latency of one model."""
-    from token2wave.core import core
+    from token2wave.core import load_core
 
     model, test = MODELS[job["model"]], _Test.read(job)
-    if job["native"] is not None and job["native"] != (core() is not None):  # not what the table would say
+    if job["native"] is not None and job["native"] != (
+        load_core() is not None
+    ):  # not what the table would say
         raise RuntimeError("expected the native core, found none" if job["native"] else "expected no core")
     predictor = LOADERS[model.family](Path(job["folder"], model.file))
     texts = predictor.texts(test.texts)

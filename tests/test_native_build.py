@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from token2wave.core import core
+from token2wave.core import load_core
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler")
 def test_where_there_is_a_compiler_the_core_is_built():
-    assert core() is not None
+    assert load_core() is not None

@@ -36,7 +36,7 @@ LOOK = """
 import importlib.metadata, importlib.util, json, token2wave.core
 print(json.dumps({
     "torch": importlib.util.find_spec("torch") is not None,
-    "core": token2wave.core.core() is not None,
+    "core": token2wave.core.load_core() is not None,
     "file": token2wave.__file__,
     "packages": sorted(each.name for each in importlib.metadata.distributions()),
 }))

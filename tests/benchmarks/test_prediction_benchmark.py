@@ -15,9 +15,9 @@ import pytest
 import tables
 
 import token2wave
-from token2wave.core import core
+from token2wave.core import load_core
 
-pytestmark = pytest.mark.skipif(core() is None, reason="the native core is measured")
+pytestmark = pytest.mark.skipif(load_core() is None, reason="the native core is measured")
 WORDS = {"food": "soup bread salt oven", "money": "bank share profit loan", "sport": "goal team match ball"}
 NO_COLD_START = {"cold_start_seconds": 0.5, "interpreter_seconds": 0.1, "cold_peak_bytes": 2e7}
 

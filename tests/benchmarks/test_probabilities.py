@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from probabilities import FALSE_ALARMS, area_under_roc, shares_found
 from tables import probability_tables
 
-from token2wave.core import core
+from token2wave.core import load_core
 
 TOPICS = {"news": "bank market goal team", "films": "plot actor scene star"}
 
@@ -48,7 +48,7 @@ def run(folder, *arguments):
     return json.loads((folder / "probabilities.json").read_text())
 
 
-@pytest.mark.skipif(core() is None, reason="the native core is measured")
+@pytest.mark.skipif(load_core() is None, reason="the native core is measured")
 def test_from_end_to_end(folder, monkeypatch):
     document = run(folder, "--seeds", "0")
     found = document["runs"]["fast/news/0"]

@@ -9,13 +9,13 @@ import pytest
 import random_settings
 from random_settings import HOSTILE, drawn, generated, problem_of, run
 
-from token2wave.core import core
+from token2wave.core import load_core
 
 SEED = 5
 QUICK = 30  # rows
 
 
-@pytest.mark.skipif(core() is None, reason="the numpy twin takes its time")
+@pytest.mark.skipif(load_core() is None, reason="the numpy twin takes its time")
 @pytest.mark.parametrize("number", range(10))
 def test_no_run_fails(number):
     case = drawn(SEED, number)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from text_strategies import texts as odd_texts
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features import (
     Ragged,
@@ -28,7 +28,7 @@ def way(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "numpy":
             patch.setenv("TOKEN2WAVE_NATIVE", "0")
-        elif core() is None:
+        elif load_core() is None:
             pytest.skip("the native core is not built")
         yield
 

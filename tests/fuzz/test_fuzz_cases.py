@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from token2wave.classifier import Classifier
-from token2wave.core import core
+from token2wave.core import load_core
 
 run_cases = pytest.importorskip("fuzzing.run_cases", reason="the tools are not part of this tree")
 
@@ -21,7 +21,7 @@ from fuzzing.corpora import CORPORA, read_corpus  # noqa: E402
 
 TOOLS = Path(__file__).parents[2] / "tools"
 CASES = run_cases.read_cases(CORPORA / "cases.zip")
-ENGINES = [True, False] if core() is not None else [False]
+ENGINES = [True, False] if load_core() is not None else [False]
 each_engine = pytest.mark.parametrize("natively", ENGINES, ids=lambda native: "native" if native else "numpy")
 CASE: dict[str, Any] = {
     "recipe": {

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import token2wave
 from token2wave.classifier import Classifier
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import DataError
 from token2wave.features.words import WordFeatures
 from token2wave.inference.compiled import CompiledNetwork
@@ -93,7 +93,7 @@ def test_what_is_no_text_is_refused(classifier: Classifier) -> None:
             classifier.probabilities(broken)
 
 
-@pytest.mark.skipif(core() is None, reason="there is no native core")
+@pytest.mark.skipif(load_core() is None, reason="there is no native core")
 def test_the_core_refuses_what_does_not_fit() -> None:
     classifier = _native()
     network, features = classifier.network, classifier.features
@@ -104,7 +104,7 @@ def test_the_core_refuses_what_does_not_fit() -> None:
             network.utf8_probabilities(features, b"abcd", np.array(offsets, np.int64))
     with pytest.raises(ValueError, match="could not be decoded"):
         network.utf8_probabilities(features, b"ab\xff", np.array([0, 3]))
-    native, words, tables = core(), features.opened(core()), network.native_handle()
+    native, words, tables = load_core(), features.opened(load_core()), network.native_handle()
     assert native is not None
     for utf8, offsets, size in ((b"ab", np.array([0, 2]), 1), (b"ab", np.array([0, 1, 2]), 2)):
         with pytest.raises(ValueError, match="out"):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import shapes_that_compile
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
@@ -62,7 +62,7 @@ def test_torch_numpy_and_native_agree(shape: dict[str, Any]) -> None:
     expected = network.logits(TEXTS)
     found = compiled(network)
     np.testing.assert_allclose(numpy_logits(found, TEXTS), expected, rtol=2e-5, atol=1e-5)
-    if core() is not None:
+    if load_core() is not None:
         assert found.runs_natively
         np.testing.assert_allclose(found.logits(TEXTS), expected, rtol=2e-5, atol=1e-5)
 
@@ -171,7 +171,7 @@ def test_arrays_are_not_to_be_written_to() -> None:
         compiled(network_of()).arrays()["norm.weight"][0] = 2
 
 
-@pytest.mark.skipif(core() is None, reason="the native core is not built")
+@pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 @pytest.mark.parametrize(
     "texts",
     [

@@ -22,7 +22,7 @@ from token2wave.compression import compressor
 from token2wave.compression.compressor import NOVELTY_UNKNOWN, SVM_OF_ALL, TRAINED_ON_ALL
 from token2wave.compression.fitting import encoded_rows, fit_step, rows_that_fit
 from token2wave.config import parse_size
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.storage.encodings import as_delta_varint, quantised
 from token2wave.training.callbacks import Callback
@@ -32,7 +32,7 @@ STORAGES = ("float32", "float16", "int8", "lzma")
 LABELS = "abc"
 TINY = {"network.width": 8, "features.bits": 14}
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
-needs_core = pytest.mark.skipif(core() is None, reason="only the native core trains rows again")
+needs_core = pytest.mark.skipif(load_core() is None, reason="only the native core trains rows again")
 every_storage = pytest.mark.parametrize("storage", STORAGES)
 
 

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from stored_models import KINDS, classifier_of
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.models.registry import NUMPY, OPERATIONS, READOUTS
 
 ENGINE = Path(__file__).parents[1] / "page" / "engine.mjs"
@@ -49,7 +49,7 @@ def in_numpy(name: str) -> Probabilities:
 
 
 def in_the_native_core(name: str) -> Probabilities:
-    if core() is None:
+    if load_core() is None:
         pytest.skip("there is no native core")
     assert classifier_of(name).computes_with == "native core"
     return classifier_of(name).probabilities(TEXTS)

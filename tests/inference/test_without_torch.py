@@ -22,7 +22,7 @@ from small_models import ENTRIES, random_arrays
 
 import token2wave
 from token2wave.classifier import Classifier
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import MissingExtraError
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.inference.compiled import compile_network
@@ -43,7 +43,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "paper with phrases": {"variants": "linear", "readout": "text", "context_width": 8},
 }
 every_model = pytest.mark.parametrize("name", MODELS)
-needs_core = pytest.mark.skipif(core() is None, reason="the native core is not built")
+needs_core = pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 without_core = functools.partial(mock.patch.dict, os.environ, TOKEN2WAVE_NATIVE="0")
 
 characters = st.one_of(

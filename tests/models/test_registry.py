@@ -16,7 +16,7 @@ import torch
 
 import token2wave
 from token2wave.cli.main import main
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.inference.compiled import CompiledNetwork, native_shape, reason_not_to_compile
@@ -165,7 +165,7 @@ def test_the_native_core_does_not_train_a_new_entry() -> None:
     preset = preset_named("small")
     for settings in ({}, {"operation": "difference"}, {"readout": "root"}):
         config = preset.network_config(9, 3, ()).replace(linear_svm=False, **settings)
-        if core() is not None:
+        if load_core() is not None:
             assert trains_natively(config, preset.recipe, has_cls=False) == (not settings)
         assert (reason_not_to_compile(config) is None) == (not settings)
 
@@ -190,7 +190,7 @@ def arrays_of(config: WaveConfig) -> dict[str, np.ndarray]:
     return {name: np.zeros(shape, np.float32) for name, shape in config.parameter_shapes().items()}
 
 
-@pytest.mark.skipif(core() is None, reason="there is no native core")
+@pytest.mark.skipif(load_core() is None, reason="there is no native core")
 @pytest.mark.parametrize("place", [5, 6])
 def test_the_native_core_refuses_an_unknown_operation_and_readout(place: int) -> None:
     config = WaveConfig(5, 2, width=8, variants="rows", readout="text")
@@ -200,7 +200,7 @@ def test_the_native_core_refuses_an_unknown_operation_and_readout(place: int) ->
     shape[place] = 2
     dense = np.zeros(sum(map(np.size, list(arrays_of(config).values())[1:])), np.float32)
     with pytest.raises(ValueError, match="known operation and read-out"):
-        core().open_tables(tuple(shape), np.zeros((5, 16), np.float32), dense)
+        load_core().open_tables(tuple(shape), np.zeros((5, 16), np.float32), dense)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

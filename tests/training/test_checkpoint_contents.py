@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save_file
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.errors import CheckpointError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models.wave_config import WaveConfig
@@ -25,7 +25,7 @@ from token2wave.training.recipe import Recipe
 TEXTS = ["good film", "bad film", "good"]
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
 
-pytestmark = pytest.mark.skipif(core() is None, reason="the native core trains these")
+pytestmark = pytest.mark.skipif(load_core() is None, reason="the native core trains these")
 
 
 def train(path: Path, epochs: int, resume: bool = False) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from linear_svm_cases import Rows, best_scores, case_of, costs_and_signs, gap_of, random_texts, scores_of
 from training_data import ragged
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.training import linear_svm as module
 from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
@@ -23,7 +23,7 @@ from token2wave.training.linear_svm import (
     class_frequency,
 )
 
-needs_core = pytest.mark.skipif(core() is None, reason="the native core is not built")
+needs_core = pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 CASES = {
     "two classes": {"n_classes": 2},
     "one block": {"n_classes": 8, "n_texts": 60},

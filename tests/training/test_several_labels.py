@@ -12,7 +12,7 @@ from several_labels import NAMES, WORDS, mixed_splits, mixed_texts
 from training_data import written_rows
 
 import token2wave
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.data import TextDataset, TextSplit, encode_label_sets
 from token2wave.errors import ConfigError, DataError
 from token2wave.inference import reference
@@ -204,7 +204,7 @@ def test_too_few_texts_to_hold_any_back():
     assert token2wave.train(every, preset="fast").summary.evaluation["rows"] == 4
 
 
-@pytest.mark.skipif(core() is None, reason="the native core is not built")
+@pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 def test_the_number_of_threads_changes_no_bit(monkeypatch):
     def weights(threads: str) -> dict[str, np.ndarray]:
         monkeypatch.setenv("OMP_NUM_THREADS", threads)

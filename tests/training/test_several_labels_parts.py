@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, hamming_loss, precision_re
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.data import encode_label_sets
 from token2wave.features import WordConfig, fit_features
 from token2wave.metrics import calibration_error_of_decisions, evaluate_decisions, f1_of_decisions
@@ -82,7 +82,7 @@ def test_a_class_that_all_or_none_have_tells_nothing():
     assert (found[:, -1] < 0).all()
 
 
-@pytest.mark.skipif(core() is None, reason="the native core is not built")
+@pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 @pytest.mark.parametrize("positive", [None, np.array([5, 1, 0.2, 1, 2], np.float32)])
 def test_native_linear_svm_are_those_of_the_slow_twin(monkeypatch, positive):
     monkeypatch.setattr(module, "TOLERANCE", 1e-3)
@@ -95,7 +95,7 @@ def test_native_linear_svm_are_those_of_the_slow_twin(monkeypatch, positive):
     np.testing.assert_allclose(native.bias, slow.bias, atol=5e-3)
 
 
-@pytest.mark.skipif(core() is None, reason="the native core is not built")
+@pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 def test_each_class_is_solved_against_the_rest(monkeypatch):
     """The minimum of the definition, which plain gradient descent finds too; weights count as said."""
     monkeypatch.setattr(module, "TOLERANCE", 1e-3)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_data import ragged, toy
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.features import Ragged
 from token2wave.inference import compiled as tables
 from token2wave.inference import reference
@@ -26,7 +26,7 @@ from token2wave.training.native_trainer import NativeTrainer, trains_natively
 from token2wave.training.recipe import Recipe
 from token2wave.training.torch_trainer import TorchTrainer
 
-pytestmark = pytest.mark.skipif(core() is None, reason="the native core is not built")
+pytestmark = pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 
 RECIPE = Recipe(
     epochs=3,
@@ -378,9 +378,9 @@ def arguments(**changes: object) -> tuple[object, ...]:
     ids=str,
 )
 def test_arguments_that_do_not_fit_are_refused(changes):
-    core().train(*arguments())
+    load_core().train(*arguments())
     with pytest.raises(ValueError, match=r"wrong size|do not fit|multiples of eight|network of rows"):
-        core().train(*arguments(**changes))
+        load_core().train(*arguments(**changes))
 
 
 @pytest.mark.parametrize("place", range(6))
@@ -389,7 +389,7 @@ def test_tuples_of_another_length_are_refused(place, change):
     given = list(arguments())
     given[place] = change(given[place])
     with pytest.raises(TypeError):
-        core().train(*given)
+        load_core().train(*given)
 
 
 def test_features_alone_keep_their_order_of_words():

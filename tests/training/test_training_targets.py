@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from test_training_native import RECIPE, SHAPES, SameOrder, config_of, random_texts, twins
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.models import make_batch
 from token2wave.training import loop
 from token2wave.training.callbacks import CallbackList
@@ -17,7 +17,7 @@ from token2wave.training.native_trainer import NativeTrainer
 from token2wave.training.torch_trainer import TorchTrainer
 from token2wave.training.validation import Validation, validate
 
-pytestmark = pytest.mark.skipif(core() is None, reason="the native core is not built")
+pytestmark = pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 N_TEXTS = 50
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import token2wave
 from token2wave.compression import compressor
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError
 from token2wave.reporting.summary import lines
@@ -237,7 +237,7 @@ def test_a_size_is_kept(limit, refit_below, tmp_path):
     assert result.summary.parameters == again.network.parameter_count().total
 
 
-@pytest.mark.skipif(core() is None, reason="rows are trained again in the native core alone")
+@pytest.mark.skipif(load_core() is None, reason="rows are trained again in the native core alone")
 def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch):
     """Where rows that stay are trained again, and then on all rows, there are no texts to weigh levels by."""
     weighed = []

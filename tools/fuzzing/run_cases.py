@@ -28,7 +28,7 @@ from random import Random
 import token2wave
 from fuzzing.cases import Case, random_case, run
 from fuzzing.corpora import CORPORA, read_corpus
-from token2wave.core import core
+from token2wave.core import load_core
 
 MAX_SECONDS = 120  # of processor time for one case, under the sanitizers
 MAX_TRACEBACK_LINES = 16
@@ -50,7 +50,7 @@ def read_cases(path: Path) -> dict[str, Case]:
 
 def engines() -> list[bool]:
     """Whether to use the native core: both ways where it is available, else numpy alone."""
-    return [True, False] if core() is not None else [False]
+    return [True, False] if load_core() is not None else [False]
 
 
 def run_guarded(case: Case, natively: bool, path: Path) -> tuple[bool, str | None]:
@@ -151,7 +151,7 @@ def main() -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     faulthandler.register(signal.SIGPROF, chain=True)  # prints where a case hangs
     package = Path(token2wave.__file__).parent
-    print(f"seed {arguments.seed}, {package}, core {getattr(core(), '__file__', None)}")
+    print(f"seed {arguments.seed}, {package}, core {getattr(load_core(), '__file__', None)}")
     fuzzer = Fuzzer(arguments.findings)
     cases = read_cases(arguments.replay or arguments.corpus)
     for name, case in cases.items():

@@ -34,7 +34,7 @@ from fuzzing.checks import (
 )
 from fuzzing.command_target import command_line
 from fuzzing.service_targets import connection, service
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
 from token2wave.data.rows import Limits as RowLimits
@@ -146,7 +146,7 @@ def _texts(data: bytes) -> list[str]:
 def _compare_engines(kind: str, data: bytes) -> None:
     texts, model = _texts(data), classifier(kind)
     rows, probabilities = [], []
-    for natively in [False] if core() is None else [True, False]:
+    for natively in [False] if load_core() is None else [True, False]:
         with native_core(natively):
             features = model.features(texts)
             rows.append((features.ids.tolist(), features.offsets.tolist()))

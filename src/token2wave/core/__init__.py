@@ -19,7 +19,7 @@ except ImportError:  # no compiler when the package was built
 MAX_THREADS = 64
 
 
-def core() -> ModuleType | None:
+def load_core() -> ModuleType | None:
     """Return the native core; None where there is none, or the environment forbids it."""
     return None if os.environ.get("TOKEN2WAVE_NATIVE") == "0" else _core
 

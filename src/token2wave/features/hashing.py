@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.text import Hashes, letter_table, ngram_hashes, token_hashes
 
@@ -38,7 +38,7 @@ def hash_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     Returns:
         The hashes of all tokens in reading order ``(N,)`` uint64, and the tokens of each text ``(B,)`` int64.
     """
-    native = core()
+    native = load_core()
     if native is None:
         hashes, offsets = token_hashes(texts)
         return hashes, np.diff(offsets)
@@ -55,7 +55,7 @@ def token_buckets(hashes: Hashes, n_tokens: NDArray[np.int64], ngrams: int, bits
         ngrams: longest n-gram.
         bits: 1 to 32.
     """
-    native = core()
+    native = load_core()
     if native is not None:
         packed = native.token_buckets(hashes, n_tokens, ngrams, bits)
         return Buckets(np.frombuffer(packed, np.uint32), n_tokens)
@@ -77,7 +77,7 @@ def count_buckets(buckets: NDArray[np.uint32], counts: NDArray[np.uint32]) -> No
         buckets: ``(M,)`` uint32.
         counts: ``(2^bits,)`` uint32.
     """
-    native = core()
+    native = load_core()
     if native is not None:
         native.count(buckets, counts)
     else:
@@ -93,7 +93,7 @@ def select_rows(found: Buckets, ngrams: int, row_of_bucket: NDArray[np.int32], c
         row_of_bucket: ``(2^bits,)`` int32, -1 for a bucket that is no row.
         cls: whether row 0, [CLS], stands in front of every text.
     """
-    native = core()
+    native = load_core()
     if native is not None:
         ids, lengths, n_ordered = native.select_rows(found.buckets, found.n_words, ngrams, row_of_bucket, cls)
         offsets = offsets_of(np.frombuffer(lengths, np.int64))

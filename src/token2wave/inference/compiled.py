@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import core, n_threads
+from token2wave.core import load_core, n_threads
 from token2wave.errors import ConfigError
 from token2wave.features.ragged import Ragged
 from token2wave.features.words import WordFeatures
@@ -83,7 +83,7 @@ class CompiledNetwork:
         self._choose_core()
 
     def _choose_core(self) -> None:
-        self._core = core() if supports_native(self.config) else None
+        self._core = load_core() if supports_native(self.config) else None
         self._native_handle: Any = None
 
     def arrays(self) -> dict[str, Floats]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import core, n_threads
+from token2wave.core import load_core, n_threads
 from token2wave.features import Features, Ragged
 from token2wave.inference.reference import segment_sums
 from token2wave.training.char_ngrams import CharNgrams
@@ -120,7 +120,7 @@ class LinearSVM:
         char_ngrams = self.char_ngrams if char_ngram_weight else CharNgrams.none(len(self.information))
         scale = np.float32(char_ngram_weight**2 / self.grams_of_a_feature)
         information = np.concatenate([self.information, self.gram_information[: char_ngrams.n_grams] * scale])
-        native, features = core(), self.train.features
+        native, features = load_core(), self.train.features
         if native is None:
             costs = self._costs()
             return _solve(self.train, self._signs(), char_ngrams, information, costs, self.seed, previous)
@@ -201,7 +201,7 @@ def class_frequency(
     features: Ragged, labels: NDArray[np.int64], n_rows: int, n_classes: int
 ) -> NDArray[np.int64]:
     """Texts of each class in which each row occurs, ``(V, C)``."""
-    native = core()
+    native = load_core()
     if native is None:
         texts = np.repeat(np.arange(len(features)), features.lengths)
         pairs = np.unique(texts * np.int64(n_rows) + features.ids)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import core, n_threads
+from token2wave.core import load_core, n_threads
 from token2wave.inference.compiled import native_shape, supports_native
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork, work_space
@@ -28,7 +28,7 @@ ADAM = (0.9, 0.999, 1e-8)  # decay of both moments and epsilon, those of torch.o
 def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
     """Whether the native core is built and can train a network by a recipe."""
     return (
-        core() is not None
+        load_core() is not None
         and config.is_additive
         and not config.linear_svm  # which is solved separately
         and supports_native(config)
@@ -84,7 +84,7 @@ class NativeTrainer:
         seed: int,
         warm_start: bool = False,
     ) -> None:
-        native = core()
+        native = load_core()
         if native is None or not trains_natively(network.config, recipe, has_cls=False):
             raise ValueError(f"the native core cannot train {network.config} by {recipe}")
         self.core = native

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import core
+from token2wave.core import load_core
 from token2wave.features import Ragged
 from token2wave.training.recipe import Recipe
 
@@ -60,7 +60,7 @@ def row_weights(frequency: NDArray[np.int64], n_texts: int, power: float = 1.0) 
 
 def document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
     """Texts in which each row occurs, ``(V,)``."""
-    native = core()
+    native = load_core()
     if native is None:
         texts = np.repeat(np.arange(len(features)), features.lengths)
         pairs = np.unique(texts * np.int64(n_rows) + features.ids)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import core, n_threads
+from token2wave.core import load_core, n_threads
 from token2wave.data import TextSplit, label_names_of
 from token2wave.data.file_segments import segment_size
 from token2wave.data.rows import SEPARATORS
@@ -109,7 +109,7 @@ class BucketCounts:
             self._n_texts = 0
         # The core numbers the texts of a call from 0: empty ones in front make the numbers new.
         offsets = np.concatenate([np.zeros(self._n_texts, np.int64), offsets_of(lengths)])
-        native = core()
+        native = load_core()
         assert native is not None
         none = np.zeros(0, np.int64)
         native.document_frequency(buckets.buckets.view(np.int32), offsets, none, self.frequency, self._last)
