@@ -1037,19 +1037,19 @@ PROMISES = (
     ),
     Promise(
         "Nobody sees half a file: a model or a checkpoint is the old one or the new one",
-        f"`tests/inference/test_atomic.py`, `tests/benchmarks/test_kills.py`; {MEASURED} `--only kills`",
+        f"`tests/storage/test_atomic.py`, `tests/benchmarks/test_kills.py`; {MEASURED} `--only kills`",
         "kills",
         _readers,
     ),
     Promise(
         "A full disk leaves the old file whole, and the error says what to do",
-        "`tests/training/test_full_disk.py`, `tests/inference/test_model_file.py`",
+        "`tests/training/test_full_disk.py`, `tests/storage/test_model_file.py`",
         "",
         lambda _: "no figure: it holds, or the tests fail",
     ),
     Promise(
         "A damaged model file is refused, wherever the damage is",
-        "`tests/inference/test_safetensors_writer.py`, `tests/inference/test_model_damage.py`; "
+        "`tests/storage/test_safetensors_writer.py`, `tests/storage/test_model_damage.py`; "
         f"{MEASURED} `--only load`",
         "load",
         _load,

@@ -25,10 +25,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 TEST_TOOLS = ("pytest", "hypothesis", "pytest-xdist")
-TESTED = "tests/inference"
-# Tables and states are held against networks in torch there, and compression trains models;
-# test_without_torch.py tests tables and states without.
-NEED_TORCH = ("test_tables.py", "test_state.py", "test_compression.py")
+TESTED = ("tests/inference", "tests/storage")
+# These compare with networks in torch; test_without_torch.py tests the same without.
+NEED_TORCH = ("test_compiled.py", "test_state.py")
 BESIDE = ("pyproject.toml", "src/token2wave/features/unicode.npz")  # what tests read of the project itself
 # Settings that would let the sources in, leave the core out, or slow the tests down.
 LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TOKEN2WAVE_NATIVE", "CC", "VIRTUAL_ENV")
@@ -110,8 +109,8 @@ def tested(variant: Variant, folder: Path, processes: str) -> str:
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for name in BESIDE:
         copy(name, folder)
-    pytest = [python, "-m", "pytest", "--numprocesses", processes, "-p", "no:cacheprovider", TESTED]
-    output = run([*pytest, *(f"--ignore={TESTED}/{name}" for name in NEED_TORCH)], folder, environment)
+    pytest = [python, "-m", "pytest", "--numprocesses", processes, "-p", "no:cacheprovider", *TESTED]
+    output = run([*pytest, *(f"--ignore={TESTED[0]}/{name}" for name in NEED_TORCH)], folder, environment)
     return f"{output.splitlines()[-1]}; {wheel.name}, no torch, {core_or_none(variant.has_core)}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import serving
 import tables
 
-MODEL = Path(__file__).parents[1] / "inference" / "golden" / "novelty.safetensors"
+MODEL = Path(__file__).parents[1] / "storage" / "golden" / "novelty.safetensors"
 HOSTILE = Path(serving.__file__).with_name("serving_hostile.py")
 RUN = {
     "requests": 4000,

@@ -1,4 +1,4 @@
-"""Makes the helper modules importable, those of the runtime's tests too, and opens Chromium."""
+"""Makes the helper modules importable, also those of other folders, and opens Chromium."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "inference")]
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / folder) for folder in ("page", "inference", "storage")]
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ def test_explanations_equal_the_packages(case: tuple[str, str], answers: dict[An
 
 @needs_node
 def test_golden_files_predict_what_they_did() -> None:
-    folder = Path(__file__).parents[1] / "inference" / "golden"
+    folder = Path(__file__).parents[1] / "storage" / "golden"
     golden = json.loads((folder / "probabilities.json").read_text())
     for name, rows in golden.items():
         found = engine(folder / f"{name}.safetensors", [text for text, _ in rows])

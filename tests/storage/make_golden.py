@@ -1,6 +1,6 @@
 """Writes the model files in ``golden/`` that are not there yet, and what they predict. No test runs it.
 
-PYTHONPATH=tests/inference python tests/inference/make_golden.py
+PYTHONPATH=tests/inference python tests/storage/make_golden.py
 """
 
 from __future__ import annotations
