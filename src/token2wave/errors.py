@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Token2WaveError(Exception):
@@ -65,6 +67,27 @@ class MissingExtraError(Token2WaveError):
             f"{purpose} needs the Python package {module!r}, which is not installed",
             hint=f"install it with: pip install 'token2wave[{extra}]'",
         )
+
+
+@contextmanager
+def import_extra(extra: str, purpose: str, *modules: str) -> Iterator[None]:
+    """Let a failed import of an optional package name the extra to install.
+
+    Args:
+        extra: the extra of this package that installs it.
+        purpose: what needs it; the message starts with it.
+        modules: top-level names of the optional packages; any package, if there are none.
+
+    Raises:
+        MissingExtraError: one of these packages is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if modules and name not in modules:
+            raise
+        raise MissingExtraError(name, extra, purpose=purpose) from error
 
 
 class Interruption(BaseException):

@@ -1,4 +1,4 @@
-"""Trackers: the real packages write, and their own readers read back."""
+"""Trackers write with the real packages; the packages' own readers read the files back."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ import token2wave
 from token2wave import WaveClassifier
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, MissingExtraError, OutputError
-from token2wave.integrations.mlflow_tracker import MLflowCallback
-from token2wave.integrations.tensorboard_tracker import TensorBoardCallback
-from token2wave.integrations.trackers import make_tracker
-from token2wave.integrations.tracking import Tracker, final_figures
+from token2wave.integrations.trackers import (
+    MLflowCallback,
+    TensorBoardCallback,
+    Tracker,
+    final_metrics,
+    make_tracker,
+)
 from token2wave.training.callbacks import Callback
 
 TEXTS, LABELS = made_up(240)
@@ -39,21 +42,21 @@ SETTINGS = {**QUICK, "epochs": 2}
 
 
 @pytest.fixture(autouse=True)
-def _no_word_to_anyone(monkeypatch):
+def _no_telemetry(monkeypatch):
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory):
-    """MLflow takes seconds to make one."""
+    """MLflow takes seconds to make a database."""
     folder = tmp_path_factory.mktemp("mlflow")
     MLflowCallback(tracking_uri=folder)
     return folder / "mlflow.db"
 
 
 @pytest.fixture
-def place(empty_database, tmp_path):
+def runs(empty_database, tmp_path):
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_database, tmp_path / "runs")
     return tmp_path / "runs"
@@ -61,16 +64,16 @@ def place(empty_database, tmp_path):
 
 class Recorder(Callback):
     def __init__(self):
-        self.told = []
+        self.events = []
 
     def on_begin(self, plan):
-        self.told.append(("begin", plan))
+        self.events.append(("begin", plan))
 
     def on_epoch(self, epoch):
-        self.told.append(("epoch", epoch))
+        self.events.append(("epoch", epoch))
 
     def on_end(self, summary, files):
-        self.told.append(("end", summary, [path.name for path in files]))
+        self.events.append(("end", summary, [path.name for path in files]))
 
 
 def test_a_run_begins_and_ends_once(tmp_path):
@@ -78,7 +81,7 @@ def test_a_run_begins_and_ends_once(tmp_path):
     result = token2wave.train(
         DATA, **SETTINGS, callbacks=[recorder], out=tmp_path / "m.st", report=tmp_path / "report"
     )
-    (_, plan), *epochs, (_, summary, files) = recorder.told
+    (_, plan), *epochs, (_, summary, files) = recorder.events
     assert [kind for kind, *_ in epochs] == ["epoch"] * len(epochs)
     assert plan.settings["recipe.epochs"] == 2
     assert plan.settings["features.bits"] == 12
@@ -89,7 +92,7 @@ def test_a_run_begins_and_ends_once(tmp_path):
     assert all((tmp_path / "report" / name).is_file() for name in files[1:])
 
 
-def test_a_run_that_fails_ends_too():
+def test_a_failed_run_ends_too():
     class Stops(Recorder):
         def on_epoch(self, epoch):
             raise KeyboardInterrupt
@@ -97,15 +100,15 @@ def test_a_run_that_fails_ends_too():
     recorder = Stops()
     with pytest.raises(KeyboardInterrupt):
         token2wave.train(DATA, **SETTINGS, callbacks=[recorder])
-    assert [entry[0] for entry in recorder.told] == ["begin", "end"]
-    assert recorder.told[-1][1] is None
+    assert [entry[0] for entry in recorder.events] == ["begin", "end"]
+    assert recorder.events[-1][1] is None
 
 
 def test_a_search_is_one_run():
     recorder = Recorder()
     token2wave.train(DATA, preset="fast", **QUICK, candidates=2, callbacks=[recorder])
-    assert [kind for kind, *_ in recorder.told].count("begin") == 1
-    assert recorder.told[0][0] == "begin"
+    assert [kind for kind, *_ in recorder.events].count("begin") == 1
+    assert recorder.events[0][0] == "begin"
 
 
 def read_tensorboard(folder):
@@ -159,36 +162,36 @@ def test_tensorboard_keeps_runs_apart(tmp_path, monkeypatch):
     assert (tmp_path / "named").is_dir()
 
 
-def test_mlflow(place, tmp_path):
+def test_mlflow(runs, tmp_path):
     from mlflow.tracking import MlflowClient
 
-    callback = MLflowCallback("news", place, run="first", tags={"team": "ours"})
+    callback = MLflowCallback("news", runs, run="first", tags={"team": "ours"})
     result = token2wave.train(
         DATA, **SETTINGS, callbacks=[callback], out=tmp_path / "m.safetensors", report=tmp_path / "report"
     )
-    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("news").experiment_id])
     assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
     assert run.data.tags["team"] == "ours"
     assert run.data.tags["mlflow.note.content"] == "These texts are made up."
     assert run.data.params["recipe.epochs"] == "2"
     assert run.data.params["seed"] == "0"
-    for name, value in final_figures(result.summary).items():
+    for name, value in final_metrics(result.summary).items():
         assert run.data.metrics[name] == pytest.approx(value)
     history = client.get_metric_history(run.info.run_id, "training/validation_loss")
     expected = [(epoch["epoch"], pytest.approx(epoch["validation_loss"])) for epoch in result.summary.history]
     assert [(point.step, point.value) for point in history] == expected
     names = {entry.path for entry in client.list_artifacts(run.info.run_id)}
     assert {"m.safetensors", "report.json", "report.html", "classes.csv"} <= names
-    kept = Path(client.download_artifacts(run.info.run_id, "m.safetensors", str(tmp_path)))
-    assert token2wave.load(kept).labels(TEXTS[:9]) == result.classifier.labels(TEXTS[:9])
+    saved = Path(client.download_artifacts(run.info.run_id, "m.safetensors", str(tmp_path)))
+    assert token2wave.load(saved).labels(TEXTS[:9]) == result.classifier.labels(TEXTS[:9])
     table = Path(client.download_artifacts(run.info.run_id, "classes.csv", str(tmp_path))).read_text()
     assert table.startswith("label,precision,recall,f1,support")
     assert "sport" in table
-    assert (place / "artifacts").is_dir()
+    assert (runs / "artifacts").is_dir()
 
 
-def test_mlflow_marks_a_run_that_fails(place):
+def test_mlflow_marks_a_run_that_fails(runs):
     from mlflow.tracking import MlflowClient
 
     class Stops(Callback):
@@ -196,36 +199,36 @@ def test_mlflow_marks_a_run_that_fails(place):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        token2wave.train(DATA, **QUICK, callbacks=[MLflowCallback(tracking_uri=place), Stops()])
-    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+        token2wave.train(DATA, **QUICK, callbacks=[MLflowCallback(tracking_uri=runs), Stops()])
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("token2wave").experiment_id])
     assert run.info.status == "FAILED"
 
 
 @pytest.mark.parametrize("method", ["begin", "track", "finish"])
-def test_what_fails_in_a_tracker_costs_no_model(method):
+def test_a_failing_tracker_does_not_end_training(method):
     def fail(*_):
         raise OSError("no space left")
 
     tracker = type("Full", (Tracker,), dict.fromkeys(("begin", "track", "finish"), lambda *_: None))()
     setattr(tracker, method, fail)
-    with pytest.warns(RuntimeWarning, match="tracks this run no further.*no space left") as caught:
+    with pytest.warns(RuntimeWarning, match="stopped tracking this run.*no space left") as caught:
         result = token2wave.train(DATA, **QUICK, callbacks=[tracker])
     assert len(caught) == 1
     assert result.summary.accuracy is not None
 
 
-def test_database_that_goes_away_costs_no_model(place):
-    callback = MLflowCallback(tracking_uri=place)
-    (place / "mlflow.db").unlink()
-    (place / "mlflow.db").mkdir()
-    with pytest.warns(RuntimeWarning, match="MLflow tracks this run no further"):
+def test_a_vanished_database_does_not_end_training(runs):
+    callback = MLflowCallback(tracking_uri=runs)
+    (runs / "mlflow.db").unlink()
+    (runs / "mlflow.db").mkdir()
+    with pytest.warns(RuntimeWarning, match="MLflow stopped tracking this run"):
         assert token2wave.train(DATA, **QUICK, callbacks=[callback]).summary.accuracy > 0.5
 
 
-def test_searches_of_scikit_learn_copy_them(place, tmp_path):
-    """Each fit is a run of its own; a fitted estimator is copied and pickled, too."""
-    trackers = [TensorBoardCallback(tmp_path / "tb"), MLflowCallback(tracking_uri=place)]
+def test_grid_search_copies_trackers(runs, tmp_path):
+    """Each fit is a run. A fitted estimator can be cloned and pickled."""
+    trackers = [TensorBoardCallback(tmp_path / "tb"), MLflowCallback(tracking_uri=runs)]
     estimator = WaveClassifier("fast", **QUICK, callbacks=trackers)
     search = GridSearchCV(estimator, {"operation": ["interference", "modulation"]}, cv=2).fit(TEXTS, LABELS)
     assert len(list((tmp_path / "tb").iterdir())) == 5
@@ -233,37 +236,37 @@ def test_searches_of_scikit_learn_copy_them(place, tmp_path):
     pickle.loads(pickle.dumps(search.best_estimator_))
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("token2wave").experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 6
 
 
-def test_says_what_is_no_tracker(tmp_path, monkeypatch):
-    for wish in ("wandb", "tensorboard", "tensorboard:"):
+def test_unknown_trackers_are_refused(tmp_path, monkeypatch):
+    for target in ("wandb", "tensorboard", "tensorboard:"):
         with pytest.raises(
             ConfigError, match=r"--tracker: expected tensorboard:FOLDER, mlflow or mlflow:URI"
         ):
-            make_tracker(wish)
+            make_tracker(target)
     with pytest.raises(ConfigError, match="tracking_uri: MLflow says"):
         make_tracker("mlflow:nosuch://place")
     (tmp_path / "file").write_text("")
-    for kind in ("tensorboard", "mlflow"):
+    for name in ("tensorboard", "mlflow"):
         with pytest.raises(OutputError, match="cannot be made"):
-            make_tracker(f"{kind}:{tmp_path / 'file'}")
+            make_tracker(f"{name}:{tmp_path / 'file'}")
 
 
 def test_missing_package_names_its_extra(monkeypatch, tmp_path):
-    for module, kind in (("tensorboard.summary", "tensorboard"), ("mlflow.tracking", "mlflow")):
+    for module, extra in (("tensorboard.summary", "tensorboard"), ("mlflow.tracking", "mlflow")):
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(MissingExtraError, match=rf"token2wave\[{kind}\]"):
-            make_tracker(f"{kind}:{tmp_path}")
+        with pytest.raises(MissingExtraError, match=rf"token2wave\[{extra}\]"):
+            make_tracker(f"{extra}:{tmp_path}")
 
 
-def test_command_line(place, tmp_path):
-    """Both at once; neither imports torch."""
+def test_command_line(runs, tmp_path):
+    """Both trackers at once, without torch."""
     data = written(tmp_path / "texts.csv", TEXTS, LABELS)
     command = ["train", data, "--out", tmp_path / "m.safetensors", "--preset", "fast", *QUICK_OPTIONS]
-    command += ["--tracker", f"tensorboard:{tmp_path / 'tb'}", "--tracker", f"mlflow:{place}"]
+    command += ["--tracker", f"tensorboard:{tmp_path / 'tb'}", "--tracker", f"mlflow:{runs}"]
     script = "import sys; from token2wave.cli import main as cli; sys.argv[0] = 'token2wave'\n"
     script += (
         "try: cli.main()\nexcept SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
@@ -271,18 +274,18 @@ def test_command_line(place, tmp_path):
     subprocess.run([sys.executable, "-c", script, *map(str, command)], check=True, capture_output=True)
     (run,) = (tmp_path / "tb").iterdir()
     assert b"token2wave train" in values(read_tensorboard(run), "command")[0][1]
-    assert list((place / "artifacts").rglob("m.safetensors"))
+    assert list((runs / "artifacts").rglob("m.safetensors"))
 
 
-def test_a_run_that_mlflow_tracks_no_further_is_not_left_open(place, monkeypatch):
+def test_an_abandoned_mlflow_run_is_marked_as_failed(runs, monkeypatch):
     from mlflow.tracking import MlflowClient
 
     def fails(*_, **__):
         raise OSError("no space left")
 
     monkeypatch.setattr(MlflowClient, "log_batch", fails)
-    with pytest.warns(RuntimeWarning, match="MLflow tracks this run no further"):
-        token2wave.train(DATA, **QUICK, callbacks=[MLflowCallback(tracking_uri=place)])
-    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    with pytest.warns(RuntimeWarning, match="MLflow stopped tracking this run"):
+        token2wave.train(DATA, **QUICK, callbacks=[MLflowCallback(tracking_uri=runs)])
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("token2wave")
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
