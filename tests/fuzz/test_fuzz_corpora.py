@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from token2wave.errors import DataError
+import token2wave
+from token2wave.errors import DataError, ModelFileError
 
 targets = pytest.importorskip("fuzzing.targets", reason="the tools are not part of this tree")
 
@@ -40,6 +41,19 @@ def test_the_archives_are_small() -> None:
     assert {path.stem for path in CORPORA.iterdir()} == {*targets.TARGETS, "cases"}
     assert sum(path.stat().st_size for path in CORPORA.iterdir()) < 1_000_000
     assert sum(len(read_corpus(path)) for path in CORPORA.iterdir()) > 100
+
+
+def test_archived_models_are_of_todays_format(tmp_path: Path) -> None:
+    """Those of another format are refused at once and test nothing; ``fuzzing.renew`` writes new ones."""
+    outcomes = []
+    for content in read_corpus(CORPORA / "model.zip").values():
+        path = tmp_path / "model"
+        path.write_bytes(targets.assemble(content))
+        try:
+            outcomes.append(bool(token2wave.load(path)))
+        except ModelFileError as error:
+            outcomes.append("another version of token2wave" not in str(error))
+    assert outcomes.count(True) > 0.9 * len(outcomes) >= 18
 
 
 def test_an_archive_is_the_same_for_the_same_inputs(tmp_path: Path) -> None:

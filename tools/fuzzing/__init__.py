@@ -2,6 +2,7 @@
 
 * ``python -m fuzzing.guided``: coverage-guided fuzzing of the functions in ``targets.py`` (atheris).
 * ``python -m fuzzing.run_cases``: random cases of damaged model files and hostile texts (``cases.py``).
+* ``python -m fuzzing.renew``: writes the corpora of files anew after a change of their format.
 
-Both run with ``tools`` on the Python path. ``make fuzz`` runs both.
+All run with ``tools`` on the Python path. ``make fuzz`` runs the first two.
 """

@@ -121,7 +121,7 @@ def _texts() -> Iterable[bytes]:
 
 
 def _models() -> Iterable[bytes]:
-    few = {**SMALL, "features": {**SMALL["features"], "n_buckets": 64}}
+    few = {**SMALL, "features": {**SMALL["features"], "n_buckets": 16}}
     for recipe in (few, SMALL_WORDPIECE):
         for storage in (None, "float16", "int8", "lzma"):
             yield disassemble(model_bytes({**recipe, "storage": storage}))
