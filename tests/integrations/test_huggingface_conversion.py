@@ -23,7 +23,6 @@ from token2wave.integrations.huggingface import (
     from_preset,
     to_huggingface,
 )
-from token2wave.integrations.huggingface.weight_names import name_here, name_there
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.storage.encodings import as_int8
 
@@ -110,20 +109,9 @@ def test_settings_and_names_go_there_and_back(values):
     assert again.network_config() == config
     assert again.label_names == ("a", "b", "c")
     assert again.to_dict() == there.to_dict()
-    names = list(config.parameter_shapes())
-    renamed = [name_there(name) for name in names]
-    assert [name_here(name) for name in renamed] == names
-    assert len(set(renamed)) == len(names)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(again)
-    assert list(model.state_dict()) == renamed
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(ConfigError, match=r"embedding\.\*.*'pooler\.weight'"):
-        name_there("pooler.weight")
-    with pytest.raises(ConfigError, match=r"network\.embedding\.\*.*'classifier\.weight'"):
-        name_here("classifier.weight")
+    assert list(model.state_dict()) == [f"network.{name}" for name in config.parameter_shapes()]
 
 
 def test_weights_that_were_trained_on_lose_what_held_for_the_old_ones():

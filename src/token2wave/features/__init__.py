@@ -24,6 +24,7 @@ __all__ = [
     "WordFeatures",
     "WordPieceConfig",
     "WordPieceFeatures",
+    "describe_features",
     "features_from_file",
     "fit_features",
 ]
@@ -53,6 +54,11 @@ def fit_features(
     else:
         features = WordPieceFeatures.fit(texts, config)
     return features, features(texts, advance)
+
+
+def describe_features(features: Features) -> dict[str, Any]:
+    """Return kind and settings as plain data, for :func:`features_from_file`."""
+    return {"kind": features.kind, "settings": features.config.to_dict()}
 
 
 def features_from_file(kind: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:

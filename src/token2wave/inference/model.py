@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
-from token2wave.features import Features, Ragged, WordFeatures
+from token2wave.features import Features, Ragged, WordFeatures, describe_features
 from token2wave.inference.compiled import CompiledNetwork, compile_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.prediction import Prediction, make_prediction
@@ -130,7 +130,7 @@ class Model:
         """Return the contents of the model file."""
         return ModelFile(
             tensors=self._tensors(),
-            features={"kind": self.features.kind, "settings": self.features.config.to_dict()},
+            features=describe_features(self.features),
             network=self.network.config.to_dict(),
             labels=list(self.label_names),
             training=self.training,

@@ -1,23 +1,22 @@
-"""Hugging Face: importing this package makes ``transformers`` know Wave Networks.
+"""Hugging Face: importing this package registers Wave Networks with ``transformers``.
 
 >>> import token2wave.integrations.huggingface  # doctest: +SKIP
 >>> from transformers import pipeline  # doctest: +SKIP
 >>> pipeline("text-classification", model="folder-or-owner/name")("Shares fell.")  # doctest: +SKIP
 
-The Auto classes, ``Trainer`` and ``pipeline("text-classification")`` work from then on. The hub and model
-cards alone are in ``integrations/hub_models.py`` and ``integrations/model_cards.py``, which need
-neither ``transformers`` nor torch.
+Auto classes, ``Trainer`` and pipelines then know them. The modules ``integrations/hub_models.py`` and
+``integrations/model_cards.py`` work without ``transformers`` and torch.
 """
 
 from __future__ import annotations
 
-from token2wave.errors import MissingExtraError
+from token2wave.errors import import_extra
 
-try:
+with import_extra("hf", "token2wave.integrations.huggingface", "transformers", "torch", "huggingface_hub"):
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     from token2wave.integrations.huggingface.conversion import (
-        Converted,
+        ModelAndTokenizer,
         export_huggingface,
         from_huggingface,
         from_preset,
@@ -26,16 +25,12 @@ try:
     from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
     from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassification
     from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
-except ModuleNotFoundError as error:
-    if error.name not in ("transformers", "torch", "huggingface_hub"):
-        raise
-    raise MissingExtraError(error.name, "hf", purpose="token2wave.integrations.huggingface") from error
 
 from token2wave.integrations.hub_models import load_from_hub, push
 from token2wave.integrations.model_cards import model_card
 
 __all__ = [
-    "Converted",
+    "ModelAndTokenizer",
     "WaveForSequenceClassification",
     "WaveNetworkConfig",
     "WaveTokenizer",

@@ -1,4 +1,4 @@
-"""The configuration of ``transformers``: the network's settings, and what is neither weight nor row."""
+"""The configuration of ``transformers``: the network's settings and the classifier's metadata."""
 
 from __future__ import annotations
 
@@ -11,48 +11,45 @@ from token2wave.errors import ConfigError
 from token2wave.models.wave_config import WaveConfig
 
 MULTI_LABEL, SINGLE_LABEL = "multi_label_classification", "single_label_classification"
-SAME_NAME = (
+NETWORK_SETTINGS = (
     *("width", "layers", "operation", "variants", "restore", "readout", "positions", "residual", "dropout"),
     *("context_width", "context_radius", "linear_svm", "embedding_scale"),
 )
-"""Settings that are called the same in :class:`token2wave.WaveConfig`."""
+"""Settings with the same name in :class:`token2wave.WaveConfig`."""
 DEFAULTS = WaveConfig(n_rows=1, n_classes=2)
 RENAMED = ("amplitudes", "phrase_width", "phrase_radius")
-"""Settings of earlier exports. ``transformers`` would ignore them, and the branches that they describe."""
+"""Settings of earlier exports. ``transformers`` would ignore them, and so leave branches out."""
 
 
 class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
     """Settings of a :class:`WaveForSequenceClassification`.
 
-    Those of the network are the fields of :class:`token2wave.WaveConfig`, with three exceptions that
-    ``transformers`` has names for: ``n_rows`` is ``vocab_size``, ``n_classes`` is ``num_labels``, and
-    ``multi_label`` is ``problem_type="multi_label_classification"``. They are checked where a network is made
-    of them, in :meth:`network_config`.
+    The settings of the network are those of :class:`token2wave.WaveConfig`. Three have the names that
+    ``transformers`` uses: ``n_rows`` is ``vocab_size``, ``n_classes`` is ``num_labels``, and ``multi_label``
+    is ``problem_type="multi_label_classification"``. :meth:`network_config` checks them.
 
     Args:
         vocab_size: rows of the embedding, ``V``.
         sentence_ends: rows of the tokens that end a sentence.
-        padding_id: what stands for no token in ``input_ids`` without a mask; ``V``, which is no row, if not
-            given. ``pad_token_id`` is another name for it.
-        class_weights: ``C`` numbers by which the loss weighs the classes: in a cross-entropy the texts of the
-            class, in a binary one the texts that have it (``pos_weight``). None weighs all the same.
-        thresholds: where a text may have several classes, probability from which on it is given each.
-        features: kind and settings of the features, ``{"kind": ..., "settings": {...}}``. The tokenizer has
-            them, too: they are here to tell that the two belong together.
-        training: record of the run that made the classifier.
+        padding_id: the id of padding in ``input_ids``, for calls without a mask; ``V``, which is no row, by
+            default. ``pad_token_id`` is an alias.
+        class_weights: ``C`` weights of the classes in the loss; in a binary cross-entropy ``pos_weight``.
+            None weighs all classes the same.
+        thresholds: for a multi-label model, the probability from which a text gets each class.
+        features: kind and settings of the features, to check that the tokenizer belongs to the model.
+        training: training record of the classifier.
         written_by: versions of the packages that trained it.
-        novelty_reference: what is usual in texts that training did not see.
-        fingerprint: of the classifier that the model was made of; if the model's is another, it has been
-            trained on.
-        network_settings: the rest of :class:`token2wave.WaveConfig`, and what ``transformers`` itself knows,
-            as ``id2label``.
+        novelty_reference: statistics of validation texts, to measure novelty.
+        fingerprint: of the classifier; if the model's differs, its weights have changed.
+        settings: further settings of :class:`token2wave.WaveConfig` and of ``transformers``, e.g.
+            ``id2label``.
 
     Raises:
-        ConfigError: the settings are those of an export by an earlier version.
+        ConfigError: an earlier version exported the settings.
     """
 
     model_type = "wave-network"
-    # A saved pad_token_id would have to be a row.
+    # transformers requires a saved pad_token_id to be a row.
     attribute_map = {  # noqa: RUF012
         "hidden_size": "width",
         "num_hidden_layers": "layers",
@@ -71,18 +68,18 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         written_by: Mapping[str, Any] | None = None,
         novelty_reference: Mapping[str, Any] | None = None,
         fingerprint: int | None = None,
-        **network_settings: Any,
+        **settings: Any,
     ) -> None:
-        if earlier := sorted(network_settings.keys() & set(RENAMED)):
+        if earlier := sorted(settings.keys() & set(RENAMED)):
             raise ConfigError(
-                "expected the settings of this version, found one that has another name now",
+                "expected a setting of this version, found one of an earlier version",
                 location=earlier[0],
-                hint="another version of token2wave exported the model: export it again",
+                hint="another version of token2wave exported the model; export it again",
             )
-        for name in SAME_NAME:
-            setattr(self, name, network_settings.pop(name, getattr(DEFAULTS, name)))
-        network_settings.setdefault("problem_type", SINGLE_LABEL)
-        super().__init__(**network_settings)
+        for name in NETWORK_SETTINGS:
+            setattr(self, name, settings.pop(name, getattr(DEFAULTS, name)))
+        settings.setdefault("problem_type", SINGLE_LABEL)
+        super().__init__(**settings)
         self.vocab_size = vocab_size
         self.sentence_ends = list(sentence_ends)
         self.padding_id = vocab_size if padding_id is None else padding_id
@@ -95,13 +92,13 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         self.fingerprint = fingerprint
 
     @classmethod
-    def of_network(cls, network: WaveConfig, label_names: Sequence[str], **others: Any) -> WaveNetworkConfig:
-        """Translate a network's settings.
+    def of_network(cls, network: WaveConfig, label_names: Sequence[str], **options: Any) -> WaveNetworkConfig:
+        """Translate the settings of a network.
 
         Args:
             network: the settings.
-            label_names: ``C`` names of the classes.
-            others: further arguments of the constructor.
+            label_names: names of the ``C`` classes.
+            options: further arguments of the constructor.
         """
         config: WaveNetworkConfig = cls(
             vocab_size=network.n_rows,
@@ -109,16 +106,16 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
             id2label=dict(enumerate(label_names)),
             label2id={name: i for i, name in enumerate(label_names)},
             problem_type=MULTI_LABEL if network.multi_label else SINGLE_LABEL,
-            **{name: getattr(network, name) for name in SAME_NAME},
-            **others,
+            **{name: getattr(network, name) for name in NETWORK_SETTINGS},
+            **options,
         )
         return config
 
     def network_config(self) -> WaveConfig:
-        """Settings of the network.
+        """Return the settings of the network.
 
         Raises:
-            ConfigError: they are illegal, or those of a regression.
+            ConfigError: a setting is illegal, or the problem is a regression.
         """
         if self.problem_type not in (None, SINGLE_LABEL, MULTI_LABEL):
             raise ConfigError(
@@ -128,7 +125,7 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
             )
         return WaveConfig.from_dict(
             {
-                **{name: getattr(self, name) for name in SAME_NAME},
+                **{name: getattr(self, name) for name in NETWORK_SETTINGS},
                 "n_rows": self.vocab_size,
                 "n_classes": self.num_labels,
                 "multi_label": self.problem_type == MULTI_LABEL,

@@ -1,4 +1,4 @@
-"""The network as a ``PreTrainedModel``: padded batches come in, and leave padding at the door."""
+"""The network as a ``PreTrainedModel``. It removes padding before it computes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from token2wave.models.wave_network import LinearSVMBranch
 class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     """A :class:`token2wave.WaveNetwork` for ``Trainer``, ``pipeline`` and the Auto classes.
 
-    Gradients of the embedding are dense here, since ``Trainer``'s optimiser and its clipping know no others.
+    The embedding has dense gradients, because ``Trainer``'s optimisers and gradient clipping support no
+    others.
 
     Args:
-        config: the settings; weights are drawn as :class:`token2wave.WaveNetwork` draws them, the same from
-            the same seed.
+        config: the settings. The initial weights equal those of :class:`token2wave.WaveNetwork` with the same
+            seed.
 
     Raises:
         ConfigError: illegal settings.
@@ -39,12 +40,12 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         self.network = WaveNetwork(config.network_config())
         self.network.embedding.sparse = False
         if not self.network.embedding.weight.is_meta:
-            for module in self.modules():  # they are drawn: transformers need not draw them again
+            for module in self.modules():  # transformers must not initialise the weights again
                 module._is_hf_initialized = True
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw a module's weights; transformers asks for it where a saved model lacks some."""
+        """Draw the weights of a module that a saved model lacks."""
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.embedding_scale)
         elif isinstance(module, LinearSVMBranch):
@@ -54,20 +55,20 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
             module.reset_parameters()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The table of token embeddings, ``(V, R)``."""
+        """Return the embedding, ``(V, R)``."""
         return self.network.embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Put another table of the same width in its place."""
+        """Replace the embedding by another one of the same width."""
         self.network.embedding = value
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, *args: Any, **options: Any
     ) -> nn.Module:
-        """Add rows to the embedding, or cut the last ones off, as transformers does it."""
-        table: nn.Module = super().resize_token_embeddings(new_num_tokens, *args, **options)
+        """Add rows to the end of the embedding, or remove the last ones."""
+        embedding: nn.Module = super().resize_token_embeddings(new_num_tokens, *args, **options)
         self.network.config = self.config.network_config()
-        return table
+        return embedding
 
     def forward(
         self,
@@ -77,24 +78,22 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         labels: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
-        """Compute logits, and the loss where there are labels. A text's logits do not depend on the others.
+        """Compute the logits and, with labels, the loss. The logits of a text do not depend on the others.
 
         Args:
             input_ids: ``(B, L)`` integers, rows of the embedding, padded on either side.
-            attention_mask: ``(B, L)``, zero where there is no token; if not given, wherever ``padding_id`` of
-                the settings stands.
-            token_type_ids: ``(B, L)``, 0 for tokens in reading order, 1 for the n-grams behind them; all 0 if
-                not given.
-            labels: ``(B,)`` integers below ``C``; or ``(B, C)`` from 0 to 1, where a text may have several
-                classes.
-            return_dict: false gives a tuple.
+            attention_mask: ``(B, L)``, zero for padding; by default wherever ``input_ids`` is ``padding_id``.
+            token_type_ids: ``(B, L)``, 0 for tokens in reading order, 1 for the n-grams after them; all 0 by
+                default.
+            labels: ``(B,)`` integers below ``C``; ``(B, C)`` from 0 to 1 for a multi-label model.
+            return_dict: false returns a tuple.
 
         Returns:
-            ``loss``, a cross-entropy, binary where a text may have several classes, and ``logits``,
-            ``(B, C)``; where there are no labels, no loss.
+            ``loss``, a cross-entropy (binary for a multi-label model; left out without labels), and
+            ``logits``, ``(B, C)``.
 
         Raises:
-            DataError: ids that are no rows of the embedding, or n-grams in front of tokens.
+            DataError: ids that are no rows of the embedding, or n-grams before tokens.
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.padding_id
@@ -109,11 +108,10 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights = self.config.class_weights
         if weights is not None:
-            if len(weights) != self.config.num_labels:
-                raise ConfigError(
-                    f"expected {self.config.num_labels} numbers, found {len(weights)}",
-                    location="class_weights",
-                )
+            n_classes = self.config.num_labels
+            if len(weights) != n_classes:
+                problem = f"expected {n_classes} numbers, found {len(weights)}"
+                raise ConfigError(problem, location="class_weights")
             weights = logits.new_tensor(weights)
         if self.network.config.multi_label:
             return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), pos_weight=weights)
@@ -123,29 +121,23 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 def ragged(
     n_rows: int, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
 ) -> Ragged:
-    """Take padded texts out of their table.
-
-    Args:
-        n_rows: rows of the embedding.
-        input_ids: ``(B, L)``.
-        attention_mask: ``(B, L)``, zero where there is no token.
-        token_type_ids: ``(B, L)``, 0 for tokens in reading order, 1 for n-grams; all 0 if not given.
+    """Remove the padding of ``B`` texts; the arguments are those of the model, ``n_rows`` of its embedding.
 
     Raises:
-        DataError: an id is no row, or an n-gram stands in front of a token.
+        DataError: an id is no row, or an n-gram comes before a token.
     """
-    filled = attention_mask.bool().cpu().numpy()
-    types = np.zeros(filled.shape, bool) if token_type_ids is None else token_type_ids.bool().cpu().numpy()
-    # Tensors of no token at all come as floating point.
-    ids = input_ids.cpu().numpy().astype(np.int64, copy=False)[filled]
+    is_token = attention_mask.bool().cpu().numpy()
+    types = np.zeros(is_token.shape, bool) if token_type_ids is None else token_type_ids.bool().cpu().numpy()
+    # transformers makes empty tensors floating point.
+    ids = input_ids.cpu().numpy().astype(np.int64, copy=False)[is_token]
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_rows:
         raise DataError(
             f"expected input_ids from 0 to {n_rows - 1}, found {ids.min()} to {ids.max()}",
             hint="use the tokenizer that was saved with the model, and its attention_mask",
         )
-    offsets = offsets_of(filled.sum(axis=1, dtype=np.int64))
-    features = Ragged(ids.astype(np.int32), offsets, (filled & ~types).sum(axis=1, dtype=np.int64))
-    if not np.array_equal(features.is_ordered, ~types[filled]):
+    offsets = offsets_of(is_token.sum(axis=1, dtype=np.int64))
+    features = Ragged(ids.astype(np.int32), offsets, (is_token & ~types).sum(axis=1, dtype=np.int64))
+    if not np.array_equal(features.is_ordered, ~types[is_token]):
         raise DataError(
             "expected token_type_ids of 0 for tokens in reading order, then 1 for n-grams, found others",
             hint="use the tokenizer that was saved with the model",

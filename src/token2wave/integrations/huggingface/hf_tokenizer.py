@@ -1,4 +1,4 @@
-"""The features as a tokenizer: the same ids as a classifier's, in the form that ``transformers`` wants."""
+"""The features as a tokenizer of ``transformers``: it gives the rows that a classifier looks up."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from token2wave.features import (
     Ragged,
     WordFeatures,
     WordPieceFeatures,
+    describe_features,
     features_from_file,
     fit_features,
 )
@@ -28,24 +29,23 @@ from token2wave.features.wordpiece import CLS, PAD, SEP, UNKNOWN
 FEATURES_FILE = "features.safetensors"
 KEY = "token2wave"
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
-NO_LIMIT = 1 << 60  # what transformers calls a length without limit is larger
-NOT_OFFERED = ("stride", "return_overflowing_tokens", "return_offsets_mapping", "text_target")
+NO_LIMIT = 1 << 60  # transformers' value for "no maximum length" is larger
+UNSUPPORTED = ("stride", "return_overflowing_tokens", "return_offsets_mapping", "text_target")
 
 
 class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
-    """Turns texts into the rows that :class:`token2wave.Classifier` would look up, and nothing else.
+    """Turns texts into the rows that :class:`token2wave.Classifier` looks up.
 
-    ``input_ids`` are rows of the embedding. With word features they are the words that are rows, in reading
-    order (``token_type_ids`` 0), then the n-grams (``token_type_ids`` 1): they have no names but the numbers
-    of their buckets, since words are hashed, and a word that is no row is left out. With WordPiece they are
-    ``[CLS] pieces [SEP]``. Padding stands on the right, and ``[PAD]`` is no row unless the vocabulary has it.
-
-    A special token's name in a text is text like any other.
+    ``input_ids`` are rows of the embedding. With word features, they are the known words in reading order
+    (``token_type_ids`` 0), then the n-grams (``token_type_ids`` 1). Words are hashed, so a row's name is the
+    number of its bucket; an unknown word has no row. With WordPiece, ``input_ids`` are ``[CLS] pieces
+    [SEP]``. ``[PAD]`` has no row unless the vocabulary contains it. A special token's name in a text is
+    ordinary text.
 
     Args:
-        features_file: what :meth:`save_vocabulary` wrote.
-        features: take these instead of a file.
-        options: what every tokenizer of ``transformers`` knows.
+        features_file: file that :meth:`save_vocabulary` wrote.
+        features: features to use instead of a file.
+        options: options of every tokenizer of ``transformers``.
 
     Raises:
         ModelFileError: the file is missing or damaged.
@@ -60,11 +60,13 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
     ) -> None:
         self.features = _read_features(features_file) if features is None else features
         if isinstance(self.features, WordFeatures):
-            self._rows = {CLS: 0} if self.features.config.cls else {}
+            self._row_names = [CLS] if self.features.config.cls else []
+            self._row_names += [f"<{bucket}>" for bucket in self.features.buckets.tolist()]
         else:
-            self._rows = {entry: row for row, entry in enumerate(self.features.vocabulary)}
-        named = {"pad_token": PAD, "cls_token": CLS, "sep_token": SEP, "unk_token": UNKNOWN}
-        for name, token in named.items():
+            self._row_names = list(self.features.vocabulary)
+        self._rows = {name: row for row, name in enumerate(self._row_names)}
+        special_tokens = {"pad_token": PAD, "cls_token": CLS, "sep_token": SEP, "unk_token": UNKNOWN}
+        for name, token in special_tokens.items():
             if token == PAD or token in self._rows:
                 options.setdefault(name, token)
         super().__init__(**options)
@@ -78,7 +80,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             config: a :class:`token2wave.features.WordConfig` or ``WordPieceConfig``.
 
         Raises:
-            DataError: no text holds a single word or symbol.
+            DataError: the texts contain no word or symbol.
         """
         return cls(features=fit_features(texts, config)[0])
 
@@ -101,100 +103,85 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         return_attention_mask: bool | None = None,
         return_special_tokens_mask: bool = False,
         return_length: bool = False,
-        verbose: bool = True,
-        **others: Any,
+        **options: Any,
     ) -> BatchEncoding:
-        """Tokenise one text, or several.
+        """Tokenise one text or several.
 
-        Arguments mean what they mean in ``transformers``. Nothing is ever cut, unless ``truncation`` and a
-        length ask for it: then the first ``max_length`` features stay, and with WordPiece the last of them is
+        The arguments are those of every tokenizer of ``transformers``. Texts are cut only if ``max_length``
+        or ``model_max_length`` asks for it: the first features stay, and with WordPiece the last one is
         [SEP].
 
         Args:
             text: a string, a list of strings, or lists of words with ``is_split_into_words``.
-            text_pair: not offered: the network sees one text.
-            add_special_tokens: false leaves out [CLS] and [SEP].
+            text_pair: not supported, because the network sees one text.
+            add_special_tokens: whether to include [CLS] and [SEP].
             padding: ``True`` or ``"longest"``, ``"max_length"``, or ``False``.
-            truncation: ``True``, or whatever else is neither ``False`` nor ``"do_not_truncate"``.
-            max_length: for padding and truncation.
-            is_split_into_words: each text comes as a list of words, which blanks are put between.
+            truncation: ``False`` and ``"do_not_truncate"`` cut nothing.
+            max_length: number of ids to pad and truncate to.
+            is_split_into_words: whether each text is a list of words, to be joined by spaces.
             pad_to_multiple_of: round the padded length up.
             padding_side: ``right`` or ``left``.
-            return_tensors: ``pt`` or ``np``.
-            return_token_type_ids: false leaves them out.
-            return_attention_mask: false leaves it out.
-            return_special_tokens_mask: also say which ids are [CLS] and [SEP].
-            return_length: also say how many ids each text has.
-            verbose: as in ``transformers``; there is nothing to say.
-            others: what other tokenizers know.
+            return_tensors: ``pt`` or ``np``; lists, if None.
+            return_token_type_ids: whether to return them; by default yes.
+            return_attention_mask: whether to return it; by default yes.
+            return_special_tokens_mask: also return which ids are [CLS] and [SEP].
+            return_length: also return the number of ids of each text.
+            options: other options of tokenizers.
 
         Raises:
-            DataError: text pairs, or an option that is not offered.
-            TypeError: something else than strings.
+            DataError: text pairs, or an unsupported option.
+            TypeError: a text is not a string.
         """
-        asked = [name for name in NOT_OFFERED if others.get(name)]
-        if text_pair is not None or asked:
+        unsupported = [name for name in UNSUPPORTED if options.get(name)]
+        if text_pair is not None or unsupported:
             raise DataError(
-                f"expected single texts, found the argument {', '.join(asked) or 'text_pair'}",
-                hint="put what belongs together into one text",
+                f"expected single texts, found the argument {', '.join(unsupported) or 'text_pair'}",
+                hint="join what belongs together into one text",
             )
-        texts, alone = _as_list(text, is_split_into_words)
-        features = self.features(texts)
+        texts, is_single = _to_texts(text, is_split_into_words)
         limit = self._limit(padding, truncation, max_length)
-        columns: dict[str, list[list[int]]] = {name: [] for name in (*INPUTS, "special_tokens_mask")}
-        for ids, types, special in map(self._of_one, self._per_text(features)):
-            keep = self._kept(ids, special, add_special_tokens, limit)
-            columns["input_ids"].append(ids[keep].tolist())
-            columns["token_type_ids"].append(types[keep].tolist())
-            columns["attention_mask"].append([1] * len(keep))
-            columns["special_tokens_mask"].append(special[keep].tolist())
+        columns = self._columns(self.features(texts), add_special_tokens, limit)
         lengths = list(map(len, columns["input_ids"]))
-        padded: Any = self.pad(
-            columns,
-            padding=padding,
-            max_length=max_length,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            verbose=False,
+        padded = dict(
+            self.pad(
+                columns,
+                padding=padding,
+                max_length=max_length,
+                pad_to_multiple_of=pad_to_multiple_of,
+                padding_side=padding_side,
+                verbose=False,
+            )
         )
-        wanted = dict(padded)
         if not return_special_tokens_mask:
-            del wanted["special_tokens_mask"]
-        for name, want in (
+            del padded["special_tokens_mask"]
+        for name, is_returned in (
             ("token_type_ids", return_token_type_ids),
             ("attention_mask", return_attention_mask),
         ):
-            if want is False or (want is None and name not in self.model_input_names):
-                del wanted[name]
+            if not (name in self.model_input_names if is_returned is None else is_returned):
+                del padded[name]
         if return_length:
-            wanted["length"] = lengths
-        return _encoding(wanted, alone, return_tensors)
+            padded["length"] = lengths
+        return _encoding(padded, is_single, return_tensors)
+
+    encode_plus = batch_encode_plus = __call__  # older names
 
     def encode(self, text: str, text_pair: None = None, **options: Any) -> list[int]:
-        """Rows of one text."""
+        """Return the rows of one text."""
         ids: list[int] = self(text, text_pair, **options)["input_ids"]
         return ids
 
-    def encode_plus(self, text: str, text_pair: None = None, **options: Any) -> BatchEncoding:
-        """Tokenise one text; an older name of calling the tokenizer."""
-        return self(text, text_pair, **options)
-
-    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[str], **options: Any) -> BatchEncoding:
-        """Tokenise several texts; an older name of calling the tokenizer."""
-        return self(batch_text_or_text_pairs, **options)
-
     def tokenize(self, text: str, pair: None = None, add_special_tokens: bool = False, **_: Any) -> list[str]:
-        """Names of a text's rows."""
-        names: list[str] = self.convert_ids_to_tokens(
-            self.encode(text, pair, add_special_tokens=add_special_tokens)
-        )
-        return names
+        """Return the names of a text's rows."""
+        return [
+            self._row_names[row] for row in self.encode(text, pair, add_special_tokens=add_special_tokens)
+        ]
 
     def _limit(
         self, padding: bool | str, truncation: bool | str | None, max_length: int | None
     ) -> int | None:
-        """Most features of a text; None where nothing is cut. A length alone means that it is to be cut."""
-        if truncation is None:
+        """Largest number of features of a text; None to cut nothing."""
+        if truncation is None:  # a length without padding is a length to truncate to
             return max_length if padding is False else None
         if truncation is False or truncation == "do_not_truncate":
             return None
@@ -202,66 +189,45 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             return int(self.model_max_length)
         return max_length
 
-    def _per_text(self, features: Ragged) -> list[tuple[NDArray[np.int32], int]]:
-        """Rows of each text, and how many of them are in reading order."""
-        parts = np.split(features.ids, features.offsets[1:-1]) if len(features) else []
-        return list(zip(parts, features.n_ordered.tolist(), strict=True))
-
-    def _of_one(self, text: tuple[NDArray[np.int32], int]) -> tuple[NDArray[np.int32], ...]:
-        """Rows of a text, whether each is an n-gram, and whether it is a special token."""
-        ids, n_ordered = text
-        types = (np.arange(len(ids)) >= n_ordered).astype(np.int32)
-        special = np.zeros_like(types)
+    def _columns(
+        self, features: Ragged, add_special_tokens: bool, limit: int | None
+    ) -> dict[str, list[list[int]]]:
+        """Return the ids, types and masks of each text, without padding."""
         if isinstance(self.features, WordPieceFeatures):
-            special[[0, -1]] = 1
-        elif self.features.config.cls:
-            special[0] = 1
-        return ids, types, special
-
-    @staticmethod
-    def _kept(
-        ids: NDArray[np.int32], special: NDArray[np.int32], with_special: bool, limit: int | None
-    ) -> NDArray[np.int64]:
-        """Which features of a text stay."""
-        keep = np.arange(len(ids)) if with_special else np.flatnonzero(special == 0)
-        if limit is None or len(keep) <= limit:
-            return keep
-        ends_special = limit > 0 and len(keep) > 1 and special[keep[-1]] == 1
-        return np.append(keep[: limit - 1], keep[-1]) if ends_special else keep[:limit]
+            special_positions = [0, -1]
+        else:
+            special_positions = [0] if self.features.config.cls else []
+        columns: dict[str, list[list[int]]] = {name: [] for name in (*INPUTS, "special_tokens_mask")}
+        types = (~features.is_ordered).astype(np.int32)
+        for first, last in zip(features.offsets[:-1], features.offsets[1:], strict=True):
+            special = np.zeros(last - first, dtype=np.int32)
+            special[special_positions] = 1
+            positions = _select(special, add_special_tokens, limit)
+            columns["input_ids"].append(features.ids[first:last][positions].tolist())
+            columns["token_type_ids"].append(types[first:last][positions].tolist())
+            columns["attention_mask"].append([1] * len(positions))
+            columns["special_tokens_mask"].append(special[positions].tolist())
+        return columns
 
     # ---- names of rows ----
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the embedding; ``len(tokenizer)`` counts [PAD], too, where it is no row."""
+        """Rows of the embedding; ``len(tokenizer)`` also counts a [PAD] without a row."""
         return self.features.n_rows
 
     def get_vocab(self) -> dict[str, int]:
-        """Row of each name."""
-        if isinstance(self.features, WordPieceFeatures):
-            return {**self._rows, **self._added_tokens_encoder}
-        first = len(self._rows)
-        hashed = {f"<{bucket}>": row for row, bucket in enumerate(self.features.buckets.tolist(), first)}
-        return {**self._rows, **hashed, **self._added_tokens_encoder}
+        """Return the row of each name."""
+        return {**self._rows, **self._added_tokens_encoder}
 
     def _convert_token_to_id(self, token: str) -> int | None:
-        if isinstance(self.features, WordPieceFeatures):
-            return self._rows.get(token, self._rows[UNKNOWN])
-        number = token[1:-1]
-        if token != f"<{number}>" or not (number.isascii() and number.isdecimal()):
-            return self._rows.get(token)
-        place = int(np.searchsorted(self.features.buckets, int(number)))
-        found = place < len(self.features.buckets) and self.features.buckets[place] == int(number)
-        return place + len(self._rows) if found else None
+        return self._rows.get(token, self._rows.get(UNKNOWN))
 
     def _convert_id_to_token(self, index: int) -> str:
-        if isinstance(self.features, WordPieceFeatures):
-            return self.features.vocabulary[index]
-        first = len(self._rows)
-        return CLS if index < first else f"<{self.features.buckets[index - first]}>"
+        return self._row_names[index]
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Join pieces; what was hashed stays a number."""
+        """Join pieces of words; buckets of hashed words stay numbers."""
         return " ".join(tokens).replace(" ##", "")
 
     # ---- files ----
@@ -270,35 +236,43 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         """Write the features into a folder."""
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         path = Path(save_directory) / (prefix + FEATURES_FILE)
-        described = {"kind": self.features.kind, "settings": self.features.config.to_dict()}
         arrays = {name: np.ascontiguousarray(array) for name, array in self.features.arrays().items()}
-        save_file(arrays, path, metadata={KEY: json.dumps(described, sort_keys=True)})
+        metadata = {KEY: json.dumps(describe_features(self.features), sort_keys=True)}
+        save_file(arrays, path, metadata=metadata)
         return (str(path),)
 
 
-def _as_list(text: Any, is_split_into_words: bool) -> tuple[list[str], bool]:
-    """Texts, and whether it is one that stood alone."""
+def _to_texts(text: Any, is_split_into_words: bool) -> tuple[list[str], bool]:
+    """Return a list of texts, and whether the argument was a single text."""
     if is_split_into_words and not isinstance(text, str):
-        alone = not text or isinstance(text[0], str)
-        texts = [" ".join(words) for words in ([text] if alone else text)]
+        is_single = not text or isinstance(text[0], str)
+        texts = [" ".join(words) for words in ([text] if is_single else text)]
     else:
-        alone = isinstance(text, str)
-        texts = [text] if alone else list(text)
-    for i, one in enumerate(texts):
-        if not isinstance(one, str):
-            pair = isinstance(one, Sequence) and all(isinstance(part, str) for part in one)
-            if pair:
-                raise DataError(
-                    f"expected single texts, found several strings at text[{i}]",
-                    hint="put what belongs together into one text, or say is_split_into_words",
-                )
-            raise TypeError(f"expected strings, found {type(one).__name__} at text[{i}]")
-    return texts, alone
+        is_single = isinstance(text, str)
+        texts = [text] if is_single else list(text)
+    for i, entry in enumerate(texts):
+        if isinstance(entry, list | tuple):
+            raise DataError(
+                f"expected single texts, found several strings at text[{i}]",
+                hint="join what belongs together into one text, or set is_split_into_words",
+            )
+        if not isinstance(entry, str):
+            raise TypeError(f"expected strings, found {type(entry).__name__} at text[{i}]")
+    return texts, is_single
 
 
-def _encoding(columns: dict[str, Any], alone: bool, tensors: str | None) -> BatchEncoding:
-    """As lists, or as tables of whole numbers, of whole numbers even where they are empty."""
-    if alone and tensors is None:
+def _select(special: NDArray[np.int32], add_special_tokens: bool, limit: int | None) -> NDArray[np.int64]:
+    """Return the positions of a text's features that stay, at most ``limit``."""
+    positions = np.arange(len(special)) if add_special_tokens else np.flatnonzero(special == 0)
+    if limit is None or len(positions) <= limit:
+        return positions
+    ends_special = limit > 0 and len(positions) > 1 and special[positions[-1]] == 1
+    return np.append(positions[: limit - 1], positions[-1]) if ends_special else positions[:limit]
+
+
+def _encoding(columns: dict[str, Any], is_single: bool, tensors: str | None) -> BatchEncoding:
+    """Return lists, or tensors of integers; transformers would make empty ones floating point."""
+    if is_single and tensors is None:
         columns = {name: column[0] for name, column in columns.items()}
     elif tensors in ("pt", "np") and len(set(map(len, columns["input_ids"]))) <= 1:
         columns = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
@@ -310,20 +284,16 @@ def _encoding(columns: dict[str, Any], alone: bool, tensors: str | None) -> Batc
 
 
 def _read_features(path: str | None) -> Features:
+    hint = "save the tokenizer again, or copy the whole folder"
     if path is None:
-        raise ModelFileError(
-            f"expected the file {FEATURES_FILE} beside the tokenizer's settings, found none",
-            hint="save the tokenizer again, or copy the whole folder",
-        )
+        problem = f"expected the file {FEATURES_FILE} beside the tokenizer's settings, found none"
+        raise ModelFileError(problem, hint=hint)
     try:
         with safe_open(path, framework="numpy") as file:
-            described = json.loads((file.metadata() or {})[KEY])
+            header = json.loads((file.metadata() or {})[KEY])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            kind, settings = str(described["kind"]), dict(described["settings"])
+            kind, settings = str(header["kind"]), dict(header["settings"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(
-            f"expected the features of a tokenizer, found a file that cannot be read ({error})",
-            location=str(path),
-            hint="save the tokenizer again, or copy the whole folder",
-        ) from error
+        problem = f"expected the features of a tokenizer, found a file that cannot be read ({error})"
+        raise ModelFileError(problem, location=str(path), hint=hint) from error
     return features_from_file(kind, settings, arrays)
