@@ -3,8 +3,7 @@ import pytest
 from training_data import WORDS, write_csv, written_rows
 
 import token2wave
-from token2wave.training.calibration import fit_weights
-from token2wave.training.cross_validation import cross_validate_branches, has_few_rows
+from token2wave.training.calibration import cross_validate_branches, fit_weights, has_few_rows
 from token2wave.training.examples import Examples
 
 

@@ -177,7 +177,7 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
 
 def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     """The held-back rows choose the number of epochs; the model then learns from them as well."""
-    monkeypatch.setattr("token2wave.training.cross_validation.FEW_TO_BATCH", 0)
+    monkeypatch.setattr("token2wave.training.calibration.FEW_TO_BATCH", 0)
     again = {**SMALL, "recipe.refit_below": 10_000}
     plain = run(data, test=test_data).summary
     out = tmp_path / "model.safetensors"
@@ -194,7 +194,7 @@ def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     first = out.read_bytes()
     run(data, test=test_data, settings=again, out=out)
     assert out.read_bytes() == first
-    monkeypatch.setattr("token2wave.training.cross_validation.FEW_TO_BATCH", 1_000)
+    monkeypatch.setattr("token2wave.training.calibration.FEW_TO_BATCH", 1_000)
     recorder = Recorder()
     run(data, test=test_data, settings=again, callbacks=[recorder])
     steps = [total for name, total, _ in recorder.stages if name.startswith("training")]

@@ -2,7 +2,7 @@
 
 The branches are the waves of the text, the waves of each word's context, and a linear SVM on n-grams. The
 waves learn first, then the SVM from the same texts. Validation texts weigh the branches
-(:mod:`token2wave.training.calibration`). This module trains the branches, joins them and takes them apart.
+(:mod:`token2wave.training.calibration`). This module trains the branches, joins them and removes them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def fit_branches(
         seed: of the order of texts and of dropout.
         char_ngram_weight: weight of the words' character n-grams; None chooses it by the validation examples.
         callbacks: called as training goes on.
-        slot: of the waves in a checkpoint; the linear SVM is solved again.
-        stream: what the waves learn from, where ``train`` is but a sample of it.
+        slot: of the waves in a checkpoint; the linear SVM is always solved again.
+        stream: what the waves learn from, if ``train`` is only a sample of it.
 
     Returns:
         The network, the history of its training, and the weight of the character n-grams.
@@ -65,21 +65,15 @@ def fit_branches(
     Raises:
         ConfigError: the loss stopped being a finite number.
     """
+    texts, has_cls = train if stream is None else stream, features.config.cls
     history = fit(
-        network,
-        train if stream is None else stream,
-        validation,
-        recipe,
-        seed=seed,
-        has_cls=features.config.cls,
-        callbacks=callbacks,
-        slot=slot,
+        network, texts, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, slot=slot
     )
     if not linear_svm:
         return network, history, char_ngram_weight or 0.0
     CallbackList(callbacks).stage("linear_svm", 0)
     start = time.perf_counter()
-    problem = _linear_svm(network.config, features, train, recipe, seed)
+    problem = _svm_problem(network.config, features, train, recipe, seed)
     if not recipe.char_ngrams:
         char_ngram_weight = 0.0  # also in the record
     if char_ngram_weight is None:
@@ -113,23 +107,23 @@ def refit_linear_svm(
         weight: of the SVM's branch.
         seed: of the order of texts.
         char_ngram_weight: weight of the words' character n-grams.
-        callbacks: called as training goes on.
+        callbacks: called once.
     """
     CallbackList(callbacks).stage("linear_svm of all rows", 0)
     config = network.config.replace(linear_svm=False)
     arrays = dict(network.arrays())
     arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])
     waves = _rebuild(network, config, {name: arrays[name] for name in config.parameter_shapes()})
-    weights = _linear_svm(config, features, full_train, recipe, seed).solve(char_ngram_weight)
+    weights = _svm_problem(config, features, full_train, recipe, seed).solve(char_ngram_weight)
     refitted = add_linear_svm(waves, weights)
     scale_branches(refitted, [1.0] * len(branch_names(config)) + [weight])
     return refitted
 
 
-def _linear_svm(
+def _svm_problem(
     config: WaveConfig, features: Features, train: Examples, recipe: Recipe, seed: int
 ) -> LinearSVM:
-    """The problem to solve. Texts that a teacher alone labels count as the recipe says."""
+    """Set up the SVM. The recipe says how much texts count that only a teacher labels."""
     if train.n_unlabelled:
         weights = np.ones(len(train), dtype=np.float32) if train.weights is None else train.weights.copy()
         first = len(train) - train.n_unlabelled
@@ -141,17 +135,10 @@ def _linear_svm(
 
 
 def add_linear_svm(network: Any, weights: LinearSVMWeights) -> Any:
-    """Put a linear SVM beside the waves of a trained network.
+    """Copy a trained network and put a linear SVM beside its waves.
 
-    Its weights are scaled to the size of the waves' numbers, so that one step suits both where the embedding
-    is stored in few bits; the weight of the branch makes up for it.
-
-    Args:
-        network: without a linear SVM.
-        weights: for the rows of its embedding.
-
-    Returns:
-        A network of the same class that has both.
+    The weights are scaled to the size of the waves' numbers, so that one quantisation step suits both if the
+    embedding is stored in few bits. The weight of the branch makes up for it.
     """
     config, arrays = network.config.replace(linear_svm=True), dict(network.arrays())
     waves = arrays[EMBEDDING]
@@ -166,15 +153,7 @@ def add_linear_svm(network: Any, weights: LinearSVMWeights) -> Any:
 
 
 def remove_zero_branches(network: Any, weights: Sequence[float]) -> Any:
-    """Remove the branches of weight zero but for the text's: they cost time and bytes for nothing.
-
-    Args:
-        network: calibrated.
-        weights: of its branches (:func:`token2wave.training.calibration.calibrate`).
-
-    Returns:
-        The network itself where every branch has a weight.
-    """
+    """Remove the context and the linear SVM if their weight is zero: they cost time and bytes for nothing."""
     config = remove_zero_branches_of_config(network.config, weights)
     if config == network.config:
         return network
@@ -184,13 +163,11 @@ def remove_zero_branches(network: Any, weights: Sequence[float]) -> Any:
 
 
 def remove_zero_branches_of_config(config: WaveConfig, weights: Sequence[float]) -> WaveConfig:
-    """The configuration without the branches of weight zero."""
-    for name, weight in zip(branch_names(config), weights, strict=False):
-        if name == "context" and not weight:
-            config = config.replace(context_width=0)
-        elif name == "linear_svm" and not weight:
-            config = config.replace(linear_svm=False)
-    return config
+    """The configuration without a context or a linear SVM of weight zero."""
+    zero = {name for name, weight in zip(branch_names(config), weights, strict=False) if not weight}
+    if "context" in zero:
+        config = config.replace(context_width=0)
+    return config.replace(linear_svm=False) if "linear_svm" in zero else config
 
 
 def branch_names(config: WaveConfig) -> tuple[str, ...]:

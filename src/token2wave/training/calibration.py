@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.models.wave_config import WaveConfig
+from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
 from token2wave.training.validation import binary_cross_entropies
@@ -22,7 +23,10 @@ HEADS = ("head", "context.head", "linear_svm")
 ITERATIONS = 100
 PRIOR = 1.0  # texts that weights of one count as
 TOLERANCE = 1e-10
-DOUBT = 0.01  # weight of every branch where each is worse than chance: decisions stay, without confidence
+DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
+FOLDS = 5
+CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
+"""Weight of the words' character n-grams: if few words are known, their spelling says most."""
 
 Numbers = NDArray[np.float64]
 
@@ -88,6 +92,35 @@ def choose_linear_svm(
         best = loss, char_ngram_weight, linear_svm
     assert best is not None
     return best[1:]
+
+
+def has_few_rows(examples: Examples) -> bool:
+    """Whether there are too few rows for a validation set that weighs branches, and each has one label."""
+    return len(examples) < FEW_TO_BATCH and not examples.n_unlabelled and not examples.multi_label
+
+
+def cross_validate_branches(
+    fit: Callable[[Examples], Any], examples: Examples, seed: int
+) -> tuple[float, ...]:
+    """Weigh the branches by cross-validation: a tenth of few rows is too few texts to weigh by.
+
+    Args:
+        fit: trains on the examples of some folds; its result has ``network`` and ``features``.
+        examples: ``N`` texts.
+        seed: of the folds.
+    """
+    order = np.random.default_rng(seed).permutation(len(examples))
+    order = order[np.argsort(examples.labels[order], kind="stable")]  # each fold gets every class
+    fold = np.empty(len(order), dtype=np.int64)
+    fold[order] = np.arange(len(order)) % FOLDS
+    logits = []
+    for number in range(FOLDS):
+        fitted = fit(examples.take(np.flatnonzero(fold != number)))
+        held_out = examples.take(np.flatnonzero(fold == number)).encode(fitted.features)
+        logits.append(branch_logits(fitted.network, held_out.features))
+    rows = np.argsort(fold, kind="stable")
+    weights = None if examples.weights is None else examples.weights[rows]
+    return fit_weights(np.concatenate(logits, axis=1), examples.labels[rows], weights)
 
 
 def scale_branches(network: Scalable, weights: Sequence[float]) -> None:

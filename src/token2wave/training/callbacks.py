@@ -22,10 +22,10 @@ class Epoch:
         epoch: its number, from 1.
         train_loss: mean cross-entropy over the pass, as optimised.
         train_accuracy: over the pass, while weights change and tokens are dropped.
-        validation_loss: mean cross-entropy after the pass; None without validation texts.
-        validation_accuracy: after the pass; None without validation texts.
-        validation_macro_f1: after the pass; None without validation texts.
-        validation_micro_f1: after the pass; None without validation texts.
+        validation_loss: mean cross-entropy after the pass; None, like the next three, without validation.
+        validation_accuracy: after the pass.
+        validation_macro_f1: after the pass.
+        validation_micro_f1: after the pass.
     """
 
     epoch: int
@@ -46,7 +46,7 @@ class History:
         best: the epoch whose weights are used.
         train_seconds: wall time of the whole loop, validation included.
         texts_per_second: training texts over the wall time of the training steps alone.
-        lr_factor: factor of the recipe's learning rates; below one where training has diverged and restarted.
+        lr_factor: factor of the recipe's learning rates; below one after training diverged and restarted.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -92,15 +92,10 @@ class Callback:
         """Training begins: the data is read and the settings are final, also after a search."""
 
     def on_end(self, summary: Summary | None, files: Sequence[Path]) -> None:
-        """The run is over.
-
-        Args:
-            summary: all its figures; None if it failed or was interrupted.
-            files: the model file and the files of the report that were written.
-        """
+        """The run is over: all its figures, None if it failed, and the files of model and report written."""
 
     def on_stage(self, name: str, total: int) -> None:
-        """A stage begins, of ``total`` texts (``"training"``: steps); 0 if the number is not known."""
+        """A stage begins, of ``total`` texts (``"training"``: steps); 0 if the number is unknown."""
 
     def on_advance(self, amount: int) -> None:
         """``amount`` more of the stage is done."""
@@ -109,10 +104,10 @@ class Callback:
         """Mean training loss since the last report, and speed since the start of the epoch."""
 
     def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
-        """A step has its gradients but has not changed the weights yet; called for torch networks only."""
+        """A step has its gradients but has not changed the weights yet; only for torch networks."""
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """A pass over the training texts and its validation are done."""
+        """A pass over the training texts and its validation are complete."""
 
     def on_candidate(self, trial: Trial) -> None:
         """A settings search has tried a candidate. Its epochs are not reported."""
@@ -122,11 +117,7 @@ class Callback:
 
 
 class CallbackList:
-    """Calls several callbacks.
-
-    Args:
-        callbacks: in the order of the calls.
-    """
+    """Calls several callbacks, in order."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = callbacks
@@ -153,7 +144,7 @@ class CallbackList:
             callback.on_stage(name, total)
 
     def advance(self, amount: int) -> None:
-        """Report that so much more is done."""
+        """Report progress."""
         for callback in self.callbacks:
             callback.on_advance(amount)
 
@@ -186,11 +177,11 @@ class CallbackList:
             callback.on_epoch(epoch)
 
     def candidate(self, trial: Trial) -> None:
-        """Report what was tried."""
+        """Report a candidate of a settings search."""
         for callback in self.callbacks:
             callback.on_candidate(trial)
 
     def search_end(self, record: SearchHistory) -> None:
-        """Report that a search is over."""
+        """Report that a settings search is over."""
         for callback in self.callbacks:
             callback.on_search_end(record)

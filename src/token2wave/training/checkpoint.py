@@ -3,8 +3,7 @@
 A run trains one or more networks (:mod:`token2wave.training.run`), always in the same order. The checkpoint
 is one safetensors file. For each network so far it holds the whole state of the trainer after its last epoch,
 or the best weights once it is trained. The steps in between are deterministic and run again. The file is
-replaced atomically, so a killed run leaves the state of the previous epoch. A checksum of every array reveals
-damage.
+replaced atomically, so a killed run leaves the state of the previous epoch. Checksums reveal damage.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ class NetworkCheckpoint:
     """The state of training one network.
 
     Attributes:
-        history: of its epochs so far.
+        history: the epochs so far.
         restart: restarts so far with smaller learning rates.
         arrays: of the trainer by name; of the network alone once it is trained.
         values: plain data of the trainer.
-        done: whether it is trained.
+        done: whether training is complete.
     """
 
     history: History
@@ -55,7 +54,7 @@ class Checkpoint:
 
     Args:
         path: of the file.
-        identity: everything that the result depends on, as plain data.
+        identity: everything that the result depends on, as plain data for JSON.
         networks: the networks so far.
     """
 
@@ -65,26 +64,22 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: Path, identity: Mapping[str, Any], resume: bool) -> Checkpoint:
-        """Begin a checkpoint, or read that of an interrupted run.
-
-        Args:
-            path: of the file.
-            identity: everything that the result depends on, as plain data for JSON.
-            resume: whether to resume from the file if there is one.
+        """Begin a checkpoint or, with ``resume``, read that of an interrupted run if there is one.
 
         Raises:
-            CheckpointError: there is a file, and it is not to be resumed, is damaged, or of another run.
+            CheckpointError: there is a file that must not be resumed, is damaged, or belongs to another run.
             OutputError: the file cannot be written.
         """
         require_free_path(path, resume)
         if not path.exists():
             return cls(path, identity, [])
-        found, networks = read_checkpoint(path)
+        previous, networks = read_checkpoint(path)
         for name, value in json.loads(json.dumps(identity)).items():
-            if found.get(name) != value:
+            old = previous.get(name)
+            if old != value:
                 raise CheckpointError(
                     f"expected a checkpoint of this run, found one of another: {name} was "
-                    f"{_short(found.get(name), value)}, and is now {_short(value, found.get(name))}",
+                    f"{_shorten(old, value)}, and is now {_shorten(value, old)}",
                     location=str(path),
                     hint="train with the data and settings it was begun with, or remove it",
                 )
@@ -110,7 +105,7 @@ class Checkpoint:
             "format_version": FORMAT_VERSION,
             "identity": self.identity,
             "networks": [_plain(saved) for saved in self.networks],
-            "checksums": {name: _checksum(array) for name, array in tensors.items()},
+            "checksums": _checksums(tensors),
         }
         text = json.dumps(header)
         with atomic_write(self.path) as temporary:
@@ -123,54 +118,41 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointSlot:
-    """The place of one network in a checkpoint.
-
-    Attributes:
-        checkpoint: of the run.
-        number: of the network, from 0.
-    """
+    """The place of one network, numbered from 0, in the checkpoint of a run."""
 
     checkpoint: Checkpoint
     number: int
 
     @property
     def saved(self) -> NetworkCheckpoint | None:
-        """Its state when the run was interrupted; None if its training had not begun."""
+        """The state of the network when the run was interrupted; None if its training had not begun."""
         networks = self.checkpoint.networks
         return networks[self.number] if self.number < len(networks) else None
 
     def save(self, saved: NetworkCheckpoint) -> None:
-        """Save the current state of its training.
+        """Save the current state of the network's training.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        if saved.done:  # copied, since the network changes later while the file is written again
+        if saved.done:  # a copy, because the network changes later and the file is written again then
             arrays = {name: np.array(array) for name, array in saved.arrays.items()}
-            history = replace(saved.history)
-            saved = replace(saved, history=history, arrays=arrays)
+            saved = replace(saved, history=replace(saved.history), arrays=arrays)
         self.checkpoint.networks[self.number :] = [saved]
         self.checkpoint.write()
 
 
 def require_free_path(path: Path, resume: bool) -> None:
-    """Check that a checkpoint can be written, before any work is done.
-
-    Args:
-        path: of the file.
-        resume: whether an existing checkpoint is to be resumed.
+    """Check before any work that a checkpoint can be written.
 
     Raises:
-        CheckpointError: there is one, and it is not to be resumed.
+        CheckpointError: there is one already, and the run does not resume it.
         OutputError: the file cannot be written.
     """
     check_writable(path)
     if path.exists() and not resume:
-        raise CheckpointError(
-            "found an existing checkpoint",
-            location=str(path),
-            hint="resume it with --resume, or remove it",
-        )
+        hint = "resume it with --resume, or remove it"
+        raise CheckpointError("found an existing checkpoint", location=str(path), hint=hint)
 
 
 def _plain(saved: NetworkCheckpoint) -> dict[str, Any]:
@@ -188,11 +170,7 @@ def _plain(saved: NetworkCheckpoint) -> dict[str, Any]:
 
 
 def _from_plain(plain: dict[str, Any], arrays: Arrays) -> NetworkCheckpoint:
-    """Reverse :func:`_plain`.
-
-    Raises:
-        ValueError: a value has the wrong type.
-    """
+    """Reverse :func:`_plain`; a value of the wrong type raises ``ValueError``."""
     epochs = [Epoch(**epoch) for epoch in plain["epochs"]]
     numbers = [value for epoch in epochs for value in vars(epoch).values() if value is not None]
     numbers += [plain["restart"], plain["train_seconds"], plain["texts_per_second"]]
@@ -209,7 +187,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: it is damaged, no checkpoint, or of another version.
+        CheckpointError: the file is damaged, is no checkpoint, or has another version.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -222,9 +200,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
                 location=str(path),
                 hint="resume with the version of token2wave that wrote it, or remove it",
             )
-        if metadata[f"{KEY}.checksum"] != str(zlib.crc32(metadata[KEY].encode())):
-            raise ValueError("wrong checksum")
-        if header["checksums"] != {name: _checksum(array) for name, array in arrays.items()}:
+        is_header_intact = metadata[f"{KEY}.checksum"] == str(zlib.crc32(metadata[KEY].encode()))
+        if not is_header_intact or header["checksums"] != _checksums(arrays):
             raise ValueError("wrong checksum")
         networks = []
         for number, plain in enumerate(header["networks"]):
@@ -242,12 +219,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
         ) from error
 
 
-def _checksum(array: NDArray[Any]) -> int:
-    return zlib.crc32(array.tobytes())
+def _checksums(arrays: Arrays) -> dict[str, int]:
+    return {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
 
 
-def _short(value: Any, other: Any) -> str:
-    """A value in few characters; of settings only those that differ."""
+def _shorten(value: Any, other: Any) -> str:
+    """Write a value in few characters; of settings only those that differ."""
     if isinstance(value, dict) and isinstance(other, dict):
         value = {name: each for name, each in value.items() if other.get(name) != each}
     return f"{json.dumps(value):.120}"

@@ -1,4 +1,4 @@
-"""The steps of a training run: a first fit that validation texts judge, then a fit on all rows."""
+"""The steps of a training run: a fit that the validation texts evaluate, then a fit on all rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,14 +27,16 @@ from token2wave.training.branches import (
     remove_zero_branches,
     remove_zero_branches_of_config,
 )
-from token2wave.training.calibration import Scalable, calibrate, scale_branches
-from token2wave.training.callbacks import CallbackList, Epoch, History
-from token2wave.training.checkpoint import Checkpoint
-from token2wave.training.cross_validation import (
+from token2wave.training.calibration import (
     CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    Scalable,
+    calibrate,
     cross_validate_branches,
     has_few_rows,
+    scale_branches,
 )
+from token2wave.training.callbacks import CallbackList, Epoch, History
+from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.distributed import leading
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
@@ -59,11 +62,7 @@ class EmbeddingInit(Protocol):
     def expand_features(
         self, texts: Sequence[str], features: Features, encoded: Ragged, callback_list: CallbackList
     ) -> tuple[WordFeatures, Ragged, Any]:
-        """Give every word that the encoder knows a row.
-
-        Returns:
-            The wider features, the texts encoded by them, and the encoder's vectors for :meth:`init_rows`.
-        """
+        """Give every word of the encoder a row; the features, the encoded texts and the encoder's vectors."""
 
     def init_rows(self, rows: NDArray[np.float32], width: int, vectors: Any, features: WordFeatures) -> None:
         """Write the encoder's vectors into the rows ``(V, W)`` of the embedding, in place."""
@@ -80,8 +79,8 @@ class FitResult:
         validation: the encoded validation examples; None if there were none.
         n_unknown: ``(N,)``, features of each validation text that have no row; None if there were none.
         char_ngram_weight: weight of the words' character n-grams in the linear SVM.
-        branch_weights: of each branch; empty where no validation rows could weigh them.
-        previous: the fit that decided how this one was trained; None for the first.
+        branch_weights: one a branch; empty if no validation rows could weigh them.
+        previous: the fit that chose the epochs and weights of this one; None for the first.
     """
 
     features: Features
@@ -95,7 +94,7 @@ class FitResult:
 
     @property
     def is_refit(self) -> bool:
-        """Whether this is a second fit, on all rows."""
+        """Whether this is the second fit, on all rows."""
         return self.previous is not None
 
     @property
@@ -115,10 +114,10 @@ class ValidatedFit:
 
     Attributes:
         fitted: the network with its branches scaled.
-        best: the epoch whose weights were kept.
+        best: the epoch whose weights it has.
         validated: figures of the validation texts.
-        thresholds: of each class, where a text may have several; else none.
-        novelty_reference: of the validation texts; None where no rows could be held out.
+        thresholds: one a class in a multi-label run; else none.
+        novelty_reference: of the validation texts; None if no rows could be held out.
     """
 
     fitted: FitResult
@@ -130,13 +129,7 @@ class ValidatedFit:
     def classifiers(
         self, last: FitResult, label_names: tuple[str, ...], record: dict[str, Any]
     ) -> tuple[Classifier, Classifier]:
-        """Make the classifier to keep, and that of the first fit, which has not seen the validation texts.
-
-        Args:
-            last: the fit on all rows.
-            label_names: of the classes.
-            record: of the run.
-        """
+        """Make the classifiers of the last fit and of this one, which has not seen the validation texts."""
         network = last.network.compiled() if isinstance(last.network, AdditiveNetwork) else last.network
         refit_svm = {} if last is self.fitted or last.is_refit else {"refit_linear_svm": True}
         classifier = Classifier(
@@ -162,15 +155,14 @@ class TrainingRun:
 
     Attributes:
         splits: the data.
-        texts: the same as examples, with the targets of a teacher if there is one.
+        texts: the data as examples, with the targets of a teacher if there is one.
         preset: the settings.
         seed: of initial weights, order of texts and dropout.
         device: ``auto``, ``cpu`` or ``cuda``.
         callback_list: called as the run goes on.
-        vocabulary: a WordPiece vocabulary, if one is given.
-        embedding_init: starts the words' rows from a pre-trained encoder, if one is given.
-        computed_on: ``cpu`` or ``cuda``.
-        checkpoint: where every epoch is saved, if there is one.
+        vocabulary: a WordPiece vocabulary, if you name one.
+        embedding_init: starts the words' rows from a pre-trained encoder, if you name one.
+        checkpoint: saves every epoch, if there is one.
     """
 
     splits: TextDataset
@@ -181,7 +173,6 @@ class TrainingRun:
     callback_list: CallbackList
     vocabulary: str | os.PathLike[str] | None = None
     embedding_init: EmbeddingInit | None = None
-    computed_on: str = "cpu"
     checkpoint: Checkpoint | None = None
 
     @property
@@ -201,20 +192,20 @@ class TrainingRun:
 
     @property
     def stream(self) -> ExampleStream | None:
-        """What the waves learn from where the training examples are but a sample of it."""
+        """What the waves learn from, if the training examples are only a sample of it."""
         return None
 
     def checksums(self) -> list[int | None]:
-        """Numbers that depend on everything that is learnt from."""
-        parts = (self.texts.train, self.texts.validation, self.texts.full_train)
-        return [None if part is None else part.checksum() for part in parts]
+        """Checksums of everything that the run learns from."""
+        splits = (self.texts.train, self.texts.validation, self.texts.full_train)
+        return [None if examples is None else examples.checksum() for examples in splits]
 
     def facts(self) -> dict[str, Any]:
-        """What the model file says of this class of run alone; plain data."""
+        """What the model file records of this class of runs alone; plain data."""
         return {}
 
     def fit_first(self) -> ValidatedFit:
-        """Train on the training texts; the validation texts choose the epoch, calibrate and judge."""
+        """Train on the training texts; the validation texts choose the epoch, calibrate and evaluate."""
         unvalidated = self.texts.learns_from_validation  # calibration would make it certain of everything
         fitted = self.fit(
             self.preset.recipe,
@@ -241,10 +232,10 @@ class TrainingRun:
         )
 
     def fit_all_rows(self, first: ValidatedFit) -> FitResult:
-        """Learn from the validation rows too: train again, or, with many texts, solve the linear SVM again.
+        """Learn from the validation rows too: train again, or with many texts only solve the linear SVM again.
 
         Returns:
-            The first fit itself where no rows were held out, or the settings ask for no refit.
+            The first fit itself if no rows were held out or the settings ask for no refit.
         """
         fitted, full_train, recipe = first.fitted, self.texts.full_train, self.preset.recipe
         if full_train is None or not recipe.refit_below:
@@ -256,16 +247,13 @@ class TrainingRun:
         return fitted
 
     def _fit_again(self, first: ValidatedFit, full_train: Examples) -> FitResult:
-        """Train on all rows, with the epochs and branch weights that the validation texts have chosen."""
+        """Train on all rows, with the epochs and branch weights that validation has chosen."""
         fitted = first.fitted
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
         char_ngram_weight, weights = fitted.char_ngram_weight, fitted.branch_weights
         if has_few_rows(full_train):
             char_ngram_weight = CHAR_NGRAM_WEIGHT_FEW_ROWS
-
-            def fit_fold(fold: Examples) -> FitResult:
-                return self.fit(recipe, fold, char_ngram_weight=char_ngram_weight)
-
+            fit_fold = partial(self.fit, recipe, char_ngram_weight=char_ngram_weight)
             weights = cross_validate_branches(fit_fold, full_train, self.seed)
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
@@ -309,8 +297,11 @@ class TrainingRun:
             char_ngram_weight: weight of the words' character n-grams; None chooses it by validation.
         """
         features, train, vectors = self._encode_train(train)
-        config = self._config(features, branch_weights)
-        network = self._network(config.replace(linear_svm=False), recipe)
+        config = self.preset.network_config(
+            features.n_rows, len(self.texts.label_names), features.sentence_ends
+        ).replace(multi_label=self.texts.multi_label)
+        config = remove_zero_branches_of_config(config, branch_weights)
+        network = self._init_network(config.replace(linear_svm=False), recipe)
         if self.embedding_init is not None:
             assert isinstance(features, WordFeatures)
             rows = np.array(network.arrays()[EMBEDDING])
@@ -339,7 +330,7 @@ class TrainingRun:
         return FitResult(features, network, history, validation, n_unknown, char_ngram_weight, branch_weights)
 
     def _encode_train(self, train: Examples) -> tuple[Features, Examples, Any]:
-        """The vocabulary of training texts, the texts encoded by it, and vectors of a pre-trained encoder."""
+        """Fit the vocabulary; it, the encoded training texts, and the vectors of a pre-trained encoder."""
         if isinstance(self.preset.features, WordConfig) and self.vocabulary is None:
             train.texts.hash(self.callback_list.stage_once_begun("hashing the texts", train.texts.n_to_hash))
         advance = self.callback_list.stage_once_begun("features of the training texts", len(train))
@@ -353,11 +344,11 @@ class TrainingRun:
         return features, replace(train, features=ragged), vectors
 
     def evaluate(self, classifier: Classifier, first: Classifier) -> Evaluation:
-        """Evaluate on texts that were not learnt from: the test texts, or else the validation texts.
+        """Evaluate on unseen texts: the test texts, or else the validation texts.
 
         Args:
-            classifier: the one to keep, which may have learnt from the validation texts.
-            first: the one that has not.
+            classifier: of the last fit, which may have learnt from the validation texts.
+            first: of the first fit, which has not.
         """
         test, validation = self.texts.test, self.texts.validation
         self.callback_list.stage("evaluation", len(validation if test is None else test))
@@ -381,30 +372,24 @@ class TrainingRun:
 
         return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
 
+    @property
+    def computed_on(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return "cuda" if self.trained_by == "cuda" else "cpu"
+
     def _trains_natively(self, config: WaveConfig, recipe: Recipe) -> bool:
-        """Whether the native core takes the steps, which it does in one process alone."""
+        """Whether the native core takes the steps; it runs in one process only."""
         has_cls = self.preset.features.cls
         return self.device != "cuda" and leading() is None and trains_natively(config, recipe, has_cls)
 
-    def _config(self, features: Features, branch_weights: Sequence[float]) -> WaveConfig:
-        n_classes = len(self.texts.label_names)
-        config = self.preset.network_config(features.n_rows, n_classes, features.sentence_ends)
-        return remove_zero_branches_of_config(
-            config.replace(multi_label=self.texts.multi_label), branch_weights
-        )
-
-    def _network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
-        """A network with initial weights that depend on the seed alone."""
+    def _init_network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
+        """A network with initial weights that depend only on the seed."""
         if self._trains_natively(config, recipe):
             return AdditiveNetwork.initial(config, self.seed)
-        return self._torch_network(config)
-
-    def _torch_network(self, config: WaveConfig) -> TrainableNetwork:
         import torch
 
         from token2wave.models import WaveNetwork
 
-        self.computed_on = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return WaveNetwork(config).to(self.computed_on)

@@ -16,11 +16,11 @@ class Validation(NamedTuple):
     """Figures of a network on texts, each counted by its weight if they have weights.
 
     Attributes:
-        loss: mean cross-entropy; of a multi-label network the mean over texts of the sum over classes of the
+        loss: mean cross-entropy; for a multi-label network the mean over texts of the sum over classes of the
             binary cross-entropy.
-        accuracy: fraction of texts whose class, or all of whose classes, are right.
+        accuracy: fraction of texts whose classes are all right.
         macro_f1: mean F1 of the classes that occur or are predicted.
-        micro_f1: F1 over the decisions of all texts and classes; the accuracy, where a text has one class.
+        micro_f1: F1 over the decisions of all texts and classes; equals the accuracy with one class a text.
     """
 
     loss: float
@@ -53,19 +53,17 @@ def cross_entropies(logits: NDArray[np.float64], examples: Examples) -> NDArray[
         own = shifted[np.arange(len(examples)), examples.labels]
     else:
         own = np.einsum("nc,nc->n", shifted, examples.targets.astype(np.float64))
-    losses: NDArray[np.float64] = sums - own
-    return losses
+    return np.asarray(sums - own)
 
 
 def binary_cross_entropies(logits: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
     """Sum over classes of the binary cross-entropy of each text, ``(N,)``."""
     softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
-    losses: NDArray[np.float64] = (softplus - logits * targets).sum(axis=1)
-    return losses
+    return np.asarray((softplus - logits * targets).sum(axis=1))
 
 
 def is_multi_label(network: Trainable) -> bool:
-    """Whether a network decides each class by itself; networks without such a setting do not."""
+    """Whether a network decides each class independently; networks without the setting do not."""
     return bool(getattr(getattr(network, "config", None), "multi_label", False))
 
 
