@@ -232,7 +232,7 @@ class TrainingRun:
         )
 
     def fit_all_rows(self, first: ValidatedFit) -> FitResult:
-        """Learn from the validation rows too: train again, or with many texts only solve the linear SVM again.
+        """Learn from the validation rows too: train again, or with many texts solve only the SVM again.
 
         Returns:
             The first fit itself if no rows were held out or the settings ask for no refit.
