@@ -61,9 +61,9 @@ def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         export_html(classifier_of("fast"), tmp_path / "nowhere" / "a.html")
     with pytest.raises(ConfigError, match="cannot be compiled"):
         export_html(torch_classifier(), tmp_path / "a.html")
-    with pytest.raises(ConfigError, match="at most 20 texts to click on, found 21"):
+    with pytest.raises(ConfigError, match="at most 20 examples, found 21"):
         export_html(classifier_of("fast"), tmp_path / "a.html", examples=["a"] * 21)
-    monkeypatch.setattr(html_file, "MAX_MODEL", 1_000)
+    monkeypatch.setattr(html_file, "MAX_MODEL_BYTES", 1_000)
     with pytest.raises(ConfigError, match=r"token2wave compress --max-size 1MB"):
         export_html(classifier_of("fast"), tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []

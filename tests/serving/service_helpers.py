@@ -118,9 +118,9 @@ def limited(model: Path, **limits: float) -> list[str]:
     """The command of a server with limits that the command line does not have."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from token2wave.serving.limits import Limits\n"
-        "from token2wave.serving.server import Settings, serve\n"
-        f"settings = Settings(Path({str(model)!r}), port=0, limits=Limits(**{limits!r}))\n"
+        "from token2wave.serving.limits import ServiceLimits\n"
+        "from token2wave.serving.server import ServerOptions, serve\n"
+        f"settings = ServerOptions(Path({str(model)!r}), port=0, limits=ServiceLimits(**{limits!r}))\n"
         "serve(settings, lambda address: print(address, file=sys.stderr, flush=True))\n"
     )
     return [*PYTHON, "-c", code]

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from service_helpers import LABELS, TEXTS, Reader, connect, make_classifier, post
 
 from token2wave.errors import ConfigError
-from token2wave.serving.app import create_app
-from token2wave.serving.limits import Limits
+from token2wave.serving.app import Service
+from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import openapi_document
 from token2wave.serving.page import page_html
 
@@ -30,7 +30,7 @@ def expected(classifier, text, top_k=1):
 
 
 def validate(document, name, classifier=None):
-    full_train = openapi_document(Limits(), classifier or make_classifier())
+    full_train = openapi_document(ServiceLimits(), classifier or make_classifier())
     schema = {**full_train, "$ref": f"#/components/schemas/{name}"}
     Draft202012Validator(schema).validate(document)
 
@@ -85,7 +85,7 @@ def test_routes_that_only_tell(server, classifier):
     assert info == json.loads(json.dumps(classifier.description()))
     assert info["computes_with"] == "native core"
     openapi = server.ask("GET", "/openapi.json")[2]
-    assert openapi == json.loads(json.dumps(openapi_document(Limits(), classifier)))
+    assert openapi == json.loads(json.dumps(openapi_document(ServiceLimits(), classifier)))
     for path in ("/", "/docs"):
         status, headers, page = server.ask("GET", path)
         assert status == 200
@@ -196,7 +196,7 @@ def test_refused_before_the_body(server):
         ),
         (413, "POST", "/predict", b" " * ((1 << 20) + 1), None, "--body-bytes"),
         (422, "POST", "/explain", {"text": "a " * 6_000}, None, "--explain-characters"),
-        (422, "POST", "/explain", {"text": "a", "unit": []}, None, "choose"),
+        (422, "POST", "/explain", {"text": "a", "unit": []}, None, "send one of"),
         (422, "POST", "/explain", {"unit": "word"}, None, '{"text"'),
     ]
     for status, method, path, body, headers, hint in cases:
@@ -214,7 +214,7 @@ def test_models_of_several_labels_and_without_novelty():
     several = make_classifier(multi_label=True, novelty=False)
 
     def ask(document):
-        return ask_in_process(create_app(several), document)
+        return ask_in_process(Service(several), document)
 
     found = several.predict(TEXTS[0], top_k=3)
     assert ask({"text": TEXTS[0]})[1]["labels"] == [
@@ -242,7 +242,7 @@ def test_pages_of_other_origins():
         (("https://a.example", "https://b.example"), b"https://a.example"),
         (("*",), b"*"),
     ):
-        app = create_app(make_classifier(novelty=False), allow_origins=allowed)
+        app = Service(make_classifier(novelty=False), allow_origins=allowed)
         _, _, headers = ask_in_process(app, {"text": "a"}, origin)
         assert headers.get(b"access-control-allow-origin") == granted
         status, _, headers = ask_in_process(app, None, origin, preflight, method="OPTIONS")
@@ -253,7 +253,7 @@ def test_pages_of_other_origins():
 def test_networks_that_the_core_does_not_run():
     """They are computed in a thread, and together, too."""
     slow = make_classifier(width=4)
-    app = create_app(slow)
+    app = Service(slow)
 
     async def everyone():
         return await asyncio.gather(*(in_process(app, {"text": text}) for text in TEXTS[:80]))
@@ -271,7 +271,7 @@ def test_networks_that_the_core_does_not_run():
 def test_what_a_model_cannot_do_or_does_wrong(monkeypatch, caplog):
     """One is told to the client, the other to the log as well."""
     classifier = make_classifier()
-    app = create_app(classifier)
+    app = Service(classifier)
 
     def refuse(*_):
         raise ConfigError("does not compile", location="network", hint="train another")

@@ -22,7 +22,7 @@ import faults
 
 from token2wave.errors import ConfigError
 from token2wave.serving import prometheus, server
-from token2wave.serving.logs import MAX_QUEUED_LINES, queue_lines
+from token2wave.serving.logs import MAX_QUEUED_LINES, DroppingQueueHandler
 
 SECONDS = 0.5
 
@@ -54,7 +54,7 @@ def test_the_dead_do_not_count(tmp_path):
     for number in (process.pid, os.getpid()):
         for kind in ("gauge_livesum", "counter"):
             (tmp_path / f"{kind}_{number}.db").touch()
-    prometheus._forget_the_dead(tmp_path)
+    prometheus.remove_dead_processes(tmp_path)
     left = {f"counter_{process.pid}.db", f"counter_{os.getpid()}.db", f"gauge_livesum_{os.getpid()}.db"}
     assert set(os.listdir(tmp_path)) == left
 
@@ -117,7 +117,7 @@ def test_a_stuck_log_does_not_block():
         while len(lines) < n_lines and time.monotonic() < end:
             time.sleep(0.01)
 
-    handler = queue_lines(Target())
+    handler = DroppingQueueHandler(Target())
     for number in range(MAX_QUEUED_LINES + 500):
         handler.handle(logging.LogRecord("a", logging.INFO, "", 0, str(number), None, None))
     stuck.set()

@@ -8,13 +8,13 @@ from jsonschema import Draft202012Validator
 from service_helpers import TEXTS, make_classifier
 from test_service import ask_in_process
 
-from token2wave.serving.app import create_app
-from token2wave.serving.limits import Limits
+from token2wave.serving.app import Service
+from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import openapi_document
 
 CLASSIFIER = make_classifier()
-LIMITS = Limits(texts=4, text_characters=60)
-APP = create_app(CLASSIFIER, LIMITS)
+LIMITS = ServiceLimits(texts=4, text_characters=60)
+APP = Service(CLASSIFIER, LIMITS)
 DOCUMENT = openapi_document(LIMITS, CLASSIFIER)
 VALIDATORS = {
     name: Draft202012Validator({**DOCUMENT, "$ref": f"#/components/schemas/{name}"})

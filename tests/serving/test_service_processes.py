@@ -22,7 +22,7 @@ from service_helpers import (
 )
 
 from token2wave.errors import ConfigError
-from token2wave.serving.limits import Limits
+from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.server import is_loopback
 
 
@@ -84,7 +84,7 @@ def test_a_model_is_read_again(model, tmp_path):
         assert probability() == first.predict(TEXTS[0]).probability
         path.write_bytes(path.read_bytes()[:100])
         server.process.send_signal(signal.SIGHUP)
-        assert b"the old model goes on" in server.process.stderr.readline()
+        assert b"the old model stays" in server.process.stderr.readline()
         assert probability() == first.predict(TEXTS[0]).probability
         second.save(path)
         failed, stop = [], threading.Event()
@@ -98,7 +98,7 @@ def test_a_model_is_read_again(model, tmp_path):
         asking = threading.Thread(target=ask)
         asking.start()
         server.process.send_signal(signal.SIGHUP)
-        assert b"read again" in server.process.stderr.readline()
+        assert b"reloaded" in server.process.stderr.readline()
         stop.set()
         asking.join()
         assert not failed
@@ -154,8 +154,8 @@ def test_neither_torch_nor_more_is_imported(model):
         "import token2wave\n"
         f"token2wave.load({str(model)!r}).labels(['a'])\n"
         "assert not any(name.startswith(('token2wave.serving', 'uvicorn', 'prom')) for name in sys.modules)\n"
-        "from token2wave.serving.server import Settings\n"
-        f"Settings(Path({str(model)!r})).application().classifier.explain('a game')\n"
+        "from token2wave.serving.server import ServerOptions\n"
+        f"ServerOptions(Path({str(model)!r})).application().classifier.explain('a game')\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([*PYTHON, "-c", code], check=True, env=ENVIRONMENT)
@@ -196,7 +196,7 @@ def test_what_other_machines_reach_is_told(model, tmp_path):
 )
 def test_limits_that_make_no_sense(settings, where):
     with pytest.raises(ConfigError, match=where):
-        Limits(**settings)
+        ServiceLimits(**settings)
 
 
 def test_more_connections_than_files(model):

@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 
 from fuzzing.checks import MAX_MESSAGE, check, classifier
-from token2wave.serving.app import create_app
+from token2wave.serving.app import Service
 from token2wave.serving.connections import GuardedHttpProtocol
-from token2wave.serving.limits import Limits
+from token2wave.serving.limits import ServiceLimits
 
-SERVICE_LIMITS = Limits(
+SERVICE_LIMITS = ServiceLimits(
     body_bytes=2_000,
     texts=8,
     text_characters=400,
@@ -31,7 +31,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 @cache
 def _service() -> Any:
-    return create_app(classifier("words"), SERVICE_LIMITS, allow_origins=["https://a.example"])
+    return Service(classifier("words"), SERVICE_LIMITS, allow_origins=["https://a.example"])
 
 
 def service(data: bytes) -> None:
@@ -66,7 +66,7 @@ def service(data: bytes) -> None:
 
     app = _service()
     _loop().run_until_complete(app(scope, receive, send))
-    check(app._held == 0 and app._batcher._characters == 0, "memory is still reserved after a request")
+    check(app._n_held_bytes == 0 and app._batcher._n_queued == 0, "memory is still reserved after a request")
     if not sent:
         check(bool(data[2] & 128), "a request without an answer")
         return
@@ -146,7 +146,7 @@ def connection(data: bytes) -> None:
         if not transport.is_closing():
             protocol.eof_received()
         protocol.connection_lost(None)
-        protocol.look(_loop().time() + 1e6)
+        protocol.check(_loop().time() + 1e6)
         for _ in range(200):
             if not server.tasks:
                 return

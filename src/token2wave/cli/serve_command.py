@@ -41,25 +41,28 @@ def serve(
     ] = 10,
 ) -> None:
     """Serve a model over HTTP: predictions, explanations, metrics, and a page to try it."""
-    from token2wave.serving.limits import Limits
-    from token2wave.serving.server import Settings, is_loopback
+    from token2wave.serving.limits import ServiceLimits
+    from token2wave.serving.server import ServerOptions, is_loopback
     from token2wave.serving.server import serve as run
 
-    limits = Limits(
+    limits = ServiceLimits(
         body_bytes=body_bytes,
         texts=texts,
         text_characters=text_characters,
         explain_characters=explain_characters,
-        queue_characters=max(Limits.queue_characters, body_bytes),
-        held_bytes=max(Limits.held_bytes, body_bytes),
+        queue_characters=max(ServiceLimits.queue_characters, body_bytes),
+        held_bytes=max(ServiceLimits.held_bytes, body_bytes),
         connections=connections,
         shutdown_seconds=shutdown_seconds,
     )
 
-    def begun(address: str) -> None:
+    def print_address(address: str) -> None:
         with suppress(OSError):  # a disk that is full is no reason not to serve
             print(f"serving {model} at {address}", file=sys.stderr)
             if not is_loopback(host):
                 print("other machines can reach it: there is no password and no encryption", file=sys.stderr)
 
-    run(Settings(model, host, port, workers, limits, tuple(allow_origin or ()), access_log), begun)
+    run(
+        ServerOptions(model, host, port, workers, limits, tuple(allow_origin or ()), access_log),
+        print_address,
+    )

@@ -1,4 +1,4 @@
-"""Texts of several clients computed together, without anyone waiting for company."""
+"""Computes the texts of several requests together. No request waits for others to arrive."""
 
 from __future__ import annotations
 
@@ -8,162 +8,156 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from token2wave.serving.limits import Limits
-from token2wave.serving.prometheus import Metrics
+from token2wave.serving.limits import ServiceLimits
+from token2wave.serving.prometheus import ServiceMetrics
 from token2wave.serving.requests import RequestError
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 T = TypeVar("T")
-SMALL = 1 << 12  # weight of a request that joins a batch; the core takes a tenth of a microsecond for each
-TOGETHER = 1 << 15  # characters of a batch, so that it ends within milliseconds
+SMALL_REQUEST = 1 << 12  # maximal size of a request that joins a batch; the core takes 0.1 us for each unit
+BATCH_CHARACTERS = 1 << 15  # so that a batch takes a few milliseconds
 
 
-def weight(texts: list[str]) -> int:
-    """What texts count in the queue: their characters, and one for each."""
+def request_size(texts: list[str]) -> int:
+    """The size of a request in the queue: its characters, and one for each text."""
     return sum(map(len, texts)) + len(texts)
 
 
-class Rows(NamedTuple):
-    """Probabilities of texts, and the classifier that gave them: it may be replaced at any time."""
+class BatchResult(NamedTuple):
+    """Probabilities of texts, and the classifier that computed them, which may be replaced at any time."""
 
     classifier: Classifier
     probabilities: list[list[float]]
 
 
-class Batcher:
-    """Computes what requests ask for.
+Waiting = tuple[list[str], "asyncio.Future[BatchResult]"]
 
-    Small requests that came in while others were computed, or in the same turn of the event loop, make one
-    batch. The native core has it done before a thread would have begun, so that it is called at once; slower
-    networks run in a thread. What takes long (many texts, long ones, explanations) runs in another thread,
-    one after the other, and no small request waits for it. The core lets go of the interpreter lock.
+
+class Batcher:
+    """Computes predictions for requests.
+
+    Small requests that arrive while others are computed, or in the same turn of the event loop, form a batch.
+    The native core is called directly, because it is done before a thread would have started. Slower networks
+    run in a thread. Large requests and explanations run one by one in another thread, and small requests pass
+    them. The core releases the interpreter lock.
 
     Args:
         classifier: computes; may be replaced between batches.
-        limits: how many characters may wait.
-        metrics: told of batches.
+        limits: limits of the queue.
+        metrics: counts batches and texts.
     """
 
-    def __init__(self, classifier: Classifier, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, classifier: Classifier, limits: ServiceLimits, metrics: ServiceMetrics) -> None:
         self.classifier = classifier
         self._limits, self._metrics = limits, metrics
-        self._waiting: deque[tuple[list[str], asyncio.Future[Rows]]] = deque()
-        self._busy = False
-        self._characters = 0
-        self._small = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._waiting: deque[Waiting] = deque()
+        self._is_running = False
+        self._n_queued = 0
+        self._batch_thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._large_thread = ThreadPoolExecutor(1, thread_name_prefix="large")
 
-    async def rows(self, texts: list[str]) -> Rows:
-        """Probabilities of a few short texts, in their order.
+    async def predict(self, texts: list[str]) -> BatchResult:
+        """Predict a few short texts.
 
         Raises:
-            RequestError: 503, too much is waiting.
+            RequestError: 503, the queue is full.
         """
-        characters = weight(texts)
-        self._enter(characters)
-        future: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        size = request_size(texts)
+        self._enqueue(size)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[BatchResult] = loop.create_future()
         self._waiting.append((texts, future))
-        if not self._busy:
-            self._busy = True
-            asyncio.get_running_loop().call_soon(self._begin)
+        if not self._is_running:
+            self._is_running = True
+            loop.call_soon(self._run_batch)
         try:
             return await future
         finally:
-            self._leave(characters)
+            self._n_queued -= size
 
-    async def run(self, work: Callable[[Classifier], T], characters: int) -> T:
-        """Have something done that takes long.
+    async def run(self, function: Callable[[Classifier], T], size: int) -> T:
+        """Call a slow function with the classifier, in a thread.
 
         Args:
-            work: called with the classifier, in a thread.
-            characters: of all its texts.
+            function: the function.
+            size: see :func:`request_size`.
 
         Raises:
-            RequestError: 503, too much is waiting.
+            RequestError: 503, the queue is full.
         """
-        self._enter(characters)
-        self._metrics.queued.set(self._characters)
-        loop = asyncio.get_running_loop()
+        self._enqueue(size)
+        self._metrics.queued.set(self._n_queued)
         try:
-            return await loop.run_in_executor(self._large, lambda: work(self.classifier))
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._large_thread, lambda: function(self.classifier))
         finally:
-            self._leave(characters)
-            self._metrics.queued.set(self._characters)
+            self._n_queued -= size
+            self._metrics.queued.set(self._n_queued)
+
+    def compute(self, classifier: Classifier, texts: list[str]) -> BatchResult:
+        """Compute probabilities, in the thread of the caller."""
+        probabilities = classifier.probabilities(texts).tolist()
+        self._metrics.texts.inc(len(texts))
+        self._metrics.batch_texts.observe(len(texts))
+        return BatchResult(classifier, probabilities)
 
     def close(self) -> None:
-        """End the threads once they have done what they began."""
-        self._small.shutdown(wait=False)
-        self._large.shutdown(wait=False)
+        """End the threads after the work they have started."""
+        self._batch_thread.shutdown(wait=False)
+        self._large_thread.shutdown(wait=False)
 
-    def _enter(self, characters: int) -> None:
-        if self._characters + characters > self._limits.queue_characters:
+    def _enqueue(self, size: int) -> None:
+        if self._n_queued + size > self._limits.queue_characters:
             self._metrics.rejected("queue").inc()
             raise RequestError(
                 503,
-                f"expected at most {self._limits.queue_characters:,} characters waiting, found "
-                f"{self._characters:,} and {characters:,} more",
+                f"expected at most {self._limits.queue_characters:,} characters in the queue, found "
+                f"{self._n_queued:,} and {size:,} more",
                 location="queue",
                 hint="try again later",
                 headers=((b"retry-after", b"1"),),
             )
-        self._characters += characters
+        self._n_queued += size
 
-    def _leave(self, characters: int) -> None:
-        self._characters -= characters
-
-    def _begin(self) -> None:
-        """Compute what waits, or the beginning of it."""
-        self._metrics.queued.set(self._characters)
-        batch, n_characters = [], 0
-        while self._waiting and n_characters < TOGETHER:
-            entry = self._waiting.popleft()
-            batch.append(entry)
-            n_characters += sum(map(len, entry[0]))
+    def _run_batch(self) -> None:
+        """Compute the first texts of the queue."""
+        self._metrics.queued.set(self._n_queued)
+        batch: list[Waiting] = []
+        texts: list[str] = []
+        n_characters = 0
+        while self._waiting and n_characters < BATCH_CHARACTERS:
+            batch.append(self._waiting.popleft())
+            texts += batch[-1][0]
+            n_characters += sum(map(len, batch[-1][0]))
         if not batch:
-            self._busy = False
+            self._is_running = False
             return
-        texts = [text for entry in batch for text in entry[0]]
-        classifier = self.classifier
-        loop = asyncio.get_running_loop()
+        loop, classifier = asyncio.get_running_loop(), self.classifier
         if classifier.computes_with == "native core":
-            try:
-                found = self.computed(classifier, texts)
-            except Exception as error:
-                _fail(batch, error)
-            else:
-                _deliver(batch, found)
-            loop.call_soon(self._begin)  # in between, others are read and answered
+            _deliver(batch, lambda: self.compute(classifier, texts))
+            loop.call_soon(self._run_batch)  # the loop reads and answers requests in between
             return
 
-        def done(future: asyncio.Future[Rows]) -> None:
-            if error := future.exception():
-                _fail(batch, error)
-            else:
-                _deliver(batch, future.result())
-            self._begin()
+        def finish(future: asyncio.Future[BatchResult]) -> None:
+            _deliver(batch, future.result)
+            self._run_batch()
 
-        loop.run_in_executor(self._small, self.computed, classifier, texts).add_done_callback(done)
-
-    def computed(self, classifier: Classifier, texts: list[str]) -> Rows:
-        """Compute probabilities here and now."""
-        rows = classifier.probabilities(texts).tolist()
-        self._metrics.texts.inc(len(texts))
-        self._metrics.batch_texts.observe(len(texts))
-        return Rows(classifier, rows)
+        loop.run_in_executor(self._batch_thread, self.compute, classifier, texts).add_done_callback(finish)
 
 
-def _deliver(batch: list[tuple[list[str], asyncio.Future[Rows]]], found: Rows) -> None:
-    """Give everyone the rows of their own texts."""
-    at = 0
+def _deliver(batch: list[Waiting], get_result: Callable[[], BatchResult]) -> None:
+    """Give each request its own rows of a result, or the error."""
+    try:
+        classifier, probabilities = get_result()
+    except Exception as error:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
+        return
+    start = 0
     for texts, future in batch:
-        if not future.done():  # who is gone has cancelled it
-            future.set_result(Rows(found.classifier, found.probabilities[at : at + len(texts)]))
-        at += len(texts)
-
-
-def _fail(batch: list[tuple[list[str], asyncio.Future[Rows]]], error: BaseException) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
+        if not future.done():  # cancelled if the client is gone
+            future.set_result(BatchResult(classifier, probabilities[start : start + len(texts)]))
+        start += len(texts)

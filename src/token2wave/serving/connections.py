@@ -1,4 +1,4 @@
-"""Connections of clients that mean no good, or sleep: limits that the HTTP server itself does not have."""
+"""Limits for slow and abusive clients, which the HTTP server itself does not have."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from token2wave.serving.app import Service
 from token2wave.serving.requests import RequestError
 
-SWEEP = 0.5  # seconds between two looks at all connections
-DISCARDING_SECONDS = 5.0  # more than a body has, for clients that go on sending what was refused
-PIPELINED = 64  # requests that a client may send ahead in one piece
+CHECK_SECONDS = 0.5  # between two checks of a connection
+DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
+MAX_PIPELINED = 64  # requests in one piece of data
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
-    """A connection of uvicorn that is ended when its client is too slow, or sends too much.
+    """A connection of uvicorn that closes if its client is too slow or sends too much.
 
-    What is overridden are the callbacks of asyncio and of httptools, and of uvicorn ``on_response_complete``
-    and ``send_400_response``.
+    It overrides callbacks of asyncio, of httptools, and of uvicorn (``on_response_complete``,
+    ``send_400_response``).
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -29,35 +29,34 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         service = self.app
         assert isinstance(service, Service), "the application must not be wrapped"
         self.limits, self.metrics = service.limits, service.metrics
-        self.since = self.loop.time()  # when the client last began, or ended, anything
+        self.last_event = self.loop.time()  # when a request or a response began or ended
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = self.n_unanswered = 0
-        self.n_pipelined = self.n_ended = 0  # in the last piece of data
+        self.n_begun = self.n_complete = 0  # requests in the last piece of data
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a client, where need be at the cost of one that has been silent for long."""
+        """Accept a client. Beyond the limit, close the connection that has been idle longest."""
         super().connection_made(transport)
-        connections = watched(self.loop)
-        if len(connections) >= self.limits.connections:
-            silent = [one for one in connections if not one.n_unanswered]
-            (min(silent, key=lambda one: one.since) if silent else self).end("connections")
-        connections.add(self)
-        self.metrics.connections.set(len(connections))
+        if len(self.connections) > self.limits.connections:
+            idle = [each for each in self.connections if isinstance(each, GuardedHttpProtocol)]
+            idle = [each for each in idle if not each.n_unanswered]
+            min(idle, key=lambda each: each.last_event).abort("connections")
+        self.metrics.connections.set(len(self.connections))
+        self.timer = self.loop.call_later(CHECK_SECONDS, self._check_now)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        connections = watched(self.loop)
-        connections.discard(self)
-        self.metrics.connections.set(len(connections))
         super().connection_lost(exc)
+        self.timer.cancel()
+        self.metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to headers that are not complete."""
-        self.n_pipelined = self.n_ended = 0
+        """Parse data, and count the bytes of incomplete headers."""
+        self.n_begun = self.n_complete = 0
         super().data_received(data)
-        if self.in_head and self.receiving and not self.n_ended:  # nothing but a piece of the head
+        if self.in_head and self.receiving and not self.n_complete:  # only a part of the headers
             self.unparsed_bytes += len(data)
             if self.unparsed_bytes > self.limits.head_bytes and not self.transport.is_closing():
                 self._refuse_head()
@@ -65,30 +64,30 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has closed its side after its last request."""
-        n_begun = 1 if self.receiving and not self.in_head else 0  # has headers, and never will have its body
-        if self.receiving and self.n_unanswered == n_begun:
+        n_without_body = 1 if self.receiving and not self.in_head else 0
+        if self.receiving and self.n_unanswered == n_without_body:
             return False
-        self.shutdown()  # once it is answered
+        self.shutdown()  # after the response
         return True
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.since = self.loop.time()
+        self.last_event = self.loop.time()
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = 0
-        self.n_pipelined += 1
-        if self.n_pipelined > PIPELINED:
+        self.n_begun += 1
+        if self.n_begun > MAX_PIPELINED:
             self.refusal = RequestError(
                 400,
-                f"expected at most {PIPELINED} requests ahead of their answers, found more",
+                f"expected at most {MAX_PIPELINED} requests before their responses, found more",
                 location="connection",
-                hint="wait for answers",
+                hint="wait for responses",
             )
             raise self.refusal
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the first line."""
+        """A part of the request line."""
         super().on_url(url)
         self.head_bytes += len(url)
 
@@ -98,7 +97,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.head_bytes += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:
-        """Headers are complete; what follows is the body."""
+        """The headers are complete; the body follows."""
         if self.head_bytes > self.limits.head_bytes:
             raise self._refuse_head()
         self.in_head = False
@@ -108,24 +107,24 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         self.receiving = False
-        self.n_ended += 1
-        self.since = self.loop.time()
+        self.n_complete += 1
+        self.last_event = self.loop.time()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """A request is answered."""
         self.n_unanswered -= 1
-        self.since = self.loop.time()
+        self.last_event = self.loop.time()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Say in JSON what was wrong, and close."""
+        """Send the error as JSON, and close."""
         error = self.refusal or RequestError(
             400, "expected HTTP/1.1, found something else", location="connection", hint="send an HTTP request"
         )
         if self.transport.is_closing():
             return
-        if not self.n_unanswered:  # else the client would take it for the answer to another request
+        if not self.n_unanswered:  # else the client would take it for the response to another request
             body = json.dumps(error.to_dict()).encode("ascii")
             line = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode("ascii")
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
@@ -137,51 +136,38 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.metrics.rejected("head").inc()
         self.refusal = RequestError(
             431,
-            f"expected a first line and headers of at most {self.limits.head_bytes:,} bytes, found more",
+            f"expected a request line and headers of at most {self.limits.head_bytes:,} bytes, found more",
             location="headers",
             hint="send fewer or shorter headers",
         )
         return self.refusal
 
-    def look(self, now: float) -> None:
-        """End the connection if the client has been too slow."""
+    def _check_now(self) -> None:
+        self.timer = self.loop.call_later(CHECK_SECONDS, self._check_now)
+        self.check(self.loop.time())
+
+    def check(self, now: float) -> None:
+        """Close the connection if the client is too slow."""
         limits = self.limits
         if not self.transport.get_write_buffer_size():
             self.unread_since = None
         elif self.unread_since is None:
             self.unread_since = now
         elif now - self.unread_since > limits.unread_seconds:
-            self.end("unread answer")
+            self.abort("unread answer")
         if self.n_unanswered and not self.receiving:
             return
         if not self.receiving:
-            allowed, reason = limits.idle_seconds + limits.head_seconds, "idle"
+            max_seconds, reason = limits.idle_seconds + limits.head_seconds, "idle"
         elif self.in_head:
-            allowed, reason = limits.head_seconds, "slow head"
+            max_seconds, reason = limits.head_seconds, "slow head"
         else:
-            allowed, reason = limits.head_seconds + limits.body_seconds + DISCARDING_SECONDS, "slow body"
-        if now - self.since > allowed and self.transport.is_reading():
-            self.end(reason)
+            max_seconds = limits.head_seconds + limits.body_seconds + DISCARDING_SECONDS
+            reason = "slow body"
+        if now - self.last_event > max_seconds and self.transport.is_reading():
+            self.abort(reason)
 
-    def end(self, reason: str) -> None:
-        """Close the connection at once, whatever is left to be written."""
+    def abort(self, reason: str) -> None:
+        """Close the connection at once, even if a response is not sent."""
         self.metrics.rejected(reason).inc()
         self.transport.abort()
-
-
-_WATCHED: dict[asyncio.AbstractEventLoop, set[GuardedHttpProtocol]] = {}
-
-
-def watched(loop: asyncio.AbstractEventLoop) -> set[GuardedHttpProtocol]:
-    """Connections of an event loop; they are looked at as long as it runs."""
-    if loop not in _WATCHED:
-        _WATCHED[loop] = set()
-        _sweep(loop)
-    return _WATCHED[loop]
-
-
-def _sweep(loop: asyncio.AbstractEventLoop) -> None:
-    now = loop.time()
-    for connection in list(_WATCHED[loop]):
-        connection.look(now)
-    loop.call_later(SWEEP, _sweep, loop)

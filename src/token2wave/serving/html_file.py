@@ -1,4 +1,4 @@
-"""A classifier in one HTML file, which classifies in the browser without a server or a network."""
+"""Exports a classifier as one HTML file, which classifies in the browser without a server or a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 MAX_EXAMPLES = 20
-MAX_MODEL = 1 << 28  # bytes; browsers hold no longer text than its base64
+MAX_MODEL_BYTES = 1 << 28  # browsers cannot hold longer strings than its base64
 
 
 def export_html(
@@ -27,40 +27,37 @@ def export_html(
     title: str | None = None,
     examples: Sequence[str] = (),
 ) -> int:
-    """Write a page that classifies: model, features and program in one file.
+    """Write a page that classifies. It contains the program and the model file, byte for byte, in base64.
 
-    The model file is in it byte for byte, in base64, so that it takes a third more; a model that
-    :func:`token2wave.compress` made stays small. Probabilities, labels, novelty and explanations are those of
-    the runtime. The page's content security policy lets no request leave it.
+    Probabilities, labels, novelty and explanations are those of :class:`token2wave.Classifier`. The page's
+    content security policy blocks all requests.
 
     Args:
-        classifier: its network must compile.
-        path: of the file.
+        classifier: a classifier whose network compiles.
+        path: path of the file.
         title: heading of the page; by default the file's name without its suffix.
-        examples: texts to click on, at most 20.
+        examples: at most 20 texts to click on.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         ConfigError: the network does not compile, the model is too large, or there are too many examples.
-        OutputError: the place cannot be written to; a file that was there is left as it was.
+        OutputError: the file cannot be written; an existing file stays as it is.
     """
     path = Path(path)
     check_writable(path)
     if len(examples) > MAX_EXAMPLES:
         raise ConfigError(
-            f"expected at most {MAX_EXAMPLES} texts to click on, found {len(examples):,}",
-            location="examples",
-            hint="give fewer",
+            f"expected at most {MAX_EXAMPLES} examples, found {len(examples):,}", location="examples"
         )
     classifier.compiled().config.require_backend(PAGE)
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model.safetensors"
         n_bytes = classifier.save(model_file)
-        if n_bytes > MAX_MODEL:
+        if n_bytes > MAX_MODEL_BYTES:
             raise ConfigError(
-                f"expected a model file of at most {MAX_MODEL:,} bytes, found one of {n_bytes:,}",
+                f"expected a model file of at most {MAX_MODEL_BYTES:,} bytes, found {n_bytes:,}",
                 location=str(path),
                 hint="make it smaller with: token2wave compress --max-size 1MB",
             )

@@ -1,4 +1,4 @@
-"""What a service takes before it refuses; plain numbers, so that memory and waiting times have an end."""
+"""Limits of the service, which bound its memory and its waiting times."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from token2wave.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Bounds of a service. Those from ``head_bytes`` on hold where ``token2wave serve`` runs it.
+class ServiceLimits:
+    """Limits of the service. Those from ``head_bytes`` on hold only under ``token2wave serve``.
 
     Attributes:
-        body_bytes: most bytes of a request's body.
-        texts: most texts of a request.
-        text_characters: most code points of a text.
-        explain_characters: most code points of a text to explain, which is predicted once for each word.
-        queue_characters: most code points of all texts that wait or are computed.
-        held_bytes: most bytes of all bodies that are not complete, and of all answers that are not read.
-        body_seconds: until a body has to be there.
-        head_bytes: most bytes of a request's first line and headers.
-        head_seconds: until the headers have to be there, from the first byte or the connection's begin.
-        unread_seconds: how long a client may leave an answer unread.
-        idle_seconds: how long a connection is kept for a next request.
-        connections: most connections; the one that has been silent longest makes place for a new one.
-        shutdown_seconds: how long work that was begun may take once the service is told to end.
+        body_bytes: maximal size of a request's body.
+        texts: maximal number of texts in a request.
+        text_characters: maximal length of a text, in code points.
+        explain_characters: maximal length of a text to explain, which is predicted once for each word.
+        queue_characters: maximal length of all texts that wait or are computed.
+        held_bytes: maximal size of all unfinished bodies and unread responses.
+        body_seconds: time for a body to arrive.
+        head_bytes: maximal size of a request line with its headers.
+        head_seconds: time for the headers to arrive.
+        unread_seconds: time for which a client may leave a response unread.
+        idle_seconds: time for which a connection may wait for its next request.
+        connections: maximal number of connections; a new one replaces the one that is idle longest.
+        shutdown_seconds: time for running requests to end when the service shuts down.
 
     Raises:
-        ConfigError: a number is not positive, or the queue is shorter than a body.
+        ConfigError: a number is not positive, or the queue or held bytes are below ``body_bytes``.
     """
 
     body_bytes: int = 1 << 20
@@ -45,10 +45,10 @@ class Limits:
     shutdown_seconds: int = 10
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if not value > 0:
-                raise ConfigError(f"expected a positive number, found {value!r}", location=entry.name)
+                raise ConfigError(f"expected a positive number, found {value!r}", location=field.name)
         for name in ("queue_characters", "held_bytes"):
             if getattr(self, name) < self.body_bytes:
                 raise ConfigError(

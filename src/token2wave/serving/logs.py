@@ -1,4 +1,4 @@
-"""Log lines that never block the service, even on a full disk or a pipe that nobody reads."""
+"""Logging that never blocks the service, even if the disk is full or nobody reads the pipe."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import time
 from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
 
-MAX_QUEUED_LINES = 10_000  # further lines are dropped, and counted
+MAX_QUEUED_LINES = 10_000  # further lines are dropped and counted
 EXIT_SECONDS = 1.0  # for lines that are queued when the process ends
 
 
 class DroppingQueueHandler(QueueHandler):
     """A queue handler that drops lines when its queue is full, and logs how many it dropped.
 
-    The standard ``QueueHandler`` reports each dropped line to standard error, which is what is stuck.
+    The standard ``QueueHandler`` reports each dropped line to standard error, which is stuck itself.
 
     Args:
-        lines: bounded queue that a ``QueueListener`` reads.
+        target: writes the lines, in a thread.
     """
 
-    def __init__(self, lines: Queue[logging.LogRecord]) -> None:
-        super().__init__(lines)
-        self._lines = lines
+    def __init__(self, target: logging.Handler) -> None:
+        self._lines: Queue[logging.LogRecord] = Queue(MAX_QUEUED_LINES)
+        super().__init__(self._lines)
         self._n_dropped = 0
+        QueueListener(self._lines, target).start()
+        atexit.register(self._wait)
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Queue a line, or drop it."""
@@ -39,20 +41,11 @@ class DroppingQueueHandler(QueueHandler):
         except Full:
             self._n_dropped += 1
 
-
-def queue_lines(target: logging.Handler) -> logging.Handler:
-    """A handler that lets a thread write to `target`, which may be slow or stuck."""
-    lines: Queue[logging.LogRecord] = Queue(MAX_QUEUED_LINES)
-    QueueListener(lines, target).start()
-    atexit.register(_wait_for, lines)
-    return DroppingQueueHandler(lines)
-
-
-def _wait_for(lines: Queue[logging.LogRecord]) -> None:
-    """Wait until all lines are written. ``QueueListener.stop`` would wait for a stuck target for ever."""
-    end = time.monotonic() + EXIT_SECONDS
-    while lines.unfinished_tasks and time.monotonic() < end:
-        time.sleep(0.01)
+    def _wait(self) -> None:
+        """Wait until all lines are written. ``QueueListener.stop`` would wait for a stuck target forever."""
+        end = time.monotonic() + EXIT_SECONDS
+        while self._lines.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 def log_to_standard_error() -> None:
@@ -62,5 +55,5 @@ def log_to_standard_error() -> None:
     target.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger()
     if not root.handlers:
-        root.addHandler(queue_lines(target))
+        root.addHandler(DroppingQueueHandler(target))
     logging.getLogger("token2wave.serving").setLevel(logging.INFO)

@@ -1,184 +1,179 @@
-"""The description of the service for programs, OpenAPI 3.1; tests hold the service against it."""
+"""Describes the service as an OpenAPI 3.1 document and as an HTML page; tests compare it with the service."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from html import escape
+from string import Template
+from typing import TYPE_CHECKING
 
-from token2wave.explanation.effects import UNITS
-from token2wave.serving.limits import Limits
+from token2wave.serving.limits import ServiceLimits
+from token2wave.serving.requests import (
+    EXPLAIN_OPTIONS,
+    PREDICT_OPTIONS,
+    PROBABILITY,
+    Schema,
+    unsupported_options,
+)
 from token2wave.versions import __version__
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
-Schema = dict[str, Any]
-REFUSALS = {
-    400: "The body is no JSON in UTF-8, or has a name twice, or the request is no HTTP.",
-    408: "The body did not come in time.",
+ERRORS = {
+    400: "The body is not JSON in UTF-8 or repeats a name, or the request is not HTTP.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
-    415: "The body is not said to be JSON.",
-    422: "The body asks for something that there is not, or for too much.",
-    503: "Too much is waiting; Retry-After says when to try again.",
+    415: "The Content-Type is not JSON.",
+    422: "The body is not a valid request, or exceeds a limit.",
+    503: "Too much work is waiting. Retry-After says when to try again.",
 }
-SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 STRING: Schema = {"type": "string"}
+STRINGS: Schema = {"type": "array", "items": STRING}
+INTEGER: Schema = {"type": "integer"}
+BOOLEAN: Schema = {"type": "boolean"}
+NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
+DOCS_PAGE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; }
+pre { overflow-x: auto; padding: 0.75rem; border: 1px solid; border-radius: 0.5rem; }
+h2 { margin-top: 2rem; }
+</style>
+<main>
+<h1>$title</h1>
+$content
+</main>
+</html>
+""")
 
 
-def openapi_document(limits: Limits, classifier: Classifier) -> Schema:
-    """Describe the service of a model: what it cannot be asked is not there."""
+def openapi_document(limits: ServiceLimits, classifier: Classifier) -> Schema:
+    """Describe the service of a model. Options that the model does not support are left out."""
+    prediction = {"oneOf": [_reference("Prediction"), _reference("Predictions")]}
+    explanation, health = _reference("Explanation"), _reference("Health")
+    unready = {"503": _response("Not ready.", health)}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "token2wave",
             "version": __version__,
-            "description": "A text classifier: its predictions, and what in a text they come from.",
+            "description": "Classifies texts and explains its predictions.",
         },
         "paths": {
-            "/predict": {"post": _asking("Classify a text or a list of texts.", "PredictRequest", _answer())},
+            "/predict": {"post": _post("Classify a text or a list of texts.", "PredictRequest", prediction)},
             "/explain": {
-                "post": _asking(
-                    "Say what each part of a text does to its prediction; exact, not sampled.",
-                    "ExplainRequest",
-                    _reference("Explanation"),
-                )
+                "post": _post("Compute the exact effect of each word.", "ExplainRequest", explanation)
             },
-            "/health": {"get": _getting("Say whether the service lives, and is ready.", "Health")},
-            "/info": {"get": _getting("Describe the model.", "Info")},
-            "/metrics": {"get": _getting_text("Count, in the text format of Prometheus.", "text/plain")},
-            "/openapi.json": {"get": _getting("This description.", "OpenAPI")},
-            "/docs": {"get": _getting_text("This description for people.", "text/html")},
-            "/": {"get": _getting_text("A page to try the classifier.", "text/html")},
+            "/health": {"get": _get("Whether the service is alive and ready.", health, errors=unready)},
+            "/info": {"get": _get("Description of the model.", _reference("Info"))},
+            "/metrics": {"get": _get("Metrics in the text format of Prometheus.", STRING, "text/plain")},
+            "/openapi.json": {"get": _get("This description.", _reference("OpenAPI"))},
+            "/docs": {"get": _get("This description as a page.", STRING, "text/html")},
+            "/": {"get": _get("A page to try the model.", STRING, "text/html")},
         },
         "components": {"schemas": _schemas(limits, classifier)},
     }
 
 
-def _schemas(limits: Limits, classifier: Classifier) -> dict[str, Schema]:
+def docs_page(document: Schema) -> str:
+    """Render an OpenAPI document as an HTML page, which loads nothing."""
+    lines = [f"<p>{escape(document['info']['description'])}</p>", '<p><a href="openapi.json">OpenAPI</a></p>']
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            lines.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2>")
+            lines.append(f"<p>{escape(operation['summary'])}</p>")
+            if body := operation.get("requestBody"):
+                lines.append(f"<h3>Body</h3>{_pre(body['content']['application/json']['schema'])}")
+            for status, response in operation["responses"].items():
+                media_types = ", ".join(response["content"])
+                description = escape(response["description"])
+                lines.append(f"<p><strong>{status}</strong> {description} ({media_types})</p>")
+    lines.append("<h2>Schemas</h2>")
+    for name, schema in document["components"]["schemas"].items():
+        lines.append(f'<h3 id="{name}">{name}</h3>{_pre(schema)}')
+    return DOCS_PAGE.substitute(title="The service", content="\n".join(lines))
+
+
+def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]:
     text = {"type": "string", "maxLength": limits.text_characters}
     explained = {"type": "string", "maxLength": min(limits.explain_characters, limits.text_characters)}
-    options: dict[str, Schema] = {
-        "top_k": {
-            "type": "integer",
-            "minimum": 1,
-            "default": 1,
-            "description": "How many classes 'top' has.",
-        },
-        "novelty": {
-            "type": "boolean",
-            "default": False,
-            "description": "Say how unlike the training texts a text is, too.",
-        },
-    }
-    if classifier.multi_label:
-        meaning = "Probability from which on a text is given a label, instead of the model's own."
-        options["threshold"] = {**SHARE, "description": meaning}
-    else:
-        meaning = "Give no label where its probability is lower."
-        options["abstain_below"] = {**SHARE, "description": meaning}
-    if classifier.novelty_reference is not None:
-        options["abstain_above_novelty"] = {**SHARE, "description": "Give no label to a text more novel."}
-    share_of_label = _object({"label": STRING, "probability": SHARE})
-    ranked = {
+    texts = {"type": "array", "maxItems": limits.texts, "items": text}
+    unsupported = unsupported_options(classifier)
+    options = {name: option.schema for name, option in PREDICT_OPTIONS.items() if name not in unsupported}
+    explain_options = {name: option.schema for name, option in EXPLAIN_OPTIONS.items()}
+    classes = {
         "type": "array",
-        "items": share_of_label,
+        "items": _object({"label": STRING, "probability": PROBABILITY}),
         "description": "The most probable classes, best first.",
     }
     novelty = {
         "type": ["number", "null"],
-        "description": "Share of texts held back from training that are less unlike it, if asked and known.",
+        "description": "Fraction of validation texts that are less unusual; null if unknown.",
     }
-    label = {"type": ["string", "null"], "description": "The most probable class; null where it abstains."}
-    given = {"labels": ranked} if classifier.multi_label else {"label": label, "probability": SHARE}
-    figures = {"type": "array", "items": {"type": ["number", "null"]}}
+    label = {"type": ["string", "null"], "description": "The most probable class; null if abstaining."}
+    labels = {"labels": classes} if classifier.multi_label else {"label": label, "probability": PROBABILITY}
+    info: dict[str, Schema] = {
+        "version": {**STRING, "description": "Version of token2wave that serves."},
+        "labels": STRINGS,
+        "parameters": INTEGER,
+        "features": {"type": "object"},
+        "network": {"type": "object"},
+        "training": {"type": "object", "description": "The record of the training."},
+        "computes_with": {"enum": ["native core", "numpy", "torch"]},
+    }
+    more_info: dict[str, Schema] = {
+        "thresholds": {"type": "array", "items": PROBABILITY},
+        "parameters_without_embedding": INTEGER,
+        "versions": {"type": "object", "description": "The versions that trained the model."},
+    }
+    effect: dict[str, Schema] = {
+        "text": STRING,
+        "start": {**INTEGER, "description": "Where it begins, in code points."},
+        "end": INTEGER,
+        "energy": {"type": ["number", "null"]},
+        "effects": {**NUMBERS, "description": "Its effect on the probability of each class."},
+        "logit_effects": NUMBERS,
+        "known": BOOLEAN,
+    }
+    error: dict[str, Schema] = {
+        "status": INTEGER,
+        "problem": {**STRING, "description": "What was expected and what was found."},
+        "location": {"type": ["string", "null"]},
+        "hint": {"type": ["string", "null"], "description": "What to change."},
+    }
     return {
-        "PredictRequest": {
-            "oneOf": [
-                _object({"text": text}, options),
-                _object(
-                    {"texts": {"type": "array", "maxItems": limits.texts, "items": text}},
-                    options,
-                ),
-            ]
-        },
-        "ExplainRequest": _object(
-            {"text": explained},
-            {"unit": {"type": "string", "enum": list(UNITS), "default": "word"}},
-        ),
-        "Prediction": _object({**given, "novelty": novelty, "top": ranked}),
+        "PredictRequest": {"oneOf": [_object({"text": text}, options), _object({"texts": texts}, options)]},
+        "ExplainRequest": _object({"text": explained}, explain_options),
+        "Prediction": _object({**labels, "novelty": novelty, "top": classes}),
         "Predictions": _object({"predictions": {"type": "array", "items": _reference("Prediction")}}),
         "Explanation": _object(
             {
-                "text": STRING,
-                "unit": STRING,
-                "label": STRING,
-                "label_names": {"type": "array", "items": STRING},
-                "probabilities": figures,
-                "logits": figures,
-                "parts": {"type": "array", "items": _reference("Part")},
+                **dict.fromkeys(("text", "unit", "label"), STRING),
+                "label_names": STRINGS,
+                "probabilities": NUMBERS,
+                "logits": NUMBERS,
+                "parts": {"type": "array", "items": _object(effect)},
             }
         ),
-        "Part": _object(
-            {
-                "text": STRING,
-                "start": {"type": "integer", "description": "Where it begins, in code points."},
-                "end": {"type": "integer"},
-                "energy": {"type": ["number", "null"]},
-                "effects": {**figures, "description": "What it does to the probability of each class."},
-                "logit_effects": figures,
-                "known": {"type": "boolean"},
-            }
-        ),
-        "Health": _object({"live": {"type": "boolean"}, "ready": {"type": "boolean"}}),
-        "Info": {
-            "type": "object",
-            "required": [
-                "version",
-                "labels",
-                "parameters",
-                "features",
-                "network",
-                "training",
-                "computes_with",
-            ],
-            "properties": {
-                "version": {**STRING, "description": "Of token2wave, which serves."},
-                "labels": {"type": "array", "items": STRING},
-                "thresholds": {"type": "array", "items": SHARE},
-                "parameters": {"type": "integer"},
-                "parameters_without_embedding": {"type": "integer"},
-                "features": {"type": "object"},
-                "network": {"type": "object"},
-                "training": {"type": "object", "description": "The record of the training."},
-                "versions": {"type": "object", "description": "Versions that trained the model."},
-                "computes_with": {"enum": ["native core", "numpy", "torch"]},
-            },
-        },
+        "Health": _object({"live": BOOLEAN, "ready": BOOLEAN}),
+        "Info": {"type": "object", "required": list(info), "properties": {**info, **more_info}},
         "OpenAPI": {"type": "object", "required": ["openapi", "info", "paths"]},
-        "Error": _object(
-            {
-                "error": _object(
-                    {
-                        "status": {"type": "integer"},
-                        "problem": {**STRING, "description": "What was expected, and what came."},
-                        "location": {"type": ["string", "null"]},
-                        "hint": {"type": ["string", "null"], "description": "What to change."},
-                    }
-                )
-            }
-        ),
+        "Error": _object({"error": _object(error)}),
     }
 
 
-def _answer() -> Schema:
-    return {"oneOf": [_reference("Prediction"), _reference("Predictions")]}
-
-
-def _object(needed: dict[str, Schema], free: dict[str, Schema] | None = None) -> Schema:
-    """An object with fields that have to be there, fields that may, and no other."""
+def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    """Schema of an object that has no other fields."""
     return {
         "type": "object",
-        "required": list(needed),
-        "properties": {**needed, **(free or {})},
+        "required": list(required),
+        "properties": {**required, **(optional or {})},
         "additionalProperties": False,
     }
 
@@ -187,28 +182,26 @@ def _reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _content(schema: Schema) -> Schema:
-    return {"application/json": {"schema": schema}}
+def _response(description: str, schema: Schema, media_type: str = "application/json") -> Schema:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def _asking(summary: str, request: str, answer: Schema) -> Schema:
-    error = _content(_reference("Error"))
+def _post(summary: str, request: str, schema: Schema) -> Schema:
+    content = {"application/json": {"schema": _reference(request)}}
+    errors = {str(status): _response(reason, _reference("Error")) for status, reason in ERRORS.items()}
     return {
         "summary": summary,
-        "requestBody": {"required": True, "content": _content(_reference(request))},
-        "responses": {
-            "200": {"description": "The answer.", "content": _content(answer)},
-            **{str(status): {"description": why, "content": error} for status, why in REFUSALS.items()},
-        },
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": _response("The answer.", schema), **errors},
     }
 
 
-def _getting(summary: str, name: str) -> Schema:
-    answer = {"description": "The answer.", "content": _content(_reference(name))}
-    unready = {"503": {**answer, "description": "Not ready."}} if name == "Health" else {}
-    return {"summary": summary, "responses": {"200": answer, **unready}}
+def _get(
+    summary: str, schema: Schema, media_type: str = "application/json", errors: Schema | None = None
+) -> Schema:
+    responses = {"200": _response("The answer.", schema, media_type), **(errors or {})}
+    return {"summary": summary, "responses": responses}
 
 
-def _getting_text(summary: str, kind: str) -> Schema:
-    answer = {"description": "The answer.", "content": {kind: {"schema": STRING}}}
-    return {"summary": summary, "responses": {"200": answer}}
+def _pre(schema: Schema) -> str:
+    return f"<pre>{escape(json.dumps(schema, indent=1))}</pre>"

@@ -1,4 +1,4 @@
-"""What a service counts, in the text format of Prometheus."""
+"""Metrics of the service, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -11,70 +11,64 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from token2wave.process_memory import resident_memory
 
-SHARED = "PROMETHEUS_MULTIPROC_DIR"  # folder in which several processes count together
-SHARED_BYTES = 4 << 20  # that each of them needs there: three files, and something for the folder
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the folder in which several processes count together
+BYTES_PER_PROCESS = 4 << 20  # in that folder: three files, and a margin
+SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
+TEXTS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
-class Metrics:
-    """Counters of one service, in a registry of their own."""
+class ServiceMetrics:
+    """Metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+
+        def gauge(name: str, description: str) -> Gauge:
+            return Gauge(name, description, registry=registry, multiprocess_mode="livesum")
+
         requests = Counter(
             "token2wave_requests", "Requests answered.", ["route", "status"], registry=registry
         )
         seconds = Histogram(
             "token2wave_request_seconds",
-            "From a request's headers to its answer.",
+            "Time from the headers of a request to its response.",
             ["route"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         rejected = Counter(
-            "token2wave_rejected",
-            "Requests and connections that limits refused, by the limit.",
-            ["reason"],
-            registry=registry,
+            "token2wave_rejected", "Requests and connections refused.", ["reason"], registry=registry
         )
         self.request_counter = cache(requests.labels)
         self.request_seconds = cache(seconds.labels)
         self.rejected = cache(rejected.labels)
         self.texts = Counter("token2wave_texts", "Texts classified.", registry=registry)
         self.batch_texts = Histogram(
-            "token2wave_batch_texts", "Texts computed together.", buckets=SIZES, registry=registry
+            "token2wave_batch_texts", "Texts computed together.", buckets=TEXTS_BUCKETS, registry=registry
         )
-        self.queued = _gauge("token2wave_queued_characters", "Characters of texts that wait.", registry)
-        self.held = _gauge(
-            "token2wave_held_bytes", "Bytes of unfinished bodies and unread answers.", registry
-        )
-        self.connections = _gauge("token2wave_connections", "Open connections.", registry)
-        self._memory = _gauge("token2wave_resident_memory_bytes", "Memory that the service holds.", registry)
-        self.measure_memory()
-        if SHARED in os.environ:
-            _reserve(Path(os.environ[SHARED]))
-
-    def measure_memory(self) -> None:
-        """Ask the system how much memory this process holds."""
+        self.queued = gauge("token2wave_queued_characters", "Characters that wait or are computed.")
+        self.held = gauge("token2wave_held_bytes", "Bytes of unfinished bodies and unread responses.")
+        self.connections = gauge("token2wave_connections", "Open connections.")
+        self._memory = gauge("token2wave_resident_memory_bytes", "Resident memory of the service.")
         self._memory.set(resident_memory() or 0)
+        if FOLDER_VARIABLE in os.environ:
+            _allocate_files(Path(os.environ[FOLDER_VARIABLE]))
 
     def text(self) -> bytes:
-        """All figures; those of all processes together, where several serve."""
-        self.measure_memory()
-        if SHARED not in os.environ:
+        """All metrics, summed over all processes of the service."""
+        self._memory.set(resident_memory() or 0)
+        if FOLDER_VARIABLE not in os.environ:
             return generate_latest(self._registry)
-        _forget_the_dead(Path(os.environ[SHARED]))
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        remove_dead_processes(Path(os.environ[FOLDER_VARIABLE]))
+        all_processes = CollectorRegistry()
+        MultiProcessCollector(all_processes)  # type: ignore[no-untyped-call]
+        return generate_latest(all_processes)
 
 
-def _reserve(folder: Path) -> None:
-    """Take the room that counters need on the disk now.
+def _allocate_files(folder: Path) -> None:
+    """Allocate the disk space of this process's counters, which are memory-mapped files.
 
-    They are memory that the system writes to a file; where it finds no room for that
-    later, it ends the process.
+    If the disk were full later, the system would kill the process.
 
     Raises:
         OSError: the disk is full.
@@ -86,15 +80,11 @@ def _reserve(folder: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """What processes that were killed held, they hold no longer."""
+def remove_dead_processes(folder: Path) -> None:
+    """Remove the gauges of processes that were killed."""
     for path in folder.glob("gauge_live*.db"):
-        number = int(path.stem.rpartition("_")[2])
+        process = int(path.stem.rpartition("_")[2])
         try:
-            os.kill(number, 0)
+            os.kill(process, 0)
         except ProcessLookupError:
-            mark_process_dead(number, str(folder))  # type: ignore[no-untyped-call]
-
-
-def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(name, meaning, registry=registry, multiprocess_mode="livesum")
+            mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]

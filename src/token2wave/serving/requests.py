@@ -1,29 +1,66 @@
-"""From the bytes of a request to what it asks for; a refusal says where, what was expected, and the cure."""
+"""Parses and validates requests. The tables of options are the source of the OpenAPI description, too."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import Token2WaveError
 from token2wave.explanation.effects import UNITS
-from token2wave.serving.limits import Limits
+from token2wave.serving.limits import ServiceLimits
 
-PREDICT_FIELDS = ("text", "texts", "top_k", "novelty", "threshold", "abstain_below", "abstain_above_novelty")
-EXPLAIN_FIELDS = ("text", "unit")
-MAX_OBJECTS = 16  # of a body, so that a large one is refused early
-SHOWN = 40  # characters of a value that an error repeats
-NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", int: "a whole number"}
+if TYPE_CHECKING:
+    from token2wave.classifier import Classifier
+
+Schema = dict[str, Any]
+MAX_OBJECTS = 16  # in a body; a valid one has a single object, so large invalid ones are refused early
+MAX_QUOTED = 40  # characters of a value that an error message repeats
+TYPE_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer"}
+PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+class Option(NamedTuple):
+    """An optional field of a request: the value that error messages ask for, and its JSON schema."""
+
+    expected: str
+    schema: Schema
+
+
+def _probability(description: str) -> Option:
+    return Option("a number from 0 to 1", {**PROBABILITY, "description": description})
+
+
+PREDICT_OPTIONS = {
+    "top_k": Option(
+        "a whole number from 1 on",
+        {"type": "integer", "minimum": 1, "default": 1, "description": "Number of classes in 'top'."},
+    ),
+    "novelty": Option(
+        "true or false",
+        {"type": "boolean", "default": False, "description": "Also measure how unusual each text is."},
+    ),
+    "threshold": _probability("Assign each label with this probability or more; replaces the model's own."),
+    "abstain_below": _probability("Give no label if its probability is lower."),
+    "abstain_above_novelty": _probability("Give no label if the novelty of the text is higher."),
+}
+EXPLAIN_OPTIONS = {
+    "unit": Option(f"one of {', '.join(UNITS)}", {"type": "string", "enum": list(UNITS), "default": UNITS[1]})
+}
+TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "boolean": (bool,),
+    "number": (int, float),
+    "string": (str,),
+}
 
 
 class RequestError(Token2WaveError):
     """A request that cannot be answered.
 
     Args:
-        status: HTTP status of the answer.
-        headers: further headers of the answer.
+        status: HTTP status of the response.
+        headers: further headers of the response.
     """
 
     def __init__(
@@ -40,30 +77,13 @@ class RequestError(Token2WaveError):
         self.headers = headers
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as JSON has it."""
-        return {
-            "error": {
-                "status": self.status,
-                "problem": self.problem,
-                "location": self.location,
-                "hint": self.hint,
-            }
-        }
+        """The error as it is sent."""
+        names = ("status", "problem", "location", "hint")
+        return {"error": {name: getattr(self, name) for name in names}}
 
 
-@dataclass(frozen=True)
-class PredictRequest:
-    """What ``/predict`` is asked.
-
-    Attributes:
-        texts: to classify.
-        single: whether one text was given, rather than a list.
-        top_k: classes to give in ``top``.
-        novelty: whether to say how unlike training each text is.
-        threshold: probability from which on a text is given a class, where it may have several.
-        abstain_below: no label where its probability is below this.
-        abstain_above_novelty: no label where a text is more novel than this.
-    """
+class PredictRequest(NamedTuple):
+    """A request to ``/predict``. ``single`` if the body has one text, not a list."""
 
     texts: list[str]
     single: bool
@@ -74,130 +94,154 @@ class PredictRequest:
     abstain_above_novelty: float | None = None
 
 
-@dataclass(frozen=True)
-class ExplainRequest:
-    """What ``/explain`` is asked: a text, and the unit of its parts."""
+class ExplainRequest(NamedTuple):
+    """A request to ``/explain``."""
 
     text: str
     unit: str = "word"
 
 
-def check_content(headers: Mapping[bytes, bytes], limits: Limits) -> None:
-    """Check what the headers say of the body.
+def unsupported_options(classifier: Classifier) -> dict[str, tuple[str, str]]:
+    """Options of ``/predict`` that the model cannot honour, each with the reason and a hint."""
+    unsupported = {}
+    if classifier.multi_label:
+        reason = "the model assigns only labels that reach their thresholds"
+        unsupported["abstain_below"] = reason, "leave it out, or use threshold"
+    else:
+        unsupported["threshold"] = (
+            "the model assigns one label to each text",
+            "leave it out, or use abstain_below",
+        )
+    if classifier.novelty_reference is None:
+        reason = "the model cannot measure novelty"
+        unsupported["abstain_above_novelty"] = (
+            reason,
+            "leave it out, or train the model with validation texts",
+        )
+    return unsupported
+
+
+def check_headers(headers: Mapping[bytes, bytes], limits: ServiceLimits) -> None:
+    """Check the headers that describe the body.
 
     Args:
-        headers: by name in small letters.
+        headers: names in lower case.
         limits: of the service.
 
     Raises:
-        RequestError: 415, the body is not said to be JSON in UTF-8; 413, it is said to be too large.
+        RequestError: 415, the body is not JSON in UTF-8; 413, it is too large.
     """
-    kind, *parameters = headers.get(b"content-type", b"").decode("latin-1").lower().split(";")
-    charsets = [name.strip().strip('"') for name in parameters if name.strip().startswith("charset=")]
-    if kind.strip() != "application/json" or charsets not in ([], ["charset=utf-8"], ['charset="utf-8']):
-        found = headers.get(b"content-type", b"").decode("latin-1")
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    media_type, *parameters = content_type.lower().split(";")
+    charsets = [name.strip().replace('"', "") for name in parameters if name.strip().startswith("charset=")]
+    if media_type.strip() != "application/json" or charsets not in ([], ["charset=utf-8"]):
         raise RequestError(
             415,
-            f"expected application/json in UTF-8, found {shown(found) if found else 'nothing'}",
+            f"expected application/json in UTF-8, found {quote(content_type) if content_type else 'nothing'}",
             location="header Content-Type",
             hint="send JSON with the header Content-Type: application/json",
         )
-    coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
-    if coding not in ("identity", ""):
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if encoding not in ("identity", ""):
         raise RequestError(
             415,
-            f"expected a body as it is, found coding {shown(coding)}",
+            f"expected an uncompressed body, found encoding {quote(encoding)}",
             location="header Content-Encoding",
             hint="send the body uncompressed",
         )
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:19]) > limits.body_bytes:
-        raise too_large(int(length[:19]), limits)
+    if length.isdigit():
+        check_body_size(int(length[:19]), limits)
 
 
-def too_large(n_bytes: int, limits: Limits) -> RequestError:
-    """The refusal of a body."""
-    return RequestError(
-        413,
-        f"expected a body of at most {limits.body_bytes:,} bytes, found {n_bytes:,} or more",
-        location="body",
-        hint="send fewer texts in a request, or let the service be started with a larger --body-bytes",
-    )
-
-
-def parse_predict(body: bytes, limits: Limits) -> PredictRequest:
-    """Read what ``/predict`` is asked.
+def check_body_size(n_bytes: int, limits: ServiceLimits) -> None:
+    """Check the size of a body, or of the beginning of one.
 
     Raises:
-        RequestError: 400, the body is no JSON; 422, it does not say what it should, or too much.
+        RequestError: 413, it is too large.
     """
-    given = _object(body, PREDICT_FIELDS)
-    if ("text" in given) == ("texts" in given):
-        found = "both" if "text" in given else "neither"
+    if n_bytes > limits.body_bytes:
+        raise RequestError(
+            413,
+            f"expected a body of at most {limits.body_bytes:,} bytes, found {n_bytes:,} or more",
+            location="body",
+            hint="send fewer texts in a request, or start the service with a larger --body-bytes",
+        )
+
+
+def parse_predict(body: bytes, limits: ServiceLimits, classifier: Classifier) -> PredictRequest:
+    """Parse a request to ``/predict``.
+
+    Raises:
+        RequestError: 400, the body is not JSON; 422, it is not a valid request, or exceeds a limit.
+    """
+    document = _parse_object(body, ("text", "texts", *PREDICT_OPTIONS))
+    single = "text" in document
+    if single == ("texts" in document):
         raise RequestError(
             422,
-            f"expected either 'text' or 'texts', found {found}",
+            f"expected either 'text' or 'texts', found {'both' if single else 'neither'}",
             location="$",
             hint='send {"text": "..."} or {"texts": ["...", "..."]}',
         )
-    single = "text" in given
-    texts = [given["text"]] if single else given["texts"]
+    texts = [document["text"]] if single else document["texts"]
     if not isinstance(texts, list):
-        raise _mistyped("a list of strings", texts, "$.texts")
+        raise _type_error("a list of strings", texts, "$.texts")
     if len(texts) > limits.texts:
         raise RequestError(
             422,
             f"expected at most {limits.texts:,} texts, found {len(texts):,}",
             location="$.texts",
-            hint="send several requests, or let the service be started with a larger --texts",
+            hint="send several requests, or start the service with a larger --texts",
         )
     for i, text in enumerate(texts):
-        _check_text(
-            text, "$.text" if single else f"$.texts[{i}]", limits.text_characters, "--text-characters"
-        )
-    return PredictRequest(
-        texts,
-        single,
-        _whole_number(given, "top_k", 1),
-        _truth(given, "novelty"),
-        _share(given, "threshold"),
-        _share(given, "abstain_below") or 0.0,
-        _share(given, "abstain_above_novelty"),
-    )
+        location = "$.text" if single else f"$.texts[{i}]"
+        _check_text(text, location, limits.text_characters, "--text-characters")
+    for name, (reason, hint) in unsupported_options(classifier).items():
+        if name in document:
+            raise RequestError(422, f"expected no {name}: {reason}", location=f"$.{name}", hint=hint)
+    return PredictRequest(texts, single, **_parse_options(document, PREDICT_OPTIONS))
 
 
-def parse_explain(body: bytes, limits: Limits) -> ExplainRequest:
-    """Read what ``/explain`` is asked.
+def parse_explain(body: bytes, limits: ServiceLimits) -> ExplainRequest:
+    """Parse a request to ``/explain``.
 
     Raises:
-        RequestError: as :func:`parse_predict`.
+        RequestError: see :func:`parse_predict`.
     """
-    given = _object(body, EXPLAIN_FIELDS)
-    text, unit = _text_to_explain(given, limits), given.get("unit", "word")
-    if unit not in UNITS:
-        raise RequestError(
-            422,
-            f"expected one of {', '.join(UNITS)}, found {shown(unit)}",
-            location="$.unit",
-            hint="choose one",
-        )
-    return ExplainRequest(text, unit)
-
-
-def _text_to_explain(given: dict[str, Any], limits: Limits) -> str:
-    if "text" not in given:
+    document = _parse_object(body, ("text", *EXPLAIN_OPTIONS))
+    if "text" not in document:
         raise RequestError(422, "expected 'text', found nothing", location="$", hint='send {"text": "..."}')
-    text: str = given["text"]
-    most = min(limits.explain_characters, limits.text_characters)
-    _check_text(text, "$.text", most, "--explain-characters")
-    return text
+    max_characters = min(limits.explain_characters, limits.text_characters)
+    _check_text(document["text"], "$.text", max_characters, "--explain-characters")
+    return ExplainRequest(document["text"], **_parse_options(document, EXPLAIN_OPTIONS))
 
 
-def _object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
-    """Read a JSON object that has no fields but these."""
+def _parse_options(document: dict[str, Any], options: dict[str, Option]) -> dict[str, Any]:
+    """Check the options of a request against their schemas."""
+    values = {}
+    for name, (expected, schema) in options.items():
+        if name not in document:
+            continue
+        value = document[name]
+        if schema["type"] == "integer" and isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON does not tell 1 from 1.0
+        if (
+            type(value) not in TYPES[schema["type"]]
+            or value < schema.get("minimum", value)
+            or value > schema.get("maximum", value)
+            or value not in schema.get("enum", [value])
+        ):
+            raise _type_error(expected, value, f"$.{name}")
+        values[name] = value
+    return values
+
+
+def _parse_object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
+    """Parse a JSON object that has no fields but these."""
     try:
-        decoder = json.JSONDecoder(object_pairs_hook=_Pairs(), parse_constant=_no_constant)
-        given = decoder.decode(body.decode("utf-8"))
+        decoder = json.JSONDecoder(object_pairs_hook=_ObjectHook(), parse_constant=_refuse_constant)
+        document = decoder.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise RequestError(
             400,
@@ -210,34 +254,29 @@ def _object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
             400,
             f"expected JSON: {error.msg}",
             location=f"body, line {error.lineno}, column {error.colno}",
-            hint="write strings in double quotes, and nothing after the object",
+            hint="put strings in double quotes, and nothing after the object",
         ) from error
     except RecursionError as error:
-        raise RequestError(
-            400,
-            "expected a flat object, found one nested too deeply",
-            location="body",
-            hint="send a flat object",
-        ) from error
-    except ValueError as error:  # from the hooks below, or a whole number of thousands of digits
-        raise RequestError(
-            400, f"expected JSON as RFC 8259 has it: {error}", location="body", hint="correct the body"
-        ) from error
-    if not isinstance(given, dict):
-        raise _mistyped("an object", given, "$")
-    for name in given:
+        problem = "expected a flat object, found deeply nested values"
+        raise RequestError(400, problem, location="body", hint="send a flat object") from error
+    except ValueError as error:  # of the hooks below, or of an integer of thousands of digits
+        problem = f"expected JSON as in RFC 8259: {error}"
+        raise RequestError(400, problem, location="body", hint="correct the body") from error
+    if not isinstance(document, dict):
+        raise _type_error("an object", document, "$")
+    for name in document:
         if name not in names:
             raise RequestError(
                 422,
-                f"expected no fields but {', '.join(names)}, found {shown(name)}",
+                f"expected no fields but {', '.join(names)}, found {quote(name)}",
                 location="$",
                 hint="leave it out, or correct its name",
             )
-    return given
+    return document
 
 
-class _Pairs:
-    """Makes the objects of a body, which are few, as nobody has to ask with one in another."""
+class _ObjectHook:
+    """Makes a dictionary of each JSON object; refuses repeated names and too many objects."""
 
     def __init__(self) -> None:
         self._n_left = MAX_OBJECTS
@@ -245,69 +284,43 @@ class _Pairs:
     def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         self._n_left -= 1
         if self._n_left < 0:
-            raise ValueError(f"there are more than {MAX_OBJECTS} objects")
-        found = dict(pairs)
-        if len(found) < len(pairs):
+            raise ValueError(f"found more than {MAX_OBJECTS} objects")
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
             names = [name for name, _ in pairs[:100]]
-            twice = next((name for i, name in enumerate(names) if name in names[:i]), "a name")
-            raise ValueError(f"{shown(twice)} is there twice in an object")
-        return found
+            repeated = next((name for i, name in enumerate(names) if name in names[:i]), "a name")
+            raise ValueError(f"found {quote(repeated)} twice in an object")
+        return fields
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"found {name}, which is not a JSON number")
 
 
-def _check_text(text: Any, where: str, most: int, option: str) -> None:
+def _check_text(text: Any, location: str, max_characters: int, option: str) -> None:
     if not isinstance(text, str):
-        raise _mistyped("a string", text, where)
-    if len(text) > most:
+        raise _type_error("a string", text, location)
+    if len(text) > max_characters:
         raise RequestError(
             422,
-            f"expected at most {most:,} characters, found {len(text):,}",
-            location=where,
-            hint=f"shorten the text, or let the service be started with a larger {option}",
+            f"expected at most {max_characters:,} characters, found {len(text):,}",
+            location=location,
+            hint=f"shorten the text, or start the service with a larger {option}",
         )
 
 
-def _whole_number(given: dict[str, Any], name: str, default: int) -> int:
-    value = _whole(given.get(name, default))
-    if type(value) is not int or value < 1:
-        raise _mistyped("a whole number from 1 on", value, f"$.{name}")
-    return value
+def _type_error(expected: str, value: Any, location: str) -> RequestError:
+    value_name = "null" if value is None else TYPE_NAMES.get(type(value), "a number")
+    if not isinstance(value, dict | list | None):
+        value_name += f", {quote(value)}"
+    return RequestError(
+        422, f"expected {expected}, found {value_name}", location=location, hint=f"send {expected}"
+    )
 
 
-def _whole(value: Any) -> Any:
-    """A whole number as such, as JSON does not tell 1 from 1.0; anything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _truth(given: dict[str, Any], name: str) -> bool:
-    value = given.get(name, False)
-    if not isinstance(value, bool):
-        raise _mistyped("true or false", value, f"$.{name}")
-    return value
-
-
-def _share(given: dict[str, Any], name: str) -> float | None:
-    if name not in given:
-        return None
-    value = given[name]
-    if type(value) not in (int, float) or not 0 <= value <= 1:
-        raise _mistyped("a number from 0 to 1", value, f"$.{name}")
-    return float(value)
-
-
-def _mistyped(expected: str, value: Any, where: str) -> RequestError:
-    named = "null" if value is None else NAMES.get(type(value), "a number")
-    found = named if isinstance(value, dict | list) or value is None else f"{named}, {shown(value)}"
-    return RequestError(422, f"expected {expected}, found {found}", location=where, hint=f"send {expected}")
-
-
-def shown(value: Any) -> str:
-    """A value as an error repeats it: short, and in characters that can be printed."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**SHOWN:
+def quote(value: Any) -> str:
+    """Quote a value in an error message: shortened, in ASCII."""
+    if isinstance(value, int) and abs(value) >= 10**MAX_QUOTED:
         return "one of many digits"
-    cut = value[: SHOWN + 1] if isinstance(value, str) else value
-    written = json.dumps(cut, ensure_ascii=True)
-    return written if len(written) <= SHOWN else f"{written[:SHOWN]}..."
+    quoted = json.dumps(value[: MAX_QUOTED + 1] if isinstance(value, str) else value)
+    return quoted if len(quoted) <= MAX_QUOTED else f"{quoted[:MAX_QUOTED]}..."

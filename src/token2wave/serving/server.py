@@ -1,4 +1,4 @@
-"""Runs the service: sockets, processes, signals. The HTTP server is uvicorn, with httptools and uvloop."""
+"""Runs the service: sockets, processes, signals. The HTTP server is uvicorn with httptools and uvloop."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from token2wave.classifier import load
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
-from token2wave.serving.app import Service, create_app, log
-from token2wave.serving.limits import Limits
+from token2wave.serving.app import Service, log
+from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.logs import log_to_standard_error
 
 try:
@@ -28,132 +28,69 @@ try:
     from uvicorn.supervisors import Multiprocess
 
     from token2wave.serving.connections import GuardedHttpProtocol
-    from token2wave.serving.prometheus import SHARED, SHARED_BYTES
+    from token2wave.serving.prometheus import BYTES_PER_PROCESS, FOLDER_VARIABLE
 except ModuleNotFoundError as error:
     if error.name not in ("uvicorn", "httptools"):
         raise
     raise MissingExtraError(error.name, "serve", purpose="token2wave serve") from error
 
-BACKLOG = 1024  # connections that the system keeps until they are accepted
+BACKLOG = 1024  # connections that wait in the kernel until they are accepted
 KERNEL_BYTES = (
     1 << 17
-)  # that the system keeps for a connection, each way, and doubles; else it may be megabytes
-SPARE_FILES = 64  # file descriptors beside those of connections
-SWITCH_SECONDS = (
-    0.001  # what computes in a thread lets requests be read after that; Python's default is 0.005
-)
+)  # buffer of a connection in the kernel, in each direction; the default can be megabytes
+EXTRA_FILES = 64  # file descriptors that are not connections
+SWITCH_SECONDS = 0.001  # a computing thread lets requests be read after this time; the default is 0.005
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a model is served.
+class ServerOptions:
+    """What to serve, and where.
 
     Attributes:
-        model: the model file.
+        model: path of the model file.
         host: address to listen at.
-        port: to listen at; 0 takes a free one.
-        workers: processes, each with the model in its memory.
-        limits: what the service takes.
-        allow_origins: web pages of these origins may ask.
-        log_access: whether a line of JSON is written for each request, to standard error.
+        port: port to listen at; 0 takes a free one.
+        workers: number of processes, each with the model in its memory.
+        limits: limits of the service.
+        allow_origins: origins whose web pages may read the responses.
+        log_access: log each request to standard error, as a line of JSON.
     """
 
     model: Path
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
-    limits: Limits = field(default_factory=Limits)
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
     allow_origins: tuple[str, ...] = ()
     log_access: bool = False
 
     def application(self) -> Service:
-        """Load the model and make its service; where there are several processes, in each."""
+        """Load the model and make its service; each process calls it."""
         sys.setswitchinterval(SWITCH_SECONDS)
         log_to_standard_error()
         _end_with_parent()
-        return create_app(
+        return Service(
             load(self.model), self.limits, allow_origins=self.allow_origins, log_access=self.log_access
         )
 
 
-def serve(settings: Settings, begun: Callable[[str], None]) -> None:
-    """Serve a model until the process is told to end (SIGTERM, SIGINT).
+def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
+    """Serve a model until SIGTERM or SIGINT.
 
-    What was begun is answered, for ``shutdown_seconds`` at most; new connections are refused. SIGHUP reads
-    the model file again, and the new model takes over between two batches; a damaged file changes nothing.
+    At shutdown, new connections are refused, and running requests may take ``shutdown_seconds``. SIGHUP
+    reloads the model file between two batches; if the file is damaged, the old model stays.
 
     Args:
-        settings: what to serve, and where.
-        begun: called with the address once the socket listens; requests wait there until they are answered.
+        options: what to serve, and where.
+        on_start: called with the address once the socket listens; from then on, requests wait to be answered.
 
     Raises:
-        ConfigError: the address is not to be had, or the system allows too few open files.
-        ModelFileError: as :func:`token2wave.load`.
+        ConfigError: the address is not available, or the system allows too few open files.
+        ModelFileError: see :func:`token2wave.load`.
     """
-    _allow_files(settings.limits.connections)
-    config = _config(settings)
-    if settings.workers == 1:
-        config.load()
-    else:
-        load(settings.model)  # each process will load it; this one says what is wrong with it
-    listening = _listen(settings.host, settings.port)
-    server = uvicorn.Server(config)
-
-    def end(*_: object) -> None:
-        if (
-            not server.started
-        ):  # uvicorn, which handles signals meanwhile, raises them again once it has ended
-            sys.exit(0)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    host, port = listening.getsockname()[:2]
-    begun(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-    if settings.workers == 1:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve_one(settings.model, server, listening))
-        return
-    with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
-        _require_space(folder, settings.workers)
-        os.environ[SHARED] = folder
-        Multiprocess(config, sockets=[listening]).run()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-async def _serve_one(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    application = server.config.loaded_app
-
-    async def reload() -> None:
-        try:
-            application.replace(await asyncio.to_thread(load, model))
-        except Token2WaveError as error:
-            log.error("the old model goes on: %s", error)
-        else:
-            log.info("the model was read again")
-
-    running: set[asyncio.Task[None]] = set()  # a task that nothing refers to may be collected
-
-    def begin() -> None:
-        task = loop.create_task(reload())
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, begin)
-    await server.serve(sockets=[listening])
-
-
-def _config(settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        settings.application,
+    _raise_file_limit(options.limits.connections)
+    config = uvicorn.Config(
+        options.application,
         factory=True,
         http=GuardedHttpProtocol,
         ws="none",
@@ -164,17 +101,70 @@ def _config(settings: Settings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        workers=settings.workers,
-        timeout_keep_alive=settings.limits.idle_seconds,
-        timeout_graceful_shutdown=settings.limits.shutdown_seconds,
+        workers=options.workers,
+        timeout_keep_alive=options.limits.idle_seconds,
+        timeout_graceful_shutdown=options.limits.shutdown_seconds,
     )
+    if options.workers == 1:
+        config.load()
+    else:
+        load(options.model)  # to report a damaged file here; each process loads it again
+    listening = _listen(options.host, options.port)
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        if not server.started:  # else uvicorn handles the signal, and raises it again when it has ended
+            sys.exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    host, port = listening.getsockname()[:2]
+    on_start(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    if options.workers == 1:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve_one_process(options.model, server, listening))
+        return
+    with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
+        _require_space(folder, options.workers)
+        os.environ[FOLDER_VARIABLE] = folder
+        Multiprocess(config, sockets=[listening]).run()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _serve_one_process(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()  # without a reference, a task may be collected
+
+    async def reload() -> None:
+        try:
+            server.config.loaded_app.replace(await asyncio.to_thread(load, model))
+        except Token2WaveError as error:
+            log.error("the old model stays: %s", error)
+        else:
+            log.info("reloaded the model")
+
+    def start_reload() -> None:
+        task = loop.create_task(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, start_reload)
+    await server.serve(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take an address.
+    """Listen at an address.
 
     Raises:
-        ConfigError: it is not to be had.
+        ConfigError: it is not available.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -184,60 +174,60 @@ def _listen(host: str, port: int) -> socket.socket:
             f"expected an address to listen at, found {host} port {port}: "
             f"{getattr(error, 'strerror', None) or error}",
             location="--host, --port",
-            hint="choose another port, or end what listens there",
+            hint="choose another port, or end the program that listens there",
         ) from error
-    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # connections have what the socket has
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # connections inherit them
         listening.setsockopt(socket.SOL_SOCKET, option, KERNEL_BYTES)
     return listening
 
 
 def _require_space(folder: str, workers: int) -> None:
-    """Find out whether processes can count together in a folder.
+    """Check that the disk has room for the shared metrics.
 
     Raises:
-        ConfigError: they cannot.
+        ConfigError: it has not.
     """
-    wanted, free = workers * SHARED_BYTES, shutil.disk_usage(folder).free
-    if free < wanted:
+    n_bytes, free = workers * BYTES_PER_PROCESS, shutil.disk_usage(folder).free
+    if free < n_bytes:
         raise ConfigError(
-            f"expected {wanted / 1e6:.0f} MB for what {workers} processes count together, "
+            f"expected {n_bytes / 1e6:.0f} MB for the metrics of {workers} processes, "
             f"found {free / 1e6:.0f} MB in {Path(folder).parent}",
             location="--workers",
-            hint="make room, or name another folder in TMPDIR",
+            hint="free some space, or set TMPDIR to another folder",
         )
 
 
 def _end_with_parent() -> None:
-    """In one of several processes: end when the one above was killed, or the port would stay taken."""
+    """In one of several processes: end when the parent is killed, because the port would stay in use."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
     def wait() -> None:
         parent.join()
-        shutil.rmtree(os.environ[SHARED], ignore_errors=True)  # which it can no longer do
+        shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)  # the parent no longer can
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
-def _allow_files(n_connections: int) -> None:
-    """Let the process have as many open files as connections need.
+def _raise_file_limit(n_connections: int) -> None:
+    """Raise the limit of open files as far as the connections need.
 
     Raises:
-        ConfigError: the system does not let it.
+        ConfigError: the system does not allow it.
     """
     try:
         import resource
     except ImportError:  # Windows
         return
-    wanted = n_connections + SPARE_FILES
+    n_files = n_connections + EXTRA_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        if hard != resource.RLIM_INFINITY and hard < wanted:
+    if soft != resource.RLIM_INFINITY and soft < n_files:
+        if hard != resource.RLIM_INFINITY and hard < n_files:
             raise ConfigError(
-                f"expected at least {wanted:,} open files for {n_connections:,} connections, found {hard:,}",
+                f"expected at least {n_files:,} open files for {n_connections:,} connections, found {hard:,}",
                 location="--connections",
                 hint="lower it, or raise the limit (ulimit -n)",
             )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_files, hard))
