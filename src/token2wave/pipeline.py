@@ -6,20 +6,20 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.compression.compressor import shrink
-from token2wave.compression.size_limits import require_reachable
+from token2wave.compression.compressor import require_reachable, shrink
 from token2wave.config import accept_options, parse_size
 from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.distillation.embedding_init import EncoderInit
+from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
 from token2wave.options import TrainOptions
-from token2wave.reporting.record import Origin, identity_of, plan_of, record_of, summary_of
+from token2wave.reporting.record import RunContext, make_identity, make_plan, make_record, make_summary
 from token2wave.reporting.report import check_report, write_report
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.model_file import size_of_model_file
@@ -32,31 +32,15 @@ from token2wave.training.preparation import RECOGNISED, EncodedTexts, in_memory,
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
-from token2wave.training.result import Baseline, TrainingResult
-from token2wave.training.run import TrainingRun
+from token2wave.training.result import TrainingResult
+from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
 from token2wave.training.streaming.stream_run import open_stream, prepare_stream_run, require_streams
+from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 
 Data = str | os.PathLike[str] | TextDataset | Sequence[str | os.PathLike[str]]
-
-
-@dataclass(frozen=True)
-class _PreparedRun:
-    """A run that is ready to train, and where its texts and settings come from.
-
-    Attributes:
-        run: the steps of training.
-        teacher_info: what the model file records of a teacher.
-        search: the settings search, if there was one.
-        baseline: figures of the baseline, if it was trained.
-    """
-
-    run: TrainingRun
-    teacher_info: Mapping[str, Any] = field(default_factory=dict)
-    search: SearchHistory | None = None
-    baseline: Baseline | None = None
 
 
 @together
@@ -89,79 +73,56 @@ def train(
         MissingExtraError: an optional package is needed and not installed.
     """
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
+    if isinstance(data, TextDataset):
+        data_options = replace(data_options, weight_column=None)  # its weights come from no column
+    context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
     require_trainable(preset, options.device)
-    if options.checkpoint is not None:
-        require_free_path(Path(options.checkpoint), options.resume)
-    limit, out, report = options.max_bytes, options.out, options.report
-    budget = Budget(
-        None if options.time_budget is None else parse_seconds(options.time_budget), options.candidates, start
-    )
+    out = None if options.out is None else Path(options.out)
+    report = None if options.report is None else Path(options.report)
+    checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
+    if checkpoint is not None:
+        require_free_path(checkpoint, options.resume)
+    time_budget = None if options.time_budget is None else parse_seconds(options.time_budget)
+    budget = Budget(time_budget, options.candidates, start)
     if out is not None:
-        check_writable(Path(out))
+        check_writable(out)
     if report is not None:
-        check_report(Path(report))
+        check_report(report)
     if options.stream:
-        prepared = _prepare_stream(data, preset, options, data_options, callback_list)
+        run = _prepare_stream(data, preset, options, data_options, callback_list)
     else:
-        prepared = _prepare(data, options, data_options, budget, callback_list)
-    run = prepared.run
-    if options.checkpoint is not None:
-        identity = identity_of(run, prepared.teacher_info)
-        run.checkpoint = Checkpoint.open(Path(options.checkpoint), identity, options.resume)
-    with callback_list.run(plan_of(run, command)):
+        run, context = _prepare(data, context, budget, callback_list)
+    if checkpoint is not None:
+        run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
+    with callback_list.run(make_plan(run, command)):
         first = run.fit_first()
         last = run.fit_all_rows(first)
-        origin = Origin(
-            weight_column=None if isinstance(data, TextDataset) else data_options.weight_column,
-            label_separator=data_options.label_separator,
-            class_weights=options.class_weights,
-            teacher_info=prepared.teacher_info,
-            search=prepared.search,
-            baseline=prepared.baseline,
-            max_bytes=limit,
-            command=command,
-        )
-        record = record_of(run, first, last, origin)
-        # The holdout model has not seen the validation texts, so they can judge it.
-        classifier, holdout_model = first.classifiers(last, run.texts.label_names, record)
-        validated = first.validated
-        if limit is not None and size_of_model_file(classifier.to_file()) > limit:
-            refit = classifier if last.is_refit else None
-            classifier, (holdout_model, validated) = shrink(
-                holdout_model, refit, run.texts, limit, callback_list
-            )
+        classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
         evaluation = run.evaluate(classifier, holdout_model)
         with ExitStack() as stack:  # the model file appears last, when everything else went well
             model_bytes = None
             if out is not None:
-                model_bytes = classifier.save(stack.enter_context(atomic_write(Path(out))))
-            summary = summary_of(
-                run,
-                first,
-                last,
-                origin,
-                classifier,
-                validated,
-                evaluation,
-                model_bytes=model_bytes,
-                start=start,
+                model_bytes = classifier.save(stack.enter_context(atomic_write(out)))
+            summary = make_summary(
+                run, first, last, context, classifier, validated, evaluation, model_bytes, start
             )
-            written = [] if report is None else write_report(summary, Path(report))
+            written = [] if report is None else write_report(summary, report)
     if run.checkpoint is not None:
         run.checkpoint.remove()
-    callback_list.end(summary, [*([] if out is None else [Path(out)]), *written])
+    callback_list.end(summary, [*([] if out is None else [out]), *written])
     return TrainingResult(classifier, summary)
 
 
 def _prepare(
-    data: Data, options: TrainOptions, data_options: DataOptions, budget: Budget, callback_list: CallbackList
-) -> _PreparedRun:
+    data: Data, context: RunContext, budget: Budget, callback_list: CallbackList
+) -> tuple[TrainingRun, RunContext]:
     """Read the data, choose the settings, and encode the texts."""
+    options, data_options = context.options, context.data_options
     if not isinstance(data, str | os.PathLike | TextDataset):
         raise ConfigError("several files are only read as a stream", location="data", hint="add --stream")
     splits = _read(data, data_options, options.test)
-    overrides, limit = overrides_of(options), options.max_bytes
+    overrides = overrides_of(options)
 
     def preset_with(changes: Mapping[str, Any]) -> Preset:
         """The preset with your settings and further ones; the data decides the rest."""
@@ -173,8 +134,8 @@ def _prepare(
     texts = prepare(splits, preset.recipe, options.seed, options.class_weights)
     # The baseline comes first, as its package may be missing.
     baseline = fit_baseline(texts, splits.name, callback_list) if options.baseline else None
-    if limit is not None:
-        require_reachable(limit, preset, texts.label_names)
+    if options.max_bytes is not None:
+        require_reachable(options.max_bytes, preset, texts.label_names)
     embedding_init = None if options.init_from is None else EncoderInit(os.fspath(options.init_from))
     run = TrainingRun(
         splits, texts, preset, options.seed, options.device, callback_list, options.vocabulary, embedding_init
@@ -182,17 +143,15 @@ def _prepare(
     search: SearchHistory | None = None
     if options.searches:
         budget.exclude(0.0 if baseline is None else baseline["train_seconds"])
-        fit_to_size = None
-        if limit is not None:
-            origin = Origin(class_weights=options.class_weights, max_bytes=limit)
-            fit_to_size = partial(_fit_to_size, limit=limit, origin=origin)
+        fit_to_size = None if options.max_bytes is None else partial(_fit_to_size, context=context)
         search = tune(run, overrides, preset_with, options.class_weights, budget, fit_to_size)
         preset = preset_with(search.settings)
         texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
     texts, teacher_info = _add_teacher(
         options, texts, splits, preset.recipe, data_options.text_column, callback_list
     )
-    return _PreparedRun(replace(run, texts=texts, preset=preset), teacher_info, search, baseline)
+    context = replace(context, teacher_info=teacher_info, search=search, baseline=baseline)
+    return replace(run, texts=texts, preset=preset), context
 
 
 def _prepare_stream(
@@ -201,7 +160,7 @@ def _prepare_stream(
     options: TrainOptions,
     data_options: DataOptions,
     callback_list: CallbackList,
-) -> _PreparedRun:
+) -> TrainingRun:
     """Make a first pass over a stream, which counts labels and words."""
     require_one_process("training on a stream")
     require_streams(preset, options.device)
@@ -220,17 +179,31 @@ def _prepare_stream(
     )
     if options.max_bytes is not None:
         require_reachable(options.max_bytes, run.preset, run.texts.label_names)
-    return _PreparedRun(run)
+    return run
 
 
-def _fit_to_size(run: TrainingRun, limit: int, origin: Origin) -> Classifier:
+def _make_classifiers(
+    run: TrainingRun, first: ValidatedFit, last: FitResult, context: RunContext
+) -> tuple[Classifier, Classifier, Validation]:
+    """Make the classifier to keep, compressed where its file has a size limit.
+
+    Returns:
+        The classifier, the one that has not seen the validation texts, and the latter's validation.
+    """
+    record = make_record(run, first, last, context)
+    classifier, holdout_model = first.classifiers(last, run.texts.label_names, record)
+    limit = context.options.max_bytes
+    if limit is None or size_of_model_file(classifier.to_file()) <= limit:
+        return classifier, holdout_model, first.validated
+    refit_model = classifier if last.is_refit else None
+    classifier, compressed = shrink(holdout_model, refit_model, run.texts, limit, run.callback_list)
+    return classifier, compressed.classifier, compressed.validation
+
+
+def _fit_to_size(run: TrainingRun, context: RunContext) -> Classifier:
     """Train on the training texts alone, and compress the model to a size."""
     first = run.fit_first()
-    record = record_of(run, first, first.fitted, origin)
-    classifier, holdout_model = first.classifiers(first.fitted, run.texts.label_names, record)
-    if size_of_model_file(classifier.to_file()) <= limit:
-        return classifier
-    return shrink(holdout_model, None, run.texts, limit, run.callback_list)[0]
+    return _make_classifiers(run, first, first.fitted, context)[0]
 
 
 def _read(
@@ -258,10 +231,6 @@ def _add_teacher(
 ) -> tuple[EncodedTexts, Mapping[str, Any]]:
     """Add a teacher's probabilities to the texts, if there is a teacher, and say so for the model file."""
     if options.teacher is not None:
-        from token2wave.distillation.targets import (
-            distillation_targets,  # here, since few runs have a teacher
-        )
-
         return distillation_targets(
             options.teacher,
             options.unlabelled,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.compression.fitting import EncodedRows, encoded_rows, fit_step, rows_that_fit
-from token2wave.compression.size_limits import out_of_reach
+from token2wave.errors import ConfigError
 from token2wave.features import WordFeatures
 from token2wave.inference.loading import build_network
 from token2wave.inference.model import FEATURE_PREFIX
@@ -26,6 +26,7 @@ from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts
+from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
@@ -44,6 +45,29 @@ NOVELTY_UNKNOWN = (
     "Rows were dropped, and for want of texts that training did not see, or of room, the file does not tell "
     "how novel a text is."
 )
+
+
+def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:
+    """Check before training that a file of some size can hold the model at all.
+
+    Args:
+        limit: largest size of the file in bytes.
+        preset: of the model.
+        label_names: of the classes.
+
+    Raises:
+        ConfigError: a model with a single row is larger, even without the branches that may be left out.
+    """
+    config = preset.network_config(1, len(label_names), ())
+    config = config.replace(context_width=0, linear_svm=False)
+    least = 2 * config.parameter_count().without_embedding  # in half precision
+    least += sum(len(name.encode("utf-8", "surrogatepass")) for name in label_names)
+    if limit < least:
+        raise ConfigError(
+            f"expected more than {least:,} bytes, which the network takes without its rows, found {limit:,}",
+            location="max_size",
+            hint="allow more bytes, or train a narrower network",
+        )
 
 
 class CompressedModel(NamedTuple):
@@ -111,7 +135,11 @@ class Compressor:
             if best is None or found.validation.loss < best.validation.loss:
                 best = found
         if best is None:
-            raise out_of_reach(limit, storage)
+            raise ConfigError(
+                f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
+                location="max_size",
+                hint="allow more bytes, choose storage lzma, or train a narrower network",
+            )
         best.classifier.training["validation_accuracy"] = round(best.validation.accuracy, 6)
         if best.classifier.multi_label:
             best.classifier.training["validation_micro_f1"] = round(best.validation.micro_f1, 6)

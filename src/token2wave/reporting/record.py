@@ -1,4 +1,4 @@
-"""What is written down of a run: in the model file, and in its summary."""
+"""Makes the records of a run: for its model file, its checkpoint and its summary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.features import WordPieceConfig
 from token2wave.metrics import Evaluation
+from token2wave.options import DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
 from token2wave.training.distributed import leading
-from token2wave.training.preparation import ClassWeights, default_vocabulary
+from token2wave.training.preparation import default_vocabulary
+from token2wave.training.presets import Preset
 from token2wave.training.result import Baseline, Summary, machine
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
@@ -30,32 +32,30 @@ RATES_TOO_LARGE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a record says beside what the steps of the run know.
+class RunContext:
+    """What the records of a run say beside what its steps know.
 
     Attributes:
-        weight_column: column that says how much each training text counts, where it was read from a file.
-        label_separator: what stands between the labels of a text in one string.
-        class_weights: as they were asked for.
-        teacher_info: what a teacher wrote down; nothing without one.
-        search: the search for settings, where there was one.
-        baseline: another classifier on the same test set.
-        max_bytes: most bytes of the model file, where that was asked for.
-        command: the command line, where there was one.
+        options: how to train.
+        data_options: how the data was read.
+        command: the command line, if there was one.
+        teacher_info: what the model file records of a teacher.
+        search: the settings search, if there was one.
+        baseline: figures of the baseline, if it was trained.
     """
 
-    weight_column: str | None = None
-    label_separator: str | None = None
-    class_weights: ClassWeights = None
+    options: TrainOptions
+    data_options: DataOptions
+    command: str | None = None
     teacher_info: Mapping[str, Any] = field(default_factory=dict)
     search: SearchHistory | None = None
     baseline: Baseline | None = None
-    max_bytes: int | None = None
-    command: str | None = None
 
 
-def record_of(run: TrainingRun, first: ValidatedFit, last: FitResult, origin: Origin) -> dict[str, Any]:
-    """Plain data for the model file: no times, so that equal runs make equal files."""
+def make_record(
+    run: TrainingRun, first: ValidatedFit, last: FitResult, context: RunContext
+) -> dict[str, Any]:
+    """Make the plain data of a model file. It holds no times, so equal runs give equal files."""
     record = {
         "data": run.splits.name,
         "rows": run.n_rows,
@@ -68,7 +68,7 @@ def record_of(run: TrainingRun, first: ValidatedFit, last: FitResult, origin: Or
         "validation_accuracy": first.validated.accuracy,
         "branch_weights": last.branch_weights,
         "char_ngram_weight": last.char_ngram_weight,
-        **origin.teacher_info,
+        **context.teacher_info,
         **run.facts(),
     }
     if run.embedding_init is not None:
@@ -76,28 +76,23 @@ def record_of(run: TrainingRun, first: ValidatedFit, last: FitResult, origin: Or
     if last.lr_factor < 1:
         record["lr_factor"] = last.lr_factor
     if run.is_weighted:
-        record |= {"weighted": True, "weight_column": origin.weight_column}
+        record |= {"weighted": True, "weight_column": context.data_options.weight_column}
     if run.texts.multi_label:
         record |= {
             "validation_micro_f1": first.validated.micro_f1,
-            "label_separator": origin.label_separator,
+            "label_separator": context.data_options.label_separator,
         }
-    if origin.class_weights is not None:
-        weights = origin.class_weights
+    weights = context.options.class_weights
+    if weights is not None:
         record["class_weights"] = weights if isinstance(weights, str) else dict(weights)
-    if origin.search is not None:
-        record["search"] = origin.search.of_model()
+    if context.search is not None:
+        record["search"] = context.search.of_model()
     return record
 
 
-def plan_of(run: TrainingRun, command: str | None) -> RunPlan:
-    """What a run is going to do, once its data and settings are settled."""
+def make_plan(run: TrainingRun, command: str | None) -> RunPlan:
+    """Describe a run before it begins, once its data and settings are known."""
     texts, preset = run.texts, run.preset
-    parts = {
-        "features": preset.features.to_dict(),
-        "network": preset.network,
-        "recipe": preset.recipe.to_dict(),
-    }
     return RunPlan(
         data=run.splits.name,
         preset=preset.name,
@@ -107,18 +102,25 @@ def plan_of(run: TrainingRun, command: str | None) -> RunPlan:
         validation_rows=len(texts.validation),
         test_rows=None if texts.test is None else len(texts.test),
         label_names=texts.label_names,
-        settings={f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()},
+        settings={
+            f"{group}.{key}": value
+            for group, values in _settings_of(preset).items()
+            for key, value in values.items()
+        },
         command=command,
     )
 
 
-def identity_of(run: TrainingRun, teacher_info: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the weights of a run depend on, for its checkpoint; plain data that JSON can hold.
+def _settings_of(preset: Preset) -> dict[str, dict[str, Any]]:
+    return {
+        "features": preset.features.to_dict(),
+        "network": dict(preset.network),
+        "recipe": preset.recipe.to_dict(),
+    }
 
-    Args:
-        run: its steps.
-        teacher_info: what a teacher wrote down.
-    """
+
+def make_identity(run: TrainingRun, context: RunContext) -> dict[str, Any]:
+    """List all that the weights of a run depend on, for its checkpoint, as plain data for JSON."""
     preset, texts = run.preset, run.texts
     positive = texts.train.positive_weights
     vocabulary = run.vocabulary
@@ -129,39 +131,36 @@ def identity_of(run: TrainingRun, teacher_info: Mapping[str, Any]) -> dict[str, 
         "rows": run.n_rows,
         "labels": list(texts.label_names),
         "class weights": None if positive is None else positive.tolist(),
-        "features": preset.features.to_dict(),
-        "network": dict(preset.network),
-        "recipe": preset.recipe.to_dict(),
+        **_settings_of(preset),
         "seed": run.seed,
         "trained by": run.trained_by,
         "init from": None if run.embedding_init is None else run.embedding_init.name,
         "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
-        "teacher": dict(teacher_info),
+        "teacher": dict(context.teacher_info),
         "texts and labels": run.checksums(),
     }
 
 
-def summary_of(
+def make_summary(
     run: TrainingRun,
     first: ValidatedFit,
     last: FitResult,
-    origin: Origin,
+    context: RunContext,
     classifier: Classifier,
     validated: Validation,
     evaluation: Evaluation,
-    *,
     model_bytes: int | None,
     start: float,
 ) -> Summary:
-    """All figures of a run.
+    """Collect all figures of a run.
 
     Args:
         run: its steps.
-        first: the first fit.
-        last: what all rows taught.
-        origin: what the steps do not know.
-        classifier: as it is kept.
-        validated: how it, or what it was made of, does on the validation texts.
+        first: the fit on the training texts.
+        last: the fit on all rows.
+        context: what the steps do not know.
+        classifier: the one to keep.
+        validated: validation of the classifier, or of the one it was made of.
         evaluation: on the test texts; without any, on the validation texts.
         model_bytes: size of the model file, if one was written.
         start: of the run, by ``time.perf_counter``.
@@ -201,7 +200,7 @@ def summary_of(
         evaluation=evaluation,
         evaluated_on="test" if has_test else "validation",
         label_names=texts.label_names,
-        baseline=origin.baseline,
+        baseline=context.baseline,
         settings={
             "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
             "network": classifier.network.config.to_dict(),
@@ -209,9 +208,9 @@ def summary_of(
         },
         versions=versions(),
         machine=machine(n_threads(), run.computed_on),
-        command=origin.command,
-        max_bytes=origin.max_bytes,
-        search=None if origin.search is None else origin.search.to_dict(),
+        command=context.command,
+        max_bytes=context.options.max_bytes,
+        search=None if context.search is None else context.search.to_dict(),
         traffic=None if group is None else group.traffic.of_a_step(),
     )
 
