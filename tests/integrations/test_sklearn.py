@@ -87,7 +87,7 @@ def test_booleans_come_back():
     model = quick().fit(TEXTS, labels)
     assert model.classes_.tolist() == [False, True]
     assert model.predict(MORE).dtype == bool
-    assert model.to_token2wave().label_names == ("false", "true")
+    assert model.classifier_.label_names == ("false", "true")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_says_what_is_no_text(texts, message):
     [
         (None, "requires y to be passed"),
         ([1.5, 2.25, 3.125], "Unknown label type: continuous"),
-        (["x", None, "y"], "found NaN, infinity or None"),
-        ([1.0, np.nan, 2.0], "found NaN"),
+        (["x", None, "y"], "none missing"),
+        ([1.0, np.nan, 2.0], "none missing: .*NaN"),
         (["x", "x", "x"], "found one class"),
         (["x", " ", "y"], "y, row 2: the label is empty"),
         ([["x"], ["x", "y"], []], "MultiLabelBinarizer"),
@@ -151,7 +151,7 @@ def test_says_what_are_no_labels(labels, message):
         ([1, 2], r"1 weight for each of 240 texts, found shape \(2,\)"),
         ([-1.0] + [1.0] * 239, "sample_weight, row 1: expected a weight"),
         ([np.inf] + [1.0] * 239, "sample_weight, row 1"),
-        ([0.0] * 240, "zeros alone"),
+        ([0.0] * 240, "only zeros"),
     ],
 )
 def test_says_what_are_no_weights(weights, message):
@@ -164,7 +164,7 @@ def test_must_be_fitted_first():
         with pytest.raises(NotFittedError):
             getattr(quick(), method)(TEXTS)
     with pytest.raises(NotFittedError):
-        quick().to_token2wave()
+        quick().save("model.safetensors")
 
 
 def test_parameters_are_looked_at_in_fit_alone():
@@ -202,10 +202,10 @@ def test_weights_are_those_of_training():
     np.testing.assert_allclose(
         same.predict_proba(MORE), quick().fit(TEXTS, LABELS).predict_proba(MORE), atol=1e-4
     )
-    assert balanced.to_token2wave().training["class_weights"] == "balanced"
+    assert balanced.classifier_.training["class_weights"] == "balanced"
     numbers = [["money", "space", "sport"].index(label) for label in LABELS]
     weighted = quick(class_weight={0: 1, 1: 50.0}).fit(TEXTS, numbers)
-    assert weighted.to_token2wave().training["class_weights"] == {"0": 1, "1": 50.0}
+    assert weighted.classifier_.training["class_weights"] == {"0": 1, "1": 50.0}
     assert (weighted.predict(MORE) == 1).sum() > (same.predict(MORE) == "space").sum()
     rows = np.array(LABELS) == "space"
     by_row = quick().fit(TEXTS, LABELS, sample_weight=np.where(rows, 50.0, 1.0))
@@ -244,13 +244,13 @@ def test_several_labels(several):
     assert not any("multi-label" in caveat for caveat in model.summary_.caveats)  # it was asked for
     found, shares = model.predict(texts), model.predict_proba(texts)
     assert found.shape == shares.shape == model.decision_function(texts).shape == y.shape
-    thresholds = np.array(model.to_token2wave().thresholds)
+    thresholds = np.array(model.classifier_.thresholds)
     np.testing.assert_array_equal(found, shares.astype(float) >= thresholds)
     assert (found == y).mean() > 0.8
     framed = quick(epochs=5).fit(texts, pd.DataFrame(y, columns=names))
     assert framed.classes_.tolist() == list(names)
     np.testing.assert_array_equal(framed.predict_proba(texts), shares)
-    assert framed.to_token2wave().label_names == tuple(names)
+    assert framed.classifier_.label_names == tuple(names)
     assert cross_val_predict(quick(), texts, y, cv=2, method="predict_proba").shape == y.shape
     with pytest.raises(InputError, match="indicator matrix of 3 columns"):
         quick().fit(texts, y, X_val=MORE, y_val=MORE_LABELS)
@@ -266,10 +266,9 @@ def test_columns_keep_their_order_where_names_sort_otherwise(several):
     np.testing.assert_array_equal(model.predict(texts), straight.predict(texts)[:, ::-1])
 
 
-def test_pickle_holds_a_model_file_and_needs_no_torch(fitted, tmp_path):
+def test_pickles_need_no_torch(fitted, tmp_path):
     path = tmp_path / "estimator.pickle"
     path.write_bytes(pickle.dumps(fitted))
-    assert fitted.__getstate__()["classifier_"][8:].startswith(b'{"')
     script = (
         "import pickle, sys; from pathlib import Path\n"
         "print(pickle.loads(Path(sys.argv[1]).read_bytes()).predict_proba(['a goal']).tolist())\n"
@@ -300,13 +299,13 @@ def test_to_and_from_a_trained_model(fitted, tmp_path):
     loaded = token2wave.load(tmp_path / "model.safetensors")
     model = WaveClassifier.from_classifier(loaded, epochs=1)
     assert model.get_params()["epochs"] == 1
-    assert model.to_token2wave() is loaded
+    assert model.classifier_ is loaded
     np.testing.assert_array_equal(model.predict(MORE), fitted.predict(MORE))
     with pytest.raises(InputError, match="expected the labels of the classifier, 'money'"):
         WaveClassifier.from_classifier(loaded, classes=[0, 1, 2])
     texts, labels = made_up(90)
     numbered = quick().fit(texts, [{"money": 10, "space": 9, "sport": 8}[label] for label in labels])
-    again = WaveClassifier.from_classifier(numbered.to_token2wave(), classes=[9, 10, 8])
+    again = WaveClassifier.from_classifier(numbered.classifier_, classes=[9, 10, 8])
     np.testing.assert_array_equal(again.predict(MORE), numbered.predict(MORE))
 
 
@@ -371,11 +370,11 @@ def test_learns_on(fitted):
     model = quick().partial_fit(TEXTS, LABELS)
     np.testing.assert_array_equal(model.predict_proba(MORE), fitted.predict_proba(MORE))
     weights = np.linspace(1, 2, 60)
-    expected = token2wave.update(fitted.to_token2wave(), MORE, MORE_LABELS, weights=weights.tolist(), seed=0)
+    expected = token2wave.update(fitted.classifier_, MORE, MORE_LABELS, weights=weights.tolist(), seed=0)
     assert model.partial_fit(MORE, MORE_LABELS, sample_weight=weights) is model
     np.testing.assert_array_equal(model.predict_proba(TEXTS), expected.probabilities(TEXTS))
     assert (model.predict_proba(TEXTS) != fitted.predict_proba(TEXTS)).any()
-    assert model.fit(TEXTS, LABELS).to_token2wave().training.get("updates") is None
+    assert model.fit(TEXTS, LABELS).classifier_.training.get("updates") is None
 
 
 @pytest.mark.parametrize("are_announced", [True, False])

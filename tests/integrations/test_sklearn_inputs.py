@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from token2wave.integrations.sklearn_inputs import InputError, Targets, names_of, texts_of, united, weights_of
+from token2wave.integrations.sklearn_inputs import (
+    InputError,
+    Targets,
+    class_names,
+    merge_classes,
+    to_texts,
+    to_weights,
+)
 
 WORDS = st.text(st.characters(exclude_characters="\0"))  # numpy drops those that stand last
 ANYTHING = st.one_of(
@@ -37,11 +44,11 @@ def _objects(values):
 def test_texts(values, container):
     encodable = all(isinstance(value, str) and _is_unicode(value) for value in values)
     if encodable:
-        assert texts_of(container(values)) == values
-        assert all(type(text) is str for text in texts_of(container(values)))
+        assert to_texts(container(values)) == values
+        assert all(type(text) is str for text in to_texts(container(values)))
     else:
         with pytest.raises(InputError, match="X, row"):
-            texts_of(container(values))
+            to_texts(container(values))
 
 
 def _is_unicode(text):
@@ -65,7 +72,7 @@ def test_labels(values, container):
     except ValueError:  # numpy refuses ragged lists
         return
     try:
-        targets = Targets.of(y)
+        targets = Targets.from_labels(y)
     except InputError:
         return
     assert not targets.multi_label
@@ -79,51 +86,51 @@ def test_labels(values, container):
 def test_weights(values):
     legal = all(type(value) is float and 0 <= value < np.inf for value in values)
     if legal and (any(values) or not values):
-        assert weights_of(values, len(values)) == values
+        assert to_weights(values, len(values)) == values
         return
     try:
-        found = weights_of(values, len(values))
+        found = to_weights(values, len(values))
     except InputError:
         return
     assert all(type(weight) is float and 0 <= weight < np.inf for weight in found)
 
 
 def test_one_weight_for_all():
-    assert weights_of(2, 3) == [2.0, 2.0, 2.0]
-    assert weights_of(None, 3) is None
+    assert to_weights(2, 3) == [2.0, 2.0, 2.0]
+    assert to_weights(None, 3) is None
 
 
 def test_indicators():
     dense = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]])
     for matrix in (dense, dense.astype(bool), dense.astype(float), dense.tolist(), csr_array(dense)):
-        targets = Targets.of(matrix)
+        targets = Targets.from_labels(matrix)
         assert targets.labels == [("1", "2"), (), ("0",)]
         assert targets.classes.tolist() == [0, 1, 2]
 
 
 def test_a_sparse_matrix_is_no_text():
     with pytest.raises(InputError, match="sparse matrix"):
-        texts_of(csr_array(np.eye(3)))
+        to_texts(csr_array(np.eye(3)))
 
 
 def test_names():
-    assert names_of(np.array([1.0, 2.0, 10.0]), "y") == ("1", "2", "10")
-    assert names_of(np.array([False, True]), "y") == ("false", "true")
+    assert class_names(np.array([1.0, 2.0, 10.0]), "y") == ("1", "2", "10")
+    assert class_names(np.array([False, True]), "y") == ("false", "true")
     with pytest.raises(InputError, match="two classes have one name"):
-        names_of(_objects([1, "1"]), "y")
+        class_names(_objects([1, "1"]), "y")
 
 
-def test_labels_united():
+def test_labels_merge_classes():
     known = np.array([3, 20])
-    assert united(known, ("3", "20"), Targets.of([3, 20])) is known
-    assert united(known, ("3", "20"), Targets.of([20, 5])).tolist() == [3, 5, 20]
-    assert united(np.array(["a", "b"]), ("a", "b"), Targets.of(["longer", "a"])).tolist() == [
+    assert merge_classes(known, ("3", "20"), Targets.from_labels([3, 20])) is known
+    assert merge_classes(known, ("3", "20"), Targets.from_labels([20, 5])).tolist() == [3, 5, 20]
+    assert merge_classes(np.array(["a", "b"]), ("a", "b"), Targets.from_labels(["longer", "a"])).tolist() == [
         "a",
         "b",
         "longer",
     ]
     with pytest.raises(InputError, match="of the type of int64"):
-        united(known, ("3", "20"), Targets.of(["x", "y"]))
+        merge_classes(known, ("3", "20"), Targets.from_labels(["x", "y"]))
 
 
 @pytest.mark.parametrize(
