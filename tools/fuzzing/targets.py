@@ -343,18 +343,18 @@ def filters(data: bytes) -> None:
         check(isinstance(row_filter.reads_novelty, bool), "novelty")
         row_filter.check(("a", "b", "c d"), bool(data[0] & 1), types, is_open=bool(data[0] & 2))
 
-        def values(name: Any, first: int = 0, last: int = N_ROWS) -> Any:
-            if name.kind == "probability":
+        def values(field: Any, first: int = 0, last: int = N_ROWS) -> Any:
+            if field.source == "probability":
                 return np.linspace(0, 1, N_ROWS)[first:last]
-            if name.name not in COLUMNS:
+            if field.name not in COLUMNS:
                 return [None] * (last - first)
-            selected = COLUMNS[name.name][1][first:last]
-            return np.array(selected) if name.name in ("confidence", "novelty") and data[0] & 4 else selected
+            selected = COLUMNS[field.name][1][first:last]
+            return np.array(selected) if field.name in ("confidence", "novelty") and data[0] & 4 else selected
 
         mask = row_filter.mask(N_ROWS, values)
         check(mask.shape == (N_ROWS,) and mask.dtype == np.bool_, f"a mask {mask.dtype} {mask.shape}")
         alone = [
-            bool(row_filter.mask(1, lambda name, row=row: values(name, row, row + 1))[0])
+            bool(row_filter.mask(1, lambda field, row=row: values(field, row, row + 1))[0])
             for row in range(N_ROWS)
         ]
         check(mask.tolist() == alone, f"all rows give {mask.tolist()}, each row alone {alone}")

@@ -1,61 +1,56 @@
-"""The language of filters: from text to a tree. It is parsed, never evaluated as code.
+"""Parses row filters such as ``label == 'good' and confidence > 0.9``.
 
-condition  = conjunction { "or" conjunction }
-conjunction = negation { "and" negation }
-negation   = "not" negation | comparison
-comparison = value { ("==" | "!=" | "<" | "<=" | ">" | ">=") value } | value ["not"] "in" (list | value)
-list       = "(" literal { "," literal } ")"
-value      = literal | name | "length" "(" value ")" | "number" "(" value ")" | "(" condition ")"
-name       = identifier | "probability" "[" string "]" | "column" "[" string "]"
-literal    = ["-"] number | string | "true" | "false" | "null"
+A filter is an expression in Python's grammar, with ``true``, ``false`` and ``null`` besides ``True``,
+``False`` and ``None``. Python's parser builds the syntax tree, and :func:`parse` accepts only the nodes that
+filters need: comparisons, ``in``, ``and``, ``or``, ``not``, names, literals, ``length(...)``,
+``number(...)``, ``probability['...']`` and ``column['...']``. No part of a filter ever runs as code.
 """
 
 from __future__ import annotations
 
+import ast
 import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from token2wave.errors import ConfigError
 
 MAX_CHARACTERS = 10_000
-MAX_DEPTH = 40  # of parentheses and negations, so that no text exhausts the stack
-MAX_DIGITS = 300
+MAX_DEPTH = 40  # nested conditions, so that no filter exhausts the stack
 LOCATION = "--keep"
-KEYWORDS = {"and", "or", "not", "in", "true", "false", "null"}
 FUNCTIONS = ("length", "number")
-LOOKUPS = ("probability", "column")
-ORDERS = ("==", "!=", "<=", ">=", "<", ">")
-_TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
-    | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-    | (?P<word>[^\W\d]\w*)
-    | (?P<sign>==|!=|<=|>=|&&|\|\||[<>()\[\],=!&|+*/%-])
-    )""",
-    re.VERBOSE | re.DOTALL,
+PREDICTION_TYPES = {"label": "text", "labels": "list", "confidence": "number", "novelty": "number"}
+"""The names of predictions and the types of their values."""
+_CONSTANTS = {"true": True, "false": False, "null": None}
+_OPERATORS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_HINT = (
+    "use ==, <, in, and, or, not, names, numbers and texts in quotes; a column of any name is column['name']"
 )
-_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
-_HINTS = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not"}
 
 Scalar: TypeAlias = str | int | float | bool | None
 
 
 class Literal(NamedTuple):
-    """A value that stands in the filter itself."""
+    """A value written in the filter: a scalar, or the tuple on the right of ``in``."""
 
-    value: Scalar
-    at: int
+    value: Scalar | tuple[Scalar, ...]
+    position: str
 
 
-class Name(NamedTuple):
-    """A value that each row has: ``kind`` is empty for a plain name, else ``probability`` or ``column``."""
+class Field(NamedTuple):
+    """A value that each row has.
 
-    kind: str
+    Attributes:
+        source: ``prediction``, ``probability`` or ``column``.
+        name: the kind of prediction, the class or the column.
+        is_quoted: whether the filter names the source, as in ``column['name']``.
+        position: the place in the filter, for error messages.
+    """
+
+    source: str
     name: str
-    at: int
+    is_quoted: bool
+    position: str
 
 
 class Call(NamedTuple):
@@ -63,245 +58,167 @@ class Call(NamedTuple):
 
     function: str
     argument: Node
-    at: int
+    position: str
 
 
 class Compare(NamedTuple):
-    """Two values, compared."""
+    """A comparison of two values."""
 
-    order: str
+    operator: str
     left: Node
     right: Node
-    at: int
-
-
-class Members(NamedTuple):
-    """A list of literals."""
-
-    values: tuple[Scalar, ...]
-    at: int
+    position: str
 
 
 class In(NamedTuple):
-    """Whether a value is among literals, or in a list or text that each row has."""
+    """Whether a list or text contains a value."""
 
     left: Node
-    right: Node | Members
-    at: int
+    right: Node
+    position: str
 
 
 class Not(NamedTuple):
-    """The opposite."""
+    """The negation of a condition."""
 
     operand: Node
-    at: int
+    position: str
 
 
 class Junction(NamedTuple):
-    """All of them (``and``), or any (``or``)."""
+    """Several conditions joined by ``and`` or ``or``."""
 
-    word: str
+    operator: str
     operands: tuple[Node, ...]
-    at: int
+    position: str
 
 
-Node: TypeAlias = Literal | Name | Call | Compare | In | Not | Junction
+Node: TypeAlias = Literal | Field | Call | Compare | In | Not | Junction
 
 
-def parse(text: str) -> Node:
+def parse(text: str) -> tuple[Node, list[Field]]:
     """Parse a filter.
 
+    Returns:
+        The tree, and all fields that it reads.
+
     Raises:
-        ConfigError: the filter is not valid; says at which character, and what was expected.
+        ConfigError: the filter is not valid; names the place and the problem.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
             f"expected at most {MAX_CHARACTERS:,} characters, found {len(text):,}", location=LOCATION
         )
-    return _Parser(text).whole()
+    parser = _Parser(text)
+    return parser.tree(), parser.fields
 
 
-def refuse(at: int, problem: str, hint: str | None = None) -> NoReturn:
-    """Say what is wrong with a filter, and where."""
-    raise ConfigError(problem, location=f"{LOCATION}, character {at + 1}", hint=hint)
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str  # number, string, word, sign or end
-    text: str
-    at: int
-
-    def __str__(self) -> str:
-        return "the end" if self.kind == "end" else repr(self.text[:40])
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens, at = [], 0
-    end = len(text.rstrip())
-    while at < end:
-        match = _TOKEN.match(text, at)
-        if match is None or match.lastgroup is None:
-            start = at + len(text[at:]) - len(text[at:].lstrip())
-            problem = f"expected a name, a value or a comparison, found {text[start : start + 10]!r}"
-            hint = "close the quotes" if text[start] in "'\"" else None
-            refuse(start, problem, hint)
-        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
-        at = match.end()
-    return [*tokens, _Token("end", "", end)]
+def refuse(position: str, problem: str, hint: str | None = None) -> NoReturn:
+    """Raise the error for a mistake in a filter."""
+    raise ConfigError(problem, location=f"{LOCATION}, {position}", hint=hint)
 
 
 class _Parser:
-    """Recursive descent, one method a rule."""
-
     def __init__(self, text: str) -> None:
-        self.tokens = _tokens(text)
-        self.next = 0
-        self.depth = 0
+        self.source = text.strip()
+        self.indent = len(text) - len(text.lstrip())
+        self.fields: list[Field] = []
 
-    @property
-    def token(self) -> _Token:
-        return self.tokens[self.next]
+    def tree(self) -> Node:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # refuses unknown escapes such as '\d'
+                expression = ast.parse(self.source, mode="eval")
+        except SyntaxError as error:
+            if not error.offset:
+                refuse(self._position(1, len(self.source) + 1), "expected a value, found the end", _HINT)
+            refuse(self._position(error.lineno or 1, error.offset), error.msg, _HINT)
+        except ValueError as error:  # half of a surrogate pair, or a number that is too long
+            refuse(self._position(1, 1), f"expected valid text ({error})")
+        except (RecursionError, MemoryError):
+            refuse(self._position(1, 1), f"expected at most {MAX_DEPTH} levels of nesting")
+        return self._convert(expression.body, 0)
 
-    def whole(self) -> Node:
-        root = self.condition()
-        if self.token.kind != "end":
-            self.fail("expected 'and', 'or' or the end")
-        return root
+    def _position(self, line: int, character: int) -> str:
+        if line == 1:
+            character += self.indent
+        return f"character {character}" if "\n" not in self.source else f"line {line}, character {character}"
 
-    def condition(self) -> Node:
-        return self.junction("or", self.conjunction)
+    def _position_of(self, node: ast.expr) -> str:
+        if self.source.isascii():
+            return self._position(node.lineno, node.col_offset + 1)
+        line = self.source.split("\n")[node.lineno - 1].encode("utf-8")  # the parser counts bytes
+        return self._position(node.lineno, len(line[: node.col_offset].decode("utf-8")) + 1)
 
-    def conjunction(self) -> Node:
-        return self.junction("and", self.negation)
+    def _convert(self, node: ast.expr, depth: int) -> Node:
+        position, depth = self._position_of(node), depth + 1
+        if depth > MAX_DEPTH:
+            refuse(position, f"expected at most {MAX_DEPTH} levels of nesting")
+        match node:
+            case ast.BoolOp(operator, values):
+                word = "and" if isinstance(operator, ast.And) else "or"
+                return Junction(word, tuple(self._convert(value, depth) for value in values), position)
+            case ast.UnaryOp(ast.Not(), operand):
+                return Not(self._convert(operand, depth), position)
+            case ast.Compare():
+                return self._comparison(node, position, depth)
+            case ast.Call(ast.Name(function), [argument], []) if function in FUNCTIONS:
+                return Call(function, self._convert(argument, depth), position)
+            case ast.Subscript(ast.Name("probability" | "column" as source), ast.Constant(str() as name)):
+                return self._field(source, name, True, position)
+            case ast.Name(name) if name not in _CONSTANTS:
+                return self._field(
+                    "prediction" if name in PREDICTION_TYPES else "column", name, False, position
+                )
+        return Literal(self._scalar(node, position), position)
 
-    def junction(self, word: str, rule: Callable[[], Node]) -> Node:
-        at = self.token.at
-        parts: list[Node] = [rule()]
-        while self.take("word", word):
-            parts.append(rule())
-        return parts[0] if len(parts) == 1 else Junction(word, tuple(parts), at)
+    def _field(self, source: str, name: str, is_quoted: bool, position: str) -> Field:
+        self.fields.append(Field(source, name, is_quoted, position))
+        return self.fields[-1]
 
-    def negation(self) -> Node:
-        at = self.token.at
-        if not self.take("word", "not"):
-            return self.comparison()
-        self.deeper()
-        node = Not(self.negation(), at)
-        self.depth -= 1
-        return node
-
-    def comparison(self) -> Node:
-        left = self.value()
-        at = self.token.at
-        if self.token.kind == "word" and self.token.text in ("in", "not"):
-            negated = self.take("word", "not")
-            if not self.take("word", "in"):
-                self.fail("expected 'in' after 'not'")
-            node = In(left, self.members(), at)
-            return Not(node, at) if negated else node
+    def _comparison(self, node: ast.Compare, position: str, depth: int) -> Node:
+        """Convert a comparison; ``0.5 < confidence <= 0.9`` becomes two, joined by ``and``."""
         pairs: list[Node] = []
-        while self.token.kind == "sign" and self.token.text in ORDERS:
-            at, order = self.token.at, self.token.text
-            self.next += 1
-            right = self.value()
-            pairs.append(Compare(order, left, right, at))
+        left = self._convert(node.left, depth)
+        for operator, operand in zip(node.ops, node.comparators, strict=True):
+            if isinstance(operator, ast.In | ast.NotIn):
+                right = self._container(operand, depth)
+                pair: Node = In(left, right, position)
+                pairs.append(Not(pair, position) if isinstance(operator, ast.NotIn) else pair)
+            elif type(operator) in _OPERATORS:
+                right = self._convert(operand, depth)
+                pairs.append(Compare(_OPERATORS[type(operator)], left, right, position))
+            else:
+                refuse(position, "expected a comparison, found 'is'", "write == or !=")
             left = right
-        if not pairs:
-            return left
-        return pairs[0] if len(pairs) == 1 else Junction("and", tuple(pairs), at)
+        return pairs[0] if len(pairs) == 1 else Junction("and", tuple(pairs), position)
 
-    def members(self) -> Node | Members:
-        at = self.token.at
-        if not self.take("sign", "("):
-            return self.value()
-        node = [self.literal().value]
-        while self.take("sign", ","):
-            node.append(self.literal().value)
-        self.expect(")", "expected ',' or ')'")
-        return Members(tuple(node), at)
+    def _container(self, node: ast.expr, depth: int) -> Node:
+        """Convert the right side of ``in``; parentheses around one value make a list of it."""
+        position = self._position_of(node)
+        if isinstance(node, ast.Tuple | ast.List):
+            if not node.elts:
+                refuse(position, "expected at least one value in the list")
+            return Literal(
+                tuple(self._scalar(value, self._position_of(value)) for value in node.elts), position
+            )
+        right = self._convert(node, depth)
+        return Literal((right.value,), position) if isinstance(right, Literal) else right  # type: ignore[arg-type]
 
-    def value(self) -> Node:
-        token = self.token
-        if token.kind == "sign" and token.text == "(":
-            self.deeper()
-            self.next += 1
-            node = self.condition()
-            self.expect(")", "expected ')'")
-            self.depth -= 1
-            return node
-        if token.kind == "word" and token.text not in KEYWORDS:
-            return self.name()
-        return self.literal()
+    def _scalar(self, node: ast.expr, position: str) -> Scalar:
+        match node:
+            case ast.Name(name) if name in _CONSTANTS:
+                return _CONSTANTS[name]
+            case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)) if type(number) is not bool:
+                return -self._finite(number, position)
+            case ast.Constant(str() | bool() | None as value):
+                return value
+            case ast.Constant(int() | float() as number):
+                return self._finite(number, position)
+        snippet = ast.get_source_segment(self.source, node) or ""
+        refuse(position, f"expected a name, a value or a comparison, found {snippet[:40]!r}", _HINT)
 
-    def name(self) -> Node:
-        token = self.token
-        self.next += 1
-        if token.text in FUNCTIONS and self.take("sign", "("):
-            self.deeper()
-            argument = self.value()
-            self.expect(")", "expected ')'")
-            self.depth -= 1
-            return Call(token.text, argument, token.at)
-        if token.text in LOOKUPS and self.take("sign", "["):
-            if self.token.kind != "string":
-                self.fail(f"expected a name in quotes, as in {token.text}['name']")
-            name = self.string()
-            self.expect("]", "expected ']'")
-            return Name(token.text, name, token.at)
-        return Name("", token.text, token.at)
-
-    def literal(self) -> Literal:
-        token = self.token
-        if token.kind == "string":
-            return Literal(self.string(), token.at)
-        if token.kind == "word" and token.text in ("true", "false", "null"):
-            self.next += 1
-            return Literal({"true": True, "false": False, "null": None}[token.text], token.at)
-        negative = self.take("sign", "-")
-        if self.token.kind != "number":
-            self.fail("expected a number" if negative else "expected a name or a value")
-        number = self.number()
-        return Literal(-number if negative else number, token.at)
-
-    def number(self) -> int | float:
-        token = self.token
-        if len(token.text) > MAX_DIGITS:
-            refuse(token.at, f"expected a number of at most {MAX_DIGITS} digits")
-        number = int(token.text) if token.text.isdecimal() else float(token.text)
-        if not math.isfinite(number):
-            refuse(token.at, f"expected a finite number, found {token.text[:40]!r}")
-        self.next += 1
+    def _finite(self, number: float, position: str) -> float:
+        if isinstance(number, float) and not math.isfinite(number):
+            refuse(position, "expected a finite number")
         return number
-
-    def string(self) -> str:
-        token = self.token
-
-        def unescaped(match: re.Match[str]) -> str:
-            if match[1] not in _ESCAPES:
-                escapes = "\\\\, \\', \\\", \\n or \\t"
-                refuse(token.at + 1 + match.start(), f"expected {escapes} after a backslash")
-            return _ESCAPES[match[1]]
-
-        node = re.sub(r"\\(.)", unescaped, token.text[1:-1], flags=re.DOTALL)
-        self.next += 1
-        return node
-
-    def take(self, kind: str, text: str) -> bool:
-        taken = self.token.kind == kind and self.token.text == text
-        self.next += taken
-        return taken
-
-    def expect(self, sign: str, problem: str) -> None:
-        if not self.take("sign", sign):
-            self.fail(problem)
-
-    def deeper(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            refuse(self.token.at, f"expected at most {MAX_DEPTH} levels of parentheses and 'not'")
-
-    def fail(self, problem: str) -> NoReturn:
-        hint = _HINTS.get(self.token.text) if self.token.kind == "sign" else None
-        hint = f"write {hint!r} instead of {self.token.text!r}" if hint else None
-        refuse(self.token.at, f"{problem}, found {self.token}", hint)

@@ -20,7 +20,7 @@ from token2wave.data.reader import read_segment
 from token2wave.data.rows import LINE_KINDS, Segment
 from token2wave.data.values import join_names
 from token2wave.errors import DataError
-from token2wave.scoring.filters import kind_of
+from token2wave.scoring.filters import value_type
 
 MAX_SAMPLED_FILES = 4096
 MAX_SAMPLED_ROWS = 4096  # of all files together, and
@@ -62,12 +62,12 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
     types: dict[str, Any] = {}
     if parquet:
         for field in _unify_schemas(parquet):
-            kinds[field.name], types[field.name] = _kind_of_dtype(field.type), field.type
+            kinds[field.name], types[field.name] = _arrow_value_type(field.type), field.type
     values = _sample_columns(others, text_column)
     if not kinds and not values:
         raise _no_usable_rows(others[0], text_column)
     for name, column in values.items():
-        seen = {kind_of(value) for value in column if value is not None}
+        seen = {value_type(value) for value in column if value is not None}
         seen |= {kinds[name]} if name in kinds else set()
         kinds[name] = seen.pop() if len(seen) == 1 else "unknown"
         if with_types and name not in types:
@@ -143,7 +143,7 @@ def _first_records(segment: Segment, text_column: str, n_rows: int) -> Iterator[
                 return
 
 
-def _kind_of_dtype(kind: Any) -> str:
+def _arrow_value_type(kind: Any) -> str:
     from pyarrow import types
 
     if types.is_dictionary(kind):

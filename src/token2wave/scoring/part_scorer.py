@@ -20,7 +20,7 @@ from token2wave.data.parquet import parquet_file
 from token2wave.data.reader import read_segment
 from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows, Segment
 from token2wave.scoring.batch_predictor import BatchPredictor, Predictions
-from token2wave.scoring.filter_parsing import Name
+from token2wave.scoring.filter_parsing import Field
 from token2wave.scoring.filters import Filter
 from token2wave.scoring.input_schema import SchemaMismatch, cast_table, parse_schema, table_from_records
 from token2wave.scoring.output_parts import (
@@ -112,23 +112,24 @@ class SegmentScorer:
             return None
         names, probabilities = predictions.names, predictions.probabilities
 
-        def value_of(name: Name) -> Any:
-            if name.kind == "probability":
-                return probabilities[:, names.index(name.name)].astype(np.float64)
-            if name.kind == "" and name.name == "confidence":
-                return predictions.confidence().astype(np.float64)
-            if name.kind == "" and name.name == "novelty":
-                return predictions.novelty
-            if name.kind == "" and name.name == "label":
-                return [names[i] for i in predictions.best().tolist()]
-            if name.kind == "" and name.name == "labels":
-                return predictions.assigned_labels()
+        def values_of(field: Field) -> Any:
+            match field.source, field.name:
+                case "probability", _:
+                    return probabilities[:, names.index(field.name)]
+                case "prediction", "confidence":
+                    return predictions.confidence()
+                case "prediction", "novelty":
+                    return predictions.novelty
+                case "prediction", "label":
+                    return [names[i] for i in predictions.best().tolist()]
+                case "prediction", "labels":
+                    return predictions.assigned_labels()
             if rows.records is not None:
-                return rows.values(name.name)
-            place = rows.table.schema.get_field_index(name.name)
-            return [None] * len(rows) if place < 0 else rows.table.column(place)
+                return rows.values(field.name)
+            index = rows.table.schema.get_field_index(field.name)
+            return [None] * len(rows) if index < 0 else rows.table.column(index)
 
-        return self.filter.mask(len(rows), value_of)
+        return self.filter.mask(len(rows), values_of)
 
 
 class _PartWriter:
