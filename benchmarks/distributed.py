@@ -167,38 +167,41 @@ def traffic() -> list[dict[str, Any]]:
 
 
 def _count_traffic(path: Path) -> None:
-    """Take some steps in one of two processes, and count."""
+    """Take some steps in one of two processes, and count what it sends."""
     import torch
 
     from token2wave.models import WaveConfig, WaveNetwork
+    from token2wave.options import TrainOptions
+    from token2wave.training import distributed
     from token2wave.training.callbacks import CallbackList
-    from token2wave.training.distributed.exchange import Exchange
-    from token2wave.training.distributed.group import Group, Traffic
     from token2wave.training.recipe import Recipe
     from token2wave.training.torch_trainer import TorchTrainer
 
-    group, found = Group("cpu"), []
-    for n_rows, batch_size in _points():
+    @distributed.run_distributed
+    def count(
+        *, options: TrainOptions, callbacks: Sequence[Any], n_rows: int, batch_size: int
+    ) -> dict[str, Any]:
         torch.manual_seed(0)  # the same network in both
         network = WaveNetwork(WaveConfig(n_rows, 4, width=WIDTH))
-        group.traffic = Traffic(group.size)
         recipe = Recipe(epochs=1, batch_size=batch_size, precision="float32")
-        trainer = TorchTrainer(
-            network, _zipf(n_rows, batch_size), recipe, 0, True, exchange=Exchange(group, network)
-        )
+        trainer = TorchTrainer(network, _zipf(n_rows, batch_size), recipe, 0, True)
         trainer.epoch(CallbackList(()))
         trainer.close()
-        table = network.embedding.weight
-        found.append(
-            {
-                "vocabulary": n_rows,
-                "batch_size": batch_size,
-                "table_bytes": table.numel() * table.element_size(),
-                **group.traffic.of_a_step(),
-            }
-        )
-    if group.is_leader:
-        path.write_text(json.dumps(found), encoding="utf-8")
+        table, traffic = network.embedding.weight, distributed.traffic()
+        assert traffic is not None
+        return {
+            "vocabulary": n_rows,
+            "batch_size": batch_size,
+            "table_bytes": table.numel() * table.element_size(),
+            **traffic.per_step(),
+        }
+
+    rows = [
+        count(options=TrainOptions(device="cpu"), callbacks=(), n_rows=n_rows, batch_size=batch_size)
+        for n_rows, batch_size in _points()
+    ]
+    if not distributed.rank():
+        path.write_text(json.dumps(rows), encoding="utf-8")
 
 
 def _points() -> Iterator[tuple[int, int]]:

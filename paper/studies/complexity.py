@@ -24,7 +24,7 @@ from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled
 from token2wave.core import n_threads
 from token2wave.features import Ragged
 from token2wave.models import Batch, TextNetwork, WaveConfig, WaveNetwork, make_batch
-from token2wave.training.torch_memory import memory_kept
+from token2wave.training.torch_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -203,7 +203,7 @@ def _measure_memory(store: ResultStore, sweep: Sweep, networks: Sequence[str], d
 def time_networks(point: Point, runs: int, min_seconds: float, device: str) -> Document:
     """Seconds of each repetition, for ``step`` and ``prediction`` and every network."""
     on_cpu = device == "cpu"
-    keeping = memory_kept() if on_cpu else nullcontext()  # as in training
+    keeping = keep_freed_memory() if on_cpu else nullcontext()  # as in training
     with torch.random.fork_rng(devices=[] if on_cpu else None), keeping:
         torch.manual_seed(0)
         networks = {key: build(key, point).to(device) for key in NETWORKS}

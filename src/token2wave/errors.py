@@ -47,11 +47,11 @@ class CheckpointError(Token2WaveError):
 
 
 class DistributedError(Token2WaveError):
-    """Processes that train together cannot go on together."""
+    """The processes of a distributed training lost each other, or differ."""
 
 
 class RemoteError(DistributedError):
-    """Another process of a training has failed, and has said why; its text is what it said."""
+    """Another process of a distributed training failed and reports the error."""
 
 
 class MissingExtraError(Token2WaveError):

@@ -27,7 +27,7 @@ from token2wave.training.auto_settings import auto_settings
 from token2wave.training.baseline import fit_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
-from token2wave.training.distributed import require_one_process, together
+from token2wave.training.distributed import require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, EncodedTexts, in_memory, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.recipe import Recipe
@@ -43,8 +43,8 @@ from token2wave.tuning.tune import tune
 Data = str | os.PathLike[str] | TextDataset | Sequence[str | os.PathLike[str]]
 
 
-@together
 @accept_options(options=TrainOptions, data_options=DataOptions)
+@run_distributed
 def train(
     data: Data,
     *,

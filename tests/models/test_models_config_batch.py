@@ -85,7 +85,7 @@ def test_batches_against_loops(texts, ends, data):
     assert batch.ordered_offsets.tolist() == ordered_offsets
     assert batch.n_texts == len(texts)
     copy = batch.to(torch.device("cpu"))
-    assert copy.whole is None
+    assert copy.text_span is None
     for name in TENSORS:
         assert getattr(batch, name).dtype == torch.int64
         assert torch.equal(getattr(copy, name), getattr(batch, name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from training_data import ragged, toy, toy_network, write_csv, written_rows
+from training_data import ragged, toy, toy_network, written_rows
 
-from token2wave.errors import DistributedError, RemoteError
+from token2wave.errors import DistributedError
+from token2wave.options import TrainOptions
 from token2wave.pipeline import train
+from token2wave.training import checkpoint as checkpoint_module
 from token2wave.training import distributed
 from token2wave.training.callbacks import Callback, History
-from token2wave.training.distributed.exchange import Exchange
-from token2wave.training.distributed.group import Group
-from token2wave.training.distributed.roles import follow
 from token2wave.training.examples import Examples
+from token2wave.training.gradient_sync import GradientSync
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
 
@@ -72,7 +73,7 @@ def cases() -> dict[str, tuple[Examples, Recipe, dict[str, Any]]]:
     found: dict[str, tuple[Examples, Recipe, dict[str, Any]]] = {
         "adam": (toy(59), RECIPE, {"variants": "linear", "readout": "cls", "dropout": 0.5}),
         "weighted rows": (toy(59), weighted_rows, {"dropout": 0.3}),
-        "phrases, sgd": (ordered(), sgd, {**ADDITIVE, "dropout": 0.3}),
+        "context, sgd": (ordered(), sgd, {**ADDITIVE, "dropout": 0.3}),
         "weights of texts": (weighted(), RECIPE, {"dropout": 0.2}),
         "several labels": (several(), RECIPE, {**ADDITIVE, "multi_label": True}),
         "layers": (toy(59), RECIPE, {"layers": 2, "readout": "mean", "dropout": 0.4}),
@@ -93,110 +94,126 @@ def fitted(name: str) -> tuple[dict[str, np.ndarray], History]:
     return network.arrays(), history
 
 
-def together(lead: Any) -> None:
-    """Lead or follow while a function trains."""
-    group = Group("cpu")
-    if group.is_leader:
-        token = distributed._leading.set(group)
-        lead(group)
-        distributed._leading.reset(token)
-        group.command("result")
-    else:
-        follow(group)
-
-
-def check_cases(folder: Path) -> None:
-    def lead(_: Group) -> None:
-        for name in cases():
-            arrays, history = fitted(name)
+@distributed.run_distributed
+def check_cases(*, options: TrainOptions, callbacks: object, folder: Path) -> None:
+    """Train every case; rank 0 writes what it gives."""
+    for name in cases():
+        arrays, history = fitted(name)
+        if not distributed.rank():
             np.savez(folder / f"{name}.npz", **arrays)
-            told = {"epochs": [vars(e) for e in history.epochs], "lr_factor": history.lr_factor}
-            (folder / f"{name}.json").write_text(json.dumps(told))
-
-    together(lead)
+            figures = {"epochs": [vars(epoch) for epoch in history.epochs], "lr_factor": history.lr_factor}
+            (folder / f"{name}.json").write_text(json.dumps(figures))
 
 
-def check_traffic(folder: Path) -> None:
-    """Bytes of the collectives that Python asks for, in trainings of small and large tables."""
-    sent, found = [0], {}
-    gather, reduce = dist.all_gather, dist.all_reduce
+@distributed.run_distributed
+def check_traffic(*, options: TrainOptions, callbacks: object, folder: Path) -> None:
+    """Count the bytes of all collectives on tensors, for small and large tables."""
+    counted, figures = [0], {}
+    originals = dist.all_gather, dist.all_reduce
 
-    def counted_gather(into: Any, tensor: torch.Tensor, **options: Any) -> Any:
-        sent[0] += tensor.nbytes
-        return gather(into, tensor, **options)
+    def counting(function: Any, sent: int) -> Any:
+        def call(*arguments: Any, **others: Any) -> Any:
+            counted[0] += arguments[sent].nbytes
+            return function(*arguments, **others)
 
-    def counted_reduce(tensor: torch.Tensor, **options: Any) -> Any:
-        sent[0] += tensor.nbytes
-        return reduce(tensor, **options)
+        return call
 
-    dist.all_gather, dist.all_reduce = counted_gather, counted_reduce
-
-    def lead(group: Group) -> None:
-        for n_rows, batch_size in ((13, 16), (20_000, 16), (20_000, 64)):
-            network = toy_network(0, width=8)
-            with torch.no_grad():
-                network = type(network)(network.config.replace(n_rows=n_rows))
-            wide = np.arange(64 * 5, dtype=np.int32).reshape(64, 5) % n_rows
-            examples = Examples(ragged(wide.tolist()), (np.arange(64) % 3).astype(np.int64))
-            before, sent[0] = vars(group.traffic).copy(), 0
-            recipe = RECIPE.replace(epochs=1, batch_size=batch_size, token_dropout=0.0)
-            fit(network, examples, None, recipe, seed=0, has_cls=False)
-            more = {name: value - before[name] for name, value in vars(group.traffic).items()}
-            found[f"{n_rows}, {batch_size}"] = {**more, "counted": sent[0], "table": n_rows * 8 * 4}
-
-    together(lead)
-    dist.all_gather, dist.all_reduce = gather, reduce
-    if found:
-        (folder / "traffic.json").write_text(json.dumps(found))
+    dist.all_gather, dist.all_reduce = counting(originals[0], 1), counting(originals[1], 0)
+    for n_rows, batch_size in ((13, 16), (20_000, 16), (20_000, 64)):
+        network = toy_network(0, width=8)
+        torch.manual_seed(0)  # the same network in both
+        network = type(network)(network.config.replace(n_rows=n_rows))
+        wide = np.arange(64 * 5, dtype=np.int32).reshape(64, 5) % n_rows
+        examples = Examples(ragged(wide.tolist()), (np.arange(64) % 3).astype(np.int64))
+        traffic = distributed.traffic()
+        assert traffic is not None
+        before, counted[0] = vars(traffic).copy(), 0
+        recipe = RECIPE.replace(epochs=1, batch_size=batch_size, token_dropout=0.0)
+        fit(network, examples, None, recipe, seed=0, has_cls=False)
+        added = {name: value - before[name] for name, value in vars(traffic).items()}
+        figures[f"{n_rows}, {batch_size}"] = {**added, "counted": counted[0], "table": n_rows * 8 * 4}
+    dist.all_gather, dist.all_reduce = originals
+    if not distributed.rank():
+        (folder / "traffic.json").write_text(json.dumps(figures))
 
 
-def check_weights(folder: Path) -> None:
-    """Processes that have lost each other notice."""
-    group, network = Group("cpu"), toy_network(0)
-    exchange = Exchange(group, network)
-    exchange.require_same_weights()
+@distributed.run_distributed
+def check_differences(*, options: TrainOptions, callbacks: object, folder: Path) -> None:
+    """Weights, examples and settings that differ between ranks."""
+    rank, network, messages = distributed.rank(), toy_network(0), {}
+    traffic = distributed.traffic()
+    assert traffic is not None
+    gradient_sync = GradientSync(network, traffic)
+    gradient_sync.require_same_weights()
     with torch.no_grad():
-        network.head.bias[0] += group.rank
-    try:
-        exchange.require_same_weights()
-        said = ""
-    except DistributedError as error:
-        said = str(error)
-    (folder / f"weights-{group.rank}.txt").write_text(said)
+        network.head.bias[0] += rank
+    tries: dict[str, Callable[[], object]] = {
+        "weights": gradient_sync.require_same_weights,
+        "initial weights": lambda: fit(toy_network(rank), toy(40), None, RECIPE, seed=0, has_cls=False),
+        "examples": lambda: fit(toy_network(0), toy(40, seed=rank), None, RECIPE, seed=0, has_cls=False),
+        "seed": lambda: fit(toy_network(0), toy(40), None, RECIPE, seed=rank, has_cls=False),
+        "recipe": lambda: fit(
+            toy_network(0), toy(40), None, RECIPE.replace(lr=1 + rank), seed=0, has_cls=False
+        ),
+    }
+    for name, function in tries.items():
+        try:
+            function()
+        except DistributedError as error:
+            messages[name] = str(error)
+    (folder / f"differences-{rank}.json").write_text(json.dumps(messages))
 
 
-class Stops(Callback):
-    """Interrupts a run after an epoch."""
+class CopyCheckpoint(Callback):
+    """Copies the checkpoint of an epoch, as a run that stops there leaves it."""
+
+    def __init__(self, checkpoint: Path, copies: list[Path]) -> None:
+        self.checkpoint, self.copies = checkpoint, copies
 
     def on_epoch(self, epoch: Any) -> None:
         if epoch.epoch == 2:
-            raise OSError("stopped on purpose")
+            for copy in self.copies:
+                copy.write_bytes(self.checkpoint.read_bytes())
 
 
 def check_checkpoints(folder: Path) -> None:
-    """A run that is interrupted, and goes on with as many processes."""
-    data, checkpoint = folder / "rows.csv", folder / "two.checkpoint"
-    rank = int(os.environ["RANK"])
-    if rank == 0:
-        write_csv(data, written_rows(300))
-    whole = train(data, out=folder / "whole.safetensors", **PAPER)
-    try:
-        train(data, checkpoint=checkpoint, callbacks=[Stops()], **PAPER)
-        said = ""
-    except (OSError, RemoteError) as error:
-        said = f"{type(error).__name__}: {error}"
-    (folder / f"stopped-{rank}.txt").write_text(said)
-    if rank == 0:
-        (folder / "one.checkpoint").write_bytes(checkpoint.read_bytes())
-    train(data, out=folder / "resumed.safetensors", checkpoint=checkpoint, resume=True, **PAPER)
+    """A run from its start, and one that resumes after two epochs with as many processes."""
+    data, rank = folder / "rows.csv", int(os.environ["RANK"])
+    if rank:  # any attempt to write a checkpoint fails
+        checkpoint_module.atomic_write = None  # type: ignore[assignment]
+    checkpoint, copies = folder / "whole.checkpoint", [folder / "two.checkpoint", folder / "one.checkpoint"]
+    whole = train(
+        data,
+        out=folder / "whole.safetensors",
+        checkpoint=checkpoint,
+        callbacks=[CopyCheckpoint(checkpoint, copies)],
+        **PAPER,
+    )
+    train(data, out=folder / "resumed.safetensors", checkpoint=copies[0], resume=True, **PAPER)
+    search = train(data, candidates=3, **{**PAPER, "epochs": 1}).summary.search
     text = written_rows(1, seed=9)[0][0]
     (folder / f"classifier-{rank}.json").write_text(
-        json.dumps([whole.classifier.predict(text).label, whole.summary.validation_accuracy])
+        json.dumps(
+            [whole.classifier.predict(text).label, whole.summary.validation_accuracy, search["settings"]]
+        )
     )
+
+
+def check_failure(folder: Path) -> None:
+    """Options that differ end the training in both ranks, and the next one is refused."""
+    rank, messages = int(os.environ["RANK"]), []
+    for seed in (rank, 0):
+        try:
+            train(folder / "rows.csv", **{**PAPER, "seed": seed})
+        except DistributedError as error:
+            messages.append(f"{type(error).__name__}: {error}")
+    (folder / f"failure-{rank}.json").write_text(json.dumps(messages))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    place = Path(sys.argv[1])
-    for check in (check_cases, check_traffic, check_weights, check_checkpoints):
-        check(place)
+    where = Path(sys.argv[1])
+    for check in (check_cases, check_traffic, check_differences):
+        check(options=TrainOptions(device="cpu"), callbacks=(), folder=where)
+    check_checkpoints(where)
+    check_failure(where)

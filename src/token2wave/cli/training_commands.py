@@ -24,7 +24,7 @@ from token2wave.errors import ConfigError, Interruption
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.reporting import terminal
 from token2wave.storage.atomic import check_writable
-from token2wave.training.distributed import require_one_process
+from token2wave.training.distributed import rank, require_one_process
 
 
 def register(app: typer.Typer) -> None:
@@ -61,10 +61,8 @@ def train(
         )
     from token2wave.pipeline import train as run
     from token2wave.reporting.summary import lines
-    from token2wave.training.distributed import process
 
-    leads = process() == 0
-    trackers = trackers_named(tracker) if leads else []
+    trackers = [] if rank() else trackers_named(tracker)
     with terminal.progress() as callback, _resumable(checkpoint):
         summary = run(
             data,
@@ -72,7 +70,7 @@ def train(
             callbacks=[callback, *trackers],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
-    if not leads:
+    if rank():
         return
     for line in lines(summary):
         print(line)

@@ -14,37 +14,15 @@ from token2wave.features.ragged import Ragged, offsets_of
 
 
 class Span(NamedTuple):
-    """A run of rows among others.
+    """Where the rows of one rank stand among those of the whole batch.
 
     Attributes:
-        first: number of its first row.
-        total: of all rows.
+        first: number of the rank's first row.
+        total: number of rows of all ranks.
     """
 
     first: int
     total: int
-
-
-@dataclass(frozen=True)
-class Whole:
-    """The batch of a step that several processes take together, each a part of it.
-
-    Attributes:
-        texts: where this part's texts stand among those of the step.
-        tokens: where its features do.
-        parts: for each process ``(U_p,)`` int64, the distinct rows of its part, increasing.
-        rows: ``(U,)`` int64, the distinct rows of all parts, increasing.
-    """
-
-    texts: Span
-    tokens: Span
-    parts: tuple[Tensor, ...]
-    rows: Tensor
-
-    def to(self, device: torch.device) -> Whole:
-        """Copy to a device; nothing is copied where it is there already."""
-        parts = tuple(part.to(device, non_blocking=True) for part in self.parts)
-        return replace(self, parts=parts, rows=self.rows.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
@@ -60,7 +38,8 @@ class Batch:
         ordered: ``(W,)`` int64, the tokens in reading order: token ``w`` is ``rows[ordered[w]]``. In training
             they may be more than those of ``index``, from which some are left out.
         ordered_offsets: ``(B + 1,)`` int64, the texts among the ``W``.
-        whole: the batch that this is a part of; None where it is all there is.
+        text_span: where these texts stand in the batch of a distributed step; None in a single process.
+        token_span: where these features stand in it.
     """
 
     rows: Tensor
@@ -69,27 +48,18 @@ class Batch:
     sentence_offsets: Tensor
     ordered: Tensor
     ordered_offsets: Tensor
-    whole: Whole | None = None
+    text_span: Span | None = None
+    token_span: Span | None = None
 
     @property
     def n_texts(self) -> int:
         """``B``."""
         return self.offsets.shape[0] - 1
 
-    @property
-    def text_span(self) -> Span | None:
-        """Where the texts stand in the whole batch; None where they are all."""
-        return None if self.whole is None else self.whole.texts
-
-    @property
-    def token_span(self) -> Span | None:
-        """Where the features stand in the whole batch; None where they are all."""
-        return None if self.whole is None else self.whole.tokens
-
     def to(self, device: torch.device) -> Batch:
         """Copy to a device; nothing is copied where it is there already."""
         tensors = {name: getattr(self, name).to(device, non_blocking=True) for name in TENSORS}
-        return replace(self, **tensors, whole=None if self.whole is None else self.whole.to(device))
+        return replace(self, **tensors)
 
     def of_every_token(self) -> Batch:
         """The same texts, with every occurrence of a token as a row of its own: ``U = T``.
@@ -104,7 +74,7 @@ class Batch:
         return Batch(self.rows[self.index], every, *rest)
 
 
-TENSORS = tuple(field.name for field in fields(Batch) if field.name != "whole")
+TENSORS = tuple(field.name for field in fields(Batch) if not field.name.endswith("_span"))
 
 
 def make_batch(

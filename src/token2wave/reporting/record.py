@@ -16,7 +16,7 @@ from token2wave.metrics import Evaluation
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
-from token2wave.training.distributed import leading
+from token2wave.training.distributed import traffic
 from token2wave.training.preparation import default_vocabulary
 from token2wave.training.presets import Preset
 from token2wave.training.result import Baseline, Summary, machine
@@ -167,7 +167,7 @@ def make_summary(
     """
     texts, chosen = run.texts, run.preset
     has_test = texts.test is not None
-    parameters, group = classifier.network.parameter_count(), leading()
+    parameters, sent = classifier.network.parameter_count(), traffic()
     caveats = texts.caveats
     if last.lr_factor < 1:
         caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.lr_factor))
@@ -211,7 +211,7 @@ def make_summary(
         command=context.command,
         max_bytes=context.options.max_bytes,
         search=None if context.search is None else context.search.to_dict(),
-        traffic=None if group is None else group.traffic.of_a_step(),
+        traffic=None if sent is None else sent.per_step(),
     )
 
 

@@ -23,6 +23,7 @@ from token2wave.errors import CheckpointError
 from token2wave.storage.atomic import atomic_write, check_writable
 from token2wave.storage.safetensors_writer import write_arrays
 from token2wave.training.callbacks import Epoch, History
+from token2wave.training.distributed import rank, require_same
 
 FORMAT_VERSION = 1
 KEY = "token2wave.checkpoint"
@@ -71,9 +72,8 @@ class Checkpoint:
             OutputError: the file cannot be written.
         """
         require_free_path(path, resume)
-        if not path.exists():
-            return cls(path, identity, [])
-        previous, networks = read_checkpoint(path)
+        previous, networks = read_checkpoint(path) if path.exists() else (identity, [])
+        require_same({"checkpoint": [_plain(saved) for saved in networks]})
         for name, value in json.loads(json.dumps(identity)).items():
             old = previous.get(name)
             if old != value:
@@ -91,11 +91,13 @@ class Checkpoint:
         return CheckpointSlot(self, self._n_begun - 1)
 
     def write(self) -> None:
-        """Write the file.
+        """Write the file; only rank 0 does.
 
         Raises:
             OutputError: the file cannot be written.
         """
+        if rank():
+            return
         tensors = {
             f"{number}.{name}": np.ascontiguousarray(array)
             for number, saved in enumerate(self.networks)
@@ -112,8 +114,9 @@ class Checkpoint:
             write_arrays(temporary, tensors, {KEY: text, f"{KEY}.checksum": str(zlib.crc32(text.encode()))})
 
     def remove(self) -> None:
-        """Remove the file at the end of the run."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file at the end of the run; only rank 0 does."""
+        if not rank():
+            self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

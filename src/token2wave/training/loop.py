@@ -15,7 +15,7 @@ from token2wave.features.ragged import offsets_of
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.callbacks import Callback, CallbackList, Epoch, History
 from token2wave.training.checkpoint import CheckpointSlot, NetworkCheckpoint
-from token2wave.training.distributed import leading
+from token2wave.training.distributed import broadcast
 from token2wave.training.divergence import DivergenceError, require_finite
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
@@ -24,7 +24,7 @@ from token2wave.training.trainer import Trainable, Trainer
 from token2wave.training.validation import is_multi_label, validate
 
 if TYPE_CHECKING:
-    from token2wave.models import TextNetwork, WaveNetwork
+    from token2wave.models import TextNetwork
 
 
 MAX_RESTARTS = 12
@@ -169,7 +169,7 @@ def _epochs(
         if checked is None:  # a few texts show whether the last step has broken the weights
             assert isinstance(train, Examples)
             checked = train.take(np.arange(min(len(train), 64)))
-        validated = validate(trainer.network, checked)
+        validated = broadcast(validate(trainer.network, checked))  # GPUs may round differently
         require_finite(validated[0] if validated[0] < MAX_LOSS else np.inf)
         require_finite(trainer.energy())  # also rows that these texts do not have
         epoch = Epoch(number, loss, accuracy, *((None,) * 4 if validation is None else validated))
@@ -233,11 +233,6 @@ def _trainer(
 
         return NativeTrainer(network, train, recipe, seed, warm_start)
     assert isinstance(train, Examples), "streams are of additive networks"
-    group = leading()
-    if group is not None and isinstance(getattr(network, "config", None), WaveConfig):
-        from token2wave.training.distributed.roles import LeadingTrainer
-
-        return LeadingTrainer(group, cast("WaveNetwork", network), train, recipe, seed, has_cls, warm_start)
     from token2wave.training.torch_trainer import TorchTrainer
 
     return TorchTrainer(cast("TextNetwork", network), train, recipe, seed, has_cls, warm_start)

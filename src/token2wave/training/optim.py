@@ -1,9 +1,9 @@
-"""Optimisers that touch only the rows of the embedding that a step used, and the rates of a run.
+"""Optimisers that update only the embedding rows that a step used.
 
-A step of dense Adam rewrites the whole table, 23 million numbers at the papers' size, to change a
-thousand rows. These take a sparse gradient and do work for its rows alone. A row that no token used
-keeps its value and its moments. Where every row is used in every step they equal ``torch.optim.SGD``,
-and ``torch.optim.AdamW`` without weight decay.
+A step of dense Adam rewrites the whole table, 23 million numbers at the papers' size, to change a thousand
+rows. These take a sparse gradient and update its rows alone; other rows keep their values and moments. Where
+every step uses every row, they equal ``torch.optim.SGD`` and ``torch.optim.AdamW`` without weight decay.
+(``torch.optim.SparseAdam`` has no rate for each row.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _EmbeddingOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update the rows that have a gradient."""
+        """Update the rows with a gradient."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -45,8 +45,8 @@ class EmbeddingSGD(_EmbeddingOptimizer):
 
     Args:
         parameters: embeddings with sparse gradients, ``(V, D)`` each.
-        lr: the rate.
-        rates: ``(V,)``, what each row's rate is multiplied by; 1 if not given.
+        lr: learning rate.
+        rates: ``(V,)``, factor of each row's rate; 1 if not given.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, rates: Tensor | None = None) -> None:
@@ -65,10 +65,10 @@ class EmbeddingAdam(_EmbeddingOptimizer):
 
     Args:
         parameters: embeddings with sparse gradients, ``(V, D)`` each.
-        lr: the rate.
+        lr: learning rate.
         betas: decay of the first and second moment.
         eps: added to the root of the second moment.
-        rates: ``(V,)``, what each row's rate is multiplied by; 1 if not given.
+        rates: ``(V,)``, factor of each row's rate; 1 if not given.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class EmbeddingAdam(_EmbeddingOptimizer):
 
 
 class Optimizers:
-    """AdamW for the dense part, a row optimiser for the embedding, and their common schedule.
+    """AdamW for the dense parameters, an optimiser for the embedding, and their common schedule.
 
     Args:
         network: what to train.
@@ -144,25 +144,25 @@ class Optimizers:
 
     def state(self) -> dict[str, Tensor]:
         """Steps, moments and what else later steps depend on, by name."""
-        found = {"steps": torch.tensor(self.schedules[0].last_epoch)}
+        tensors = {"steps": torch.tensor(self.schedules[0].last_epoch)}
         for number, optimizer in enumerate(self.optimizers):
             parameters = optimizer.param_groups[0]["params"]
-            for place, parameter in enumerate(parameters):
+            for index, parameter in enumerate(parameters):
                 for name, value in optimizer.state[parameter].items():
-                    key = f"{number}.{place}.{name}"
-                    found[key] = value if isinstance(value, Tensor) else torch.tensor(value)
-        return found
+                    key = f"{number}.{index}.{name}"
+                    tensors[key] = value if isinstance(value, Tensor) else torch.tensor(value)
+        return tensors
 
-    def load_state(self, found: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state` gave, of optimisers of the same network and recipe."""
-        for key, tensor in found.items():
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Resume from a :meth:`state` of optimisers of the same network and recipe."""
+        for key, tensor in tensors.items():
             if key == "steps":
                 for schedule in self.schedules:
                     _go_to(schedule, int(tensor))
                 continue
-            number, place, name = key.split(".")
+            number, index, name = key.split(".")
             optimizer = self.optimizers[int(number)]
-            parameter = optimizer.param_groups[0]["params"][int(place)]
+            parameter = optimizer.param_groups[0]["params"][int(index)]
             state = optimizer.state[parameter]
             if optimizer is self.rows and name == "step":
                 state[name] = int(tensor)
@@ -170,7 +170,7 @@ class Optimizers:
                 state[name] = tensor.to(parameter.device)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
@@ -183,7 +183,7 @@ class Optimizers:
 
 
 def _go_to(schedule: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:
-    """Set the rate of a step; the schedule goes on from there."""
+    """Set the schedule to a step."""
     schedule.last_epoch = step
     for group, base, factor in zip(
         schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True

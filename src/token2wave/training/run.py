@@ -37,7 +37,7 @@ from token2wave.training.calibration import (
 )
 from token2wave.training.callbacks import CallbackList, Epoch, History
 from token2wave.training.checkpoint import Checkpoint
-from token2wave.training.distributed import leading
+from token2wave.training.distributed import is_distributed
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
 from token2wave.training.native_trainer import trains_natively
@@ -380,7 +380,7 @@ class TrainingRun:
     def _trains_natively(self, config: WaveConfig, recipe: Recipe) -> bool:
         """Whether the native core takes the steps; it runs in one process only."""
         has_cls = self.preset.features.cls
-        return self.device != "cuda" and leading() is None and trains_natively(config, recipe, has_cls)
+        return self.device != "cuda" and not is_distributed() and trains_natively(config, recipe, has_cls)
 
     def _init_network(self, config: WaveConfig, recipe: Recipe) -> TrainableNetwork:
         """A network with initial weights that depend only on the seed."""

@@ -1,4 +1,4 @@
-"""Rates of a run: over its steps, and of each row of the embedding."""
+"""Learning rates over the steps of a run, and weights of embedding rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from token2wave.training.recipe import Recipe
 
 
 def n_batches(n_texts: int, batch_size: int) -> int:
-    """Steps in an epoch; the last batch may be smaller."""
+    """Number of steps in an epoch; the last batch may be smaller."""
     return -(-n_texts // batch_size)
 
 
 def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:
-    """Share of the peak rate in a step: up in the warm-up, then as the recipe's decay says.
+    """Factor of the peak learning rate in a step: linear warm-up, then the recipe's decay.
 
     Args:
         step: number of the step, from 0.
@@ -37,13 +37,13 @@ def rate_factor(step: int, n_steps: int, recipe: Recipe) -> float:
 
 
 def row_weights(frequency: NDArray[np.int64], n_texts: int, power: float = 1.0) -> NDArray[np.float32]:
-    """Weigh rows by inverse document frequency, so that frequent features begin small and stay calm.
+    """Weight rows by inverse document frequency, so that frequent features start small and change slowly.
 
-    Training an embedding ``w = a v`` with a fixed amplitude ``a`` for each row is the same as starting
-    ``w`` at ``a v`` and scaling the row's rate; so the finished model holds plain embeddings.
+    Training an embedding ``w = a v`` with a fixed weight ``a`` for each row equals starting ``w`` at ``a v``
+    and scaling the row's learning rate, so the trained model holds plain embeddings.
 
     Args:
-        frequency: ``(V,)``, training texts in which each row of the embedding occurs, ``df``.
+        frequency: ``(V,)``, number of training texts with each row of the embedding, ``df``.
         n_texts: training texts, ``N``.
         power: of the inverse document frequency.
 
@@ -59,7 +59,7 @@ def row_weights(frequency: NDArray[np.int64], n_texts: int, power: float = 1.0) 
 
 
 def document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
-    """Texts in which each row occurs, ``(V,)``."""
+    """Number of texts with each row, ``(V,)``."""
     native = load_core()
     if native is None:
         texts = np.repeat(np.arange(len(features)), features.lengths)

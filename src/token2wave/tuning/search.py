@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from token2wave.errors import Interruption, Token2WaveError
+from token2wave.errors import DistributedError, Interruption, Token2WaveError
 from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.distributed import broadcast, is_distributed
 from token2wave.training.search_history import (
     DROPPED,
     FAILED,
@@ -82,7 +83,7 @@ class Search:
         except OutOfTime:
             history.ended_by = "time"
         except (KeyboardInterrupt, Interruption):
-            if not history.trials:
+            if not history.trials or is_distributed():  # the other processes are elsewhere
                 raise
             history.ended_by = "interruption"
         history.seconds = time.perf_counter() - start
@@ -106,6 +107,8 @@ class Search:
                 if comparison.is_hopeless:
                     break
         except (Token2WaveError, MemoryError) as error:  # e.g. learning rates that make the loss infinite
+            if isinstance(error, DistributedError) or (is_distributed() and isinstance(error, MemoryError)):
+                raise  # the other processes did not see it
             self._add_trial(settings, FAILED, scores, None, start, str(error) or type(error).__name__)
             return
         if comparison.is_better:  # never true of one that is dropped before the last split
@@ -119,7 +122,7 @@ class Search:
 
     def _score(self, settings: Mapping[str, Any], split: int) -> CandidateScores:
         start = self.budget.clock()
-        scores = self.score(settings, split, [self.watch])
+        scores = broadcast(self.score(settings, split, [self.watch]))
         self.seconds.append(self.budget.clock() - start)
         return scores
 
