@@ -35,7 +35,8 @@ from token2wave.training.requirements import require_trainable
 from token2wave.training.result import TrainingResult
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
-from token2wave.training.streaming.stream_run import open_stream, prepare_stream_run, require_streams
+from token2wave.training.streaming.stream_run import prepare_stream_run, require_streams
+from token2wave.training.streaming.stream_source import open_stream
 from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
@@ -166,10 +167,8 @@ def _prepare_stream(
     require_streams(preset, options.device)
     if isinstance(data, TextDataset):
         raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
-    inputs, source = open_stream(data, options.test, data_options, options.seed)
     run = prepare_stream_run(
-        inputs,
-        source,
+        open_stream(data, options.test, data_options, options.seed),
         preset,
         overrides_of(options),
         options.class_weights,

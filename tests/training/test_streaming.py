@@ -21,10 +21,10 @@ from token2wave.training import loop
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.presets import preset_named
 from token2wave.training.schedule import document_frequency
-from token2wave.training.streaming import stream_rows as source_module
+from token2wave.training.streaming import stream_source
 from token2wave.training.streaming.first_pass import RowSample, survey_stream
-from token2wave.training.streaming.stream_rows import LabelledRows, StreamSource, map_in_order, prefetch
-from token2wave.training.streaming.stream_run import open_stream, prepare_stream_run
+from token2wave.training.streaming.stream_run import prepare_stream_run
+from token2wave.training.streaming.stream_source import LabelledRows, StreamSource, open_stream, prefetch
 
 TOPICS = {
     "sea": ["wave", "tide", "ship", "harbour", "sail", "storm", "anchor", "gull", "salt", "deck"],
@@ -66,20 +66,14 @@ def crawl(tmp_path_factory):
 def many_segments(monkeypatch):
     """Files so divided, and blocks so small, that there are many of both."""
     module = sys.modules["token2wave.training.streaming.stream_run"]
-    monkeypatch.setattr(module, "BYTES_OF_A_SEGMENT", 20_000)
+    monkeypatch.setattr(stream_source, "BYTES_OF_A_SEGMENT", 20_000)
     monkeypatch.setattr(module, "BLOCK_FRACTION", 30_000 / (1 << 30))
 
 
 def run_of(folder, options=None, overrides=(), class_weights=None, memory=1 << 30, preset=None):
-    inputs, source = open_stream(
-        folder,
-        None,
-        options or DataOptions(),
-        seed=3,
-    )
+    source = open_stream(folder, None, options or DataOptions(), seed=3)
     chosen = preset or preset_named("fast").with_settings({**SMALL, **dict(overrides)})
     return prepare_stream_run(
-        inputs,
         source,
         chosen,
         dict(overrides),
@@ -219,14 +213,13 @@ def test_rows_that_stand_together_are_drawn_together(crawl):
     segments = segments_of(find_inputs([crawl]))
     draws = [part.draws for part in StreamSource("crawl", segments, seed=1).read(0)]
     runs = np.concatenate(draws)
-    assert len(np.unique(runs)) == -(-len(runs) // source_module.ROWS_OF_A_DRAW)
+    assert len(np.unique(runs)) == -(-len(runs) // stream_source.ROWS_OF_A_DRAW)
     assert len(np.unique(runs[:16])) == 1
     other = np.concatenate([part.draws for part in StreamSource("crawl", segments, seed=2).read(0)])
     assert not np.intersect1d(runs, other).size
 
 
-def test_helpers_keep_the_order_and_pass_errors_on():
-    assert list(map_in_order(lambda n: n * n, range(20), 3)) == [(n, n * n) for n in range(20)]
+def test_prefetch_keeps_the_order_and_raises_errors():
     assert list(prefetch(iter(range(5)))) == list(range(5))
 
     def failing():
@@ -235,8 +228,6 @@ def test_helpers_keep_the_order_and_pass_errors_on():
 
     with pytest.raises(DataError, match="broken"):
         list(prefetch(failing()))
-    with pytest.raises(ZeroDivisionError):
-        list(map_in_order(lambda n: 1 // n, [1, 0], 2))
 
 
 # ---- labels and weights ----
@@ -471,15 +462,10 @@ def test_the_command_line_streams_a_pattern(crawl, tmp_path):
 
 
 def test_the_first_pass_alone(crawl):
-    inputs, source = open_stream(
-        crawl,
-        None,
-        DataOptions(),
-        seed=0,
-    )
+    source = open_stream(crawl, None, DataOptions(), seed=0)
     found = survey_stream(source, WordConfig(bits=12), 1 << 20, 0.0, CallbackList([]))
     assert found.n_rows == 3000
-    assert inputs.test is None
+    assert "test" not in source.splits
 
 
 def test_a_card_says_how_to_train_on_the_stream_again(crawl):

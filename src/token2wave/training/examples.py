@@ -1,4 +1,4 @@
-"""Examples: texts with their classes, and their features once a vocabulary is known."""
+"""Examples: texts with their classes and, once there is a vocabulary, their features."""
 
 from __future__ import annotations
 
@@ -18,25 +18,23 @@ NO_TEXTS = HashedTexts([])
 
 
 class ExampleStream(Protocol):
-    """Encoded examples that do not fit into memory: each pass over them comes in blocks.
+    """Encoded examples that do not fit into memory: each pass over them comes in blocks."""
 
-    Attributes:
-        frequency: ``(V,)`` int64, texts in which each row of the embedding occurs.
-        positive_weights: see :class:`Examples`.
-    """
+    @property
+    def frequency(self) -> NDArray[np.int64]:
+        """Texts in which each row of the embedding occurs, ``(V,)``."""
 
-    frequency: NDArray[np.int64]
-    positive_weights: NDArray[np.float32] | None
+    @property
+    def positive_weights(self) -> NDArray[np.float32] | None:
+        """See :class:`Examples`."""
 
     def __len__(self) -> int:
         """Number of texts in one pass, ``N``."""
 
     def blocks(self, seed: int, n_done: int = 0) -> Iterator[Examples]:
-        """Read the texts once in random order; every block but the last is a whole number of batches.
+        """Read the texts once in the random order of a seed, without the first ``n_done`` blocks.
 
-        Args:
-            seed: of the order of the blocks, and of the texts in each.
-            n_done: blocks to skip at the beginning.
+        Every block but the last is a whole number of batches.
         """
 
 
@@ -46,16 +44,16 @@ class Examples:
 
     Attributes:
         features: of the texts; :data:`NO_FEATURES` until :meth:`encode` makes them.
-        labels: ``(N,)`` int64; or ``(N, C)`` bool, where a text may have several classes.
+        labels: ``(N,)`` int64; or ``(N, C)`` bool for multi-label texts.
         weights: ``(N,)`` float32, how much each text counts in the loss; None counts all the same.
         targets: ``(N, C)`` float32, the output to learn for each class. With softmax each row sums to one,
             and the loss is the cross-entropy. With ``WaveConfig.multi_label`` each number is from 0 to 1, and
             the loss of a text is the sum of the binary cross-entropies of its classes: a mean would make the
             steps of a class smaller the more classes there are. None takes the labels as targets.
-        positive_weights: ``(C,)`` float32, how much each class counts in the loss of the texts that have it,
-            where a text may have several; None counts all the same.
-        texts: ``N`` strings, which keep the hashes of their tokens; none where only features are known.
-        n_unlabelled: texts at the end whose class comes from a teacher alone.
+        positive_weights: ``(C,)`` float32, how much each class counts in the loss of the multi-label texts
+            that have it; None counts all the same.
+        texts: ``N`` strings, which keep the hashes of their tokens; none if only the features are known.
+        n_unlabelled: texts at the end that only a teacher labels.
     """
 
     features: Ragged
@@ -100,17 +98,12 @@ class Examples:
 
     @property
     def class_ids(self) -> NDArray[np.int64]:
-        """One class for each text, ``(N,)``; its first where it may have several."""
+        """One class for each text, ``(N,)``; the first of a multi-label text."""
         labels = self.labels.argmax(axis=1) if self.multi_label else self.labels
         return np.asarray(labels, dtype=np.int64)
 
     def encode(self, features: Features, advance: Callable[[int], None] | None = None) -> Examples:
-        """The same texts with the features of a vocabulary.
-
-        Args:
-            features: the vocabulary.
-            advance: called with how many more texts are done.
-        """
+        """The same texts with the features of a vocabulary; ``advance`` gets the number of further texts."""
         return replace(self, features=features(self.texts, advance))
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
@@ -125,7 +118,7 @@ class Examples:
         )
 
     def checksum(self) -> int:
-        """Number that depends on every text and on what is to be learnt of it."""
+        """Number that depends on every text, its label, weight and target."""
         checksum = 0
         for array in (self.labels, self.weights, self.targets):
             checksum = zlib.crc32(b"" if array is None else array.tobytes(), checksum)

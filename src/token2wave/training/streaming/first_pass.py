@@ -6,11 +6,12 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.core import load_core, n_threads
+from token2wave.core import load_core
 from token2wave.data import TextSplit, label_names_of
 from token2wave.data.file_segments import segment_size
 from token2wave.data.rows import SEPARATORS
@@ -18,10 +19,11 @@ from token2wave.data.splits import require_few_classes
 from token2wave.data.values import has_label_sets, require_separator
 from token2wave.errors import DataError
 from token2wave.features import WordConfig
+from token2wave.features.hashed_texts import map_ahead
 from token2wave.features.hashing import Buckets, count_buckets, word_buckets
 from token2wave.features.ragged import offsets_of
 from token2wave.training.callbacks import CallbackList
-from token2wave.training.streaming.stream_rows import LabelledRows, StreamSource, map_in_order
+from token2wave.training.streaming.stream_source import LabelledRows, StreamSource
 
 MIN_ROWS = 1_000
 MAX_REASONS = 20
@@ -31,18 +33,24 @@ MAX_UINT32_COUNT = 1 << 31
 LENGTHS = tuple(2**power for power in range(33))
 
 
-class RowSample:
-    """The rows with the smallest draws, as many as fit.
+class DrawnRow(NamedTuple):
+    """A row of the sample: its draw, its number in the stream, and what it holds."""
 
-    Args:
-        max_characters: of their texts.
-    """
+    draw: int
+    number: int
+    text: str
+    labels: tuple[str, ...]
+    weight: float
+
+
+class RowSample:
+    """The rows with the smallest draws whose texts have at most ``max_characters`` in all."""
 
     def __init__(self, max_characters: int) -> None:
         self.max_characters = max_characters
         self.n_characters = 0
         self.bound: np.uint64 | None = None  # from this draw on rows do not fit
-        self.rows: list[tuple[int, int, str, tuple[str, ...], float]] = []
+        self.rows: list[DrawnRow] = []
         self._n_seen = 0
 
     def add(self, chunk: LabelledRows) -> None:
@@ -50,8 +58,8 @@ class RowSample:
         rows = np.arange(len(chunk.texts)) if self.bound is None else np.flatnonzero(chunk.draws < self.bound)
         for row in rows.tolist():
             weight = 1.0 if chunk.weights is None else float(chunk.weights[row])
-            text = chunk.texts[row]
-            self.rows.append((int(chunk.draws[row]), self._n_seen + row, text, chunk.labels[row], weight))
+            draw, number, text = int(chunk.draws[row]), self._n_seen + row, chunk.texts[row]
+            self.rows.append(DrawnRow(draw, number, text, chunk.labels[row], weight))
             self.n_characters += len(text)
         self._n_seen += len(chunk.texts)
         if self.n_characters > 2 * self.max_characters:
@@ -60,24 +68,21 @@ class RowSample:
     def cut(self) -> None:
         """Drop the rows that do not fit; rows of one draw stay together."""
         self.rows.sort(key=lambda row: row[:2])
-        ends = np.cumsum([len(row[2]) for row in self.rows])
-        n_kept = int(np.searchsorted(ends, self.max_characters, side="right"))
-        if n_kept < len(self.rows):
-            while n_kept > 0 and self.rows[n_kept - 1][0] == self.rows[n_kept][0]:
-                n_kept -= 1
-            self.bound = np.uint64(self.rows[n_kept][0])
-            self.rows = self.rows[:n_kept]
-        self.n_characters = sum(len(row[2]) for row in self.rows)
+        ends = np.cumsum([len(row.text) for row in self.rows])
+        n_fit = int(np.searchsorted(ends, self.max_characters, side="right"))
+        if n_fit < len(self.rows):
+            while n_fit > 0 and self.rows[n_fit - 1].draw == self.rows[n_fit].draw:
+                n_fit -= 1
+            self.bound = np.uint64(self.rows[n_fit].draw)
+            self.rows = self.rows[:n_fit]
+        self.n_characters = sum(len(row.text) for row in self.rows)
 
 
 class BucketCounts:
-    """Counts how often each bucket occurs, and in how many texts.
-
-    Args:
-        config: of the features.
+    """Counts how often each bucket of word features occurs, and in how many texts.
 
     Attributes:
-        frequency: ``(2^bits,)`` int64, texts.
+        frequency: ``(2^bits,)`` int64, texts that have each bucket.
     """
 
     def __init__(self, config: WordConfig) -> None:
@@ -91,7 +96,7 @@ class BucketCounts:
 
     @property
     def occurrences(self) -> NDArray[np.int64]:
-        """``(2^bits,)`` int64."""
+        """``(2^bits,)`` int64, how often each bucket occurs."""
         self._total += self._recent
         self._recent.fill(0)
         self._n_recent = 0
@@ -107,7 +112,7 @@ class BucketCounts:
         if self._n_texts > TEXTS_BETWEEN_RESETS:
             self._last.fill(-1)
             self._n_texts = 0
-        # The core numbers the texts of a call from 0: empty ones in front make the numbers new.
+        # The core numbers the texts of a call from 0; empty ones in front make the numbers new.
         offsets = np.concatenate([np.zeros(self._n_texts, np.int64), offsets_of(lengths)])
         native = load_core()
         assert native is not None
@@ -122,18 +127,18 @@ class Survey:
 
     Attributes:
         counts: of the features.
-        n_rows: rows that can be used.
-        n_rejected: rows that cannot.
-        reasons: why, of the first of them.
+        n_rows: usable rows.
+        n_rejected: other rows.
+        reasons: why the first of these are not usable.
         n_characters: of all texts.
         multi_label: whether texts may have several labels, or none.
         label_names: the classes.
-        label_counts: ``(C,)``, rows that have each.
-        label_weights: ``(C,)``, the sum of the rows' own weights.
+        label_counts: ``(C,)``, rows that have each class.
+        label_weights: ``(C,)``, the sum of these rows' own weights.
         own_weight: the sum of all rows' own weights.
         lengths: how many texts have at most 1, 2, 4, 8, ... characters.
         checksum: of all texts and labels in their order.
-        drawn: the rows with the smallest draws.
+        drawn: the rows with the smallest draws, in their order.
     """
 
     counts: BucketCounts
@@ -148,7 +153,13 @@ class Survey:
     own_weight: float = 0.0
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(LENGTHS), np.int64))
     checksum: int = 0
-    drawn: list[tuple[int, int, str, tuple[str, ...], float]] = field(default_factory=list)
+    drawn: list[DrawnRow] = field(default_factory=list)
+
+    def take_drawn(self, first: int, last: int, source: str) -> TextSplit:
+        """Some of the drawn rows as texts in memory."""
+        rows = self.drawn[first:last]
+        labels = [row.labels if self.multi_label else row.labels[0] for row in rows]
+        return TextSplit([row.text for row in rows], labels, source, [row.weight for row in rows])
 
 
 def survey_stream(
@@ -161,29 +172,29 @@ def survey_stream(
     """Read a stream once.
 
     Args:
-        source: its rows.
+        source: the rows.
         config: of the features to count.
         max_characters: of the rows that are drawn.
-        max_rejected: fraction of rows that may be unreadable.
+        max_rejected: fraction of rows that may be unusable.
         callback_list: reports the progress, in megabytes of the files.
 
     Raises:
-        DataError: too many rows cannot be read, or too few can; or there are fewer than two classes.
+        DataError: too many rows are unusable, too few are usable, or there are fewer than two classes.
     """
-    survey, drawn = Survey(BucketCounts(config)), RowSample(max_characters)
+    survey, sample = Survey(BucketCounts(config)), RowSample(max_characters)
     counts: Counter[str] = Counter()
     weights: dict[str, float] = defaultdict(float)
-    sets: Counter[int] = Counter()
+    one_label = True
     if any(segment.kind in SEPARATORS for segment in source.segments):
         require_separator(source.options, source.name)
     callback_list.stage("first pass, MB", sum(map(segment_size, source.segments)) // MEGABYTE)
 
-    def hashed(chunk: LabelledRows) -> Buckets:
+    def count_words(chunk: LabelledRows) -> Buckets:
         return word_buckets(chunk.texts, config.ngrams, config.bits)
 
-    for chunk, buckets in map_in_order(hashed, _with_progress(source, callback_list), n_threads()):
+    for chunk, buckets in map_ahead(count_words, _with_progress(source, callback_list)):
         survey.counts.add(buckets)
-        drawn.add(chunk)
+        sample.add(chunk)
         survey.n_rows += len(chunk.texts)
         survey.multi_label |= chunk.multi_label
         survey.n_rejected += sum(n for _, n in chunk.rejected)
@@ -194,19 +205,21 @@ def survey_stream(
         own = np.ones(len(chunk.texts)) if chunk.weights is None else chunk.weights
         survey.own_weight += float(own.sum())
         for labels, weight in zip(chunk.labels, own.tolist(), strict=True):
-            sets[len(labels)] += 1
+            one_label &= len(labels) == 1
             for label in labels:
                 counts[label] += 1
                 weights[label] += weight
         require_few_classes(len(counts), source.name)
         survey.checksum = _checksum(chunk, survey.checksum)
-    drawn.cut()
-    survey.drawn = drawn.rows
+    sample.cut()
+    survey.drawn = sample.rows
     _require_enough(source, survey, max_rejected)
     survey.multi_label = has_label_sets([[]] if survey.multi_label else [], source.name, source.options)
-    if not survey.multi_label and set(sets) != {1}:
+    if not survey.multi_label and not one_label:
         raise DataError(
-            "some rows have no label, or several", location=source.name, hint="ask for --multi-label"
+            "expected one label for each row, found rows with none or several",
+            location=source.name,
+            hint="ask for --multi-label",
         )
     one_of_each = TextSplit([""] * len(counts), list(counts), source.name)
     survey.label_names = label_names_of(one_of_each, source.label_names)
@@ -216,13 +229,12 @@ def survey_stream(
 
 
 def _with_progress(source: StreamSource, callback_list: CallbackList) -> Iterator[LabelledRows]:
-    """All rows, in the order of the files, with their progress."""
-    done, reported = 0, 0
+    """All rows in the order of the files; reports the progress."""
+    n_bytes = 0
     for number, segment in enumerate(source.segments):
         yield from source.read(number)
-        done += segment_size(segment)
-        callback_list.advance(done // MEGABYTE - reported)
-        reported = done // MEGABYTE
+        n_reported, n_bytes = n_bytes // MEGABYTE, n_bytes + segment_size(segment)
+        callback_list.advance(n_bytes // MEGABYTE - n_reported)
 
 
 def _checksum(chunk: LabelledRows, checksum: int) -> int:

@@ -1,9 +1,8 @@
-"""Prepares a training run over a stream: finds its files, makes the first pass, sets up the others."""
+"""Prepares a training run over a stream: makes the first pass, sets up the others."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require
-from token2wave.data import DataOptions, TextDataset, TextSplit, encode_label_sets, encode_labels
-from token2wave.data.file_segments import segments_of
+from token2wave.data import TextDataset
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
@@ -24,13 +22,11 @@ from token2wave.training.preparation import ClassWeights, EncodedTexts
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.run import TrainingRun
-from token2wave.training.streaming.block_stream import BlockStream
+from token2wave.training.streaming.block_stream import BlockStream, LabelEncoder
 from token2wave.training.streaming.first_pass import LENGTHS, BucketCounts, Survey, survey_stream
-from token2wave.training.streaming.stream_files import StreamedData, StreamFiles, find_stream_files
-from token2wave.training.streaming.stream_rows import StreamSource
+from token2wave.training.streaming.stream_source import StreamSource
 from token2wave.training.weighting import class_weights_of, positive_weights
 
-BYTES_OF_A_SEGMENT = 2 << 20
 MAX_VALIDATION_ROWS = 10_000
 MIN_TRAINED_TEXTS = 2_000_000
 """Texts that a schedule of learning rates needs: a stream with more rows is read in one pass."""
@@ -46,7 +42,7 @@ class StreamRun(TrainingRun):
 
     Attributes:
         survey: the counts of the first pass.
-        block_stream: the texts of the further passes.
+        block_stream: the texts of the further passes; the waves learn from them.
         memory: bytes that the run may take.
     """
 
@@ -69,30 +65,30 @@ class StreamRun(TrainingRun):
         """Whether rows have weights of their own."""
         return self.block_stream.source.options.weight_column is not None
 
+    @property
+    def stream(self) -> BlockStream:
+        """What the waves learn from; the linear SVM learns from the sample."""
+        return self.block_stream
+
     def checksums(self) -> list[int | None]:
-        """Checksums of all that the run learns from."""
+        """Checksums of everything that the run learns from."""
         return [self.survey.checksum, self.texts.validation.checksum()]
 
     def facts(self) -> dict[str, Any]:
         """The counts of the first pass."""
         survey = self.survey
-        lengths = survey.lengths.tolist()
+        lengths = zip(LENGTHS, survey.lengths.tolist(), strict=True)
         return {
             "stream": {
                 "rows": survey.n_rows,
                 "rejected": survey.n_rejected,
                 "characters": survey.n_characters,
-                "texts_up_to": {str(size): n for size, n in zip(LENGTHS, lengths, strict=True) if n},
+                "texts_up_to": {str(size): n for size, n in lengths if n},
                 "labels": dict(zip(survey.label_names, survey.label_counts.tolist(), strict=True)),
                 "sample_rows": len(self.texts.train),
                 "memory": self.memory,
             }
         }
-
-    @property
-    def stream(self) -> BlockStream:
-        """What the waves learn from; the linear SVM learns from the sample."""
-        return self.block_stream
 
     def _encode_train(self, train: Examples) -> tuple[Features, Examples, None]:
         """The vocabulary of the first pass, and the sample encoded by it."""
@@ -102,7 +98,6 @@ class StreamRun(TrainingRun):
 
 
 def prepare_stream_run(
-    inputs: StreamFiles,
     source: StreamSource,
     preset: Preset,
     overrides: Collection[str],
@@ -115,13 +110,12 @@ def prepare_stream_run(
     """Make the first pass over a stream, and prepare the run.
 
     Args:
-        inputs: the files of the stream, and the splits beside it.
-        source: the rows of its files.
+        source: the rows, and the splits beside them.
         preset: with the user's settings.
         overrides: full names of the settings that the user has chosen.
-        class_weights: see :func:`token2wave.pipeline`.
+        class_weights: see :func:`token2wave.train`.
         memory: about how many bytes the run may take, beside Python and its libraries.
-        max_rejected: fraction of rows that may be unreadable.
+        max_rejected: fraction of rows that may be unusable.
         callback_list: reports the progress.
 
     Raises:
@@ -137,50 +131,49 @@ def prepare_stream_run(
     if "recipe.epochs" not in overrides:
         enough = -(-MIN_TRAINED_TEXTS // survey.n_rows)
         preset = preset.with_settings({"recipe.epochs": max(1, min(preset.recipe.epochs, enough))})
-    n_validation = 0 if inputs.validation is not None else _count_validation_rows(survey, preset.recipe)
-    drawn = _take_drawn(survey, 0, n_validation, source.name)
-    sample = _take_drawn(survey, n_validation, len(survey.drawn), source.name)
-    limit = np.uint64(survey.drawn[n_validation - 1][0]) if n_validation else None
-    validation = inputs.validation or drawn
-    counts, frequency = _subtract_texts(survey.counts, drawn.texts, config)
-    n_texts = survey.n_rows - n_validation
-    positive = (
-        positive_weights(survey.label_counts, survey.label_names, class_weights)
-        if survey.multi_label
-        else None
+    validation, test = source.splits.get("validation"), source.splits.get("test")
+    n_drawn = _count_validation_rows(survey, preset.recipe) if validation is None else 0
+    drawn = survey.take_drawn(0, n_drawn, source.name)
+    sample = survey.take_drawn(n_drawn, len(survey.drawn), source.name)
+    held_out = BucketCounts(config)
+    held_out.add(word_buckets(drawn.texts, config.ngrams, config.bits))
+    features = _choose_features(
+        survey, survey.counts.occurrences - held_out.occurrences, n_drawn, preset, memory
     )
-    weights = _class_weights(survey, class_weights, source.options.weight_column is not None)
-    unit_weights = None if source.options.weight_column is None else np.ones(len(survey.label_names))
-    features = _features(counts, n_texts, preset, survey, memory)
-    chosen = preset.with_settings({"features.min_count": features.config.min_count})
-    names = survey.label_names
-    caveats = (*inputs.caveats_of(survey.n_rows), *_caveats(survey, len(sample)))
+    preset = preset.with_settings({"features.min_count": features.config.min_count})
+
+    names, multi_label = survey.label_names, survey.multi_label
+    has_own = source.options.weight_column is not None
+    if has_own and not (any(sample.weights or ()) and (validation is not None or any(drawn.weights or ()))):
+        raise _no_weight()
+    positive = positive_weights(survey.label_counts, names, class_weights) if multi_label else None
+    weights = _class_weights(survey, class_weights, has_own)
+    encode = LabelEncoder(names, multi_label, weights, positive)
+    encode_unweighted = replace(encode, class_weights=None)
+    encode_drawn = replace(encode, class_weights=np.ones(len(names))) if has_own else encode_unweighted
+    caveats = (*source.caveats(survey.n_rows), *_caveats(survey, len(sample)))
     texts = EncodedTexts(
-        replace(_encode_rows(sample, names, survey.multi_label, weights), positive_weights=positive),
-        _encode_rows(validation, names, survey.multi_label, unit_weights if validation is drawn else None),
+        encode(sample),
+        encode_drawn(drawn) if validation is None else encode_unweighted(validation),
         None,
-        None if inputs.test is None else _encode_rows(inputs.test, names, survey.multi_label, None),
+        None if test is None else encode_unweighted(test),
         names,
         caveats,
     )
     block_stream = BlockStream(
         source,
         features,
-        n_texts,
-        limit,
-        names,
-        weights,
-        frequency[features.buckets],
-        positive,
-        survey.multi_label,
-        chosen.recipe.batch_size,
+        survey.n_rows - n_drawn,
+        np.uint64(survey.drawn[n_drawn - 1].draw) if n_drawn else None,
+        encode,
+        (survey.counts.frequency - held_out.frequency)[features.buckets],
+        preset.recipe.batch_size,
         int(memory * BLOCK_FRACTION),
     )
-    splits = TextDataset(source.name, sample, inputs.validation, inputs.test, names, caveats)
     return StreamRun(
-        splits,
+        TextDataset(source.name, sample, validation, test, names, caveats),
         texts,
-        chosen,
+        preset,
         source.seed,
         "cpu",
         callback_list,
@@ -190,34 +183,15 @@ def prepare_stream_run(
     )
 
 
-def open_stream(
-    data: StreamedData, test: str | os.PathLike[str] | None, options: DataOptions, seed: int
-) -> tuple[StreamFiles, StreamSource]:
-    """Find the files of a stream, and the source of their rows.
-
-    Args:
-        data: see :func:`token2wave.training.streaming.stream_files.find_stream_files`.
-        test: rows to report on.
-        options: the columns, and how labels are written.
-        seed: of the sample.
-
-    Raises:
-        DataError: there are no such files, or they cannot be read.
-    """
-    inputs = find_stream_files(data, test, options)
-    segments = segments_of(inputs.paths, BYTES_OF_A_SEGMENT)
-    return inputs, StreamSource(inputs.name, segments, options, inputs.label_names, seed)
-
-
 def require_streams(preset: Preset, device: str) -> None:
     """Refuse a preset that cannot train on a stream.
 
     Raises:
-        ConfigError: the preset has a vocabulary, or the native core is missing, options or cannot train it.
+        ConfigError: the preset has a vocabulary, or the native core is missing or cannot train it.
     """
     config = preset.network_config(1, 2, ()).replace(linear_svm=False)
-    can = isinstance(preset.features, WordConfig) and device != "cuda"
-    if can and trains_natively(config, preset.recipe, has_cls=not preset.features_lack_cls):
+    can_train = isinstance(preset.features, WordConfig) and device != "cuda"
+    if can_train and trains_natively(config, preset.recipe, has_cls=not preset.features_lack_cls):
         return
     raise ConfigError(
         f"preset {preset.name!r}, as it is set, does not train on a stream here",
@@ -229,35 +203,18 @@ def require_streams(preset: Preset, device: str) -> None:
 def _count_validation_rows(survey: Survey, recipe: Recipe) -> int:
     """How many of the drawn rows become validation rows; rows of one draw stay together."""
     n_due = int(min(recipe.validation_fraction * survey.n_rows, MAX_VALIDATION_ROWS))
-    drawn, n_characters, fit_in = survey.drawn, 0, sum(len(row[2]) for row in survey.drawn) / 3
+    drawn, n_characters, fit_in = survey.drawn, 0, sum(len(row.text) for row in survey.drawn) / 3
     for number, row in enumerate(drawn):
-        n_characters += len(row[2])
-        begins = number == 0 or row[0] != drawn[number - 1][0]
-        if begins and number and (number >= n_due or n_characters > fit_in):
+        n_characters += len(row.text)
+        if number and row.draw != drawn[number - 1].draw and (number >= n_due or n_characters > fit_in):
             return number
     raise AssertionError("a stream has at least 1,000 rows")
 
 
-def _take_drawn(survey: Survey, first: int, last: int, source: str) -> TextSplit:
-    """Drawn rows as texts in memory."""
-    rows = survey.drawn[first:last]
-    labels = [row[3] if survey.multi_label else row[3][0] for row in rows]
-    return TextSplit([row[2] for row in rows], labels, source, [row[4] for row in rows])
-
-
-def _subtract_texts(
-    counts: BucketCounts, texts: Sequence[str], config: WordConfig
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Subtract texts from the occurrences of each bucket and the texts that have it."""
-    own = BucketCounts(config)
-    own.add(word_buckets(texts, config.ngrams, config.bits))
-    return counts.occurrences - own.occurrences, counts.frequency - own.frequency
-
-
-def _features(
-    counts: NDArray[np.int64], n_texts: int, preset: Preset, survey: Survey, memory: int
+def _choose_features(
+    survey: Survey, counts: NDArray[np.int64], n_drawn: int, preset: Preset, memory: int
 ) -> WordFeatures:
-    """The most frequent features, as many as memory holds rows for."""
+    """The most frequent features without those of the drawn rows, as many as memory holds rows for."""
     config = preset.features
     assert isinstance(config, WordConfig)
     n_classes = len(survey.label_names)
@@ -266,11 +223,11 @@ def _features(
     min_count = config.min_count
     if np.count_nonzero(counts >= min_count) > max_rows:
         min_count = int(np.partition(counts, len(counts) - max_rows - 1)[len(counts) - max_rows - 1]) + 1
-    return WordFeatures.from_counts(counts, n_texts, config.replace(min_count=min_count))
+    return WordFeatures.from_counts(counts, survey.n_rows - n_drawn, config.replace(min_count=min_count))
 
 
 def _class_weights(survey: Survey, class_weights: ClassWeights, has_own: bool) -> NDArray[np.float64] | None:
-    """See :class:`BlockStream`; with several labels a text, classes weigh in the loss instead."""
+    """See :class:`LabelEncoder`; with several labels a text, classes weigh in the loss instead."""
     by_class = None if survey.multi_label else class_weights
     if by_class is None and not has_own:
         return None
@@ -279,23 +236,6 @@ def _class_weights(survey: Survey, class_weights: ClassWeights, has_own: bool) -
     if not own > 0:
         raise _no_weight()
     return weights * (survey.n_rows / own)
-
-
-def _encode_rows(
-    rows: TextSplit, names: tuple[str, ...], multi_label: bool, class_weights: NDArray[np.float64] | None
-) -> Examples:
-    """Texts with their classes as numbers, and how much each counts in training."""
-    rows = rows.as_multi_label() if multi_label else rows
-    labels = encode_label_sets(rows, names) if multi_label else encode_labels(rows, names)
-    own = None if rows.weights is None else np.array(rows.weights)
-    if class_weights is None:
-        return Examples.of_texts(rows.texts, labels)
-    if own is not None and not own.any():
-        raise _no_weight()
-    weights = class_weights[np.zeros(len(rows), np.int64) if multi_label else labels]
-    return Examples.of_texts(
-        rows.texts, labels, (weights if own is None else weights * own).astype(np.float32)
-    )
 
 
 def _no_weight() -> ConfigError:
