@@ -162,7 +162,7 @@ def test_cards_have_the_figures_of_an_evaluation():
 def test_cards_of_several_labels_and_of_held_back_rows():
     card = model_card(trained("several labels"))
     assert "any number of these labels, or none" in card.text
-    assert "micro-F1 | rows held back from training" in card.text
+    assert "micro-F1 | validation rows" in card.text
     assert {result.dataset_split for result in card.data.eval_results} == {"validation"}
 
 
@@ -214,7 +214,7 @@ def test_cards_of_models_that_went_on_learning_or_were_taught():
     )
     card = model_card(found)
     assert "12 texts of <code>more.csv</code> (network)" in card.text
-    assert "| rows held back from training, before it went on learning |" in card.text
+    assert "| validation rows, before it was updated |" in card.text
     assert not card.data.eval_results  # they are not this model's
     assert "--teacher minilm" in card.text
     assert "compressed after training" in card.text
