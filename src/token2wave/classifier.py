@@ -92,12 +92,12 @@ class Classifier(Model):
             TypeError: ``texts`` is one string, or an element is not a string.
             DataError: a ``pyarrow`` array holds bytes that are not UTF-8.
         """
-        _refuse_one_string(texts)
+        refuse_one_string(texts)
         try:
             return self.route.probabilities(texts, advance)
         except (TypeError, AttributeError):
             if not is_arrow(texts):
-                _require_strings(texts)  # checking first would cost time
+                require_strings(texts)  # checking first would cost time
             raise
 
     def labels(self, texts: Sequence[str]) -> list[str]:
@@ -146,13 +146,13 @@ class Classifier(Model):
         Raises:
             TypeError: as :meth:`probabilities`.
         """
-        _refuse_one_string(texts)
+        refuse_one_string(texts)
         if self.novelty_reference is None:
             return None
         try:
             features, n_unknown = self.features.with_unknown(texts)
         except (TypeError, AttributeError):
-            _require_strings(texts)
+            require_strings(texts)
             raise
         return self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
 
@@ -267,12 +267,17 @@ class Classifier(Model):
         }
 
 
-def _refuse_one_string(texts: Any) -> None:
+def refuse_one_string(texts: Any) -> None:
+    """Refuse a string in the place of a list of strings.
+
+    Raises:
+        TypeError: it is one string.
+    """
     if isinstance(texts, str):
         raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
 
 
-def _require_strings(texts: Sequence[str]) -> None:
+def require_strings(texts: Sequence[str]) -> None:
     """Name the first element that is not a string.
 
     Raises:

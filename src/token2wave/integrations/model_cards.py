@@ -175,9 +175,7 @@ def _flatten(
 ) -> dict[str, str]:
     """Return all settings as text, by full name."""
     sections = {"features": features, "network": network, "recipe": recipe}
-    return {
-        f"{part}.{key}": _to_text(value) for part, values in sections.items() for key, value in values.items()
-    }
+    return {f"{name}.{key}": _to_text(value) for name in sections for key, value in sections[name].items()}
 
 
 def _to_text(value: Any) -> str:

@@ -1,8 +1,7 @@
-"""Builds the ONNX graph of a classifier, from rows of the embedding to probabilities, of standard operators.
+"""Builds the ONNX graph of a classifier, from rows of the embedding to probabilities.
 
 It is the twin of :mod:`token2wave.inference.reference` on padded texts: ``B`` texts, the longest with ``L``
-features. ``D`` is the width, ``P`` the width of the context, ``C`` the number of classes, ``V`` the number of
-rows. Only :class:`_Nodes` knows the ONNX format.
+features; width ``D``, context width ``P``, ``C`` classes, ``V`` rows.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.encodings import EncodedArray
 
 OPSET = 18
-IR_VERSION = 8  # of the release that brought opset 18, so that readers of that age accept the file
+IR_VERSION = 8  # that of the first release with opset 18, so that readers of that age accept the file
 FLOAT, DOUBLE, INTEGER, BOOL = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.BOOL
 LAST = -1
 PLACES = 1  # the axis of a text's features
@@ -28,7 +27,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 class _Nodes:
-    """Nodes and constants in order; every value has a name."""
+    """Collects the nodes and constants of a graph; every value has a name."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -37,10 +36,10 @@ class _Nodes:
     def __call__(self, operator: str, *inputs: str, name: str | None = None, **settings: Any) -> str:
         """Add a node with one output and return its name."""
         name = name or f"{operator.lower()}_{len(self.nodes)}"
-        return self.several(operator, [name], *inputs, **settings)[0]
+        return self.with_outputs(operator, [name], *inputs, **settings)[0]
 
-    def several(self, operator: str, outputs: list[str], *inputs: str, **settings: Any) -> list[str]:
-        """Add a node with several named outputs."""
+    def with_outputs(self, operator: str, outputs: list[str], *inputs: str, **settings: Any) -> list[str]:
+        """Add a node and return the names of its outputs."""
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **settings))
         return outputs
 
@@ -54,16 +53,16 @@ class _Nodes:
     def integers(self, *numbers: int) -> str:
         return self.constant(np.array(numbers, dtype=np.int64))
 
-    def number(self, value: float, kind: type = np.float32) -> str:
-        return self.constant(np.array(value, dtype=kind))
+    def number(self, value: float, dtype: type = np.float32) -> str:
+        return self.constant(np.array(value, dtype=dtype))
 
     def cast(self, value: str, to: int) -> str:
         return self("Cast", value, to=to)
 
     def halves(self, value: str) -> list[str]:
-        """Split both variants, or the real and imaginary part."""
+        """Split into both variants, or into real and imaginary part."""
         names = [f"half_{len(self.nodes)}_{number}" for number in (0, 1)]
-        return self.several("Split", names, value, axis=LAST, num_outputs=2)
+        return self.with_outputs("Split", names, value, axis=LAST, num_outputs=2)
 
     def column(self, value: str, axis: int) -> str:
         return self("Unsqueeze", value, self.integers(axis))
@@ -77,7 +76,7 @@ def build_graph(
     Args:
         config: the network's configuration.
         arrays: every parameter by name, float32.
-        encoded: the embedding as a compressed file holds it; the graph keeps it as small if it can.
+        encoded: the embedding of a compressed file, which the graph keeps small if it can.
         thresholds: for a multi-label model, the probabilities from which a text gets a class.
 
     Returns:
@@ -85,32 +84,26 @@ def build_graph(
     """
     config.require_backend(ONNX)
     graph = _Graph(config, arrays, encoded)
-    logits = graph.logits()
-    add, n_classes = graph.add, config.n_classes
-    probabilities = add(
-        "Sigmoid" if config.multi_label else "Softmax",
-        logits,
-        name="probabilities",
-        **({} if config.multi_label else {"axis": LAST}),
-    )
+    add, logits = graph.add, graph.logits()
+    shape = ["n_texts", config.n_classes]
     if config.multi_label:
-        least = add.constant(np.array(thresholds, dtype=np.float64), "thresholds")
-        labels = add("GreaterOrEqual", add.cast(probabilities, DOUBLE), least, name="labels")
-        decided = helper.make_tensor_value_info(labels, BOOL, ["n_texts", n_classes])
+        probabilities = add("Sigmoid", logits, name="probabilities")
+        minimum = add.constant(np.array(thresholds, dtype=np.float64), "thresholds")
+        labels = add("GreaterOrEqual", add.cast(probabilities, DOUBLE), minimum, name="labels")
+        label_info = helper.make_tensor_value_info(labels, BOOL, shape)
     else:
+        probabilities = add("Softmax", logits, axis=LAST, name="probabilities")
         labels = add("ArgMax", probabilities, axis=LAST, keepdims=0, name="labels")
-        decided = helper.make_tensor_value_info(labels, INTEGER, ["n_texts"])
-    inputs = [helper.make_tensor_value_info("ids", INTEGER, ["n_texts", "n_places"])]
+        label_info = helper.make_tensor_value_info(labels, INTEGER, ["n_texts"])
     counts = ("n_features", "n_ordered") if config.context_width else ("n_features",)
+    inputs = [helper.make_tensor_value_info("ids", INTEGER, ["n_texts", "n_places"])]
     inputs += [helper.make_tensor_value_info(name, INTEGER, ["n_texts"]) for name in counts]
-    outputs = [
-        helper.make_tensor_value_info(name, FLOAT, ["n_texts", n_classes]) for name in (logits, probabilities)
-    ]
-    made = helper.make_graph(
-        add.nodes, "token2wave", inputs, [*outputs, decided], list(add.constants.values())
+    outputs = [helper.make_tensor_value_info(name, FLOAT, shape) for name in (logits, probabilities)]
+    onnx_graph = helper.make_graph(
+        add.nodes, "token2wave", inputs, [*outputs, label_info], list(add.constants.values())
     )
     return helper.make_model(
-        made,
+        onnx_graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="token2wave",
@@ -118,15 +111,15 @@ def build_graph(
 
 
 class _Graph:
-    """From rows to logits; methods have the names of the functions in the reference."""
+    """Adds the nodes from rows to logits; methods are named like the functions of the reference."""
 
     def __init__(self, config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None) -> None:
         self.config, self.arrays, self.add = config, arrays, _Nodes()
         self.table = _Table(self.add, config, arrays[EMBEDDING], encoded)
         shape = self.add("Shape", "ids", start=PLACES, end=PLACES + 1)
         length = self.add("Squeeze", shape, self.add.integers(0))
-        zero, one = (self.add.constant(np.array(number)) for number in (0, 1))
-        self.places = self.add("Range", zero, length, one)  # (L,)
+        first, step = (self.add.constant(np.array(number)) for number in (0, 1))
+        self.places = self.add("Range", first, length, step)  # (L,)
 
     def logits(self) -> str:
         """Add all nodes; return the logits ``(B, C)``."""
@@ -136,7 +129,7 @@ class _Graph:
         waves = self.variants(rows)
         if config.readout == "text":
             real, imaginary = self.mean_and_deviation(waves, count)
-        elif config.readout == "cls":  # its own value, and the magnitude of all the others
+        elif config.readout == "cls":  # the value of [CLS], and the magnitude of all other tokens
             first = add("Slice", waves, add.integers(0), add.integers(1), add.integers(PLACES))
             real = add("ReduceSum", first, add.integers(PLACES), keepdims=0)
             others = add.cast(add("Greater", self.places, add.constant(np.array(0))), FLOAT)  # (L,)
@@ -146,28 +139,25 @@ class _Graph:
         else:
             raise ValueError(f"expected read-out cls or text, found {config.readout!r}")
         state = self.restore(self.overlay(real, imaginary))
-        parts = [self.linear("head", self.norm("norm", state))]
+        total = self.linear("head", self.norm("norm", state))
         if config.context_width:
-            parts.append(self.context())
+            total = add("Add", total, self.context())
         if config.linear_svm:
-            parts.append(self.linear_svm(rows, count))
-        total = parts[0]
-        for part in parts[1:]:
-            total = add("Add", total, part)
+            total = add("Add", total, self.linear_svm(rows, count))
         return add("Identity", total, name="logits")
 
     def rows(self, ids: str, places: str, count: str) -> str:
-        """Rows of the table, ``(B, L)``; row ``V``, which is zero, after the end of a text."""
-        filled = self.add("Less", places, self.add.column(count, 1))
-        return self.add("Where", filled, ids, self.add.constant(np.array(self.config.n_rows)))
+        """Rows of the embedding, ``(B, L)``; after the end of a text row ``V``, which is zero."""
+        is_feature = self.add("Less", places, self.add.column(count, 1))
+        return self.add("Where", is_feature, ids, self.add.constant(np.array(self.config.n_rows)))
 
     def variants(self, rows: str) -> str:
         """Both variants of features, ``(B, L, 2 D)``; zero after the end of a text."""
         add = self.add
         if self.config.variants == "rows":
             return self.table.waves(rows)
-        # A linear map once for each distinct one; the second output is not asked for.
-        distinct, _, inverse = add.several("Unique", ["distinct", "", "inverse"], rows, sorted=1)
+        # Map each distinct row once. The second output is not needed.
+        distinct, _, inverse = add.with_outputs("Unique", ["distinct", "", "inverse"], rows, sorted=1)
         known = add.cast(add("Less", distinct, add.constant(np.array(self.config.n_rows))), FLOAT)
         mapped = self.linear("layers.0.variants", self.table.waves(distinct))
         mapped = add("Mul", mapped, add.column(known, 1))  # a linear map of zeros is its bias
@@ -176,14 +166,14 @@ class _Graph:
     def mean_and_deviation(self, values: str, count: str) -> tuple[str, str]:
         """Mean and standard deviation over the places, ``(B, W)`` each.
 
-        A difference, so it is taken in double precision, where squares of float32 are exact: a text that
-        repeats one token has a deviation of zero, not of rounding errors.
+        Double precision represents squares of float32 exactly, so the deviation of a text that repeats one
+        token is zero and not a rounding error.
         """
         add = self.add
         exact, axis = add.cast(values, DOUBLE), add.integers(PLACES)
-        share = add.column(add("Reciprocal", add("Max", count, add.number(1, np.float64))), 1)
-        mean = add("Mul", add("ReduceSum", exact, axis, keepdims=0), share)
-        squares = add("Mul", add("ReduceSumSquare", exact, axis, keepdims=0), share)
+        reciprocal = add.column(add("Reciprocal", add("Max", count, add.number(1, np.float64))), 1)
+        mean = add("Mul", add("ReduceSum", exact, axis, keepdims=0), reciprocal)
+        squares = add("Mul", add("ReduceSumSquare", exact, axis, keepdims=0), reciprocal)
         variance = add("Sub", squares, add("Mul", mean, mean))
         deviation = add("Sqrt", add("Max", variance, add.number(0, np.float64)))
         return add.cast(mean, FLOAT), add.cast(deviation, FLOAT)
@@ -214,25 +204,25 @@ class _Graph:
     def context(self) -> str:
         """Logits of the context branch, ``(B, C)``."""
         add, axis = self.add, self.add.integers(PLACES)
-        counts = add("Concat", "n_ordered", add.integers(0), axis=0)  # a maximum even without texts
+        counts = add("Concat", "n_ordered", add.integers(0), axis=0)  # so that no texts have a maximum, too
         longest = add("ReduceMax", counts, add.integers(0), keepdims=1)
         ids = add("Slice", "ids", add.integers(0), longest, axis)
         places = add("Slice", self.places, add.integers(0), longest, add.integers(0))
         rows = self.rows(ids, places, "n_ordered")
-        filled = add("Less", rows, add.constant(np.array(self.config.n_rows)))
-        filled = add.column(add.cast(filled, FLOAT), 2)  # (B, W, 1)
+        is_token = add("Less", rows, add.constant(np.array(self.config.n_rows)))
+        is_token = add.column(add.cast(is_token, FLOAT), 2)  # (B, W, 1)
         variants = self.linear("context.variants", self.table.waves(rows))
-        variants = add("Mul", variants, filled)
+        variants = add("Mul", variants, is_token)
         first, second = add.halves(variants)  # h, h'
         sides = [self.neighbours(first, left=True), self.neighbours(second, left=False)]
         overlay = self.overlay(variants, add("Concat", *sides, axis=LAST))
         states = self.gelu(self.linear("context.linear", self.norm("context.norm", overlay)))
         count = add.cast("n_ordered", DOUBLE)
-        wave = self.mean_and_deviation(add("Mul", states, filled), count)
+        wave = self.mean_and_deviation(add("Mul", states, is_token), count)
         return self.linear("context.head", add("Concat", *wave, axis=LAST))
 
     def neighbours(self, values: str, left: bool) -> str:
-        """Magnitude of each place's neighbours on one side, ``(B, W, P)``, without differences of sums."""
+        """Magnitude of each place's neighbours on one side, ``(B, W, P)``."""
         add, radius = self.add, self.config.context_radius
         across = add("Transpose", add("Mul", values, values), perm=[0, 2, 1])
         around = add.integers(0, 0, radius, 0, 0, 0) if left else add.integers(0, 0, 0, 0, 0, radius)
@@ -257,7 +247,7 @@ class _Graph:
         return self.add("Add", self.add("MatMul", values, weight), bias)
 
     def norm(self, name: str, values: str) -> str:
-        """Layer norm in single steps, since that of onnxruntime loses digits."""
+        """Layer norm in single steps, because onnxruntime's operator loses digits."""
         add, axis = self.add, self.add.integers(LAST)
         centred = add("Sub", values, add("ReduceMean", values, axis))
         variance = add("ReduceMean", add("Mul", centred, centred), axis)
@@ -266,7 +256,8 @@ class _Graph:
 
     def scaled(self, name: str, values: str) -> str:
         weight, bias = (
-            self.add.constant(self.arrays[f"{name}.{part}"], f"{name}.{part}") for part in ("weight", "bias")
+            self.add.constant(self.arrays[f"{name}.{suffix}"], f"{name}.{suffix}")
+            for suffix in ("weight", "bias")
         )
         return self.add("Add", self.add("Mul", values, weight), bias)
 
@@ -274,21 +265,21 @@ class _Graph:
         """``x Phi(x)``."""
         add = self.add
         erf = add("Erf", add("Mul", values, add.number(1 / math.sqrt(2))))
-        share = add("Mul", add("Add", erf, add.number(1)), add.number(0.5))
-        return add("Mul", values, share)
+        phi = add("Mul", add("Add", erf, add.number(1)), add.number(0.5))
+        return add("Mul", values, phi)
 
 
 class _Table:
     """The embedding with a row of zeros at its end; waves and SVM weights are separate arrays.
 
-    Where a compressed file keeps numbers of one or two bytes, the graph does, too, and makes them float32
-    after it has gathered them.
+    The graph keeps the one or two bytes a number of a compressed file, and converts them to float32 after it
+    has gathered them.
     """
 
     def __init__(
         self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], encoded: EncodedArray | None
     ) -> None:
-        numbers, self.scale = _as_small(rows, encoded)
+        numbers, self.scale = _small_numbers(rows, encoded)
         numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
         width = config.wave_width
         self.add, self.is_float = add, numbers.dtype == np.float32
@@ -299,14 +290,14 @@ class _Table:
             self.scale = np.concatenate([self.scale, self.scale[:1]])
 
     def waves(self, rows: str) -> str:
-        """Look up the numbers that waves are made of, for rows of any shape."""
-        return self._gathered(self.wave_rows, rows)
+        """Look up the waves of rows of any shape."""
+        return self._look_up(self.wave_rows, rows)
 
     def linear_svm(self, rows: str) -> str:
-        """Look up the SVM weights of each class, for rows of any shape."""
-        return self._gathered(self.svm_rows, rows)
+        """Look up the SVM weights of rows of any shape."""
+        return self._look_up(self.svm_rows, rows)
 
-    def _gathered(self, table: str, rows: str) -> str:
+    def _look_up(self, table: str, rows: str) -> str:
         add = self.add
         numbers: str = add("Gather", table, rows)
         if self.is_float:
@@ -320,16 +311,14 @@ class _Table:
         return add("Mul", numbers, scale)
 
 
-def _as_small(
+def _small_numbers(
     rows: NDArray[np.float32], encoded: EncodedArray | None
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Return the embedding in the fewest bits, and the scale to multiply it by, if any."""
-    kind = None if encoded is None else encoded.settings["kind"]
-    if encoded is not None and kind == "float16":
-        return encoded.parts[""], None
-    if encoded is not None and kind == "int8":
-        return encoded.parts[""], encoded.parts[".scale"]
-    if encoded is not None and kind == "lzma":
+    """Return the embedding in the fewest bits, and the scale to multiply it by, if there is one."""
+    encoding = None if encoded is None else encoded.settings["kind"]
+    if encoded is not None and encoding in ("float16", "int8"):
+        return encoded.parts[""], encoded.parts.get(".scale")
+    if encoded is not None and encoding == "lzma":
         step = np.float32(encoded.settings["step"])
         return np.rint(rows / step).astype(np.int8), np.array(step)
     return rows, None

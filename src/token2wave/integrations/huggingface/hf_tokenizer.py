@@ -291,9 +291,9 @@ def _read_features(path: str | None) -> Features:
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})[KEY])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            kind, settings = str(header["kind"]), dict(header["settings"])
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            name, settings = str(header["kind"]), dict(header["settings"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         problem = f"expected the features of a tokenizer, found a file that cannot be read ({error})"
         raise ModelFileError(problem, location=str(path), hint=hint) from error
-    return features_from_file(kind, settings, arrays)
+    return features_from_file(name, settings, arrays)
