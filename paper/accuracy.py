@@ -48,7 +48,6 @@ def measure_accuracy(store: ResultStore, data: StudyData, system: System, key: s
     """
 
     def compute() -> Result:
-        store.callback_list.stage(f"{system.title}, {data.name}, seed {seed}", 0)
         encoded = system.encode(data)
         trained = train_system(store, system, encoded, seed)
         parameters = trained.network.parameter_count()
@@ -64,40 +63,31 @@ def measure_accuracy(store: ResultStore, data: StudyData, system: System, key: s
         }
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
-    return store.compute(f"accuracy/{data.name}/{key}-{seed}", settings, compute)
+    stage = f"{system.title}, {data.name}, seed {seed}"
+    return store.compute(f"accuracy/{data.name}/{key}-{seed}", settings, compute, stage)
 
 
 def measure_everyday(store: ResultStore, data: StudyData, key: str) -> Result:
-    """Train an everyday system of :data:`EVERYDAY` on the same rows, validation rows included.
-
-    Returns:
-        ``test_accuracy``.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
-    """
+    """``test_accuracy`` of an everyday system of :data:`EVERYDAY`, trained on validation rows, too."""
     splits, test = data.texts, data.texts.test
     assert test is not None
     names = splits.label_names
     texts = [*splits.train.texts, *splits.validation.texts]
     labels = np.concatenate([splits.train.labels, splits.validation.labels])
 
-    def labelled(texts: Sequence[str], labels: Any, source: str) -> TextSplit:
+    def split(texts: Sequence[str], labels: Any, source: str) -> TextSplit:
         return TextSplit(list(texts), [names[label] for label in labels.tolist()], source)
 
     def compute() -> Result:
-        store.callback_list.stage(f"{EVERYDAY[key]}, {data.name}", 0)
         if key == "tfidf":
-            return {
-                "test_accuracy": train_baseline(texts, labels, test.texts, test.labels, names)["accuracy"]
-            }
-        train_rows = labelled(texts, labels, "training rows")
-        test_rows = labelled(test.texts, test.labels, "test rows")
+            accuracy = train_baseline(texts, labels, test.texts, test.labels, names)["accuracy"]
+            return {"test_accuracy": accuracy}
+        train_rows, test_rows = split(texts, labels, "training"), split(test.texts, test.labels, "test")
         dataset = TextDataset(data.name, train_rows, None, test_rows, names, splits.caveats)
         return {"test_accuracy": train(dataset, preset="fast").summary.accuracy}
 
     settings = {"data": data.settings, "system": key, "seed": 0}
-    return store.compute(f"accuracy/{data.name}/{key}", settings, compute)
+    return store.compute(f"accuracy/{data.name}/{key}", settings, compute, f"{EVERYDAY[key]}, {data.name}")
 
 
 def mean_and_deviation(values: Sequence[float]) -> dict[str, Any]:

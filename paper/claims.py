@@ -26,14 +26,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class Claim(NamedTuple):
-    """A claim of the papers and its verdict.
-
-    Attributes:
-        claim: the papers' statement in short.
-        verdict: :data:`HOLDS`, :data:`FAILS` or :data:`OPEN`.
-        evidence: the measured figures.
-        rule: how the verdict follows from them.
-    """
+    """A claim of the papers in short, its verdict, the measured figures, and how the verdict follows."""
 
     claim: str
     verdict: str
@@ -43,7 +36,12 @@ class Claim(NamedTuple):
 
 def judge_claims(document: Document) -> list[Claim]:
     """Judge every claim for which the report holds figures."""
-    return [claim for check in CHECKS for claim in check(document)]
+    studies = [
+        (check, study) for name, check in OF_STUDIES.items() for study in document["studies"].get(name, [])
+    ]
+    return [
+        claim for check, part in [*((check, document) for check in CHECKS), *studies] for claim in check(part)
+    ]
 
 
 def claims_table(document: Document) -> Table:
@@ -75,12 +73,6 @@ def _accuracy_of(document: Document, dataset: str, key: str) -> float | None:
     system = document["datasets"].get(dataset, {}).get("systems", {}).get(key, {})
     values = percent_accuracies(system)
     return sum(values) / len(values) if values else None
-
-
-def _study(document: Document, name: str) -> Document | None:
-    """A study's data on the first data set; None if it was not run."""
-    documents = document["studies"].get(name)
-    return documents[0] if documents else None
 
 
 def _waves(values: Mapping[str, float]) -> dict[str, float]:
@@ -120,18 +112,17 @@ def _judge_accuracy(document: Document) -> Iterator[Claim]:
 
 def _judge_transformer_gap(document: Document) -> Iterator[Claim]:
     wave = _accuracy_of(document, "ag_news", "wave-modulation")
-    rivals = {
-        key: _accuracy_of(document, "ag_news", f"transformer-{key}") for key in ("pretrained", "random")
-    }
-    gaps = {key: wave - value for key, value in rivals.items() if wave is not None and value is not None}
-    if not gaps:
+    keys = ("pretrained", "random")
+    rivals = {key: _accuracy_of(document, "ag_news", f"transformer-{key}") for key in keys}
+    leads = {key: wave - value for key, value in rivals.items() if wave is not None and value is not None}
+    if not leads:
         return
     claimed = max(row.accuracy for row in published("wave-modulation", "ag_news")) - TRANSFORMER_ACCURACY
-    decisive = next(iter(gaps))
-    evidence = ", ".join(f"{gap:+.2f} points against {key} embeddings" for key, gap in gaps.items())
+    decisive = next(iter(leads))
+    evidence = ", ".join(f"{gap:+.2f} points against {key} embeddings" for key, gap in leads.items())
     yield Claim(
         f"Wave beats a Transformer of one layer by {claimed:.1f} points on ag_news",
-        _verdict(gaps[decisive] > claimed / 2),
+        _verdict(leads[decisive] > claimed / 2),
         f"modulation {evidence}",
         f"the gap to {decisive} embeddings is at least half of the published one",
     )
@@ -205,9 +196,8 @@ def _judge_savings(document: Document) -> Iterator[Claim]:
     del document
     rows = {row.key: row for row in ROWS if (row.dataset, row.source) == ("ag_news", "Table 2")}
     for name, unit in (("memory", "gigabytes"), ("time", "seconds")):
-        bert, *waves = (
-            getattr(rows[key], unit) for key in ("encoder", "wave-interference", "wave-modulation")
-        )
+        keys = ("encoder", "wave-interference", "wave-modulation")
+        bert, *waves = (getattr(rows[key], unit) for key in keys)
         savings = [100 * (1 - wave / bert) for wave in waves]
         claimed = CLAIMED_SAVINGS[name]
         yield Claim(
@@ -218,9 +208,7 @@ def _judge_savings(document: Document) -> Iterator[Claim]:
         )
 
 
-def _judge_convergence(document: Document) -> Iterator[Claim]:
-    if (study := _study(document, "convergence")) is None:
-        return
+def _judge_convergence(study: Document) -> Iterator[Claim]:
     means = {key: 100 * float(np.mean(system["runs"])) for key, system in study["fast"].items()}
     rivals = _transformers(means)
     yield Claim(
@@ -247,9 +235,7 @@ def _judge_convergence(document: Document) -> Iterator[Claim]:
     )
 
 
-def _judge_gradients(document: Document) -> Iterator[Claim]:
-    if (study := _study(document, "gradients")) is None:
-        return
+def _judge_gradients(study: Document) -> Iterator[Claim]:
     ratios = {
         key: float(np.mean([run["norms"]["cls"][-1] / run["norms"]["input"][-1] for run in system["runs"]]))
         for key, system in study["systems"].items()
@@ -265,9 +251,7 @@ def _judge_gradients(document: Document) -> Iterator[Claim]:
         )
 
 
-def _judge_independence(document: Document) -> Iterator[Claim]:
-    if (study := _study(document, "independence")) is None:
-        return
+def _judge_independence(study: Document) -> Iterator[Claim]:
 
     def means(name: str) -> dict[str, float]:
         return {
@@ -294,9 +278,7 @@ def _judge_independence(document: Document) -> Iterator[Claim]:
         )
 
 
-def _judge_complexity(document: Document) -> Iterator[Claim]:
-    if (study := _study(document, "complexity")) is None:
-        return
+def _judge_complexity(study: Document) -> Iterator[Claim]:
     for name, regime in (("length", "wide"), ("length-narrow", "narrow")):
         sweep = study["sweeps"].get(name, {"curves": {}})
         fits = {key: curve["step"]["fit"] for key, curve in sweep["curves"].items()}
@@ -327,86 +309,71 @@ def _judge_complexity(document: Document) -> Iterator[Claim]:
     )
 
 
-def _judge_memory(document: Document) -> Iterator[Claim]:
-    for study in document["studies"].get("resources", []):
-        systems = {system["key"]: system for system in study["systems"] if system["added"] is not None}
-        wave, bert = systems.get("wave-modulation"), systems.get("bert-base")
-        sizes = [row.gigabytes for row in published("wave-modulation", study["data"]) if row.gigabytes]
-        if wave is None or not sizes:
-            continue
-        gigabytes = {
-            "measured peak": wave["added"] / 1e9,
-            "steady state": wave["steady_state"] / 1e9,
-            "parameters x 12 bytes": wave["papers_figure"] / 1e9,
-        }
-        nearest = min(gigabytes, key=lambda name: abs(gigabytes[name] - sizes[0]))
+def _judge_memory(study: Document) -> Iterator[Claim]:
+    systems = {system["key"]: system for system in study["systems"] if system["added"] is not None}
+    wave, bert = systems.get("wave-modulation"), systems.get("bert-base")
+    sizes = [row.gigabytes for row in published("wave-modulation", study["data"]) if row.gigabytes]
+    if wave is None or not sizes:
+        return
+    gigabytes = {
+        "measured peak": wave["added"] / 1e9,
+        "steady state": wave["steady_state"] / 1e9,
+        "parameters x 12 bytes": wave["papers_figure"] / 1e9,
+    }
+    nearest = min(gigabytes, key=lambda name: abs(gigabytes[name] - sizes[0]))
+    yield Claim(
+        f"Training a Wave network takes {sizes[0]} GB ({study['data']})",
+        _verdict(nearest == "measured peak"),
+        _list(gigabytes, ".2f", " GB"),
+        "of these the measured peak is nearest to the published figure",
+    )
+    if bert is not None:
+        memory, time = (100 * (1 - wave[key] / bert[key]) for key in ("added", "epoch_seconds"))
         yield Claim(
-            f"Training a Wave network takes {sizes[0]} GB ({study['data']})",
-            _verdict(nearest == "measured peak"),
-            _list(gigabytes, ".2f", " GB"),
-            "of these the measured peak is nearest to the published figure",
+            f"Wave saves three quarters of BERT base's memory and five sixths of its time ({study['data']})",
+            _verdict(memory >= 75 and time >= 83),
+            f"{memory:.1f} % of the added memory and {time:.1f} % of the time of an epoch, in float32",
+            "at least 75 % and 83 %",
         )
-        if bert is not None:
-            memory = 100 * (1 - wave["added"] / bert["added"])
-            time = 100 * (1 - wave["epoch_seconds"] / bert["epoch_seconds"])
-            yield Claim(
-                "Wave saves three quarters of BERT base's memory and five sixths of its time "
-                f"({study['data']})",
-                _verdict(memory >= 75 and time >= 83),
-                f"{memory:.1f} % of the added memory and {time:.1f} % of the time of an epoch, in float32",
-                "at least 75 % and 83 %",
-            )
 
 
-def _judge_ablations(document: Document) -> Iterator[Claim]:
+def _judge_ablations(study: Document) -> Iterator[Claim]:
     """Whether taking waves, phase or magnitude away costs accuracy, by confidence intervals."""
-    study = _study(document, "ablations")
-    variants = {} if study is None else {variant["key"]: variant for variant in study["variants"]}
+    variants = {variant["key"]: variant["difference"] for variant in study["variants"]}
 
-    def intervals(keys: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-        """Mean and half width of a difference in points; infinite for a single seed."""
-        differences = {name: variants[key]["difference"] for name, key in keys.items() if key in variants}
-        return {
+    def claim(text: str, keys: Mapping[str, str], removed: str, every: bool) -> Iterator[Claim]:
+        """Compare intervals, in points; that of a single seed is infinite."""
+        changes = {
             name: (
                 100 * change["mean"],
                 100 * (np.inf if change["half_width"] is None else change["half_width"]),
             )
-            for name, change in differences.items()
-            if change
+            for name, key in keys.items()
+            if (change := variants.get(key))
         }
-
-    def claim(
-        text: str, changes: Mapping[str, tuple[float, float]], useless: bool, evidence: str, rule: str
-    ) -> Claim:
+        if not changes:
+            return
         points = ", ".join(
             f"{name} {mean:+.2f}{'' if np.isinf(half) else f' ± {half:.2f}'} points"
             for name, (mean, half) in changes.items()
         )
         needed = all(mean + half < 0 for mean, half in changes.values())
-        return Claim(f"{text} (open question)", _verdict(needed, useless), f"{evidence}: {points}", rule)
-
-    if twins := intervals({"averages": "real-means", "magnitudes alone": "magnitudes-alone"}):
-        yield claim(
-            "Complex waves are better than real numbers with as many parameters",
-            twins,
-            any(mean - half > -TOLERANCE for mean, half in twins.values()),
-            "real twins instead of waves",
-            f"holds if every twin's interval lies below 0; fails if one lies above -{TOLERANCE:g} point",
+        useless = (all if every else any)(mean - half > -TOLERANCE for mean, half in changes.values())
+        lie, fail = (
+            ("both intervals lie", "both lie") if every else ("every twin's interval lies", "one lies")
         )
+        rule = f"holds if {lie} below 0; fails if {fail} above -{TOLERANCE:g} point"
+        yield Claim(f"{text} (open question)", _verdict(needed, useless), f"{removed}: {points}", rule)
+
+    twins = {"averages": "real-means", "magnitudes alone": "magnitudes-alone"}
+    text = "Complex waves are better than real numbers with as many parameters"
+    yield from claim(text, twins, "real twins instead of waves", every=False)
     for name in ("phase", "magnitude"):
-        if changes := intervals({operation: f"without-{name}-{operation}" for operation in OPERATIONS}):
-            yield claim(
-                f"The {name} carries what a text means",
-                changes,
-                all(mean - half > -TOLERANCE for mean, half in changes.values()),
-                f"without {name}",
-                f"holds if both intervals lie below 0; fails if both lie above -{TOLERANCE:g} point",
-            )
+        keys = {operation: f"without-{name}-{operation}" for operation in OPERATIONS}
+        yield from claim(f"The {name} carries what a text means", keys, f"without {name}", every=True)
 
 
-def _judge_probes(document: Document) -> Iterator[Claim]:
-    if (study := _study(document, "probes")) is None:
-        return
+def _judge_probes(study: Document) -> Iterator[Claim]:
     blind = {system["key"] for system in study["systems"] if system["blind"]}
     questions = {
         "order": "A Wave network can tell whether A comes before B",
@@ -437,7 +404,7 @@ def _judge_probes(document: Document) -> Iterator[Claim]:
             )
 
 
-CHECKS: tuple[Callable[[Any], Iterator[Claim]], ...] = (
+CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
     _judge_transformer_accuracy,
@@ -445,12 +412,14 @@ CHECKS: tuple[Callable[[Any], Iterator[Claim]], ...] = (
     _judge_baseline,
     _judge_parameters,
     _judge_savings,
-    _judge_convergence,
-    _judge_gradients,
-    _judge_independence,
-    _judge_complexity,
-    _judge_memory,
-    _judge_ablations,
-    _judge_probes,
 )
-"""Each judges the claims for which a report holds figures."""
+OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
+    "convergence": _judge_convergence,
+    "gradients": _judge_gradients,
+    "independence": _judge_independence,
+    "complexity": _judge_complexity,
+    "resources": _judge_memory,
+    "ablations": _judge_ablations,
+    "probes": _judge_probes,
+}
+"""Each judges the claims for which a report, or a document of a study, holds figures."""

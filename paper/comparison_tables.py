@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,15 +43,13 @@ def accuracy_table(document: Document) -> Table:
     for name, dataset in document["datasets"].items():
         for key, system in dataset["systems"].items():
             test, reported = percent_accuracies(system), published(key.removesuffix("-bare"), name)
-            title = system_title(key, system)
+            title, sizes = system_title(key, system), system["rows"]
             if key == "encoder":
                 title += "".join(f" (published: {row.title})" for row in reported[:1])
-            if system["rows"] != dataset["rows"]:
-                title += f", {system['rows']['train']:,} training and {system['rows']['test']:,} test rows"
-            difference = NOTHING
-            if test:
-                mean = sum(test) / len(test)
-                difference = " or ".join(f"{mean - row.accuracy:+.2f}" for row in reported) or NOTHING
+            if sizes != dataset["rows"]:
+                title += f", {sizes['train']:,} training and {sizes['test']:,} test rows"
+            differences = [f"{statistics.fmean(test) - row.accuracy:+.2f}" for row in reported if test]
+            difference = " or ".join(differences) or NOTHING
             splits = ("test_accuracy", "validation_accuracy", "train_accuracy")
             cells = [format_accuracies(percent_accuracies(system, split)) for split in splits]
             figures = " or ".join(f"{row.accuracy:.2f} ({row.source})" for row in reported) or NOTHING
@@ -132,12 +131,12 @@ def published_cost_table(document: Document) -> Table:
 
 def counterparts_table(document: Document) -> Table:
     """Each result of the papers and the part of the report that repeats it."""
-    measured = {*document["studies"], "claims"}
-    if any(dataset["systems"] for dataset in document["datasets"].values()):
-        measured.add("accuracy")
+    measured = {*document["studies"], "claims", *(["accuracy"] if any(_systems(document)) else [])}
     rows = []
-    for result, parts, remark in COUNTERPARTS:
-        missing = [p for p in parts.split(", ") if p not in measured and not p.startswith("docs/")]
-        rows.append([result, f"{parts} (not run: {', '.join(missing)})" if missing else parts, remark])
+    for result, counterpart, remark in COUNTERPARTS:
+        names = counterpart.split(", ")
+        missing = [name for name in names if name not in measured and not name.startswith("docs/")]
+        not_run = f" (not run: {', '.join(missing)})" if missing else ""
+        rows.append([result, f"{counterpart}{not_run}", remark])
     caption = "Results of the papers and their counterparts here."
     return Table(caption, ["result", "part", "remark"], rows, n_names=3)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from statistics import fmean
 from string import Template
 
 from paper.accuracy import EVERYDAY
@@ -49,16 +50,8 @@ class Section:
 def write_report(document: Document, folder: Path) -> list[Path]:
     """Write the report as JSON, Markdown and HTML, and its figures; the same document gives the same bytes.
 
-    Args:
-        document: from :func:`paper.reproduce.reproduce`.
-        folder: an earlier report in it is replaced.
-
-    Returns:
-        The paths of the files.
-
     Raises:
         OutputError: the folder or a file in it cannot be written.
-        MissingExtraError: matplotlib is not installed.
     """
     sections = report_sections(document)
     figures = render_figures(sections)
@@ -67,10 +60,8 @@ def write_report(document: Document, folder: Path) -> list[Path]:
         folder,
         {
             "report.json": _to_json(document),
-            "report.md": render_markdown(document, sections).encode("utf-8", errors="backslashreplace"),
-            "report.html": _render_page(document, sections, figures).encode(
-                "utf-8", errors="xmlcharrefreplace"
-            ),
+            "report.md": _encode(render_markdown(document, sections)),
+            "report.html": _encode(_render_page(document, sections, figures), "xmlcharrefreplace"),
             **{f"figures/{name}": content for name, content in figures.items()},
         },
     )
@@ -82,30 +73,28 @@ def write_study(study: Study, document: Document, folder: Path) -> list[Path]:
     notes = ([QUICK] if document["quick"] else []) + document.get("caveats", [])
     lines = [f"# {study.title}", "", study.about, "", *(f"> {note}\n" for note in notes)]
     lines += [describe_origin(document["made"], document["seeds"]), ""]
-    lines += [line for table in study.tables(document) for line in (markdown_table(table), "")]
-    for name, drawing in drawings.items():
-        lines += [f"![{name}]({name}.svg)", "", drawing.caption, ""]
-    files = {
-        f"{study.name}.json": _to_json(document),
-        f"{study.name}.md": "\n".join(lines).encode("utf-8", errors="backslashreplace"),
-    }
-    for name, drawing in drawings.items():
-        files |= render_figure(name, drawing.figure)
-    return html.write_all(folder, files)
+    section = Section("", "", study.tables(document), drawings)
+    lines += _tables_and_figures(section, "")
+    files = {f"{study.name}.json": _to_json(document), f"{study.name}.md": _encode("\n".join(lines))}
+    return html.write_all(folder, files | render_figures([section]))
 
 
 def _to_json(document: Document) -> bytes:
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", errors="backslashreplace")
+    return _encode(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _encode(text: str, errors: str = "backslashreplace") -> bytes:
+    return text.encode("utf-8", errors)
 
 
 def render_figures(sections: Iterable[Section]) -> dict[str, bytes]:
     """Render every figure of a report, by file name."""
-    files: dict[str, bytes] = {}
-    for section in sections:
-        for name, drawing in section.drawings.items():
-            files |= render_figure(name, drawing.figure)
-    return files
+    drawings = [item for section in sections for item in section.drawings.items()]
+    return {
+        file: content
+        for name, drawing in drawings
+        for file, content in render_figure(name, drawing.figure).items()
+    }
 
 
 def report_sections(document: Document) -> list[Section]:
@@ -167,27 +156,31 @@ def caveats(document: Document) -> list[str]:
     return notes + [f"{study}: not finished yet." for study in document["unfinished"]]
 
 
+def _wave_accuracies(document: Document) -> list[tuple[str, str, str, list[float]]]:
+    """Key, data set, operation and test accuracies of every Wave network that was measured."""
+    return [
+        (key, dataset["name"], key.removeprefix("wave-"), values)
+        for dataset in document["datasets"].values()
+        for key in ("wave-interference", "wave-modulation")
+        if (values := percent_accuracies(dataset["systems"].get(key, {})))
+    ]
+
+
 def headline(document: Document) -> list[tuple[str, str, str]]:
     """Test accuracy of the Wave networks on each data set: name, figure, remark."""
-    entries = []
-    for dataset in document["datasets"].values():
-        for key in ("wave-modulation", "wave-interference"):
-            if values := percent_accuracies(dataset["systems"].get(key, {})):
-                name = f"{dataset['name']}, {key.removeprefix('wave-')}"
-                figure = f"{sum(values) / len(values):.2f} %"
-                entries.append((name, figure, f"test accuracy, {len(values)} seeds"))
-    return entries
+    return [
+        (f"{name}, {operation}", f"{fmean(values):.2f} %", f"test accuracy, {len(values)} seeds")
+        for _, name, operation, values in _wave_accuracies(document)
+    ]
 
 
 def summarise_accuracy(document: Document) -> str:
     """Test accuracy of the Wave networks in one line, with the highest published figure."""
     entries = []
-    for dataset in document["datasets"].values():
-        for key in ("wave-interference", "wave-modulation"):
-            if values := percent_accuracies(dataset["systems"].get(key, {})):
-                best = max((row.accuracy for row in published(key, dataset["name"])), default=None)
-                text = f"{dataset['name']}, {key.removeprefix('wave-')}: {sum(values) / len(values):.2f}"
-                entries.append(text if best is None else f"{text} ({best:.2f})")
+    for key, name, operation, values in _wave_accuracies(document):
+        best = max((row.accuracy for row in published(key, name)), default=None)
+        figure = f"{name}, {operation}: {fmean(values):.2f}"
+        entries.append(figure if best is None else f"{figure} ({best:.2f})")
     return f"Test accuracy in per cent, ours (published): {'; '.join(entries)}." if entries else ""
 
 
@@ -207,35 +200,21 @@ def describe_origin(made: Document, seeds: Sequence[int]) -> str:
 
 
 def render_markdown(document: Document, sections: list[Section], figures: str = "figures") -> str:
-    """Render the report as Markdown; its first lines say what to take home.
-
-    Args:
-        document: from :func:`paper.reproduce.reproduce`.
-        sections: its sections.
-        figures: folder of the figures, relative to the report.
-    """
+    """Render the report as Markdown; ``figures`` is the folder of the figures, relative to the report."""
     origin = describe_origin(document["made"], document["seeds"])
-    lines = [
-        f"# {TITLE}",
-        "",
-        ABOUT,
-        "",
-        summarise_claims(document),
-        "",
-        summarise_accuracy(document),
-        "",
-        origin,
-        "",
-    ]
-    lines += [f"> {caveat}\n" for caveat in caveats(document)]
+    top = [f"# {TITLE}", ABOUT, summarise_claims(document), summarise_accuracy(document), origin]
+    lines = [f"{paragraph}\n" for paragraph in top] + [f"> {caveat}\n" for caveat in caveats(document)]
     for section in sections:
-        lines += [f"## {section.title}", "", section.about, ""]
-        for table in section.tables:
-            lines += [markdown_table(table), ""]
-        for name, drawing in section.drawings.items():
-            alt = drawing.caption.replace("[", "(").replace("]", ")")
-            lines += [f"![{alt}]({figures}/{name}.svg)", "", drawing.caption, ""]
+        lines += [f"## {section.title}", "", section.about, "", *_tables_and_figures(section, f"{figures}/")]
     return "\n".join(lines)
+
+
+def _tables_and_figures(section: Section, folder: str) -> list[str]:
+    lines = [line for table in section.tables for line in (markdown_table(table), "")]
+    for name, drawing in section.drawings.items():
+        alt = drawing.caption.replace("[", "(").replace("]", ")")
+        lines += [f"![{alt}]({folder}{name}.svg)", "", drawing.caption, ""]
+    return lines
 
 
 def markdown_table(table: Table) -> str:
@@ -251,7 +230,7 @@ def markdown_table(table: Table) -> str:
 
 
 def _render_page(document: Document, sections: list[Section], figures: dict[str, bytes]) -> str:
-    parts = []
+    contents = []
     for section in sections:
         content = f"<p>{html.prose(section.about)}</p>"
         content += "".join(_image(figures[f"{k}.svg"], d.caption) for k, d in section.drawings.items())
@@ -260,7 +239,7 @@ def _render_page(document: Document, sections: list[Section], figures: dict[str,
             for table in section.tables
             if table.rows
         )
-        parts.append(html.section(section.title, content))
+        contents.append(html.section(section.title, content))
     origin = describe_origin(document["made"], document["seeds"])
     items = "".join(f"<li>{html.prose(caveat)}</li>" for caveat in caveats(document))
     note = f'<div class="caveats" role="note"><strong>Read with care</strong><ul>{items}</ul></div>'
@@ -271,7 +250,7 @@ def _render_page(document: Document, sections: list[Section], figures: dict[str,
         headline=html.definitions(headline(document)),
         caveats=note if items else "",
         figures=f'<p class="muted">{html.escaped(origin)}</p>',
-        sections="\n".join(parts),
+        sections="\n".join(contents),
     )
 
 

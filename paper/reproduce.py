@@ -15,10 +15,10 @@ from paper.published import ROWS
 from paper.result_store import NotFinishedError, ResultStore
 from paper.studies import STUDIES, load_study
 from paper.study import Document, Options, StudyData
-from paper.study_figures import styled
 from paper.systems import System
 from token2wave.data import TextDataset
 from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.reporting.figures import require_matplotlib
 from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import Callback
 
@@ -72,19 +72,12 @@ def reproduce(
         MissingExtraError: matplotlib is not installed.
     """
     _check(datasets, seeds, parts)
-    with styled():  # report a missing package before hours of work
-        pass
+    require_matplotlib()  # before hours of work
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device, finished_only)
     studies = [load_study(name) for name in STUDIES if name in parts]  # import the code of this commit now
-    document: Document = {
-        "format": FORMAT,
-        "quick": quick,
-        "seeds": list(seeds),
-        "datasets": {},
-        "studies": {},
-        "unfinished": [],
-    }
+    document: Document = {"format": FORMAT, "quick": quick, "seeds": list(seeds)}
+    document |= {"datasets": {}, "studies": {}, "unfinished": []}
     loaded = _load(store, [Options(source, quick, tuple(seeds)) for source in datasets])
     for options, data in loaded:
         document["datasets"][data.name] = _measure_dataset(store, options, data, parts, encoder_epochs)
@@ -122,8 +115,7 @@ def run_study(
         DataError, OutputError, MissingExtraError: as in :func:`reproduce`.
     """
     study = load_study(name)
-    with styled():
-        pass
+    require_matplotlib()
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device)
     document = study.measure(store, Options(data, quick, tuple(seeds)))
@@ -166,11 +158,8 @@ def _measure_dataset(
         "everyday": {},
     }
     if "accuracy" in parts:
-        encoder_data = data
-        if options.quick:
-            encoder_data = options.load(*QUICK_ENCODER_ROWS)
-        elif data.name in ENCODER_ROWS:
-            encoder_data = options.load(*ENCODER_ROWS[data.name])
+        n_rows = QUICK_ENCODER_ROWS if options.quick else ENCODER_ROWS.get(data.name)
+        encoder_data = options.load(*n_rows) if n_rows else data
         for key, system in accuracy_systems(encoder_epochs).items():
             if not _is_published(key, data.name):
                 continue
@@ -189,18 +178,14 @@ def _measure_dataset(
 
 def _is_published(key: str, dataset: str) -> bool:
     """Whether the papers test such a system on a data set; on other data sets all systems are trained."""
-    kinds = {row.key.partition("-")[0] for row in ROWS if row.dataset == dataset}
-    return not kinds or key.partition("-")[0] in kinds
+    tested = {row.key.partition("-")[0] for row in ROWS if row.dataset == dataset}
+    return not tested or key.partition("-")[0] in tested
 
 
 def _measure_system(
     store: ResultStore, data: StudyData, system: System, key: str, seeds: Sequence[int]
 ) -> Document:
-    document: Document = {
-        "title": system.title,
-        "epochs": system.recipe.epochs,
-        "rows": data.settings["rows"],
-    }
+    document = {"title": system.title, "epochs": system.recipe.epochs, "rows": data.settings["rows"]}
     runs: Document = {}
     for seed in seeds:
         result = _result_or_reason(partial(measure_accuracy, store, data, system, key, seed))

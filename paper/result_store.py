@@ -36,28 +36,21 @@ def find_commit() -> str | None:
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
     try:
-        changed = git("status", "--porcelain", "src", "paper")
-        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+        changed, commit = (
+            subprocess.check_output(["git", *command.split()], cwd=root, text=True).strip()
+            for command in ("status --porcelain src paper", "rev-parse --short HEAD")
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return commit + ("+" if changed else "")
 
 
 @dataclass
 class ResultStore:
-    """Computes results, or reads them from files of an earlier run.
+    """Computes results, or reads them from files of an earlier run; without a folder nothing is kept.
 
     Attributes:
-        folder: of the files; None keeps nothing.
-        callbacks: called during training.
-        device: ``auto``, ``cpu`` or ``cuda``, for all training.
-        finished_only: read finished results and compute nothing.
         made: seconds, versions, machine and commit of each result, by name.
         commit: of the code when the store was made.
     """
@@ -82,13 +75,16 @@ class ResultStore:
             columns[name] = sorted((value for value in distinct.values() if value is not None), key=str)
         return columns
 
-    def compute(self, name: str, settings: Mapping[str, Any], function: Callable[[], Result]) -> Result:
+    def compute(
+        self, name: str, settings: Mapping[str, Any], function: Callable[[], Result], stage: str = ""
+    ) -> Result:
         """Return a result of an earlier run with the same settings, or compute and keep it.
 
         Args:
             name: of the result, e.g. ``accuracy/ag_news/wave-modulation-0``; its file name begins with it.
             settings: everything that decides the result, as plain JSON data.
             function: computes plain JSON data.
+            stage: that progress shows meanwhile.
 
         Raises:
             DataError: the file of an earlier run is damaged.
@@ -106,6 +102,8 @@ class ResultStore:
                     return dict(document["result"])
         if self.finished_only:
             raise NotFinishedError(name)
+        if stage:
+            self.callback_list.stage(stage, 0)
         start = time.perf_counter()
         result: Result = json.loads(json.dumps(function(), allow_nan=False))
         self.made[name] = {
@@ -125,8 +123,8 @@ class ResultStore:
 
 def file_name(name: str) -> str:
     """Replace what is unsafe in a file name; slashes make folders."""
-    parts = (re.sub(r"[^A-Za-z0-9._+-]+", "_", part).lstrip(".") for part in name.split("/"))
-    return "/".join(part or "_" for part in parts)
+    levels = (re.sub(r"[^A-Za-z0-9._+-]+", "_", level).lstrip(".") for level in name.split("/"))
+    return "/".join(level or "_" for level in levels)
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

@@ -85,14 +85,7 @@ class StudyData:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a study.
-
-    Attributes:
-        data: name, file or folder of a data set, or texts in memory.
-        quick: a miniature of the study on few rows.
-        seeds: of the networks.
-        loaded: data sets read before, by their numbers of training and test rows.
-    """
+    """Options of a study: its data set, whether it is a miniature on few rows, and the networks' seeds."""
 
     data: str | os.PathLike[str] | TextDataset = "ag_news"
     quick: bool = False
@@ -111,15 +104,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Study:
-    """A study.
+    """A study: it measures a document, and makes tables and drawings (by file name) from the document alone.
 
-    Attributes:
-        name: its name on the command line.
-        title: of its section in reports.
-        about: a paragraph: the question, what is measured, definitions and choices.
-        measure: returns the document; long computations are results of the store.
-        tables: made from a document.
-        drawings: made from a document, by file name without suffix.
+    ``about`` is a paragraph with the question, what is measured, definitions and choices.
     """
 
     name: str
@@ -138,10 +125,7 @@ def load_study_data(
 ) -> StudyData:
     """Read a data set, split off a fifth of the training rows, and encode all texts as WordPieces.
 
-    Args:
-        data: as for :func:`token2wave.train`, with a test set.
-        train_rows: number of training rows, drawn at random; None takes all.
-        test_rows: number of test rows, drawn at random; None takes all.
+    ``train_rows`` and ``test_rows`` are drawn at random; None takes all.
 
     Raises:
         DataError: the data cannot be read, or has no test set.
@@ -161,16 +145,15 @@ def load_study_data(
         caveats = (*caveats, note)
     texts = EncodedTexts(train, validation, None, test, texts.label_names, caveats)
     features = _choose_features(train.texts)
-    splits = {"train": train, "validation": validation, "test": test}
     settings = {
         "data": dataset.name,
-        "rows": {name: len(rows) for name, rows in splits.items()},
-        "sha256": _digest(*splits.values()),
+        "rows": {"train": len(train), "validation": len(validation), "test": len(test)},
+        "sha256": _digest(train, validation, test),
         "split_seed": SPLIT_SEED,
         "features": features.config.to_dict(),
     }
-    train, validation, test = (rows.encode(features) for rows in splits.values())
-    return StudyData(dataset.name, texts, features, train, validation, test, settings)
+    data = StudyData(dataset.name, texts, features, train, validation, test, settings)
+    return data.encode_with(features)
 
 
 def _choose_features(texts: Sequence[str]) -> WordPieceFeatures:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from token2wave.errors import MissingExtraError
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -56,15 +54,9 @@ DOTS_PER_INCH = 200
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the style of the studies while the block runs.
+    """Draw in the style of the studies while the block runs."""
+    import matplotlib as mpl
 
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train", purpose="a study's figures") from error
     with mpl.rc_context(STYLE):
         yield
 
@@ -74,12 +66,7 @@ def new_figure(
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure without a window, and its axes in reading order; call it inside :func:`styled`.
 
-    Args:
-        columns: axes side by side.
-        rows: axes one above the other.
-        width: of one axes, in inches.
-        height: of one axes, in inches.
-        settings: of ``Figure.subplots``, e.g. ``sharey=True``.
+    ``width`` and ``height`` are those of one axes, in inches; ``settings`` are those of ``Figure.subplots``.
     """
     from matplotlib.figure import Figure
 
@@ -89,15 +76,7 @@ def new_figure(
 
 
 def line_with_band(axes: Axes, x: ArrayLike, runs: Sequence[ArrayLike], label: str, series: int) -> None:
-    """Draw the mean of several runs, and the span from the least to the greatest as a band.
-
-    Args:
-        axes: where.
-        x: ``(N,)``.
-        runs: of each seed, ``(N,)``.
-        label: in the legend.
-        series: number of the line style in :data:`SERIES`.
-    """
+    """Draw the mean of several runs of ``(N,)`` values, and their span as a band, in a style of `SERIES`."""
     values = np.array(runs, dtype=float)  # (S, N)
     style = SERIES[series % len(SERIES)]
     every = max(1, values.shape[1] // 10)
@@ -109,12 +88,7 @@ def line_with_band(axes: Axes, x: ArrayLike, runs: Sequence[ArrayLike], label: s
 
 
 def plain_log_ticks(axis: Axis, decades: float = 3) -> None:
-    """Label a logarithmic axis in plain numbers: 1, 2 and 5 of every decade, or powers of ten alone.
-
-    Args:
-        axis: whose data have been drawn.
-        decades: from so many on, powers of ten alone.
-    """
+    """Label a drawn logarithmic axis: 1, 2 and 5 of every decade, or powers of ten from ``decades`` on."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
@@ -122,24 +96,6 @@ def plain_log_ticks(axis: Axis, decades: float = 3) -> None:
     axis.set_major_locator(LogLocator(10, subs=steps, numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_locator(NullLocator())
-
-
-def estimate_density(values: ArrayLike, at: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Gaussian kernel density estimate with Scott's bandwidth, ``n^(-1/5)`` times the standard deviation.
-
-    Args:
-        values: ``(N,)``, at least two, not all the same.
-        at: ``(M,)``, where to estimate it.
-
-    Returns:
-        ``(M,)``, which integrates to one.
-    """
-    samples, points = np.asarray(values, dtype=float), np.asarray(at, dtype=float)
-    bandwidth = samples.std(ddof=1) * len(samples) ** -0.2
-    distances = (points[:, None] - samples[None, :]) / bandwidth
-    estimate: np.ndarray[Any, np.dtype[np.float64]] = np.exp(-0.5 * distances**2).sum(axis=1)
-    estimate /= len(samples) * bandwidth * np.sqrt(2 * np.pi)
-    return estimate
 
 
 def render_figure(name: str, figure: Figure) -> dict[str, bytes]:

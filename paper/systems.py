@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
@@ -18,7 +19,11 @@ from token2wave.training.callbacks import Callback, Epoch
 from token2wave.training.loop import fit
 from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
+from token2wave.training.schedule import n_batches
 from token2wave.training.validation import validate
+
+if TYPE_CHECKING:
+    from token2wave.models import Batch
 
 PAPER = preset_named("paper")
 TRANSFORMER = {"width": 768, "heads": 12, "feed_forward": 3072}
@@ -35,8 +40,8 @@ class System:
         key: short name in files, e.g. ``wave-modulation``.
         title: name in tables.
         kind: ``wave``, ``transformer`` or ``encoder``.
-        network: settings of the network without the sizes that the data decides.
-        recipe: settings of training.
+        network: settings without the sizes that the data decides.
+        recipe: of training.
         embeddings: checkpoint with a Transformer's initial token embeddings; None for random ones.
         checkpoint: of an encoder.
         max_tokens: texts are cut to it, with [CLS] and [SEP]; None leaves it to the study.
@@ -112,26 +117,14 @@ def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:
 
 
 def wave_system(operation: str, *, bare: bool = False, **settings: Any) -> System:
-    """The papers' network.
-
-    Args:
-        operation: ``interference`` or ``modulation``.
-        bare: train with only what the papers state.
-        settings: of the network.
-    """
+    """The papers' network; ``bare`` trains with only what the papers state."""
     network = {**PAPER.network, "operation": operation, **({"dropout": 0.0} if bare else {}), **settings}
     recipe = PAPER.recipe.replace(**BARE) if bare else PAPER.recipe
     return System(f"wave-{operation}", f"Wave network, {operation}", "wave", network, recipe)
 
 
 def transformer_system(embeddings: str | None, *, bare: bool = False, **settings: Any) -> System:
-    """The papers' Transformer of one layer.
-
-    Args:
-        embeddings: checkpoint with the initial token embeddings; None for random ones.
-        bare: train with only what the papers state.
-        settings: of the network.
-    """
+    """The papers' Transformer of one layer, with a checkpoint's initial token embeddings or random ones."""
     recipe = PAPER.recipe.replace(token_dropout=0.0, similar_lengths=True)
     return System(
         "transformer-random" if embeddings is None else "transformer-pretrained",
@@ -144,26 +137,14 @@ def transformer_system(embeddings: str | None, *, bare: bool = False, **settings
 
 
 def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> System:
-    """A pretrained encoder that is fine-tuned.
-
-    Args:
-        checkpoint: name of a :class:`PretrainedEncoder`.
-        epochs: 1, at a learning rate that suits one epoch, or more, at the papers' rate.
-        readout: ``cls`` or ``mean``.
-    """
+    """A fine-tuned encoder: one epoch at a rate that suits it, or more at the papers' rate."""
     recipe = ONE_PASS if epochs == 1 else ONE_PASS.replace(epochs=epochs, lr=2e-5, embedding_lr=2e-5)
     title, network = f"{checkpoint}, fine-tuned", {"readout": readout}
     return System("encoder", title, "encoder", network, recipe, checkpoint=checkpoint, max_tokens=128)
 
 
 class TrainedSystem(NamedTuple):
-    """A network with the weights of its best epoch by validation.
-
-    Attributes:
-        network: the network.
-        history: losses and accuracies of every epoch; ``test_accuracy`` chooses nothing.
-        best: the entry of the best epoch.
-    """
+    """A network with the weights of its best epoch, the figures of every epoch, and those of the best."""
 
     network: TextNetwork
     history: list[dict[str, Any]]
@@ -172,18 +153,16 @@ class TrainedSystem(NamedTuple):
 
 def train_system(store: ResultStore, system: System, data: StudyData, seed: int) -> TrainedSystem:
     """Train a system on data encoded for it; the seed decides weights, order of texts and dropout."""
-    network = system.build(data, seed, store.device)
+    network, recipe = system.build(data, seed, store.device), system.recipe
     tester = _TestAfterEpochs(network, data)
     callbacks = [*store.callbacks, tester]
-    history = fit(
-        network, data.train, data.validation, system.recipe, seed=seed, has_cls=True, callbacks=callbacks
-    )
+    history = fit(network, data.train, data.validation, recipe, seed=seed, has_cls=True, callbacks=callbacks)
     assert history.best is not None
     return TrainedSystem(network, tester.history, tester.history[history.best.epoch - 1])
 
 
 class _TestAfterEpochs(Callback):
-    """Notes each epoch with its test accuracy."""
+    """Notes each epoch with its test accuracy, which chooses nothing."""
 
     def __init__(self, network: TextNetwork, data: StudyData) -> None:
         self.network, self.data = network, data
@@ -192,3 +171,40 @@ class _TestAfterEpochs(Callback):
     def on_epoch(self, epoch: Epoch) -> None:
         accuracy = validate(self.network, self.data.test)[1]
         self.history.append({**asdict(epoch), "test_accuracy": accuracy})
+
+
+Probe = Callable[[TextNetwork, int], Any]
+"""Measures a network in evaluation mode after a number of steps."""
+
+
+def probe_training(
+    store: ResultStore, system: System, data: StudyData, seed: int, steps: int, interval: int, probe: Probe
+) -> list[Any]:
+    """Train without validation; what the probe returns before the first step and every ``interval`` steps."""
+    network = system.build(data, seed, store.device)
+    epochs = -(-(steps + 1) // n_batches(len(data.train), system.recipe.batch_size))
+    prober = _ProbeSteps(probe, steps, interval)
+    callbacks = [*store.callbacks, prober]
+    with suppress(_AllStepsTaken):
+        recipe = system.recipe.replace(epochs=epochs)
+        fit(network, data.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)
+    return prober.results
+
+
+class _AllStepsTaken(Exception):  # noqa: N818 - no error
+    """Training has taken as many steps as it should."""
+
+
+class _ProbeSteps(Callback):
+    def __init__(self, probe: Probe, steps: int, interval: int) -> None:
+        self.probe, self.steps, self.interval, self.taken = probe, steps, interval, 0
+        self.results: list[Any] = []
+
+    def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
+        if self.taken % self.interval == 0:
+            network.eval()
+            self.results.append(self.probe(network, self.taken))
+            network.train()
+        if self.taken == self.steps:
+            raise _AllStepsTaken
+        self.taken += 1

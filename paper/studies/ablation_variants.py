@@ -9,7 +9,7 @@ from typing import Any
 from paper.studies.ablation_network import ablate, freeze_embedding
 from paper.study import StudyData
 from paper.systems import System, wave_system
-from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.models import WaveNetwork
 
 WIDTH = 128
 WIDTHS = (64, 128, 256, 512, 768)
@@ -38,11 +38,8 @@ class Variant:
     """A network that differs in one thing from a reference.
 
     Attributes:
-        key: short name in files.
         question: its group in tables and figures.
-        title: its name in tables and figures.
         what: one sentence on what it computes.
-        system: settings of network and training.
         against: key of its reference; None for the first reference.
         ablation: name of an :data:`paper.studies.ablation_network.ABLATIONS`.
         frozen: whether the token embeddings keep their initial random values.
@@ -71,20 +68,8 @@ class Variant:
         """Everything that decides its results, as plain JSON data."""
         return {"system": self.system.settings(), "ablation": self.ablation, "frozen": self.frozen}
 
-    def check(self) -> None:
-        """Refuse a network with a part that cannot change the output.
-
-        Raises:
-            ConfigError: with the reason.
-        """
-        WaveConfig.from_dict({**self.system.network, "n_rows": 1, "n_classes": 2})
-
     def build(self, data: StudyData, seed: int, device: str = "cpu") -> WaveNetwork:
-        """Make the network with initial weights that depend on the seed alone.
-
-        Raises:
-            ConfigError: illegal settings.
-        """
+        """Make the network with initial weights that depend on the seed alone."""
         network = self.system.build(data, seed, device)
         assert isinstance(network, WaveNetwork)
         if self.ablation is not None:
@@ -93,29 +78,14 @@ class Variant:
 
 
 def make_variants(epochs: int, keys: tuple[str, ...] | None = None) -> list[Variant]:
-    """Make the variants in the order of tables; :meth:`Variant.check` refuses some of them.
-
-    Args:
-        epochs: of training.
-        keys: of the variants to make; None makes all.
-    """
+    """Make all variants, or those of the keys, in the order of tables; the configuration refuses some."""
     variants = []
     for question, key, title, what, options in _table():
-        settings = dict(options)
-        against, ablation, frozen, bare, operation = (
-            settings.pop(name, default)
-            for name, default in (
-                ("against", REFERENCE),
-                ("ablation", None),
-                ("frozen", False),
-                ("bare", False),
-                ("operation", REFERENCE),
-            )
-        )
+        own = {name: options.pop(name) for name in ("against", "ablation", "frozen") if name in options}
         if keys is None or key in keys:
-            system = wave_system(operation, bare=bare, **{"width": WIDTH, **settings})
+            system = wave_system(**{"operation": REFERENCE, "width": WIDTH, **options})
             system = replace(system, recipe=system.recipe.replace(epochs=epochs))
-            variants.append(Variant(key, question, title, what, system, against, ablation, frozen))
+            variants.append(Variant(key, question, title, what, system, **own))
     return variants
 
 
@@ -165,15 +135,11 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
         "magnitude": "Each [CLS] wave is replaced by exp(i alpha) (Re = w/G, Im = s/G; 0 where G is 0) "
         "before the",
     }
-    for part, what in removed.items():
+    for name, what in removed.items():
         for operation in OPERATIONS:
-            settings: dict[str, Any] = {
-                "operation": operation,
-                "against": operation,
-                "ablation": f"without-{part}",
-            }
-            title = f"{part} removed, {operation}"
-            yield "Complex numbers", f"without-{part}-{operation}", title, f"{what} {operation}.", settings
+            options = {"operation": operation, "against": operation, "ablation": f"without-{name}"}
+            title = f"{name} removed, {operation}"
+            yield "Complex numbers", f"without-{name}-{operation}", title, f"{what} {operation}.", options
     yield (
         "Read-out",
         "readout-mean",
@@ -191,12 +157,12 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
         {"readout": "text"},
     )
     for operation in OPERATIONS:
-        for restore, part in (("real", "real part"), ("magnitude", "magnitude")):
+        for restore, name in (("real", "real part"), ("magnitude", "magnitude")):
             yield (
                 "Restore",
                 f"restore-{restore}-{operation}",
-                f"{part}, {operation}",
-                f"The {part} of the combined wave is the text's state, without a linear map; the operation "
+                f"{name}, {operation}",
+                f"The {name} of the combined wave is the text's state, without a linear map; the operation "
                 f"is {operation}.",
                 {"operation": operation, "against": operation, "restore": restore},
             )

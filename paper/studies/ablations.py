@@ -7,6 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy.stats import t as student
+
 from paper.result_store import Result, ResultStore
 from paper.studies.ablation_variants import (
     OPERATIONS,
@@ -21,6 +24,7 @@ from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import INK, MUTED, SERIES, line_with_band, new_figure, styled
 from token2wave.errors import ConfigError
 from token2wave.formatting import NOTHING, count
+from token2wave.models import WaveConfig
 from token2wave.training.loop import fit
 from token2wave.training.validation import validate
 
@@ -40,12 +44,9 @@ def measure(store: ResultStore, options: Options) -> Document:
     """Train every variant with each seed, and compare it with its reference.
 
     Returns:
-        ``data``, ``rows``, ``caveats``, ``epochs``, ``width``, ``seeds``, ``level``; ``variants``, in the
-        order of :func:`make_variants`, with ``key``, ``question``, ``title``, ``what``, ``operation``,
-        ``width``, ``against``, the numbers of parameters, ``runs`` (one a seed), ``test`` and ``validation``
-        (as from :func:`confidence_interval`) and ``difference`` of test accuracies to the reference with the
-        same seeds (None for the reference); ``refused``, variants that the configuration refuses, with
-        ``reason``.
+        Settings; ``variants``, with ``runs`` (one a seed), ``test`` and ``validation`` (as from
+        :func:`confidence_interval`) and ``difference`` of test accuracies to the reference, seed by
+        seed (None for the reference); ``refused``, variants that the configuration refuses, with ``reason``.
     """
     quick = options.quick
     seeds = options.seeds[:2] if quick else options.seeds
@@ -58,8 +59,7 @@ def measure(store: ResultStore, options: Options) -> Document:
         for variant in variants:
             number = 1 + sum(map(len, runs.values()))
             stage = f"ablations, {number} of {n_runs}: {variant.question}, {variant.title}, seed {seed}"
-            result = _measure_variant(store, data, variant, seed, stage)
-            runs[variant.key].append({"seed": seed, **result})
+            runs[variant.key].append({"seed": seed, **_measure_variant(store, data, variant, seed, stage)})
     return {
         "data": data.name,
         "rows": data.settings["rows"],
@@ -77,11 +77,9 @@ def _measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed
     """Train a variant, and test the weights of its best epoch by validation."""
 
     def compute() -> Result:
-        store.callback_list.stage(stage, 0)
         network, recipe = variant.build(data, seed, store.device), variant.system.recipe
-        history = fit(
-            network, data.train, data.validation, recipe, seed=seed, has_cls=True, callbacks=store.callbacks
-        )
+        options: Any = {"seed": seed, "has_cls": True, "callbacks": store.callbacks}
+        history = fit(network, data.train, data.validation, recipe, **options)
         best, parameters = history.best, network.parameter_count()
         assert best is not None
         return {
@@ -94,18 +92,11 @@ def _measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed
         }
 
     settings = {**variant.settings(), "data": data.settings, "seed": seed}
-    return store.compute(f"ablations/{data.name}/{variant.key}-{seed}", settings, compute)
+    return store.compute(f"ablations/{data.name}/{variant.key}-{seed}", settings, compute, stage)
 
 
 def confidence_interval(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
-    """Mean, and Student's confidence interval for it, for independent and normal values.
-
-    Args:
-        values: at least one.
-        level: probability that the interval holds the true mean.
-
-    Returns:
-        ``mean``; ``half_width`` (the interval is mean -+ half width), None for a single value; ``n``.
+    """Mean, half width of Student's interval for it (None for a single value), and number of values.
 
     Example:
         >>> interval = confidence_interval([1.0, 2.0, 3.0])
@@ -114,41 +105,8 @@ def confidence_interval(values: Sequence[float], level: float = LEVEL) -> dict[s
     """
     n, half_width = len(values), None
     if n > 1:
-        half_width = student_quantile(level, n - 1) * statistics.stdev(values) / math.sqrt(n)
+        half_width = float(student.ppf((1 + level) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
     return {"mean": statistics.fmean(values), "half_width": half_width, "n": n}
-
-
-def student_quantile(level: float, freedom: int) -> float:
-    """Bound that the absolute value of Student's t stays below with probability ``level``.
-
-    Args:
-        level: between 0 and 1.
-        freedom: degrees of freedom, at least 1.
-
-    Example:
-        >>> round(student_quantile(0.95, 2), 3)
-        4.303
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):  # each halves the span, down to the last digit
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_probability(middle, freedom) < level else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
-
-
-def _student_probability(angle: float, freedom: int) -> float:
-    """Probability that ``|t|`` is below ``sqrt(freedom) tan(angle)``.
-
-    The finite sums of Abramowitz and Stegun, *Handbook of Mathematical Functions*, 26.7.3 and 26.7.4.
-    """
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    total = term if freedom > 1 else 0.0
-    for power in range(2 + odd, freedom - 1, 2):
-        term *= cosine * cosine * (power - 1) / power
-        total += term
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
 def _check(variants: Sequence[Variant]) -> tuple[list[Variant], list[dict[str, str]]]:
@@ -156,7 +114,7 @@ def _check(variants: Sequence[Variant]) -> tuple[list[Variant], list[dict[str, s
     accepted, refused = [], []
     for variant in variants:
         try:
-            variant.check()
+            WaveConfig.from_dict({**variant.system.network, "n_rows": 1, "n_classes": 2})
             accepted.append(variant)
         except ConfigError as error:
             reason = str(error.problem)
@@ -257,46 +215,33 @@ def _dot_plot(document: Document) -> Figure:
     frame = _frame(variants)
     with styled():
         figure, (axes,) = new_figure(width=6.4, height=0.9 + ROW_HEIGHT * n_rows)
-        place, ticks, labels = 0.0, [], []
+        y, ticks, labels = 0.0, [], []
+        heading: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
         for question in questions:
-            axes.text(
-                -0.01,
-                place,
-                question,
-                transform=axes.get_yaxis_transform(),
-                ha="right",
-                va="center",
-                weight="bold",
-            )
-            place += 0.9
+            axes.text(-0.01, y, question, weight="bold", **heading)
+            y += 0.9
             for variant in variants:
                 if variant["question"] == question:
-                    _dot(axes, place, variant, frame[0])
-                    ticks.append(place)
+                    _dot(axes, y, variant, frame[0])
+                    ticks.append(y)
                     labels.append(variant["title"])
-                    place += 1
-            place += 0.3
+                    y += 1
+            y += 0.3
         for line, operation in enumerate(OPERATIONS):
             for variant in variants:
                 if variant["key"] == operation:
-                    style = SERIES[line]
-                    axes.axvline(
-                        100 * variant["test"]["mean"],
-                        color=style["color"],
-                        linestyle=style["linestyle"],
-                        linewidth=1,
-                        zorder=1,
-                        label=f"reference, {operation}",
-                    )
+                    style = {key: SERIES[line][key] for key in ("color", "linestyle")}
+                    style |= {"linewidth": 1, "zorder": 1, "label": f"reference, {operation}"}
+                    axes.axvline(100 * variant["test"]["mean"], **style)
         axes.set_yticks(ticks, labels)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel="test accuracy (%)", ylim=(place - 0.6, -0.7), xlim=frame)
+        axes.set(xlabel="test accuracy (%)", ylim=(y - 0.6, -0.7), xlim=frame)
         figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
-def _dot(axes: Axes, place: float, variant: Mapping[str, Any], low: float) -> None:
+def _dot(axes: Axes, y: float, variant: Mapping[str, Any], low: float) -> None:
     """A variant's mean and its interval; the mean as a number where it lies below the frame's lower limit."""
     by_operation = dict(zip(OPERATIONS, ((SERIES[0]["color"], "o"), (SERIES[1]["color"], "s")), strict=True))
     color, marker = by_operation[variant["operation"]]
@@ -304,36 +249,18 @@ def _dot(axes: Axes, place: float, variant: Mapping[str, Any], low: float) -> No
         color, marker = MUTED, "D"
     half_width, mean = variant["test"]["half_width"], 100 * variant["test"]["mean"]
     if mean < low:  # an arrow to the left, and the number
-        axes.annotate(
-            f"{mean:.1f} %",
-            (low, place),
-            (26, 0),
-            textcoords="offset points",
-            arrowprops={"arrowstyle": "->", "color": color},
-            color=color,
-            va="center",
-            fontsize=8,
-        )
+        arrow: Any = {"textcoords": "offset points", "arrowprops": {"arrowstyle": "->", "color": color}}
+        axes.annotate(f"{mean:.1f} %", (low, y), (26, 0), color=color, va="center", fontsize=8, **arrow)
         return
-    axes.errorbar(
-        mean,
-        place,
-        xerr=None if half_width is None else 100 * half_width,
-        color=color,
-        marker=marker,
-        markersize=4.5,
-        capsize=2,
-        elinewidth=1,
-        linestyle="none",
-        zorder=3,
-    )
+    style: Any = {"marker": marker, "markersize": 4.5, "capsize": 2, "elinewidth": 1, "linestyle": "none"}
+    error = None if half_width is None else 100 * half_width
+    axes.errorbar(mean, y, xerr=error, color=color, zorder=3, **style)
 
 
 def _frame(variants: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Limits that hold the means, but for those far below the others, and of long intervals a part."""
-    every = [
-        (100 * variant["test"]["mean"], 100 * (variant["test"]["half_width"] or 0)) for variant in variants
-    ]
+    tests = [variant["test"] for variant in variants]
+    every = [(100 * test["mean"], 100 * (test["half_width"] or 0)) for test in tests]
     middle = statistics.median(mean for mean, _ in every)
     held = [(mean, half_width) for mean, half_width in every if mean >= middle - FAR_BELOW]
     span = max(max(held)[0] - min(held)[0], 1.0)
@@ -347,19 +274,14 @@ def _width_plot(document: Document) -> Figure:
     with styled():
         figure, (axes,) = new_figure(width=4.6, height=3.2)
         for series, operation in enumerate(OPERATIONS):
-            line = sorted(
-                (
-                    variant
-                    for variant in document["variants"]
-                    if variant["operation"] == operation
-                    and (variant["question"] == "Width" or variant["key"] == operation)
-                ),
-                key=lambda variant: int(variant["width"]),
-            )
-            by_seed = zip(
-                *([100 * run["test_accuracy"] for run in point["runs"]] for point in line), strict=True
-            )
-            line_with_band(axes, [point["width"] for point in line], list(by_seed), operation, series)
+            line = [
+                variant
+                for variant in sorted(document["variants"], key=lambda variant: int(variant["width"]))
+                if variant["operation"] == operation
+                and (variant["question"] == "Width" or variant["key"] == operation)
+            ]
+            runs = np.array([[100 * run["test_accuracy"] for run in variant["runs"]] for variant in line]).T
+            line_with_band(axes, [variant["width"] for variant in line], list(runs), operation, series)
         measured = sorted({variant["width"] for variant in document["variants"]})
         axes.set_xscale("log", base=2)
         axes.set_xticks([width for width in WIDTHS if width in measured], minor=False)

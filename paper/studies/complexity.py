@@ -58,14 +58,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One size grows, the others stay.
-
-    Attributes:
-        key: short name.
-        grows: the field of :class:`Point` that takes the sizes.
-        sizes: increasing.
-        rest: the other fields.
-    """
+    """One field of :class:`Point` grows through the sizes, the others stay."""
 
     key: str
     grows: str
@@ -83,15 +76,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
-
-    Attributes:
-        sweeps: of time.
-        memory: lengths for the peak of memory, in a process for each point.
-        memory_networks: networks for the peak of memory.
-        runs: repetitions; their median counts.
-        min_seconds: of a repetition, by several calls if need be.
-    """
+    """Sweeps of time and of the peak of memory; repetitions, and their least seconds, by several calls."""
 
     sweeps: tuple[Sweep, ...]
     memory: Sweep
@@ -127,13 +112,7 @@ QUICK = Plan(
 
 
 def measure(store: ResultStore, options: Options, plan: Plan | None = None) -> Document:
-    """Measure all sweeps on generated tokens.
-
-    Args:
-        store: keeps the sweeps.
-        options: for ``quick``.
-        plan: other sizes than the default ones.
-    """
+    """Measure all sweeps of a plan on generated tokens."""
     plan = plan or (QUICK if options.quick else FULL)
     device = resolve_device(store.device)
     return {
@@ -186,9 +165,9 @@ def _measure_memory(store: ResultStore, sweep: Sweep, networks: Sequence[str], d
         for point in sweep.points():
             argument = {"network": key, "device": device, **vars(point)}
             compute = partial(call_in_fresh_process, measure_memory_of_point, argument)
-            settings = {**argument, "threads": n_threads()}
+            name, settings = f"complexity/memory/{key}-{point.length}", {**argument, "threads": n_threads()}
             try:
-                peaks.append(store.compute(f"complexity/memory/{key}-{point.length}", settings, compute))
+                peaks.append(store.compute(name, settings, compute))
             except FreshProcessError:  # e.g. out of memory; the point stays empty
                 peaks.append({"step": None, "prediction": None})
             store.callback_list.advance(1)
@@ -218,11 +197,7 @@ def time_networks(point: Point, runs: int, min_seconds: float, device: str) -> D
 
 
 def measure_memory_of_point(argument: Document) -> Document:
-    """Bytes that a step and a prediction add to the memory of the network; for a fresh process.
-
-    Args:
-        argument: ``network``, ``device``, and the fields of a :class:`Point`.
-    """
+    """Bytes that a step and a prediction add to the memory of a network, for a fresh process."""
     key, device = argument["network"], argument["device"]
     point = Point(argument["length"], argument["width"], argument["texts"])
     small = Point(8, point.width, 1)
@@ -242,14 +217,8 @@ def build(key: str, point: Point) -> Any:
     if key.startswith("wave"):
         readout = "mean" if key == "wave-all" else "cls"
         return WaveNetwork(WaveConfig(n_rows, N_CLASSES, width=point.width, readout=readout))
-    config = TransformerConfig(
-        n_rows,
-        N_CLASSES,
-        width=point.width,
-        heads=_n_heads(point.width),
-        feed_forward=4 * point.width,
-        max_positions=point.length,
-    )
+    width, n_heads = point.width, _n_heads(point.width)
+    config = TransformerConfig(n_rows, N_CLASSES, width, 1, n_heads, 4 * width, max_positions=point.length)
     return TransformerNetwork(config, shortened=key == "transformer-cls")
 
 
@@ -335,13 +304,10 @@ def tables(document: Document) -> list[Table]:
         largest.append([title, *times, *("–" if peak is None else f"{peak / 1e6:,.1f}" for peak in peaks)])
     operations = []
     for row in document["flops"]:
-        counts = [*row["networks"].values(), row["self_attention"]]
-        counts += [row["papers_wave"], row["papers_transformer"]]
-        ratios = [
-            row["networks"]["transformer-all"] / row["networks"]["wave-all"],
-            row["papers_transformer"] / row["papers_wave"],
-        ]
-        cells = [f"{n / 1e6:,.1f}" for n in counts] + [f"{ratio:.2f}" for ratio in ratios]
+        counted, papers = row["networks"], (row["papers_wave"], row["papers_transformer"])
+        ratios = counted["transformer-all"] / counted["wave-all"], papers[1] / papers[0]
+        cells = [f"{n / 1e6:,.1f}" for n in (*counted.values(), row["self_attention"], *papers)]
+        cells += [f"{ratio:.2f}" for ratio in ratios]
         operations.append([f"{row['length']:,}", f"{row['width']:,}", *cells])
     by_width = {row["width"]: row for row in document["flops"]}
     crossings = [
@@ -401,14 +367,13 @@ def _draw_times(document: Document, sweeps: list[Document], against: str) -> Dra
         figure, axes = new_figure(len(sweeps), 2, width=4.3, height=3.4)
         panels = [(sweep, work) for work in WORK for sweep in sweeps]
         for ax, (sweep, work) in zip(axes, panels, strict=True):
-            curves = {key: curve[work] for key, curve in sweep["curves"].items()}
-            for number, curve in enumerate(curves.values()):
-                least, most = ([1000 * value for value in curve[end]] for end in ("least", "most"))
+            milliseconds = {}
+            for number, (key, curve) in enumerate(sweep["curves"].items()):
+                milliseconds[key], least, most = (
+                    [1000 * value for value in curve[work][name]] for name in ("seconds", "least", "most")
+                )
                 color = SERIES[number]["color"]
                 ax.fill_between(sweep["sizes"], least, most, color=color, alpha=0.18, linewidth=0)
-            milliseconds = {
-                key: [1000 * value for value in curve["seconds"]] for key, curve in curves.items()
-            }
             _draw_panel(ax, document, sweep, work, milliseconds)
             ax.set_ylabel("time, ms")
     return Drawing(

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from paper.result_store import Result, ResultStore
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
-from paper.systems import System, available, train_system, transformer_system, wave_system
+from paper.systems import System, available, probe_training, train_system, transformer_system, wave_system
 from token2wave.formatting import percent
 from token2wave.models import TextNetwork
 from token2wave.models.encoder_sources import MINILM
-from token2wave.training.callbacks import Callback
-from token2wave.training.loop import fit
-from token2wave.training.schedule import n_batches
 from token2wave.training.validation import validate
-
-if TYPE_CHECKING:
-    from token2wave.models import Batch
 
 STEPS, INTERVAL = 500, 10  # the papers': 500 batches, test accuracy every 10
 TEST_ROWS = 1_000  # for the test accuracy during training; a standard error of at most 1.6 points
@@ -65,48 +58,35 @@ def measure(store: ResultStore, options: Options) -> Document:
 
 def _measure_steps(store: ResultStore, data: StudyData, system: System, seed: int, steps: int) -> Result:
     """Test accuracy every few steps, in as many epochs as they need."""
-    batches = n_batches(len(data.train), system.recipe.batch_size)
-    recipe = system.recipe.replace(epochs=-(-steps // batches))
 
     def compute() -> Result:
-        store.callback_list.stage(f"convergence: {system.title}, seed {seed}", 0)
         encoded = system.encode(data)
-        network = system.build(encoded, seed, store.device)
-        tester = _TestEverySteps(encoded, steps)
-        callbacks = [*store.callbacks, tester]
-        fit(network, encoded.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)
-        if len(tester.accuracy) == steps // INTERVAL:  # training ends with the last step
-            tester.accuracy.append(validate(network, encoded.test)[1])
-        return {"test_accuracy": tester.accuracy}
 
-    settings = {**system.settings(), "recipe": recipe.to_dict(), "data": data.settings, "seed": seed}
-    settings |= {"steps": steps, "interval": INTERVAL}
-    return store.compute(f"convergence/{data.name}/fast-{system.key}-{seed}", settings, compute)
+        def test(network: TextNetwork, _: int) -> float:
+            return validate(network, encoded.test)[1]
 
+        return {"test_accuracy": probe_training(store, system, encoded, seed, steps, INTERVAL, test)}
 
-class _TestEverySteps(Callback):
-    """Tests before the first step and after every :data:`INTERVAL` steps."""
-
-    def __init__(self, data: StudyData, steps: int) -> None:
-        self.data, self.steps, self.taken = data, steps, 0
-        self.accuracy: list[float] = []
-
-    def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
-        if self.taken % INTERVAL == 0 and self.taken <= self.steps:
-            self.accuracy.append(validate(network, self.data.test)[1])
-            network.train()
-        self.taken += 1
+    settings = {
+        **system.settings(),
+        "data": data.settings,
+        "seed": seed,
+        "steps": steps,
+        "interval": INTERVAL,
+    }
+    name = f"convergence/{data.name}/fast-{system.key}-{seed}"
+    return store.compute(name, settings, compute, f"convergence: {system.title}, seed {seed}")
 
 
 def _measure_epochs(store: ResultStore, data: StudyData, system: System, seed: int) -> Result:
     """Accuracy and loss on all splits after every epoch."""
 
     def compute() -> Result:
-        store.callback_list.stage(f"long run: {system.title}", 0)
         return {"epochs": train_system(store, system, system.encode(data), seed).history}
 
     settings = {**system.settings(), "data": data.settings, "seed": seed}
-    return store.compute(f"convergence/{data.name}/long-{system.key}-{seed}", settings, compute)
+    name = f"convergence/{data.name}/long-{system.key}-{seed}"
+    return store.compute(name, settings, compute, f"long run: {system.title}")
 
 
 def tables(document: Document) -> list[Table]:
@@ -125,8 +105,8 @@ def tables(document: Document) -> list[Table]:
         n_epochs = len(epochs)
         losses = [f"{epoch['validation_loss']:.3f}" for epoch in (best, last)]
         accuracies = [max(epoch["validation_accuracy"] for epoch in epochs), last["validation_accuracy"]]
-        shares = [percent(value) for value in (*accuracies, last["train_accuracy"])]
-        long.append([system["title"], str(best["epoch"]), *losses, *shares])
+        figures = [percent(value) for value in (*accuracies, last["train_accuracy"])]
+        long.append([system["title"], str(best["epoch"]), *losses, *figures])
     head = ["system", "epoch of the lowest validation loss", "that loss", "last validation loss"]
     head += ["best validation accuracy", "last validation accuracy", "last training accuracy"]
     return [
@@ -160,15 +140,10 @@ def drawings(document: Document) -> dict[str, Drawing]:
             title = ", ".join([first, *rest[-1:]])
             for axis, name, scale in ((accuracy, "accuracy", 100), (loss, "loss", 1)):
                 for split, line, fill in (("train", "--", "none"), ("validation", "-", SERIES[i]["color"])):
-                    axis.plot(
-                        [epoch["epoch"] for epoch in system["epochs"]],
-                        [scale * epoch[f"{split}_{name}"] for epoch in system["epochs"]],
-                        color=SERIES[i]["color"],
-                        marker=SERIES[i]["marker"],
-                        linestyle=line,
-                        markerfacecolor=fill,
-                        label=f"{title}, {split}",
-                    )
+                    style = {**SERIES[i], "linestyle": line, "markerfacecolor": fill}
+                    epochs = [epoch["epoch"] for epoch in system["epochs"]]
+                    values = [scale * epoch[f"{split}_{name}"] for epoch in system["epochs"]]
+                    axis.plot(epochs, values, label=f"{title}, {split}", **style)
         accuracy.set(xlabel="epoch", ylabel="accuracy (%)")
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats per text)")
         long.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7.5)

@@ -24,12 +24,8 @@ def wave_flops(length: int, width: int, n_classes: int, *, all_tokens: bool) -> 
     Two linear variants of every token, ``2 n D (2 D) = 4 n D^2``; complex to real, ``2 (2 D) D = 4 D^2``, for
     every token or for [CLS] alone; the head, ``2 D C``.
 
-    Args:
-        length: tokens of the text, ``n``. Where [CLS] alone is read out, variants are computed once for each
-            distinct token of a batch: put the distinct tokens per text here.
-        width: ``D``.
-        n_classes: ``C``.
-        all_tokens: whether every token's state is computed, as for read-out ``mean``, or that of [CLS] alone.
+    ``all_tokens`` is whether every token's state is computed, as for read-out ``mean``, or that of [CLS]
+    alone. Variants are computed once for each distinct token of a batch: ``length`` is their number per text.
     """
     states = length if all_tokens else 1
     return 4 * length * width**2 + 4 * states * width**2 + 2 * width * n_classes
@@ -57,13 +53,8 @@ def self_attention_flops(length: int, width: int) -> int:
 def transformer_flops(length: int, width: int, feed_forward: int, n_classes: int) -> int:
     """Forward pass of a Transformer of one layer over one text, every token computed.
 
-    :func:`self_attention_flops`; the feed-forward network, ``4 n D F``; the head, ``2 D C``.
-
-    Args:
-        length: tokens of the text, ``n``, and of the longest text in its batch.
-        width: ``D``.
-        feed_forward: ``F``.
-        n_classes: ``C``.
+    :func:`self_attention_flops`; the feed-forward network, ``4 n D F``; the head, ``2 D C``. The length is
+    that of the longest text in its batch.
     """
     attention = self_attention_flops(length, width)
     return attention + 4 * length * width * feed_forward + 2 * width * n_classes
@@ -94,11 +85,7 @@ def papers_transformer(length: int, width: int) -> int:
 def overtaking_length(width: int, feed_forward: int = 0) -> int:
     """Length from which a layer's ``n^2 D`` part costs more than its ``n D^2`` part.
 
-    ``4 n^2 D = 8 n D^2 + 4 n D F`` at ``n = 2 D + F``: six times the width where ``F = 4 D``. The papers'
-    counts without constants would meet at ``n = D``.
-
-    Args:
-        width: ``D``.
-        feed_forward: ``F``; 0 for self-attention without a feed-forward network.
+    ``4 n^2 D = 8 n D^2 + 4 n D F`` at ``n = 2 D + F``: six times the width where ``F = 4 D``, and twice for
+    self-attention alone. The papers' counts without constants would meet at ``n = D``.
     """
     return 2 * width + feed_forward

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -14,15 +14,18 @@ from torch import Tensor
 from paper.result_store import Result, ResultStore
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
-from paper.systems import System, available, encoder_system, transformer_system, wave_system
+from paper.systems import (
+    System,
+    available,
+    encoder_system,
+    probe_training,
+    transformer_system,
+    wave_system,
+)
 from token2wave.features import Ragged
 from token2wave.models import TextNetwork, WaveNetwork, make_batch
 from token2wave.models.encoder_sources import MINILM
 from token2wave.models.wave_network import WaveLayer
-from token2wave.training.callbacks import Callback
-from token2wave.training.examples import Examples
-from token2wave.training.loop import fit
-from token2wave.training.schedule import n_batches
 from token2wave.waves import Wave, first_token_wave, global_semantics, segment_ids, segment_sum
 
 if TYPE_CHECKING:
@@ -53,13 +56,7 @@ class TokenGradients(NamedTuple):
 
 
 def token_gradients(network: TextNetwork, features: Ragged, labels: Tensor) -> TokenGradients:
-    """Compute the gradients of ``B`` texts; a network in evaluation mode is left unchanged.
-
-    Args:
-        network: any network of the studies.
-        features: of the texts.
-        labels: ``(B,)`` int64.
-    """
+    """Compute the gradients of ``B`` texts with ``(B,)`` int64 labels; the network stays as it is."""
     weight = network.embedding.weight
     batch, labels = make_batch(features).of_every_token().to(weight.device), labels.to(weight.device)
     tokens = weight.detach().index_select(0, batch.rows).requires_grad_()
@@ -74,8 +71,8 @@ def token_gradients(network: TextNetwork, features: Ragged, labels: Tensor) -> T
 def _is_papers_network(network: WaveNetwork) -> bool:
     """Whether it has one wave layer with two linear variants, read out at [CLS]."""
     config = network.config
-    plain = config.positions == "none" and config.context_width == 0
-    return plain and config.layers == 1 and config.variants == "linear" and config.readout == "cls"
+    shape = (config.positions, config.context_width, config.layers, config.variants, config.readout)
+    return shape == ("none", 0, 1, "linear", "cls")
 
 
 def _wave_gradients(network: WaveNetwork, tokens: Tensor, batch: Batch, labels: Tensor) -> TokenGradients:
@@ -97,12 +94,13 @@ def _wave_gradients(network: WaveNetwork, tokens: Tensor, batch: Batch, labels: 
     )
     with torch.no_grad():
         magnitude = global_semantics(variants, batch.offsets)  # (B, 2 D)
-        divisor = torch.where(magnitude > 0, magnitude, torch.ones_like(magnitude))
+        divisor = torch.where(magnitude > 0, magnitude, 1)
         at_magnitude = (at_real * real + at_imaginary * imaginary) / divisor  # dL/dG: cos = Re / G
         text = segment_ids(batch.offsets, variants.shape[0])
         through_magnitude = (at_magnitude / divisor).index_select(0, text) * variants  # (T, 2 D)
-        total, part = at_variants @ linear.weight, through_magnitude @ linear.weight
-    return TokenGradients(total, part, total - part, at_head / len(labels), batch.offsets)
+        total, magnitude_part = at_variants @ linear.weight, through_magnitude @ linear.weight
+    at_head = at_head / len(labels)
+    return TokenGradients(total, magnitude_part, total - magnitude_part, at_head, batch.offsets)
 
 
 def gradient_norms(gradients: TokenGradients) -> dict[str, float]:
@@ -132,35 +130,6 @@ def dimension_gradients(gradients: TokenGradients) -> NDArray[np.float64]:
     """Mean absolute gradient of each dimension of the [CLS] embedding over the texts, ``(D,)``."""
     mean = gradients.tokens[gradients.offsets[:-1]].abs().mean(dim=0)
     return cast("NDArray[np.float64]", mean.double().cpu().numpy())
-
-
-@dataclass
-class _GradientProbe(Callback):
-    """Computes gradients of the same texts every few steps, in batches and without dropout."""
-
-    texts: Examples
-    steps: int
-    taken: int = 0
-    norms: list[dict[str, float]] = field(default_factory=list)
-    dimensions: dict[str, list[float]] = field(default_factory=dict)
-
-    def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
-        if self.taken % INTERVAL == 0 and self.taken <= self.steps:
-            network.eval()
-            self._measure(network)
-            network.train()
-        self.taken += 1
-
-    def _measure(self, network: TextNetwork) -> None:
-        batches = []
-        for first in range(0, len(self.texts), BATCH):
-            rows = self.texts.take(np.arange(first, min(first + BATCH, len(self.texts))))
-            batches.append(token_gradients(network, rows.features, torch.from_numpy(rows.labels)))
-        norms = [gradient_norms(batch) for batch in batches]
-        self.norms.append({name: float(np.mean([batch[name] for batch in norms])) for name in norms[0]})
-        if self.taken in (0, self.steps // 2 // INTERVAL * INTERVAL, self.steps):
-            mean = np.mean([dimension_gradients(batch) for batch in batches], axis=0)
-            self.dimensions[str(self.taken)] = [float(f"{value:.4g}") for value in mean]
 
 
 def measure(store: ResultStore, options: Options) -> Document:
@@ -198,18 +167,28 @@ def _measure_system(
     store: ResultStore, data: StudyData, system: System, seed: int, steps: int, n_texts: int
 ) -> Result:
     def compute() -> Result:
-        store.callback_list.stage(f"gradients: {system.title}, seed {seed}", 0)
         encoded = system.encode(data)
-        network = system.build(encoded, seed, store.device)
-        probe = _GradientProbe(encoded.train.take(np.arange(n_texts)), steps)
-        callbacks = [*store.callbacks, probe]
-        recipe = system.recipe.replace(epochs=-(-(steps + 1) // n_batches(len(encoded.train), BATCH)))
-        fit(network, encoded.train, None, recipe, seed=seed, has_cls=True, callbacks=callbacks)
-        norms = {name: [step[name] for step in probe.norms] for name in probe.norms[0]}
-        return {"norms": norms, "dimensions": probe.dimensions}
+        texts = encoded.train.take(np.arange(n_texts))
+        dimensions: dict[str, list[float]] = {}
+
+        def probe(network: TextNetwork, step: int) -> dict[str, float]:
+            """Mean over batches of the same texts, without dropout."""
+            batches = []
+            for first in range(0, n_texts, BATCH):
+                rows = texts.take(np.arange(first, min(first + BATCH, n_texts)))
+                batches.append(token_gradients(network, rows.features, torch.from_numpy(rows.labels)))
+            if step in (0, steps // 2 // INTERVAL * INTERVAL, steps):
+                mean = np.mean([dimension_gradients(batch) for batch in batches], axis=0)
+                dimensions[str(step)] = [float(f"{value:.4g}") for value in mean]
+            norms = [gradient_norms(batch) for batch in batches]
+            return {name: float(np.mean([batch[name] for batch in norms])) for name in norms[0]}
+
+        norms = probe_training(store, system, encoded, seed, steps, INTERVAL, probe)
+        return {"norms": {key: [step[key] for step in norms] for key in norms[0]}, "dimensions": dimensions}
 
     settings = {**system.settings(), "data": data.settings, "steps": steps, "texts": n_texts, "seed": seed}
-    return store.compute(f"gradients/{data.name}/{system.key}-{seed}", settings, compute)
+    name = f"gradients/{data.name}/{system.key}-{seed}"
+    return store.compute(name, settings, compute, f"gradients: {system.title}, seed {seed}")
 
 
 def _mean(system: dict[str, Any], name: str, step: int) -> float:
@@ -223,30 +202,23 @@ def _waves(document: Document) -> list[dict[str, Any]]:
 def tables(document: Document) -> list[Table]:
     """Norms at the beginning and at the end, and the two parts of a wave's gradient."""
     last = document["steps"][-1]
-    rows = [
-        [
-            system["title"],
-            str(len(system["runs"])),
-            *(f"{_mean(system, place, step):.3g}" for place in PLACES for step in (0, -1)),
-        ]
-        for system in document["systems"].values()
-    ]
-    parts = []
+    rows = []
+    for system in document["systems"].values():
+        norms = [f"{_mean(system, place, step):.3g}" for place in PLACES for step in (0, -1)]
+        rows.append([system["title"], str(len(system["runs"])), *norms])
+    components = []
     for system in _waves(document):
         for place in ("cls", "input"):
-            norms = [_mean(system, f"{place}{part}", -1) for part in ("", "_magnitude", "_phase")]
+            norms = [f"{_mean(system, place + name, -1):.3g}" for name in ("", "_magnitude", "_phase")]
             cosine = f"{_mean(system, 'cls_cosine', -1):+.2f}" if place == "cls" else ""
-            parts.append([system["title"], PLACES[place], *(f"{norm:.3g}" for norm in norms), cosine])
+            components.append([system["title"], PLACES[place], *norms, cosine])
+    columns = [f"{title}, step {step}" for title in PLACES.values() for step in (0, last)]
     return [
         Table(
             f"Euclidean norms of gradients (nats per unit), mean over {document['texts']} training texts "
             f"of {document['data']} and the seeds, at the first and the last step of batch {BATCH}; those "
             f"at the classifier are of the mean loss of {BATCH} texts.",
-            [
-                "system",
-                "seeds",
-                *(f"{title}, step {step}" for title in PLACES.values() for step in (0, last)),
-            ],
+            ["system", "seeds", *columns],
             rows,
         ),
         Table(
@@ -254,7 +226,7 @@ def tables(document: Document) -> list[Table]:
             "They sum to the gradient; where they point against each other (a negative cosine) each may "
             "be longer than the sum.",
             ["system", "place", "gradient", "through magnitude", "through phase", "their cosine"],
-            parts,
+            components,
             n_names=2,
         ),
     ]
@@ -268,9 +240,8 @@ def drawings(document: Document) -> dict[str, Drawing]:
         figure, axes = new_figure(3, width=3.1, height=3.2)
         for axis, (name, title) in zip(axes, PLACES.items(), strict=True):
             for i, system in enumerate(systems):
-                line_with_band(
-                    axis, steps, [run["norms"][name] for run in system["runs"]], system["title"], i
-                )
+                runs = [run["norms"][name] for run in system["runs"]]
+                line_with_band(axis, steps, runs, system["title"], i)
             axis.set(xlabel=steps_label, yscale="log", title=title)
         axes[0].set_ylabel("norm of the gradient (nats per unit)")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import gaussian_kde, spearmanr
 
 from paper.result_store import Result, ResultStore
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
-from paper.study_figures import SERIES, estimate_density, new_figure, styled
+from paper.study_figures import SERIES, new_figure, styled
 from paper.systems import System, available, encoder_system, train_system, transformer_system, wave_system
 from token2wave.formatting import NOTHING, percent
 from token2wave.models import TextNetwork
@@ -35,14 +36,9 @@ MEASURES = {**RATIOS, "effective_rank": "effective rank"}
 
 
 def covariance_eigenvalues(states: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Eigenvalues of the covariance of states that can differ from zero, largest first.
+    """Eigenvalues of the covariance of ``(N, D)`` states, largest first, ``(min(N - 1, D),)`` float64.
 
-    Args:
-        states: ``(N, D)``, at least two.
-
-    Returns:
-        ``(min(N - 1, D),)`` float64, not negative. ``N`` centred states span at most ``N - 1`` dimensions; in
-        the papers' batches of 32 all other eigenvalues are zero for every network.
+    ``N`` centred states span at most ``N - 1`` dimensions: all other eigenvalues are zero for every network.
     """
     centred = states.astype(np.float64) - states.mean(axis=0, dtype=np.float64)
     values: NDArray[np.float64] = np.linalg.svd(centred, compute_uv=False) ** 2 / (len(states) - 1)
@@ -50,10 +46,7 @@ def covariance_eigenvalues(states: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def spread_measures(values: NDArray[np.float64]) -> dict[str, float]:
-    """How evenly variance is spread over directions.
-
-    Args:
-        values: eigenvalues, largest first (:func:`covariance_eigenvalues`).
+    """How evenly variance is spread over directions, from the eigenvalues, largest first.
 
     Returns:
         ``largest_share``, ``lambda_max / sum(lambda)``: 1 if all variance lies in one direction;
@@ -64,10 +57,10 @@ def spread_measures(values: NDArray[np.float64]) -> dict[str, float]:
     total = values.sum()
     if not total > 0:
         return {"largest_share": 1.0, "smallest_over_largest": 0.0, "effective_rank": 0.0}
-    shares = values / total
-    positive = shares[shares > 0]
+    variances = values / total
+    positive = variances[variances > 0]
     return {
-        "largest_share": float(shares[0]),
+        "largest_share": float(variances[0]),
         "smallest_over_largest": float(values[-1] / values[0]),
         "effective_rank": float(np.exp(-(positive * np.log(positive)).sum())),
     }
@@ -152,15 +145,10 @@ def measure(store: ResultStore, options: Options) -> Document:
             for seed in seeds:
                 result = run(system, seed, "" if default else f"-{width}")
                 batches = result["trained"]["batches"]
-                document["widths"].append(
-                    {
-                        "operation": operation,
-                        "width": width,
-                        "seed": seed,
-                        "validation_accuracy": result["validation_accuracy"],
-                        **{name: _round(float(np.mean(batches[name]))) for name in MEASURES},
-                    }
-                )
+                row = {"operation": operation, "width": width, "seed": seed}
+                row["validation_accuracy"] = result["validation_accuracy"]
+                row |= {name: _round(float(np.mean(batches[name]))) for name in MEASURES}
+                document["widths"].append(row)
     return document
 
 
@@ -168,7 +156,6 @@ def _measure_system(
     store: ResultStore, data: StudyData, system: System, seed: int, suffix: str = ""
 ) -> Result:
     def compute() -> Result:
-        store.callback_list.stage(f"independence: {system.title}{suffix}, seed {seed}", 0)
         encoded = system.encode(data)
         untrained = text_states(system.build(encoded, seed, store.device), encoded.test.features)
         trained = train_system(store, system, encoded, seed)
@@ -180,25 +167,15 @@ def _measure_system(
         }
 
     settings = {**system.settings(), "data": data.settings, "seed": seed}
-    return store.compute(f"independence/{data.name}/{system.key}{suffix}-{seed}", settings, compute)
-
-
-def rank_correlation(x: list[float], y: list[float]) -> float:
-    """Spearman's rank correlation; ties get their mean rank; 0 if one side does not vary."""
-
-    def ranks(values: list[float]) -> NDArray[np.float64]:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        mean_ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
-        return mean_ranks[inverse]
-
-    first, second = ranks(x), ranks(y)
-    if first.std() == 0 or second.std() == 0:
-        return 0.0
-    return float(np.corrcoef(first, second)[0, 1])
+    name = f"independence/{data.name}/{system.key}{suffix}-{seed}"
+    return store.compute(name, settings, compute, f"independence: {system.title}{suffix}, seed {seed}")
 
 
 def _correlate(rows: list[dict[str, Any]], name: str) -> float:
-    return rank_correlation([row[name] for row in rows], [row["validation_accuracy"] for row in rows])
+    """Spearman's rank correlation of a measure with accuracy; 0 if one of them does not vary."""
+    values, accuracies = ([row[key] for row in rows] for key in (name, "validation_accuracy"))
+    constant = len(set(values)) == 1 or len(set(accuracies)) == 1
+    return 0.0 if constant else float(spearmanr(values, accuracies).statistic)
 
 
 def _centre_by_width(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -219,10 +196,10 @@ def tables(document: Document) -> list[Table]:
         for weights in ("untrained", "trained"):
             spreads = [run[weights] for run in system["runs"]]
             batches = [np.concatenate([spread["batches"][name] for spread in spreads]) for name in MEASURES]
-            everything = [float(np.mean([spread["all"][name] for spread in spreads])) for name in MEASURES]
+            over_all = [float(np.mean([spread["all"][name] for spread in spreads])) for name in MEASURES]
             accuracy = percent(float(np.mean([run["test_accuracy"] for run in system["runs"]])))
             cells = [f"{values.mean():.3g} ± {values.std(ddof=1):.2g}" for values in batches]
-            cells += [f"{value:.3g}" for value in everything]
+            cells += [f"{value:.3g}" for value in over_all]
             rows.append([system["title"], weights, *cells, accuracy if weights == "trained" else ""])
     head = [f"{title}, {over}" for over in ("batches", "all texts") for title in MEASURES.values()]
     relation = []
@@ -265,7 +242,7 @@ def drawings(document: Document) -> dict[str, Drawing]:
                     margin = 3 * values.std() * len(values) ** -0.2
                     at = np.linspace(max(0.0, values.min() - margin), values.max() + margin, 200)
                     style = {**SERIES[i], "marker": None}
-                    axis.plot(at, estimate_density(values, at), label=system["title"], **style)
+                    axis.plot(at, gaussian_kde(values)(at), label=system["title"], **style)
             axis.set(xlabel=title, ylabel="density", ylim=(0, None))
         axes[1].set(xscale="log", yscale="log", ylabel="density (per unit of the ratio)", ylim=(1e-2, None))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
-import subprocess
+import multiprocessing
+import os
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -22,7 +22,7 @@ from token2wave.process_memory import STATUS, kilobytes, resident_memory
 CLEAR_REFS = Path("/proc/self/clear_refs")
 MEMINFO = Path("/proc/meminfo")
 RESET_PEAK = "5"  # proc(5): resets the high-water mark
-Json = dict[str, Any]
+Value = TypeVar("Value")
 
 
 class FreshProcessError(Token2WaveError):
@@ -32,13 +32,13 @@ class FreshProcessError(Token2WaveError):
 class MemoryUse(NamedTuple):
     """Bytes held before the work and at its peak; None where the system reports none."""
 
-    before: int | None
+    initial: int | None
     peak: int | None
 
     @property
     def added(self) -> int | None:
         """Bytes of the peak beyond those held before."""
-        return None if self.before is None or self.peak is None else max(0, self.peak - self.before)
+        return None if self.initial is None or self.peak is None else max(0, self.peak - self.initial)
 
 
 def measure_peak(work: Callable[[], object], device: str = "cpu") -> MemoryUse:
@@ -47,10 +47,6 @@ def measure_peak(work: Callable[[], object], device: str = "cpu") -> MemoryUse:
     On Linux that is the resident set of the process, with what libraries allocate once: warm up before, in a
     process that has done nothing else. Where the kernel does not reset its high-water mark, an earlier peak
     may hide this one. On CUDA it is the memory of torch's tensors.
-
-    Args:
-        work: called once.
-        device: ``cpu`` or ``cuda``.
     """
     if device == "cuda":
         torch.cuda.synchronize()
@@ -63,9 +59,9 @@ def measure_peak(work: Callable[[], object], device: str = "cpu") -> MemoryUse:
     if STATUS.exists():
         with suppress(OSError):  # some containers forbid it
             CLEAR_REFS.write_text(RESET_PEAK)
-    before = resident_memory()
+    initial = resident_memory()
     work()
-    return MemoryUse(before, kilobytes(STATUS, "VmHWM"))
+    return MemoryUse(initial, kilobytes(STATUS, "VmHWM"))
 
 
 def current_memory(device: str) -> int | None:
@@ -96,43 +92,33 @@ def limit_memory(fraction: float = 0.9) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard < 0 else min(limit, hard), hard))
 
 
-def call_in_fresh_process(function: Callable[[Json], Json], argument: Json) -> Json:
-    """Call a function in a new Python process and return its result.
+def call_in_fresh_process(
+    function: Callable[..., Value], *arguments: object, environment: Mapping[str, str] | None = None
+) -> Value:
+    """Call a function of a module in a new Python process and return its result.
 
     Args:
-        function: of a module, found there by its name.
-        argument: plain JSON data, as is the result.
+        function: of a module; arguments and result travel by pickle.
+        arguments: of the function.
+        environment: variables of that process beside those of this one.
 
     Raises:
         FreshProcessError: the function failed, or the process was ended, e.g. out of memory.
     """
     location = f"{function.__module__}.{function.__name__}"
-    with tempfile.TemporaryDirectory(prefix="token2wave-") as folder:
-        out = Path(folder, "result.json")
-        process = subprocess.run(
-            [sys.executable, "-m", __name__, function.__module__, function.__name__, str(out)],
-            input=json.dumps(argument),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if process.returncode < 0:
-            signal = -process.returncode
-            raise FreshProcessError(
-                f"the process was ended by signal {signal}, e.g. out of memory", location=location
-            )
-        if process.returncode or not out.is_file():
-            last = (process.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-            raise FreshProcessError(f"the process failed: {last}", location=location)
-        return dict(json.loads(out.read_text(encoding="utf-8")))
-
-
-def main(arguments: list[str]) -> None:
-    """Call the named function with the argument on standard input; write its result to a file."""
-    module, name, out = arguments
-    function: Callable[[Json], Json] = getattr(import_module(module), name)
-    Path(out).write_text(json.dumps(function(json.load(sys.stdin))), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    original = dict(os.environ)
+    os.environ.update(environment or {})
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(function, *arguments).result()
+    except BrokenProcessPool as error:
+        raise FreshProcessError(
+            "the system ended the process, e.g. out of memory", location=location
+        ) from error
+    except Exception as error:
+        raise FreshProcessError(
+            f"the process failed: {type(error).__name__}: {error}", location=location
+        ) from error
+    finally:
+        os.environ.clear()
+        os.environ.update(original)

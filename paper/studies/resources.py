@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from paper.result_store import Result, ResultStore, resolve_device
+from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies.complexity import describe_machine
-from paper.studies.memory_measurement import FreshProcessError, call_in_fresh_process
-from paper.studies.resource_worker import measure_steps_alone, save_rows
+from paper.studies.memory_measurement import (
+    FreshProcessError,
+    call_in_fresh_process,
+    current_memory,
+    limit_memory,
+    measure_peak,
+)
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled
 from paper.systems import encoder_system, transformer_system, wave_system
 from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError
 from token2wave.features import WordPieceFeatures
-from token2wave.models import PretrainedEncoder
+from token2wave.models import Batch, PretrainedEncoder, TextNetwork, WaveConfig, WaveNetwork
 from token2wave.models.encoder_sources import BERT_BASE, MINILM
+from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
+from token2wave.training.torch_trainer import TorchTrainer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,17 +51,9 @@ MEMORY = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the comparison.
+    """One row of the comparison: a :class:`~paper.systems.System`, its counted steps, full and quick.
 
-    Attributes:
-        key: short name in files.
-        title: its name in tables.
-        kind: ``wave``, ``transformer`` or ``encoder``.
-        recipe: of training.
-        steps: counted steps, full and quick.
-        network: settings without the sizes that the data decides.
-        checkpoint: of an encoder.
-        random: whether the encoder's weights are random.
+    ``random`` is whether an encoder's weights are random.
     """
 
     key: str
@@ -66,7 +66,7 @@ class Entry:
     random: bool = False
 
     def job(self, data: StudyData, device: str) -> dict[str, Any]:
-        """Argument of :func:`~paper.studies.resource_worker.measure_steps`, without the rows."""
+        """Argument of :func:`measure_steps`, without ``warm_up``."""
         network: dict[str, Any] = {"kind": self.kind}
         if self.kind == "encoder":
             network |= {"checkpoint": self.checkpoint, "random": self.random}
@@ -86,13 +86,12 @@ def make_entries(batch_size: int = BATCH_SIZES[0]) -> list[Entry]:
 
     entries = [Entry(w.key, w.title, "wave", equalise(w.recipe), (20, 5), dict(w.network)) for w in waves]
     entries += [
-        Entry(
-            f"{modulation.key}-all-tokens",
-            f"{modulation.title}, all tokens",
-            "wave",
-            equalise(modulation.recipe),
-            (6, 2),
-            {**modulation.network, "readout": "mean"},
+        replace(
+            entries[1],
+            key=f"{modulation.key}-all-tokens",
+            title=f"{modulation.title}, all tokens",
+            steps=(6, 2),
+            network={**modulation.network, "readout": "mean"},
         ),
         Entry(
             "transformer",
@@ -103,20 +102,12 @@ def make_entries(batch_size: int = BATCH_SIZES[0]) -> list[Entry]:
             dict(transformer.network),
         ),
         Entry("minilm", MINILM, "encoder", equalise(encoder.recipe), (4, 2), checkpoint=MINILM),
-        Entry(
-            "bert-base",
-            "BERT base, random weights",
-            "encoder",
-            equalise(encoder.recipe),
-            (3, 1),
-            checkpoint=BERT_BASE,
-            random=True,
-        ),
     ]
-    for wave in waves:
-        recipe = wave.recipe.replace(batch_size=batch_size)
-        title = f"{wave.title}, as trained here"
-        entries.append(Entry(f"{wave.key}-library", title, "wave", recipe, (20, 5), dict(wave.network)))
+    random = {"title": "BERT base, random weights", "checkpoint": BERT_BASE, "random": True}
+    entries.append(replace(entries[-1], key="bert-base", steps=(3, 1), **random))
+    for entry, wave in zip(entries[:2], waves, strict=True):
+        as_trained = {"key": f"{wave.key}-library", "title": f"{wave.title}, as trained here"}
+        entries.append(replace(entry, recipe=wave.recipe.replace(batch_size=batch_size), **as_trained))
     return entries
 
 
@@ -131,15 +122,9 @@ def measure_resources(
 ) -> Document:
     """Train every system for some steps in its own process, and measure time and memory.
 
-    Args:
-        store: keeps the measurements.
-        data: encoded as the WordPieces that waves and Transformers share.
-        quick: fewer steps, at batch 16, with texts of at most :data:`QUICK_TOKENS` tokens.
-        entries: other systems than :func:`make_entries`.
-
     Returns:
-        ``systems``, each with the result of :func:`~paper.studies.resource_worker.measure_steps` and figures
-        that follow from it, and ``skipped``, with the reasons.
+        ``systems``, each with the result of :func:`measure_steps` and figures that follow from it, and
+        ``skipped``, with the reasons.
     """
     batch_size, device = BATCH_SIZES[quick], resolve_device(store.device)
     entries = make_entries(batch_size) if entries is None else entries
@@ -173,12 +158,6 @@ def measure_resources(
 
 
 def _measure_entry(store: ResultStore, data: StudyData, entry: Entry, quick: bool, device: str) -> Result:
-    """Measure one system.
-
-    Raises:
-        MissingExtraError: the package of an encoder is not installed.
-        FreshProcessError: it failed, e.g. out of memory.
-    """
     if entry.checkpoint is not None:
         _ = PretrainedEncoder(entry.checkpoint).source  # raises if the package is missing
     steps, warm_up = entry.steps[quick], WARM_UP[quick]
@@ -187,17 +166,86 @@ def _measure_entry(store: ResultStore, data: StudyData, entry: Entry, quick: boo
     settings |= {"steps": steps, "threads": n_threads()}
 
     def compute() -> Result:
-        with tempfile.TemporaryDirectory(prefix="token2wave-") as folder:
-            path = Path(folder, "rows.npz")
-            save_rows(sample_rows(data.train, (steps + warm_up) * entry.recipe.batch_size), path)
-            return call_in_fresh_process(measure_steps_alone, {**job, "rows": str(path)})
+        rows = sample_rows(data.train, (steps + warm_up) * entry.recipe.batch_size)
+        return call_in_fresh_process(measure_steps_alone, job, rows)
 
     return store.compute(f"resources/{data.name}/{entry.key}", settings, compute)
 
 
+def measure_steps_alone(job: dict[str, Any], rows: Examples) -> dict[str, Any]:
+    """:func:`measure_steps` for a fresh process, which fails before it leaves others without memory."""
+    if job["device"] == "cpu":  # CUDA reserves far more addresses than it fills
+        limit_memory()
+    return measure_steps(job, rows)
+
+
+def measure_steps(job: dict[str, Any], rows: Examples) -> dict[str, Any]:
+    """Train for some steps as the library does, and measure them.
+
+    Args:
+        job: from :meth:`Entry.job`, with ``warm_up``, the number of steps that do not count, at least one.
+        rows: a batch for each step.
+
+    Returns:
+        ``step_seconds`` of those that count, batches made and optimiser included; ``parameters`` and
+        ``parameters_without_embedding``; ``precision``; ``tokens_per_text``; and in bytes, each None where
+        the system does not tell, ``baseline`` before the network was built, and ``peak`` during the steps.
+    """
+    device, recipe = job["device"], Recipe.from_dict(job["recipe"])
+    if device == "cuda":
+        torch.zeros(1, device=device)
+    if job["network"]["kind"] == "encoder":  # whose package takes memory as well
+        for name in ("AutoConfig", "AutoModel", "BertModel"):
+            getattr(import_module("transformers"), name)
+    baseline = current_memory(device)
+    network = build(job["network"]).to(device)
+    # A checkpoint may have fewer rows than the vocabulary that cut the texts.
+    np.minimum(rows.features.ids, network.config.n_rows - 1, out=rows.features.ids)
+    trainer = TorchTrainer(network, rows, recipe, 0, has_cls=True)
+    clock = _StepClock(device)
+    try:
+        used = measure_peak(lambda: trainer.epoch(CallbackList([clock])), device)
+    finally:
+        trainer.close()
+    parameters = network.parameter_count()
+    return {
+        "step_seconds": np.diff(clock.moments)[job["warm_up"] - 1 :].tolist(),
+        "parameters": parameters.total,
+        "parameters_without_embedding": parameters.without_embedding,
+        "precision": trainer.precision,
+        "tokens_per_text": float(rows.features.lengths.mean()),
+        "baseline": baseline,
+        "peak": used.peak,
+    }
+
+
+def build(job: dict[str, Any]) -> Any:
+    """Make the network of a job, with random weights or a checkpoint's."""
+    if job["kind"] == "encoder":
+        return PretrainedEncoder(job["checkpoint"]).network(job["n_classes"], 0, random=job["random"])
+    torch.manual_seed(0)
+    if job["kind"] == "wave":
+        return WaveNetwork(WaveConfig.from_dict(job["settings"]))
+    return TransformerNetwork(TransformerConfig.from_dict(job["settings"]), shortened=False)
+
+
+class _StepClock(Callback):
+    """Notes when each step has its gradients: between two such moments lies one whole step."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.moments: list[float] = []
+
+    def on_gradients(self, network: TextNetwork, batch: Batch) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        self.moments.append(time.perf_counter())
+
+
 def sample_rows(rows: Examples, n_rows: int) -> Examples:
-    """Random rows, repeated only if there are too few."""
-    return rows.take(np.resize(np.random.default_rng(0).permutation(len(rows)), n_rows))
+    """Random rows without their texts, repeated only if there are too few."""
+    chosen = rows.take(np.resize(np.random.default_rng(0).permutation(len(rows)), n_rows))
+    return Examples(chosen.features, chosen.labels)
 
 
 def _derive(result: Result, recipe: Recipe, steps_per_epoch: int) -> Document:
@@ -221,11 +269,6 @@ def steady_state_bytes(parameters: int, without_embedding: int, embedding_optimi
 
     Weights, gradients of everything except the embedding (only the rows of a batch have one), and Adam's two
     moments; SGD on the embedding needs none for it.
-
-    Args:
-        parameters: all.
-        without_embedding: all except the embedding table.
-        embedding_optimizer: ``adam`` or ``sgd``.
     """
     with_moments = parameters if embedding_optimizer == "adam" else without_embedding
     return BYTES_PER_NUMBER * (parameters + without_embedding + 2 * with_moments)
@@ -242,16 +285,9 @@ def tables(document: Document) -> list[Table]:
     for system in document["systems"]:
         parameters = (system["parameters"], system["parameters_without_embedding"])
         memory = (system[key] for key in ("added", "peak", "steady_state", "papers_figure"))
-        rows.append(
-            [
-                system["title"],
-                *(f"{n / 1e6:,.1f}" for n in parameters),
-                system["precision"],
-                f"{1000 * system['median_step_seconds']:,.1f}",
-                f"{system['epoch_seconds']:,.0f}",
-                *("–" if n_bytes is None else f"{n_bytes / 1e9:,.2f}" for n_bytes in memory),
-            ]
-        )
+        row = [system["title"], *(f"{n / 1e6:,.1f}" for n in parameters), system["precision"]]
+        row += [f"{1000 * system['median_step_seconds']:,.1f}", f"{system['epoch_seconds']:,.0f}"]
+        rows.append([*row, *("–" if n_bytes is None else f"{n_bytes / 1e9:,.2f}" for n_bytes in memory)])
     skipped = "".join(f" Left out: {system['title']} ({system['reason']})." for system in document["skipped"])
     head = ["system", "parameters, 10⁶", "without embedding", "precision", "ms per step", "s per epoch"]
     head += ["peak added", "peak", "steady state", "12 bytes each"]
@@ -272,9 +308,9 @@ def drawings(document: Document) -> dict[str, Drawing]:
     with styled():
         height = 0.9 + 0.32 * len(systems)
         figure, (time_axes, memory_axes) = new_figure(2, 1, width=4.4, height=height, sharey=True)
-        _draw_dots(time_axes, systems, "epoch_seconds", "", 0, lambda value: value)
+        _draw_dots(time_axes, systems, "epoch_seconds", "", 0, 1)
         for series, (key, label) in enumerate(MEMORY.items()):
-            _draw_dots(memory_axes, systems, key, label, series, lambda value: value / 1e9)
+            _draw_dots(memory_axes, systems, key, label, series, 1e9)
         time_axes.set_yticks(range(len(systems)), [system["title"] for system in systems])
         time_axes.invert_yaxis()
         time_axes.set_xlabel("time of an epoch, s")
@@ -291,17 +327,12 @@ def drawings(document: Document) -> dict[str, Drawing]:
     return {"resources": Drawing(figure, caption)}
 
 
-def _draw_dots(
-    ax: Axes, systems: list[Document], key: str, label: str, series: int, scale: Callable[[float], float]
-) -> None:
-    points = [(scale(system[key]), row) for row, system in enumerate(systems) if system[key] is not None]
-    style = SERIES[series]
+def _draw_dots(ax: Axes, systems: list[Document], key: str, label: str, series: int, unit: float) -> None:
+    points = [(system[key] / unit, row) for row, system in enumerate(systems) if system[key] is not None]
     if points:
-        values, rows = zip(*points, strict=True)
+        style = {name: SERIES[series][name] for name in ("color", "marker")}
         face = style["color"] if series == 0 else "none"
-        ax.scatter(
-            values, rows, label=label, marker=style["marker"], color=style["color"], facecolor=face, s=30
-        )
+        ax.scatter(*zip(*points, strict=True), label=label, facecolor=face, s=30, **style)
         ax.set_xscale("log")
         ax.margins(x=0.1)
         plain_log_ticks(ax.xaxis, decades=1.5)

@@ -26,10 +26,8 @@ def time_interleaved(
 ) -> dict[str, list[float]]:
     """Time several calls in turns, so that a slow moment of the machine affects all of them.
 
-    Args:
-        calls: each is called twice before, to pay for what happens once.
-        runs: repetitions, fewer for slow calls; every second one goes backwards.
-        min_seconds: of a repetition, by several calls if need be.
+    Each is called twice before, to pay for what happens once. Every second repetition goes backwards; slow
+    calls have fewer, and quick ones repeat within a repetition until ``min_seconds``.
 
     Returns:
         Seconds of a call in each repetition.
@@ -75,10 +73,6 @@ def upper_half(sizes: Sequence[int], values: Sequence[float]) -> tuple[list[int]
 
 def fit_exponent(sizes: Sequence[int], values: Sequence[float]) -> dict[str, Any] | None:
     """Fit ``value = c size^k`` by least squares of ``log value`` on ``log size``.
-
-    Args:
-        sizes: positive.
-        values: positive.
 
     Returns:
         ``exponent`` ``k``; its ``standard_error``, and ``r_squared``, both None for fewer than three points;

@@ -1,8 +1,7 @@
 """The study of complexity: its fit, its counts and its measures, against cases whose answer is known."""
 
-from __future__ import annotations
-
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -40,36 +39,24 @@ MEGABYTE = 1 << 20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 
-def test_exponent_of_a_power_is_found_exactly() -> None:
-    sizes = [8, 16, 32, 64]
-    fit = fit_exponent(sizes, [3e-5 * size**2 for size in sizes])
-    assert fit is not None
+def test_exponents_of_lines_that_are_known():
+    fit = fit_exponent([8, 16, 32, 64], [3e-5 * size**2 for size in (8, 16, 32, 64)])
     assert fit["exponent"] == pytest.approx(2, abs=1e-12)
     assert fit["standard_error"] == pytest.approx(0, abs=1e-6)
     assert fit["r_squared"] == pytest.approx(1)
     assert (fit["from"], fit["to"], fit["points"]) == (8, 64, 4)
-
-
-def test_exponent_with_noise_has_the_textbook_error() -> None:
     # log2 of the values is 0, 1, 2 + 3 e, 3 - e at x = 0, 1, 2, 3: solved by hand for e = 0.1.
     fit = fit_exponent([1, 2, 4, 8], [1, 2, 2**2.3, 2**2.9])
-    assert fit is not None
     slope = (-1.5 * 0 - 0.5 * 1 + 0.5 * 2.3 + 1.5 * 2.9) / 5
     rest = np.array([0, 1, 2.3, 2.9]) - 1.55 - slope * np.array([-1.5, -0.5, 0.5, 1.5])
     assert fit["exponent"] == pytest.approx(slope)
     assert fit["standard_error"] == pytest.approx(np.sqrt((rest**2).sum() / 2 / 5))
-
-
-def test_few_points_leave_no_error_and_one_no_exponent() -> None:
     two = fit_exponent([1, 10], [5.0, 50.0])
-    assert two is not None
-    assert two["exponent"] == pytest.approx(1)
-    assert two["standard_error"] is None
-    assert two["r_squared"] is None
+    assert (two["exponent"], two["standard_error"], two["r_squared"]) == (pytest.approx(1), None, None)
     assert fit_exponent([1], [5.0]) is None
 
 
-def test_the_upper_half_of_a_sweep_is_meant_on_the_logarithmic_axis() -> None:
+def test_the_upper_half_of_a_sweep_is_meant_on_the_logarithmic_axis():
     assert powers_of_two(16, 128) == (16, 32, 64, 128)
     assert upper_half([16, 32, 64, 128, 256], [1, 2, 3, 4, 5]) == ([64, 128, 256], [3, 4, 5])
     assert upper_half([10, 1000], [1, 2]) == ([10, 1000], [1, 2])
@@ -78,7 +65,7 @@ def test_the_upper_half_of_a_sweep_is_meant_on_the_logarithmic_axis() -> None:
 
 @pytest.mark.parametrize("key", NETWORKS)
 @pytest.mark.parametrize("point", [Point(7, 128, 3), Point(20, 64, 1)])
-def test_formulas_equal_counted_products(key: str, point: Point) -> None:
+def test_formulas_equal_counted_products(key: str, point: Point):
     network = build(key, point)
     batch, labels = make_texts(point, "cpu")
     assert len(batch.rows) == point.length * point.texts  # no token occurs twice
@@ -92,7 +79,7 @@ def test_formulas_equal_counted_products(key: str, point: Point) -> None:
     assert whole_step.get_total_flops() == flops.STEP_OVER_FORWARD * expected
 
 
-def test_counts_by_hand_and_where_the_terms_meet() -> None:
+def test_counts_by_hand_and_where_the_terms_meet():
     assert flops.wave_flops(5, 10, 2, all_tokens=True) == 8 * 5 * 100 + 40
     assert flops.wave_flops(5, 10, 2, all_tokens=False) == 4 * 5 * 100 + 400 + 40
     assert flops.transformer_flops(5, 10, 40, 2) == 24 * 5 * 100 + 4 * 25 * 10 + 40
@@ -107,8 +94,8 @@ def test_counts_by_hand_and_where_the_terms_meet() -> None:
 
 
 @linux
-def test_memory_sees_an_allocation_of_known_size_and_forgets_an_earlier_one() -> None:
-    def touch(megabytes: int) -> None:
+def test_memory_sees_an_allocation_of_known_size_and_forgets_an_earlier_one():
+    def touch(megabytes: int):
         np.ones(megabytes * MEGABYTE, dtype=np.uint8)
 
     release_freed()
@@ -118,32 +105,36 @@ def test_memory_sees_an_allocation_of_known_size_and_forgets_an_earlier_one() ->
     assert used.added == pytest.approx(64 * MEGABYTE, abs=8 * MEGABYTE)
 
 
-def test_fresh_process_gives_the_result_or_says_what_failed() -> None:
+def test_fresh_process_gives_the_result_or_says_what_failed():
     argument = {"network": "wave-all", "length": 64, "width": 64, "texts": 2, "device": "cpu"}
-    found = call_in_fresh_process(complexity.measure_memory_of_point, argument)
-    assert set(found) == {"step", "prediction"}
+    peaks = call_in_fresh_process(complexity.measure_memory_of_point, argument)
+    assert set(peaks) == {"step", "prediction"}
     if sys.platform == "linux":
         # A step holds at least the two variants of every token, and their waves.
-        assert found["step"] > 4 * (64 * 2) * 64 * 4
+        assert peaks["step"] > 4 * (64 * 2) * 64 * 4
+    assert call_in_fresh_process(os.getenv, "ITS_OWN", environment={"ITS_OWN": "yes"}) == "yes"
+    assert "ITS_OWN" not in os.environ
+    with pytest.raises(FreshProcessError, match="the system ended the process"):
+        call_in_fresh_process(os.abort)
     with pytest.raises(FreshProcessError, match=r"json.loads: the process failed: TypeError: .* not dict"):
         call_in_fresh_process(json.loads, {})
 
 
-def test_calls_take_turns_and_slow_ones_are_recognised() -> None:
+def test_calls_take_turns_and_slow_ones_are_recognised():
     calls = {"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.002)}
-    found = time_interleaved(calls, runs=3, min_seconds=0.004)
-    assert all(len(values) == 3 for values in found.values())
-    assert min(found["slow"]) >= 0.02
-    assert min(found["fast"]) >= 0.002
-    assert np.median(found["slow"]) > np.median(found["fast"])
+    times = time_interleaved(calls, runs=3, min_seconds=0.004)
+    assert all(len(values) == 3 for values in times.values())
+    assert min(times["slow"]) >= 0.02
+    assert min(times["fast"]) >= 0.002
+    assert np.median(times["slow"]) > np.median(times["fast"])
 
 
-def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
-    asked = []
+    points = []
 
     def without_a_process(function: object, argument: dict[str, int]) -> dict[str, int]:
-        asked.append(argument)
+        points.append(argument)
         return {"step": 1000 * argument["length"], "prediction": 100 * argument["length"]}
 
     monkeypatch.setattr(complexity, "call_in_fresh_process", without_a_process)
@@ -168,15 +159,15 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
     for sweep in document["sweeps"].values():
         assert list(sweep["curves"]) == list(NETWORKS)
         for curve in sweep["curves"].values():
-            for kind in ("step", "prediction"):
-                assert len(curve[kind]["seconds"]) == len(sweep["sizes"])
-                assert all(value > 0 for value in curve[kind]["seconds"])
+            for work in ("step", "prediction"):
+                assert len(curve[work]["seconds"]) == len(sweep["sizes"])
+                assert all(value > 0 for value in curve[work]["seconds"])
     memory = document["memory"]["curves"]
     assert memory["wave-all"]["step"]["fit"]["exponent"] == pytest.approx(1)
-    assert len(asked) == 6
+    assert len(points) == 6
     again = complexity.measure(ResultStore(tmp_path), Options(quick=True), plan)
     assert json.loads(json.dumps(again)) == document  # everything was kept
-    assert len(asked) == 6
+    assert len(points) == 6
 
     for table in STUDY.tables(document):
         assert all(len(row) == len(table.head) for row in table.rows)
@@ -186,7 +177,6 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
     files = render_figure("memory", drawings["complexity-memory"].figure)
     assert files["memory.svg"].startswith(b"<?xml")
     for curve in memory.values():  # as where the system does not tell
-        for kind in ("step", "prediction"):
-            curve[kind] = {"bytes": [None] * 3, "fit": None}
+        curve |= {work: {"bytes": [None] * 3, "fit": None} for work in ("step", "prediction")}
     assert "complexity-memory" not in STUDY.drawings(document)
     assert STUDY.tables(document)

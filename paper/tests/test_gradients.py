@@ -31,20 +31,20 @@ def wave_network(operation, **settings):
 LABELS = torch.tensor([0, 2, 1, 1])
 
 
-def polar_losses(network, tokens, batch, part):
-    """The network in polar form, from the definitions; ``part`` says through what gradients may flow."""
+def polar_losses(network, tokens, batch, path):
+    """The network in polar form, from the definitions; ``path`` says through what gradients may flow."""
     config, state = network.config, dict(network.named_parameters())
     losses = []
     for text, label in enumerate(LABELS):
-        mine = tokens[batch.offsets[text] : batch.offsets[text + 1]]
-        variants = mine @ state["layers.0.variants.weight"].T + state["layers.0.variants.bias"]
+        own = tokens[batch.offsets[text] : batch.offsets[text + 1]]
+        variants = own @ state["layers.0.variants.weight"].T + state["layers.0.variants.bias"]
         waves = []
         for w in variants.chunk(2, dim=1):
             magnitude = w.square().sum(0).sqrt()
             phase = torch.acos(w[0] / magnitude)
-            if part == "magnitude":
+            if path == "magnitude":
                 phase = phase.detach()
-            if part == "phase":
+            if path == "phase":
                 magnitude = magnitude.detach()
             waves.append(magnitude * torch.exp(1j * phase))
         overlay = waves[0] + waves[1] if config.operation == "interference" else waves[0] * waves[1]
@@ -59,14 +59,14 @@ def polar_losses(network, tokens, batch, part):
 def test_the_parts_are_those_of_the_polar_form(operation):
     """Known answer: automatic gradients of the polar definitions, with phase or magnitude held still."""
     network, features = wave_network(operation), texts()
-    found = token_gradients(network, features, LABELS)
+    result = token_gradients(network, features, LABELS)
     batch = make_batch(features).of_every_token()
-    for part, ours in (("both", found.tokens), ("magnitude", found.magnitude), ("phase", found.phase)):
+    for path, actual in (("both", result.tokens), ("magnitude", result.magnitude), ("phase", result.phase)):
         tokens = network.embedding.weight.detach()[batch.rows].requires_grad_()
-        (expected,) = torch.autograd.grad(polar_losses(network, tokens, batch, part), tokens)
-        assert torch.allclose(ours, expected, atol=1e-9), part
-    assert found.magnitude.abs().max() > 1e-3
-    assert found.phase.abs().max() > 1e-3
+        (expected,) = torch.autograd.grad(polar_losses(network, tokens, batch, path), tokens)
+        assert torch.allclose(actual, expected, atol=1e-9), path
+    assert result.magnitude.abs().max() > 1e-3
+    assert result.phase.abs().max() > 1e-3
 
 
 def test_a_gradient_by_hand():
@@ -81,58 +81,53 @@ def test_a_gradient_by_hand():
         network.norm.bias.fill_(2.0)
         network.head.weight.copy_(torch.tensor([[1.0], [0.0]]))
         network.head.bias.zero_()
-    found = token_gradients(network, texts((2,), n_rows=3), torch.tensor([0]))
+    result = token_gradients(network, texts((2,), n_rows=3), torch.tensor([0]))
     probability = 1 / (1 + np.exp(-2.0))
-    assert found.classifier.flatten().tolist() == pytest.approx(
+    assert result.classifier.flatten().tolist() == pytest.approx(
         [2 * (probability - 1), 2 * (1 - probability)]
     )
-    assert found.tokens.abs().max() < 1e-9
+    assert result.tokens.abs().max() < 1e-9
 
 
 def test_norms_of_known_gradients():
     tokens = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0], [0.0, 12.0]])
     half = tokens / 2
-    found = TokenGradients(tokens, half, half, torch.tensor([[1.0, 2.0, 2.0]]), torch.tensor([0, 2, 4]))
-    sizes = gradients.gradient_norms(found)
+    result = TokenGradients(tokens, half, half, torch.tensor([[1.0, 2.0, 2.0]]), torch.tensor([0, 2, 4]))
+    sizes = gradients.gradient_norms(result)
     assert sizes["cls"] == pytest.approx((5 + 0) / 2)
     assert sizes["input"] == pytest.approx((5 + 12) / 2)
     assert sizes["classifier"] == pytest.approx(3)
     assert sizes["cls_magnitude"] == sizes["cls_phase"] == pytest.approx(1.25)
-    assert gradients.dimension_gradients(found).tolist() == [1.5, 2.0]
+    assert gradients.dimension_gradients(result).tolist() == [1.5, 2.0]
 
 
-@pytest.mark.parametrize("kind", ["wave", "levels", "transformer"])
-def test_tokens_sum_to_the_gradient_of_the_table(kind):
+@pytest.mark.parametrize("network_type", ["wave", "levels", "transformer"])
+def test_tokens_sum_to_the_gradient_of_the_table(network_type):
     """Every occurrence's gradient, summed over the occurrences of a row, is what training gives the row."""
     torch.manual_seed(0)
-    if kind == "transformer":
-        network = (
-            TransformerNetwork(TransformerConfig(12, 3, width=6, heads=2, feed_forward=8)).double().eval()
-        )
+    if network_type == "transformer":
+        config = TransformerConfig(12, 3, width=6, heads=2, feed_forward=8)
+        network = TransformerNetwork(config).double().eval()
     else:
-        network = wave_network("modulation", **({} if kind == "wave" else {"variants": "levels"}))
+        variants = "levels" if network_type == "levels" else "linear"
+        network = wave_network("modulation", variants=variants)
     features = texts()
-    found = token_gradients(network, features, LABELS)
+    result = token_gradients(network, features, LABELS)
     F.cross_entropy(network(make_batch(features)), LABELS, reduction="sum").backward()
     table = torch.zeros_like(network.embedding.weight)
-    table.index_add_(0, torch.from_numpy(features.ids.astype(np.int64)), found.tokens)
+    table.index_add_(0, torch.from_numpy(features.ids.astype(np.int64)), result.tokens)
     assert torch.allclose(table, network.embedding.weight.grad.to_dense(), atol=1e-10)
-    assert torch.allclose(found.classifier, network.head.weight.grad / 4, atol=1e-12)
-    assert (found.phase is not None) == (kind == "wave")
+    assert torch.allclose(result.classifier, network.head.weight.grad / 4, atol=1e-12)
+    assert (result.phase is not None) == (network_type == "wave")
 
 
-def test_taking_gradients_changes_nothing():
+def test_taking_gradients_changes_nothing_and_a_text_of_one_token_has_finite_parts():
     network = wave_network("modulation")
-    before = copy.deepcopy(network.state_dict())
-    token_gradients(network, texts(), LABELS)
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    initial = copy.deepcopy(network.state_dict())
+    gradients_of_tokens = token_gradients(network, texts((1, 4)), torch.tensor([0, 1]))
+    assert all(torch.equal(initial[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_a_one_token_text_has_finite_parts():
-    found = token_gradients(wave_network("modulation"), texts((1, 4)), torch.tensor([0, 1]))
-    for gradient in (found.tokens, found.magnitude, found.phase):
-        assert torch.isfinite(gradient).all()
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients_of_tokens[:3])
 
 
 def test_the_study_in_miniature(small, splits):
@@ -143,7 +138,7 @@ def test_the_study_in_miniature(small, splits):
         (run,) = system["runs"]
         assert all(len(values) == len(document["steps"]) for values in run["norms"].values())
         assert run["dimensions"].keys() == {"0", "20"}
-    norms, parts = gradients.tables(document)
+    norms, components = gradients.tables(document)
     assert len(norms.rows) == 2
-    assert len(parts.rows) == 4
+    assert len(components.rows) == 4
     assert gradients.drawings(document).keys() == {"gradients", "gradients-parts", "gradients-dimensions"}

@@ -5,7 +5,6 @@ import torch
 from paper.result_store import ResultStore
 from paper.studies import independence
 from paper.study import Options
-from paper.study_figures import estimate_density
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
@@ -23,33 +22,30 @@ def states_with(eigenvalues, n_states, seed=0):
 
 def test_eigenvalues_of_a_covariance_that_is_known():
     known = [7.0, 2.0, 0.5, 0.5]
-    found = independence.covariance_eigenvalues(states_with(known, 50))
-    assert found == pytest.approx(known)
-    spread = independence.spread_measures(found)
+    result = independence.covariance_eigenvalues(states_with(known, 50))
+    assert result == pytest.approx(known)
+    spread = independence.spread_measures(result)
     assert spread["largest_share"] == pytest.approx(0.7)
     assert spread["smallest_over_largest"] == pytest.approx(0.5 / 7)
     entropy = -(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 2 * 0.05 * np.log(0.05))
     assert spread["effective_rank"] == pytest.approx(np.exp(entropy))
 
 
-def test_they_are_those_of_numpys_covariance():
-    states = np.random.default_rng(1).standard_normal((40, 7)).astype(np.float32)
+def test_there_are_as_many_eigenvalues_as_can_differ_from_zero():
+    random = np.random.default_rng(1)
+    states = random.standard_normal((40, 7)).astype(np.float32)
     expected = np.sort(np.linalg.eigvalsh(np.cov(states.T.astype(np.float64))))[::-1]
     assert independence.covariance_eigenvalues(states) == pytest.approx(expected)
-
-
-def test_few_states_have_only_the_eigenvalues_that_they_can_have():
-    states = np.random.default_rng(2).standard_normal((32, 768))
-    found = independence.covariance_eigenvalues(states)
-    assert found.shape == (31,)
-    assert found[-1] > 1
+    eigenvalues = independence.covariance_eigenvalues(random.standard_normal((32, 768)))
+    assert eigenvalues.shape == (31,)
+    assert eigenvalues[-1] > 1
 
 
 def test_even_and_uneven_spread():
     even = independence.spread_measures(np.full(9, 3.0))
     assert even == pytest.approx({"largest_share": 1 / 9, "smallest_over_largest": 1, "effective_rank": 9})
-    one = independence.spread_measures(np.array([4.0, 0.0, 0.0]))
-    assert one == pytest.approx({"largest_share": 1, "smallest_over_largest": 0, "effective_rank": 1})
+    single = independence.spread_measures(np.array([4.0, 0.0, 0.0]))
+    assert single == pytest.approx({"largest_share": 1, "smallest_over_largest": 0, "effective_rank": 1})
     assert independence.spread_measures(np.zeros(3))["effective_rank"] == 0
 
 
@@ -58,13 +54,13 @@ def test_batches_have_32_texts_each(monkeypatch):
     counted = independence.covariance_eigenvalues
     monkeypatch.setattr(independence, "covariance_eigenvalues", lambda s: sizes.append(len(s)) or counted(s))
     states = np.random.default_rng(3).standard_normal((127, 5)).astype(np.float32)
-    found = independence.measure_states(states, seed=0)
+    result = independence.measure_states(states, seed=0)
     assert sizes == [32, 32, 32, 127]
-    assert {len(values) for values in found["batches"].values()} == {3}
+    assert {len(values) for values in result["batches"].values()} == {3}
     few = independence.measure_states(states[:20], seed=0)
     assert {len(values) for values in few["batches"].values()} == {1}
-    assert found == independence.measure_states(states, seed=0)
-    assert found != independence.measure_states(states, seed=1)
+    assert result == independence.measure_states(states, seed=0)
+    assert result != independence.measure_states(states, seed=1)
 
 
 def test_states_are_what_the_classifier_gets():
@@ -79,24 +75,13 @@ def test_states_are_what_the_classifier_gets():
     assert not network.head._forward_pre_hooks
 
 
-def test_rank_correlation_of_known_ranks():
-    assert independence.rank_correlation([1, 2, 3, 4], [10, 20, 30, 50]) == pytest.approx(1)
-    assert independence.rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
-    assert independence.rank_correlation([1, 2, 2, 4], [1, 3, 2, 4]) == pytest.approx(0.9486833)  # by hand
-    assert independence.rank_correlation([1, 1, 1], [1, 2, 3]) == 0
+def test_a_measure_that_does_not_vary_has_no_correlation():
+    rows = [{"effective_rank": 1.0, "validation_accuracy": accuracy} for accuracy in (0.1, 0.2, 0.3)]
+    assert independence._correlate(rows, "effective_rank") == 0
+    assert independence._correlate(rows, "validation_accuracy") == pytest.approx(1)
 
 
-def test_a_density_integrates_to_one_and_is_gaussian_for_two_values():
-    at = np.linspace(-20, 20, 4001)
-    estimate = estimate_density([-1.0, 1.0], at)
-    assert estimate.sum() * (at[1] - at[0]) == pytest.approx(1)
-    width = np.sqrt(2) * 2**-0.2
-    by_hand = np.exp(-0.5 * (1 / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    assert estimate_density([-1.0, 1.0], [0.0]) == pytest.approx([by_hand])
-
-
-def test_the_study_in_miniature(small, splits, monkeypatch):
-    monkeypatch.setattr(independence, "WIDTHS", (8, 16))
+def test_the_study_in_miniature(small, splits):
     document = independence.measure(ResultStore(), Options(splits, quick=True, seeds=(0,)))
     assert set(document["systems"]) == {"wave-interference", "wave-modulation", "transformer-random"}
     assert len(document["widths"]) == 4

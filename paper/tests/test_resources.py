@@ -1,11 +1,7 @@
 """The study of resources: arithmetic by hand, and a miniature with real processes."""
 
-from __future__ import annotations
-
 import json
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +9,19 @@ import pytest
 from paper.result_store import ResultStore
 from paper.studies import resources
 from paper.studies.memory_measurement import FreshProcessError
-from paper.studies.resource_worker import measure_steps, save_rows
-from paper.studies.resources import STUDY, Entry, make_entries, papers_bytes, sample_rows, steady_state_bytes
+from paper.studies.resources import (
+    STUDY,
+    Entry,
+    make_entries,
+    measure_steps,
+    papers_bytes,
+    sample_rows,
+    steady_state_bytes,
+)
 from paper.study import Options
 from paper.study_figures import render_figure
-from token2wave.data import TextDataset, TextSplit
-from token2wave.errors import MissingExtraError
 from token2wave.features import Ragged
-from token2wave.models import PretrainedEncoder, WaveConfig
+from token2wave.models import WaveConfig
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 
@@ -33,27 +34,7 @@ def rows(n_texts: int, length: int = 5) -> Examples:
     return Examples(features, random.integers(0, 2, n_texts))
 
 
-def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(self: PretrainedEncoder) -> str:
-        raise MissingExtraError("transformers", "encoders", purpose=f"the encoder {self.name}")
-
-    monkeypatch.setattr(PretrainedEncoder, "source", property(missing))
-
-
-def splits(n_rows: int) -> TextDataset:
-    words = {"sport": "match goal team league", "money": "bank share bond trade"}
-    names = tuple(words)
-
-    def part(n_rows: int, seed: int) -> TextSplit:
-        random = np.random.default_rng(seed)
-        labels = [names[row % 2] for row in range(n_rows)]
-        texts = [" ".join(random.choice(words[label].split(), 6)) for label in labels]
-        return TextSplit(texts, labels, "generated")
-
-    return TextDataset("generated", part(n_rows, 0), None, part(10, 1), names, ())
-
-
-def test_memory_of_a_tiny_network_by_hand() -> None:
+def test_memory_of_a_tiny_network_by_hand():
     count = WaveConfig(10, 3, width=2).parameter_count()
     # Variants 2 x 4 + 4, restore 4 x 2 + 2, norm 4, head 2 x 3 + 3: 35; and a table of 10 x 2.
     assert count == (55, 35)
@@ -63,7 +44,7 @@ def test_memory_of_a_tiny_network_by_hand() -> None:
     assert papers_bytes(count.total) == 660
 
 
-def test_rows_are_repeated_only_where_there_are_too_few() -> None:
+def test_rows_are_repeated_only_where_there_are_too_few():
     few = rows(10)
     assert len(sample_rows(few, 7)) == 7
     numbered = Examples(few.features, np.arange(10))
@@ -72,29 +53,22 @@ def test_rows_are_repeated_only_where_there_are_too_few() -> None:
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(3, 1), (2, 2)])
-def test_as_many_steps_count_as_were_asked_for(tmp_path: Path, steps: int, warm_up: int) -> None:
+def test_as_many_steps_count_as_were_asked_for(steps, warm_up):
     recipe = Recipe(batch_size=4, precision="float32")
-    save_rows(rows(4 * (steps + warm_up)), tmp_path / "rows.npz")
     # Fewer rows than the texts name: the largest stand for the missing ones.
     settings = {"n_rows": 7, "n_classes": 2, "width": 4}
-    job = {
-        "network": {"kind": "wave", "settings": settings},
-        "recipe": recipe.to_dict(),
-        "device": "cpu",
-        "rows": str(tmp_path / "rows.npz"),
-        "warm_up": warm_up,
-    }
-    found = measure_steps(job)
-    assert len(found["step_seconds"]) == steps
-    assert all(seconds > 0 for seconds in found["step_seconds"])
-    assert (found["parameters"], found["parameters_without_embedding"]) == (
+    job = {"network": {"kind": "wave", "settings": settings}, "recipe": recipe.to_dict(), "device": "cpu"}
+    result = measure_steps({**job, "warm_up": warm_up}, rows(4 * (steps + warm_up)))
+    assert len(result["step_seconds"]) == steps
+    assert all(seconds > 0 for seconds in result["step_seconds"])
+    assert (result["parameters"], result["parameters_without_embedding"]) == (
         WaveConfig(**settings).parameter_count()
     )
-    assert found["precision"] == "float32"
-    assert found["tokens_per_text"] == 5
+    assert result["precision"] == "float32"
+    assert result["tokens_per_text"] == 5
 
 
-def test_the_comparison_is_on_a_par() -> None:
+def test_the_comparison_is_on_a_par():
     compared = {entry.key: entry for entry in make_entries()}
     assert len(compared) == len(make_entries())
     for key, entry in compared.items():
@@ -106,9 +80,7 @@ def test_the_comparison_is_on_a_par() -> None:
     assert compared["bert-base"].random
 
 
-def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
-    no_checkpoints(monkeypatch)
+def test_the_study_in_miniature_is_complete_and_draws(small, splits, tmp_path, monkeypatch):
     recipe = Recipe(batch_size=16, precision="float32")
     heads = {"width": 16, "heads": 2, "feed_forward": 32}
     compared = [
@@ -119,35 +91,35 @@ def test_a_tiny_study_is_complete_and_draws(tmp_path: Path, monkeypatch: pytest.
     ]
     really = resources.call_in_fresh_process
 
-    def some_really(function: Any, job: dict[str, Any]) -> dict[str, Any]:
+    def some_really(function, job, rows):
         if job["network"]["kind"] == "wave":
-            return really(function, job)
+            return really(function, job, rows)
         if job["network"]["settings"]["width"] == 7:
             raise FreshProcessError("the process was ended by signal 9")
-        return measure_steps(job)
+        return measure_steps(job, rows)
 
     monkeypatch.setattr(resources, "call_in_fresh_process", some_really)
-    data = Options(splits(100)).load()
+    data = Options(splits).load()
     store = ResultStore(tmp_path)
     document = resources.measure_resources(store, data, True, compared)
     document = json.loads(json.dumps(document, allow_nan=False))
-    assert (document["train_rows"], document["steps_per_epoch"]) == (80, 5)
-    assert [found["key"] for found in document["systems"]] == ["wave", "transformer"]
-    assert [found["key"] for found in document["skipped"]] == ["broken", "minilm", "bert-base"]
+    assert (document["train_rows"], document["steps_per_epoch"]) == (192, 12)
+    assert [system["key"] for system in document["systems"]] == ["wave", "transformer"]
+    assert [system["key"] for system in document["skipped"]] == ["broken", "minilm", "bert-base"]
     assert "ended by signal 9" in document["skipped"][0]["reason"]
     assert "token2wave[encoders]" in document["skipped"][1]["reason"]
     wave = document["systems"][0]
     assert len(wave["step_seconds"]) == 2
-    assert wave["epoch_seconds"] == pytest.approx(5 * np.median(wave["step_seconds"]))
+    assert wave["epoch_seconds"] == pytest.approx(12 * np.median(wave["step_seconds"]))
     assert wave["steady_state"] == steady_state_bytes(
         wave["parameters"], wave["parameters_without_embedding"]
     )
     if sys.platform == "linux":
         # The peak cannot be less than what is held all the time.
         assert wave["added"] > 0.9 * wave["steady_state"] > 10 << 20
-    assert set(store.made) == {"resources/generated/wave", "resources/generated/transformer"}
+    assert set(store.made) == {"resources/topics/wave", "resources/topics/transformer"}
 
-    def no_process(function: object, argument: object) -> dict[str, object]:
+    def no_process(*_):
         raise FreshProcessError("nothing needs to be done again")
 
     monkeypatch.setattr(resources, "call_in_fresh_process", no_process)
