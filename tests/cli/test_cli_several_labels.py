@@ -79,7 +79,7 @@ def test_lines_of_fasttext(run_cli: Cli, workplace: Path) -> None:
 def test_columns_need_a_separator(run_cli: Cli, workplace: Path) -> None:
     (workplace / "topics.csv").write_text(CSV)
     error = run_cli("train", "topics.csv", "--multi-label", "--out", "model").error
-    assert "expected to know what separates the labels" in error
+    assert "expected a separator of the labels" in error
     assert not (workplace / "model").exists()
 
 

@@ -62,7 +62,7 @@ def test_columns_of_one_string(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name)
     assert read_labelled(path, DataOptions(label_separator="|")).label_sets == SETS
     assert read_labelled(path, DataOptions(label_separator="|", multi_label=True)).label_sets == SETS
-    with pytest.raises(DataError, match=r"what separates the labels .* --label-separator '\|'"):
+    with pytest.raises(DataError, match=r"expected a separator .* --label-separator '\|'"):
         read_labelled(path, DataOptions(multi_label=True))
     with pytest.raises(DataError, match=r"row 3.*the label is empty"):
         read_labelled(path)  # one label each

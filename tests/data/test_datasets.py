@@ -175,7 +175,9 @@ def test_another_test_split(named: Path, tmp_path: Path) -> None:
     about(tmp_path / "only", complete={"test": False, "train": False}, caveat="Small.")
     splits = load_splits("reviews", test=tmp_path / "only")
     assert splits.caveats == ("only: Small.", "only: 1 test rows, not the complete official test set")
-    with pytest.raises(DataError, match=r"^only: expected a split 'train', got 'test'; add a training split"):
+    with pytest.raises(
+        DataError, match=r"^only: expected a split 'train', found 'test'; add a training split"
+    ):
         load_splits(tmp_path / "only")
     with pytest.raises(DataError, match=r"^reviews: there is no split 'test', only 'train'; "):
         load_splits("news", test="reviews")
@@ -221,7 +223,7 @@ def test_a_folder_without_splits(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "texts.csv").write_text("text,label\nx,a\n")
     with pytest.raises(
-        DataError, match=r"mine: expected a file 'train' .* got the files 'texts\.csv'; name the"
+        DataError, match=r"mine: expected a file 'train' .* found the files 'texts\.csv'; name the"
     ):
         load_splits(tmp_path / "mine")
 
@@ -231,7 +233,7 @@ def test_two_files_of_one_split(tmp_path: Path) -> None:
     rows(tmp_path / "val.jsonl", ["a"])
     rows(tmp_path / "dev.jsonl", ["a"])
     with pytest.raises(
-        DataError, match=r"one file of the split 'validation', got 'dev\.jsonl', 'val\.jsonl'; keep"
+        DataError, match=r"one file of split 'validation', found 'dev\.jsonl', 'val\.jsonl'; keep"
     ):
         load_splits(tmp_path)
 
@@ -248,12 +250,12 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "README.json: not valid JSON ("),
-        ("\xff", "README.json: not valid JSON ('utf-8'"),
-        ("[1]", "README.json: expected an object, got a value of type list"),
+        ("{", "README.json: expected JSON, found an error: "),
+        ("\xff", "README.json: expected JSON, found an error: 'utf-8'"),
+        ("[1]", "README.json: expected an object, found a value of type list"),
         (
             '{"label_names": "a"}',
-            "README.json, key 'label_names': expected a list of different strings, got 'a'",
+            "README.json, key 'label_names': expected a list of different strings, found 'a'",
         ),
         ('{"label_names": ["a", "a"]}', "key 'label_names': expected a list of different strings"),
         ('{"label_names": ["a", 1]}', "key 'label_names': expected a list of different strings"),
@@ -261,9 +263,9 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
         ('{"complete": {"train": "no"}}', "key 'complete': expected an object of true and false"),
         (
             '{"complete": false}',
-            "key 'complete': expected an object of true and false, one for each split, got",
+            "key 'complete': expected an object of true and false, one for each split, found",
         ),
-        ('{"caveat": 1}', "README.json, key 'caveat': expected a string, got the int 1"),
+        ('{"caveat": 1}', "README.json, key 'caveat': expected a string, found the int 1"),
     ],
 )
 def test_a_wrong_readme(tmp_path: Path, content: str, problem: str) -> None:
@@ -273,12 +275,12 @@ def test_a_wrong_readme(tmp_path: Path, content: str, problem: str) -> None:
         load_splits(tmp_path)
     assert problem in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path))
-    assert caught.value.hint in ("mend or remove it", "mend it or remove the key")
+    assert caught.value.hint == "correct or remove it"
 
 
 def test_unknown_split() -> None:
     with pytest.raises(
-        ConfigError, match="split: expected one of 'train', 'validation', 'test', got 'val'; choose"
+        ConfigError, match="split: expected one of 'train', 'validation', 'test', found 'val'; choose"
     ):
         load_split("debian-sections", "val")
 
@@ -388,7 +390,7 @@ def test_hub_failures_are_one_error(hub: dict[str, Any]) -> None:
         load_split("o/n")
     assert len(str(caught.value)) < 500
     hub["o/n"] = {"all": FakePart(text=["x"], label=["a"])}
-    with pytest.raises(DataError, match=r"^o/n: expected a split 'train', got 'all'; "):
+    with pytest.raises(DataError, match=r"^o/n: expected a split 'train', found 'all'; "):
         load_splits("o/n")
 
 

@@ -50,7 +50,7 @@ def limited(monkeypatch: pytest.MonkeyPatch, module: Any, **limits: Any) -> None
 @pytest.fixture
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (reader_module, text_files_module):
-        limited(monkeypatch, module, IN_MEMORY=rows_module.Limits(line_bytes=100))
+        limited(monkeypatch, module, IN_MEMORY=rows_module.RowLimits(line_bytes=100))
 
 
 def refused(read: Callable[[], object], *words: str) -> str:
@@ -139,7 +139,7 @@ def test_a_line_without_end_from_a_little_gzip(tmp_path: Path) -> None:
 
 
 def test_a_gzip_bomb_of_short_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited(monkeypatch, lines_module, LIKELY_BYTES=100_000)
+    limited(monkeypatch, lines_module, MAX_UNPACKED_BYTES=100_000)
     path = tmp_path / "bomb.txt.gz"
     path.write_bytes(gzip.compress(b"x" * 999 + b"\n" + b"".join([b"x" * 999 + b"\n"] * 5_000)))
     refused(lambda: read_texts(path), "200 times", "compressed", "uncompressed")
@@ -149,7 +149,7 @@ def test_a_gzip_bomb_of_short_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_columns_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (reader_module, parquet_module):
-        limited(monkeypatch, module, IN_MEMORY=rows_module.Limits(columns=20))
+        limited(monkeypatch, module, IN_MEMORY=rows_module.RowLimits(columns=20))
     csv, jsonl, parquet = (tmp_path / f"a.{suffix}" for suffix in ("csv", "jsonl", "parquet"))
     names = [f"column{i}" for i in range(19)]
     for n_more, is_legal in ((1, True), (2, False)):
@@ -174,7 +174,7 @@ def test_a_million_columns(tmp_path: Path) -> None:
 
 
 def test_json_of_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited(monkeypatch, reader_module, IN_MEMORY=rows_module.Limits(json_values=1_000))
+    limited(monkeypatch, reader_module, IN_MEMORY=rows_module.RowLimits(json_values=1_000))
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "' + "a, " * 999 + '"}\n')
     assert len(read_texts(path)) == 1
@@ -208,7 +208,7 @@ def test_parquet_of_long_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "bomb.parquet"
     pq.write_table(pa.table({"text": ["a"], "label": [["x"] * 200_000]}), path)
     assert len(read_labelled(path).labels[0]) == 1  # each once
-    limited(monkeypatch, lines_module, LIKELY_BYTES=0)
+    limited(monkeypatch, lines_module, MAX_UNPACKED_BYTES=0)
     refused(lambda: read_labelled(path), "200 times")
 
 

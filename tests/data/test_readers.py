@@ -247,7 +247,7 @@ def test_a_number_outside_the_label_names(tmp_path: Path, number: float) -> None
     content = "\n".join(map(json.dumps, rows))
     message = failure(tmp_path / "a.jsonl", content, label_names=["no", "yes"])
     assert (
-        "a.jsonl, row 2, column 'label': expected a label from 0 to 1 (there are 2 label names), got "
+        "a.jsonl, row 2, column 'label': expected a label from 0 to 1 (there are 2 label names), found "
         in message
     )
     assert "; correct the label" in message
@@ -259,8 +259,8 @@ BAD_LABELS = [
     ('"  "', "the label is empty"),
     ("NaN", "the label is nan"),
     ("-Infinity", "the label is -inf"),
-    ("[[1]]", "expected a label, got a value of type list"),
-    ('{"a": 1}', "expected a label, got a value of type dict"),
+    ("[[1]]", "expected a label, found a value of type list"),
+    ('{"a": 1}', "expected a label, found a value of type dict"),
     ('"\\udc00"', "half of a surrogate pair"),
 ]
 
@@ -287,9 +287,9 @@ def test_labels_that_are_not_label_names(tmp_path: Path) -> None:
 
 BAD_TEXTS = [
     ("null", "the text is missing"),
-    ("5", "expected a text, got the int 5"),
-    ("true", "expected a text, got the bool True"),
-    ("[]", "expected a text, got a value of type list"),
+    ("5", "expected a text, found the int 5"),
+    ("true", "expected a text, found the bool True"),
+    ("[]", "expected a text, found a value of type list"),
     ('"\\ud800"', "holds half of a surrogate pair"),
 ]
 
@@ -314,7 +314,7 @@ def test_missing_file_and_folder(tmp_path: Path, suffix: str) -> None:
             DataError, match=r"there is no such file; check the path \(did you mean 'reviews\."
         ):
             read(tmp_path / f"reviewz{suffix}")
-        with pytest.raises(DataError, match="expected a file, got a folder; name a file in it"):
+        with pytest.raises(DataError, match="expected a file, found a folder; name a file in it"):
             read(tmp_path / f"reviews{suffix}")
         with pytest.raises(DataError, match=r"null (character|byte)"):
             read(f"a\0{suffix}")
@@ -430,7 +430,7 @@ def test_invalid_utf8_names_line_byte_and_cure(tmp_path: Path) -> None:
         ("a.txt", b"__label__a x\n"),
     ):
         message = failure(tmp_path / name, header + b"caf\xe9,a\n")
-        assert f"{name}, line 2: expected UTF-8, got the byte 0xe9 at byte 4 of the line; {hint}" in message
+        assert f"{name}, line 2: expected UTF-8, found the byte 0xe9 at byte 4 of the line; {hint}" in message
     assert "iconv -f UTF-16" in failure(tmp_path / "a.csv", "text,label\nx,a\n".encode("utf-16"))
     assert "let the name of the file end in .gz" in failure(
         tmp_path / "a.csv", gzip.compress(b"text,label\nx,a\n")
@@ -494,13 +494,13 @@ def test_malformed_json(tmp_path: Path, line: str) -> None:
 )
 def test_json_that_is_not_an_object(tmp_path: Path, line: str, got: str) -> None:
     message = failure(tmp_path / "a.jsonl", f"{line}\n")
-    assert f"a.jsonl, row 1: expected a JSON object, got {got}; write one object a line" in message
+    assert f"a.jsonl, row 1: expected a JSON object, found {got}; write one object a line" in message
 
 
 def test_label_lines_without_one_label(tmp_path: Path) -> None:
     message = failure(tmp_path / "a.txt", "__label__a x\nno label\n")
     assert (
-        "a.txt, row 2: expected a line with a label, '__label__name', got 'no label'; write each line as"
+        "a.txt, row 2: expected a line with a label, '__label__name', found 'no label'; write each line as"
         in message
     )
     assert "a.txt, row 1: the label is empty" in failure(tmp_path / "a.txt", "__label__ x\n")
@@ -532,7 +532,7 @@ def test_parquet_columns_of_other_types(tmp_path: Path) -> None:
         pq.write_table(pa.table({"text": ["x"], "label": values}), path)
         message = failure(path, path.read_bytes())
         assert (
-            "a.parquet, column 'label': expected strings, numbers or lists of them, got values of type "
+            "a.parquet, column 'label': expected strings, numbers or lists of them, found values of type "
             in message
         )
     pq.write_table(pa.table({"text": ["x", None], "label": pa.nulls(2)}), path)
@@ -549,7 +549,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_as_many_labels_as_texts() -> None:
-    with pytest.raises(DataError, match=r"^here: expected a label for each text, got 2 texts and 1 labels; "):
+    with pytest.raises(DataError, match=r"^here: expected a label for each of the 2 texts, found 1 labels; "):
         TextSplit(["x", "y"], ["a"], "here")
 
 

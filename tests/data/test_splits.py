@@ -42,7 +42,7 @@ def test_names_that_cannot_be_used() -> None:
         ):
             label_names_of(labelled("a", "a"), given_names)
     with pytest.raises(
-        DataError, match=r"^reviews\.csv: a label name stands twice among 'a', 'b', 'a'; state"
+        DataError, match=r"^reviews\.csv: a label name occurs twice among 'a', 'b', 'a'; state"
     ):
         label_names_of(labelled("a", "b"), ("a", "b", "a"))
     with pytest.raises(
@@ -112,12 +112,12 @@ def test_seeds_and_sizes_at_the_edge() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
 def test_fractions_out_of_range(fraction: float) -> None:
-    with pytest.raises(ConfigError, match=f"^validation fraction: expected .* got {fraction}; "):
+    with pytest.raises(ConfigError, match=f"^validation fraction: expected .* found {fraction}$"):
         validation_split(np.array([0, 1]), fraction, 0)
 
 
 def test_seed_out_of_range() -> None:
-    with pytest.raises(ConfigError, match=r"^seed: expected a number of at least 0, got -1; "):
+    with pytest.raises(ConfigError, match=r"^seed: expected a number of at least 0, found -1$"):
         validation_split(np.array([0, 1]), 0.5, -1)
 
 

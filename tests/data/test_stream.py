@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.reader import read_segment
-from token2wave.data.rows import Limits, Segment
+from token2wave.data.rows import RowLimits, Segment
 from token2wave.data.text_files import read_texts
 from token2wave.errors import DataError
 
@@ -33,7 +33,7 @@ def read(path, n_bytes=1 << 20, **how):
     for segment in segments:
         for rows in read_segment(segment, **how):
             texts += rows.values("text")
-            places += [segment.where(int(place)) for place in rows.places]
+            places += [segment.location(int(place)) for place in rows.places]
             rejected += rows.rejected
     return texts, places, rejected
 
@@ -164,7 +164,7 @@ def test_parquet_that_lies_about_utf8(tmp_path):
     parquet.write_table(pyarrow.table({"text": lying}), tmp_path / "a.parquet")
     found, _, rejected = read(tmp_path / "a.parquet")
     assert found == ["good", "fine"]
-    assert rejected[0][:2] == (2, "expected UTF-8, got the byte 0xff")
+    assert rejected[0][:2] == (2, "expected UTF-8, found the byte 0xff")
 
 
 # ---- what is broken ----
@@ -176,7 +176,7 @@ BROKEN = [
     (b'{"text": 5}\n', "expected a text"),
     (b'{"text": null}\n', "the text is missing"),
     (b'{"text": "\\ud800"}\n', "half of a surrogate pair"),
-    (b'{"text": "\xff"}\n', "expected UTF-8, got the byte 0xff at byte 11"),
+    (b'{"text": "\xff"}\n', "expected UTF-8, found the byte 0xff at byte 11"),
     (b'{"text": "' + b"y" * 3000 + b'"}\n', "at most 1,000 bytes"),
     (b'{"a": ' + b"[" * 900 + b"\n", "not valid JSON"),
     (b"{" + b",".join(b'"%d": 1' % i for i in range(60)) + b"}\n", "at most 50 columns"),
@@ -193,7 +193,7 @@ def test_broken_lines_are_set_aside_with_a_reason(tmp_path, n_bytes, suffix):
     content = b"".join(line for line, _ in lines)
     path = tmp_path / f"a.jsonl{suffix}"
     path.write_bytes(gzip.compress(content) if suffix else content)
-    found, _, rejected = read(path, n_bytes, limits=Limits(line_bytes=1000, columns=50))
+    found, _, rejected = read(path, n_bytes, limits=RowLimits(line_bytes=1000, columns=50))
     assert len(found) == 30
     reasons = [reason for _, reason in lines if reason]
     assert len(rejected) == len(reasons)
@@ -218,7 +218,7 @@ def test_csv_rows_that_cannot_be_read(tmp_path):
 def test_a_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('text\ngood\n"open ' + "x\n" * 5000)
-    found, _, rejected = read(path, limits=Limits(line_bytes=1000))
+    found, _, rejected = read(path, limits=RowLimits(line_bytes=1000))
     assert found[0] == "good"
     assert any("field limit" in reject.reason for reject in rejected)
 
@@ -265,7 +265,7 @@ def test_missing_columns_name_those_there_are(tmp_path):
     for name in ("a.csv", "a.parquet"):
         with pytest.raises(DataError, match=r"there is no column 'text'; the columns are .*'body'"):
             read(tmp_path / name)
-    with pytest.raises(DataError, match="expected strings, got values of type int64"):
+    with pytest.raises(DataError, match="expected strings, found values of type int64"):
         read(tmp_path / "a.parquet", text_column="n")
     (tmp_path / "wide.csv").write_text(",".join(map(str, range(20_000))) + "\n")
     with pytest.raises(DataError, match="at most 10,000 columns"):
@@ -285,7 +285,7 @@ def test_a_decompression_bomb_takes_no_memory(tmp_path):
             file.write(bytes(1 << 20))
         file.write(b'\n{"text": "after"}\n')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found, _, rejected = read(path, limits=Limits(line_bytes=1 << 20))
+    found, _, rejected = read(path, limits=RowLimits(line_bytes=1 << 20))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert found == ["after"]
     assert len(rejected) == 1
@@ -314,7 +314,7 @@ def test_lines_of_fasttext_have_their_labels(tmp_path):
 
 def test_blocks_are_small_where_rows_are_large(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", ["x" * 1000] * 100)
-    sizes = [len(rows) for rows in read_segment(segments_of([path])[0], limits=Limits(bytes_at_once=10_000))]
+    sizes = [len(rows) for rows in read_segment(segments_of([path])[0], limits=RowLimits(block_bytes=10_000))]
     assert sum(sizes) == 100
     assert max(sizes) <= 10
 

@@ -115,7 +115,7 @@ def test_every_container_of_texts_gives_the_same(fitted, shape):
         (["a", float("nan"), "b"], "X, row 2: expected a text"),
         (["a", b"b", "c"], "X, row 2: expected a text"),
         (np.zeros((3, 2)), r"found shape \(3, 2\)"),
-        (np.zeros(3), "X, row 1: expected a text, got the float"),
+        (np.zeros(3), "X, row 1: expected a text, found the float"),
         ([], "0 samples"),
         (["a", "b"], "2 texts and 3 labels"),
     ],

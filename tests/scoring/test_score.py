@@ -208,7 +208,7 @@ def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: 
     reasons = [one["reason"] for one in found]
     for said in (
         "not valid JSON",
-        "expected a text, got",
+        "expected a text, found",
         "no column 'text'",
         "0xff",
         "'seven'",

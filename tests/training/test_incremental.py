@@ -197,7 +197,7 @@ def test_files(tmp_path: Path) -> None:
         ((["rain"], ["weather"]), {}, DataError, "known classes beside those of the new class 'weather'"),
         (([], []), {}, DataError, "expected at least one row, found none"),
         ((["goal"], None), {}, ConfigError, "a label for each text"),
-        ((["goal"], ["sport", "money"]), {}, DataError, "a label for each text"),
+        ((["goal"], ["sport", "money"]), {}, DataError, "a label for each of the 1 texts"),
         ((["goal"], [["sport", "money"]]), {}, DataError, "several labels"),
         ((["goal"], [1]), {}, DataError, "row 1: expected a label that is a string, found 1"),
         ((["goal"], [""]), {}, DataError, "row 1: expected a label that is a string"),

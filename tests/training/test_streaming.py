@@ -285,7 +285,7 @@ def test_separated_labels_of_csv(tmp_path):
         "sky",
         "x",
     )
-    with pytest.raises(DataError, match="what separates the labels"):
+    with pytest.raises(DataError, match="a separator of the labels"):
         run_of(tmp_path, options=DataOptions(multi_label=True))
 
 

@@ -53,7 +53,7 @@ def test_illegal_weights_are_refused(wish, own, message):
 
 
 def test_as_many_weights_as_texts():
-    with pytest.raises(DataError, match="got 1 weights of 2 texts"):
+    with pytest.raises(DataError, match="each of the 2 texts, found 1 weights"):
         TextSplit(["x", "y"], ["a", "b"], "here", [1.0])
 
 
@@ -107,7 +107,7 @@ def test_texts_without_weight_teach_nothing(tmp_path):
     result.classifier.save(tmp_path / "model.safetensors")
     made = token2wave.compress(tmp_path / "model.safetensors", tmp_path / "s", data=tmp_path / "data.csv")
     assert any("weights are not at hand" in caveat for caveat in made.summary["caveats"])
-    with pytest.raises(DataError, match=r"data.csv, row 1 .*expected a weight, got 'sport'"):
+    with pytest.raises(DataError, match=r"data.csv, row 1 .*expected a weight, found 'sport'"):
         token2wave.train(tmp_path / "data.csv", weight_column="label")
     with pytest.raises(DataError, match="there is no column 'weight'"):
         token2wave.train(tmp_path / "data.csv", weight_column="weight")

@@ -37,7 +37,7 @@ from fuzzing.service_targets import connection, service
 from token2wave.core import load_core
 from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
-from token2wave.data.rows import Limits as RowLimits
+from token2wave.data.rows import RowLimits
 from token2wave.data.text_files import read_labelled, read_stream, read_texts
 from token2wave.distillation.cache import TeacherCache, kept_outputs
 from token2wave.distillation.probabilities import read_probabilities
@@ -114,7 +114,7 @@ def streams(data: bytes) -> None:
     limits = RowLimits(
         line_bytes=(64, 1 << 16)[choice & 1],
         columns=(3, 10_000)[choice >> 1 & 1],
-        bytes_at_once=(100, 1 << 20)[choice >> 2 & 1],
+        block_bytes=(100, 1 << 20)[choice >> 2 & 1],
     )
     columns = ("label",) if choice & 8 else None
     readings: list[list[tuple[int, str]]] = []

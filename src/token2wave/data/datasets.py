@@ -1,21 +1,21 @@
-"""Find a data set by path or by name, and read its splits."""
+"""Finds a data set by path or by name, and reads its splits."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from token2wave.data.file_segments import stem, suffixes
-from token2wave.data.hub_datasets import HubSource, fetch
+from token2wave.data.hub_datasets import HubDataset, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
 from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
-from token2wave.data.values import join_names, shown
+from token2wave.data.values import join_names, quote
 from token2wave.errors import ConfigError, DataError
 from token2wave.options import DataOptions
 
@@ -25,40 +25,31 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
-class Files:
+class DatasetFiles:
     """A data set on disk: one file, or a folder with one file for each split.
 
     Attributes:
         name: of the data set.
-        files: of each split.
-        label_names: the names of the classes, where a README says them.
-        caveats: sentences that belong beside every figure.
+        splits: the file of each split.
+        label_names: the names of the classes, if a README states them.
+        caveats: sentences to print beside every figure.
         incomplete: splits that are not the whole official ones.
         is_single_file: whether it is one file, whatever the split.
     """
 
     name: str
-    files: Mapping[str, Path]
+    splits: Mapping[str, Path]
     label_names: tuple[str, ...] | None = None
     caveats: tuple[str, ...] = ()
     incomplete: frozenset[str] = frozenset()
     is_single_file: bool = False
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits."""
-        return tuple(self.files)
-
-    def incomplete_caveats(self, split: str, n_rows: int) -> list[str]:
-        """What has to stand beside figures where a split of so many rows is not the whole official one."""
-        if split not in self.incomplete:
-            return []
-        adjective = "training" if split == "train" else split
-        return [f"{self.name}: {n_rows:,} {adjective} rows, not the complete official {adjective} set"]
-
     def read(self, split: str, options: DataOptions, label_names: Sequence[str] | None = None) -> TextSplit:
         """Read a split; see :func:`token2wave.data.read_labelled`."""
-        return read_labelled(self.files[split], options, label_names=self.label_names or label_names)
+        return read_labelled(self.splits[split], options, label_names=self.label_names or label_names)
+
+
+DatasetSource = DatasetFiles | HubDataset
 
 
 def load_splits(
@@ -70,59 +61,55 @@ def load_splits(
     """Load a data set with its splits.
 
     Args:
-        data: the first of these that there is: a file, which becomes the training split; a folder with
-            ``train.*`` and maybe ``validation.*`` (or ``val``, ``valid``, ``dev``), ``test.*`` and a
+        data: the first of these that exists: a file, which becomes the training split; a folder with
+            ``train.*`` and optionally ``validation.*`` (or ``val``, ``valid``, ``dev``), ``test.*`` and a
             ``README.json`` (keys ``label_names``, ``complete``, ``caveat``); the name of a built-in
             corpus; the name of such a folder in the folder that the environment variable
             ``TOKEN2WAVE_DATA`` names; ``owner/name`` or ``hub:name`` of the Hugging Face hub.
         options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None. Only
-            the training split has weights. Where it has texts with several labels, all splits may.
-        test: a further file, folder or name; the file itself or its test split takes the place of the
-            test split. Its labels go by the label names of ``data`` unless it has its own.
+            the training split has weights. If its texts may have several labels, those of all splits may.
+        test: a file, folder or name. The file, or its test split, replaces the test split of ``data``.
+            Its labels use the label names of ``data`` unless it has its own.
 
     Returns:
-        The splits, all their rows in their order, with the caveats that belong to them.
+        The splits, with all rows in their order, and their caveats.
 
     Raises:
-        DataError: there is no such data set (the message lists those there are), it has no training
-            split, or a file of it cannot be used.
+        DataError: the data set does not exist (the message lists those that do), it has no training split,
+            or a file of it cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
     options = options or DataOptions()
-    source = _find(data, options)
+    source = _find_source(data, options)
     if "train" not in source.splits:
         raise DataError(
-            f"expected a split 'train', got {join_names(source.splits)}",
+            f"expected a split 'train', found {join_names(source.splits)}",
             location=source.name,
             hint="add a training split, or name another data set",
         )
-    kept = [split for split in source.splits if split != "test" or test is None]
-    train = source.read("train", options)
-    unweighted = replace(
-        options, weight_column=None, multi_label=options.multi_label or train.multi_label or None
-    )
-    found = {"train": train}
-    for split in kept:
-        if split != "train":
-            found[split] = source.read(split, unweighted)
-    caveats = list(source.caveats)
-    for split in kept:
-        caveats += _incomplete(source, split, len(found[split]))
+    splits = {"train": source.read("train", options)}
+    multi_label = options.multi_label or splits["train"].multi_label or None
+    options = replace(options, weight_column=None, multi_label=multi_label)
+    caveats = [*source.caveats, *incomplete_caveats(source, "train", len(splits["train"]))]
+    for split in source.splits:
+        if split == "validation" or (split == "test" and test is None):
+            splits[split] = source.read(split, options)
+            caveats += incomplete_caveats(source, split, len(splits[split]))
     if test is not None:
-        test_source = _find(test, options)
-        split = _split_of(test_source, "test")
-        found["test"] = test_source.read(split, unweighted, source.label_names)
+        test_source = _find_source(test, options)
+        split = _require_split(test_source, "test")
+        splits["test"] = test_source.read(split, options, source.label_names)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
-        caveats += _incomplete(test_source, split, len(found["test"]))
-    splits = TextDataset(
+        caveats += incomplete_caveats(test_source, split, len(splits["test"]))
+    dataset = TextDataset(
         name=source.name,
-        train=found["train"],
-        validation=found.get("validation"),
-        test=found.get("test"),
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits.get("test"),
         label_names=source.label_names,
         caveats=tuple(caveats),
     )
-    return splits.as_multi_label() if splits.multi_label else splits
+    return dataset.as_multi_label() if dataset.multi_label else dataset
 
 
 def load_split(
@@ -138,190 +125,189 @@ def load_split(
         data: as in `load_splits`. A single file is returned whatever the split.
         split: "train", "validation" or "test".
         options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None.
-        label_names: the names of the classes, length ``C``, such as those of a model; they count only if
+        label_names: the names of the classes, length ``C``, such as those of a model. They count only if
             the data set itself has none. See `read_labelled` for what they do.
 
     Returns:
         All rows of the split in their order, length ``N >= 1``.
 
     Raises:
-        ConfigError: there is no such name of a split.
-        DataError: there is no such data set, it does not have the split, or a file cannot be used.
+        ConfigError: no split has this name.
+        DataError: the data set does not exist, does not have the split, or a file cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
     if split not in SPLIT_STEMS:
         raise ConfigError(
-            f"expected one of {join_names(SPLIT_STEMS)}, got {shown(split)}",
+            f"expected one of {join_names(SPLIT_STEMS)}, found {quote(split)}",
             location="split",
             hint="choose one of them",
         )
     options = options or DataOptions()
-    source = _find(data, options)
-    return source.read(_split_of(source, split), options, label_names)
+    source = _find_source(data, options)
+    return source.read(_require_split(source, split), options, label_names)
 
 
 def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
-    """Load texts alone: those of a file, or of the training split of a data set; no labels are needed.
+    """Load the texts of a file, or of the training split of a data set. Labels are not needed.
 
     Args:
         data: as in `load_splits`.
         text_column: the column of the texts, in formats with columns.
 
     Raises:
-        DataError: there is no such file or data set, or it cannot be used.
+        DataError: the file or data set does not exist, or cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
-    source = _find(data)
-    if isinstance(source, Files) and "train" in source.files:
-        return read_texts(source.files["train"], text_column=text_column)
-    return list(source.read(_split_of(source, "train"), DataOptions(text_column)).texts)
+    source = _find_source(data)
+    split = _require_split(source, "train")
+    if isinstance(source, DatasetFiles):
+        return read_texts(source.splits[split], text_column=text_column)
+    return list(source.read(split, DataOptions(text_column)).texts)
 
 
 def available() -> tuple[str, ...]:
-    """The names of the data sets that are here: the built-in ones, then those in ``TOKEN2WAVE_DATA``.
+    """List the names of the data sets on this machine: the built-in ones, then those in ``TOKEN2WAVE_DATA``.
 
     Raises:
         DataError: ``TOKEN2WAVE_DATA`` names a folder that cannot be read.
     """
-    named = _named_folder()
-    built_in = _names_in(_BUILT_IN)
-    return (*built_in, *(name for name in (_names_in(named) if named else ()) if name not in built_in))
+    folder = _user_folder()
+    return tuple(dict.fromkeys([*_dataset_names(_BUILT_IN), *(_dataset_names(folder) if folder else ())]))
 
 
-def find_files(data: str | os.PathLike[str]) -> Files | None:
+def find_files(data: str | os.PathLike[str]) -> DatasetFiles | None:
     """Find a data set with a training split on this disk, by its folder or its name.
 
     Args:
         data: as in `load_splits`.
 
     Returns:
-        Its files; None where ``data`` is a file, a pattern, a folder without a training split, or nothing.
+        Its files; None if ``data`` is a file, a pattern, a folder without a training split, or nothing.
 
     Raises:
-        DataError: there are two files of one split, or the data set's README cannot be used.
+        DataError: one split has two files, or the data set's README cannot be used.
     """
     path = Path(data)
-    if os.path.isdir(path) and not any(stem(entry) == "train" for entry in _entries(path)):
-        return None
-    if os.path.isdir(path) or os.fspath(data) in available():
-        found = _find(data)
-        return found if isinstance(found, Files) and not found.is_single_file else None
-    return None
+    is_dataset = _has_training_file(path) if os.path.isdir(path) else os.fspath(data) in available()
+    source = _find_source(data) if is_dataset else None
+    return source if isinstance(source, DatasetFiles) and not source.is_single_file else None
 
 
-def _find(data: str | os.PathLike[str], options: DataOptions | None = None) -> Files | HubSource:
+def incomplete_caveats(source: DatasetSource, split: str, n_rows: int) -> list[str]:
+    """Return a caveat if a split is not the whole official one.
+
+    Args:
+        source: the data set.
+        split: "train", "validation" or "test".
+        n_rows: rows of the split.
+    """
+    if split not in source.incomplete:
+        return []
+    adjective = "training" if split == "train" else split
+    return [f"{source.name}: {n_rows:,} {adjective} rows, not the complete official {adjective} set"]
+
+
+def _find_source(data: str | os.PathLike[str], options: DataOptions | None = None) -> DatasetSource:
     text, label_column = os.fspath(data), options.label_column if options else "label"
     if text.startswith("hub:"):
         return fetch(text.removeprefix("hub:"), label_column)
     path = Path(text)
     if os.path.isfile(path):  # unlike Path.is_file, false for a path that the system refuses
-        return Files(stem(path) or path.name, {"train": path}, is_single_file=True)
-    if text and os.path.isdir(path):
-        return _folder(path)
-    if text and path.name == text:  # a bare name
-        if os.path.isdir(_BUILT_IN / text):
-            return _folder(_BUILT_IN / text)
-        named = _named_folder()
-        if named is not None and os.path.isdir(named / text):
-            return _folder(named / text)
+        return DatasetFiles(stem(path) or path.name, {"train": path}, is_single_file=True)
+    for folder in _candidate_folders(text) if text else ():
+        if os.path.isdir(folder):
+            return _read_folder(folder)
     if _HUB_NAME.fullmatch(text) and stem(path) is None and not os.path.exists(path.parent):
         return fetch(text, label_column)
-    raise _not_found(text, path)
-
-
-def _not_found(text: str, path: Path) -> DataError:
-    named = _named_folder()
-    if named is None:
-        there = f"{_FOLDER_VARIABLE}, which may name a folder of data sets, is not set"
-    else:
-        there = f"in {_FOLDER_VARIABLE} ({named}): {join_names(_names_in(named))}"
-    hint = did_you_mean(path, available())
-    return DataError(
-        f"there is no such file, folder or data set; built-in: {join_names(_names_in(_BUILT_IN))}; {there}",
+    user_folder = _user_folder()
+    others = f"{_FOLDER_VARIABLE}, which may name a folder of data sets, is not set"
+    if user_folder is not None:
+        others = f"in {_FOLDER_VARIABLE} ({user_folder}): {join_names(_dataset_names(user_folder))}"
+    raise DataError(
+        f"there is no such file, folder or data set; built-in: {join_names(_dataset_names(_BUILT_IN))}; "
+        f"{others}",
         location=text or "data",
-        hint=f"check the name{hint}, or write hub:owner/name for the Hugging Face hub",
+        hint=f"check the name{did_you_mean(path, available())}, "
+        "or write hub:owner/name for the Hugging Face hub",
     )
 
 
-def _folder(path: Path) -> Files:
-    """The data set in a folder; it has at least one file of a split."""
+def _candidate_folders(name: str) -> Iterator[Path]:
+    yield Path(name)
+    if Path(name).name == name:
+        yield _BUILT_IN / name
+        if (root := _user_folder()) is not None:
+            yield root / name
+
+
+def _read_folder(path: Path) -> DatasetFiles:
+    """Find the files of the splits in a folder, and read its README."""
     files: dict[str, Path] = {}
     entries = _entries(path)
     for split, stems in SPLIT_STEMS.items():
-        of_split = [entry for entry in entries if stem(entry) in stems and os.path.isfile(entry)]
-        if len(of_split) > 1:
+        matches = [entry for entry in entries if stem(entry) in stems and os.path.isfile(entry)]
+        if len(matches) > 1:
             raise DataError(
-                f"expected one file of the split {split!r}, got {join_names(file.name for file in of_split)}",
+                f"expected one file of split {split!r}, found {join_names(file.name for file in matches)}",
                 location=os.fspath(path),
                 hint="keep one of them, or name a file instead of the folder",
             )
-        if of_split:
-            files[split] = of_split[0]
+        if matches:
+            files[split] = matches[0]
     if not files:
         raise DataError(
             f"expected a file 'train' with one of the suffixes {suffixes()}, "
-            f"got the files {join_names(entry.name for entry in entries)}",
+            f"found the files {join_names(entry.name for entry in entries)}",
             location=os.fspath(path),
             hint="name the training file train, or name a file instead of the folder",
         )
-    about = _about(path / "README.json") if path / "README.json" in entries else {}
-    complete = about.get("complete", {})
+    readme = _read_readme(path / "README.json") if path / "README.json" in entries else {}
+    complete = readme.get("complete", {})
     name = path.resolve().name
-    return Files(
+    return DatasetFiles(
         name,
         files,
-        label_names=tuple(about["label_names"]) if "label_names" in about else None,
-        caveats=(f"{name}: {about['caveat']}",) if "caveat" in about else (),
+        label_names=tuple(readme["label_names"]) if "label_names" in readme else None,
+        caveats=(f"{name}: {readme['caveat']}",) if "caveat" in readme else (),
         incomplete=frozenset(
-            s for s, file in files.items() if complete.get(s, complete.get(stem(file))) is False
+            split for split, file in files.items() if complete.get(split, complete.get(stem(file))) is False
         ),
     )
 
 
-def _about(path: Path) -> dict[str, Any]:
-    """What a README.json says, with the keys that we use checked."""
+def _read_readme(path: Path) -> dict[str, Any]:
+    """Read a README.json, and check the keys that we use."""
+    hint = "correct or remove it"
     with open_binary(path) as stream:
         content = stream.read()
     try:
-        about = json.loads(content.decode("utf-8-sig"))
+        readme = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"not valid JSON ({str(error)[:100]})", location=os.fspath(path), hint="mend or remove it"
-        ) from error
-    expected = {
-        "label_names": ("a list of different strings", _are_names),
-        "complete": ("an object of true and false, one for each split", _are_flags),
-        "caveat": ("a string", lambda value: isinstance(value, str)),
+        problem = f"expected JSON, found an error: {str(error)[:100]}"
+        raise DataError(problem, location=os.fspath(path), hint=hint) from error
+    if not isinstance(readme, dict):
+        problem = f"expected an object, found {quote(readme)}"
+        raise DataError(problem, location=os.fspath(path), hint=hint)
+    names, flags = readme.get("label_names", ["name"]), readme.get("complete", {})
+    are_strings = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
+    checks = {
+        "label_names": ("a list of different strings", are_strings and 0 < len(names) == len(set(names))),
+        "complete": (
+            "an object of true and false, one for each split",
+            isinstance(flags, dict) and all(isinstance(flag, bool) for flag in flags.values()),
+        ),
+        "caveat": ("a string", isinstance(readme.get("caveat", ""), str)),
     }
-    if not isinstance(about, dict):
-        raise DataError(
-            f"expected an object, got {shown(about)}", location=os.fspath(path), hint="mend or remove it"
-        )
-    for key, (what, is_right) in expected.items():
-        if key in about and not is_right(about[key]):
-            raise DataError(
-                f"expected {what}, got {shown(about[key])}",
-                location=f"{os.fspath(path)}, key {key!r}",
-                hint="mend it or remove the key",
-            )
-    return about
+    for key, (expected, is_valid) in checks.items():
+        if not is_valid:
+            problem = f"expected {expected}, found {quote(readme[key])}"
+            raise DataError(problem, location=f"{os.fspath(path)}, key {key!r}", hint=hint)
+    return readme
 
 
-def _are_names(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and all(isinstance(name, str) and name.strip() for name in value)
-        and 0 < len(value) == len(set(value))
-    )
-
-
-def _are_flags(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(flag, bool) for flag in value.values())
-
-
-def _split_of(source: Files | HubSource, split: str) -> str:
-    """The key of a split in a source; for a single file its only one."""
-    if isinstance(source, Files) and source.is_single_file:
+def _require_split(source: DatasetSource, split: str) -> str:
+    """The key of a split in a source; the only key, if the source is a single file."""
+    if isinstance(source, DatasetFiles) and source.is_single_file:
         return "train"
     if split in source.splits:
         return split
@@ -332,11 +318,7 @@ def _split_of(source: Files | HubSource, split: str) -> str:
     )
 
 
-def _incomplete(source: Files | HubSource, split: str, n_rows: int) -> list[str]:
-    return [] if isinstance(source, HubSource) else source.incomplete_caveats(split, n_rows)
-
-
-def _named_folder() -> Path | None:
+def _user_folder() -> Path | None:
     value = os.environ.get(_FOLDER_VARIABLE)
     if not value:
         return None
@@ -349,15 +331,17 @@ def _named_folder() -> Path | None:
     return Path(value)
 
 
-def _names_in(root: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder that have a training file and may be read."""
-    return tuple(
+def _dataset_names(root: Path) -> list[str]:
+    """The names of the readable folders in a folder that have a training file."""
+    return [
         folder.name
         for folder in _entries(root)
-        if os.access(folder, os.R_OK | os.X_OK)
-        and os.path.isdir(folder)
-        and any(stem(entry) == "train" for entry in _entries(folder))
-    )
+        if os.access(folder, os.R_OK | os.X_OK) and os.path.isdir(folder) and _has_training_file(folder)
+    ]
+
+
+def _has_training_file(folder: Path) -> bool:
+    return any(stem(entry) == "train" for entry in _entries(folder))
 
 
 def _entries(path: Path) -> list[Path]:

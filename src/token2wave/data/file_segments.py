@@ -1,9 +1,8 @@
-"""Inputs of any size: which files, and the segments that are read one at a time.
+"""Finds the files of an input, and divides them into segments that are read one at a time.
 
-A segment is what one reader takes at once: some row groups of a Parquet file, a range of bytes of a plain
-file of lines, or the whole of a file that can only be read from its beginning: CSV, whose fields may hold
-line breaks, and all that is compressed. The segments of an input depend on the files alone, so that work that
-was interrupted finds the same ones again.
+A segment is a few row groups of a Parquet file, a range of bytes of a plain file of lines, or a whole file
+that can only be read from its beginning: CSV, whose fields may hold line breaks, and compressed files.
+Segments depend on the files alone, so that a resumed job finds the same ones.
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from token2wave.data.lines import cannot_read, did_you_mean
+from token2wave.data.lines import cannot_read
 from token2wave.data.parquet import parquet_file
-from token2wave.data.rows import COMPRESSIONS, KINDS, Segment
+from token2wave.data.rows import COMPRESSIONS, FORMATS, Segment
 from token2wave.errors import DataError
 
-BYTES_OF_A_SEGMENT = 32 << 20
+SEGMENT_BYTES = 32 << 20
 
 
 def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Name the files of an input.
+    """Find the files of an input.
 
     Args:
-        inputs: files, folders (all files in them, at any depth, of a format that is known), and patterns such
-            as ``crawl/*.parquet`` or ``crawl/**/part-*.jsonl.gz``. Names that begin with a dot or an
-            underscore, as other programs give to what is no data, count only where they are given themselves.
+        inputs: files, folders (all files of a known format in them, at any depth), and patterns such as
+            ``crawl/*.parquet`` or ``crawl/**/part-*.jsonl.gz``. Folders and patterns skip names that begin
+            with a dot or an underscore, which other programs give to files without data.
 
     Returns:
         The files, each once; those of one argument in the order of their names.
 
     Raises:
-        DataError: there is no such file, none of a known format, or a folder that cannot be read.
+        DataError: a file does not exist, no file has a known format, or a folder cannot be read.
     """
     paths: list[Path] = []
     for name in inputs:
@@ -62,56 +61,61 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def whole_file(path: Path) -> Segment:
-    """The whole of a file as one segment.
+    """Return the whole of a file as one segment.
 
     Raises:
-        DataError: the format is not known.
+        DataError: the format is unknown.
     """
-    _, kind, compression = _split_name(path)
-    if not kind:
-        raise _unknown_format(path)
-    return Segment(os.fspath(path), kind, compression)
+    _, suffix, compression = _split_name(path)
+    if not suffix:
+        raise DataError(
+            f"the format of {path.name[-60:]!r} is not known",
+            location=os.fspath(path),
+            hint=f"use a file with one of the suffixes {suffixes()}",
+        )
+    return Segment(os.fspath(path), suffix, compression)
 
 
 def stem(path: Path) -> str | None:
-    """The name of a file without the suffixes of its format; None if no reader knows them."""
-    root, kind, _ = _split_name(path)
-    return root if kind else None
+    """The name of a file without the suffixes of its format; None if the format is unknown."""
+    root, suffix, _ = _split_name(path)
+    return root if suffix else None
+
+
+def suffixes() -> str:
+    """The suffixes of all formats, for error messages."""
+    return f"{' '.join(FORMATS)} (all but .parquet also with {', '.join(COMPRESSIONS)})"
 
 
 def _split_name(path: Path) -> tuple[str, str, str]:
-    """The name of a file, and the suffixes of its format (empty if not known) and its compression."""
+    """The name of a file, and the suffixes of its format (empty if unknown) and its compression."""
     root, suffix = os.path.splitext(path.name)
     compression = suffix.lower() if suffix.lower() in COMPRESSIONS else ""
     if compression:
         root, suffix = os.path.splitext(root)
-    kind = suffix.lower()
-    is_known = kind in KINDS and not (kind == ".parquet" and compression)
-    return root, kind if is_known else "", compression
+    suffix = suffix.lower()
+    is_known = suffix in FORMATS and not (suffix == ".parquet" and compression)
+    return root, suffix if is_known else "", compression
 
 
-def segments_of(paths: Sequence[Path], n_bytes: int = BYTES_OF_A_SEGMENT) -> list[Segment]:
+def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES) -> list[Segment]:
     """Divide files into segments.
 
     Args:
         paths: the files (:func:`find_inputs`).
-        n_bytes: about so many bytes are in a segment, where a file can be divided.
+        n_bytes: about so many bytes make a segment, if a file can be divided.
 
     Returns:
         The segments in the order of the files; an empty file has none.
 
     Raises:
-        DataError: a file cannot be read, or is no Parquet although its name says so.
-        MissingExtraError: there is Parquet, and pyarrow is not installed.
+        DataError: a file cannot be read, or is not Parquet although its name says so.
+        MissingExtraError: a file is Parquet, and pyarrow is not installed.
     """
     segments: list[Segment] = []
     for path in paths:
-        whole = whole_file(path)
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise cannot_read(path, error) from error
-        if whole.kind == ".parquet":
+        whole, size = whole_file(path), _file_size(path)
+        if whole.format == ".parquet":
             bounds: Sequence[tuple[int, int | None]] = _row_groups(path, n_bytes)
         elif whole.counts_bytes:
             n_segments = -(-size // n_bytes)
@@ -123,7 +127,7 @@ def segments_of(paths: Sequence[Path], n_bytes: int = BYTES_OF_A_SEGMENT) -> lis
 
 
 def segment_size(segment: Segment) -> int:
-    """About how many bytes of the disk a segment takes, to tell the progress.
+    """Estimate how many bytes of the disk a segment takes, to report progress.
 
     Raises:
         DataError: the file cannot be read.
@@ -131,19 +135,23 @@ def segment_size(segment: Segment) -> int:
     if segment.counts_bytes and segment.last is not None:
         return segment.last - segment.first
     path = Path(segment.path)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    if segment.kind != ".parquet" or segment.last is None:
+    size = _file_size(path)
+    if segment.format != ".parquet" or segment.last is None:
         return size
     with parquet_file(path) as file:
         n_groups = int(file.metadata.num_row_groups)
     return size * (segment.last - segment.first) // max(n_groups, 1)
 
 
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
 def _row_groups(path: Path, n_bytes: int) -> list[tuple[int, int]]:
-    """Ranges of row groups of about so many bytes, uncompressed."""
+    """Return ranges of row groups of about so many bytes, uncompressed."""
     with parquet_file(path) as file:
         sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
     bounds, first, size = [], 0, 0
@@ -169,25 +177,11 @@ def _is_hidden(name: str) -> bool:
 
 
 def _require_readable(path: Path) -> None:
-    where = os.fspath(path)
     if not os.path.exists(path):
-        raise DataError("there is no such file", location=where, hint=f"check the path{did_you_mean(path)}")
+        raise cannot_read(path, FileNotFoundError())
     if not os.path.isfile(path):
-        raise DataError("expected a file, found a device or pipe", location=where, hint="name a regular file")
-    if stem(path) is None:
-        raise _unknown_format(path)
+        problem = "expected a file, found a device or pipe"
+        raise DataError(problem, location=os.fspath(path), hint="name a regular file")
+    whole_file(path)  # refuses an unknown format
     if not os.access(path, os.R_OK):
-        raise DataError("no permission to read this", location=where, hint="change it with chmod or chown")
-
-
-def _unknown_format(path: Path) -> DataError:
-    return DataError(
-        f"the format of {path.name[-60:]!r} is not known",
-        location=os.fspath(path),
-        hint=f"use a file with one of the suffixes {suffixes()}",
-    )
-
-
-def suffixes() -> str:
-    """The suffixes that the readers know, for error messages."""
-    return f"{' '.join(KINDS)} (all but .parquet also with {', '.join(COMPRESSIONS)})"
+        raise cannot_read(path, PermissionError())

@@ -1,7 +1,7 @@
 """Parses lines of CSV, TSV, JSON lines, fastText and plain text into rows.
 
-Each parser yields for every row its place, the line it starts on, the row as values by column, and about how
-many bytes it takes. A row that cannot be read is a :class:`Fault`; a blank line is None.
+For every row a parser yields its place, the line it starts on, its values by column, and about how many bytes
+it takes. A row that cannot be read is a :class:`Fault`; a blank line is None.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import csv
 import json
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from token2wave.data.lines import Fault, Lines, decode
-from token2wave.data.rows import JSON_KINDS, SEPARATORS, Limits, Segment
-from token2wave.data.values import column_index, shown
+from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
+from token2wave.data.values import column_index, quote
 from token2wave.errors import DataError, place
 
 MAX_BEGINNING = 200  # characters of a broken row that are shown
@@ -25,6 +25,7 @@ _SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
 _LABEL = re.compile(rf"(?:^|(?<=[{_SPACE}]))__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
 _FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
 _CSV_HINT = 'put double quotes around a field that holds a quote, and write the quote in it as ""'
+_FIELDS_HINT = "put double quotes around a field that holds a delimiter or a line break"
 _JSON_HINT = 'write one object a line, such as {"text": "...", "label": "..."}'
 
 Record = dict[str, Any]
@@ -36,34 +37,45 @@ def parse_rows(
     lines: Lines,
     text_column: str,
     columns: Collection[str] | None,
-    limits: Limits,
+    limits: RowLimits,
     *,
     blank_is_text: bool,
 ) -> Iterator[ParsedRow]:
     """Parse the lines of a segment.
 
     Args:
-        segment: which.
-        lines: of it (:func:`token2wave.data.lines.read_lines`).
-        text_column: the column that the text of a line of fastText or plain text goes to. Its labels go to
-            the column ``label``, as a list, where it has any.
+        segment: the segment.
+        lines: its lines (:func:`token2wave.data.lines.read_lines`).
+        text_column: the column for the text of a line of fastText or plain text. Its labels, if it has any,
+            go to the column ``label``, as a list.
         columns: the columns to keep; all, if None. CSV must have them.
-        limits: what a row may take.
+        limits: of a row.
         blank_is_text: whether a blank line of fastText or plain text is an empty text.
 
     Raises:
         DataError: CSV has no usable header, or lacks a column.
     """
-    if segment.kind in SEPARATORS:
+    if segment.format in SEPARATORS:
         return _csv_rows(segment, lines, text_column, columns, limits)
-    if segment.kind in JSON_KINDS:
-        return _json_rows(lines, columns, limits)
-    return _text_rows(lines, text_column, blank_is_text)
+
+    def parse_json(text: str) -> Record | Fault | None:
+        return _json_object(text, columns, limits) if text.strip() else None
+
+    def parse_text(text: str) -> Record | None:
+        if not (blank_is_text or text.strip()):
+            return None
+        text = text.removesuffix("\n").removesuffix("\r")
+        record: Record = {text_column: _LABEL.sub("", text)}
+        if labels := _LABEL.findall(text):
+            record["label"] = labels
+        return record
+
+    return _line_rows(lines, parse_json if segment.format in JSON_FORMATS else parse_text)
 
 
 @contextmanager
 def field_limit(n_characters: int) -> Iterator[None]:
-    """Let csv read fields of so many characters, and restore its limit afterwards."""
+    """Let csv read fields of at most so many characters, and restore its limit afterwards."""
     with _FIELD_LIMIT_LOCK:
         previous = csv.field_size_limit(n_characters)
         try:
@@ -72,33 +84,18 @@ def field_limit(n_characters: int) -> Iterator[None]:
             csv.field_size_limit(previous)
 
 
-def _text_rows(lines: Lines, text_column: str, blank_is_text: bool) -> Iterator[ParsedRow]:
+def _line_rows(lines: Lines, parse: Callable[[str], Record | Fault | None]) -> Iterator[ParsedRow]:
+    """Parse files in which each row is a line."""
     for number, (at, line) in enumerate(lines, start=1):
         text = line if isinstance(line, Fault) else decode(line)
         if isinstance(text, Fault):
             yield at, number, text._replace(line=number), len(line)
-        elif not (blank_is_text or text.strip()):
-            yield at, number, None, 0
         else:
-            text = text.removesuffix("\n").removesuffix("\r")
-            record: Record = {text_column: _LABEL.sub("", text)}
-            if labels := _LABEL.findall(text):
-                record["label"] = labels
-            yield at, number, record, len(line)
+            record = parse(text)
+            yield at, number, record, 0 if record is None else len(line)
 
 
-def _json_rows(lines: Lines, columns: Collection[str] | None, limits: Limits) -> Iterator[ParsedRow]:
-    for number, (at, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode(line)
-        if isinstance(text, Fault):
-            yield at, number, text._replace(line=number), len(line)
-        elif not text.strip():
-            yield at, number, None, 0
-        else:
-            yield at, number, _json_object(text, columns, limits), len(line)
-
-
-def _json_object(text: str, columns: Collection[str] | None, limits: Limits) -> Record | Fault:
+def _json_object(text: str, columns: Collection[str] | None, limits: RowLimits) -> Record | Fault:
     beginning = text[:MAX_BEGINNING]
     if len(text) > limits.json_values:  # a shorter one cannot have so many
         n_values = sum(map(text.count, ",[{"))  # before it is decoded
@@ -111,14 +108,14 @@ def _json_object(text: str, columns: Collection[str] | None, limits: Limits) -> 
     except (ValueError, RecursionError) as error:
         return Fault(f"not valid JSON ({str(error)[:100]})", _JSON_HINT, beginning)
     if not isinstance(record, dict):
-        return Fault(f"expected a JSON object, got {shown(record)}", _JSON_HINT, beginning)
+        return Fault(f"expected a JSON object, found {quote(record)}", _JSON_HINT, beginning)
     if len(record) > limits.columns:
         return _too_many_columns(len(record), limits, beginning)
     return record if columns is None else {name: record[name] for name in columns if name in record}
 
 
 def _csv_rows(
-    segment: Segment, lines: Lines, text_column: str, columns: Collection[str] | None, limits: Limits
+    segment: Segment, lines: Lines, text_column: str, columns: Collection[str] | None, limits: RowLimits
 ) -> Iterator[ParsedRow]:
     """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
     faults: list[Fault] = []  # of the lines of the present row
@@ -135,7 +132,7 @@ def _csv_rows(
             else:
                 yield text
 
-    reader = csv.reader(decoded(), delimiter=SEPARATORS[segment.kind], strict=True)
+    reader = csv.reader(decoded(), delimiter=SEPARATORS[segment.format], strict=True)
     header = _header(segment, reader, faults, limits)
     path = Path(segment.path)
     positions = [(name, column_index(path, header, name)) for name in columns or [text_column]]
@@ -163,25 +160,15 @@ def _csv_rows(
         if fault is None and len(fields) == n_fields:
             yield row, line, {name: fields[index] for name, index in positions}, n_bytes
         else:
-            yield (
-                row,
-                line,
-                (fault or _ragged(len(fields), n_fields))._replace(
-                    beginning=",".join(fields)[:MAX_BEGINNING]
-                ),
-                n_bytes,
-            )
+            problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
+            fault = fault or Fault(problem, _FIELDS_HINT)
+            yield row, line, fault._replace(beginning=",".join(fields)[:MAX_BEGINNING]), n_bytes
         line, n_bytes = reader.line_num + 1, 0
 
 
-def _ragged(n_fields: int, n_columns: int) -> Fault:
-    return Fault(
-        f"expected {n_columns} fields as in the header, found {n_fields}",
-        "put double quotes around a field that holds a delimiter or a line break",
-    )
-
-
-def _header(segment: Segment, reader: Iterator[list[str]], faults: list[Fault], limits: Limits) -> list[str]:
+def _header(
+    segment: Segment, reader: Iterator[list[str]], faults: list[Fault], limits: RowLimits
+) -> list[str]:
     fault, header = None, None
     try:
         header = next(reader, None)
@@ -201,6 +188,6 @@ def _header(segment: Segment, reader: Iterator[list[str]], faults: list[Fault], 
     return header
 
 
-def _too_many_columns(n_columns: int, limits: Limits, beginning: str = "") -> Fault:
+def _too_many_columns(n_columns: int, limits: RowLimits, beginning: str = "") -> Fault:
     problem = f"expected at most {limits.columns:,} columns, found {n_columns:,}"
     return Fault(problem, "keep the columns of the texts and the labels alone", beginning)

@@ -1,4 +1,4 @@
-"""Reads the lines of a segment, plain or compressed, with a limit on their length."""
+"""Reads the lines of a segment, plain or compressed, up to a limit of length."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from token2wave.data.rows import COMPRESSIONS, Segment
-from token2wave.errors import DataError, MissingExtraError, place
+from token2wave.errors import DataError, import_extra, place
 
-LIKELY_BYTES, LIKELY_TIMES = 256 << 20, 200
-"""Compressed data in memory may unpack to so many bytes, and so many times its own; texts reach a tenth."""
-BYTES_SKIPPED_CHUNK = 1 << 20
-BYTES_BUFFERED = 1 << 13  # what is lost where a compressed stream breaks off
+MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 256 << 20, 200
+"""Compressed data may unpack to so many bytes, and so many times its own size; texts reach a tenth of it."""
+SKIP_CHUNK = 1 << 20
+BUFFER_BYTES = 1 << 13  # so many are lost if a compressed stream breaks off
 _BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
         problem: what is wrong.
         hint: what the user can do about it.
         beginning: of the row, as far as it makes sense.
-        line: the number of the line, where the line itself is broken and not the row.
+        line: the number of the line, if the line itself is broken and not the row.
     """
 
     problem: str
@@ -45,7 +45,7 @@ def open_binary(path: Path) -> BinaryIO:
     """Open a file for reading bytes.
 
     Raises:
-        DataError: the system does not let us.
+        DataError: it cannot be opened.
     """
     try:
         return open(path, "rb")
@@ -57,7 +57,7 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
     r"""Read the lines of a segment, split at ``\n`` alone, without a leading byte order mark.
 
     Args:
-        segment: which.
+        segment: the segment.
         raw: its file.
         max_bytes: of a line; no more of a longer one is held.
 
@@ -101,28 +101,28 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
         yield at, Fault(problem, "copy the file again", line=0)
 
 
-def likely_lines(lines: Lines, path: Path, raw: BinaryIO) -> Lines:
-    """The same lines of compressed data; see :func:`require_likely_size`."""
+def plausible_lines(lines: Lines, path: Path, raw: BinaryIO) -> Lines:
+    """Pass on lines of compressed data, and check their size; see :func:`require_plausible_size`."""
     n_bytes = 0
     for at, line in lines:
         if isinstance(line, bytes):
             n_bytes += len(line)
-            require_likely_size(path, n_bytes, raw.tell())
+            require_plausible_size(path, n_bytes, raw.tell())
         yield at, line
 
 
-def require_likely_size(path: Path, n_unpacked: int, n_packed: int) -> None:
-    """Refuse a file that unpacks to far more than texts do, as one made to fill the memory.
+def require_plausible_size(path: Path, n_unpacked: int, n_packed: int) -> None:
+    """Refuse a file that unpacks to far more than texts do: it is made to fill the memory.
 
     Raises:
-        DataError: it does.
+        DataError: it unpacks to more.
     """
-    if n_unpacked > LIKELY_BYTES + LIKELY_TIMES * n_packed:
+    if n_unpacked > MAX_UNPACKED_BYTES + MAX_UNPACKED_RATIO * n_packed:
         raise DataError(
-            f"expected at most {LIKELY_TIMES} times the {n_packed:,} bytes of the compressed data, "
+            f"expected at most {MAX_UNPACKED_RATIO} times the {n_packed:,} bytes of the compressed data, "
             f"found at least {n_unpacked:,}",
             location=os.fspath(path),
-            hint="check where it comes from; if all is well, write it as CSV or JSON lines, uncompressed",
+            hint="check where it comes from; if you trust it, write it as CSV or JSON lines, uncompressed",
         )
 
 
@@ -138,16 +138,16 @@ def decode(line: bytes) -> str | Fault:
         else:
             hint = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
         byte, position = line[error.start], error.start + 1
-        problem = f"expected UTF-8, got the byte 0x{byte:02x} at byte {position} of the line"
+        problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
         return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0)
 
 
 def _skip_line(stream: BinaryIO) -> int:
     """Read on to the next line; return how many bytes were skipped."""
     n_bytes = 0
-    while piece := stream.readline(BYTES_SKIPPED_CHUNK):
-        n_bytes += len(piece)
-        if piece.endswith(b"\n"):
+    while chunk := stream.readline(SKIP_CHUNK):
+        n_bytes += len(chunk)
+        if chunk.endswith(b"\n"):
             break
     return n_bytes
 
@@ -156,12 +156,10 @@ def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
     if not segment.compression:
         return raw
     if segment.compression == ".zst":
-        try:
+        with import_extra("train", f"reading {segment.path}"):
             import pyarrow
-        except ImportError as error:
-            raise MissingExtraError("pyarrow", "train", purpose=f"reading {segment.path}") from error
         stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
-        return cast("BinaryIO", io.BufferedReader(stream, BYTES_BUFFERED))
+        return cast("BinaryIO", io.BufferedReader(stream, BUFFER_BYTES))
     import bz2
     import gzip
 
@@ -180,16 +178,13 @@ def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
 
 
 def cannot_read(path: Path, error: OSError | ValueError) -> DataError:
-    """The error for a file or folder that the system does not let us read."""
-    location = place(path)
-    if isinstance(error, FileNotFoundError):
-        hint = f"check the path{did_you_mean(path)}"
-        return DataError("there is no such file", location=location, hint=hint)
-    if isinstance(error, IsADirectoryError):
-        return DataError("expected a file, got a folder", location=location, hint="name a file in it")
-    if isinstance(error, PermissionError):
-        return DataError(
-            "no permission to read this", location=location, hint="change it with chmod or chown"
-        )
+    """Return the error for a file or folder that cannot be read."""
     reason = getattr(error, "strerror", None) or str(error)
-    return DataError(f"cannot be read ({reason})", location=location, hint="check the path and the disk")
+    problem, hint = f"cannot be read ({reason})", "check the path and the disk"
+    if isinstance(error, FileNotFoundError):
+        problem, hint = "there is no such file", f"check the path{did_you_mean(path)}"
+    elif isinstance(error, IsADirectoryError):
+        problem, hint = "expected a file, found a folder", "name a file in it"
+    elif isinstance(error, PermissionError):
+        problem, hint = "no permission to read this", "change it with chmod or chown"
+    return DataError(problem, location=place(path), hint=hint)

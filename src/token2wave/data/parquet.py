@@ -1,9 +1,9 @@
 """Reads Parquet files: columns into memory, or row groups block by block.
 
-A Parquet file may hold a text of a million rows once, with a few bytes that say how often, so a small file
-may unpack to a large one. Columns in memory are read with each text kept once, and counted before they are
-multiplied. Blocks of row groups are decoded :data:`ROWS_DECODED` rows at a time. Nothing reads the metadata
-of column chunks: pyarrow ends the process where their statistics are damaged.
+A Parquet file stores a repeated text once, so a small file may unpack to a large one. Columns in memory are
+read as dictionaries and counted before they are expanded. Blocks of row groups are decoded
+:data:`ROWS_DECODED` rows at a time. Nothing reads the metadata of column chunks, since pyarrow ends the
+process if their statistics are damaged.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.lines import open_binary, require_likely_size
-from token2wave.data.rows import IN_MEMORY, Limits, Rejected, Rows, Segment
+from token2wave.data.lines import open_binary, require_plausible_size
+from token2wave.data.rows import IN_MEMORY, Rejected, RowBlock, RowLimits, Segment
 from token2wave.data.values import column_index
-from token2wave.errors import DataError, MissingExtraError, place
+from token2wave.errors import DataError, import_extra, place
 
 ROWS_CHUNK = 1 << 16
-ROWS_OF_LISTS = 1 << 10  # fewer, since pyarrow cannot keep each of their strings once
+LIST_ROWS_CHUNK = 1 << 10  # fewer, since pyarrow cannot keep each of their strings once
 ROWS_DECODED = 256
-BYTES_OF_A_VALUE = 64  # of a string in Python, beside its characters
-_HOLDERS = ("is_dictionary", "is_list", "is_large_list")
+VALUE_BYTES = 64  # of a string in Python, beside its characters
+_CONTAINERS = ("is_dictionary", "is_list", "is_large_list")
 _SCALARS = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
 
 
@@ -41,11 +41,11 @@ def parquet_file(path: Path, stream: BinaryIO | None = None, **options: Any) -> 
         DataError: the file cannot be opened, or is not Parquet.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow = _pyarrow(path)
+    pyarrow = _import_pyarrow(path)
     from pyarrow import parquet
 
     if stream is None:
-        open_binary(path).close()  # says what is wrong with the path
+        open_binary(path).close()  # its error names the problem with the path
     try:
         return parquet.ParquetFile(path if stream is None else stream, **options)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -67,7 +67,7 @@ def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str,
             holds, or a column is of another type.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow = _pyarrow(path)
+    pyarrow = _import_pyarrow(path)
     with open_binary(path) as stream:
         try:
             n_packed = stream.seek(0, os.SEEK_END)
@@ -86,14 +86,14 @@ def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str,
             names = header if names is None else names
             for name in names:
                 column_index(path, header, name)
-                _require_usable(path, name, file.schema_arrow.field(name).type)
-            n_rows = ROWS_CHUNK if {leaf.name for leaf in flat}.issuperset(names) else ROWS_OF_LISTS
+                _require_scalars(path, name, file.schema_arrow.field(name).type)
+            n_rows = ROWS_CHUNK if {leaf.name for leaf in flat}.issuperset(names) else LIST_ROWS_CHUNK
             columns: dict[str, list[Any]] = {name: [] for name in names}
             n_unpacked = 0
             for batch in file.iter_batches(n_rows, columns=list(names), use_threads=False):
                 arrays = [batch.column(name) for name in names]
                 n_unpacked += sum(map(_n_bytes, arrays))
-                require_likely_size(path, n_unpacked, n_packed)
+                require_plausible_size(path, n_unpacked, n_packed)
                 for name, array in zip(names, arrays, strict=True):
                     is_dictionary = pyarrow.types.is_dictionary(array.type)  # slower to read out
                     columns[name] += (array.dictionary_decode() if is_dictionary else array).to_pylist()
@@ -102,9 +102,9 @@ def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str,
     return columns
 
 
-def parquet_rows(
-    segment: Segment, text_column: str, columns: Sequence[str] | None, limits: Limits, n_rows: int
-) -> Iterator[Rows]:
+def parquet_blocks(
+    segment: Segment, text_column: str, columns: Sequence[str] | None, limits: RowLimits, n_rows: int
+) -> Iterator[RowBlock]:
     """Read row groups block by block; see :func:`token2wave.data.reader.read_segment`.
 
     Raises:
@@ -112,7 +112,7 @@ def parquet_rows(
         MissingExtraError: pyarrow is not installed.
     """
     path = Path(segment.path)
-    pyarrow = _pyarrow(path)
+    pyarrow = _import_pyarrow(path)
     with parquet_file(path) as file:
         header = file.schema_arrow.names
         names = list(dict.fromkeys([text_column, *(header if columns is None else columns)]))
@@ -121,7 +121,7 @@ def parquet_rows(
         dtype = file.schema_arrow.field(text_column).type
         if not _holds_strings(dtype):
             raise DataError(
-                f"expected strings, got values of type {str(dtype)[:60]}",
+                f"expected strings, found values of type {str(dtype)[:60]}",
                 location=place(path, column=text_column),
                 hint="name the column that holds the texts",
             )
@@ -133,24 +133,23 @@ def parquet_rows(
                 min(ROWS_DECODED, n_rows), row_groups=list(groups), columns=names, use_threads=False
             )
             plain = (_with_plain_texts(batch, text_column) for batch in batches)
-            for table in _joined(plain, n_rows, limits.bytes_at_once):
-                yield _usable(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
+            for table in _join_batches(plain, n_rows, limits.block_bytes):
+                yield _reject_bad_texts(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
                 at += len(table)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             reason = f"{_not_parquet(path, error).problem}; the rows from here on are lost"
-            yield Rows(np.zeros(0, dtype=np.int64), [], None, [Rejected(at, reason, "", max(end - at, 1))])
+            yield RowBlock(
+                np.zeros(0, dtype=np.int64), [], None, [Rejected(at, reason, "", max(end - at, 1))]
+            )
 
 
-def _pyarrow(path: Path) -> Any:
-    try:
+def _import_pyarrow(path: Path) -> Any:
+    with import_extra("train", f"reading {path}"):
         import pyarrow
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", purpose=f"reading {path}") from error
     return pyarrow
 
 
 def _not_parquet(path: Path, error: Exception) -> DataError:
-    """The error for a file that is not Parquet, or damaged."""
     return DataError(
         f"not a readable Parquet file ({str(error)[:100]})",
         location=os.fspath(path),
@@ -163,7 +162,7 @@ def _n_bytes(array: Any) -> int:
     import pyarrow
     from pyarrow import compute
 
-    n_bytes: int = BYTES_OF_A_VALUE * len(array)
+    n_bytes: int = VALUE_BYTES * len(array)
     if pyarrow.types.is_dictionary(array.type):
         lengths = compute.binary_length(array.dictionary.cast(pyarrow.large_binary()))
         return n_bytes + (compute.sum(lengths.take(array.indices)).as_py() or 0)
@@ -172,37 +171,37 @@ def _n_bytes(array: Any) -> int:
     return n_bytes + int(array.nbytes)
 
 
-def _require_usable(path: Path, name: str, dtype: Any) -> None:
+def _require_scalars(path: Path, name: str, dtype: Any) -> None:
     from pyarrow import types
 
-    while any(getattr(types, holder)(dtype) for holder in _HOLDERS):
+    while any(getattr(types, container)(dtype) for container in _CONTAINERS):
         dtype = dtype.value_type
     if not any(getattr(types, scalar)(dtype) for scalar in _SCALARS):
         raise DataError(
-            f"expected strings, numbers or lists of them, got values of type {str(dtype)[:60]}",
+            f"expected strings, numbers or lists of them, found values of type {str(dtype)[:60]}",
             location=place(path, column=name),
             hint="name another column, or write the column as strings",
         )
 
 
-def _joined(batches: Iterable[Any], n_rows: int, n_bytes: int) -> Iterator[Any]:
-    """Batches as tables of about so many rows, or fewer where they are large."""
+def _join_batches(batches: Iterable[Any], n_rows: int, n_bytes: int) -> Iterator[Any]:
+    """Join batches to tables of about so many rows, or fewer if they are large."""
     import pyarrow
 
-    waiting: list[Any] = []
-    n_waiting = size = 0
+    pending: list[Any] = []
+    length = size = 0
     for batch in batches:
-        waiting.append(batch)
-        n_waiting, size = n_waiting + len(batch), size + batch.nbytes
-        if n_waiting >= n_rows or size >= n_bytes:
-            yield pyarrow.Table.from_batches(waiting).combine_chunks()
-            waiting, n_waiting, size = [], 0, 0
-    if waiting:
-        yield pyarrow.Table.from_batches(waiting).combine_chunks()
+        pending.append(batch)
+        length, size = length + len(batch), size + batch.nbytes
+        if length >= n_rows or size >= n_bytes:
+            yield pyarrow.Table.from_batches(pending).combine_chunks()
+            pending, length, size = [], 0, 0
+    if pending:
+        yield pyarrow.Table.from_batches(pending).combine_chunks()
 
 
 def _with_plain_texts(batch: Any, text_column: str) -> Any:
-    """A batch whose texts are strings, where they may have been references to strings."""
+    """Replace a dictionary of texts by the texts."""
     import pyarrow
 
     index = batch.schema.get_field_index(text_column)
@@ -220,8 +219,8 @@ def _holds_strings(dtype: Any) -> bool:
     return any(getattr(types, name)(dtype) for name in ("is_string", "is_large_string", "is_null"))
 
 
-def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
-    """The rows whose text is a string of UTF-8; the others are rejects."""
+def _reject_bad_texts(table: Any, text_column: str, places: NDArray[np.int64]) -> RowBlock:
+    """Make a block of the rows whose text is valid UTF-8; the others are rejects."""
     import pyarrow
     from pyarrow import compute
 
@@ -231,17 +230,17 @@ def _usable(table: Any, text_column: str, places: NDArray[np.int64]) -> Rows:
         missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
         reasons = dict.fromkeys(missing.tolist(), "the text is missing")
     try:
-        texts.validate(full=True)  # Parquet promises UTF-8, and nobody has looked
+        texts.validate(full=True)  # Parquet promises UTF-8, but pyarrow has not checked it
     except pyarrow.ArrowInvalid:
         is_large = pyarrow.types.is_large_string(texts.type)
         for row, raw in enumerate(texts.cast(pyarrow.large_binary() if is_large else pyarrow.binary())):
             try:
                 _ = None if raw.as_py() is None else raw.as_py().decode("utf-8")
             except UnicodeDecodeError as error:
-                reasons[row] = f"expected UTF-8, got the byte 0x{raw.as_py()[error.start]:02x}"
+                reasons[row] = f"expected UTF-8, found the byte 0x{raw.as_py()[error.start]:02x}"
     if not reasons:
-        return Rows(places, None, table)
+        return RowBlock(places, None, table)
     rejected = [Rejected(int(places[row]), reason) for row, reason in sorted(reasons.items())]
-    kept = np.ones(len(table), dtype=bool)
-    kept[list(reasons)] = False
-    return Rows(places[kept], None, table.filter(pyarrow.array(kept)), rejected)
+    mask = np.ones(len(table), dtype=bool)
+    mask[list(reasons)] = False
+    return RowBlock(places[mask], None, table.filter(pyarrow.array(mask)), rejected)

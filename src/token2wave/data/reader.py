@@ -1,61 +1,49 @@
-"""Reads the rows of a file of any format: block by block, or to its end into memory.
+"""Reads the rows of a file of any format: block by block, or whole into memory.
 
-Reading a file into memory refuses the first row that cannot be read. Reading a stream sets such rows aside
-with their reason and goes on: of a billion rows, some are broken.
+A file read into memory is refused at its first broken row. A stream sets broken rows aside with the reason
+and goes on, since of a billion rows some are broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from token2wave.data.formats import MAX_BEGINNING, ParsedRow, field_limit, parse_rows
-from token2wave.data.lines import Fault, likely_lines, open_binary, read_lines
-from token2wave.data.parquet import parquet_columns, parquet_rows
+from token2wave.data.lines import Fault, open_binary, plausible_lines, read_lines
+from token2wave.data.parquet import parquet_blocks, parquet_columns
 from token2wave.data.rows import (
     IN_MEMORY,
     ROWS_CHUNK,
     SEPARATORS,
-    TEXT_KINDS,
-    Limits,
+    TEXT_FORMATS,
     Rejected,
-    Rows,
+    RowBlock,
+    RowLimits,
     Segment,
 )
-from token2wave.data.values import Origin, checked_texts, column_index, is_unicode
+from token2wave.data.values import Column, column_index, is_unicode, parse_texts
 from token2wave.errors import DataError, place
-
-
-class Columns(NamedTuple):
-    """The columns of a file in memory.
-
-    Attributes:
-        values: of each column that was asked for, length ``N``.
-        lines: the line on which each row starts, where that is not the number of the row.
-    """
-
-    values: list[list[Any]]
-    lines: list[int] | None = None
 
 
 def read_segment(
     segment: Segment,
     text_column: str = "text",
     columns: Sequence[str] | None = None,
-    limits: Limits | None = None,
+    limits: RowLimits | None = None,
     n_rows: int = ROWS_CHUNK,
-) -> Iterator[Rows]:
+) -> Iterator[RowBlock]:
     """Read a segment block by block; memory does not grow with the input.
 
     Args:
-        segment: which.
+        segment: the segment.
         text_column: every row must have a string there. A file of plain text or of fastText has it, with the
             text, and ``label`` (a list, in fastText).
         columns: the other columns to read; all, if None.
-        limits: what a row may take.
+        limits: of a row.
         n_rows: rows of a block, at most.
 
     Yields:
@@ -65,28 +53,28 @@ def read_segment(
         DataError: the file is not there, or lacks a column. A broken row is a reject instead.
         MissingExtraError: pyarrow is needed, for Parquet or .zst, and not installed.
     """
-    limits = limits or Limits()
-    if segment.kind == ".parquet":
-        yield from parquet_rows(segment, text_column, columns, limits, n_rows)
+    limits = limits or RowLimits()
+    if segment.format == ".parquet":
+        yield from parquet_blocks(segment, text_column, columns, limits, n_rows)
         return
     names = None if columns is None else list(dict.fromkeys([text_column, *columns]))
     with open_binary(Path(segment.path)) as raw:
         lines = read_lines(segment, raw, limits.line_bytes)
-        blank_is_text = segment.kind == ".txt"
+        blank_is_text = segment.format == ".txt"
         parsed = parse_rows(segment, lines, text_column, names, limits, blank_is_text=blank_is_text)
         while (block := _next_block(segment, parsed, text_column, limits, n_rows)) is not None:
             yield block
 
 
 def _next_block(
-    segment: Segment, parsed: Iterator[ParsedRow], text_column: str, limits: Limits, n_rows: int
-) -> Rows | None:
+    segment: Segment, parsed: Iterator[ParsedRow], text_column: str, limits: RowLimits, n_rows: int
+) -> RowBlock | None:
     places: list[int] = []
     records: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
     n_bytes = 0
-    with field_limit(limits.line_bytes):  # which belongs to the process; no one else runs in between
-        for at, line, record, size in parsed:
+    with field_limit(limits.line_bytes):  # it belongs to the process, so only this block is read under it
+        for at, _, record, size in parsed:
             n_bytes += size
             if isinstance(record, dict):
                 text = record.get(text_column)
@@ -94,32 +82,31 @@ def _next_block(
                     places.append(at)
                     records.append(record)
                 else:
-                    rejected.append(_no_text(segment, at, line, record, text_column))
+                    rejected.append(_reject_without_text(at, record, text_column))
             elif record is not None:
                 rejected.append(Rejected(at, record.problem, record.beginning[:MAX_BEGINNING].rstrip("\r\n")))
-            if n_bytes >= limits.bytes_at_once or len(places) + len(rejected) >= n_rows:
+            if n_bytes >= limits.block_bytes or len(places) + len(rejected) >= n_rows:
                 break
     if not places and not rejected:
         return None
-    return Rows(np.array(places, dtype=np.int64), records, None, rejected)
+    return RowBlock(np.array(places, dtype=np.int64), records, None, rejected)
 
 
-def _no_text(segment: Segment, at: int, line: int, record: dict[str, Any], text_column: str) -> Rejected:
-    """A row whose value cannot be a text."""
+def _reject_without_text(at: int, record: dict[str, Any], text_column: str) -> Rejected:
     reason = f"there is no column {text_column!r}"
     if text_column in record:
         try:
-            checked_texts([record[text_column]], Origin(segment.path))
+            parse_texts(Column([record[text_column]]))
         except DataError as error:
             reason = error.problem
     return Rejected(at, reason, str(record)[:MAX_BEGINNING])
 
 
-def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool = False) -> Columns:
+def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool = False) -> list[Column]:
     """Read columns of a whole file into memory.
 
-    Blank lines at the end are ignored. Elsewhere they are refused, since to skip them would shift the numbers
-    of the rows after them; only in CSV with one column a blank line is an empty text.
+    Blank lines at the end are ignored. Elsewhere they are refused: skipping them would shift the numbers
+    of the rows after them. In CSV with one column a blank line is an empty text.
 
     Args:
         segment: the file.
@@ -127,51 +114,55 @@ def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool 
             ``label``.
         blank_is_text: whether a blank line of fastText or plain text is an empty text.
 
+    Returns:
+        The columns, in the order of ``names``.
+
     Raises:
         DataError: the file cannot be read, lacks a column or has no rows, or a row cannot be read; names the
             row.
         MissingExtraError: pyarrow is needed and not installed.
     """
     path, limits = Path(segment.path), IN_MEMORY
-    if segment.kind == ".parquet":
+    if segment.format == ".parquet":
         columns = parquet_columns(path, names)
         if not columns[names[0]]:
-            raise _empty(path, "the file has no rows")
-        return Columns([columns[name] for name in names])
-    is_csv = segment.kind in SEPARATORS
+            raise _no_rows(path, "the file has no rows")
+        return [Column(columns[name], segment.path, name) for name in names]
+    is_csv, is_text = segment.format in SEPARATORS, segment.format in TEXT_FORMATS
     values: list[list[Any]] = [[] for _ in names]
     pairs = list(zip(names, values, strict=True))
     line_numbers: list[int] = []
-    blank: int | None = None
-    kept = names if is_csv else None
+    blank_line: int | None = None
     with open_binary(path) as raw, field_limit(limits.line_bytes):
         lines = read_lines(segment, raw, limits.line_bytes)
-        lines = likely_lines(lines, path, raw) if segment.compression else lines
-        for _, line, record, _ in parse_rows(
-            segment, lines, names[0], kept, limits, blank_is_text=blank_is_text
-        ):
+        lines = plausible_lines(lines, path, raw) if segment.compression else lines
+        rows = parse_rows(
+            segment, lines, names[0], names if is_csv else None, limits, blank_is_text=blank_is_text
+        )
+        for _, line, record, _ in rows:
             if record is None:
-                blank = blank or line
+                blank_line = blank_line or line
                 continue
             row = len(line_numbers) + 1
             if isinstance(record, Fault):
-                row_location = place(path, row=row, line=line if is_csv else None)
-                location = row_location if record.line is None else place(path, line=record.line)
+                location = place(path, row=row, line=line if is_csv else None)
+                location = location if record.line is None else place(path, line=record.line)
                 raise DataError(record.problem, location=location, hint=record.hint)
-            if blank is not None:
-                location = place(path, line=blank)
+            if blank_line is not None:
+                location = place(path, line=blank_line)
                 raise DataError("a blank line between rows", location=location, hint="delete the line")
             line_numbers.append(line)
             for name, column in pairs:
                 if name not in record:
-                    if segment.kind not in TEXT_KINDS:
+                    if not is_text:
                         column_index(path, list(record), name, row)
                     record[name] = []  # a line without labels
                 column.append(record[name])
     if not line_numbers:
-        raise _empty(path, "there is a header and no row below it" if is_csv else "the file is empty")
-    return Columns(values, line_numbers if is_csv else None)
+        raise _no_rows(path, "there is a header and no row below it" if is_csv else "the file is empty")
+    starts = line_numbers if is_csv else None
+    return [Column(column, segment.path, None if is_text else name, starts) for name, column in pairs]
 
 
-def _empty(path: Path, problem: str) -> DataError:
+def _no_rows(path: Path, problem: str) -> DataError:
     return DataError(problem, location=str(path), hint="expected at least one row")

@@ -1,4 +1,4 @@
-"""Segments of files, the rows in them, and what a row may take."""
+"""Segments of files, blocks of their rows, and the limits of a row."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from token2wave.errors import place
 ROWS_CHUNK = 8192
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-JSON_KINDS = (".jsonl", ".ndjson")
-TEXT_KINDS = (".txt", ".fasttext", ".ft")
-LINE_KINDS = (*JSON_KINDS, *TEXT_KINDS)
-KINDS = (*SEPARATORS, *JSON_KINDS, ".parquet", *TEXT_KINDS)
+JSON_FORMATS = (".jsonl", ".ndjson")
+TEXT_FORMATS = (".txt", ".fasttext", ".ft")
+LINE_FORMATS = (*JSON_FORMATS, *TEXT_FORMATS)
+FORMATS = (*SEPARATORS, *JSON_FORMATS, ".parquet", *TEXT_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,25 @@ class Segment:
 
     Attributes:
         path: the file.
-        kind: the suffix of its format, in lower case, without that of a compression.
-        compression: the suffix of the compression; empty where there is none.
+        format: the suffix of its format, in lower case, without that of a compression.
+        compression: the suffix of the compression; empty if there is none.
         first: first row group of Parquet; first byte of a plain file of lines; else 0.
         last: one past the last; None: to the end.
     """
 
     path: str
-    kind: str
+    format: str
     compression: str = ""
     first: int = 0
     last: int | None = None
 
     @property
     def counts_bytes(self) -> bool:
-        """Whether the place of a row is its first byte; else it is its number, from 1."""
-        return self.kind in LINE_KINDS and not self.compression
+        """Whether a row's place is its first byte; else it is its number, from 1."""
+        return self.format in LINE_FORMATS and not self.compression
 
-    def where(self, at: int) -> str:
-        """The place of a row, as an error names it."""
+    def location(self, at: int) -> str:
+        """The place of a row, for an error message."""
         return f"{self.path}, byte {at}" if self.counts_bytes else place(self.path, row=at)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,34 +52,34 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one row may take. Nothing that a file claims is believed.
+class RowLimits:
+    """Limits of a row. No size that a file claims is trusted.
 
     Attributes:
         line_bytes: bytes of a line, its end included; also characters of a field of CSV.
         columns: columns of a file with a header, and keys of a JSON object.
         json_values: commas and brackets in a line of JSON; each value may take 100 bytes in Python.
-        bytes_at_once: a block ends once its rows hold so many bytes, even if they are few.
+        block_bytes: a block ends once its rows hold so many bytes, even if they are few.
     """
 
     line_bytes: int = 16 << 20
     columns: int = 10_000
     json_values: int = 4_000_000
-    bytes_at_once: int = 16 << 20
+    block_bytes: int = 16 << 20
 
 
-IN_MEMORY = Limits(line_bytes=64 << 20)
-"""The limits of files that are read into memory."""
+IN_MEMORY = RowLimits(line_bytes=64 << 20)
+"""The limits for files that are read into memory."""
 
 
 class Rejected(NamedTuple):
     """A row that cannot be read.
 
     Attributes:
-        at: its place; see :meth:`Segment.where`.
+        at: its place; see :meth:`Segment.location`.
         reason: why.
         beginning: of the row, as far as it makes sense.
-        n_rows: how many rows it stands for; 1 where nobody knows, as after the break of a damaged file.
+        n_rows: how many rows it stands for; 1 if unknown, as after the break of a damaged file.
     """
 
     at: int
@@ -89,11 +89,11 @@ class Rejected(NamedTuple):
 
 
 @dataclass
-class Rows:
+class RowBlock:
     """A block of rows of a segment, in their order.
 
     Attributes:
-        places: ``(n,)`` int64, the place of each; see :meth:`Segment.where`.
+        places: ``(n,)`` int64, the place of each; see :meth:`Segment.location`.
         records: the rows of a file of lines or of CSV, as their values by column; keys may differ in JSON.
         table: the rows of Parquet, a ``pyarrow.Table``.
         rejected: the rows among or after them that cannot be read.
@@ -108,7 +108,7 @@ class Rows:
         return len(self.places)
 
     def values(self, column: str) -> list[Any]:
-        """The values of a column, as Python has them; None where a JSON object lacks it."""
+        """The values of a column as Python objects; None if a JSON object lacks it."""
         if self.records is not None:
             return [record.get(column) for record in self.records]
         return cast("list[Any]", self.table.column(column).to_pylist())

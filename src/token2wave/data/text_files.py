@@ -1,4 +1,4 @@
-"""Reads texts and labels from one file, or texts from standard input, into memory."""
+"""Reads texts and labels from a file, or texts from standard input, into memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,9 @@ from typing import BinaryIO
 from token2wave.data.file_segments import whole_file
 from token2wave.data.lines import Fault, decode, read_lines
 from token2wave.data.reader import read_columns
-from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_KINDS, Segment
+from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Segment
 from token2wave.data.texts import TextSplit
-from token2wave.data.values import (
-    Origin,
-    checked_label_sets,
-    checked_labels,
-    checked_texts,
-    checked_weights,
-    has_label_sets,
-    require_separator,
-    shown,
-)
+from token2wave.data.values import Column, parse_texts, quote, require_separator
 from token2wave.errors import DataError, place
 from token2wave.options import DataOptions
 
@@ -41,7 +32,7 @@ def read_labelled(
             begins so is a label, wherever it stands), any of these with .gz, .bz2, .xz or .zst, or .parquet.
         options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None.
         label_names: the names of the classes, length ``C``. A number in the file is then an index into
-            them, and every other label has to be one of them. Without them a number is its own name.
+            them, and every other label must be one of them. Without them a number is its own name.
 
     Returns:
         All rows of the file in their order, length ``N >= 1``.
@@ -52,27 +43,21 @@ def read_labelled(
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
     options, segment = options or DataOptions(), whole_file(Path(path))
-    source, is_text = segment.path, segment.kind in TEXT_KINDS
-    if is_text:
+    has_columns = segment.format not in TEXT_FORMATS
+    if not has_columns:
         if options.weight_column is not None:
-            raise DataError("lines of fastText have no weights", location=source, hint="write them as CSV")
+            raise DataError(
+                "lines of fastText have no weights", location=segment.path, hint="write them as CSV"
+            )
         options = replace(options, text_column="text", label_column="label", label_separator=None)
-    elif segment.kind in SEPARATORS:
-        require_separator(options, source)
+    elif segment.format in SEPARATORS:
+        require_separator(options, segment.path)
     names = [options.text_column, options.label_column]
     names += [] if options.weight_column is None else [options.weight_column]
-    columns = read_columns(segment, names)
-    origins = [Origin(source, None if is_text else name, columns.lines) for name in names]
-    values, labels, *weights = columns.values
-    texts = checked_texts(values, origins[0])
-    if is_text and not options.multi_label:
-        labels = _one_label_each(source, texts, labels)
-    if has_label_sets(labels, source, options):
-        checked: Sequence[str] | Sequence[tuple[str, ...]]
-        checked = checked_label_sets(labels, origins[1], label_names, options.label_separator)
-    else:
-        checked = checked_labels(labels, origins[1], label_names)
-    return TextSplit(texts, checked, source, checked_weights(weights[0], origins[2]) if weights else None)
+    texts, labels, *weights = read_columns(segment, names)
+    if not has_columns and not options.multi_label:
+        labels = _unwrap_single_labels(texts, labels)
+    return TextSplit.from_columns(texts, labels, weights[0] if weights else None, options, label_names)
 
 
 def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
@@ -92,9 +77,7 @@ def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> li
             in it is not a string; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
-    segment = whole_file(Path(path))
-    columns = read_columns(segment, [text_column], blank_is_text=True)
-    return checked_texts(columns.values[0], Origin(segment.path, text_column, columns.lines))
+    return parse_texts(read_columns(whole_file(Path(path)), [text_column], blank_is_text=True)[0])
 
 
 def read_stream(stream: BinaryIO, source: str) -> list[str]:
@@ -117,14 +100,16 @@ def read_stream(stream: BinaryIO, source: str) -> list[str]:
     return texts
 
 
-def _one_label_each(source: str, texts: list[str], labels: list[list[str]]) -> list[list[str]] | list[str]:
-    """Names instead of lists of labels, where each line of fastText has one."""
-    for row, names in enumerate(labels, start=1):
+def _unwrap_single_labels(texts: Column, labels: Column) -> Column:
+    """Return names instead of lists of names, if each line of fastText has one label."""
+    sets: Sequence[list[str]] = labels.values  # type: ignore[assignment]
+    for row, names in enumerate(sets, start=1):
         if not names:
             raise DataError(
-                f"expected a line with a label, '__label__name', got {shown(texts[row - 1])}",
-                location=place(source, row=row),
+                f"expected a line with a label, '__label__name', found {quote(texts.values[row - 1])}",
+                location=place(labels.source, row=row),
                 hint="write each line as '__label__name text', delete those without a label, or use a "
                 "CSV file with a header; where a text may have no label, ask for --multi-label",
             )
-    return labels if any(len(names) > 1 for names in labels) else [names[0] for names in labels]
+    is_single = all(len(names) == 1 for names in sets)
+    return replace(labels, values=[names[0] for names in sets]) if is_single else labels

@@ -1,4 +1,4 @@
-"""What every source of data becomes: texts, the names of their labels, and where they came from."""
+"""Texts with their labels: what every source of data becomes."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from token2wave.data.values import (
+    Column,
+    has_label_sets,
+    parse_label_sets,
+    parse_labels,
+    parse_texts,
+    parse_weights,
+)
 from token2wave.errors import DataError, place
+from token2wave.options import DataOptions
 
 SPLIT_STEMS = {
     "train": ("train",),
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test",),
 }
-"""The three splits, and the names they go by in file names and on the hub."""
+"""The splits, and their names in file names and on the hub."""
 
 
 @dataclass(frozen=True)
 class TextSplit:
-    """Texts with one label each, or with any number of them, in the order of their source.
+    """Texts with one label each, or with any number of labels, in the order of their source.
 
-    Nothing is dropped or reordered on the way here: row ``i`` of the source is index ``i - 1``, so
-    ``index + 1`` is the row number that an error message should name.
+    No row is dropped or moved: index ``i`` is row ``i + 1`` of the source, which an error should name.
 
     Attributes:
         texts: the texts, length ``N``. A text may be empty.
         labels: the name of the label of each text, length ``N``, never empty; or, where a text may have
             several labels or none, the names of each text's labels.
-        source: the file or data set they were read from, for error messages.
-        weights: how much each text counts in training, length ``N``, finite and at least zero; all the same,
-            if None.
+        source: the file or data set they come from, for error messages.
+        weights: how much each text counts in training, length ``N``, finite and at least zero. None: all
+            count the same.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -41,19 +49,43 @@ class TextSplit:
     weights: list[float] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.texts) != len(self.labels):
-            raise DataError(
-                f"expected a label for each text, got {len(self.texts)} texts and {len(self.labels)} labels",
-                location=self.source,
-                hint="give both lists the same length",
-            )
-        if self.weights is not None and len(self.weights) != len(self.texts):
-            n_weights = len(self.weights)
-            raise DataError(
-                f"expected a weight for each text, got {n_weights} weights of {len(self.texts)} texts",
-                location=self.source,
-                hint="give both lists the same length",
-            )
+        for name, values in (("label", self.labels), ("weight", self.weights)):
+            if values is not None and len(values) != len(self.texts):
+                raise DataError(
+                    f"expected a {name} for each of the {len(self.texts)} texts, found {len(values)} {name}s",
+                    location=self.source,
+                    hint="give both lists the same length",
+                )
+
+    @classmethod
+    def from_columns(
+        cls,
+        texts: Column,
+        labels: Column,
+        weights: Column | None,
+        options: DataOptions,
+        label_names: Sequence[str] | None = None,
+    ) -> TextSplit:
+        """Check the values of columns and make texts with labels of them.
+
+        Args:
+            texts: the texts.
+            labels: labels, or lists of labels.
+            weights: the weights, if there are any.
+            options: how labels are written.
+            label_names: as for :func:`token2wave.data.read_labelled`.
+
+        Raises:
+            DataError: a value cannot be used; names the row.
+        """
+        checked_texts = parse_texts(texts)
+        checked_labels: Sequence[str] | Sequence[tuple[str, ...]]
+        if has_label_sets(labels.values, labels.source, options):
+            checked_labels = parse_label_sets(labels, label_names, options.label_separator)
+        else:
+            checked_labels = parse_labels(labels, label_names)
+        checked_weights = None if weights is None else parse_weights(weights)
+        return cls(checked_texts, checked_labels, texts.source, checked_weights)
 
     def __len__(self) -> int:
         """The number of texts, ``N``."""
@@ -61,7 +93,7 @@ class TextSplit:
 
     @property
     def multi_label(self) -> bool:
-        """Whether a text may have several labels, or none: whether some are not one name."""
+        """Whether a text may have several labels, or none."""
         return any(not isinstance(label, str) for label in self.labels)
 
     @property
@@ -70,7 +102,7 @@ class TextSplit:
         return [(label,) if isinstance(label, str) else tuple(label) for label in self.labels]
 
     def as_multi_label(self) -> TextSplit:
-        """The same texts as ones that may have several labels."""
+        """The same texts, each with a set of labels."""
         return replace(self, labels=self.label_sets)
 
 
@@ -80,11 +112,11 @@ class TextDataset:
 
     Attributes:
         name: the short name of the data set, or the stem of its file.
-        train: what to train on.
-        validation: what to choose the epoch and the settings on; None when the data set has no such split.
-        test: what to report on; None when the data set has no such split.
-        label_names: the names of the classes in their official order; None when the source does not say.
-        caveats: sentences that have to stand beside every figure measured on this data.
+        train: the training split.
+        validation: the split that chooses epoch and settings; None if the data set has none.
+        test: the split to report on; None if the data set has none.
+        label_names: the names of the classes in their official order; None if the source does not state them.
+        caveats: sentences to print beside every figure.
     """
 
     name: str
@@ -97,35 +129,38 @@ class TextDataset:
     @property
     def multi_label(self) -> bool:
         """Whether a text of some split may have several labels, or none."""
-        return any(part is not None and part.multi_label for part in (self.train, self.validation, self.test))
+        splits = (self.train, self.validation, self.test)
+        return any(split is not None and split.multi_label for split in splits)
 
     def as_multi_label(self) -> TextDataset:
-        """The same data as texts that may have several labels."""
-        parts = (self.train, self.validation, self.test)
-        train, *others = (None if part is None else part.as_multi_label() for part in parts)
-        assert train is not None
-        return replace(self, train=train, validation=others[0], test=others[1])
+        """The same texts, each with a set of labels."""
+        return replace(
+            self,
+            train=self.train.as_multi_label(),
+            validation=self.validation and self.validation.as_multi_label(),
+            test=self.test and self.test.as_multi_label(),
+        )
 
 
-def require_usable(rows: TextSplit) -> None:
-    """Refuse texts, labels and weights in memory that are not what they should be.
+def require_usable(split: TextSplit) -> None:
+    """Check texts, labels and weights that a program passes in memory.
 
     Raises:
-        DataError: there are some.
+        DataError: a text or label is not a string, or a weight is negative or not finite.
     """
-    for row, text in enumerate(rows.texts, start=1):
+    for row, text in enumerate(split.texts, start=1):
         if not isinstance(text, str):
-            where = place(rows.source, row=row)
-            raise DataError(f"expected a string, found {type(text).__name__}", location=where)
-    for row, label in enumerate(rows.labels, start=1):
-        each = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
-        if odd := [name for name in each if not isinstance(name, str) or not name]:
+            location = place(split.source, row=row)
+            raise DataError(f"expected a string, found {type(text).__name__}", location=location)
+    for row, label in enumerate(split.labels, start=1):
+        names = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
+        if bad := [name for name in names if not isinstance(name, str) or not name]:
             raise DataError(
-                f"expected a label that is a string, found {odd[0]!r:.40}",
-                location=place(rows.source, row=row),
-                hint="give labels by their names, as label_names has them",
+                f"expected a label that is a string, found {bad[0]!r:.40}",
+                location=place(split.source, row=row),
+                hint="give labels by name, as in label_names",
             )
-    for row, weight in enumerate(rows.weights or (), start=1):
+    for row, weight in enumerate(split.weights or (), start=1):
         if not 0 <= weight < math.inf:
-            where = place(rows.source, row=row)
-            raise DataError(f"expected a weight of at least 0, found {weight}", location=where)
+            location = place(split.source, row=row)
+            raise DataError(f"expected a weight of at least 0, found {weight}", location=location)

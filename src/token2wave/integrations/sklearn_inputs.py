@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from token2wave.data.values import Origin, checked_labels, checked_texts, checked_weights, join_names
+from token2wave.data.values import Column, join_names, parse_labels, parse_texts, parse_weights
 from token2wave.errors import DataError
 
 INDICATORS = "multilabel-indicator"
@@ -51,14 +51,14 @@ def to_texts(values: Any, name: str = "X", n_labels: int | None = None) -> list[
         raise InputError(f"{expected}, found {type(values).__name__}", location=name, hint=hint)
     if hasattr(values, "toarray"):  # scipy's, which is not imported for this check
         raise InputError(f"{expected}, found a sparse matrix of numbers", location=name, hint=hint)
-    column: Iterable[Any] = values
+    column: Sequence[Any] = values
     if hasattr(values, "shape"):
         array = np.asarray(values)
         if array.ndim != 1 and array.shape[1:] != (1,):
             raise InputError(f"{expected}, found shape {tuple(values.shape)}", location=name, hint=hint)
         column = array.reshape(-1).tolist()
     with input_errors():
-        texts = checked_texts(column, Origin(name))
+        texts = parse_texts(Column(column, name))
     if n_labels is not None and not texts:
         raise InputError("expected at least 1 text, found 0 samples", location=name)
     if n_labels not in (None, len(texts)):
@@ -87,7 +87,7 @@ def to_weights(values: Any, n_texts: int) -> list[float] | None:
         problem = f"expected 1 weight for each of {n_texts} texts, found shape {array.shape}"
         raise InputError(problem, location=location)
     with input_errors():
-        weights = checked_weights(array.tolist(), Origin(location))
+        weights = parse_weights(Column(array.tolist(), location))
     if n_texts and not any(weights):
         raise InputError("expected some weights above zero, found only zeros", location=location)
     return weights
@@ -146,7 +146,7 @@ class Targets:
             return cls(label_sets, classes, names, True)
         column = np.asarray(column_or_1d(y, warn=True))
         with input_errors():
-            labels = checked_labels(column.tolist(), Origin(name))
+            labels = parse_labels(Column(column.tolist(), name))
         classes = np.unique(column)
         return cls(labels, classes, class_names(classes, name), False)
 
@@ -187,7 +187,7 @@ def class_names(classes: NDArray[Any], name: str) -> tuple[str, ...]:
         InputError: a class cannot be named, or two have one name.
     """
     with input_errors():
-        names = tuple(checked_labels(classes.tolist(), Origin(name)))
+        names = tuple(parse_labels(Column(classes.tolist(), name)))
     if len(set(names)) < len(names):
         raise InputError(f"two classes have one name among {join_names(names)}", location=name)
     return names

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from token2wave.data.parquet import parquet_file
 from token2wave.data.reader import read_segment
-from token2wave.data.rows import LINE_KINDS, Segment
+from token2wave.data.rows import LINE_FORMATS, Segment
 from token2wave.data.values import join_names
 from token2wave.errors import DataError
 from token2wave.scoring.filters import value_type
@@ -56,8 +56,8 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
         DataError: a file cannot be read, or files do not fit each other.
     """
     first_of_files = [next(group) for _, group in itertools.groupby(segments, lambda segment: segment.path)]
-    parquet = [segment for segment in first_of_files if segment.kind == ".parquet"]
-    others = [segment for segment in first_of_files if segment.kind != ".parquet"][:MAX_SAMPLED_FILES]
+    parquet = [segment for segment in first_of_files if segment.format == ".parquet"]
+    others = [segment for segment in first_of_files if segment.format != ".parquet"][:MAX_SAMPLED_FILES]
     kinds: dict[str, str] = {}
     types: dict[str, Any] = {}
     if parquet:
@@ -85,7 +85,7 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
             location="input",
             hint="name the column of the texts with --text-column",
         )
-    is_open = any(segment.kind in LINE_KINDS for segment in others)
+    is_open = any(segment.format in LINE_FORMATS for segment in others)
     return InputSchema(kinds, is_open, types if with_types else {})
 
 
@@ -93,7 +93,7 @@ def _no_usable_rows(segment: Segment, text_column: str) -> DataError:
     """The error for an input whose first rows are all unusable, as with the wrong name of a column."""
     with closing(read_segment(segment, text_column)) as blocks:  # type: ignore[type-var]
         first = next((reject for rows in blocks for reject in rows.rejected), None)
-    where = segment.path if first is None else segment.where(first.at)
+    where = segment.path if first is None else segment.location(first.at)
     return DataError(
         f"none of the first rows can be used: {'there is none' if first is None else first.reason}",
         location=where,

@@ -18,7 +18,7 @@ import numpy as np
 
 from token2wave.data.parquet import parquet_file
 from token2wave.data.reader import read_segment
-from token2wave.data.rows import ROWS_CHUNK, Limits, Rejected, Rows, Segment
+from token2wave.data.rows import ROWS_CHUNK, Rejected, RowBlock, RowLimits, Segment
 from token2wave.scoring.batch_predictor import BatchPredictor, Predictions
 from token2wave.scoring.filter_parsing import Field
 from token2wave.scoring.filters import Filter
@@ -95,18 +95,20 @@ class SegmentScorer:
             if writing is not None:
                 writing.drop()
 
-    def _blocks(self, segment: Segment) -> Iterator[Rows]:
+    def _blocks(self, segment: Segment) -> Iterator[RowBlock]:
         columns = None
-        if segment.kind == ".parquet" and self.config.columns is not None:
+        if segment.format == ".parquet" and self.config.columns is not None:
             needed = [*self.config.columns, *(self.filter.columns if self.filter else ())]
             with parquet_file(Path(segment.path)) as file:
                 there = set(file.schema_arrow.names)
             columns = [name for name in dict.fromkeys(needed) if name in there]
         n_classes = len(self.predictor.classifier.label_names)
         n_rows = max(min(ROWS_CHUNK, MAX_NUMBERS // n_classes), 1)
-        return read_segment(segment, self.config.text_column, columns, Limits(), n_rows)
+        return read_segment(segment, self.config.text_column, columns, RowLimits(), n_rows)
 
-    def filter_mask(self, rows: Rows, predictions: Predictions) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    def filter_mask(
+        self, rows: RowBlock, predictions: Predictions
+    ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
         """The rows that the filter keeps, ``(N,)`` bool; None keeps all."""
         if self.filter is None:
             return None
@@ -148,7 +150,7 @@ class _PartWriter:
         self.reject_file: Any = None
         self.is_finished = False
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: RowBlock) -> None:
         """Score a block and write it."""
         self.size += _size(rows, self.config.text_column)
         self._reject(rows.rejected)
@@ -157,7 +159,7 @@ class _PartWriter:
         elif len(rows):
             self._score(rows)
 
-    def _score(self, rows: Rows) -> None:
+    def _score(self, rows: RowBlock) -> None:
         scorer, text_column = self.scorer, self.config.text_column
         texts = rows.values(text_column) if rows.records is not None else rows.table.column(text_column)
         predictions = scorer.predictor.predictions(texts)
@@ -285,10 +287,10 @@ def _part_file(folder: Path, staged: Path, target: str) -> PartFile:
 
 
 def _is_divided(segment: Segment) -> bool:
-    return segment.kind == ".parquet" or segment.counts_bytes
+    return segment.format == ".parquet" or segment.counts_bytes
 
 
-def _size(rows: Rows, text_column: str) -> int:
+def _size(rows: RowBlock, text_column: str) -> int:
     if rows.records is None:
         return int(rows.table.nbytes)
     return sum(len(record[text_column]) for record in rows.records) + sum(

@@ -191,6 +191,6 @@ def _estimate_bytes(segment: Segment) -> int:
     size = os.stat(segment.path).st_size
     if segment.counts_bytes:
         return (size if segment.last is None else segment.last) - segment.first
-    if segment.kind == ".parquet":
+    if segment.format == ".parquet":
         return PART_BYTES
     return size * (UNPACKED if segment.compression else 1)

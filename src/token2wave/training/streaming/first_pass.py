@@ -185,7 +185,7 @@ def survey_stream(
     counts: Counter[str] = Counter()
     weights: dict[str, float] = defaultdict(float)
     one_label = True
-    if any(segment.kind in SEPARATORS for segment in source.segments):
+    if any(segment.format in SEPARATORS for segment in source.segments):
         require_separator(source.options, source.name)
     callback_list.stage("first pass, MB", sum(map(segment_size, source.segments)) // MEGABYTE)
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import DataOptions, TextSplit
-from token2wave.data.datasets import Files, find_files, load_split
+from token2wave.data.datasets import DatasetFiles, find_files, incomplete_caveats, load_split
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.reader import read_segment
-from token2wave.data.rows import LINE_KINDS, Limits, Rows, Segment
-from token2wave.data.values import Origin, checked_label_sets, checked_weights
+from token2wave.data.rows import TEXT_FORMATS, RowBlock, RowLimits, Segment
+from token2wave.data.values import Column, parse_label_sets, parse_weights
 from token2wave.errors import DataError
 from token2wave.features.text import mix
 
@@ -102,9 +102,9 @@ class StreamSource:
     options: DataOptions = field(default_factory=DataOptions)
     label_names: tuple[str, ...] | None = None
     seed: int = 0
-    limits: Limits = field(default_factory=Limits)
+    limits: RowLimits = field(default_factory=RowLimits)
     splits: Mapping[str, TextSplit] = field(default_factory=dict)
-    dataset: Files | None = None
+    dataset: DatasetFiles | None = None
     has_other_test: bool = False
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class StreamSource:
         counts = {"train": n_rows, **{split: len(rows) for split, rows in self.splits.items()}}
         if self.has_other_test:
             del counts["test"]
-        incomplete = (self.dataset.incomplete_caveats(split, n) for split, n in counts.items())
+        incomplete = (incomplete_caveats(self.dataset, split, n) for split, n in counts.items())
         return [*self.dataset.caveats, *chain.from_iterable(incomplete)]
 
     def read(self, segment_number: int) -> Iterator[LabelledRows]:
@@ -135,10 +135,10 @@ class StreamSource:
             n_before += len(rows)
 
     def _check(
-        self, segment: Segment, number: int, rows: Rows, label_column: str, n_before: int
+        self, segment: Segment, number: int, rows: RowBlock, label_column: str, n_before: int
     ) -> LabelledRows:
         """Separate the rows that can be used from the others."""
-        rejected = [(f"{segment.where(row.at)}: {row.reason}", row.n_rows) for row in rows.rejected]
+        rejected = [(f"{segment.location(row.at)}: {row.reason}", row.n_rows) for row in rows.rejected]
         texts: list[str] = rows.values(self.options.text_column) if len(rows) else []
         values = rows.values(label_column) if len(rows) else []
         labels = [self._label(value) for value in values]
@@ -150,7 +150,7 @@ class StreamSource:
         )
         good = np.array([problem is None for problem in problems], dtype=bool)
         for i in np.flatnonzero(~good).tolist():
-            rejected.append((f"{segment.where(int(rows.places[i]))}: {problems[i]}", 1))
+            rejected.append((f"{segment.location(int(rows.places[i]))}: {problems[i]}", 1))
         names, draws = [label.names for label in labels], self._draws(number, n_before, len(texts))
         return LabelledRows(texts, names, multi_label, weights, draws, rejected).select(good)
 
@@ -164,14 +164,14 @@ class StreamSource:
         if label is None:
             separator = self.options.label_separator
             try:
-                label = _Label(checked_label_sets([value], Origin(""), self.label_names, separator)[0])
+                label = _Label(parse_label_sets(Column([value]), self.label_names, separator)[0])
             except DataError as error:
                 label = _Label((), error.problem)
             if key is not None and len(self._cached_labels) < MAX_CACHED_LABELS:
                 self._cached_labels[key] = label
         return label
 
-    def _weights(self, rows: Rows) -> tuple[NDArray[np.float64] | None, list[str | None]]:
+    def _weights(self, rows: RowBlock) -> tuple[NDArray[np.float64] | None, list[str | None]]:
         """The weights of rows, None without a weight column, and the problem of each."""
         problems: list[str | None] = [None] * len(rows)
         if self.options.weight_column is None:
@@ -179,7 +179,7 @@ class StreamSource:
         weights = np.zeros(len(rows))
         for row, value in enumerate(rows.values(self.options.weight_column) if len(rows) else []):
             try:
-                weights[row] = checked_weights([value], Origin(""))[0]
+                weights[row] = parse_weights(Column([value]))[0]
             except DataError as error:
                 problems[row] = error.problem
         return weights, problems
@@ -228,8 +228,8 @@ def open_stream(
         name = name if len(paths) == 1 else f"{name} and {len(paths) - 1} more files"
         places, label_names = {}, None
     else:
-        paths, name, label_names = [dataset.files["train"]], dataset.name, dataset.label_names
-        places = {split: path for split in ("validation", "test") if split in dataset.files}
+        paths, name, label_names = [dataset.splits["train"]], dataset.name, dataset.label_names
+        places = {split: path for split in ("validation", "test") if split in dataset.splits}
     if test is not None:
         places["test"] = test
     unweighted = replace(options, weight_column=None)
@@ -262,4 +262,4 @@ def prefetch(items: Iterator[_T]) -> Iterator[_T]:
 
 def is_fasttext(segment: Segment) -> bool:
     """Whether the labels of a segment stand in its lines rather than in a column."""
-    return segment.kind in LINE_KINDS and segment.kind not in (".jsonl", ".ndjson")
+    return segment.format in TEXT_FORMATS
