@@ -158,13 +158,13 @@ def of_teacher(name: str, folder: Path, label_names: tuple[str, ...], build: Pat
     lessons = TeacherPredictions(name, label_names, train_texts, splits.train.texts)
     figures: dict[str, Any] = {}
     for part, texts in (("validation_accuracy", splits.validation), ("accuracy", splits.test)):
-        found = lessons.of(texts.texts).of(texts.texts).argmax(axis=1)
+        found = lessons.predict(texts.texts).of(texts.texts).argmax(axis=1)
         figures[part] = float((found == encode_labels(texts, label_names)).mean())
     texts = splits.test.texts[:TEXTS_OF_A_TURN]
     student = load(build / "small.safetensors")
     many = splits.test.texts
     rates: dict[str, list[float]] = {"teacher": [], "student": []}
-    teacher = lessons.opened()
+    teacher = lessons.load_model()
     for _ in range(TURNS):
         rates["teacher"].append(rate(teacher.probabilities, texts))
         rates["student"].append(rate(student.probabilities, many))

@@ -33,7 +33,7 @@ from token2wave.data import reader as reader_module
 from token2wave.data import rows as rows_module
 from token2wave.data import text_files as text_files_module
 from token2wave.distillation import probabilities as probabilities_module
-from token2wave.distillation.cache import kept_outputs
+from token2wave.distillation.cache import cached_outputs
 from token2wave.distillation.probabilities import read_npz, read_probabilities
 from token2wave.errors import ConfigError, DataError, Token2WaveError
 from token2wave.training.preparation import prepare
@@ -242,7 +242,7 @@ def test_npz_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 2), }"
         )
     refused(lambda: read_probabilities(path, ["a"], []), "probabilities")
-    limited(monkeypatch, probabilities_module, MAX_BYTES=10, MAX_UNPACKED=0)
+    limited(monkeypatch, probabilities_module, MAX_BYTES=10, MAX_RATIO=0)
     np.savez(path, probabilities=np.ones((1, 2)))
     with pytest.raises(ValueError, match="claims to unpack"):
         read_npz(path)
@@ -287,17 +287,21 @@ def test_npz_holds_no_objects(tmp_path: Path) -> None:
         read_npz(tmp_path / "a.npz")
 
 
+def digests(*words: str) -> Any:
+    return np.frombuffer(b"".join(map(probabilities_module.digest, words)), np.uint8).reshape(-1, 32)
+
+
 @pytest.mark.parametrize(
     "arrays",
     [
-        {"outputs": np.ones((1, 2), np.float32), "words": np.frombuffer(b"good\nbad", np.uint8)},
-        {"outputs": np.ones((2, 5), np.float32), "words": np.frombuffer(b"good\nbad", np.uint8)},
-        {"outputs": np.full((1, 2), np.nan, np.float32), "words": np.frombuffer(b"good", np.uint8)},
-        {"outputs": np.ones(2, np.float32), "words": np.frombuffer(b"good\nbad", np.uint8)},
+        {"outputs": np.ones((1, 2), np.float32), "text_sha256": digests("good", "bad")},
+        {"outputs": np.ones((2, 5), np.float32), "text_sha256": digests("good", "bad")},
+        {"outputs": np.full((1, 2), np.nan, np.float32), "text_sha256": digests("good")},
+        {"outputs": np.ones(2, np.float32), "text_sha256": digests("good", "bad")},
         {"outputs": np.ones((1, 2), np.float32)},
     ],
 )
-def test_kept_outputs_that_do_not_fit_are_asked_for_again(
+def test_cached_outputs_that_do_not_fit_are_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrays: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("TOKEN2WAVE_CACHE", str(tmp_path))
@@ -307,14 +311,14 @@ def test_kept_outputs_that_do_not_fit_are_asked_for_again(
         asked.append(list(words))
         return np.array([[len(word), 0.0] for word in words], dtype=np.float32)
 
-    kept_outputs("encoder", ["good"], ask)
+    cached_outputs("encoder", ["good"], ask)
     [path] = (tmp_path / "teachers").iterdir()
     np.savez(path, **arrays)
     words = ["bad", "good", "film"]
-    assert kept_outputs("encoder", words, ask)[:, 0].tolist() == [3, 4, 4]
+    assert cached_outputs("encoder", words, ask)[:, 0].tolist() == [3, 4, 4]
     assert asked[-1] == words
     n_asked = len(asked)
-    assert kept_outputs("encoder", words, ask)[:, 0].tolist() == [3, 4, 4]
+    assert cached_outputs("encoder", words, ask)[:, 0].tolist() == [3, 4, 4]
     assert len(asked) == n_asked
 
 

@@ -12,7 +12,7 @@ from training_data import WORDS, write_csv, written_rows
 import token2wave
 from token2wave.compression import compress
 from token2wave.distillation import KnownProbabilities, read_probabilities, write_probabilities
-from token2wave.distillation.encoders import class_order
+from token2wave.distillation.encoders import match_classes
 from token2wave.distillation.probabilities import digest
 from token2wave.distillation.targets import soften
 from token2wave.errors import ConfigError, DataError, MissingExtraError
@@ -179,15 +179,15 @@ def test_what_is_held_back_is_not_learnt_from_without_a_label(tmp_path, data):
     result = token2wave.train(data, teacher=path, unlabelled=further, test=tmp_path / "test.csv", epochs=1)
     assert result.classifier.training["unlabelled_rows"] == 1
     said = " ".join(result.summary.caveats)
-    assert "1 of the unlabelled texts are identical to a validation or test text" in said
+    assert "1 unlabelled texts equal a validation or test text" in said
 
 
 def test_a_teacher_may_be_silent_about_some_texts(tmp_path, data):
     path = write_json_lines(tmp_path / "p.jsonl", [{"row": 0, "probabilities": [0.2, 0.2, 0.6]}])
     result = token2wave.train(data, teacher=path, unlabelled=["new"], epochs=2)
     said = " ".join(result.summary.caveats)
-    assert "The teacher says nothing of 119 training texts" in said
-    assert "1 unlabelled texts of which the teacher says nothing" in said
+    assert "The teacher does not know 119 training texts" in said
+    assert "1 unlabelled texts that the teacher does not know" in said
     other = write_json_lines(tmp_path / "q.jsonl", [{"text": "other", "probabilities": [0.2, 0.2, 0.6]}])
     with pytest.raises(ConfigError, match="found none of them"):
         token2wave.train(data, teacher=other, epochs=2)
@@ -248,10 +248,10 @@ def test_a_fine_tuned_classifier_is_asked_as_it_is(tmp_path, data):
 
 
 def test_outputs_are_taken_by_name_or_else_in_order():
-    assert class_order({0: "sport", 1: "money", 2: "space"}, LABELS, "x") == [1, 2, 0]
-    assert class_order({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, LABELS, "x") == [0, 1, 2]
+    assert match_classes({0: "sport", 1: "money", 2: "space"}, LABELS, "x") == [1, 2, 0]
+    assert match_classes({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, LABELS, "x") == [0, 1, 2]
     with pytest.raises(ConfigError, match="found LABEL_0, LABEL_1"):
-        class_order({0: "LABEL_0", 1: "LABEL_1"}, LABELS, "x")
+        match_classes({0: "LABEL_0", 1: "LABEL_1"}, LABELS, "x")
 
 
 def test_what_cannot_teach_is_refused(tmp_path, data, monkeypatch):
@@ -335,7 +335,7 @@ def test_rows_may_begin_with_an_encoders_outputs(tmp_path, data):
 
 
 def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path):
-    from token2wave.distillation.embedding_init import WordVectors, components, init_embedding
+    from token2wave.distillation.embedding_init import EncoderInit, WordVectors, principal_components
     from token2wave.features import WordConfig, WordFeatures
 
     words = list(dict.fromkeys(word for some in WORDS.values() for word in some))
@@ -343,11 +343,11 @@ def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path
     random = np.random.default_rng(3)
     outputs = random.normal(size=(len(words), 7)).astype(np.float32)
     rows = random.normal(size=(features.n_rows, 12)).astype(np.float32)
-    init_embedding(rows, 6, WordVectors(words, outputs), features)
+    EncoderInit("encoder").init_rows(rows, 6, WordVectors(words, outputs), features)
     of_words = rows[features(words).ids]
     assert np.allclose(of_words[:, :6], of_words[:, 6:])
     centred = outputs - outputs.mean(axis=0)
-    kept = components(outputs, 6)
+    kept = principal_components(outputs, 6)
     assert np.allclose(kept.T @ kept, np.diag(np.diag(kept.T @ kept)), atol=1e-6)
     variances = np.square(kept).sum(axis=0)
     assert (np.diff(variances) <= 1e-9).all()

@@ -39,7 +39,7 @@ from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
 from token2wave.data.rows import RowLimits
 from token2wave.data.text_files import read_labelled, read_stream, read_texts
-from token2wave.distillation.cache import TeacherCache, kept_outputs
+from token2wave.distillation.cache import TeacherCache, cached_outputs
 from token2wave.distillation.probabilities import read_probabilities
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models.wave_config import WaveConfig
@@ -292,10 +292,11 @@ def probabilities(data: bytes) -> None:
         return
     with mock.patch.dict(os.environ, {"TOKEN2WAVE_CACHE": temporary_folder().name}):
         cache = TeacherCache("teacher", "0" * 64)
-        cache.probabilities_path.parent.mkdir(exist_ok=True)
-        cache.probabilities_path.write_bytes(data[1:])
+        cache.path(".npz").parent.mkdir(exist_ok=True)
+        cache.path(".npz").write_bytes(data[1:])
         with documented_errors():
-            check(cache.read(labels).of(texts).shape == (3, 3), "cached probabilities of another shape")
+            known = cache.complete(texts, lambda new: np.ones((len(new), 3), np.float32), 3).of(texts)
+            check(known.shape == (3, 3), "cached probabilities of another shape")
         _read_cached_outputs(data[1:])
 
 
@@ -308,10 +309,10 @@ def _read_cached_outputs(content: bytes) -> None:
     folder = Path(temporary_folder().name, "teachers")
     for path in folder.glob("encoder-*"):
         path.unlink()
-    kept_outputs("encoder", ["good"], encode)
+    cached_outputs("encoder", ["good"], encode)
     [path] = folder.glob("encoder-*")
     path.write_bytes(content)
-    outputs = kept_outputs("encoder", ["good", "bad", "film"], encode)
+    outputs = cached_outputs("encoder", ["good", "bad", "film"], encode)
     check(outputs.shape == (3, 2) and outputs.dtype == np.float32, f"outputs {outputs.dtype} {outputs.shape}")
 
 

@@ -167,9 +167,9 @@ def _add_teacher_targets(texts: EncodedTexts, splits: TextDataset, record: dict[
 
     try:
         unlabelled = _text_or_none(record, "unlabelled")
-        return distillation_targets(
-            teacher, unlabelled, texts, splits, recipe_of(record), cached_only=True
-        ).texts
+        return distillation_targets(teacher, unlabelled, texts, splits, recipe_of(record), cached_only=True)[
+            0
+        ]
     except (ConfigError, DataError, MissingExtraError) as error:
         return replace(texts, caveats=(*texts.caveats, f"{TEACHER_UNKNOWN} ({error})."))
 

@@ -1,7 +1,4 @@
-"""Learning from a teacher: a pre-trained encoder, fine-tuned, or probabilities of any origin.
-
-Nothing here imports torch before an encoder has to compute.
-"""
+"""Learns from a teacher: a pre-trained encoder or a file of probabilities. Only encoders import torch."""
 
 from token2wave.distillation.probabilities import KnownProbabilities, read_probabilities, write_probabilities
 

@@ -1,4 +1,4 @@
-"""What teachers said, kept in files, so that none is trained or asked twice."""
+"""Caches teachers' probabilities, encoders' outputs and fine-tuned weights in files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.distillation.probabilities import (
+    PROBABILITIES,
     KnownProbabilities,
     read_npz,
-    read_probabilities,
     write_probabilities,
 )
-from token2wave.errors import DataError
 from token2wave.models.encoder_sources import source_of
-from token2wave.storage.atomic import atomic_write, make_folder
+from token2wave.storage.atomic import make_folder
 
 FOLDER_VARIABLE = "TOKEN2WAVE_CACHE"
 
@@ -31,136 +30,104 @@ Floats = NDArray[np.float32]
 
 
 def cache_folder() -> Path:
-    """Folder of what may be computed again: that of ``TOKEN2WAVE_CACHE``, or one in the user's cache."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        return Path(named)
-    users = os.environ.get("XDG_CACHE_HOME")
-    return (Path(users) if users else Path.home() / ".cache") / "token2wave"
+    """Return the cache's folder: ``TOKEN2WAVE_CACHE``, or else one in the user's cache."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "token2wave"
 
 
 @dataclass(frozen=True)
 class TeacherCache:
-    """Place of one teacher's probabilities and weights.
+    """The cached files of one teacher.
 
     Attributes:
         name: of the teacher, for the files' names.
-        key: SHA-256 in hexadecimal of all that decides what it says.
+        key: SHA-256 in hexadecimal of everything that decides the teacher's outputs.
+        array: name of the outputs in the file.
     """
 
     name: str
     key: str
+    array: str = PROBABILITIES
 
-    @property
-    def stem(self) -> Path:
-        """Path of its files, but for the suffix."""
+    def path(self, suffix: str) -> Path:
+        """Return the path of the file with a suffix: ``.npz`` for outputs, ``.safetensors`` for weights."""
         readable = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(self.name).name).strip("-.")[:40]
-        return cache_folder() / "teachers" / f"{readable or 'teacher'}-{self.key[:32]}"
+        return cache_folder() / "teachers" / f"{readable or 'teacher'}-{self.key[:32]}{suffix}"
 
-    @property
-    def probabilities_path(self) -> Path:
-        """Where the probabilities are."""
-        return self.stem.with_name(self.stem.name + ".npz")
+    def read(self) -> KnownProbabilities:
+        """Read the cached outputs; none if the file is missing or damaged."""
+        with suppress(OSError, ValueError, KeyError):
+            arrays = read_npz(self.path(".npz"))
+            values, digests = arrays[self.array], arrays["text_sha256"]
+            is_table = values.ndim == 2 and values.dtype == np.float32 and np.isfinite(values).all()
+            if is_table and digests.dtype == np.uint8 and digests.shape == (len(values), 32):
+                return KnownProbabilities([digest.tobytes() for digest in digests], values)
+        return KnownProbabilities([], np.zeros((0, 0), dtype=np.float32))
 
-    @property
-    def weights_path(self) -> Path:
-        """Where the fine-tuned weights are."""
-        return self.stem.with_name(self.stem.name + ".safetensors")
-
-    def read(self, label_names: Sequence[str]) -> KnownProbabilities:
-        """What is kept; nothing, if there is no such file or it is damaged."""
-        try:
-            return read_probabilities(self.probabilities_path, label_names, ())
-        except DataError:
-            return KnownProbabilities([], np.zeros((0, len(label_names)), dtype=np.float32))
-
-    def completed(
-        self, label_names: Sequence[str], texts: Sequence[str], ask: Callable[[list[str]], Floats]
+    def complete(
+        self, texts: Sequence[str], compute: Callable[[list[str]], Floats], n_outputs: int | None = None
     ) -> KnownProbabilities:
-        """Probabilities of some texts; those that are not kept are asked for, and kept.
+        """Read the outputs for some texts, and compute and cache those that are missing.
 
         Args:
-            label_names: names of the ``C`` classes.
-            texts: wanted.
-            ask: gives the probabilities ``(N, C)`` of texts.
+            texts: ``N`` strings.
+            compute: returns the outputs ``(N, D)`` of texts.
+            n_outputs: ``D``, if it is known.
 
         Raises:
             OutputError: the folder cannot be written to.
         """
-        known = self.read(label_names)
-        unknown = np.isnan(known.of(texts)[:, 0]).tolist()
-        new = list(dict.fromkeys(text for text, is_new in zip(texts, unknown, strict=True) if is_new))
+        known = self.read()
+        if n_outputs not in (None, known.values.shape[1]):
+            known = KnownProbabilities([], known.values[:0])
+        new = known.missing(texts)
         if not new:
             return known
-        make_folder(self.stem.parent)
-        known = known.with_more(new, ask(new))
-        write_probabilities(self.probabilities_path, known)
+        make_folder(self.path("").parent)
+        values = compute(new)
+        if len(known) and known.values.shape[1] != values.shape[1]:  # the file is another encoder's
+            known, new = KnownProbabilities([], values[:0]), list(dict.fromkeys(texts))
+            values = compute(new)
+        known = known.with_more(new, values)
+        write_probabilities(self.path(".npz"), known, self.array)
         return known
 
 
-def key_of(settings: dict[str, Any], texts: Sequence[str], labels: NDArray[np.int64]) -> str:
-    """SHA-256 in hexadecimal of a teacher's settings and of what it was trained on."""
-    whole = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+def hash_training(settings: dict[str, Any], texts: Sequence[str], labels: NDArray[np.int64]) -> str:
+    """SHA-256 in hexadecimal of a teacher's settings and its training texts."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")
-        whole.update(len(encoded).to_bytes(8, "little"))
-        whole.update(encoded)
-    whole.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
-    return whole.hexdigest()
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+    return digest.hexdigest()
 
 
-def identity(source: str) -> str:
-    """What tells two checkpoints of one name apart: SHA-256 of a folder's files, or the name on the hub."""
+def hash_checkpoint(source: str) -> str:
+    """SHA-256 of a folder's files, which tells checkpoints of one name apart; else the name on the hub."""
     if not os.path.isdir(source):
         return source
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(Path(source).iterdir()):
         if path.is_file():
-            whole.update(path.name.encode())
+            digest.update(path.name.encode())
             with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
-def kept_outputs(name: str, words: list[str], ask: Callable[[list[str]], Floats]) -> Floats:
-    """An encoder's outputs for words, ``(K, D)`` float32; those that are not kept are asked for, and kept.
+def cached_outputs(name: str, words: list[str], compute: Callable[[list[str]], Floats]) -> Floats:
+    """Return an encoder's outputs for words, ``(K, D)`` float32; missing ones are computed and cached.
 
     Args:
         name: of the encoder.
-        words: wanted.
-        ask: gives the outputs of words.
+        words: ``K`` strings.
+        compute: returns the outputs of words.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
-    kept = TeacherCache(f"{name}-words", hashlib.sha256(identity(source_of(name)).encode()).hexdigest())
-    path = kept.probabilities_path
-    place, outputs = _kept_rows(path)
-    new = [word for word in words if word not in place]
-    if new:
-        asked = ask(new)
-        if len(outputs) and outputs.shape[1] != asked.shape[1]:  # not this encoder's, whatever the name says
-            place, outputs, asked = {}, outputs[:0], ask(words)
-            new = words
-        outputs = np.concatenate([outputs, asked]) if len(outputs) else asked
-        place |= {word: len(place) + i for i, word in enumerate(new)}
-        make_folder(path.parent)
-        with atomic_write(path) as aside, aside.open("wb") as stream:
-            np.savez(stream, outputs=outputs, words=np.frombuffer("\n".join(place).encode(), np.uint8))
-    return outputs[[place[word] for word in words]]
-
-
-def _kept_rows(path: Path) -> tuple[dict[str, int], Floats]:
-    """Row of each word, and the outputs ``(K, D)``; nothing, if there is no such file or it is damaged."""
-    with suppress(OSError, ValueError, KeyError):
-        arrays = read_npz(path)
-        outputs = arrays["outputs"]
-        words = arrays["words"].tobytes().decode().split("\n")
-        fits = (
-            outputs.ndim == 2
-            and outputs.dtype == np.float32
-            and len(outputs) == len(set(words)) == len(words)
-        )
-        if fits and np.isfinite(outputs).all():
-            return {word: i for i, word in enumerate(words)}, outputs
-    return {}, np.zeros((0, 0), dtype=np.float32)
+    key = hashlib.sha256(hash_checkpoint(source_of(name)).encode()).hexdigest()
+    return TeacherCache(f"{name}-words", key, "outputs").complete(words, compute).of(words)

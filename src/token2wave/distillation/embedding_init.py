@@ -1,9 +1,9 @@
-"""Rows that begin with what a pre-trained encoder knows of each word, not at random.
+"""Initialises the embedding from a pre-trained encoder's output for each word.
 
-Static distillation, as Model2Vec does it: the words of the encoder's vocabulary and of the training texts go
-through it, each alone. Of its outputs the principal components take the rows' numbers, so that a word that no
-training text has still means what words like it mean. Model2Vec weighs words by smooth inverse frequency
-(Arora et al. 2017); here the recipe's inverse document frequency does that.
+This is static distillation, as in Model2Vec: the words of the encoder's vocabulary and of the training texts
+go through the encoder one by one, and the principal components of its outputs become the words' embedding.
+So a word that no training text has still means what similar words mean. Model2Vec weights words by smooth
+inverse frequency (Arora et al. 2017); here the recipe's inverse document frequency does.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.distillation.cache import kept_outputs
-from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.distillation.cache import cached_outputs
+from token2wave.errors import ConfigError, import_extra
 from token2wave.features import Features, Ragged, WordFeatures
 from token2wave.features.text import spelled_tokens
 from token2wave.training.callbacks import CallbackList
 
-SPREAD = 100.0
-"""Root mean square of the numbers of a word's row, over that of a row drawn at random."""
+SCALE = 100.0
+"""Root mean square of a word's embedding, relative to one drawn at random."""
 
 Floats = NDArray[np.float32]
 
@@ -53,98 +53,80 @@ class EncoderInit:
     def expand_features(
         self, texts: Sequence[str], features: Features, encoded: Ragged, callback_list: CallbackList
     ) -> tuple[WordFeatures, Ragged, WordVectors]:
-        """Give every word that the encoder knows a row (:func:`expand_features`)."""
-        return expand_features(self.name, texts, features, encoded, callback_list)
+        """Give every word of the encoder's vocabulary a row of the embedding, seen in training or not.
+
+        Args:
+            texts: ``N`` training texts.
+            features: fitted to them.
+            encoded: the texts' features.
+            callback_list: called as the work goes on.
+
+        Returns:
+            The features with more rows, the texts' features, and the encoder's vectors for all words.
+
+        Raises:
+            ConfigError: the encoder cannot be loaded, or the features are not words.
+            MissingExtraError: transformers, or the package of MiniLM, is not installed.
+            OutputError: the cache's folder cannot be written to.
+        """
+        if not isinstance(features, WordFeatures):
+            raise ConfigError(
+                "expected features of words to start from an encoder",
+                location="init_from",
+                hint="choose preset small or fast",
+            )
+        with import_extra("encoders", "starting from an encoder"):
+            from token2wave.distillation import encoders
+
+        def compute(words: list[str]) -> Floats:
+            callback_list.stage("the encoder's words", len(words))
+            return encoders.encode_texts(self.name, words, callback_list.advance)
+
+        vocabulary = encoders.whole_words(self.name)
+        hashes, _, _ = spelled_tokens(vocabulary)
+        shift = np.uint64(64 - features.config.bits)
+        buckets = np.union1d(features.buckets, (hashes >> shift).astype(np.uint32))
+        expanded = WordFeatures(features.config, buckets)
+        has_cls = int(features.config.cls)
+        new_rows = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
+        row_map = np.concatenate([np.arange(has_cls, dtype=np.int32), new_rows])
+        words = words_with_rows([*texts, *vocabulary], expanded)
+        vectors = WordVectors(words, cached_outputs(self.name, words, compute))
+        return expanded, replace(encoded, ids=row_map[encoded.ids]), vectors
 
     def init_rows(self, rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
-        """Write the encoder's vectors into the rows of the embedding (:func:`init_embedding`)."""
-        init_embedding(rows, width, vectors, features)
+        """Write the encoder's vectors into the embedding. The variants of a row start equal.
+
+        Args:
+            rows: ``(V, W)`` float32, drawn at random; changed in place. Rows of word n-grams stay.
+            width: of a variant.
+            vectors: of the words.
+            features: of the rows.
+        """
+        hashes, _, _ = spelled_tokens(vectors.words)
+        word_rows = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]
+        values = principal_components(vectors.outputs, width)
+        ratio = np.sqrt(np.mean(np.square(rows), dtype=np.float64) / np.mean(np.square(values)))
+        embedding = np.zeros((len(word_rows), width))
+        embedding[:, : values.shape[1]] = SCALE * ratio * values
+        rows[word_rows] = np.tile(embedding, rows.shape[1] // width)
 
 
-def expand_features(
-    name: str, texts: Sequence[str], features: Features, found: Ragged, callback_list: CallbackList
-) -> tuple[WordFeatures, Ragged, WordVectors]:
-    """Let every word that the encoder has an entry for be a feature, seen in training or not.
-
-    Args:
-        name: of the encoder: ``all-MiniLM-L6-v2``, a folder, or a name on the hub.
-        texts: ``N`` strings, those of training.
-        features: fitted to them.
-        found: the texts' features.
-        callback_list: called as the work goes on.
-
-    Returns:
-        The features with more rows, the texts' features, and the encoder's outputs for all words with a row.
-
-    Raises:
-        ConfigError: the encoder cannot be had, or the features are no words.
-        MissingExtraError: transformers, or the package of MiniLM, is not installed.
-        OutputError: the folder of what is kept cannot be written to.
-    """
-    if not isinstance(features, WordFeatures):
-        raise ConfigError(
-            "expected features of words to start from an encoder",
-            location="init_from",
-            hint="choose preset small or fast",
-        )
-    try:
-        from token2wave.distillation import encoders
-    except ModuleNotFoundError as error:
-        module = error.name or "torch"
-        raise MissingExtraError(module, "encoders", purpose="starting from an encoder") from error
-    shift = np.uint64(64 - features.config.bits)
-    known = encoders.whole_words(name)
-    hashes, _, _ = spelled_tokens(known)
-    buckets = np.union1d(features.buckets, (hashes >> shift).astype(np.uint32))
-    wider = WordFeatures(features.config, buckets)
-    has_cls = int(features.config.cls)
-    moved = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
-    rows = np.concatenate([np.arange(has_cls, dtype=np.int32), moved])
-    words, _ = words_of_rows([*texts, *known], wider)
-    outputs = kept_outputs(name, words, lambda some: _asked(encoders, name, some, callback_list))
-    return wider, replace(found, ids=rows[found.ids]), WordVectors(words, outputs)
-
-
-def _asked(encoders: Any, name: str, words: list[str], callback_list: CallbackList) -> Floats:
-    callback_list.stage("the encoder's words", len(words))
-    outputs: Floats = encoders.outputs_of(name, words, callback_list.advance)
-    return outputs
-
-
-def init_embedding(rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
-    """Put what an encoder knows of each word in its row, half in each variant, whose sum then is the whole.
-
-    Args:
-        rows: ``(V, W)`` float32, drawn at random; changed where they lie. Those of n-grams of words stay.
-        width: of a variant.
-        vectors: of the words.
-        features: of the rows.
-    """
-    hashes, _, _ = spelled_tokens(vectors.words)
-    places = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]
-    values = components(vectors.outputs, width)
-    size = np.sqrt(np.mean(np.square(rows), dtype=np.float64) / np.mean(np.square(values)))
-    begun = np.zeros((len(places), width))
-    begun[:, : values.shape[1]] = SPREAD * size * values
-    rows[places] = np.tile(begun, rows.shape[1] // width)
-
-
-def words_of_rows(texts: Sequence[str], features: WordFeatures) -> tuple[list[str], NDArray[np.int64]]:
-    """Words that have a row, each once, and their rows; of words that share a row, one stands for it."""
+def words_with_rows(texts: Sequence[str], features: WordFeatures) -> list[str]:
+    """List the words that have a row; of words that share a row, one stands for all."""
     distinct = sorted(set(chain.from_iterable(text.split() for text in texts)))
     hashes, code_points, offsets = spelled_tokens(distinct)
     hashes, first = np.unique(hashes, return_index=True)
     rows = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]
     known = np.flatnonzero(rows >= 0)
-    rows, at = np.unique(rows[known], return_index=True)
-    chosen = first[known][at]
-    words = ["".join(map(chr, code_points[offsets[i] : offsets[i + 1]].tolist())) for i in chosen]
-    return words, rows.astype(np.int64)
+    _, first_of_row = np.unique(rows[known], return_index=True)
+    tokens = first[known][first_of_row]
+    return ["".join(map(chr, code_points[offsets[i] : offsets[i + 1]].tolist())) for i in tokens]
 
 
-def components(outputs: Floats, width: int) -> NDArray[np.float64]:
-    """Principal components of vectors, ``(N, D)`` to ``(N, min(D, N, width))``, the largest first."""
-    centred = outputs.astype(np.float64) - outputs.mean(axis=0, dtype=np.float64)
+def principal_components(vectors: Floats, width: int) -> NDArray[np.float64]:
+    """Project vectors on their largest principal components, ``(N, D)`` to ``(N, min(D, N, width))``."""
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, directions = np.linalg.eigh(centred.T @ centred)
-    projected: NDArray[np.float64] = centred @ directions[:, ::-1][:, : min(width, len(outputs))]
+    projected: NDArray[np.float64] = centred @ directions[:, ::-1][:, : min(width, len(vectors))]
     return projected

@@ -1,4 +1,4 @@
-"""Teachers of the BERT family, through ``transformers``: fine-tuned here, or fine-tuned before."""
+"""Teachers of the BERT family, through ``transformers``: encoders to fine-tune, and saved classifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
 
-from token2wave.distillation.encoder_settings import READOUT, SEED, TEACHER_TOKENS, fine_tuning
+from token2wave.distillation.encoder_settings import MAX_TOKENS, READOUT, SEED, fine_tuning_recipe
 from token2wave.errors import ConfigError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.reference import probabilities as softmax
@@ -30,27 +30,21 @@ Advance = Callable[[int], None]
 
 
 class FineTunedEncoder:
-    """A pre-trained encoder with a head of its own.
+    """A pre-trained encoder with a head drawn at random, to be fine-tuned.
 
     Args:
-        network: the encoder with its head.
-        features: its WordPieces.
+        name: of the checkpoint.
+        n_classes: of the head.
+
+    Raises:
+        ConfigError: the checkpoint cannot be loaded.
+        MissingExtraError: transformers, or the package of MiniLM, is not installed.
     """
 
-    def __init__(self, network: EncoderNetwork, features: WordPieceFeatures) -> None:
-        self.network, self.features = network, features
-
-    @classmethod
-    def untrained(cls, name: str, n_classes: int) -> FineTunedEncoder:
-        """A checkpoint as it is, with a head drawn at random.
-
-        Raises:
-            ConfigError: it cannot be had.
-            MissingExtraError: transformers, or the package of MiniLM, is not installed.
-        """
+    def __init__(self, name: str, n_classes: int) -> None:
         checkpoint = PretrainedEncoder(name)
-        features = checkpoint.features(WordPieceConfig(max_tokens=TEACHER_TOKENS))
-        return cls(checkpoint.network(n_classes, SEED, readout=READOUT, dropout=False), features)
+        self.features: WordPieceFeatures = checkpoint.features(WordPieceConfig(max_tokens=MAX_TOKENS))
+        self.network: EncoderNetwork = checkpoint.network(n_classes, SEED, readout=READOUT, dropout=False)
 
     def fit(
         self,
@@ -64,58 +58,55 @@ class FineTunedEncoder:
         Args:
             texts: ``N`` strings.
             labels: ``(N,)`` int64.
-            weights: ``(N,)`` float32, how much each counts; all the same, if None.
-            callbacks: called as the work goes on.
+            weights: ``(N,)`` float32, how much each counts; None counts all the same.
+            callbacks: called as training goes on.
 
         Raises:
-            ConfigError: the loss stopped being a finite number.
+            ConfigError: the loss is no longer a finite number.
         """
         examples = Examples(self.features(texts), labels, weights)
-        fit(
-            self.network,
-            examples,
-            None,
-            fine_tuning(len(texts)),
-            seed=SEED,
-            has_cls=True,
-            callbacks=callbacks,
-        )
+        recipe = fine_tuning_recipe(len(texts))
+        fit(self.network, examples, None, recipe, seed=SEED, has_cls=True, callbacks=callbacks)
+
+    def logits(self, texts: Sequence[str], advance: Advance | None = None) -> Floats:
+        """Compute the network's outputs, ``(N, D)`` float32."""
+        outputs = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
+        for first in range(0, len(texts), TEXTS_CHUNK):
+            chunk = texts[first : first + TEXTS_CHUNK]
+            outputs.append(self.network.logits(self.features(chunk)))
+            if advance is not None:
+                advance(len(chunk))
+        return np.concatenate(outputs)
 
     def probabilities(self, texts: Sequence[str], advance: Advance | None = None) -> Floats:
-        """Probability of every class for every text, ``(N, C)`` float32; bfloat16 where it is quick."""
+        """Compute the probability of every class, ``(N, C)`` float32; in bfloat16 where that is fast."""
         device = self.network.embedding.weight.device
-        found = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
-            for first in range(0, len(texts), TEXTS_CHUNK):
-                some = texts[first : first + TEXTS_CHUNK]
-                found.append(softmax(self.network.logits(self.features(some)), False))
-                if advance is not None:
-                    advance(len(some))
-        return np.concatenate(found)
+            return softmax(self.logits(texts, advance), False)
 
     def save(self, path: Path) -> None:
         """Write the weights.
 
         Raises:
-            OutputError: the place cannot be written to.
+            OutputError: the file cannot be written.
         """
-        with atomic_write(path) as aside:
-            save_model(self.network, str(aside))
+        with atomic_write(path) as temporary:
+            save_model(self.network, str(temporary))
 
     def load(self, path: Path) -> None:
-        """Take over weights that :meth:`save` wrote."""
+        """Read weights that :meth:`save` wrote."""
         load_model(self.network, path)
 
 
 class SavedClassifier:
-    """A classifier of ``transformers`` that was fine-tuned elsewhere: a folder or a name on the hub.
+    """A classifier of ``transformers``, fine-tuned elsewhere.
 
     Args:
-        name: what ``AutoModelForSequenceClassification`` takes.
-        label_names: names of the ``C`` classes, in our order.
+        name: what ``AutoModelForSequenceClassification`` takes: a folder or a name on the hub.
+        label_names: names of the ``C`` classes, in the order of the student.
 
     Raises:
-        ConfigError: it cannot be loaded, or its classes are others.
+        ConfigError: it cannot be loaded, or has other classes.
         MissingExtraError: transformers is not installed.
     """
 
@@ -126,76 +117,68 @@ class SavedClassifier:
             self.model: Any = AutoModelForSequenceClassification.from_pretrained(name, dtype=torch.float32)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         self.model.eval()
-        self.order = class_order(self.model.config.id2label, label_names, name)
+        self.class_order = match_classes(self.model.config.id2label, label_names, name)
 
     def probabilities(self, texts: Sequence[str], advance: Advance | None = None) -> Floats:
-        """Probability of every class for every text, ``(N, C)`` float32; bfloat16 where it is quick."""
+        """Compute the probability of every class, ``(N, C)`` float32; in bfloat16 where that is fast."""
         device = self.model.device
-        found = np.zeros((len(texts), len(self.order)), dtype=np.float32)
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        at_once = PADDED_TEXTS_CHUNK
+        probabilities = np.zeros((len(texts), len(self.class_order)), dtype=np.float32)
+        by_length = np.argsort([len(text) for text in texts], kind="stable")
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)),
         ):
-            for first in range(0, len(order), at_once):
-                rows = order[first : first + at_once]
+            for first in range(0, len(by_length), PADDED_TEXTS_CHUNK):
+                rows = by_length[first : first + PADDED_TEXTS_CHUNK]
                 batch = self.tokenizer(
                     [texts[row] for row in rows],
                     truncation=True,
-                    max_length=TEACHER_TOKENS,
+                    max_length=MAX_TOKENS,
                     padding=True,
                     return_tensors="pt",
                 )
                 logits = self.model(**batch.to(device)).logits.float()
-                found[rows] = softmax(logits.cpu().numpy()[:, self.order], False)
+                probabilities[rows] = softmax(logits.cpu().numpy()[:, self.class_order], False)
                 if advance is not None:
                     advance(len(rows))
-        return found
+        return probabilities
 
 
-def outputs_of(name: str, texts: Sequence[str], advance: Advance | None = None) -> Floats:
-    """A pre-trained encoder's output for each text, ``(N, D)`` float32: the mean over its tokens' states.
+def encode_texts(name: str, texts: Sequence[str], advance: Advance | None = None) -> Floats:
+    """Return a pre-trained encoder's output for each text, ``(N, D)`` float32: the mean of its states.
 
     Raises:
-        ConfigError: the encoder cannot be had.
+        ConfigError: the encoder cannot be loaded.
         MissingExtraError: transformers, or the package of MiniLM, is not installed.
     """
-    teacher = FineTunedEncoder.untrained(name, 2)
-    network = teacher.network.eval()
-    with torch.no_grad():  # what is read out is the state itself
-        network.head = torch.nn.Identity()  # type: ignore[assignment]
+    encoder = FineTunedEncoder(name, 2)
+    network = encoder.network.eval()
+    network.head = torch.nn.Identity()  # type: ignore[assignment]  # the state itself is the output
     width = int(network.embedding.embedding_dim)  # that of the states, as in BERT
     network.config = EncoderConfig(network.embedding.num_embeddings, width)
-    found = [np.zeros((0, width), dtype=np.float32)]
-    for first in range(0, len(texts), TEXTS_CHUNK):
-        some = texts[first : first + TEXTS_CHUNK]
-        found.append(network.logits(teacher.features(some)))
-        if advance is not None:
-            advance(len(some))
-    return np.concatenate(found)
+    return encoder.logits(texts, advance)
 
 
 def whole_words(name: str) -> list[str]:
-    """Words that an encoder's vocabulary has an entry for.
+    """List the words in an encoder's vocabulary.
 
     Raises:
-        ConfigError: the encoder cannot be had, or has no vocabulary of WordPieces.
+        ConfigError: the encoder cannot be loaded, or has no vocabulary of WordPieces.
         MissingExtraError: transformers, or the package of MiniLM, is not installed.
     """
     entries = PretrainedEncoder(name).features(WordPieceConfig()).vocabulary
     return [entry for entry in entries if entry.isalpha() and len(entry) > 1]
 
 
-def class_order(named: dict[int, str], label_names: Sequence[str], where: str) -> list[int]:
-    """Output of a classifier that stands for each of our classes, ``C`` numbers.
+def match_classes(id2label: dict[int, str], label_names: Sequence[str], location: str) -> list[int]:
+    """Find the output of a classifier for each of the ``C`` classes.
 
-    Outputs without names (``LABEL_0``, ``LABEL_1``, ...) are taken in our order.
+    Outputs without names (``LABEL_0``, ``LABEL_1``, ...) are taken in order.
 
     Raises:
-        ConfigError: the classes are not ours.
+        ConfigError: the classifier has other classes.
     """
-    names = [str(named[i]) for i in range(len(named))]
+    names = [str(id2label[i]) for i in range(len(id2label))]
     if len(names) == len(label_names):
         if set(names) == set(label_names):
             return [names.index(name) for name in label_names]
@@ -203,6 +186,6 @@ def class_order(named: dict[int, str], label_names: Sequence[str], where: str) -
             return list(range(len(names)))
     raise ConfigError(
         f"expected a teacher of the classes {', '.join(label_names[:12])}, found {', '.join(names[:12])}",
-        location=where,
-        hint="name one that was fine-tuned on the same classes, or an encoder to be fine-tuned",
+        location=location,
+        hint="name a classifier of the same classes, or an encoder to fine-tune",
     )

@@ -1,16 +1,15 @@
-"""Probabilities that a teacher gave to texts, in memory and in files.
+"""Reads and writes a teacher's probabilities.
 
-Three formats are read, so that any teacher can write one:
+A teacher of any kind can write one of three formats:
 
-- ``.jsonl``, ``.ndjson``: one object a line, ``{"text": ..., "probabilities": [...]}``, or ``"row"`` in
-  place of ``"text"``; the probabilities are a list in the order of the classes, or an object of label and
-  probability;
-- ``.parquet``: a column ``text`` or ``row``, and a column ``probabilities`` of lists, or one for each label;
+- ``.jsonl``, ``.ndjson``: an object on each line, ``{"text": ..., "probabilities": [...]}``, or ``"row"``
+  instead of ``"text"``. The probabilities are a list in the order of the classes, or an object that maps
+  labels to probabilities.
+- ``.parquet``: a column ``text`` or ``row``, and a column ``probabilities`` of lists or one for each label.
 - ``.npz``: ``probabilities`` ``(N, C)`` with ``rows`` ``(N,)``, ``texts`` ``(N,)`` or ``text_sha256``
-  ``(N, 32)`` uint8 of the texts' UTF-8; with none of them, row ``i`` belongs to row ``i`` of the training
-  data.
+  ``(N, 32)`` uint8 of the texts' UTF-8. Without these, row ``i`` belongs to row ``i`` of the training data.
 
-A ``row`` is the number of a row of the training data, from 0.
+``row`` is the number of a row of the training data, counted from 0.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,17 +35,15 @@ from token2wave.storage.atomic import atomic_write
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
 PROBABILITIES = "probabilities"
-MAX_BYTES, MAX_UNPACKED = (
-    64 << 20,
-    20,
-)  # a .npz unpacks to so many bytes, and so many times its own, at most
-MAGIC = b"\x93NUMPY\x01\x00"  # of a .npy, of the version that numpy writes for arrays of numbers
-HEADER = re.compile(
+MAX_BYTES = 64 << 20  # that any .npz may unpack to
+MAX_RATIO = 20  # beyond that, unpacked bytes for each of the file's own
+NPY_MAGIC = b"\x93NUMPY\x01\x00"  # of the version that numpy writes for arrays of numbers
+NPY_HEADER = re.compile(
     r"\{'descr': '([<>|][biufU][1-9][0-9]{0,8})', 'fortran_order': (True|False), "
     r"'shape': \(([0-9, ]{0,200})\),? *\} *\n?"
 )
-ROUNDING = 1e-4
-ONE = 0.02  # how far from 1 a row's sum may be: what is written with two decimals still passes
+ROUNDING = 1e-4  # a sum this close to 1 counts as 1
+TOLERANCE = 0.02  # of a row's sum: probabilities written with two decimals still pass
 
 Floats = NDArray[np.float32]
 
@@ -55,36 +52,37 @@ class KnownProbabilities:
     """Probabilities of some texts.
 
     Args:
-        digests: SHA-256 of each text's UTF-8, 32 bytes each, length ``N``; of one that stands there twice the
-            last counts.
+        digests: SHA-256 of each text's UTF-8, 32 bytes each, length ``N``. The last of equal ones counts.
         values: ``(N, C)`` float32; rows sum to one.
     """
 
     def __init__(self, digests: Sequence[bytes], values: Floats) -> None:
-        self.values = values
-        self._row = {digest: row for row, digest in enumerate(digests)}
+        last = {digest: row for row, digest in enumerate(digests)}
+        self.digests = list(last)
+        self.values = values[np.fromiter(last.values(), np.int64, len(last))]
+        self._row = {digest: row for row, digest in enumerate(last)}
 
     def __len__(self) -> int:
         return len(self._row)
 
-    @property
-    def digests(self) -> list[bytes]:
-        """Of the texts, each once."""
-        return list(self._row)
+    def __contains__(self, text: str) -> bool:
+        return digest(text) in self._row
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """List the texts that are not known, each once."""
+        return [text for text in dict.fromkeys(texts) if text not in self]
 
     def of(self, texts: Sequence[str]) -> Floats:
-        """Look texts up: ``(N, C)`` float32, a row of NaN for a text that is not known."""
+        """Look texts up: ``(N, C)`` float32, with NaN for texts that are not known."""
         rows = np.array([self._row.get(digest(text), -1) for text in texts], dtype=np.int64)
-        found = np.full((len(texts), self.values.shape[1]), np.nan, dtype=np.float32)
-        found[rows >= 0] = self.values[rows[rows >= 0]]
-        return found
+        values = np.full((len(texts), self.values.shape[1]), np.nan, dtype=np.float32)
+        values[rows >= 0] = self.values[rows[rows >= 0]]
+        return values
 
     def with_more(self, texts: Sequence[str], values: Floats) -> KnownProbabilities:
-        """The same and further texts."""
-        rows = np.array(list(self._row.values()), dtype=np.int64)
-        return KnownProbabilities(
-            [*self._row, *map(digest, texts)], np.concatenate([self.values[rows], values])
-        )
+        """Add texts."""
+        digests = [*self.digests, *map(digest, texts)]
+        return KnownProbabilities(digests, np.concatenate([self.values, values]) if len(self) else values)
 
 
 def digest(text: str) -> bytes:
@@ -92,85 +90,85 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def write_probabilities(path: Path, known: KnownProbabilities) -> None:
-    """Write a ``.npz`` that :func:`read_probabilities` reads: texts as digests alone.
+def write_probabilities(path: Path, known: KnownProbabilities, array: str = PROBABILITIES) -> None:
+    """Write a ``.npz`` that :func:`read_probabilities` reads. It holds digests instead of texts.
+
+    Args:
+        path: the file.
+        known: what to write.
+        array: name of the values in the file.
 
     Raises:
-        OutputError: the place cannot be written to; a file that was there is left as it was.
+        OutputError: the file cannot be written; an older one stays as it was.
     """
-    digests = known.digests
-    values = known.with_more([], known.values[:0]).values  # in the order of the digests
-    with atomic_write(path) as aside, aside.open("wb") as file:
-        np.savez_compressed(
-            file,
-            probabilities=values,
-            text_sha256=np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32),
-        )
+    digests = np.frombuffer(b"".join(known.digests), dtype=np.uint8).reshape(-1, 32)
+    arrays: dict[str, Any] = {array: known.values, "text_sha256": digests}
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_probabilities(
     path: str | os.PathLike[str], label_names: Sequence[str], train_texts: Sequence[str]
 ) -> KnownProbabilities:
-    """Read a file of probabilities; the module says in which formats.
+    """Read a file of probabilities, in one of the formats of this module.
 
     Args:
         path: ends in one of :data:`SUFFIXES`.
         label_names: names of the ``C`` classes, in the order of lists of probabilities.
-        train_texts: the training data's rows, which numbers of rows mean.
+        train_texts: the training data, to whose rows row numbers refer.
 
     Raises:
-        DataError: the file cannot be read, or a row of it cannot be used; names the file and the row.
+        DataError: the file or one of its rows cannot be used. The message names the row.
         MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
         raise DataError(
             "expected a file of probabilities",
             location=os.fspath(path),
             hint=f"use one of the formats {' '.join(SUFFIXES)}",
         )
     try:
-        rows = reader(path, label_names)
+        table = read(path, label_names)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})", location=os.fspath(path), hint="check the path"
         ) from error
-    digests = rows.digests
+    digests = table.digests
     if digests is None:
-        digests = [digest(train_texts[row]) for row in _checked_rows(path, rows, len(train_texts))]
-    return KnownProbabilities(digests, _checked(path, rows.values, label_names))
+        _check_rows(path, table, len(train_texts))
+        numbers = range(len(train_texts)) if table.rows is None else table.rows
+        digests = [digest(train_texts[row]) for row in numbers]
+    return KnownProbabilities(digests, _normalize(path, table.values, label_names))
 
 
-class _Rows(NamedTuple):
-    """What a file holds: probabilities ``(N, C)``, and the texts' digests, or else numbers of rows."""
+class _Table(NamedTuple):
+    """The contents of a file: probabilities ``(N, C)``, and texts' digests or row numbers, if it has any."""
 
     values: NDArray[np.float64]
-    digests: list[bytes] | None
-    numbers: list[Any] | None
+    digests: list[bytes] | None = None
+    rows: list[Any] | None = None
 
 
-def _checked_rows(path: Path, rows: _Rows, n_rows: int) -> Iterable[int]:
-    if rows.numbers is None:
-        if len(rows.values) != n_rows:
+def _check_rows(path: Path, table: _Table, n_rows: int) -> None:
+    if table.rows is None and len(table.values) != n_rows:
+        raise DataError(
+            f"expected probabilities of {n_rows} training rows, found {len(table.values)}",
+            location=os.fspath(path),
+            hint="add rows, texts or text_sha256 to say which texts they belong to",
+        )
+    for i, row in enumerate(table.rows or (), start=1):
+        if type(row) is not int or not 0 <= row < n_rows:
             raise DataError(
-                f"expected probabilities of {n_rows} training rows, found {len(rows.values)}",
-                location=os.fspath(path),
-                hint="say which texts they are of: rows, texts or text_sha256",
-            )
-        return range(n_rows)
-    for i, number in enumerate(rows.numbers, start=1):
-        if type(number) is not int or not 0 <= number < n_rows:
-            raise DataError(
-                f"expected a row of the training data, from 0 to {n_rows - 1}, found {number!r}",
+                f"expected a row of the training data, from 0 to {n_rows - 1}, found {row!r}",
                 location=place(path, row=i),
                 hint="count the rows of the training data from 0, without the header",
             )
-    return rows.numbers
 
 
-def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]) -> Floats:
-    """Probabilities whose rows sum to one."""
+def _normalize(path: Path, values: NDArray[np.float64], label_names: Sequence[str]) -> Floats:
+    """Check probabilities, and make each row sum to one."""
     if values.ndim != 2 or values.shape[1] != len(label_names):
         raise DataError(
             f"expected a probability for each of {len(label_names)} classes, "
@@ -180,7 +178,7 @@ def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]
         )
     with np.errstate(invalid="ignore"):
         sums = values.sum(axis=1)
-        wrong = ~((values >= 0).all(axis=1) & (np.abs(sums - 1) <= ONE))
+        wrong = ~((values >= 0).all(axis=1) & (np.abs(sums - 1) <= TOLERANCE))
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
@@ -188,37 +186,36 @@ def _checked(path: Path, values: NDArray[np.float64], label_names: Sequence[str]
             location=place(path, row=row + 1),
             hint="write probabilities, not logits: the softmax of a classifier's output",
         )
-    sums[np.abs(sums - 1) < ROUNDING] = 1  # what was read is written, and read again, as it is
-    checked: Floats = (values / sums[:, None]).astype(np.float32)
-    return checked
+    sums[np.abs(sums - 1) < ROUNDING] = 1  # so that a file that is read and written again stays the same
+    return np.asarray(values / sums[:, None], dtype=np.float32)
 
 
-def _vector(path: Path, row: int, found: object, label_names: Sequence[str]) -> list[float]:
-    """Probabilities of a row, given as a list or by label."""
-    if isinstance(found, Mapping):
-        missing = [name for name in label_names if name not in found]
-        if missing or len(found) != len(label_names):
-            odd = missing or sorted(set(found) - set(label_names))
+def _parse_probabilities(path: Path, row: int, value: object, label_names: Sequence[str]) -> list[float]:
+    """Read the probabilities of a row from a list, or from an object that maps labels to probabilities."""
+    if isinstance(value, Mapping):
+        missing = [name for name in label_names if name not in value]
+        if missing or len(value) != len(label_names):
+            odd = missing or sorted(set(value) - set(label_names))
             raise DataError(
                 f"expected a probability for each class, found {odd[0]!r} missing or too many",
                 location=place(path, row=row),
                 hint="name the classes as the training data does",
             )
-        found = [found[name] for name in label_names]
+        value = [value[name] for name in label_names]
     if (
-        not isinstance(found, list)
-        or len(found) != len(label_names)
-        or any(isinstance(value, bool) or not isinstance(value, int | float) for value in found)
+        not isinstance(value, list)
+        or len(value) != len(label_names)
+        or any(isinstance(number, bool) or not isinstance(number, int | float) for number in value)
     ):
         raise DataError(
-            f"expected {len(label_names)} probabilities, found {str(found)[:60]}",
+            f"expected {len(label_names)} probabilities, found {str(value)[:60]}",
             location=place(path, row=row),
             hint="give a list in the order of the classes, or an object of label and probability",
         )
-    return [float(value) for value in found]
+    return [float(number) for number in value]
 
 
-def _of_records(path: Path, records: Sequence[Mapping[str, Any]], label_names: Sequence[str]) -> _Rows:
+def _read_records(path: Path, records: Sequence[Mapping[str, Any]], label_names: Sequence[str]) -> _Table:
     key = "text" if records and "text" in records[0] else "row"
     values, keys = np.zeros((len(records), len(label_names))), []
     for row, record in enumerate(records, start=1):
@@ -228,16 +225,14 @@ def _of_records(path: Path, records: Sequence[Mapping[str, Any]], label_names: S
                 location=place(path, row=row),
                 hint='write {"text": "...", "probabilities": [...]}',
             )
-        values[row - 1] = _vector(path, row, record[PROBABILITIES], label_names)
+        values[row - 1] = _parse_probabilities(path, row, record[PROBABILITIES], label_names)
         keys.append(record[key])
         if key == "text" and not isinstance(keys[-1], str):
             raise DataError(f"expected a text, found {str(keys[-1])[:60]}", location=place(path, row=row))
-    if key == "text":
-        return _Rows(values, list(map(digest, keys)), None)
-    return _Rows(values, None, keys)
+    return _Table(values, list(map(digest, keys))) if key == "text" else _Table(values, rows=keys)
 
 
-def _json_lines(path: Path, label_names: Sequence[str]) -> _Rows:
+def _read_json_lines(path: Path, label_names: Sequence[str]) -> _Table:
     records = []
     for line, content in enumerate(path.read_bytes().splitlines(), start=1):
         if not content.strip():
@@ -252,37 +247,35 @@ def _json_lines(path: Path, label_names: Sequence[str]) -> _Rows:
             raise DataError("expected a JSON object", location=place(path, line=line), hint="mend the line")
         records.append(record)
     if not records:
-        raise DataError("the file is empty", location=os.fspath(path), hint="expected at least one row")
-    return _of_records(path, records, label_names)
+        raise DataError("expected at least one row, but the file is empty", location=os.fspath(path))
+    return _read_records(path, records, label_names)
 
 
-def _parquet(path: Path, label_names: Sequence[str]) -> _Rows:
+def _read_parquet(path: Path, label_names: Sequence[str]) -> _Table:
     columns = parquet_columns(path)
+    if columns and PROBABILITIES not in columns and all(name in columns for name in label_names):
+        keys = {
+            str(key): columns[key] for key in ("text", "row") if key in columns and key not in label_names
+        }
+        values = [list(row) for row in zip(*(columns[name] for name in label_names), strict=True)]
+        columns = {**keys, PROBABILITIES: values}
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if records and PROBABILITIES not in records[0] and all(name in records[0] for name in label_names):
-        records = [
-            {
-                **{key: record[key] for key in ("text", "row") if key in record and key not in label_names},
-                PROBABILITIES: [record[name] for name in label_names],
-            }
-            for record in records
-        ]
-    return _of_records(path, records, label_names)
+    return _read_records(path, records, label_names)
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a ``.npz``; one that unpacks to far more than it holds is refused before it is unpacked.
+    """Read the arrays of a ``.npz``; one that would unpack to far more bytes than it has is refused first.
 
     Raises:
-        ValueError: it is damaged, packed in an unusual way, or no file of arrays.
+        ValueError: it is damaged, compressed in an unusual way, or holds no arrays.
         OSError: it cannot be read.
     """
     try:
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as packed:
-            sizes = {entry.filename: entry.file_size for entry in packed.infolist()}
-            if sum(sizes.values()) > MAX_BYTES + MAX_UNPACKED * os.fstat(stream.fileno()).st_size:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+            if sum(sizes.values()) > MAX_BYTES + MAX_RATIO * os.fstat(stream.fileno()).st_size:
                 raise ValueError(f"it claims to unpack to {sum(sizes.values()):,} bytes")
-            return {name[:-4]: _npy(packed, name) for name in sizes if name.endswith(".npy")}
+            return {name[:-4]: _read_npy(archive, name) for name in sizes if name.endswith(".npy")}
     except OSError as error:
         if error.errno is not None:
             raise
@@ -290,27 +283,27 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, TypeError) as error:
         raise ValueError(str(error)) from error
     except (NotImplementedError, RuntimeError, MemoryError, OverflowError) as error:
-        raise ValueError(f"it is packed or encrypted in a way that is not read: {error}") from error
+        raise ValueError(f"it is compressed or encrypted in a way that is not read: {error}") from error
 
 
-def _npy(packed: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """An array of a zip file; no more than its entry holds is set aside for it."""
-    with packed.open(name) as stream:
-        beginning = stream.read(len(MAGIC) + 2)
-        n_bytes = int.from_bytes(beginning[len(MAGIC) :], "little")
-        header = HEADER.fullmatch(stream.read(n_bytes).decode("latin-1"))
-        if not beginning.startswith(MAGIC) or header is None:
+def _read_npy(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read an array of a zip file. Its header cannot claim more memory than the entry has bytes."""
+    with archive.open(name) as stream:
+        magic = stream.read(len(NPY_MAGIC) + 2)
+        n_bytes = int.from_bytes(magic[len(NPY_MAGIC) :], "little")
+        header = NPY_HEADER.fullmatch(stream.read(n_bytes).decode("latin-1"))
+        if not magic.startswith(NPY_MAGIC) or header is None:
             raise ValueError(f"{name[:60]!r} is no array of numbers or strings")
-        kind, in_columns, sizes = header.groups()
+        dtype, by_column, sizes = header.groups()
         shape = tuple(int(size) for size in sizes.split(",") if size.strip())
-        n_bytes = math.prod(shape) * np.dtype(kind).itemsize
-        if n_bytes > packed.getinfo(name).file_size:
+        n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+        if n_bytes > archive.getinfo(name).file_size:
             raise ValueError(f"{name[:60]!r} holds less than it claims")
-        array: NDArray[Any] = np.frombuffer(stream.read(n_bytes), kind, math.prod(shape))
-        return array.reshape(shape, order="F" if in_columns == "True" else "C")
+        array: NDArray[Any] = np.frombuffer(stream.read(n_bytes), dtype, math.prod(shape))
+        return array.reshape(shape, order="F" if by_column == "True" else "C")
 
 
-def _npz(path: Path, label_names: Sequence[str]) -> _Rows:
+def _read_npz(path: Path, label_names: Sequence[str]) -> _Table:
     del label_names  # arrays have no names of classes
     try:
         arrays = read_npz(path)
@@ -321,28 +314,27 @@ def _npz(path: Path, label_names: Sequence[str]) -> _Rows:
             location=os.fspath(path),
             hint="write it with numpy.savez, and without pickled objects",
         ) from error
-    keys = next((name for name in ("text_sha256", "texts", "rows") if name in arrays), None)
-    if keys is None:
-        return _Rows(values, None, None)
-    named = arrays[keys]
-    shape, kind = ((len(values), 32), "u") if keys == "text_sha256" else ((len(values),), "iuU")
-    if named.shape != shape or named.dtype.kind not in kind:
+    key = next((name for name in ("text_sha256", "texts", "rows") if name in arrays), None)
+    if key is None:
+        return _Table(values)
+    keys = arrays[key]
+    shape, types = ((len(values), 32), "u") if key == "text_sha256" else ((len(values),), "iuU")
+    if keys.shape != shape or keys.dtype.kind not in types:
         raise DataError(
-            f"expected an entry of {keys!r} for each of {len(values)} rows, "
-            f"found {named.dtype} of shape {named.shape}",
+            f"expected an entry of {key!r} for each of {len(values)} rows, "
+            f"found {keys.dtype} of shape {keys.shape}",
             location=os.fspath(path),
-            hint="write one for each row of the probabilities",
         )
-    if keys == "text_sha256":
-        return _Rows(values, [row.astype(np.uint8).tobytes() for row in named], None)
-    if keys == "texts":
-        return _Rows(values, [digest(str(text)) for text in named], None)
-    return _Rows(values, None, named.tolist())
+    if key == "rows":
+        return _Table(values, rows=keys.tolist())
+    if key == "texts":
+        return _Table(values, [digest(str(text)) for text in keys])
+    return _Table(values, [row.astype(np.uint8).tobytes() for row in keys])
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], _Rows]] = {
-    ".parquet": _parquet,
-    ".npz": _npz,
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
+_READERS: dict[str, Callable[[Path, Sequence[str]], _Table]] = {
+    ".parquet": _read_parquet,
+    ".npz": _read_npz,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
 }

@@ -1,18 +1,17 @@
-"""From a teacher's probabilities to what a student learns from."""
+"""Makes training targets of a teacher's probabilities."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data import TextDataset
+from token2wave.data import TextDataset, load_texts
 from token2wave.distillation.teacher import TeacherPredictions
-from token2wave.distillation.unlabelled import Unlabelled, unlabelled_texts
 from token2wave.errors import ConfigError
 from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples
@@ -20,19 +19,7 @@ from token2wave.training.preparation import EncodedTexts
 from token2wave.training.recipe import Recipe
 
 Floats = NDArray[np.float32]
-
-
-class DistillationTargets(NamedTuple):
-    """What a student learns from.
-
-    Attributes:
-        texts: those of the run; ``train`` and ``everything`` with soft targets, and with the unlabelled texts
-            at their ends.
-        record: plain data for the model file.
-    """
-
-    texts: EncodedTexts
-    record: dict[str, Any]
+Unlabelled = str | os.PathLike[str] | Sequence[str]
 
 
 def distillation_targets(
@@ -45,27 +32,31 @@ def distillation_targets(
     text_column: str = "text",
     callbacks: Sequence[Callback] = (),
     cached_only: bool = False,
-) -> DistillationTargets:
-    """Let a teacher speak of the training texts and of text without labels.
+) -> tuple[EncodedTexts, dict[str, Any]]:
+    """Add a teacher's probabilities to the targets of a run, and texts that the teacher labels.
 
-    The teacher learns from the rows that the student learns from at first: validation rows are held back from
-    both, and test rows are never shown to it.
+    An encoder is fine-tuned on the training rows alone. Validation rows are held out from it, too, and it
+    never sees test rows.
 
     Args:
         teacher: an encoder's name or folder, a fine-tuned classifier's folder, or a file of probabilities.
         unlabelled: a readable file, a data set, or texts.
         texts: of the run.
-        splits: where they come from, the test texts among them.
-        recipe: says how much the teacher counts.
+        splits: the data that they come from.
+        recipe: sets the teacher's temperature and weights.
         text_column: column of the unlabelled texts.
         callbacks: called as the work goes on.
-        cached_only: use what is kept of the teacher, and fine-tune nothing.
+        cached_only: refuse to fine-tune, and use only what is cached.
+
+    Returns:
+        The texts of the run, with soft targets and the unlabelled texts at the end; and plain data for the
+        model file.
 
     Raises:
-        ConfigError: the teacher cannot be had, or knows none of the texts.
+        ConfigError: the teacher cannot be loaded, or knows none of the texts.
         DataError: a file cannot be read or used.
         MissingExtraError: a package that the teacher needs is not installed.
-        OutputError: the folder of what is kept cannot be written to.
+        OutputError: the cache's folder cannot be written to.
     """
     name = os.fspath(teacher)
     if texts.multi_label:
@@ -74,90 +65,118 @@ def distillation_targets(
             location="teacher",
             hint="leave the teacher out, or give each text one label",
         )
-    whole = texts.train if texts.full_train is None else texts.full_train
-    further: list[str] = []
+    full_train = texts.train if texts.full_train is None else texts.full_train
+    new_texts: list[str] = []
     notes: list[str] = []
     if unlabelled is not None:
         held_out = [*(() if texts.learns_from_validation else texts.validation.texts)]
         held_out += splits.test.texts if splits.test is not None else ()
-        further, notes = unlabelled_texts(unlabelled, text_column, held_out, whole.texts)
-    lessons = TeacherPredictions(
+        new_texts, notes = unlabelled_texts(unlabelled, text_column, held_out, full_train.texts)
+    predictions = TeacherPredictions(
         name, texts.label_names, texts.train, splits.train.texts, callbacks, cached_only
     )
-    known = lessons.of([*whole.texts, *further])
-    of_whole, of_further = known.of(whole.texts), known.of(further)
-    n_unknown = int(np.isnan(of_whole[:, 0]).sum())
-    if n_unknown == len(whole):
+    known = predictions.predict([*full_train.texts, *new_texts])
+    n_unknown = int(np.isnan(known.of(full_train.texts)).any(axis=1).sum())
+    if n_unknown == len(full_train):
         raise ConfigError(
             "expected probabilities of the training texts, found none of them",
             location=name,
             hint="name the file that belongs to this data",
         )
     if n_unknown:
-        notes.append(f"The teacher says nothing of {n_unknown:,} training texts: their labels alone count.")
-    answered = ~np.isnan(of_further[:, 0])
-    if not answered.all():
-        n_silent = int((~answered).sum())
-        notes.append(f"{n_silent:,} unlabelled texts of which the teacher says nothing were left out.")
-        further = [text for text, is_known in zip(further, answered, strict=True) if is_known]
-    more = _unlabelled(further, of_further[answered], recipe)
-    teacher_info = replace(
+        notes.append(f"The teacher does not know {n_unknown:,} training texts: their labels alone count.")
+    known_texts = [text for text in new_texts if text in known]
+    if len(known_texts) < len(new_texts):
+        n_left_out = len(new_texts) - len(known_texts)
+        notes.append(f"{n_left_out:,} unlabelled texts that the teacher does not know were left out.")
+    new_examples = _label(known_texts, known.of(known_texts), recipe)
+
+    def add_teacher(examples: Examples) -> Examples:
+        return _append(_mix_targets(examples, known.of(examples.texts), recipe), new_examples)
+
+    train = add_teacher(texts.train)
+    with_targets = replace(
         texts,
-        train=_with_more(_mix_targets(texts.train, known.of(texts.train.texts), recipe), more),
-        full_train=None
-        if texts.full_train is None
-        else _with_more(_mix_targets(whole, of_whole, recipe), more),
+        train=train,
+        validation=train if texts.learns_from_validation else texts.validation,
+        full_train=None if texts.full_train is None else add_teacher(texts.full_train),
         caveats=(*texts.caveats, *notes),
     )
-    if texts.learns_from_validation:  # too few rows to hold any back
-        teacher_info = replace(teacher_info, validation=teacher_info.train)
-    record = {
+    return with_targets, {
         "teacher": name,
         "unlabelled": os.fspath(unlabelled) if isinstance(unlabelled, str | os.PathLike) else None,
-        "unlabelled_rows": len(further),
+        "unlabelled_rows": len(known_texts),
     }
-    return DistillationTargets(teacher_info, record)
+
+
+def unlabelled_texts(
+    source: Unlabelled, text_column: str, held_out: Collection[str], train_texts: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Read texts without labels, each once.
+
+    Args:
+        source: a readable file, a data set with a training split, or the texts.
+        text_column: the column of the texts, in formats with columns.
+        held_out: validation and test texts, which are left out.
+        train_texts: texts with labels, which are left out, too.
+
+    Returns:
+        The texts, and sentences that say how many were left out.
+
+    Raises:
+        DataError: the texts cannot be read.
+    """
+    texts = load_texts(source, text_column=text_column) if isinstance(source, str | os.PathLike) else source
+    distinct = dict.fromkeys(texts)
+    held_out, train_texts = frozenset(held_out), frozenset(train_texts)
+    new_texts = [text for text in distinct if text not in held_out and text not in train_texts]
+    n_held_out = sum(text in held_out for text in distinct)
+    n_repeated = len(texts) - n_held_out - len(new_texts)
+    notes = []
+    if n_held_out:
+        notes.append(f"{n_held_out:,} unlabelled texts equal a validation or test text and were left out.")
+    if n_repeated:
+        notes.append(f"{n_repeated:,} unlabelled texts are repeated or training texts and were left out.")
+    return new_texts, notes
 
 
 def soften(probabilities: Floats, temperature: float) -> Floats:
-    """Probabilities at a temperature: ``p^(1/T)`` over its sum over the classes (arXiv 1503.02531)."""
+    """Raise the temperature of probabilities: ``p^(1/T)``, normalised over the classes (arXiv 1503.02531)."""
     logs = np.log(np.maximum(probabilities, 1e-30)) / temperature
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    softened: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return softened
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _mix_targets(labelled: Examples, probabilities: Floats, recipe: Recipe) -> Examples:
-    """A mixture of the teacher's probabilities and the labels; labels alone where the teacher is silent."""
-    targets = (labelled.labels[:, None] == np.arange(probabilities.shape[1])).astype(np.float32)
+def _mix_targets(examples: Examples, probabilities: Floats, recipe: Recipe) -> Examples:
+    """Mix the teacher's probabilities with the labels; labels alone where the teacher knows nothing."""
+    targets = (examples.labels[:, None] == np.arange(probabilities.shape[1])).astype(np.float32)
     known = ~np.isnan(probabilities[:, 0])
-    share = np.float32(recipe.teacher_share)
+    weight = np.float32(recipe.teacher_share)
     soft = soften(probabilities[known], recipe.teacher_temperature)
-    targets[known] = share * soft + (1 - share) * targets[known]
-    return replace(labelled, targets=targets)
+    targets[known] = weight * soft + (1 - weight) * targets[known]
+    return replace(examples, targets=targets)
 
 
-def _unlabelled(texts: list[str], probabilities: Floats, recipe: Recipe) -> Examples:
-    """Texts that the teacher alone labels."""
+def _label(texts: list[str], probabilities: Floats, recipe: Recipe) -> Examples:
+    """Make examples of texts that the teacher alone labels."""
     labels = probabilities.argmax(axis=1).astype(np.int64)
     weights = np.full(len(texts), recipe.unlabelled_weight, dtype=np.float32)
     targets = soften(probabilities, recipe.teacher_temperature)
     return replace(Examples.of_texts(texts, labels, weights), targets=targets)
 
 
-def _with_more(labelled: Examples, more: Examples) -> Examples:
-    if not len(more):
-        return labelled
-    weights = np.ones(len(labelled), dtype=np.float32) if labelled.weights is None else labelled.weights
-    assert labelled.targets is not None
-    assert more.targets is not None
-    assert more.weights is not None
-    mean = np.float32(weights.mean())
+def _append(examples: Examples, new: Examples) -> Examples:
+    if not len(new):
+        return examples
+    weights = np.ones(len(examples), dtype=np.float32) if examples.weights is None else examples.weights
+    assert examples.targets is not None
+    assert new.targets is not None
+    assert new.weights is not None
     return replace(
-        labelled,
-        texts=labelled.texts + more.texts,
-        labels=np.concatenate([labelled.labels, more.labels]),
-        weights=np.concatenate([weights, mean * more.weights]),
-        targets=np.concatenate([labelled.targets, more.targets]),
-        n_unlabelled=len(more),
+        examples,
+        texts=examples.texts + new.texts,
+        labels=np.concatenate([examples.labels, new.labels]),
+        weights=np.concatenate([weights, np.float32(weights.mean()) * new.weights]),
+        targets=np.concatenate([examples.targets, new.targets]),
+        n_unlabelled=len(new),
     )
