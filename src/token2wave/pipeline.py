@@ -35,7 +35,7 @@ from token2wave.training.requirements import require_trainable
 from token2wave.training.result import TrainingResult
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
-from token2wave.training.streaming.stream_run import prepare_stream_run, require_streams
+from token2wave.training.streaming.stream_run import prepare_stream_run
 from token2wave.training.streaming.stream_source import open_stream
 from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
@@ -78,7 +78,7 @@ def train(
         data_options = replace(data_options, weight_column=None)  # its weights come from no column
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
-    require_trainable(preset, options.device)
+    require_trainable(preset, options.device, options.stream)
     out = None if options.out is None else Path(options.out)
     report = None if options.report is None else Path(options.report)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
@@ -164,7 +164,6 @@ def _prepare_stream(
 ) -> TrainingRun:
     """Make a first pass over a stream, which counts labels and words."""
     require_one_process("training on a stream")
-    require_streams(preset, options.device)
     if isinstance(data, TextDataset):
         raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
     run = prepare_stream_run(

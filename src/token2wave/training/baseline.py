@@ -19,12 +19,7 @@ NAME = "TF-IDF (1,2) + LinearSVC"
 
 
 def fit_baseline(texts: EncodedTexts, data: str, callback_list: CallbackList) -> Baseline:
-    """Train the baseline on all training rows, validation rows included.
-
-    Args:
-        texts: of a run.
-        data: name of the data set.
-        callback_list: called when it begins.
+    """Train the baseline on all training rows of a run, validation rows included.
 
     Raises:
         DataError: there are no test texts.
@@ -35,16 +30,9 @@ def fit_baseline(texts: EncodedTexts, data: str, callback_list: CallbackList) ->
             "expected a test set for the baseline, found none", location=data, hint="name one with --test"
         )
     callback_list.stage("baseline", 0)
-    whole = texts.train if texts.full_train is None else texts.full_train
-    return train_baseline(
-        whole.texts,
-        whole.labels,
-        texts.test.texts,
-        texts.test.labels,
-        texts.label_names,
-        whole.weights,
-        whole.positive_weights,
-    )
+    train, test = texts.train if texts.full_train is None else texts.full_train, texts.test
+    data_of_both = train.texts, train.labels, test.texts, test.labels
+    return train_baseline(*data_of_both, texts.label_names, train.weights, train.positive_weights)
 
 
 def train_baseline(
@@ -56,14 +44,10 @@ def train_baseline(
     weights: NDArray[np.float32] | None = None,
     positive_weights: NDArray[np.float32] | None = None,
 ) -> Baseline:
-    """Train on all training texts with the weights of the run, and evaluate on the test texts.
+    """Train on the training texts with their weights, and evaluate on the test texts.
 
-    Where texts may have several classes, with labels ``(N, C)``, one machine a class is trained against the
-    rest, with the class's weight for the texts that have it, ``(C,)`` positive weights.
-
-    Returns:
-        ``name``, ``accuracy``, ``macro_f1`` and ``train_seconds`` (vectoriser included); and ``micro_f1``
-        where texts may have several classes.
+    Multi-label texts have labels ``(N, C)``. Then one machine a class is trained against the rest, and the
+    texts that have the class have its positive weight, ``(C,)``.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -76,29 +60,30 @@ def train_baseline(
     start = time.perf_counter()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
     matrix = vectorizer.fit_transform(train_texts)
-    classes = train_labels.T if train_labels.ndim == 2 else [train_labels]
+    multi_label = train_labels.ndim == 2
+    classes = train_labels.T if multi_label else [train_labels]
     class_weights: list[dict[bool, float] | None] = [None] * len(classes)
     if positive_weights is not None:
         class_weights = [{True: weight} for weight in positive_weights.tolist()]
     # A class that no text or every text has needs no machine.
     machines = [
-        LinearSVC(random_state=0, class_weight=weight).fit(matrix, of_class, sample_weight=weights)
-        if of_class.min() != of_class.max()
+        LinearSVC(random_state=0, class_weight=class_weight).fit(matrix, labels, sample_weight=weights)
+        if labels.min() != labels.max()
         else None
-        for of_class, weight in zip(classes, class_weights, strict=True)
+        for labels, class_weight in zip(classes, class_weights, strict=True)
     ]
     seconds = time.perf_counter() - start
     test_matrix = vectorizer.transform(test_texts)
     predicted = [
-        np.full(len(test_texts), of_class[0]) if machine is None else machine.predict(test_matrix)
-        for machine, of_class in zip(machines, classes, strict=True)
+        np.full(len(test_texts), labels[0]) if machine is None else machine.predict(test_matrix)
+        for machine, labels in zip(machines, classes, strict=True)
     ]
-    if train_labels.ndim == 1:
-        scores = evaluate_predictions(test_labels, predicted[0], label_names)
-    else:
+    if multi_label:
         scores = evaluate_decisions(test_labels, np.stack(predicted, axis=1), label_names)
+    else:
+        scores = evaluate_predictions(test_labels, predicted[0], label_names)
     baseline: Baseline = {
-        "name": NAME if train_labels.ndim == 1 else f"{NAME}, one against the rest",
+        "name": f"{NAME}, one against the rest" if multi_label else NAME,
         "accuracy": scores.accuracy,
         "macro_f1": scores.macro_f1,
         "train_seconds": seconds,

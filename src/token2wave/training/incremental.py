@@ -1,6 +1,6 @@
 """Incremental training: a trained model learns from more rows, with new words and new classes.
 
-The texts it was trained on are not needed. The linear SVM is solved again: of all solutions for the new rows,
+It does not need the texts of its training. The linear SVM is solved again: of all solutions for the new rows,
 the nearest to the old one (:mod:`token2wave.training.linear_svm`). The waves take further steps with smaller
 learning rates. The weights of the branches stay as they are.
 """
@@ -27,7 +27,7 @@ from token2wave.data import (
     require_usable,
 )
 from token2wave.data.splits import require_few_classes
-from token2wave.errors import ConfigError, DataError
+from token2wave.errors import ConfigError, DataError, import_extra
 from token2wave.features import Features
 from token2wave.inference.loading import build_network
 from token2wave.inference.reference import EMBEDDING
@@ -44,14 +44,13 @@ from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import ClassWeights
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
-from token2wave.training.requirements import require_torch
 from token2wave.training.vocabulary import add_words, expand_vocabulary
 from token2wave.training.weighting import positive_weights, text_weights
 
 Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
 EPOCHS = 3
-LR_FACTOR = 0.3  # of the learning rates of the first training: the waves are nearly right
+LR_FACTOR = 0.3  # of the first training's learning rates, since the waves are nearly right
 
 
 @accept_options(data_options=DataOptions, leave_out=("multi_label",))
@@ -68,66 +67,64 @@ def update(
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Classifier:
-    """Train a classifier on more rows. The given classifier does not change.
+    """Train a copy of a classifier on more rows.
 
     A new label becomes a class after the others. To tell it from the known classes the data needs rows of
-    these too: about twenty of each are enough. Where each text has one label, all rows of a new class
-    together count at most as much as those of the largest known class in the data, unless ``class_weights``
-    says otherwise: they are many because they were collected, not because such texts are frequent.
+    these too, about twenty of each. If each text has one label, all rows of a new class together count at
+    most as much as those of the largest known class in the data, unless you set ``class_weights``: there are
+    many of them because they were collected, not because such texts are frequent.
 
     Args:
         classifier: trained or loaded.
         data: the rows to learn from: a file, a folder, the name of a data set, or texts.
-        labels: of the texts, where ``data`` is texts; several for each in a multi-label model.
-        weights: how much each text counts, where ``data`` is texts; None counts all the same.
+        labels: one for each text, if ``data`` is texts; several for each in a multi-label model.
+        weights: how much each text counts, if ``data`` is texts; None counts all the same.
         data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
             arguments. The default label separator is that of training.
         class_weights: as for :func:`token2wave.train`.
-        parts: ``all``; ``rows``, the embedding alone; or ``network``, everything else: a few thousand numbers
+        parts: ``all``; ``rows``, only the embedding; or ``network``, everything else: a few thousand numbers
             that can learn a person's habits on a device. With new classes ``all`` means ``rows``: the known
-            classes lose least where the heads stay as they are.
+            classes lose least if the heads stay as they are.
         epochs: passes over the rows.
         seed: of the order of texts and of dropout.
         callbacks: called as training goes on.
 
     Returns:
-        A classifier that knows both, with rows for new words.
+        A classifier that knows the old and the new classes, with rows for new words.
 
     Raises:
-        DataError: data that cannot be read or used; a new label without rows of the known ones.
-        ConfigError: an illegal setting.
+        DataError: the data cannot be read or used, or has a new label without rows of the known ones.
+        ConfigError: a setting is illegal.
         MissingExtraError: torch is needed and not installed.
     """
     if parts not in PARTS:
         raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", location="parts")
     seed = require_seed(seed)
     separator = data_options.label_separator or classifier.training.get("label_separator")
-    several = classifier.multi_label if separator is None else None
-    data_options = replace(data_options, multi_label=several, label_separator=separator)
-    rows = _rows(classifier, data, labels, weights, data_options)
-    names = _names(classifier, rows)
-    examples = _examples(classifier, rows, names, class_weights)
+    multi_label = classifier.multi_label if separator is None else None
+    data_options = replace(data_options, multi_label=multi_label, label_separator=separator)
+    rows = _read_rows(classifier, data, labels, weights, data_options)
+    names = _label_names(classifier, rows)
+    n_new = len(names) - len(classifier.label_names)
+    examples = _encode_labels(rows, names, n_new, classifier.multi_label, class_weights)
     callback_list = CallbackList(callbacks)
     callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
     if parts != "network":
         features, places = add_words(features, examples.texts)
-    n_new = len(names) - len(classifier.label_names)
     config, arrays = expand_vocabulary(
         classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
     )
     examples = examples.encode(features, callback_list.advance)
     branch_weights = _branch_weights(classifier, config)
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
-    arrays |= _waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
+    arrays |= _train_waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
     if config.linear_svm and parts != "network":
         callback_list.stage("linear_svm", 0)
-        arrays |= _linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
-    done = {"data": rows.source, "rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
-    updates = [
-        *classifier.training.get("updates", []),
-        {**done, "new_labels": list(names[len(names) - n_new :])},
-    ]
+        arrays |= _solve_linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
+    update_record = {"data": rows.source, "rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
+    update_record["new_labels"] = list(names[len(names) - n_new :])
+    updates = [*classifier.training.get("updates", []), update_record]
     return replace(
         classifier,
         features=features,
@@ -138,31 +135,30 @@ def update(
     )
 
 
-def _rows(
+def _read_rows(
     classifier: Classifier,
     data: str | os.PathLike[str] | TextDataset | Sequence[str],
     labels: Sequence[Any] | None,
     weights: Sequence[float] | None,
     options: DataOptions,
 ) -> TextSplit:
-    """Read the rows to learn from, each with one label or each with several, like the model.
+    """Read the rows to learn from; they are multi-label if the model is.
 
     Raises:
         DataError: they cannot be read, or there are none.
-        ConfigError: texts without labels, or labels without texts.
+        ConfigError: there are texts without labels, or labels without texts.
     """
     if isinstance(data, str | os.PathLike):
         if labels is not None or weights is not None:
-            raise ConfigError(
-                "expected texts beside labels and weights, found the name of data", location="data"
-            )
+            problem = "expected texts beside labels and weights, found the name of data"
+            raise ConfigError(problem, location="data")
         rows = load_splits(data, options).train
     elif isinstance(data, TextDataset):
         rows = data.train
         require_usable(rows)
     elif labels is None or isinstance(labels, str):
-        found = "none" if labels is None else f"one string, {labels!r:.40}"
-        raise ConfigError(f"expected a label for each text, found {found}", location="labels")
+        value = "none" if labels is None else f"one string, {labels!r:.40}"
+        raise ConfigError(f"expected a label for each text, found {value}", location="labels")
     else:
         own = None if weights is None else [float(weight) for weight in weights]
         rows = TextSplit(list(data), list(labels), "texts in memory", own)
@@ -180,11 +176,11 @@ def _rows(
     return rows
 
 
-def _names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
+def _label_names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
     """Names of the classes, known ones first.
 
     Raises:
-        DataError: new ones, and no row that is of none of them; or too many in all.
+        DataError: every row has a new class, or there are too many classes.
     """
     known = set(classifier.label_names)
     new = sorted({label for labels in rows.label_sets for label in labels} - known)
@@ -198,38 +194,30 @@ def _names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
     return (*classifier.label_names, *new)
 
 
-def _examples(
-    classifier: Classifier, rows: TextSplit, names: tuple[str, ...], class_weights: ClassWeights
+def _encode_labels(
+    rows: TextSplit, names: tuple[str, ...], n_new: int, multi_label: bool, class_weights: ClassWeights
 ) -> Examples:
-    """The rows with encoded labels and weights."""
-    if classifier.multi_label:
+    """The rows with encoded labels and weights; a new class counts at most as much as the largest known."""
+    if multi_label:
         sets = encode_label_sets(rows, names)
-        own = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
-        return Examples.of_texts(rows.texts, sets, own, positive_weights(sets, names, class_weights))
-    encoded = encode_labels(rows, names)
-    if class_weights is None and len(names) > len(classifier.label_names):
-        class_weights = _limit_new_classes(
-            np.bincount(encoded, minlength=len(names)), names, classifier.label_names
-        )
-    return Examples.of_texts(rows.texts, encoded, text_weights(encoded, names, class_weights, rows.weights))
-
-
-def _limit_new_classes(
-    counts: NDArray[np.int64], names: Sequence[str], known: Sequence[str]
-) -> dict[str, float]:
-    """Class weights with which a new class counts at most as much as the largest known one."""
-    largest = float(counts[: len(known)].max())
-    new = range(len(known), len(names))
-    return {names[number]: min(1.0, largest / counts[number]) for number in new}
+        weights = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
+        return Examples.of_texts(rows.texts, sets, weights, positive_weights(sets, names, class_weights))
+    labels = encode_labels(rows, names)
+    if class_weights is None and n_new:
+        counts = np.bincount(labels, minlength=len(names))
+        largest = float(counts[:-n_new].max())
+        new = range(len(names) - n_new, len(names))
+        class_weights = {names[number]: min(1.0, largest / counts[number]) for number in new}
+    return Examples.of_texts(rows.texts, labels, text_weights(labels, names, class_weights, rows.weights))
 
 
 def _branch_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
-    """The weights of the branches in calibration; one where the record has none."""
-    names = branch_names(config)
+    """The calibrated weights of the branches; ones if the record has none."""
+    n_branches = len(branch_names(config))
     weights = list(classifier.training.get("branch_weights") or ())
-    present = [float(weight) for number, weight in enumerate(weights) if weight or not number]
-    # The text's branch stays even with weight zero, which cannot be divided by.
-    return [weight or 1.0 for weight in present] if len(present) == len(names) else [1.0] * len(names)
+    # The text's branch stays even with weight zero, which cannot be a divisor.
+    present = [float(weight or 1.0) for number, weight in enumerate(weights) if weight or not number]
+    return present if len(present) == n_branches else [1.0] * n_branches
 
 
 def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
@@ -245,7 +233,7 @@ def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
     )
 
 
-def _waves(
+def _train_waves(
     config: WaveConfig,
     arrays: dict[str, Floats],
     features: Features,
@@ -255,29 +243,21 @@ def _waves(
     seed: int,
     callbacks: Sequence[Callback],
 ) -> dict[str, Floats]:
-    """Train everything but the linear SVM; the rows are removed from ``arrays`` meanwhile.
+    """Train everything but the linear SVM; the embedding is removed from ``arrays`` meanwhile.
 
-    Rows are most of the memory, and small devices have little: there is one copy of them at a time.
+    It is most of the memory, and small devices have little: there is one copy of it at a time.
     """
     plain, rows = config.replace(linear_svm=False), arrays.pop(EMBEDDING)
     own = {name: np.array(arrays[name]) for name in plain.parameter_shapes() if name != EMBEDDING}
-    own[EMBEDDING], linear_svm = (
-        np.ascontiguousarray(rows[:, : config.wave_width]),
-        rows[:, config.wave_width :],
-    )
-    linear_svm = linear_svm.copy()
+    own[EMBEDDING] = np.ascontiguousarray(rows[:, : config.wave_width])
+    linear_svm = rows[:, config.wave_width :].copy()
     del rows
     has_cls = features.config.cls
-    network: Any
-    if trains_natively(plain, recipe, has_cls):
-        network = AdditiveNetwork(plain, own)
-    else:
-        network = _in_torch(plain, own)
+    make_network = AdditiveNetwork if trains_natively(plain, recipe, has_cls) else _torch_network
+    network: Any = make_network(plain, own)
     del own
     weights = branch_weights[: len(branch_names(plain))]
-    scale_branches(
-        network, [1 / weight for weight in weights]
-    )  # the loss is that of waves as they were trained
+    scale_branches(network, [1 / weight for weight in weights])  # as they were trained, before calibration
     fit(network, examples, None, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, warm_start=True)
     scale_branches(network, weights)
     trained = network.arrays()
@@ -286,14 +266,14 @@ def _waves(
     return result
 
 
-def _in_torch(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
+def _torch_network(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
     """A torch network with these parameters.
 
     Raises:
         MissingExtraError: torch is not installed.
     """
-    require_torch("training this model here")
-    import torch
+    with import_extra("train", "training this model here", "torch"):
+        import torch
 
     from token2wave.models import WaveNetwork
 
@@ -304,7 +284,7 @@ def _in_torch(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
     return network
 
 
-def _linear_svm(
+def _solve_linear_svm(
     config: WaveConfig,
     arrays: dict[str, Floats],
     features: Features,
@@ -313,16 +293,12 @@ def _linear_svm(
     n_new: int,
     seed: int,
 ) -> dict[str, Floats]:
-    """Solve the linear SVM for the new examples, nearest to the previous solution."""
-    table = arrays[EMBEDDING]
-    in_margins = arrays["linear_svm.weight"] / np.float32(MARGIN_IN_LOGITS * branch_weight)
-    bias = arrays["linear_svm.bias"] / np.float32(MARGIN_IN_LOGITS * branch_weight)
+    """Solve the linear SVM for the new examples; the nearest solution to the previous one."""
+    embedding, scale = arrays[EMBEDDING], np.float32(MARGIN_IN_LOGITS * branch_weight)
+    in_margins, bias = arrays["linear_svm.weight"] / scale, arrays["linear_svm.bias"] / scale
     bias[config.n_classes - n_new :] = -1.0  # the margin of "not this class"
-    previous = LinearSVMWeights(table[:, config.wave_width :] * in_margins, bias, 0)
+    previous = LinearSVMWeights(embedding[:, config.wave_width :] * in_margins, bias, 0)
     problem = LinearSVM(examples, features, config.n_classes, seed, config.multi_label)
     solution = problem.solve(0.0, previous)
-    table[:, config.wave_width :] = solution.rows / in_margins
-    return {
-        EMBEDDING: table,
-        "linear_svm.bias": (solution.bias * np.float32(MARGIN_IN_LOGITS * branch_weight)).astype(np.float32),
-    }
+    embedding[:, config.wave_width :] = solution.rows / in_margins
+    return {EMBEDDING: embedding, "linear_svm.bias": (solution.bias * scale).astype(np.float32)}

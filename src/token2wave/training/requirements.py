@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.errors import ConfigError, import_extra
+from token2wave.features import WordConfig
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset
 
 
-def require_trainable(preset: Preset, device: str) -> None:
-    """Check that this machine can train a preset, before any work is done.
+def require_trainable(preset: Preset, device: str, stream: bool = False) -> None:
+    """Check before any work that this machine can train a preset, on a stream if you ask for one.
 
     Raises:
-        ConfigError: no usable CUDA device.
+        ConfigError: there is no usable CUDA device; or the preset needs torch or a vocabulary, which a stream
+            cannot have.
         MissingExtraError: torch is needed and not installed.
     """
     config = preset.network_config(1, 2, ()).replace(linear_svm=False)
-    if device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls):
+    is_native = device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls)
+    if stream and not (is_native and isinstance(preset.features, WordConfig)):
+        raise ConfigError(
+            f"preset {preset.name!r}, as it is set, does not train on a stream here",
+            location="stream",
+            hint="choose preset small or fast on the processor, with the package's native core",
+        )
+    if is_native:
         return
-    require_torch(f"training preset {preset.name!r} here")
-    import torch
-
+    with import_extra("train", f"training preset {preset.name!r} here", "torch"):
+        import torch
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("found no usable CUDA device", location="device", hint="choose cpu")
-
-
-def require_torch(purpose: str) -> None:
-    """Check that torch can be imported.
-
-    Args:
-        purpose: what needs it.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train", purpose=purpose) from error

@@ -1,4 +1,4 @@
-"""What a training run returns: its figures as plain data."""
+"""The result of a training run: the classifier, and all figures as plain data."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Baseline(TypedDict):
     train_seconds: float
 
 
-class Settings(TypedDict):
-    """What was asked for."""
+class RunSettings(TypedDict):
+    """Every setting of a run."""
 
     features: dict[str, Any]
     network: dict[str, Any]
@@ -35,7 +35,7 @@ class Settings(TypedDict):
 
 
 class Machine(TypedDict):
-    """Where a run took place."""
+    """The machine of a run."""
 
     processor: str
     threads: int
@@ -48,46 +48,44 @@ class Summary:
     """Everything a training run reports.
 
     Attributes:
-        accuracy: on the test set; None without one. Where a text may have several labels, the share of texts
-            whose labels are right and complete.
+        accuracy: on the test set; None without one. For multi-label texts the fraction of texts whose labels
+            are right and complete.
         macro_f1: on the test set; None without one.
-        micro_f1: on the test set, where a text may have several labels; else None.
-        validation_accuracy: of the weights that were kept, once its levels are weighed.
-        validation_micro_f1: of these weights, with thresholds of a half, where a text may have several
-            labels; else None.
+        micro_f1: on the test set, for multi-label texts; else None.
+        validation_accuracy: of the best epoch's weights with calibrated branches.
+        validation_micro_f1: of these weights with thresholds of a half, for multi-label texts; else None.
         train_seconds: wall time of the training loop, validation included.
         total_seconds: wall time of the command.
         texts_per_second: training texts over the wall time of training steps alone.
         peak_memory_bytes: most memory the process held; None if unknown.
-        parameters: trained numbers.
-        parameters_without_embedding: those outside the embedding table.
+        parameters: number of trained numbers.
+        parameters_without_embedding: those outside the embedding.
         model_bytes: size of the model file; None if none was written.
-        preset: name of the preset the settings started from.
+        preset: name of the preset.
         operation: the wave operation, e.g. ``modulation``.
-        epochs: passes asked for; ``history`` says how many were made.
+        epochs: the setting; ``history`` has those that ran.
         seed: of every random choice.
-        rows: training texts given, before the validation split.
+        rows: training texts before the validation split.
         data: name of the data set.
-        caveats: sentences that must stand beside the figures wherever they are shown.
+        caveats: sentences to print beside the figures.
         train_rows: texts trained on.
-        validation_rows: texts held out to choose the epoch by.
+        validation_rows: texts held out to choose the epoch.
         test_rows: texts of the test set; None without one.
-        best_epoch: the epoch whose weights were kept.
+        best_epoch: the epoch whose weights the model has.
         refit: whether the model was then trained again, for as many epochs, on all ``rows``.
-        history: one `Epoch` a pass; kept as dictionaries, so that a report's JSON makes a summary again.
-        evaluation: `Evaluation` on the texts that ``evaluated_on`` names, or None; kept as a dictionary.
+        history: one `Epoch` a pass; a dictionary, so that a report's JSON makes a summary again.
+        evaluation: `Evaluation` on the texts that ``evaluated_on`` names, or None; a dictionary.
         evaluated_on: ``test`` or ``validation``.
         label_names: the classes, in order.
         baseline: another classifier on the same test set.
         settings: of features, network and recipe.
         versions: of the packages that computed this.
-        machine: where it was computed.
-        command: the command line, where there was one.
-        max_bytes: how large the model file may be, where that was asked for.
-        search: what a search for settings tried (`Record`), where one was asked for; kept as a dictionary.
-        traffic: what a process sent to the others in a step, in the mean, where several trained together:
-            ``row_bytes`` for the gradients of ``rows`` of the embedding, ``dense_bytes`` for all others;
-            and ``processes``, how many there were.
+        machine: that computed this.
+        command: the command line, if there was one.
+        max_bytes: the size limit of the model file, if there was one.
+        search: the settings search (`SearchHistory`), if there was one; a dictionary.
+        traffic: mean bytes that each of several training processes sent in a step: ``row_bytes`` for the
+            gradients of ``rows`` of the embedding, ``dense_bytes`` for all others; and ``processes``.
     """
 
     accuracy: float | None
@@ -117,7 +115,7 @@ class Summary:
     evaluated_on: str
     label_names: Sequence[str]
     baseline: Baseline | None
-    settings: Settings
+    settings: RunSettings
     versions: Mapping[str, str]
     machine: Machine
     command: str | None
@@ -138,7 +136,7 @@ class Summary:
 
     @property
     def measures(self) -> list[tuple[str, str]]:
-        """Names of the measures of right labels, the most telling first, and the fields that hold them."""
+        """Names of the measures, the most important first, and the fields that hold them."""
         if not self.multi_label:
             return [("Accuracy", "accuracy"), ("Macro-F1", "macro_f1")]
         return [("Micro-F1", "micro_f1"), ("Macro-F1", "macro_f1"), ("Exact match", "accuracy")]
@@ -150,34 +148,20 @@ class Summary:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What :func:`token2wave.train` returns.
-
-    Attributes:
-        classifier: the trained model, with the weights of the best epoch.
-        summary: all figures of the run.
-    """
+    """The result of :func:`token2wave.train`: the trained classifier, and all figures of the run."""
 
     classifier: Classifier
     summary: Summary
 
 
 def machine(threads: int, device: str) -> Machine:
-    """Describe this machine.
-
-    Args:
-        threads: that torch computes with.
-        device: that torch computes on, e.g. ``cpu``.
-    """
-    return {
-        "processor": _processor(),
-        "threads": threads,
-        "platform": platform.platform(),
-        "device": device,
-    }
+    """Describe this machine, with the number of threads and the device that torch uses."""
+    system = platform.platform()
+    return {"processor": _processor(), "threads": threads, "platform": system, "device": device}
 
 
 def _processor() -> str:
-    """Model name of the processor; its architecture where the system does not tell."""
+    """Model name of the processor; its architecture if the system does not say."""
     try:
         for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")

@@ -19,9 +19,7 @@ BIASES = ("head.bias", "context.head.bias", "linear_svm.bias")
 def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
     """Add rows for the words and n-grams that are frequent enough in new texts.
 
-    Args:
-        features: of a trained model. WordPiece features know every word already and stay as they are.
-        texts: ``N`` strings.
+    WordPiece features know every word and stay as they are.
 
     Returns:
         The features, and the new position of each old row, ``(V,)``.
@@ -31,7 +29,7 @@ def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArr
         return features, unchanged
     try:
         new = WordFeatures.fit(texts, features.config).buckets
-    except DataError:  # no text has a word: training learns the empty text
+    except DataError:  # no text has a word, so training learns the empty text
         return features, unchanged
     buckets = np.union1d(features.buckets, new)
     places = np.searchsorted(buckets, features.buckets) + int(features.config.cls)
@@ -44,7 +42,7 @@ def expand_vocabulary(
 ) -> tuple[WaveConfig, dict[str, Floats]]:
     """Add rows and classes. The logits of known texts and classes do not change.
 
-    A new row is zero. A new class has weights of zero and the smallest bias of the others.
+    A new row is zero. A new class has zero weights and the smallest bias of the others.
 
     Args:
         config: the network's shape.

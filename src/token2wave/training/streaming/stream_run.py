@@ -17,7 +17,6 @@ from token2wave.features.hashing import word_buckets
 from token2wave.training.auto_settings import for_few_rows, for_little_text
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
-from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import ClassWeights, EncodedTexts
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
@@ -180,23 +179,6 @@ def prepare_stream_run(
         survey=survey,
         block_stream=block_stream,
         memory=memory,
-    )
-
-
-def require_streams(preset: Preset, device: str) -> None:
-    """Refuse a preset that cannot train on a stream.
-
-    Raises:
-        ConfigError: the preset has a vocabulary, or the native core is missing or cannot train it.
-    """
-    config = preset.network_config(1, 2, ()).replace(linear_svm=False)
-    can_train = isinstance(preset.features, WordConfig) and device != "cuda"
-    if can_train and trains_natively(config, preset.recipe, has_cls=not preset.features_lack_cls):
-        return
-    raise ConfigError(
-        f"preset {preset.name!r}, as it is set, does not train on a stream here",
-        location="stream",
-        hint="choose preset small or fast on the processor, with the package's native core",
     )
 
 
