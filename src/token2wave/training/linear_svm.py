@@ -3,8 +3,8 @@
 The solver is that of LIBLINEAR (Hsieh et al. 2008, "A dual coordinate descent method for large-scale linear
 SVM"). The features are information-weighted n-grams: a text is the sum of its words and n-grams, divided by
 the root of their number. The square of an n-gram's weight in this sum is its information about the class, in
-nats: the Kullback-Leibler divergence of the classes of the texts that have it from those of all texts; where
-a text may have several classes, the sum over the decisions. The problem is convex, so it has one solution.
+nats: the Kullback-Leibler divergence of the classes of the texts that have it from those of all texts; for
+multi-label texts the sum over the classes' decisions. The problem is convex, so it has one solution.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from token2wave.features import Features, Ragged
 from token2wave.inference.reference import segment_sums
 from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
+from token2wave.training.schedule import document_frequency
 
-COST = 1.0  # of an error, LIBLINEAR's C, where the mean information of a feature is one
-PRIOR_TEXTS = 3.0  # texts with the prior of the classes that are added to those of each feature
+COST = 1.0  # of an error, LIBLINEAR's C, if the mean information of a feature is one
+PRIOR_TEXTS = 3.0  # pseudo-texts with the prior of the classes, added to those of each feature
 MAX_PASSES = 40
-CHAR_NGRAM_WEIGHT = 0.5  # of a word's character n-grams, where no validation texts can choose it
+CHAR_NGRAM_WEIGHT = 0.5  # of a word's character n-grams, if no validation texts can choose it
 CHAR_NGRAM_WEIGHTS = (0.0, 0.5, 1.0)  # to choose from
 MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
 TOLERANCE = 0.3  # largest violation of a margin of one; more passes do not change accuracy
@@ -32,13 +33,7 @@ Floats = NDArray[np.float32]
 
 
 class LinearSVMWeights(NamedTuple):
-    """The solution.
-
-    Attributes:
-        rows: ``(V, C)`` float32, weights of the features.
-        bias: ``(C,)`` float32.
-        passes: over the texts until convergence.
-    """
+    """The solution: weights of the features, ``(V, C)`` float32, bias ``(C,)``, and passes to convergence."""
 
     rows: Floats
     bias: Floats
@@ -48,12 +43,11 @@ class LinearSVMWeights(NamedTuple):
         """Decision values of ``N`` texts, ``(N, C)``, on the scale of logits."""
         roots = np.sqrt(np.maximum(features.lengths, 1))[:, None]
         sums = segment_sums(features.offsets, self.rows.shape[1], lambda a, b: self.rows[features.ids[a:b]])
-        logits: NDArray[np.float64] = MARGIN_IN_LOGITS * (sums[0] / roots + self.bias)
-        return logits
+        return np.asarray(MARGIN_IN_LOGITS * (sums[0] / roots + self.bias))
 
 
 class LinearSVM:
-    """The problem, to be solved for one or more weights of the words' character n-grams.
+    """The problem; :meth:`solve` takes the weight of the words' character n-grams.
 
     Args:
         train: the examples to learn from.
@@ -61,7 +55,7 @@ class LinearSVM:
         n_classes: ``C``.
         seed: of the order of texts.
         multi_label: whether a text may have several classes, or none; the examples have targets then.
-        char_ngrams: whether the character n-grams of the words take part.
+        char_ngrams: whether to use the character n-grams of the words.
     """
 
     def __init__(
@@ -85,21 +79,19 @@ class LinearSVM:
         else:
             prior = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
             frequency, n_texts = target_frequency(train.features, self.targets, n_rows)
-        spelled = (
+        self.char_ngrams = grams = (
             CharNgrams.of_words(train.texts, features, n_texts) if char_ngrams else CharNgrams.none(n_rows)
         )
-        self.char_ngrams = spelled
         occurrences = np.bincount(train.features.ids, minlength=n_rows)
         information = _information if self.targets is None else _information_multi_label
         self.information = information(frequency, n_texts, prior)
-        gram_frequency = np.zeros((spelled.n_grams, n_classes), dtype=np.float32)
-        rows = spelled.rows
+        gram_frequency, rows = np.zeros((grams.n_grams, n_classes), dtype=np.float32), grams.rows
         for label in range(n_classes):
-            gram_frequency[:, label] = np.bincount(spelled.ids, frequency[rows, label], spelled.n_grams)
-        gram_texts = np.bincount(spelled.ids, n_texts[rows], spelled.n_grams)
+            gram_frequency[:, label] = np.bincount(grams.ids, frequency[rows, label], grams.n_grams)
+        gram_texts = np.bincount(grams.ids, n_texts[rows], grams.n_grams)
         self.gram_information = information(gram_frequency, gram_texts, prior)
-        # Mean n-grams of a feature. Divided by it, n-grams weigh as much in a text as its features do.
-        self.grams_of_a_feature = max(float(occurrences @ spelled.counts) / max(occurrences.sum(), 1), 1.0)
+        # Mean n-grams of a feature. Divided by it, n-grams weigh as much in a text as its features.
+        self.grams_of_a_feature = max(float(occurrences @ grams.counts) / max(occurrences.sum(), 1), 1.0)
         self.costs = np.full(len(train), COST, dtype=np.float32)
         if train.weights is not None:
             self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
@@ -108,10 +100,10 @@ class LinearSVM:
         """Find the weight of every row for every class.
 
         Args:
-            char_ngram_weight: weight of the words' character n-grams, relative to that of words and their
+            char_ngram_weight: weight of the words' character n-grams, relative to that of words and word
                 n-grams; 0 leaves them out.
-            previous: the solution for other texts: the result is the nearest one to it with a small loss,
-                where otherwise it is the smallest one.
+            previous: the solution for other texts. The result is the solution nearest to it; without it, the
+                smallest one.
 
         Returns:
             Weights whose sum over a text's features, divided by the root of their number, plus the bias is
@@ -121,19 +113,21 @@ class LinearSVM:
         scale = np.float32(char_ngram_weight**2 / self.grams_of_a_feature)
         information = np.concatenate([self.information, self.gram_information[: char_ngrams.n_grams] * scale])
         native, features = load_core(), self.train.features
+        if previous is None:
+            shape = len(self.information), self.n_classes
+            previous = LinearSVMWeights(np.zeros(shape, np.float32), np.zeros(self.n_classes, np.float32), 0)
         if native is None:
             costs = self._costs()
             return _solve(self.train, self._signs(), char_ngrams, information, costs, self.seed, previous)
-        shape = len(self.information), self.n_classes
-        rows = np.zeros(shape, np.float32) if previous is None else previous.rows.astype(np.float32)
-        bias = np.zeros(self.n_classes, np.float32) if previous is None else previous.bias.astype(np.float32)
+        rows, bias = previous.rows.astype(np.float32), previous.bias.astype(np.float32)  # copies
+        none = np.zeros(0, np.float32)
         passes = native.fit_linear_svm(
             (features.ids, features.offsets, features.n_ordered),
             (
-                self.train.labels if self.targets is None else np.zeros(0, np.int64),
-                np.zeros(0, np.float32) if self.targets is None else self.targets,
+                self.train.labels if self.targets is None else none.astype(np.int64),
+                none if self.targets is None else self.targets,
                 self.costs,
-                np.zeros(0, np.float32) if self.positive is None else self.positive,
+                none if self.positive is None else self.positive,
                 features.lengths.astype(np.float32),
             ),
             (char_ngrams.offsets, char_ngrams.ids, information),
@@ -178,14 +172,14 @@ def _information(frequency: NDArray[Any], n_texts: NDArray[Any], prior: NDArray[
 def _information_multi_label(
     frequency: NDArray[Any], n_texts: NDArray[Any], prior: NDArray[np.float64]
 ) -> Floats:
-    """The same where a text may have several classes: the sum of the information about each decision."""
+    """The same for multi-label texts: the sum of the information about each class's decision."""
     information = np.zeros(len(frequency), dtype=np.float32)
     for label, p in enumerate(prior.tolist()):
-        posterior = (frequency[:, label] + PRIOR_TEXTS * p) / (n_texts + PRIOR_TEXTS)
-        posterior = posterior.astype(np.float32)
-        for after, before in ((posterior, p), (1 - posterior, 1 - p)):
-            if before > 0:
-                information += after * np.log(np.maximum(after, np.float32(1e-30)) / np.float32(before))
+        of_class = (frequency[:, label] + PRIOR_TEXTS * p) / (n_texts + PRIOR_TEXTS)
+        of_class = of_class.astype(np.float32)
+        for posterior, q in ((of_class, p), (1 - of_class, 1 - p)):
+            if q > 0:
+                information += posterior * np.log(np.maximum(posterior, np.float32(1e-30)) / np.float32(q))
     return _scale_to_mean_one(np.maximum(information, 0), n_texts)
 
 
@@ -193,8 +187,7 @@ def _scale_to_mean_one(information: Floats, n_texts: NDArray[Any]) -> Floats:
     mean = float(information @ n_texts.astype(np.float64)) / max(float(n_texts.sum()), 1.0)
     if mean <= 0:  # e.g. all texts are of one class
         return np.ones(len(information), dtype=np.float32)
-    scaled: Floats = (information / np.float32(mean)).astype(np.float32)
-    return scaled
+    return (information / np.float32(mean)).astype(np.float32)
 
 
 def class_frequency(
@@ -219,15 +212,11 @@ def target_frequency(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Texts of each class in which each row occurs, ``(V, C)``, and texts in which it does, ``(V,)``.
 
-    Args:
-        features: of ``N`` texts.
-        targets: ``(N, C)``; a text has the classes above a half.
-        n_rows: ``V``.
+    A text has the classes whose target, ``(N, C)``, is above a half.
     """
     texts, labels = np.nonzero(targets > 0.5)  # a text appears once for each of its classes
     frequency = class_frequency(features.take(texts), labels.astype(np.int64), n_rows, targets.shape[1])
-    n_texts = class_frequency(features, np.zeros(len(features), dtype=np.int64), n_rows, 1)[:, 0]
-    return frequency, n_texts
+    return frequency, document_frequency(features, n_rows)
 
 
 def _solve(
@@ -237,14 +226,13 @@ def _solve(
     information: Floats,
     costs: NDArray[np.float64],
     seed: int,
-    previous: LinearSVMWeights | None = None,
+    previous: LinearSVMWeights,
 ) -> LinearSVMWeights:
-    """Dual coordinate descent in numpy, the slow twin of the native core; all classes side by side."""
+    """Dual coordinate descent in numpy for all classes at once, the slow twin of the native core."""
     features, n_rows, n_classes = train.features, len(char_ngrams.counts), targets.shape[1]
     scales = 1 / np.sqrt(np.maximum(features.lengths, 1))
-    table, bias = np.zeros((len(information), n_classes)), np.zeros(n_classes)
-    if previous is not None:
-        table[:n_rows], bias[:] = previous.rows, previous.bias
+    table, bias = np.zeros((len(information), n_classes)), previous.bias.astype(np.float64)
+    table[:n_rows] = previous.rows
     grams_of_row = np.split(char_ngrams.ids + n_rows, char_ngrams.offsets[1:-1])
     alphas = np.zeros((len(train), n_classes))
     random, counted, passes = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1)), 0

@@ -40,15 +40,7 @@ def trains_natively(config: WaveConfig, recipe: Recipe, has_cls: bool) -> bool:
 
 @dataclass
 class StreamPosition:
-    """The progress of a pass over a stream.
-
-    Attributes:
-        seed: of its order.
-        n_blocks: blocks done.
-        n_texts: texts done.
-        loss: sum over these texts.
-        n_right: right answers among them.
-    """
+    """The progress of a pass over a stream: the seed of its order, and sums over the completed blocks."""
 
     seed: int = 0
     n_blocks: int = 0
@@ -58,17 +50,17 @@ class StreamPosition:
 
 
 class NativeTrainer:
-    """Trains an :class:`AdditiveNetwork`; see :class:`token2wave.training.loop.Trainer`.
+    """Trains an :class:`AdditiveNetwork`; see :class:`token2wave.training.trainer.Trainer`.
 
     Batches, steps and updates equal those of the torch trainer; random numbers differ. The order of sums does
     not depend on the number of threads.
 
     Args:
-        network: new.
+        network: new, or trained if ``warm_start``.
         train: the examples to learn from.
         recipe: the settings; :func:`trains_natively` must hold.
         seed: of the order of texts and of dropout.
-        warm_start: whether to start from the trained weights that the network has.
+        warm_start: whether to start from the network's trained weights.
 
     Attributes:
         between_blocks: called between the blocks of a stream, where the state can be saved.
@@ -89,20 +81,19 @@ class NativeTrainer:
             raise ValueError(f"the native core cannot train {network.config} by {recipe}")
         self.core = native
         self.network, self.train, self.seed = network, train, seed
-        self.row_weights = None
-        self.rates = np.ones(network.config.n_rows, dtype=np.float32)
+        self.row_weights = np.ones(network.config.n_rows, dtype=np.float32)
         if recipe.embedding_weighting == "idf":
             if isinstance(train, Examples):
                 frequency = document_frequency(train.features, network.config.n_rows)
             else:
                 frequency = train.frequency
             self.row_weights = row_weights(frequency, len(train), recipe.idf_power)
-            # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
-            self.rates = self.row_weights**2
+        # With w = a v, a gradient step on v moves w by a^2 times the gradient at w.
+        self.rates = self.row_weights**2
         if not warm_start:
-            self._weigh_rows()
-        drawn = network.seed is not None and not warm_start  # it can be drawn again and needs no copy
-        self.initial = None if drawn else (network.embedding.copy(), network.dense.copy())
+            network.embedding *= self.row_weights[:, None]
+        can_redraw = network.seed is not None and not warm_start  # needs no copy
+        self.initial = None if can_redraw else (network.embedding.copy(), network.dense.copy())
         self._begin(recipe)
         self.best: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
@@ -116,22 +107,17 @@ class NativeTrainer:
         self.random = np.random.default_rng(self.seed)
         self.mean, self.square = np.zeros_like(self.network.dense), np.zeros_like(self.network.dense)
 
-    def _weigh_rows(self) -> None:
-        """Scale the initial rows by their weights."""
-        if self.row_weights is not None:
-            self.network.embedding *= self.row_weights[:, None]
-
     def reset(self, recipe: Recipe) -> None:
         """Start again from the initial weights with another recipe."""
         if self.initial is None:
             self.network.draw_again()
-            self._weigh_rows()
+            self.network.embedding *= self.row_weights[:, None]
         else:
             self.network.embedding[...], self.network.dense[...] = self.initial
         self._begin(recipe)
 
     def energy(self) -> float:
-        """Sum of the squares of all weights as they are now."""
+        """Sum of the squares of all current weights."""
         flat = self.network.embedding.ravel()
         with np.errstate(over="ignore", invalid="ignore"):
             return float(np.dot(flat, flat)) + float(np.dot(self.network.dense, self.network.dense))
@@ -149,7 +135,7 @@ class NativeTrainer:
             self.network.embedding, self.network.dense = self.best
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Everything that later epochs depend on, as arrays and as plain data."""
+        """Everything that later epochs depend on."""
         arrays = {"embedding": self.network.embedding, "dense": self.network.dense}
         arrays |= {"mean": self.mean, "square": self.square}
         if self.best is not None:
@@ -165,7 +151,7 @@ class NativeTrainer:
         self.network.embedding[...], self.network.dense[...] = arrays["embedding"], arrays["dense"]
         self.mean[...], self.square[...] = arrays["mean"], arrays["square"]
         position = StreamPosition(**values.get("position", {}))
-        counts = (values["step"], position.n_blocks, position.n_texts)
+        counts = values["step"], position.n_blocks, position.n_texts
         if any(type(count) is not int or not 0 <= count < MAX_COUNTED for count in counts):
             raise ValueError(f"expected a number of steps, of blocks and of texts, found {counts}")
         self.step, self.position = values["step"], position
@@ -186,17 +172,16 @@ class NativeTrainer:
             weights = np.ones(len(examples), np.float32) if examples.weights is None else examples.weights
             class_ids = examples.class_ids
             for first in range(0, len(order), chunk):
-                part = order[first : first + chunk]
-                n_steps = n_batches(len(part), self.recipe.batch_size)
-                loss, n_right = self._steps(examples, class_ids, weights, part, n_steps)
+                rows = order[first : first + chunk]
+                n_steps = n_batches(len(rows), self.recipe.batch_size)
+                loss, n_right = self._steps(examples, class_ids, weights, rows, n_steps)
                 require_finite(loss)
                 sums.loss += loss
                 sums.n_right += n_right
-                sums.n_texts += len(part)
+                sums.n_texts += len(rows)
                 callback_list.advance(n_steps)
-                callback_list.loss(
-                    loss / len(part), (sums.n_texts - n_before) / (time.perf_counter() - start)
-                )
+                texts_per_second = (sums.n_texts - n_before) / (time.perf_counter() - start)
+                callback_list.loss(loss / len(rows), texts_per_second)
             sums.n_blocks += 1
             if self.between_blocks is not None and sums.n_texts < len(self.train):
                 self.between_blocks()
@@ -204,7 +189,7 @@ class NativeTrainer:
         return sums.loss / len(self.train), sums.n_right / len(self.train)
 
     def _blocks(self) -> Iterator[tuple[Examples, NDArray[np.int64]]]:
-        """The remaining blocks of a pass, and the order of the texts in each."""
+        """The remaining blocks of a pass, each with the order of its texts."""
         if isinstance(self.train, Examples):
             yield self.train, self.random.permutation(len(self.train))
             return
@@ -225,26 +210,15 @@ class NativeTrainer:
         network, recipe, features = self.network, self.recipe, examples.features
         steps = range(self.step, self.step + n_steps)
         factors = np.array([rate_factor(step, self.n_steps, recipe) for step in steps], dtype=np.float32)
+        inputs = features.ids, features.offsets, features.n_ordered
+        dropout = network.config.dropout, recipe.token_dropout
         loss, n_right = self.core.train(
             native_shape(network.config),
             (network.embedding, network.dense, self.mean, self.square, self.slots),
+            (*inputs, class_ids, _or_empty(examples.targets), order),
             (
-                features.ids,
-                features.offsets,
-                features.n_ordered,
-                class_ids,
-                _or_empty(examples.targets),
-                order,
-            ),
-            (
-                self.rates,
-                factors,
-                weights,
-                self.positive_weights,
-                recipe.embedding_lr,
-                network.config.dropout,
-                recipe.token_dropout,
-                recipe.label_smoothing,
+                *(self.rates, factors, weights, self.positive_weights),
+                *(recipe.embedding_lr, *dropout, recipe.label_smoothing),
             ),
             (recipe.lr, recipe.weight_decay, *ADAM),
             (recipe.batch_size, self.step, self.seed),
@@ -255,5 +229,5 @@ class NativeTrainer:
 
 
 def _or_empty(values: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """The empty array that stands for None in the native core."""
+    """An array for the native core, which takes an empty one for None."""
     return np.zeros(0, dtype=np.float32) if values is None else np.ascontiguousarray(values, np.float32)
