@@ -134,7 +134,7 @@ def test_predict_abstains_where_it_is_not_sure(run_cli, model):
 
 def test_predict_abstains_where_a_text_is_novel(run_cli, model, workplace):
     unknowing = run_cli("predict", model, "--abstain-above-novelty", 0.5, "zzz")
-    assert "--abstain-above-novelty: the model does not know which texts are novel" in unknowing.error
+    assert "--abstain-above-novelty: expected a model that measures novelty" in unknowing.error
     assert run_cli("predict", model, "zzz", "--json").document[0]["novelty"] is None
     Path("many.csv").write_text(
         "text,label\n" + "".join(f"{i % 9} good,up\n{i % 9} bad,down\n" for i in range(200))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import token2wave
-from token2wave.cli import export_commands as cli_export
 from token2wave.integrations.onnx import OnnxClassifier
 
 Cli = Callable[..., Any]
@@ -59,9 +58,3 @@ def test_nothing_is_loaded_if_the_place_or_the_format_is_wrong(
     assert "--to: expected one of onnx" in wrong
     assert "found 'tar'" in wrong
     assert "missing.safetensors" in run_cli("export", missing, "--to", "onnx", "--out", "a").error
-
-
-def test_formats_are_imported_when_they_are_asked_for() -> None:
-    for name, each in cli_export.FORMATS.items():
-        assert each.meaning, name
-        assert each.use.format(path="a file")

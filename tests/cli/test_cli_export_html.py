@@ -30,7 +30,7 @@ def test_a_model_becomes_a_page(run_cli: Cli, model: Path, workplace: Path) -> N
 
 def test_examples_have_no_place_in_other_formats(run_cli: Cli, workplace: Path) -> None:
     outcome = run_cli("export", "missing", "--to", "onnx", "--out", "a", "--examples", "examples.txt")
-    assert "--examples: has no place in a file of format onnx" in outcome.error
+    assert "--examples: only the format html has examples" in outcome.error
 
 
 def test_examples_that_are_missing_are_an_error(run_cli: Cli, model: Path, workplace: Path) -> None:

@@ -1,44 +1,162 @@
-"""Options and output that commands have in common."""
+"""Arguments that commands share, and options made from the fields of dataclasses."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-if TYPE_CHECKING:
-    from token2wave.training.callbacks import Callback
+from token2wave.config import describe_options
+from token2wave.errors import ConfigError
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Make the last line of standard output one JSON document.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
-Tracker = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="WHERE", help="Track the run: tensorboard:FOLDER, mlflow or mlflow:URI; repeatable."
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, "
+        "built-in corpus (debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the "
+        "Hugging Face hub.",
     ),
 ]
-DATA_HELP = (
-    "File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, built-in corpus "
-    "(debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the Hugging Face hub."
-)
-
-
-def trackers_named(targets: list[str] | None) -> list[Callback]:
-    """Make the trackers that were asked for; nothing of them is imported otherwise."""
-    if not targets:
-        return []
-    from token2wave.integrations.trackers import make_tracker
-
-    return [make_tracker(target) for target in targets]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TEXT]...", help="Texts; by default the lines of standard input."),
+]
+TextFile = Annotated[Path | None, typer.Option(help="File with a text a line, or with columns.")]
+METAVARS = {
+    "test": "DATA",
+    "class_weights": "WEIGHTS",
+    "teacher": "NAME_OR_PATH",
+    "unlabelled": "FILE",
+    "init_from": "NAME_OR_PATH",
+    "settings": "KEY=VALUE",
+    "time_budget": "TIME",
+    "max_size": "SIZE",
+    "memory": "SIZE",
+    "checkpoint": "FILE",
+}
 
 
 def finish(document: Any, as_json: bool) -> None:
-    """End with the JSON document, where it was asked for."""
+    """Print the JSON document if the user asked for it."""
     if as_json:
         print(json.dumps(document, allow_nan=False))
+
+
+def read_input(texts: list[str] | None, file: Path | None, text_column: str) -> list[str]:
+    """Return the texts of the command line, of a file, or of standard input.
+
+    Raises:
+        ConfigError: there are both texts and a file.
+        DataError: the file or standard input cannot be read.
+    """
+    if texts and file is not None:
+        problem = "expected texts or a file, found both"
+        raise ConfigError(problem, location="--file", hint="leave one of them out")
+    if texts:
+        return texts
+    from token2wave.data import read_stream, read_texts
+
+    if file is not None:
+        return read_texts(file, text_column=text_column)
+    if sys.stdin.isatty():
+        print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
+    return read_stream(sys.stdin.buffer, "standard input")
+
+
+def takes_options(
+    *option_classes: type, leave_out: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for every field of some dataclasses.
+
+    Name, type, default and help come from the dataclass. The command receives the values by name in
+    ``options``, ready for the function that takes the dataclass's fields.
+
+    Args:
+        option_classes: dataclasses whose docstrings have an ``Attributes`` section.
+        leave_out: fields that are not options of this command.
+    """
+    fields = [
+        (cls, field)
+        for cls in option_classes
+        for field in dataclasses.fields(cls)
+        if field.name not in leave_out
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**values: Any) -> None:
+            options = {field.name: values.pop(field.name) for _, field in fields}
+            command(**values, options=_parse(options))
+
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+            if name != "options"
+        ]
+        parameters = [
+            *(p for p in own if p.default is inspect.Parameter.empty),
+            *(_parameter(cls, field) for cls, field in fields),
+            *(p for p in own if p.default is not inspect.Parameter.empty),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """Turn a field into a parameter that typer understands."""
+    hint, name = get_type_hints(cls)[field.name], field.name
+    flag = f"--{name.replace('_', '-')}"
+    help_text = _first_sentence(describe_options(cls)[name])
+    option_type: Any = hint
+    if hint == bool | None:
+        flag = f"{flag}/--no-{name.replace('_', '-')}"
+    elif name == "settings":
+        option_type, flag, help_text = list[str] | None, "--set", f"{help_text} Repeatable."
+    elif hint is not bool:
+        types = get_args(hint) or (hint,)
+        option_type = next((each for each in (int, float) if each in types and str not in types), str)
+        if field.default is None:
+            option_type = option_type | None
+    annotation = Annotated[option_type, typer.Option(flag, metavar=METAVARS.get(name), help=help_text)]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation
+    )
+
+
+def _first_sentence(description: str) -> str:
+    """Return the first sentence without markup, with a capital letter and a full stop."""
+    plain = description.replace("`", "")
+    sentence = re.split(r"(?<=[^.][^.]\.) (?=[A-Z])", plain, maxsplit=1)[0]
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _parse(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse the weights of classes and the settings.
+
+    Raises:
+        ConfigError: a setting is not ``KEY=VALUE``.
+    """
+    from token2wave.training.presets import parse_setting, parse_value
+
+    parsed = dict(options)
+    if parsed.get("class_weights") is not None:
+        parsed["class_weights"] = parse_value(parsed["class_weights"])
+    if parsed.get("settings"):
+        parsed["settings"] = dict(map(parse_setting, parsed["settings"]))
+    return parsed

@@ -1,4 +1,4 @@
-"""The command line: one thin function a command, each where its kind is. Nothing heavy is imported early."""
+"""The command line. Its commands import what they need when they run, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from token2wave.cli import export_commands, model_commands, score_command, serve_command, training_commands
+from token2wave.cli.export_command import export
+from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
+from token2wave.cli.score_command import score
+from token2wave.cli.serve_command import serve
+from token2wave.cli.training_commands import train, update
 from token2wave.errors import Interruption, MissingExtraError, RemoteError, Token2WaveError
 from token2wave.reporting import terminal
 from token2wave.versions import __version__
@@ -35,19 +39,19 @@ def _root(
         raise typer.Exit
 
 
-for commands in (training_commands, model_commands, score_command, export_commands, serve_command):
-    commands.register(app)
+for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve):
+    app.command()(command)
 
 
 def _interrupt(*_: Any) -> None:
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun passes the signal on, while the first is still handled
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun sends a second signal while this one is handled
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     raise Interruption("interrupted; nothing was written")
 
 
-def _leave(status: int) -> NoReturn:
-    """End after an error; together with other processes at once, since none may wait for the rest."""
+def _exit(status: int) -> NoReturn:
+    """Exit after an error. A process of several exits at once, so that none waits for the others."""
     if "RANK" in os.environ:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -56,39 +60,39 @@ def _leave(status: int) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on standard error and exit status 2."""
+    """Run the command line."""
     run_app(app)
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command line, and turn the errors of this package into one line and an exit status."""
+    """Run a command line; an error prints one line on standard error and exits with status 2."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends all processes so when one has failed
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends the other processes like this when one has failed
         signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what the locale cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the locale lacks
     try:
         app()
-    except RemoteError:  # said where it happened
-        _leave(2)
+    except RemoteError:  # the other process printed it
+        _exit(2)
     except Token2WaveError as error:
         terminal.print_error(error)
-        _leave(2)
+        _exit(2)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
-        _leave(2)
+        _exit(2)
     except Interruption as error:
         terminal.print_error(Token2WaveError(str(error)))
-        _leave(130)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        _exit(130)
+    except BrokenPipeError:  # the reader of the output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         terminal.print_error(Token2WaveError(f"{error.filename or 'output'}: {error.strerror or error}"))
-        _leave(2)
+        _exit(2)
 
 
 if __name__ == "__main__":

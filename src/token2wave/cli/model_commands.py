@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from token2wave.cli.arguments import (
-    DATA_HELP,
+    Data,
     Json,
     LabelColumn,
-    Model,
+    ModelPath,
     TextColumn,
+    TextFile,
+    Texts,
     finish,
+    read_input,
+    takes_options,
 )
-from token2wave.cli.option_parameters import takes_options
 from token2wave.errors import ConfigError
 from token2wave.options import DataOptions
 from token2wave.reporting import terminal
@@ -25,19 +27,13 @@ from token2wave.storage.atomic import atomic_write, check_writable
 if TYPE_CHECKING:
     from token2wave.inference.prediction import Prediction
 
-NO_LABEL = "-"  # where the classifier abstains
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (evaluate, predict, compress, info, explain):
-        app.command()(command)
+NO_LABEL = "-"  # printed if the classifier abstains
 
 
 @takes_options(DataOptions, leave_out=("multi_label", "weight_column"))
 def evaluate(
-    model: Model,
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    model: ModelPath,
+    data: Data,
     options: dict[str, Any],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     as_json: Json = False,
@@ -48,101 +44,81 @@ def evaluate(
 
     classifier = load(model)
     with terminal.progress() as callback:
-        result = run(
-            classifier,
-            data,
-            split=split,
-            **options,
-            callbacks=[callback],
-        )
+        result = run(classifier, data, split=split, **options, callbacks=[callback])
     terminal.print_evaluation(result.evaluation)
     terminal.print_novelty(result.figures["mean_novelty"])
     finish({**result.figures, "model_bytes": model.stat().st_size}, as_json)
 
 
 def predict(
-    model: Model,
-    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,
-    file: Annotated[Path | None, typer.Option(help="File of texts: a line each, or a column.")] = None,
+    model: ModelPath,
+    text: Texts = None,
+    file: TextFile = None,
     text_column: TextColumn = "text",
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
     abstain_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Give no label where its probability is below this.")
+        float, typer.Option(min=0, max=1, help="Give no label if its probability is below this.")
     ] = 0.0,
     abstain_above_novelty: Annotated[
         float | None,
-        typer.Option(
-            min=0, max=1, help="Give no label to a text that is less like training than this share of texts."
-        ),
+        typer.Option(min=0, max=1, help="Give no label to a text whose novelty is above this."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Classify texts: those given, those of a file, or the lines of standard input."""
+    """Classify texts."""
     from token2wave.classifier import load
     from token2wave.formatting import printable
     from token2wave.inference.prediction import prediction_to_dict
 
-    if text and file is not None:
-        raise ConfigError(
-            "expected texts or a file, found both", location="--file", hint="leave one of them out"
-        )
     classifier = load(model)
     if abstain_above_novelty is not None and classifier.novelty_reference is None:
         raise ConfigError(
-            "the model does not know which texts are novel",
+            "expected a model that measures novelty, found one without",
             location="--abstain-above-novelty",
-            hint="train it again, with texts held back for validation",
+            hint="train it again, with validation texts",
         )
-    several = classifier.multi_label
-    if several and abstain_below:
-        raise ConfigError(
-            "a model of several labels abstains where no label reaches its threshold",
-            location="--abstain-below",
-            hint="leave it out",
-        )
-    texts = _texts(text, file, text_column)
+    if classifier.multi_label and abstain_below:
+        problem = "a multi-label model abstains if no label reaches its threshold"
+        raise ConfigError(problem, location="--abstain-below", hint="leave it out")
+    texts = read_input(text, file, text_column)
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
         novelty = as_json or abstain_above_novelty is not None
         predictions = classifier.predict_batch(texts, top_k, callback.on_advance, novelty)
 
-    def abstains(prediction: Prediction) -> bool:
-        novel = abstain_above_novelty is not None and (prediction.novelty or 0) > abstain_above_novelty
-        return novel or prediction.probability < abstain_below
-
-    if not as_json:
-        for line, prediction in zip(texts, predictions, strict=True):
-            shown = _shown(prediction, several, top_k, abstains(prediction))
-            classes = "\t".join(f"{printable(label)}\t{share:.4f}" for label, share in shown)
-            print(f"{classes}\t{printable(line)}")
-    documents = [
-        {"text": line, **prediction_to_dict(prediction, several, abstains(prediction))}
-        for line, prediction in zip(texts, predictions, strict=True)
-    ]
+    documents = []
+    for line, prediction in zip(texts, predictions, strict=True):
+        is_novel = abstain_above_novelty is not None and (prediction.novelty or 0) > abstain_above_novelty
+        abstains = is_novel or prediction.probability < abstain_below
+        documents.append({"text": line, **prediction_to_dict(prediction, classifier.multi_label, abstains)})
+        if not as_json:
+            classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, abstains)
+            cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
+            print("\t".join([*cells, printable(line)]))
     finish(documents, as_json)
 
 
 def compress(
-    model: Model,
-    out: Annotated[Path, typer.Option(help="Where the small model file goes.")],
+    model: ModelPath,
+    out: Annotated[Path, typer.Option(help="Model file to write.")],
     max_size: Annotated[
-        str | None, typer.Option(help="Most bytes of the file, e.g. 1MB; without it no row is dropped.")
+        str | None, typer.Option(help="Largest size of the file, e.g. 1MB; without it no row is removed.")
     ] = None,
     storage: Annotated[
         str, typer.Option(help="float32, float16, int8, lzma, or auto: lzma with --max-size, else int8.")
     ] = "auto",
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Training data; by default what the model was trained on."),
+        typer.Option(metavar="DATA", help="Training data; by default that of the model."),
     ] = None,
     retrain: Annotated[
-        bool, typer.Option(help="Train the rows that stay again, where validation is the better for it.")
+        bool, typer.Option(help="Train the remaining rows again if that improves validation.")
     ] = True,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     as_json: Json = False,
 ) -> None:
-    """Write a smaller model file, and say what that costs in accuracy."""
+    """Write a smaller model file, and report the loss of accuracy."""
     from token2wave.compression import compress as run
 
     with terminal.progress() as callback:
@@ -162,8 +138,8 @@ def compress(
     finish(summary, as_json)
 
 
-def info(model: Model, as_json: Json = False) -> None:
-    """Show what a model file holds."""
+def info(model: ModelPath, as_json: Json = False) -> None:
+    """Show the contents of a model file."""
     from token2wave.classifier import load
 
     classifier = load(model)
@@ -174,38 +150,34 @@ def info(model: Model, as_json: Json = False) -> None:
 
 
 def explain(
-    model: Model,
-    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to explain.")] = None,
-    file: Annotated[Path | None, typer.Option(help="File of texts: a line each, or a column.")] = None,
+    model: ModelPath,
+    text: Texts = None,
+    file: TextFile = None,
     text_column: TextColumn = "text",
     unit: Annotated[
-        str, typer.Option(help="Parts to leave out one at a time: token, word or sentence.")
+        str, typer.Option(help="What to remove, one at a time: token, word or sentence.")
     ] = "word",
-    html: Annotated[Path | None, typer.Option(help="Write a page that shows the texts in colour.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the texts in colour.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what each part of a text does to its prediction; exact, not sampled."""
+    """Show how the prediction changes when a word is removed; exact, not sampled."""
     from token2wave.classifier import load
     from token2wave.explanation import explanation_page, print_explanation
 
-    if text and file is not None:
-        raise ConfigError(
-            "expected texts or a file, found both", location="--file", hint="leave one of them out"
-        )
     if html is not None:
         check_writable(html)
     classifier = load(model)
-    texts = _texts(text, file, text_column)
+    texts = read_input(text, file, text_column)
     with terminal.progress() as callback:
         callback.on_stage("explanation", len(texts))
         explanations = []
-        for one in texts:
-            explanations.append(classifier.explain(one, unit))
+        for line in texts:
+            explanations.append(classifier.explain(line, unit))
             callback.on_advance(1)
     if html is not None:
         page = explanation_page(explanations, f"Explained by {model.name}")
-        with atomic_write(html) as aside:
-            aside.write_text(page, encoding="utf-8")
+        with atomic_write(html) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     if not as_json:
         for explanation in explanations:
             print_explanation(explanation)
@@ -214,26 +186,11 @@ def explain(
     finish([explanation.to_dict() for explanation in explanations], as_json)
 
 
-def _shown(prediction: Prediction, several: bool, top_k: int, abstains: bool) -> list[tuple[str, float]]:
-    """Classes of a text as a line shows them: those given, or the best where more were asked for."""
-    if several and top_k == 1 and not abstains:
-        given = list(zip(prediction.labels, prediction.probabilities, strict=True))
-        return given or [(NO_LABEL, prediction.probability)]
-    first, *others = prediction.top
+def _printed_classes(prediction: Prediction, all_labels: bool, abstains: bool) -> list[tuple[str, float]]:
+    """Return all labels of a text, or its most probable classes; none if the classifier abstains."""
+    none = NO_LABEL, prediction.probability
     if abstains:
-        first = NO_LABEL, prediction.probability
-    return [first, *others]
-
-
-def _texts(given: list[str] | None, file: Path | None, text_column: str) -> list[str]:
-    if given:
-        return given
-    if file is not None:
-        from token2wave.data import read_texts
-
-        return read_texts(file, text_column=text_column)
-    from token2wave.data import read_stream
-
-    if sys.stdin.isatty():
-        print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
-    return read_stream(sys.stdin.buffer, "standard input")
+        return [none, *prediction.top[1:]]
+    if all_labels:
+        return list(zip(prediction.labels, prediction.probabilities, strict=True)) or [none]
+    return list(prediction.top)

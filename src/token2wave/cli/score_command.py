@@ -1,4 +1,4 @@
-"""The command that scores files of any size: ``score``."""
+"""The command ``score``: predictions for files of any size."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from token2wave.cli.arguments import Json, Model, TextColumn, finish
+from token2wave.cli.arguments import Json, ModelPath, TextColumn, finish
 from token2wave.reporting import terminal
 
 if TYPE_CHECKING:
     from token2wave.scoring.job import ScoringSummary
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(score)
-
-
 def score(
-    model: Model,
+    model: ModelPath,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -28,7 +23,7 @@ def score(
             help="Files, folders or patterns: Parquet, JSON lines, CSV, fastText or text, also compressed.",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="Folder of the output: new, empty, or that of the same job.")],
+    output: Annotated[Path, typer.Option(help="Folder of the output: new, empty, or of the same job.")],
     engine: Annotated[
         str, typer.Option(help="local: the cores of this machine; ray: Ray Data, on many machines.")
     ] = "local",
@@ -44,20 +39,20 @@ def score(
         typer.Option(metavar="FILTER", help="Rows to keep, e.g. \"label == 'good' and confidence > 0.9\"."),
     ] = None,
     format: Annotated[str, typer.Option(help="parquet or jsonl.")] = "parquet",
-    top_k: Annotated[int, typer.Option(min=1, help="Add so many of the most probable classes.")] = 1,
+    top_k: Annotated[int, typer.Option(min=1, help="Add this many of the most probable classes.")] = 1,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Add the probability of every class.")
     ] = False,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Add how unlike the training texts each text is.")
     ] = False,
-    prefix: Annotated[str, typer.Option(help="What the names of the added columns begin with.")] = "",
+    prefix: Annotated[str, typer.Option(help="Prefix of the names of the added columns.")] = "",
     part_size: Annotated[
-        str, typer.Option(help="About how large a part of the output is, as it lies in memory.")
+        str, typer.Option(help="Approximate size of a part of the output in memory.")
     ] = "32MB",
     as_json: Json = False,
 ) -> None:
-    """Predict every row of files of any size; the same command goes on after an interruption."""
+    """Predict every row of files of any size. The same command resumes an interrupted job."""
     from token2wave.scoring.score import score as run
 
     with terminal.kept_if_interrupted(output), terminal.progress() as callback:
@@ -94,4 +89,4 @@ def _show(summary: ScoringSummary) -> None:
     for name, count, note in rows:
         print(f"{name:12}{count:16,}  {note if count else ''}".rstrip())
     if summary.n_set_aside:
-        print(f"{summary.n_set_aside:,} parts were rejected as a whole, because scoring them ended a process")
+        print(f"{summary.n_set_aside:,} parts were rejected as a whole, because they crashed a process")

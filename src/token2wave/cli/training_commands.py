@@ -11,15 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import (
-    DATA_HELP,
-    Json,
-    Model,
-    Tracker,
-    finish,
-    trackers_named,
-)
-from token2wave.cli.option_parameters import takes_options
+from token2wave.cli.arguments import Data, Json, ModelPath, finish, takes_options
 from token2wave.errors import ConfigError, Interruption
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.reporting import terminal
@@ -27,15 +19,9 @@ from token2wave.storage.atomic import check_writable
 from token2wave.training.distributed import rank, require_one_process
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(train)
-    app.command()(update)
-
-
 @contextmanager
 def _resumable(checkpoint: str | None) -> Iterator[None]:
-    """Add to the message of Ctrl-C how to resume, if there is a checkpoint."""
+    """Let the message of an interruption say how to resume, if there is a checkpoint."""
     try:
         yield
     except Interruption:
@@ -46,23 +32,29 @@ def _resumable(checkpoint: str | None) -> Iterator[None]:
 
 @takes_options(TrainOptions, DataOptions)
 def train(
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    data: Data,
     options: dict[str, Any],
-    tracker: Tracker = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Track the run: tensorboard:FOLDER, mlflow, mlflow:URI. Repeatable."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a classifier, and evaluate it where there is a test set."""
+    """Train a classifier, and evaluate it if there is a test set."""
     out, report, checkpoint = options["out"], options["report"], options["checkpoint"]
     if out is None and report is None and not as_json:
-        raise ConfigError(
-            "nothing would be kept of the run",
-            location="--out",
-            hint="name a file, e.g. --out model.safetensors",
-        )
+        hint = "name a file, e.g. --out model.safetensors"
+        raise ConfigError("expected a file for the model, found none", location="--out", hint=hint)
     from token2wave.pipeline import train as run
     from token2wave.reporting.summary import lines
 
-    trackers = [] if rank() else trackers_named(tracker)
+    trackers = []
+    if tracker and rank() == 0:
+        from token2wave.integrations.trackers import make_tracker
+
+        trackers = [make_tracker(target) for target in tracker]
     with terminal.progress() as callback, _resumable(checkpoint):
         summary = run(
             data,
@@ -83,12 +75,12 @@ def train(
 
 @takes_options(DataOptions, leave_out=("multi_label",))
 def update(
-    model: Model,
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    model: ModelPath,
+    data: Data,
     options: dict[str, Any],
-    out: Annotated[Path, typer.Option(help="Where the model file goes; it may be MODEL itself.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; may be MODEL.")],
     parts: Annotated[
-        str, typer.Option(help="all; rows (the words' own numbers alone), or network (all but these).")
+        str, typer.Option(help="What to train: all, rows (of the embedding) or network (all else).")
     ] = "all",
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
@@ -98,7 +90,7 @@ def update(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Let a model learn from more rows; labels that it does not know become classes."""
+    """Train a model on more rows. New labels become classes."""
     require_one_process("token2wave update")
     from token2wave.classifier import load
     from token2wave.formatting import printable
@@ -107,10 +99,10 @@ def update(
     from token2wave.training.presets import parse_value
 
     check_writable(out)
-    before = load(model)
+    previous = load(model)
     with terminal.progress() as callback:
-        after = run(
-            before,
+        updated = run(
+            previous,
             data,
             **options,
             class_weights=None if class_weights is None else parse_value(class_weights),
@@ -119,12 +111,12 @@ def update(
             seed=seed,
             callbacks=[callback],
         )
-    model_bytes = after.save(out)
-    done = after.training["updates"][-1]
-    n_rows = after.network.config.n_rows - before.network.config.n_rows
-    print(f"learnt from {done['rows']:,} rows")
+    model_bytes = updated.save(out)
+    record = updated.training["updates"][-1]
+    n_rows = updated.network.config.n_rows - previous.network.config.n_rows
+    print(f"learnt from {record['rows']:,} rows")
     print(f"new words and n-grams: {n_rows:,}")
-    if done["new_labels"]:
-        print(f"new classes: {', '.join(map(printable, done['new_labels']))}")
+    if record["new_labels"]:
+        print(f"new classes: {', '.join(map(printable, record['new_labels']))}")
     print(f"model: {out}")
-    finish({**done, "new_features": n_rows, "model_bytes": model_bytes}, as_json)
+    finish({**record, "new_features": n_rows, "model_bytes": model_bytes}, as_json)

@@ -1,0 +1,69 @@
+"""The command ``export``: a model in the format of another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from token2wave.cli.arguments import Json, ModelPath, TextColumn, finish
+from token2wave.config import require_choice
+from token2wave.errors import ConfigError
+from token2wave.storage.atomic import check_writable
+
+USAGE = {
+    "onnx": """ONNX graph of the whole classifier, from feature ids to probabilities
+To use it:
+from token2wave.integrations.onnx import OnnxClassifier
+OnnxClassifier({path!r}).predict('A text.')""",
+    "html": """web page that classifies, with model and program in it
+To use it:
+Open {path} in a browser; it needs no server and no network.
+If it is too large, make the model smaller first: token2wave compress --max-size 1MB""",
+    "huggingface": """folder for transformers, with model, tokenizer and model card
+To use it:
+import token2wave.integrations.huggingface
+from transformers import pipeline
+pipeline('text-classification', model={path!r})('A text.')""",
+}
+"""What each format is and how to use it."""
+
+
+def export(
+    model: ModelPath,
+    to: Annotated[str, typer.Option(help=f"Format: {', '.join(USAGE)}.")],
+    out: Annotated[Path, typer.Option(help="File or folder to write.")],
+    examples: Annotated[
+        Path | None, typer.Option(help="For html, a file of example texts: a line each, or a column.")
+    ] = None,
+    text_column: TextColumn = "text",
+    as_json: Json = False,
+) -> None:
+    """Write a model in the format of another program."""
+    from token2wave.classifier import load
+    from token2wave.data import read_texts
+    from token2wave.formatting import size
+
+    require_choice(to, "--to", tuple(USAGE))
+    if examples is not None and to != "html":
+        raise ConfigError("only the format html has examples", location="--examples", hint="leave it out")
+    if to != "huggingface":
+        check_writable(out)
+    texts = [] if examples is None else read_texts(examples, text_column=text_column)
+    classifier = load(model)
+    if to == "onnx":
+        from token2wave.integrations.onnx import export_onnx
+
+        n_bytes = export_onnx(classifier, out)
+    elif to == "html":
+        from token2wave.serving.html_file import export_html
+
+        n_bytes = export_html(classifier, out, examples=texts)
+    else:
+        from token2wave.integrations.huggingface import export_huggingface
+
+        n_bytes = export_huggingface(classifier, out)
+    if not as_json:
+        print(f"{out}: {size(n_bytes)}, {USAGE[to].format(path=str(out))}")
+    finish({"format": to, "path": str(out), "bytes": n_bytes}, as_json)
