@@ -81,14 +81,14 @@ def in_the_page(name: str) -> Probabilities:
 @cache
 def page_answers() -> dict[str, Probabilities]:
     """One run of node for all models."""
-    from token2wave.serving.page.letters import letters_of
+    from token2wave.serving.page.letters import page_letter_table
 
     with tempfile.TemporaryDirectory() as folder:
         cases = []
         for name in MODELS:
             path = Path(folder) / name
             classifier_of(name).save(path)
-            letters = letters_of(classifier_of(name).features)
+            letters = page_letter_table(classifier_of(name).features)
             cases.append({"model": str(path), "letters": letters, "texts": TEXTS, "explained": []})
         run = subprocess.run(["node", ENGINE], input=json.dumps(cases), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -1,12 +1,11 @@
 // Unpacks LZMA streams with the page's decoder. Reads [{stream, size}], base64, from standard input.
 
 import { readFileSync } from "node:fs";
-import { bytesOfBase64 } from "../../src/token2wave/serving/page/bytes.js";
 import { decompress } from "../../src/token2wave/serving/page/lzma.js";
 
 const unpacked = JSON.parse(readFileSync(0, "utf8")).map(({ stream, size }) => {
   try {
-    return Buffer.from(decompress(bytesOfBase64(stream), size)).toString("base64");
+    return Buffer.from(decompress(Buffer.from(stream, "base64"), size)).toString("base64");
   } catch (error) {
     return { error: error.message };
   }

@@ -23,7 +23,7 @@ from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 from token2wave.serving.page import MODULES, script_source
-from token2wave.serving.page.letters import letters_of
+from token2wave.serving.page.letters import page_letter_table
 
 NODE = shutil.which("node")
 ENGINE = Path(__file__).with_name("engine.mjs")
@@ -58,14 +58,14 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], A
         path = folder / f"{number}.safetensors"
         _model(kind, storage).save(path)
         texts = _texts((kind, storage))
-        letters = letters_of(_model(kind, storage).features)
+        letters = page_letter_table(_model(kind, storage).features)
         cases.append({"model": str(path), "letters": letters, "texts": texts, "explained": texts[:40]})
     return dict(zip(CASES, _engine(cases), strict=True))
 
 
 def engine(path: Path, texts: list[str]) -> Any:
     """What the engine says of one model."""
-    letters = letters_of(token2wave.load(path).features)
+    letters = page_letter_table(token2wave.load(path).features)
     (found,) = _engine([{"model": str(path), "letters": letters, "texts": texts, "explained": []}])
     return found["predictions"]
 
@@ -127,7 +127,7 @@ def test_a_model_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     classifier = classifier_of("small", "lzma")
     classifier.save(path)
     path.write_bytes(path.read_bytes()[:-1])
-    letters = letters_of(classifier.features)
+    letters = page_letter_table(classifier.features)
     with pytest.raises(AssertionError, match="expected a whole model file"):
         _engine([{"model": str(path), "letters": letters, "texts": HOSTILE, "explained": []}])
 

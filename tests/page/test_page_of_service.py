@@ -77,7 +77,7 @@ def test_it_asks_the_service_alone(chromium: Chromium, service: str) -> None:
     chromium.paste("bad\n" * 450)
     chromium.wait("document.querySelectorAll('#table tbody tr').length === 450")
     assert {address.removeprefix(service) for address in chromium.requests()} == {"", "predict", "explain"}
-    assert "goes to the service" in chromium.find("text-help").get_attribute("textContent")
+    assert "only to the service" in chromium.find("text-help").get_attribute("textContent")
     assert chromium.complaints() == []
 
 

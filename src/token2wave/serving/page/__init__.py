@@ -1,8 +1,7 @@
 """The page on which people try a classifier: one HTML document, whose script is the modules beside this file.
 
-With a model file in it, the script reads that file and computes as the runtime does (``classifier.js`` and
-what it imports); without one it asks the service that the document came from. Its content security policy
-lets no other request leave it, and no other script run.
+If it contains a model file, the script computes as the Python package does (``classifier.js``, its imports);
+else it asks the service that sent it. Its content security policy blocks all other requests and scripts.
 """
 
 from __future__ import annotations
@@ -19,21 +18,18 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import count, percent, printable
-from token2wave.serving.page.letters import letters_of
+from token2wave.serving.page.letters import page_letter_table
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 MODULES = (
-    *("bytes", "lzma", "model_file", "words", "wordpiece", "network", "classifier"),
+    *("lzma", "model_file", "network", "words", "wordpiece", "classifier"),
     *("sources", "dom", "result", "reading", "list_view", "app"),
 )
-"""Files of the script, each after those that it imports."""
-PRIVACY = {
-    True: "Everything is computed in this page: what you type stays on this device, and no network is used.",
-    False: "What you type goes to the service that this page came from, and nowhere else.",
-}
-"""What the page says of where texts go, with a model in it and without."""
+"""The files of the script; each comes after those that it imports."""
+LOCAL_NOTE = "The model runs in this page: your text stays on this device, and no network is used."
+SERVICE_NOTE = "Your text goes only to the service that sent this page."
 
 
 def page_html(
@@ -42,11 +38,11 @@ def page_html(
     """Write the page.
 
     Args:
-        classifier: the model, for what the page says about it.
+        classifier: the model that the page describes.
         title: heading of the page.
         examples: texts to click on.
-        model: its model file, if the page is to compute by itself; its network must compile, then. Without it
-            the page asks ``predict`` and ``explain`` beside its own address.
+        model: the model file, if the page computes by itself; its network must compile. Without it, the page
+            sends requests to ``predict`` and ``explain`` beside its own address.
     """
     script, style = script_source(), _resource("page.css")
     connect = "'self'" if model is None else "'none'"
@@ -54,14 +50,14 @@ def page_html(
         f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
         f"connect-src {connect}; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    data = [_data("page-about", "application/json", _json(_about(classifier, examples, model)))]
+    data = [_data_element("page-about", _json(_about(classifier, examples, model)))]
     if model is not None:
-        data.append(_data("page-letters", "application/json", _json(letters_of(classifier.features))))
-        data.append(_data("page-model", "text/plain", base64.b64encode(model).decode("ascii")))
+        data.append(_data_element("page-letters", _json(page_letter_table(classifier.features))))
+        data.append(_data_element("page-model", base64.b64encode(model).decode("ascii"), "text/plain"))
     return Template(_resource("page.html")).substitute(
         title=escape(printable(title)),
         policy=escape(policy),
-        privacy=PRIVACY[model is not None],
+        privacy=SERVICE_NOTE if model is None else LOCAL_NOTE,
         style=style,
         script=script,
         data="\n".join(data),
@@ -70,17 +66,13 @@ def page_html(
 
 @cache
 def script_source() -> str:
-    """The script: all modules as one, since a file without a server cannot import others."""
-    parts = []
-    for name in MODULES:
-        source = _resource(f"{name}.js")
-        source = re.sub(r"^import [^;]+;\n", "", source, flags=re.MULTILINE)
-        parts.append(re.sub(r"^export ", "", source, flags=re.MULTILINE).strip())
-    return "\n" + "\n\n".join(parts) + "\n"
+    """The script: all modules as one, because a file cannot import others without a server."""
+    source = "\n".join(_resource(f"{name}.js") for name in MODULES)
+    return re.sub(r"^(import [^;]+;\n|export )", "", source, flags=re.MULTILINE)
 
 
 def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None) -> dict[str, Any]:
-    """What the page says of the model."""
+    """What the page says about the model."""
     record = classifier.training
     facts = [] if model is None else [("Model file", f"{count(len(model))} bytes")]
     if isinstance(record.get("preset"), str):
@@ -90,11 +82,9 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
     if isinstance(record.get("rows"), int):
         facts.append(("Training texts", count(record["rows"])))
     if isinstance(record.get("validation_accuracy"), float) and not classifier.multi_label:
-        facts.append(("Right on texts held back", percent(record["validation_accuracy"])))
-    known = (
-        "Words and n-grams it knows" if classifier.features.kind == "words" else "Pieces of words it knows"
-    )
-    facts.append((known, count(classifier.features.n_rows)))
+        facts.append(("Validation accuracy", percent(record["validation_accuracy"])))
+    rows = "Known words and n-grams" if classifier.features.kind == "words" else "Known WordPiece tokens"
+    facts.append((rows, count(classifier.features.n_rows)))
     return {
         "labels": classifier.label_names,
         "thresholds": classifier.thresholds or None,
@@ -105,12 +95,12 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
     }
 
 
-def _data(name: str, kind: str, content: str) -> str:
-    return f'<script type="{kind}" id="{name}">{content}</script>'
+def _data_element(name: str, content: str, media_type: str = "application/json") -> str:
+    return f'<script type="{media_type}" id="{name}">{content}</script>'
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand inside a script element, whatever strings are in it."""
+    """JSON that is safe inside a script element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -1,128 +1,126 @@
-// A model that classifies and explains texts: what token2wave.Classifier is in Python.
+// Classifies and explains texts, as token2wave.Classifier does in Python.
 
 import { readModelFile } from "./model_file.js";
-import { Network, probabilitiesOf } from "./network.js";
+import { addMoments, Network, probabilitiesOf } from "./network.js";
 import { WordPieceFeatures } from "./wordpiece.js";
-import { LetterTable, WordFeatures } from "./words.js";
+import { expandLetterTable, WordFeatures } from "./words.js";
 
-const NOVELTY_LEVELS = [0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
-const USUAL_FEATURES = 10;
+const NOVELTY_QUANTILES = [0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
+const PRIOR_FEATURES = 10;
 
 export class Classifier {
   /**
    * @param bytes the model file.
-   * @param letters runs of the letter table.
+   * @param letters the letter table of letters.py.
    */
   constructor(bytes, letters) {
     const { metadata, tensors } = readModelFile(bytes);
     this.labels = metadata.labels;
     this.network = new Network(metadata.network, tensors);
     const { kind, settings } = metadata.features;
-    const table = new LetterTable(letters);
+    const table = expandLetterTable(letters);
     this.features =
       kind === "words"
         ? new WordFeatures(settings, tensors["features.buckets"], table)
         : new WordPieceFeatures(settings, tensors["features.vocabulary"], table);
     this.multiLabel = this.network.multi_label;
     this.thresholds = this.multiLabel ? metadata.thresholds ?? this.labels.map(() => 0.5) : null;
-    this.usual = metadata.novelty ?? null;
+    this.noveltyReference = metadata.novelty ?? null;
   }
 
-  /** Classify a text: the probability of each class, and how unlike training it is (null if unknown). */
+  /** Predict the probability of each class, and the novelty of the text (null if the model cannot measure it). */
   predict(text) {
-    const read = this.read(text);
-    return this.said(read, this.network.logits(read.sums));
+    return this.prediction(this.read(text));
   }
 
   /** Tokens, features, words, states of the words, and the sums of all of them. */
   read(text) {
-    const { features, network } = this;
-    const tokens = features.tokens(text);
-    const { found, nUnknown } = features.features(tokens);
-    const sums = network.nothing();
+    const { features: table, network } = this;
+    const tokens = table.tokenize(text);
+    const { features, nUnknown } = table.lookUp(tokens);
+    const sums = network.emptySums();
     const words = [];
-    const wordOfToken = new Int32Array(tokens.length).fill(-1);
-    if (features.first !== undefined) {
-      network.addFirst(sums, features.first);
-      words.push(features.first);
+    const wordOfToken = new Int32Array(tokens.starts.length).fill(-1);
+    if (table.first !== undefined) {
+      network.addFirst(sums, table.first);
+      words.push(table.first);
     }
-    for (const { row, first, nTokens } of found) {
+    for (const { row, first, nTokens } of features) {
       network.add(sums, row);
-      if (nTokens > 1) continue;
-      wordOfToken[first] = words.length;
-      words.push(row);
+      if (nTokens === 1) wordOfToken[first] = words.push(row) - 1;
     }
-    if (features.last !== undefined) {
-      network.add(sums, features.last);
-      words.push(features.last);
+    if (table.last !== undefined) {
+      network.add(sums, table.last);
+      words.push(table.last);
     }
     const states = network.context_width ? words.map((_, place) => network.contextState(words, place)) : [];
-    for (const state of states) network.addState(sums, state);
-    return { tokens, found, nUnknown, words, wordOfToken, states, sums };
+    for (const state of states) addMoments(sums.words, state);
+    return { tokens, features, nUnknown, words, wordOfToken, states, sums };
   }
 
-  said({ sums, nUnknown }, logits) {
+  prediction({ sums, nUnknown }) {
+    const logits = this.network.logits(sums);
     return {
       probabilities: probabilitiesOf(logits, this.multiLabel),
-      novelty: this.usual && this.novelty(nUnknown, sums.nFeatures, logits),
+      novelty: this.noveltyReference && this.novelty(nUnknown, sums.features.count, logits),
     };
   }
 
+  /** See token2wave/inference/novelty.py. */
   novelty(nUnknown, nKnown, logits) {
-    const { usual_share: share, unknown, evidence, scores } = this.usual;
-    const found = (nUnknown + USUAL_FEATURES * share) / (nUnknown + nKnown + USUAL_FEATURES);
+    const { usual_share: prior, unknown, evidence, scores } = this.noveltyReference;
+    const fraction = (nUnknown + PRIOR_FEATURES * prior) / (nUnknown + nKnown + PRIOR_FEATURES);
     const highest = Math.max(...logits);
     const sum = logits.reduce((total, logit) => total + Math.exp(logit - highest), 0);
     const score =
-      (found - unknown[0]) / unknown[1] + (evidence[0] - highest - Math.log(sum)) / evidence[1];
+      (fraction - unknown[0]) / unknown[1] + (evidence[0] - highest - Math.log(sum)) / evidence[1];
     const last = scores.length - 1;
     if (score < scores[0]) return 0;
-    if (score >= scores[last]) return 1 - (1 - NOVELTY_LEVELS[last]) * Math.exp(scores[last] - score);
-    let i = last - 1;
-    while (scores[i] > score) i--;
-    const part = (score - scores[i]) / (scores[i + 1] - scores[i]);
-    return NOVELTY_LEVELS[i] + part * (NOVELTY_LEVELS[i + 1] - NOVELTY_LEVELS[i]);
+    if (score >= scores[last]) return 1 - (1 - NOVELTY_QUANTILES[last]) * Math.exp(scores[last] - score);
+    const i = scores.findLastIndex((reference) => reference <= score);
+    const weight = (score - scores[i]) / (scores[i + 1] - scores[i]);
+    return NOVELTY_QUANTILES[i] + weight * (NOVELTY_QUANTILES[i + 1] - NOVELTY_QUANTILES[i]);
   }
 
   /**
-   * Classify a text, and say what each word does to it: its share of the energy, and for each class the
-   * probability less the one that the text without it has. Exact, as token2wave/explanation/compute.py.
+   * Predict, and compute the exact effect of each word, as token2wave/explanation/explain.py does: its fraction
+   * of the energy, and for each class the probability minus that of the text without the word.
    *
-   * It is a generator, so that a long text does not hold up the page: it yields between two words.
+   * A generator, which yields between two words, so that a long text does not freeze the page.
    */
-  *explaining(text) {
+  *explainSteps(text) {
     const read = this.read(text);
-    const { tokens, found, words, wordOfToken } = read;
-    const result = this.said(read, this.network.logits(read.sums));
-    const energies = this.energyShares(found, tokens.length);
+    const { features, tokens, words, wordOfToken } = read;
+    const prediction = this.prediction(read);
+    const energies = this.energyFractions(features, tokens.starts.length);
     const parts = [];
     for (const [first, last] of this.features.units(tokens)) {
       const without = probabilitiesOf(this.network.logits(this.sumsWithout(read, first, last)), this.multiLabel);
-      const knows = (token) => wordOfToken[token] >= 0 && this.features.knows(words[wordOfToken[token]]);
+      const places = wordOfToken.subarray(first, last);
       parts.push({
         start: tokens.starts[first],
         end: tokens.ends[last - 1],
-        energy: energies.slice(first, last).reduce((sum, energy) => sum + energy, 0),
-        effects: result.probabilities.map((share, c) => share - without[c]),
-        known: range(first, last).some(knows),
+        energy: energies.subarray(first, last).reduce((sum, energy) => sum + energy, 0),
+        effects: prediction.probabilities.map((probability, c) => probability - without[c]),
+        known: places.some((place) => place >= 0 && this.features.isKnown(words[place])),
       });
       yield;
     }
-    return { ...result, parts };
+    return { ...prediction, parts };
   }
 
   explain(text) {
-    const steps = this.explaining(text);
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-    }
+    const steps = this.explainSteps(text);
+    let step;
+    do step = steps.next();
+    while (!step.done);
+    return step.value;
   }
 
-  /** Each token's share of the energy of all features; that of an n-gram is its tokens' in equal parts. */
-  energyShares(found, nTokens) {
+  /** Fraction of the energy of all features that each token has; the tokens of an n-gram share its energy. */
+  energyFractions(features, nTokens) {
     const energies = new Float64Array(nTokens);
-    for (const { row, first, nTokens: n } of found) {
+    for (const { row, first, nTokens: n } of features) {
       const energy = this.network.variantsOf(row).reduce((sum, value) => sum + value * value, 0);
       for (let i = first; i < first + n; i++) energies[i] += energy / n;
     }
@@ -130,39 +128,37 @@ export class Classifier {
     return total > 0 ? energies.map((energy) => energy / total) : energies;
   }
 
-  /** Sums of the text without some tokens: their features go, and their neighbours meet. */
+  /** Sums of the text without the tokens from `begin` to `end`; their neighbours become adjacent. */
   sumsWithout({ tokens, words, wordOfToken, states, sums }, begin, end) {
     const { features, network } = this;
-    const changed = sums.copy();
+    const changed = structuredClone(sums);
     const change = (numbers, factor) => {
-      const row = features.rowOf(tokens.hashes, numbers);
+      const row = features.rowOf(tokens.keys, numbers);
       if (row >= 0) network.add(changed, row, factor);
     };
-    const size = end - begin;
+    const nTokens = tokens.starts.length;
     for (let n = 1; n <= features.nGrams; n++) {
-      const earliest = Math.max(begin - n + 1, 0);
-      for (let first = earliest; first < end && first + n <= tokens.length; first++) {
+      for (let first = Math.max(begin - n + 1, 0); first < end && first + n <= nTokens; first++) {
         change(range(first, first + n), -1);
-      }
-      for (let first = earliest; first < begin && first + n + size <= tokens.length; first++) {
-        change([...range(first, begin), ...range(end, first + n + size)], 1);
+        const afterEnd = first + n + end - begin;
+        if (first < begin && afterEnd <= nTokens) change([...range(first, begin), ...range(end, afterEnd)], 1);
       }
     }
-    const places = range(begin, end).map((token) => wordOfToken[token]).filter((place) => place >= 0);
+    const places = wordOfToken.subarray(begin, end).filter((place) => place >= 0);
     if (!network.context_width || !places.length) return changed;
-    const [left, right] = [places[0], places[places.length - 1] + 1];
+    const [left, right] = [places[0], places.at(-1) + 1];
     const radius = network.context_radius;
     const near = [
       ...range(Math.max(left - 2 * radius, 0), left),
       ...range(right, Math.min(right + 2 * radius, words.length)),
     ];
     const nearWords = near.map((place) => words[place]);
-    near.forEach((place, at) => {
+    near.forEach((place, i) => {
       if (place < left - radius || place >= right + radius) return;
-      network.addState(changed, states[place], -1);
-      network.addState(changed, network.contextState(nearWords, at), 1);
+      addMoments(changed.words, states[place], -1);
+      addMoments(changed.words, network.contextState(nearWords, i));
     });
-    for (const place of places) network.addState(changed, states[place], -1);
+    for (const place of places) addMoments(changed.words, states[place], -1);
     return changed;
   }
 }

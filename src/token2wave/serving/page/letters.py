@@ -1,4 +1,4 @@
-"""What the page's engine must know of Unicode: class and lower-case letter of every code point, as runs."""
+"""The letter table of the page: the class and the lower-case letter of every code point, as runs."""
 
 from __future__ import annotations
 
@@ -12,78 +12,76 @@ from token2wave.features import Features, WordPieceFeatures
 from token2wave.features.text import N_CODE_POINTS, letter_table
 from token2wave.features.wordpiece import SPECIAL, WordPieceConfig
 
-Letters = dict[str, Any]
-KEPT, DROPPED, SPACE, ALONE, SEVERAL = range(5)  # classes for WordPiece; wordpiece.js has the same
-BETWEEN = "|"  # a character that normalisation leaves as it is, and that joins no other
+CodePoints = NDArray[np.int64]
+LETTER, REMOVED, SPACE, ISOLATED, EXPANDED = range(5)  # classes for WordPiece; wordpiece.js has the same
+SEPARATOR = "|"  # normalization does not change it or join it to others
 SURROGATES = range(0xD800, 0xE000)
-HANGUL = range(0xAC00, 0xD7A4)  # whose letters the engine computes
+HANGUL = range(0xAC00, 0xD7A4)  # JavaScript decomposes these syllables itself
 
 
-def letters_of(features: Features) -> Letters:
+def page_letter_table(features: Features) -> dict[str, Any]:
     """Classes and shifts to lower case, as runs: length, value, length, value, ..."""
     if isinstance(features, WordPieceFeatures):
-        return wordpiece_letters(features.config.lowercase)
-    return word_letters()
+        return _wordpiece_table(features.config.lowercase)
+    return _word_table()
 
 
 @cache
-def word_letters() -> Letters:
+def _word_table() -> dict[str, Any]:
     """The table of :mod:`token2wave.features.text`."""
     classes, lower = letter_table()
-    shifts = lower.astype(np.int64) - np.arange(N_CODE_POINTS)
-    return {"classes": _runs(classes.astype(np.int64)), "shifts": _runs(shifts)}
+    return _encode(classes.astype(np.int64), lower.astype(np.int64))
 
 
 @cache
-def wordpiece_letters(lowercase: bool) -> Letters:
-    """What the tokenizer's normalisation makes of each code point, and whether it stands alone.
+def _wordpiece_table(lowercase: bool) -> dict[str, Any]:
+    """The tokenizer's normalization of each code point, and whether it stands alone.
 
-    ``several`` has what becomes more than one letter, but for Hangul syllables.
+    ``expansions`` has the code points that become several letters, without Hangul syllables.
     """
     tokenizer = WordPieceFeatures(WordPieceConfig(lowercase=lowercase), SPECIAL).tokenizer
     codes = np.arange(N_CODE_POINTS)
-    codes = codes[((codes < SURROGATES.start) | (codes >= SURROGATES.stop)) & (codes != ord(BETWEEN))]
-    made = _code_points(tokenizer.normalizer.normalize_str(BETWEEN.join(map(chr, codes))))
-    ends = np.append(np.flatnonzero(made == ord(BETWEEN)), len(made))
+    codes = codes[((codes < SURROGATES.start) | (codes >= SURROGATES.stop)) & (codes != ord(SEPARATOR))]
+    text = tokenizer.normalizer.normalize_str(SEPARATOR.join(map(chr, codes)))
+    normalized = np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+    ends = np.append(np.flatnonzero(normalized == ord(SEPARATOR)), len(normalized))
     starts = np.append(0, ends[:-1] + 1)
-    blanks = (made[np.minimum(starts, len(made) - 1)] == ord(" ")) & (ends - starts == 3)  # of ideographs
-    starts, ends = starts + blanks, ends - blanks
-    one, none = ends - starts == 1, ends == starts
-    letters = made[starts[one]]
-    kinds = np.full(len(codes), SEVERAL)
-    kinds[none] = DROPPED
-    kinds[one] = _kinds(tokenizer.pre_tokenizer, letters)
-    kinds[blanks] = ALONE
-    classes = np.full(N_CODE_POINTS, ALONE)  # as BETWEEN is, and the mark that stands for a surrogate
-    classes[codes] = kinds
+    # The tokenizer puts ideographs between blanks.
+    ideographs = (normalized[np.minimum(starts, len(normalized) - 1)] == ord(" ")) & (ends - starts == 3)
+    starts, ends = starts + ideographs, ends - ideographs
+    single = ends - starts == 1
+    letters = normalized[starts[single]]
+    classes = np.full(len(codes), EXPANDED)
+    classes[ends == starts] = REMOVED
+    classes[single] = _classes_of_letters(tokenizer.pre_tokenizer, letters)
+    classes[ideographs] = ISOLATED
+    expanded = (classes == EXPANDED) & ((codes < HANGUL.start) | (codes >= HANGUL.stop))
+    expansions = [
+        [int(codes[i]), "".join(map(chr, normalized[starts[i] : ends[i]]))] for i in np.flatnonzero(expanded)
+    ]
+    table = np.full(N_CODE_POINTS, ISOLATED)  # as the separator and the character for surrogates are
+    table[codes] = classes
     lower = np.arange(N_CODE_POINTS)
     lower[SURROGATES.start : SURROGATES.stop] = ord("?")
-    lower[codes[one]] = np.where(kinds[one] == SPACE, codes[one], letters)
-    lone = (kinds == SEVERAL) & ((codes < HANGUL.start) | (codes >= HANGUL.stop))
-    several = [[int(codes[i]), "".join(map(chr, made[starts[i] : ends[i]]))] for i in np.flatnonzero(lone)]
-    shifts = lower - np.arange(N_CODE_POINTS)
-    return {"classes": _runs(classes), "shifts": _runs(shifts), "several": several}
+    lower[codes[single]] = np.where(classes[single] == SPACE, codes[single], letters)
+    return {**_encode(table, lower), "expansions": expansions}
 
 
-def _kinds(pre_tokenizer: Any, letters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Whether each letter is kept in a word, cuts the text, or stands alone."""
-    kind_of = np.full(N_CODE_POINTS, DROPPED)
-    kind_of[letters] = KEPT
-    distinct = np.flatnonzero(kind_of == KEPT)
+def _classes_of_letters(pre_tokenizer: Any, letters: CodePoints) -> CodePoints:
+    """Whether each letter belongs to a word, separates words, or stands alone."""
+    distinct, index = np.unique(letters, return_inverse=True)
     text = "a" + "".join(f"{chr(letter)}a" for letter in distinct)
-    kinds = np.full(len(text), SPACE)
+    classes = np.full(len(text), SPACE)
     for _, (first, last) in pre_tokenizer.pre_tokenize_str(text):
-        kinds[first:last] = ALONE if last == first + 1 and first % 2 == 1 else KEPT
-    kind_of[distinct] = kinds[1::2]
-    found: NDArray[np.int64] = kind_of[letters]
-    return found
+        classes[first:last] = ISOLATED if last == first + 1 and first % 2 == 1 else LETTER
+    return classes[1::2][index]
 
 
-def _code_points(text: str) -> NDArray[np.int64]:
-    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+def _encode(classes: CodePoints, lower: CodePoints) -> dict[str, Any]:
+    return {"classes": _runs(classes), "shifts": _runs(lower - np.arange(N_CODE_POINTS))}
 
 
-def _runs(values: NDArray[np.int64]) -> list[int]:
+def _runs(values: CodePoints) -> list[int]:
     starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
     lengths = np.diff(starts, append=len(values))
     runs: list[int] = np.stack([lengths, values[starts]], axis=1).ravel().tolist()

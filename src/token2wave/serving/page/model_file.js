@@ -1,65 +1,66 @@
-// The model file, as docs/format.md specifies it.
+// Reads the model file, which docs/format.md specifies.
 
-import { floatsOfHalves, decodeDeltaVarint } from "./bytes.js";
 import { decompress } from "./lzma.js";
 
 const FORMAT_VERSION = 3;
 const TYPES = { F32: Float32Array, F16: Uint16Array, I8: Int8Array, U8: Uint8Array, U32: Uint32Array };
-export const NETWORK_DEFAULTS = {
-  width: 768,
-  layers: 1,
-  operation: "modulation",
-  variants: "linear",
-  restore: "linear",
-  readout: "cls",
-  positions: "none",
-  context_width: 0,
-  context_radius: 3,
-  linear_svm: false,
-  multi_label: false,
+const DECODERS = {
+  float16: (encoded) => new Float32Array(encoded).map(decodeFloat16),
+  delta_varint: decodeDeltaVarint,
+  int8: (encoded, { scales }) => {
+    const width = encoded.length / scales.length;
+    return new Float32Array(encoded).map((number, i) => number * scales[Math.floor(i / width)]);
+  },
+  lzma: (encoded, { shape, step }) => {
+    const numbers = new Int8Array(decompress(encoded, shape[0] * shape[1]).buffer);
+    return new Float32Array(numbers).map((number) => number * step);
+  },
 };
 
-/** Read a model file: its metadata, and its arrays decoded, by name. */
+/** Read a model file: its metadata, and its decoded arrays by name. */
 export function readModelFile(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const length = Number(view.getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  const start = 8 + Number(view.getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
   const metadata = JSON.parse(header.__metadata__.token2wave);
   delete header.__metadata__;
   if (metadata.format_version !== FORMAT_VERSION) {
     throw new Error(`expected format ${FORMAT_VERSION}, found format ${metadata.format_version}`);
   }
   const tensors = {};
-  for (const [name, entry] of Object.entries(header)) {
-    const [first, last] = entry.data_offsets;
-    if (8 + length + last > bytes.length) throw new Error("expected a whole model file");
-    const body = bytes.slice(8 + length + first, 8 + length + last); // a copy, which is aligned
-    tensors[name] = new TYPES[entry.dtype](body.buffer);
+  for (const [name, { data_offsets: [first, last], dtype }] of Object.entries(header)) {
+    if (start + last > bytes.length) throw new Error("expected a whole model file");
+    tensors[name] = new TYPES[dtype](bytes.slice(start + first, start + last).buffer); // an aligned copy
   }
-  for (const [name, how] of Object.entries(metadata.storage)) {
-    tensors[name] = decoded(name, how, tensors);
+  for (const [name, encoding] of Object.entries(metadata.storage)) {
+    const decode = DECODERS[encoding.kind];
+    if (!decode) throw new Error(`expected one of ${Object.keys(DECODERS).join(", ")}, found ${encoding.kind}`);
+    tensors[name] = decode(tensors[name], { ...encoding, scales: tensors[`${name}.scale`] });
   }
   return { metadata, tensors };
 }
 
-function decoded(name, how, tensors) {
-  const encoded = tensors[name];
-  if (how.kind === "float16") return floatsOfHalves(encoded);
-  if (how.kind === "delta_varint") return decodeDeltaVarint(encoded);
-  if (how.kind === "int8") {
-    const scales = tensors[`${name}.scale`];
-    const width = encoded.length / scales.length;
-    return scaled(encoded, (i) => scales[Math.floor(i / width)]);
+/** Increasing integers from their differences, seven bits a byte. */
+function decodeDeltaVarint(bytes) {
+  const numbers = [];
+  let previous = -1;
+  let gap = 0;
+  let factor = 1;
+  for (const byte of bytes) {
+    gap += (byte & 127) * factor;
+    factor *= 128;
+    if (byte >= 128) continue;
+    previous += gap + 1;
+    numbers.push(previous);
+    gap = 0;
+    factor = 1;
   }
-  if (how.kind === "lzma") {
-    const unpacked = decompress(encoded, how.shape[0] * how.shape[1]);
-    return scaled(new Int8Array(unpacked.buffer), () => how.step);
-  }
-  throw new Error(`expected storage of a known kind, found ${how.kind}`);
+  return Uint32Array.from(numbers);
 }
 
-function scaled(numbers, scaleOf) {
-  const values = new Float32Array(numbers.length);
-  for (let i = 0; i < numbers.length; i++) values[i] = numbers[i] * scaleOf(i);
-  return values;
+function decodeFloat16(half) {
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 1023;
+  const magnitude = exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
+  return half & 32768 ? -magnitude : magnitude;
 }

@@ -1,34 +1,23 @@
-// The arithmetic of a compiled network, as token2wave/inference/reference.py says it: in double precision.
-
-import { NETWORK_DEFAULTS } from "./model_file.js";
+// Computes a compiled network in double precision, as token2wave/inference/reference.py does.
+// Code that runs once a word has loops, because `map` on typed arrays is several times slower.
 
 const NORM_EPSILON = 1e-5;
-
-/** What a text comes to: sums over its features and words, which add up. */
-export class Sums {
-  constructor(width, contextWidth, nSvmScores) {
-    this.nFeatures = 0;
-    this.total = new Float64Array(2 * width);
-    this.squares = new Float64Array(2 * width);
-    this.first = new Float64Array(2 * width);
-    this.nWords = 0;
-    this.contextTotal = new Float64Array(contextWidth);
-    this.contextSquares = new Float64Array(contextWidth);
-    this.linear_svm = new Float64Array(nSvmScores);
-  }
-
-  copy() {
-    const copied = Object.create(Sums.prototype);
-    for (const [name, value] of Object.entries(this)) {
-      copied[name] = typeof value === "number" ? value : value.slice();
-    }
-    return copied;
-  }
-}
+const MAX_CACHED = 1 << 16;
+const DEFAULTS = {
+  width: 768,
+  operation: "modulation",
+  variants: "linear",
+  restore: "linear",
+  readout: "cls",
+  context_width: 0,
+  context_radius: 3,
+  linear_svm: false,
+  multi_label: false,
+};
 
 export class Network {
   constructor(settings, tensors) {
-    Object.assign(this, NETWORK_DEFAULTS, settings);
+    Object.assign(this, DEFAULTS, settings);
     requireChoice("operation", this.operation, ["interference", "modulation"]);
     requireChoice("readout", this.readout, ["cls", "text"]);
     this.tensors = tensors;
@@ -36,102 +25,85 @@ export class Network {
     this.nSvmScores = this.linear_svm ? this.n_classes : 0;
     this.rowWidth = this.waveWidth + this.nSvmScores;
     this.rows = tensors["embedding.weight"];
-    this.expanded = new Map(); // rows whose variants, and whose context variants, were needed before
-    this.contextVariants = new Map();
+    this.variantsCache = new Map();
+    this.contextVariantsCache = new Map();
+  }
+
+  waveOf(row) {
+    return this.rows.subarray(row * this.rowWidth, row * this.rowWidth + this.waveWidth);
   }
 
   /** Both variants of a row side by side, 2 D numbers. */
   variantsOf(row) {
-    const numbers = this.rows.subarray(row * this.rowWidth, row * this.rowWidth + this.waveWidth);
-    if (this.variants === "rows") return numbers;
-    return remembered(this.expanded, row, () => this.linear("layers.0.variants", numbers));
+    const wave = this.waveOf(row);
+    if (this.variants === "rows") return wave;
+    return cached(this.variantsCache, row, () => this.linear("layers.0.variants", wave));
   }
 
-  svmWeightsOf(row) {
-    return this.rows.subarray(row * this.rowWidth + this.waveWidth, (row + 1) * this.rowWidth);
+  /** Sums over the features and words of a text; those of no text. */
+  emptySums() {
+    return {
+      features: emptyMoments(2 * this.width),
+      first: new Float64Array(2 * this.width),
+      words: emptyMoments(this.context_width),
+      svmScores: new Float64Array(this.nSvmScores),
+    };
   }
 
-  /** Sums of no features. */
-  nothing() {
-    return new Sums(this.width, this.context_width, this.nSvmScores);
-  }
-
-  /** Add a feature to sums, or with a factor of -1 take one away. */
+  /** Add a feature to sums, or remove it with a factor of -1. */
   add(sums, row, factor = 1) {
-    const variants = this.variantsOf(row);
-    sums.nFeatures += factor;
-    for (let k = 0; k < variants.length; k++) {
-      sums.total[k] += factor * variants[k];
-      sums.squares[k] += factor * variants[k] * variants[k];
-    }
-    const linear_svm = this.svmWeightsOf(row);
-    for (let c = 0; c < linear_svm.length; c++) sums.linear_svm[c] += factor * linear_svm[c];
+    addMoments(sums.features, this.variantsOf(row), factor);
+    this.addScores(sums, row, factor);
   }
 
-  /** Let [CLS], which stands before all others, be the first feature of sums. */
+  /** Add [CLS], which is the first feature. */
   addFirst(sums, row) {
-    if (this.readout === "text") {
-      this.add(sums, row);
-      return;
-    }
-    sums.nFeatures += 1;
+    if (this.readout === "text") return this.add(sums, row);
+    sums.features.count += 1;
     sums.first.set(this.variantsOf(row));
-    const linear_svm = this.svmWeightsOf(row);
-    for (let c = 0; c < linear_svm.length; c++) sums.linear_svm[c] += linear_svm[c];
+    this.addScores(sums, row, 1);
   }
 
-  addState(sums, state, factor = 1) {
-    sums.nWords += factor;
-    for (let k = 0; k < state.length; k++) {
-      sums.contextTotal[k] += factor * state[k];
-      sums.contextSquares[k] += factor * state[k] * state[k];
-    }
+  addScores(sums, row, factor) {
+    const start = row * this.rowWidth + this.waveWidth;
+    for (let c = 0; c < this.nSvmScores; c++) sums.svmScores[c] += factor * this.rows[start + c];
   }
 
-  /** State of word `place` among rows `words`, from the waves between it and its neighbours. */
+  /** State of word `place` among the rows `words`, from the waves of its neighbours. */
   contextState(words, place) {
     const width = this.context_width;
     const variantsAt = (i) =>
-      remembered(this.contextVariants, words[i], () => {
-        const first = words[i] * this.rowWidth;
-        return this.linear("context.variants", this.rows.subarray(first, first + this.waveWidth));
-      });
+      cached(this.contextVariantsCache, words[i], () => this.linear("context.variants", this.waveOf(words[i])));
     const imaginary = new Float64Array(2 * width);
-    const collect = (first, last, offset) => {
+    const addNeighbours = (first, last, offset) => {
       for (let i = Math.max(first, 0); i < Math.min(last, words.length); i++) {
         const variants = variantsAt(i);
         for (let k = offset; k < offset + width; k++) imaginary[k] += variants[k] * variants[k];
       }
     };
-    collect(place - this.context_radius, place, 0);
-    collect(place + 1, place + 1 + this.context_radius, width);
-    for (let k = 0; k < imaginary.length; k++) imaginary[k] = Math.sqrt(imaginary[k]);
+    addNeighbours(place - this.context_radius, place, 0);
+    addNeighbours(place + 1, place + 1 + this.context_radius, width);
+    for (let k = 0; k < 2 * width; k++) imaginary[k] = Math.sqrt(imaginary[k]);
     const overlay = this.overlay(variantsAt(place), imaginary);
     const state = this.linear("context.linear", this.norm("context.norm", overlay));
-    for (let k = 0; k < state.length; k++) state[k] = gelu(state[k]);
+    for (let k = 0; k < width; k++) state[k] = gelu(state[k]);
     return state;
   }
 
   /** Logits of a text from its sums. */
   logits(sums) {
-    let real = sums.first;
-    let imaginary = sums.squares.map((square) => Math.sqrt(Math.max(square, 0)));
-    if (this.readout === "text") {
-      [real, imaginary] = meanAndDeviation(sums.nFeatures, sums.total, sums.squares);
-    }
+    let [real, imaginary] = [sums.first, sums.features.squares.map((square) => Math.sqrt(Math.max(square, 0)))];
+    if (this.readout === "text") [real, imaginary] = meanAndDeviation(sums.features);
     const overlay = this.overlay(real, imaginary);
     const logits = this.linear("head", this.norm("norm", this.restored(overlay)));
     if (this.context_width) {
-      const moments = meanAndDeviation(sums.nWords, sums.contextTotal, sums.contextSquares);
-      const more = this.linear("context.head", sideBySide(...moments));
-      for (let c = 0; c < logits.length; c++) logits[c] += more[c];
+      const context = this.linear("context.head", meanAndDeviation(sums.words).flatMap((values) => [...values]));
+      for (let c = 0; c < logits.length; c++) logits[c] += context[c];
     }
     if (this.linear_svm) {
-      const share = 1 / Math.sqrt(Math.max(sums.nFeatures, 1));
+      const scale = 1 / Math.sqrt(Math.max(sums.features.count, 1));
       const { "linear_svm.weight": weight, "linear_svm.bias": bias } = this.tensors;
-      for (let c = 0; c < logits.length; c++) {
-        logits[c] += sums.linear_svm[c] * share * weight[c] + bias[c];
-      }
+      for (let c = 0; c < logits.length; c++) logits[c] += sums.svmScores[c] * scale * weight[c] + bias[c];
     }
     return logits;
   }
@@ -139,17 +111,14 @@ export class Network {
   /** Interference or modulation of both waves, real and imaginary part side by side. */
   overlay(real, imaginary) {
     const width = real.length / 2;
-    const both = new Float64Array(2 * width);
+    const overlay = new Float64Array(2 * width);
     const modulation = this.operation === "modulation";
     for (let k = 0; k < width; k++) {
-      const w = real[k];
-      const w2 = real[width + k];
-      const s = imaginary[k];
-      const s2 = imaginary[width + k];
-      both[k] = modulation ? w * w2 - s * s2 : w + w2;
-      both[width + k] = modulation ? w * s2 + w2 * s : s + s2;
+      const [w, w2, s, s2] = [real[k], real[width + k], imaginary[k], imaginary[width + k]];
+      overlay[k] = modulation ? w * w2 - s * s2 : w + w2;
+      overlay[width + k] = modulation ? w * s2 + w2 * s : s + s2;
     }
-    return both;
+    return overlay;
   }
 
   /** Complex to real. */
@@ -173,15 +142,14 @@ export class Network {
   }
 
   norm(name, values) {
-    const weight = this.tensors[`${name}.weight`];
-    const bias = this.tensors[`${name}.bias`];
+    const { [`${name}.weight`]: weight, [`${name}.bias`]: bias } = this.tensors;
     const width = values.length;
+    const normed = new Float64Array(width);
     let mean = 0;
     for (let k = 0; k < width; k++) mean += values[k] / width;
     let variance = 0;
     for (let k = 0; k < width; k++) variance += (values[k] - mean) ** 2 / width;
     const scale = 1 / Math.sqrt(variance + NORM_EPSILON);
-    const normed = new Float64Array(width);
     for (let k = 0; k < width; k++) normed[k] = (values[k] - mean) * scale * weight[k] + bias[k];
     return normed;
   }
@@ -193,34 +161,35 @@ function requireChoice(setting, value, choices) {
   }
 }
 
-/** Probabilities of logits: a sigmoid each where a text may have several classes, else a softmax. */
+/** Probabilities of logits: the sigmoid of each if a text may have several classes, else the softmax. */
 export function probabilitiesOf(logits, multiLabel) {
   if (multiLabel) return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
-  const highest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity);
+  const highest = logits.reduce((max, logit) => Math.max(max, logit), -Infinity);
   const powers = logits.map((logit) => Math.exp(logit - highest));
   const sum = powers.reduce((total, power) => total + power, 0);
   return powers.map((power) => power / sum);
 }
 
-function meanAndDeviation(count, total, squares) {
-  const share = 1 / Math.max(count, 1);
-  const mean = new Float64Array(total.length);
-  const deviation = new Float64Array(total.length);
-  for (let k = 0; k < total.length; k++) {
-    mean[k] = total[k] * share;
-    deviation[k] = Math.sqrt(Math.max(squares[k] * share - mean[k] * mean[k], 0));
+function emptyMoments(width) {
+  return { count: 0, total: new Float64Array(width), squares: new Float64Array(width) };
+}
+
+/** Add values to a count, a sum and a sum of squares, or remove them with a factor of -1. */
+export function addMoments(moments, values, factor = 1) {
+  moments.count += factor;
+  for (let k = 0; k < values.length; k++) {
+    moments.total[k] += factor * values[k];
+    moments.squares[k] += factor * values[k] * values[k];
   }
-  return [mean, deviation];
 }
 
-function sideBySide(first, second) {
-  const both = new Float64Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
+function meanAndDeviation({ count, total, squares }) {
+  const scale = 1 / Math.max(count, 1);
+  const mean = total.map((value) => value * scale);
+  return [mean, mean.map((value, k) => Math.sqrt(Math.max(squares[k] * scale - value * value, 0)))];
 }
 
-/** x Phi(x), with Phi by Abramowitz and Stegun, 7.1.26, as the package has it. */
+/** x Phi(x), with Phi by Abramowitz and Stegun, 7.1.26, as in the Python package. */
 function gelu(value) {
   const t = 1 / (1 + (0.3275911 / Math.SQRT2) * Math.abs(value));
   const series =
@@ -229,14 +198,12 @@ function gelu(value) {
   return value * (value < 0 ? tail : 1 - tail);
 }
 
-const MAX_REMEMBERED = 1 << 16;
-
-function remembered(memory, key, compute) {
-  let value = memory.get(key);
+function cached(cache, key, compute) {
+  let value = cache.get(key);
   if (value === undefined) {
-    if (memory.size >= MAX_REMEMBERED) memory.clear();
+    if (cache.size >= MAX_CACHED) cache.clear();
     value = compute();
-    memory.set(key, value);
+    cache.set(key, value);
   }
   return value;
 }

@@ -1,66 +1,75 @@
-// Where the page's answers come from: the model inside the file, or the service that serves the page.
-// Both give the same: probabilities in the labels' order, and places in a text as UTF-16 units.
+// Where the page gets its predictions: from the model in the file, or from the service that sent the page.
+// Both return probabilities in the order of the labels, and positions in a text as UTF-16 units.
 
-import { bytesOfBase64 } from "./bytes.js";
 import { Classifier } from "./classifier.js";
 
-const SLICE_MS = 8; // of work at a time, so that the page keeps answering
-const TEXTS_IN_REQUEST = 200;
+const SLICE_MS = 8; // of computing without a pause, so that the page stays responsive
+const TEXTS_PER_REQUEST = 200;
+const BASE64_CHUNK = 1 << 16; // a multiple of 4
 
-/** Let the page draw and take events. */
-export function breath() {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
-
-/** The engine on a model file in base64. */
 export class LocalSource {
+  /** @param base64 the model file. */
   constructor(base64, letters) {
-    this.bytes = bytesOfBase64(base64);
+    this.bytes = decodeBase64(base64);
     this.classifier = new Classifier(this.bytes, letters);
   }
 
-  async predict(texts, signal) {
-    const answers = [];
-    let end = performance.now() + SLICE_MS;
-    for (const text of texts) {
-      answers.push(this.classifier.predict(text));
-      if (performance.now() < end) continue;
-      await breath();
-      if (signal?.aborted) return null;
-      end = performance.now() + SLICE_MS;
-    }
-    return answers;
+  predict(texts, signal) {
+    return runInSlices(this.predictSteps(texts), signal);
   }
 
-  async explain(text, signal) {
-    const steps = this.classifier.explaining(text);
-    let end = performance.now() + SLICE_MS;
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-      if (performance.now() < end) continue;
-      await breath();
-      if (signal?.aborted) return null;
-      end = performance.now() + SLICE_MS;
+  *predictSteps(texts) {
+    const predictions = [];
+    for (const text of texts) {
+      predictions.push(this.classifier.predict(text));
+      yield;
     }
+    return predictions;
+  }
+
+  explain(text, signal) {
+    return runInSlices(this.classifier.explainSteps(text), signal);
   }
 }
 
-/** The service that this page came from. */
+/** Run a generator and let the page draw now and then. Returns the result, or null if aborted. */
+async function runInSlices(steps, signal) {
+  let end = performance.now() + SLICE_MS;
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    if (performance.now() < end) continue;
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    if (signal?.aborted) return null;
+    end = performance.now() + SLICE_MS;
+  }
+}
+
+/** Decode base64 without a request, which fetch("data:...") would be. */
+function decodeBase64(text) {
+  const nPadding = text.slice(-2).split("=").length - 1;
+  const bytes = new Uint8Array((text.length / 4) * 3 - nPadding);
+  for (let start = 0; start < text.length; start += BASE64_CHUNK) {
+    const binary = atob(text.slice(start, start + BASE64_CHUNK));
+    for (let i = 0; i < binary.length; i++) bytes[(start / 4) * 3 + i] = binary.charCodeAt(i);
+  }
+  return bytes;
+}
+
 export class ServiceSource {
   constructor(labels) {
-    this.places = new Map(labels.map((label, i) => [label, i]));
+    this.indices = new Map(labels.map((label, i) => [label, i]));
   }
 
   async predict(texts, signal) {
     const answers = [];
-    for (let first = 0; first < texts.length; first += TEXTS_IN_REQUEST) {
-      const some = texts.slice(first, first + TEXTS_IN_REQUEST);
-      const wanted = { texts: some, top_k: this.places.size, novelty: true };
-      const { predictions } = await this.ask("predict", wanted, signal);
+    for (let first = 0; first < texts.length; first += TEXTS_PER_REQUEST) {
+      const batch = texts.slice(first, first + TEXTS_PER_REQUEST);
+      const body = { texts: batch, top_k: this.indices.size, novelty: true };
+      const { predictions } = await this.post("predict", body, signal);
       for (const { top, novelty } of predictions) {
-        const probabilities = new Array(this.places.size).fill(0);
-        for (const { label, probability } of top) probabilities[this.places.get(label)] = probability;
+        const probabilities = new Array(this.indices.size).fill(0);
+        for (const { label, probability } of top) probabilities[this.indices.get(label)] = probability;
         answers.push({ probabilities, novelty });
       }
     }
@@ -68,27 +77,17 @@ export class ServiceSource {
   }
 
   async explain(text, signal) {
-    const { parts } = await this.ask("explain", { text, unit: "word" }, signal);
-    const units = unitsOfCodePoints(text);
+    const { parts } = await this.post("explain", { text, unit: "word" }, signal);
+    const units = [0]; // where each code point begins, in UTF-16 units
+    for (const character of text) units.push(units.at(-1) + character.length);
     return { parts: parts.map((part) => ({ ...part, start: units[part.start], end: units[part.end] })) };
   }
 
-  async ask(path, wanted, signal) {
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(wanted),
-      signal,
-    });
-    const found = await answer.json();
-    if (!answer.ok) throw new Error(`${found.error?.problem ?? answer.statusText}; ${found.error?.hint ?? "try again"}`);
-    return found;
+  async post(path, body, signal) {
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+    const document = await response.json();
+    if (response.ok) return document;
+    throw new Error(`${document.error?.problem ?? response.statusText}; ${document.error?.hint ?? "try again"}`);
   }
-}
-
-/** For each code point of a text, and its end, the UTF-16 unit where it begins. */
-function unitsOfCodePoints(text) {
-  const units = [0];
-  for (const character of text) units.push(units[units.length - 1] + character.length);
-  return units;
 }

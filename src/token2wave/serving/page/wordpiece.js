@@ -1,113 +1,96 @@
-// WordPiece features, as BERT has them: what normalisation makes of a code point is in the letter table. (Marks
-// that stay, a dozen musical ones and the like, are not put into Unicode's canonical order.)
+// WordPiece tokens, as in BERT. The letter table has the normalization of each code point. (A dozen combining
+// marks, mostly musical, are not put into Unicode's canonical order.)
 
-import { Tokens } from "./words.js";
-
-const DROPPED = 1;
-const SPACE = 2;
-const ALONE = 3;
-const SEVERAL = 4;
-const LONGEST_PIECES = 100; // letters of a word; a longer one is unknown
-const HANGUL = { first: 0xac00, leading: 0x1100, vowel: 0x1161, trailing: 0x11a7, nVowels: 21, nTrailing: 28 };
+const [REMOVED, SPACE, ISOLATED, EXPANDED] = [1, 2, 3, 4]; // classes of the letter table; see letters.py
+const MAX_LETTERS = 100; // longer words are unknown
 
 export class WordPieceFeatures {
   constructor(settings, vocabulary, table) {
     this.nGrams = 1;
-    this.mostTokens = (settings.max_tokens ?? 512) - 2;
+    this.maxTokens = (settings.max_tokens ?? 512) - 2;
     this.table = table;
     const entries = new TextDecoder("utf-8", { ignoreBOM: true }).decode(vocabulary).split("\n");
     this.rows = new Map(entries.map((entry, row) => [entry, row]));
     [this.first, this.last, this.unknown] = ["[CLS]", "[SEP]", "[UNK]"].map((entry) => this.rows.get(entry));
   }
 
-  /** Cut a text into pieces: rows, and which word each belongs to. What is beyond the limit is left out. */
-  tokens(text) {
-    const tokens = new Tokens([], [], []);
-    tokens.words = [];
+  /** Split a text into tokens; see WordFeatures. `keys` are rows; `words` has the number of each token's word. */
+  tokenize(text) {
+    const tokens = { starts: [], ends: [], keys: [], words: [] };
     let word = [];
     let nWords = 0;
-    const end = () => {
-      if (word.length && tokens.length < this.mostTokens) this.addWord(tokens, word, nWords++);
+    const endWord = () => {
+      if (word.length) this.addWord(tokens, word, nWords++);
       word = [];
     };
-    for (let i = 0; i < text.length && tokens.length < this.mostTokens; ) {
+    for (let i = 0; i < text.length && tokens.keys.length < this.maxTokens; ) {
       const code = text.codePointAt(i);
       const start = i;
       i += code > 0xffff ? 2 : 1;
       const kind = this.table.classes[code];
-      if (kind === DROPPED) continue;
-      if (kind === SPACE || kind === ALONE) end();
+      if (kind === REMOVED) continue;
+      if (kind === SPACE || kind === ISOLATED) endWord();
       if (kind === SPACE) continue;
       for (const letter of this.lettersOf(code, kind)) word.push({ letter, start, end: i });
-      if (kind === ALONE) end();
+      if (kind === ISOLATED) endWord();
     }
-    end();
-    for (const column of [tokens.starts, tokens.ends, tokens.hashes, tokens.words]) {
-      column.length = Math.min(column.length, this.mostTokens);
-    }
+    endWord();
+    for (const column of Object.values(tokens)) column.length = Math.min(column.length, this.maxTokens);
     return tokens;
   }
 
   lettersOf(code, kind) {
-    if (kind !== SEVERAL) return [String.fromCodePoint(code + this.table.shifts[code])];
-    const several = this.table.several.get(code);
-    if (several) return several;
-    const place = code - HANGUL.first;
-    const trailing = place % HANGUL.nTrailing;
-    const vowel = Math.floor(place / HANGUL.nTrailing) % HANGUL.nVowels;
-    const leading = Math.floor(place / (HANGUL.nTrailing * HANGUL.nVowels));
-    const letters = [HANGUL.leading + leading, HANGUL.vowel + vowel];
-    if (trailing) letters.push(HANGUL.trailing + trailing);
-    return letters.map((letter) => String.fromCodePoint(letter));
+    if (kind !== EXPANDED) return [String.fromCodePoint(code + this.table.shifts[code])];
+    return this.table.expansions.get(code) ?? [...String.fromCodePoint(code).normalize("NFD")]; // Hangul
   }
 
-  /** The longest pieces, greedily; one unknown piece where that fails. */
+  /** Add the tokens of a word: greedily the longest entries, or one unknown token. */
   addWord(tokens, word, number) {
-    const pieces = [];
-    for (let first = 0; first < word.length && word.length <= LONGEST_PIECES; ) {
-      let last = word.length;
-      let row;
-      for (; last > first; last--) {
-        const letters = word.slice(first, last).map(({ letter }) => letter);
-        row = this.rows.get((first ? "##" : "") + letters.join(""));
-        if (row !== undefined) break;
-      }
-      if (row === undefined) break;
-      pieces.push([row, first, last]);
-      first = last;
+    let pieces = [];
+    for (let first = 0; first < word.length; first = pieces.at(-1)[2]) {
+      const piece = word.length <= MAX_LETTERS && this.longestPiece(word, first);
+      if (piece) pieces.push(piece);
+      else pieces = [[this.unknown, 0, word.length]];
     }
-    const whole = pieces.length && pieces[pieces.length - 1][2] === word.length;
-    for (const [row, first, last] of whole ? pieces : [[this.unknown, 0, word.length]]) {
+    for (const [row, first, last] of pieces) {
       tokens.starts.push(word[first].start);
       tokens.ends.push(word[last - 1].end);
-      tokens.hashes.push(row);
+      tokens.keys.push(row);
       tokens.words.push(number);
     }
   }
 
-  /** All pieces are rows; see the same method of WordFeatures. */
-  features(tokens) {
-    return { found: tokens.hashes.map((row, first) => ({ row, first, nTokens: 1 })), nUnknown: 0 };
+  longestPiece(word, first) {
+    for (let last = word.length; last > first; last--) {
+      const letters = word.slice(first, last).map(({ letter }) => letter);
+      const row = this.rows.get((first ? "##" : "") + letters.join(""));
+      if (row !== undefined) return [row, first, last];
+    }
+    return null;
   }
 
-  rowOf(rows, numbers) {
-    return rows[numbers[0]];
+  /** See WordFeatures; every token has a row. */
+  lookUp({ keys }) {
+    return { features: keys.map((row, first) => ({ row, first, nTokens: 1 })), nUnknown: 0 };
   }
 
-  /** Whether the model knows a token by itself. */
-  knows(row) {
+  rowOf(keys, numbers) {
+    return keys[numbers[0]];
+  }
+
+  isKnown(row) {
     return row !== this.unknown;
   }
 
-  /** First and past-the-last token of each word; pieces of one character share its place, and make one. */
-  units(tokens) {
+  /** See WordFeatures. Tokens of one character have the same place and form one unit. */
+  units({ starts, ends, words }) {
     const units = [];
-    let ended = 0;
-    tokens.words.forEach((word, i) => {
-      const begins = word !== tokens.words[i - 1] && tokens.starts[i] >= ended;
+    let end = 0;
+    words.forEach((word, i) => {
+      const begins = word !== words[i - 1] && starts[i] >= end;
       if (begins || !units.length) units.push([i, i + 1]);
-      else units[units.length - 1][1] = i + 1;
-      ended = Math.max(ended, tokens.ends[i]);
+      else units.at(-1)[1] = i + 1;
+      end = Math.max(end, ends[i]);
     });
     return units;
   }

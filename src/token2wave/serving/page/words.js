@@ -1,28 +1,32 @@
-// Text to tokens to hashes to rows, bit by bit as the docstring of token2wave/features/text.py defines it.
+// Words, their hashes, and the rows of n-grams, exactly as token2wave/features/text.py defines them.
 
 const SEPARATOR = 0;
 const WORD = 1;
 const APOSTROPHE = 0x27;
-const LONGEST_WORD = 64;
+const MAX_WORD = 64;
 const N_CODE_POINTS = 0x110000;
 
-// A 64-bit number is two halves of 32 bits, since BigInt takes ten times as long. What returns one leaves it here.
+// A 64-bit integer is two halves of 32 bits, because BigInt is ten times slower. Functions return one here.
 let high = 0;
 let low = 0;
 
 /** (ah, al) times (bh, bl), modulo 2^64. */
 function multiply(ah, al, bh, bl) {
-  const a0 = al & 0xffff;
-  const a1 = al >>> 16;
-  const b0 = bl & 0xffff;
-  const b1 = bl >>> 16;
+  const [a0, a1, b0, b1] = [al & 0xffff, al >>> 16, bl & 0xffff, bl >>> 16];
   const lowest = a0 * b0;
   const middle = a0 * b1 + a1 * b0 + Math.floor(lowest / 65536); // below 2^34, so exact
   high = (a1 * b1 + Math.floor(middle / 65536) + Math.imul(ah, bl) + Math.imul(al, bh)) >>> 0;
   low = ((middle << 16) | (lowest & 0xffff)) >>> 0;
 }
 
-/** Finaliser of SplitMix64. */
+/** (ah, al) plus (bh, bl), modulo 2^64. */
+function add(ah, al, bh, bl) {
+  const sum = al + bl;
+  high = (ah + bh + (sum > 0xffffffff ? 1 : 0)) >>> 0;
+  low = sum >>> 0;
+}
+
+/** Finalizer of SplitMix64. */
 function mix(h, l) {
   multiply((h ^ (h >>> 30)) >>> 0, (l ^ ((h << 2) | (l >>> 30))) >>> 0, 0xbf58476d, 0x1ce4e5b9);
   [h, l] = [high, low];
@@ -32,52 +36,33 @@ function mix(h, l) {
   low = (l ^ ((h << 1) | (l >>> 31))) >>> 0;
 }
 
-/** Hash of an n-gram from that of its first tokens and that of its last token. */
-function nextGram(gramHigh, gramLow, tokenHigh, tokenLow) {
+/** Hash of an n-gram from that of its first n - 1 tokens and that of token `i`. */
+function extendGram(gramHigh, gramLow, hashes, i) {
   multiply(gramHigh, gramLow, 0xd6e8feb8, 0x6659fd93);
-  const sum = low + tokenLow;
-  mix((high + tokenHigh + (sum > 0xffffffff ? 1 : 0)) >>> 0, sum >>> 0);
+  add(high, low, hashes[2 * i], hashes[2 * i + 1]);
+  mix(high, low);
 }
 
-const POWERS = (() => {
-  const powers = new Uint32Array(2 * LONGEST_WORD);
-  powers[1] = 1;
-  for (let i = 1; i < LONGEST_WORD; i++) {
-    multiply(powers[2 * i - 2], powers[2 * i - 1], 0x9e3779b9, 0x7f4a7c15);
-    powers[2 * i] = high;
-    powers[2 * i + 1] = low;
-  }
-  return powers;
-})();
-
-/** Class and lower-case letter of every code point, from runs of [length, value]; letters.py has made them. */
-export class LetterTable {
-  constructor({ classes, shifts, several = [] }) {
-    this.several = new Map(several.map(([code, letters]) => [code, Array.from(letters)]));
-    this.classes = new Uint8Array(N_CODE_POINTS);
-    let at = 0;
-    for (let i = 0; i < classes.length; i += 2) {
-      this.classes.fill(classes[i + 1], at, (at += classes[i]));
-    }
-    this.shifts = new Int32Array(N_CODE_POINTS);
-    at = 0;
-    for (let i = 0; i < shifts.length; i += 2) {
-      this.shifts.fill(shifts[i + 1], at, (at += shifts[i]));
-    }
-  }
+const POWERS = new Uint32Array(2 * MAX_WORD); // of the golden ratio, by which the letters of a word are weighted
+for (let i = 0; i < MAX_WORD; i++) {
+  if (i) multiply(high, low, 0x9e3779b9, 0x7f4a7c15);
+  else [high, low] = [0, 1];
+  POWERS.set([high, low], 2 * i);
 }
 
-/** Tokens of a text: places in it (of UTF-16 units), and hashes, two halves each; of WordPiece, rows. */
-export class Tokens {
-  constructor(starts, ends, hashes) {
-    this.starts = starts;
-    this.ends = ends;
-    this.hashes = hashes;
-  }
+/** Expand the letter table of letters.py: class and shift to lower case of every code point. */
+export function expandLetterTable({ classes, shifts, expansions = [] }) {
+  return {
+    classes: expandRuns(classes, new Uint8Array(N_CODE_POINTS)),
+    shifts: expandRuns(shifts, new Int32Array(N_CODE_POINTS)),
+    expansions: new Map(expansions.map(([code, letters]) => [code, [...letters]])),
+  };
+}
 
-  get length() {
-    return this.starts.length;
-  }
+function expandRuns(runs, values) {
+  let end = 0;
+  for (let i = 0; i < runs.length; i += 2) values.fill(runs[i + 1], end, (end += runs[i]));
+  return values;
 }
 
 export class WordFeatures {
@@ -89,8 +74,8 @@ export class WordFeatures {
     this.table = table;
   }
 
-  /** Cut a text into tokens. */
-  tokens(text) {
+  /** Split a text into tokens: where they start and end, in UTF-16 units, and hashes, two halves each. */
+  tokenize(text) {
     const { classes, shifts } = this.table;
     const codes = [];
     const places = [];
@@ -101,45 +86,36 @@ export class WordFeatures {
       i += code > 0xffff ? 2 : 1;
     }
     places.push(text.length);
-    const isWord = (i) => i >= 0 && i < codes.length && classes[codes[i]] === WORD;
-    const starts = [];
-    const ends = [];
-    const hashes = [];
-    const add = (first, last) => {
-      let h = 0;
-      let l = 0;
+    const tokens = { starts: [], ends: [], keys: [] };
+    const addToken = (first, last) => {
+      let [h, l] = [0, 0];
       for (let i = first; i < last; i++) {
         multiply(0, codes[i] + 1, POWERS[2 * (i - first)], POWERS[2 * (i - first) + 1]);
-        l += low;
-        h = (h + high + (l > 0xffffffff ? 1 : 0)) >>> 0;
-        l >>>= 0;
+        add(h, l, high, low);
+        [h, l] = [high, low];
       }
       mix(h, l);
-      starts.push(places[first]);
-      ends.push(places[last]);
-      hashes.push(high, low);
+      tokens.starts.push(places[first]);
+      tokens.ends.push(places[last]);
+      tokens.keys.push(high, low);
     };
-    for (let i = 0; i < codes.length; ) {
-      const inside = (k) => isWord(k) || (codes[k] === APOSTROPHE && isWord(k - 1) && isWord(k + 1));
-      if (inside(i)) {
-        let last = i + 1;
-        while (last < codes.length && inside(last)) last++;
-        for (; i < last; i += LONGEST_WORD) add(i, Math.min(i + LONGEST_WORD, last));
-        i = last;
-      } else {
-        if (classes[codes[i]] !== SEPARATOR) add(i, i + 1);
-        i++;
-      }
+    const isWord = (i) => classes[codes[i]] === WORD;
+    const isInside = (i) => isWord(i) || (codes[i] === APOSTROPHE && isWord(i - 1) && isWord(i + 1));
+    for (let first = 0, last = 0; first < codes.length; first = last) {
+      while (isInside(last)) last++;
+      for (let i = first; i < last; i += MAX_WORD) addToken(i, Math.min(i + MAX_WORD, last));
+      if (last > first) continue;
+      last++;
+      if (classes[codes[first]] !== SEPARATOR) addToken(first, last);
     }
-    return new Tokens(starts, ends, hashes);
+    return tokens;
   }
 
-  /** Row of the n-gram of some tokens, given by their numbers; -1 if it is none. */
-  rowOf(hashes, numbers) {
-    let h = hashes[2 * numbers[0]];
-    let l = hashes[2 * numbers[0] + 1];
-    for (let k = 1; k < numbers.length; k++) {
-      nextGram(h, l, hashes[2 * numbers[k]], hashes[2 * numbers[k] + 1]);
+  /** Row of the n-gram of some tokens, given by their numbers; -1 if it has none. */
+  rowOf(keys, numbers) {
+    let [h, l] = [keys[2 * numbers[0]], keys[2 * numbers[0] + 1]];
+    for (const number of numbers.slice(1)) {
+      extendGram(h, l, keys, number);
       [h, l] = [high, low];
     }
     return this.rowOfBucket(h >>> this.shift);
@@ -157,36 +133,33 @@ export class WordFeatures {
     return buckets[first] === bucket ? first + (this.first === 0 ? 1 : 0) : -1;
   }
 
-  /** Features that are rows: [row, first token, tokens it covers], words first; and how many are none. */
-  features(tokens) {
-    const { hashes, length } = tokens;
-    const found = [];
+  /** Features that have a row, words first: row, first token, number of tokens; and how many have none. */
+  lookUp({ keys }) {
+    const features = [];
     let nUnknown = 0;
-    let grams = hashes;
-    for (let n = 1; n <= this.nGrams && n <= length; n++) {
-      const next = new Uint32Array(2 * Math.max(length - n, 0));
-      for (let first = 0; first + n <= length; first++) {
+    let grams = keys;
+    for (let n = 1; n <= this.nGrams && 2 * n <= keys.length; n++) {
+      const next = [];
+      for (let first = 0; 2 * (first + n) <= keys.length; first++) {
         const row = this.rowOfBucket(grams[2 * first] >>> this.shift);
-        if (row >= 0) found.push({ row, first, nTokens: n });
+        if (row >= 0) features.push({ row, first, nTokens: n });
         else nUnknown++;
-        if (first + n < length) {
-          nextGram(grams[2 * first], grams[2 * first + 1], hashes[2 * (first + n)], hashes[2 * (first + n) + 1]);
-          next[2 * first] = high;
-          next[2 * first + 1] = low;
-        }
+        if (2 * (first + n) === keys.length) break;
+        extendGram(grams[2 * first], grams[2 * first + 1], keys, first + n);
+        next.push(high, low);
       }
       grams = next;
     }
-    return { found, nUnknown };
+    return { features, nUnknown };
   }
 
   /** Whether the model knows a token by itself, given its row. */
-  knows(row) {
+  isKnown(row) {
     return row >= 0;
   }
 
-  /** First and past-the-last token of each word: every token is one. */
-  units(tokens) {
-    return tokens.starts.map((_, i) => [i, i + 1]);
+  /** First and past-the-last token of each word; every token is a word. */
+  units({ starts }) {
+    return starts.map((_, i) => [i, i + 1]);
   }
 }
