@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from token2wave.explanation import Explanation, Part
+from token2wave.explanation import Explanation, TextPart
 
 Spans = Sequence[tuple[int, int]]
 
@@ -39,7 +39,7 @@ def _make(
         probabilities=tuple(probabilities),
         logits=tuple(0.0 for _ in labels),
         parts=tuple(
-            Part(
+            TextPart(
                 start, end, shares[i], tuple(given[i]), tuple(4 * each for each in given[i]), i not in unknown
             )
             for i, (start, end) in enumerate(spans)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.errors import ConfigError
-from token2wave.explanation import Explanation, Part, explanation_page, html_page
+from token2wave.explanation import Explanation, TextPart, explanation_page, html_page
 from token2wave.explanation.effects import displayable
 
 Make = Callable[..., Explanation]
@@ -193,7 +193,7 @@ def test_to_dict_is_plain(news: Explanation, make: Make) -> None:
 
 def test_what_contradicts_itself_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="start < end"):
-        Part(3, 3, 0.0, (0.0,), (0.0,), True)
+        TextPart(3, 3, 0.0, (0.0,), (0.0,), True)
     with pytest.raises(ValueError, match="do not overlap"):
         make("abc", spans=[(0, 2), (1, 3)])
     with pytest.raises(ValueError, match="do not overlap"):
@@ -435,8 +435,8 @@ def test_script_gets_the_figures_of_every_class(news: Explanation) -> None:
 def test_script_counts_as_the_page_does() -> None:
     _, script = shown().scripts[-1]
     for name, value in (
-        ("LISTED", html_page.PARTS_LISTED),
-        ("COLUMNS", html_page.CLASSES_SHOWN),
+        ("LISTED", html_page.MAX_PARTS),
+        ("COLUMNS", html_page.MAX_CLASSES),
         ("SHADES", html_page.SHADES),
         ("PART_CHARACTERS", html_page.PART_COLUMNS),
     ):

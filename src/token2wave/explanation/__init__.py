@@ -1,7 +1,19 @@
 """Explains predictions: the effect of each part of a text, in the terminal or as a page."""
 
-from token2wave.explanation.console import print_explanation
-from token2wave.explanation.effects import Explanation, Part
+from typing import TYPE_CHECKING, Any
+
+from token2wave.explanation.effects import Explanation, TextPart
 from token2wave.explanation.html_page import explanation_page
 
-__all__ = ["Explanation", "Part", "explanation_page", "print_explanation"]
+if TYPE_CHECKING:
+    from token2wave.explanation.console import print_explanation
+
+__all__ = ["Explanation", "TextPart", "explanation_page", "print_explanation"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "print_explanation":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from token2wave.explanation.console import print_explanation  # imports rich
+
+    return print_explanation

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from token2wave.explanation.effects import Explanation, Figures, displayable
 from token2wave.formatting import BIDI_CONTROLS, NOTHING, percent, shorten
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-CLASSES_SHOWN = 3
-PARTS_LISTED = 8
+MAX_CLASSES, MAX_PARTS = 3, 8
 LABEL_COLUMNS, PART_COLUMNS = 32, 32
-SHADES = (0.08, 0.25, 0.6)  # shares of the strongest effect, from which on each shade is used
-MARKED = 0.25  # share of the strongest effect from which on a part is marked where there are no colours
-# The terminal may be dark or light: the weakest shade colours the letters alone, in a tone that both show.
+SHADES = (0.08, 0.25, 0.6)  # fractions of the strongest effect at which each shade begins
+MIN_MARKED = 0.25  # fraction of the strongest effect at which marks begin, if there are no colours
+# The terminal may be dark or light: the weakest shade colours the letters alone, in a tone visible on both.
 RAISES = ("#2f86d6", "#ffffff on #4a7ba6", "bold #ffffff on #0059c9")
 LOWERS = ("#cc7518", "#ffffff on #a0703f", "bold #ffffff on #bd4b00")
-# Where the terminal has its own sixteen colours and no others.
+# For terminals with sixteen colours.
 RAISES_SIXTEEN = ("bright_blue", "bright_white on blue", "bold bright_white on blue")
 LOWERS_SIXTEEN = ("red", "bright_white on red", "bold bright_white on red")
 
@@ -28,34 +24,32 @@ LOWERS_SIXTEEN = ("red", "bright_white on red", "bold bright_white on red")
 def print_explanation(explanation: Explanation, console: Console | None = None) -> None:
     """Print a prediction, the text in colours or with marks, and the strongest parts.
 
-    Where the console has no colours, as in a file, ``[+word+]`` marks what raises the probability of the
-    predicted class and ``[-word-]`` what lowers it. Nothing in the text or the labels reaches the terminal as
-    a command: see `displayable`; controls of the direction of writing are left out.
+    Without colours, as in a file, ``[+word+]`` marks what raises the probability of the predicted class and
+    ``[-word-]`` what lowers it. Text and labels cannot send commands to the terminal: see `displayable`.
+    Characters that control the direction of writing are left out.
 
     Args:
         explanation: what to print.
         console: where; standard output if None.
     """
-    from rich.console import Console
-
     console = Console() if console is None else console
     coloured = console.color_system is not None and not console.no_color
     sixteen = console.color_system in ("standard", "windows")
-    view = _View(explanation, sixteen=sixteen) if coloured else _PlainView(explanation)
+    view = _ColouredView(explanation, sixteen) if coloured else _MarkedView(explanation)
     blocks: list[Text | Table] = [view.prediction(), view.text(), view.legend()]
     if explanation.parts:
         blocks.append(view.strongest())
     for i, block in enumerate(blocks):
         if i:
             console.print()
-        # In a file the lines of the text are those it has; a terminal breaks them between words.
+        # A terminal wraps lines between words. A file keeps the lines of the text.
         console.print(block, soft_wrap=not console.is_terminal, highlight=False)
 
 
-class _View:
-    """One explanation, in colours."""
+class _ColouredView:
+    """An explanation in colours."""
 
-    def __init__(self, explanation: Explanation, *, sixteen: bool = False) -> None:
+    def __init__(self, explanation: Explanation, sixteen: bool = False) -> None:
         self.explanation = explanation
         self.ranking = explanation.ranking()
         self.effects = Figures.of_effects(explanation, self.ranking[0])
@@ -64,53 +58,44 @@ class _View:
         self.lowers = LOWERS_SIXTEEN if sixteen else LOWERS
 
     def prediction(self) -> Text:
-        """Return the most probable classes."""
-        from rich.text import Text
-
-        shares = [
+        """The most probable classes."""
+        best, *others = [
             f"{self.names[i]} {percent(self.explanation.probabilities[i])}"
-            for i in self.ranking[:CLASSES_SHOWN]
+            for i in self.ranking[:MAX_CLASSES]
         ]
-        line = Text(shares[0], "").append("".join(f", {share}" for share in shares[1:]), "dim")
-        line.stylize("bold", 0, len(shares[0]))
-        left_out = len(self.ranking) - len(shares)
-        return line.append(f" and {left_out} more" if left_out else "", "dim")
+        n_more = len(self.ranking) - 1 - len(others)
+        rest = "".join(f", {other}" for other in others) + (f" and {n_more} more" if n_more else "")
+        return Text.assemble((best, "bold"), (rest, "dim"))
 
     def text(self) -> Text:
-        """Return the whole text, each part as `piece` shows it."""
-        from rich.text import Text
-
-        text, shown, end = self.explanation.text, Text(), 0
+        """The whole text, each part as `piece` shows it."""
+        text, line, end = self.explanation.text, Text(), 0
         for i, part in enumerate(self.explanation.parts):
-            shown.append(_clean(text[end : part.start]))
-            shown.append(*self.piece(i, _clean(text[part.start : part.end])))
+            line.append(_clean(text[end : part.start]))
+            line.append(*self.piece(i, _clean(text[part.start : part.end])))
             end = part.end
-        return shown.append(_clean(text[end:]))
+        return line.append(_clean(text[end:]))
 
     def piece(self, i: int, text: str) -> tuple[str, str]:
-        """Return what to print for a part, and its style."""
+        """The text of a part, and its style."""
         value = self.effects.values[i]
-        reached = sum(value != 0 and abs(value) >= share * self.effects.most for share in SHADES)
-        style = (self.lowers if value < 0 else self.raises)[reached - 1] if reached else ""
+        shade = sum(value != 0 and abs(value) >= fraction * self.effects.largest for fraction in SHADES)
+        style = (self.lowers if value < 0 else self.raises)[shade - 1] if shade else ""
         return text, style if self.explanation.parts[i].known else f"{style} underline"
 
     def legend(self) -> Text:
-        """Return the meaning of the colours or marks."""
-        from rich.text import Text
-
+        """The meaning of the colours or marks."""
         unit, name = self.explanation.unit, self.names[self.ranking[0]]
         if not self.explanation.parts:
             return Text(f"The text has no {unit}s.", "dim")
-        if not self.effects.most:
+        if not self.effects.largest:
             return Text(f"No {unit} on its own changes the probability of {name}.", "dim")
         legend = self.key()
         legend.append(f" the probability of {name} by up to {self.effects.strongest} points", "dim")
         return legend.append_text(self.remark())
 
     def key(self) -> Text:
-        """Return the start of the legend."""
-        from rich.text import Text
-
+        """The start of the legend."""
         key = Text()
         for verb, styles in (("raises", self.raises), ("lowers", self.lowers)):
             key.append(f"{' ' if key else ''}{verb} ", "dim")
@@ -119,19 +104,13 @@ class _View:
         return key
 
     def remark(self) -> Text:
-        """Return the end of the legend."""
-        from rich.text import Text
-
-        remark = Text("", "dim")
-        if not all(part.known for part in self.explanation.parts):
-            remark.append("; ").append("underlined", "underline").append(": unknown to the model")
-        return remark
+        """The end of the legend."""
+        if all(part.known for part in self.explanation.parts):
+            return Text()
+        return Text.assemble("; ", ("underlined", "underline"), ": unknown to the model", style="dim")
 
     def strongest(self) -> Table:
-        """Return a table of the parts with the largest effects on the predicted class."""
-        from rich.table import Table
-        from rich.text import Text
-
+        """A table of the parts with the largest effects on the predicted class."""
         parts, energy = self.explanation.parts, Figures.of_energy(self.explanation)
         columns = [Figures.of_effects(self.explanation, i) for i in self.ranking[:2]]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -140,31 +119,27 @@ class _View:
             table.add_column(Text(f"effect on {self.names[i]}"), justify="right")
         table.add_column(Text("energy"), justify="right")
         order = sorted(range(len(parts)), key=lambda i: -abs(self.effects.values[i]))
-        for i in order[:PARTS_LISTED]:
+        for i in order[:MAX_PARTS]:
             piece = self.explanation.text[parts[i].start : parts[i].end]
-            cells = [shorten(piece, PART_COLUMNS) or NOTHING, *(each.signed(i) for each in columns)]
+            cells = [shorten(piece, PART_COLUMNS) or NOTHING, *(column.signed(i) for column in columns)]
             table.add_row(*map(Text, [*cells, f"{energy.text(i)}%"]))
         return table
 
 
-class _PlainView(_View):
-    """One explanation, with marks in place of colours."""
+class _MarkedView(_ColouredView):
+    """An explanation with marks instead of colours."""
 
     def piece(self, i: int, text: str) -> tuple[str, str]:
         value = self.effects.values[i]
-        if value == 0 or abs(value) < MARKED * self.effects.most:
+        if value == 0 or abs(value) < MIN_MARKED * self.effects.largest:
             return text, ""
         sign = "-" if value < 0 else "+"
         return f"[{sign}{text}{sign}]", ""
 
     def key(self) -> Text:
-        from rich.text import Text
-
         return Text("[+raises+] or [-lowers-]")
 
     def remark(self) -> Text:
-        from rich.text import Text
-
         return Text(f"; a {self.explanation.unit} with less than a quarter of that is not marked")
 
 

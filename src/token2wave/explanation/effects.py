@@ -1,4 +1,4 @@
-"""The data of an explanation: each part of a text and its effect on every class."""
+"""Explanations as data: each part of a text, and its effect on every class."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from token2wave.errors import ConfigError
 from token2wave.formatting import REPLACEMENT
 
 UNITS = ("token", "word", "sentence")
-NOISE = 1e-6  # effects below it come from rounding, and are neither coloured nor counted
+NOISE = 1e-6  # smaller effects come from rounding, and are shown as zero
 MIN_DECIMALS, MAX_DECIMALS = 2, 6
 NONCHARACTERS = "\ufffe\uffff"
 
 
 @dataclass(frozen=True)
-class Part:
-    """One token, word or sentence of a text and its effect.
+class TextPart:
+    """A token, word or sentence of a text, and its effect.
 
     Attributes:
-        start: where it begins in the text, in code points.
-        end: where it ends; that character is not included.
+        start: first character in the text.
+        end: one past the last character.
         energy: its fraction of the text's wave energy. The fractions sum to 1, or to 0 if the model knows
             nothing in the text.
-        effects: for each class, its probability minus the probability that it has without this part.
+        effects: for each class, its probability minus its probability without this part.
         logit_effects: the same for the logits.
-        known: False if the model has no row for the part. Its effect need not be zero even then, as its
+        known: whether the model has a row for the part. Even an unknown part has an effect, since its
             neighbours become adjacent without it.
     """
 
@@ -49,12 +49,12 @@ class Explanation:
     """A prediction and the effect of each part of the text.
 
     Attributes:
-        text: that was classified; lone surrogates may occur in it.
-        unit: what the parts are: ``token``, ``word`` or ``sentence``.
+        text: the classified text; it may contain lone surrogates.
+        unit: ``token``, ``word`` or ``sentence``.
         label_names: the classes, in the order of the model.
         probabilities: of each class.
         logits: of each class.
-        parts: in reading order; they do not overlap, and what lies between them belongs to none.
+        parts: in reading order, without overlap. Characters between them belong to none.
     """
 
     text: str
@@ -62,7 +62,7 @@ class Explanation:
     label_names: tuple[str, ...]
     probabilities: tuple[float, ...]
     logits: tuple[float, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[TextPart, ...]
 
     def __post_init__(self) -> None:
         n_classes = len(self.label_names)
@@ -96,7 +96,7 @@ class Explanation:
         """Indices of the classes, the most probable first."""
         return sorted(range(len(self.label_names)), key=lambda i: -finite(self.probabilities[i]))
 
-    def strongest(self, label: str | None = None, n: int = 10) -> list[Part]:
+    def strongest(self, label: str | None = None, n: int = 10) -> list[TextPart]:
         """Return the parts with the largest effects on a class, whether they raise or lower it.
 
         Args:
@@ -104,19 +104,16 @@ class Explanation:
             n: how many parts at most.
 
         Raises:
-            ConfigError: there is no such class.
+            ConfigError: the model has no such class.
         """
-        if label is None:
-            index = self.predicted
-        elif label in self.label_names:
-            index = self.label_names.index(label)
-        else:
-            shown = ", ".join(map(repr, self.label_names[:8])) + (
-                ", ..." if len(self.label_names) > 8 else ""
-            )
+        label = self.label if label is None else label
+        if label not in self.label_names:
+            names = ", ".join(map(repr, self.label_names[:8]))
+            names += ", ..." if len(self.label_names) > 8 else ""
             raise ConfigError(
-                f"expected a class of the model, found {label!r}", hint=f"choose one of {shown}"
+                f"expected a class of the model, found {label!r}", hint=f"choose one of {names}"
             )
+        index = self.label_names.index(label)
         ordered = sorted(self.parts, key=lambda part: -abs(finite(part.effects[index])))
         return ordered[: max(n, 0)]
 
@@ -146,17 +143,17 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Figures:
-    """One figure for each part of a text, rounded to what is shown.
+    """A number for each part of a text, rounded for display.
 
     Attributes:
-        decimals: how many of them are shown, so that the largest figure has three digits or more.
+        decimals: digits after the decimal point, so that the largest number has three digits or more.
         values: in percentage points, times ten to the power of ``decimals``.
-        most: the largest of them, without its sign.
+        largest: the largest of them, without its sign.
     """
 
     decimals: int
     values: tuple[int, ...]
-    most: int
+    largest: int
 
     @classmethod
     def of_effects(cls, explanation: Explanation, label: int) -> Figures:
@@ -169,15 +166,15 @@ class Figures:
         return cls._rounded([part.energy for part in explanation.parts])
 
     @classmethod
-    def _rounded(cls, shares: Sequence[float]) -> Figures:
-        numbers = [finite(share) for share in shares]
-        most = max(map(abs, numbers), default=0.0)
-        if most < NOISE:
+    def _rounded(cls, fractions: Sequence[float]) -> Figures:
+        numbers = [finite(fraction) for fraction in fractions]
+        largest = max(map(abs, numbers), default=0.0)
+        if largest < NOISE:
             return cls(MIN_DECIMALS, (0,) * len(numbers), 0)
-        wanted = 2 - math.floor(math.log10(100 * most))
-        decimals = min(max(MIN_DECIMALS, wanted), MAX_DECIMALS)
+        decimals = 2 - math.floor(math.log10(100 * largest))
+        decimals = min(max(MIN_DECIMALS, decimals), MAX_DECIMALS)
         factor = 100 * 10**decimals
-        return cls(decimals, tuple(round(factor * number) for number in numbers), round(factor * most))
+        return cls(decimals, tuple(round(factor * number) for number in numbers), round(factor * largest))
 
     def text(self, i: int) -> str:
         """Figure ``i``, e.g. ``4.20``."""
@@ -190,17 +187,17 @@ class Figures:
     @property
     def strongest(self) -> str:
         """The largest figure, without its sign."""
-        return self._text(self.most)
+        return self._text(self.largest)
 
     def _text(self, value: int) -> str:
         return f"{value / 10**self.decimals:.{self.decimals}f}"
 
 
 def displayable(text: str) -> str:
-    """Replace each character that HTML or a terminal cannot show by another one.
+    """Replace each character that HTML or a terminal cannot show by one character.
 
-    Newlines and tabs are kept; other control characters that are white space become a space; the rest of
-    the control characters, lone surrogates and the noncharacters U+FFFE and U+FFFF become U+FFFD.
+    Newlines and tabs stay; other control characters that are white space become a space; the rest of the
+    control characters, lone surrogates and the noncharacters U+FFFE and U+FFFF become U+FFFD.
     """
     return "".join(map(_displayable_character, text))
 

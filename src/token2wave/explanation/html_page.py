@@ -1,4 +1,4 @@
-"""Shows explanations as one self-contained HTML page, which loads nothing."""
+"""Renders explanations as one self-contained HTML page, which loads nothing."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from string import Template
 from token2wave.explanation.effects import Explanation, Figures, displayable, finite
 from token2wave.formatting import NOTHING, count, percent, printable, shorten
 
-SHADES = 10  # shades of a colour; page.html has a line for each
-CLASSES_SHOWN = 10  # of the bars and of the columns of the table
-PARTS_LISTED = 15
+SHADES = 10  # page.html has a line for each
+MAX_CLASSES = 10  # bars, and columns of the table
+MAX_PARTS = 15  # rows of the table
 LABEL_COLUMNS, PART_COLUMNS, CONTENTS_COLUMNS = 40, 60, 90
+_MEASURE_SWITCH = (  # hidden until the script runs
+    '<fieldset class="measure"><legend>Colours show</legend>'
+    '<label><input type="radio" name="{anchor}-measure" value="effect" checked>Effect on the class</label>'
+    '<label><input type="radio" name="{anchor}-measure" value="energy">Energy share</label></fieldset>'
+)
 
 
 def explanation_page(explanations: Sequence[Explanation], title: str) -> str:
-    """Show explanations on one HTML page, in colours that a reader can switch between classes.
+    """Render explanations as an HTML page, in colours that a reader can switch between classes.
 
-    The text on the page is the text that was classified, character for character, but for those that HTML
-    cannot hold: see `displayable`. The page can be encoded in UTF-8 whatever stands in the texts.
+    The page shows each text character for character, except those that HTML cannot hold: see `displayable`.
+    Any page can be encoded in UTF-8.
 
     Args:
-        explanations: in the order in which they are shown.
+        explanations: in the order of the page.
         title: of the page.
     """
     template = resources.files("token2wave.explanation").joinpath("page.html").read_text("utf-8")
-    # Only this script may run: not even a label that slipped through escaping could bring another.
+    # Only this script may run, so that not even a label that escaped escaping could bring another.
     script = re.search(r"<script>(.*?)</script>", template, re.DOTALL)
-    if script is None:
-        raise AssertionError("the template has no script")
+    assert script is not None
     digest = hashlib.sha256(script[1].encode("utf-8")).digest()
-    sections = [
-        _section(number, each, len(explanations)) for number, each in enumerate(explanations, start=1)
-    ]
+    sections = [_Section(number, each).html(len(explanations)) for number, each in enumerate(explanations, 1)]
     return Template(template).substitute(
-        title=_text(title) or NOTHING,
+        title=escape(printable(title)) or NOTHING,
         script_hash=base64.b64encode(digest).decode("ascii"),
         contents=_contents(explanations),
         sections="\n".join(sections) or "<section><p>There are no texts to explain.</p></section>",
@@ -51,9 +53,9 @@ def _contents(explanations: Sequence[Explanation]) -> str:
     if len(explanations) < 2:
         return ""
     items = [
-        f'<li><a href="#text-{number}"><bdi>{_label(each.label)}</bdi></a> '
+        f'<li><a href="#text-{number}">{_label(each.label)}</a> '
         f'<span class="number">{percent(each.probabilities[each.predicted])}</span> '
-        f'<bdi class="muted">{_short(each.text, CONTENTS_COLUMNS)}</bdi></li>'
+        f'<bdi class="muted">{escape(shorten(each.text, CONTENTS_COLUMNS))}</bdi></li>'
         for number, each in enumerate(explanations, start=1)
     ]
     heading = f"{count(len(explanations))} texts"
@@ -63,223 +65,174 @@ def _contents(explanations: Sequence[Explanation]) -> str:
     )
 
 
-class _Measured:
-    """The figures of one explanation: energy, and effects on each class."""
+class _Section:
+    """One explanation of the page."""
 
-    def __init__(self, explanation: Explanation) -> None:
+    def __init__(self, number: int, explanation: Explanation) -> None:
+        self.number, self.anchor, self.explanation = number, f"text-{number}", explanation
+        self.parts, self.ranking = explanation.parts, explanation.ranking()
         self.energy = Figures.of_energy(explanation)
         self.effects = [Figures.of_effects(explanation, i) for i in range(len(explanation.label_names))]
+        self.labels = [_label(name) for name in explanation.label_names]
+        self.predicted_effects = self.effects[self.ranking[0]]
+        order = sorted(range(len(self.parts)), key=lambda i: -abs(self.predicted_effects.values[i]))
+        self.strongest = order[:MAX_PARTS]
 
-    def effect(self, label: int, i: int) -> str:
-        return self.effects[label].signed(i)
-
-    def share(self, i: int) -> str:
-        return f"{self.energy.text(i)}%"
-
-    def json(self) -> str:
-        """Return the figures as JSON; numbers need no escaping."""
-        figures = [
-            {"decimals": each.decimals, "values": each.values} for each in (self.energy, *self.effects)
+    def html(self, n_texts: int) -> str:
+        """Render the section."""
+        anchor = self.anchor
+        heading = "Prediction" if n_texts == 1 else f"Text {self.number} of {n_texts}"
+        lines = [
+            f'<section class="explanation" id="{anchor}" data-unit="{self.explanation.unit}" '
+            f'aria-labelledby="{anchor}-title">',
+            f'<h2 id="{anchor}-title">{heading}</h2>',
+            self._headline(),
+            '<div class="panes">',
+            self._classes(),
+            '<div class="reading">',
+            _MEASURE_SWITCH.format(anchor=anchor),
+            '<div class="text" dir="auto" role="region" tabindex="0" '
+            f'aria-label="The text, coloured by figures">{self._coloured_text()}</div>',
+            self._key(),
+            '<p class="detail" role="status"></p>',
+            "</div>",
+            "</div>",
+            *([self._table()] if self.parts else []),
+            f'<script type="application/json">{self._json()}</script>',
+            "</section>",
         ]
-        return json.dumps({"energy": figures[0], "effects": figures[1:]}, separators=(",", ":"))
+        return "\n".join(lines)
 
+    def _headline(self) -> str:
+        probabilities, n_parts = self.explanation.probabilities, len(self.parts)
+        entries = [
+            (title, self.labels[i], percent(probabilities[i]))
+            for title, i in zip(("Predicted class", "Runner-up"), self.ranking, strict=False)
+        ]
+        n_unknown = sum(not part.known for part in self.parts)
+        known = f"{count(n_unknown)} unknown to the model" if n_unknown else "all known to the model"
+        unit = self.explanation.unit.capitalize() + "s"
+        entries.append((unit, count(n_parts), known if n_parts else ""))
+        items = [
+            f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>"
+            for name, value, note in entries
+        ]
+        return f'<dl class="headline">{"".join(items)}</dl>'
 
-# ------------------------------------------------------------------------------------ one explanation
+    def _classes(self) -> str:
+        """Bars of the probabilities, which are also the buttons that choose a class."""
+        bars = []
+        for rank, i in enumerate(self.ranking):
+            probability = self.explanation.probabilities[i]
+            width = 100 * min(max(finite(probability), 0.0), 1.0)
+            bars.append(
+                f'<label class="bar"><input type="radio" name="{self.anchor}-class" value="{i}"'
+                f'{" checked" if rank == 0 else ""}><span class="name">{self.labels[i]}</span>'
+                f'<span class="number">{percent(probability)}</span>'
+                f'<span class="track"><span style="width:{width:.4g}%"></span></span></label>'
+            )
+        bars, folded = bars[:MAX_CLASSES], bars[MAX_CLASSES:]
+        if folded:
+            more = f"{count(len(folded))} more class{'' if len(folded) == 1 else 'es'}"
+            bars.append(f"<details><summary>{more}</summary>{''.join(folded)}</details>")
+        legend = "<legend>Probability of each class</legend>"
+        return f'<fieldset class="classes">{legend}{"".join(bars)}</fieldset>'
 
+    def _coloured_text(self) -> str:
+        """The text with an element around each part, and no other character added."""
+        name = _plain_label(self.explanation.label)
+        text = displayable(self.explanation.text)
+        focusable = set(self.strongest)  # without the script, every part would be too many to step through
+        pieces, end = [], 0
+        for i, part in enumerate(self.parts):
+            shade = _shade(self.predicted_effects, i)
+            style = f"{'a' if shade < 0 else 'f'}{abs(shade)}" + ("" if part.known else " u")
+            note = f"Effect on {name}: {self.predicted_effects.signed(i)} points. "
+            note += f"Energy: {self.energy.text(i)}%." + ("" if part.known else " Unknown to the model.")
+            focus = ' tabindex="0"' if i in focusable else ""
+            pieces.append(
+                f'{escape(text[end : part.start])}<span id="{self.anchor}-{i}" class="{style}" '
+                f'title="{note}"{focus}>{escape(text[part.start : part.end])}</span>'
+            )
+            end = part.end
+        return "".join(pieces) + escape(text[end:])
 
-def _section(number: int, explanation: Explanation, n_texts: int) -> str:
-    ranking, parts = explanation.ranking(), explanation.parts
-    measured = _Measured(explanation)
-    effects = measured.effects[ranking[0]]
-    selected = sorted(range(len(parts)), key=lambda i: -abs(effects.values[i]))[:PARTS_LISTED]
-    anchor = f"text-{number}"
-    heading = "Prediction" if n_texts == 1 else f"Text {number} of {n_texts}"
-    lines = [
-        f'<section class="explanation" id="{anchor}" data-unit="{explanation.unit}" '
-        f'aria-labelledby="{anchor}-title">',
-        f'<h2 id="{anchor}-title">{heading}</h2>',
-        _headline(explanation, ranking),
-        '<div class="panes">',
-        _chooser(anchor, explanation, ranking),
-        '<div class="reading">',
-        _measure_switch(anchor),
-        '<div class="text" dir="auto" role="region" tabindex="0" aria-label="The text, coloured by figures">'
-        f"{_coloured(anchor, explanation, measured, selected)}</div>",
-        _key(explanation, ranking[0], effects),
-        '<p class="detail" role="status"></p>',
-        "</div>",
-        "</div>",
-        _strongest(anchor, explanation, measured, ranking, selected),
-        f'<script type="application/json">{measured.json()}</script>',
-        "</section>",
-    ]
-    return "\n".join(line for line in lines if line)
-
-
-def _headline(explanation: Explanation, ranking: Sequence[int]) -> str:
-    entries = [
-        (title, f"<bdi>{_label(explanation.label_names[i])}</bdi>", percent(explanation.probabilities[i]))
-        for title, i in zip(("Predicted class", "Runner-up"), ranking, strict=False)
-    ]
-    n_unknown = sum(not part.known for part in explanation.parts)
-    known = f"{count(n_unknown)} unknown to the model" if n_unknown else "all known to the model"
-    unit = explanation.unit.capitalize() + "s"
-    entries.append((unit, count(len(explanation.parts)), known if explanation.parts else ""))
-    items = [
-        f"<div><dt>{name}</dt><dd>{value}<small>{small}</small></dd></div>" for name, value, small in entries
-    ]
-    return f'<dl class="headline">{"".join(items)}</dl>'
-
-
-def _chooser(anchor: str, explanation: Explanation, ranking: Sequence[int]) -> str:
-    """Bars of the probabilities, which are also the buttons that choose a class."""
-    rows = []
-    for place, i in enumerate(ranking):
-        probability = explanation.probabilities[i]
-        width = 100 * min(max(finite(probability), 0.0), 1.0)
-        rows.append(
-            f'<label class="bar"><input type="radio" name="{anchor}-class" value="{i}"'
-            f'{" checked" if place == 0 else ""}><span class="name"><bdi>{_label(explanation.label_names[i])}'
-            f'</bdi></span><span class="number">{percent(probability)}</span>'
-            f'<span class="track"><span style="width:{width:.4g}%"></span></span></label>'
+    def _key(self) -> str:
+        """The meaning of the colours. The script writes the same words for other classes."""
+        name, largest = self.labels[self.ranking[0]], self.predicted_effects.strongest
+        low, high, ramp = f"lowers {name} (-{largest})", f"raises {name} (+{largest} points)", "diverging"
+        if not self.predicted_effects.largest:
+            low = f"No {self.explanation.unit} on its own changes the probability of {name}."
+            high, ramp = "", "none"
+        unknown = ""
+        if not all(part.known for part in self.parts):
+            unknown = '<span class="unknown"><span class="u">dotted</span>: unknown</span>'
+        return (
+            f'<p class="key"><span class="low">{low}</span><span class="ramp {ramp}"></span>'
+            f'<span class="high">{high}</span>{unknown}</p>'
         )
-    shown, folded = rows[:CLASSES_SHOWN], rows[CLASSES_SHOWN:]
-    rest = ""
-    if folded:
-        more = f"{count(len(folded))} more class{'' if len(folded) == 1 else 'es'}"
-        rest = f"<details><summary>{more}</summary>{''.join(folded)}</details>"
-    return (
-        '<fieldset class="classes"><legend>Probability of each class</legend>'
-        f"{''.join(shown)}{rest}</fieldset>"
-    )
 
-
-def _measure_switch(anchor: str) -> str:
-    """A switch, hidden until its script runs."""
-    choices = (("effect", "Effect on the class", " checked"), ("energy", "Energy share", ""))
-    return (
-        '<fieldset class="measure"><legend>Colours show</legend>'
-        + "".join(
-            f'<label><input type="radio" name="{anchor}-measure" value="{value}"{checked}>{name}</label>'
-            for value, name, checked in choices
-        )
-        + "</fieldset>"
-    )
-
-
-def _coloured(anchor: str, explanation: Explanation, measured: _Measured, selected: Sequence[int]) -> str:
-    """The text with an element around each part, and no other character within."""
-    label = explanation.predicted
-    effects = measured.effects[label]
-    name = _plain_label(explanation.label_names[label])
-    text = displayable(explanation.text)
-    focusable = set(selected)  # every part would be too many to step through without the script
-    pieces, end = [], 0
-    for i, part in enumerate(explanation.parts):
-        level = _level(effects, i)
-        style = f"{'a' if level < 0 else 'f'}{abs(level)}" + ("" if part.known else " u")
-        note = f"Effect on {name}: {measured.effect(label, i)} points. Energy: {measured.share(i)}."
-        note += "" if part.known else " Unknown to the model."
-        focus = ' tabindex="0"' if i in focusable else ""
-        pieces.append(
-            f'{escape(text[end : part.start])}<span id="{anchor}-{i}" class="{style}" title="{note}"{focus}>'
-            f"{escape(text[part.start : part.end])}</span>"
-        )
-        end = part.end
-    return "".join(pieces) + escape(text[end:])
-
-
-def _level(figures: Figures, i: int) -> int:
-    """How strong a figure is, from -SHADES to SHADES; computed in whole numbers, as the script does."""
-    value, most = figures.values[i], figures.most
-    level = (2 * SHADES * abs(value) + most) // (2 * most) if most else 0
-    return -level if value < 0 else level
-
-
-def _key(explanation: Explanation, label: int, effects: Figures) -> str:
-    """What the colours mean. The script writes the same words for other classes."""
-    name = f"<bdi>{_label(explanation.label_names[label])}</bdi>"
-    most = effects.strongest
-    low, high = f"lowers {name} (-{most})", f"raises {name} (+{most} points)"
-    ramp = "diverging"
-    if not effects.most:
-        low, high, ramp = f"No {explanation.unit} on its own changes the probability of {name}.", "", "none"
-    unknown = ""
-    if not all(part.known for part in explanation.parts):
-        unknown = '<span class="unknown"><span class="u">dotted</span>: unknown</span>'
-    return (
-        f'<p class="key"><span class="low">{low}</span><span class="ramp {ramp}"></span>'
-        f'<span class="high">{high}</span>{unknown}</p>'
-    )
-
-
-def _strongest(
-    anchor: str,
-    explanation: Explanation,
-    measured: _Measured,
-    ranking: Sequence[int],
-    selected: Sequence[int],
-) -> str:
-    """A table of the parts with the largest effects on the predicted class."""
-    if not selected:
-        return ""
-    unit, columns, effects = explanation.unit, ranking[:CLASSES_SHOWN], measured.effects[ranking[0]]
-    names = [f"<bdi>{_label(explanation.label_names[i])}</bdi>" for i in columns]
-    styles = ["number ranked"] + ["number"] * (len(columns) - 1)  # by the first class are the parts ranked
-    head = "".join(
-        f'<th scope="col" class="{style}">{name}</th>' for style, name in zip(styles, names, strict=True)
-    )
-    rows = "\n".join(
-        f'<tr><th scope="row"><a href="#{anchor}-{i}"><bdi>{_part_text(explanation, i)}</bdi></a></th>'
-        f'<td class="number">{measured.share(i)}</td><td>{_balance(effects, i)}</td>'
-        + "".join(
-            f'<td class="{style}">{measured.effect(label, i)}</td>'
+    def _table(self) -> str:
+        """A table of the parts with the largest effects on the predicted class."""
+        unit, columns = self.explanation.unit, self.ranking[:MAX_CLASSES]
+        styles = ["number ranked"] + ["number"] * (len(columns) - 1)  # the first class ranks the parts
+        head = "".join(
+            f'<th scope="col" class="{style}">{self.labels[label]}</th>'
             for style, label in zip(styles, columns, strict=True)
         )
-        + "</tr>"
-        for i in selected
-    )
-    caption = f'<span class="lead">The strongest {unit}s for and against {names[0]}</span>: '
-    caption += "effect on each class in percentage points, and energy share."
-    if len(ranking) > CLASSES_SHOWN:
-        caption += f" {CLASSES_SHOWN} of {len(ranking)} classes are shown."
-    return (
-        f'<p class="caption" id="{anchor}-caption">{caption}</p>\n'
-        f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{anchor}-caption">'
-        f'<table aria-labelledby="{anchor}-caption">\n<thead><tr><th scope="col">{unit}</th>'
-        f'<th scope="col" class="number">energy</th><td></td>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
-    )
+        rows = []
+        for i in self.strongest:
+            part = self.explanation.text[self.parts[i].start : self.parts[i].end]
+            cells = "".join(
+                f'<td class="{style}">{self.effects[label].signed(i)}</td>'
+                for style, label in zip(styles, columns, strict=True)
+            )
+            rows.append(
+                f'<tr><th scope="row"><a href="#{self.anchor}-{i}">'
+                f"<bdi>{escape(shorten(part, PART_COLUMNS)) or NOTHING}</bdi></a></th>"
+                f'<td class="number">{self.energy.text(i)}%</td>'
+                f"<td>{_balance(self.predicted_effects, i)}</td>{cells}</tr>"
+            )
+        caption = f'<span class="lead">The strongest {unit}s for and against {self.labels[columns[0]]}</span>'
+        caption += ": effect on each class in percentage points, and energy share."
+        if len(self.ranking) > MAX_CLASSES:
+            caption += f" {MAX_CLASSES} of {len(self.ranking)} classes are shown."
+        return (
+            f'<p class="caption" id="{self.anchor}-caption">{caption}</p>\n'
+            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{self.anchor}-caption">'
+            f'<table aria-labelledby="{self.anchor}-caption">\n<thead><tr><th scope="col">{unit}</th>'
+            f'<th scope="col" class="number">energy</th><td></td>{head}</tr></thead>\n<tbody>\n'
+            + "\n".join(rows)
+            + "\n</tbody></table></div>"
+        )
+
+    def _json(self) -> str:
+        """The figures for the script; numbers need no escaping."""
+        energy, *effects = (
+            {"decimals": each.decimals, "values": each.values} for each in (self.energy, *self.effects)
+        )
+        return json.dumps({"energy": energy, "effects": effects}, separators=(",", ":"))
+
+
+def _shade(figures: Figures, i: int) -> int:
+    """How strong a figure is, from -SHADES to SHADES; in whole numbers, as in the script."""
+    value, largest = figures.values[i], figures.largest
+    shade = (2 * SHADES * abs(value) + largest) // (2 * largest) if largest else 0
+    return -shade if value < 0 else shade
 
 
 def _balance(figures: Figures, i: int) -> str:
     """A bar to the right of the middle, or to the left for a figure below zero."""
     value = figures.values[i]
-    width = 50 * abs(value) / figures.most if figures.most else 0
+    width = 50 * abs(value) / figures.largest if figures.largest else 0
     direction = "a" if value < 0 else "f"
     return f'<span class="balance"><span class="{direction}" style="width:{width:.4g}%"></span></span>'
 
 
-# ------------------------------------------------------------------------------------ pieces of HTML
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
-
-
-def _short(text: str, columns: int) -> str:
-    return escape(shorten(text, columns))
-
-
 def _plain_label(name: str) -> str:
-    return _short(name, LABEL_COLUMNS) or NOTHING
+    return escape(shorten(name, LABEL_COLUMNS)) or NOTHING
 
 
 def _label(name: str) -> str:
-    """A label that may break after an underscore; not for attributes."""
-    return _plain_label(name).replace("_", "_<wbr>")
-
-
-def _part_text(explanation: Explanation, i: int) -> str:
-    part = explanation.parts[i]
-    return _short(explanation.text[part.start : part.end], PART_COLUMNS) or NOTHING
+    """A label as an element that may break after an underscore; not for attributes."""
+    return f"<bdi>{_plain_label(name).replace('_', '_<wbr>')}</bdi>"
