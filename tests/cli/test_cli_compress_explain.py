@@ -124,7 +124,7 @@ def test_compress_errors(run_cli, model, train_csv, arguments, parts):
 
 def test_compress_without_the_data_names_the_cure(run_cli, model):
     error = run_cli("compress", model, "--out", "small").error
-    assert error.startswith("error: reviews: what the model was trained on cannot be read: ")
+    assert error.startswith("error: reviews: the model's training data cannot be read: ")
     assert error.endswith("; name the training data with --data")
 
 

@@ -20,7 +20,7 @@ import token2wave
 from token2wave.classifier import Classifier
 from token2wave.compression import compressor
 from token2wave.compression.compressor import NOVELTY_UNKNOWN, SVM_OF_ALL, TRAINED_ON_ALL
-from token2wave.compression.fitting import encoded_rows, fit_step, rows_that_fit
+from token2wave.compression.fitting import encode_rows, fit_step, rows_that_fit
 from token2wave.config import parse_size
 from token2wave.core import load_core
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
@@ -441,7 +441,8 @@ def test_without_the_native_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_data_that_is_gone_names_the_cure() -> None:
     shutil.move("data", "elsewhere")
     with pytest.raises(
-        DataError, match=r"^data: what the model was trained on .*; name the training data with --data$"
+        DataError,
+        match=r"^data: the model's training data cannot be read.*; name the training data with --data$",
     ):
         token2wave.compress("model", "out", max_size=5_000)
     assert not Path("out").exists()
@@ -453,7 +454,7 @@ def test_data_that_is_gone_names_the_cure() -> None:
 @pytest.mark.parametrize("record", [{}, {"data": None}, {"data": 5}, {"data": ["data"]}])
 def test_a_model_without_a_record_names_the_cure(record: dict[str, Any]) -> None:
     edited(Path("model"), lambda metadata: metadata.update(training=record))
-    with pytest.raises(ConfigError, match=r"does not say what it was trained on; name .* with --data"):
+    with pytest.raises(ConfigError, match=r"does not name its training data; name .* with --data"):
         token2wave.compress("model", "out")
     summary = token2wave.compress("model", "out", data="data", max_size=5_000).summary
     assert summary["bytes_after"] <= 5_000
@@ -565,18 +566,17 @@ def test_a_step_that_fits(kind: str, with_buckets: bool) -> None:
     for budget in np.geomspace(0.15 * finest.size, 1.3 * finest.size, 8).astype(int).tolist():
         found = fit_step(rows, places, budget)
         assert found is not None
-        assert found.rows is not None
         assert before <= found.size <= budget
         assert found.size >= 0.85 * min(budget, finest.size)
-        gaps = len(as_delta_varint(places[found.kept]).parts[""]) if places is not None else 0
+        gaps = len(as_delta_varint(places[found.mask]).parts[""]) if places is not None else 0
         assert found.size == len(found.rows.parts[""]) + gaps
         numbers = quantised(rows, found.rows.settings["step"])
-        np.testing.assert_array_equal(found.kept, (numbers != 0).any(axis=1) if with_buckets else True)
+        np.testing.assert_array_equal(found.mask, (numbers != 0).any(axis=1) if with_buckets else True)
         np.testing.assert_array_equal(
-            found.rows.decoded(), numbers[found.kept] * np.float32(found.rows.settings["step"])
+            found.rows.decoded(), numbers[found.mask] * np.float32(found.rows.settings["step"])
         )
-        assert found.kept.sum() >= n_kept
-        before, n_kept = found.size, found.kept.sum()
+        assert found.mask.sum() >= n_kept
+        before, n_kept = found.size, found.mask.sum()
     assert fit_step(rows, places, 20) is None
 
 
@@ -585,7 +585,6 @@ def test_the_finest_step_clips_nothing() -> None:
         rows = table(kind)
         found = fit_step(rows, None, None)
         assert found is not None
-        assert found.rows is not None
         assert np.abs(found.rows.decoded() - rows).max() <= 0.56 * found.rows.settings["step"]
 
 
@@ -595,7 +594,7 @@ def test_rows_of_zeros_leave_one(n_rows: int, budget: int | None) -> None:
     rows = table("zero", n_rows)
     found = fit_step(rows, buckets(n_rows), budget)
     assert found is not None
-    assert found.kept.sum() == 1
+    assert found.mask.sum() == 1
     assert fit_step(rows, None, budget) is not None
 
 
@@ -607,11 +606,10 @@ def test_rows_that_fit(storage: str) -> None:
     n_rows = found[-1]
     rows, places = table("uneven", n_rows), buckets(n_rows)
     if storage != "lzma":
-        encoded = encoded_rows(rows, storage)
-        n_bytes = rows.nbytes if encoded is None else sum(part.nbytes for part in encoded.parts.values())
+        arrays = [rows] if storage == "float32" else encode_rows(rows, storage).parts.values()
+        n_bytes = sum(array.nbytes for array in arrays)
         assert 0.85 < (n_bytes + len(as_delta_varint(places).parts[""])) / 60_000 < 1.15
     else:  # a fine enough step is left
         fitted = fit_step(rows, places, 60_000)
         assert fitted is not None
-        assert fitted.rows is not None
         assert len(np.unique(fitted.rows.decoded())) > 5

@@ -250,7 +250,7 @@ def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch)
 
     def retrained(self, storage, limit, retrain):
         assert retrain
-        small = self._retrained(self.classifier.features, storage, limit, 100)
+        small = self._retrain(self.classifier.features, storage, limit, 100)
         return compressor.CompressedModel(small, Validation(0.5, 0.75, 0.75, 0.75))
 
     monkeypatch.setattr(compressor.Compressor, "best", retrained)

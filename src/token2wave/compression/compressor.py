@@ -1,4 +1,4 @@
-"""Smaller models: which rows stay, whether they learn anew, and how fine their numbers are."""
+"""Makes smaller models of a model: which rows to keep, whether to retrain them, and how to encode them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.compression.fitting import EncodedRows, encoded_rows, fit_step, rows_that_fit
+from token2wave.compression.fitting import encode_rows, fit_step, rows_that_fit
 from token2wave.errors import ConfigError
-from token2wave.features import WordFeatures
+from token2wave.features import Features, WordFeatures
 from token2wave.inference.loading import build_network
 from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.novelty import NoveltyReference
@@ -32,19 +32,22 @@ from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.validation import Validation, validate
 
-RETRAINED_SHARE = 0.8  # fewer rows, with finer numbers, where they learn anew
-BYTES_OF_ENTRIES = 500  # of rows and buckets in the header
+BUCKETS = FEATURE_PREFIX + "buckets"
+RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
+HEADER_BYTES = 500  # of rows and buckets in the file's header
 WEIGHTS_UNKNOWN = (
-    "The training texts were weighted, and the weights are not at hand: rows are not trained again."
+    "The training texts had weights, which the data does not give, so the rows were not retrained."
 )
 TRAINED_ON_ALL = (
-    "The model was trained on the validation rows, too: that flatters it, and rows are not trained again."
+    "The model was trained on the validation rows, too. This flatters it, and the rows were not retrained."
 )
-SVM_OF_ALL = "The model's linear SVM was fitted to the validation rows, too, which flatters it."
+SVM_OF_ALL = "The model's linear SVM was trained on the validation rows, too, which flatters it."
 NOVELTY_UNKNOWN = (
-    "Rows were dropped, and for want of texts that training did not see, or of room, the file does not tell "
-    "how novel a text is."
+    "Rows were dropped, and there were too few unseen texts or too little room to measure novelty again: the "
+    "model does not tell how novel a text is."
 )
+
+Arrays = dict[str, NDArray[np.float32]]
 
 
 def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:
@@ -60,33 +63,28 @@ def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) ->
     """
     config = preset.network_config(1, len(label_names), ())
     config = config.replace(context_width=0, linear_svm=False)
-    least = 2 * config.parameter_count().without_embedding  # in half precision
-    least += sum(len(name.encode("utf-8", "surrogatepass")) for name in label_names)
-    if limit < least:
+    n_bytes = 2 * config.parameter_count().without_embedding  # in half precision
+    n_bytes += sum(len(name.encode("utf-8", "surrogatepass")) for name in label_names)
+    if limit < n_bytes:
         raise ConfigError(
-            f"expected more than {least:,} bytes, which the network takes without its rows, found {limit:,}",
+            f"expected more than the {n_bytes:,} bytes of the network without its rows, found {limit:,}",
             location="max_size",
             hint="allow more bytes, or train a narrower network",
         )
 
 
 class CompressedModel(NamedTuple):
-    """A smaller model.
-
-    Attributes:
-        classifier: the model.
-        validation: how it does on the validation texts.
-    """
+    """A smaller model and its validation."""
 
     classifier: Classifier
     validation: Validation
 
 
 class RetrainDecision(NamedTuple):
-    """How rows that stay were trained again: what validation texts decided."""
+    """What the validation texts decided when the remaining rows were retrained."""
 
     best_epoch: int
-    weights: tuple[float, ...]
+    branch_weights: tuple[float, ...]
     thresholds: tuple[float, ...]
 
 
@@ -95,321 +93,309 @@ class Compressor:
 
     Args:
         classifier: the model.
-        texts: to rank rows and train again by, and to judge by.
+        texts: the training texts rank and retrain rows, the validation texts choose.
         callback_list: called as the work goes on.
     """
 
     def __init__(self, classifier: Classifier, texts: EncodedTexts, callback_list: CallbackList) -> None:
         self.classifier, self.texts, self.callback_list = classifier, texts, callback_list
-        self.recipe, self.seed = recipe_of(classifier.training), seed_of(classifier.training)
+        self.config, self.arrays = classifier.network.config, classifier.network.arrays()
+        record = classifier.training
+        self.recipe, self.seed = recipe_of(record), seed_of(record)
         callback_list.stage("features", len(texts.train) + len(texts.validation))
         self.train = texts.train.encode(classifier.features, callback_list.advance)
         self.validation = texts.validation.encode(classifier.features, callback_list.advance)
-        self.was_refit = bool(classifier.training.get("refit"))
-        self.has_seen = self.was_refit or bool(classifier.training.get("refit_linear_svm"))
-        self.lacks_weights = bool(classifier.training.get("weighted")) and texts.validation.weights is None
+        self.was_refit = bool(record.get("refit"))
+        self.has_seen_validation = self.was_refit or bool(record.get("refit_linear_svm"))
+        lacks_weights = bool(record.get("weighted")) and texts.validation.weights is None
+        self.may_retrain = not self.was_refit and not lacks_weights
         self.caveats = list(texts.caveats)
-        if self.lacks_weights:
+        if lacks_weights:
             self.caveats.append(WEIGHTS_UNKNOWN)
-        if self.was_refit:
-            self.caveats.append(TRAINED_ON_ALL)
-        elif self.has_seen:
-            self.caveats.append(SVM_OF_ALL)
+        if self.has_seen_validation:
+            self.caveats.append(TRAINED_ON_ALL if self.was_refit else SVM_OF_ALL)
 
     def best(self, storage: str, limit: int | None, retrain: bool) -> CompressedModel:
-        """The smaller model of the least loss on the validation texts.
+        """Make the smaller model with the least loss on the validation texts.
 
         Args:
             storage: of the rows.
-            limit: most bytes of the file, if there is one.
-            retrain: whether the rows that stay may be trained again.
+            limit: largest size of the file in bytes, if there is one.
+            retrain: whether the remaining rows may be retrained.
 
         Raises:
             ConfigError: the size cannot be reached.
         """
         self.callback_list.stage("compression", 0)
-        best: CompressedModel | None = None
-        for candidate in self.candidates(storage, limit, retrain):
-            examples = self.texts.validation.encode(candidate.features)
-            found = CompressedModel(candidate, validate(candidate.network, examples))
-            if best is None or found.validation.loss < best.validation.loss:
-                best = found
-        if best is None:
+        models = [
+            CompressedModel(model, validate(model.network, self.texts.validation.encode(model.features)))
+            for model in self._candidates(storage, limit, retrain)
+        ]
+        if not models:
             raise ConfigError(
                 f"expected a size that the model can be compressed to, found {limit:,} bytes as {storage}",
                 location="max_size",
                 hint="allow more bytes, choose storage lzma, or train a narrower network",
             )
-        best.classifier.training["validation_accuracy"] = round(best.validation.accuracy, 6)
+        best = min(models, key=lambda model: model.validation.loss)
+        record = best.classifier.training
+        record["validation_accuracy"] = round(best.validation.accuracy, 6)
         if best.classifier.multi_label:
-            best.classifier.training["validation_micro_f1"] = round(best.validation.micro_f1, 6)
+            record["validation_micro_f1"] = round(best.validation.micro_f1, 6)
         return best
 
-    def like(self, small: Classifier, limit: int) -> Classifier | None:
-        """Make this model small as another was made, without validation; None if that is too large.
+    def repeat(self, model: Classifier, limit: int) -> Classifier | None:
+        """Compress this model as another one was, without validation; None if it stays too large.
 
         Args:
-            small: of the least loss on validation texts, among models made of the same by fewer texts.
-            limit: most bytes of the file.
+            model: the best smaller model of a fit on fewer texts.
+            limit: largest size of the file in bytes.
         """
-        features, record = self.classifier.features, small.training
+        features, record = self.classifier.features, model.training
         if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
-            return next(self.candidates("lzma", limit, retrain=False), None)
-        as_before = RetrainDecision(record["best_epoch"], tuple(record["branch_weights"]), small.thresholds)
-        return self._retrained(features, "lzma", limit, small.features.n_rows, as_before)
+            return next(self._candidates("lzma", limit, retrain=False), None)
+        decision = RetrainDecision(record["best_epoch"], tuple(record["branch_weights"]), model.thresholds)
+        return self._retrain(features, "lzma", limit, model.features.n_rows, decision)
 
-    def candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
-        """Models that are no larger than the limit."""
-        features, arrays = self.classifier.features, self.classifier.network.arrays()
-        rows = arrays[EMBEDDING]
-        if limit is None or not isinstance(features, WordFeatures):
-            small = self._small(features, arrays, storage, limit)
-            if small is not None:
-                yield small
-            return
-        budget = limit - self._overhead(storage)
-        n_rows = rows_that_fit(storage, rows.shape[1], max(budget, 1))
-        small = self._pruned(features, arrays, storage, limit, n_rows)
-        if small is not None:
-            yield small
-        if small is None or small.features.n_rows == features.n_rows or not retrain or self.was_refit:
-            return
-        if self.lacks_weights:
-            return
-        config = self.classifier.network.config.replace(linear_svm=False)
-        if trains_natively(config, self.recipe, features.config.cls):
-            share = RETRAINED_SHARE if storage == "lzma" else 1.0
-            small = self._retrained(features, storage, limit, max(int(share * small.features.n_rows), 1))
-            if small is not None:
-                yield small
-
-    def with_novelty(self, small: Classifier, limit: int | None) -> Classifier:
-        """Say anew what is usual where rows were dropped; a model that has all knows as before."""
-        if (
-            self.classifier.novelty_reference is None
-            or small.features.n_rows == self.classifier.features.n_rows
-        ):
-            return small
+    def with_novelty(self, model: Classifier, limit: int | None) -> Classifier:
+        """Measure novelty again if rows were dropped, as more words are unknown then."""
+        old, n_rows = self.classifier.novelty_reference, self.classifier.features.n_rows
+        if old is None or model.features.n_rows == n_rows:
+            return model
         reference = None
-        if not (self.has_seen or self.texts.learns_from_validation):
-            features, n_unknown = small.features.with_unknown(self.texts.validation.texts)
-            reference = NoveltyReference.of(n_unknown, features.lengths, small.network.logits(features))
-        found = replace(small, novelty_reference=reference)
-        if limit is not None and size_of_model_file(found.to_file()) > limit:
-            found = replace(small, novelty_reference=None)
-        if found.novelty_reference is None:
+        if not (self.has_seen_validation or self.texts.learns_from_validation):
+            features, n_unknown = model.features.with_unknown(self.texts.validation.texts)
+            reference = NoveltyReference.of(n_unknown, features.lengths, model.network.logits(features))
+        measured = replace(model, novelty_reference=reference)
+        if limit is not None and size_of_model_file(measured.to_file()) > limit:
+            measured = replace(model, novelty_reference=None)
+        if measured.novelty_reference is None:
             self.caveats.append(NOVELTY_UNKNOWN)
-        return found
+        return measured
 
-    def _retrained(
+    def _candidates(self, storage: str, limit: int | None, retrain: bool) -> Iterator[Classifier]:
+        """Make models that are not larger than the limit."""
+        features = self.classifier.features
+        if limit is None or not isinstance(features, WordFeatures):
+            encoded = self._encode(features, self.arrays, storage, limit)
+            yield from [] if encoded is None else [encoded]
+            return
+        pruned = self._prune(features, storage, limit)
+        if pruned is not None:
+            yield pruned
+        if pruned is None or pruned.features.n_rows == features.n_rows or not retrain:
+            return
+        config = self.config.replace(linear_svm=False)
+        if self.may_retrain and trains_natively(config, self.recipe, features.config.cls):
+            fraction = RETRAINED_FRACTION if storage == "lzma" else 1.0
+            retrained = self._retrain(
+                features, storage, limit, max(int(fraction * pruned.features.n_rows), 1)
+            )
+            if retrained is not None:
+                yield retrained
+
+    def _retrain(
         self,
         features: WordFeatures,
         storage: str,
         limit: int,
         n_rows: int,
-        as_before: RetrainDecision | None = None,
+        decision: RetrainDecision | None = None,
     ) -> Classifier | None:
-        """Train the strongest rows from scratch, without the others; validation decides, unless it did."""
-        config = self.classifier.network.config
-        kept = self._strongest(self.classifier.network.arrays()[EMBEDDING], n_rows)
-        train, held_out = (self._fewer(part, kept) for part in (self.train, self.validation))
-        waves = AdditiveNetwork.initial(config.replace(n_rows=n_rows, linear_svm=False), self.seed)
-        fewer = WordFeatures(features.config, features.buckets[kept])
-        share = self.classifier.training.get("char_ngram_weight")
-        learned, history, _ = fit_branches(
-            waves,
+        """Train the strongest rows from scratch, without the others; validate unless that is decided."""
+        mask = self._strongest(n_rows)
+        train, validation = (_drop_features(examples, mask) for examples in (self.train, self.validation))
+        fewer = WordFeatures(features.config, features.buckets[mask])
+        weight = self.classifier.training.get("char_ngram_weight")
+        network, history, _ = fit_branches(
+            AdditiveNetwork.initial(self.config.replace(n_rows=n_rows, linear_svm=False), self.seed),
             fewer,
             train,
-            None if as_before else held_out,
-            self.recipe.replace(epochs=as_before.best_epoch) if as_before else self.recipe,
-            linear_svm=config.linear_svm,
+            None if decision else validation,
+            self.recipe.replace(epochs=decision.best_epoch) if decision else self.recipe,
+            linear_svm=self.config.linear_svm,
             seed=self.seed,
-            char_ngram_weight=float(share) if isinstance(share, int | float) else 0.0,
+            char_ngram_weight=float(weight) if isinstance(weight, int | float) else 0.0,
             callbacks=self.callback_list.callbacks,
         )
-        if as_before is not None:
-            scale_branches(learned, as_before.weights)
+        if decision is not None:
+            scale_branches(network, decision.branch_weights)
         else:
             assert history.best is not None
-            is_apart = not self.texts.learns_from_validation
-            weights = calibrate(learned, held_out) if is_apart else ()
-            thresholds = thresholds_of(learned, held_out, not is_apart)
-            as_before = RetrainDecision(history.best.epoch, weights, thresholds)
-        return self._small(fewer, learned.arrays(), storage, limit, as_before)
+            learns_from_validation = self.texts.learns_from_validation
+            weights = () if learns_from_validation else calibrate(network, validation)
+            thresholds = thresholds_of(network, validation, learns_from_validation)
+            decision = RetrainDecision(history.best.epoch, weights, thresholds)
+        return self._encode(fewer, network.arrays(), storage, limit, decision)
 
-    def _pruned(
-        self, features: WordFeatures, arrays: dict[str, Any], storage: str, limit: int, n_rows: int
-    ) -> Classifier | None:
+    def _prune(self, features: WordFeatures, storage: str, limit: int) -> Classifier | None:
         """Drop rows until the file fits."""
+        rows, has_cls = self.arrays[EMBEDDING], int(features.config.cls)
+        n_rows = rows_that_fit(storage, rows.shape[1], limit - self._overhead(storage))
         while n_rows >= 1:
-            kept = self._strongest(arrays[EMBEDDING], n_rows)
-            if features.config.cls:
-                kept[0] = True
-            fewer = WordFeatures(features.config, features.buckets[kept[int(features.config.cls) :]])
-            small = self._small(fewer, {**arrays, EMBEDDING: arrays[EMBEDDING][kept]}, storage, limit)
-            if small is not None or n_rows == 1:
-                return small
+            mask = self._strongest(n_rows)
+            if has_cls:
+                mask[0] = True
+            fewer = WordFeatures(features.config, features.buckets[mask[has_cls:]])
+            pruned = self._encode(fewer, {**self.arrays, EMBEDDING: rows[mask]}, storage, limit)
+            if pruned is not None or n_rows == 1:
+                return pruned
             n_rows = int(n_rows * 0.9)
         return None
 
-    def _strongest(self, rows: NDArray[np.float32], n_rows: int) -> NDArray[np.bool_]:
-        """The rows that bring most energy to the training texts, ``(V,)`` bool."""
+    def _strongest(self, n_rows: int) -> NDArray[np.bool_]:
+        """Select the rows that bring most energy to the training texts, ``(V,)`` bool."""
+        rows = self.arrays[EMBEDDING]
         energy = np.square(rows, dtype=np.float64).sum(axis=1)
         energy *= document_frequency(self.train.features, len(rows))
-        kept = np.zeros(len(rows), dtype=bool)
-        kept[np.argsort(-energy, kind="stable")[:n_rows]] = True
-        return kept
-
-    @staticmethod
-    def _fewer(examples: Examples, kept: NDArray[np.bool_]) -> Examples:
-        """Examples without the features that are dropped."""
-        number = (np.cumsum(kept) - 1).astype(np.int32)
-        features = examples.features.keep(kept[examples.features.ids])
-        return replace(examples, features=replace(features, ids=number[features.ids]))
+        mask = np.zeros(len(rows), dtype=bool)
+        mask[np.argsort(-energy, kind="stable")[:n_rows]] = True
+        return mask
 
     def _overhead(self, storage: str) -> int:
         """Bytes of the file beside rows and buckets."""
-        arrays = self.classifier.network.arrays()
-        small = self._classifier(self.classifier.features, arrays, _dense(arrays, storage), storage, None)
-        file = small.to_file()
-        words = isinstance(self.classifier.features, WordFeatures)
-        left_out = {EMBEDDING, FEATURE_PREFIX + "buckets"} if words else {EMBEDDING}
+        encoded = _encode_dense(self.arrays, storage)
+        file = self._classifier(self.classifier.features, self.arrays, encoded, storage, None).to_file()
+        left_out = {EMBEDDING}
+        if isinstance(self.classifier.features, WordFeatures):
+            left_out.add(BUCKETS)
         tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
-        return _final_size(replace(file, tensors=tensors)) + BYTES_OF_ENTRIES
+        return _final_size(replace(file, tensors=tensors)) + HEADER_BYTES
 
-    def _small(
+    def _encode(
         self,
-        features: Any,
-        arrays: dict[str, NDArray[np.float32]],
+        features: Features,
+        arrays: Arrays,
         storage: str,
         limit: int | None,
-        again: RetrainDecision | None = None,
+        decision: RetrainDecision | None = None,
     ) -> Classifier | None:
-        """A model of these features and parameters in a storage; None if it is larger than the limit."""
-        encoded = _dense(arrays, storage)
-        words = isinstance(features, WordFeatures)
+        """Make a model of features and encoded parameters; None if it is larger than the limit."""
+        encoded, rows = _encode_dense(arrays, storage), arrays[EMBEDDING]
+        words = features if isinstance(features, WordFeatures) else None
         if storage == "lzma":
-            buckets = features.buckets if words and not features.config.cls and limit is not None else None
-            of_buckets = len(as_delta_varint(features.buckets).parts[""]) if words and buckets is None else 0
-            budget = None if limit is None else max(limit - self._overhead(storage) - of_buckets, 1)
-            fitted = fit_step(arrays[EMBEDDING], buckets, budget)
+            may_drop = words is not None and not words.config.cls and limit is not None
+            budget = None if limit is None else limit - self._overhead(storage)
+            if budget is not None and words is not None and not may_drop:
+                budget -= len(as_delta_varint(words.buckets).parts[""])
+            buckets = words.buckets if words is not None and may_drop else None
+            fitted = fit_step(rows, buckets, None if budget is None else max(budget, 1))
             if fitted is None:
                 return None
-            features, arrays = self._without_zeros(features, arrays, fitted, words)
-            table = fitted.rows
-        else:
-            table = encoded_rows(arrays[EMBEDDING], storage)
-        if table is not None:
-            encoded[EMBEDDING] = table
-        if words:
-            encoded[FEATURE_PREFIX + "buckets"] = as_delta_varint(features.buckets)
-        arrays = {
+            encoded[EMBEDDING] = fitted.rows
+            if words is not None and not fitted.mask.all():  # rows of zeros
+                features = words = WordFeatures(words.config, words.buckets[fitted.mask])
+                arrays = {**arrays, EMBEDDING: rows[fitted.mask]}
+        elif storage != "float32":
+            encoded[EMBEDDING] = encode_rows(rows, storage)
+        if words is not None:
+            encoded[BUCKETS] = as_delta_varint(words.buckets)
+        decoded = {
             name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()
         }
-        small = self._classifier(features, arrays, encoded, storage, again)
-        return small if limit is None or _final_size(small.to_file()) <= limit else None
-
-    @staticmethod
-    def _without_zeros(
-        features: Any, arrays: dict[str, NDArray[np.float32]], fitted: EncodedRows, words: bool
-    ) -> tuple[Any, dict[str, NDArray[np.float32]]]:
-        """Leave out rows that the step has made zero."""
-        if not words or fitted.kept.all():
-            return features, arrays
-        fewer = WordFeatures(features.config, features.buckets[fitted.kept])
-        return fewer, {**arrays, EMBEDDING: arrays[EMBEDDING][fitted.kept]}
+        model = self._classifier(features, decoded, encoded, storage, decision)
+        return model if limit is None or _final_size(model.to_file()) <= limit else None
 
     def _classifier(
         self,
-        features: Any,
-        arrays: dict[str, NDArray[np.float32]],
+        features: Features,
+        arrays: Arrays,
         encoded: dict[str, EncodedArray],
         storage: str,
-        again: RetrainDecision | None,
+        decision: RetrainDecision | None,
     ) -> Classifier:
-        config = self.classifier.network.config
-        ends = features.sentence_ends if config.variants == "levels" else ()
-        config = config.replace(n_rows=features.n_rows, sentence_ends=ends)
+        old = self.classifier
+        sentence_ends = features.sentence_ends if self.config.variants == "levels" else ()
+        config = self.config.replace(n_rows=features.n_rows, sentence_ends=sentence_ends)
         record = {
-            **self.classifier.training,
-            # These figures are of the smaller model. Validation adds its accuracy later.
+            **old.training,
+            # The figures are of the smaller model. Its validation is added later.
             "history": [],
-            "branch_weights": again.weights if again else self.classifier.training.get("branch_weights", []),
-            "best_epoch": again.best_epoch if again else None,
+            "branch_weights": decision.branch_weights if decision else old.training.get("branch_weights", []),
+            "best_epoch": decision.best_epoch if decision else None,
             "validation_accuracy": None,
             "compression": {
                 "storage": storage,
-                "retrained": again is not None,
-                "rows_before": self.classifier.features.n_rows,
+                "retrained": decision is not None,
+                "rows_before": old.features.n_rows,
             },
         }
-        network = build_network(config, arrays, "cpu")
         return replace(
-            self.classifier,
+            old,
             features=features,
-            network=network,
+            network=build_network(config, arrays, "cpu"),
             training=record,
             encoded=encoded,
-            thresholds=again.thresholds if again else self.classifier.thresholds,
+            thresholds=decision.thresholds if decision else old.thresholds,
         )
 
 
 def shrink(
-    first: Classifier, last: Classifier | None, texts: EncodedTexts, limit: int, callback_list: CallbackList
+    first: Classifier,
+    refit: Classifier | None,
+    texts: EncodedTexts,
+    limit: int,
+    callback_list: CallbackList,
 ) -> tuple[Classifier, CompressedModel]:
     """Bring a model that was just trained below a size.
 
     Args:
-        first: what learnt from the training texts alone, so that validation texts can decide how.
-        last: the same, trained on all rows; None if there is none.
+        first: the model of the training texts alone, so that the validation texts can decide.
+        refit: the model of all rows, if there is one.
         texts: of both.
-        limit: most bytes of the file.
+        limit: largest size of the file in bytes.
         callback_list: called as the work goes on.
 
     Returns:
-        The model to keep, made of ``last`` if there is one; and that of ``first``, with its figures.
+        The model to keep, made of ``refit`` if there is one; and that of ``first``.
 
     Raises:
         ConfigError: the size cannot be reached.
     """
-    work = Compressor(first, texts, callback_list)
-    judged = work.best("lzma", limit, retrain=True)
-    judged = judged._replace(classifier=work.with_novelty(judged.classifier, limit))
-    if last is None:
-        return judged.classifier, judged
+    compressor = Compressor(first, texts, callback_list)
+    best = compressor.best("lzma", limit, retrain=True)
+    best = best._replace(classifier=compressor.with_novelty(best.classifier, limit))
+    if refit is None:
+        return best.classifier, best
     assert texts.full_train is not None
-    small = Compressor(last, replace(texts, train=texts.full_train), callback_list).like(
-        judged.classifier, limit
-    )
-    if small is None:
-        return judged.classifier, judged
-    small.training["validation_accuracy"] = round(judged.validation.accuracy, 6)
-    knowing = replace(small, novelty_reference=judged.classifier.novelty_reference)
-    fits = size_of_model_file(knowing.to_file()) <= limit
-    return knowing if fits else replace(small, novelty_reference=None), judged
-
-
-def _final_size(file: ModelFile) -> int:
-    """Bytes of a model file once its record has the accuracy, which is rounded to six digits."""
-    return size_of_model_file(
-        replace(file, training={**file.training, "validation_accuracy": round(1 / 3, 6)})
-    )
+    all_texts = replace(texts, train=texts.full_train)
+    model = Compressor(refit, all_texts, callback_list).repeat(best.classifier, limit)
+    if model is None:
+        return best.classifier, best
+    model.training["validation_accuracy"] = round(best.validation.accuracy, 6)
+    with_novelty = replace(model, novelty_reference=best.classifier.novelty_reference)
+    if size_of_model_file(with_novelty.to_file()) <= limit:
+        return with_novelty, best
+    return replace(model, novelty_reference=None), best
 
 
 def recipe_of(record: dict[str, Any]) -> Recipe:
-    """How a model was trained, by its record."""
+    """Read the recipe of a model from its record."""
     recipe = record.get("recipe")
     return Recipe.from_dict(recipe) if isinstance(recipe, dict) else Recipe()
 
 
 def seed_of(record: dict[str, Any]) -> int:
-    """The seed that a model was trained with."""
+    """Read the seed of a model from its record."""
     seed = record.get("seed")
     return seed if type(seed) is int and 0 <= seed < 1 << 63 else 0
 
 
-def _dense(arrays: dict[str, NDArray[np.float32]], storage: str) -> dict[str, EncodedArray]:
-    """All parameters but the rows, in half precision unless all is to stay as it is."""
+def _final_size(file: ModelFile) -> int:
+    """Bytes of a model file once its record has the accuracy, which is rounded to six digits."""
+    record = {**file.training, "validation_accuracy": round(1 / 3, 6)}
+    return size_of_model_file(replace(file, training=record))
+
+
+def _drop_features(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
+    """Drop the features whose rows are dropped, and renumber the others."""
+    features = examples.features.keep(mask[examples.features.ids])
+    new_ids = (np.cumsum(mask) - 1).astype(np.int32)
+    return replace(examples, features=replace(features, ids=new_ids[features.ids]))
+
+
+def _encode_dense(arrays: Arrays, storage: str) -> dict[str, EncodedArray]:
+    """Encode all parameters but the rows in half precision, unless the storage is float32."""
     if storage == "float32":
         return {}
     return {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
