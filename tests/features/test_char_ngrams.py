@@ -97,7 +97,7 @@ def test_frequent_words_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found.counts[[rows["walking"], rows["walked"]]].any()
     assert found.counts[[rows["walks"], rows["walker"]]].all()
     assert postings_of(found) == plain_grams(texts, features, {rows["walking"], rows["walked"]})
-    monkeypatch.setattr(module, "FREQUENT_SHARE", 0.5)  # six texts of twelve are not more than half
+    monkeypatch.setattr(module, "FREQUENT_FRACTION", 0.5)  # six texts of twelve are not more than half
     assert CharNgrams.of_words(texts, features, frequency).counts[rows["walking"]]
 
 

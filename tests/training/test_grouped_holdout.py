@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.data import validation_split
-from token2wave.training.grouped_holdout import LONGEST_PART, SHORTEST_PART, Words, grouped_holdout
+from token2wave.training.grouped_holdout import LONGEST_PART, SHORTEST_PART, WordRuns, grouped_holdout
 
 FEW_WORDS = st.lists(st.lists(st.sampled_from("ab"), max_size=6).map(" ".join), min_size=1, max_size=12)
 
@@ -31,14 +31,14 @@ def test_parts_of_longer_texts(texts: list[str]) -> None:
         and any(stands_in(part, whole) for whole in texts if len(whole.split()) > len(part.split()))
         for part in texts
     ]
-    assert Words.of(texts).are_parts(np.arange(len(texts))).tolist() == expected
+    assert WordRuns(texts).are_parts(np.arange(len(texts))).tolist() == expected
 
 
 @settings(max_examples=300)
 @given(FEW_WORDS, st.data())
 def test_texts_found_in_others(texts: list[str], data: st.DataObject) -> None:
     wholes = sorted(data.draw(st.sets(st.integers(0, len(texts) - 1))))
-    found = Words.of(texts).parts_of(np.arange(len(texts)), np.array(wholes, dtype=np.int64))
+    found = WordRuns(texts).parts_of(np.arange(len(texts)), np.array(wholes, dtype=np.int64))
     expected = [
         i
         for i, part in enumerate(texts)

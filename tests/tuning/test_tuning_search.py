@@ -109,13 +109,13 @@ def test_time_is_left_for_the_end(seconds):
 def test_a_budget_too_small_for_the_first_candidate():
     record = search(Learner(lambda *_: 0.8), seconds=1.0)
     assert (record.trials, record.settings, record.best_trial) == ([], {}, None)
-    assert "before a second candidate was tried" in record.caveats()[0]
+    assert "before its second candidate" in record.caveats()[0]
 
 
 def test_a_budget_too_small_for_the_second_candidate():
     record = search(Learner(lambda *_: 0.8), seconds=3.5)
     assert [one.outcome for one in record.trials] == ["started from"]
-    assert "before a second candidate was tried: the settings are those given" in record.caveats()[0]
+    assert "before its second candidate: it did not change your settings" in record.caveats()[0]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, Interruption])

@@ -96,7 +96,7 @@ def test_what_was_tried_is_on_record(tmp_path):
     assert [one["number"] for one in search["trials"]] == [1, 2, 3, 4, 5]
     assert search["trials"][0]["outcome"] == "started from"
     assert search["ended_by"] == "candidates"
-    assert search["rule"].startswith("A candidate takes the place")
+    assert search["rule"].startswith("A candidate replaces")
     assert all(one["seconds"] > 0 for one in search["trials"])
     settings = result.summary.settings
     for name, value in search["settings"].items():
@@ -207,7 +207,7 @@ def test_a_budget_too_small_trains_the_settings_given():
     summary = run(time_budget=1e-6).summary
     assert (summary.search["trials"], summary.search["ended_by"]) == ([], "time")
     assert summary.accuracy == run().summary.accuracy
-    assert any("before a second candidate" in caveat for caveat in summary.caveats)
+    assert any("before its second candidate" in caveat for caveat in summary.caveats)
 
 
 def test_too_few_rows_to_search_by():
@@ -216,7 +216,7 @@ def test_too_few_rows_to_search_by():
     )
     summary = run(data, candidates=3).summary
     assert (summary.search["trials"], summary.search["ended_by"]) == ([], "too few rows")
-    assert any("nothing was searched" in caveat for caveat in summary.caveats)
+    assert any("too few rows for validation" in caveat for caveat in summary.caveats)
 
 
 @pytest.mark.parametrize("refit_below", [0, 10**9])

@@ -1,4 +1,7 @@
-"""Adapts a preset to the size of the data. Settings of the user stay as they are."""
+"""Adapts a preset to the size of the data. The user's settings stay as they are.
+
+``overrides`` are the full names of these settings.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from token2wave.features import WordConfig
 from token2wave.training.presets import Preset
 
 LITTLE_TEXT = 2_000_000
-"""With fewer characters training is short, and a larger network and more steps pay off."""
+"""With fewer characters training is short, so a larger network and more steps pay off."""
 FEW_TO_DROP_WORDS = 5_000
 """With fewer rows a word that occurs once is a feature, too."""
 FEW_TO_BATCH = 1_000
@@ -19,24 +22,12 @@ MIN_STEPS, MAX_EPOCHS = 300, 60
 
 
 def auto_settings(preset: Preset, texts: Sequence[str], overrides: Collection[str]) -> Preset:
-    """Adapt a preset to the number of characters and of texts.
-
-    Args:
-        preset: with the user's settings.
-        texts: for training.
-        overrides: full names of the settings that the user has given.
-    """
+    """Adapt a preset to the number of training texts and of their characters."""
     return for_few_rows(for_little_text(preset, sum(map(len, texts)), overrides), len(texts), overrides)
 
 
 def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str]) -> Preset:
-    """Apply the preset's settings for little text.
-
-    Args:
-        preset: with the user's settings.
-        n_characters: of all training texts.
-        overrides: full names of the settings that the user has given.
-    """
+    """Apply the preset's settings for little text."""
     if n_characters >= LITTLE_TEXT:
         return preset
     changes = {name: value for name, value in preset.for_little_text.items() if name not in overrides}
@@ -44,13 +35,7 @@ def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str
 
 
 def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Preset:
-    """Keep rare words of few rows, and train many epochs in small batches.
-
-    Args:
-        preset: with the user's settings; one without word features stays as it is.
-        n_rows: training rows.
-        overrides: full names of the settings that the user has given.
-    """
+    """Use rare words of few rows, and train many epochs in small batches, if the features are words."""
     changes: dict[str, Any] = {}
     recipe = preset.recipe
     if not isinstance(preset.features, WordConfig):

@@ -1,7 +1,6 @@
 """Character n-grams of words, so that words with a similar spelling get similar weights in the linear SVM.
 
-Only training needs them: afterwards the weights of a word's n-grams are added to the word's own row, and
-nothing of them is computed or stored.
+Only training needs them: it adds the weights of a word's n-grams to the word's own row in the end.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from token2wave.features.text import BASE, mix
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
 MIN_WORDS = 2  # with an n-gram; the row of a single word says as much
-# Words in more texts than both are known well enough, and would be most of the work.
-FREQUENT_SHARE, FREQUENT_TEXTS = 0.03, 1_000
+# Words in more texts than both need no n-grams, which would be most of the work.
+FREQUENT_FRACTION, FREQUENT_TEXTS = 0.03, 1_000
 
 
 class CharNgrams:
@@ -27,7 +26,7 @@ class CharNgrams:
 
     Args:
         offsets: ``(V + 1,)`` int64.
-        ids: ``(M,)`` int32, the n-grams of each row, numbered from 0; a row may have one several times.
+        ids: ``(M,)`` int32, the n-grams of each row, numbered from 0; one may occur several times in a row.
     """
 
     def __init__(self, offsets: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
@@ -51,47 +50,43 @@ class CharNgrams:
 
     @classmethod
     def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> CharNgrams:
-        """Make the n-grams of the words that have a row, without frequent words; none without word features.
+        """Make the n-grams of the training texts' words that have a row, without frequent words.
 
         Args:
-            texts: ``N`` strings, those of training.
-            features: fitted to them.
+            texts: ``N`` strings.
+            features: of the network; without word features there are no n-grams.
             frequency: ``(V,)``, texts in which each row occurs.
         """
         if not isinstance(features, WordFeatures):
             return cls.none(features.n_rows)
         words = HashedTexts.of(texts).words
         rows = features.row_of_bucket[words.hashes >> np.uint64(64 - features.config.bits)]
-        frequent = frequency > max(FREQUENT_SHARE * len(texts), FREQUENT_TEXTS)
-        known = np.flatnonzero((rows >= 0) & ~frequent[rows])
-        rows, at = np.unique(rows[known], return_index=True)  # one of the words that share a row
-        chosen = known[at]
-        grams, lengths = _grams(words.code_points, words.starts[chosen], words.ends[chosen])
-        distinct_grams, places = np.unique(grams, return_inverse=True)
+        frequent = frequency > max(FREQUENT_FRACTION * len(texts), FREQUENT_TEXTS)
+        usable = np.flatnonzero((rows >= 0) & ~frequent[rows])
+        rows, first = np.unique(rows[usable], return_index=True)  # one of the words that share a row
+        chosen = usable[first]
+        grams, lengths = _hash_grams(words.code_points, words.starts[chosen], words.ends[chosen])
+        distinct_grams, ids = np.unique(grams, return_inverse=True)
         owners = np.repeat(rows, lengths)
-        pairs = np.unique(places * np.int64(features.n_rows) + owners)
+        pairs = np.unique(ids * np.int64(features.n_rows) + owners)
         shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= MIN_WORDS
-        number = np.cumsum(shared) - 1
-        mask = shared[places]
+        number, mask = np.cumsum(shared) - 1, shared[ids]
         counts = np.bincount(owners[mask], minlength=features.n_rows)
-        return cls(offsets_of(counts), number[places[mask]].astype(np.int32))
+        return cls(offsets_of(counts), number[ids[mask]].astype(np.int32))
 
 
-def _grams(
+def _hash_grams(
     code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hashes of the n-grams of words, one word after the other, and how many each has.
-
-    The two ends of a word count as a letter of their own.
-    """
+    """Hash the n-grams of words, whose ends count as letters; the hashes word by word, and their counts."""
     lengths = ends - starts + 2
     offsets = offsets_of(lengths)
     word = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(offsets[-1]) - offsets[word]
-    inside = (place > 0) & (place < lengths[word] - 1)
+    position = np.arange(offsets[-1]) - offsets[word]
+    inside = (position > 0) & (position < lengths[word] - 1)
     letters = np.zeros(offsets[-1], dtype=np.uint64)
-    letters[inside] = code_points[(starts[word] + place - 1)[inside]].astype(np.uint64) + np.uint64(1)
-    left = lengths[word] - place  # letters from here to the word's end
+    letters[inside] = code_points[(starts[word] + position - 1)[inside]].astype(np.uint64) + np.uint64(1)
+    left = lengths[word] - position  # letters from here to the word's end
     hashes, owners = [], []
     rolled = np.zeros(offsets[-1], dtype=np.uint64)
     for n in range(1, LONGEST + 1):

@@ -1,7 +1,7 @@
 """Splits off validation rows that are new to training.
 
 Neighbouring rows of a file often belong together, like the reviews of one film, so rows are held out in
-blocks. Where rows are parts of other rows, like phrases of sentences, whole texts are held out, and training
+blocks. If rows are parts of other rows, like phrases of sentences, whole texts are held out and training
 skips their parts.
 """
 
@@ -31,17 +31,16 @@ Hashes = NDArray[np.uint64]
 def grouped_holdout(
     texts: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
-    """Split training rows into rows to train on and rows to validate on.
+    """Split rows into training and validation.
 
     Args:
         texts: ``N`` strings.
         labels: ``(N,)`` integers, their classes.
-        fraction: of rows to validate on; of whole texts, where many are parts of others.
+        fraction: of rows to validate on; of whole texts, if many are parts of others.
         seed: of the random choice.
 
     Returns:
-        The rows to train and those to validate on, both ascending; together all rows or, where whole texts
-        are held out, all but their parts.
+        The training and the validation rows, both ascending. Parts of validation texts are in neither.
 
     Raises:
         ConfigError: as for :func:`token2wave.data.validation_split`.
@@ -53,12 +52,12 @@ def grouped_holdout(
 def _hold_out_whole_texts(
     texts: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Rows, Rows] | None:
-    """Rows without the parts of whole texts, and these texts; None where few texts are parts of others."""
+    """Training and validation rows with whole texts held out; None if few texts are parts of others."""
     random = np.random.default_rng(seed)
     sample = random.permutation(len(texts))[:SAMPLE]
     if not len(sample) or np.median([len(texts[i]) for i in sample]) > SHORT_TEXT:
         return None
-    words = Words.of(texts)
+    words = WordRuns(texts)
     if words.are_parts(np.sort(sample)).sum() < MANY_PARTS * len(sample):
         return None
     long_enough = np.flatnonzero(words.lengths > SHORTEST_PART)
@@ -74,35 +73,27 @@ def _hold_out_whole_texts(
     return np.flatnonzero(train), validation
 
 
-class Words:
-    """Texts as runs of words, in which other runs can be found.
+class WordRuns:
+    """Texts as runs of words, to find runs in other texts.
 
-    The hash of a run is a polynomial in the hashes of its words, so that each run of a length takes one
-    subtraction.
-
-    Args:
-        hashes: ``(T,)`` uint64 of all words.
-        offsets: ``(N + 1,)`` int64, the texts.
+    The hash of a run is a polynomial in the hashes of its words, so one subtraction gives the hash of any
+    run (Rabin and Karp).
     """
 
-    def __init__(self, hashes: Hashes, offsets: NDArray[np.int64]) -> None:
-        self.offsets, self.lengths = offsets, np.diff(offsets)
+    def __init__(self, texts: Sequence[str]) -> None:
+        hashed = HashedTexts.of(texts)
+        chunks = [chunk >> np.uint64(64 - BITS) for chunk, _ in hashed.token_chunks()]
+        hashes = mix(np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.uint64))
+        self.offsets = offsets_of(hashed.n_tokens)
+        self.lengths = np.diff(self.offsets)
         base = np.uint64(0x9E3779B97F4A7C15)
         self._powers = np.ones(len(hashes) + 1, dtype=np.uint64)
         np.multiply.accumulate(np.full(len(hashes), base), out=self._powers[1:])
         self._sums = np.zeros(len(hashes) + 1, dtype=np.uint64)  # of hash[i] base^i before each position
         np.cumsum(hashes * self._powers[:-1], out=self._sums[1:])
 
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Words:
-        """Cut ``N`` strings into words."""
-        hashed = HashedTexts.of(texts)
-        parts = [hashes >> np.uint64(64 - BITS) for hashes, _ in hashed.token_chunks()]
-        hashes = np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
-        return cls(mix(hashes), offsets_of(hashed.n_tokens))
-
     def are_parts(self, rows: Rows) -> NDArray[np.bool_]:
-        """Whether each of some texts, ``(M,)``, is part of a longer text."""
+        """Whether each of the rows, ``(M,)``, is part of a longer text."""
         mask = np.zeros(len(rows), dtype=bool)
         longer = np.arange(len(self.lengths))
         for length in self._lengths_of(rows):
@@ -112,34 +103,31 @@ class Words:
         return mask
 
     def parts_of(self, rows: Rows, wholes: Rows) -> Rows:
-        """Those of some texts that occur in any of the whole texts, these included."""
-        parts = []
+        """The rows that occur in any of the whole texts, these included."""
+        matches = [np.zeros(0, dtype=np.int64)]
         for length in self._lengths_of(rows):
-            of_length = rows[self.lengths[rows] == length]
-            parts.append(of_length[self._occur_in(of_length, wholes[self.lengths[wholes] >= length], length)])
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+            of_length, longer = rows[self.lengths[rows] == length], wholes[self.lengths[wholes] >= length]
+            matches.append(of_length[self._occur_in(of_length, longer, length)])
+        return np.concatenate(matches)
 
     def _occur_in(self, rows: Rows, wholes: Rows, length: int) -> NDArray[np.bool_]:
-        """Whether each of some texts of one length occurs in any of others that are at least as long."""
+        """Whether each of the rows, all of one length, occurs in any of the whole texts, none shorter."""
         texts, runs = self._runs(rows, length), self._runs(wholes, length)
-        sought = np.unique(texts)  # few, so that the many runs are looked up quickly
-        place = np.minimum(np.searchsorted(sought, runs), len(sought) - 1)
+        sought = np.unique(texts)  # few, so that looking up the many runs is quick
+        nearest = np.minimum(np.searchsorted(sought, runs), len(sought) - 1)
         occurs = np.zeros(len(sought), dtype=bool)
-        occurs[place[sought[place] == runs]] = True
-        mask: NDArray[np.bool_] = occurs[np.searchsorted(sought, texts)]
-        return mask
+        occurs[nearest[sought[nearest] == runs]] = True
+        return occurs[np.searchsorted(sought, texts)]
 
     def _lengths_of(self, rows: Rows) -> list[int]:
-        """Lengths that parts have, ascending."""
+        """The lengths of the rows that a part can have, ascending."""
         lengths = np.unique(self.lengths[rows])
         return [int(n) for n in lengths if SHORTEST_PART <= n <= LONGEST_PART]
 
     def _runs(self, rows: Rows, length: int) -> Hashes:
-        """Hashes of all runs of a length in some texts, none of which is shorter."""
+        """Hashes of all runs of a length in the rows, none of which is shorter."""
         counts = self.lengths[rows] - length + 1
         offsets = offsets_of(counts)
         first = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
         sums = self._sums[first + length] - self._sums[first]
-        # Multiplied so that the position of the run does not matter.
-        runs: Hashes = sums * self._powers[len(self._powers) - 1 - first]
-        return runs
+        return sums * self._powers[len(self._powers) - 1 - first]  # the factor removes the run's position

@@ -1,4 +1,4 @@
-"""The presets; every setting of a preset can be changed."""
+"""The presets. You can change every setting of a preset."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from token2wave.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of the whole pipeline.
+    """Settings of features, network and training.
 
     Attributes:
         name: of the preset.
         features: settings of the features.
         network: settings of the network without the sizes that the data decides.
         recipe: settings of training.
-        for_little_text: settings by full name that differ for small data
-            (:mod:`token2wave.training.auto_settings`).
+        for_little_text: settings by full name for small data (:mod:`token2wave.training.auto_settings`).
     """
 
     name: str
@@ -38,7 +37,7 @@ class Preset:
         """Complete the network's settings with the sizes that the data decides.
 
         Raises:
-            ConfigError: unknown or illegal settings.
+            ConfigError: a setting is unknown or illegal.
         """
         config = WaveConfig.from_dict({**self.network, "n_rows": n_rows, "n_classes": n_classes})
         return config.replace(sentence_ends=sentence_ends) if config.variants == "levels" else config
@@ -47,30 +46,30 @@ class Preset:
         """Change settings by their full names, e.g. ``{"network.width": 256, "recipe.epochs": 2}``.
 
         Raises:
-            ConfigError: an unknown name or an illegal value.
+            ConfigError: a name is unknown or a value illegal.
         """
-        parts: dict[str, dict[str, Any]] = {"features": {}, "network": {}, "recipe": {}}
+        groups: dict[str, dict[str, Any]] = {"features": {}, "network": {}, "recipe": {}}
         for name, value in settings.items():
-            part, _, key = name.partition(".")
-            if part not in parts:
+            group, _, key = name.partition(".")
+            if group not in groups:
                 raise ConfigError(
                     f"expected features.KEY, network.KEY or recipe.KEY, found {name!r}",
                     hint="e.g. network.width=256",
                 )
             if name in DECIDED_BY_DATA:
                 raise ConfigError("is decided by the data and cannot be set", location=name)
-            parts[part][key] = value
-        network = {**self.network, **parts["network"]}
-        if network.get("variants") != "rows" and "linear_svm" not in parts["network"]:
+            groups[group][key] = value
+        network = {**self.network, **groups["network"]}
+        if network.get("variants") != "rows" and "linear_svm" not in groups["network"]:
             network.pop("linear_svm", None)  # needs the embedding's rows
-        changed = replace(self, network=network)
-        with _named("features"):
-            changed = replace(changed, features=changed.features.replace(**parts["features"]))
-        with _named("recipe"):
-            changed = replace(changed, recipe=changed.recipe.replace(**parts["recipe"]))
-        with _named("network"):
-            changed.network_config(1, 2, ())  # refuses illegal settings before any work is done
-        if changed.features_lack_cls and changed.network_config(1, 2, ()).readout == "cls":
+        with _prefix_errors("features"):
+            features = self.features.replace(**groups["features"])
+        with _prefix_errors("recipe"):
+            recipe = self.recipe.replace(**groups["recipe"])
+        changed = replace(self, features=features, network=network, recipe=recipe)
+        with _prefix_errors("network"):
+            config = changed.network_config(1, 2, ())  # refuses illegal settings before any work
+        if changed.features_lack_cls and config.readout == "cls":
             raise ConfigError(
                 "expected features with [CLS] to read out, found none",
                 location="network.readout",
@@ -85,12 +84,12 @@ class Preset:
 
 
 @contextmanager
-def _named(part: str) -> Iterator[None]:
-    """Complete the names of settings in errors, as users write them."""
+def _prefix_errors(group: str) -> Iterator[None]:
+    """Name settings in errors in full, as users write them."""
     try:
         yield
     except ConfigError as error:
-        location = None if error.location is None else f"{part}.{error.location}"
+        location = None if error.location is None else f"{group}.{error.location}"
         raise ConfigError(error.problem, location=location, hint=error.hint) from error
 
 
@@ -158,7 +157,7 @@ def preset_named(name: str) -> Preset:
 
 
 def parse_setting(assignment: str) -> tuple[str, Any]:
-    """Split ``network.width=256`` into the name and the value; the value is JSON, or else a string.
+    """Split ``network.width=256`` into the name and the value, which is JSON or else a string.
 
     Raises:
         ConfigError: there is no ``=``.
@@ -178,17 +177,18 @@ def parse_value(text: str) -> Any:
 
 
 def overrides_of(options: TrainOptions) -> dict[str, Any]:
-    """Collect everything in which options differ from their preset, by full name.
+    """Collect the settings that differ from the preset, by full name.
 
     Raises:
         ConfigError: there is no such preset.
     """
     recipe = preset_named(options.preset).recipe
-    given: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "network.operation": options.operation,
         "recipe.epochs": options.epochs,
         "recipe.batch_size": options.batch_size,
         "recipe.lr": options.lr,
-        "recipe.embedding_lr": (None if options.lr is None else recipe.embedding_lr * options.lr / recipe.lr),
+        "recipe.embedding_lr": None if options.lr is None else recipe.embedding_lr * options.lr / recipe.lr,
     }
-    return {name: value for name, value in given.items() if value is not None} | dict(options.settings or {})
+    changed = {name: value for name, value in settings.items() if value is not None}
+    return {**changed, **(options.settings or {})}

@@ -1,4 +1,4 @@
-"""The record of a settings search: plain data."""
+"""The history of a settings search: plain data."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-MIN_STANDARD_ERRORS = 1.0  # of the figure that chooses
-MIN_STANDARD_ERRORS_BY_LOSS = 2.0  # of the loss, where the figure is no worse
+MIN_STANDARD_ERRORS = 1.0  # of the selection metric
+MIN_STANDARD_ERRORS_BY_LOSS = 2.0  # of the loss, if the selection metric is no worse
 RULE = (
-    "A candidate takes the place of the best so far if, over the same validation rows, the figure that "
-    f"chooses is better by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or "
-    "if it is no worse "
+    "A candidate replaces the best so far if, over the same validation rows, the selection metric is better "
+    f"by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or if it is no worse "
     f"and the loss is lower by more than {MIN_STANDARD_ERRORS_BY_LOSS:g} standard errors."
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate compared with the best so far, over all splits that both were scored on.
+    """A candidate compared with the best so far, over all splits on which both have scores.
 
     Attributes:
-        gain: of the figure that chooses.
+        gain: of the selection metric.
         error: its standard error.
         loss_gain: how much lower the loss is.
         loss_error: its standard error.
@@ -35,14 +34,12 @@ class Comparison:
     @property
     def is_better(self) -> bool:
         """Whether the candidate is better by more than chance (:data:`RULE`)."""
-        by_figure = self.gain > MIN_STANDARD_ERRORS * self.error
-        return by_figure or (
-            self.gain >= 0 and self.loss_gain > MIN_STANDARD_ERRORS_BY_LOSS * self.loss_error
-        )
+        has_less_loss = self.loss_gain > MIN_STANDARD_ERRORS_BY_LOSS * self.loss_error
+        return self.gain > MIN_STANDARD_ERRORS * self.error or (self.gain >= 0 and has_less_loss)
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether neither figure of the candidate is better."""
+        """Whether the candidate is better in neither the metric nor the loss."""
         return self.gain <= 0 and self.loss_gain <= 0
 
 
@@ -54,11 +51,11 @@ class Trial:
     """A candidate and its figures on the validation rows.
 
     Attributes:
-        number: from 1, the preset with the settings of the user.
-        settings: changes of that, by full name.
+        number: from 1, which is the preset with the user's settings.
+        settings: changes of these, by full name.
         outcome: ``started from``, ``kept`` (it became the best so far), ``dropped``, or ``failed``.
-        accuracy: on the validation rows of the first split; None where it failed.
-        chosen: the figure that chooses, on these rows; loss is negated.
+        accuracy: on the validation rows of the first split; None if it failed.
+        chosen: the selection metric on these rows; a loss is negated.
         loss: cross-entropy on these rows.
         n_splits: splits on which it was compared with the best so far.
         comparison: with the best so far, over these splits; None for the first or a failed candidate.
@@ -79,7 +76,7 @@ class Trial:
 
     @property
     def is_improvement(self) -> bool:
-        """Whether it was the best so far when it was tried."""
+        """Whether it became the best so far."""
         return self.outcome in (STARTED, KEPT)
 
 
@@ -88,12 +85,11 @@ class SearchHistory:
     """A whole search.
 
     Attributes:
-        select_by: the figure that chooses.
+        select_by: the selection metric.
         validation_rows: of a split.
         n_splits: splits of the training rows on which candidates are compared, at most.
         trials: in order.
-        ended_by: ``time``, ``candidates``, ``interruption``, ``nothing left to try``, or
-            ``too few rows`` for validation.
+        ended_by: ``time``, ``candidates``, ``interruption``, ``nothing left to try``, or ``too few rows``.
         seconds: of the search.
     """
 
@@ -106,9 +102,8 @@ class SearchHistory:
 
     @property
     def best_trial(self) -> Trial | None:
-        """The last trial that was kept; None if not even the first was finished."""
-        best = [trial for trial in self.trials if trial.is_improvement]
-        return best[-1] if best else None
+        """The last improvement; None if not even the first trial was completed."""
+        return next((trial for trial in reversed(self.trials) if trial.is_improvement), None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -130,7 +125,7 @@ class SearchHistory:
         }
 
     def of_model(self) -> dict[str, Any]:
-        """The record for the model file: no times, so that equal searches give equal files."""
+        """The record for the model file: without times, so that equal searches give equal files."""
         return {
             "select_by": self.select_by,
             "n_tried": len(self.trials),
@@ -143,18 +138,18 @@ class SearchHistory:
         }
 
     def caveats(self) -> tuple[str, ...]:
-        """Sentences that belong beside the figures."""
+        """Sentences to print beside the figures."""
         n_tried = len(self.trials)
         if self.ended_by == "too few rows":
-            return ("Too few rows for validation: nothing was searched, and the settings are those given.",)
+            return ("There were too few rows for validation: the search did not change your settings.",)
         if n_tried < 2:
             return (
-                f"The search ended ({self.ended_by}) before a second candidate was tried: the settings are "
-                "those given.",
+                f"The search ended ({self.ended_by}) before its second candidate: it did not change your "
+                "settings.",
             )
         if self.settings:
             return (
-                f"The settings are the best of {n_tried:,} on the validation rows, whose figures therefore "
-                "flatter them; texts that had no part in the choice tell the truth.",
+                f"The settings are the best of {n_tried:,} on the validation rows, so the validation figures "
+                "are too good; trust the figures of other texts.",
             )
         return ()

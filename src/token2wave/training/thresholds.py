@@ -1,4 +1,4 @@
-"""Thresholds of the classes, where a text may have several."""
+"""Thresholds of the classes of multi-label texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Numbers = NDArray[np.float64]
 
 
 def thresholds_of(network: Any, validation: Examples, learnt_from: bool = False) -> tuple[float, ...]:
-    """Choose the thresholds of a trained network; none if a text has one class.
+    """Choose the thresholds of a calibrated multi-label network; of other networks there are none.
 
     Args:
         network: trained and calibrated.
@@ -28,7 +28,7 @@ def thresholds_of(network: Any, validation: Examples, learnt_from: bool = False)
     if not network.config.multi_label:
         return ()
     if learnt_from:
-        return tuple([DEFAULT] * network.config.n_classes)
+        return (DEFAULT,) * network.config.n_classes
     assert validation.targets is not None
     probabilities = probabilities_of(network.logits(validation.features), multi_label=True)
     return choose_thresholds(probabilities, validation.targets > 0.5, validation.weights)
@@ -58,16 +58,16 @@ def choose_thresholds(
     counts = np.ones(len(classes)) if weights is None else weights.astype(np.float64)
     support = counts @ classes
     if not support.any():
-        return tuple([DEFAULT] * n_classes)
+        return (DEFAULT,) * n_classes
     predicted, right = np.zeros((2, n_classes, len(CANDIDATES)))
     for label in range(n_classes):
         order = np.argsort(probabilities[:, label], kind="stable")
-        places = np.searchsorted(probabilities[order, label].astype(np.float64), CANDIDATES)
-        predicted[label] = _from_the_top(counts[order])[places]
-        right[label] = _from_the_top((counts * classes[:, label])[order])[places]
-    share = POOLED / support.sum()
-    hits = right + share * right.sum(axis=0)
-    scores = hits / (predicted + support[:, None] + share * predicted.sum(axis=0) + POOLED)  # half of F1
+        first = np.searchsorted(probabilities[order, label].astype(np.float64), CANDIDATES)
+        predicted[label] = _sums_to_the_end(counts[order])[first]
+        right[label] = _sums_to_the_end((counts * classes[:, label])[order])[first]
+    pooled = POOLED / support.sum()
+    hits = right + pooled * right.sum(axis=0)
+    scores = hits / (predicted + support[:, None] + pooled * predicted.sum(axis=0) + POOLED)  # half of F1
     return tuple(
         _middle_of_best(row) if has else DEFAULT for row, has in zip(scores, support > 0, strict=True)
     )
@@ -82,6 +82,6 @@ def _middle_of_best(scores: Numbers) -> float:
     return float(CANDIDATES[first + (n_best - 1) // 2])
 
 
-def _from_the_top(counts: Numbers) -> Numbers:
-    """Sums of the numbers from each one to the last, and a final zero, ``(N + 1,)``."""
+def _sums_to_the_end(counts: Numbers) -> Numbers:
+    """Sums of the numbers from each to the last, and a final zero, ``(N + 1,)``."""
     return np.concatenate([np.cumsum(counts[::-1])[::-1], [0.0]])

@@ -1,4 +1,4 @@
-"""How much each training text counts: by its class, and by a weight of its own."""
+"""Weights of the training texts: by their class, and by weights of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def text_weights(
     class_weights: str | Mapping[str, float] | None,
     own: Sequence[float] | None,
 ) -> NDArray[np.float32] | None:
-    """Weights of the training texts in the loss. Their mean is one: learning rates keep their meaning.
+    """Weights of the training texts in the loss. Their mean is one, so learning rates keep their meaning.
 
     Args:
         labels: ``(N,)``, the classes of the texts.
@@ -31,10 +31,10 @@ def text_weights(
         own: ``N`` weights of the texts themselves, at least zero; they multiply those of the classes.
 
     Returns:
-        ``(N,)`` float32, or None where nothing is weighted.
+        ``(N,)`` float32, or None if nothing is weighted.
 
     Raises:
-        ConfigError: an unknown class, a weight that is not a positive number, or no text of any weight.
+        ConfigError: a class is unknown, a weight is not positive, or no text has a weight.
     """
     if class_weights is None and own is None:
         return None
@@ -50,8 +50,7 @@ def text_weights(
                 hint="give at least some rows a weight above zero",
             )
         weights = weights * (own_weights / largest)
-    scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
-    return scaled
+    return np.asarray(weights / weights.mean(), dtype=np.float32)
 
 
 def positive_weights(
@@ -59,16 +58,12 @@ def positive_weights(
     label_names: Sequence[str],
     class_weights: str | Mapping[str, float] | None,
 ) -> NDArray[np.float32] | None:
-    """Weight of each class in the loss of the texts that have it, where a text may have several.
+    """Weight of each class in the loss of the multi-label texts that have it, ``(C,)``; None without weights.
 
     Args:
-        classes: ``(N, C)``, the classes of the training texts; or ``(C,)``, how many of them have each.
+        classes: ``(N, C)``, the classes of the training texts; or ``(C,)``, how many texts have each.
         label_names: the ``C`` classes.
-        class_weights: ``balanced`` gives the texts of all classes that occur the same total weight, that of a
-            mean class; or the weight of each class by name, by default 1.
-
-    Returns:
-        ``(C,)`` float32; None without weights.
+        class_weights: as for :func:`text_weights`; ``balanced`` gives every class the weight of a mean one.
 
     Raises:
         ConfigError: as for :func:`text_weights`.
@@ -87,7 +82,7 @@ def positive_weights(
 def class_weights_of(
     counts: NDArray[Any], label_names: Sequence[str], class_weights: str | Mapping[str, float] | None
 ) -> NDArray[np.float64]:
-    """Weight of each class, ``(C,)``, by how many texts have it; see :func:`text_weights`."""
+    """Weight of each class, ``(C,)``, from the number of its texts; see :func:`text_weights`."""
     weights = np.ones(len(label_names))
     if class_weights is None:
         return weights
@@ -102,12 +97,11 @@ def class_weights_of(
         )
     for name, weight in class_weights.items():
         if name not in label_names:
-            known = ", ".join(label_names[:12])
-            raise ConfigError(f"expected a known label ({known}), found {name!r}", location="class_weights")
+            expected = f"a known label ({', '.join(label_names[:12])})"
+            raise ConfigError(f"expected {expected}, found {name!r}", location="class_weights")
         is_number = isinstance(weight, Real) and not isinstance(weight, bool)
         if not is_number or not 0 < weight < math.inf:
-            raise ConfigError(
-                f"expected a positive number for {name!r}, found {weight!r}", location="class_weights"
-            )
+            problem = f"expected a positive number for {name!r}, found {weight!r}"
+            raise ConfigError(problem, location="class_weights")
         weights[label_names.index(name)] = weight
     return weights
