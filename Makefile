@@ -101,8 +101,8 @@ $(GUIDED)/core: $(NATIVE) tools/fuzzing/coverage.c
 		clang -c -fPIC -O1 tools/fuzzing/coverage.c -o $(GUIDED)/coverage.o && \
 		clang -shared -fPIC $(COUNTED) -fsanitize=undefined -fsanitize-trap=undefined \
 			-fsanitize-coverage=inline-8bit-counters,pc-table $(HEADERS) -o $@/_core.abi3.so \
-			src/token2wave/core/*.c $(GUIDED)/coverage.o -lm -lpthread -ldl; \
-	else gcc -shared -fPIC $(COUNTED) $(HEADERS) -o $@/_core.abi3.so src/token2wave/core/*.c -lm -lpthread -ldl; fi
+			src/token2wave/core/*.c $(GUIDED)/coverage.o -lm -lpthread; \
+	else gcc -shared -fPIC $(COUNTED) $(HEADERS) -o $@/_core.abi3.so src/token2wave/core/*.c -lm -lpthread; fi
 
 fuzz-quick:
 	$(MAKE) fuzz SECONDS=60
@@ -119,7 +119,7 @@ fuzz: $(FUZZER) $(GUIDED)/core
 	cp -r src/token2wave $(FUZZ)/
 	rm -f $(FUZZ)/token2wave/core/_core*.so
 	gcc -shared -fPIC $(SANITIZED) $(HEADERS) \
-		-o $(FUZZ)/token2wave/core/_core.abi3.so $(FUZZ)/token2wave/core/*.c -lm -lpthread -ldl
+		-o $(FUZZ)/token2wave/core/_core.abi3.so $(FUZZ)/token2wave/core/*.c -lm -lpthread
 	for name in words wordpiece model checkpoint state; do $(UNDER_SANITIZERS) \
 		-m fuzzing.guided --replay $(FUZZ)/corpus/$$name || exit 1; done
 	$(UNDER_SANITIZERS) -m fuzzing.run_cases --seconds $$(($(SECONDS) / 6)) --seed $(SEED)

@@ -3,22 +3,14 @@
 Without a compiler the core is left out with a warning, and all goes through numpy and torch.
 """
 
+import glob
 import sysconfig
 
 from setuptools import Extension, setup
 
 FOLDER = "src/token2wave/core"
-SOURCES = (
-    *("module", "module_features", "module_training", "module_prediction"),
-    *("text", "words", "tables", "predict"),
-    *("waves", "dense", "layout", "threads"),
-    *("training", "batch", "texts", "updates", "linear_svm"),
-)
-HEADERS = (
-    *("arguments", "text", "words", "tables", "predict"),
-    *("waves", "dense", "layout", "threads"),
-    *("training", "session", "linear_svm"),
-)
+SOURCES = sorted(glob.glob(f"{FOLDER}/*.c"))
+HEADERS = sorted(glob.glob(f"{FOLDER}/*.h"))
 
 # The stable interface does not exist for Python without its global lock, which then goes without the core.
 HAS_STABLE_INTERFACE = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -27,8 +19,8 @@ setup(
     ext_modules=[
         Extension(
             "token2wave.core._core",
-            [f"{FOLDER}/{name}.c" for name in SOURCES],
-            depends=[f"{FOLDER}/{name}.h" for name in HEADERS],
+            SOURCES,
+            depends=HEADERS,
             # Without the -fno-... roots and comparisons are not vectorised; without -ffp-contract=fast, which
             # -std=c11 turns off, products and sums are not fused.
             extra_compile_args=[

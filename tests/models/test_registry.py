@@ -200,7 +200,7 @@ def test_the_native_core_refuses_an_unknown_operation_and_readout(place: int) ->
     shape[place] = 2
     dense = np.zeros(sum(map(np.size, list(arrays_of(config).values())[1:])), np.float32)
     with pytest.raises(ValueError, match="known operation and read-out"):
-        load_core().open_tables(tuple(shape), np.zeros((5, 16), np.float32), dense)
+        load_core().open_network(tuple(shape), np.zeros((5, 16), np.float32), dense)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -1,38 +1,99 @@
+"""The methods of the C core. An array is anything with the buffer protocol, of the dtype and shape below."""
+
 from collections.abc import Sequence
 from typing import Any
 
-def token_hashes(texts: list[str], classes: Any, lower: Any) -> tuple[bytes, bytes]: ...
-def token_buckets(hashes: Any, n_tokens: Any, ngrams: int, bits: int) -> bytes: ...
-def count(buckets: Any, counts: Any) -> None: ...
+def token_hashes(texts: list[str], classes: Any, lower: Any) -> tuple[bytes, bytes]:
+    """Hash the tokens of texts: uint64 hashes in reading order, and int64 numbers of tokens of each text.
+
+    classes and lower: (0x110000,) uint8 and uint32, by code point.
+    """
+
+def token_buckets(hashes: Any, n_tokens: Any, ngrams: int, bits: int) -> bytes:
+    """Return uint32 buckets: of each text those of its tokens, then of its 2-grams, and so on.
+
+    hashes: uint64, the tokens of all texts; n_tokens: int64, of each text.
+    """
+
+def count(buckets: Any, counts: Any) -> None:
+    """Count uint32 buckets into uint32 counts, in place."""
+
 def select_rows(
     buckets: Any, n_words: Any, ngrams: int, row_of_bucket: Any, cls: bool
-) -> tuple[bytes, bytes, bytes]: ...
-def document_frequency(ids: Any, offsets: Any, classes: Any, frequency: Any, last: Any) -> None: ...
+) -> tuple[bytes, bytes, bytes]:
+    """Return int32 rows of the buckets that have one (the others have -1), int64 lengths and n_ordered.
+
+    With cls, row 0 stands before each text.
+    """
+
+def document_frequency(ids: Any, offsets: Any, classes: Any, frequency: Any, last: Any) -> None:
+    """Add to frequency[row, class], int64, the number of texts of the class in which the row occurs.
+
+    classes: (N,) int64, or empty if all texts are of one class. last: (rows,) int64, all -1 at first.
+    """
+
 def train(
     shape: Sequence[int],
-    parameters: tuple[Any, ...],
-    texts: tuple[Any, ...],
-    settings: tuple[Any, ...],
+    weights: tuple[Any, ...],
+    examples: tuple[Any, ...],
+    factors: tuple[Any, ...],
     adam: tuple[float, ...],
     steps: tuple[int, int, int],
     n_threads: int,
-) -> tuple[float, float]: ...
+) -> tuple[float, float]:
+    """Train in place on texts in the given order, in batches; return the sums of loss and right answers.
+
+    weights: embedding, dense, mean, square, slots. examples: ids, offsets, n_ordered, labels, targets (N, C)
+    float32 (empty if a text's label is its target), order. factors: row_rates, rate_factors, text_weights,
+    positive_weights (C,) (empty if all classes count the same), row_rate, dropout, token_dropout,
+    label_smoothing. adam: rate, weight_decay, beta_mean, beta_square, epsilon. steps: batch_size, first_step,
+    seed.
+    """
+
 def fit_linear_svm(
     texts: tuple[Any, Any, Any],
-    given: tuple[Any, Any, Any, Any, Any],
-    made_of: tuple[Any, Any, Any],
-    found: tuple[Any, Any],
+    examples: tuple[Any, Any, Any, Any, Any],
+    features: tuple[Any, Any, Any],
+    weights: tuple[Any, Any],
     settings: tuple[int, float, int],
     n_threads: int,
-) -> int: ...
-def open_words(classes: Any, lower: Any, buckets: Any, ngrams: int, bits: int, cls: bool) -> object: ...
-def open_tables(shape: Sequence[int], rows: Any, dense: Any) -> object: ...
+) -> int:
+    """Fit one SVM for each class in place, from the weights given; return the number of passes.
+
+    texts: ids, offsets, n_ordered. examples: labels (N,) int64 or targets (N, C) float32, the other empty;
+    costs (N,); positive (C,) float32, factors of a text's cost for its own classes, or empty; sizes (N,).
+    features: gram_offsets, grams, energies. weights: rows (V, C) and bias (C,) float32. settings: max_passes,
+    tolerance, seed.
+    """
+
+def open_words(classes: Any, lower: Any, buckets: Any, ngrams: int, bits: int, cls: bool) -> object:
+    """Open word features. buckets: (V,) uint32, increasing, below 2^bits."""
+
+def open_network(shape: Sequence[int], rows: Any, dense: Any) -> object:
+    """Open a compiled network.
+
+    rows: (V, R) float32, which must not change while it is open. dense: all other parameters, float32, in the
+    order of ``WaveConfig.parameter_shapes``.
+    """
+
 def predict_texts(
-    words: object, tables: object, texts: list[str], out: Any, as_probabilities: bool, n_threads: int
-) -> None: ...
+    words: object, network: object, texts: list[str], out: Any, as_probabilities: bool, n_threads: int
+) -> None:
+    """Write probabilities or logits of texts into out, (N, C) float32."""
+
 def predict_utf8(
-    words: object, tables: object, texts: tuple[Any, Any], out: Any, as_probabilities: bool, n_threads: int
-) -> None: ...
+    words: object, network: object, texts: tuple[Any, Any], out: Any, as_probabilities: bool, n_threads: int
+) -> None:
+    """As :func:`predict_texts`, for a buffer of UTF-8 and int64 offsets, which must not change meanwhile.
+
+    Text i is utf8[offsets[i]:offsets[i + 1]].
+    """
+
 def predict_rows(
-    tables: object, texts: tuple[Any, ...], out: Any, as_probabilities: bool, n_threads: int
-) -> None: ...
+    network: object, texts: tuple[Any, ...], out: Any, as_probabilities: bool, n_threads: int
+) -> None:
+    """Write probabilities or logits of texts that are features already into out, (N, C) float32.
+
+    texts: ids, offsets, n_ordered. They must not change meanwhile: they are checked once, and the lock of the
+    interpreter is released.
+    """

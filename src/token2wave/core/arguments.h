@@ -1,6 +1,5 @@
-/* Arguments from Python: checked, unpacked and given back. */
-#ifndef TOKEN2WAVE_ARGUMENTS_H
-#define TOKEN2WAVE_ARGUMENTS_H
+/* Arguments from Python: checked, unpacked and released. */
+#pragma once
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -12,50 +11,37 @@
 #define WRONG_SIZE "an array has the wrong size: %s"
 #define INCONSISTENT "texts, rows, labels or the order of the texts do not fit together"
 
+/* The methods of the module; _core.pyi documents them. */
+#define METHODS(X)                                                                                    \
+    X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(train)           \
+    X(fit_linear_svm) X(open_words) X(open_network) X(predict_texts) X(predict_utf8) X(predict_rows)
+#define METHOD(name) PyObject *name(PyObject *Py_UNUSED(self), PyObject *args)
+#define DECLARE(name) METHOD(name);
+METHODS(DECLARE)
+
+/* Raise ValueError; returns NULL. */
+void *refuse(const char *message);
+
 /* Whether a buffer holds `count` items; else an exception is set. */
 int has_size(const Py_buffer *buffer, int64_t count, size_t item, const char *name);
 
-/* Give buffers back, those that were never taken left out. */
+/* Release buffers, except those that were never filled. */
 void release(Py_buffer *buffers, int count);
 
-/* A string's bytes while its owner lives: the string itself, or an encoded copy where it is not ASCII. */
-typedef struct {
-    text_bytes text;
-    PyObject *owner;
-} borrowed_text;
-
-/* Borrow the bytes of element number i of a list. Returns 0 with an exception set where it is no string. */
-int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out);
+/* Borrow the bytes of texts[i]: those of the string itself, or an encoded copy if it is not ASCII. Returns 0
+   with an exception set if it is no string; release_texts must be called all the same. */
+int borrow(PyObject *texts, Py_ssize_t i, text_bytes *out);
+void release_texts(text_bytes *texts, Py_ssize_t n);
 
 /* The numbers of a shape, in the order of its members, as a tuple of their own. */
 #define SHAPE "LLLLLiipipp"
 #define SHAPE_OF(s)                                                                                   \
-    &(s).n_rows, &(s).n_classes, &(s).width, &(s).context_width, &(s).radius, &(s).modulates, &(s).reads_cls,   \
-        &(s).linear_variants, &(s).restore, &(s).has_linear_svm, &(s).is_multi_label
+    &(s).n_rows, &(s).n_classes, &(s).width, &(s).context_width, &(s).radius, &(s).modulates,         \
+        &(s).reads_cls, &(s).linear_variants, &(s).restore, &(s).has_linear_svm, &(s).is_multi_label
 
 /* Whether a shape can be computed; else an exception is set. */
 int is_shape(network_shape shape);
 
-/* Whether the arrays of ragged texts fit each other; else an exception is set. */
-int are_texts(const Py_buffer *ids, const Py_buffer *offsets, const Py_buffer *n_ordered, ragged_texts *out);
-
-/* Whether a text lies within n_ids ids, its words within the text, and every id of it is a row. */
-int is_text(const ragged_texts *texts, int64_t text, int64_t n_ids, int64_t n_rows);
-
-/* Methods of the module, and their documentation. */
-#define METHOD(name) PyObject *name(PyObject *self, PyObject *args); extern const char name##_doc[];
-METHOD(token_hashes)
-METHOD(token_buckets)
-METHOD(count)
-METHOD(select_rows)
-METHOD(document_frequency)
-METHOD(train)
-METHOD(fit_linear_svm)
-METHOD(open_words)
-METHOD(open_tables)
-METHOD(predict_texts)
-METHOD(predict_utf8)
-METHOD(predict_rows)
-#undef METHOD
-
-#endif
+/* Whether ids, offsets and n_ordered, which stand at `arrays`, are texts of rows below n_rows; else an
+   exception is set. */
+int are_texts(const Py_buffer *arrays, int64_t n_rows, ragged_texts *out);

@@ -11,8 +11,8 @@ INLINE uint64_t least_kept(const session *s)
     return (uint64_t)((double)s->training->token_dropout * 0x1p24);
 }
 
-/* Keep a text's features, leaving some out in training; gives how many of its words are kept. A context branch
-   sees all words. */
+/* Copy a text's features without those that token dropout drops; returns how many of its words remain. A
+   context branch sees all words. */
 static int64_t keep_features(session *s, int64_t b)
 {
     int64_t text = text_number(s, b), begin = s->texts.offsets[text];
@@ -40,13 +40,13 @@ static int64_t keep_features(session *s, int64_t b)
     return n_words;
 }
 
-/* Words of a text that have places: all, for a context branch; else those that are kept. */
+/* Words of a text that have positions: all for a context branch, else those that are kept. */
 INLINE const int32_t *words_of(const session *s, int64_t b)
 {
-    return s->shape.context_width ? s->texts.ids + s->texts.offsets[text_number(s, b)] : s->tokens + s->token_start[b];
+    return s->shape.context_width ? s->texts.ids + s->texts.offsets[text_number(s, b)]
+                                  : s->tokens + s->token_start[b];
 }
 
-/* Keep the features of a part's texts, and sort them by the owner of their rows. */
 void gather_features(session *s, int64_t part)
 {
     int64_t first, last;
@@ -65,13 +65,13 @@ void gather_features(session *s, int64_t part)
     for (int owner = 0; owner < PARTS; owner++)
         for (int words = 1; words >= 0; at += counts[words--][owner])
             next[words][owner] = at;
-    uint64_t least = s->shape.context_width ? least_kept(s) : 0; /* else all of the words were kept */
-    int32_t nowhere = (int32_t)s->batch_size;
+    uint64_t least = s->shape.context_width ? least_kept(s) : 0; /* else words holds kept ones alone */
+    int32_t no_text = (int32_t)s->batch_size;
     for (int64_t b = first; b < last; b++) {
         const int32_t *tokens = s->tokens + s->token_start[b], *words = words_of(s, b);
         uint64_t key = random_bits(s->key, (uint64_t)b);
         for (int64_t i = 0; i < s->n_words[b]; i++) {
-            int32_t text = is_kept(key, i, least) ? (int32_t)b : nowhere;
+            int32_t text = is_kept(key, i, least) ? (int32_t)b : no_text;
             *next[1][OWNER(words[i])]++ = (occurrence){words[i], text, (int32_t)(s->word_start[b] + i), 0};
         }
         for (int64_t i = n_kept_words[b]; i < s->n_tokens[b]; i++)
@@ -79,7 +79,7 @@ void gather_features(session *s, int64_t part)
     }
 }
 
-/* Where the occurrences lie that part number `part` gathered for an owner: words, or n-grams. */
+/* The occurrences, of words or of n-grams, that a part gathered for an owner. */
 static occurrence *occurrences_of(const session *s, int64_t part, int64_t owner, int words)
 {
     int64_t first, last;
@@ -90,7 +90,6 @@ static occurrence *occurrences_of(const session *s, int64_t part, int64_t owner,
     return words ? at : at + s->counts[part][1][owner];
 }
 
-/* Number the distinct rows that a part owns, and sort their occurrences by row. */
 void find_distinct_rows(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
@@ -100,26 +99,26 @@ void find_distinct_rows(session *s, int64_t part)
             base += s->counts[i][0][owner] + s->counts[i][1][owner];
     own->base = base;
     own->rows = s->pool.rows + base;
-    own->starts = s->pool.starts + base + part; /* each part needs one start more than it has slots */
+    own->starts = s->pool.starts + base + part; /* each part has one start more than slots */
     own->texts = s->pool.texts + base;
-    own->places = s->pool.places + base;
+    own->positions = s->pool.positions + base;
     int32_t n_slots = 0, *slots = s->state.slots;
     for (int words = 1; words >= 0; words--) {
         for (int64_t i = 0; i < PARTS; i++) {
-            occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
-            for (; found < end; found++) {
-                if (end - found > AHEAD)
-                    __builtin_prefetch(slots + found[AHEAD].row, 1);
-                int32_t slot = slots[found->row];
+            occurrence *at = occurrences_of(s, i, part, words), *end = at + s->counts[i][words][part];
+            for (; at < end; at++) {
+                if (end - at > AHEAD)
+                    __builtin_prefetch(slots + at[AHEAD].row, 1);
+                int32_t slot = slots[at->row];
                 if (slot < 0) {
-                    slot = slots[found->row] = n_slots;
-                    own->rows[n_slots] = found->row;
+                    slot = slots[at->row] = n_slots;
+                    own->rows[n_slots] = at->row;
                     own->starts[n_slots++] = 0;
                 }
                 own->starts[slot]++;
-                found->slot = slot;
+                at->slot = slot;
                 if (words)
-                    s->word_slots[found->place] = (int32_t)base + slot;
+                    s->word_slots[at->position] = (int32_t)base + slot;
             }
         }
         if (words)
@@ -127,7 +126,7 @@ void find_distinct_rows(session *s, int64_t part)
     }
     own->n_slots = n_slots;
     int64_t n_entries = 0;
-    for (int32_t slot = 0; slot < n_slots; slot++) { /* counts become starts, slots are -1 again */
+    for (int32_t slot = 0; slot < n_slots; slot++) { /* counts become starts; slots are reset to -1 */
         int64_t count = own->starts[slot];
         own->starts[slot] = n_entries;
         n_entries += count;
@@ -135,13 +134,13 @@ void find_distinct_rows(session *s, int64_t part)
     }
     for (int words = 1; words >= 0; words--)
         for (int64_t i = 0; i < PARTS; i++) {
-            occurrence *found = occurrences_of(s, i, part, words), *end = found + s->counts[i][words][part];
-            for (; found < end; found++) {
-                int64_t entry = own->starts[found->slot]++;
-                own->texts[entry] = found->text;
-                own->places[entry] = found->place;
+            occurrence *at = occurrences_of(s, i, part, words), *end = at + s->counts[i][words][part];
+            for (; at < end; at++) {
+                int64_t entry = own->starts[at->slot]++;
+                own->texts[entry] = at->text;
+                own->positions[entry] = at->position;
             }
         }
     memmove(own->starts + 1, own->starts, (size_t)n_slots * sizeof *own->starts);
-    own->starts[0] = 0; /* filling moved each start to the next one's */
+    own->starts[0] = 0; /* because filling moved each start to the next one */
 }

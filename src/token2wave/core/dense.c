@@ -172,11 +172,11 @@ HOT void adam(int64_t first, int64_t last, float *weights, const float *gradient
 {
     float rate = (float)(settings.rate / (1.0 - pow(settings.beta_mean, (double)step)));
     float correction = (float)(1.0 / sqrt(1.0 - pow(settings.beta_square, (double)step)));
-    float kept = 1.0f - settings.rate * settings.weight_decay;
+    float decay = 1.0f - settings.rate * settings.weight_decay;
     for (int64_t i = first; i < last; i++) {
         float g = gradients[i];
         mean[i] += (g - mean[i]) * (1.0f - settings.beta_mean);
         square[i] = square[i] * settings.beta_square + g * g * (1.0f - settings.beta_square);
-        weights[i] = weights[i] * kept - rate * mean[i] / (sqrtf(square[i]) * correction + settings.epsilon);
+        weights[i] = weights[i] * decay - rate * mean[i] / (sqrtf(square[i]) * correction + settings.epsilon);
     }
 }

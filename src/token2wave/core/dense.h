@@ -1,15 +1,14 @@
 /* Dense arithmetic of small networks, in vectors of eight floats. All widths but the classes' are
    multiples of eight. */
-#ifndef TOKEN2WAVE_DENSE_H
-#define TOKEN2WAVE_DENSE_H
+#pragma once
 
 #include <stdint.h>
 #include <string.h>
 
-/* A function marked so is compiled for plain x86-64 and for processors with AVX2 and FMA; the right
-   one is chosen when the library is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
-    !defined(TOKEN2WAVE_PLAIN)
+/* HOT functions are compiled for plain x86-64 and for processors with AVX2 and FMA; loading the library
+   chooses. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
+    __GNUC__ >= 12 && !defined(TOKEN2WAVE_PLAIN)
 #define HOT __attribute__((target_clones("default", "arch=x86-64-v3")))
 #else
 #define HOT
@@ -40,8 +39,8 @@ void linear(int64_t M, int64_t N, int64_t K, const float *x, const float *transp
 void linear_backward(int64_t M, int64_t N, int64_t K, const float *dy, const float *x, const float *weight,
                      float *dx, float *d_weight, float *d_bias);
 
-/* Layer normalisation of each row (epsilon 1e-5, PyTorch's). normal: rows before scale and shift, kept
-   for the way back; inverse: one over the deviation of each row. */
+/* Layer normalisation of each row, with PyTorch's epsilon of 1e-5. The backward pass needs normal, the rows
+   before scale and shift, and inverse, one over the deviation of each row. */
 void normalise(int64_t M, int64_t N, const float *x, const float *scale, const float *shift, float *y,
                float *normal, float *inverse);
 void normalise_backward(int64_t M, int64_t N, const float *dy, const float *normal, const float *inverse,
@@ -53,7 +52,7 @@ void gelu(int64_t n, const float *x, float *y, float *slope);
 /* Transpose W (N, K) into (K, N). */
 void transpose(int64_t N, int64_t K, const float *weight, float *transposed);
 
-/* AdamW as torch.optim.AdamW on numbers first .. last. step counts from 1. */
+/* torch.optim.AdamW on numbers first .. last. step counts from 1. */
 typedef struct {
     float rate, weight_decay, beta_mean, beta_square, epsilon;
 } adam_settings;
@@ -69,10 +68,8 @@ INLINE uint64_t random_bits(uint64_t key, uint64_t counter)
     return z ^ (z >> 31);
 }
 
-/* 24 of its bits as a float in [0, 1). */
+/* A float in [0, 1) of 24 of these bits. */
 INLINE float uniform(uint64_t key, uint64_t counter)
 {
     return (float)(random_bits(key, counter) >> 40) * 0x1p-24f;
 }
-
-#endif

@@ -1,6 +1,5 @@
-/* The shape of a network, and where its parameters stand. Names and order are those of WaveConfig. */
-#ifndef TOKEN2WAVE_LAYOUT_H
-#define TOKEN2WAVE_LAYOUT_H
+/* The shape of a network, and the offsets of its parameters. Names and order are those of WaveConfig. */
+#pragma once
 
 #include <stdint.h>
 
@@ -12,11 +11,11 @@ typedef struct {
     int64_t context_width; /* P; 0 without a context branch */
     int64_t radius;
     int modulates;        /* else the waves interfere */
-    int reads_cls;        /* the first token stands for the text; else the text is one wave */
+    int reads_cls;        /* read out the first token; else the text as one wave */
     int linear_variants;  /* a linear map of a row's D numbers gives both variants; else a row holds both */
     int restore;
-    int has_linear_svm;   /* a row also holds a number for each class, behind its variants */
-    int is_multi_label;   /* each class is decided by itself, a sigmoid each; else one of them, by softmax */
+    int has_linear_svm;   /* a row also holds a weight for each class, behind its variants */
+    int is_multi_label;   /* a sigmoid for each class; else softmax over all */
 } network_shape;
 
 typedef struct {
@@ -25,11 +24,11 @@ typedef struct {
     const int64_t *offsets, *n_ordered;
 } ragged_texts;
 
-/* Where each parameter stands in the dense part; absent ones have no place of their own. */
+/* Offset of each parameter in the dense part; those of absent parameters mean nothing. */
 typedef struct {
     int64_t variants, variants_bias, restore, restore_bias, norm, norm_bias, head, head_bias;
-    int64_t context_variants, context_variants_bias, context_norm, context_norm_bias, mix, mix_bias, context_head,
-        context_head_bias, linear_svm, linear_svm_bias;
+    int64_t context_variants, context_variants_bias, context_norm, context_norm_bias, mix, mix_bias;
+    int64_t context_head, context_head_bias, linear_svm, linear_svm_bias;
     int64_t size;
 } layout;
 
@@ -46,5 +45,3 @@ static inline int64_t row_width(network_shape shape)
 {
     return wave_width(shape) + (shape.has_linear_svm ? shape.n_classes : 0);
 }
-
-#endif

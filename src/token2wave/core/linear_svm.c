@@ -9,7 +9,7 @@
 #include "session.h"
 #include "threads.h"
 
-#define LANES 8 /* classes that are solved side by side: a row's numbers for them are one vector */
+#define LANES 8 /* classes solved side by side: a row's weights for them are one vector */
 
 typedef struct {
     const linear_svm_problem *problem;
@@ -38,26 +38,27 @@ INLINE int64_t last_gram(const linear_svm_problem *p, int32_t id)
 static int squares_of_texts(run *r)
 {
     const linear_svm_problem *p = r->problem;
-    int32_t *seen = calloc((size_t)(p->n_rows + p->n_grams), sizeof *seen);
-    if (!seen)
+    int32_t *counts = calloc((size_t)(p->n_rows + p->n_grams), sizeof *counts);
+    if (!counts)
         return -1;
     for (int64_t text = 0; text < p->texts.n_texts; text++) {
         const int32_t *ids = p->texts.ids + p->texts.offsets[text];
         int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
         double sum = 0.0;
         for (int64_t i = 0; i < n; i++) { /* n^2 = 1 + 3 + 5 + ... */
-            sum += (2 * seen[ids[i]]++ + 1) * (double)p->energies[ids[i]];
+            sum += (2 * counts[ids[i]]++ + 1) * (double)p->energies[ids[i]];
             for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
-                sum += (2 * seen[p->n_rows + p->grams[g]]++ + 1) * (double)p->energies[p->n_rows + p->grams[g]];
+                sum += (2 * counts[p->n_rows + p->grams[g]]++ + 1) *
+                       (double)p->energies[p->n_rows + p->grams[g]];
         }
         for (int64_t i = 0; i < n; i++) {
-            seen[ids[i]] = 0;
+            counts[ids[i]] = 0;
             for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
-                seen[p->n_rows + p->grams[g]] = 0;
+                counts[p->n_rows + p->grams[g]] = 0;
         }
         r->squares[text] = (float)(p->sizes[text] > 0 ? sum / p->sizes[text] : 0.0) + 1.0f;
     }
-    free(seen);
+    free(counts);
     return 0;
 }
 
@@ -74,15 +75,16 @@ INLINE v8 targets_of(const linear_svm_problem *p, int64_t text, int64_t first)
 static void shuffle(int64_t *order, int64_t n, uint64_t key)
 {
     for (int64_t i = n - 1; i > 0; i--) {
-        int64_t other = (int64_t)(random_bits(key, (uint64_t)i) % (uint64_t)(i + 1)), kept = order[i];
+        int64_t other = (int64_t)(random_bits(key, (uint64_t)i) % (uint64_t)(i + 1)), last = order[i];
         order[i] = order[other];
-        order[other] = kept;
+        order[other] = last;
     }
 }
 
-/* One pass over the texts; `violation`, (LANES,), is by how much each class's conditions were violated at most. */
-HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *order, int64_t n_order, float *rows,
-                                float *alphas, float *biases, float *violation)
+/* One pass over the texts; `violation`, (LANES,), becomes the largest violation of each class's conditions.
+   */
+HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *order, int64_t n_order,
+                                float *rows, float *alphas, float *biases, float *violation)
 {
     const linear_svm_problem *p = r->problem;
     v8 bias = READ(biases), worst = ALL(0.0f);
@@ -91,13 +93,13 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
         int64_t text = order[at];
         const int32_t *ids = p->texts.ids + p->texts.offsets[text];
         int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
-        float share = one_over_root(p->sizes[text]);
+        float scale = one_over_root(p->sizes[text]);
         v8 score = ALL(0.0f);
         for (int64_t i = 0; i < n && i < AHEAD; i++)
-            ask_for(rows + ids[i] * LANES, LANES);
+            prefetch_row(rows + ids[i] * LANES, LANES);
         for (int64_t i = 0; i < n; i++) {
             if (i + AHEAD < n)
-                ask_for(rows + ids[i + AHEAD] * LANES, LANES);
+                prefetch_row(rows + ids[i + AHEAD] * LANES, LANES);
             score += READ(rows + ids[i] * LANES);
             for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
                 score += READ(grams + p->grams[g] * LANES);
@@ -106,7 +108,7 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
         v8 spread = ALL(0.5f / p->costs[text]); /* of the squared hinge */
         for (int64_t k = 0; p->positive && k < LANES && first + k < p->n_classes; k++)
             spread[k] /= y[k] > 0 ? p->positive[first + k] : 1.0f;
-        v8 slope = y * (score * share + bias) - 1.0f + alpha * spread;
+        v8 slope = y * (score * scale + bias) - 1.0f + alpha * spread;
         v8 next = alpha - slope / (r->squares[text] + spread);
         int moves = 0;
         for (int k = 0; k < LANES; k++) {
@@ -120,7 +122,7 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
         AT(alphas + text * LANES) = next;
         v8 change = (next - alpha) * y;
         bias += change;
-        change *= share;
+        change *= scale;
         for (int64_t i = 0; i < n; i++) {
             float *row = rows + ids[i] * LANES;
             AT(row) = READ(row) + change * p->energies[ids[i]];
@@ -140,34 +142,34 @@ static void solve_block(void *argument, int64_t block)
     run *r = argument;
     const linear_svm_problem *p = r->problem;
     int64_t first = block * LANES, n_texts = p->texts.n_texts, n_order = 0, passes = 0;
-    int64_t n_here = p->n_classes - first < LANES ? p->n_classes - first : LANES;
+    int64_t n_classes = p->n_classes - first < LANES ? p->n_classes - first : LANES;
     float *rows = calloc((size_t)(p->n_rows + p->n_grams) * LANES, sizeof *rows);
     float *alphas = calloc((size_t)n_texts * LANES + LANES, sizeof *alphas);
     int64_t *order = malloc(((size_t)n_texts + 1) * sizeof *order);
     float biases[LANES] = {0}, violation[LANES];
+    size_t size = (size_t)n_classes * sizeof *rows;
     if (rows && alphas && order) {
         for (int64_t row = 0; row < p->n_rows; row++)
-            memcpy(rows + row * LANES, p->rows + row * p->n_classes + first, (size_t)n_here * sizeof *rows);
-        memcpy(biases, p->bias + first, (size_t)n_here * sizeof *biases);
+            memcpy(rows + row * LANES, p->rows + row * p->n_classes + first, size);
+        memcpy(biases, p->bias + first, size);
         for (int64_t text = 0; text < n_texts; text++)
             if (p->costs[text] > 0)
                 order[n_order++] = text;
-        for (int more = 1; more && passes < p->most_passes; passes++) {
+        for (int more = 1; more && passes < p->max_passes; passes++) {
             shuffle(order, n_order, random_bits(p->seed, (uint64_t)passes));
             pass_over_texts(r, first, order, n_order, rows, alphas, biases, violation);
             more = 0;
-            for (int64_t k = 0; k < n_here; k++)
+            for (int64_t k = 0; k < n_classes; k++)
                 more |= violation[k] > p->tolerance;
         }
         for (int64_t row = 0; row < p->n_rows; row++) {
-            v8 whole = READ(rows + row * LANES);
+            v8 sum = READ(rows + row * LANES);
             for (int64_t g = first_gram(p, (int32_t)row); g < last_gram(p, (int32_t)row); g++)
-                whole += READ(rows + (p->n_rows + p->grams[g]) * LANES);
-            AT(rows + row * LANES) = whole;
-            memcpy(p->rows + row * p->n_classes + first, rows + row * LANES, (size_t)n_here * sizeof *rows);
+                sum += READ(rows + (p->n_rows + p->grams[g]) * LANES);
+            AT(rows + row * LANES) = sum;
+            memcpy(p->rows + row * p->n_classes + first, rows + row * LANES, size);
         }
-        for (int64_t k = 0; k < n_here; k++)
-            p->bias[first + k] = biases[k];
+        memcpy(p->bias + first, biases, size);
         long long most = atomic_load(&r->passes);
         while (passes > most && !atomic_compare_exchange_weak(&r->passes, &most, passes))
             ;

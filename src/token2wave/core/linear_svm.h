@@ -1,33 +1,31 @@
-/* A linear SVM for each class: the weights w and the bias b of least
-   |w - w0|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + (b - b0)^2 / 2, by dual coordinate descent (Hsieh
-   et al., ICML 2008, algorithm 1). w0 and b0 are what rows and bias hold before: zero, or an earlier solution.
-   A text's x_i has for each row its number of occurrences, times the row's information a, over the square root of
-   the text's size. training/linear_svm.py is the slow twin. */
-#ifndef TOKEN2WAVE_LINEAR_SVM_H
-#define TOKEN2WAVE_LINEAR_SVM_H
+/* A linear SVM for each class: the weights w and the bias b that minimise
+   |w - w0|^2 / 2 + sum_i cost_i max(0, 1 - y_i (w . x_i + b))^2 + (b - b0)^2 / 2
+   by dual coordinate descent (Hsieh et al., ICML 2008, algorithm 1). w0 and b0 are the values that rows and
+   bias hold at the start: zero, or an earlier solution. Element r of x_i is how often row r occurs in text i,
+   times a, the root of the row's information, over the root of the text's size. The slow twin is
+   training/linear_svm.py. */
+#pragma once
 
 #include "layout.h"
 
 typedef struct {
-    int64_t n_rows, n_classes, most_passes;
+    int64_t n_rows, n_classes, max_passes;
     ragged_texts texts;
     const int64_t *labels;    /* (N,); or */
-    const float *targets;     /* (N, C) where more than one class may hold: those above a half do */
-    const float *costs;       /* (N,), none below zero; a text of no cost is left out */
-    const float *positive;    /* (C,) factors of a text's cost for the classes that it has, or NULL */
-    const float *sizes;       /* (N,) by whose roots the texts are divided; zero for an empty text */
-    const int64_t *gram_offsets; /* (V + 1,), n-grams that a row is made of, or NULL */
-    const int32_t *grams;     /* numbered from 0 to G - 1 */
+    const float *targets;     /* (N, C) of a multi-label problem: a text has the classes above a half */
+    const float *costs;       /* (N,), none below zero; a text without cost is skipped */
+    const float *positive;    /* (C,) factors of a text's cost for its own classes, or NULL */
+    const float *sizes;       /* (N,), zero for an empty text */
+    const int64_t *gram_offsets; /* (V + 1,), character n-grams of each row, or NULL */
+    const int32_t *grams;     /* numbers from 0 to G - 1 */
     int64_t n_grams;          /* G */
-    const float *energies;    /* (V + G,) squared linear_svm, of the rows and of the n-grams */
-    float tolerance;          /* a class is done once no text violates its conditions by more */
-    uint64_t seed;            /* of the order of the texts, which is the same for all classes */
-    float *rows;              /* (V, C) in: a w0; out: a w, with what the row's n-grams come to */
+    const float *energies;    /* (V + G,) a^2, the information of the rows and of the n-grams */
+    float tolerance;          /* a class is solved once no text violates its conditions by more */
+    uint64_t seed;            /* of the order of the texts, the same for all classes */
+    float *rows;              /* (V, C) in: a w0; out: a w, with the sum over the row's n-grams */
     float *bias;              /* (C,) in: b0; out: b */
 } linear_svm_problem;
 
-/* Solve all classes; the result does not depend on the number of threads. Returns the passes that the slowest
-   class took, or -1 where memory ran out. */
+/* Solve all classes; the result does not depend on the number of threads. Returns the number of passes of the
+   slowest class, or -1 if memory ran out. */
 int64_t solve_linear_svm(const linear_svm_problem *problem, int n_threads);
-
-#endif

@@ -1,5 +1,11 @@
-/* The module token2wave.core._core: its methods, and what they check their arguments with. */
+/* The module token2wave.core._core, and the checks that its methods share. */
 #include "arguments.h"
+
+void *refuse(const char *message)
+{
+    PyErr_SetString(PyExc_ValueError, message);
+    return NULL;
+}
 
 int has_size(const Py_buffer *buffer, int64_t count, size_t item, const char *name)
 {
@@ -18,9 +24,9 @@ void release(Py_buffer *buffers, int count)
 
 static PyObject *str_isascii; /* of str itself: a subclass may have its own */
 
-int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out)
+int borrow(PyObject *texts, Py_ssize_t i, text_bytes *out)
 {
-    PyObject *text = PyList_GetItem(list, i), *ascii;
+    PyObject *text = PyList_GetItem(texts, i), *ascii;
     if (!text || !PyUnicode_Check(text)) {
         PyErr_Format(PyExc_TypeError, "expected a string at texts[%zd]", i);
         return 0;
@@ -32,17 +38,25 @@ int borrow(PyObject *list, Py_ssize_t i, borrowed_text *out)
     Py_ssize_t size;
     Py_DECREF(ascii);
     if (is_ascii) {
-        out->text.utf8 = PyUnicode_AsUTF8AndSize(text, &size);
+        out->utf8 = PyUnicode_AsUTF8AndSize(text, &size);
     } else {
         char *bytes = 0;
         out->owner = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
         Py_DECREF(text);
         if (!out->owner || PyBytes_AsStringAndSize(out->owner, &bytes, &size))
             return 0;
-        out->text.utf8 = bytes;
+        out->utf8 = bytes;
     }
-    out->text.size = size;
-    return out->text.utf8 != NULL;
+    out->size = size;
+    return out->utf8 != NULL;
+}
+
+void release_texts(text_bytes *texts, Py_ssize_t n)
+{
+    for (Py_ssize_t i = 0; texts && i < n; i++) {
+        Py_XDECREF(texts[i].owner);
+        texts[i].owner = NULL;
+    }
 }
 
 int is_shape(network_shape shape)
@@ -50,59 +64,45 @@ int is_shape(network_shape shape)
     int64_t most = 1 << 30; /* so that no size overflows */
     if (shape.n_rows > 0 && shape.n_rows < most && shape.n_classes > 0 && shape.n_classes < most &&
         shape.width > 0 && shape.width <= 1 << 16 && shape.width % 8 == 0 && shape.context_width >= 0 &&
-        shape.context_width <= 1 << 16 && shape.context_width % 8 == 0 && shape.radius > 0 && shape.radius <= 1024 &&
-        shape.restore >= RESTORE_LINEAR && shape.restore <= RESTORE_MAGNITUDE &&
+        shape.context_width <= 1 << 16 && shape.context_width % 8 == 0 && shape.radius > 0 &&
+        shape.radius <= 1024 && shape.restore >= RESTORE_LINEAR && shape.restore <= RESTORE_MAGNITUDE &&
         (shape.modulates == 0 || shape.modulates == 1) && (shape.reads_cls == 0 || shape.reads_cls == 1) &&
         !(shape.linear_variants && shape.has_linear_svm))
         return 1;
-    PyErr_SetString(PyExc_ValueError, "expected sizes within bounds, widths that are multiples of eight, and a known operation and read-out");
+    refuse("expected sizes within bounds, widths that are multiples of eight, and a known operation and "
+           "read-out");
     return 0;
 }
 
-int are_texts(const Py_buffer *ids, const Py_buffer *offsets, const Py_buffer *n_ordered, ragged_texts *out)
+int are_texts(const Py_buffer *arrays, int64_t n_rows, ragged_texts *out)
 {
-    *out = (ragged_texts){n_ordered->len / 8, ids->buf, offsets->buf, n_ordered->buf};
-    return has_size(offsets, out->n_texts + 1, 8, "offsets") &&
-           has_size(ids, out->offsets[out->n_texts], 4, "ids");
-}
-
-int is_text(const ragged_texts *texts, int64_t text, int64_t n_ids, int64_t n_rows)
-{
-    int64_t first = texts->offsets[text], end = texts->offsets[text + 1];
-    if (first < 0 || end < first || end > n_ids || texts->n_ordered[text] < 0 ||
-        texts->n_ordered[text] > end - first)
+    *out = (ragged_texts){arrays[2].len / 8, arrays[0].buf, arrays[1].buf, arrays[2].buf};
+    if (!has_size(&arrays[1], out->n_texts + 1, 8, "offsets") ||
+        !has_size(&arrays[0], out->offsets[out->n_texts], 4, "ids"))
         return 0;
-    int wrong = 0;
-    for (int64_t i = first; i < end; i++)
-        wrong |= (uint32_t)texts->ids[i] >= (uint64_t)n_rows;
-    return !wrong;
+    int64_t n_ids = arrays[0].len / 4, legal = out->offsets[0] >= 0;
+    for (int64_t t = 0; t < out->n_texts && legal; t++) {
+        int64_t n = out->offsets[t + 1] - out->offsets[t];
+        legal = n >= 0 && out->offsets[t + 1] <= n_ids && out->n_ordered[t] >= 0 && out->n_ordered[t] <= n;
+    }
+    for (int64_t i = 0; i < n_ids && legal; i++)
+        legal = (uint32_t)out->ids[i] < (uint64_t)n_rows;
+    if (!legal)
+        refuse(INCONSISTENT);
+    return (int)legal;
 }
 
-static PyMethodDef methods[] = {
-    {"token_hashes", token_hashes, METH_VARARGS, token_hashes_doc},
-    {"token_buckets", token_buckets, METH_VARARGS, token_buckets_doc},
-    {"count", count, METH_VARARGS, count_doc},
-    {"select_rows", select_rows, METH_VARARGS, select_rows_doc},
-    {"document_frequency", document_frequency, METH_VARARGS, document_frequency_doc},
-    {"train", train, METH_VARARGS, train_doc},
-    {"fit_linear_svm", fit_linear_svm, METH_VARARGS, fit_linear_svm_doc},
-    {"open_words", open_words, METH_VARARGS, open_words_doc},
-    {"open_tables", open_tables, METH_VARARGS, open_tables_doc},
-    {"predict_texts", predict_texts, METH_VARARGS, predict_texts_doc},
-    {"predict_utf8", predict_utf8, METH_VARARGS, predict_utf8_doc},
-    {"predict_rows", predict_rows, METH_VARARGS, predict_rows_doc},
-    {NULL, NULL, 0, NULL},
-};
+#define DEFINE(name) {#name, name, METH_VARARGS, NULL},
+static PyMethodDef methods[] = {METHODS(DEFINE){NULL, NULL, 0, NULL}};
 
-static int begin(PyObject *module)
+static int initialise(PyObject *Py_UNUSED(module))
 {
-    (void)module;
     if (!str_isascii) /* it is the same in every interpreter */
         str_isascii = PyObject_GetAttrString((PyObject *)&PyUnicode_Type, "isascii");
     return str_isascii ? 0 : -1;
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, begin}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialise}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "token2wave.core._core", "Hot paths in C.", 0, methods, slots, NULL, NULL, NULL,
 };

@@ -1,38 +1,27 @@
 /* Methods on texts and features. */
 #include "arguments.h"
 
-const char token_hashes_doc[] =
-    "token_hashes(texts, classes, lower) -> (hashes, n_tokens)\n\n"
-    "Bytes of uint64: the hashes of all tokens in reading order; and bytes of int64: the number of tokens of each\n"
-    "text.";
-
-PyObject *token_hashes(PyObject *self, PyObject *args)
+METHOD(token_hashes)
 {
-    PyObject *texts, *result = NULL;
+    PyObject *list, *result = NULL;
     Py_buffer buffers[2] = {{0}};
-    (void)self;
-    if (!PyArg_ParseTuple(args, "Oy*y*", &texts, &buffers[0], &buffers[1]))
+    if (!PyArg_ParseTuple(args, "O!y*y*", &PyList_Type, &list, &buffers[0], &buffers[1]))
         return NULL;
-    Py_ssize_t n_texts = PyList_Check(texts) ? PyList_Size(texts) : -1, total = 0;
-    borrowed_text *borrowed = NULL;
+    Py_ssize_t n_texts = PyList_Size(list), total = 0;
     uint64_t *hashes = NULL;
-    int64_t *n_tokens = NULL;
-    if (n_texts < 0) {
-        PyErr_SetString(PyExc_TypeError, "expected a list of strings");
-        goto done;
-    }
-    if (!has_size(&buffers[0], N_CODE_POINTS, 1, "classes") || !has_size(&buffers[1], N_CODE_POINTS, 4, "lower"))
-        goto done;
-    borrowed = PyMem_Calloc((size_t)n_texts + 1, sizeof *borrowed);
-    n_tokens = PyMem_Malloc(((size_t)n_texts + 1) * sizeof *n_tokens);
-    if (!borrowed || !n_tokens) {
+    int64_t *n_tokens = PyMem_Malloc(((size_t)n_texts + 1) * sizeof *n_tokens);
+    text_bytes *texts = PyMem_Calloc((size_t)n_texts + 1, sizeof *texts);
+    if (!texts || !n_tokens) {
         PyErr_NoMemory();
         goto done;
     }
+    if (!has_size(&buffers[0], N_CODE_POINTS, 1, "classes") ||
+        !has_size(&buffers[1], N_CODE_POINTS, 4, "lower"))
+        goto done;
     for (Py_ssize_t i = 0; i < n_texts; i++) {
-        if (!borrow(texts, i, &borrowed[i]))
+        if (!borrow(list, i, &texts[i]))
             goto done;
-        total += borrowed[i].text.size + 2; /* a text has at most as many tokens as bytes; a reader wants two more */
+        total += texts[i].size + 2; /* at most as many tokens as bytes; a reader needs room for two more */
     }
     hashes = PyMem_Malloc((size_t)(total + 1) * sizeof *hashes);
     if (!hashes) {
@@ -41,41 +30,32 @@ PyObject *token_hashes(PyObject *self, PyObject *args)
     }
     letter_table table = letters(buffers[0].buf, buffers[1].buf);
     int64_t written = 0;
-    int is_text = 1;
+    int is_utf8 = 1;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < n_texts && is_text; i++) {
-        text_reader reader = read_text(borrowed[i].text.utf8, (size_t)borrowed[i].text.size);
-        n_tokens[i] = read_tokens(&reader, &table, hashes + written, borrowed[i].text.size + 2);
-        is_text = n_tokens[i] >= 0;
-        written += is_text ? n_tokens[i] : 0;
+    for (Py_ssize_t i = 0; i < n_texts && is_utf8; i++) {
+        text_reader reader = read_text(texts[i].utf8, (size_t)texts[i].size);
+        n_tokens[i] = read_tokens(&reader, &table, hashes + written, texts[i].size + 2);
+        is_utf8 = n_tokens[i] >= 0;
+        written += is_utf8 ? n_tokens[i] : 0;
     }
     Py_END_ALLOW_THREADS
-    if (is_text)
-        result = Py_BuildValue("y#y#", (const char *)hashes, (Py_ssize_t)(written * 8), (const char *)n_tokens,
-                               (Py_ssize_t)(n_texts * 8));
-    else
-        PyErr_SetString(PyExc_ValueError, "a string could not be decoded");
+    result = is_utf8 ? Py_BuildValue("y#y#", (const char *)hashes, (Py_ssize_t)(written * 8),
+                                     (const char *)n_tokens, (Py_ssize_t)(n_texts * 8))
+                     : refuse("a string could not be decoded");
 done:
-    for (Py_ssize_t i = 0; borrowed && i < n_texts; i++)
-        Py_XDECREF(borrowed[i].owner);
-    PyMem_Free(borrowed);
+    release_texts(texts, n_texts);
+    PyMem_Free(texts);
     PyMem_Free(n_tokens);
     PyMem_Free(hashes);
     release(buffers, 2);
     return result;
 }
 
-const char token_buckets_doc[] =
-    "token_buckets(hashes, n_tokens, ngrams, bits) -> buckets\n\n"
-    "Bytes of uint32: for each text the buckets of its tokens, then of its 2-grams, and so on. hashes: uint64, the\n"
-    "tokens of all texts; n_tokens: int64, how many each text has.";
-
-PyObject *token_buckets(PyObject *self, PyObject *args)
+METHOD(token_buckets)
 {
     Py_buffer buffers[2] = {{0}};
     PyObject *result = NULL;
     int ngrams, bits;
-    (void)self;
     if (!PyArg_ParseTuple(args, "y*y*ii", &buffers[0], &buffers[1], &ngrams, &bits))
         return NULL;
     const uint64_t *hashes = buffers[0].buf;
@@ -83,7 +63,7 @@ PyObject *token_buckets(PyObject *self, PyObject *args)
     int64_t total = buffers[0].len / 8, n_texts = buffers[1].len / 8, longest = 0, at = 0, written = 0;
     uint64_t *grams = NULL;
     if (ngrams < 1 || bits < 1 || bits > 32) {
-        PyErr_SetString(PyExc_ValueError, "expected ngrams >= 1 and bits from 1 to 32");
+        refuse("expected ngrams >= 1 and bits from 1 to 32");
         goto done;
     }
     for (int64_t i = 0; i < n_texts; i++) {
@@ -113,12 +93,9 @@ done:
     return result;
 }
 
-const char count_doc[] = "count(buckets, counts)\n\nCount uint32 buckets into uint32 counts, in place.";
-
-PyObject *count(PyObject *self, PyObject *args)
+METHOD(count)
 {
     Py_buffer buffers[2] = {{0}};
-    (void)self;
     if (!PyArg_ParseTuple(args, "y*w*", &buffers[0], &buffers[1]))
         return NULL;
     const uint32_t *buckets = buffers[0].buf;
@@ -134,23 +111,13 @@ PyObject *count(PyObject *self, PyObject *args)
     }
     Py_END_ALLOW_THREADS
     release(buffers, 2);
-    if (!in_range) {
-        PyErr_Format(PyExc_ValueError, WRONG_SIZE, "counts");
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return in_range ? Py_NewRef(Py_None) : PyErr_Format(PyExc_ValueError, WRONG_SIZE, "counts");
 }
 
-const char select_rows_doc[] =
-    "select_rows(buckets, n_words, ngrams, row_of_bucket, cls) -> (ids, lengths, n_ordered)\n\n"
-    "Rows of the buckets that have one (the others have -1), with row 0 before each text where cls is true;\n"
-    "bytes of int32, int64, int64.";
-
-PyObject *select_rows(PyObject *self, PyObject *args)
+METHOD(select_rows)
 {
     Py_buffer buffers[3] = {{0}};
     int ngrams, cls;
-    (void)self;
     if (!PyArg_ParseTuple(args, "y*y*iy*p", &buffers[0], &buffers[1], &ngrams, &buffers[2], &cls))
         return NULL;
     const uint32_t *buckets = buffers[0].buf;
@@ -184,12 +151,10 @@ PyObject *select_rows(PyObject *self, PyObject *args)
         lengths[t] = out - start;
     }
     Py_END_ALLOW_THREADS
-    if (fits)
-        result = Py_BuildValue("y#y#y#", (const char *)ids, (Py_ssize_t)(out * 4), (const char *)lengths,
-                               (Py_ssize_t)(n_texts * 8), (const char *)(lengths + n_texts),
-                               (Py_ssize_t)(n_texts * 8));
-    else
-        PyErr_Format(PyExc_ValueError, WRONG_SIZE, "n_words");
+    Py_ssize_t size = (Py_ssize_t)(n_texts * 8);
+    result = fits ? Py_BuildValue("y#y#y#", (const char *)ids, (Py_ssize_t)(out * 4), (const char *)lengths,
+                                  size, (const char *)(lengths + n_texts), size)
+                  : PyErr_Format(PyExc_ValueError, WRONG_SIZE, "n_words");
 done:
     PyMem_Free(ids);
     PyMem_Free(lengths);
@@ -197,16 +162,10 @@ done:
     return result;
 }
 
-const char document_frequency_doc[] =
-    "document_frequency(ids, offsets, classes, frequency, last)\n\n"
-    "Add to frequency[row, class], int64, the number of texts of the class in which the row occurs. classes: (N,)\n"
-    "int64, or empty where all texts are of one class. last: (rows,) int64, all -1 at first.";
-
-PyObject *document_frequency(PyObject *self, PyObject *args)
+METHOD(document_frequency)
 {
     Py_buffer b[5] = {{0}};
     PyObject *result = NULL;
-    (void)self;
     if (!PyArg_ParseTuple(args, "y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4]))
         return NULL;
     const int32_t *ids = b[0].buf;
@@ -214,7 +173,8 @@ PyObject *document_frequency(PyObject *self, PyObject *args)
     int64_t *frequency = b[3].buf, *last = b[4].buf;
     int64_t n_ids = b[0].len / 4, n_texts = b[1].len / 8 - 1, n_rows = b[4].len / 8, legal = 1;
     int64_t n_classes = n_rows ? b[3].len / 8 / n_rows : 1;
-    if (!has_size(&b[3], n_rows * n_classes, 8, "frequency") || (classes && !has_size(&b[2], n_texts, 8, "classes")))
+    if (!has_size(&b[3], n_rows * n_classes, 8, "frequency") ||
+        (classes && !has_size(&b[2], n_texts, 8, "classes")))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     for (int64_t t = 0; t < n_texts; t++)
@@ -228,10 +188,7 @@ PyObject *document_frequency(PyObject *self, PyObject *args)
             last[ids[i]] = t;
         }
     Py_END_ALLOW_THREADS
-    if (legal)
-        result = Py_NewRef(Py_None);
-    else
-        PyErr_SetString(PyExc_ValueError, INCONSISTENT);
+    result = legal ? Py_NewRef(Py_None) : refuse(INCONSISTENT);
 done:
     release(b, 5);
     return result;

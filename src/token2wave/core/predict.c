@@ -8,7 +8,7 @@
 #include "threads.h"
 #include "waves.h"
 
-#ifdef __SANITIZE_ADDRESS__ /* then there are gaps between the parts of the memory that nobody may touch */
+#ifdef __SANITIZE_ADDRESS__ /* then nobody may touch the gaps between arrays */
 #include <sanitizer/asan_interface.h>
 #define GAP 64
 #else
@@ -16,100 +16,72 @@
 #define ASAN_POISON_MEMORY_REGION(start, size)
 #endif
 
-#define TEXTS_CHUNK 32    /* so that weights that are in the cache serve several texts */
-#define WORDS_CHUNK 128   /* so that their states stay in the cache */
-#define MAX_ITEMS 32768    /* of a phase, see threads.h */
+#define TEXTS_CHUNK 32  /* so that weights in the cache serve several texts */
+#define WORDS_CHUNK 128 /* so that their states stay in the cache */
+#define MAX_ITEMS 32768 /* of a phase, see threads.h */
 
-/* Memory of one item of work. M texts; W words with their neighbours, of which at most WORDS_CHUNK are
-   done at once. */
-typedef struct {
-    float *real, *imaginary;        /* (M, 2 D) both variants of each text */
-    float *waves;                   /* (M, 2 D) their overlay */
-    float *state, *normed, *unused; /* (M, D) */
-    float *inverse;                 /* (M or W,) */
-    float *logits;                  /* (M, C) */
-    float *context_text;             /* (M, 2 P) */
-    double *sum, *squares;          /* (2 D,) of the text at hand */
-    double *svm_sum;          /* (C,) */
-    float *linear_svm;              /* (M, C) of each text */
-    double *context_sum, *context_squares; /* (P,) */
-    float *expansion;               /* see expand_rows */
-    float *variants, *left, *right, *overlays, *context_normed, *context_unused, *mixed, *states, *slope; /* (W, ...) */
-    int32_t *ids;                   /* features just read */
-    int32_t *words;                 /* words not yet done, after up to `radius` that are done */
-    feature_reader *reader;
-} work_space;
-
-static int64_t room_for_words(const tables *t)
+static int64_t room_for_words(const compiled_network *t)
 {
     int64_t radius = t->shape.radius;
     return 2 * radius + (radius > WORDS_CHUNK ? radius : WORDS_CHUNK);
 }
 
-/* Lay out the memory from `start`, or count it where start is NULL; returns its size in bytes. */
-static size_t lay_out(const tables *t, int64_t M, int reads_text, work_space *w, char *start)
+/* Memory of one item of work: M texts, and W words with their neighbours. d is the width, p that of the
+   context branch, c the number of classes, k = c with a linear SVM, else 0. */
+#define WORK_SPACE(X)                                                                                 \
+    X(float, real, M * 2 * d) X(float, imaginary, M * 2 * d) /* both variants of each text */         \
+    X(float, waves, M * 2 * d)                               /* their overlay */                      \
+    X(float, state, M * d) X(float, normed, M * d) X(float, unused, M * d)                            \
+    X(float, inverse, M > W ? M : W) X(float, logits, M * c)                                          \
+    X(double, sum, 2 * d) X(double, squares, 2 * d)          /* of the current text */                \
+    X(double, svm_sum, k) X(float, svm_scores, M * k)                                                 \
+    X(float, expansion, t->expansion ? ROWS_EXPANDED * (row_width(t->shape) + t->expansion) : 0)      \
+    /* the context branch: texts, then words */                                                       \
+    X(float, context_text, M * 2 * p) X(double, context_sum, p) X(double, context_squares, p)         \
+    X(float, variants, W * 2 * p) X(float, left, W * p) X(float, right, W * p)                        \
+    X(float, overlays, W * 2 * p) X(float, context_normed, W * 2 * p)                                 \
+    X(float, context_unused, W * 2 * p) X(float, mixed, W * p) X(float, states, W * p)                \
+    X(float, slope, W * p)                                                                            \
+    X(int32_t, words, p ? W + MAX_FEATURES_READ : 0)         /* not done, after `radius` that are */  \
+    X(int32_t, ids, reads_text ? MAX_FEATURES_READ : 0)      /* features just read */                 \
+    X(feature_reader, reader, reads_text)
+
+typedef struct {
+#define DECLARE(type, name, count) type *name;
+    WORK_SPACE(DECLARE)
+#undef DECLARE
+} work_space;
+
+/* Lay out the memory from `start`, or only count it if start is NULL; returns its size in bytes. */
+static size_t lay_out(const compiled_network *t, int64_t M, int reads_text, work_space *w, char *start)
 {
     int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes;
-    int64_t W = p ? room_for_words(t) : 0;
+    int64_t k = t->shape.has_linear_svm ? c : 0, W = p ? room_for_words(t) : 0;
     size_t at = 0;
-#define TAKE(name, count)                                                                             \
+#define TAKE(type, name, count)                                                                       \
     do {                                                                                              \
-        size_t size = (size_t)(count) * sizeof *w->name, next = at + (size + 63) / 64 * 64 + GAP;     \
+        size_t size = (size_t)(count) * sizeof(type), next = at + (size + 63) / 64 * 64 + GAP;        \
         if (start) {                                                                                  \
             w->name = (void *)(start + at);                                                           \
             ASAN_POISON_MEMORY_REGION(start + at + size, next - at - size);                           \
         }                                                                                             \
         at = next;                                                                                    \
-    } while (0)
-    TAKE(real, M * 2 * d);
-    TAKE(imaginary, M * 2 * d);
-    TAKE(waves, M * 2 * d);
-    TAKE(state, M * d);
-    TAKE(normed, M * d);
-    TAKE(unused, M * d);
-    TAKE(inverse, M > W ? M : W);
-    TAKE(logits, M * c);
-    TAKE(sum, 2 * d);
-    TAKE(squares, 2 * d);
-    if (t->shape.has_linear_svm) {
-        TAKE(svm_sum, c);
-        TAKE(linear_svm, M * c);
-    }
-    if (t->expansion)
-        TAKE(expansion, ROWS_EXPANDED * (row_width(t->shape) + t->expansion));
-    if (p) {
-        TAKE(context_text, M * 2 * p);
-        TAKE(context_sum, p);
-        TAKE(context_squares, p);
-        TAKE(variants, W * 2 * p);
-        TAKE(left, W * p);
-        TAKE(right, W * p);
-        TAKE(overlays, W * 2 * p);
-        TAKE(context_normed, W * 2 * p);
-        TAKE(context_unused, W * 2 * p);
-        TAKE(mixed, W * p);
-        TAKE(states, W * p);
-        TAKE(slope, W * p);
-        TAKE(words, W + MAX_FEATURES_READ);
-    }
-    if (reads_text) {
-        TAKE(ids, MAX_FEATURES_READ);
-        TAKE(reader, 1);
-    }
+    } while (0);
+    WORK_SPACE(TAKE)
 #undef TAKE
     return at;
 }
 
 /* ---- context branch ---- */
 
-/* Words of a text on their way through the context branch. */
 typedef struct {
     const int32_t *ids;
-    int64_t n, done; /* the first `done` are there as neighbours alone */
+    int64_t n, done; /* the first `done` words serve only as neighbours */
 } word_window;
 
 /* Add the states of words first .. last of the window to the text's sums. */
-static void add_states(const tables *t, work_space *w, const int32_t *ids, int64_t n, int64_t first, int64_t last)
+static void add_states(const compiled_network *t, work_space *w, const int32_t *ids, int64_t n, int64_t first,
+                       int64_t last)
 {
     int64_t p = t->shape.context_width, radius = t->shape.radius, e = t->expansion;
     const float *values = context_variants_of(t), *dense = t->dense;
@@ -117,7 +89,7 @@ static void add_states(const tables *t, work_space *w, const int32_t *ids, int64
     int64_t near = high - low, from = first - low, m = last - first;
     for (int64_t i = 0; i < near; i++) {
         if (i + AHEAD < near)
-            ask_for(values + ids[low + i + AHEAD] * e, 2 * p);
+            prefetch_row(values + ids[low + i + AHEAD] * e, 2 * p);
         memcpy(w->variants + i * 2 * p, values + ids[low + i] * e, (size_t)(2 * p) * sizeof(float));
     }
     neighbours(near, p, radius, 1, w->variants, 2 * p, w->left);
@@ -125,20 +97,20 @@ static void add_states(const tables *t, work_space *w, const int32_t *ids, int64
     for (int64_t i = from; i < from + m; i++)
         overlay(t->shape.modulates, p, w->variants + i * 2 * p, w->left + i * p, w->variants + i * 2 * p + p,
                 w->right + i * p, w->overlays + (i - from) * 2 * p);
-    normalise(m, 2 * p, w->overlays, dense + t->at.context_norm, dense + t->at.context_norm_bias, w->context_normed,
-              w->context_unused, w->inverse);
+    normalise(m, 2 * p, w->overlays, dense + t->at.context_norm, dense + t->at.context_norm_bias,
+              w->context_normed, w->context_unused, w->inverse);
     linear(m, p, 2 * p, w->context_normed, t->transposed + t->at.mix, dense + t->at.mix_bias, w->mixed);
     gelu(m * p, w->mixed, w->states, w->slope);
     add_rows(w->states, p, 0, m, p, w->context_sum, w->context_squares);
 }
 
-/* Take words through, all of them at the end of the text, else those whose right neighbours are known. */
-static void take_words(const tables *t, work_space *w, word_window *window, int is_end)
+/* Add the states of all words at the end of the text, else of those whose right neighbours are known. */
+static void add_ready_words(const compiled_network *t, work_space *w, word_window *window, int is_end)
 {
     int64_t radius = t->shape.radius, ready = is_end ? window->n : window->n - radius;
-    int64_t at_once = room_for_words(t) - 2 * radius;
+    int64_t n_chunk = room_for_words(t) - 2 * radius;
     while (window->done < ready) {
-        int64_t last = ready - window->done < at_once ? ready : window->done + at_once;
+        int64_t last = ready - window->done < n_chunk ? ready : window->done + n_chunk;
         add_states(t, w, window->ids, window->n, window->done, last);
         window->done = last;
     }
@@ -148,11 +120,11 @@ static void take_words(const tables *t, work_space *w, word_window *window, int 
 
 typedef struct {
     int64_t n_features, n_words;
-    int32_t first; /* the text's first feature; -1 before it */
+    int32_t first; /* first feature of the text; -1 before it */
 } text_sums;
 
-/* Add the linear_svm of features; their rows are in the cache. */
-HOT static void add_linear_svm(const tables *t, double *sum, const int32_t *ids, int64_t n)
+/* Add the SVM weights of features; their rows are in the cache. */
+HOT static void add_linear_svm(const compiled_network *t, double *sum, const int32_t *ids, int64_t n)
 {
     int64_t c = t->shape.n_classes, stride = row_width(t->shape);
     const float *values = t->rows + wave_width(t->shape);
@@ -161,7 +133,8 @@ HOT static void add_linear_svm(const tables *t, double *sum, const int32_t *ids,
             sum[k] += values[ids[i] * stride + k];
 }
 
-static void add_features(const tables *t, work_space *w, text_sums *sums, const int32_t *ids, int64_t n)
+static void add_features(const compiled_network *t, work_space *w, text_sums *sums, const int32_t *ids,
+                         int64_t n)
 {
     if (!n)
         return;
@@ -170,13 +143,13 @@ static void add_features(const tables *t, work_space *w, text_sums *sums, const 
     sums->n_features += n;
     if (t->shape.has_linear_svm)
         add_linear_svm(t, w->svm_sum, ids, n);
-    if (t->shape.reads_cls && sums->first < 0) /* its magnitude is of all the others */
+    if (t->shape.reads_cls && sums->first < 0) /* its magnitude is that of all others */
         sums->first = *ids++, n--;
     add_rows(variants_of(t), variants_stride(t), ids, n, 2 * t->shape.width, w->sum, w->squares);
 }
 
-/* The waves of text number m of the item from its sums: real and imaginary parts of both variants. */
-static void finish_text(const tables *t, work_space *w, const text_sums *sums, int64_t m)
+/* Make the waves of text m of the item from its sums: real and imaginary parts of both variants. */
+static void finish_text(const compiled_network *t, work_space *w, const text_sums *sums, int64_t m)
 {
     int64_t r = 2 * t->shape.width, p = t->shape.context_width;
     float *real = w->real + m * r, *imaginary = w->imaginary + m * r;
@@ -191,19 +164,19 @@ static void finish_text(const tables *t, work_space *w, const text_sums *sums, i
             imaginary[k] = (float)sqrt(w->squares[k]);
     }
     if (t->shape.has_linear_svm) {
-        double share = sums->n_features ? 1.0 / sqrt((double)sums->n_features) : 0.0;
+        double scale = sums->n_features ? 1.0 / sqrt((double)sums->n_features) : 0.0;
         for (int64_t k = 0; k < t->shape.n_classes; k++)
-            w->linear_svm[m * t->shape.n_classes + k] = (float)(w->svm_sum[k] * share);
+            w->svm_scores[m * t->shape.n_classes + k] = (float)(w->svm_sum[k] * scale);
     }
     if (p)
         mean_and_deviation(sums->n_words, p, w->context_sum, w->context_squares, w->context_text + m * 2 * p,
                            w->context_text + m * 2 * p + p);
 }
 
-/* Read text number `text` into the sums; 0 where it is no UTF-8. Memory does not grow with the text. */
+/* Read a text into the sums; returns 0 if it is not UTF-8. Memory does not grow with the text. */
 static int read_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
 {
-    const tables *t = job->tables;
+    const compiled_network *t = job->network;
     int64_t p = t->shape.context_width, n_words, radius = t->shape.radius;
     word_window window = {.ids = w->words};
     int more = 1;
@@ -219,34 +192,34 @@ static int read_sums(const prediction *job, work_space *w, int64_t text, text_su
         memcpy(w->words + window.n, w->ids, (size_t)n_words * sizeof *w->ids);
         window.n += n_words;
         sums->n_words += n_words;
-        take_words(t, w, &window, !more);
-        int64_t gone = window.done > radius ? window.done - radius : 0; /* nobody's neighbours any more */
-        memmove(w->words, w->words + gone, (size_t)(window.n - gone) * sizeof *w->words);
-        window.n -= gone;
-        window.done -= gone;
+        add_ready_words(t, w, &window, !more);
+        int64_t n_drop = window.done > radius ? window.done - radius : 0; /* no word's neighbours any more */
+        memmove(w->words, w->words + n_drop, (size_t)(window.n - n_drop) * sizeof *w->words);
+        window.n -= n_drop;
+        window.done -= n_drop;
     }
     return 1;
 }
 
 static void ragged_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
 {
-    const tables *t = job->tables;
+    const compiled_network *t = job->network;
     const int32_t *ids = job->rows.ids + job->rows.offsets[text];
     add_features(t, w, sums, ids, job->rows.offsets[text + 1] - job->rows.offsets[text]);
     if (t->shape.context_width) {
         word_window window = {.ids = ids, .n = job->rows.n_ordered[text]};
         expand_rows(t, ids, window.n, w->expansion);
         sums->n_words = window.n;
-        take_words(t, w, &window, 1);
+        add_ready_words(t, w, &window, 1);
     }
 }
 
 /* ---- an item: some texts ---- */
 
-/* From the waves of M texts to their logits, or probabilities. */
-static void network(const prediction *job, work_space *w, int64_t M, float *out)
+/* Turn the waves of M texts into logits or probabilities. */
+static void logits_of_texts(const prediction *job, work_space *w, int64_t M, float *out)
 {
-    const tables *t = job->tables;
+    const compiled_network *t = job->network;
     int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes;
     const float *dense = t->dense;
     for (int64_t m = 0; m < M; m++) {
@@ -267,11 +240,13 @@ static void network(const prediction *job, work_space *w, int64_t M, float *out)
         for (int64_t m = 0; m < M; m++)
             for (int64_t k = 0; k < c; k++)
                 w->logits[m * c + k] += dense[t->at.context_head_bias + k];
-        multiply(M, c, 2 * p, w->context_text, 2 * p, 1, t->transposed + t->at.context_head, c, w->logits, c, 1);
+        multiply(M, c, 2 * p, w->context_text, 2 * p, 1, t->transposed + t->at.context_head, c, w->logits, c,
+                 1);
     }
     if (t->shape.has_linear_svm)
         for (int64_t i = 0; i < M * c; i++)
-            w->logits[i] += w->linear_svm[i] * dense[t->at.linear_svm + i % c] + dense[t->at.linear_svm_bias + i % c];
+            w->logits[i] += w->svm_scores[i] * dense[t->at.linear_svm + i % c] +
+                            dense[t->at.linear_svm_bias + i % c];
     memcpy(out, w->logits, (size_t)(M * c) * sizeof *out);
     if (!job->as_probabilities)
         return;
@@ -295,18 +270,18 @@ static void network(const prediction *job, work_space *w, int64_t M, float *out)
 typedef struct {
     prediction *job;
     int64_t first, n_items; /* of this phase */
-    int64_t at_once;        /* texts of an item */
+    int64_t n_texts;        /* of an item */
     atomic_int outcome;
 } run;
 
-static void predict_some(void *argument, int64_t item)
+static void predict_item(void *argument, int64_t item)
 {
     run *r = argument;
     prediction *job = r->job;
-    const tables *t = job->tables;
+    const compiled_network *t = job->network;
     int64_t d = t->shape.width, p = t->shape.context_width;
-    int64_t first = r->first + item * r->at_once, left = job->n_texts - first;
-    int64_t M = left < r->at_once ? left : r->at_once;
+    int64_t first = r->first + item * r->n_texts, left = job->n_texts - first;
+    int64_t M = left < r->n_texts ? left : r->n_texts;
     work_space w = {0};
     char *memory = malloc(lay_out(t, M, job->words != 0, &w, 0));
     if (!memory) {
@@ -318,7 +293,7 @@ static void predict_some(void *argument, int64_t item)
         text_sums sums = {.first = -1};
         memset(w.sum, 0, (size_t)(2 * d) * sizeof *w.sum);
         memset(w.squares, 0, (size_t)(2 * d) * sizeof *w.squares);
-        if (w.svm_sum)
+        if (t->shape.has_linear_svm)
             memset(w.svm_sum, 0, (size_t)t->shape.n_classes * sizeof *w.svm_sum);
         if (p) {
             memset(w.context_sum, 0, (size_t)p * sizeof *w.context_sum);
@@ -330,25 +305,25 @@ static void predict_some(void *argument, int64_t item)
             atomic_store(&r->outcome, NOT_UTF8);
         finish_text(t, &w, &sums, m);
     }
-    network(job, &w, M, job->out + first * t->shape.n_classes);
+    logits_of_texts(job, &w, M, job->out + first * t->shape.n_classes);
     free(memory);
 }
 
 static int64_t next_texts(void *argument)
 {
     run *r = argument;
-    r->first += r->n_items * r->at_once;
+    r->first += r->n_items * r->n_texts;
     int64_t left = r->job->n_texts - r->first;
-    int64_t most = MAX_ITEMS * r->at_once, n = left < most ? left : most;
-    r->n_items = (n + r->at_once - 1) / r->at_once;
+    int64_t most = MAX_ITEMS * r->n_texts, n = left < most ? left : most;
+    r->n_items = (n + r->n_texts - 1) / r->n_texts;
     return r->n_items;
 }
 
 int predict(prediction *job, int n_threads)
 {
-    run r = {.job = job, .at_once = TEXTS_CHUNK};
-    while (r.at_once > 1 && job->n_texts < 2 * r.at_once * n_threads) /* few, maybe long ones */
-        r.at_once /= 2;
-    run_phases(n_threads, next_texts, predict_some, &r);
+    run r = {.job = job, .n_texts = TEXTS_CHUNK};
+    while (r.n_texts > 1 && job->n_texts < 2 * r.n_texts * n_threads) /* few texts, perhaps long ones */
+        r.n_texts /= 2;
+    run_phases(n_threads, next_texts, predict_item, &r);
     return atomic_load(&r.outcome);
 }

@@ -1,18 +1,18 @@
-/* Prediction with compiled tables: texts, or rows of texts, to logits. */
-#ifndef TOKEN2WAVE_PREDICT_H
-#define TOKEN2WAVE_PREDICT_H
+/* Prediction with a compiled network: from texts, or rows of texts, to logits or probabilities. */
+#pragma once
 
-#include "tables.h"
+#include "compiled.h"
 #include "words.h"
 
 /* A text in UTF-8. */
 typedef struct {
     const char *utf8;
     int64_t size;
+    void *owner; /* keeps the bytes alive; NULL if the caller does */
 } text_bytes;
 
 typedef struct {
-    const tables *tables;
+    const compiled_network *network;
     const word_index *words; /* for texts; */
     const text_bytes *texts;
     ragged_texts rows;       /* or, where `words` is NULL, rows of the texts */
@@ -25,5 +25,3 @@ enum { PREDICTED, OUT_OF_MEMORY, NOT_UTF8 };
 
 /* Predict all texts. A text's numbers depend neither on the other texts nor on the number of threads. */
 int predict(prediction *p, int n_threads);
-
-#endif

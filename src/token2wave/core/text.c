@@ -4,9 +4,9 @@ enum { SEPARATOR, WORD, SYMBOL, SINGLE };
 #define LONGEST_WORD 64
 #define APOSTROPHE 0x27
 static const uint64_t LINK = 0xD6E8FEB86659FD93u;
-static const uint32_t BROKEN = UINT32_MAX;
+static const uint32_t BROKEN = UINT32_MAX; /* not UTF-8 */
 
-/* BASE^i for every place in a word. */
+/* BASE^i for every position i in a word. */
 #define BASE 0x9E3779B97F4A7C15u
 #define POWERS_2(p) p, (p) * BASE
 #define POWERS_4(p) POWERS_2(p), POWERS_2((p) * BASE * BASE)
@@ -35,7 +35,7 @@ letter_table letters(const uint8_t *classes, const uint32_t *lower)
     return table;
 }
 
-/* Decode the code point at *place, which is not ASCII, and step over it; BROKEN where there is none. */
+/* Decode the code point at *place, which is not ASCII, and step over it; BROKEN if it is not UTF-8. */
 static uint32_t next_code_point(const uint8_t **place, const uint8_t *end)
 {
     const uint8_t *p = *place;
@@ -53,7 +53,8 @@ static uint32_t next_code_point(const uint8_t **place, const uint8_t *end)
     return code < N_CODE_POINTS ? code : BROKEN;
 }
 
-/* Lower-case letter at *place and its class; steps over it. BROKEN where there is none. */
+/* Read the code point at *place, in lower case, and its class, and step over it; BROKEN if it is not UTF-8.
+   */
 static inline uint32_t next_letter(const uint8_t **place, const uint8_t *end, const letter_table *table,
                                    int *class)
 {
@@ -77,9 +78,9 @@ text_reader read_text(const char *utf8, size_t n_bytes)
 
 int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes, int64_t room)
 {
-    text_reader at = *reader; /* a copy, which stays in registers */
+    text_reader at = *reader; /* the copy stays in registers */
     int64_t n_tokens = 0;
-    while (at.place < at.end && n_tokens + 2 <= room) { /* a letter ends at most a word, and is a symbol */
+    while (at.place < at.end && n_tokens + 2 <= room) { /* a code point may end a word and be a symbol */
         int class;
         uint32_t code = next_letter(&at.place, at.end, table, &class);
         if (code == BROKEN)
@@ -100,8 +101,9 @@ int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *ha
         }
         if (in_word) {
             at.sum += (uint64_t)(code + 1) * POWERS[at.length++];
-            uint8_t letter; /* mostly there are more letters in ASCII */
-            while (at.place < at.end && at.length < LONGEST_WORD && (letter = table->word_letter[*at.place])) {
+            uint8_t letter; /* most often, more letters in ASCII follow */
+            while (at.place < at.end && at.length < LONGEST_WORD &&
+                   (letter = table->word_letter[*at.place])) {
                 at.sum += (uint64_t)(letter + 1) * POWERS[at.length++];
                 at.after_word = 1;
                 at.place++;

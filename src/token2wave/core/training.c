@@ -5,15 +5,7 @@
 #include "session.h"
 #include "threads.h"
 
-/* What a part owns of the batch's rows, before any text is looked at. */
-static void distinct_rows(session *s, int64_t part)
-{
-    find_distinct_rows(s, part);
-    if (s->shape.context_width)
-        context_variants(s, part);
-}
-
-/* Where the batch ends that begins with text number `first` of the order. */
+/* Where the batch ends that starts at `first` of the order. */
 static int64_t end_of_batch(const session *s, int64_t first)
 {
     return s->n_order - first < s->batch_size ? s->n_order : first + s->batch_size;
@@ -33,13 +25,13 @@ static void begin_batch(session *s)
     s->key = random_bits(s->training->seed, (uint64_t)(s->training->first_step + s->step));
 }
 
-enum { GATHER, DISTINCT, TEXTS, ROWS, DENSE, N_KINDS };
+enum { GATHER, DISTINCT, TEXTS, ROWS, DENSE, N_PHASES };
 
-/* Settle what comes next; 0 when all texts are through. */
+/* Move on to the next phase, and return its number of items; 0 after the last batch. */
 static int64_t next_phase(void *argument)
 {
     session *s = argument;
-    s->phase = (s->phase + 1) % N_KINDS;
+    s->phase = (s->phase + 1) % N_PHASES;
     if (s->phase != GATHER)
         return PARTS;
     s->first += s->n_texts;
@@ -58,10 +50,12 @@ static void do_item(void *argument, int64_t item)
         item < PARTS ? gather_features(s, item) : transpose_weights(s, item - PARTS);
         break;
     case DISTINCT:
-        distinct_rows(s, item);
+        find_distinct_rows(s, item);
+        if (s->shape.context_width)
+            context_variants(s, item);
         break;
     case TEXTS:
-        texts_forward_and_back(s, item);
+        forward_backward(s, item);
         break;
     case ROWS:
         update_rows(s, item);
@@ -71,7 +65,8 @@ static void do_item(void *argument, int64_t item)
     }
 }
 
-/* Most features and most words of any batch, and most words of any text that each part works on. */
+/* Find the largest numbers of features and of words of a batch, and for each part the most words of a text.
+   */
 static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t *longest)
 {
     *features = *words = 1;
@@ -100,7 +95,7 @@ static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t
     s->first = s->n_texts = 0;
 }
 
-/* Take memory for the largest batch, run all, and give it back. */
+/* Run all batches, with memory for the largest one. */
 static int run_session(session *s, int n_threads)
 {
     int64_t features, words, longest[PARTS], r = row_width(s->shape), p = s->shape.context_width;
@@ -111,11 +106,11 @@ static int run_session(session *s, int n_threads)
     int64_t B = s->batch_size, scratch[PARTS], for_rows = ROWS_CHUNK * (2 * r + 2 * p);
     for (int part = 0; part < PARTS; part++) {
         int64_t in_group = longest[part] > TOKENS_CHUNK ? longest[part] : TOKENS_CHUNK;
-        scratch[part] = scratch_of_group(s->shape, B / PARTS + 1, p ? in_group : 0);
+        scratch[part] = group_memory_size(s->shape, B / PARTS + 1, p ? in_group : 0);
         scratch[part] = scratch[part] < for_rows ? for_rows : scratch[part];
     }
     char *memory = 0;
-    for (int real = 0; real < 2; real++) { /* first to count, then to hand out */
+    for (int real = 0; real < 2; real++) { /* first count, then assign */
         size_t at = 0;
 #define TAKE(pointer, count)                                                                          \
     (pointer) = real ? (void *)(memory + at) : 0, at += ((size_t)(count) * sizeof *(pointer) + 63) / 64 * 64
@@ -132,7 +127,7 @@ static int run_session(session *s, int n_threads)
         TAKE(s->pool.rows, features);
         TAKE(s->pool.starts, features + PARTS + 1);
         TAKE(s->pool.texts, features);
-        TAKE(s->pool.places, features);
+        TAKE(s->pool.positions, features);
         TAKE(s->occurrences, features);
         TAKE(s->context_values, features * 2 * p);
         TAKE(s->constant, (B + 1) * r);
@@ -146,14 +141,15 @@ static int run_session(session *s, int n_threads)
     memset(s->gradients, 0, (size_t)(PARTS * s->at.size) * sizeof(float));
     memset(s->constant + B * r, 0, (size_t)r * sizeof(float));
     memset(s->factor + B * r, 0, (size_t)r * sizeof(float));
-    s->phase = N_KINDS - 1;
+    s->phase = N_PHASES - 1;
     run_phases(n_threads < PARTS ? n_threads : PARTS, next_phase, do_item, s);
     free(memory);
     return 0;
 }
 
-int train_network(network_shape shape, network_state state, ragged_texts texts, truth truth, const int64_t *order,
-                  int64_t n_order, training_settings settings, int n_threads, double *totals)
+int train_network(network_shape shape, network_state state, ragged_texts texts, truth truth,
+                  const int64_t *order, int64_t n_order, training_settings settings, int n_threads,
+                  double *totals)
 {
     session s = {.shape = shape, .state = state, .texts = texts, .truth = truth, .order = order,
                  .n_order = n_order, .batch_size = settings.batch_size, .training = &settings};

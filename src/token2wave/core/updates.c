@@ -1,14 +1,15 @@
 #include "session.h"
 
-/* Of `vectors` times eight columns of a row from column k: the gradients of all its occurrences, and a step. */
+/* Sum the gradients of all occurrences of a row over `vectors` times eight columns from column k, and take a
+   step. */
 #define UPDATE_COLUMNS(vectors)                                                                       \
     do {                                                                                              \
         v8 constant[vectors], factor[vectors];                                                        \
         for (int v = 0; v < vectors; v++)                                                             \
             constant[v] = factor[v] = ALL(0.0f);                                                      \
-        if (given)                                                                                    \
+        if (of_context)                                                                               \
             for (int v = 0; v < vectors; v++)                                                         \
-                constant[v] = READ(given + k + 8 * v);                                                \
+                constant[v] = READ(of_context + k + 8 * v);                                           \
         for (int64_t e = 0; e < n_texts; e++)                                                         \
             for (int v = 0; v < vectors; v++) {                                                       \
                 constant[v] += READ(s->constant + texts[e] * r + k + 8 * v);                          \
@@ -20,7 +21,6 @@
         }                                                                                             \
     } while (0)
 
-/* One step of gradient descent on the rows that a part owns, each visited once. */
 HOT void update_rows(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
@@ -35,9 +35,10 @@ HOT void update_rows(session *s, int64_t part)
             memset(d_values, 0, (size_t)(n_words * n) * sizeof(float));
             for (int64_t i = 0; i < n_words; i++) {
                 for (int64_t e = own->starts[slot + i]; e < own->starts[slot + i + 1]; e++)
-                    if (own->places[e] >= 0)
+                    if (own->positions[e] >= 0)
                         for (int64_t k = 0; k < n; k += 8)
-                            AT(d_values + i * n + k) += READ(s->context_gradients + own->places[e] * n + k);
+                            AT(d_values + i * n + k) +=
+                                READ(s->context_gradients + own->positions[e] * n + k);
                 memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof(float));
             }
             linear_backward(n_words, n, r, d_values, rows, s->state.dense + s->at.context_variants, gradient,
@@ -45,12 +46,12 @@ HOT void update_rows(session *s, int64_t part)
         }
         for (int64_t i = slot; i < end; i++) {
             float *row = s->state.embedding + own->rows[i] * r;
-            const float *given = i - slot < n_words ? gradient + (i - slot) * r : 0;
+            const float *of_context = i - slot < n_words ? gradient + (i - slot) * r : 0;
             const int32_t *texts = own->texts + own->starts[i];
             int64_t n_texts = own->starts[i + 1] - own->starts[i], k = 0;
             float own_rate = rate * s->training->row_rates[own->rows[i]];
             if (i + AHEAD < own->n_slots) {
-                ask_for(s->state.embedding + own->rows[i + AHEAD] * r, r);
+                prefetch_row(s->state.embedding + own->rows[i + AHEAD] * r, r);
                 __builtin_prefetch(s->training->row_rates + own->rows[i + AHEAD]);
             }
             for (; k + 32 <= r; k += 32)
@@ -61,7 +62,6 @@ HOT void update_rows(session *s, int64_t part)
     }
 }
 
-/* Sum the parts' gradients, in order, over one range of the dense part, and take Adam's step there. */
 void update_dense(session *s, int64_t part)
 {
     int64_t first = s->at.size * part / PARTS, last = s->at.size * (part + 1) / PARTS;
@@ -79,7 +79,6 @@ void update_dense(session *s, int64_t part)
     memset(sum + first, 0, (size_t)(last - first) * sizeof(float));
 }
 
-/* Weights for the way forward. */
 void transpose_weights(session *s, int64_t item)
 {
     int64_t d = s->shape.width, p = s->shape.context_width, c = s->shape.n_classes;

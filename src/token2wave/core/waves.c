@@ -4,7 +4,7 @@
 
 #include "session.h"
 
-/* Of `vectors` times eight columns from column k; the sums stay in registers. */
+/* Mean and deviation of `vectors` times eight columns from column k; the sums stay in registers. */
 #define WAVE_OF_COLUMNS(vectors)                                                                      \
     do {                                                                                              \
         v8 first[vectors], sum[vectors], squares[vectors];                                            \
@@ -15,7 +15,7 @@
         for (int64_t i = 1; i < n; i++) {                                                             \
             const float *row = rows + (ids ? ids[i] : i) * width + k;                                 \
             if (ids && !k && i + AHEAD < n)                                                           \
-                ask_for(rows + ids[i + AHEAD] * width, width);                                        \
+                prefetch_row(rows + ids[i + AHEAD] * width, width);                                        \
             for (int v = 0; v < vectors; v++) {                                                       \
                 v8 step = READ(row + 8 * v) - first[v];                                               \
                 sum[v] += step;                                                                       \
@@ -30,8 +30,8 @@
         }                                                                                             \
     } while (0)
 
-/* Mean and standard deviation of n rows, with differences taken from the first row: a text that repeats
-   one token has a deviation of exactly zero. rows[i] is the i-th row where `ids` is NULL. */
+/* It sums differences from the first row, so that a text of one repeated token has a deviation of exactly
+   zero. */
 HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t width, float *mean,
                    float *deviation)
 {
@@ -42,7 +42,7 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     }
     float share = 1.0f / (float)n;
     for (int64_t i = 1; ids && i < n && i < AHEAD; i++)
-        ask_for(rows + ids[i] * width, width);
+        prefetch_row(rows + ids[i] * width, width);
     for (int64_t k = 0; k < width; k += 32) {
         int64_t vectors = width - k < 32 ? (width - k) / 8 : 4;
         if (vectors == 4)
@@ -56,55 +56,8 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     }
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(TOKEN2WAVE_PLAIN)
-#include <immintrin.h>
-
-/* The same with the processor's own conversion, which gcc does not find by itself: sixteen columns at a time. */
-__attribute__((target("avx2,fma"))) static void add_rows_avx2(const float *rows, int64_t stride, const int32_t *ids,
-                                                              int64_t n, int64_t width, double *sum,
-                                                              double *squares)
-{
-    for (int64_t k = 0; k < width; k += 16) {
-        int vectors = width - k < 16 ? 2 : 4;
-        __m256d total[4], energy[4];
-        for (int v = 0; v < 4; v++) {
-            total[v] = v < vectors ? _mm256_loadu_pd(sum + k + 4 * v) : _mm256_setzero_pd();
-            energy[v] = v < vectors ? _mm256_loadu_pd(squares + k + 4 * v) : _mm256_setzero_pd();
-        }
-        if (vectors == 4)
-            for (int64_t i = 0; i < n; i++) {
-                const float *row = rows + (ids ? ids[i] : i) * stride + k;
-                if (ids && !k && i + AHEAD < n)
-                    ask_for(rows + ids[i + AHEAD] * stride, width);
-                for (int v = 0; v < 4; v++) {
-                    __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(row + 4 * v));
-                    total[v] = _mm256_add_pd(total[v], value);
-                    energy[v] = _mm256_fmadd_pd(value, value, energy[v]);
-                }
-            }
-        else
-            for (int64_t i = 0; i < n; i++) {
-                const float *row = rows + (ids ? ids[i] : i) * stride + k;
-                for (int v = 0; v < 2; v++) {
-                    __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(row + 4 * v));
-                    total[v] = _mm256_add_pd(total[v], value);
-                    energy[v] = _mm256_fmadd_pd(value, value, energy[v]);
-                }
-            }
-        for (int v = 0; v < vectors; v++) {
-            _mm256_storeu_pd(sum + k + 4 * v, total[v]);
-            _mm256_storeu_pd(squares + k + 4 * v, energy[v]);
-        }
-    }
-}
-#define HAS_AVX2() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-#else
-#define HAS_AVX2() 0
-#define add_rows_avx2(...)
-#endif
-
-/* Of `vectors` times four columns from column k. */
-#define ADD_COLUMNS(vectors)                                                                          \
+/* `vectors` times four columns from column k; WIDEN turns four floats at a pointer into doubles. */
+#define ADD_COLUMNS(vectors, WIDEN)                                                                   \
     do {                                                                                              \
         v4d total[vectors], energy[vectors];                                                          \
         for (int v = 0; v < vectors; v++) {                                                           \
@@ -114,9 +67,9 @@ __attribute__((target("avx2,fma"))) static void add_rows_avx2(const float *rows,
         for (int64_t i = 0; i < n; i++) {                                                             \
             const float *row = rows + (ids ? ids[i] : i) * stride + k;                                \
             if (ids && !k && i + AHEAD < n)                                                           \
-                ask_for(rows + ids[i + AHEAD] * stride, width);                                       \
+                prefetch_row(rows + ids[i + AHEAD] * stride, width);                                  \
             for (int v = 0; v < vectors; v++) {                                                       \
-                v4d value = __builtin_convertvector(*(const v4_unaligned *)(row + 4 * v), v4d);       \
+                v4d value = WIDEN(row + 4 * v);                                                       \
                 total[v] += value;                                                                    \
                 energy[v] += value * value;                                                           \
             }                                                                                         \
@@ -127,20 +80,42 @@ __attribute__((target("avx2,fma"))) static void add_rows_avx2(const float *rows,
         }                                                                                             \
     } while (0)
 
+/* Sixteen columns at a time. */
+#define ADD_ALL_COLUMNS(WIDEN)                                                                        \
+    do {                                                                                              \
+        int64_t k = 0;                                                                                \
+        for (; k + 16 <= width; k += 16)                                                              \
+            ADD_COLUMNS(4, WIDEN);                                                                    \
+        for (; k < width; k += 8)                                                                     \
+            ADD_COLUMNS(2, WIDEN);                                                                    \
+    } while (0)
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(TOKEN2WAVE_PLAIN)
+#include <immintrin.h>
+#define WIDEN_AVX2(pointer) (v4d)_mm256_cvtps_pd(_mm_loadu_ps(pointer)) /* gcc does not find it by itself */
+
+__attribute__((target("avx2,fma")))
+static void add_rows_avx2(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width,
+                          double *sum, double *squares)
+{
+    ADD_ALL_COLUMNS(WIDEN_AVX2);
+}
+#define HAS_AVX2() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#else
+#define HAS_AVX2() 0
+#define add_rows_avx2(...)
+#endif
+
 void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width, double *sum,
               double *squares)
 {
-    int64_t k = 0;
+#define WIDEN_PLAIN(pointer) __builtin_convertvector(*(const v4_unaligned *)(pointer), v4d)
     for (int64_t i = 0; ids && i < n && i < AHEAD; i++)
-        ask_for(rows + ids[i] * stride, width);
-    if (HAS_AVX2()) {
+        prefetch_row(rows + ids[i] * stride, width);
+    if (HAS_AVX2())
         add_rows_avx2(rows, stride, ids, n, width, sum, squares);
-        return;
-    }
-    for (; k + 16 <= width; k += 16)
-        ADD_COLUMNS(4);
-    for (; k < width; k += 8)
-        ADD_COLUMNS(2);
+    else
+        ADD_ALL_COLUMNS(WIDEN_PLAIN);
 }
 
 void mean_and_deviation(int64_t n, int64_t width, const double *sum, const double *squares, float *mean,
@@ -154,8 +129,6 @@ void mean_and_deviation(int64_t n, int64_t width, const double *sum, const doubl
     }
 }
 
-/* From the gradients at mean and deviation to `constant` and `factor`: the gradient at a row w of the text
-   is constant + factor w. */
 HOT void text_wave_backward(int64_t n, int64_t width, const float *mean, const float *deviation,
                             const float *d_mean, const float *d_deviation, float *constant,
                             float *factor)
@@ -168,7 +141,6 @@ HOT void text_wave_backward(int64_t n, int64_t width, const float *mean, const f
     }
 }
 
-/* Overlay of two waves: out = (Re, Im), 2 * width numbers. */
 HOT void overlay(int modulates, int64_t width, const float *real, const float *imaginary,
                  const float *real2, const float *imaginary2, float *out)
 {
@@ -192,7 +164,6 @@ HOT void overlay_backward(int modulates, int64_t width, const float *real, const
     }
 }
 
-/* Magnitude of the neighbours of each of n words on one side; rows are `stride` floats apart. */
 HOT void neighbours(int64_t n, int64_t width, int64_t radius, int left, const float *values,
                     int64_t stride, float *magnitude)
 {
@@ -211,14 +182,13 @@ HOT void neighbours(int64_t n, int64_t width, int64_t radius, int left, const fl
     }
 }
 
-/* Add to each word's gradient what its neighbours' magnitudes give it; d_magnitude is overwritten. */
 HOT void neighbours_backward(int64_t n, int64_t width, int64_t radius, int left, const float *values,
                              int64_t stride, const float *magnitude, float *d_magnitude,
                              float *d_values)
 {
     for (int64_t i = 0; i < n * width; i++)
         d_magnitude[i] = magnitude[i] > 0 ? d_magnitude[i] / magnitude[i] : 0.0f;
-    for (int64_t j = 0; j < n; j++) { /* a left neighbour sees word j from its right */
+    for (int64_t j = 0; j < n; j++) { /* word j lies to the right of its left neighbours */
         int64_t low = left ? j + 1 : (j > radius ? j - radius : 0);
         int64_t high = left ? (n - 1 - j > radius ? j + radius + 1 : n) : j;
         for (int64_t k = 0; k < width; k += 8) {

@@ -163,7 +163,7 @@ class CompiledNetwork:
         if self._native_handle is None:  # two threads may both open it; one result is dropped
             dense = join_dense(self.config, self._arrays)
             shape = native_shape(self.config)
-            self._native_handle = self._require_core().open_tables(shape, self._arrays[EMBEDDING], dense)
+            self._native_handle = self._require_core().open_network(shape, self._arrays[EMBEDDING], dense)
         return self._native_handle
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-#include "tables.h"
+#include "compiled.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "dense.h"
-#include "threads.h"
 
-enum { ABSENT, UNDER_WAY, READY };
+enum { ABSENT, CLAIMED, READY };
 #define MAX_WAITS 10000
 
-static void transpose_all(tables *t)
+static void transpose_all(compiled_network *t)
 {
     int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes, r = wave_width(t->shape);
     layout at = t->at;
@@ -30,9 +30,9 @@ static void transpose_all(tables *t)
     }
 }
 
-int make_tables(tables *t, network_shape shape, const float *rows, const float *dense)
+int compile_network(compiled_network *t, network_shape shape, const float *rows, const float *dense)
 {
-    *t = (tables){.shape = shape, .at = layout_of(shape), .rows = rows};
+    *t = (compiled_network){.shape = shape, .at = layout_of(shape), .rows = rows};
     t->expansion = (shape.linear_variants ? 2 * shape.width : 0) + 2 * shape.context_width;
     size_t size = (size_t)t->at.size * sizeof(float), n = (size_t)shape.n_rows, e = (size_t)t->expansion;
     t->dense = malloc(size);
@@ -52,7 +52,7 @@ int make_tables(tables *t, network_shape shape, const float *rows, const float *
     return 0;
 }
 
-void free_tables(tables *t)
+void free_network(compiled_network *t)
 {
     free(t->dense);
     free(t->transposed);
@@ -63,7 +63,7 @@ void free_tables(tables *t)
 }
 
 /* Expand rows that this thread has claimed. */
-static void expand_claimed(const tables *t, const int32_t *ids, int64_t n, float *scratch)
+static void expand_claimed(const compiled_network *t, const int32_t *ids, int64_t n, float *scratch)
 {
     int64_t r = wave_width(t->shape), stride = row_width(t->shape), e = t->expansion;
     float *values = scratch + ROWS_EXPANDED * r;
@@ -76,7 +76,7 @@ static void expand_claimed(const tables *t, const int32_t *ids, int64_t n, float
     }
 }
 
-void expand_rows(const tables *t, const int32_t *ids, int64_t n, float *scratch)
+void expand_rows(const compiled_network *t, const int32_t *ids, int64_t n, float *scratch)
 {
     int32_t claimed[ROWS_EXPANDED];
     int64_t n_claimed = 0, n_awaited = 0;
@@ -84,21 +84,21 @@ void expand_rows(const tables *t, const int32_t *ids, int64_t n, float *scratch)
         unsigned char state = atomic_load_explicit(&t->state[ids[i]], memory_order_acquire);
         if (state == READY)
             continue;
-        if (state == ABSENT && atomic_compare_exchange_strong(&t->state[ids[i]], &state, UNDER_WAY)) {
+        if (state == ABSENT && atomic_compare_exchange_strong(&t->state[ids[i]], &state, CLAIMED)) {
             claimed[n_claimed++] = ids[i];
             if (n_claimed == ROWS_EXPANDED) {
                 expand_claimed(t, claimed, n_claimed, scratch);
                 n_claimed = 0;
             }
         } else {
-            n_awaited += state == UNDER_WAY;
+            n_awaited += state == CLAIMED;
         }
     }
     expand_claimed(t, claimed, n_claimed, scratch);
     for (int64_t i = 0; n_awaited && i < n; i++)
         for (int waits = 0; atomic_load_explicit(&t->state[ids[i]], memory_order_acquire) != READY; waits++) {
-            let_others_run();
-            if (waits == MAX_WAITS) /* whoever claimed it is gone, as after a fork: the same numbers again */
+            sched_yield();
+            if (waits == MAX_WAITS) /* its thread is gone, as after a fork: compute the same numbers again */
                 expand_claimed(t, ids + i, 1, scratch);
         }
 }

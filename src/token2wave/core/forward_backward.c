@@ -3,7 +3,6 @@
 #include "session.h"
 #include "waves.h"
 
-/* Variants of the context branch, once for each distinct word that the part owns. */
 void context_variants(session *s, int64_t part)
 {
     owned_rows *own = &s->owned[part];
@@ -13,36 +12,36 @@ void context_variants(session *s, int64_t part)
         int64_t count = own->n_word_slots - slot < ROWS_CHUNK ? own->n_word_slots - slot : ROWS_CHUNK;
         for (int64_t i = 0; i < count; i++)
             memcpy(rows + i * r, s->state.embedding + own->rows[slot + i] * r, (size_t)r * sizeof *rows);
-        linear(count, n, r, rows, s->transposed + s->at.context_variants, s->state.dense + s->at.context_variants_bias,
-               s->context_values + (own->base + slot) * n);
+        linear(count, n, r, rows, s->transposed + s->at.context_variants,
+               s->state.dense + s->at.context_variants_bias, s->context_values + (own->base + slot) * n);
     }
 }
 
-/* Drop numbers with a probability, and scale the others up; factors are kept for the way back. */
+/* Dropout: zero numbers with a probability, and scale the others up. The backward pass needs the factors. */
 static void drop(float probability, uint64_t key, int64_t first, int64_t n, float *x, float *factors)
 {
-    float kept = 1.0f / (1.0f - probability);
+    float scale = 1.0f / (1.0f - probability);
     for (int64_t i = 0; i < n; i++) {
-        factors[i] = uniform(key, (uint64_t)(first + i)) < probability ? 0.0f : kept;
+        factors[i] = uniform(key, (uint64_t)(first + i)) < probability ? 0.0f : scale;
         x[i] *= factors[i];
     }
 }
 
-/* What the network is to say of a text about class k. */
 INLINE float target_of(const session *s, int64_t text, int64_t k)
 {
-    return s->truth.targets ? s->truth.targets[text * s->shape.n_classes + k] : (float)(k == s->truth.labels[text]);
+    return s->truth.targets ? s->truth.targets[text * s->shape.n_classes + k]
+                            : (float)(k == s->truth.labels[text]);
 }
 
-/* The target that is learnt: label smoothing moves it towards equal shares of all classes. */
+/* Label smoothing moves a target towards equal probabilities of all classes. */
 INLINE float smoothed(const session *s, float target)
 {
     float smoothing = s->training->label_smoothing;
     return target * (1.0f - smoothing) + smoothing / (float)s->shape.n_classes;
 }
 
-/* Cross-entropy of a text, one class against the others; logits become its gradient times `share`. */
-static double cross_entropy(const session *s, int64_t text, float share, float *logits, int *right)
+/* Cross-entropy of a text with one class; logits become its gradient times `weight`. */
+static double cross_entropy(const session *s, int64_t text, float weight, float *logits, int *right)
 {
     int64_t c = s->shape.n_classes, best = 0;
     for (int64_t k = 1; k < c; k++)
@@ -57,52 +56,62 @@ static double cross_entropy(const session *s, int64_t text, float share, float *
         own += (double)target_of(s, text, k) * (double)(logits[k] - highest);
     }
     for (int64_t k = 0; k < c; k++)
-        logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - smoothed(s, target_of(s, text, k))) * share;
+        logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - smoothed(s, target_of(s, text, k))) *
+                    weight;
     return log(sum) - (1.0 - smoothing) * own - smoothing * all / (double)c;
 }
 
-/* Sum of the binary cross-entropies of all classes, each decided by itself, likewise. A text is right where all
-   of its classes are. */
-static double binary_cross_entropies(const session *s, int64_t text, float share, float *logits, int *right)
+/* The same for a multi-label text: the sum of the binary cross-entropies of all classes. A text is right if
+   all classes are. */
+static double binary_cross_entropies(const session *s, int64_t text, float weight, float *logits, int *right)
 {
     const float *weights = s->training->positive_weights;
     double loss = 0.0;
     *right = 1;
     for (int64_t k = 0; k < s->shape.n_classes; k++) {
-        float given = target_of(s, text, k);
-        double logit = logits[k], target = smoothed(s, given), positive = weights ? weights[k] : 1.0;
+        float original = target_of(s, text, k);
+        double logit = logits[k], target = smoothed(s, original), positive = weights ? weights[k] : 1.0;
         double rest = log1p(exp(-fabs(logit))), sigmoid = 1.0 / (1.0 + exp(-logit));
-        *right &= (logit > 0) == (given > 0.5f);
+        *right &= (logit > 0) == (original > 0.5f);
         loss += positive * target * (rest + (logit < 0 ? -logit : 0.0)); /* -log of the sigmoid, */
         loss += (1.0 - target) * (rest + (logit > 0 ? logit : 0.0));     /* and of one minus it */
-        logits[k] = (float)((1.0 - target) * sigmoid - positive * target * (1.0 - sigmoid)) * share;
+        logits[k] = (float)((1.0 - target) * sigmoid - positive * target * (1.0 - sigmoid)) * weight;
     }
     return loss;
 }
 
-/* Loss and right answers of M texts; logits become the gradient of the batch's mean loss. */
+/* Add losses and right predictions of M texts; logits become the gradient of the batch's mean loss. */
 static void losses(session *s, int64_t part, int64_t first, int64_t M, float *logits)
 {
     for (int64_t m = 0; m < M; m++, logits += s->shape.n_classes) {
         int64_t text = text_number(s, first + m);
-        float weight = s->training->text_weights[text], share = 1.0f / (float)s->n_texts * weight;
+        float weight = s->training->text_weights[text], of_batch = 1.0f / (float)s->n_texts * weight;
         int right;
-        s->loss[part] += weight * (s->shape.is_multi_label ? binary_cross_entropies(s, text, share, logits, &right)
-                                                           : cross_entropy(s, text, share, logits, &right));
+        double loss = s->shape.is_multi_label ? binary_cross_entropies(s, text, of_batch, logits, &right)
+                                              : cross_entropy(s, text, of_batch, logits, &right);
+        s->loss[part] += weight * loss;
         s->right[part] += right;
     }
 }
 
-/* Scratch memory of a group of M texts with W words; taken in this order. */
+/* Scratch memory of a group of M texts with W words. d is the width, r = 2 d, p that of the context branch.
+   */
+#define GROUP_MEMORY(X)                                                                               \
+    X(mean, M * r) X(deviation, M * r) X(waves, M * r) X(state, M * d) X(normal, M * d) X(inverse, M) \
+    X(out, M * d) X(out_factors, M * d) X(logits, M * c)                                              \
+    X(d_out, M * d) X(d_state, M * d) X(d_waves, M * r) X(d_mean, M * r) X(d_deviation, M * r)        \
+    /* context branch, for each word */                                                               \
+    X(variants, W * 2 * p) X(left, W * p) X(right, W * p) X(overlays, W * 2 * p)                      \
+    X(context_normal, W * 2 * p) X(context_inverse, W) X(normed, W * 2 * p) X(mixed, W * p)           \
+    X(states, W * p) X(slope, W * p)                                                                  \
+    /* and for each text */                                                                           \
+    X(context_text, M * 2 * p) X(context_factors, M * 2 * p) X(d_context, M * 2 * p)                  \
+    X(pooled_mean, M * p) X(pooled_deviation, M * p) X(context_constant, M * p) X(context_factor, M * p)
+
 typedef struct {
-    float *mean, *deviation;             /* (M, R) */
-    float *waves, *state, *normal, *inverse, *out, *out_factors; /* text level */
-    float *logits;                       /* (M, C) */
-    float *d_out, *d_state, *d_waves, *d_mean, *d_deviation;
-    float *variants, *left, *right, *overlays, *context_normal, *context_inverse, *normed, *mixed, *states,
-        *slope; /* context branch, for each word */
-    float *context_text, *context_factors, *d_context; /* (M, 2 P) */
-    float *pooled_mean, *pooled_deviation, *context_constant, *context_factor; /* (M, P) */
+#define DECLARE(name, count) float *name;
+    GROUP_MEMORY(DECLARE)
+#undef DECLARE
     int64_t size;
 } group_memory;
 
@@ -110,49 +119,19 @@ static group_memory memory_of_group(network_shape shape, int64_t M, int64_t W, f
 {
     int64_t d = shape.width, r = 2 * d, p = shape.context_width, c = shape.n_classes, at = 0;
     group_memory g;
-#define TAKE(name, count) g.name = start ? start + at : 0, at += ((count) + 7) / 8 * 8
-    TAKE(mean, M * r);
-    TAKE(deviation, M * r);
-    TAKE(waves, M * 2 * d);
-    TAKE(state, M * d);
-    TAKE(normal, M * d);
-    TAKE(inverse, M);
-    TAKE(out, M * d);
-    TAKE(out_factors, M * d);
-    TAKE(logits, M * c);
-    TAKE(d_out, M * d);
-    TAKE(d_state, M * d);
-    TAKE(d_waves, M * 2 * d);
-    TAKE(d_mean, M * r);
-    TAKE(d_deviation, M * r);
-    TAKE(variants, W * 2 * p);
-    TAKE(left, W * p);
-    TAKE(right, W * p);
-    TAKE(overlays, W * 2 * p);
-    TAKE(context_normal, W * 2 * p);
-    TAKE(context_inverse, W);
-    TAKE(normed, W * 2 * p);
-    TAKE(mixed, W * p);
-    TAKE(states, W * p);
-    TAKE(slope, W * p);
-    TAKE(context_text, M * 2 * p);
-    TAKE(context_factors, M * 2 * p);
-    TAKE(d_context, M * 2 * p);
-    TAKE(pooled_mean, M * p);
-    TAKE(pooled_deviation, M * p);
-    TAKE(context_constant, M * p);
-    TAKE(context_factor, M * p);
+#define TAKE(name, count) g.name = start ? start + at : 0, at += ((count) + 7) / 8 * 8;
+    GROUP_MEMORY(TAKE)
 #undef TAKE
     g.size = at;
     return g;
 }
 
-int64_t scratch_of_group(network_shape shape, int64_t M, int64_t W)
+int64_t group_memory_size(network_shape shape, int64_t M, int64_t W)
 {
     return memory_of_group(shape, M, W, 0).size;
 }
 
-/* State of each text from the sums over its features, and its logits. */
+/* Logits of M texts from the waves of their features, without the context branch. */
 static void text_forward(session *s, int64_t first, int64_t M, group_memory g)
 {
     int64_t d = s->shape.width, r = 2 * d, c = s->shape.n_classes;
@@ -186,14 +165,15 @@ static void text_backward(session *s, int64_t first, int64_t M, group_memory g, 
     for (int64_t m = 0; m < M; m++) {
         float *mean = g.mean + m * r, *deviation = g.deviation + m * r;
         float *d_mean = g.d_mean + m * r, *d_deviation = g.d_deviation + m * r;
-        overlay_backward(s->shape.modulates, d, mean, deviation, mean + d, deviation + d, g.d_waves + m * 2 * d,
-                         d_mean, d_deviation, d_mean + d, d_deviation + d);
+        overlay_backward(s->shape.modulates, d, mean, deviation, mean + d, deviation + d,
+                         g.d_waves + m * 2 * d, d_mean, d_deviation, d_mean + d, d_deviation + d);
         text_wave_backward(s->n_tokens[first + m], r, mean, deviation, d_mean, d_deviation,
                            s->constant + (first + m) * r, s->factor + (first + m) * r);
     }
 }
 
-/* States of the words from the waves of their neighbours; the text they make is read out as a wave. */
+/* Add the logits of the context branch: the wave of the words' states, made from the waves of their
+   neighbours. */
 static void context_forward(session *s, int64_t first, int64_t M, int64_t W, group_memory g)
 {
     int64_t p = s->shape.context_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
@@ -203,7 +183,8 @@ static void context_forward(session *s, int64_t first, int64_t M, int64_t W, gro
         const int32_t *slots = s->word_slots + s->word_start[first + m];
         float *variants = g.variants + word * 2 * p;
         for (int64_t i = 0; i < n; i++)
-            memcpy(variants + i * 2 * p, s->context_values + slots[i] * 2 * p, (size_t)(2 * p) * sizeof(float));
+            memcpy(variants + i * 2 * p, s->context_values + slots[i] * 2 * p,
+                   (size_t)(2 * p) * sizeof(float));
         neighbours(n, p, radius, 1, variants, 2 * p, g.left + word * p);
         neighbours(n, p, radius, 0, variants + p, 2 * p, g.right + word * p);
         word += n;
@@ -225,15 +206,16 @@ static void context_forward(session *s, int64_t first, int64_t M, int64_t W, gro
         word += n;
     }
     if (s->training->dropout > 0)
-        drop(s->training->dropout, random_bits(s->key, UINT64_MAX - 1), first * 2 * p, M * 2 * p, g.context_text,
-             g.context_factors);
+        drop(s->training->dropout, random_bits(s->key, UINT64_MAX - 1), first * 2 * p, M * 2 * p,
+             g.context_text, g.context_factors);
     for (int64_t m = 0; m < M; m++)
         for (int64_t k = 0; k < c; k++)
             g.logits[m * c + k] += weights[s->at.context_head_bias + k];
     multiply(M, c, 2 * p, g.context_text, 2 * p, 1, s->transposed + s->at.context_head, c, g.logits, c, 1);
 }
 
-static void context_backward(session *s, int64_t first, int64_t M, int64_t W, group_memory g, float *gradients)
+static void context_backward(session *s, int64_t first, int64_t M, int64_t W, group_memory g,
+                             float *gradients)
 {
     int64_t p = s->shape.context_width, c = s->shape.n_classes, radius = s->shape.radius, word = 0;
     const float *weights = s->state.dense;
@@ -242,7 +224,7 @@ static void context_backward(session *s, int64_t first, int64_t M, int64_t W, gr
     if (s->training->dropout > 0)
         for (int64_t i = 0; i < M * 2 * p; i++)
             g.d_context[i] *= g.context_factors[i];
-    float *d_mixed = g.mixed; /* not needed any more on the way back */
+    float *d_mixed = g.mixed; /* here and below, memory that the backward pass no longer needs */
     for (int64_t m = 0; m < M; m++) {
         int64_t n = s->n_words[first + m];
         float *constant = g.context_constant + m * p, *factor = g.context_factor + m * p;
@@ -253,7 +235,7 @@ static void context_backward(session *s, int64_t first, int64_t M, int64_t W, gr
                 d_mixed[i * p + k] = (constant[k] + factor[k] * g.states[i * p + k]) * g.slope[i * p + k];
         word += n;
     }
-    float *d_normed = g.overlays; /* not needed any more either */
+    float *d_normed = g.overlays;
     linear_backward(W, p, 2 * p, d_mixed, g.normed, weights + s->at.mix, d_normed, gradients + s->at.mix,
                     gradients + s->at.mix_bias);
     float *d_overlays = g.normed;
@@ -267,17 +249,17 @@ static void context_backward(session *s, int64_t first, int64_t M, int64_t W, gr
         float *d_variants = s->context_gradients + s->word_start[first + m] * 2 * p;
         float *left = g.left + word * p, *right = g.right + word * p;
         for (int64_t i = 0; i < n; i++)
-            overlay_backward(s->shape.modulates, p, variants + i * 2 * p, left + i * p, variants + i * 2 * p + p,
-                             right + i * p, d_overlays + (word + i) * 2 * p, d_variants + i * 2 * p,
-                             d_left + (word + i) * p, d_variants + i * 2 * p + p, d_right + (word + i) * p);
+            overlay_backward(s->shape.modulates, p, variants + i * 2 * p, left + i * p,
+                             variants + i * 2 * p + p, right + i * p, d_overlays + (word + i) * 2 * p,
+                             d_variants + i * 2 * p, d_left + (word + i) * p, d_variants + i * 2 * p + p,
+                             d_right + (word + i) * p);
         neighbours_backward(n, p, radius, 1, variants, 2 * p, left, d_left + word * p, d_variants);
         neighbours_backward(n, p, radius, 0, variants + p, 2 * p, right, d_right + word * p, d_variants + p);
         word += n;
     }
 }
 
-/* All of a part's texts, a group of some tokens at a time. */
-void texts_forward_and_back(session *s, int64_t part)
+void forward_backward(session *s, int64_t part)
 {
     int64_t first, last, p = s->shape.context_width;
     texts_of_part(s, part, &first, &last);
