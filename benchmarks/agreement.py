@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RESULTS, ROOT, all_versions, code_state, write_document
+from jobs import Answer, Job, answer_job, job_environment, run_job
+from measuring import ROOT, comma_list, command_line, describe_origin, make_parser, write_document
 from numpy.typing import NDArray
-from prediction import data_key, environment_of, names, run_job
-from prediction_worker import answered
+from prediction import data_key
 
 from token2wave.formatting import percent
 from token2wave.storage.atomic import make_folder
-from token2wave.training.result import machine
 
 SCHEMA = 1
 REFERENCE = "torch"
@@ -43,25 +40,20 @@ STORAGES = ("float16", "int8")
 WAYS = ("onnx", "transformers")  # those that need packages of others
 NUMPY_TEXTS = 2000
 TEXTS_IN_BATCH = 64
-Job = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare all models that the command line asks for; 130 if interrupted."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(arguments)
     if options.job is not None:
-        options.out.write_text(json.dumps(answered(JOBS, options.job)), encoding="utf-8")
+        options.out.write_text(json.dumps(answer_job(JOBS, options.job)), encoding="utf-8")
         return 0
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "name": options.name,
-        "command": "python benchmarks/agreement.py " + shlex.join(given),
+        "command": command_line(__file__, arguments),
         "settings": {key: getattr(options, key) for key in ("seed", "threads", "all", "ways")},
-        "machine": machine(options.threads, "cpu"),
-        "processors": os.cpu_count(),
-        "versions": all_versions(("onnx", "onnxruntime", "transformers")),
-        "code": code_state(),
+        **describe_origin(options.threads, ("onnx", "onnxruntime", "transformers")),
         "data": {},
         "models": {},
     }
@@ -74,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 document["data"].setdefault(key, {}).update(record.pop("data", {}))
                 document["models"].setdefault(key, {})[preset] = record
                 write_document(path, document)
-                print(f"{key}  {preset}: {_told(record)}", flush=True)
+                print(f"{key}  {preset}: {_describe(record)}", flush=True)
     except KeyboardInterrupt:
         print(f"interrupted; finished models are in {path.name}", file=sys.stderr)
         return 130
@@ -82,22 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--name", default="agreement", help="of the result")
-    parser.add_argument("--data", type=names, default=[], help="data sets with a test set, by commas")
-    parser.add_argument("--presets", type=names, default=["fast", "small", "paper"], help="by commas")
+    presets = ["fast", "small", "paper"]
+    build = ROOT / "build" / "agreement"
+    parser = make_parser(__doc__, name="agreement", data=[], presets=presets, seed=0, threads=2, build=build)
     parser.add_argument("--models", type=Path, help="folder with DATA/PRESET.safetensors, not to train them")
-    parser.add_argument("--ways", type=names, default=list(WAYS), help="further ones, by commas")
+    parser.add_argument("--ways", type=comma_list, default=list(WAYS), help="further ones, by commas")
     parser.add_argument(
-        "--storages", type=names, default=list(STORAGES), help="of compressed files, by commas"
+        "--storages", type=comma_list, default=list(STORAGES), help="of compressed files, by commas"
     )
     parser.add_argument("--all", action="store_true", help="every test text in numpy, too")
-    parser.add_argument("--seed", type=int, default=0, help="of training")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "agreement", help="of files made here")
     parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     return parser
@@ -112,25 +97,25 @@ class _Comparison:
         make_folder(self.folder)
 
     def record(self) -> dict[str, Any]:
-        """All that is found; what fails has its reason."""
+        """All differences; what fails has its reason."""
         model, error = self.model()
         if error is not None:
             return {"error": error}
         limit = None if self.options.all else NUMPY_TEXTS
         paths = {
-            REFERENCE: self.predicted(model, "reference", native=False),
-            "native": self.predicted(model, "probabilities", native=True),
-            "numpy": self.predicted(model, "probabilities", native=False, limit=limit),
-            **{way: self.predicted(model, way, native=True) for way in self.options.ways},
+            REFERENCE: self.predict(model, "reference", native=False),
+            "native": self.predict(model, "probabilities", native=True),
+            "numpy": self.predict(model, "probabilities", native=False, limit=limit),
+            **{way: self.predict(model, way, native=True) for way in self.options.ways},
         }
-        kinds = self.options.storages
-        storage = {"float32": paths["native"], **{kind: self.stored(model, kind) for kind in kinds}}
+        storage = {name: self.predict_stored(model, name) for name in self.options.storages}
+        predicted = [path["probabilities"] for path in paths.values() if "probabilities" in path]
         return {
             "error": None,
             "data": paths["native"].get("data", {}),
-            "any_two": any_two([each["probabilities"] for each in paths.values() if "probabilities" in each]),
-            "paths": _held_against(paths, REFERENCE),
-            "storage": _held_against(storage, "float32"),
+            "any_two": any_two(predicted),
+            "paths": _differences(paths, REFERENCE),
+            "storage": _differences({"float32": paths["native"], **storage}, "float32"),
         }
 
     def model(self) -> tuple[Path, str | None]:
@@ -141,78 +126,70 @@ class _Comparison:
             return path, None if path.is_file() else f"there is no {name} in the folder of the models"
         path = self.folder / name
         job = {"kind": "train", "preset": self.preset, "seed": self.options.seed, "model": str(path)}
-        return path, self.done(job)["error"]
+        return path, self.run(job)["error"]
 
-    def stored(self, model: Path, storage: str) -> dict[str, Any]:
+    def predict_stored(self, model: Path, storage: str) -> Answer:
         """Predict after the file was stored in fewer bits."""
         path = self.folder / f"{self.preset}.{storage}.safetensors"
-        made = self.done({"kind": "compress", "model": str(model), "out": str(path), "storage": storage})
-        return made if made["error"] is not None else self.predicted(path, "probabilities", native=True)
+        answer = self.run({"kind": "compress", "model": str(model), "out": str(path), "storage": storage})
+        return answer if answer["error"] is not None else self.predict(path, "probabilities", native=True)
 
-    def predicted(self, model: Path, kind: str, native: bool, limit: int | None = None) -> dict[str, Any]:
+    def predict(self, model: Path, way: str, native: bool, limit: int | None = None) -> Answer:
         """Probabilities of the test texts, or of so many of them, and facts."""
         out = self.folder / "probabilities.npy"
-        job = {"kind": kind, "model": str(model), "out": str(out), "limit": limit}
-        found = self.done(job, native)
-        if found["error"] is None:
-            found["probabilities"] = np.load(out)
+        answer = self.run({"kind": way, "model": str(model), "out": str(out), "limit": limit}, native)
+        if answer["error"] is None:
+            answer["probabilities"] = np.load(out)
             out.unlink()
-        return found
+        return answer
 
-    def done(self, job: Job, native: bool | None = None) -> dict[str, Any]:
-        """What came of a job, in a process of its own."""
-        environment = environment_of(self.options.threads, native)
+    def run(self, job: Job, native: bool | None = None) -> Answer:
+        """Do a job in a process of its own."""
+        environment = job_environment(self.options.threads, native)
         return run_job(Path(__file__), {**job, "data": self.data}, environment)
 
 
-def _held_against(found: dict[str, dict[str, Any]], reference: str) -> dict[str, Any]:
-    """Take the probabilities out of what was found, and say how far they are from those of the reference."""
-    expected = found[reference].get("probabilities")
-    against: dict[str, Any] = {}
-    for name, each in found.items():
-        against[name] = {key: each[key] for key in each if key not in ("probabilities", "data")}
-        if name != reference and expected is not None and "probabilities" in each:
-            against[name] |= difference(each["probabilities"], expected)
-    return against
+def _differences(paths: dict[str, Answer], reference: str) -> dict[str, Any]:
+    """Facts of each path without its probabilities, and how far these are from the reference's."""
+    expected = paths[reference].get("probabilities")
+    result: dict[str, Any] = {}
+    for name, path in paths.items():
+        result[name] = {key: path[key] for key in path if key not in ("probabilities", "data")}
+        if name != reference and expected is not None and "probabilities" in path:
+            result[name] |= difference(path["probabilities"], expected)
+    return result
 
 
-def difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, Any]:
-    """Compare probabilities.
-
-    Args:
-        found: ``(N, C)``.
-        expected: ``(M, C)``, ``M >= N``, of the same texts first.
+def difference(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, Any]:
+    """Compare probabilities, ``(N, C)`` with ``(M, C)``, ``M >= N``, of the same texts first.
 
     Returns:
         ``other_classes``, in how many texts the most probable class is another; ``largest_difference`` of two
-        probabilities; and ``widest_margin``, by how much at most ``expected`` favoured the class that was not
-        found, 0 if there is none.
+        probabilities; and ``widest_margin``, by how much at most ``expected`` favoured its own class over
+        that of ``actual``, 0 if they agree.
     """
-    expected = expected[: len(found)]
-    classes, wanted = found.argmax(axis=1), expected.argmax(axis=1)
-    texts = np.arange(len(found))
-    margins = expected[texts, wanted] - expected[texts, classes]
+    expected = expected[: len(actual)]
+    classes, expected_classes = actual.argmax(axis=1), expected.argmax(axis=1)
+    texts = np.arange(len(actual))
+    margins = expected[texts, expected_classes] - expected[texts, classes]
     return {
-        "other_classes": int((classes != wanted).sum()),
-        "largest_difference": float(np.abs(found.astype(np.float64) - expected).max()),
+        "other_classes": int((classes != expected_classes).sum()),
+        "largest_difference": float(np.abs(actual.astype(np.float64) - expected).max()),
         "widest_margin": float(margins.max()),
     }
 
 
-def any_two(found: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    """Compare the probabilities of all ways with each other.
-
-    Args:
-        found: ``(N, C)`` each, of the same texts first; ``N`` may differ.
+def any_two(predicted: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """Compare the probabilities of all ways, ``(N, C)`` each, on the texts that all ways have.
 
     Returns:
-        ``texts`` that all ways have, the ``largest_difference`` of two probabilities of one class and text,
-        and ``other_classes``, in how many texts not all find the same class most probable.
+        ``texts``, the ``largest_difference`` of two probabilities of one class and text, and
+        ``other_classes``, in how many texts not all predict the same class.
     """
-    n_texts = min(map(len, found), default=0)
+    n_texts = min(map(len, predicted), default=0)
     if not n_texts:
         return {"texts": 0}
-    every = np.array([each[:n_texts] for each in found], dtype=np.float64)
+    every = np.array([probabilities[:n_texts] for probabilities in predicted], dtype=np.float64)
     classes = every.argmax(axis=2)
     return {
         "texts": n_texts,
@@ -221,19 +198,18 @@ def any_two(found: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     }
 
 
-def _told(record: dict[str, Any]) -> str:
+def _describe(record: dict[str, Any]) -> str:
     if record["error"] is not None:
         return f"failed: {record['error']}"
-    told = []
-    for name, found in (record["paths"] | record["storage"]).items():
-        if found["error"] is not None:
-            told.append(f"{name} failed: {found['error']}")
-        elif "other_classes" in found:
-            others = f"{found['other_classes']} of {found['texts']:,} otherwise"
-            told.append(
-                f"{name} {percent(found['accuracy'])}, {others}, {found['largest_difference']:.1e} apart"
-            )
-    return "; ".join(told)
+    notes = []
+    for name, path in (record["paths"] | record["storage"]).items():
+        if path["error"] is not None:
+            notes.append(f"{name} failed: {path['error']}")
+        elif "other_classes" in path:
+            others = f"{path['other_classes']} of {path['texts']:,} otherwise"
+            difference = f"{path['largest_difference']:.1e} apart"
+            notes.append(f"{name} {percent(path['accuracy'])}, {others}, {difference}")
+    return "; ".join(notes)
 
 
 # ---- jobs, each in a process of its own ----
@@ -280,8 +256,8 @@ def _reference(job: Job) -> dict[str, Any]:
 
     def probabilities(texts: list[str]) -> NDArray[np.float32]:
         logits = torch.from_numpy(network.logits(classifier.features(texts)))
-        shares: NDArray[np.float32] = logits.softmax(dim=1).numpy()
-        return shares
+        softmax: NDArray[np.float32] = logits.softmax(dim=1).numpy()
+        return softmax
 
     return {"network": "WaveNetwork", **_saved(job, classifier.label_names, probabilities)}
 
@@ -304,7 +280,7 @@ def _transformers(job: Job) -> dict[str, Any]:
     import torch
 
     import token2wave
-    from token2wave.inference.reference import probabilities as shares_of
+    from token2wave.inference import reference
     from token2wave.integrations import huggingface
 
     classifier = token2wave.load(job["model"])
@@ -313,21 +289,19 @@ def _transformers(job: Job) -> dict[str, Any]:
         n_bytes = huggingface.export_huggingface(classifier, path)
         model = huggingface.WaveForSequenceClassification.from_pretrained(path).eval()
         tokenizer = huggingface.WaveTokenizer.from_pretrained(path)
-    before, after = (
-        classifier.network.arrays(),
-        huggingface.from_huggingface(model, tokenizer).network.arrays(),
-    )
+    arrays = classifier.network.arrays()
+    loaded = huggingface.from_huggingface(model, tokenizer).network.arrays()
 
     def probabilities(texts: list[str]) -> NDArray[np.float32]:
-        parts = []
+        logits = []
         with torch.inference_mode():
             for first in range(0, len(texts), TEXTS_IN_BATCH):
-                some = tokenizer(texts[first : first + TEXTS_IN_BATCH], padding=True, return_tensors="pt")
-                parts.append(model(**some).logits.numpy())
-        shares: NDArray[np.float32] = shares_of(np.concatenate(parts), classifier.multi_label)
-        return shares
+                batch = tokenizer(texts[first : first + TEXTS_IN_BATCH], padding=True, return_tensors="pt")
+                logits.append(model(**batch).logits.numpy())
+        return reference.probabilities(np.concatenate(logits), classifier.multi_label)
 
-    same = before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
+    same = arrays.keys() == loaded.keys()
+    same = same and all(np.array_equal(arrays[name], loaded[name]) for name in arrays)
     facts = _saved(job, classifier.label_names, probabilities)
     return {"network": type(model).__name__, **facts, "bytes": n_bytes, "same_parameters": same}
 
@@ -342,11 +316,11 @@ def _saved(
     if splits.test is None:
         raise ValueError(f"{splits.name} has no test set")
     texts, truth = splits.test.texts[: job["limit"]], encode_labels(splits.test, label_names)[: job["limit"]]
-    found = probabilities(texts)
-    np.save(job["out"], found)
+    predicted = probabilities(texts)
+    np.save(job["out"], predicted)
     return {
         "texts": len(texts),
-        "accuracy": float((found.argmax(axis=1) == truth).mean()),
+        "accuracy": float((predicted.argmax(axis=1) == truth).mean()),
         "bytes": Path(job["model"]).stat().st_size,
         "data": {"test_rows": len(splits.test), "caveats": list(splits.caveats)},
     }

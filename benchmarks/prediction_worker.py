@@ -5,26 +5,26 @@ A job is a dictionary with its ``kind``, ``data``, ``build`` or ``measure``; the
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
 import pickle
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs import Job, worker_main
+
 if TYPE_CHECKING:
     from systems import Task
 
     from token2wave.data import TextDataset
 
-Job = dict[str, Any]
 OURS = "token2wave"
 TEST_TEXTS = "test.json"
 SHORT_CHARACTERS, SHORT_TEXTS = 60, 200  # the texts that are predicted one by one
@@ -32,23 +32,6 @@ MIN_PASSES, MAX_PASSES = 3, 9
 MIN_CALLS, MAX_CALLS = 20, 20_000
 ROWS_QUANTISED = 100_000  # of fastText's embedding, the others left out
 ONE_MB = 1_000_000
-
-
-def main() -> None:
-    """Do a job, and write what came of it to a file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", type=json.loads, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.out.write_text(json.dumps(answered(JOBS, arguments.job)), encoding="utf-8")
-
-
-def answered(jobs: Mapping[str, Callable[[Job], dict[str, Any]]], job: Job) -> dict[str, Any]:
-    """Do a job of some kinds; whatever it raises is the answer, under ``error``, and else None is there."""
-    try:
-        return {"error": None, **jobs[job["kind"]](job)}
-    except Exception as error:
-        return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
 
 
 # ---- the data ----
@@ -90,16 +73,14 @@ def _splits(job: Job) -> TextDataset:
     return splits
 
 
-@dataclass(frozen=True)
 class _Test:
-    texts: list[str]
-    truth: list[int]
-    label_names: tuple[str, ...]
+    """The test texts as `read_data` wrote them."""
 
-    @classmethod
-    def read(cls, job: Job) -> _Test:
-        found = json.loads(Path(job["folder"], TEST_TEXTS).read_text(encoding="utf-8"))
-        return cls(found["texts"], found["truth"], tuple(found["label_names"]))
+    def __init__(self, job: Job) -> None:
+        document = json.loads(Path(job["folder"], TEST_TEXTS).read_text(encoding="utf-8"))
+        self.texts: list[str] = document["texts"]
+        self.truth: list[int] = document["truth"]
+        self.label_names: list[str] = document["label_names"]
 
     def accuracy(self, classes: Sequence[int]) -> float:
         return statistics.mean(a == b for a, b in zip(classes, self.truth, strict=True))
@@ -110,15 +91,7 @@ class _Test:
 
 @dataclass(frozen=True)
 class Model:
-    """A model file.
-
-    Attributes:
-        name: what tables call it.
-        family: as of :class:`systems.System`.
-        file: its name in the folder of the data set.
-        description: how it is made.
-        build: makes it: given the job and the path to write to, gives facts for the record.
-    """
+    """A model file in the folder of the data set; ``build`` writes it and returns facts for the record."""
 
     name: str
     family: str
@@ -135,8 +108,8 @@ def build(job: Job) -> dict[str, Any]:
     start = time.perf_counter()
     facts = model.build(job, path)
     seconds = time.perf_counter() - start
-    test, predictor = _Test.read(job), LOADERS[model.family](path)
-    labels = predictor.many(predictor.texts(test.texts))
+    test, predictor = _Test(job), LOADERS[model.family](path)
+    labels = predictor.predict_all(predictor.texts(test.texts))
     return {
         "bytes": path.stat().st_size,
         "digest": digest(path),
@@ -163,8 +136,8 @@ def _preset(preset: str, job: Job, path: Path) -> dict[str, Any]:
 def _compressed(max_size: int | None, storage: str, job: Job, path: Path) -> dict[str, Any]:
     import token2wave
 
-    given = Path(job["folder"], MODELS["fast"].file)
-    result = token2wave.compress(given, path, data=job["data"], max_size=max_size, storage=storage)
+    model = Path(job["folder"], MODELS["fast"].file)
+    result = token2wave.compress(model, path, data=job["data"], max_size=max_size, storage=storage)
     return dict(result.summary)
 
 
@@ -181,7 +154,7 @@ def _trained(system: str, job: Job, path: Path) -> dict[str, Any]:
 def _quantised(job: Job, path: Path) -> dict[str, Any]:
     """Quantise the more accurate of fastText's models, as its authors' quantization-example.sh does."""
     from systems import load_system
-    from systems.fasttext_training import TRAIN
+    from systems.fasttext_systems import TRAIN
 
     source, task = job["source"], _task(job)
     system: Any = load_system(source)
@@ -225,9 +198,9 @@ MODELS = {
     "fast_int8": Model("fast, int8", OURS, "int8.safetensors", _INT8, partial(_compressed, None, "int8")),
     **{
         f"fasttext_{rate}": Model(
-            f"fastText, lr {shown}", "fastText", f"{rate}.bin", _PAIRS, partial(_trained, f"fasttext_{rate}")
+            f"fastText, lr {number}", "fastText", f"{rate}.bin", _PAIRS, partial(_trained, f"fasttext_{rate}")
         )
-        for rate, shown in (("lr025", "0.25"), ("lr05", "0.5"))
+        for rate, number in (("lr025", "0.25"), ("lr05", "0.5"))
     },
     "fasttext_quantised": Model("fastText, quantised", "fastText", "quantised.ftz", _QUANTISED, _quantised),
     "tfidf_svc": Model("TF-IDF + LinearSVC", "TF-IDF", "svc.pickle", _TFIDF, partial(_trained, "tfidf_svc")),
@@ -247,20 +220,20 @@ class Predictor:
     """A model that was loaded from its file.
 
     Attributes:
-        many: gives labels of many texts, in a form of its own.
-        ones: ways to predict one text.
-        classes: gives the number of each of those labels, by the names of the classes.
-        prepared: gives texts in the form that it needs; None if it takes any.
+        predict_all: labels of many texts, in a form of its own.
+        ways: to predict one text.
+        classes: the number of each of those labels, by the names of the classes.
+        normalise: a text in the form that it needs; None if it takes any.
     """
 
-    many: Callable[[list[str]], Any]
-    ones: dict[str, Callable[[str], object]]
+    predict_all: Callable[[list[str]], Any]
+    ways: dict[str, Callable[[str], object]]
     classes: Callable[[Any, Sequence[str]], list[int]]
-    prepared: Callable[[Sequence[str]], list[str]] | None = None
+    normalise: Callable[[str], str] | None = None
 
     def texts(self, texts: Sequence[str]) -> list[str]:
         """Texts in the form that it needs."""
-        return list(texts) if self.prepared is None else self.prepared(texts)
+        return list(texts if self.normalise is None else map(self.normalise, texts))
 
 
 def _token2wave(path: Path) -> Predictor:
@@ -275,7 +248,7 @@ def _token2wave(path: Path) -> Predictor:
 
 
 def _fasttext(path: Path) -> Predictor:
-    from systems.fasttext_lines import class_of, normalized
+    from systems.fasttext_systems import class_of, normalized
 
     model: Any = import_module("fasttext").load_model(str(path))
     return Predictor(
@@ -285,8 +258,8 @@ def _fasttext(path: Path) -> Predictor:
             "predict([text])": lambda text: model.predict([text]),
             "f.predict(text)": lambda text: model.f.predict(text + "\n", 1, 0.0, "strict"),
         },
-        lambda labels, _: [class_of(found[0]) for found in labels],
-        lambda texts: [normalized(text) for text in texts],
+        lambda labels, _: [class_of(first) for first, *_ in labels],
+        normalized,
     )
 
 
@@ -320,38 +293,36 @@ def measure(job: Job) -> dict[str, Any]:
     """Throughput and latency of one model."""
     from token2wave.core import load_core
 
-    model, test = MODELS[job["model"]], _Test.read(job)
-    if job["native"] is not None and job["native"] != (
-        load_core() is not None
-    ):  # not what the table would say
+    model, test, native = MODELS[job["model"]], _Test(job), load_core() is not None
+    if job["native"] not in (None, native):  # not what the table would say
         raise RuntimeError("expected the native core, found none" if job["native"] else "expected no core")
     predictor = LOADERS[model.family](Path(job["folder"], model.file))
-    texts = predictor.texts(test.texts)
-    labels, passes, share = timed_passes(lambda: predictor.many(texts), job["seconds"])
-    given = short_texts(test.texts)
-    short = predictor.texts(given)
-    ways = {way: timed_calls(one, short, job["seconds"]) for way, one in predictor.ones.items()}
-    quickest = min(ways, key=lambda way: statistics.median(ways[way]))
+    texts, short, seconds = predictor.texts(test.texts), short_texts(test.texts), job["seconds"]
+    labels, passes, processors = timed_passes(lambda: predictor.predict_all(texts), seconds)
+    normalised = predictor.texts(short)
+    calls = {way: timed_calls(predict, normalised, seconds) for way, predict in predictor.ways.items()}
+    latencies = {way: statistics.median(times) for way, times in calls.items()}
+    quickest = min(latencies, key=lambda way: latencies[way])
     figures = {
         "accuracy": test.accuracy(predictor.classes(labels, test.label_names)),
         "texts_per_second": len(texts) / statistics.median(passes),
-        "processors_used": share,
-        "latency_seconds": statistics.median(ways[quickest]),
-        "latency_90_percent_seconds": statistics.quantiles(ways[quickest], n=10)[-1],
+        "processors_used": processors,
+        "latency_seconds": latencies[quickest],
+        "latency_90_percent_seconds": statistics.quantiles(calls[quickest], n=10)[-1],
     }
-    if predictor.prepared is not None:
-        one = predictor.ones[quickest]
-        _, again, _ = timed_passes(lambda: predictor.many(predictor.texts(test.texts)), job["seconds"])
-        calls = timed_calls(lambda text: one(predictor.texts([text])[0]), given, job["seconds"])
+    if (normalise := predictor.normalise) is not None:
+        predict = predictor.ways[quickest]
+        _, again, _ = timed_passes(lambda: predictor.predict_all(predictor.texts(test.texts)), seconds)
+        times = timed_calls(lambda text: predict(normalise(text)), short, seconds)
         figures["prepared_texts_per_second"] = len(texts) / statistics.median(again)
-        figures["prepared_latency_seconds"] = statistics.median(calls)
+        figures["prepared_latency_seconds"] = statistics.median(times)
     return {
         "figures": figures,
         "passes_seconds": passes,
-        "calls": {way: len(times) for way, times in ways.items()},
-        "latencies_seconds": {way: statistics.median(times) for way, times in ways.items()},
+        "calls": {way: len(times) for way, times in calls.items()},
+        "latencies_seconds": latencies,
         "quickest": quickest,
-        "text": short[0],
+        "text": normalised[0],
     }
 
 
@@ -363,26 +334,26 @@ def timed_passes(action: Callable[[], Any], seconds: float) -> tuple[Any, list[f
     """
     action()
     passes: list[float] = []
-    result, before = None, time.process_time()
+    result, start_of_process_time = None, time.process_time()
     while len(passes) < MIN_PASSES or (sum(passes) < seconds and len(passes) < MAX_PASSES):
         start = time.perf_counter()
         result = action()
         passes.append(time.perf_counter() - start)
-    return result, passes, (time.process_time() - before) / sum(passes)
+    return result, passes, (time.process_time() - start_of_process_time) / sum(passes)
 
 
-def timed_calls(one: Callable[[str], object], texts: Sequence[str], seconds: float) -> list[float]:
+def timed_calls(predict: Callable[[str], object], texts: Sequence[str], seconds: float) -> list[float]:
     """Seconds of single calls, the texts in turn, until they have taken so long or are enough."""
     end = time.perf_counter() + seconds / 4
     for text in texts:  # warming up
-        one(text)
+        predict(text)
         if time.perf_counter() > end:
             break
     times: list[float] = []
     end = time.perf_counter() + seconds
     for text in itertools.cycle(texts):
         start = time.perf_counter()
-        one(text)
+        predict(text)
         now = time.perf_counter()
         times.append(now - start)
         if len(times) >= MAX_CALLS or (now > end and len(times) >= MIN_CALLS):
@@ -393,4 +364,4 @@ def timed_calls(one: Callable[[str], object], texts: Sequence[str], seconds: flo
 JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"data": read_data, "build": build, "measure": measure}
 
 if __name__ == "__main__":
-    main()
+    worker_main(JOBS)

@@ -2,105 +2,76 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jobs import Answer, Job, one_line, worker_main
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from systems import System, Task
 
 Value = TypeVar("Value")
 
 
-class Loaded(NamedTuple):
-    """A data set in memory."""
-
-    texts: list[str]
-    labels: NDArray[np.int64]
-    test_texts: list[str]
-    test_labels: NDArray[np.int64]
-    label_names: tuple[str, ...]
-    facts: dict[str, Any]
-
-
-def main() -> None:
-    """Measure, and write the figures or the reason of the failure to a file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--system", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--rows", type=int)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    try:
-        result = run(arguments.system, arguments.data, arguments.seed, arguments.threads, arguments.rows)
-    except Exception as error:  # whatever a system raises is its result
-        result = {"error": _one_line(error)}
-    arguments.out.write_text(json.dumps(result), encoding="utf-8")
-
-
-def run(name: str, data: str, seed: int, threads: int, rows: int | None) -> dict[str, Any]:
+def run(job: Job) -> Answer:
     """All figures of one run. Nothing but the standard library must be imported before it."""
     start = time.perf_counter()
     from systems import Task, load_system
 
-    system = load_system(name)
+    system = load_system(job["system"])
     import_seconds = time.perf_counter() - start
-    loaded = _load(data, rows)
+    splits, facts = _load(job["data"], job["rows"])
+    (texts, labels), (test_texts, test_labels), names = splits
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         files, saved = Path(folder, "files"), Path(folder, "model")
         files.mkdir()
         saved.mkdir()
-        task = Task(loaded.texts, loaded.labels, loaded.label_names, seed, threads, files)
+        task = Task(texts, labels, names, job["seed"], job["threads"], files)
         figures, model, notes = _train(system, task)
-        predicted, seconds = _timed(lambda: system.predict(model, loaded.test_texts))
-        figures["accuracy"] = float((predicted == loaded.test_labels).mean())
-        figures["predict_texts_per_second"] = len(loaded.test_texts) / seconds
+        predicted, seconds = _timed(lambda: system.predict(model, test_texts))
+        figures["accuracy"] = float((predicted == test_labels).mean())
+        figures["predict_texts_per_second"] = len(test_texts) / seconds
         figures["peak_memory_bytes"] = _peak()
         figures["model_bytes"] = system.save(model, saved).stat().st_size
     spent = figures["preparation_seconds"] + figures["train_seconds"]
     return {
         "system": {key: getattr(system, key) for key in ("name", "family", "description", "bias")},
-        "data": loaded.facts,
+        "data": facts,
         "figures": {"import_seconds": import_seconds, **figures, "total_seconds": import_seconds + spent},
         "notes": notes,
     }
 
 
-def _load(data: str, rows: int | None) -> Loaded:
-    """Training and test texts with their classes, and what is to be said of them."""
+def _load(data: str, rows: int | None) -> tuple[Any, dict[str, Any]]:
+    """Training and test texts with their classes, the names of the classes; and facts of the data."""
     import numpy as np
 
     from token2wave.data import encode_labels, label_names_of, load_splits
 
-    splits = load_splits(data)
-    if splits.test is None:
+    dataset = load_splits(data)
+    if dataset.test is None:
         raise ValueError(f"{data} has no test set")
-    names = label_names_of(splits.train, splits.label_names)
-    caveats = list(splits.caveats)
-    parts: list[Any] = []
-    for part, what in ((splits.train, "training"), (splits.test, "test")):
-        chosen = np.arange(len(part))
-        if rows is not None and rows < len(part):
-            chosen = np.sort(np.random.default_rng(0).permutation(len(part))[:rows])
-            caveats.append(f"{splits.name}: {rows:,} of {len(part):,} {what} rows, chosen at random")
-        parts += [[part.texts[row] for row in chosen], encode_labels(part, names)[chosen]]
+    names, caveats = label_names_of(dataset.train, dataset.label_names), list(dataset.caveats)
+    splits = []
+    for split, what in ((dataset.train, "training"), (dataset.test, "test")):
+        chosen = np.arange(len(split))
+        if rows is not None and rows < len(split):
+            chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:rows])
+            caveats.append(f"{dataset.name}: {rows:,} of {len(split):,} {what} rows, chosen at random")
+        splits.append(([split.texts[row] for row in chosen], encode_labels(split, names)[chosen]))
+    texts = splits[0][0]
     facts = {
-        "train_rows": len(parts[0]),
-        "test_rows": len(parts[2]),
+        "train_rows": len(texts),
+        "test_rows": len(splits[1][0]),
         "classes": len(names),
-        "characters_per_text": sum(map(len, parts[0])) / len(parts[0]),
+        "characters_per_text": sum(map(len, texts)) / len(texts),
         "caveats": caveats,
     }
-    return Loaded(parts[0], parts[1], parts[2], parts[3], names, facts)
+    return (*splits, names), facts
 
 
 def _train(system: System, task: Task) -> tuple[dict[str, Any], Any, list[str]]:
@@ -114,7 +85,11 @@ def _train(system: System, task: Task) -> tuple[dict[str, Any], Any, list[str]]:
         model, train_seconds = _timed(lambda: system.fit(task))
     processor_seconds = time.process_time() - processor_before
     # Such as that a classifier did not converge.
-    notes = {_one_line(warning.message) for warning in caught if issubclass(warning.category, UserWarning)}
+    notes = {
+        one_line(f"{type(warning.message).__name__}: {warning.message}")
+        for warning in caught
+        if issubclass(warning.category, UserWarning)
+    }
     passes = system.passes(model, task)
     rows = len(task.texts)
     figures = {
@@ -145,10 +120,5 @@ def _peak() -> int | None:
     return None if own is None else max(own, children_peak_memory())
 
 
-def _one_line(error: BaseException | str) -> str:
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:300]
-
-
 if __name__ == "__main__":
-    main()
+    worker_main({"run": run})

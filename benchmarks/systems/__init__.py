@@ -1,31 +1,34 @@
-"""The classifiers that ``benchmarks/compare.py`` holds against each other: one module each.
+"""The classifiers that ``benchmarks/compare.py`` compares.
 
-A module of this folder that is named in ``SYSTEMS`` has a constant ``SYSTEM``, a :class:`System`. What the
-system needs is imported at the top of its module, so that the time of importing it is the time of its
-packages. A system of your own is a file like these: ``--systems fast,path/to/mine.py``.
+A module of this folder makes the systems that ``SYSTEMS`` names, and imports what they need meanwhile: the
+time of loading a system is that of its packages. A system of your own is a ``.py`` file with a constant
+``SYSTEM``, a :class:`System`: ``--systems fast,path/to/mine.py``.
 """
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module, util
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SYSTEMS = (
-    "fast",
-    "small",
-    "paper",
-    "fasttext_lr025",
-    "fasttext_lr05",
-    "fasttext_autotune",
-    "tfidf_svc",
-    "tfidf_logistic",
-)
+SYSTEMS = {
+    "fast": "token2wave_presets",
+    "small": "token2wave_presets",
+    "paper": "token2wave_presets",
+    "fasttext_lr025": "fasttext_systems",
+    "fasttext_lr05": "fasttext_systems",
+    "fasttext_autotune": "fasttext_systems",
+    "tfidf_svc": "tfidf",
+    "tfidf_logistic": "tfidf",
+}
+"""Module of each system."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,15 @@ class System:
         return None
 
 
+@cache
 def load_system(name: str) -> System:
     """Import the system of a name in ``SYSTEMS``, or of a ``.py`` file."""
+    system: System
     if not name.endswith(".py"):
-        found: System = import_module(f"systems.{name}").SYSTEM
-        return found
-    specification = util.spec_from_file_location(key_of(name), name)
-    assert specification is not None
-    assert specification.loader is not None
-    module = util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    own: System = module.SYSTEM
-    return own
+        system = import_module(f"systems.{SYSTEMS[name]}").make_system(name)
+    else:
+        system = runpy.run_path(name)["SYSTEM"]
+    return system
 
 
 def key_of(name: str) -> str:

@@ -17,18 +17,28 @@ from token2wave.training.auto_settings import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset, preset_named
 
+PRESETS = {
+    "fast": "Ours, so its settings had more attention than those of the rivals. They were chosen on "
+    "validation rows of all data sets of the project, with blocks of IMDB's films held out; what an "
+    "earlier recipe had reached on IMDB's test set, less than fastText, was known and was the "
+    "reason to look. It holds out a tenth of the training rows to choose the epoch by, and with "
+    "fewer than 5,000,000 characters trains again on all rows; both are in its time.",
+    "small": "As `fast`: more attention than the rivals had, and validation and the second training are in "
+    "its time. With more characters only its linear SVM is fitted again on all rows.",
+    "paper": "Ours, with regularisation chosen on validation rows of AG News. It trains on 80 % of the rows, "
+    "as the papers do, and never on the rest, which costs accuracy where rows are few. Its "
+    "vocabulary, BERT's, is read from a file where the data folder has it, and was made from far "
+    "more text than the rivals see.",
+}
+"""What favours each preset or its rivals."""
+
 
 class PresetSystem(System):
-    """A preset as it is, on texts in memory.
-
-    Args:
-        preset: its name.
-        bias: what favours it or its rivals.
-    """
+    """A preset as it is, on texts in memory."""
 
     family = "token2wave"
 
-    def __init__(self, preset: str, bias: str) -> None:
+    def __init__(self, preset: str) -> None:
         self.preset = preset
         settings = preset_named(preset)
         has_cls = not settings.features_lack_cls
@@ -37,7 +47,7 @@ class PresetSystem(System):
             import_module("token2wave.training.torch_trainer")  # else imported while training
         self.name = f"token2wave {preset}"
         self.description = f"Preset `{preset}` of token2wave: {_settings(settings)}."
-        self.bias = bias
+        self.bias = PRESETS[preset]
 
     def fit(self, task: Task) -> training.TrainingResult:
         """Train as ``token2wave.train`` does: validation rows held out, best epoch, refit."""
@@ -68,11 +78,15 @@ class PresetSystem(System):
 
 def _settings(preset: Preset) -> str:
     """All settings by their full names, e.g. ``network.width=64``."""
-    parts: dict[str, dict[str, Any]] = {
+    sections: dict[str, dict[str, Any]] = {
         "features": preset.features.to_dict(),
         "network": dict(preset.network),
         "recipe": preset.recipe.to_dict(),
     }
-    told = ", ".join(f"{part}.{key}={value}" for part in parts for key, value in parts[part].items())
+    pairs = [f"{name}.{key}={value}" for name, section in sections.items() for key, value in section.items()]
     for_little = ", ".join(f"{name}={value}" for name, value in preset.for_little_text.items())
-    return f"{told}; with fewer than {LITTLE_TEXT:,} characters {for_little}" if for_little else told
+    little = f"; with fewer than {LITTLE_TEXT:,} characters {for_little}" if for_little else ""
+    return ", ".join(pairs) + little
+
+
+make_system = PresetSystem

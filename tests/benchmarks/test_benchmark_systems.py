@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import systems
 from systems import SYSTEMS, Task, key_of, load_system
-from systems.fasttext_lines import normalized, write_lines
+from systems.fasttext_systems import normalized, write_lines
 
 from token2wave.data import encode_labels, load_splits
 from token2wave.training.baseline import train_baseline
@@ -62,8 +62,8 @@ def test_fasttext_chooses_settings_on_rows_that_it_does_not_learn_from(task):
 
 
 def test_every_system_has_its_file():
-    for name in SYSTEMS:
-        assert (Path(systems.__file__).parent / f"{name}.py").is_file()
+    for module in SYSTEMS.values():
+        assert (Path(systems.__file__).parent / f"{module}.py").is_file()
 
 
 def test_the_support_vector_machine_is_the_baseline_of_the_package(tmp_path):

@@ -1,7 +1,6 @@
 """The comparison from end to end, with systems that take no time."""
 
 import json
-import re
 
 import compare
 import pytest
@@ -37,7 +36,6 @@ SYSTEM = Majority()
 """
 BROKEN = "raise RuntimeError('Encountered\\n NaN.')"
 MINORITY = MAJORITY.replace("argmax", "argmin").replace('"majority"', '"minority"')
-SLOW = "import time\ntime.sleep(60)"
 CRASH = "import os, sys\nprint('core dumped', file=sys.stderr, flush=True)\nos.abort()"
 
 
@@ -45,9 +43,9 @@ CRASH = "import os, sys\nprint('core dumped', file=sys.stderr, flush=True)\nos.a
 def start(tmp_path, monkeypatch, capsys):
     """Runs the comparison in a folder of its own; the systems that it can name lie there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare, "code_state", lambda: {"commit": "first", "dirty": False})
+    monkeypatch.setattr("measuring.code_state", lambda: {"commit": "first", "dirty": False})
     log = tmp_path / "log.txt"
-    codes = {"majority": MAJORITY, "minority": MINORITY, "broken": BROKEN, "slow": SLOW, "crash": CRASH}
+    codes = {"majority": MAJORITY, "minority": MINORITY, "broken": BROKEN, "crash": CRASH}
     for name, code in codes.items():
         (tmp_path / f"{name}.py").write_text(f"LOG = {str(log)!r}\n{code}")
 
@@ -104,14 +102,17 @@ def test_runs_take_turns_and_are_resumed(start, monkeypatch):
     assert all(line.endswith("taken over") for line in told)
     assert start.log.read_text().count("\n") == 4
 
-    monkeypatch.setattr(compare, "code_state", lambda: {"commit": "second", "dirty": False})
+    monkeypatch.setattr("measuring.code_state", lambda: {"commit": "second", "dirty": False})
     _, again, told = start(*options, "--resume")
-    assert told[0] == "note: some of the runs taken over are of other commits: first"
+    assert all(line.endswith("taken over, of commit first") for line in told)
     assert {run["code"]["commit"] for run in again["runs"]} == {"first"}
 
     _, other, told = start("--systems", "majority.py", "--runs", "1", "--threads", "2", "--resume")
-    assert told[0] == "note: 4 runs with other settings are left out"
-    assert [(run["system"], run["threads"]) for run in other["runs"]] == [("majority", 2)]
+    assert [(run["system"], run["threads"]) for run in other["runs"]] == [
+        ("minority", 1),
+        ("minority", 1),
+        ("majority", 2),
+    ]
 
 
 def test_a_failure_is_written_down_and_the_others_go_on(start):
@@ -131,24 +132,18 @@ def test_a_failure_is_written_down_and_the_others_go_on(start):
     start.log.unlink()
     (start.log.parent / "broken.py").write_text((start.log.parent / "majority.py").read_text())
     _, document, _ = start("--systems", "broken.py,majority.py", *options)
-    assert {run["system"]: run["error"] for run in document["runs"]} == {"broken": None, "majority": None}
+    errors = {run["system"]: run["error"] for run in document["runs"]}
+    assert errors == {"crash": first["crash"], "broken": None, "majority": None}  # `crash` was not named
     assert start.log.read_text().count("\n") == 1
 
 
-def test_what_takes_too_long_is_stopped_and_not_tried_again(start):
-    _, document, _ = start("--systems", "slow.py", "--runs", "2", "--limit-seconds", "0.2")
-    first, second = (run["error"] for run in document["runs"])
-    assert re.fullmatch(r"out of time: stopped after [0-9.]+ m?s", first)
-    assert second == "out of time in an earlier run, and not tried again"
-
-
 def test_an_interruption_keeps_what_is_finished(start, monkeypatch, tmp_path, capsys):
-    def interrupted(settings, *rest):
-        if settings["run"] == 2:
+    def interrupted(script, job, environment):
+        if job["run"] == 2:
             raise KeyboardInterrupt
         return {"error": "made up"}
 
-    monkeypatch.setattr(compare, "_run", interrupted)
+    monkeypatch.setattr(compare, "run_job", interrupted)
     status, document, _ = start("--systems", "majority.py", "--runs", "2")
     assert status == 130
     assert [run["run"] for run in document["runs"]] == [1]

@@ -13,6 +13,7 @@ import prediction
 import prediction_worker
 import pytest
 import tables
+from jobs import answer_job, job_environment, run_job
 
 import token2wave
 from token2wave.core import load_core
@@ -46,14 +47,14 @@ def jobs(monkeypatch):
     """Jobs are done in this process, in the environment that theirs would have; this is what they were."""
     done = []
 
-    def run_job(script, job, environment):
+    def run_here(script, job, environment):
         done.append(job)
         with mock.patch.dict(os.environ, environment, clear=True):
-            answer = prediction_worker.answered(prediction_worker.JOBS | agreement.JOBS, job)
+            answer = answer_job(prediction_worker.JOBS | agreement.JOBS, job)
         return json.loads(json.dumps(answer))
 
-    monkeypatch.setattr(prediction, "run_job", run_job)
-    monkeypatch.setattr(agreement, "run_job", run_job)
+    monkeypatch.setattr(prediction, "run_job", run_here)
+    monkeypatch.setattr(agreement, "run_job", run_here)
     return done
 
 
@@ -74,7 +75,7 @@ def compress(monkeypatch):
 @pytest.fixture
 def start(tmp_path, data, jobs, compress, monkeypatch, capsys):
     """Runs the benchmark in a folder of its own."""
-    monkeypatch.setattr(prediction, "code_state", lambda: {"commit": "first", "dirty": False})
+    monkeypatch.setattr("measuring.code_state", lambda: {"commit": "first", "dirty": False})
     monkeypatch.setattr(prediction, "cold_start", lambda *given: {**NO_COLD_START, "torch_loaded": False})
 
     def run(*arguments):
@@ -119,7 +120,7 @@ def test_models_are_built_once_and_systems_take_turns(start, jobs, compress, tmp
 def test_a_start_goes_on_where_another_ended(start, jobs, tmp_path, monkeypatch):
     before, _ = start("--systems", "fast,small", "--runs", "1")
     jobs.clear()
-    monkeypatch.setattr(prediction, "code_state", lambda: {"commit": "second", "dirty": False})
+    monkeypatch.setattr("measuring.code_state", lambda: {"commit": "second", "dirty": False})
     document, told = start("--systems", "fast", "--runs", "2", "--resume")
     assert kinds(jobs) == [("data", None), ("measure", True)]
     assert told[0] == "words  model fast: taken over, of commit first"
@@ -157,7 +158,7 @@ def test_a_failure_is_written_down_and_the_others_go_on(start, monkeypatch):
 
 
 def test_what_is_measured_is_what_the_table_says(start, monkeypatch):
-    monkeypatch.setattr("token2wave.core.core", lambda: None)  # not built here
+    monkeypatch.setattr("token2wave.core.load_core", lambda: None)  # not built here
     document, _ = start("--systems", "fast,fast_numpy", "--runs", "1")
     native, numpy_alone = document["runs"]
     assert native["error"] == "RuntimeError: expected the native core, found none"
@@ -173,12 +174,12 @@ def test_a_rival_is_trained_and_measured(start):
 
 def test_fasttext_is_measured_on_prepared_texts_in_both_ways(start, monkeypatch):
     fasttext = pytest.importorskip("fasttext")
-    from systems import fasttext_lr025, fasttext_lr05
+    from systems import load_system
 
-    # Few texts need more passes. With fewer than ten threads rows are not drawn (BIAS of fasttext_training).
-    for module, rate, epochs in ((fasttext_lr025, 1e-6, 1), (fasttext_lr05, 0.4, 100)):
+    # Few texts need more passes. With fewer than ten threads rows are not drawn (BIAS of fasttext_systems).
+    for name, rate, epochs in (("fasttext_lr025", 1e-6, 1), ("fasttext_lr05", 0.4, 100)):
         for key, value in {"lr": rate, "epoch": epochs, "bucket": 999}.items():
-            monkeypatch.setitem(module.SYSTEM.settings, key, value)
+            monkeypatch.setitem(load_system(name).settings, key, value)
     monkeypatch.setattr(prediction_worker, "ROWS_QUANTISED", 300)
     quantize = mock.Mock(wraps=fasttext.FastText._FastText.quantize)
     monkeypatch.setattr(
@@ -278,7 +279,7 @@ def test_calls_until_they_are_enough(monkeypatch):
 
 
 def test_cold_starts(data, tmp_path):
-    path, environment = tmp_path / "a model's.safetensors", prediction.environment_of(1)
+    path, environment = tmp_path / "a model's.safetensors", job_environment(1)
     token2wave.train(str(data), out=path, preset="fast", device="cpu")
     text = "bank 'share' \0 \ud800 \n"
     found = prediction.cold_start(prediction_worker.COLD_STARTS["token2wave"], path, text, environment)
@@ -300,8 +301,8 @@ def test_a_failed_cold_start_is_the_failure_of_its_run(start, monkeypatch):
 
 def test_the_environment_of_a_process(monkeypatch):
     monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
-    assert "TOKEN2WAVE_NATIVE" not in prediction.environment_of(3, native=True)
-    environment = prediction.environment_of(3, native=False)
+    assert "TOKEN2WAVE_NATIVE" not in job_environment(3, native=True)
+    environment = job_environment(3, native=False)
     assert (environment["TOKEN2WAVE_NATIVE"], environment["OMP_NUM_THREADS"]) == ("0", "3")
 
 
@@ -309,22 +310,22 @@ def test_processes_are_bound_for_as_long_as_needed(monkeypatch):
     bound = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5, 6, 7}, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", lambda process, to: bound.append(set(to)), raising=False)
-    with prediction.bound(2):
+    with prediction.limited_processors(2):
         assert bound == [{6, 7}]
     assert bound == [{6, 7}, {5, 6, 7}]
 
 
 def test_jobs_are_done_in_processes_of_their_own(data, tmp_path):
     job = {"kind": "data", "data": str(data), "folder": str(tmp_path)}
-    facts = prediction.run_job(prediction.WORKER, job, os.environ)
+    facts = run_job(prediction.WORKER, job, os.environ)
     assert (facts["error"], facts["classes"]) == (None, 3)
     assert json.loads((tmp_path / "test.json").read_text())["label_names"] == list(WORDS)
     script = tmp_path / "crash.py"
     script.write_text("import os, sys\nprint('core dumped', file=sys.stderr, flush=True)\nos.abort()")
-    crashed = prediction.run_job(script, {}, os.environ)["error"]
+    crashed = run_job(script, {}, os.environ)["error"]
     assert crashed == "stopped by signal 6, for lack of memory if it is 9: core dumped"
     script.write_text("raise SystemExit(3)")
-    assert prediction.run_job(script, {}, os.environ)["error"] == "exit status 3: no message"
+    assert run_job(script, {}, os.environ)["error"] == "exit status 3: no message"
 
 
 def test_table_method_and_figure(start, tmp_path):
