@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,14 +24,10 @@ from typing import Any
 
 import torch
 from growth_plan import FULL, QUICK, Plan
-from growth_studies import batch_study, length_study, width_study
-from growth_texts import texts_study
+from growth_studies import batch_study, length_study, texts_study, width_study
 from growth_vocabulary import vocabulary_study
-from measuring import RESULTS, code_state, write_document
+from measuring import comma_list, command_line, describe_origin, make_parser, write_document
 from tables import describe_slopes
-
-from token2wave.training.result import machine
-from token2wave.versions import versions
 
 SCHEMA = 1
 STUDIES: dict[str, Callable[[Plan, int], dict[str, Any]]] = {
@@ -46,39 +41,27 @@ STUDIES: dict[str, Callable[[Plan, int], dict[str, Any]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the studies that the command line asks for."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(arguments)
     plan = QUICK if options.quick else FULL
     if options.runs is not None:
         plan = replace(plan, runs=options.runs)
     torch.set_num_threads(options.threads)
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # for the native core, and processes started
     run = {
-        "command": "python benchmarks/growth.py " + shlex.join(_public(given)),
+        "command": command_line(__file__, arguments),
         "quick": options.quick,
         "runs": plan.runs,
         "threads": options.threads,
         "seed": options.seed,
-        "machine": machine(options.threads, "cpu"),
-        "processors": os.cpu_count(),
-        "versions": versions(),
-        "code": code_state(),
+        **describe_origin(options.threads),
     }
-    run["command"] = run["command"].strip()
     path = options.results / ("growth-quick.json" if options.quick else "growth.json")
     measure_studies(options.only, plan, run, path)
     return 0
 
 
 def measure_studies(names: Sequence[str], plan: Plan, run: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Make studies, and write the document after each.
-
-    Args:
-        names: of `STUDIES`.
-        plan: points and repetitions.
-        run: what the record says of this run; its seed is used.
-        path: of the document.
-    """
+    """Make studies with the seed of ``run``, which is recorded, and write the document after each."""
     document: dict[str, Any] = {"schema": SCHEMA, "name": "growth", **run, "studies": {}}
     if path.is_file():
         old = json.loads(path.read_text(encoding="utf-8"))
@@ -86,48 +69,31 @@ def measure_studies(names: Sequence[str], plan: Plan, run: dict[str, Any], path:
             document["studies"] = old["studies"]
     for name in names:
         start = time.perf_counter()
-        found = STUDIES[name](plan, run["seed"])
-        found["total_seconds"] = time.perf_counter() - start
-        document["studies"][name] = {**found, "run": run}
+        study = STUDIES[name](plan, run["seed"])
+        study["total_seconds"] = time.perf_counter() - start
+        document["studies"][name] = {**study, "run": run}
         document["studies"] = {key: document["studies"][key] for key in STUDIES if key in document["studies"]}
         write_document(path, document)
-        print(f"{found['title']}, {found['total_seconds']:.0f} s", flush=True)
-        for line in describe_slopes(found):
-            print(f"  {line}", flush=True)
+        lines = [f"{study['title']}, {study['total_seconds']:.0f} s", *describe_slopes(study)]
+        print("\n  ".join(lines), flush=True)
     return document
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__, threads=2, seed=0)
     parser.add_argument("--quick", action="store_true", help="a few points and repetitions")
     parser.add_argument("--only", type=_names, default=list(STUDIES), help=f"by commas: {', '.join(STUDIES)}")
-    parser.add_argument(
-        "--runs", type=int, help=f"repetitions of each point; {FULL.runs}, quick {QUICK.runs}"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    runs = f"repetitions of each point; {FULL.runs}, quick {QUICK.runs}"
+    parser.add_argument("--runs", type=int, help=runs)
     return parser
 
 
 def _names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
+    names = comma_list(text)
     for name in names:
         if name not in STUDIES:
             raise argparse.ArgumentTypeError(f"expected some of {', '.join(STUDIES)}, found {name!r}")
     return names
-
-
-def _public(given: Sequence[str]) -> list[str]:
-    """Leave out where the results go, which is nobody's concern."""
-    kept, skip = [], False
-    for argument in given:
-        if not skip and not argument.startswith("--results"):
-            kept.append(argument)
-        skip = argument == "--results"
-    return kept
 
 
 if __name__ == "__main__":

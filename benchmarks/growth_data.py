@@ -22,15 +22,11 @@ ABOUT_LENGTHS = f"log-normal lengths, standard deviation of the logarithm {SPREA
 
 
 class Zipf:
-    """Draws ranks from 0 with probability proportional to ``1 / (rank + 1 + 2.7)``.
-
-    Args:
-        n_ranks: how many there are.
-    """
+    """Draws ranks from 0 with probability proportional to ``1 / (rank + 1 + 2.7)``."""
 
     def __init__(self, n_ranks: int) -> None:
-        shares = 1 / (np.arange(1, n_ranks + 1) + ZIPF_SHIFT)
-        self.bounds: NDArray[np.float64] = np.cumsum(shares / shares.sum())
+        weights = 1 / (np.arange(1, n_ranks + 1) + ZIPF_SHIFT)
+        self.bounds: NDArray[np.float64] = np.cumsum(weights / weights.sum())
 
     def draw(self, random: np.random.Generator, n: int) -> NDArray[np.int64]:
         """Draw ``(n,)`` int64 ranks."""
@@ -48,13 +44,9 @@ def news_lengths(random: np.random.Generator, n_texts: int, median: int) -> NDAr
 def zipf_features(
     random: np.random.Generator, lengths: NDArray[np.int64], n_rows: int, *, cls: bool = True
 ) -> Ragged:
-    """Features of texts whose words are as frequent as words are.
+    """Features of texts of these lengths whose words are as frequent as words are.
 
-    Args:
-        random: what to draw with.
-        lengths: ``(B,)`` int64, features of each text, at least 1.
-        n_rows: rows to draw from; row 0 is [CLS].
-        cls: whether every text begins with row 0; no other feature is row 0 then.
+    With ``cls``, row 0 is the first feature of every text, and no other.
     """
     offsets = offsets_of(lengths)
     ids = Zipf(n_rows - int(cls)).draw(random, int(offsets[-1])) + int(cls)
@@ -76,10 +68,6 @@ class VocabularyBatches:
 
     The ranks are drawn once, from few. A table's rows for them are chosen by a permutation, so that they lie
     all over the table, like those of a real vocabulary.
-
-    Attributes:
-        ranks: of each batch, with the ranks as ids.
-        n_ranks: how many ranks there are.
     """
 
     ranks: list[Ragged]
@@ -91,13 +79,8 @@ class VocabularyBatches:
     ) -> VocabularyBatches:
         """Draw the ranks of all batches."""
         random = np.random.default_rng(seed)
-        return cls(
-            [
-                zipf_features(random, news_lengths(random, n_texts, median), n_ranks, cls=has_cls)
-                for _ in range(n_batches)
-            ],
-            n_ranks,
-        )
+        lengths = (news_lengths(random, n_texts, median) for _ in range(n_batches))
+        return cls([zipf_features(random, drawn, n_ranks, cls=has_cls) for drawn in lengths], n_ranks)
 
     def rows_of_ranks(self, n_rows: int, seed: int) -> NDArray[np.int32]:
         """Row of each rank in a table of ``n_rows``, ``(n_ranks,)`` int32, no row twice."""

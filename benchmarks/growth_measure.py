@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from measuring import ROOT  # noqa: F401 - makes paper importable
 from torch.utils._python_dispatch import TorchDispatchMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from paper.studies.timing import fit_exponent, without_collector
+from paper.studies.timing import MAX_CALLS, SLOW_RUNS, fit_exponent, without_collector
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 ATTENTION = "scaled_dot_product"
 SLOW_SECONDS = 2.0  # a case slower than this is repeated `SLOW_RUNS` times at most
-SLOW_RUNS = 3
-MAX_CALLS = 200
 MEMORY_LIMIT = 12 << 30
-
-Result = TypeVar("Result")
 
 
 @dataclass
 class Point:
-    """One size of a curve.
-
-    Attributes:
-        size: what grows.
-        values: one a repetition, in the curve's unit.
-        facts: what else is known of it.
-    """
+    """One size of a curve, with a value a repetition in the curve's unit."""
 
     size: int
     values: list[float] = field(default_factory=list)
@@ -45,22 +30,13 @@ class Point:
 
     @property
     def median(self) -> float:
-        """Middle one of the repetitions."""
+        """Median of the repetitions."""
         return statistics.median(self.values)
 
 
 @dataclass
 class Curve:
-    """How one quantity grows.
-
-    Attributes:
-        name: what the legend calls it.
-        panel: the part of the figure that it belongs to.
-        unit: ``s`` or ``bytes``.
-        facts: settings that other curves of the study do not share.
-        points: by increasing size.
-        stopped: the first size left out and why, if any was.
-    """
+    """How one quantity grows, in ``s`` or ``bytes``; ``stopped`` is the first size left out, and why."""
 
     name: str
     panel: str
@@ -71,12 +47,11 @@ class Curve:
 
     def point(self, size: int) -> Point:
         """The point of a size, made where there is none yet."""
-        for point in self.points:
-            if point.size == size:
-                return point
-        self.points.append(Point(size))
-        self.points.sort(key=lambda point: point.size)
-        return self.points[-1]
+        point = next((point for point in self.points if point.size == size), None)
+        if point is None:
+            point = Point(size)
+            self.points = sorted([*self.points, point], key=lambda point: point.size)
+        return point
 
     def to_dict(self, bounds: tuple[int, int]) -> dict[str, Any]:
         """Everything about it, with one line fitted to all of it and one within bounds."""
@@ -114,14 +89,9 @@ class Curve:
 
 @dataclass
 class Case:
-    """Something to be timed.
+    """Work to be timed for a size of a curve.
 
-    Attributes:
-        curve: where the times go.
-        size: what grows.
-        call: the work.
-        prepare: called before a run of calls, and not timed.
-        bytes_needed: memory that it is known to need beside the rest; 0 where that is little.
+    ``prepare`` is called before a run of calls, and not timed; ``bytes_needed`` is 0 where that is little.
     """
 
     curve: Curve
@@ -140,32 +110,27 @@ class Case:
             self.call()
         seconds = (time.perf_counter() - start) / self.calls
         if faults is not None:
-            now = page_faults() or 0
-            self.curve.point(self.size).facts["page_faults"] = round((now - faults) / self.calls, 1)
+            faults = (page_faults() or 0) - faults
+            self.curve.point(self.size).facts["page_faults"] = round(faults / self.calls, 1)
         return seconds
 
 
 def measure(cases: Sequence[Case], *, runs: int, longest: float, shortest: float = 0.03) -> None:
-    """Time all cases into their curves.
+    """Time all cases into their curves, those of one curve by increasing size.
 
     The cases take turns: a slow minute of the machine falls on all of them, and the median over the runs
-    leaves it out. Every second run goes backwards.
-
-    Args:
-        cases: those of one curve by increasing size.
-        runs: repetitions of each; no more than `SLOW_RUNS` where one takes longer than `SLOW_SECONDS`.
-        longest: seconds; a curve stops before the first case that is expected to take longer.
-        shortest: seconds that a repetition should take, by calling more than once if need be.
+    leaves it out. Every second run goes backwards. A curve stops before the first case that is expected to
+    take longer than ``longest`` seconds; a repetition takes ``shortest``, by several calls if need be.
     """
     with without_collector():
-        chosen = [case for case in cases if _tried(case, cases, longest, shortest)]
+        chosen = [case for case in cases if _is_measured(case, cases, longest, shortest)]
         for run in range(runs):
             for case in chosen if run % 2 == 0 else chosen[::-1]:
                 if run < SLOW_RUNS or case.expected < SLOW_SECONDS:
                     case.curve.point(case.size).values.append(case.run())
 
 
-def _tried(case: Case, cases: Sequence[Case], longest: float, shortest: float) -> bool:
+def _is_measured(case: Case, cases: Sequence[Case], longest: float, shortest: float) -> bool:
     """Call a case for the first time, unless its curve has to stop before it."""
     if case.curve.stopped is not None:
         return False
@@ -190,8 +155,8 @@ def _extrapolated(earlier: Sequence[Case], size: int) -> float:
     """Seconds that a size is expected to take by the two before it; growth below linear is not trusted."""
     if len(earlier) < 2:
         return 0.0
-    before, last = earlier[-2:]
-    slope = math.log(last.expected / before.expected) / math.log(last.size / before.size)
+    previous, last = earlier[-2:]
+    slope = math.log(last.expected / previous.expected) / math.log(last.size / previous.size)
     return float(last.expected * (size / last.size) ** min(max(slope, 1.0), 2.5))
 
 
@@ -203,28 +168,6 @@ def page_faults() -> int | None:
         return None
     faults: int = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     return faults
-
-
-def in_fresh_process(
-    function: Callable[..., Result], arguments: tuple[Any, ...], environment: Mapping[str, str]
-) -> Result:
-    """Call a function in a process of its own, and wait for what it gives.
-
-    Args:
-        function: of a module.
-        arguments: for it.
-        environment: variables of that process beside those of this one.
-    """
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(function, arguments)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 class OperationTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -252,14 +195,9 @@ class OperationTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def shares_of_time(call: Callable[[], object], seconds: float) -> dict[str, float]:
-    """Share of a call's time that goes into matrix products and into attention.
-
-    Args:
-        call: the work; it is called once to warm up.
-        seconds: what a call takes when nobody looks.
-    """
-    call()
+def time_fractions(call: Callable[[], object], seconds: float) -> dict[str, float]:
+    """Fraction of a call's ``seconds`` that goes into matrix products and into attention."""
+    call()  # to warm up
     with OperationTimes() as times:
         call()
-    return {name: round(min(part / seconds, 1.0), 4) for name, part in times.seconds.items()}
+    return {name: round(min(spent / seconds, 1.0), 4) for name, spent in times.seconds.items()}

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from measuring import ROOT  # noqa: F401 - makes paper importable
 
-def powers_of_two(first: int, last: int) -> tuple[int, ...]:
-    """Powers of two from ``first`` to ``last``, both in."""
-    return tuple(1 << k for k in range(first.bit_length() - 1, last.bit_length()))
+from paper.studies.timing import powers_of_two
 
 
 @dataclass(frozen=True)
 class VocabularyNetwork:
-    """A network of the vocabulary study.
-
-    Attributes:
-        width: dimensions of a token.
-        readout: ``text``, as in the presets for everyday use, or ``cls``, as in preset ``paper``.
-        optimizers: those of ``growth_vocabulary.py`` that are measured.
-    """
+    """A network of the vocabulary study: its width, read-out, and the optimisers of `growth_vocabulary`."""
 
     width: int
     readout: str
@@ -29,30 +22,9 @@ class VocabularyNetwork:
 class Plan:
     """Points and repetitions of all studies.
 
-    Attributes:
-        runs: repetitions of each point.
-        longest: seconds of one call above which a curve stops.
-        lengths: tokens of a text.
-        length_range: where a second line is fitted.
-        length_texts: pairs of a width and the texts in its batch.
-        widths: dimensions of a token.
-        width_range: where a second line is fitted.
-        width_texts: texts in a batch of the width study.
-        vocabularies: rows of the embedding.
-        vocabulary_range: where a second line is fitted.
-        vocabulary_networks: which networks.
-        vocabulary_ranks: distinct rows that all batches together draw from.
-        vocabulary_batches: different batches, each of 64 texts.
-        vocabulary_runs: repetitions at most.
-        batch_sizes: texts in a batch.
-        batch_range: where a second line is fitted.
-        batch_width: dimensions of a token in the study of batches.
-        batch_longest: as `longest`, in the study of batches.
-        text_counts: texts of a training set.
-        text_range: where a second line is fitted.
-        text_words: different words.
-        text_runs: repetitions at most.
-        text_many: from so many texts on, there is one repetition.
+    ``longest`` is the seconds of a call above which a curve stops; a ``range`` is where a second line is
+    fitted; ``vocabulary_ranks`` are the distinct rows that all batches draw from; from ``text_many`` texts on
+    there is one repetition.
     """
 
     runs: int = 5

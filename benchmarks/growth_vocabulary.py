@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from growth_data import ABOUT_LENGTHS, ABOUT_ZIPF, MEDIAN_TOKENS, VocabularyBatches
 from growth_measure import MEMORY_LIMIT, Curve, page_faults
 from growth_plan import Plan, VocabularyNetwork
-from growth_studies import N_CLASSES, study
+from growth_studies import N_CLASSES, make_study
 from numpy.typing import NDArray
 from torch import nn
 
@@ -51,14 +51,12 @@ def vocabulary_study(plan: Plan, seed: int) -> dict[str, Any]:
             panel = f"width {shape.width}, read-out {shape.readout}"
             own = {name: Curve(name, panel, facts={"width": shape.width}) for name in optimizers}
             curves += own.values()
-            batches = VocabularyBatches.draw(
-                seed,
+            has_cls, n_batches, n_ranks = (
+                shape.readout == "cls",
                 plan.vocabulary_batches,
-                TEXTS,
-                MEDIAN_TOKENS,
                 plan.vocabulary_ranks,
-                has_cls=shape.readout == "cls",
             )
+            batches = VocabularyBatches.draw(seed, n_batches, TEXTS, MEDIAN_TOKENS, n_ranks, has_cls=has_cls)
             for run in range(min(plan.runs, plan.vocabulary_runs)):
                 for n_rows in plan.vocabularies if run % 2 == 0 else plan.vocabularies[::-1]:
                     for name, curve in own.items():
@@ -75,7 +73,7 @@ def vocabulary_study(plan: Plan, seed: int) -> dict[str, Any]:
         f"'{DENSE}' is torch.optim.AdamW with a dense gradient, fused. '{NATIVE}' is what the presets for "
         "everyday use train with; its rows hold both variants, 2 D numbers.",
     ]
-    return study("Vocabulary", "rows of the embedding", setting, curves, plan.vocabulary_range)
+    return make_study("Vocabulary", "rows of the embedding", setting, curves, plan.vocabulary_range)
 
 
 def _measure(
@@ -102,7 +100,7 @@ def _measure(
     point = curve.point(n_rows)
     point.values += [steps(n_steps) / n_steps for _ in range(TIMINGS)]
     point.facts |= {
-        "distinct": float(np.mean([len(np.unique(part.ids)) for part in features])),
+        "distinct": float(np.mean([len(np.unique(batch.ids)) for batch in features])),
         "table_bytes": table_bytes,
         "with_optimiser_bytes": TABLES[name] * table_bytes,
     }
@@ -142,16 +140,9 @@ def torch_steps(
     seed: int,
     losses: list[float] | None = None,
 ) -> Steps:
-    """Steps of a network in torch.
+    """Steps of a network in torch with the optimiser of a name.
 
-    Args:
-        name: `ROW_ADAM`, `ROW_SGD` or `DENSE`.
-        shape: of the network.
-        n_rows: rows of the embedding.
-        rows: ``(R,)``, those that batches use.
-        features: of each batch, by row.
-        seed: of all weights.
-        losses: gets the loss of every step, if given.
+    Batches, whose ``features`` are by row, use ``(R,)`` ``rows`` of ``n_rows``; ``losses`` gets every loss.
     """
     config = network_config(name, shape, 1)
     with torch.random.fork_rng(devices=[]):
@@ -166,9 +157,9 @@ def torch_steps(
     if name == DENSE:
         optimizers = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     else:
-        kind = "adam" if name == ROW_ADAM else "sgd"
-        optimizers = Optimizers(network, Recipe(embedding_optimizer=kind, decay="constant"), STEPS_OF_A_RUN)
-    batches = [make_batch(part) for part in features]
+        recipe = Recipe(embedding_optimizer="adam" if name == ROW_ADAM else "sgd", decay="constant")
+        optimizers = Optimizers(network, recipe, STEPS_OF_A_RUN)
+    batches = list(map(make_batch, features))
     labels = torch.arange(batches[0].n_texts) % N_CLASSES
 
     def steps(n_steps: int) -> float:

@@ -19,6 +19,7 @@ from token2wave.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
+sys.path.insert(0, str(ROOT))  # some benchmarks share code with paper/
 BASELINE_PACKAGES = ("scikit-learn", "scipy", "fasttext", "pybind11")
 Record = dict[str, Any]
 

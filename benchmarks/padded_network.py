@@ -1,17 +1,16 @@
 """The Wave Network as the paper suggests to write it: padded batches, every token transformed, dense steps.
 
-The reference of cost for ``benchmarks/paper_step.py`` and ``benchmarks/systems/padded.py``. It computes the
-same function as ``token2wave.models.WaveNetwork`` with linear variants, linear restore and [CLS] read-out;
-the tests hold logits and gradients of both against each other.
+The reference of cost for ``benchmarks/paper_step.py``. It computes the same function as
+``token2wave.models.WaveNetwork`` with linear variants, linear restore and [CLS] read-out; tests compare the
+logits and gradients of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,29 +19,8 @@ from token2wave.models import WaveNetwork
 from token2wave.models.wave_network import WaveLayer
 
 
-class Steps(Protocol):
-    """What a step needs of an optimiser."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        ...
-
-    def step(self) -> Any:
-        """Update the parameters."""
-        ...
-
-
 class PaddedWaveNetwork(nn.Module):
-    """One wave layer at input level, read out at [CLS] (arXiv 2411.02674v4, Fig. 6).
-
-    Args:
-        n_rows: rows of the embedding, ``V``.
-        n_classes: classes, ``C``.
-        width: dimensions of a token, ``D``.
-        operation: ``interference`` or ``modulation``.
-        dropout: probability of dropping a dimension of the state before the head.
-        embedding_scale: standard deviation of the initial embeddings.
-    """
+    """One wave layer at input level, read out at [CLS] (arXiv 2411.02674v4, Fig. 6); see `WaveConfig`."""
 
     def __init__(
         self,
@@ -51,12 +29,10 @@ class PaddedWaveNetwork(nn.Module):
         width: int = 768,
         operation: str = "modulation",
         dropout: float = 0.1,
-        embedding_scale: float = 0.1,
     ) -> None:
         super().__init__()
         self.operation = operation
         self.embedding = nn.Embedding(n_rows, width)
-        nn.init.normal_(self.embedding.weight, std=embedding_scale)
         self.first = nn.Linear(width, width)
         self.second = nn.Linear(width, width)
         self.restore = nn.Linear(2 * width, width)
@@ -126,43 +102,3 @@ def padded(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(text) for text in texts])
     ids = pad_sequence(list(texts), batch_first=True)
     return ids, torch.arange(ids.shape[1]) < lengths[:, None]
-
-
-def dense_adamw(
-    network: nn.Module,
-    embedding: nn.Embedding,
-    lr: float,
-    weight_decay: float,
-    embedding_lr: float | None = None,
-    embedding_epsilon: float = 1e-8,
-) -> torch.optim.AdamW:
-    """AdamW over all parameters, without weight decay for the embedding.
-
-    Args:
-        network: what to train.
-        embedding: its table of embeddings.
-        lr: of all but the embedding.
-        weight_decay: of all but the embedding.
-        embedding_lr: of the embedding; the same if not given.
-        embedding_epsilon: Adam's epsilon for the embedding.
-    """
-    dense = [parameter for parameter in network.parameters() if parameter is not embedding.weight]
-    rows: dict[str, Any] = {
-        "params": [embedding.weight],
-        "lr": lr if embedding_lr is None else embedding_lr,
-        "weight_decay": 0.0,
-        "eps": embedding_epsilon,
-    }
-    return torch.optim.AdamW([{"params": dense}, rows], lr=lr, weight_decay=weight_decay)
-
-
-def training_step(
-    network: PaddedWaveNetwork, optimizer: Steps, texts: Sequence[Tensor], labels: Tensor
-) -> Tensor:
-    """One step on a batch of texts; the loss before it."""
-    logits = network(*padded(texts))
-    loss = F.cross_entropy(logits, labels)
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.detach()

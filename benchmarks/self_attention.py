@@ -19,12 +19,7 @@ attention in blocks, which never holds an ``L x L`` matrix. A test sees to it th
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with its projections (arXiv 1706.03762, section 3.2), without dropout.
-
-    Args:
-        width: dimensions of a token, ``D``.
-        heads: heads, a divisor of the width.
-    """
+    """Multi-head self-attention with its projections (arXiv 1706.03762, section 3.2), without dropout."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -33,17 +28,10 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Let every token attend to all tokens of its text.
-
-        Args:
-            tokens: ``(B, L, D)``.
-
-        Returns:
-            ``(B, L, D)``.
-        """
+        """Let every token attend to all tokens of its text, ``(B, L, D)``."""
         query, key, value = (
-            part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, L, D / heads)
-            for part in self.projections(tokens).chunk(3, dim=-1)
+            states.reshape(*states.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, L, D / heads)
+            for states in self.projections(tokens).chunk(3, dim=-1)
         )
         mixed = F.scaled_dot_product_attention(query, key, value)
         result: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
@@ -54,10 +42,6 @@ class SelfAttentionLayer(nn.Module):
     """Takes the place of a `WaveLayer`; its texts are of one length, as nothing is padded or masked.
 
     All tokens get their state, as in every layer of a stack but the last, and the first one is read out.
-
-    Args:
-        width: dimensions of a token.
-        heads: heads of the attention.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -65,13 +49,7 @@ class SelfAttentionLayer(nn.Module):
         self.attention = SelfAttention(width, heads)
 
     def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
-        """State of the first token of each text, ``(B, D)``.
-
-        Args:
-            values: ``(U, D)`` tokens without repetition.
-            index: ``(T,)`` int64; ``values[index]`` are the tokens.
-            batch: for its number of texts.
-        """
+        """State of the first token of each text, ``(B, D)``, from ``(U, D)`` distinct tokens."""
         length = len(index) // batch.n_texts
         tokens = values.index_select(0, index).view(batch.n_texts, length, -1)  # (B, L, D)
         states: Tensor = self.attention(tokens)

@@ -3,7 +3,6 @@
 import json
 
 import paper_step
-import paper_trainers
 import pytest
 import torch
 
@@ -27,31 +26,32 @@ def test_the_document(tmp_path, monkeypatch, capsys):
     assert document["speed"]["token_dropout"] == document["speed"]["dropout"] == 0
     assert document["speed_with_dropout"]["token_dropout"] == document["recipe"]["token_dropout"] > 0
     assert len(document["speed_of_the_preset"]["ours"]["turns"]) == 2
-    for part in ("speed", "speed_with_dropout"):
-        assert {"ours", "padded"} <= document[part].keys()
-        ours = document[part]["ours"]
+    for section in ("speed", "speed_with_dropout"):
+        assert {"ours", "padded"} <= document[section].keys()
+        ours = document[section]["ours"]
         assert len(ours["turns"]) == 2
         ratio = ours["ratio_to_padded"]
         assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"]
         assert ours["extrapolated_epoch_seconds"] == pytest.approx(
             120_000 / ours["texts_per_second"]["median"]
         )
-        assert "extrapolated" in document[part]["extrapolation"]
+        assert "extrapolated" in document[section]["extrapolation"]
     assert document["memory"]["padded"]["peak_bytes"] > 0
     assert "times padded" in capsys.readouterr().out
 
 
-def memory_in_this_process(given, steps):
-    setting = paper_trainers.setting_of("debian-sections", 100, 6, None, 0)
-    return {name: paper_step._memory(setting, name, 2) for name in ("ours", "padded")}
+def memory_in_this_process(arguments, steps):
+    setting = paper_step.make_setting("debian-sections", 100, 6, None, 0)
+    return {name: paper_step.measure_memory(setting, name, 2) for name in ("ours", "padded")}
 
 
 @pytest.mark.parametrize("operation", ["interference", "modulation"])
 def test_the_reference_drops_tokens_but_never_cls(operation):
-    setting = paper_trainers.setting_of("debian-sections", 100, 6, operation, 0)
-    reference = paper_trainers.PaddedReference(setting)
+    setting = paper_step.make_setting("debian-sections", 100, 6, operation, 0)
+    reference = paper_step.PaddedReference(setting)
     whole = setting.examples.features.lengths
-    texts, _ = next(reference._batches())
+    (ids, mask), _ = next(reference.make_batches())
+    texts = [text[filled] for text, filled in zip(ids, mask, strict=True)]
     dropped = sum(map(len, texts))
     assert 0.35 * whole.mean() * len(texts) < dropped < 0.75 * whole.mean() * len(texts)
     cls = int(setting.examples.features.ids[0])

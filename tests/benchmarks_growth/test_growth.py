@@ -6,7 +6,7 @@ import growth
 import pytest
 from figures import draw_growth
 from growth_plan import FULL, QUICK, Plan, VocabularyNetwork
-from growth_texts import MEMORY, measure_texts
+from growth_studies import MEMORY, measure_texts
 from tables import growth_table, quantity
 
 RUN = {
@@ -53,8 +53,8 @@ def measured(tmp_path_factory):
         patch.setattr("growth_studies.TABLE_ROWS", 100)
         patch.setattr("growth_vocabulary.SHORTEST", 0.01)
         patch.setattr("growth_measure.MAX_CALLS", 2)
-        for module in ("growth_studies", "growth_texts"):
-            patch.setattr(f"{module}.in_fresh_process", lambda function, arguments, _: function(*arguments))
+        here = lambda function, *arguments, environment=None: function(*arguments)  # noqa: E731
+        patch.setattr("growth_studies.call_in_fresh_process", here)
         growth.measure_studies(list(growth.STUDIES), MINI, RUN, path)
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -1,11 +1,10 @@
 """The slope fit, the interleaved timing, and where a curve stops."""
 
-import os
 import time
 
 import pytest
 import torch
-from growth_measure import SLOW_RUNS, Case, Curve, Point, in_fresh_process, measure, shares_of_time
+from growth_measure import SLOW_RUNS, Case, Curve, Point, measure, time_fractions
 
 SIZES = [32, 64, 128, 512, 2_048]
 
@@ -82,14 +81,7 @@ def test_shares_tell_products_from_the_rest():
 
     start = time.perf_counter()
     product()
-    shares = shares_of_time(product, time.perf_counter() - start)
+    shares = time_fractions(product, time.perf_counter() - start)
     assert shares["matrix_products"] > 0.1
     assert shares["attention"] == 0
-    assert shares_of_time(lambda: matrix.exp(), 1.0) == {"matrix_products": 0.0, "attention": 0.0}
-
-
-def test_a_fresh_process_has_its_own_environment():
-    before = dict(os.environ)
-    assert in_fresh_process(os.getenv, ("OF_ITS_OWN",), {"OF_ITS_OWN": "yes"}) == "yes"
-    assert in_fresh_process(os.getpid, (), {}) != os.getpid()
-    assert dict(os.environ) == before
+    assert time_fractions(lambda: matrix.exp(), 1.0) == {"matrix_products": 0.0, "attention": 0.0}
