@@ -263,7 +263,7 @@ def test_a_word_that_decides_says_so(page: Chromium) -> None:
     page.paste(explained.text)
     page.wait("document.querySelectorAll('#reading span').length === 2")
     page.driver.find_element("css selector", "#reading span").click()
-    assert f"Without it the most probable class is {_without(explained, 0)}" in page.text("detail")
+    assert f"Without it, the most probable class is {_without(explained, 0)}" in page.text("detail")
 
 
 def _without(explained: Explanation, place: int) -> str:
@@ -327,7 +327,7 @@ def test_a_text_of_100_kilobytes(page: Chromium) -> None:
     text = "a good film and a zebra, " * 4_000
     page.click("text")
     page.paste(text)
-    page.wait("document.getElementById('reading-lead').textContent.startsWith('Of a text of more than')")
+    page.wait("document.getElementById('reading-lead').textContent.startsWith('Texts of more than 10,000')")
     assert page.text("verdict").startswith(model().predict(text).label)
     page.type(" bad")
     page.click("clear")

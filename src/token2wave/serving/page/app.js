@@ -1,37 +1,37 @@
-// The page: what happens when someone types.
+// The page: predicts and explains while you type.
 
-import { byId, counted, foreign, made, ranking, shortened } from "./dom.js";
+import { byId, download, foreign, make, plural, ranking, shorten } from "./dom.js";
 import { ListView } from "./list_view.js";
-import { Reading } from "./reading.js";
+import { MAX_EXPLAINED, Reading } from "./reading.js";
 import { Result } from "./result.js";
 import { LocalSource, ServiceSource } from "./sources.js";
 
-const QUICK_MS = 30; // what takes longer waits until typing pauses
+const QUICK_MS = 30; // slower predictions wait until typing pauses
 const PAUSE_MS = 200;
-const SAID_AFTER_MS = 900; // a screen reader is told once typing has paused
-const MAX_CHARACTERS_EXPLAINED = 10_000; // a service's own limit, too
-const EXAMPLE_COLUMNS = 60;
+const ANNOUNCE_MS = 900; // pause before a screen reader reads the prediction
+const EXAMPLE_WIDTH = 60;
+const TABS = ["text", "list"];
 
 class Page {
   constructor(source, about) {
     Object.assign(this, { source, about });
-    this.wanted = null; // class that was clicked; else the most probable one colours the words
+    this.selected = null; // the class that was clicked; null for the most probable one
     this.duration = 0;
-    this.result = new Result(about.labels, about.thresholds, (label) => this.choose(label));
+    this.result = new Result(about.labels, about.thresholds, (label) => this.selectClass(label));
     this.reading = new Reading(about.labels);
     this.list = new ListView(source, about, (text) => this.open(text), showProblem);
     this.input = byId("text");
-    this.input.addEventListener("input", () => this.changed());
+    this.input.addEventListener("input", () => this.schedule());
     byId("clear").addEventListener("click", () => {
       this.open("");
       this.input.focus();
     });
     this.addExamples();
     this.addTabs();
-    this.changed();
+    this.schedule();
   }
 
-  changed() {
+  schedule() {
     clearTimeout(this.timer);
     this.running?.abort();
     if (this.duration < QUICK_MS) this.update();
@@ -41,63 +41,60 @@ class Page {
   async update() {
     const { signal } = (this.running = new AbortController());
     const text = this.input.value;
-    const before = performance.now();
+    const start = performance.now();
     try {
-      const answers = await this.source.predict([text], signal);
-      if (signal.aborted || !answers) return;
-      this.answer = answers[0];
-      this.duration = performance.now() - before;
-      this.showAnswer();
-      const explained = text.length <= MAX_CHARACTERS_EXPLAINED;
-      const explanation = explained ? await this.source.explain(text, signal) : null;
+      const predictions = await this.source.predict([text], signal);
+      if (signal.aborted || !predictions) return;
+      this.answer = predictions[0];
+      this.duration = performance.now() - start;
+      this.showPrediction();
+      const explanation = text.length <= MAX_EXPLAINED ? await this.source.explain(text, signal) : null;
       if (signal.aborted) return;
       this.parts = explanation?.parts ?? null;
       this.text = text;
       this.showParts();
-      this.duration = Math.max(this.duration, (performance.now() - before) / 4);
+      this.duration = Math.max(this.duration, (performance.now() - start) / 4);
       showProblem("");
     } catch (error) {
       if (!signal.aborted) showProblem(error.message);
     }
   }
 
-  /** The class that colours the words. */
-  get chosen() {
-    return this.wanted ?? ranking(this.answer.probabilities)[0];
+  /** The class whose effects colour the words. */
+  get colouredClass() {
+    return this.selected ?? ranking(this.answer.probabilities)[0];
   }
 
-  choose(label) {
-    this.wanted = this.wanted === label ? null : label;
-    this.showAnswer();
-    if (this.text === this.input.value) this.showParts(); // else they are still computed
+  selectClass(label) {
+    this.selected = this.selected === label ? null : label;
+    this.showPrediction();
+    if (this.text === this.input.value) this.showParts(); // else they are being computed
   }
 
-  showAnswer() {
+  showPrediction() {
     const { probabilities, novelty } = this.answer;
-    this.result.show(probabilities, novelty, this.chosen, !this.input.value.trim());
-    clearTimeout(this.saying);
-    this.saying = setTimeout(() => {
+    this.result.show(probabilities, novelty, this.colouredClass, !this.input.value.trim());
+    clearTimeout(this.announcing);
+    this.announcing = setTimeout(() => {
       byId("live").textContent = this.input.value ? this.result.sentence() : "";
-    }, SAID_AFTER_MS);
+    }, ANNOUNCE_MS);
   }
 
   showParts() {
-    const reason = `Of a text of more than ${MAX_CHARACTERS_EXPLAINED.toLocaleString("en")} characters only the classes are shown.`;
-    this.reading.show(this.text, this.parts, this.answer.probabilities, this.chosen, reason);
+    this.reading.show(this.text, this.parts, this.answer.probabilities, this.colouredClass);
   }
 
-  /** Look at a text by itself. */
+  /** Show a text in the first tab. */
   open(text) {
     this.input.value = text;
-    this.wanted = null;
-    this.select("text");
-    this.changed();
+    this.selected = null;
+    selectTab("text");
+    this.schedule();
   }
 
   addExamples() {
     const buttons = this.about.examples.map((example) => {
-      const shown = foreign(shortened(example, EXAMPLE_COLUMNS));
-      const button = made("button", { type: "button", title: example }, shown);
+      const button = make("button", { type: "button", title: example }, foreign(shorten(example, EXAMPLE_WIDTH)));
       button.addEventListener("click", () => this.open(example));
       return button;
     });
@@ -106,26 +103,24 @@ class Page {
   }
 
   addTabs() {
-    const tabs = ["text", "list"];
-    for (const name of tabs) {
+    TABS.forEach((name, i) => {
       const tab = byId(`tab-${name}`);
-      tab.addEventListener("click", () => this.select(name));
-      tab.addEventListener("keydown", (event) => {
-        if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-        const other = tabs[1 - tabs.indexOf(name)];
-        this.select(other);
-        byId(`tab-${other}`).focus();
+      tab.addEventListener("click", () => selectTab(name));
+      tab.addEventListener("keydown", ({ key }) => {
+        if (key !== "ArrowLeft" && key !== "ArrowRight") return;
+        selectTab(TABS[1 - i]);
+        byId(`tab-${TABS[1 - i]}`).focus();
       });
-    }
+    });
   }
+}
 
-  select(wanted) {
-    for (const name of ["text", "list"]) {
-      const tab = byId(`tab-${name}`);
-      tab.setAttribute("aria-selected", String(name === wanted));
-      tab.tabIndex = name === wanted ? 0 : -1;
-      byId(`panel-${name}`).hidden = name !== wanted;
-    }
+function selectTab(selected) {
+  for (const name of TABS) {
+    const tab = byId(`tab-${name}`);
+    tab.setAttribute("aria-selected", String(name === selected));
+    tab.tabIndex = name === selected ? 0 : -1;
+    byId(`panel-${name}`).hidden = name !== selected;
   }
 }
 
@@ -135,36 +130,26 @@ function showProblem(message) {
 }
 
 function showAbout({ labels, facts, thresholds, size }) {
-  const several = thresholds ? ", of which several may hold at once" : "";
-  const inAll = size ? ` · ${size}` : "";
-  byId("subtitle").textContent = `${counted(labels.length, "class", "classes")}${several}${inAll}`;
-  const entries = facts.flatMap(([name, value]) => [made("dt", {}, name), made("dd", {}, made("bdi", {}, value))]);
+  const multiLabel = thresholds ? ", several for each text" : "";
+  const fileSize = size ? ` · ${size}` : "";
+  byId("subtitle").textContent = `${plural(labels.length, "class", "classes")}${multiLabel}${fileSize}`;
+  const entries = facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, foreign(value))]);
   byId("about").replaceChildren(...entries);
 }
 
-function offerModelFile(bytes) {
-  const button = byId("model-file");
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    const address = URL.createObjectURL(new Blob([bytes]));
-    made("a", { href: address, download: "model.safetensors" }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
-  });
-}
-
-function dataOf(id) {
+function takeData(id) {
   const element = byId(id);
-  const text = element.textContent;
-  element.remove(); // a model in text form needs its room twice
-  return text;
+  element.remove(); // frees the memory of the model's text
+  return element.textContent;
 }
 
 function start() {
-  const about = JSON.parse(dataOf("page-about"));
+  const about = JSON.parse(takeData("page-about"));
   showAbout(about);
   if (!byId("page-model")) return new Page(new ServiceSource(about.labels), about);
-  const source = new LocalSource(dataOf("page-model"), JSON.parse(dataOf("page-letters")));
-  offerModelFile(source.bytes);
+  const source = new LocalSource(takeData("page-model"), JSON.parse(takeData("page-letters")));
+  byId("model-file").hidden = false;
+  byId("model-file").addEventListener("click", () => download("model.safetensors", source.bytes));
   return new Page(source, about);
 }
 

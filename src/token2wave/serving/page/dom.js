@@ -1,43 +1,48 @@
-// Small things that every part of the page needs. Texts reach the page as text nodes alone, never as markup.
+// Helpers for all parts of the page. Texts enter the page only as text nodes, never as markup.
 
 export function byId(id) {
   return document.getElementById(id);
 }
 
 /** Make an element; children are elements or strings. */
-export function made(tag, attributes = {}, ...children) {
+export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "class") element.className = value;
-    else if (value !== null && value !== undefined) element.setAttribute(name, value);
-  }
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
 }
 
-/** A string that someone else wrote, so that its direction does not reach what stands around it. */
+/** An element for a string from outside; its writing direction does not affect the text around it. */
 export function foreign(text) {
-  return made("bdi", {}, text || "–");
+  return make("bdi", {}, text || "–");
 }
 
-export function percent(share, digits = 1) {
-  return `${(100 * share).toFixed(digits)} %`;
+/** Let the browser save bytes or text as a file. */
+export function download(name, content, type = "") {
+  const url = URL.createObjectURL(new Blob([content], { type }));
+  make("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-/** Effect in percentage points, with its sign. */
+export function percent(fraction, digits = 1) {
+  return `${(100 * fraction).toFixed(digits)} %`;
+}
+
+/** An effect in percentage points, with its sign. */
 export function points(effect) {
-  const shown = (100 * effect).toFixed(1);
-  if (Number(shown) === 0) return "0.0";
-  return effect > 0 ? `+${shown}` : shown.replace("-", "−");
+  const text = (100 * effect).toFixed(1);
+  if (Number(text) === 0) return "0.0";
+  return effect > 0 ? `+${text}` : text.replace("-", "−");
 }
 
-export function shortened(text, most = 60) {
-  const characters = Array.from(text.slice(0, 4 * most)); // never half of a pair of surrogates
-  return characters.length > most ? `${characters.slice(0, most - 1).join("")}…` : characters.join("");
+export function shorten(text, maxCharacters) {
+  const characters = Array.from(text.slice(0, 4 * maxCharacters)); // never half of a surrogate pair
+  if (characters.length > maxCharacters) characters.splice(maxCharacters - 1, Infinity, "…");
+  return characters.join("");
 }
 
-export function counted(n, one, several = `${one}s`) {
-  return `${n.toLocaleString("en")} ${n === 1 ? one : several}`;
+export function plural(n, singular, plural = `${singular}s`) {
+  return `${n.toLocaleString("en")} ${n === 1 ? singular : plural}`;
 }
 
 /** Indices of numbers, the largest first. */
@@ -45,8 +50,8 @@ export function ranking(numbers) {
   return Array.from(numbers, (_, i) => i).sort((a, b) => numbers[b] - numbers[a] || a - b);
 }
 
-/** Indices of the classes that a text is given, the most probable first. */
-export function given(probabilities, thresholds) {
+/** Indices of the predicted classes, the most probable first. */
+export function predictedClasses(probabilities, thresholds) {
   const order = ranking(probabilities);
   return thresholds ? order.filter((i) => probabilities[i] >= thresholds[i]) : order.slice(0, 1);
 }

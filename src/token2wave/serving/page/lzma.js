@@ -97,7 +97,7 @@ export function decompress(stream, size) {
   const decoder = new RangeDecoder(stream, HEADER_BYTES);
   const literals = initialProbabilities(0x300 << (nLiteralBits + nLiteralPositionBits));
   const [isMatch, isRepeat0Long] = [N_STATES << 4, N_STATES << 4].map(initialProbabilities);
-  const isRepeat = [0, 1, 2, 3].map(() => initialProbabilities(N_STATES)); // a repeat, then not the first, second, third
+  const isRepeat = [0, 1, 2, 3].map(() => initialProbabilities(N_STATES)); // isRep, isRepG0, isRepG1, isRepG2
   const positionSlots = initialProbabilities(4 << 6);
   const positions = initialProbabilities(115);
   const aligns = initialProbabilities(1 << N_ALIGN_BITS);

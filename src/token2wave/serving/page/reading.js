@@ -1,133 +1,121 @@
-// The text with every word coloured by what it does, and the strongest words as a table.
+// The text with each word coloured by its effect, and a table of the strongest words.
 
-import { byId, foreign, made, percent, points, ranking, shortened } from "./dom.js";
+import { byId, foreign, make, percent, points, ranking, shorten } from "./dom.js";
 
-const LISTED = 8;
+export const MAX_EXPLAINED = 10_000; // characters; the default limit of the service, too
+const MAX_STRONGEST = 8;
 const NOISE = 1e-6; // smaller effects come from rounding
-const UNDERLINED = 0.3; // of the strongest effect; so colour alone is not what tells for from against
+const UNDERLINED = 0.3; // of the strongest effect; so that colour is not the only sign
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 export class Reading {
   constructor(labels) {
     this.labels = labels;
     this.box = byId("reading");
     this.spans = [];
-    this.box.addEventListener("pointerover", (event) => this.tell(this.spans.indexOf(event.target)));
-    this.box.addEventListener("click", (event) => this.tell(this.spans.indexOf(event.target)));
+    for (const event of ["pointerover", "click"]) {
+      this.box.addEventListener(event, ({ target }) => this.showDetail(this.spans.indexOf(target)));
+    }
     this.box.addEventListener("keydown", (event) => this.move(event));
   }
 
   /**
-   * @param parts of the explanation; null where there is none, for which `reason` says why.
+   * @param parts the parts of the explanation; null if the text is too long.
    * @param probabilities of the classes.
-   * @param chosen the class whose effects are shown.
+   * @param label the class whose effects are shown.
    */
-  show(text, parts, probabilities, chosen, reason) {
-    Object.assign(this, { text, parts, probabilities, chosen });
-    this.at = -1;
-    byId("detail").textContent = "Click on a word, or go from word to word with the arrow keys, for its figures.";
-    byId("words").hidden = Boolean(parts) && !parts.length;
+  show(text, parts, probabilities, label) {
+    Object.assign(this, { text, parts, probabilities, label });
+    this.current = -1;
+    byId("detail").textContent = "Click a word, or use the arrow keys, to see its figures.";
+    byId("words").hidden = parts?.length === 0;
     byId("words-body").hidden = !parts?.length;
-    if (!parts) {
-      byId("reading-lead").textContent = reason;
-      return;
-    }
-    byId("reading-lead").replaceChildren(
-      "Percentage points by which the probability of ",
-      foreign(this.labels[chosen]),
-      " is higher because the word is there. Exact: each word is left out once.",
-    );
-    this.colour();
-    this.showKey();
-    this.showStrongest();
-  }
-
-  colour() {
-    const most = Math.max(...this.parts.map(({ effects }) => Math.abs(effects[this.chosen])), NOISE);
-    const pieces = [];
-    let before = 0;
-    this.spans = this.parts.map(({ start, end, effects, known }) => {
-      const effect = effects[this.chosen];
-      const span = made("span", {}, this.text.slice(start, end));
-      const share = Math.abs(effect) / most;
-      if (Math.abs(effect) > NOISE) {
-        span.className = effect > 0 ? "for" : "against";
-        span.classList.toggle("strong", share > UNDERLINED);
-        span.style.setProperty("--strength", share.toFixed(2));
-      }
-      span.classList.toggle("unknown", !known);
-      pieces.push(this.text.slice(before, start), span);
-      before = end;
-      return span;
-    });
-    this.box.replaceChildren(...pieces, this.text.slice(before));
-  }
-
-  showKey() {
-    const key = byId("key");
-    const name = () => foreign(this.labels[this.chosen]);
-    const entries = [
-      made("span", { class: "for" }, "raises ", name()),
-      made("span", { class: "against" }, "lowers ", name()),
-    ];
-    if (this.parts.some(({ known }) => !known)) {
-      entries.push(made("span", { class: "unknown" }, "unknown to the model"));
-    }
-    key.replaceChildren(...entries);
-  }
-
-  showStrongest() {
-    const strongest = this.parts
-      .filter(({ effects }) => Math.abs(effects[this.chosen]) > NOISE)
-      .sort((a, b) => Math.abs(b.effects[this.chosen]) - Math.abs(a.effects[this.chosen]))
-      .slice(0, LISTED);
-    const most = strongest.length ? Math.abs(strongest[0].effects[this.chosen]) : 1;
-    const rows = strongest.map(({ start, end, effects, energy }) => {
-      const effect = effects[this.chosen];
-      const bar = made("span", { class: effect > 0 ? "for" : "against" });
-      bar.style.width = `${(50 * Math.abs(effect)) / most}%`;
-      return made(
-        "tr",
-        {},
-        made("th", { scope: "row" }, foreign(shortened(this.text.slice(start, end), 30))),
-        made("td", { "aria-hidden": "true" }, made("span", { class: "balance" }, bar)),
-        made("td", { class: "number" }, points(effect)),
-        made("td", { class: "number" }, percent(energy)),
-      );
-    });
+    const lead = parts
+      ? ["Percentage points that each word adds to the probability of ", this.name, ". Computed by leaving it out."]
+      : [`Texts of more than ${MAX_EXPLAINED.toLocaleString("en")} characters are not explained.`];
+    byId("reading-lead").replaceChildren(...lead);
+    if (!parts) return;
+    const strongest = parts
+      .filter(({ effects }) => Math.abs(effects[label]) > NOISE)
+      .sort((a, b) => Math.abs(b.effects[label]) - Math.abs(a.effects[label]));
+    const max = strongest.length ? Math.abs(strongest[0].effects[label]) : 1;
+    this.colour(max);
+    const rows = strongest.slice(0, MAX_STRONGEST).map((part) => this.strongestRow(part, max));
     byId("strongest").replaceChildren(...rows);
     byId("strongest").parentElement.hidden = !rows.length;
   }
 
-  /** Arrow keys go from word to word. */
-  move(event) {
-    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
-    const step = steps[event.key];
-    if (!step || !this.spans.length) return;
-    event.preventDefault();
-    this.tell(Math.min(Math.max(this.at + step, 0), this.spans.length - 1));
-    this.spans[this.at].scrollIntoView({ block: "nearest" });
+  get name() {
+    return foreign(this.labels[this.label]);
   }
 
-  tell(i) {
-    if (i < 0) return;
-    this.spans[this.at]?.classList.remove("chosen");
-    this.at = i;
-    this.spans[i].classList.add("chosen");
-    const { start, end, effects, energy, known } = this.parts[i];
-    byId("detail").replaceChildren(
-      made("strong", {}, foreign(shortened(this.text.slice(start, end), 40))),
-      `: ${points(effects[this.chosen])} points for `,
-      foreign(this.labels[this.chosen]),
-      `, ${percent(energy)} of the energy${known ? "" : "; unknown to the model"}.`,
-      ...this.otherwise(effects),
+  word({ start, end }, maxCharacters) {
+    return foreign(shorten(this.text.slice(start, end), maxCharacters));
+  }
+
+  colour(max) {
+    const pieces = [];
+    let previousEnd = 0;
+    this.spans = this.parts.map(({ start, end, effects, known }) => {
+      const span = make("span", {}, this.text.slice(start, end));
+      const strength = Math.abs(effects[this.label]) / max;
+      if (Math.abs(effects[this.label]) > NOISE) {
+        span.className = effects[this.label] > 0 ? "for" : "against";
+        span.classList.toggle("strong", strength > UNDERLINED);
+        span.style.setProperty("--strength", strength.toFixed(2));
+      }
+      span.classList.toggle("unknown", !known);
+      pieces.push(this.text.slice(previousEnd, start), span);
+      previousEnd = end;
+      return span;
+    });
+    this.box.replaceChildren(...pieces, this.text.slice(previousEnd));
+    const key = [
+      make("span", { class: "for" }, "raises ", this.name),
+      make("span", { class: "against" }, "lowers ", this.name),
+    ];
+    if (this.parts.some(({ known }) => !known)) key.push(make("span", { class: "unknown" }, "unknown word"));
+    byId("key").replaceChildren(...key);
+  }
+
+  strongestRow(part, max) {
+    const effect = part.effects[this.label];
+    const bar = make("span", { class: effect > 0 ? "for" : "against" });
+    bar.style.width = `${(50 * Math.abs(effect)) / max}%`;
+    return make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, this.word(part, 30)),
+      make("td", { "aria-hidden": "true" }, make("span", { class: "balance" }, bar)),
+      make("td", { class: "number" }, points(effect)),
+      make("td", { class: "number" }, percent(part.energy)),
     );
   }
 
-  /** What the text would be without a word, where that is another class. */
-  otherwise(effects) {
-    const without = Array.from(this.probabilities, (share, c) => share - effects[c]);
-    const [before, after] = [ranking(this.probabilities)[0], ranking(without)[0]];
-    if (before === after) return [];
-    return [" Without it the most probable class is ", foreign(this.labels[after]), ` (${percent(without[after], 0)}).`];
+  /** Arrow keys move from word to word. */
+  move(event) {
+    const step = STEPS[event.key];
+    if (!step || !this.spans.length) return;
+    event.preventDefault();
+    this.showDetail(Math.min(Math.max(this.current + step, 0), this.spans.length - 1));
+    this.spans[this.current].scrollIntoView({ block: "nearest" });
+  }
+
+  showDetail(i) {
+    if (i < 0) return;
+    this.spans[this.current]?.classList.remove("current");
+    this.current = i;
+    this.spans[i].classList.add("current");
+    const { effects, energy, known } = this.parts[i];
+    const without = Array.from(this.probabilities, (probability, c) => probability - effects[c]);
+    const [label, labelWithout] = [this.probabilities, without].map((numbers) => ranking(numbers)[0]);
+    const other = [foreign(this.labels[labelWithout]), ` (${percent(without[labelWithout], 0)}).`];
+    byId("detail").replaceChildren(
+      make("strong", {}, this.word(this.parts[i], 40)),
+      `: ${points(effects[this.label])} points for `,
+      this.name,
+      `, ${percent(energy)} of the energy${known ? "" : "; unknown word"}.`,
+      ...(label === labelWithout ? [] : [" Without it, the most probable class is ", ...other]),
+    );
   }
 }

@@ -1,101 +1,95 @@
-// The classes as bars, what the text is said to be, and how unlike training it is.
+// The classes as bars, the predicted class, and the novelty of the text.
 
-import { byId, counted, foreign, given, made, percent, ranking } from "./dom.js";
+import { byId, foreign, make, percent, plural, predictedClasses, ranking } from "./dom.js";
 
-const FEW = 8; // classes; so many keep their places, since bars that move are easier followed than names
-const STRANGE = 0.95;
-const UNKNOWN_SHARE = "Unlike most texts that the model was made for: take its word with care.";
+const MAX_BARS = 8; // up to this number, bars keep their places, because moving bars are hard to follow
+const HIGH_NOVELTY = 0.95;
 
 export class Result {
-  /** @param choose called with a class that was clicked. */
-  constructor(labels, thresholds, choose) {
-    this.labels = labels;
-    this.thresholds = thresholds;
-    this.all = false;
-    this.rows = labels.map((label, i) => this.row(label, i, choose));
+  /** @param select called with a class that was clicked. */
+  constructor(labels, thresholds, select) {
+    Object.assign(this, { labels, thresholds });
+    this.showAll = false;
+    this.rows = labels.map((label, i) => this.row(label, i, select));
     this.more = byId("more-classes");
-    this.more.hidden = labels.length <= FEW;
+    this.more.hidden = labels.length <= MAX_BARS;
     byId("threshold-note").hidden = !thresholds;
     this.more.addEventListener("click", () => {
-      this.all = !this.all;
-      this.show(this.probabilities, this.novelty, this.chosen, this.empty);
+      this.showAll = !this.showAll;
+      this.show(this.probabilities, this.novelty, this.selected, this.isEmpty);
     });
   }
 
-  row(label, i, choose) {
-    const share = made("span", { class: "number" });
-    const fill = made("span", { class: "fill" });
-    const track = made("span", { class: "track", "aria-hidden": "true" }, fill);
-    const button = made("button", { type: "button" }, made("span", { class: "name" }, foreign(label)), share, track);
-    button.title = "Colour the words by what they do to this class";
-    button.addEventListener("click", () => choose(i));
+  row(label, i, select) {
+    const number = make("span", { class: "number" });
+    const fill = make("span", { class: "fill" });
+    const track = make("span", { class: "track", "aria-hidden": "true" }, fill);
+    const name = make("span", { class: "name" }, foreign(label));
+    const title = "Colour the words by their effect on this class";
+    const button = make("button", { type: "button", title }, name, number, track);
+    button.addEventListener("click", () => select(i));
     if (this.thresholds) {
-      const mark = made("span", { class: "threshold" });
+      const mark = make("span", { class: "threshold" });
       mark.style.left = `${100 * this.thresholds[i]}%`;
       track.append(mark);
     }
-    return { item: made("li", {}, button), button, share, fill };
+    return { item: make("li", {}, button), button, number, fill };
   }
 
   /**
-   * @param chosen the class by which words are coloured.
-   * @param empty whether there is no text; what the model says of nothing is no verdict.
+   * @param selected the class whose effects colour the words.
+   * @param isEmpty whether there is no text, and so no prediction to show.
    */
-  show(probabilities, novelty, chosen, empty) {
-    Object.assign(this, { probabilities, novelty, chosen, empty });
-    const order = ranking(probabilities);
-    const labels = given(probabilities, this.thresholds);
-    const few = this.labels.length <= FEW;
-    const shown = few ? probabilities.map((_, i) => i) : this.all ? order : order.slice(0, FEW);
-    const places = Array.from(shown, (i) => this.rows[i].item);
+  show(probabilities, novelty, selected, isEmpty) {
+    Object.assign(this, { probabilities, novelty, selected, isEmpty });
+    const predicted = predictedClasses(probabilities, this.thresholds);
+    const visible = ranking(probabilities).slice(0, this.showAll ? Infinity : MAX_BARS);
+    if (this.labels.length <= MAX_BARS) visible.sort((a, b) => a - b);
+    const items = visible.map((i) => this.rows[i].item);
     const list = byId("bars");
-    const current = Array.from(list.children);
-    if (current.length !== places.length || current.some((item, i) => item !== places[i])) {
+    if (items.length !== list.children.length || items.some((item, i) => item !== list.children[i])) {
       const focused = document.activeElement;
-      list.replaceChildren(...places);
+      list.replaceChildren(...items);
       if (list.contains(focused)) focused.focus();
     }
-    for (const i of shown) {
-      const { item, button, share, fill } = this.rows[i];
-      share.textContent = percent(probabilities[i]);
+    for (const i of visible) {
+      const { item, button, number, fill } = this.rows[i];
+      number.textContent = percent(probabilities[i]);
       fill.style.width = `${100 * probabilities[i]}%`;
-      item.className = labels.includes(i) && !empty ? "given" : "";
-      button.setAttribute("aria-pressed", String(i === chosen && !empty));
+      item.className = predicted.includes(i) && !isEmpty ? "predicted" : "";
+      button.setAttribute("aria-pressed", String(i === selected && !isEmpty));
     }
-    this.more.textContent = this.all ? "Show fewer" : `Show all ${this.labels.length} classes`;
-    this.showVerdict(labels);
+    this.more.textContent = this.showAll ? "Show fewer" : `Show all ${this.labels.length} classes`;
+    this.showLabels(predicted);
     this.showNovelty();
   }
 
-  showVerdict(labels) {
-    const names = labels.map((i) => foreign(this.labels[i]));
-    const parts = names.flatMap((name, i) => (i ? [", ", name] : [name]));
-    if (!labels.length) parts.push("none of the labels");
-    if (labels.length && !this.thresholds) {
-      parts.push(made("small", {}, percent(this.probabilities[labels[0]])));
-    }
-    byId("verdict").classList.toggle("empty", this.empty);
-    byId("verdict").replaceChildren(...(this.empty ? ["Nothing typed yet"] : parts));
+  showLabels(predicted) {
+    const children = predicted.flatMap((i, place) => [place ? ", " : "", foreign(this.labels[i])]);
+    if (!predicted.length) children.push("none of the labels");
+    else if (!this.thresholds) children.push(make("small", {}, percent(this.probabilities[predicted[0]])));
+    byId("verdict").classList.toggle("empty", this.isEmpty);
+    byId("verdict").replaceChildren(...(this.isEmpty ? ["Nothing typed yet"] : children));
   }
 
   showNovelty() {
-    const box = byId("novelty");
-    box.hidden = this.novelty === null || this.empty;
-    if (box.hidden) return;
-    const strange = this.novelty >= STRANGE;
-    box.classList.toggle("strange", strange);
-    const share = `More unlike training than ${percent(this.novelty, this.novelty > 0.99 ? 1 : 0)} of usual texts.`;
-    byId("novelty-text").textContent = strange ? `${UNKNOWN_SHARE} ${share}` : share;
+    byId("novelty").hidden = this.novelty === null || this.isEmpty;
+    if (byId("novelty").hidden) return;
+    const isHigh = this.novelty >= HIGH_NOVELTY;
+    byId("novelty").classList.toggle("unusual", isHigh);
+    const warning = isHigh ? "Unlike the texts that the model was trained for; do not trust the prediction. " : "";
+    const fraction = percent(this.novelty, this.novelty > 0.99 ? 1 : 0);
+    byId("novelty-text").textContent = `${warning}More unusual than ${fraction} of the validation texts.`;
     byId("novelty-mark").style.left = `${100 * this.novelty}%`;
   }
 
   /** One sentence for a screen reader. */
   sentence() {
-    const labels = given(this.probabilities, this.thresholds);
-    if (!labels.length) return "None of the labels.";
-    const said = labels.slice(0, 3).map((i) => `${this.labels[i]}, ${percent(this.probabilities[i], 0)}`);
-    const rest = labels.length > 3 ? `; and ${counted(labels.length - 3, "more label")}` : "";
-    const warning = this.novelty !== null && this.novelty >= STRANGE ? " Unlike training." : "";
-    return `${said.join("; ")}${rest}.${warning}`;
+    const predicted = predictedClasses(this.probabilities, this.thresholds);
+    if (!predicted.length) return "None of the labels.";
+    const names = predicted.slice(0, 3).map((i) => `${this.labels[i]}, ${percent(this.probabilities[i], 0)}`);
+    const more = predicted.length > 3 ? `; and ${plural(predicted.length - 3, "more label")}` : "";
+    const warning = this.novelty !== null && this.novelty >= HIGH_NOVELTY ? " Unlike the training texts." : "";
+    return `${names.join("; ")}${more}.${warning}`;
   }
 }
