@@ -199,7 +199,7 @@ def test_too_few_texts_to_hold_any_back():
     data = TextDataset("few", TextSplit(texts[:1] + texts[1:2], labels[:2], "few"), None, None, None, ())
     result = token2wave.train(data, preset="fast", multi_label=True)
     assert result.classifier.thresholds == (0.5, 0.5)
-    assert "Too few rows" in result.summary.caveats[-1]
+    assert "too few rows" in result.summary.caveats[-1]
     every = TextDataset("few", TextSplit(texts, labels, "few"), None, TextSplit(texts, labels, ""), None, ())
     assert token2wave.train(every, preset="fast").summary.evaluation["rows"] == 4
 

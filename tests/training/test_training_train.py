@@ -128,7 +128,7 @@ def test_one_row_a_class_leaves_nothing_to_hold_back(tmp_path):
     data = write_csv(tmp_path / "tiny.csv", [("match goal", "sport"), ("bank shares", "money")])
     summary = run(data).summary
     assert (summary.train_rows, summary.validation_rows) == (2, 2)
-    assert any("Too few rows to hold any back" in caveat for caveat in summary.caveats)
+    assert any("too few rows to hold any out" in caveat for caveat in summary.caveats)
 
 
 def test_the_callers_wishes_come_before_the_preset(data):

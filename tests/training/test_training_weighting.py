@@ -128,7 +128,7 @@ def test_lines_of_fasttext_have_no_weights(tmp_path):
 
 def test_rows_held_back_need_a_weight_as_well():
     texts = TextSplit(["x"] * 40, ["a", "b"] * 20, "here", [1.0] + [0.0] * 39)
-    with pytest.raises(ConfigError, match="both to train on and to hold back"):
+    with pytest.raises(ConfigError, match="both to train on and to hold out"):
         prepare(TextDataset("here", texts, None, None, None, ()), Recipe(validation_fraction=0.2), 0)
 
 

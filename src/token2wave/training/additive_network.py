@@ -1,7 +1,6 @@
 """Additive networks, which the native core trains: a text enters only through sums over its tokens.
 
-See :attr:`WaveConfig.is_additive`. :class:`AdditiveNetwork` has the same parameters as
-:class:`token2wave.models.WaveNetwork`, under the same names.
+See :attr:`WaveConfig.is_additive`.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ Floats = NDArray[np.float32]
 
 
 class AdditiveNetwork:
-    """Parameters of an additive network, to be trained in place.
+    """The parameters of a :class:`token2wave.models.WaveNetwork` that is additive, to be trained in place.
 
     Args:
         config: the shape; ``config.is_additive`` must hold.
         arrays: every parameter by name (:meth:`WaveConfig.parameter_shapes`), float32.
 
     Attributes:
-        seed: of the initial parameters, where :meth:`initial` drew them.
+        seed: of the initial parameters, if :meth:`initial` drew them.
         embedding: ``(V, 2 D)`` float32; both variants of a row side by side.
         dense: all other parameters in one float32 vector, in the order of ``parameter_shapes``.
     """
@@ -46,13 +45,13 @@ class AdditiveNetwork:
 
         Rows are uniform: for sums of many that is as good as normal, and faster.
         """
-        return cls(config, _drawn(config, seed), seed)
+        return cls(config, _draw(config, seed), seed)
 
     def draw_again(self) -> None:
         """Return to the initial parameters, which :meth:`initial` must have drawn."""
         if self.seed is None:
-            raise ValueError("expected a network whose parameters were drawn by a seed")
-        for name, values in _drawn(self.config, self.seed).items():
+            raise ValueError("expected a network with a seed that drew its parameters")
+        for name, values in _draw(self.config, self.seed).items():
             self.load(name, values)
 
     def arrays(self) -> dict[str, Floats]:
@@ -76,7 +75,7 @@ class AdditiveNetwork:
         return self.compiled().logits(features)
 
 
-def _drawn(config: WaveConfig, seed: int) -> dict[str, Floats]:
+def _draw(config: WaveConfig, seed: int) -> dict[str, Floats]:
     """Initial parameters by name."""
     random = np.random.default_rng(seed)
     arrays: dict[str, Floats] = {}

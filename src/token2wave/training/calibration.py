@@ -19,9 +19,9 @@ from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, Linear
 from token2wave.training.validation import binary_cross_entropies
 
 HEADS = ("head", "context.head", "linear_svm")
-"""Parameters of each branch: the waves of the text, of each word's context, and the linear SVM."""
+"""Parameters of the branches: the waves of the text, of each word's context, and the linear SVM."""
 ITERATIONS = 100
-PRIOR = 1.0  # texts that weights of one count as
+PRIOR = 1.0  # pseudo-texts that pull each weight to one
 TOLERANCE = 1e-10
 DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
 FOLDS = 5
@@ -47,15 +47,11 @@ class Scalable(Protocol):
 
 
 def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
-    """Find the weight of each branch of a network, and multiply its head by it.
+    """Find the weight of each branch of a trained network, and multiply its head by it, in place.
 
-    With one branch the weight is one over the temperature of arXiv 1706.04599: it changes no decision.
-    Several branches are also weighed against each other. The weights minimise the cross-entropy; where a text
-    may have several classes, the binary cross-entropy.
-
-    Args:
-        network: trained; it is changed in place.
-        validation: texts that it has not learnt from.
+    With one branch the weight is one over the temperature of arXiv 1706.04599 and changes no decision.
+    Several branches are also weighed against each other. The weights minimise the cross-entropy of texts that
+    the network has not learnt from; for multi-label texts the binary cross-entropy.
 
     Returns:
         The weight of each branch.
@@ -77,13 +73,13 @@ def choose_linear_svm(
         validation: texts that neither has learnt from.
 
     Returns:
-        The weight of the least cross-entropy of the calibrated mixture, and the solution with it.
+        The weight for which the calibrated mixture has the least cross-entropy, and the solution for it.
     """
-    of_waves, truth = branch_logits(waves, validation.features), _truth(waves, validation)
+    wave_logits, truth = branch_logits(waves, validation.features), _truth(waves, validation)
     best: tuple[float, float, LinearSVMWeights] | None = None
     for char_ngram_weight in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else (0.0,):
         linear_svm = problem.solve(char_ngram_weight)
-        logits = np.concatenate([of_waves, linear_svm.logits(validation.features)[None]])
+        logits = np.concatenate([wave_logits, linear_svm.logits(validation.features)[None]])
         weights = fit_weights(logits, truth, validation.weights)
         losses, _ = _losses(np.tensordot(weights, logits, axes=1), truth)
         loss = float(np.average(losses, weights=validation.weights))
@@ -134,8 +130,11 @@ def scale_branches(network: Scalable, weights: Sequence[float]) -> None:
 def branch_logits(network: Scalable, features: Ragged) -> Numbers:
     """The logits of each branch alone for ``N`` texts, ``(L, N, C)``."""
     arrays = network.arrays()
-    names = [f"{head}.{part}" for head in _heads(arrays) for part in ("weight", "bias")]
-    originals = {name: arrays[name].copy() for name in names}
+    originals = {
+        f"{head}.{name}": arrays[f"{head}.{name}"].copy()
+        for head in _heads(arrays)
+        for name in ("weight", "bias")
+    }
     logits = []
     for head in _heads(arrays):
         for name, values in originals.items():
@@ -152,7 +151,7 @@ def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
 
 
 def _truth(network: Scalable, examples: Examples) -> NDArray[Any]:
-    """Labels ``(N,)``, or targets ``(N, C)`` where a text may have several classes."""
+    """Labels ``(N,)``, or targets ``(N, C)`` for multi-label texts."""
     if not network.config.multi_label:
         return examples.labels
     assert examples.targets is not None
@@ -165,13 +164,13 @@ def fit_weights(
     """Find weights ``w >= 0``, not all zero, that minimise the cross-entropy of ``sum_l w[l] logits[l]``.
 
     The cross-entropy is convex in the weights, so a damped Newton's method finds its minimum for each choice
-    of non-zero branches; the best choice wins. A penalty, as weak as a single text, pulls the weights to one:
-    a few texts that are all right would otherwise ask for infinite weights.
+    of non-zero branches; the best choice wins. A penalty as weak as a single text pulls the weights to one.
+    Without it, a few texts that are all right would ask for infinite weights.
 
     Args:
         logits: ``(L, N, C)``, finite, of each branch.
-        truth: ``(N,)`` integers below ``C``; or ``(N, C)`` from 0 to 1 where a text may have several classes,
-            each with a binary cross-entropy of its own.
+        truth: ``(N,)`` integers below ``C``; or ``(N, C)`` from 0 to 1 for multi-label texts, whose classes
+            each have a binary cross-entropy.
         text_weights: ``(N,)``, how much each text counts; None counts all the same.
     """
     n_branches, counts = len(logits), np.ones(len(truth))
@@ -203,7 +202,7 @@ def _newton(branches: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Nu
     """Find the weights of least loss, of any sign, and that loss."""
     multi_label = truth.ndim == 2
     texts = np.arange(len(truth))
-    of_truth = np.einsum("lnc,nc->ln", branches, truth) if multi_label else branches[:, texts, truth]
+    true_logits = np.einsum("lnc,nc->ln", branches, truth) if multi_label else branches[:, texts, truth]
 
     def loss_at(weights: Numbers) -> tuple[float, Numbers]:
         losses, predicted = _losses(np.tensordot(weights, branches, axes=1), truth)
@@ -213,7 +212,7 @@ def _newton(branches: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Nu
     loss, predicted = loss_at(weights)
     for _ in range(ITERATIONS):
         expected = (branches * predicted).sum(axis=2)  # (L, N)
-        gradient = (expected - of_truth) @ counts + 2 * PRIOR * (weights - 1)
+        gradient = (expected - true_logits) @ counts + 2 * PRIOR * (weights - 1)
         centred = branches if multi_label else branches - expected[:, :, None]
         variances = predicted * (1 - predicted) if multi_label else predicted
         curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, variances * counts[:, None])

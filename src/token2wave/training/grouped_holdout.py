@@ -130,4 +130,4 @@ class WordRuns:
         offsets = offsets_of(counts)
         first = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
         sums = self._sums[first + length] - self._sums[first]
-        return sums * self._powers[len(self._powers) - 1 - first]  # the factor removes the run's position
+        return np.asarray(sums * self._powers[len(self._powers) - 1 - first])  # removes the run's position

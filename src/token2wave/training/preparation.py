@@ -1,4 +1,4 @@
-"""Prepares a run: encodes labels, weighs texts, splits off validation rows, chooses features."""
+"""Prepares a run: encodes labels, weighs texts, splits off validation rows, makes features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from token2wave.data import (
     TextDataset,
-    TextSplit,
     encode_label_sets,
     encode_labels,
     label_names_of,
@@ -31,23 +30,21 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.weighting import positive_weights, text_weights
 
 ClassWeights = str | Mapping[str, float] | None
-VOCABULARY = "bert-base-uncased"  # folder of the data folder where the papers' vocabulary is looked for
-
-RECOGNISED = "The data has texts with several labels: each label is decided by itself (multi-label)."
+VOCABULARY = "bert-base-uncased"  # folder of the papers' vocabulary in the data folder
+RECOGNISED = "The data has texts with several labels, so the model decides each label independently."
 
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """The examples of each part of a run.
+    """The examples of a run.
 
     Attributes:
         train: the texts to learn from.
-        validation: the texts to choose the epoch by; weighted by the texts' own weights, not by those of
-            classes.
-        full_train: all training rows, where the validation rows were split off from them.
+        validation: the texts to choose the epoch by, with their own weights but not those of classes.
+        full_train: all training rows, if the validation rows were split off from them.
         test: the texts to report on, if there are any.
         label_names: names of the ``C`` classes.
-        caveats: sentences that belong beside every figure.
+        caveats: sentences to print beside every figure.
     """
 
     train: Examples
@@ -64,20 +61,20 @@ class EncodedTexts:
 
     @property
     def learns_from_validation(self) -> bool:
-        """Whether the validation texts are the training texts, because there are too few rows to split."""
+        """Whether the validation texts are the training texts because there are too few rows to split."""
         return self.validation is self.train
 
 
 def in_memory(data: TextDataset, multi_label: bool | None) -> TextDataset:
-    """Check texts in memory, and make them multi-label where that is asked for.
+    """Check texts in memory, and make them multi-label if ``multi_label`` says so.
 
     Raises:
-        DataError: texts have several labels although one each was asked for; or texts, labels or weights are
-            not usable.
+        DataError: texts have several labels and ``multi_label`` is False; or texts, labels or weights are not
+            usable.
     """
-    for part in (data.train, data.validation):  # test texts are checked after training
-        if part is not None:
-            require_usable(part)
+    for split in (data.train, data.validation):  # test texts are checked after training
+        if split is not None:
+            require_usable(split)
     if data.multi_label and multi_label is False:
         raise DataError(
             "expected one label for each text, found several",
@@ -90,54 +87,46 @@ def in_memory(data: TextDataset, multi_label: bool | None) -> TextDataset:
 def prepare(
     splits: TextDataset, recipe: Recipe, seed: int, class_weights: ClassWeights = None
 ) -> EncodedTexts:
-    """Encode the labels, weigh the texts, and split off validation rows where none are given.
+    """Encode the labels, weigh the texts, and split off validation rows if there are none.
 
-    Where a text may have several classes, the weight of a class applies to its decision in the texts that
-    have it: it cannot be the weight of a text.
+    For multi-label texts the weight of a class applies to its decision in the texts that have it: it cannot
+    be the weight of a text.
 
     Raises:
         ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
-        DataError: fewer than two classes, or a label in validation or test that training does not have.
+        DataError: there are fewer than two classes, or validation or test has a label that training lacks.
     """
     names = label_names_of(splits.train, splits.label_names)
     multi_label = splits.multi_label
-    texts, labels = HashedTexts.of(splits.train.texts), _encoded(splits.train, names, multi_label)
-    layers = strata(labels) if multi_label else labels
-    own = text_weights(np.zeros_like(layers), names, None, splits.train.weights)
+    encode: Callable[..., NDArray[Any]] = encode_label_sets if multi_label else encode_labels
+    texts, labels = HashedTexts.of(splits.train.texts), encode(splits.train, names)
+    classes = strata(labels) if multi_label else labels
+    own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
     positive = positive_weights(labels, names, class_weights) if multi_label else None
     weights = own if multi_label else text_weights(labels, names, class_weights, splits.train.weights)
     train = Examples.of_texts(texts, labels, weights, positive)
-    given_validation, test = (
-        None if part is None else Examples.of_texts(part.texts, _encoded(part, names, multi_label))
-        for part in (splits.validation, splits.test)
+    validation, test = (
+        None if split is None else Examples.of_texts(split.texts, encode(split, names))
+        for split in (splits.validation, splits.test)
     )
-    if given_validation is not None:
-        return EncodedTexts(train, given_validation, None, test, names, splits.caveats)
+    if validation is not None:
+        return EncodedTexts(train, validation, None, test, names, splits.caveats)
     if recipe.validation == "random":
-        rows, validation_rows = validation_split(layers, recipe.validation_fraction, seed)
+        rows, validation_rows = validation_split(classes, recipe.validation_fraction, seed)
     else:
-        rows, validation_rows = grouped_holdout(texts, layers, recipe.validation_fraction, seed)
+        rows, validation_rows = grouped_holdout(texts, classes, recipe.validation_fraction, seed)
     if not len(validation_rows):
-        caveat = "Too few rows to hold any back: validation figures are of the training rows."
+        caveat = "There are too few rows to hold any out: validation figures are of the training rows."
         return EncodedTexts(train, train, None, test, names, (*splits.caveats, caveat))
     validation = Examples.of_texts(texts, labels, own).take(validation_rows)
     full_train, train = train, train.take(rows)
-    if not (_has_weight(train) and _has_weight(validation)):
+    if any(examples.weights is not None and not examples.weights.any() for examples in (train, validation)):
         raise ConfigError(
-            "expected rows of some weight both to train on and to hold back, found too few",
+            "expected rows of some weight both to train on and to hold out, found too few",
             location="weights",
             hint="give more rows a weight above zero, or a validation set",
         )
     return EncodedTexts(train, validation, full_train, test, names, splits.caveats)
-
-
-def _encoded(part: TextSplit, names: Sequence[str], multi_label: bool) -> NDArray[Any]:
-    """Classes of texts as :class:`Examples` has them."""
-    return encode_label_sets(part, names) if multi_label else encode_labels(part, names)
-
-
-def _has_weight(examples: Examples) -> bool:
-    return examples.weights is None or bool(examples.weights.any())
 
 
 def features_for(
@@ -147,26 +136,26 @@ def features_for(
     source: str,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[Features, Ragged]:
-    """Make the features of a preset, with the vocabulary given, found in the data folder, or trained.
+    """Make the features of a preset. The vocabulary is the one named, that of the data folder, or trained.
 
     Returns:
-        The features, and the texts turned into them.
+        The features, and the encoded texts.
 
     Raises:
-        ConfigError: a vocabulary for features that have none.
-        DataError: a bad vocabulary, or texts without words.
+        ConfigError: there is a vocabulary, and the features have none.
+        DataError: the vocabulary is bad, or no text has a word.
     """
-    wordpiece = isinstance(preset.features, WordPieceConfig)
-    if vocabulary is not None and not wordpiece:
+    is_wordpiece = isinstance(preset.features, WordPieceConfig)
+    if vocabulary is not None and not is_wordpiece:
         raise ConfigError(
             f"preset {preset.name!r} uses words and takes no vocabulary",
             location="vocabulary",
             hint="leave it out, or choose preset 'paper'",
         )
-    if vocabulary is None and wordpiece:
-        vocabulary = default_vocabulary()
+    path = None if vocabulary is None else Path(vocabulary)
+    if path is None and is_wordpiece:
+        path = default_vocabulary()
     try:
-        path = None if vocabulary is None else Path(vocabulary)
         return fit_features(texts, preset.features, path, advance)
     except DataError as error:
         raise DataError(error.problem, location=error.location or source, hint=error.hint) from error

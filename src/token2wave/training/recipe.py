@@ -22,35 +22,32 @@ class Recipe(Configuration):
         embedding_epsilon: Adam's epsilon for the rows; large values (1e-3) act like SGD on rare rows.
         embedding_weighting: ``none``, or ``idf``: a row moves in proportion to its inverse document
             frequency (see :func:`token2wave.training.schedule.row_weights`).
-        idf_power: power of the inverse document frequency. 1 suits topics, which rare words identify; with
-            less, frequent words count more, which generalises to texts about other things.
+        idf_power: power of the inverse document frequency. 1 suits topics, which rare words identify;
+            smaller powers generalise to texts about other things.
         warmup: fraction of the steps in which the learning rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
-        token_dropout: probability that a feature of a training text is dropped in a step; the context of a
-            word still sees all words in order.
+        token_dropout: probability that a step drops a feature of a text; contexts still see all words.
         label_smoothing: fraction of the target spread over all classes.
-        validation_fraction: fraction of the training texts held out for validation where no validation set
-            is given. The papers: 0.2.
-        validation: which rows are held out: ``random``, as in the papers; or ``grouped``, blocks of the
-            file, and whole texts where rows are parts of others, so that they are as new as future texts.
-        char_ngrams: whether the linear SVM also sees the words' character n-grams. They help where words
-            are rare, and take most of the time of the SVM.
+        validation_fraction: fraction of the training texts held out if there is no validation set. The
+            papers: 0.2.
+        validation: which rows are held out: ``random``, as in the papers; or ``grouped``: blocks of the
+            file, and whole texts if rows are parts of others, so that they are as new as future texts.
+        char_ngrams: whether the linear SVM also sees the words' character n-grams. They help with rare
+            words, and take most of the time of the SVM.
         refit_below: with fewer characters in all training texts, the model is trained again on all rows once
             the validation rows have chosen the number of epochs; 0 never trains on validation rows.
         refit_linear_svm: whether, with more characters, the linear SVM alone is solved again from all rows.
         select_by: the figure of the validation texts that chooses the epoch: ``accuracy``, ``macro_f1``, in
-            which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``. Where a text may
-            have several classes, micro-F1 takes the place of accuracy.
+            which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``. For multi-label
+            texts micro-F1 replaces accuracy.
         teacher_share: weight of the teacher's probabilities in the targets; the labels have the rest.
-        teacher_temperature: of the teacher's probabilities: above 1 they are softer.
-        unlabelled_weight: weight of a text that the teacher alone labels, relative to one with a label.
-        unlabelled_linear_svm_weight: the same for the linear SVM, which takes the teacher's class; 0 leaves
+        teacher_temperature: above 1 the teacher's probabilities are softer.
+        unlabelled_weight: weight of a text that only the teacher labels, relative to one with a label.
+        unlabelled_linear_svm_weight: the same for the linear SVM, which learns the teacher's class; 0 leaves
             such texts out.
         patience: epochs without a better one before training stops; 0 never stops early.
-        similar_lengths: put texts of similar length into a batch, which saves work in networks that pad.
-            Waves do not pad.
-        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the processor or GPU has it in
-            hardware, else float32.
+        similar_lengths: put texts of similar length into a batch, for networks that pad; waves do not.
+        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 if the hardware has it, else float32.
     """
 
     epochs: int = 4
@@ -96,12 +93,8 @@ class Recipe(Configuration):
         require_choice(self.decay, "decay", ("linear", "cosine", "constant"))
         require(0 <= self.token_dropout < 1, "token_dropout", "a probability below 1", self.token_dropout)
         require(0 <= self.label_smoothing < 1, "label_smoothing", "from 0 to below 1", self.label_smoothing)
-        require(
-            0 < self.validation_fraction < 1,
-            "validation_fraction",
-            "between 0 and 1",
-            self.validation_fraction,
-        )
+        fraction = self.validation_fraction
+        require(0 < fraction < 1, "validation_fraction", "between 0 and 1", fraction)
         require_choice(self.validation, "validation", ("random", "grouped"))
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
         require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "micro_f1", "loss"))
@@ -115,7 +108,7 @@ class Recipe(Configuration):
         require_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
 
     def chooses_by(self, multi_label: bool) -> str:
-        """The figure that chooses the epoch: micro-F1 for accuracy where a text may have several labels."""
+        """The figure that chooses the epoch: :attr:`select_by`, or micro-F1 for accuracy if multi-label."""
         return "micro_f1" if multi_label and self.select_by == "accuracy" else self.select_by
 
     def with_lr_factor(self, factor: float) -> Recipe:

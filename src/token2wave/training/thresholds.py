@@ -28,7 +28,7 @@ def thresholds_of(network: Any, validation: Examples, learnt_from: bool = False)
     if not network.config.multi_label:
         return ()
     if learnt_from:
-        return (DEFAULT,) * network.config.n_classes
+        return tuple([DEFAULT] * network.config.n_classes)
     assert validation.targets is not None
     probabilities = probabilities_of(network.logits(validation.features), multi_label=True)
     return choose_thresholds(probabilities, validation.targets > 0.5, validation.weights)
@@ -58,7 +58,7 @@ def choose_thresholds(
     counts = np.ones(len(classes)) if weights is None else weights.astype(np.float64)
     support = counts @ classes
     if not support.any():
-        return (DEFAULT,) * n_classes
+        return tuple([DEFAULT] * n_classes)
     predicted, right = np.zeros((2, n_classes, len(CANDIDATES)))
     for label in range(n_classes):
         order = np.argsort(probabilities[:, label], kind="stable")
