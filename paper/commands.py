@@ -60,7 +60,7 @@ def reproduce(
     from paper.reproduce import reproduce as run
 
     _check_device(device)
-    with terminal.kept_if_interrupted(out), terminal.progress() as callback:
+    with terminal.explain_interruption(out), terminal.progress() as callback:
         document = run(
             dataset or DATASETS,
             out=out,
@@ -101,7 +101,7 @@ def study(
     from paper.reproduce import run_study
 
     _check_device(device)
-    with terminal.kept_if_interrupted(out), terminal.progress() as callback:
+    with terminal.explain_interruption(out), terminal.progress() as callback:
         document, paths = run_study(
             name, data, out=out, quick=quick, seeds=range(seeds), device=device, callbacks=[callback]
         )

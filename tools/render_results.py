@@ -20,7 +20,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from token2wave.reporting.summary import lines
+from token2wave.reporting.summary import render_summary
 from token2wave.training.result import Summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def read(path: Path) -> Any:
 
 def demo() -> str:
     """Render what ``make demo`` prints about its training, without the table of classes."""
-    text = "\n".join(lines(Summary(**read(RESULTS / "demo.json"))))
+    text = "\n".join(render_summary(Summary(**read(RESULTS / "demo.json"))))
     return "```text\n" + text.partition("\n\nClasses")[0] + "\n```\n"
 
 

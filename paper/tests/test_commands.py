@@ -102,4 +102,4 @@ def test_an_interruption_says_that_the_run_can_go_on(small, folder, tmp_path, co
     out = tmp_path / "out"
     status, _, errors = command("reproduce", "--dataset", folder, "--quick", "--out", out)
     assert status == 130
-    assert f"finished pieces are kept in {out}, and the same command goes on from there" in errors
+    assert f"finished parts are in {out}, and the same command resumes from there" in errors

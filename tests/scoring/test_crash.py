@@ -296,7 +296,7 @@ def test_ctrl_c_leaves_finished_parts(
     _, said = process.communicate()
     if process.returncode != 0:
         assert process.returncode == 130
-        assert said.startswith(f"error: interrupted; finished pieces are kept in {out}, and the same command")
+        assert said.startswith(f"error: interrupted; finished parts are in {out}, and the same command")
     subprocess.run(command(model, pages, out), check=True, capture_output=True)
     assert comparable(out) == undisturbed
 

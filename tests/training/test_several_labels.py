@@ -18,7 +18,7 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.inference import reference
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.pipeline import TrainingResult
-from token2wave.reporting.summary import lines
+from token2wave.reporting.summary import render_summary
 from token2wave.training.preparation import RECOGNISED, prepare
 from token2wave.training.recipe import Recipe
 
@@ -43,7 +43,7 @@ def test_mixed_topics_are_told_apart(trained):
     assert summary.evaluation["hamming_loss"] < 0.05
     assert summary.evaluation["calibration_error"] < 0.05
     assert summary.caveats[0] == RECOGNISED
-    shown = "\n".join(lines(summary))
+    shown = "\n".join(render_summary(summary))
     for name in ("Micro-F1", "Macro-F1", "Exact match", "Hamming loss", "Validation micro-F1"):
         assert name in shown
     assert "one against the rest" in shown

@@ -14,7 +14,7 @@ from report_data import BASELINE, CAVEATS, a_summary, without_test_set
 from token2wave import versions as versions_module
 from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
 from token2wave.metrics import evaluate_predictions
-from token2wave.reporting.summary import lines
+from token2wave.reporting.summary import render_summary
 from token2wave.training import result as module
 from token2wave.training.loop import Epoch
 from token2wave.training.result import Summary, machine
@@ -81,7 +81,7 @@ def test_to_dict_is_plain_json_with_the_promised_keys() -> None:
     assert plain["baseline"] == BASELINE
     assert plain["caveats"] == list(CAVEATS)
     assert Summary(**plain).to_dict() == plain
-    assert lines(Summary(**plain)) == lines(summary)
+    assert render_summary(Summary(**plain)) == render_summary(summary)
 
 
 def test_history_and_evaluation_may_be_objects() -> None:
@@ -112,7 +112,7 @@ def test_to_dict_has_no_number_that_is_not_finite_and_nothing_foreign() -> None:
 
 def test_lines_say_everything_in_human_units() -> None:
     summary = a_summary(baseline=BASELINE, accuracy=0.8125, macro_f1=0.75)
-    shown = lines(summary)
+    shown = render_summary(summary)
     text = "\n".join(shown)
     assert "Accuracy             81.25%  on 60 test texts" in shown
     assert "  baseline           50.00%  naive Bayes  (+31.25 points)" in shown
@@ -132,7 +132,7 @@ def test_lines_say_everything_in_human_units() -> None:
 
 
 def test_lines_without_a_test_set_show_dashes() -> None:
-    shown = lines(without_test_set(peak_memory_bytes=None, baseline=BASELINE))
+    shown = render_summary(without_test_set(peak_memory_bytes=None, baseline=BASELINE))
     assert "Accuracy             -  no test set" in shown
     assert "Macro-F1             -" in shown
     assert "Peak memory          -" in shown
@@ -142,20 +142,23 @@ def test_lines_without_a_test_set_show_dashes() -> None:
 
 def test_lines_of_a_run_without_evaluation_baseline_or_history() -> None:
     summary = without_test_set(evaluation=None, history=(), best_epoch=None, caveats=(), model_bytes=None)
-    shown = lines(summary)
+    shown = render_summary(summary)
     assert not any(line.startswith(("Note", "Classes", "  baseline")) for line in shown)
     assert "Validation accuracy  87.50%" in shown
     assert "Model file           -" in shown
 
 
 def test_lines_say_that_a_run_stopped_early() -> None:
-    assert any("best epoch 3 of 4, stopped early; 9 asked for" in line for line in lines(a_summary(epochs=9)))
+    assert any(
+        "best epoch 3 of 4, stopped early; 9 asked for" in line
+        for line in render_summary(a_summary(epochs=9))
+    )
 
 
 def test_lines_of_many_classes_show_the_weakest() -> None:
     summary = a_summary(77)
     assert summary.evaluation is not None
-    shown = lines(summary)
+    shown = render_summary(summary)
     table = shown[shown.index("Classes, on the test texts: the 20 of 77 with the lowest F1") + 2 :]
     weakest = sorted(summary.evaluation["classes"], key=lambda score: float(score["f1"]))[:20]
     assert [line[2:12].strip() for line in table] == [score["label"] for score in weakest]
@@ -163,7 +166,7 @@ def test_lines_of_many_classes_show_the_weakest() -> None:
 
 def test_lines_hold_no_control_characters_and_stay_aligned() -> None:
     names = ("a\x1b[31mb\nc", "日本語", "\u202eevil", "x" * 300, "")
-    shown = lines(a_summary(label_names=names, data="d\x07"))
+    shown = render_summary(a_summary(label_names=names, data="d\x07"))
     table = shown[shown.index("Classes, on the test texts") + 1 :]
     assert all(line.isprintable() for line in shown)
     assert len({columns(line) for line in table}) == 1

@@ -55,7 +55,7 @@ def score(
     """Predict every row of files of any size. The same command resumes an interrupted job."""
     from token2wave.scoring.score import score as run
 
-    with terminal.kept_if_interrupted(output), terminal.progress() as callback:
+    with terminal.explain_interruption(output), terminal.progress() as callback:
         summary = run(
             model,
             inputs,

@@ -48,7 +48,7 @@ def train(
         hint = "name a file, e.g. --out model.safetensors"
         raise ConfigError("expected a file for the model, found none", location="--out", hint=hint)
     from token2wave.pipeline import train as run
-    from token2wave.reporting.summary import lines
+    from token2wave.reporting.summary import render_summary
 
     trackers = []
     if tracker and rank() == 0:
@@ -64,7 +64,7 @@ def train(
         ).summary
     if rank():
         return
-    for line in lines(summary):
+    for line in render_summary(summary):
         print(line)
     if out is not None:
         print(f"model: {out}")

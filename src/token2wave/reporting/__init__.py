@@ -1,1 +1,1 @@
-"""What a run reports: record, summary, figures, page."""
+"""Reports of training runs: records, terminal lines, figures and an HTML page."""

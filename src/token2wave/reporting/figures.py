@@ -1,4 +1,4 @@
-"""The figures of a training report: the confusion matrix and the course of learning."""
+"""Draws the figures of a training report: confusion matrix, learning curves and settings search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from token2wave.errors import MissingExtraError
+from token2wave.errors import import_extra
 from token2wave.formatting import NOTHING, columns, percent, shorten
 from token2wave.training.result import Summary
 
@@ -21,33 +21,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIGURE_LABEL_COLUMNS = 24
-CELLS_WITH_TEXT = 20  # classes above which a cell is too small for its numbers
+MAX_CELLS_WITH_TEXT = 20  # classes; of more, a cell is too small for its numbers
 MATRIX_INCHES = 9.5  # side of a matrix without text in its cells
-EPOCHS_WITH_MARKERS = 30
+MAX_MARKERS = 30  # epochs; of more, the curves have no markers
 
-# Colours of the figures; on the page, CSS gives each its value for light and for dark.
+# Colours of the figures. On the page, CSS sets each for light and dark.
 INK, MUTED, GRID, PAPER = "#1b2733", "#566472", "#dfe5ea", "#ffffff"
 TRAIN, VALIDATION = "#0b4a86", "#b04a00"
 CSS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "none"}
 CSS |= {TRAIN: "var(--train)", VALIDATION: "var(--validation)"}
-ON_DARK_CELL = "#fefefe"  # not PAPER: text stays light where paper becomes transparent
+ON_DARK_CELL = "#fefefe"  # not PAPER, which is transparent on the page
 RIGHT_CELL, WRONG_CELL = (11, 74, 134), (168, 60, 0)
 DARK_CELL = 0.65  # opacity from which light text reads better
-
-# Used for what DejaVu lacks, where they are installed.
 FALLBACK_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Arial Unicode MS")
 
 
 def draw(summary: Summary) -> dict[str, bytes]:
-    """Draw each figure that there is something for, as PNG and SVG.
+    """Draw the figures that the summary has data for, as PNG and SVG.
 
     Returns:
-        Content by file name.
+        The files' contents by name.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    drawn = {}
+    drawn: dict[str, Figure] = {}
     with plain_matplotlib():
         if summary.evaluation is not None and summary.evaluation["confusion"]:
             confusion = np.array(summary.evaluation["confusion"], dtype=np.int64)
@@ -56,24 +54,26 @@ def draw(summary: Summary) -> dict[str, bytes]:
             drawn["learning"] = _learning_figure(summary)
         if summary.search is not None and summary.search["trials"]:
             drawn["search"] = _search_figure(summary.search)
-        return {f"{name}.{kind}": file for name in drawn for kind, file in _saved(drawn[name]).items()}
+        return {
+            f"{name}.{suffix}": _save(figure, suffix)
+            for name, figure in drawn.items()
+            for suffix in ("png", "svg")
+        }
 
 
 def require_matplotlib() -> None:
-    """Refuse to go on without matplotlib.
+    """Check that matplotlib is installed.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: it is not.
     """
-    try:
+    with import_extra("train", "a report of a training run", "matplotlib"):
         import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train", purpose="a report of a training run") from error
 
 
 @contextmanager
 def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBACK_FONTS) -> Iterator[None]:
-    """Set up matplotlib so that figures are the same bytes every time, whatever the user's own settings.
+    """Set up matplotlib so that figures are the same bytes everywhere, whatever the user's own settings.
 
     Args:
         font_size: in points.
@@ -89,7 +89,7 @@ def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBA
     installed = set(fontManager.get_font_names())
     families = ["DejaVu Sans", *(font for font in fallback_fonts if font in installed)]
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # A label in a script without an installed font is drawn as boxes; that is no fault of the user.
+        # Labels in a script without an installed font are drawn as boxes, which the user cannot help.
         warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph.*missing from")
         warnings.filterwarnings("ignore", message=r"(?s).*Matplotlib currently does not support")
         matplotlib.rcdefaults()
@@ -113,19 +113,13 @@ def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBA
 
 
 def _confusion_figure(confusion: NDArray[np.int64], label_names: Sequence[str], evaluated_on: str) -> Figure:
-    """Draw a confusion matrix.
-
-    Args:
-        confusion: ``(C, C)``, the truth along the rows.
-        label_names: ``C`` names.
-        evaluated_on: which texts.
-    """
+    """Draw a confusion matrix ``(C, C)``, the truth along the rows."""
     from matplotlib.figure import Figure
 
     n_classes = len(confusion)
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)  # (C, C)
-    opacity = np.sqrt(share)  # a rare confusion must still be seen
-    with_text = n_classes <= CELLS_WITH_TEXT
+    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)  # (C, C)
+    opacity = np.sqrt(fractions)  # so that a rare confusion can be seen
+    with_text = n_classes <= MAX_CELLS_WITH_TEXT
     cell = max(0.56, 1.1 - 0.06 * n_classes) if with_text else MATRIX_INCHES / n_classes  # inches
     side, bar, gap = max(cell * n_classes, 2.0), 0.4, 0.3
     figure = Figure(figsize=(side + gap + bar, side), dpi=150, facecolor=PAPER)
@@ -141,11 +135,10 @@ def _confusion_figure(confusion: NDArray[np.int64], label_names: Sequence[str], 
         slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if with_text else {"rotation": 90}
     axes.set_xticks(ticks, names, fontsize=font, **slant)
     axes.set_yticks(ticks, names, fontsize=font)
-    given = f"label given by the model{'' if step == 1 else f' (one in {step} is named)'}"
-    axes.set_xlabel(given, labelpad=8)
+    axes.set_xlabel(f"predicted label{'' if step == 1 else f' (one in {step} is named)'}", labelpad=8)
     axes.set_ylabel(f"true label of the {evaluated_on} texts", labelpad=8)
     if with_text:
-        _write_cells(axes, confusion, share, opacity)
+        _write_cells(axes, confusion, fractions, opacity)
     scale = figure.add_axes((1 - bar / (side + gap + bar), 0, bar / (side + gap + bar), 1), facecolor="none")
     shades = np.sqrt(np.linspace(1, 0, 101))[:, None].repeat(2, axis=1)  # (101, 2)
     pixels = _cells(shades, np.array([[True, False]]).repeat(101, axis=0))
@@ -153,20 +146,20 @@ def _confusion_figure(confusion: NDArray[np.int64], label_names: Sequence[str], 
     scale.set_xticks([0.5, 1.5], ["right", "wrong"], fontsize=8, rotation=90)
     scale.yaxis.tick_right()
     scale.yaxis.set_label_position("right")
-    scale.set_ylabel("share of the texts with this true label (%)")
+    scale.set_ylabel("texts with this true label (%)")
     return figure
 
 
 def _cells(opacity: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Colour cells ``(R, C)`` by what they hold: ``(R, C, 4)``, clear where nothing is."""
+    """Colour cells ``(R, C)`` as right or wrong, ``(R, C, 4)``; empty ones are transparent."""
     colours = np.where(right[..., None], np.array(RIGHT_CELL), np.array(WRONG_CELL))
     return np.concatenate([colours, np.rint(255 * opacity)[..., None]], axis=-1).astype(np.uint8)
 
 
 def _write_cells(
-    axes: Axes, confusion: NDArray[np.int64], share: NDArray[np.float64], opacity: NDArray[np.float64]
+    axes: Axes, confusion: NDArray[np.int64], fractions: NDArray[np.float64], opacity: NDArray[np.float64]
 ) -> None:
-    """Write count and row share into every cell that is not empty."""
+    """Write count and percentage of the row into every cell that is not empty."""
     n_classes = len(confusion)
     font = 10 if n_classes <= 8 else 8
     for i, j in np.argwhere(confusion):
@@ -175,7 +168,7 @@ def _write_cells(
         axes.text(
             j,
             i,
-            f"{number}\n{percent(share[i, j], 1 if n_classes <= 8 else 0)}",
+            f"{number}\n{percent(fractions[i, j], 1 if n_classes <= 8 else 0)}",
             ha="center",
             va="center",
             fontsize=font if len(number) < 6 else font - 2,
@@ -189,103 +182,92 @@ def _write_cells(
 
 
 def _learning_figure(summary: Summary) -> Figure:
-    """Draw loss and accuracy against the epoch."""
+    """Draw loss and accuracy of every epoch."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     epochs = [epoch["epoch"] for epoch in summary.history]
     figure = Figure(figsize=(5.6, 5.6), dpi=150, facecolor=PAPER, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    marked = len(epochs) <= EPOCHS_WITH_MARKERS
     for axes, measure, scale, label in (
         (upper, "loss", 1, "cross-entropy (nats per text)"),
         (lower, "accuracy", 100, "accuracy (% of texts)"),
     ):
-        for part, colour, line, marker in (
-            ("train", TRAIN, "-", "o"),
-            ("validation", VALIDATION, "--", "s"),
+        for name, colour, line, marker, fill in (
+            ("train", TRAIN, "-", "o", TRAIN),
+            ("validation", VALIDATION, "--", "s", "none"),  # hollow, so that both can be seen where they meet
         ):
-            values = np.array([epoch[f"{part}_{measure}"] for epoch in summary.history], dtype=float)
+            values = np.array([epoch[f"{name}_{measure}"] for epoch in summary.history], dtype=float)
             values = np.where(np.isfinite(values), scale * values, np.nan)
-            hollow = "none" if part == "validation" else colour  # both are seen where they meet
-            axes.plot(
-                epochs,
-                values,
-                color=colour,
-                linestyle=line,
-                marker=marker if marked else "",
-                markersize=6,
-                markerfacecolor=hollow,
-                label=part,
-            )
-        axes.set_facecolor("none")
-        axes.set_ylabel(label)
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(y=0.12)
+            shape = marker if len(epochs) <= MAX_MARKERS else ""
+            axes.plot(epochs, values, shape, linestyle=line, color=colour, markerfacecolor=fill, label=name)
+        _style_axes(axes, label)
         if summary.best_epoch is not None:
             axes.axvline(summary.best_epoch, color=MUTED, linestyle=":", linewidth=1.4, label="epoch kept")
     lower.set_xlabel("epoch (passes over the training texts)")
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     lower.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     upper.legend(frameon=False)
     return figure
 
 
 def _search_figure(search: Mapping[str, Any]) -> Figure:
-    """Draw what every candidate of a search reached, and the best so far."""
+    """Draw the accuracy of every candidate of a search, and the best so far."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
-    trial = [one for one in search["trials"] if one["accuracy"] is not None]
     figure = Figure(figsize=(5.6, 3.0), dpi=150, facecolor=PAPER, layout="constrained")
     axes = figure.subplots()
-    best = [one for one in trial if one["outcome"] != "dropped"]
-    others = [one for one in trial if one["outcome"] == "dropped"]
-    ends = [*(one["number"] for one in best), search["trials"][-1]["number"]]
-    reached = [100 * one["accuracy"] for one in best]
-    axes.step(ends, [*reached, reached[-1]], where="post", color=TRAIN)
-    axes.plot(ends[:-1], reached, "o", color=TRAIN, markersize=6, label="best so far")
-    if others:
+    scores = [
+        (trial["outcome"], trial["number"], 100 * trial["accuracy"])
+        for trial in search["trials"]
+        if trial["accuracy"] is not None
+    ]
+    best = [(number, score) for outcome, number, score in scores if outcome != "dropped"]
+    dropped = [(number, score) for outcome, number, score in scores if outcome == "dropped"]
+    last = search["trials"][-1]["number"]
+    axes.step(*zip(*best, (last, best[-1][1]), strict=True), where="post", color=TRAIN)
+    axes.plot(*zip(*best, strict=True), "o", color=TRAIN, label="best so far")
+    if dropped:
         axes.plot(
-            [one["number"] for one in others],
-            [100 * one["accuracy"] for one in others],
+            *zip(*dropped, strict=True),
             "s",
             color=VALIDATION,
             markerfacecolor="none",
             markersize=5,
             label="dropped",
         )
-    axes.set_facecolor("none")
+    _style_axes(axes, "validation accuracy (% of texts)")
     axes.set_xlabel("candidate")
-    axes.set_ylabel("validation accuracy (% of texts)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlim(0.5, ends[-1] + 0.5)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(y=0.12)
+    axes.set_xlim(0.5, last + 0.5)
     axes.legend(frameon=False)
     return figure
 
 
-def _saved(figure: Figure) -> dict[str, bytes]:
-    """Return a figure as PNG and SVG, without the date or the name of the program."""
+def _style_axes(axes: Axes, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_facecolor("none")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
+
+
+def _save(figure: Figure, suffix: str) -> bytes:
+    """Write a figure as ``png`` or ``svg``, without the date or the name of the program."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # what is laid out only when drawn has its place now
+    figure.draw_without_rendering()  # lays the figure out
     figure.set_layout_engine("none")
     box = figure.get_tightbbox().padded(0.15)
-    # Where no font has them, wide letters were measured as narrow boxes; a browser has a font for them.
-    texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
-    wide = 0.06 * max((columns(text) - len(text) for text in texts), default=0)
-    boxes = {"png": box, "svg": Bbox.from_extents(box.x0 - wide, box.y0 - wide, box.x1, box.y1)}
-    unnamed = {"png": ("Software",), "svg": ("Date", "Creator", "Format", "Type")}
-    files = {}
-    for kind in ("png", "svg"):
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, metadata=dict.fromkeys(unnamed[kind]), bbox_inches=boxes[kind])
-        files[kind] = file.getvalue()
-    return files
+    if suffix == "svg":
+        # Without a font, wide letters are measured as narrow boxes, but a browser has a font for them.
+        texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+        wide = 0.06 * max((columns(text) - len(text) for text in texts), default=0)
+        box = Bbox.from_extents(box.x0 - wide, box.y0 - wide, box.x1, box.y1)
+    names = {"png": ("Software",), "svg": ("Date", "Creator", "Format", "Type")}[suffix]
+    file = io.BytesIO()
+    figure.savefig(file, format=suffix, metadata=dict.fromkeys(names), bbox_inches=box)
+    return file.getvalue()

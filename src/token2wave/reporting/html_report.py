@@ -1,4 +1,4 @@
-"""Pieces of the HTML pages that reports consist of; whatever comes from outside is escaped."""
+"""Renders the parts of HTML reports. All text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from token2wave.storage.atomic import atomic_write, check_writable, make_folder
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write files of a folder, replacing older ones only after every new one is complete."""
+    """Write files into a folder; older ones are replaced once every new one is complete."""
     make_folder(folder)
     paths = [folder / name for name in files]
     for path in paths:
@@ -26,27 +26,28 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 
 def escaped(text: str) -> str:
-    """Text as HTML shows it, whatever stands in it."""
+    """Escape a text for HTML."""
     return escape(printable(text))
 
 
 def prose(text: str) -> str:
-    """A paragraph's text, with *emphasis* and `code` marked as in Markdown."""
-    parts = re.split(r"`([^`]+)`", escaped(text))  # every second one is code
-    emphasised = [re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", r"<em>\1</em>", part) for part in parts[::2]]
-    coded = [f"<code>{part}</code>" for part in parts[1::2]]
-    return "".join(piece for pair in zip(emphasised, [*coded, ""], strict=True) for piece in pair)
+    """Render a paragraph with *emphasis* and `code` as in Markdown."""
+    pieces = re.split(r"`([^`]+)`", escaped(text))  # every second one is code
+    for i, piece in enumerate(pieces):
+        emphasised = re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", r"<em>\1</em>", piece)
+        pieces[i] = f"<code>{piece}</code>" if i % 2 else emphasised
+    return "".join(pieces)
 
 
 def section(title: str, content: str) -> str:
-    """A part of a page; the title becomes its anchor."""
+    """Render a section; its title becomes its anchor."""
     anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     heading = f'<h2 id="{anchor}">{escaped(title)}</h2>'
     return f'<section aria-labelledby="{anchor}">\n{heading}\n{content}\n</section>'
 
 
 def definitions(entries: Iterable[tuple[str, str, str]], style: str = "") -> str:
-    """A list of figures: what, how much, and a remark."""
+    """Render a list of figures, each with name, value and remark."""
     items = []
     for name, value, remark in entries:
         small = f"<small>{escaped(remark)}</small>" if remark else ""
@@ -56,11 +57,11 @@ def definitions(entries: Iterable[tuple[str, str, str]], style: str = "") -> str
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n_names: int = 1) -> str:
-    """A table whose first column names the row; after ``n_names`` columns come numbers."""
+    """Render a table. Its first column names the row; numbers follow after ``n_names`` columns."""
 
     def cell(tag: str, column: int, value: str, scope: str = "") -> str:
-        kind = "number" if column >= n_names else "name"
-        return f'<{tag}{scope} class="{kind}">{escaped(value)}</{tag}>'
+        style = "number" if column >= n_names else "name"
+        return f'<{tag}{scope} class="{style}">{escaped(value)}</{tag}>'
 
     top = "".join(
         cell("th" if name else "td", i, name, ' scope="col"' if name else "") for i, name in enumerate(head)
@@ -79,7 +80,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n
 
 
 def figure(name: str, svg: bytes, about: str, caption: str) -> str:
-    """Set an SVG file into the page: no foreign addresses, ids of its own, colours of the page."""
+    """Embed an SVG file: without outside addresses, with ids of its own and the colours of the page."""
     text = svg.decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 

@@ -1,121 +1,118 @@
-"""The lines that a terminal shows at the end of a training run."""
+"""Renders the figures of a training run as lines for the terminal; the report shows the same figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import columns, count, duration, percent, points, printable, shorten, size
-from token2wave.training.result import Summary
+
+if TYPE_CHECKING:
+    from token2wave.training.result import Summary
 
 LABEL_COLUMNS = 32  # of the terminal
-ALL_CLASSES = 40  # more than these, and a terminal shows only the weakest
+MAX_CLASSES = 40  # of more, a terminal shows only the weakest
 WEAKEST_CLASSES = 20
 
 
-def lines(summary: Summary) -> list[str]:
-    """Lines of plain text that a terminal shows at the end of a run."""
+def render_summary(summary: Summary) -> list[str]:
+    """Render a run as lines of plain text."""
     evaluation, baseline = summary.evaluation, summary.baseline
-    on_test = summary.evaluated_on == "test"
-    note = ""
-    if on_test and evaluation is not None:
-        note = f"  on {count(evaluation['rows'])} test texts"
-    elif summary.accuracy is None:
-        note = "  no test set"
+    remark = "no test set" if summary.accuracy is None else ""
+    if summary.evaluated_on == "test" and evaluation is not None:
+        remark = f"on {count(evaluation['rows'])} test texts"
     figures = []
     for name, measure in summary.measures:
-        ours = getattr(summary, measure)
-        figures.append((name, percent(ours) + note))
-        note = ""
+        value: float | None = getattr(summary, measure)
+        figures.append((name, percent(value), remark))
+        remark = ""
         if baseline is not None:
-            theirs: float = baseline[measure]  # type: ignore[literal-required]
-            against = "" if ours is None else points(ours - theirs)
-            figures.append(("  baseline", f"{percent(theirs)}  {printable(baseline['name'])}{against}"))
-    if on_test and evaluation is not None and evaluation.get("hamming_loss") is not None:
-        figures.append(("Hamming loss", percent(evaluation["hamming_loss"])))
-    if on_test and evaluation is not None and evaluation.get("calibration_error") is not None:
-        figures.append(("Calibration error", percent(evaluation["calibration_error"])))
-    validated, on_validation = validation_figure(summary)
-    figures += [
-        (f"Validation {validated}", f"{percent(on_validation)}  {best_epoch(summary)}"),
-        (
-            "Training time",
-            f"{duration(summary.train_seconds)}  ({duration(summary.total_seconds)} in all"
-            + (f"; baseline {duration(baseline['train_seconds'])})" if baseline is not None else ")"),
-        ),
-        ("Training speed", f"{count(summary.texts_per_second)} texts/s"),
-        *([] if summary.traffic is None else [("Processes", traffic_in_words(summary.traffic))]),
-        ("Peak memory", size(summary.peak_memory_bytes)),
-        (
-            "Parameters",
-            f"{count(summary.parameters)}  "
-            f"({count(summary.parameters_without_embedding)} without the embedding)",
-        ),
-        ("Model file", size(summary.model_bytes) + at_most(summary)),
-    ]
+            of_baseline: float = baseline[measure]  # type: ignore[literal-required]
+            difference = "" if value is None else points(value - of_baseline)
+            name_of_baseline = printable(baseline["name"]) + difference
+            figures.append(("  baseline", percent(of_baseline), name_of_baseline))
+    figures += run_figures(summary)
     if summary.search is not None:
-        figures.append(("Search", search_in_words(summary.search)))
-    width = max(len(name) for name, _ in figures)
-    shown = [f"{name:<{width}}  {value}".rstrip() for name, value in figures]
-    # Caveats qualify the accuracy, so they stand above the figures and are read first.
-    shown = [f"Note: {printable(caveat)}" for caveat in summary.caveats] + shown
+        figures.append(("Search", describe_search(summary.search), ""))
+    width = max(len(name) for name, _, _ in figures)
+    # Caveats qualify the accuracy, so they come first.
+    lines = [f"Note: {printable(caveat)}" for caveat in summary.caveats]
+    lines += [f"{name:<{width}}  {value}  {remark}".rstrip() for name, value, remark in figures]
     if evaluation is not None:
-        shown += ["", *_class_table(evaluation["classes"], summary.evaluated_on)]
-    return shown
+        classes, title = evaluation["classes"], f"Classes, on the {summary.evaluated_on} texts"
+        if len(classes) > MAX_CLASSES:
+            title += f": the {WEAKEST_CLASSES} of {len(classes)} with the lowest F1"
+            classes = sorted(classes, key=lambda score: float(score["f1"]))[:WEAKEST_CLASSES]
+        lines += ["", title, *render_classes(classes)]
+    return lines
 
 
-def validation_figure(summary: Summary) -> tuple[str, float | None]:
-    """The figure of the validation texts that says most, and its name."""
+def run_figures(summary: Summary) -> list[tuple[str, str, str]]:
+    """List the figures of a run apart from its measures, as name, value and remark."""
+    evaluation = summary.evaluation if summary.evaluated_on == "test" and summary.evaluation else {}
+    figures = []
+    for name, key in (("Hamming loss", "hamming_loss"), ("Calibration error", "calibration_error")):
+        if evaluation.get(key) is not None:
+            figures.append((name, percent(evaluation[key]), ""))
+    times = f"{duration(summary.total_seconds)} in all"
+    if summary.baseline is not None:
+        times += f"; baseline {duration(summary.baseline['train_seconds'])}"
+    validation = ("Validation accuracy", percent(summary.validation_accuracy))
     if summary.multi_label:
-        return "micro-F1", summary.validation_micro_f1
-    return "accuracy", summary.validation_accuracy
+        validation = ("Validation micro-F1", percent(summary.validation_micro_f1))
+    without_embedding = f"({count(summary.parameters_without_embedding)} without the embedding)"
+    limit = "" if summary.max_bytes is None else f"at most {size(summary.max_bytes)} asked for"
+    return [
+        *figures,
+        (*validation, _best_epoch(summary)),
+        ("Training time", duration(summary.train_seconds), f"({times})"),
+        ("Training speed", f"{count(summary.texts_per_second)} texts/s", ""),
+        *([] if summary.traffic is None else [("Processes", _describe_traffic(summary.traffic), "")]),
+        ("Peak memory", size(summary.peak_memory_bytes), ""),
+        ("Parameters", count(summary.parameters), without_embedding),
+        ("Model file", size(summary.model_bytes), limit),
+    ]
 
 
-def best_epoch(summary: Summary) -> str:
-    """Which epoch was kept, e.g. ``best epoch 3 of 5``."""
+def _best_epoch(summary: Summary) -> str:
+    """Say which epoch was kept, e.g. ``best epoch 3 of 5``."""
     if summary.best_epoch is None:
         return ""
-    made = len(summary.history) or summary.epochs
-    stopped = f", stopped early; {summary.epochs} asked for" if made < summary.epochs else ""
-    again = f"; then trained again on all {count(summary.rows)} rows" if summary.refit else ""
-    return f"best epoch {summary.best_epoch} of {made}{stopped}{again}"
+    n_epochs = len(summary.history) or summary.epochs
+    stopped = f", stopped early; {summary.epochs} asked for" if n_epochs < summary.epochs else ""
+    refit = f"; then trained again on all {count(summary.rows)} rows" if summary.refit else ""
+    return f"best epoch {summary.best_epoch} of {n_epochs}{stopped}{refit}"
 
 
-def at_most(summary: Summary) -> str:
-    """Which size was asked for, if one was."""
-    return "" if summary.max_bytes is None else f"  at most {size(summary.max_bytes)} asked for"
-
-
-def search_in_words(search: Mapping[str, Any]) -> str:
-    """How a search for settings went, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
+def describe_search(search: Mapping[str, Any]) -> str:
+    """Describe a settings search, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
     n_tried = count(len(search["trials"]))
     ended = f"{n_tried} tried in {duration(search['seconds'])} (ended by {search['ended_by']})"
-    return f"{ended}; kept {settings_in_words(search['settings'])}"
+    return f"{ended}; kept {describe_settings(search['settings'])}"
 
 
-def traffic_in_words(traffic: Mapping[str, float]) -> str:
-    """What processes sent each other, e.g. ``2; a step sends 1.47 MB for 833 rows, and 9.46 MB``."""
-    of_rows, dense = (size(round(traffic[name])) for name in ("row_bytes", "dense_bytes"))
-    rows = count(round(traffic["rows"]))
-    return f"{count(traffic['processes'])}; in a step each sends {of_rows} for {rows} rows, and {dense}"
-
-
-def settings_in_words(settings: Mapping[str, Any]) -> str:
-    """Settings as one would give them, e.g. ``network.width=64 recipe.epochs=8``."""
+def describe_settings(settings: Mapping[str, Any]) -> str:
+    """Write settings as you would give them, e.g. ``network.width=64 recipe.epochs=8``."""
     return " ".join(f"{key}={value}" for key, value in settings.items()) or "the settings given"
 
 
-def _class_table(classes: Sequence[Mapping[str, Any]], evaluated_on: str) -> list[str]:
-    title = f"Classes, on the {evaluated_on} texts"
-    if len(classes) > ALL_CLASSES:
-        title += f": the {WEAKEST_CLASSES} of {len(classes)} with the lowest F1"
-        classes = sorted(classes, key=lambda score: float(score["f1"]))[:WEAKEST_CLASSES]
+def _describe_traffic(traffic: Mapping[str, float]) -> str:
+    """Describe what processes send, e.g. ``2; in a step each sends 1.47 MB for 833 rows, and 9.46 MB``."""
+    row_bytes, dense_bytes = (size(round(traffic[name])) for name in ("row_bytes", "dense_bytes"))
+    rows = count(round(traffic["rows"]))
+    return (
+        f"{count(traffic['processes'])}; in a step each sends {row_bytes} for {rows} rows, and {dense_bytes}"
+    )
+
+
+def render_classes(classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Render a table of the classes' scores."""
     names = [shorten(score["label"], LABEL_COLUMNS) for score in classes]
     width = max([len("class"), *map(columns, names)])
-    table = [title, f"  {'class':<{width}}  precision   recall       F1     texts"]
+    lines = [f"  {'class':<{width}}  precision   recall       F1     texts"]
     for name, score in zip(names, classes, strict=True):
-        table.append(
+        lines.append(
             f"  {name}{' ' * (width - columns(name))}  {percent(score['precision']):>9}  "
             f"{percent(score['recall']):>7}  {percent(score['f1']):>7}  {count(score['support']):>8}"
         )
-    return table
+    return lines

@@ -1,4 +1,4 @@
-"""What the command line shows a person. Progress goes to standard error, results to standard output."""
+"""Prints what a person sees: progress and errors on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from token2wave.errors import Interruption, Token2WaveError
+from token2wave.formatting import count, percent, printable, size
+from token2wave.reporting.summary import describe_search, describe_settings, render_classes
+from token2wave.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from token2wave.metrics import Evaluation
-    from token2wave.training.callbacks import Callback, Epoch
+    from token2wave.training.callbacks import Epoch
     from token2wave.training.search_history import SearchHistory, Trial
 
 
 @contextmanager
-def kept_if_interrupted(folder: Path) -> Iterator[None]:
-    """Say that an interrupted run of many pieces goes on with the same command."""
+def explain_interruption(folder: Path) -> Iterator[None]:
+    """Tell the user that an interrupted run of many parts can be resumed with the same command."""
     try:
         yield
     except Interruption as error:
         raise Interruption(
-            f"interrupted; finished pieces are kept in {folder}, and the same command goes on from there"
+            f"interrupted; finished parts are in {folder}, and the same command resumes from there"
         ) from error
 
 
 @contextmanager
 def progress() -> Iterator[Callback]:
-    """Show bars while the block runs; without a terminal, a line for each epoch."""
+    """Show bars while the block runs; without a terminal, print a line for each epoch."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -48,53 +51,49 @@ def progress() -> Iterator[Callback]:
         disable=not console.is_terminal,
     )
     with bars:
-        yield _bars_callback(bars)
+        yield _ProgressBars(bars)
 
 
-def _bars_callback(bars: Progress) -> Callback:
-    from token2wave.reporting.summary import search_in_words, settings_in_words
-    from token2wave.training.callbacks import Callback
+class _ProgressBars(Callback):
+    """Moves the bar of the present stage."""
 
-    class Bars(Callback):
-        """Moves the bar of the present stage."""
+    def __init__(self, bars: Progress) -> None:
+        self.bars, self.stage = bars, ""
 
-        stage = ""
+    def on_stage(self, name: str, total: int) -> None:
+        self.stage = name
+        for task in self.bars.task_ids:
+            self.bars.remove_task(task)
+        self.bars.add_task(name, total=total or None, note="")
 
-        def on_stage(self, name: str, total: int) -> None:
-            self.stage = name
-            for task in bars.task_ids:
-                bars.remove_task(task)
-            bars.add_task(name, total=total or None, note="")
+    def on_advance(self, amount: int) -> None:
+        self.bars.advance(self.bars.task_ids[-1], amount)
 
-        def on_advance(self, amount: int) -> None:
-            bars.advance(bars.task_ids[-1], amount)
+    def on_loss(self, loss: float, texts_per_second: float) -> None:
+        note = f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s"
+        self.bars.update(self.bars.task_ids[-1], note=note)
 
-        def on_loss(self, loss: float, texts_per_second: float) -> None:
-            bars.update(bars.task_ids[-1], note=f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s")
+    def on_epoch(self, epoch: Epoch) -> None:
+        line = f"{self.stage}, epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
+        if epoch.validation_accuracy is not None:
+            line += f", validation loss {epoch.validation_loss:.4f}"
+            line += f", validation accuracy {percent(epoch.validation_accuracy)}"
+            if epoch.validation_micro_f1 not in (None, epoch.validation_accuracy):  # multi-label
+                line += f", micro-F1 {percent(epoch.validation_micro_f1)}"
+        self._print(line)
 
-        def on_epoch(self, epoch: Epoch) -> None:
-            line = f"{self.stage}, epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
-            if epoch.validation_accuracy is not None:
-                line += f", validation loss {epoch.validation_loss:.4f}"
-                line += f", validation accuracy {100 * epoch.validation_accuracy:.2f}%"
-                if epoch.validation_micro_f1 not in (None, epoch.validation_accuracy):  # of several labels
-                    line += f", micro-F1 {100 * (epoch.validation_micro_f1 or 0):.2f}%"
-            self._print(line)
+    def on_candidate(self, trial: Trial) -> None:
+        if trial.is_improvement and trial.accuracy is not None:
+            line = f"search, candidate {trial.number}: validation accuracy {percent(trial.accuracy)}"
+            self._print(f"{line}, {describe_settings(trial.settings)}")
 
-        def on_candidate(self, trial: Trial) -> None:
-            if trial.is_improvement and trial.accuracy is not None:
-                line = f"search, candidate {trial.number}: validation accuracy {100 * trial.accuracy:.2f}%"
-                self._print(f"{line}, {settings_in_words(trial.settings)}")
+    def on_search_end(self, record: SearchHistory) -> None:
+        self._print(f"search: {describe_search(record.to_dict())}")
+        if record.ended_by == "interruption":
+            self._print("interrupted: now trains with the best settings so far; Ctrl-C again stops that, too")
 
-        def on_search_end(self, record: SearchHistory) -> None:
-            self._print(f"search: {search_in_words(record.to_dict())}")
-            if record.ended_by == "interruption":
-                self._print("interrupted: the best settings so far are trained; Ctrl-C again stops that, too")
-
-        def _print(self, line: str) -> None:
-            bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    return Bars()
+    def _print(self, line: str) -> None:
+        self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_error(error: Token2WaveError) -> None:
@@ -104,83 +103,69 @@ def print_error(error: Token2WaveError) -> None:
 
 def print_evaluation(result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
-    figures = f"accuracy {100 * result.accuracy:.2f}%, macro-F1 {100 * result.macro_f1:.2f}%"
-    if result.micro_f1 is not None and result.hamming_loss is not None:
-        figures = f"micro-F1 {100 * result.micro_f1:.2f}%, macro-F1 {100 * result.macro_f1:.2f}%"
-        figures += f", exact match {100 * result.accuracy:.2f}%"
-        figures += f", Hamming loss {100 * result.hamming_loss:.2f}%"
+    figures = f"accuracy {percent(result.accuracy)}, macro-F1 {percent(result.macro_f1)}"
+    if result.micro_f1 is not None:
+        figures = f"micro-F1 {percent(result.micro_f1)}, macro-F1 {percent(result.macro_f1)}"
+        figures += f", exact match {percent(result.accuracy)}, Hamming loss {percent(result.hamming_loss)}"
     print(f"{figures}, {result.rows:,} texts")
     if result.calibration_error is not None:
-        print(f"expected calibration error {100 * result.calibration_error:.2f}%")
-    for part in result.answered:
+        print(f"expected calibration error {percent(result.calibration_error)}")
+    for point in result.answered:
         print(
-            f"  {100 * part.accuracy:.2f}% of the surest {100 * part.coverage:.0f}% are right: "
-            f"those from probability {math.floor(1e6 * part.threshold) / 1e6:.6f} on"
+            f"  {percent(point.accuracy)} of the surest {percent(point.coverage, 0)} are right: "
+            f"those from probability {math.floor(1e6 * point.threshold) / 1e6:.6f} on"
         )
-    from token2wave.formatting import printable
-
-    labels = [printable(score.label) for score in result.classes]
-    width = max(5, *map(len, labels))
-    print(f"{'class':{width}}  precision  recall      F1   texts")
-    for label, score in zip(labels, result.classes, strict=True):
-        print(
-            f"{label:{width}}  {100 * score.precision:8.2f}  {100 * score.recall:7.2f}"
-            f"  {100 * score.f1:6.2f}  {score.support:6,}"
-        )
+    print("\n".join(render_classes(result.to_dict()["classes"])))
 
 
 def print_novelty(mean: float | None) -> None:
-    """Print the mean novelty of texts, where it is known."""
+    """Print the mean novelty of texts, if it is known."""
     if mean is not None:
-        print(f"mean novelty {mean:.2f}; 0.50 where texts are as those that training held back")
+        print(f"mean novelty {mean:.2f}; 0.50 means as novel as the validation texts of training")
 
 
 def print_info(path: Path, document: dict[str, Any]) -> None:
     """Print what a model file holds."""
-    from token2wave.formatting import printable
 
-    network, training = document["network"], document["training"]
-    labels = document["labels"]
-    shown = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
-    shares = document.get("thresholds", ())
-    thresholds = f"from probabilities of {min(shares):.4f} to {max(shares):.4f} on" if shares else ""
-    rows = [
-        ("file", f"{path} ({document['model_bytes']:,} bytes)"),
-        ("classes", shown),
-        *([("labels of a text", f"any number, {thresholds}")] if thresholds else []),
-        ("parameters", f"{document['parameters']:,}"),
-        ("  without the embedding", f"{document['parameters_without_embedding']:,}"),
-        ("features", ", ".join(f"{key}={value}" for key, value in document["features"].items())),
-        ("network", ", ".join(f"{key}={value}" for key, value in network.items())),
-        ("trained on", f"{training.get('data')}, {training.get('rows')} rows, seed {training.get('seed')}"),
-        ("preset", f"{training.get('preset')}, best epoch {training.get('best_epoch')}"),
-        ("computes with", document["computes_with"]),
-        ("versions", ", ".join(f"{key} {value}" for key, value in document["versions"].items())),
-    ]
-    for name, value in rows:
+    def join(values: dict[str, Any], separator: str = "=") -> str:
+        return ", ".join(f"{key}{separator}{value}" for key, value in values.items())
+
+    training, labels = document["training"], document["labels"]
+    classes = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
+    rows = {"file": f"{path} ({document['model_bytes']:,} bytes)", "classes": classes}
+    if thresholds := document.get("thresholds", ()):
+        bounds = f"{min(thresholds):.4f} to {max(thresholds):.4f}"
+        rows["labels of a text"] = f"any number, from probabilities of {bounds} on"
+    rows |= {
+        "parameters": f"{document['parameters']:,}",
+        "  without the embedding": f"{document['parameters_without_embedding']:,}",
+        "features": join(document["features"]),
+        "network": join(document["network"]),
+        "trained on": f"{training.get('data')}, {training.get('rows')} rows, seed {training.get('seed')}",
+        "preset": f"{training.get('preset')}, best epoch {training.get('best_epoch')}",
+        "computes with": document["computes_with"],
+        "versions": join(document["versions"], " "),
+    }
+    for name, value in rows.items():
         print(f"{name:24}{printable(value)}")
 
 
 def print_compression(out: Path, summary: dict[str, Any]) -> None:
-    """Show what a compression gained and cost."""
-    from token2wave.formatting import count, percent, size
-
+    """Print what a compression gained and cost."""
     for caveat in summary["caveats"]:
         print(f"Note: {caveat}")
-    how = summary["storage"] + (", rows trained again" if summary["retrained"] else "")
-    on = f"on {count(summary['validation_rows'])} validation texts"
+    storage = summary["storage"] + (", rows retrained" if summary["retrained"] else "")
+    texts = f"on {count(summary['validation_rows'])} validation texts"
     rows = [
-        ("Size", size(summary["bytes_before"]), size(summary["bytes_after"]), how),
-        ("Rows", count(summary["rows_before"]), count(summary["rows_after"]), ""),
-        ("Accuracy", percent(summary["accuracy_before"]), percent(summary["accuracy_after"]), on),
-        *(
-            [("Micro-F1", percent(summary["micro_f1_before"]), percent(summary["micro_f1_after"]), "")]
-            if "micro_f1_before" in summary
-            else []
-        ),
-        ("Loss", f"{summary['loss_before']:.4f}", f"{summary['loss_after']:.4f}", ""),
+        ("Size", "bytes", size, storage),
+        ("Rows", "rows", count, ""),
+        ("Accuracy", "accuracy", percent, texts),
+        ("Micro-F1", "micro_f1", percent, ""),
+        ("Loss", "loss", lambda loss: f"{loss:.4f}", ""),
     ]
     print(f"{'':10}{'before':>12}{'after':>12}")
-    for name, before, after, note in rows:
-        print(f"{name:10}{before:>12}{after:>12}  {note}".rstrip())
+    for name, key, render, remark in rows:
+        if f"{key}_before" in summary:
+            values = (render(summary[f"{key}_{when}"]) for when in ("before", "after"))
+            print(f"{name:10}{''.join(f'{value:>12}' for value in values)}  {remark}".rstrip())
     print(f"model: {out}")
