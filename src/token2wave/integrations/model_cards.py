@@ -82,23 +82,21 @@ def model_card(
         from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     record = classifier.training
-    test_metrics = [] if evaluation is None else _test_metrics(classifier, evaluation)
-    validation_metrics = _validation_metrics(classifier)
+    metrics = _metrics(classifier, evaluation)
     data_name = _base_name(record.get("data", "unknown"))
-    is_current = evaluation is None and "updates" not in record
-    split_metrics = [("validation", metric) for metric in validation_metrics if is_current]
-    split_metrics += [(evaluated_on, metric) for metric in test_metrics]
+    splits = ["test"] if evaluation is not None else ["validation"] if "updates" not in record else []
     results = [
         EvalResult(
             task_type=TASK,
             dataset_type=dataset or data_name,
             dataset_name=data_name,
-            dataset_split=split,
+            dataset_split=evaluated_on if split == "test" else split,
             metric_type=metric_type,
             metric_name=metric_name[0].upper() + metric_name[1:],
             metric_value=round(value, 4),
         )
-        for split, (metric_name, metric_type, value) in split_metrics
+        for split in splits
+        for metric_name, metric_type, value in metrics[split]
         if metric_type is not None and value is not None
     ]
     data = ModelCardData(
@@ -112,8 +110,10 @@ def model_card(
         model_name=name,
         eval_results=results or None,
     )
-    n_texts = 0 if evaluation is None else evaluation.rows
-    validation = "validation rows" + (", before it was updated" if "updates" in record else "")
+    places = {
+        "test": f"{evaluated_on}, {0 if evaluation is None else evaluation.rows:,} texts",
+        "validation": "validation rows" + (", before it was updated" if "updates" in record else ""),
+    }
     sections = [
         f"# {_escape(name)}",
         _introduction(classifier),
@@ -122,9 +122,7 @@ def model_card(
         "## Data",
         _data(classifier, dataset),
         "## Metrics",
-        _metrics(
-            {f"{evaluated_on}, {n_texts:,} texts": test_metrics, validation: validation_metrics}, caveats
-        ),
+        _metric_table({places[split]: metrics[split] for split in places}, caveats),
         "## Training",
         _training(classifier, command),
         "## Limitations",
@@ -187,22 +185,25 @@ def _base_name(name: Any) -> str:
     return os.path.basename(str(name)) if os.path.isabs(str(name)) else str(name)
 
 
-def _test_metrics(classifier: Classifier, evaluation: Evaluation) -> list[Metric]:
-    return [
-        ("exact match" if classifier.multi_label else "accuracy", "accuracy", evaluation.accuracy),
-        ("macro-F1", "f1", evaluation.macro_f1),
-        ("micro-F1", "f1", evaluation.micro_f1),
-        ("Hamming loss", None, evaluation.hamming_loss),
-        ("expected calibration error", None, evaluation.calibration_error),
-    ]
-
-
-def _validation_metrics(classifier: Classifier) -> list[Metric]:
+def _metrics(classifier: Classifier, evaluation: Evaluation | None) -> dict[str, list[Metric]]:
+    """Return the metrics of the test and the validation split."""
     record = classifier.training
-    return [
-        ("accuracy", "accuracy", record.get("validation_accuracy")),
-        ("micro-F1", "f1", record.get("validation_micro_f1")),
-    ]
+    metrics: dict[str, list[Metric]] = {
+        "test": [],
+        "validation": [
+            ("accuracy", "accuracy", record.get("validation_accuracy")),
+            ("micro-F1", "f1", record.get("validation_micro_f1")),
+        ],
+    }
+    if evaluation is not None:
+        metrics["test"] = [
+            ("exact match" if classifier.multi_label else "accuracy", "accuracy", evaluation.accuracy),
+            ("macro-F1", "f1", evaluation.macro_f1),
+            ("micro-F1", "f1", evaluation.micro_f1),
+            ("Hamming loss", None, evaluation.hamming_loss),
+            ("expected calibration error", None, evaluation.calibration_error),
+        ]
+    return metrics
 
 
 def _introduction(classifier: Classifier) -> str:
@@ -233,10 +234,10 @@ def _data(classifier: Classifier, dataset: str | None) -> str:
     return " ".join(sentences)
 
 
-def _metrics(metrics_by_split: Mapping[str, Sequence[Metric]], caveats: Sequence[str]) -> str:
+def _metric_table(metrics_by_place: Mapping[str, Sequence[Metric]], caveats: Sequence[str]) -> str:
     rows = [
-        f"| {name} | {_escape(split)} | {value:.4f} |"
-        for split, metrics in metrics_by_split.items()
+        f"| {name} | {_escape(place)} | {value:.4f} |"
+        for place, metrics in metrics_by_place.items()
         for name, _, value in metrics
         if value is not None
     ]

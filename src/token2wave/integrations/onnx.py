@@ -178,10 +178,6 @@ class OnnxClassifier:
         Raises:
             TypeError: ``text`` is not a string.
         """
-        if not isinstance(text, str):
-            raise TypeError(
-                f"expected one string, found {type(text).__name__}; use predict_batch for several"
-            )
         return self.predict_batch([text], top_k)[0]
 
     def predict_batch(self, texts: Sequence[str], top_k: int = 1) -> list[Prediction]:

@@ -155,11 +155,11 @@ class _Graph:
         """Both variants of features, ``(B, L, 2 D)``; zero after the end of a text."""
         add = self.add
         if self.config.variants == "rows":
-            return self.table.waves(rows)
+            return self.table.look_up("waves", rows)
         # Map each distinct row once. The second output is not needed.
         distinct, _, inverse = add.with_outputs("Unique", ["distinct", "", "inverse"], rows, sorted=1)
         known = add.cast(add("Less", distinct, add.constant(np.array(self.config.n_rows))), FLOAT)
-        mapped = self.linear("layers.0.variants", self.table.waves(distinct))
+        mapped = self.linear("layers.0.variants", self.table.look_up("waves", distinct))
         mapped = add("Mul", mapped, add.column(known, 1))  # a linear map of zeros is its bias
         return add("Gather", mapped, add("Reshape", inverse, add("Shape", rows)))
 
@@ -211,7 +211,7 @@ class _Graph:
         rows = self.rows(ids, places, "n_ordered")
         is_token = add("Less", rows, add.constant(np.array(self.config.n_rows)))
         is_token = add.column(add.cast(is_token, FLOAT), 2)  # (B, W, 1)
-        variants = self.linear("context.variants", self.table.waves(rows))
+        variants = self.linear("context.variants", self.table.look_up("waves", rows))
         variants = add("Mul", variants, is_token)
         first, second = add.halves(variants)  # h, h'
         sides = [self.neighbours(first, left=True), self.neighbours(second, left=False)]
@@ -235,7 +235,7 @@ class _Graph:
     def linear_svm(self, rows: str, count: str) -> str:
         """Logits of the linear SVM branch, ``(B, C)``."""
         add = self.add
-        exact = add.cast(self.table.linear_svm(rows), DOUBLE)
+        exact = add.cast(self.table.look_up("linear_svm", rows), DOUBLE)
         total = add("ReduceSum", exact, add.integers(PLACES), keepdims=0)
         root = add("Sqrt", add("Max", count, add.number(1, np.float64)))
         superposed = add.cast(add("Div", total, add.column(root, 1)), FLOAT)
@@ -283,23 +283,16 @@ class _Table:
         numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
         width = config.wave_width
         self.add, self.is_float = add, numbers.dtype == np.float32
-        self.wave_rows = add.constant(numbers[:, :width], EMBEDDING)
+        self.tables = {"waves": add.constant(numbers[:, :width], EMBEDDING)}
         if config.linear_svm:
-            self.svm_rows = add.constant(numbers[:, width:], "embedding.linear_svm")
+            self.tables["linear_svm"] = add.constant(numbers[:, width:], "embedding.linear_svm")
         if self.scale is not None and self.scale.ndim:
             self.scale = np.concatenate([self.scale, self.scale[:1]])
 
-    def waves(self, rows: str) -> str:
-        """Look up the waves of rows of any shape."""
-        return self._look_up(self.wave_rows, rows)
-
-    def linear_svm(self, rows: str) -> str:
-        """Look up the SVM weights of rows of any shape."""
-        return self._look_up(self.svm_rows, rows)
-
-    def _look_up(self, table: str, rows: str) -> str:
+    def look_up(self, table: str, rows: str) -> str:
+        """Look up rows of any shape in the table ``waves`` or ``linear_svm``."""
         add = self.add
-        numbers: str = add("Gather", table, rows)
+        numbers: str = add("Gather", self.tables[table], rows)
         if self.is_float:
             return numbers
         numbers = add.cast(numbers, FLOAT)

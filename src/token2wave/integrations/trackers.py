@@ -80,15 +80,12 @@ class Tracker(Callback):
 
     def begin(self, plan: RunPlan) -> None:
         """Start a run and record its settings."""
-        raise NotImplementedError
 
     def track(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics by name, at a step or an epoch."""
-        raise NotImplementedError
 
     def finish(self, metrics: Mapping[str, float], summary: Summary | None, files: Sequence[Path]) -> None:
         """Record the final metrics and close the run; ``summary`` is None if the run failed."""
-        raise NotImplementedError
 
     def abandon(self) -> None:
         """Clean up after a failure of this tracker."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import fields
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -11,12 +13,16 @@ from token2wave.errors import ConfigError
 from token2wave.models.wave_config import WaveConfig
 
 MULTI_LABEL, SINGLE_LABEL = "multi_label_classification", "single_label_classification"
-NETWORK_SETTINGS = (
-    *("width", "layers", "operation", "variants", "restore", "readout", "positions", "residual", "dropout"),
-    *("context_width", "context_radius", "linear_svm", "embedding_scale"),
-)
-"""Settings with the same name in :class:`token2wave.WaveConfig`."""
-DEFAULTS = WaveConfig(n_rows=1, n_classes=2)
+OTHER_NAMES = ("n_rows", "n_classes", "multi_label")  # transformers has its own names for these
+NETWORK_DEFAULTS = {
+    field.name: field.default for field in fields(WaveConfig) if field.name not in OTHER_NAMES
+}
+METADATA_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("features", "novelty_reference", "fingerprint", "class_weights")),
+    "thresholds": [],
+    "training": {},
+    "written_by": {},
+}
 RENAMED = ("amplitudes", "phrase_width", "phrase_radius")
 """Settings of earlier exports. ``transformers`` would ignore them, and so leave branches out."""
 
@@ -30,9 +36,12 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
 
     Args:
         vocab_size: rows of the embedding, ``V``.
-        sentence_ends: rows of the tokens that end a sentence.
         padding_id: the id of padding in ``input_ids``, for calls without a mask; ``V``, which is no row, by
             default. ``pad_token_id`` is an alias.
+        settings: settings of :class:`token2wave.WaveConfig`, the attributes below, and settings of
+            ``transformers`` such as ``id2label``.
+
+    Attributes:
         class_weights: ``C`` weights of the classes in the loss; in a binary cross-entropy ``pos_weight``.
             None weighs all classes the same.
         thresholds: for a multi-label model, the probability from which a text gets each class.
@@ -41,8 +50,6 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         written_by: versions of the packages that trained it.
         novelty_reference: statistics of validation texts, to measure novelty.
         fingerprint: of the classifier; if the model's differs, its weights have changed.
-        settings: further settings of :class:`token2wave.WaveConfig` and of ``transformers``, e.g.
-            ``id2label``.
 
     Raises:
         ConfigError: an earlier version exported the settings.
@@ -56,40 +63,20 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         "pad_token_id": "padding_id",
     }
 
-    def __init__(
-        self,
-        vocab_size: int = 30_522,
-        sentence_ends: Sequence[int] = (),
-        padding_id: int | None = None,
-        class_weights: Sequence[float] | None = None,
-        thresholds: Sequence[float] = (),
-        features: Mapping[str, Any] | None = None,
-        training: Mapping[str, Any] | None = None,
-        written_by: Mapping[str, Any] | None = None,
-        novelty_reference: Mapping[str, Any] | None = None,
-        fingerprint: int | None = None,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, vocab_size: int = 30_522, padding_id: int | None = None, **settings: Any) -> None:
         if earlier := sorted(settings.keys() & set(RENAMED)):
             raise ConfigError(
                 "expected a setting of this version, found one of an earlier version",
                 location=earlier[0],
                 hint="another version of token2wave exported the model; export it again",
             )
-        for name in NETWORK_SETTINGS:
-            setattr(self, name, settings.pop(name, getattr(DEFAULTS, name)))
+        for name, default in (NETWORK_DEFAULTS | METADATA_DEFAULTS).items():
+            value = settings.pop(name, default)
+            setattr(self, name, list(value) if isinstance(value, tuple) else copy(value))
         settings.setdefault("problem_type", SINGLE_LABEL)
         super().__init__(**settings)
         self.vocab_size = vocab_size
-        self.sentence_ends = list(sentence_ends)
         self.padding_id = vocab_size if padding_id is None else padding_id
-        self.class_weights = None if class_weights is None else list(class_weights)
-        self.thresholds = list(thresholds)
-        self.features = None if features is None else dict(features)
-        self.training = dict(training or {})
-        self.written_by = dict(written_by or {})
-        self.novelty_reference = None if novelty_reference is None else dict(novelty_reference)
-        self.fingerprint = fingerprint
 
     @classmethod
     def of_network(cls, network: WaveConfig, label_names: Sequence[str], **options: Any) -> WaveNetworkConfig:
@@ -102,11 +89,10 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         """
         config: WaveNetworkConfig = cls(
             vocab_size=network.n_rows,
-            sentence_ends=network.sentence_ends,
             id2label=dict(enumerate(label_names)),
             label2id={name: i for i, name in enumerate(label_names)},
             problem_type=MULTI_LABEL if network.multi_label else SINGLE_LABEL,
-            **{name: getattr(network, name) for name in NETWORK_SETTINGS},
+            **{name: getattr(network, name) for name in NETWORK_DEFAULTS},
             **options,
         )
         return config
@@ -125,11 +111,10 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
             )
         return WaveConfig.from_dict(
             {
-                **{name: getattr(self, name) for name in NETWORK_SETTINGS},
+                **{name: getattr(self, name) for name in NETWORK_DEFAULTS},
                 "n_rows": self.vocab_size,
                 "n_classes": self.num_labels,
                 "multi_label": self.problem_type == MULTI_LABEL,
-                "sentence_ends": self.sentence_ends,
             }
         )
 

@@ -30,6 +30,7 @@ FEATURES_FILE = "features.safetensors"
 KEY = "token2wave"
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 NO_LIMIT = 1 << 60  # transformers' value for "no maximum length" is larger
+PAD_OPTIONS = ("pad_to_multiple_of", "padding_side")
 UNSUPPORTED = ("stride", "return_overflowing_tokens", "return_offsets_mapping", "text_target")
 
 
@@ -96,8 +97,6 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         truncation: bool | str | None = None,
         max_length: int | None = None,
         is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
         return_attention_mask: bool | None = None,
@@ -119,14 +118,12 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             truncation: ``False`` and ``"do_not_truncate"`` cut nothing.
             max_length: number of ids to pad and truncate to.
             is_split_into_words: whether each text is a list of words, to be joined by spaces.
-            pad_to_multiple_of: round the padded length up.
-            padding_side: ``right`` or ``left``.
             return_tensors: ``pt`` or ``np``; lists, if None.
             return_token_type_ids: whether to return them; by default yes.
             return_attention_mask: whether to return it; by default yes.
             return_special_tokens_mask: also return which ids are [CLS] and [SEP].
             return_length: also return the number of ids of each text.
-            options: other options of tokenizers.
+            options: ``pad_to_multiple_of``, ``padding_side``, and other options of tokenizers.
 
         Raises:
             DataError: text pairs, or an unsupported option.
@@ -142,22 +139,12 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         limit = self._limit(padding, truncation, max_length)
         columns = self._columns(self.features(texts), add_special_tokens, limit)
         lengths = list(map(len, columns["input_ids"]))
-        padded = dict(
-            self.pad(
-                columns,
-                padding=padding,
-                max_length=max_length,
-                pad_to_multiple_of=pad_to_multiple_of,
-                padding_side=padding_side,
-                verbose=False,
-            )
-        )
+        pad_options = {name: options[name] for name in PAD_OPTIONS if name in options}
+        padded = dict(self.pad(columns, padding=padding, max_length=max_length, verbose=False, **pad_options))
         if not return_special_tokens_mask:
             del padded["special_tokens_mask"]
-        for name, is_returned in (
-            ("token_type_ids", return_token_type_ids),
-            ("attention_mask", return_attention_mask),
-        ):
+        choices = {"token_type_ids": return_token_type_ids, "attention_mask": return_attention_mask}
+        for name, is_returned in choices.items():
             if not (name in self.model_input_names if is_returned is None else is_returned):
                 del padded[name]
         if return_length:
