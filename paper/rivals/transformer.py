@@ -6,19 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from token2wave.config import Configuration, require, require_choice
 from token2wave.errors import ConfigError
-from token2wave.features import Ragged
 from token2wave.models.batch import Batch
-from token2wave.models.batched_logits import count_parameters, predict_padded
-from token2wave.models.padding import padded
-from token2wave.models.wave_config import ParameterCount
+from token2wave.models.bert_encoder import pad_texts
+from token2wave.models.text_network import TextNetwork
 from token2wave.models.wave_network import sinusoids
 
 
@@ -74,7 +70,7 @@ class TransformerConfig(Configuration):
         return ()
 
 
-class TransformerNetwork(nn.Module):
+class TransformerNetwork(TextNetwork):
     """Classify texts by self-attention (arXiv 1706.03762), as BERT does (arXiv 1810.04805).
 
     Embedding plus positions, norm; encoder layers with the norm after each branch; read-out; head.
@@ -89,6 +85,9 @@ class TransformerNetwork(nn.Module):
         embeddings: ``(V, D)`` of a pre-trained model, to start from instead of random ones.
         shortened: whether to compute no more of the last layer than is read out.
     """
+
+    config: TransformerConfig
+    pads = True
 
     def __init__(
         self, config: TransformerConfig, embeddings: Tensor | None = None, *, shortened: bool = True
@@ -114,16 +113,12 @@ class TransformerNetwork(nn.Module):
             if embeddings is not None:
                 self.embedding.weight.copy_(embeddings)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
-        return self.of_embedded(self.embedding(batch.rows), batch)
-
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
         tokens = embedded.index_select(0, batch.index)  # (T, D)
         if self.config.positions == "sinusoidal":
             tokens = tokens + sinusoids(batch.offsets, tokens.shape[0], tokens)
-        states, filled = padded(tokens, batch.offsets)  # (B, L, D), (B, L)
+        states, filled = pad_texts(tokens, batch.offsets)  # (B, L, D), (B, L)
         longest, most = states.shape[1], self.config.max_positions
         if self.positions is not None and longest > most:
             raise ConfigError(
@@ -148,14 +143,6 @@ class TransformerNetwork(nn.Module):
             state = last(states, src_key_padding_mask=empty)[:, 0]
         logits: Tensor = self.head(self.dropout(state))
         return logits
-
-    def logits(self, features: Ragged) -> NDArray[np.float32]:
-        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
-        return predict_padded(self, features)
-
-    def parameter_count(self) -> ParameterCount:
-        """Count the parameters, with and without the embedding."""
-        return count_parameters(self, self.embedding)
 
 
 def first_state(layer: nn.TransformerEncoderLayer, tokens: Tensor, empty: Tensor) -> Tensor:

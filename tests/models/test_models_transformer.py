@@ -9,7 +9,7 @@ from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models import make_batch
-from token2wave.models.padding import padded
+from token2wave.models.bert_encoder import pad_texts
 
 LENGTHS = (5, 1, 9, 0, 3)
 
@@ -133,10 +133,10 @@ def test_illegal_settings_are_refused(settings, where):
 
 
 def test_padding_lays_texts_side_by_side():
-    values, filled = padded(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 2, 2, 3]))
+    values, filled = pad_texts(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 2, 2, 3]))
     assert values.tolist() == [[1, 2], [0, 0], [3, 0]]
     assert filled.tolist() == [[True, True], [False, False], [True, False]]
-    empty, nothing = padded(torch.zeros(0, 4), torch.tensor([0, 0]))
+    empty, nothing = pad_texts(torch.zeros(0, 4), torch.tensor([0, 0]))
     assert empty.shape == (1, 1, 4)
     assert not nothing.any()
 

@@ -8,8 +8,8 @@ import torch
 from training_data import ragged, toy, toy_network
 
 from token2wave.features import Ragged
-from token2wave.models import batched_logits as module
 from token2wave.models import predict_logits
+from token2wave.models import text_network as module
 from token2wave.training.batches import training_batches
 from token2wave.training.examples import Examples
 from token2wave.training.schedule import n_batches
@@ -114,7 +114,7 @@ def test_logits_do_not_depend_on_the_bounds_of_batches(monkeypatch, texts, featu
     some = examples.features.keep(mask)  # lengths 0, 1, 6, 3, 0, 1, ...
     expected = predict_logits(network, some)
     monkeypatch.setattr(module, "FEATURES_CHUNK", features)
-    bounds = module._prediction_bounds(some, texts)
+    bounds = module._batch_bounds(some, texts)
     assert bounds[0] == 0
     assert bounds[-1] == 40
     for first, last in itertools.pairwise(bounds):

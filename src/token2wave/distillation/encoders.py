@@ -15,8 +15,8 @@ from token2wave.distillation.encoder_settings import MAX_TOKENS, READOUT, SEED, 
 from token2wave.errors import ConfigError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.reference import probabilities as softmax
-from token2wave.models.batched_logits import PADDED_TEXTS_CHUNK
 from token2wave.models.bert_encoder import EncoderConfig, EncoderNetwork, PretrainedEncoder, quiet, readable
+from token2wave.models.text_network import PADDED_TEXTS_CHUNK
 from token2wave.storage.atomic import atomic_write
 from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples

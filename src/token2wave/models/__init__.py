@@ -10,8 +10,8 @@ from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 if TYPE_CHECKING:
     from token2wave.models.batch import Batch, make_batch
-    from token2wave.models.batched_logits import TextNetwork, predict_logits
     from token2wave.models.bert_encoder import EncoderNetwork, PretrainedEncoder
+    from token2wave.models.text_network import TextNetwork, predict_logits
     from token2wave.models.wave_network import WaveNetwork
 
 __all__ = [
@@ -32,10 +32,10 @@ _HOME = {
     "Batch": "batch",
     "PretrainedEncoder": "bert_encoder",
     "EncoderNetwork": "bert_encoder",
-    "TextNetwork": "batched_logits",
+    "TextNetwork": "text_network",
     "WaveNetwork": "wave_network",
     "make_batch": "batch",
-    "predict_logits": "batched_logits",
+    "predict_logits": "text_network",
 }
 
 

@@ -1,4 +1,4 @@
-"""Fine-tunes a pre-trained encoder, such as BERT, through ``transformers``: a teacher, and a baseline."""
+"""Pre-trained encoders such as BERT, through ``transformers``: teachers, and baselines of the paper."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from token2wave.config import require_choice
 from token2wave.errors import ConfigError, MissingExtraError
-from token2wave.features import Ragged, WordPieceConfig, WordPieceFeatures
+from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.models.batch import Batch
-from token2wave.models.batched_logits import count_parameters, predict_padded
 from token2wave.models.encoder_sources import BERT_BASE, MINILM, source_of
-from token2wave.models.padding import padded
-from token2wave.models.wave_config import ParameterCount
+from token2wave.models.text_network import TextNetwork
+from token2wave.waves import segment_ids
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,10 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """A pre-trained encoder: ``all-MiniLM-L6-v2`` from its package, a folder, or a name on the hub.
+    """A pre-trained encoder.
 
     Attributes:
-        name: name or folder.
+        name: ``all-MiniLM-L6-v2``, which its own package contains; a folder; or a name on the hub.
     """
 
     name: str = MINILM
@@ -85,8 +82,8 @@ class PretrainedEncoder:
             seed: seed of the random numbers.
             readout: as in :class:`EncoderNetwork`.
             random: draw all weights at random, to measure cost alone.
-            dropout: keep the encoder's own dropout. One pass over the texts does without: its random numbers
-                take a fifth of the time.
+            dropout: keep the encoder's own dropout. Its random numbers take a fifth of the time, and a single
+                pass over the texts does not need it.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -109,7 +106,7 @@ class PretrainedEncoder:
             return AutoModel.from_pretrained(source, attn_implementation="eager", dtype=torch.float32)
 
 
-class EncoderNetwork(nn.Module):
+class EncoderNetwork(TextNetwork):
     """A pre-trained encoder, dropout, and a linear head on one state of the text.
 
     Args:
@@ -121,6 +118,8 @@ class EncoderNetwork(nn.Module):
     Raises:
         ConfigError: the read-out is unknown.
     """
+
+    pads = True
 
     def __init__(self, encoder: Any, n_classes: int, readout: str = "cls") -> None:
         super().__init__()
@@ -139,27 +138,35 @@ class EncoderNetwork(nn.Module):
             self.head.bias.zero_()
         self.config = EncoderConfig(self.embedding.num_embeddings, n_classes)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
-        return self.of_embedded(self.embedding(batch.rows), batch)
-
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
-        tokens, filled = padded(embedded.index_select(0, batch.index), batch.offsets)
-        states = self.encoder(inputs_embeds=tokens, attention_mask=filled.long()).last_hidden_state
+        tokens, mask = pad_texts(embedded.index_select(0, batch.index), batch.offsets)
+        states = self.encoder(inputs_embeds=tokens, attention_mask=mask.long()).last_hidden_state
         state = states[:, 0]
         if self.readout == "mean":
-            state = (states * filled[..., None]).sum(dim=1) / filled.sum(dim=1, keepdim=True).clamp(min=1)
+            state = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         logits: Tensor = self.head(self.dropout(state))
         return logits
 
-    def logits(self, features: Ragged) -> NDArray[np.float32]:
-        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32."""
-        return predict_padded(self, features)
 
-    def parameter_count(self) -> ParameterCount:
-        """Count the parameters, with and without the embedding."""
-        return count_parameters(self, self.embedding)
+def pad_texts(tokens: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Pad texts on the right; a batch of empty texts gets one empty position.
+
+    Args:
+        tokens: ``(T, ...)``, the tokens of all texts.
+        offsets: ``(B + 1,)`` int64.
+
+    Returns:
+        The tokens, ``(B, L, ...)``, zero where a text has ended; and a mask of them, ``(B, L)`` bool.
+    """
+    n_texts = offsets.shape[0] - 1
+    longest = max(1, int(offsets.diff().max())) if n_texts else 1
+    text = segment_ids(offsets, tokens.shape[0])
+    position = torch.arange(tokens.shape[0], device=tokens.device) - offsets[:-1].index_select(0, text)
+    padded = tokens.new_zeros((n_texts, longest, *tokens.shape[1:])).index_put((text, position), tokens)
+    mask = torch.zeros((n_texts, longest), dtype=torch.bool, device=tokens.device)
+    mask[text, position] = True
+    return padded, mask
 
 
 @contextmanager

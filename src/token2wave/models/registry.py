@@ -1,6 +1,6 @@
 """The operations and read-outs that a network may use, by name, and the backends that compute them.
 
-Register your own before you train or load a network that names it (``CONTRIBUTING.md`` has a full example):
+Register your own before you train or load a network that uses it (``CONTRIBUTING.md`` has a full example):
 
 >>> from token2wave.models import register_operation
 >>> from token2wave.waves import Wave
@@ -8,8 +8,8 @@ Register your own before you train or load a network that names it (``CONTRIBUTI
 ...     return Wave(first.real - second.real, first.imaginary - second.imaginary)
 >>> register_operation("difference", difference)  # doctest: +SKIP
 
-Torch trains it and predicts with it. Every other backend refuses it, until that backend has an implementation
-of its own and the entry names it.
+Torch trains it and predicts with it. Every other backend refuses it until it has its own implementation and
+the entry names the backend.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ TORCH_BACKENDS = (HUGGING_FACE,)  # those that call the torch function
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """A registered operation or read-out.
 
     Attributes:
         name: the name that configurations and model files use.
         function: the torch function, or ``module:function``, which is imported at first use.
         backends: the backends beside torch that compute it, from :data:`BACKENDS`.
-        pools_states: for a read-out, whether it pools the states of all tokens; else it reads out one wave.
+        pools_states: whether a read-out pools the states of all tokens; else it reads out one wave.
     """
 
     name: str
@@ -56,8 +56,8 @@ class Entry:
         return function
 
 
-OPERATIONS: dict[str, Entry] = {}
-READOUTS: dict[str, Entry] = {}
+OPERATIONS: dict[str, RegistryEntry] = {}
+READOUTS: dict[str, RegistryEntry] = {}
 
 
 def register_operation(
@@ -67,14 +67,13 @@ def register_operation(
 
     Args:
         name: the value of ``WaveConfig.operation``.
-        function: takes two waves of one shape and gives their overlay, a wave of that shape, in operations
-            that torch can differentiate.
+        function: maps two waves of one shape to a wave of that shape; torch must be able to differentiate it.
         backends: the backends beside torch that compute it.
 
     Raises:
         ConfigError: the name is taken, or a backend is unknown.
     """
-    _register(OPERATIONS, Entry(name, function, frozenset(backends)))
+    _register(OPERATIONS, RegistryEntry(name, function, frozenset(backends)))
 
 
 def register_readout(
@@ -84,17 +83,17 @@ def register_readout(
 
     Args:
         name: the value of ``WaveConfig.readout``.
-        function: takes the states ``(T, D)`` of all tokens and the offsets ``(B + 1,)`` of the texts; gives
-            ``(B, D)``, zeros for an empty text, in operations that torch can differentiate.
+        function: maps the states ``(T, D)`` of all tokens and the offsets ``(B + 1,)`` of the texts to
+            ``(B, D)``, zeros for an empty text; torch must be able to differentiate it.
         backends: the backends beside torch that compute it.
 
     Raises:
         ConfigError: the name is taken, or a backend is unknown.
     """
-    _register(READOUTS, Entry(name, function, frozenset(backends), pools_states=True))
+    _register(READOUTS, RegistryEntry(name, function, frozenset(backends), pools_states=True))
 
 
-def _register(table: dict[str, Entry], entry: Entry) -> None:
+def _register(table: dict[str, RegistryEntry], entry: RegistryEntry) -> None:
     if entry.name in table and table[entry.name] != entry:
         raise ConfigError(f"expected a new name, found {entry.name!r}, which is taken", hint="choose another")
     if unknown := sorted(entry.backends - set(BACKENDS)):
@@ -103,11 +102,11 @@ def _register(table: dict[str, Entry], entry: Entry) -> None:
     table[entry.name] = entry
 
 
-def require_registered(name: str, key: str, table: dict[str, Entry]) -> None:
+def require_registered(name: str, key: str, table: dict[str, RegistryEntry]) -> None:
     """Refuse a name that is not registered.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the name is not registered.
     """
     if name not in table:
         raise ConfigError(
@@ -120,6 +119,6 @@ def require_registered(name: str, key: str, table: dict[str, Entry]) -> None:
 register_operation("interference", "token2wave.waves:interference", BACKENDS)
 register_operation("modulation", "token2wave.waves:modulation", BACKENDS)
 # These two read out one wave: of the first token, and of the text. Both are sums over the tokens.
-_register(READOUTS, Entry("cls", "token2wave.waves:first_token_wave", frozenset(BACKENDS)))
-_register(READOUTS, Entry("text", "token2wave.waves:text_wave", frozenset(BACKENDS)))
+_register(READOUTS, RegistryEntry("cls", "token2wave.waves:first_token_wave", frozenset(BACKENDS)))
+_register(READOUTS, RegistryEntry("text", "token2wave.waves:text_wave", frozenset(BACKENDS)))
 register_readout("mean", "token2wave.waves:segment_mean")

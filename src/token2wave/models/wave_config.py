@@ -34,28 +34,28 @@ class WaveConfig(Configuration):
         layers: number of wave layers.
         operation: ``interference`` (eqs. 3, 4), ``modulation`` (eqs. 6, 7), or a name that
             :func:`token2wave.models.register_operation` registered.
-        variants: where the two waves of a token come from. ``linear``: two linear layers, both at
-            input level (v3, and v4's text). ``levels``: the same embedding at sentence level and at
-            input level (v4, Fig. 6a). ``rows``: a row of the embedding holds both variants side by side,
-            which equals two linear layers multiplied out for every row.
+        variants: where the two waves of a token come from. ``linear``: two linear layers, both at input
+            level (v3, and v4's text). ``levels``: the same embedding at sentence level and at input level
+            (v4, Fig. 6a). ``rows``: a row of the embedding holds both variants, which equals two linear
+            layers multiplied out for every row.
         restore: complex to real, ``g`` of eq. 8. ``linear``: a linear map of ``concat(Re, Im)``;
             ``real``: the real part; ``magnitude``: the magnitude.
-        readout: what stands for the text. ``cls``: the first token; ``mean``: the mean over tokens;
+        readout: what represents the text. ``cls``: the first token; ``mean``: the mean over tokens;
             ``text``: the text itself as one wave (:func:`token2wave.waves.text_wave`); or a name that
             :func:`token2wave.models.register_readout` registered.
         positions: ``none``, or ``sinusoidal`` encodings added to the embeddings. Without positions, context
-            and sentences, the order of the tokens makes no difference.
-        residual: how layers are joined. ``equation``: eq. 8,
-            ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b, ``dropout(g(f(W) + W))``.
+            and sentences, the order of the tokens does not matter.
+        residual: how layers are joined. ``equation``: eq. 8, ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b,
+            ``dropout(g(f(W) + W))``.
         dropout: probability of dropping a dimension of a restored state.
         context_width: width of the context branch, waves of neighbouring words; 0 leaves it out.
         context_radius: neighbours on each side in the context branch.
         linear_svm: whether a row of the embedding also holds a weight of the linear SVM for each class. The
-            branch sums a text's weights and divides by the root of the number of its features.
-        multi_label: whether a text may have several classes or none. A probability is then the sigmoid of
-            its logit, not the softmax.
+            branch divides the sum of a text's weights by the root of the number of its features.
+        multi_label: whether a text may have several classes or none. Probabilities are then sigmoids of the
+            logits instead of their softmax.
         embedding_scale: standard deviation of the initial embeddings.
-        sentence_ends: rows of the tokens that end a sentence, for the variants ``levels``.
+        sentence_ends: rows of the tokens that end a sentence, for variants ``levels``.
     """
 
     n_rows: int
@@ -96,10 +96,10 @@ class WaveConfig(Configuration):
         require(finite, "embedding_scale", "a positive number", self.embedding_scale)
         known = all(0 <= row < self.n_rows for row in self.sentence_ends)
         require(known, "sentence_ends", f"rows below {self.n_rows}", self.sentence_ends)
-        self._refuse_blind_combinations()
+        self._refuse_contradictions()
 
-    def _refuse_blind_combinations(self) -> None:
-        """Refuse combinations in which a setting could not change the output."""
+    def _refuse_contradictions(self) -> None:
+        """Refuse combinations in which a setting cannot change the output."""
         if self.variants == "levels" and self.readout == "text":
             raise ConfigError(
                 "readout 'text' treats the text as one wave and has no sentence level",
@@ -133,7 +133,7 @@ class WaveConfig(Configuration):
 
     @property
     def wave_width(self) -> int:
-        """Width of the part of a row that waves are made from."""
+        """Width of that part of a row from which waves are made."""
         return 2 * self.width if self.variants == "rows" else self.width
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -179,17 +179,17 @@ class WaveConfig(Configuration):
         return None
 
     def require_backend(self, backend: str) -> None:
-        """Refuse a backend that does not compute this network's operation or read-out.
+        """Refuse a backend without this network's operation or read-out.
 
         Raises:
-            ConfigError: it does not.
+            ConfigError: the backend lacks it.
         """
         if problem := self.unsupported_by(backend):
             raise ConfigError(problem, location="network", hint="predict with the classifier, through torch")
 
     @property
     def is_additive(self) -> bool:
-        """Whether a text enters only through sums over its tokens of numbers that belong to them.
+        """Whether a text enters only through sums over its tokens.
 
         The native core trains and runs such networks without torch; numpy runs them, too.
         """
@@ -207,8 +207,8 @@ class WaveConfig(Configuration):
     def uses_phase(self) -> bool:
         """Whether the phase of a token can change the output, beyond the magnitudes.
 
-        False for one layer of modulation read out by magnitude, since ``|Z Z'| = G G'``: the model is then
-        a bag of energies. (A second layer feeds magnitudes back as embeddings.)
+        It cannot in one layer of modulation with magnitudes, since ``|Z Z'| = G G'``: the model is then a
+        bag of energies. (A second layer feeds magnitudes back as embeddings.)
         """
         bag_of_energies = self.operation == "modulation" and self.restore == "magnitude"
         return not (bag_of_energies and self.layers == 1 and self.context_width == 0)

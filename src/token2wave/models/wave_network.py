@@ -11,24 +11,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from token2wave.features import Ragged
 from token2wave.models.batch import Batch, Span
-from token2wave.models.batched_logits import count_parameters, predict_logits
 from token2wave.models.dropout import Dropout
 from token2wave.models.registry import OPERATIONS, READOUTS
-from token2wave.models.wave_config import ParameterCount, WaveConfig
-from token2wave.waves import (
-    Wave,
-    context_waves,
-    first_token_wave,
-    segment_ids,
-    segment_mean,
-    text_wave,
-    wave,
-)
+from token2wave.models.text_network import TextNetwork
+from token2wave.models.wave_config import WaveConfig
+from token2wave.waves import Wave, context_waves, first_token_wave, segment_ids, segment_mean, text_wave, wave
 
 
-class WaveNetwork(nn.Module):
+class WaveNetwork(TextNetwork):
     """Classify texts by waves (arXiv 2411.02674v4, Fig. 6).
 
     Args:
@@ -36,13 +27,14 @@ class WaveNetwork(nn.Module):
 
     Example:
         >>> import numpy as np
-        >>> from token2wave.features import Ragged
-        >>> from token2wave.models import WaveConfig, WaveNetwork, make_batch
+        >>>         >>> from token2wave.models import WaveConfig, WaveNetwork, make_batch
         >>> two_texts = Ragged(np.array([0, 5, 7, 0, 5]), np.array([0, 3, 5]), np.array([3, 2]))
         >>> network = WaveNetwork(WaveConfig(n_rows=10, n_classes=4, width=8))
         >>> network(make_batch(two_texts)).shape
         torch.Size([2, 4])
     """
+
+    config: WaveConfig
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
@@ -57,10 +49,6 @@ class WaveNetwork(nn.Module):
         self.context = ContextBranch(config) if config.context_width else None
         self.linear_svm = LinearSVMBranch(config) if config.linear_svm else None
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
-        return self.of_embedded(self.embedding(batch.rows), batch)
-
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
         waves = embedded[:, : self.config.wave_width] if self.linear_svm is not None else embedded
@@ -70,8 +58,7 @@ class WaveNetwork(nn.Module):
             logits = logits + self.context(waves, batch)
         if self.linear_svm is not None:
             logits = logits + self.linear_svm(embedded[:, self.config.wave_width :], batch)
-        result: Tensor = logits
-        return result
+        return cast("Tensor", logits)
 
     def _state(self, embedded: Tensor, batch: Batch) -> Tensor:
         """State of each text before the norm, ``(B, D)``."""
@@ -85,10 +72,6 @@ class WaveNetwork(nn.Module):
             index = torch.arange(index.shape[0], device=index.device)
         return last.read_out(values, index, batch)
 
-    def logits(self, features: Ragged) -> NDArray[np.float32]:
-        """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
-        return predict_logits(self, features)
-
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every parameter by name, on the CPU."""
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
@@ -98,13 +81,9 @@ class WaveNetwork(nn.Module):
         with torch.no_grad():
             self.state_dict()[name].copy_(torch.from_numpy(values))
 
-    def parameter_count(self) -> ParameterCount:
-        """Count the parameters, with and without the embedding."""
-        return count_parameters(self, self.embedding)
-
 
 class WaveLayer(nn.Module):
-    """Makes two waves of every token, combines them by the operation, and restores real numbers.
+    """Make two waves of every token, combine them by the operation, and restore real numbers.
 
     With several layers, ``W_{n+1} = W_n + dropout(g(f(W_n)))`` (eq. 8); a single layer gives ``g(f(W))``.
     """
@@ -136,8 +115,8 @@ class WaveLayer(nn.Module):
         """
         offsets = batch.offsets
         if self.pools_states:
-            pooled: Tensor = self.readout(self.all_tokens(values.index_select(0, index), batch), offsets)
-            return pooled
+            states = self.all_tokens(values.index_select(0, index), batch)
+            return cast("Tensor", self.readout(states, offsets))
         if self.variants is not None:
             first, second = _halves(self.readout(self.variants(values), index, offsets))
         elif self.config.variants == "rows":
@@ -168,7 +147,7 @@ class WaveLayer(nn.Module):
 
 
 class Restore(nn.Module):
-    """Restores a wave ``(..., D)`` to a real state ``(..., D)``; ``g`` of eq. 8."""
+    """Restore a wave ``(..., D)`` to a real state ``(..., D)``; ``g`` of eq. 8."""
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
@@ -178,16 +157,15 @@ class Restore(nn.Module):
     def forward(self, overlay: Wave) -> Tensor:
         """Restore the wave to a real state."""
         if self.linear is not None:
-            state: Tensor = self.linear(overlay.concatenated)
-            return state
+            return cast("Tensor", self.linear(overlay.concatenated))
         return overlay.real if self.restore == "real" else overlay.magnitude
 
 
 class ContextBranch(nn.Module):
     """Logits from the waves of neighbouring words, so that word order counts.
 
-    A token's first variant takes its magnitude from its left neighbours, the second from its right ones. Then
-    come operation, norm, linear layer and GELU. The text is read out as one wave of these states
+    The magnitude of a token's first variant comes from its left neighbours, that of the second from its right
+    ones. Operation, norm, linear layer and GELU follow. The text is read out as one wave of these states
     (:func:`token2wave.waves.text_wave`), which is a sum over the tokens.
     """
 
@@ -209,14 +187,13 @@ class ContextBranch(nn.Module):
         states = F.gelu(self.linear(self.norm(overlay.concatenated)))  # (W, P)
         every = torch.arange(states.shape[0], device=states.device)
         text = text_wave(states, every, batch.ordered_offsets)
-        logits: Tensor = self.head(self.dropout(text.concatenated, batch.text_span))
-        return logits
+        return cast("Tensor", self.head(self.dropout(text.concatenated, batch.text_span)))
 
 
 class LinearSVMBranch(nn.Module):
     """Logits from the linear SVM: the sum of a text's weights over the root of the number of its features.
 
-    :mod:`token2wave.training.linear_svm` trains the weights; weight and bias here scale them for each class.
+    :mod:`token2wave.training.linear_svm` trains these weights. The parameters here scale them for each class.
     """
 
     def __init__(self, config: WaveConfig) -> None:
@@ -253,7 +230,9 @@ def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:
 
 def _halves(both: Wave) -> tuple[Wave, Wave]:
     """Split the waves of both variants, ``(..., 2 D)``, into two of ``(..., D)``."""
-    (first_real, second_real), (first_imaginary, second_imaginary) = (part.chunk(2, dim=-1) for part in both)
+    (first_real, second_real), (first_imaginary, second_imaginary) = (
+        component.chunk(2, dim=-1) for component in both
+    )
     return Wave(first_real, first_imaginary), Wave(second_real, second_imaginary)
 
 

@@ -1,9 +1,9 @@
-"""Computes the logits of many texts in batches of bounded size; the interface of a network in torch."""
+"""The base class of networks in torch that classify texts, and prediction in batches of bounded size."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ PADDED_TEXTS_CHUNK = 64
 FEATURES_CHUNK = 1 << 16
 
 
-class Shape(Protocol):
+class NetworkShape(Protocol):
     """What training and prediction need of a network's configuration."""
 
     @property
@@ -35,86 +35,66 @@ class Shape(Protocol):
         """Rows of the tokens that end a sentence."""
 
 
-class TextNetwork(Protocol):
-    """What training and prediction need of a network in torch.
+class TextNetwork(nn.Module):
+    """Base of all networks in torch.
 
     Attributes:
+        config: the configuration.
         embedding: the table of token embeddings, with sparse gradients.
-        head: the classifier, on top of a text's state.
+        head: the classifier on top of a text's state.
+        pads: whether the network pads texts. It then predicts small batches of texts of similar length.
     """
 
+    config: NetworkShape
     embedding: nn.Embedding
     head: nn.Linear
+    pads = False
 
-    @property
-    def config(self) -> Shape:
-        """The configuration."""
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)``."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
+        return self.of_embedded(self.embedding(batch.rows), batch)
 
     def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
         """Compute logits ``(B, C)`` from the embeddings ``(U, D)`` of the distinct tokens."""
+        raise NotImplementedError
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts for prediction, ``(N, C)`` float32, in batches."""
+        if not self.pads:
+            return predict_logits(self, features)
+        order = np.argsort(features.lengths, kind="stable")
+        logits = predict_logits(self, features.take(order), PADDED_TEXTS_CHUNK)
+        result = np.empty_like(logits)
+        result[order] = logits
+        return result
 
     def parameter_count(self) -> ParameterCount:
         """Count the parameters, with and without the embedding."""
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch to training mode, or back."""
-
-    def eval(self) -> Any:
-        """Switch to prediction mode."""
-
-    def parameters(self) -> Any:
-        """Every parameter."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Every parameter by name."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Load parameters by name."""
-
-
-def count_parameters(network: nn.Module, embedding: nn.Embedding) -> ParameterCount:
-    """Count the parameters of a network, with and without its embedding."""
-    total = sum(parameter.numel() for parameter in network.parameters())
-    return ParameterCount(total, total - embedding.weight.numel())
+        total = sum(parameter.numel() for parameter in self.parameters())
+        return ParameterCount(total, total - self.embedding.weight.numel())
 
 
 def predict_logits(
     network: TextNetwork, features: Ragged, max_texts: int = TEXTS_CHUNK
 ) -> NDArray[np.float32]:
-    """Compute the logits of many texts, ``(N, C)`` float32, in batches of bounded size."""
+    """Compute the logits of many texts, ``(N, C)`` float32, in batches of at most ``max_texts``."""
     network.eval()
     device = network.embedding.weight.device
-    bounds = _prediction_bounds(features, max_texts)
     chunks = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
     with torch.inference_mode():
-        for first, last in itertools.pairwise(bounds):
+        for first, last in itertools.pairwise(_batch_bounds(features, max_texts)):
             texts = features.take(np.arange(first, last))
             batch = make_batch(texts, network.config.sentence_ends).to(device)
             chunks.append(network(batch).float().cpu().numpy())
     return np.concatenate(chunks)
 
 
-def predict_padded(network: TextNetwork, features: Ragged) -> NDArray[np.float32]:
-    """As :func:`predict_logits`, for a network that pads: small batches of texts of similar length."""
-    order = np.argsort(features.lengths, kind="stable")
-    logits = predict_logits(network, features.take(order), PADDED_TEXTS_CHUNK)
-    result = np.empty_like(logits)
-    result[order] = logits
-    return result
-
-
-def _prediction_bounds(features: Ragged, max_texts: int) -> list[int]:
+def _batch_bounds(features: Ragged, max_texts: int) -> list[int]:
     """Cut the texts into runs of at most ``max_texts`` texts and `FEATURES_CHUNK` features (or one text)."""
     bounds = [0]
     while bounds[-1] < len(features):
         first = bounds[-1]
         end = features.offsets[first] + FEATURES_CHUNK
         last = int(np.searchsorted(features.offsets, end, side="right")) - 1
-        bounds.append(min(max(last, first + 1), first + (max_texts), len(features)))
+        bounds.append(min(max(last, first + 1), first + max_texts, len(features)))
     return bounds
