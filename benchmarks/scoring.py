@@ -41,8 +41,8 @@ import token2wave
 from token2wave.core import n_threads
 from token2wave.process_memory import kilobytes
 from token2wave.scoring.batch_predictor import PredictionOptions
-from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import STAGING, JobConfig, OutputPart, PartFile
+from token2wave.scoring.job import Job, JobConfig
+from token2wave.scoring.journal import JOURNAL, STAGING, OutputFile, OutputPart
 from token2wave.scoring.score import PART_BYTES
 from token2wave.training.result import machine
 
@@ -201,10 +201,10 @@ def fixed(seed: int, model: Path, build: Path) -> dict[str, float]:
         name = f"part-{number:06}-0000.jsonl"
         (out / STAGING / name).write_bytes(os.urandom(1 << 20) * (PART_BYTES >> 21))
         part = OutputPart(
-            number, 0, True, 1, 0, 0, 1, (PartFile(f"{STAGING}/{name}", f"parts/{name}", 0, ""),)
+            number, 0, True, 1, 0, 0, 1, (OutputFile(f"{STAGING}/{name}", f"parts/{name}", 0, ""),)
         )
         begun = time.perf_counter()
-        job.commit(part)
+        job.journal.commit(part)
         commits.append(time.perf_counter() - begun)
     shutil.rmtree(out)
     return {"job_seconds": statistics.median(whole), "commit_seconds": statistics.median(commits)}
@@ -301,8 +301,8 @@ def killed_often(
 
 def n_parts(out: Path) -> int:
     """Parts that are recorded."""
-    recorded = out / "_job" / "finished.jsonl"
-    return recorded.read_bytes().count(b"\n") if recorded.exists() else 0
+    journal = out / JOURNAL
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def accounted(out: Path, n: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ import token2wave
 def kill_one(output: Path) -> None:
     """Kill a worker while it writes a part: the part's name aside says whose it is."""
     while True:
-        recorded = output / "_job" / "finished.jsonl"
+        recorded = output / "_job" / "journal.jsonl"
         if recorded.exists() and "\n" in recorded.read_text():  # a part is finished
             for path in (output / "_job" / "staging").iterdir():
                 os.kill(int(path.name.split(".")[1]), signal.SIGKILL)

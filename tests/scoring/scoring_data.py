@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import OutputPart
-from token2wave.scoring.part_scorer import SegmentScorer
+from token2wave.scoring.journal import OutputPart
+from token2wave.scoring.segment_scorer import SegmentScorer
 
 WORDS = {
     "good": ["museum", "history", "science", "article", "essay", "reference", "library"],
@@ -95,14 +95,10 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def run_here(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> None:
+def run_here(job: Job, n_workers: int, on_commit: Callable[[OutputPart], None]) -> None:
     """The local engine without processes."""
     scorer = SegmentScorer(job.config)
     for number in job.open_segments():
-        for part in _parts(scorer, job, number):
-            job.commit(part)
-            finished(part)
-
-
-def _parts(scorer: SegmentScorer, job: Job, number: int) -> Iterator[OutputPart]:
-    return scorer.score_segment(job.segments[number], number, set(job.finished.get(number, ())))
+        for output_part in scorer.score_segment(job.task(number)):
+            job.journal.commit(output_part)
+            on_commit(output_part)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ from scoring_data import content, crawl, output_rows, rejects, write_jsonl
 
 import token2wave
 from token2wave.errors import OutputError
-from token2wave.scoring import job as job_module
-from token2wave.scoring import local_engine
+from token2wave.scoring import journal, local_engine
 from token2wave.scoring.batch_predictor import PredictionOptions
-from token2wave.scoring.output_parts import JobConfig
+from token2wave.scoring.job import JobConfig
 
 N = 600
 BROKEN = (b"{", b'{"text": 1}')
@@ -81,7 +81,7 @@ def test_killed_with_all_its_processes_at_random_moments(
             process.wait(draw.uniform(0, seconds))
             seconds *= 0.8  # it was done before: rather earlier
             assert process.returncode == 0, process.stderr.read() if process.stderr else ""
-            (out / "_job" / "finished.jsonl").unlink()  # and there is nothing left to disturb
+            (out / "_job" / "journal.jsonl").unlink()  # and there is nothing left to disturb
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             n_killed += 1
@@ -172,7 +172,7 @@ def test_a_part_that_kills_is_set_aside(
     path = write_jsonl(tmp_path / "crawl.jsonl", rows)
     poisoned(KILLS_AT.format(what=what))
     summary = token2wave.score(model, path, tmp_path / "out", workers=2, part_size=10_000)
-    assert (summary.n_set_aside, summary.n_read) == (1, 300)
+    assert (summary.n_quarantined, summary.n_read) == (1, 300)
     lost = rejects(tmp_path / "out")
     assert summary.n_rejected == len(lost) > 0
     assert all("scoring this part ended a process 3 times" in one["reason"] for one in lost)
@@ -195,7 +195,7 @@ def test_what_a_killed_run_left_is_removed_where_the_part_is_set_aside(
     (out / "_job").mkdir(parents=True)
     token2wave.score(model, path, out, workers=1)
     (out / "parts" / "part-000000-0000.parquet").write_text("renamed, and not recorded")
-    (out / "_job" / "finished.jsonl").unlink()
+    (out / "_job" / "journal.jsonl").unlink()
     assert token2wave.score(model, path, out, workers=1).n_rejected == 20
     assert not list((out / "parts").iterdir())
 
@@ -217,7 +217,7 @@ def test_workers_that_die_once_are_replaced(
     monkeypatch.setattr(local_engine, "run", _REAL_RUN)
     summary = token2wave.score(model, pages, tmp_path / "out", workers=2, **SETTINGS)
     assert not mark.exists()
-    assert summary.n_set_aside == 0
+    assert summary.n_quarantined == 0
     assert comparable(tmp_path / "out") == undisturbed
 
 
@@ -228,7 +228,7 @@ def test_workers_that_cannot_begin(
     poisoned: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
 ) -> None:
     poisoned("import sys, os\nif 'worker' in ' '.join(sys.orig_argv): os._exit(7)\n")
-    with pytest.raises(OutputError, match=r"processes end before they begin \(exit status 7\)"):
+    with pytest.raises(OutputError, match=r"worker processes end before they are ready \(exit status 7\)"):
         token2wave.score(model, pages, tmp_path / "out", workers=2)
 
 
@@ -248,16 +248,16 @@ def test_workers_end_with_the_process_that_began_them(
 
 
 def test_a_worker_that_waits_ends_with_its_input(model: Path, tmp_path: Path) -> None:
-    plan = JobConfig(
+    config = JobConfig(
         str(model), str(tmp_path), "text", None, None, "jsonl", PredictionOptions(), 10_000, None
     )
     worker = [sys.executable, "-m", "token2wave.scoring.worker"]
     with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps(plan.to_dict()) + "\n")
+        process.stdin.write(json.dumps(asdict(config)) + "\n")
         process.stdin.flush()
-        assert json.loads(process.stdout.readline()) == {"ready": True}
+        assert json.loads(process.stdout.readline()) == ["ready", None]
         process.stdin.close()
         try:
             assert process.wait(30) == 0
@@ -291,7 +291,7 @@ def test_ctrl_c_leaves_finished_parts(
     process = subprocess.Popen(
         slow, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    _wait_for(lambda: (out / "_job" / "finished.jsonl").exists() or process.poll() is not None)
+    _wait_for(lambda: (out / "_job" / "journal.jsonl").exists() or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate()
     if process.returncode != 0:
@@ -352,7 +352,7 @@ def test_a_disk_that_fills_up_while_the_record_is_written(
     with monkeypatch.context() as patched:
 
         def fsync(handle: int) -> None:
-            if os.readlink(f"/proc/self/fd/{handle}").endswith(job_module.FINISHED):
+            if os.readlink(f"/proc/self/fd/{handle}").endswith(journal.JOURNAL):
                 os.ftruncate(handle, os.fstat(handle).st_size - 20)
                 raise OSError(28, "No space left on device")
             real(handle)
@@ -381,13 +381,13 @@ def test_the_record_is_written_after_the_part(
     )
     score_here(model, pages, tmp_path / "out", keep="id < 5")
     first = steps[steps.index("disk part-000000-0000") :]
-    assert [step for step in first if "part-" in step or step.endswith(("parts", "rejected", "finished"))][
+    assert [step for step in first if "part-" in step or step.endswith(("parts", "rejected", "journal"))][
         :7
     ] in (
         [
             *("disk part-000000-0000", "place part-000000-0000") * 2,
             *(f"disk {folder}" for folder in order),
-            "disk finished",
+            "disk journal",
         ]
         for order in (("parts", "rejected"), ("rejected", "parts"))
     )

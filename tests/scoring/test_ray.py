@@ -52,9 +52,9 @@ def test_errors_of_ours_come_back_as_they_are() -> None:
     wrapped.__cause__ = ours
     outer = RuntimeError("worker failed\nat last")
     outer.cause = wrapped  # type: ignore[attr-defined]
-    assert on_ray._unwrapped(outer) is ours
+    assert on_ray._find_cause(outer) is ours
     with pytest.raises(Token2WaveError, match=r"Ray: a task failed \(gone\).*--engine local"):
-        raise on_ray._unwrapped(RuntimeError("first\ngone"))
+        raise on_ray._find_cause(RuntimeError("first\ngone"))
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path) -> None:

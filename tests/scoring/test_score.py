@@ -63,7 +63,7 @@ def test_every_format(score_here: Any, model: Path, tmp_path: Path, kind: str, f
 def test_large_files_that_cannot_be_divided_give_several_parts(
     score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_CHUNK", 50)
+    monkeypatch.setattr("token2wave.scoring.segment_scorer.ROWS_CHUNK", 50)
     path = write_input(tmp_path, ".jsonl.gz")
     assert score_here(model, path, tmp_path / "out", part_size=2000).n_parts == 10
     assert [row["id"] for row in output_rows(tmp_path / "out")] == list(range(500))
@@ -165,8 +165,8 @@ def test_several_labels(score_here: Any, several: Path, tmp_path: Path) -> None:
         ({"text_column": "id"}, ".parquet", "expected strings"),
         ({"text_column": "body"}, ".jsonl", "none of the first rows.*there is no column 'body'"),
         ({"text_column": "body"}, ".csv", "there is no column 'body'"),
-        ({"format": "xml"}, ".csv", "expected parquet or jsonl"),
-        ({"engine": "spark"}, ".csv", "expected local or ray"),
+        ({"format": "xml"}, ".csv", "expected one of parquet, jsonl"),
+        ({"engine": "spark"}, ".csv", "expected one of local, ray"),
         ({"workers": 0}, ".csv", "workers: expected at least one"),
         ({"part_size": "10"}, ".csv", "part_size: expected at least 1024 bytes"),
         ({"part_size": "large"}, ".csv", "part_size: expected a size"),
@@ -262,7 +262,7 @@ def test_a_value_is_kept_as_it_is_or_its_row_rejected(
 def test_many_values_that_do_not_fit(
     score_here: Any, model: Path, tmp_path: Path, usual: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_CHUNK", 50)
+    monkeypatch.setattr("token2wave.scoring.segment_scorer.ROWS_CHUNK", 50)
     values = [usual] * 1500 + [other] * 100
     path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": value} for value in values])
     assert score_here(model, path, tmp_path / "out").n_rejected == 100
@@ -347,7 +347,7 @@ def test_text_of_an_input_never_becomes_a_path(score_here: Any, model: Path, tmp
 
 def test_inputs_that_have_no_row(score_here: Any, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
-    with pytest.raises(DataError, match="found empty files alone"):
+    with pytest.raises(DataError, match="found only empty files"):
         score_here(model, tmp_path / "a.jsonl", tmp_path / "out")
     write_jsonl(tmp_path / "a.jsonl", [b"", b"nothing"])
     with pytest.raises(DataError, match=r"a\.jsonl, byte 1: none of the first rows.*not valid JSON"):
@@ -420,7 +420,7 @@ def test_a_damaged_part_is_made_again(
 def test_of_a_file_that_cannot_be_divided_only_what_is_missing_is_made_again(
     score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token2wave.scoring.part_scorer.ROWS_CHUNK", 50)
+    monkeypatch.setattr("token2wave.scoring.segment_scorer.ROWS_CHUNK", 50)
     path = write_input(tmp_path, ".jsonl.gz")
     out = tmp_path / "out"
     first = score_here(model, path, out, part_size=2000)
@@ -442,7 +442,7 @@ def test_a_damaged_record_costs_time_and_nothing_else(
     out = tmp_path / "out"
     score_here(model, path, out, part_size=10_000)
     before = {one.name: one.read_bytes() for one in (out / "parts").iterdir()}
-    record = out / "_job" / "finished.jsonl"
+    record = out / "_job" / "journal.jsonl"
     lines = record.read_bytes().splitlines(keepends=True)
     record.write_bytes(b"".join(lines[:2]) + journal)
     for _ in range(2):
@@ -456,7 +456,7 @@ def test_a_record_that_names_other_files_is_not_believed(
     path = write_input(tmp_path, ".jsonl")
     out = tmp_path / "out"
     score_here(model, path, out)
-    record = out / "_job" / "finished.jsonl"
+    record = out / "_job" / "journal.jsonl"
     record.write_text(record.read_text().replace("parts/part-000000-0000.parquet", "parts/../../crawl.jsonl"))
     assert score_here(model, path, out).n_written == 500
     assert path.exists()
@@ -467,16 +467,16 @@ def test_another_job_is_refused(score_here: Any, model: Path, several: Path, tmp
     out = tmp_path / "out"
     score_here(model, path, out, part_size=10_000)
     for settings, said in (
-        ({"part_size": 20_000}, "part_bytes='10000', now it is '20000'"),
-        ({"part_size": 10_000, "keep": "label == 'good'"}, "keep='None'"),
+        ({"part_size": 20_000}, "part_bytes=10000, not 20000"),
+        ({"part_size": 10_000, "keep": "label == 'good'"}, "keep=None, not"),
         ({"part_size": 10_000, "format": "jsonl"}, "format='parquet'"),
     ):
-        with pytest.raises(ConfigError, match=rf"{said}.*name another --output"):
+        with pytest.raises(ConfigError, match=rf"{said}.*with --output"):
             score_here(model, path, out, **settings)
-    with pytest.raises(ConfigError, match=r"(model_sha256|schema) was another"):
+    with pytest.raises(ConfigError, match=r"another (model_sha256|schema)"):
         score_here(several, path, out, part_size=10_000)
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(ConfigError, match="inputs was another"):
+    with pytest.raises(ConfigError, match="another inputs"):
         score_here(model, path, out, part_size=10_000)
 
 
@@ -491,7 +491,7 @@ def test_folders_that_hold_something_else_are_refused(score_here: Any, model: Pa
     out = tmp_path / "out"
     score_here(model, path, out)
     (out / "_job" / "job.json").write_text("[")
-    with pytest.raises(OutputError, match="the record of the job cannot be read"):
+    with pytest.raises(OutputError, match="cannot read the settings of the job"):
         score_here(model, path, out)
 
 

@@ -88,5 +88,5 @@ def _show(summary: ScoringSummary) -> None:
     ]
     for name, count, note in rows:
         print(f"{name:12}{count:16,}  {note if count else ''}".rstrip())
-    if summary.n_set_aside:
-        print(f"{summary.n_set_aside:,} parts were rejected as a whole, because they crashed a process")
+    if summary.n_quarantined:
+        print(f"{summary.n_quarantined:,} parts were rejected as a whole, because they crashed a process")

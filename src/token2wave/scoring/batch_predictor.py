@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,22 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier, load
-from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.config import require
+from token2wave.errors import ConfigError, DataError, import_extra
 from token2wave.inference.arrow_texts import is_arrow
 
-MAX_CLASSES_IN_COLUMNS = 1_000
-_loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, time of change and inode
+MAX_PROBABILITY_COLUMNS = 1_000
+_loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, modification time and inode
 
 
 class PredictionOptions(NamedTuple):
-    """The columns that are added to each row.
-
-    Attributes:
-        top_k: how many of the most probable classes stand in a column ``top``; 1 adds no such column.
-        probabilities: the probability of every class, in a column ``probabilities``.
-        novelty: how unlike the training texts each text is, in a column ``novelty``.
-        prefix: prefix of the names of all these columns.
-    """
+    """The columns that predictions add to each row; see :class:`BatchPredictor`."""
 
     top_k: int = 1
     probabilities: bool = False
@@ -36,18 +31,19 @@ class PredictionOptions(NamedTuple):
 
 
 class BatchPredictor:
-    """Adds predictions to batches of rows; can be pickled, and called in any process.
+    """Adds predictions to batches of rows.
 
-    It serves Ray Data's and Spark's ``map_batches``, ``mapInPandas`` and ``mapInArrow``, and plain
-    multiprocessing. The model is loaded once in each process, with the first batch; its path is pickled.
+    A predictor can be pickled and called in any process: pass it to ``map_batches`` of Ray Data,
+    ``mapInPandas`` and ``mapInArrow`` of Spark, or ``multiprocessing``. Only the path of the model is
+    pickled; each process loads the model with its first batch.
 
     Args:
-        model: path of the model file, which every process must be able to read.
+        model: path of the model file, readable by every process.
         text_column: the column of the texts.
-        top_k: add a column ``top`` of so many most probable classes, where more than one.
-        probabilities: add a column ``probabilities`` with that of every class.
-        novelty: add a column ``novelty``; see :meth:`token2wave.Classifier.novelty`. It takes longer.
-        prefix: what the names of the added columns begin with.
+        top_k: if more than 1, add a column ``top`` of the ``top_k`` most probable classes.
+        probabilities: add a column ``probabilities`` with the probability of every class.
+        novelty: add a column ``novelty``, which takes longer; see :meth:`token2wave.Classifier.novelty`.
+        prefix: prefix of the names of the added columns.
 
     Example:
         >>> import token2wave
@@ -72,72 +68,62 @@ class BatchPredictor:
 
     @property
     def classifier(self) -> Classifier:
-        """The model; this process keeps it.
+        """The model, loaded once in each process.
 
         Raises:
             ModelFileError: as :func:`token2wave.load`.
-            ConfigError: the model cannot give a column of the options.
+            ConfigError: the model does not support the options.
         """
-        key = _identity(self.model)
+        key = _file_identity(self.model)
         if key not in _loaded:
-            for old in [key for key in _loaded if key[0] == self.model]:
-                del _loaded[old]
+            for outdated in [other for other in _loaded if other[0] == self.model]:
+                del _loaded[outdated]
             _loaded[key] = load(self.model)
-        _require(_loaded[key], self.options)
+        _require_support(_loaded[key], self.options)
         return _loaded[key]
 
     def predictions(self, texts: Any) -> Predictions:
-        """Predict a list of strings, or an array of ``pyarrow``.
+        """Predict a list of strings or a ``pyarrow`` array.
 
         Raises:
             TypeError: as :meth:`token2wave.Classifier.probabilities`.
         """
-        classifier = self.classifier
+        classifier, novelty = self.classifier, None
         probabilities = classifier.probabilities(texts)
-        novelty = None
         if self.options.novelty:
             novelty = classifier.novelty(texts.to_pylist() if is_arrow(texts) else texts)
         return Predictions(classifier, self.options, probabilities, novelty)
 
     def __call__(self, batch: Any) -> Any:
-        """Return the batch with the columns of the predictions added, as the same kind of thing.
+        """Return the batch with the columns of the predictions added, as the same type.
 
         Args:
             batch: a mapping of columns to arrays or lists, a ``pyarrow.Table`` or ``RecordBatch``, or a
                 ``pandas.DataFrame``.
 
         Raises:
-            DataError: the column of the texts is missing, or a column of the predictions is there already.
-            TypeError: a text is no string, or the batch is none of these.
+            DataError: the text column is missing, or the batch already has a column that predictions add.
+            TypeError: a text is not a string, or the batch has another type.
         """
+        library = type(batch).__module__.split(".")[0]
         if isinstance(batch, Mapping):
-            names = list(batch)
-            self._require_columns(names)
-            values = self.predictions(list(batch[self.text_column])).values()
-            return {**batch, **{name: _array(column) for name, column in values.items()}}
-        if type(batch).__module__.split(".")[0] == "pyarrow" and hasattr(batch, "schema"):
-            return self._arrow(batch)
-        if type(batch).__module__.split(".")[0] == "pandas" and hasattr(batch, "assign"):
+            self._require_columns(list(batch))
+            columns = self.predictions(list(batch[self.text_column])).to_lists()
+            return {**batch, **{name: _to_numpy(column) for name, column in columns.items()}}
+        if library == "pandas" and hasattr(batch, "assign"):
             self._require_columns(list(batch.columns))
-            values = self.predictions(batch[self.text_column].tolist()).values()
-            return batch.assign(**values)
+            return batch.assign(**self.predictions(batch[self.text_column].tolist()).to_lists())
+        if library == "pyarrow" and hasattr(batch, "schema"):
+            names = batch.schema.names
+            self._require_columns(names)
+            columns = self.predictions(batch.column(names.index(self.text_column))).to_arrow()
+            schema = batch.schema
+            for name, column in columns.items():
+                schema = schema.append(_arrow_field(name, column))
+            return type(batch).from_arrays([*batch.columns, *columns.values()], schema=schema)
         raise TypeError(
             f"expected a mapping, a pyarrow table or a pandas frame, found {type(batch).__name__}"
         )
-
-    def _arrow(self, batch: Any) -> Any:
-        names = batch.schema.names
-        self._require_columns(names)
-        texts = batch.column(names.index(self.text_column))
-        columns = self.predictions(texts).arrow()
-        import pyarrow
-
-        if isinstance(batch, pyarrow.RecordBatch):
-            arrays = [*batch.columns, *columns.values()]
-            return pyarrow.RecordBatch.from_arrays(arrays, names=[*names, *columns])
-        for name, column in columns.items():
-            batch = batch.append_column(name, column)
-        return batch
 
     def _require_columns(self, names: Sequence[str]) -> None:
         if self.text_column not in names:
@@ -149,9 +135,9 @@ class BatchPredictor:
         for name in column_names(self.classifier, self.options):
             if name in names:
                 raise DataError(
-                    f"the column {name!r}, which predictions add, is already there",
+                    f"the batch has a column {name!r}, which predictions add",
                     location="batch",
-                    hint="name a prefix for the columns that are added",
+                    hint="choose a prefix for the added columns",
                 )
 
 
@@ -161,9 +147,9 @@ class Predictions:
 
     Attributes:
         classifier: the model.
-        options: which columns there are.
+        options: the columns to make.
         probabilities: ``(N, C)`` float32.
-        novelty: ``(N,)`` float64, if the options ask for it.
+        novelty: ``(N,)`` float64 if the options ask for it, else None.
     """
 
     classifier: Classifier
@@ -171,114 +157,109 @@ class Predictions:
     probabilities: NDArray[np.float32]
     novelty: NDArray[np.float64] | None = None
 
+    @cached_property
+    def labels(self) -> list[Any]:
+        """The most probable class of each text; for multi-label models the assigned classes, best first."""
+        names = self.classifier.label_names
+        if not self.classifier.multi_label:
+            return [names[i] for i in self.probabilities.argmax(axis=1).tolist()]
+        masks = self.probabilities.astype(np.float64) >= np.array(self.classifier.thresholds)
+        ranking = self._ranking(len(names)).tolist()
+        return [[names[i] for i in row if mask[i]] for row, mask in zip(ranking, masks, strict=True)]
+
     @property
-    def names(self) -> tuple[str, ...]:
-        """The classes."""
-        return self.classifier.label_names
-
-    def best(self) -> NDArray[np.int64]:
-        """The most probable class of each text, ``(N,)``."""
-        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
-
     def confidence(self) -> NDArray[np.float32]:
-        """Its probability, ``(N,)``."""
+        """The probability of the most probable class, ``(N,)``."""
         return np.asarray(self.probabilities.max(axis=1))
 
-    def ranking(self) -> NDArray[np.int64]:
-        """All classes of each text, the most probable first, ``(N, C)``."""
-        return np.argsort(-self.probabilities, axis=1, kind="stable").astype(np.int64)
+    def _ranking(self, top_k: int) -> NDArray[np.int64]:
+        """The most probable classes of each text, ``(N, top_k)``."""
+        return np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top_k].astype(np.int64)
 
-    def assigned_labels(self) -> list[list[str]]:
-        """The classes that each text is given, where it may have several, the most probable first."""
-        masks = self.probabilities.astype(np.float64) >= np.array(self.classifier.thresholds)
-        return [
-            [self.names[i] for i in row if mask[i]]
-            for row, mask in zip(self.ranking().tolist(), masks, strict=True)
-        ]
-
-    def values(self) -> dict[str, list[Any]]:
-        """The columns as Python has them."""
-        names = self.names
-        columns: dict[str, list[Any]] = {}
-        if self.classifier.multi_label:
-            columns["labels"] = self.assigned_labels()
-        else:
-            columns["label"] = [names[i] for i in self.best().tolist()]
-        columns["confidence"] = self.confidence().tolist()
-        if self.options.novelty and self.novelty is not None:
+    def to_lists(self) -> dict[str, list[Any]]:
+        """Return the columns as Python objects."""
+        names, options = self.classifier.label_names, self.options
+        columns: dict[str, list[Any]] = {
+            self._label_column: self.labels,
+            "confidence": self.confidence.tolist(),
+        }
+        if self.novelty is not None:
             columns["novelty"] = self.novelty.tolist()
-        if self.options.top_k > 1:
-            ranking = self.ranking()[:, : self.options.top_k]
+        if options.top_k > 1:
+            ranking = self._ranking(options.top_k)
             top = np.take_along_axis(self.probabilities, ranking, axis=1).tolist()
             columns["top"] = [
-                [{"label": names[i], "probability": p} for i, p in zip(ids, row, strict=True)]
-                for ids, row in zip(ranking.tolist(), top, strict=True)
+                [{"label": names[i], "probability": p} for i, p in zip(classes, row, strict=True)]
+                for classes, row in zip(ranking.tolist(), top, strict=True)
             ]
-        if self.options.probabilities:
-            columns["probabilities"] = [
-                dict(zip(names, row, strict=True)) for row in self.probabilities.tolist()
-            ]
-        return {self.options.prefix + name: column for name, column in columns.items()}
+        if options.probabilities:
+            rows = self.probabilities.tolist()
+            columns["probabilities"] = [dict(zip(names, row, strict=True)) for row in rows]
+        return {options.prefix + name: column for name, column in columns.items()}
 
-    def arrow(self) -> dict[str, Any]:
-        """The same columns as arrays of ``pyarrow``."""
+    def to_arrow(self) -> dict[str, Any]:
+        """Return the columns as ``pyarrow`` arrays."""
         import pyarrow
 
-        names = pyarrow.array(list(self.names), pyarrow.string())
-        columns: dict[str, Any] = {}
-        if self.classifier.multi_label:
-            columns["labels"] = pyarrow.array(self.assigned_labels(), pyarrow.list_(pyarrow.string()))
-        else:
-            columns["label"] = names.take(pyarrow.array(self.best()))
-        columns["confidence"] = pyarrow.array(self.confidence())
-        if self.options.novelty and self.novelty is not None:
+        label_type = pyarrow.list_(pyarrow.string()) if self.classifier.multi_label else pyarrow.string()
+        columns = {self._label_column: pyarrow.array(self.labels, label_type)}
+        columns["confidence"] = pyarrow.array(self.confidence)
+        if self.novelty is not None:
             columns["novelty"] = pyarrow.array(self.novelty)
-        if self.options.top_k > 1:
-            ranking = self.ranking()[:, : self.options.top_k]
+        names, options = self.classifier.label_names, self.options
+        if options.top_k > 1:
+            ranking = self._ranking(options.top_k)
             probabilities = np.take_along_axis(self.probabilities, ranking, axis=1)
+            labels = pyarrow.array(names, pyarrow.string()).take(pyarrow.array(ranking.ravel()))
             entries = pyarrow.StructArray.from_arrays(
-                [names.take(pyarrow.array(ranking.ravel())), pyarrow.array(probabilities.ravel())],
-                ["label", "probability"],
+                [labels, pyarrow.array(probabilities.ravel())], ["label", "probability"]
             )
             offsets = np.arange(len(ranking) + 1, dtype=np.int32) * ranking.shape[1]
             columns["top"] = pyarrow.ListArray.from_arrays(pyarrow.array(offsets), entries)
-        if self.options.probabilities:
+        if options.probabilities:
             arrays = [pyarrow.array(np.ascontiguousarray(column)) for column in self.probabilities.T]
-            columns["probabilities"] = pyarrow.StructArray.from_arrays(arrays, list(self.names))
-        return {self.options.prefix + name: column for name, column in columns.items()}
+            columns["probabilities"] = pyarrow.StructArray.from_arrays(arrays, list(names))
+        return {options.prefix + name: column for name, column in columns.items()}
+
+    @property
+    def _label_column(self) -> str:
+        return "labels" if self.classifier.multi_label else "label"
 
 
 def column_names(classifier: Classifier, options: PredictionOptions) -> list[str]:
-    """Names of the columns that are added."""
-    names = ["labels" if classifier.multi_label else "label", "confidence"]
-    names += ["novelty"] * options.novelty
-    names += ["top"] * (options.top_k > 1) + ["probabilities"] * options.probabilities
-    return [options.prefix + name for name in names]
+    """Names of the columns that predictions add."""
+    return list(_predict_nothing(classifier, options).to_lists())
 
 
 def arrow_fields(classifier: Classifier, options: PredictionOptions) -> list[Any]:
-    """The added columns as fields of ``pyarrow``.
+    """The columns that predictions add, as ``pyarrow`` fields.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "score", purpose="writing Parquet") from error
-    nothing = np.zeros((0, len(classifier.label_names)), dtype=np.float32)
-    columns = Predictions(classifier, options, nothing, np.zeros(0)).arrow()
-    return [pyarrow.field(name, column.type) for name, column in columns.items()]
+    with import_extra("score", "writing Parquet", "pyarrow"):
+        columns = _predict_nothing(classifier, options).to_arrow()
+    return [_arrow_field(name, column) for name, column in columns.items()]
 
 
-def _require(classifier: Classifier, options: PredictionOptions) -> None:
-    """Refuse options that a model cannot serve.
+def _arrow_field(name: str, column: Any) -> Any:
+    import pyarrow
+
+    return pyarrow.field(name, column.type)
+
+
+def _predict_nothing(classifier: Classifier, options: PredictionOptions) -> Predictions:
+    probabilities = np.zeros((0, len(classifier.label_names)), dtype=np.float32)
+    return Predictions(classifier, options, probabilities, np.zeros(0) if options.novelty else None)
+
+
+def _require_support(classifier: Classifier, options: PredictionOptions) -> None:
+    """Refuse options that a model does not support.
 
     Raises:
-        ConfigError: it cannot give a column.
+        ConfigError: as the name says.
     """
-    if options.top_k < 1:
-        raise ConfigError(f"expected at least one class, found {options.top_k}", location="top_k")
+    require(options.top_k >= 1, "top_k", "at least one class", options.top_k)
     if options.novelty and classifier.novelty_reference is None:
         raise ConfigError(
             "the model has no reference for novelty",
@@ -286,27 +267,27 @@ def _require(classifier: Classifier, options: PredictionOptions) -> None:
             hint="train it again with validation texts",
         )
     n_classes = len(classifier.label_names)
-    if options.probabilities and n_classes > MAX_CLASSES_IN_COLUMNS:
+    if options.probabilities and n_classes > MAX_PROBABILITY_COLUMNS:
         raise ConfigError(
-            f"expected at most {MAX_CLASSES_IN_COLUMNS:,} classes, found {n_classes:,}",
+            f"expected at most {MAX_PROBABILITY_COLUMNS:,} classes, found {n_classes:,}",
             location="probabilities",
-            hint="ask for the most probable ones with top_k",
+            hint="ask for the most probable classes with top_k",
         )
 
 
-def _identity(model: str) -> tuple[str, int, int, int]:
-    """What changes when the file of a model does."""
+def _file_identity(model: str) -> tuple[str, int, int, int]:
+    """The path, size, modification time and inode of a model file."""
     try:
         state = Path(model).stat()
     except (OSError, ValueError):
-        return model, -1, -1, -1  # loading says what is wrong
+        return model, -1, -1, -1  # loading it raises the error
     return model, state.st_size, state.st_mtime_ns, state.st_ino
 
 
-def _array(column: list[Any]) -> NDArray[Any]:
-    """A column of numpy; lists and dictionaries stay what they are."""
-    if column and isinstance(column[0], (float, str)):
-        return np.array(column, dtype=np.float64 if isinstance(column[0], float) else object)
+def _to_numpy(column: list[Any]) -> NDArray[Any]:
+    """A column as an array; lists and dictionaries stay objects."""
+    if column and isinstance(column[0], float):
+        return np.array(column, dtype=np.float64)
     array = np.empty(len(column), dtype=object)
     array[:] = column
     return array

@@ -182,7 +182,7 @@ class _Parser:
         left = self._convert(node.left, depth)
         for operator, operand in zip(node.ops, node.comparators, strict=True):
             if isinstance(operator, ast.In | ast.NotIn):
-                right = self._container(operand, depth)
+                right = self._collection(operand, depth)
                 pair: Node = In(left, right, position)
                 pairs.append(Not(pair, position) if isinstance(operator, ast.NotIn) else pair)
             elif type(operator) in _OPERATORS:
@@ -193,7 +193,7 @@ class _Parser:
             left = right
         return pairs[0] if len(pairs) == 1 else Junction("and", tuple(pairs), position)
 
-    def _container(self, node: ast.expr, depth: int) -> Node:
+    def _collection(self, node: ast.expr, depth: int) -> Node:
         """Convert the right side of ``in``; parentheses around one value make a list of it."""
         position = self._position_of(node)
         if isinstance(node, ast.Tuple | ast.List):

@@ -115,10 +115,10 @@ def _compare(order: str, left: Any, right: Any) -> bool:
     return same_type and left_type in ("number", "text") and bool(_ORDERS[order](left, right))
 
 
-def _contains(container: Any, value: Any) -> bool:
-    if isinstance(container, str):
-        return isinstance(value, str) and value in container
-    return isinstance(container, list) and any(_compare("==", value, item) for item in container)
+def _contains(collection: Any, value: Any) -> bool:
+    if isinstance(collection, str):
+        return isinstance(value, str) and value in collection
+    return isinstance(collection, list) and any(_compare("==", value, item) for item in collection)
 
 
 def _parse_number(value: Any) -> float | None:

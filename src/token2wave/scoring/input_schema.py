@@ -1,8 +1,8 @@
 """Infers the columns of the input and the types of the output, once, before a job begins.
 
-Parquet files state their types. Where they differ, the wider type counts, and a column that a file lacks is
-null there. For JSON lines the first rows decide: the type of most values of a column. A row with a value of
-another type is rejected. CSV holds text alone.
+Parquet files declare their types. Where they differ, the wider type is used. A column that a file lacks is
+null. For JSON lines the first rows decide: a column gets the type of most of its values, and a row with a
+value of another type is rejected. CSV holds only text.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from token2wave.data.parquet import parquet_file
 from token2wave.data.reader import read_segment
@@ -23,108 +23,141 @@ from token2wave.errors import DataError
 from token2wave.scoring.filters import value_type
 
 MAX_SAMPLED_FILES = 4096
-MAX_SAMPLED_ROWS = 4096  # of all files together, and
-MAX_ROWS_OF_A_FILE = 1024
+MAX_SAMPLED_ROWS = 4096  # of all files together
+MAX_ROWS_PER_FILE = 1024
 MAX_COLUMNS = 10_000
 
-Records = list[dict[str, Any]]
+Mismatches: TypeAlias = dict[int, str]
+"""Why rows do not fit a schema, by their index."""
 
 
 class InputSchema(NamedTuple):
     """The columns of the input.
 
     Attributes:
-        kinds: of the values of each column, as filters call them.
-        is_open: whether further columns may turn up, as in JSON lines.
-        types: the ``pyarrow`` type of each column; empty if types are not needed.
+        value_types: the type of each column's values, as filters name it.
+        is_open: whether later rows may have further columns, as in JSON lines.
+        arrow_types: the ``pyarrow`` type of each column; empty if types are not needed.
     """
 
-    kinds: dict[str, str]
+    value_types: dict[str, str]
     is_open: bool
-    types: dict[str, Any]
+    arrow_types: dict[str, Any]
+
+    def fields(self, names: Sequence[str] | None) -> list[Any]:
+        """The ``pyarrow`` fields of the named columns, or of all; unknown columns are texts."""
+        import pyarrow
+
+        names = list(self.arrow_types) if names is None else names
+        return [pyarrow.field(name, self.arrow_types.get(name, pyarrow.string())) for name in names]
 
 
 def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool) -> InputSchema:
-    """Infer the columns from the metadata and the first rows of files.
+    """Infer the columns from the metadata and the first rows of the files.
 
     Args:
-        segments: of the whole input.
+        segments: all segments of the input.
         text_column: the column of the texts.
-        with_types: whether types of ``pyarrow`` are needed.
+        with_types: whether ``pyarrow`` types are needed.
 
     Raises:
-        DataError: a file cannot be read, or files do not fit each other.
+        DataError: a file cannot be read, or the columns of two files cannot be combined.
     """
-    first_of_files = [next(group) for _, group in itertools.groupby(segments, lambda segment: segment.path)]
-    parquet = [segment for segment in first_of_files if segment.format == ".parquet"]
-    others = [segment for segment in first_of_files if segment.format != ".parquet"][:MAX_SAMPLED_FILES]
-    kinds: dict[str, str] = {}
-    types: dict[str, Any] = {}
-    if parquet:
-        for field in _unify_schemas(parquet):
-            kinds[field.name], types[field.name] = _arrow_value_type(field.type), field.type
-    values = _sample_columns(others, text_column)
-    if not kinds and not values:
-        raise _no_usable_rows(others[0], text_column)
-    for name, column in values.items():
-        seen = {value_type(value) for value in column if value is not None}
-        seen |= {kinds[name]} if name in kinds else set()
-        kinds[name] = seen.pop() if len(seen) == 1 else "unknown"
-        if with_types and name not in types:
-            types[name] = _most_common_type(column)
-    if len(kinds) > MAX_COLUMNS:
+    first_segments = [next(group) for _, group in itertools.groupby(segments, lambda segment: segment.path)]
+    parquet = [segment for segment in first_segments if segment.format == ".parquet"]
+    sampled = [segment for segment in first_segments if segment.format != ".parquet"][:MAX_SAMPLED_FILES]
+    value_types: dict[str, str] = {}
+    arrow_types: dict[str, Any] = {}
+    for field in _unify_schemas(parquet) if parquet else ():
+        value_types[field.name], arrow_types[field.name] = _arrow_value_type(field.type), field.type
+    samples = _sample_columns(sampled, text_column)
+    if not value_types and not samples:
+        raise _no_usable_rows(sampled[0], text_column)
+    for name, values in samples.items():
+        types = {value_type(value) for value in values if value is not None}
+        types |= {value_types[name]} if name in value_types else set()
+        value_types[name] = types.pop() if len(types) == 1 else "unknown"
+        if with_types and name not in arrow_types:
+            arrow_types[name] = _most_common_type(values)
+    if len(value_types) > MAX_COLUMNS:
         raise DataError(
-            f"expected at most {MAX_COLUMNS:,} columns, found {len(kinds):,}",
+            f"expected at most {MAX_COLUMNS:,} columns, found {len(value_types):,}",
             location="input",
-            hint="name those to keep with --columns",
+            hint="choose columns with --columns",
         )
-    if kinds.get(text_column, "text") not in ("text", "unknown") or (parquet and text_column not in kinds):
-        columns = join_names([name for name, kind in kinds.items() if kind == "text"])
+    is_missing = bool(parquet) and text_column not in value_types
+    if is_missing or value_types.get(text_column, "text") not in ("text", "unknown"):
+        columns = join_names([name for name, column_type in value_types.items() if column_type == "text"])
         raise DataError(
             f"expected strings in column {text_column!r}; columns of strings are {columns}",
             location="input",
             hint="name the column of the texts with --text-column",
         )
-    is_open = any(segment.format in LINE_FORMATS for segment in others)
-    return InputSchema(kinds, is_open, types if with_types else {})
+    is_open = any(segment.format in LINE_FORMATS for segment in sampled)
+    return InputSchema(value_types, is_open, arrow_types if with_types else {})
+
+
+def require_columns(schema: InputSchema, names: Sequence[str], added: Sequence[str]) -> None:
+    """Refuse output columns that are missing, or that predictions add, too.
+
+    Args:
+        schema: the columns of the input.
+        names: the input columns to keep; all if empty.
+        added: the columns that predictions add.
+
+    Raises:
+        DataError: as above.
+    """
+    for name in names:
+        if name not in schema.value_types and not schema.is_open:
+            raise DataError(
+                f"there is no column {name!r}; the columns are {join_names(list(schema.value_types))}",
+                location="--columns",
+                hint="name columns of the input",
+            )
+    for name in names or schema.value_types:
+        if name in added:
+            raise DataError(
+                f"the input has a column {name!r}, which predictions add",
+                location="input",
+                hint="rename the added columns with --prefix, or choose other columns with --columns",
+            )
 
 
 def _no_usable_rows(segment: Segment, text_column: str) -> DataError:
-    """The error for an input whose first rows are all unusable, as with the wrong name of a column."""
+    """The error for an input whose first rows cannot be used, e.g. because the column has another name."""
     with closing(read_segment(segment, text_column)) as blocks:  # type: ignore[type-var]
-        first = next((reject for rows in blocks for reject in rows.rejected), None)
-    where = segment.path if first is None else segment.location(first.at)
+        reject = next((reject for rows in blocks for reject in rows.rejected), None)
     return DataError(
-        f"none of the first rows can be used: {'there is none' if first is None else first.reason}",
-        location=where,
-        hint="mend the file, or name the column of the texts with --text-column",
+        f"none of the first rows can be used: {'there is none' if reject is None else reject.reason}",
+        location=segment.path if reject is None else segment.location(reject.at),
+        hint="correct the file, or name the column of the texts with --text-column",
     )
 
 
 def _unify_schemas(segments: Sequence[Segment]) -> Any:
-    """The schema that holds the rows of all files."""
+    """The schema that can hold the rows of all Parquet files."""
     import pyarrow
 
-    united: Any = None
+    unified = pyarrow.schema([])
     for segment in segments:
         with parquet_file(Path(segment.path)) as file:
             schema = file.schema_arrow.remove_metadata()
         try:
-            both = [schema] if united is None else [united, schema]
-            united = pyarrow.unify_schemas(both, promote_options="permissive")
+            unified = pyarrow.unify_schemas([unified, schema], promote_options="permissive")
         except (pyarrow.ArrowException, ValueError) as error:
             raise DataError(
-                f"the columns do not fit those of the files before it ({str(error)[:200]})",
+                f"the columns do not fit those of the previous files ({str(error)[:200]})",
                 location=segment.path,
-                hint="score it apart, or name columns that fit with --columns",
+                hint="score it in a job of its own, or choose columns that fit with --columns",
             ) from error
-    return united
+    return unified
 
 
 def _sample_columns(segments: Sequence[Segment], text_column: str) -> dict[str, list[Any]]:
-    """Values of each column in the first rows of files, in the order in which columns turn up."""
+    """The values of each column in the first rows of the files."""
     columns: dict[str, list[Any]] = {}
-    n_rows = max(min(MAX_SAMPLED_ROWS // max(len(segments), 1), MAX_ROWS_OF_A_FILE), 1)
+    n_rows = max(min(MAX_SAMPLED_ROWS // max(len(segments), 1), MAX_ROWS_PER_FILE), 1)
     for segment in segments:
         for record in _first_records(segment, text_column, n_rows):
             for name, value in record.items():
@@ -135,211 +168,156 @@ def _sample_columns(segments: Sequence[Segment], text_column: str) -> dict[str, 
 
 
 def _first_records(segment: Segment, text_column: str, n_rows: int) -> Iterator[dict[str, Any]]:
-    blocks = read_segment(segment, text_column, n_rows=n_rows)
-    with closing(blocks):  # type: ignore[type-var]
-        for rows in itertools.islice(blocks, 4):  # a block may hold rejects alone
+    with closing(read_segment(segment, text_column, n_rows=n_rows)) as blocks:  # type: ignore[type-var]
+        for rows in itertools.islice(blocks, 4):  # a block may hold only rejects
             if rows.records:
                 yield from rows.records
                 return
 
 
-def _arrow_value_type(kind: Any) -> str:
+def _arrow_value_type(dtype: Any) -> str:
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_boolean(kind):
+    if types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    if types.is_boolean(dtype):
         return "bool"
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    if types.is_integer(dtype) or types.is_floating(dtype) or types.is_decimal(dtype):
         return "number"
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_temporal(kind):
+    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_temporal(dtype):
         return "text"
-    return "list" if types.is_list(kind) or types.is_large_list(kind) else "unknown"
+    return "list" if types.is_list(dtype) or types.is_large_list(dtype) else "unknown"
 
 
-def _most_common_type(column: Sequence[Any]) -> Any:
-    """A type that holds the values; or, where there is none, most of them. Text, where all are null."""
+def _most_common_type(values: Sequence[Any]) -> Any:
+    """The type of all values, or else of most of them; text if all are null."""
     import pyarrow
 
-    values = [value for value in column if value is not None]
+    values = [value for value in values if value is not None]
     if not values:
         return pyarrow.string()
-    try:
-        dtype = pyarrow.array(values).type
-    except _arrow_errors():
-        most = Counter(map(type, values)).most_common(1)[0][0]
-        alike = [value for value in values if type(value) is most]
-        try:
-            dtype = pyarrow.array(alike).type
-        except _arrow_errors():
-            dtype = pyarrow.array([alike[0]]).type if most is not int else pyarrow.float64()
+    common = Counter(map(type, values)).most_common(1)[0][0]
+    typical = [value for value in values if type(value) is common]
+    dtype = pyarrow.float64()  # of whole numbers of more than 64 bits
+    for sample in (values, typical, typical[:1]):
+        with suppress(*_arrow_errors()):
+            dtype = pyarrow.array(sample).type
+            break
     return pyarrow.string() if pyarrow.types.is_null(dtype) else dtype
 
 
-# ---- the schema, as the record of a job keeps it ----
-
-
 def serialize_schema(fields: Sequence[Any]) -> str:
-    """Fields of ``pyarrow`` as text."""
+    """Serialize ``pyarrow`` fields to text."""
     import pyarrow
 
     return base64.b64encode(pyarrow.schema(list(fields)).serialize().to_pybytes()).decode("ascii")
 
 
 def parse_schema(text: str) -> Any:
-    """The schema that :func:`serialize_schema` wrote."""
+    """Parse the output of :func:`serialize_schema`."""
     import pyarrow
 
     return pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
 
 
-# ---- rows of given types ----
+# ---- rows in the output schema ----
 
 
-class SchemaMismatch(NamedTuple):
-    """A row that is not of the job's types, by its number among those given, and why."""
-
-    row: int
-    reason: str
-
-
-def table_from_records(records: Records, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
-    """Records as a table of the schema, without those that do not fit.
-
-    Args:
-        records: rows by column; what a row lacks is null.
-        schema: names and types.
-    """
+def table_from_records(records: list[dict[str, Any]], schema: Any) -> tuple[Any, Mismatches]:
+    """Convert records to a table of the schema, without the rows that do not fit; missing values are null."""
     import pyarrow
 
-    mismatches: dict[int, str] = {}
+    mismatches: Mismatches = {}
     names = set(schema.names)
-    for row, record in enumerate(records):
+    for index, record in enumerate(records):
         if not names.issuperset(record):
-            odd = [name for name in record if name not in names and record[name] is not None]
-            if odd:
-                mismatches[row] = f"the first rows have no column {odd[0][:60]!r}"
-    arrays = []
-    for field in schema:
-        values = [record.get(field.name) for record in records]
-        arrays.append(_array(values, field, mismatches))
-    table = pyarrow.Table.from_arrays(arrays, schema=schema)
-    return _drop_rows(table, mismatches)
-
-
-def _array(values: list[Any], field: Any, mismatches: dict[int, str]) -> Any:
-    """Values as an array; one that does not fit is null there, and its row a misfit."""
-    import pyarrow
-
-    array = None
-    with suppress(*_arrow_errors()):
-        array = pyarrow.array(values, field.type)
-    if array is not None and _holds_values(values, array):
-        return array
-    for row, value in enumerate(values):
-        if not _fits(value, field.type):
-            mismatches.setdefault(row, _mismatch(field, value))
-            values[row] = None
-    return pyarrow.array(values, field.type)
-
-
-def _holds_values(values: list[Any], array: Any) -> bool:
-    """Whether an array holds the values as they are: ``pyarrow`` makes 1 of 1.5, and drops unknown keys."""
-    kinds = set(map(type, values)) - {type(None)}
-    if len(kinds) > 1 or kinds & {dict, list, bytes}:
-        return False  # to be looked at one by one
-    from pyarrow import types
-
-    same_kind = kinds <= {str} if types.is_string(array.type) else not kinds & {str}
-    return same_kind and (bool not in kinds or types.is_boolean(array.type)) and array.to_pylist() == values
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    import pyarrow
-
-    try:
-        (back,) = pyarrow.array([value], kind).to_pylist()
-    except _arrow_errors():
-        return False
-    return _equals(value, back)
-
-
-def _equals(value: Any, back: Any) -> bool:
-    """Whether a value came back as it was; what an object lacks is null."""
-    if isinstance(value, dict) and isinstance(back, dict):
-        return all(_equals(value.get(key), back.get(key)) for key in {*value, *back})
-    if isinstance(value, list) and isinstance(back, list):
-        return len(value) == len(back) and all(map(_equals, value, back))
-    if isinstance(value, bool) or isinstance(back, bool):
-        return value is back
-    return bool(value == back) or (value != value and back != back)  # NaN
-
-
-def _arrow_errors() -> tuple[type[Exception], ...]:
-    """What ``pyarrow`` raises where a value is not of a type."""
-    import pyarrow
-
-    return (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError)
-
-
-def _mismatch(field: Any, value: Any) -> str:
-    return f"column {field.name[:60]!r}: expected {str(field.type)[:60]}, found {str(value)[:60]!r}"
-
-
-def cast_table(table: Any, schema: Any) -> tuple[Any, list[SchemaMismatch]]:
-    """A table in the schema: columns in its order and of its types, without the rows that do not fit."""
-    import pyarrow
-
-    if table.schema.equals(schema):
-        return table, []
-    mismatches: dict[int, str] = {}
-    arrays = []
-    for field in schema:
-        place = table.schema.get_field_index(field.name)
-        if place < 0:
-            arrays.append(pyarrow.nulls(len(table), field.type))
-            continue
-        column = table.column(place)
-        try:
-            arrays.append(column if column.type == field.type else column.cast(field.type))
-        except pyarrow.ArrowException:
-            arrays.append(_array(column.to_pylist(), field, mismatches))
+            unknown = [name for name in record if name not in names and record[name] is not None]
+            if unknown:
+                mismatches[index] = f"the first rows have no column {unknown[0][:60]!r}"
+    arrays = [
+        _to_array([record.get(field.name) for record in records], field, mismatches) for field in schema
+    ]
     return _drop_rows(pyarrow.Table.from_arrays(arrays, schema=schema), mismatches)
 
 
-def _drop_rows(table: Any, mismatches: Mapping[int, str]) -> tuple[Any, list[SchemaMismatch]]:
+def cast_table(table: Any, schema: Any) -> tuple[Any, Mismatches]:
+    """Convert a table to the schema, without the rows that do not fit; missing columns are null."""
     import pyarrow
 
-    if not mismatches:
-        return table, []
-    kept = [row not in mismatches for row in range(len(table))]
-    return table.filter(pyarrow.array(kept)), [
-        SchemaMismatch(row, mismatches[row]) for row in sorted(mismatches)
-    ]
+    if table.schema.equals(schema):
+        return table, {}
+    mismatches: Mismatches = {}
+    arrays = []
+    for field in schema:
+        index = table.schema.get_field_index(field.name)
+        if index < 0:
+            arrays.append(pyarrow.nulls(len(table), field.type))
+            continue
+        column = table.column(index)
+        try:
+            arrays.append(column if column.type == field.type else column.cast(field.type))
+        except pyarrow.ArrowException:
+            arrays.append(_to_array(column.to_pylist(), field, mismatches))
+    return _drop_rows(pyarrow.Table.from_arrays(arrays, schema=schema), mismatches)
 
 
-def require_columns(schema: InputSchema, names: Sequence[str], added: Sequence[str]) -> None:
-    """Refuse columns that are missing, or that predictions would add a second time.
+def _drop_rows(table: Any, mismatches: Mismatches) -> tuple[Any, Mismatches]:
+    import pyarrow
 
-    Args:
-        schema: the columns of the input.
-        names: the columns to keep; all, if empty.
-        added: the columns that predictions add.
+    if mismatches:
+        table = table.filter(pyarrow.array([index not in mismatches for index in range(len(table))]))
+    return table, mismatches
 
-    Raises:
-        DataError: a column is missing, or predictions add a column of its name.
-    """
-    for name in names:
-        if name not in schema.kinds and not schema.is_open:
-            raise DataError(
-                f"there is no column {name!r}; the columns are {join_names(list(schema.kinds))}",
-                location="--columns",
-                hint="name others",
-            )
-    for name in names or schema.kinds:
-        if name in added:
-            raise DataError(
-                f"the input has a column {name!r}, which predictions add, too",
-                location="input",
-                hint="rename those of the predictions with --prefix, or keep other columns with --columns",
-            )
+
+def _to_array(values: list[Any], field: Any, mismatches: Mismatches) -> Any:
+    """Convert values to an array; a value that does not fit becomes null and is added to ``mismatches``."""
+    import pyarrow
+
+    with suppress(*_arrow_errors()):
+        array = pyarrow.array(values, field.type)
+        if _is_lossless(values, array):
+            return array
+    for index, value in enumerate(values):
+        if not _fits(value, field.type):
+            expected, text = str(field.type)[:60], str(value)[:60]
+            mismatches.setdefault(index, f"column {field.name[:60]!r}: expected {expected}, found {text!r}")
+            values[index] = None
+    return pyarrow.array(values, field.type)
+
+
+def _is_lossless(values: list[Any], array: Any) -> bool:
+    """Whether an array certainly holds the values unchanged: ``pyarrow`` turns 1.5 into 1 and True into 1."""
+    import pyarrow
+
+    types = set(map(type, values)) - {type(None)}
+    is_scalar = len(types) <= 1 and types <= {int, float, str, bool}
+    return (
+        is_scalar and (bool in types) == pyarrow.types.is_boolean(array.type) and array.to_pylist() == values
+    )
+
+
+def _fits(value: Any, dtype: Any) -> bool:
+    import pyarrow
+
+    try:
+        return _is_equal(value, pyarrow.array([value], dtype)[0].as_py())
+    except _arrow_errors():
+        return False
+
+
+def _is_equal(value: Any, converted: Any) -> bool:
+    """Whether a value is unchanged; keys that an object lacks are null."""
+    if isinstance(value, dict) and isinstance(converted, dict):
+        return all(_is_equal(value.get(key), converted.get(key)) for key in {*value, *converted})
+    if isinstance(value, list) and isinstance(converted, list):
+        return len(value) == len(converted) and all(map(_is_equal, value, converted))
+    if isinstance(value, bool) or isinstance(converted, bool):
+        return value is converted
+    return bool(value == converted) or (value != value and converted != converted)  # NaN
+
+
+def _arrow_errors() -> tuple[type[Exception], ...]:
+    """What ``pyarrow`` raises for a value of another type."""
+    import pyarrow
+
+    return (pyarrow.ArrowException, OverflowError, TypeError, ValueError, RecursionError)

@@ -1,64 +1,120 @@
-"""The journal of a scoring job, in its output folder: its settings, and which parts are finished.
+"""A scoring job: its settings, the output folder that it owns, and its counts.
 
-    DIR/parts/part-SSSSSS-PPPP.parquet    part P of segment S
-    DIR/rejected/part-SSSSSS-PPPP.jsonl   rows of it that could not be used, with place and reason
-    DIR/summary.json                      all counts, once the job is finished
-    DIR/_job/job.json                     the inputs, the model and the settings
-    DIR/_job/finished.jsonl               a line for each finished part, with its counts and checksums
-    DIR/_job/staging/                     what is being written
-
-A part is written to the staging folder, flushed to the disk, renamed, and then recorded. A process that is
-killed between two of these steps leaves a part that is not recorded, and the next run makes it again.
+:mod:`token2wave.scoring.journal` describes the output folder and records which parts are finished.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from token2wave.core import n_threads
 from token2wave.data.rows import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
-from token2wave.scoring.output_parts import (
-    PARTS,
-    REJECTED,
-    STAGING,
-    JobConfig,
-    OutputPart,
-    cannot_write,
-    checksum,
-    part_paths,
-)
+from token2wave.scoring.batch_predictor import PredictionOptions
+from token2wave.scoring.journal import PARTS, REJECTED, STAGING, Journal, compute_sha256
 from token2wave.storage.atomic import atomic_write, make_folder
 from token2wave.versions import __version__
 
-FORMAT = 1
 JOB = "_job/job.json"
-FINISHED = "_job/finished.jsonl"
 LOCK = "_job/lock"
 SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
-class ScoringSummary:
-    """The counts of a job; ``n_read`` is the sum of the three numbers after it.
+class JobConfig:
+    """The settings of a job.
 
     Attributes:
-        output: the folder.
+        model: path of the model file.
+        folder: the output folder.
+        text_column: the column of the texts.
+        columns: input columns of the output; None for all.
+        keep: the filter; None keeps every row.
+        format: ``parquet`` or ``jsonl``.
+        prediction: the columns that predictions add.
+        part_bytes: approximate size of an output part in memory.
+        schema: serialized output schema, for Parquet.
+    """
+
+    model: str
+    folder: str
+    text_column: str
+    columns: Sequence[str] | None
+    keep: str | None
+    format: str
+    prediction: PredictionOptions
+    part_bytes: int
+    schema: str | None
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> JobConfig:
+        """Make the settings from their fields, as JSON holds them."""
+        return cls(**{**record, "prediction": PredictionOptions(*record["prediction"])})
+
+    def identity(self, segments: Sequence[Segment]) -> dict[str, Any]:
+        """Return what must be equal for a job to be resumed, as JSON data.
+
+        Raises:
+            DataError: an input file is gone.
+        """
+        settings = asdict(self) | self.prediction._asdict()
+        for name in ("model", "folder", "prediction"):
+            del settings[name]
+        inputs = []
+        for path in dict.fromkeys(segment.path for segment in segments):
+            try:
+                state = os.stat(path)
+            except OSError as error:
+                raise DataError(f"cannot be read ({error.strerror})", location=path) from error
+            inputs.append([os.path.abspath(path), state.st_size, state.st_mtime_ns])
+        model_sha256 = compute_sha256(Path(self.model))
+        identity = {"token2wave": __version__, "model_sha256": model_sha256, "inputs": inputs, **settings}
+        return dict(json.loads(json.dumps(identity)))
+
+
+@dataclass(frozen=True)
+class SegmentTask:
+    """A segment to score.
+
+    Attributes:
+        number: its number in the job.
+        segment: the range of the input file.
+        finished: numbers of its finished output parts, to skip.
+        quarantined: number of the output part whose rows must be rejected unscored; None for none.
+        reason: why they are rejected.
+    """
+
+    number: int
+    segment: Segment
+    finished: Sequence[int]
+    quarantined: int | None = None
+    reason: str = ""
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> SegmentTask:
+        """Make a task from its fields, as JSON holds them."""
+        return cls(**{**record, "segment": Segment(**record["segment"])})
+
+
+@dataclass(frozen=True)
+class ScoringSummary:
+    """The counts of a job; ``n_read`` is the sum of the next three.
+
+    Attributes:
+        output: the output folder.
         n_read: rows of the input.
-        n_written: rows in the parts.
+        n_written: rows written.
         n_filtered: rows that the filter left out.
-        n_rejected: rows in ``rejected``; the rest of a damaged file counts as one.
-        n_parts: parts, those without a row included.
-        n_set_aside: parts whose rows were all rejected, because scoring them ended a process three times.
-        n_bytes: size of the parts.
-        texts_per_second: rows that this run read, over its time; None where nothing was left to do.
+        n_rejected: rejected rows; the rest of a damaged file counts as one.
+        n_parts: output parts, those without rows included.
+        n_quarantined: parts whose rows were all rejected because scoring them ended a process three times.
+        n_bytes: size of the files in ``parts``.
+        texts_per_second: rows that this run read per second; None if nothing was left to do.
     """
 
     output: str
@@ -67,220 +123,131 @@ class ScoringSummary:
     n_filtered: int
     n_rejected: int
     n_parts: int
-    n_set_aside: int
+    n_quarantined: int
     n_bytes: int
     texts_per_second: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {name: value for name, value in self.__dict__.items() if name != "texts_per_second"}
+        """Return all counts as JSON data, without the speed."""
+        return {name: value for name, value in asdict(self).items() if name != "texts_per_second"}
 
 
-@dataclass
 class Job:
-    """A job that is open in this process alone.
+    """A job that this process alone has open.
+
+    Args:
+        config: the settings.
+        segments: all segments of the input.
 
     Attributes:
-        config: the settings.
-        segments: of the input, by number.
-        finished: parts that are recorded and there: by segment, then by number.
+        journal: the finished output parts.
     """
 
-    config: JobConfig
-    segments: Sequence[Segment]
-    finished: dict[int, dict[int, OutputPart]] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        """Where the output goes."""
-        return Path(self.config.folder)
-
-    def is_complete(self, segment: int) -> bool:
-        """Whether all parts of a segment are finished."""
-        parts = self.finished.get(segment, {})
-        return any(part.is_last and len(parts) == part.number + 1 for part in parts.values())
+    def __init__(self, config: JobConfig, segments: Sequence[Segment]) -> None:
+        self.config, self.segments = config, segments
+        self.journal = Journal(Path(config.folder), config.format)
 
     def open_segments(self) -> list[int]:
         """Numbers of the segments that are not complete."""
-        return [number for number in range(len(self.segments)) if not self.is_complete(number)]
+        return [number for number in range(len(self.segments)) if not self.journal.is_complete(number)]
 
-    def commit(self, part: OutputPart) -> None:
-        """Move a part to its place, and record it; a recorded part survives any crash.
-
-        Raises:
-            OutputError: the disk is full, or the folder is gone.
-        """
-        try:
-            for file in part.files:
-                _fsync(self.folder / file.staged)
-                os.replace(self.folder / file.staged, self.folder / file.path)
-            for path in part_paths(part.segment, part.number, self.config.format):
-                if path not in {
-                    file.path for file in part.files
-                }:  # left by a killed run that scored the part differently
-                    (self.folder / path).unlink(missing_ok=True)
-            for folder in {(self.folder / file.path).parent for file in part.files}:
-                _fsync(folder)
-            with (self.folder / FINISHED).open("ab") as journal:
-                journal.write(json.dumps(part.to_dict()).encode("ascii") + b"\n")
-                journal.flush()
-                os.fsync(journal.fileno())
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
-        self.finished.setdefault(part.segment, {})[part.number] = part
+    def task(self, number: int, quarantined: int | None = None, reason: str = "") -> SegmentTask:
+        """Return the task of scoring what is left of a segment."""
+        finished = sorted(self.journal.finished.get(number, ()))
+        return SegmentTask(number, self.segments[number], finished, quarantined, reason)
 
     def finish(self) -> ScoringSummary:
-        """Count everything, and write the counts.
+        """Write the counts.
 
         Raises:
             OutputError: the folder cannot be written to.
         """
-        parts = [part for parts in self.finished.values() for part in parts.values()]
-        written, filtered = sum(p.n_written for p in parts), sum(p.n_filtered for p in parts)
-        rejected = sum(part.n_rejected for part in parts)
+        output_parts = list(self.journal)
+        files = [file for output_part in output_parts for file in output_part.files]
         summary = ScoringSummary(
             output=self.config.folder,
-            n_read=written + filtered + rejected,
-            n_written=written,
-            n_filtered=filtered,
-            n_rejected=rejected,
-            n_parts=len(parts),
-            n_set_aside=sum(bool(part.set_aside) for part in parts),
-            n_bytes=sum(file.n_bytes for p in parts for file in p.files if file.path.startswith(PARTS)),
+            n_read=sum(output_part.n_read for output_part in output_parts),
+            n_written=sum(output_part.n_written for output_part in output_parts),
+            n_filtered=sum(output_part.n_filtered for output_part in output_parts),
+            n_rejected=sum(output_part.n_rejected for output_part in output_parts),
+            n_parts=len(output_parts),
+            n_quarantined=sum(output_part.is_quarantined for output_part in output_parts),
+            n_bytes=sum(file.n_bytes for file in files if file.path.startswith(PARTS)),
         )
-        with atomic_write(self.folder / SUMMARY) as temporary:
-            temporary.write_text(json.dumps(summary.to_dict(), indent=1) + "\n", encoding="utf-8")
+        _write_json(Path(self.config.folder) / SUMMARY, summary.to_dict())
         return summary
 
 
 @contextmanager
-def open_job(config: JobConfig, segments: Sequence[Segment], identity: Mapping[str, Any]) -> Iterator[Job]:
-    """Begin a job, or resume the one in its folder; no other process can while the block runs.
+def open_job(config: JobConfig, segments: Sequence[Segment]) -> Iterator[Job]:
+    """Begin a job, or resume the one in its folder, and lock the folder while the block runs.
 
     Args:
         config: the settings.
-        segments: of the input.
-        identity: what must be the same to resume the job, as plain data; see :func:`token2wave.score`.
+        segments: all segments of the input.
 
     Raises:
-        OutputError: the folder holds something else or cannot be written to, or another process works in it.
-        ConfigError: the folder holds a job of other inputs, settings or another model.
+        OutputError: the folder holds other files, cannot be written to, or is locked by another process.
+        ConfigError: the folder holds a job with other inputs, settings or another model.
     """
-    folder = Path(config.folder)
-    record = {"format": FORMAT, "token2wave": __version__, **identity}
+    folder, identity = Path(config.folder), config.identity(segments)
     is_new = not (folder / JOB).is_file()
-    if is_new and folder.exists() and (not folder.is_dir() or any(_foreign_files(folder))):
+    if is_new and folder.exists() and (not folder.is_dir() or _has_other_files(folder)):
         raise OutputError(
-            "expected a new or empty folder, or one of a scoring job",
+            "expected a new or empty folder, or the folder of a scoring job",
             location=str(folder),
-            hint="name another with --output",
+            hint="choose another folder with --output",
         )
-    for below in (STAGING, PARTS, REJECTED):
-        make_folder(folder / below)
+    for name in (STAGING, PARTS, REJECTED):
+        make_folder(folder / name)
     with _locked(folder):
         if is_new:
-            with atomic_write(folder / JOB) as temporary:
-                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            _write_json(folder / JOB, identity)
         else:
-            _require_same(folder, record)
-        for file in (folder / STAGING).iterdir():  # of a process that was killed
+            _require_same_job(folder, identity)
+        for file in (folder / STAGING).iterdir():  # left by a killed process
             with suppress(OSError):
                 file.unlink()
         job = Job(config, segments)
-        for part in _valid_parts(folder, _read_journal(folder)):
-            job.finished.setdefault(part.segment, {})[part.number] = part
+        job.journal.read()
         yield job
 
 
-def _foreign_files(folder: Path) -> Iterator[Path]:
-    """Files in a folder that cannot belong to a job that was killed before it was recorded."""
-    ours = {"_job", PARTS, REJECTED}
-    for path in folder.iterdir():
-        if path.name not in ours or (path.name != "_job" and any(path.iterdir())):
-            yield path
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _require_same(folder: Path, record: Mapping[str, Any]) -> None:
-    where = str(folder / JOB)
+def _has_other_files(folder: Path) -> bool:
+    """Whether a folder holds more than a job leaves that was killed before it wrote ``job.json``."""
+    return any(
+        path.name not in ("_job", PARTS, REJECTED) or (path.name != "_job" and any(path.iterdir()))
+        for path in folder.iterdir()
+    )
+
+
+def _require_same_job(folder: Path, identity: Mapping[str, Any]) -> None:
     try:
-        previous = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        if not isinstance(previous, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError) as error:
+        previous = dict(json.loads((folder / JOB).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise OutputError(
-            f"the record of the job cannot be read ({error})", location=where, hint="name another folder"
+            f"cannot read the settings of the job ({error})",
+            location=str(folder / JOB),
+            hint="choose another folder with --output",
         ) from error
-    for name, value in record.items():
+    for name, value in identity.items():
         if previous.get(name) == value:
             continue
-        old, new = previous.get(name), value
-        if isinstance(old, dict) and isinstance(value, dict):
-            name = next(key for key in (*value, *old) if old.get(key) != value.get(key))
-            old, new = old.get(name), value.get(name)
+        problem = f"the folder holds a job with {name}={previous.get(name)!r:.60}, not {value!r:.60}"
         if name in ("inputs", "schema", "model_sha256"):
-            problem = f"the folder holds a job whose {name} was another"
-        else:
-            problem = f"the folder holds a job with {name}={str(old)[:60]!r}, now it is {str(new)[:60]!r}"
-        raise ConfigError(
-            problem, location=str(folder), hint="give the same command, or name another --output"
-        )
-
-
-def _read_journal(folder: Path) -> dict[tuple[int, int], OutputPart]:
-    """The recorded parts; a broken line is ignored, and its part is made again."""
-    parts: dict[tuple[int, int], OutputPart] = {}
-    path = folder / FINISHED
-    try:
-        journal = path.read_bytes() if path.exists() else b""
-        if journal and not journal.endswith(b"\n"):  # killed on the way
-            with path.open("ab") as file:
-                file.write(b"\n")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    for line in journal.splitlines():
-        with suppress(ValueError, TypeError, KeyError, AttributeError):
-            part = OutputPart.from_dict(json.loads(line))
-            parts[part.segment, part.number] = part
-    return parts
-
-
-def _valid_parts(folder: Path, recorded: Mapping[tuple[int, int], OutputPart]) -> list[OutputPart]:
-    """Parts whose files have the recorded checksums."""
-
-    def is_valid(part: OutputPart) -> bool:
-        with suppress(OSError, TypeError, ValueError):
-            return all(
-                _is_part_path(file.path)
-                and (folder / file.path).stat().st_size == file.n_bytes
-                and checksum(folder / file.path) == file.sha256
-                for file in part.files
-            )
-        return False
-
-    parts = list(recorded.values())
-    with ThreadPoolExecutor(n_threads()) as pool:
-        return [part for part, sound in zip(parts, pool.map(is_valid, parts), strict=True) if sound]
-
-
-def _is_part_path(path: str) -> bool:
-    """Whether a recorded path lies where parts do; the journal is not trusted."""
-    folder, _, name = path.partition("/")
-    return folder in (PARTS, REJECTED) and "/" not in name and not name.startswith(".")
-
-
-def _fsync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            problem = f"the folder holds a job with another {name}"
+        hint = "run the command of that job, or choose another folder with --output"
+        raise ConfigError(problem, location=str(folder), hint=hint)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out; the system releases the lock however this process ends.
+    """Lock the folder; the system releases the lock when the process ends.
 
     Raises:
         OutputError: another process holds the lock.
@@ -300,19 +267,3 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
-
-
-def input_identity(segments: Iterable[Segment]) -> list[list[Any]]:
-    """Path, size and time of change of each file of an input.
-
-    Raises:
-        DataError: a file is gone.
-    """
-    identity = []
-    for path in dict.fromkeys(segment.path for segment in segments):
-        try:
-            state = os.stat(path)
-        except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror})", location=path) from error
-        identity.append([os.path.abspath(path), state.st_size, state.st_mtime_ns])
-    return identity

@@ -1,4 +1,4 @@
-"""Scores on one machine, with a process for each core; a process that dies is replaced."""
+"""Scores on one machine with a worker process for each core, and replaces processes that die."""
 
 from __future__ import annotations
 
@@ -12,74 +12,74 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from token2wave import errors
-from token2wave.errors import OutputError, Token2WaveError
+from token2wave.errors import MissingExtraError, OutputError, Token2WaveError
 from token2wave.scoring.job import Job
-from token2wave.scoring.output_parts import OutputPart
+from token2wave.scoring.journal import OutputPart
 
-MAX_DEATHS = 3
-SEGMENTS_AHEAD = 2  # segments that a worker has at once, so that it need not wait for the next
+MAX_FAILURES = 3
+QUEUE_LENGTH = 2  # segments that a worker has at once, so that it need not wait for the next
 
 
-def run(job: Job, n_workers: int, finished: Callable[[OutputPart], None]) -> None:
-    """Score all segments that are not finished.
+def run(job: Job, n_workers: int, on_commit: Callable[[OutputPart], None]) -> None:
+    """Score all segments that are not complete.
 
     Args:
-        job: records each part.
-        n_workers: processes.
-        finished: called with each part that is recorded.
+        job: the job.
+        n_workers: number of processes.
+        on_commit: called with each output part after it is recorded.
 
     Raises:
         Token2WaveError: the model, an input or the output cannot be used; finished parts are kept.
     """
     segments = job.open_segments()
     if segments:
-        engine = _Engine(job, segments, min(n_workers, len(segments)), n_workers, finished)
+        engine = _Engine(job, segments, n_workers, on_commit)
         try:
             engine.run()
         finally:
-            engine.stop()
+            for worker in engine.workers:
+                worker.stop()
 
 
 class _WorkerProcess:
-    """A worker process and the segments assigned to it."""
+    """A worker process and its segments, the current one first."""
 
-    def __init__(self, config: dict[str, Any], messages: queue.SimpleQueue[Any]) -> None:
-        self.tasks: deque[int] = deque()
+    def __init__(self, job: Job, events: queue.SimpleQueue[Any]) -> None:
+        self.segments: deque[int] = deque()
         self.is_ready = False
-        command = [sys.executable, "-m", "token2wave.scoring.worker"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with _blocking_interrupts():
+        with _blocked_interrupts():
             self.process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "token2wave.scoring.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="ascii",
-                env=environment,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
-        self.thread = threading.Thread(target=self._listen, args=(messages,), daemon=True)
+        self.thread = threading.Thread(target=self._receive, args=(events,), daemon=True)
         self.thread.start()
-        self.send(config)
+        self.send(asdict(job.config))
 
-    def _listen(self, messages: queue.SimpleQueue[Any]) -> None:
+    def _receive(self, events: queue.SimpleQueue[Any]) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            with suppress(ValueError):  # half a line of one that was killed
-                messages.put((self, json.loads(line)))
-        messages.put((self, None))
+            with suppress(ValueError):  # half of the last line of a killed process
+                events.put((self, *json.loads(line)))
+        events.put((self, "ended", None))
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write a message; a dead process is noticed later."""
+        """Send a message; if the process has died, its ``ended`` event follows."""
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
     def stop(self) -> None:
-        """End the process at once; what it was writing is discarded."""
+        """Kill the process; its unfinished output is discarded."""
         self.process.kill()
         self.process.wait()
         self.thread.join()
@@ -90,8 +90,8 @@ class _WorkerProcess:
 
 
 @contextmanager
-def _blocking_interrupts() -> Iterator[None]:
-    """Block Ctrl-C while a process starts, so that the new one inherits the block and this one handles it."""
+def _blocked_interrupts() -> Iterator[None]:
+    """Block Ctrl-C while a process starts, which inherits the block; this process handles the signal."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -104,109 +104,86 @@ def _blocking_interrupts() -> Iterator[None]:
 
 class _Engine:
     def __init__(
-        self,
-        job: Job,
-        segments: list[int],
-        n_workers: int,
-        n_cores: int,
-        finished: Callable[[OutputPart], None],
+        self, job: Job, segments: list[int], n_cores: int, on_commit: Callable[[OutputPart], None]
     ) -> None:
-        self.job, self.finished, self.n_cores = job, finished, n_cores
-        self.waiting = deque(segments)
+        self.job, self.on_commit, self.n_cores = job, on_commit, n_cores
+        self.pending = deque(segments)
         self.n_open = len(segments)
-        self.deaths: Counter[tuple[int, int]] = Counter()
-        self.early_deaths = 0
-        self.set_aside: dict[int, tuple[int, str]] = {}  # by segment
-        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.workers = {self._start_worker() for _ in range(n_workers)}
-
-    def _start_worker(self) -> _WorkerProcess:
-        return _WorkerProcess(self.job.config.to_dict(), self.messages)
+        self.failures: Counter[tuple[int, int]] = Counter()  # by segment and output part
+        self.n_failed_starts = 0
+        self.quarantined: dict[int, tuple[int, str]] = {}  # output part and reason, by segment
+        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.workers = {_WorkerProcess(job, self.events) for _ in range(min(n_cores, len(segments)))}
 
     def run(self) -> None:
         """Assign segments until all are complete."""
         while self.n_open:
             for worker in self.workers:
-                while self.waiting and len(worker.tasks) < SEGMENTS_AHEAD:
-                    self._assign(worker, self.waiting.popleft())
-            worker, message = self.messages.get()
+                while self.pending and len(worker.segments) < QUEUE_LENGTH:
+                    self._assign(worker, self.pending.popleft())
+            worker, event, value = self.events.get()
             if worker in self.workers:
-                self._handle(worker, message)
+                self._handle(worker, event, value)
 
-    def _assign(self, worker: _WorkerProcess, number: int) -> None:
-        # Where there are fewer segments than cores, as with one large compressed file, threads take the rest.
+    def _assign(self, worker: _WorkerProcess, segment: int) -> None:
+        worker.segments.append(segment)
+        task = self.job.task(segment, *self.quarantined.get(segment, ()))
+        # Threads use the cores that have no segment, e.g. with one large compressed file.
         n_threads = max(self.n_cores // max(len(self.workers), 1), 1)
-        worker.tasks.append(number)
-        worker.send(
-            {
-                "number": number,
-                "segment": self.job.segments[number].to_dict(),
-                "done": sorted(self.job.finished.get(number, ())),
-                "set_aside": self.set_aside.get(number),
-                "n_threads": n_threads,
-            }
-        )
+        worker.send({"task": asdict(task), "n_threads": n_threads})
 
-    def _handle(self, worker: _WorkerProcess, message: dict[str, Any] | None) -> None:
-        if message is None:
-            self._replace(worker)
-        elif "part" in message:
-            part = OutputPart.from_dict(message["part"])
-            self.job.commit(part)
-            self.finished(part)
-        elif "complete" in message:
-            worker.tasks.remove(message["complete"])
-            self.n_open -= 1
-        elif "failed" in message:
-            worker.tasks.remove(message["failed"])
-            self._record_failure(message["failed"], message["reason"])
-        elif "fault" in message:
-            fault = message["fault"]
-            kind = getattr(errors, fault["kind"], Token2WaveError)
-            if not issubclass(kind, Token2WaveError) or kind is errors.MissingExtraError:
-                kind = Token2WaveError
-            raise kind(fault["problem"], location=fault["location"], hint=fault["hint"])
-        else:
+    def _handle(self, worker: _WorkerProcess, event: str, value: Any) -> None:
+        if event == "ready":
             worker.is_ready = True
+        elif event == "part":
+            output_part = OutputPart.from_dict(value)
+            self.job.journal.commit(output_part)
+            self.on_commit(output_part)
+        elif event == "complete":
+            worker.segments.remove(value)
+            self.n_open -= 1
+        elif event == "failed":
+            segment, reason = value
+            worker.segments.remove(segment)
+            self._record_failure(segment, reason)
+        elif event == "error":
+            error = getattr(errors, value.pop("type"))
+            raise (Token2WaveError if error is MissingExtraError else error)(value.pop("problem"), **value)
+        else:
+            self._replace(worker)
 
     def _replace(self, worker: _WorkerProcess) -> None:
         status = worker.process.wait()
         worker.stop()
         self.workers.remove(worker)
         reason = f"signal {-status}" if status < 0 else f"exit status {status}"
-        if not worker.is_ready:
-            self.early_deaths += 1
-            if self.early_deaths >= MAX_DEATHS:
+        current = worker.segments.popleft() if worker.segments and worker.is_ready else None
+        self.pending.extendleft(reversed(worker.segments))
+        if current is not None:
+            self._record_failure(current, f"ended by {reason}")
+        elif not worker.is_ready:
+            self.n_failed_starts += 1
+            if self.n_failed_starts >= MAX_FAILURES:
                 raise OutputError(
-                    f"processes end before they begin ({reason})",
+                    f"worker processes end before they are ready ({reason})",
                     location="local engine",
-                    hint="look at what they printed above, and at the memory that is free",
+                    hint="read what they printed above, and check the free memory",
                 )
-        begun = worker.tasks.popleft() if worker.tasks and worker.is_ready else None
-        self.waiting.extendleft(reversed(worker.tasks))
-        if begun is not None:
-            self._record_failure(begun, f"ended by {reason}")
-        self.workers.add(self._start_worker())
+        self.workers.add(_WorkerProcess(self.job, self.events))
 
     def _record_failure(self, segment: int, reason: str) -> None:
-        """Count a failure of a part: after three its rows are rejected, after six the job gives up."""
-        done = self.job.finished.get(segment, {})
-        part = next(number for number in range(len(done) + 1) if number not in done)
-        self.deaths[segment, part] += 1
-        if self.deaths[segment, part] == MAX_DEATHS:
-            self.set_aside[segment] = (
-                part,
-                f"scoring this part ended a process {MAX_DEATHS} times ({reason})",
-            )
-        if self.deaths[segment, part] >= 2 * MAX_DEATHS:
+        """Count a failure of an output part: three quarantine the part, six end the job."""
+        finished = self.job.journal.finished.get(segment, {})
+        number = next(number for number in range(len(finished) + 1) if number not in finished)
+        self.failures[segment, number] += 1
+        n_failures = self.failures[segment, number]
+        if n_failures == MAX_FAILURES:
+            message = f"scoring this part ended a process {MAX_FAILURES} times ({reason})"
+            self.quarantined[segment] = (number, message)
+        if n_failures >= 2 * MAX_FAILURES:
             raise OutputError(
                 f"reading this ends a process every time ({reason})",
                 location=self.job.segments[segment].path,
-                hint="leave the file out; finished parts are kept, but another --output is needed",
+                hint="leave the file out, with another --output; finished parts are kept",
             )
-        self.waiting.appendleft(segment)
-
-    def stop(self) -> None:
-        """End all processes."""
-        for worker in self.workers:
-            worker.stop()
+        self.pending.appendleft(segment)

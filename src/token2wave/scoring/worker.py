@@ -1,6 +1,7 @@
-"""A worker process of the local engine: receives segments, scores them, and reports the parts.
+"""A worker process of the local engine: scores the segments that it receives and reports the output parts.
 
-Messages are lines of JSON, both ways. The worker ends when its input does, and so with its parent process.
+Messages are lines of JSON: the settings of the job and then tasks on standard input, pairs of an event and
+its value on standard output. The worker ends when its input ends, and so with its parent process.
 """
 
 from __future__ import annotations
@@ -13,73 +14,69 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from token2wave.data.rows import Segment
 from token2wave.errors import Token2WaveError
-from token2wave.scoring.output_parts import JobConfig
-from token2wave.scoring.part_scorer import SegmentScorer
+from token2wave.scoring.job import JobConfig, SegmentTask
+from token2wave.scoring.segment_scorer import SegmentScorer
 
 
 def main() -> None:
     """Work until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # whatever else is printed is no message
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    messages = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # whatever else is printed is not a message
 
-    def send(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
+    def send(event: str, value: Any = None) -> None:
+        messages.write(json.dumps((event, value)) + "\n")
+        messages.flush()
 
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     config = JobConfig.from_dict(json.loads(sys.stdin.readline()))
-    threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
+    threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
     try:
         scorer = SegmentScorer(config)
-        scorer.predictor.classifier  # noqa: B018 - loaded now, so that a fault of the model is told apart
+        scorer.predictor.classifier  # noqa: B018 - load the model now: its errors end the job
     except Token2WaveError as error:
-        send(_fault(error))
+        send("error", _describe(error))
         return
-    send({"ready": True})
+    send("ready")
     while True:
-        _work(scorer, tasks.get(), send)
+        message = tasks.get()
+        os.environ["OMP_NUM_THREADS"] = str(message["n_threads"])
+        _score(scorer, SegmentTask.from_dict(message["task"]), send)
 
 
-def _listen(tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _receive(tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin:
         tasks.put(json.loads(line))
-    os._exit(0)  # nobody waits for the rest
+    os._exit(0)  # the parent process has ended
 
 
-def _work(scorer: SegmentScorer, task: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
-    number = task["number"]
-    os.environ["OMP_NUM_THREADS"] = str(task["n_threads"])
-    set_aside = task["set_aside"]
+def _score(scorer: SegmentScorer, task: SegmentTask, send: Callable[..., None]) -> None:
     try:
-        parts = scorer.score_segment(
-            Segment(**task["segment"]),
-            number,
-            set(task["done"]),
-            None if set_aside is None else (set_aside[0], set_aside[1]),
-        )
-        for part in parts:
-            send({"part": part.to_dict()})
+        for output_part in scorer.score_segment(task):
+            send("part", asdict(output_part))
     except Token2WaveError as error:
-        send(_fault(error))
+        send("error", _describe(error))
     except OSError as error:
-        send(
-            _fault(Token2WaveError(f"cannot be read or written ({error})", location=task["segment"]["path"]))
-        )
+        problem = f"cannot be read or written ({error})"
+        send("error", _describe(Token2WaveError(problem, location=task.segment.path)))
     except Exception as error:
         traceback.print_exc()
-        send({"failed": number, "reason": f"{type(error).__name__}: {str(error)[:200]}"})
+        send("failed", (task.number, f"{type(error).__name__}: {str(error)[:200]}"))
     else:
-        send({"complete": number})
+        send("complete", task.number)
 
 
-def _fault(error: Token2WaveError) -> dict[str, Any]:
-    details = {"problem": error.problem, "location": error.location, "hint": error.hint}
-    return {"fault": {"kind": type(error).__name__, **details}}
+def _describe(error: Token2WaveError) -> dict[str, Any]:
+    return {
+        "type": type(error).__name__,
+        "problem": error.problem,
+        "location": error.location,
+        "hint": error.hint,
+    }
 
 
 if __name__ == "__main__":
