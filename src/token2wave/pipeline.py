@@ -78,6 +78,8 @@ def train(
         data_options = replace(data_options, weight_column=None)  # its weights come from no column
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
+    if options.stream:
+        require_one_process("training on a stream")
     require_trainable(preset, options.device, options.stream)
     out = None if options.out is None else Path(options.out)
     report = None if options.report is None else Path(options.report)
@@ -163,7 +165,6 @@ def _prepare_stream(
     callback_list: CallbackList,
 ) -> TrainingRun:
     """Make a first pass over a stream, which counts labels and words."""
-    require_one_process("training on a stream")
     if isinstance(data, TextDataset):
         raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
     run = prepare_stream_run(

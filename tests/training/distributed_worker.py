@@ -63,7 +63,7 @@ def several(n_texts: int = 59) -> Examples:
     random = np.random.default_rng(4)
     targets = (random.random((n_texts, 3)) < 0.4).astype(np.float32)
     positive = np.array([1.0, 3.0, 0.5], dtype=np.float32)
-    return Examples.of_targets(toy(n_texts).features, targets, None, positive)
+    return Examples(toy(n_texts).features, targets.argmax(axis=1), None, targets, positive)
 
 
 def cases() -> dict[str, tuple[Examples, Recipe, dict[str, Any]]]:

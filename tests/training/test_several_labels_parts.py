@@ -32,7 +32,7 @@ def problem_of(n_texts: int = 200, positive: np.ndarray | None = None) -> Linear
     texts = mixed_texts(n_texts, 0)
     features, found = fit_features(texts.texts, WORDS_ALONE)
     targets = encode_label_sets(texts, NAMES).astype(np.float32)
-    examples = Examples.of_targets(found, targets, positive_weights=positive)
+    examples = Examples(found, targets.argmax(axis=1), None, targets, positive)
     return LinearSVM(examples, features, len(NAMES), seed=0, multi_label=True)
 
 
@@ -72,7 +72,7 @@ def test_energy_is_information_about_every_class():
 def test_a_class_that_all_or_none_have_tells_nothing():
     problem = problem_of()
     with_two = np.concatenate([problem.targets, np.ones((200, 1)), np.zeros((200, 1))], axis=1)
-    examples = Examples.of_targets(problem.train.features, with_two.astype(np.float32))
+    examples = Examples(problem.train.features, with_two.argmax(axis=1), None, with_two.astype(np.float32))
     texts = mixed_texts(200, 0).texts
     features, _ = fit_features(texts, WORDS_ALONE)
     more = LinearSVM(examples, features, len(NAMES) + 2, seed=0, multi_label=True)

@@ -29,7 +29,7 @@ def with_targets(multi_label: bool, seed: int = 0, weighted: bool = False) -> Ex
         targets /= targets.sum(axis=1, keepdims=True)
     weights = random.uniform(0, 3, N_TEXTS).astype(np.float32) if weighted else None
     positive = np.array([0.5, 1, 7], np.float32) if weighted and multi_label else None
-    return Examples.of_targets(features, targets, weights, positive)
+    return Examples(features, targets.argmax(axis=1), weights, targets, positive)
 
 
 def one_hot(examples: Examples) -> Examples:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
@@ -116,8 +116,34 @@ class Callback:
         """A settings search is over; training with its result begins."""
 
 
+P = ParamSpec("P")
+
+
+def _call_each(
+    method: Callable[Concatenate[Callback, P], None],
+) -> Callable[Concatenate[CallbackList, P], None]:
+    """Make a method of the list that calls this method of every callback."""
+
+    def call(self: CallbackList, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        for callback in self.callbacks:
+            getattr(callback, method.__name__)(*args, **kwargs)
+
+    call.__doc__ = method.__doc__
+    return call
+
+
 class CallbackList:
     """Calls several callbacks, in order."""
+
+    begin = _call_each(Callback.on_begin)
+    end = _call_each(Callback.on_end)
+    stage = _call_each(Callback.on_stage)
+    advance = _call_each(Callback.on_advance)
+    loss = _call_each(Callback.on_loss)
+    gradients = _call_each(Callback.on_gradients)
+    epoch = _call_each(Callback.on_epoch)
+    candidate = _call_each(Callback.on_candidate)
+    search_end = _call_each(Callback.on_search_end)
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = callbacks
@@ -125,28 +151,12 @@ class CallbackList:
     @contextmanager
     def run(self, plan: RunPlan) -> Iterator[None]:
         """Report that a run begins and, if the block fails, that it is over."""
-        for callback in self.callbacks:
-            callback.on_begin(plan)
+        self.begin(plan)
         try:
             yield
         except BaseException:
             self.end(None, ())
             raise
-
-    def end(self, summary: Summary | None, files: Sequence[Path]) -> None:
-        """Report that a run is over."""
-        for callback in self.callbacks:
-            callback.on_end(summary, files)
-
-    def stage(self, name: str, total: int) -> None:
-        """Report that a stage begins."""
-        for callback in self.callbacks:
-            callback.on_stage(name, total)
-
-    def advance(self, amount: int) -> None:
-        """Report progress."""
-        for callback in self.callbacks:
-            callback.on_advance(amount)
 
     def stage_once_begun(self, name: str, total: int) -> Callable[[int], None]:
         """Report a stage with its first progress: until then its arguments may be refused."""
@@ -160,28 +170,3 @@ class CallbackList:
             self.advance(amount)
 
         return advance
-
-    def loss(self, loss: float, texts_per_second: float) -> None:
-        """Report the loss."""
-        for callback in self.callbacks:
-            callback.on_loss(loss, texts_per_second)
-
-    def gradients(self, network: TextNetwork, batch: Batch) -> None:
-        """Report that a step has its gradients."""
-        for callback in self.callbacks:
-            callback.on_gradients(network, batch)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Report that an epoch is done."""
-        for callback in self.callbacks:
-            callback.on_epoch(epoch)
-
-    def candidate(self, trial: Trial) -> None:
-        """Report a candidate of a settings search."""
-        for callback in self.callbacks:
-            callback.on_candidate(trial)
-
-    def search_end(self, record: SearchHistory) -> None:
-        """Report that a settings search is over."""
-        for callback in self.callbacks:
-            callback.on_search_end(record)

@@ -79,18 +79,6 @@ class Examples:
         targets = labels.astype(np.float32) if labels.ndim == 2 else None
         return cls(NO_FEATURES, labels, weights, targets, positive_weights, HashedTexts.of(texts))
 
-    @classmethod
-    def of_targets(
-        cls,
-        features: Ragged,
-        targets: NDArray[np.float32],
-        weights: NDArray[np.float32] | None = None,
-        positive_weights: NDArray[np.float32] | None = None,
-    ) -> Examples:
-        """Make examples whose label is the class of the largest target."""
-        labels = targets.argmax(axis=1).astype(np.int64)
-        return cls(features, labels, weights, targets, positive_weights)
-
     @property
     def multi_label(self) -> bool:
         """Whether a text may have several classes, or none."""

@@ -112,17 +112,8 @@ class SearchHistory:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all trials as plain data for JSON."""
-        return {
-            "select_by": self.select_by,
-            "rule": RULE,
-            "validation_rows": self.validation_rows,
-            "n_splits": self.n_splits,
-            "ended_by": self.ended_by,
-            "seconds": self.seconds,
-            "best_trial": None if self.best_trial is None else self.best_trial.number,
-            "settings": self.settings,
-            "trials": [asdict(trial) for trial in self.trials],
-        }
+        best_trial = None if self.best_trial is None else self.best_trial.number
+        return {**asdict(self), "rule": RULE, "best_trial": best_trial, "settings": self.settings}
 
     def of_model(self) -> dict[str, Any]:
         """The record for the model file: without times, so that equal searches give equal files."""

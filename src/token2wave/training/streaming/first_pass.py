@@ -30,7 +30,6 @@ MAX_REASONS = 20
 MEGABYTE = 1 << 20
 TEXTS_BETWEEN_RESETS = 1 << 19
 MAX_UINT32_COUNT = 1 << 31
-LENGTHS = tuple(2**power for power in range(33))
 
 
 class DrawnRow(NamedTuple):
@@ -136,7 +135,6 @@ class Survey:
         label_counts: ``(C,)``, rows that have each class.
         label_weights: ``(C,)``, the sum of these rows' own weights.
         own_weight: the sum of all rows' own weights.
-        lengths: how many texts have at most 1, 2, 4, 8, ... characters.
         checksum: of all texts and labels in their order.
         drawn: the rows with the smallest draws, in their order.
     """
@@ -151,7 +149,6 @@ class Survey:
     label_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     label_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     own_weight: float = 0.0
-    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(LENGTHS), np.int64))
     checksum: int = 0
     drawn: list[DrawnRow] = field(default_factory=list)
 
@@ -199,9 +196,7 @@ def survey_stream(
         survey.multi_label |= chunk.multi_label
         survey.n_rejected += sum(n for _, n in chunk.rejected)
         survey.reasons += [reason for reason, _ in chunk.rejected][: MAX_REASONS - len(survey.reasons)]
-        lengths = np.fromiter(map(len, chunk.texts), np.int64, len(chunk.texts))
-        survey.n_characters += int(lengths.sum())
-        survey.lengths += np.searchsorted(np.sort(lengths), LENGTHS, side="right")
+        survey.n_characters += chunk.n_characters
         own = np.ones(len(chunk.texts)) if chunk.weights is None else chunk.weights
         survey.own_weight += float(own.sum())
         for labels, weight in zip(chunk.labels, own.tolist(), strict=True):

@@ -22,7 +22,7 @@ from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.run import TrainingRun
 from token2wave.training.streaming.block_stream import BlockStream, LabelEncoder
-from token2wave.training.streaming.first_pass import LENGTHS, BucketCounts, Survey, survey_stream
+from token2wave.training.streaming.first_pass import BucketCounts, Survey, survey_stream
 from token2wave.training.streaming.stream_source import StreamSource
 from token2wave.training.weighting import class_weights_of, positive_weights
 
@@ -76,13 +76,11 @@ class StreamRun(TrainingRun):
     def facts(self) -> dict[str, Any]:
         """The counts of the first pass."""
         survey = self.survey
-        lengths = zip(LENGTHS, survey.lengths.tolist(), strict=True)
         return {
             "stream": {
                 "rows": survey.n_rows,
                 "rejected": survey.n_rejected,
                 "characters": survey.n_characters,
-                "texts_up_to": {str(size): n for size, n in lengths if n},
                 "labels": dict(zip(survey.label_names, survey.label_counts.tolist(), strict=True)),
                 "sample_rows": len(self.texts.train),
                 "memory": self.memory,
