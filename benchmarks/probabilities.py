@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, encode_labels, load_splits
-from token2wave.metrics import expected_calibration_error, surest
+from token2wave.metrics import answer_surest, expected_calibration_error
 from token2wave.pipeline import train
 from token2wave.training.result import machine
 from token2wave.versions import versions
@@ -104,7 +104,7 @@ def measured(splits: TextDataset, foreign: Sequence[str], preset: str, seed: int
     return {
         "accuracy": result.summary.accuracy,
         "calibration_error": expected_calibration_error(probabilities, truth),
-        "answered": [asdict(part) for part in surest(probabilities, truth, COVERAGES)],
+        "answered": [asdict(part) for part in answer_surest(probabilities, truth, COVERAGES)],
         "mean_novelty": None if novelty is None else float(novelty.mean()),
         "foreign": {other: told_apart(classifier, test.texts, _texts_of(other)) for other in foreign},
         "code": code_state(),

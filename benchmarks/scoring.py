@@ -39,7 +39,7 @@ from pyarrow import parquet
 
 import token2wave
 from token2wave.core import n_threads
-from token2wave.process_memory import kilobytes
+from token2wave.process_memory import read_kilobytes
 from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.job import Job, JobConfig
 from token2wave.scoring.journal import JOURNAL, STAGING, OutputFile, OutputPart
@@ -366,7 +366,7 @@ def session_members(session: int) -> list[int]:
 def proportional_memory(pid: int) -> int:
     """Bytes that a process holds; what several share counts in parts."""
     try:
-        return kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss") or 0
+        return read_kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss") or 0
     except OSError:
         return 0
 

@@ -32,7 +32,7 @@ from measuring import RESULTS, ROOT, all_versions, code_state, spread, write_doc
 
 import token2wave
 from token2wave.data import load_splits
-from token2wave.process_memory import kilobytes
+from token2wave.process_memory import read_kilobytes
 from token2wave.storage.atomic import make_folder
 from token2wave.training.result import machine
 
@@ -265,7 +265,7 @@ def _cpu_seconds(pid: int) -> float:
 
 def _memory(pid: int) -> int:
     """Resident memory of a process and those it started, in bytes."""
-    return sum(kilobytes(Path(f"/proc/{each}/status"), "VmRSS") or 0 for each in _processes(pid))
+    return sum(read_kilobytes(Path(f"/proc/{each}/status"), "VmRSS") or 0 for each in _processes(pid))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from token2wave.errors import Token2WaveError
-from token2wave.process_memory import STATUS, kilobytes, resident_memory
+from token2wave.process_memory import STATUS, read_kilobytes, resident_memory
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 MEMINFO = Path("/proc/meminfo")
@@ -61,7 +61,7 @@ def measure_peak(work: Callable[[], object], device: str = "cpu") -> MemoryUse:
             CLEAR_REFS.write_text(RESET_PEAK)
     initial = resident_memory()
     work()
-    return MemoryUse(initial, kilobytes(STATUS, "VmHWM"))
+    return MemoryUse(initial, read_kilobytes(STATUS, "VmHWM"))
 
 
 def current_memory(device: str) -> int | None:
@@ -82,7 +82,7 @@ def limit_memory(fraction: float = 0.9) -> None:
 
     Does nothing outside Linux.
     """
-    size, available = kilobytes(STATUS, "VmSize"), kilobytes(MEMINFO, "MemAvailable")
+    size, available = read_kilobytes(STATUS, "VmSize"), read_kilobytes(MEMINFO, "MemAvailable")
     if size is None or available is None:
         return
     import resource

@@ -1,7 +1,6 @@
 """token2wave: tiny, exact, explainable text classifiers with the Wave Network.
 
-The public names are loaded when they are first used, so that importing the package is quick and does
-not import torch.
+The public names are imported when they are first used, so importing the package is quick and needs no torch.
 """
 
 from __future__ import annotations
@@ -9,27 +8,37 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from token2wave.errors import Token2WaveError
+from token2wave.errors import Token2WaveError, import_extra
 from token2wave.versions import __version__
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier, load
-    from token2wave.compression import Compression, compress
-    from token2wave.evaluation import evaluate
-    from token2wave.explanation import Explanation
-    from token2wave.inference.compiled import CompiledNetwork, compile_network
-    from token2wave.inference.prediction import Prediction
-    from token2wave.inference.state import SlidingWindow, State
-    from token2wave.integrations.sklearn import WaveClassifier
-    from token2wave.models import WaveConfig, WaveNetwork
-    from token2wave.options import DataOptions, TrainOptions
-    from token2wave.pipeline import train
-    from token2wave.scoring.batch_predictor import BatchPredictor
-    from token2wave.scoring.job import ScoringSummary
-    from token2wave.scoring.score import score
-    from token2wave.training.incremental import update
-    from token2wave.training.recipe import Recipe
-    from token2wave.training.result import TrainingResult
+    from token2wave.classifier import Classifier as Classifier
+    from token2wave.classifier import load as load
+    from token2wave.compression import Compression as Compression
+    from token2wave.compression import compress as compress
+    from token2wave.evaluation import evaluate as evaluate
+    from token2wave.explanation import Explanation as Explanation
+    from token2wave.inference.compiled import (
+        CompiledNetwork as CompiledNetwork,
+    )
+    from token2wave.inference.compiled import (
+        compile_network as compile_network,
+    )
+    from token2wave.inference.prediction import Prediction as Prediction
+    from token2wave.inference.state import SlidingWindow as SlidingWindow
+    from token2wave.inference.state import State as State
+    from token2wave.integrations.sklearn import WaveClassifier as WaveClassifier
+    from token2wave.models import WaveConfig as WaveConfig
+    from token2wave.models import WaveNetwork as WaveNetwork
+    from token2wave.options import DataOptions as DataOptions
+    from token2wave.options import TrainOptions as TrainOptions
+    from token2wave.pipeline import train as train
+    from token2wave.scoring.batch_predictor import BatchPredictor as BatchPredictor
+    from token2wave.scoring.job import ScoringSummary as ScoringSummary
+    from token2wave.scoring.score import score as score
+    from token2wave.training.incremental import update as update
+    from token2wave.training.recipe import Recipe as Recipe
+    from token2wave.training.result import TrainingResult as TrainingResult
 
 _HOME = {
     "BatchPredictor": "token2wave.scoring.batch_predictor",
@@ -57,46 +66,14 @@ _HOME = {
     "update": "token2wave.training.incremental",
 }
 
-__all__ = [
-    "BatchPredictor",
-    "Classifier",
-    "CompiledNetwork",
-    "Compression",
-    "DataOptions",
-    "Explanation",
-    "Prediction",
-    "Recipe",
-    "ScoringSummary",
-    "SlidingWindow",
-    "State",
-    "Token2WaveError",
-    "TrainOptions",
-    "TrainingResult",
-    "WaveClassifier",
-    "WaveConfig",
-    "WaveNetwork",
-    "__version__",
-    "compile_network",
-    "compress",
-    "evaluate",
-    "load",
-    "score",
-    "train",
-    "update",
-]
+__all__ = [*_HOME, "Token2WaveError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with import_extra("train", f"token2wave.{name}", "torch"):
         return getattr(import_module(_HOME[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        from token2wave.errors import MissingExtraError
-
-        raise MissingExtraError("torch", "train", purpose=f"token2wave.{name}") from error
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Configuration is data: frozen dataclasses that validate themselves and refuse unknown keys."""
+"""Configurations: frozen dataclasses that check their values and refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -19,36 +19,28 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20
 
 
 def require(condition: bool, key: str, expected: str, found: object) -> None:
-    """Refuse a value of a setting.
-
-    Raises:
-        ConfigError: ``condition`` is false.
-    """
+    """Raise a :class:`ConfigError` about a setting's value unless a condition holds."""
     if not condition:
         raise ConfigError(f"expected {expected}, found {found!r}", location=key)
 
 
 def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not among the choices.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Raise a :class:`ConfigError` unless a value is among the choices."""
     require(value in choices, key, "one of " + ", ".join(choices), value)
 
 
 def parse_size(size: int | str, setting: str = "max_size") -> int:
-    """Bytes of a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``.
+    """Parse a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``, in bytes.
 
     Args:
-        size: a number, or what is to be read.
-        setting: whose it is, for the error.
+        size: a number or text.
+        setting: its name, for the error.
 
     Raises:
-        ConfigError: it is no positive size.
+        ConfigError: it is not a positive size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
-    n_bytes = float(found[1]) * UNITS[found[2] or ""] if found else 0.0
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(size).lower())
+    n_bytes = float(match[1]) * UNITS[match[2] or ""] if match else 0.0
     if not 1 <= n_bytes < 1 << 63:
         raise ConfigError(f"expected a size such as 1MB or 300kB, found {size!r}", location=setting)
     return int(n_bytes)
@@ -56,33 +48,33 @@ def parse_size(size: int | str, setting: str = "max_size") -> int:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Base of all settings: made from plain data, turned back into plain data."""
+    """Base of all settings. They are made from plain data and become plain data."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from plain data; a missing key takes its default.
+        """Make settings of plain data; a missing key takes its default.
 
         Raises:
-            ConfigError: an unknown key, a value of the wrong type, or an illegal value.
+            ConfigError: a key is unknown, or a value is illegal or of the wrong type.
         """
         hints = get_type_hints(cls)
-        names = [field.name for field in dataclasses.fields(cls)]
+        fields = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
-            if key not in names:
+            if key not in fields:
                 raise ConfigError(
-                    f"unknown setting {key!r} for {cls.__name__}", hint="known are: " + ", ".join(names)
+                    f"unknown setting {key!r} for {cls.__name__}", hint="known are: " + ", ".join(fields)
                 )
-        for field in dataclasses.fields(cls):
-            if field.default is dataclasses.MISSING and field.name not in values:
-                raise ConfigError(f"the setting {field.name!r} is missing for {cls.__name__}")
-        return cls(**{key: _converted(cls, key, hints[key], value) for key, value in values.items()})
+        for key, field in fields.items():
+            if field.default is dataclasses.MISSING and key not in values:
+                raise ConfigError(f"the setting {key!r} is missing for {cls.__name__}")
+        return cls(**{key: _convert(cls, key, hints[key], value) for key, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> Self:
-        """Copy with some settings changed, validated anew.
+        """Copy with some settings changed, and check them again.
 
         Raises:
             ConfigError: as for :meth:`from_dict`.
@@ -91,8 +83,8 @@ class Configuration:
         return self.from_dict(current | changes)
 
 
-def _converted(cls: type, key: str, hint: Any, value: Any) -> Any:
-    """Check a value against its field's type; JSON's whole numbers may stand for floats."""
+def _convert(cls: type, key: str, hint: Any, value: Any) -> Any:
+    """Check a value against its field's type. A whole number is accepted as a float."""
     if hint is float and type(value) is int:
         value = float(value) if abs(value) < 1 << 53 else math.inf
     allowed = tuple(arg for arg in getattr(hint, "__args__", ()) if isinstance(arg, type))
@@ -136,50 +128,40 @@ def accept_options(
         leave_out: fields that the function decides itself. Callers cannot give them.
         option_classes: dataclasses with an ``Attributes`` section in their docstrings.
     """
-    owner = {
-        field.name: key
+    fields = {
+        field.name: (key, field)
         for key, cls in option_classes.items()
         for field in dataclasses.fields(cls)
         if field.name not in leave_out
     }
+    descriptions: dict[str, str] = {}
+    for cls in option_classes.values():
+        descriptions |= describe_options(cls)
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        own = [
-            parameter
-            for name, parameter in inspect.signature(function).parameters.items()
-            if name not in option_classes
-        ]
+        signature = inspect.signature(function)
+        parameters = [p for name, p in signature.parameters.items() if name not in option_classes]
+        own_names = {parameter.name for parameter in parameters}
 
         @wraps(function)
-        def call(*arguments: Any, **arguments_by_name: Any) -> R:
+        def call(*arguments: Any, **named: Any) -> R:
             values: dict[str, dict[str, Any]] = {key: {} for key in option_classes}
-            others: dict[str, Any] = {}
-            for name, value in arguments_by_name.items():
-                (values[owner[name]] if name in owner else others)[name] = value
-            if unknown := sorted(others.keys() - {parameter.name for parameter in own}):
-                close = difflib.get_close_matches(unknown[0], owner, 1)
+            if unknown := sorted(named.keys() - own_names - fields.keys()):
+                close = difflib.get_close_matches(unknown[0], fields, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise TypeError(f"{function.__name__}() has no option {unknown[0]!r}{hint}")
-            built = {key: cls(**values[key]) for key, cls in option_classes.items()}
-            return function(*arguments, **others, **built)
-
-        fields = [
-            field
-            for cls in option_classes.values()
-            for field in dataclasses.fields(cls)
-            if field.name in owner
-        ]
-        parameters = own + [
-            inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+            for name in named.keys() & fields.keys():
+                values[fields[name][0]][name] = named.pop(name)
+            return function(
+                *arguments, **named, **{key: cls(**values[key]) for key, cls in option_classes.items()}
             )
-            for field in fields
+
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+            for name, (_, f) in fields.items()
         ]
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        descriptions = {
-            name: text for cls in option_classes.values() for name, text in describe_options(cls).items()
-        }
-        options = "\n".join(f"    {name}: {descriptions[name]}" for name in owner)
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        options = "\n".join(f"    {name}: {descriptions[name]}" for name in fields)
         call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nOptions:\n{options}\n"
         return call
 

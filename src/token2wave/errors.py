@@ -1,4 +1,4 @@
-"""One exception tree. Every message says where, what was expected, what came, and the cure."""
+"""The exceptions of the package. Messages say where, what was expected, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 
 class Token2WaveError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base of every error that this package raises on purpose.
 
     Args:
-        problem: what was expected and what came instead.
-        location: file, row, column or key at fault; stands in front of the message.
-        hint: what the user can do about it; stands at the end.
+        problem: what was expected and what was found.
+        location: file, row, column or key at fault, in front of the message.
+        hint: what you can do about it, at the end.
     """
 
     def __init__(self, problem: str, *, location: str | None = None, hint: str | None = None) -> None:
@@ -27,23 +27,23 @@ class Token2WaveError(Exception):
 
 
 class DataError(Token2WaveError):
-    """Texts or labels that cannot be used: a file, a row, a column, a set of labels."""
+    """Texts or labels cannot be used."""
 
 
 class ConfigError(Token2WaveError):
-    """A setting that does not exist, has an illegal value, or contradicts another."""
+    """A setting does not exist, has an illegal value, or contradicts another."""
 
 
 class ModelFileError(Token2WaveError):
-    """A model file that is missing, damaged, not ours, or of a newer format."""
+    """A model file is missing, damaged, of another program or of another version."""
 
 
 class OutputError(Token2WaveError):
-    """A place that cannot be written to."""
+    """A file or folder cannot be written to."""
 
 
 class CheckpointError(Token2WaveError):
-    """A checkpoint that is damaged, of another run, or in the way."""
+    """A checkpoint is damaged, belongs to another run, or would be overwritten."""
 
 
 class DistributedError(Token2WaveError):
@@ -55,11 +55,12 @@ class RemoteError(DistributedError):
 
 
 class MissingExtraError(Token2WaveError):
-    """An optional dependency that is not installed.
+    """An optional package is not installed.
 
     Args:
-        module: the module that could not be imported.
-        extra: the extra of this package that brings it.
+        module: the package.
+        extra: the extra of token2wave that installs it.
+        purpose: what needs it; the message starts with it.
     """
 
     def __init__(self, module: str, extra: str, *, purpose: str) -> None:
@@ -91,7 +92,7 @@ def import_extra(extra: str, purpose: str, *modules: str) -> Iterator[None]:
 
 
 class Interruption(BaseException):
-    """Ctrl-C, told apart from the ``KeyboardInterrupt`` that typer would swallow; its text is what to say."""
+    """Ctrl-C, as typer swallows ``KeyboardInterrupt``. Its text is shown to the user."""
 
 
 def place(
@@ -101,19 +102,19 @@ def place(
     line: int | None = None,
     column: str | None = None,
 ) -> str:
-    """Say where something is, e.g. ``reviews.csv, row 3 (line 5), column 'label'``.
+    """Name a location, e.g. ``reviews.csv, row 3 (line 5), column 'label'``.
 
     Args:
         path: the file.
         row: number of the record, counted from 1 without the header.
-        line: number of the line in the file, counted from 1, where that differs from the row.
+        line: number of the line in the file, counted from 1, if it differs from the row.
         column: name of the column.
     """
-    parts = [] if path is None else [os.fspath(path)]
+    names = [] if path is None else [os.fspath(path)]
     if row is not None:
-        parts.append(f"row {row}" if line is None else f"row {row} (line {line})")
+        names.append(f"row {row}" if line is None else f"row {row} (line {line})")
     elif line is not None:
-        parts.append(f"line {line}")
+        names.append(f"line {line}")
     if column is not None:
-        parts.append(f"column {column!r}")
-    return ", ".join(parts)
+        names.append(f"column {column!r}")
+    return ", ".join(names)

@@ -1,4 +1,4 @@
-"""Hold a trained classifier against labelled data."""
+"""Evaluates a trained classifier on labelled data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from token2wave.training.callbacks import Callback, CallbackList
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What :func:`evaluate` gives.
+    """What :func:`evaluate` returns.
 
     Attributes:
-        evaluation: accuracy, macro-F1, scores of each class, confusion matrix.
-        figures: plain data that the command line prints as JSON. Figures that belong to training alone
-            are those of the model's own record, or None.
+        evaluation: accuracy, F1, scores of each class, confusion matrix.
+        figures: plain data, which the command line prints as JSON. Figures of the training come from the
+            model's record, or are None.
     """
 
     evaluation: Evaluation
@@ -50,31 +50,28 @@ def evaluate(
             arguments. The default label separator is that of training.
         callbacks: called as the work goes on.
 
-    Returns:
-        The evaluation and the figures around it.
-
     Raises:
-        DataError: data that cannot be read, or has a label that the model does not know.
+        DataError: the data cannot be read, or has a label that the model does not know.
     """
     start = time.perf_counter()
-    record, several = classifier.training, classifier.multi_label
+    record, multi_label = classifier.training, classifier.multi_label
     separator = data_options.label_separator
-    if separator is None and several and isinstance(recorded := record.get("label_separator"), str):
+    if separator is None and multi_label and isinstance(recorded := record.get("label_separator"), str):
         separator = recorded
-    data_options = replace(data_options, multi_label=several, label_separator=separator)
-    labelled = load_split(data, split, data_options, label_names=classifier.label_names)
-    labels = (encode_label_sets if several else encode_labels)(labelled, classifier.label_names)
+    data_options = replace(data_options, multi_label=multi_label, label_separator=separator)
+    dataset = load_split(data, split, data_options, label_names=classifier.label_names)
+    labels = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
     callback_list = CallbackList(callbacks)
     callback_list.stage("evaluation", len(labels))
     predicting = time.perf_counter()
-    result = classifier.evaluate(labelled.texts, labels, callback_list.advance)
+    result = classifier.evaluate(dataset.texts, labels, callback_list.advance)
     seconds = time.perf_counter() - predicting
-    novelty = classifier.novelty(labelled.texts)
+    novelty = classifier.novelty(dataset.texts)
     parameters = classifier.network.parameter_count()
     figures = {
         "accuracy": result.accuracy,
         "macro_f1": result.macro_f1,
-        **({"micro_f1": result.micro_f1} if several else {}),
+        **({"micro_f1": result.micro_f1} if multi_label else {}),
         "mean_novelty": None if novelty is None or not len(novelty) else float(novelty.mean()),
         "validation_accuracy": record.get("validation_accuracy"),
         "train_seconds": None,

@@ -1,4 +1,4 @@
-"""Formats numbers and texts for people: percentages, sizes, durations, safe labels."""
+"""Formats numbers and texts for people."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def percent(share: float | None, digits: int = 2) -> str:
-    """A share as a percentage."""
-    return NOTHING if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}%"
-
-
-def points(difference: float) -> str:
-    """A difference between two shares, in percentage points; starts with a separator."""
-    return f"  ({100 * difference:+.2f} points)" if math.isfinite(difference) else ""
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """Format a fraction as a percentage."""
+    return NOTHING if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{digits}f}%"
 
 
 def count(number: float | None) -> str:
-    """A number of things, with separated thousands."""
+    """Format a number of things, with separated thousands."""
     if number is None or not math.isfinite(number):
         return NOTHING
     return f"{number:,.1f}" if 0 < number < 10 and number != int(number) else f"{round(number):,}"
 
 
 def duration(seconds: float | None) -> str:
-    """A time span in the unit a person would choose."""
+    """Format seconds in the unit that a person would choose."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds < 0.9995:
@@ -43,7 +38,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(n_bytes: int | None) -> str:
-    """A number of bytes in decimal units."""
+    """Format a number of bytes in decimal units."""
     if n_bytes is None:
         return NOTHING
     if n_bytes < 1000:
@@ -57,34 +52,29 @@ def size(n_bytes: int | None) -> str:
 
 
 def printable(text: str) -> str:
-    """One line without control characters, lone surrogates or changes of direction.
+    """Make a text one line without control characters, lone surrogates or changes of direction.
 
-    Labels come from files: they must neither move a terminal's cursor nor break XML.
+    Labels come from files. They must not move a terminal's cursor or break XML.
     """
-    kept = (
+    return "".join(
         REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c
         for c in " ".join(text.split())
         if c not in BIDI_CONTROLS
     )
-    return "".join(kept)
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Count the columns of a terminal that a text takes."""
     return sum(
         2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text
     )
 
 
 def shorten(text: str, limit: int) -> str:
-    """A printable text of at most so many columns, its end replaced by an ellipsis."""
+    """Make a text printable, and cut it to ``limit`` columns with an ellipsis at the end."""
     text = printable(text)
     if columns(text) <= limit:
         return text
-    kept, used = "", 0
-    for character in text:
-        used += columns(character)
-        if used > limit - 1:
-            break
-        kept += character
-    return kept.rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    while columns(text) > limit - 1:
+        text = text[:-1]
+    return text.rstrip() + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, F1, calibration, the confusion matrix."""
+"""Measures predictions: accuracy, F1, calibration and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ClassScore:
 
     Attributes:
         label: name of the class.
-        precision: share of the texts given this label that have it.
-        recall: share of the texts with this label that were given it.
+        precision: fraction of the texts predicted as this class that belong to it.
+        recall: fraction of the texts of this class that are predicted as it.
         f1: harmonic mean of the two.
-        support: texts with this label.
+        support: texts of this class.
     """
 
     label: str
@@ -33,12 +33,12 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Answered:
-    """What comes of answering the surest texts alone.
+    """Accuracy when only the surest texts are answered.
 
     Attributes:
-        coverage: share of the texts that are answered.
-        threshold: probability of the predicted class from which on they are.
-        accuracy: share of right labels among them.
+        coverage: fraction of the texts that are answered.
+        threshold: least probability of the predicted class among them.
+        accuracy: of their predictions.
     """
 
     coverage: float
@@ -48,23 +48,23 @@ class Answered:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions held against the truth.
+    """Predictions compared with the true labels.
 
     Attributes:
-        rows: texts evaluated.
-        accuracy: share of right labels; where a text may have several, share of texts whose labels are right
-            and complete (exact match, or subset accuracy).
+        rows: number of texts.
+        accuracy: fraction of texts whose label is right; in the multi-label case, whose labels are all right
+            (exact match, or subset accuracy).
         macro_f1: mean F1 over the classes that occur in the truth or the predictions.
         classes: scores of each class.
-        confusion: ``confusion[i][j]`` texts of class ``i`` were given label ``j``; empty where a text may
-            have several.
-        calibration_error: see :func:`expected_calibration_error`, and :func:`calibration_error_of_decisions`
-            where a text may have several; None where no probabilities are known.
-        answered: for several shares of the texts, the surest first; empty where no probabilities are known,
-            or a text may have several labels.
-        micro_f1: where a text may have several labels, F1 over all of them together.
-        hamming_loss: where a text may have several labels, share of the decisions, of all texts and classes,
-            that are wrong.
+        confusion: ``confusion[i][j]`` texts of class ``i`` were predicted as ``j``; empty in the multi-label
+            case.
+        calibration_error: see :func:`expected_calibration_error` and :func:`calibration_error_of_decisions`;
+            None without probabilities.
+        answered: accuracy of the surest texts, for several coverages; empty without probabilities and in the
+            multi-label case.
+        micro_f1: F1 over the decisions of all classes; None but in the multi-label case.
+        hamming_loss: fraction of the decisions, one for each text and class, that are wrong; None but in the
+            multi-label case.
     """
 
     rows: int
@@ -94,92 +94,90 @@ def evaluate_predictions(
         truth: ``(N,)`` integers below ``C``.
         predicted: ``(N,)`` integers below ``C``.
         label_names: ``C`` names.
-        probabilities: ``(N, C)``, where they are known.
+        probabilities: ``(N, C)``, if they are known.
     """
     n_classes = len(label_names)
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
     confusion = confusion.reshape(n_classes, n_classes)
-    right = np.diag(confusion)
+    correct = np.diag(confusion)
     return Evaluation(
         rows=len(truth),
-        accuracy=float(right.sum() / max(len(truth), 1)),
+        accuracy=float(correct.sum() / max(len(truth), 1)),
         macro_f1=macro_f1_of(truth, predicted, n_classes),
-        classes=_class_scores(label_names, right, confusion.sum(axis=0), confusion.sum(axis=1)),
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        classes=_class_scores(label_names, correct, confusion.sum(axis=0), confusion.sum(axis=1)),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration_error=None if probabilities is None else expected_calibration_error(probabilities, truth),
-        answered=() if probabilities is None else surest(probabilities, truth),
+        answered=() if probabilities is None else answer_surest(probabilities, truth),
     )
 
 
 def evaluate_decisions(
     truth: NDArray[np.bool_],
-    given: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
     label_names: tuple[str, ...],
     probabilities: NDArray[np.floating] | None = None,
 ) -> Evaluation:
-    """Compare the labels given to texts with those they have, where a text may have several, or none.
+    """Compare predicted with true labels in the multi-label case.
 
     Args:
         truth: ``(N, C)``.
-        given: ``(N, C)``.
+        predicted: ``(N, C)``.
         label_names: ``C`` names.
-        probabilities: ``(N, C)``, where they are known.
+        probabilities: ``(N, C)``, if they are known.
     """
-    micro_f1, macro_f1 = f1_of_decisions(truth, given)
-    right = (truth & given).sum(axis=0)
+    micro_f1, macro_f1 = f1_of_decisions(truth, predicted)
+    calibration_error = None
+    if probabilities is not None:
+        calibration_error = calibration_error_of_decisions(probabilities, truth)
+    correct = (truth & predicted).sum(axis=0)
     return Evaluation(
         rows=len(truth),
-        accuracy=float((truth == given).all(axis=1).mean()) if len(truth) else 0.0,
+        accuracy=float((truth == predicted).all(axis=1).mean()) if len(truth) else 0.0,
         macro_f1=macro_f1,
-        classes=_class_scores(label_names, right, given.sum(axis=0), truth.sum(axis=0)),
+        classes=_class_scores(label_names, correct, predicted.sum(axis=0), truth.sum(axis=0)),
         confusion=(),
-        calibration_error=None
-        if probabilities is None
-        else calibration_error_of_decisions(probabilities, truth),
+        calibration_error=calibration_error,
         micro_f1=micro_f1,
-        hamming_loss=float((truth != given).mean()) if truth.size else 0.0,
+        hamming_loss=float((truth != predicted).mean()) if truth.size else 0.0,
     )
 
 
 def _class_scores(
     label_names: Sequence[str],
-    right: NDArray[np.integer],
-    given: NDArray[np.integer],
+    correct: NDArray[np.integer],
+    predicted: NDArray[np.integer],
     support: NDArray[np.integer],
 ) -> tuple[ClassScore, ...]:
-    """Scores of each class from its texts: those given it rightly, given it, and having it, ``(C,)`` each."""
-    precision = right / np.maximum(given, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + given, 1)
-    return tuple(
-        ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
-        for i, name in enumerate(label_names)
-    )
+    """Score each class by its correctly predicted, predicted and true texts, ``(C,)`` each."""
+    precision = correct / np.maximum(predicted, 1)
+    recall = correct / np.maximum(support, 1)
+    f1 = 2 * correct / np.maximum(support + predicted, 1)
+    columns = (scores.tolist() for scores in (precision, recall, f1, support))
+    return tuple(ClassScore(name, *scores) for name, *scores in zip(label_names, *columns, strict=True))
 
 
-def surest(
+def answer_surest(
     probabilities: NDArray[np.floating], truth: NDArray[np.int64], coverages: Sequence[float] = COVERAGES
 ) -> tuple[Answered, ...]:
-    """Accuracy where only the surest texts are answered, and the threshold that does so.
+    """Measure the accuracy when only the surest texts are answered.
 
     Args:
         probabilities: ``(N, C)``.
         truth: ``(N,)`` integers below ``C``.
-        coverages: shares of the texts to answer. More are answered where several have the same probability.
+        coverages: fractions of the texts to answer. Ties answer more.
 
     Returns:
         An entry for each coverage; nothing without texts.
     """
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
+    correct = probabilities.argmax(axis=1) == truth
     ascending = np.sort(confidence)
-    found = []
+    points = []
     for coverage in coverages if len(truth) else ():
-        n_answered = max(1, round(coverage * len(truth)))
-        threshold = ascending[len(truth) - n_answered]
-        kept = confidence >= threshold
-        found.append(Answered(float(kept.mean()), float(threshold), float(right[kept].mean())))
-    return tuple(found)
+        threshold = ascending[len(truth) - max(1, round(coverage * len(truth)))]
+        mask = confidence >= threshold
+        points.append(Answered(float(mask.mean()), float(threshold), float(correct[mask].mean())))
+    return tuple(points)
 
 
 def macro_f1_of(
@@ -188,84 +186,78 @@ def macro_f1_of(
     n_classes: int,
     weights: NDArray[np.floating] | None = None,
 ) -> float:
-    """Mean F1 over the classes that occur in the truth or the predictions; 0 without any.
+    """Compute the mean F1 over the classes that occur in the truth or the predictions; 0 without any.
 
     Args:
         truth: ``(N,)`` integers below ``C``.
         predicted: ``(N,)`` integers below ``C``.
         n_classes: ``C``.
-        weights: ``(N,)``, how much each text counts; all the same, if None.
+        weights: ``(N,)``, how much each text counts; None counts all the same.
     """
-    support = np.bincount(truth, weights, n_classes)
-    given = np.bincount(predicted, weights, n_classes)
     hit = truth == predicted
-    right = np.bincount(truth[hit], None if weights is None else weights[hit], n_classes)
-    occurs = (support + given) > 0
-    return float((2 * right[occurs] / (support + given)[occurs]).mean()) if occurs.any() else 0.0
+    correct = np.bincount(truth[hit], None if weights is None else weights[hit], n_classes)
+    sums = np.bincount(truth, weights, n_classes) + np.bincount(predicted, weights, n_classes)
+    occurs = sums > 0
+    return float((2 * correct[occurs] / sums[occurs]).mean()) if occurs.any() else 0.0
 
 
 def f1_of_decisions(
-    truth: NDArray[np.bool_], given: NDArray[np.bool_], weights: NDArray[np.floating] | None = None
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[np.floating] | None = None
 ) -> tuple[float, float]:
-    """Micro- and macro-F1 of texts that may have several classes, or none.
+    """Compute micro- and macro-F1 in the multi-label case.
 
     Args:
-        truth: ``(N, C)``, the classes that a text has.
-        given: ``(N, C)``, those that it was given.
-        weights: ``(N,)``, how much each text counts; all the same, if None.
+        truth: ``(N, C)``.
+        predicted: ``(N, C)``.
+        weights: ``(N,)``, how much each text counts; None counts all the same.
 
     Returns:
-        F1 over the decisions of all classes together, and the mean F1 of the classes that occur in the truth
-        or the predictions; 0 without any.
+        F1 over the decisions of all classes, and the mean F1 of the classes that occur in the truth or the
+        predictions; 0 without any.
     """
     counts = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
-    right, either = counts @ (truth & given), counts @ truth + counts @ given
-    occurs = either > 0
+    correct, sums = counts @ (truth & predicted), counts @ truth + counts @ predicted
+    occurs = sums > 0
     if not occurs.any():
         return 0.0, 0.0
-    return float(2 * right.sum() / either.sum()), float((2 * right[occurs] / either[occurs]).mean())
+    return float(2 * correct.sum() / sums.sum()), float((2 * correct[occurs] / sums[occurs]).mean())
 
 
 def expected_calibration_error(
     probabilities: NDArray[np.floating], truth: NDArray[np.int64], n_bins: int = 15
 ) -> float:
-    """How far confidence and accuracy lie apart: expected calibration error (arXiv 1706.04599, eq. 3).
+    """Measure how far confidence and accuracy differ: expected calibration error (arXiv 1706.04599, eq. 3).
 
-    Texts are put into bins of equal width by the probability of the predicted class; the error is the mean
-    over texts of ``|accuracy - mean confidence|`` of their bin.
+    Texts are put into bins of equal width by the probability of the predicted class. The error is the mean
+    over texts of ``|accuracy - mean confidence|`` of their bin, from 0 to 1; 0 without texts.
 
     Args:
         probabilities: ``(N, C)``.
         truth: ``(N,)`` integers below ``C``.
         n_bins: bins of probabilities from 0 to 1.
-
-    Returns:
-        From 0 to 1; 0 without texts.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
-    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    gaps = np.bincount(bins, right - confidence, n_bins)
-    return float(np.abs(gaps).sum() / max(len(truth), 1))
+    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, n_bins)
 
 
 def calibration_error_of_decisions(
     probabilities: NDArray[np.floating], truth: NDArray[np.bool_], n_bins: int = 15
 ) -> float:
-    """How far probabilities and frequencies lie apart, where each class is decided by itself.
+    """Measure the calibration error in the multi-label case, over the decisions for each text and class.
 
-    Decisions, one for each text and class, are put into bins of equal width by the class's probability; the
-    error is the mean over decisions of ``|share that holds - mean probability|`` of their bin.
+    The error is the mean over decisions of ``|frequency - mean probability|`` of their bin.
 
     Args:
         probabilities: ``(N, C)``.
-        truth: ``(N, C)``, the classes that a text has.
+        truth: ``(N, C)``.
         n_bins: bins of probabilities from 0 to 1.
-
-    Returns:
-        From 0 to 1; 0 without texts.
     """
-    shares = probabilities.astype(np.float64).ravel()
-    bins = np.clip(np.ceil(shares * n_bins).astype(int) - 1, 0, n_bins - 1)
-    gaps = np.bincount(bins, truth.ravel() - shares, n_bins)
-    return float(np.abs(gaps).sum() / max(shares.size, 1))
+    return _calibration_error(probabilities.ravel(), truth.ravel(), n_bins)
+
+
+def _calibration_error(
+    probabilities: NDArray[np.floating], outcomes: NDArray[np.bool_], n_bins: int
+) -> float:
+    probabilities = probabilities.astype(np.float64)
+    bins = np.clip(np.ceil(probabilities * n_bins).astype(int) - 1, 0, n_bins - 1)
+    differences = np.bincount(bins, outcomes - probabilities, n_bins)
+    return float(np.abs(differences).sum() / max(len(outcomes), 1))

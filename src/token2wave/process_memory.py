@@ -1,4 +1,4 @@
-"""How much memory this process holds, as the operating system counts it."""
+"""Measures how much memory this process holds, as the operating system counts it."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ STATUS = Path("/proc/self/status")
 
 
 def resident_memory() -> int | None:
-    """Memory held now, in bytes; None where the system does not tell."""
-    return kilobytes(STATUS, "VmRSS")
+    """Return the memory held now, in bytes; None where the system does not tell."""
+    return read_kilobytes(STATUS, "VmRSS")
 
 
 def peak_memory() -> int | None:
-    """Most memory held so far, in bytes; None where the system does not tell.
+    """Return the most memory held so far, in bytes; None where the system does not tell.
 
-    On Linux that of the program alone: ``ru_maxrss`` begins with what the process that started it held.
+    On Linux this is the program alone: ``ru_maxrss`` starts with the memory of the process that started it.
     """
-    return kilobytes(STATUS, "VmHWM") or _most_of("RUSAGE_SELF")
+    return read_kilobytes(STATUS, "VmHWM") or _max_resident("RUSAGE_SELF")
 
 
 def children_peak_memory() -> int:
-    """Most memory that one of this process's own finished children held, in bytes; 0 without any."""
-    return _most_of("RUSAGE_CHILDREN") or 0
+    """Return the most memory that one of this process's finished children held, in bytes; 0 without any."""
+    return _max_resident("RUSAGE_CHILDREN") or 0
 
 
-def kilobytes(file: Path, key: str) -> int | None:
-    """An entry in kB of one of the kernel's files, in bytes; None where there is no such file or entry."""
+def read_kilobytes(file: Path, key: str) -> int | None:
+    """Read an entry in kB of one of the kernel's files, in bytes; None if there is no such file or entry."""
     try:
-        found = re.search(rf"^{key}:\s*(\d+) kB$", file.read_text(), re.MULTILINE)
+        match = re.search(rf"^{key}:\s*(\d+) kB$", file.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    return int(match[1]) * 1024 if match else None
 
 
-def _most_of(whom: str) -> int | None:
+def _max_resident(whose: str) -> int | None:
     try:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(getattr(resource, whom)).ru_maxrss
+    peak = resource.getrusage(getattr(resource, whose)).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""Which versions computed a result."""
+"""Lists the versions that computed a result."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ PACKAGES = ("token2wave", "numpy", "torch", "tokenizers", "safetensors")
 
 
 def versions(also: Sequence[str] = ()) -> dict[str, str]:
-    """Versions of Python and of the packages a run depends on, without importing them.
+    """List the versions of Python and of the packages that results depend on, without importing them.
 
     Args:
-        also: further packages, which are left out where they are not installed.
+        also: further packages, which are left out if they are not installed.
     """
-    import platform  # here, since predicting needs neither of the two, and they take time
+    import platform  # late, as both take time and prediction needs neither
     from importlib import metadata
 
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "unknown"
+            installed[package] = "unknown"
     for package in also:
         with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            installed[package] = metadata.version(package)
+    return installed

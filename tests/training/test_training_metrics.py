@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from token2wave.metrics import evaluate_predictions, surest
+from token2wave.metrics import answer_surest, evaluate_predictions
 
 NAMES = ("a", "b", "c", "d")
 indices = st.integers(0, 3)
@@ -54,13 +54,13 @@ def test_scores_are_plain_data():
 def test_the_surest_texts_are_answered():
     shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55]])
     truth = np.array([0, 1, 1, 0])
-    half, most, every = surest(shares, truth, (0.5, 0.75, 1.0))
+    half, most, every = answer_surest(shares, truth, (0.5, 0.75, 1.0))
     assert (half.coverage, half.threshold, half.accuracy) == (0.5, 0.8, 1.0)
     assert (most.coverage, most.threshold, most.accuracy) == (0.75, 0.6, pytest.approx(2 / 3))
     assert (every.coverage, every.threshold, every.accuracy) == (1.0, 0.55, 0.5)
-    (tied,) = surest(np.full((4, 2), 0.5), truth, (0.25,))
+    (tied,) = answer_surest(np.full((4, 2), 0.5), truth, (0.25,))
     assert (tied.coverage, tied.accuracy) == (1.0, 0.5)
-    assert surest(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == ()
+    assert answer_surest(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == ()
     scores = evaluate_predictions(truth, shares.argmax(axis=1), ("a", "b"), shares)
     assert scores.answered[-1] == half
     assert scores.calibration_error == pytest.approx((0.1 + 0.2 + 0.6 + 0.55) / 4)

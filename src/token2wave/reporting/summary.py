@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from token2wave.formatting import columns, count, duration, percent, points, printable, shorten, size
+from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
 
 if TYPE_CHECKING:
     from token2wave.training.result import Summary
@@ -28,7 +28,7 @@ def render_summary(summary: Summary) -> list[str]:
         remark = ""
         if baseline is not None:
             of_baseline: float = baseline[measure]  # type: ignore[literal-required]
-            difference = "" if value is None else points(value - of_baseline)
+            difference = "" if value is None else f"  ({100 * (value - of_baseline):+.2f} points)"
             name_of_baseline = printable(baseline["name"]) + difference
             figures.append(("  baseline", percent(of_baseline), name_of_baseline))
     figures += run_figures(summary)
