@@ -23,7 +23,7 @@ from measuring import RESULTS, ROOT, all_versions, code_state, write_document
 import token2wave
 from token2wave.classifier import Classifier
 from token2wave.data import load_splits
-from token2wave.serving.html_file import export_html
+from token2wave.serving.page import export_html
 from token2wave.training.result import machine
 
 sys.path[:0] = [str(ROOT / "tests" / "page"), str(ROOT / "tests" / "inference")]

@@ -24,7 +24,7 @@ from token2wave.integrations.onnx import export_onnx
 from token2wave.integrations.onnx_graph import build_graph
 from token2wave.models import WaveConfig, WaveNetwork, register_operation, register_readout
 from token2wave.models.registry import BACKENDS, NATIVE, NUMPY, ONNX, OPERATIONS, PAGE, READOUTS
-from token2wave.serving.html_file import export_html
+from token2wave.serving.page import export_html
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import preset_named
 from token2wave.waves import Wave, segment_sum

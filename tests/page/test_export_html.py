@@ -19,8 +19,8 @@ from token2wave.errors import ConfigError, OutputError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
-from token2wave.serving import html_file
-from token2wave.serving.html_file import export_html
+from token2wave.serving import page as page_module
+from token2wave.serving.page import export_html
 
 
 def test_the_model_file_is_in_it_byte_for_byte(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         export_html(torch_classifier(), tmp_path / "a.html")
     with pytest.raises(ConfigError, match="at most 20 examples, found 21"):
         export_html(classifier_of("fast"), tmp_path / "a.html", examples=["a"] * 21)
-    monkeypatch.setattr(html_file, "MAX_MODEL_BYTES", 1_000)
+    monkeypatch.setattr(page_module, "MAX_MODEL_BYTES", 1_000)
     with pytest.raises(ConfigError, match=r"token2wave compress --max-size 1MB"):
         export_html(classifier_of("fast"), tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []
@@ -81,5 +81,5 @@ def test_the_title_is_the_files_name_by_default(tmp_path: Path) -> None:
 
 
 def test_nothing_imports_torch() -> None:
-    code = "import sys, token2wave.serving.html_file; sys.exit('torch' in sys.modules)"
+    code = "import sys, token2wave.serving.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -20,7 +20,7 @@ from stored_models import classifier_of
 from token2wave.classifier import Classifier
 from token2wave.explanation import Explanation
 from token2wave.inference.compiled import compile_network
-from token2wave.serving.html_file import export_html
+from token2wave.serving.page import export_html
 
 Chromium = Any  # its class can be imported only where selenium is
 SEED = 7

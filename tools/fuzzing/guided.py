@@ -49,7 +49,7 @@ STATISTICS = {
 }
 LATE_IMPORTS = (  # imported inside functions, so not instrumented otherwise
     *("cli.main", "inference.loading", "evaluation", "explanation", "compression", "pipeline"),
-    *("serving.html_file", "serving.page", "training.incremental", "reporting.report", "data.splits"),
+    *("serving.page", "training.incremental", "reporting.report", "data.splits"),
 )
 
 

@@ -57,7 +57,7 @@ def export(
 
         n_bytes = export_onnx(classifier, out)
     elif to == "html":
-        from token2wave.serving.html_file import export_html
+        from token2wave.serving.page import export_html
 
         n_bytes = export_html(classifier, out, examples=texts)
     else:

@@ -8,28 +8,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import MissingExtraError, Token2WaveError
+from token2wave.inference.prediction import make_prediction, prediction_to_dict
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import docs_page, openapi_document
 from token2wave.serving.page import page_html
 from token2wave.serving.requests import (
+    Headers,
+    PredictRequest,
     RequestError,
     check_body_size,
     check_headers,
     parse_explain,
     parse_predict,
     quote,
-)
-from token2wave.serving.responses import (
-    HTML,
-    PROMETHEUS,
-    Headers,
-    Response,
-    error_response,
-    json_response,
-    predictions_response,
 )
 from token2wave.versions import __version__
 
@@ -48,11 +42,24 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+JSON = b"application/json"
+HTML = b"text/html; charset=utf-8"
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 PAGE_TITLE = "Text classifier"
 CHUNK_BYTES = 1 << 16  # of a response; the client must read a chunk before the next is sent
 COMMON_HEADERS: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 access_log = logging.getLogger("token2wave.serving.access")
 log = logging.getLogger("token2wave.serving")
+
+
+class Response(NamedTuple):
+    """A response; ``n_texts`` is the number of texts it answers, for the log."""
+
+    body: bytes
+    media_type: bytes = JSON
+    status: int = 200
+    headers: Headers = ()
+    n_texts: int = 0
 
 
 class ClientDisconnected(Exception):  # noqa: N818 - not an error
@@ -87,16 +94,18 @@ class Service:
         self._n_held_bytes = 0
         self._cached_page: tuple[Classifier | None, bytes] = None, b""
         self.ready = True
-        self._routes: dict[str, tuple[str, Callable[[Any, Receive], Awaitable[Response]]]] = {
-            "/": ("GET", self._page),
-            "/predict": ("POST", self._predict),
-            "/explain": ("POST", self._explain),
-            "/health": ("GET", self._health),
-            "/info": ("GET", self._info),
-            "/metrics": ("GET", self._metrics),
-            "/openapi.json": ("GET", self._openapi),
-            "/docs": ("GET", self._docs),
+        self._get: dict[str, Callable[[], Response]] = {
+            "/": self._page,
+            "/health": lambda: json_response(
+                {"live": True, "ready": self.ready}, status=200 if self.ready else 503
+            ),
+            "/info": lambda: json_response({"version": __version__, **self.classifier.description()}),
+            "/metrics": lambda: Response(self.metrics.text(), PROMETHEUS),
+            "/openapi.json": lambda: json_response(self._openapi()),
+            "/docs": lambda: Response(docs_page(self._openapi()).encode("utf-8"), HTML),
         }
+        self._post = {"/predict": self._predict, "/explain": self._explain}
+        self._paths = (*self._get, *self._post)
         classifier.probabilities([""])  # the first call is slow
 
     @property
@@ -125,7 +134,7 @@ class Service:
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
-        route = scope["path"] if scope["path"] in self._routes else "other"
+        route = scope["path"] if scope["path"] in self._paths else "other"
         try:
             response = await self._respond(scope, receive)
         except RequestError as error:
@@ -160,30 +169,24 @@ class Service:
 
     async def _respond(self, scope: Message, receive: Receive) -> Response:
         path, method = scope["path"], scope["method"]
-        if path not in self._routes:
-            raise RequestError(
-                404,
-                f"expected a path of the service, found {quote(path)}",
-                location="path",
-                hint=f"use one of {', '.join(self._routes)}",
-            )
-        expected, handler = self._routes[path]
-        if method == expected or (method == "HEAD" and expected == "GET"):
-            return await handler(scope, receive)
-        methods = "GET, HEAD, OPTIONS" if expected == "GET" else f"{expected}, OPTIONS"
-        allow = ((b"allow", methods.encode()),)
+        if path in self._get and method in ("GET", "HEAD"):
+            return self._get[path]()
+        if path in self._post and method == "POST":
+            return await self._post[path](await self._body(scope, receive))
+        if path not in self._paths:
+            problem = f"expected a path of the service, found {quote(path)}"
+            hint = f"use one of {', '.join(self._paths)}"
+            raise RequestError(404, problem, location="path", hint=hint)
+        methods = "GET, HEAD, OPTIONS" if path in self._get else "POST, OPTIONS"
+        headers = ((b"allow", methods.encode()),)
         if method == "OPTIONS":
-            return Response(b"", status=204, headers=allow)
-        raise RequestError(
-            405,
-            f"expected one of {methods}, found {quote(method)}",
-            location="method",
-            hint=f"use {expected}",
-            headers=allow,
-        )
+            return Response(b"", status=204, headers=headers)
+        problem = f"expected one of {methods}, found {quote(method)}"
+        hint = f"use {methods.split(',')[0]}"
+        raise RequestError(405, problem, location="method", hint=hint, headers=headers)
 
-    async def _predict(self, scope: Message, receive: Receive) -> Response:
-        request = parse_predict(await self._body(scope, receive), self.limits, self.classifier)
+    async def _predict(self, body: bytes) -> Response:
+        request = parse_predict(body, self.limits, self.classifier)
         with_novelty = request.novelty or request.abstain_above_novelty is not None
         size = request_size(request.texts)
         if not with_novelty and size <= SMALL_REQUEST:
@@ -199,31 +202,18 @@ class Service:
 
         return await self._batcher.run(predict, size)
 
-    async def _explain(self, scope: Message, receive: Receive) -> Response:
-        request = parse_explain(await self._body(scope, receive), self.limits)
+    async def _explain(self, body: bytes) -> Response:
+        request = parse_explain(body, self.limits)
 
         def explain(classifier: Classifier) -> Response:
             return json_response(classifier.explain(request.text, request.unit).to_dict(), n_texts=1)
 
         return await self._batcher.run(explain, request_size([request.text]))
 
-    async def _health(self, scope: Message, receive: Receive) -> Response:
-        return json_response({"live": True, "ready": self.ready}, status=200 if self.ready else 503)
+    def _openapi(self) -> dict[str, Any]:
+        return openapi_document(self.limits, self.classifier)
 
-    async def _info(self, scope: Message, receive: Receive) -> Response:
-        return json_response({"version": __version__, **self.classifier.description()})
-
-    async def _metrics(self, scope: Message, receive: Receive) -> Response:
-        return Response(self.metrics.text(), PROMETHEUS)
-
-    async def _openapi(self, scope: Message, receive: Receive) -> Response:
-        return json_response(openapi_document(self.limits, self.classifier))
-
-    async def _docs(self, scope: Message, receive: Receive) -> Response:
-        document = openapi_document(self.limits, self.classifier)
-        return Response(docs_page(document).encode("utf-8"), HTML)
-
-    async def _page(self, scope: Message, receive: Receive) -> Response:
+    def _page(self) -> Response:
         classifier = self.classifier
         if self._cached_page[0] is not classifier:
             self._cached_page = classifier, page_html(classifier, PAGE_TITLE).encode("utf-8")
@@ -255,13 +245,9 @@ class Service:
                         hold(len(chunks[-1]))
             except TimeoutError as error:
                 self.metrics.rejected("slow body").inc()
-                raise RequestError(
-                    408,
-                    f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes",
-                    location="body",
-                    hint="send it faster, or in smaller requests",
-                    headers=((b"connection", b"close"),),
-                ) from error
+                problem = f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes"
+                hint, headers = "send it faster, or in smaller requests", ((b"connection", b"close"),)
+                raise RequestError(408, problem, location="body", hint=hint, headers=headers) from error
 
     @contextmanager
     def _holding_bytes(self) -> Iterator[Callable[[int], None]]:
@@ -272,13 +258,9 @@ class Service:
             nonlocal n_own_bytes
             if self._n_held_bytes + n_bytes > self.limits.held_bytes:
                 self.metrics.rejected("memory").inc()
-                raise RequestError(
-                    503,
-                    f"expected at most {self.limits.held_bytes:,} bytes in all requests and responses",
-                    location="memory",
-                    hint="try again later, or send smaller requests",
-                    headers=((b"retry-after", b"1"),),
-                )
+                problem = f"expected at most {self.limits.held_bytes:,} bytes in all requests and responses"
+                hint, headers = "try again later, or send smaller requests", ((b"retry-after", b"1"),)
+                raise RequestError(503, problem, location="memory", hint=hint, headers=headers)
             n_own_bytes += n_bytes
             self._n_held_bytes += n_bytes
             self.metrics.held.set(self._n_held_bytes)
@@ -330,3 +312,47 @@ class Service:
             (b"access-control-allow-headers", b"content-type"),
             (b"access-control-max-age", b"600"),
         )
+
+
+def json_response(document: Any, **settings: Any) -> Response:
+    """Encode JSON in UTF-8; in ASCII if it has lone surrogates, which UTF-8 cannot encode."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        body = text.encode("utf-8")
+    except UnicodeEncodeError:
+        body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return Response(body, **settings)
+
+
+def error_response(error: RequestError) -> Response:
+    """Encode an error."""
+    return json_response(error.to_dict(), status=error.status, headers=error.headers)
+
+
+def predictions_response(
+    request: PredictRequest,
+    classifier: Classifier,
+    probabilities: list[list[float]],
+    novelty: list[float] | None = None,
+) -> Response:
+    """Encode the response to a ``/predict`` request.
+
+    Args:
+        request: the request.
+        classifier: the classifier that computed the probabilities.
+        probabilities: for each text, the probability of each class.
+        novelty: of each text, if it was computed.
+    """
+    names = classifier.label_names
+    thresholds = classifier.thresholds if request.threshold is None else (request.threshold,) * len(names)
+    max_novelty = request.abstain_above_novelty
+    documents = []
+    for i, row in enumerate(probabilities):
+        prediction = make_prediction(row, names, request.top_k, thresholds)
+        abstains = prediction.probability < request.abstain_below
+        if novelty is not None:
+            prediction = prediction._replace(novelty=novelty[i])
+            abstains = abstains or (max_novelty is not None and novelty[i] > max_novelty)
+        documents.append(prediction_to_dict(prediction, classifier.multi_label, abstains))
+    document = documents[0] if request.single else {"predictions": documents}
+    return json_response(document, n_texts=len(documents))

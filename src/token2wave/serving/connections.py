@@ -78,12 +78,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.head_bytes = self.unparsed_bytes = 0
         self.n_begun += 1
         if self.n_begun > MAX_PIPELINED:
-            self.refusal = RequestError(
-                400,
-                f"expected at most {MAX_PIPELINED} requests before their responses, found more",
-                location="connection",
-                hint="wait for responses",
-            )
+            problem = f"expected at most {MAX_PIPELINED} requests before their responses, found more"
+            self.refusal = RequestError(400, problem, location="connection", hint="wait for responses")
             raise self.refusal
 
     def on_url(self, url: bytes) -> None:
@@ -134,12 +130,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> RequestError:
         self.metrics.rejected("head").inc()
-        self.refusal = RequestError(
-            431,
-            f"expected a request line and headers of at most {self.limits.head_bytes:,} bytes, found more",
-            location="headers",
-            hint="send fewer or shorter headers",
+        problem = (
+            f"expected a request line and headers of at most {self.limits.head_bytes:,} bytes, found more"
         )
+        self.refusal = RequestError(431, problem, location="headers", hint="send fewer or shorter headers")
         return self.refusal
 
     def _check_now(self) -> None:

@@ -8,6 +8,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from token2wave.serving.limits import ServiceLimits
+from token2wave.serving.page import page_resource
 from token2wave.serving.requests import (
     EXPLAIN_OPTIONS,
     PREDICT_OPTIONS,
@@ -33,24 +34,6 @@ STRINGS: Schema = {"type": "array", "items": STRING}
 INTEGER: Schema = {"type": "integer"}
 BOOLEAN: Schema = {"type": "boolean"}
 NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
-DOCS_PAGE = Template("""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; }
-pre { overflow-x: auto; padding: 0.75rem; border: 1px solid; border-radius: 0.5rem; }
-h2 { margin-top: 2rem; }
-</style>
-<main>
-<h1>$title</h1>
-$content
-</main>
-</html>
-""")
 
 
 def openapi_document(limits: ServiceLimits, classifier: Classifier) -> Schema:
@@ -97,7 +80,7 @@ def docs_page(document: Schema) -> str:
     lines.append("<h2>Schemas</h2>")
     for name, schema in document["components"]["schemas"].items():
         lines.append(f'<h3 id="{name}">{name}</h3>{_pre(schema)}')
-    return DOCS_PAGE.substitute(title="The service", content="\n".join(lines))
+    return Template(page_resource("docs.html")).substitute(content="\n".join(lines))
 
 
 def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]:
@@ -119,18 +102,11 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
     label = {"type": ["string", "null"], "description": "The most probable class; null if abstaining."}
     labels = {"labels": classes} if classifier.multi_label else {"label": label, "probability": PROBABILITY}
     info: dict[str, Schema] = {
+        **{name: {"type": "object"} for name in ("features", "network", "training")},
         "version": {**STRING, "description": "Version of token2wave that serves."},
         "labels": STRINGS,
         "parameters": INTEGER,
-        "features": {"type": "object"},
-        "network": {"type": "object"},
-        "training": {"type": "object", "description": "The record of the training."},
         "computes_with": {"enum": ["native core", "numpy", "torch"]},
-    }
-    more_info: dict[str, Schema] = {
-        "thresholds": {"type": "array", "items": PROBABILITY},
-        "parameters_without_embedding": INTEGER,
-        "versions": {"type": "object", "description": "The versions that trained the model."},
     }
     effect: dict[str, Schema] = {
         "text": STRING,
@@ -162,7 +138,7 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
             }
         ),
         "Health": _object({"live": BOOLEAN, "ready": BOOLEAN}),
-        "Info": {"type": "object", "required": list(info), "properties": {**info, **more_info}},
+        "Info": {**_object(info), "additionalProperties": True},
         "OpenAPI": {"type": "object", "required": ["openapi", "info", "paths"]},
         "Error": _object({"error": _object(error)}),
     }

@@ -13,6 +13,7 @@ from token2wave.serving.limits import ServiceLimits
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
+Headers = tuple[tuple[bytes, bytes], ...]
 Schema = dict[str, Any]
 MAX_OBJECTS = 16  # in a body; a valid one has a single object, so large invalid ones are refused early
 MAX_QUOTED = 40  # characters of a value that an error message repeats
@@ -61,18 +62,11 @@ class RequestError(Token2WaveError):
     Args:
         status: HTTP status of the response.
         headers: further headers of the response.
+        details: ``location`` and ``hint``; see :class:`token2wave.errors.Token2WaveError`.
     """
 
-    def __init__(
-        self,
-        status: int,
-        problem: str,
-        *,
-        location: str | None = None,
-        hint: str | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> None:
-        super().__init__(problem, location=location, hint=hint)
+    def __init__(self, status: int, problem: str, *, headers: Headers = (), **details: str | None) -> None:
+        super().__init__(problem, **details)
         self.status = status
         self.headers = headers
 
@@ -135,20 +129,16 @@ def check_headers(headers: Mapping[bytes, bytes], limits: ServiceLimits) -> None
     media_type, *parameters = content_type.lower().split(";")
     charsets = [name.strip().replace('"', "") for name in parameters if name.strip().startswith("charset=")]
     if media_type.strip() != "application/json" or charsets not in ([], ["charset=utf-8"]):
-        raise RequestError(
-            415,
-            f"expected application/json in UTF-8, found {quote(content_type) if content_type else 'nothing'}",
-            location="header Content-Type",
-            hint="send JSON with the header Content-Type: application/json",
+        problem = (
+            f"expected application/json in UTF-8, found {quote(content_type) if content_type else 'nothing'}"
         )
+        hint = "send JSON with the header Content-Type: application/json"
+        raise RequestError(415, problem, location="header Content-Type", hint=hint)
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding not in ("identity", ""):
-        raise RequestError(
-            415,
-            f"expected an uncompressed body, found encoding {quote(encoding)}",
-            location="header Content-Encoding",
-            hint="send the body uncompressed",
-        )
+        problem = f"expected an uncompressed body, found encoding {quote(encoding)}"
+        hint = "send the body uncompressed"
+        raise RequestError(415, problem, location="header Content-Encoding", hint=hint)
     length = headers.get(b"content-length", b"")
     if length.isdigit():
         check_body_size(int(length[:19]), limits)
@@ -161,12 +151,9 @@ def check_body_size(n_bytes: int, limits: ServiceLimits) -> None:
         RequestError: 413, it is too large.
     """
     if n_bytes > limits.body_bytes:
-        raise RequestError(
-            413,
-            f"expected a body of at most {limits.body_bytes:,} bytes, found {n_bytes:,} or more",
-            location="body",
-            hint="send fewer texts in a request, or start the service with a larger --body-bytes",
-        )
+        problem = f"expected a body of at most {limits.body_bytes:,} bytes, found {n_bytes:,} or more"
+        hint = "send fewer texts in a request, or start the service with a larger --body-bytes"
+        raise RequestError(413, problem, location="body", hint=hint)
 
 
 def parse_predict(body: bytes, limits: ServiceLimits, classifier: Classifier) -> PredictRequest:
@@ -178,22 +165,16 @@ def parse_predict(body: bytes, limits: ServiceLimits, classifier: Classifier) ->
     document = _parse_object(body, ("text", "texts", *PREDICT_OPTIONS))
     single = "text" in document
     if single == ("texts" in document):
-        raise RequestError(
-            422,
-            f"expected either 'text' or 'texts', found {'both' if single else 'neither'}",
-            location="$",
-            hint='send {"text": "..."} or {"texts": ["...", "..."]}',
-        )
+        problem = f"expected either 'text' or 'texts', found {'both' if single else 'neither'}"
+        hint = 'send {"text": "..."} or {"texts": ["...", "..."]}'
+        raise RequestError(422, problem, location="$", hint=hint)
     texts = [document["text"]] if single else document["texts"]
     if not isinstance(texts, list):
         raise _type_error("a list of strings", texts, "$.texts")
     if len(texts) > limits.texts:
-        raise RequestError(
-            422,
-            f"expected at most {limits.texts:,} texts, found {len(texts):,}",
-            location="$.texts",
-            hint="send several requests, or start the service with a larger --texts",
-        )
+        problem = f"expected at most {limits.texts:,} texts, found {len(texts):,}"
+        hint = "send several requests, or start the service with a larger --texts"
+        raise RequestError(422, problem, location="$.texts", hint=hint)
     for i, text in enumerate(texts):
         location = "$.text" if single else f"$.texts[{i}]"
         _check_text(text, location, limits.text_characters, "--text-characters")
@@ -243,19 +224,13 @@ def _parse_object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         decoder = json.JSONDecoder(object_pairs_hook=_ObjectHook(), parse_constant=_refuse_constant)
         document = decoder.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise RequestError(
-            400,
-            f"expected UTF-8, found byte 0x{body[error.start]:02x} ({error.reason})",
-            location=f"body, byte {error.start}",
-            hint="encode the body in UTF-8",
-        ) from error
+        problem = f"expected UTF-8, found byte 0x{body[error.start]:02x} ({error.reason})"
+        location = f"body, byte {error.start}"
+        raise RequestError(400, problem, location=location, hint="encode the body in UTF-8") from error
     except json.JSONDecodeError as error:
-        raise RequestError(
-            400,
-            f"expected JSON: {error.msg}",
-            location=f"body, line {error.lineno}, column {error.colno}",
-            hint="put strings in double quotes, and nothing after the object",
-        ) from error
+        location = f"body, line {error.lineno}, column {error.colno}"
+        hint = "put strings in double quotes, and nothing after the object"
+        raise RequestError(400, f"expected JSON: {error.msg}", location=location, hint=hint) from error
     except RecursionError as error:
         problem = "expected a flat object, found deeply nested values"
         raise RequestError(400, problem, location="body", hint="send a flat object") from error
@@ -266,12 +241,8 @@ def _parse_object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         raise _type_error("an object", document, "$")
     for name in document:
         if name not in names:
-            raise RequestError(
-                422,
-                f"expected no fields but {', '.join(names)}, found {quote(name)}",
-                location="$",
-                hint="leave it out, or correct its name",
-            )
+            problem = f"expected no fields but {', '.join(names)}, found {quote(name)}"
+            raise RequestError(422, problem, location="$", hint="leave it out, or correct its name")
     return document
 
 
@@ -301,12 +272,9 @@ def _check_text(text: Any, location: str, max_characters: int, option: str) -> N
     if not isinstance(text, str):
         raise _type_error("a string", text, location)
     if len(text) > max_characters:
-        raise RequestError(
-            422,
-            f"expected at most {max_characters:,} characters, found {len(text):,}",
-            location=location,
-            hint=f"shorten the text, or start the service with a larger {option}",
-        )
+        problem = f"expected at most {max_characters:,} characters, found {len(text):,}"
+        hint = f"shorten the text, or start the service with a larger {option}"
+        raise RequestError(422, problem, location=location, hint=hint)
 
 
 def _type_error(expected: str, value: Any, location: str) -> RequestError:

@@ -9,16 +9,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from token2wave.errors import ConfigError
 from token2wave.formatting import count, percent, printable
+from token2wave.models.registry import PAGE
 from token2wave.serving.page.letters import page_letter_table
+from token2wave.storage.atomic import atomic_write, check_writable
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
@@ -28,8 +34,64 @@ MODULES = (
     *("sources", "dom", "result", "reading", "list_view", "app"),
 )
 """The files of the script; each comes after those that it imports."""
+FACTS: tuple[tuple[str, str, type, Callable[[Any], str]], ...] = (
+    ("Preset", "preset", str, printable),
+    ("Trained on", "data", str, printable),
+    ("Training texts", "rows", int, count),
+    ("Validation accuracy", "validation_accuracy", float, percent),
+)
+"""What the page says about the training: name, key and type in the record, and format."""
+MAX_EXAMPLES = 20
+MAX_MODEL_BYTES = 1 << 28  # browsers cannot hold longer strings than its base64
 LOCAL_NOTE = "The model runs in this page: your text stays on this device, and no network is used."
 SERVICE_NOTE = "Your text goes only to the service that sent this page."
+
+
+def export_html(
+    classifier: Classifier,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    examples: Sequence[str] = (),
+) -> int:
+    """Write a page that classifies. It contains the program and the model file, byte for byte, in base64.
+
+    Probabilities, labels, novelty and explanations are those of :class:`token2wave.Classifier`. The page's
+    content security policy blocks all requests.
+
+    Args:
+        classifier: a classifier whose network compiles.
+        path: path of the file.
+        title: heading of the page; by default the file's name without its suffix.
+        examples: at most 20 texts to click on.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        ConfigError: the network does not compile, the model is too large, or there are too many examples.
+        OutputError: the file cannot be written; an existing file stays as it is.
+    """
+    path = Path(path)
+    check_writable(path)
+    if len(examples) > MAX_EXAMPLES:
+        raise ConfigError(
+            f"expected at most {MAX_EXAMPLES} examples, found {len(examples):,}", location="examples"
+        )
+    classifier.compiled().config.require_backend(PAGE)
+    with tempfile.TemporaryDirectory() as folder:
+        model_file = Path(folder) / "model.safetensors"
+        n_bytes = classifier.save(model_file)
+        if n_bytes > MAX_MODEL_BYTES:
+            raise ConfigError(
+                f"expected a model file of at most {MAX_MODEL_BYTES:,} bytes, found {n_bytes:,}",
+                location=str(path),
+                hint="make it smaller with: token2wave compress --max-size 1MB",
+            )
+        page = page_html(classifier, path.stem if title is None else title, examples, model_file.read_bytes())
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return path.stat().st_size
 
 
 def page_html(
@@ -44,7 +106,7 @@ def page_html(
         model: the model file, if the page computes by itself; its network must compile. Without it, the page
             sends requests to ``predict`` and ``explain`` beside its own address.
     """
-    script, style = script_source(), _resource("page.css")
+    script, style = script_source(), page_resource("page.css")
     connect = "'self'" if model is None else "'none'"
     policy = (
         f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
@@ -54,7 +116,7 @@ def page_html(
     if model is not None:
         data.append(_data_element("page-letters", _json(page_letter_table(classifier.features))))
         data.append(_data_element("page-model", base64.b64encode(model).decode("ascii"), "text/plain"))
-    return Template(_resource("page.html")).substitute(
+    return Template(page_resource("page.html")).substitute(
         title=escape(printable(title)),
         policy=escape(policy),
         privacy=SERVICE_NOTE if model is None else LOCAL_NOTE,
@@ -67,7 +129,7 @@ def page_html(
 @cache
 def script_source() -> str:
     """The script: all modules as one, because a file cannot import others without a server."""
-    source = "\n".join(_resource(f"{name}.js") for name in MODULES)
+    source = "\n".join(page_resource(f"{name}.js") for name in MODULES)
     return re.sub(r"^(import [^;]+;\n|export )", "", source, flags=re.MULTILINE)
 
 
@@ -75,14 +137,10 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
     """What the page says about the model."""
     record = classifier.training
     facts = [] if model is None else [("Model file", f"{count(len(model))} bytes")]
-    if isinstance(record.get("preset"), str):
-        facts.append(("Preset", printable(record["preset"])))
-    if isinstance(record.get("data"), str):
-        facts.append(("Trained on", printable(record["data"])))
-    if isinstance(record.get("rows"), int):
-        facts.append(("Training texts", count(record["rows"])))
-    if isinstance(record.get("validation_accuracy"), float) and not classifier.multi_label:
-        facts.append(("Validation accuracy", percent(record["validation_accuracy"])))
+    for name, key, value_type, text in FACTS:
+        is_comparable = key != "validation_accuracy" or not classifier.multi_label
+        if isinstance(record.get(key), value_type) and is_comparable:
+            facts.append((name, text(record[key])))
     rows = "Known words and n-grams" if classifier.features.kind == "words" else "Known WordPiece tokens"
     facts.append((rows, count(classifier.features.n_rows)))
     return {
@@ -108,5 +166,6 @@ def _digest(source: str) -> str:
     return base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
 
 
-def _resource(name: str) -> str:
+def page_resource(name: str) -> str:
+    """Read a file of this folder."""
     return resources.files(__name__).joinpath(name).read_text("utf-8")
