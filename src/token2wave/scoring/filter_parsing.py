@@ -53,47 +53,15 @@ class Field(NamedTuple):
     position: str
 
 
-class Call(NamedTuple):
-    """``length`` or ``number`` of a value."""
+class Operation(NamedTuple):
+    """A comparison, ``in``, ``and``, ``or``, ``not``, ``length`` or ``number``, applied to its operands."""
 
-    function: str
-    argument: Node
-    position: str
-
-
-class Compare(NamedTuple):
-    """A comparison of two values."""
-
-    operator: str
-    left: Node
-    right: Node
-    position: str
-
-
-class In(NamedTuple):
-    """Whether a list or text contains a value."""
-
-    left: Node
-    right: Node
-    position: str
-
-
-class Not(NamedTuple):
-    """The negation of a condition."""
-
-    operand: Node
-    position: str
-
-
-class Junction(NamedTuple):
-    """Several conditions joined by ``and`` or ``or``."""
-
-    operator: str
+    name: str
     operands: tuple[Node, ...]
     position: str
 
 
-Node: TypeAlias = Literal | Field | Call | Compare | In | Not | Junction
+Node: TypeAlias = Literal | Field | Operation
 
 
 def parse(text: str) -> tuple[Node, list[Field]]:
@@ -156,14 +124,14 @@ class _Parser:
             refuse(position, f"expected at most {MAX_DEPTH} levels of nesting")
         match node:
             case ast.BoolOp(operator, values):
-                word = "and" if isinstance(operator, ast.And) else "or"
-                return Junction(word, tuple(self._convert(value, depth) for value in values), position)
+                name = "and" if isinstance(operator, ast.And) else "or"
+                return Operation(name, tuple(self._convert(value, depth) for value in values), position)
             case ast.UnaryOp(ast.Not(), operand):
-                return Not(self._convert(operand, depth), position)
+                return Operation("not", (self._convert(operand, depth),), position)
             case ast.Compare():
                 return self._comparison(node, position, depth)
-            case ast.Call(ast.Name(function), [argument], []) if function in FUNCTIONS:
-                return Call(function, self._convert(argument, depth), position)
+            case ast.Call(ast.Name(name), [argument], []) if name in FUNCTIONS:
+                return Operation(name, (self._convert(argument, depth),), position)
             case ast.Subscript(ast.Name("probability" | "column" as source), ast.Constant(str() as name)):
                 return self._field(source, name, True, position)
             case ast.Name(name) if name not in _CONSTANTS:
@@ -178,20 +146,19 @@ class _Parser:
 
     def _comparison(self, node: ast.Compare, position: str, depth: int) -> Node:
         """Convert a comparison; ``0.5 < confidence <= 0.9`` becomes two, joined by ``and``."""
-        pairs: list[Node] = []
+        comparisons: list[Node] = []
         left = self._convert(node.left, depth)
         for operator, operand in zip(node.ops, node.comparators, strict=True):
-            if isinstance(operator, ast.In | ast.NotIn):
-                right = self._collection(operand, depth)
-                pair: Node = In(left, right, position)
-                pairs.append(Not(pair, position) if isinstance(operator, ast.NotIn) else pair)
-            elif type(operator) in _OPERATORS:
-                right = self._convert(operand, depth)
-                pairs.append(Compare(_OPERATORS[type(operator)], left, right, position))
-            else:
+            is_in = isinstance(operator, ast.In | ast.NotIn)
+            name = "in" if is_in else _OPERATORS.get(type(operator))
+            if name is None:
                 refuse(position, "expected a comparison, found 'is'", "write == or !=")
+            right = self._collection(operand, depth) if is_in else self._convert(operand, depth)
+            comparison = Operation(name, (left, right), position)
+            is_negated = isinstance(operator, ast.NotIn)
+            comparisons.append(Operation("not", (comparison,), position) if is_negated else comparison)
             left = right
-        return pairs[0] if len(pairs) == 1 else Junction("and", tuple(pairs), position)
+        return comparisons[0] if len(comparisons) == 1 else Operation("and", tuple(comparisons), position)
 
     def _collection(self, node: ast.expr, depth: int) -> Node:
         """Convert the right side of ``in``; parentheses around one value make a list of it."""

@@ -21,14 +21,10 @@ from numpy.typing import NDArray
 from token2wave.data.values import join_names
 from token2wave.scoring.filter_parsing import (
     PREDICTION_TYPES,
-    Call,
-    Compare,
     Field,
-    In,
-    Junction,
     Literal,
     Node,
-    Not,
+    Operation,
     parse,
     refuse,
 )
@@ -149,46 +145,36 @@ class _TypeChecker:
                 return value_type(node.value)
             case Field():
                 return self._field_type(node)
-            case Call():
-                argument = self.type_of(node.argument)
-                if node.function == "length" and argument not in ("text", "list", "unknown"):
-                    refuse(node.position, f"expected a text or a list in length(...), found a {argument}")
+            case Operation("length" | "number" as name, (argument,)):
+                argument_type = self.type_of(argument)
+                if name == "length" and argument_type not in ("text", "list", "unknown"):
+                    problem = f"expected a text or a list in length(...), found a {argument_type}"
+                    refuse(node.position, problem)
                 return "number"
-            case Compare():
-                self._check_comparison(node)
-            case In():
-                self._check_in(node)
-            case Not():
-                self.check_condition(node.operand)
-            case Junction():
-                for operand in node.operands:
+            case Operation("and" | "or" | "not", operands):
+                for operand in operands:
                     self.check_condition(operand)
+            case Operation("in", (left, Literal(tuple() as members))):
+                for member in members:
+                    self._check_equal(self.type_of(left), value_type(member), node.position)
+            case Operation(name, (left, right)):
+                self._check_comparison(name, self.type_of(left), self.type_of(right), node.position)
         return "bool"
 
-    def _check_comparison(self, node: Compare) -> None:
-        left, right = self.type_of(node.left), self.type_of(node.right)
-        if "unknown" in (left, right):
-            return
-        if node.operator in ("==", "!="):
-            if left != right and "null" not in (left, right):
-                self._refuse_unequal(node, left, right)
-        elif left != right or left not in ("number", "text"):
+    def _check_comparison(self, name: str, left: str, right: str, position: str) -> None:
+        if name in ("==", "!="):
+            self._check_equal(left, right, position)
+        elif name == "in":
+            is_text = right == "text" and left in ("text", "unknown")
+            if right not in ("list", "unknown") and not is_text:
+                refuse(position, f"expected a list, or a text in a text, found a {left} in a {right}")
+        elif "unknown" not in (left, right) and (left != right or left not in ("number", "text")):
             problem = f"expected two numbers or two texts, found a {left} and a {right}"
-            refuse(node.position, problem, _hint(left, right))
+            refuse(position, problem, _hint(left, right))
 
-    def _check_in(self, node: In) -> None:
-        left = self.type_of(node.left)
-        if isinstance(node.right, Literal) and isinstance(node.right.value, tuple):
-            other_types = set(map(value_type, node.right.value)) - {left, "null"}
-            if other_types and left not in ("unknown", "null"):
-                self._refuse_unequal(node, left, other_types.pop())
-            return
-        right = self.type_of(node.right)
-        if right not in ("list", "text", "unknown") or (right == "text" and left not in ("text", "unknown")):
-            refuse(node.position, f"expected a list, or a text in a text, found a {left} in a {right}")
-
-    def _refuse_unequal(self, node: Node, left: str, right: str) -> None:
-        refuse(node.position, f"a {left} is never equal to a {right}", _hint(left, right))
+    def _check_equal(self, left: str, right: str, position: str) -> None:
+        if left != right and not {left, right} & {"unknown", "null"}:
+            refuse(position, f"a {left} is never equal to a {right}", _hint(left, right))
 
     def _field_type(self, field: Field) -> str:
         if field.source == "probability":
@@ -229,31 +215,28 @@ class _Evaluator:
     values_of: Callable[[Field], Any]
 
     def mask(self, node: Node) -> NDArray[np.bool_]:
+        flags: Iterable[bool]
         match node:
-            case Compare():
-                pairs = zip(self._values(node.left), self._values(node.right), strict=True)
-                return self._array(_compare(node.operator, left, right) for left, right in pairs)
-            case In():
-                return self._array(self._contained(node))
-            case Not():
-                return ~self.mask(node.operand)
-            case Junction():
-                join = np.logical_and if node.operator == "and" else np.logical_or
-                joined: NDArray[np.bool_] = reduce(join, map(self.mask, node.operands))
+            case Operation("and" | "or" as name, operands):
+                join = np.logical_and if name == "and" else np.logical_or
+                joined: NDArray[np.bool_] = reduce(join, map(self.mask, operands))
                 return joined
-        return self._array(value is True for value in self._values(node))
-
-    def _contained(self, node: In) -> Iterable[bool]:
-        values = self._values(node.left)
-        if isinstance(node.right, Literal) and isinstance(node.right.value, tuple):
-            members = {(value_type(member), member) for member in node.right.value}
-            types = {member_type for member_type, _ in members}  # all hashable
-            return (value_type(v) in types and (value_type(v), v) in members for v in values)
-        return (
-            _contains(items, value) for items, value in zip(self._values(node.right), values, strict=True)
-        )
-
-    def _array(self, flags: Iterable[bool]) -> NDArray[np.bool_]:
+            case Operation("not", (operand,)):
+                return ~self.mask(operand)
+            case Operation("in", (left, Literal(tuple() as values))):
+                members = {(value_type(member), member) for member in values}
+                types = {member_type for member_type, _ in members}  # all hashable
+                flags = (
+                    (value_type(v) in types and (value_type(v), v) in members) for v in self._values(left)
+                )
+            case Operation("in", (left, right)):
+                flags = map(_contains, self._values(right), self._values(left))
+            case Operation(name, (left, right)):
+                flags = (
+                    _compare(name, a, b) for a, b in zip(self._values(left), self._values(right), strict=True)
+                )
+            case _:
+                flags = (value is True for value in self._values(node))
         return np.fromiter(flags, dtype=bool, count=self.n_rows)
 
     def _values(self, node: Node) -> list[Any]:
@@ -262,10 +245,10 @@ class _Evaluator:
                 return [node.value] * self.n_rows
             case Field():
                 return _to_list(self.values_of(node))
-            case Call(function="number"):
-                return [_parse_number(value) for value in self._values(node.argument)]
-            case Call():
-                values = self._values(node.argument)
+            case Operation("number", (argument,)):
+                return [_parse_number(value) for value in self._values(argument)]
+            case Operation("length", (argument,)):
+                values = self._values(argument)
                 return [len(value) if isinstance(value, (str, list)) else None for value in values]
         mask: list[Any] = self.mask(node).tolist()
         return mask
