@@ -5,30 +5,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from token2wave.features import WordConfig, WordFeatures, growable_array
+from token2wave.features import WordConfig, fit_features, growable_array
 from token2wave.features.growable_array import GrowableArray
 
 
-@given(parts=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=6), limit=st.integers(0, 80))
-def test_parts_come_back_as_one(parts, limit):
+@given(chunks=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=6), limit=st.integers(0, 80))
+def test_chunks_come_back_as_one(chunks, limit):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growable_array, "BYTES_IN_MEMORY", limit)
-        kept = GrowableArray(np.int32)
-        for part in parts:
-            kept.append(np.array(part, dtype=np.int64))
-        whole = kept.whole()
-    full_train = [number for part in parts for number in part]
+        array = GrowableArray(np.int32)
+        for chunk in chunks:
+            array.append(np.array(chunk, dtype=np.int64))
+        whole = array.whole()
+    expected = [number for chunk in chunks for number in chunk]
     assert whole.dtype == np.int32
-    assert whole.tolist() == full_train
-    assert isinstance(whole, np.memmap) == (4 * len(full_train) > limit)
+    assert whole.tolist() == expected
+    assert isinstance(whole, np.memmap) == (4 * len(expected) > limit)
 
 
 def test_features_in_a_file_equal_those_in_memory(monkeypatch):
     monkeypatch.setattr("token2wave.features.hashed_texts.CHARACTERS_CHUNK", 50)
     texts = [f"the {word} of a {other}" for word in ("cat", "dog", "cow") for other in ("day", "night")] * 5
-    features, in_memory = WordFeatures.fit_transform(texts, WordConfig(bits=12))
+    features, in_memory = fit_features(texts, WordConfig(bits=12))
     monkeypatch.setattr(growable_array, "BYTES_IN_MEMORY", 8)
-    again, mapped = WordFeatures.fit_transform(texts, WordConfig(bits=12))
+    again, mapped = fit_features(texts, WordConfig(bits=12))
     assert isinstance(mapped.ids, np.memmap)
     assert not isinstance(in_memory.ids, np.memmap)
     assert np.array_equal(features.buckets, again.buckets)

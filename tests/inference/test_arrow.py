@@ -104,7 +104,7 @@ def test_the_core_refuses_what_does_not_fit() -> None:
             network.utf8_probabilities(features, b"abcd", np.array(offsets, np.int64))
     with pytest.raises(ValueError, match="could not be decoded"):
         network.utf8_probabilities(features, b"ab\xff", np.array([0, 3]))
-    native, words, tables = load_core(), features.opened(load_core()), network.native_handle()
+    native, words, tables = load_core(), features.native_handle(load_core()), network.native_handle()
     assert native is not None
     for utf8, offsets, size in ((b"ab", np.array([0, 2]), 1), (b"ab", np.array([0, 1, 2]), 2)):
         with pytest.raises(ValueError, match="out"):

@@ -15,7 +15,7 @@ import token2wave
 from token2wave.data import DataOptions
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.errors import CheckpointError, ConfigError, DataError
-from token2wave.features import WordConfig, WordFeatures
+from token2wave.features import WordConfig, fit_features
 from token2wave.integrations.model_cards import training_command
 from token2wave.training import loop
 from token2wave.training.callbacks import Callback, CallbackList
@@ -143,7 +143,7 @@ def test_what_is_counted_is_what_texts_in_memory_have(crawl):
     run = run_of(crawl)
     held_out = set(run.texts.validation.texts)
     texts = [row["text"] for row in rows_of(3000) if row["text"] not in held_out]
-    slow, features = WordFeatures.fit_transform(texts, run.block_stream.features.config)
+    slow, features = fit_features(texts, run.block_stream.features.config)
     np.testing.assert_array_equal(run.block_stream.features.buckets, slow.buckets)
     np.testing.assert_array_equal(run.block_stream.frequency, document_frequency(features, slow.n_rows))
     found = run.survey

@@ -1,8 +1,8 @@
-"""The native core: hashing of features, and training and prediction of additive networks, in C.
+"""The native core, in C: hashes features, and trains and runs additive networks.
 
-It is built with the package where a C compiler is there. Without it, or with ``TOKEN2WAVE_NATIVE=0`` in the
-environment, features and predictions go through numpy, with the same results, and training through torch,
-which draws other random numbers.
+It is built with the package if there is a C compiler. Without it, or with ``TOKEN2WAVE_NATIVE=0`` in the
+environment, numpy computes features and predictions, with the same results, and torch trains, with other
+random numbers.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MAX_THREADS = 64
 
 
 def load_core() -> ModuleType | None:
-    """Return the native core; None where there is none, or the environment forbids it."""
+    """Return the extension module; None if it was not built, or the environment forbids it."""
     return None if os.environ.get("TOKEN2WAVE_NATIVE") == "0" else _core
 
 
 def n_threads() -> int:
-    """Threads to compute with: ``OMP_NUM_THREADS`` where set, else the processors this process may use."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": outer, inner loops
-    if wanted.isascii() and wanted.isdecimal() and int(wanted) > 0:
-        return min(int(wanted), MAX_THREADS)
+    """Return how many threads to use: ``OMP_NUM_THREADS`` if set, else the processors of this process."""
+    setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": outer, inner loops
+    if setting.isascii() and setting.isdecimal() and int(setting) > 0:
+        return min(int(setting), MAX_THREADS)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return min(max(1, len(allowed)), MAX_THREADS)

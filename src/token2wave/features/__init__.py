@@ -1,4 +1,4 @@
-"""Raw text to ragged feature ids. Training and prediction use these and nothing else."""
+"""Turns texts into rows of the embedding, in training and prediction alike."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import Ragged
 from token2wave.features.wordpiece import WordPieceConfig, WordPieceFeatures
 from token2wave.features.words import WordConfig, WordFeatures
@@ -36,20 +37,22 @@ def fit_features(
     vocabulary: Path | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[Features, Ragged]:
-    """Make the features that a configuration asks for, and turn the texts into them.
+    """Fit features to the training texts, and turn these texts into features.
 
     Args:
         texts: training texts.
-        config: settings; their class says which features.
+        config: settings; their class chooses words or WordPiece.
         vocabulary: a WordPiece vocabulary file to use instead of training one.
-        advance: called with the number of texts that are done, for a progress bar.
+        advance: called with the number of texts just processed, for a progress bar.
 
     Raises:
         DataError: texts without words, or a bad vocabulary file.
     """
+    features: Features
     if isinstance(config, WordConfig):
-        return WordFeatures.fit_transform(texts, config, advance)
-    if vocabulary is not None:
+        texts = HashedTexts.of(texts)  # hashed once for both
+        features = WordFeatures.fit(texts, config)
+    elif vocabulary is not None:
         features = WordPieceFeatures.from_file(vocabulary, config)
     else:
         features = WordPieceFeatures.fit(texts, config)
@@ -62,7 +65,7 @@ def describe_features(features: Features) -> dict[str, Any]:
 
 
 def features_from_file(kind: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:
-    """Rebuild features from what a model file holds.
+    """Rebuild the features of a model file.
 
     Raises:
         ModelFileError: unknown kind, or damaged arrays.

@@ -1,4 +1,4 @@
-"""Flat arrays that grow part by part: in memory while small, in a mapped file when large."""
+"""Flat arrays that grow chunk by chunk: in memory while small, in a mapped file when large."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BYTES_IN_MEMORY = 1 << 30
 
 
 class GrowableArray:
-    """Collects arrays one after the other, and gives them back as one.
+    """Collects arrays, and joins them.
 
-    Beyond :data:`BYTES_IN_MEMORY` they go to a temporary file without a name, which the system reads as it is
-    needed and deletes with the last array that looks into it.
+    Beyond :data:`BYTES_IN_MEMORY` they go to a nameless temporary file, which the system reads as needed and
+    deletes with the last array that maps it.
 
     Args:
         dtype: of the arrays.
@@ -22,31 +22,28 @@ class GrowableArray:
 
     def __init__(self, dtype: DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
-        self.parts: list[NDArray[Any]] = []
-        self.bounds = [0]  # in items
+        self.chunks: list[NDArray[Any]] = []
+        self.n_items = 0
         self.file: Any = None
 
-    def append(self, part: NDArray[Any]) -> None:
+    def append(self, chunk: NDArray[Any]) -> None:
         """Add an array ``(n,)`` at the end."""
-        part = np.ascontiguousarray(part, dtype=self.dtype)
-        self.bounds.append(self.bounds[-1] + len(part))
-        if self.file is None and self.bounds[-1] * self.dtype.itemsize > BYTES_IN_MEMORY:
-            import tempfile  # here, since few need it
+        self.chunks.append(np.ascontiguousarray(chunk, dtype=self.dtype))
+        self.n_items += len(chunk)
+        if self.file is None and self.n_items * self.dtype.itemsize > BYTES_IN_MEMORY:
+            import tempfile  # here, because few need it
 
             self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the arrays
-            for earlier in self.parts:
-                earlier.tofile(self.file)
-            self.parts = []
-        if self.file is None:
-            self.parts.append(part)
-        else:
-            part.tofile(self.file)
+        if self.file is not None:
+            for waiting in self.chunks:
+                waiting.tofile(self.file)
+            self.chunks = []
 
     def whole(self) -> NDArray[Any]:
-        """All parts as one array; nothing may be added afterwards."""
+        """Join all chunks; nothing may be added afterwards."""
         if self.file is not None:
             with self.file:  # the map outlives it
                 self.file.flush()
-                return np.memmap(self.file, dtype=self.dtype, mode="r", shape=(self.bounds[-1],))
-        parts, self.parts = self.parts, []
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=self.dtype)
+                return np.memmap(self.file, dtype=self.dtype, mode="r", shape=(self.n_items,))
+        chunks, self.chunks = self.chunks, []
+        return np.concatenate(chunks) if chunks else np.zeros(0, dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""Texts of a training run, which are hashed once however many vocabularies are fitted to them."""
+"""Texts of a training run, hashed once for all vocabularies that are fitted to them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _R = TypeVar("_R")
 
 
 class SpelledWords(NamedTuple):
-    """The distinct tokens of texts and their letters.
+    """The distinct tokens of texts, and their letters.
 
     Attributes:
         hashes: ``(K,)`` uint64, increasing.
         code_points: ``(L,)`` uint32, lower-cased.
-        starts: ``(K,)`` int64, where each token begins in ``code_points``.
-        ends: ``(K,)`` int64, where it ends.
+        starts: ``(K,)`` int64, start of each token in ``code_points``.
+        ends: ``(K,)`` int64, its end.
     """
 
     hashes: Hashes
@@ -44,10 +44,9 @@ class SpelledWords(NamedTuple):
 
 
 class HashedTexts(Sequence[str]):
-    """Texts that keep the hashes of their tokens.
+    """Texts that keep the hashes of their tokens, made on first use and shared with selections of the texts.
 
-    The hashes are made when they are first asked for. Selections of the texts share them. They take 8 bytes a
-    token; beyond :data:`token2wave.features.growable_array.BYTES_IN_MEMORY` they stand in a temporary file.
+    A hash takes 8 bytes; beyond :data:`token2wave.features.growable_array.BYTES_IN_MEMORY` they go to a file.
 
     Args:
         texts: ``N`` strings.
@@ -55,14 +54,14 @@ class HashedTexts(Sequence[str]):
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts if isinstance(texts, list) else list(texts)
-        self._source: tuple[HashedTexts, NDArray[np.int64]] | None = None  # whole texts, and rows of them
-        self._parts: tuple[HashedTexts, ...] = ()
+        self._source: tuple[HashedTexts, NDArray[np.int64]] | None = None  # texts selected from, and rows
+        self._joined: tuple[HashedTexts, ...] = ()
         self._hashes: Hashes | None = None
         self._lengths = self._starts = np.zeros(0, dtype=np.int64)
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> HashedTexts:
-        """Return texts as they are if they keep their hashes already, else wrap them."""
+        """Wrap texts, unless they are wrapped already."""
         return texts if isinstance(texts, HashedTexts) else cls(texts)
 
     def __len__(self) -> int:
@@ -79,23 +78,23 @@ class HashedTexts(Sequence[str]):
         return iter(self._texts)
 
     def take(self, rows: NDArray[np.int64]) -> HashedTexts:
-        """Select texts by number; the hashes are shared."""
+        """Select texts by number."""
         selected = HashedTexts([self._texts[row] for row in rows.tolist()])
         source, own = self._source or (self, None)
         selected._source = source, rows if own is None else own[rows]
         return selected
 
     def __add__(self, other: HashedTexts) -> HashedTexts:
-        """Both one after the other; the hashes of each are used."""
+        """Join the texts of both."""
         joined = HashedTexts([*self, *other])
-        joined._parts = self, other
+        joined._joined = self, other
         return joined
 
     def hash(self, advance: Callable[[int], None] | None = None) -> None:
-        """Hash the texts, or those that they are selected from, unless that is done.
+        """Hash the texts, or all texts that they are selected from, if they are not hashed yet.
 
         Args:
-            advance: called with how many more texts are done.
+            advance: called with the number of texts just processed.
         """
         if self._source is not None:
             whole, rows = self._source
@@ -105,8 +104,8 @@ class HashedTexts(Sequence[str]):
         elif self._hashes is None:
             hashes, lengths = GrowableArray(np.uint64), GrowableArray(np.int64)
             chunks: Iterator[tuple[Hashes, NDArray[np.int64]]]
-            if self._parts:
-                chunks = chain.from_iterable(part.token_chunks() for part in self._parts)
+            if self._joined:
+                chunks = chain.from_iterable(texts.token_chunks() for texts in self._joined)
             else:
                 chunks = (hashed for _, hashed in map_ahead(hash_tokens, text_chunks(self._texts)))
             for tokens, n_tokens in chunks:
@@ -119,7 +118,7 @@ class HashedTexts(Sequence[str]):
 
     @property
     def n_to_hash(self) -> int:
-        """Texts that :meth:`hash` reads, those that these are selected from included."""
+        """Number of texts that :meth:`hash` reads: all that these are selected from."""
         return len(self) if self._source is None else len(self._source[0])
 
     @property
@@ -129,7 +128,7 @@ class HashedTexts(Sequence[str]):
         return self._lengths
 
     def token_chunks(self) -> Iterator[tuple[Hashes, NDArray[np.int64]]]:
-        """The hashes of the tokens in reading order, and the tokens of each text, some texts at a time."""
+        """Yield the hashes of the tokens in reading order and the tokens of each text, chunk by chunk."""
         self.hash()
         assert self._hashes is not None
         bounds, ends = [0], np.cumsum(self._lengths)
@@ -142,18 +141,20 @@ class HashedTexts(Sequence[str]):
                 yield self._hashes[starts[0] : starts[-1] + lengths[-1]], lengths
             else:
                 offsets = offsets_of(lengths)
-                places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-                yield self._hashes[places], lengths
+                yield (
+                    self._hashes[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)],
+                    lengths,
+                )
 
     @property
     def words(self) -> SpelledWords:
-        """The distinct tokens and their letters; each is spelled once, for all selections of the texts."""
+        """The distinct tokens and their letters, computed once for all selections of the texts."""
         if self._source is None:
             return self._words
         words = self._source[0].words
         own: list[Hashes] = [np.unique(tokens) for tokens, _ in self.token_chunks()]
-        there = np.isin(words.hashes, np.unique(np.concatenate(own)) if own else words.hashes[:0])
-        return SpelledWords(words.hashes[there], words.code_points, words.starts[there], words.ends[there])
+        mask = np.isin(words.hashes, np.unique(np.concatenate(own)) if own else words.hashes[:0])
+        return SpelledWords(words.hashes[mask], words.code_points, words.starts[mask], words.ends[mask])
 
     @cached_property
     def _words(self) -> SpelledWords:
@@ -164,7 +165,7 @@ class HashedTexts(Sequence[str]):
 
 
 def text_chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Parts of the texts with about `CHARACTERS_CHUNK` characters, so that memory stays small."""
+    """Yield chunks of about `CHARACTERS_CHUNK` characters, so that memory stays small."""
     first, characters = 0, 0
     for i, text in enumerate(texts):
         characters += len(text)
@@ -176,21 +177,17 @@ def text_chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def map_ahead(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[tuple[_T, _R]]:
-    """Apply a function to items on all cores; a few results are ahead, so that they do not pile up.
-
-    Yields:
-        Each item and its result, in their order.
-    """
+    """Apply a function to items on all cores, only a few items ahead; yield items and results in order."""
     remaining = iter(items)
-    some = list(islice(remaining, 2))
-    if len(some) < 2:
-        yield from ((item, function(item)) for item in some)
+    first_two = list(islice(remaining, 2))
+    if len(first_two) < 2:
+        yield from ((item, function(item)) for item in first_two)
         return
-    from concurrent.futures import ThreadPoolExecutor  # here, since a few texts do not need it
+    from concurrent.futures import ThreadPoolExecutor  # here, because a few texts do not need it
 
     with ThreadPoolExecutor(n_threads()) as pool:
         ahead: deque[tuple[_T, Future[_R]]] = deque()
-        for item in chain(some, remaining):
+        for item in chain(first_two, remaining):
             ahead.append((item, pool.submit(function, item)))
             if len(ahead) > n_threads() + 1:
                 done, future = ahead.popleft()

@@ -1,7 +1,4 @@
-"""Buckets of words and n-grams, and the rows they choose: in the native core, or in numpy.
-
-Both ways give the same numbers. The layout is that of :class:`Buckets`.
-"""
+"""Hashes texts into buckets of words and n-grams: in the native core, or in numpy with the same result."""
 
 from __future__ import annotations
 
@@ -30,13 +27,11 @@ class Buckets(NamedTuple):
 
 
 def hash_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
-    """Cut texts into tokens and hash them: here, and only here, a text of a training run is read.
-
-    Args:
-        texts: ``B`` strings.
+    """Cut ``B`` texts into tokens and hash them.
 
     Returns:
-        The hashes of all tokens in reading order ``(N,)`` uint64, and the tokens of each text ``(B,)`` int64.
+        The hashes of all tokens in reading order ``(N,)`` uint64, and the number of tokens of each text
+        ``(B,)`` int64.
     """
     native = load_core()
     if native is None:
@@ -51,18 +46,19 @@ def token_buckets(hashes: Hashes, n_tokens: NDArray[np.int64], ngrams: int, bits
 
     Args:
         hashes: ``(N,)`` uint64, the tokens of all texts.
-        n_tokens: ``(B,)`` int64, how many each text has.
+        n_tokens: ``(B,)`` int64, of each text.
         ngrams: longest n-gram.
         bits: 1 to 32.
     """
     native = load_core()
     if native is not None:
-        packed = native.token_buckets(hashes, n_tokens, ngrams, bits)
-        return Buckets(np.frombuffer(packed, np.uint32), n_tokens)
+        buckets = np.frombuffer(native.token_buckets(hashes, n_tokens, ngrams, bits), np.uint32)
+        return Buckets(buckets, n_tokens)
     offsets = offsets_of(n_tokens)
-    streams = [ngram_hashes(hashes, offsets, n) for n in range(1, ngrams + 1)]
-    buckets = _interleave([(grams >> np.uint64(64 - bits), at) for grams, at in streams])
-    return Buckets(buckets.astype(np.uint32), n_tokens)
+    grams, ends = zip(*(ngram_hashes(hashes, offsets, n) for n in range(1, ngrams + 1)), strict=True)
+    texts = np.concatenate([np.repeat(np.arange(len(n_tokens)), np.diff(end)) for end in ends])
+    by_text = np.argsort(texts, kind="stable")
+    return Buckets((np.concatenate(grams)[by_text] >> np.uint64(64 - bits)).astype(np.uint32), n_tokens)
 
 
 def word_buckets(texts: Sequence[str], ngrams: int, bits: int) -> Buckets:
@@ -71,12 +67,7 @@ def word_buckets(texts: Sequence[str], ngrams: int, bits: int) -> Buckets:
 
 
 def count_buckets(buckets: NDArray[np.uint32], counts: NDArray[np.uint32]) -> None:
-    """Add to each bucket's count, in place.
-
-    Args:
-        buckets: ``(M,)`` uint32.
-        counts: ``(2^bits,)`` uint32.
-    """
+    """Count buckets ``(M,)`` uint32 into ``counts``, ``(2^bits,)`` uint32, in place."""
     native = load_core()
     if native is not None:
         native.count(buckets, counts)
@@ -84,43 +75,25 @@ def count_buckets(buckets: NDArray[np.uint32], counts: NDArray[np.uint32]) -> No
         counts += np.bincount(buckets, minlength=len(counts)).astype(np.uint32)
 
 
-def select_rows(found: Buckets, ngrams: int, row_of_bucket: NDArray[np.int32], cls: bool) -> Ragged:
-    """Keep the features whose bucket is a row.
+def select_rows(hashed: Buckets, ngrams: int, row_of_bucket: NDArray[np.int32], cls: bool) -> Ragged:
+    """Keep the features whose bucket has a row.
 
     Args:
-        found: of ``B`` texts.
-        ngrams: longest n-gram in ``found``.
-        row_of_bucket: ``(2^bits,)`` int32, -1 for a bucket that is no row.
-        cls: whether row 0, [CLS], stands in front of every text.
+        hashed: features of ``B`` texts.
+        ngrams: longest n-gram among them.
+        row_of_bucket: ``(2^bits,)`` int32, -1 for a bucket without a row.
+        cls: put row 0, [CLS], before every text.
     """
+    buckets, n_words = hashed
     native = load_core()
     if native is not None:
-        ids, lengths, n_ordered = native.select_rows(found.buckets, found.n_words, ngrams, row_of_bucket, cls)
+        ids, lengths, n_ordered = native.select_rows(buckets, n_words, ngrams, row_of_bucket, cls)
         offsets = offsets_of(np.frombuffer(lengths, np.int64))
         return Ragged(np.frombuffer(ids, np.int32), offsets, np.frombuffer(n_ordered, np.int64))
-    rows = row_of_bucket[found.buckets]
-    per_stream = np.stack([np.maximum(found.n_words - n, 0) for n in range(ngrams)], axis=1)
-    texts = np.repeat(np.arange(len(found.n_words)), per_stream.sum(axis=1))
-    is_word = np.repeat(np.tile(np.arange(ngrams) == 0, len(found.n_words)), per_stream.ravel())
-    known = rows >= 0
-    n_features = np.bincount(texts[known], minlength=len(found.n_words))
-    n_ordered = np.bincount(texts[known & is_word], minlength=len(found.n_words))
-    offsets = offsets_of(n_features + int(cls))
-    ids = np.zeros(offsets[-1], dtype=np.int32)
-    place = np.ones(len(ids), dtype=bool)
-    if cls:
-        place[offsets[:-1]] = False
-    ids[place] = rows[known]
-    return Ragged(ids, offsets, n_ordered + int(cls))
-
-
-def _interleave(streams: Sequence[tuple[NDArray[np.uint64], NDArray[np.int64]]]) -> NDArray[np.uint64]:
-    """For each text its part of the first stream, then of the second, and so on."""
-    lengths = [np.diff(offsets) for _, offsets in streams]
-    start = offsets_of(np.sum(lengths, axis=0, dtype=np.int64))
-    result = np.empty(start[-1], dtype=np.uint64)
-    begin = start[:-1].copy()  # where each text's part of the next stream begins
-    for (values, offsets), length in zip(streams, lengths, strict=True):
-        result[np.arange(len(values)) + np.repeat(begin - offsets[:-1], length)] = values
-        begin += length
-    return result
+    rows = row_of_bucket[buckets]
+    starts = offsets_of(np.maximum(n_words[:, None] - np.arange(ngrams), 0).sum(axis=1))
+    features = Ragged(rows, starts, n_words).keep(rows >= 0)
+    if not cls:
+        return features
+    ids = np.insert(features.ids, features.offsets[:-1], 0)
+    return Ragged(ids, offsets_of(features.lengths + 1), features.n_ordered + 1)

@@ -1,9 +1,10 @@
-"""Feature ids of many texts, flat: no padding anywhere."""
+"""Feature ids of many texts in flat arrays, without padding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ class Ragged:
     Attributes:
         ids: ``(T,)`` int32, rows of the embedding.
         offsets: ``(B + 1,)`` int64; text ``b`` has ``ids[offsets[b]:offsets[b + 1]]``.
-        n_ordered: ``(B,)`` int64; so many of a text's first features are its tokens in reading
-            order, the rest (n-grams) are a bag.
+        n_ordered: ``(B,)`` int64; this many first features of a text are its tokens in reading order. The
+            others (n-grams) have no order.
     """
 
     ids: NDArray[np.int32]
@@ -35,51 +36,34 @@ class Ragged:
     @property
     def is_ordered(self) -> NDArray[np.bool_]:
         """Whether each feature is a token of the reading order, ``(T,)`` bool."""
-        within = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], self.lengths)
-        return within < np.repeat(self.n_ordered, self.lengths)
+        ends = self.offsets[:-1] + self.n_ordered
+        return np.arange(len(self.ids)) < np.repeat(ends, self.lengths)
 
     def take(self, texts: NDArray[np.int64]) -> Ragged:
-        """Select texts, in the order given.
-
-        Args:
-            texts: ``(N,)`` integers, numbers of texts.
-        """
+        """Select texts by their numbers ``(N,)``, in this order."""
         lengths = self.lengths[texts]
         offsets = offsets_of(lengths)
         source = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][texts] - offsets[:-1], lengths)
         return Ragged(self.ids[source], offsets, self.n_ordered[texts])
 
     def keep(self, mask: NDArray[np.bool_]) -> Ragged:
-        """Drop features; the texts stay, if need be empty.
-
-        Args:
-            mask: ``(T,)`` bool, true for the features that stay.
-        """
-        kept = np.concatenate([[0], np.cumsum(mask)])  # features kept before each position
-        starts = self.offsets[:-1]
-        return Ragged(
-            self.ids[mask],
-            kept[self.offsets].astype(np.int64),
-            (kept[starts + self.n_ordered] - kept[starts]).astype(np.int64),
-        )
+        """Keep the features of a mask ``(T,)``; a text may become empty."""
+        n_before = offsets_of(mask)  # features kept before each position
+        offsets = n_before[self.offsets]
+        return Ragged(self.ids[mask], offsets, n_before[self.offsets[:-1] + self.n_ordered] - offsets[:-1])
 
 
-def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Offsets ``(B + 1,)`` of segments with the given lengths ``(B,)``."""
+def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the offsets ``(B + 1,)`` of segments of lengths ``(B,)``."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
-def concatenate(parts: Sequence[Ragged]) -> Ragged:
-    """Put the texts of several parts one after the other.
-
-    Args:
-        parts: at least one.
-    """
-    lengths = np.concatenate([part.lengths for part in parts])
+def concatenate(batches: Sequence[Ragged]) -> Ragged:
+    """Join the texts of several batches, at least one."""
     return Ragged(
-        np.concatenate([part.ids for part in parts]),
-        offsets_of(lengths),
-        np.concatenate([part.n_ordered for part in parts]),
+        np.concatenate([batch.ids for batch in batches]),
+        offsets_of(np.concatenate([batch.lengths for batch in batches])),
+        np.concatenate([batch.n_ordered for batch in batches]),
     )

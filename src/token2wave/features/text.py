@@ -1,4 +1,4 @@
-"""Text to tokens to hashes: the one bit-level definition that every implementation must follow.
+"""Defines tokens and their hashes, bit for bit; every implementation follows this one.
 
 1. A text is its sequence of Unicode code points. Lone surrogates count as code points.
 2. Every code point is lower-cased by the shipped table (one to one), and U+2019 becomes U+0027.
@@ -11,7 +11,7 @@
    ``g[k] = mix(g[k - 1] * LINK + hash(t[k]) mod 2^64)``.
 7. ``mix`` is the finaliser of SplitMix64.
 
-All of it runs on whole batches in numpy; no Python loop touches a character, a token or an n-gram.
+Everything runs on whole batches in numpy: there is no Python loop over characters, tokens or n-grams.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Hashes = NDArray[np.uint64]
 
 @cache
 def letter_table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """Class and lower-case letter of every code point, ``(0x110000,)`` each."""
+    """Return the class and the lower-case letter of every code point, ``(0x110000,)`` each."""
     with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as table:
         class_lengths = np.diff(table["class_starts"], append=N_CODE_POINTS)
         shift_lengths = np.diff(table["shift_starts"], append=N_CODE_POINTS)
@@ -46,8 +46,7 @@ def letter_table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         lower = np.arange(N_CODE_POINTS, dtype=np.int32)
         lower += np.repeat(table["shifts"], shift_lengths)
     lower[RIGHT_QUOTE] = APOSTROPHE
-    for table_ in (classes, lower):
-        table_.flags.writeable = False  # the native core has checked them
+    classes.flags.writeable = lower.flags.writeable = False  # the native core checks them only once
     return classes, lower.view(np.uint32)
 
 
@@ -59,13 +58,10 @@ def mix(hashes: Hashes) -> Hashes:
 
 
 def token_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
-    """Cut texts into tokens and hash them.
-
-    Args:
-        texts: ``B`` strings, whatever they hold.
+    """Cut ``B`` texts into tokens and hash them.
 
     Returns:
-        hashes ``(N,)`` uint64 of all tokens in reading order, and their offsets ``(B + 1,)`` int64.
+        Hashes ``(N,)`` uint64 of all tokens in reading order, and their offsets ``(B + 1,)`` int64.
     """
     code_points, text_ends = _code_points(texts)
     starts, ends = _token_bounds(code_points)
@@ -74,39 +70,28 @@ def token_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
 
 
 def tokens_in(text: str) -> Tokens:
-    """Cut one text into tokens, and say where they stand."""
+    """Cut one text into tokens with their positions."""
     code_points, _ = _code_points([text])
     starts, ends = _token_bounds(code_points)
     return Tokens(_hash(code_points, starts, ends), starts, ends, np.arange(len(starts)))
 
 
 def spelled_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.uint32], NDArray[np.int64]]:
-    """Cut texts into tokens, and say how each is spelled.
-
-    Args:
-        texts: ``B`` strings.
+    """Cut texts into tokens with their letters.
 
     Returns:
-        hashes ``(N,)`` uint64, lower-cased code points of all tokens ``(L,)`` uint32, and the tokens' offsets
-        among these ``(N + 1,)`` int64.
+        Hashes ``(N,)`` uint64, lower-cased code points of all tokens ``(L,)`` uint32, and the offsets of the
+        tokens among these ``(N + 1,)`` int64.
     """
     code_points, _ = _code_points(texts)
     starts, ends = _token_bounds(code_points)
     offsets = offsets_of(ends - starts)
-    place = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], ends - starts)
-    return _hash(code_points, starts, ends), code_points[place], offsets
+    letters = code_points[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], ends - starts)]
+    return _hash(code_points, starts, ends), letters, offsets
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
-    """Cut a long text where no token is cut, and none is read otherwise.
-
-    Args:
-        text: any string.
-        size: code points of a piece, about; more where there is nowhere to cut.
-
-    Yields:
-        Pieces that together are the text, and whose tokens together are its tokens.
-    """
+    """Cut a long text into pieces of about ``size`` code points whose tokens are those of the text."""
     first = 0
     while first < len(text):
         last = first + size
@@ -117,30 +102,28 @@ def pieces(text: str, size: int) -> Iterator[str]:
         first = last
 
 
-def _last_cut(part: str) -> int:
-    """Last place in a part of a text before which no token, and no apostrophe, depends on what follows."""
-    code_points = _code_points([part])[0][:-1]
-    apart = (letter_table()[0][code_points] != WORD) & (code_points != APOSTROPHE)
-    if apart.any():
-        return int(np.flatnonzero(apart)[-1]) + 1
-    starts, _ = _token_bounds(code_points)  # words are cut by their length
+def _last_cut(piece: str) -> int:
+    """Return the last position before which no token and no apostrophe depends on what follows; 0 if none."""
+    code_points = _code_points([piece])[0][:-1]
+    is_boundary = (letter_table()[0][code_points] != WORD) & (code_points != APOSTROPHE)
+    if is_boundary.any():
+        return int(np.flatnonzero(is_boundary)[-1]) + 1
+    starts, _ = _token_bounds(code_points)  # one long word, which is cut by its length
     between = starts[1:]
     quotes = (code_points[between - 1] == APOSTROPHE).astype(int) + (code_points[between] == APOSTROPHE)
     return int(between[quotes != 1].max(initial=0))
 
 
 def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Lower-cased code points of all texts, a separator after each, and where each text ends."""
-    joined = "\n".join([*texts, ""])  # a separator, so that no token crosses into the next text
-    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(
-        np.uint32, copy=False
-    )
+    """Lower-cased code points of all texts, with a separator after each, and the end of each text."""
+    joined = "\n".join([*texts, ""])
+    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     return letter_table()[1][raw], np.cumsum(lengths + 1)
 
 
 def _token_bounds(code_points: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and past-the-last position of every token."""
+    """Start and end of every token."""
     classes = letter_table()[0][code_points]
     is_word = classes == WORD
     apostrophes = np.flatnonzero(code_points == APOSTROPHE)
@@ -170,23 +153,18 @@ def _hash(code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDAr
     if not lengths.size:
         return np.zeros(0, dtype=np.uint64)
     firsts = np.cumsum(lengths) - lengths
-    place = np.arange(lengths.sum()) - np.repeat(firsts, lengths)  # of each code point in its token
+    index = np.arange(lengths.sum()) - np.repeat(firsts, lengths)  # of each code point in its token
     powers = np.ones(LONGEST_WORD, dtype=np.uint64)
     np.multiply.accumulate(np.full(LONGEST_WORD - 1, BASE), out=powers[1:])
-    characters = code_points[np.repeat(starts, lengths) + place].astype(np.uint64) + np.uint64(1)
-    return mix(np.add.reduceat(characters * powers[place], firsts))
+    characters = code_points[np.repeat(starts, lengths) + index].astype(np.uint64) + np.uint64(1)
+    return mix(np.add.reduceat(characters * powers[index], firsts))
 
 
 def ngram_hashes(hashes: Hashes, offsets: NDArray[np.int64], n: int) -> tuple[Hashes, NDArray[np.int64]]:
-    """Hash every n-gram of tokens that lies within a text.
-
-    Args:
-        hashes: ``(N,)`` uint64, the tokens.
-        offsets: ``(B + 1,)`` int64, the texts.
-        n: tokens in an n-gram, at least 1.
+    """Hash every n-gram within a text, from the hashes ``(N,)`` and offsets ``(B + 1,)`` of its tokens.
 
     Returns:
-        hashes ``(M,)`` uint64 of the n-grams in reading order, and their offsets ``(B + 1,)`` int64.
+        Hashes ``(M,)`` uint64 of the n-grams in reading order, and their offsets ``(B + 1,)`` int64.
     """
     lengths = np.diff(offsets)
     counts = np.maximum(lengths - (n - 1), 0)

@@ -1,4 +1,4 @@
-"""A text as tokens that still know where they stand in it: what streaming and explanations work on."""
+"""Tokens with their places in a text, for streaming and explanations."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Tokens(NamedTuple):
     """Tokens of one text, in reading order.
 
     Attributes:
-        codes: ``(L,)`` uint64, what the features know a token by: its hash, or its row.
+        codes: ``(L,)`` uint64, the hash or the row of each token.
         starts: ``(L,)`` int64, first code point of each token in the text.
         ends: ``(L,)`` int64, one past its last.
-        words: ``(L,)`` int64, number of the word that a token belongs to, increasing.
+        words: ``(L,)`` int64, number of the word that each token belongs to, increasing.
     """
 
     codes: NDArray[np.uint64]
@@ -23,17 +23,17 @@ class Tokens(NamedTuple):
     ends: NDArray[np.int64]
     words: NDArray[np.int64]
 
-    def take(self, places: NDArray[np.int64]) -> Tokens:
-        """Select tokens by number."""
-        return Tokens(self.codes[places], self.starts[places], self.ends[places], self.words[places])
+    def take(self, indices: NDArray[np.int64]) -> Tokens:
+        """Select tokens."""
+        return Tokens(*(column[indices] for column in self))
 
 
 class Spans(NamedTuple):
-    """Features of one text that are rows, and the tokens that each of them covers.
+    """Features of one text that have a row, and the tokens that each covers.
 
     Attributes:
         rows: ``(F,)`` int32.
-        first: ``(F,)`` int64, number of the first token.
+        first: ``(F,)`` int64, index of the first token.
         n_tokens: ``(F,)`` int64; one for a word, ``n`` for an n-gram.
     """
 

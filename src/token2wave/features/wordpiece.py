@@ -1,11 +1,11 @@
 """WordPiece, through the ``tokenizers`` library: from a vocabulary file, or trained on the texts.
 
-The library is imported when the first features are made: models of word features do without it.
+The library is imported only when it is used: models of word features do without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,12 @@ from token2wave.config import Configuration, require
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.tokens import Spans, Tokens
+from token2wave.features.words import SENTENCE_ENDS, no_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN, CLS, SEP, PAD, MASK = SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
-SENTENCE_ENDS = (".", "!", "?", "。")
 TEXTS_CHUNK = 2_000
 LONGEST_WORD = 100  # BERT's: a longer word becomes [UNK]
 
@@ -33,11 +33,11 @@ class WordPieceConfig(Configuration):
     """Settings of the WordPiece features.
 
     Attributes:
-        vocabulary_size: entries to train for, where no vocabulary is given (BERT's: 30,522).
+        vocabulary_size: number of entries to train, if no vocabulary is given (BERT's: 30,522).
         lowercase: lower-case the text and strip accents, as ``bert-base-uncased`` does.
-        max_tokens: a longer text is cut, [CLS] and [SEP] counted.
-        vocabulary: what the vocabulary came from, for the record: ``"trained"`` or a file's name.
-        cls: texts begin with [CLS], always.
+        max_tokens: length at which a text is cut, with [CLS] and [SEP].
+        vocabulary: origin of the vocabulary, for the record: ``"trained"`` or the name of a file.
+        cls: every text starts with [CLS].
     """
 
     cls: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class WordPieceFeatures:
 
     Args:
         config: the settings.
-        vocabulary: the entries; an entry's place is its row.
+        vocabulary: the entries, in the order of the rows.
     """
 
     kind = "wordpiece"
@@ -71,12 +71,12 @@ class WordPieceFeatures:
         """Train a vocabulary on the texts. The same texts give the same vocabulary.
 
         Raises:
-            DataError: no text holds a single word or symbol.
+            DataError: no text has a word or symbol.
         """
         from tokenizers import trainers
 
         tokenizer = _tokenizer(config, SPECIAL)
-        # Named beforehand, since the trainer numbers inner letters in the order of a hash table.
+        # Listed here, because the trainer numbers inner letters in the order of a hash table.
         letters = _inner_letters(tokenizer, texts)
         trainer = trainers.WordPieceTrainer(
             vocab_size=config.vocabulary_size, special_tokens=[*SPECIAL, *letters], show_progress=False
@@ -84,10 +84,7 @@ class WordPieceFeatures:
         tokenizer.train_from_iterator(map(_encodable, texts), trainer)
         rows = tokenizer.get_vocab()
         if len(rows) == len(SPECIAL):
-            raise DataError(
-                f"expected texts with words, found {len(texts)} texts without a single one",
-                hint="check that the text column is the right one",
-            )
+            raise no_words(len(texts))
         return cls(config, sorted(rows, key=rows.__getitem__))
 
     @classmethod
@@ -97,25 +94,17 @@ class WordPieceFeatures:
         Raises:
             DataError: the file is missing, not UTF-8, lacks a special entry, or repeats one.
         """
+        hint = "give the vocab.txt of a BERT model, or leave the vocabulary out to train one"
         try:
-            entries = path.read_text(encoding="utf-8-sig").split("\n")
+            entries = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(
-                f"expected a vocabulary file of UTF-8 text, but it cannot be read ({reason})",
-                location=str(path),
-                hint="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
-            ) from error
-        if entries and entries[-1] == "":
-            entries.pop()
+            problem = f"expected a vocabulary file of UTF-8 text, but it cannot be read ({reason})"
+            raise DataError(problem, location=str(path), hint=hint) from error
         entries = [entry.rstrip("\r") for entry in entries]
-        missing = [entry for entry in (UNKNOWN, CLS, SEP) if entry not in entries]
-        if missing:
-            raise DataError(
-                f"expected a WordPiece vocabulary, one entry a line, found none of {', '.join(missing)}",
-                location=str(path),
-                hint="give the vocab.txt of a BERT model, or leave the vocabulary out to train one",
-            )
+        if missing := [entry for entry in (UNKNOWN, CLS, SEP) if entry not in entries]:
+            problem = f"expected a WordPiece vocabulary, one entry a line, found none of {', '.join(missing)}"
+            raise DataError(problem, location=str(path), hint=hint)
         if len(set(entries)) != len(entries):
             repeated = next(entry for i, entry in enumerate(entries) if entry in entries[:i])
             raise DataError(f"expected every entry once, found {repeated!r} twice", location=str(path))
@@ -128,7 +117,7 @@ class WordPieceFeatures:
 
     @property
     def sentence_ends(self) -> tuple[int, ...]:
-        """Rows of the tokens that end a sentence, where the vocabulary has them."""
+        """Rows of the tokens that end a sentence, if the vocabulary has them."""
         return tuple(row for row, entry in enumerate(self.vocabulary) if entry in SENTENCE_ENDS)
 
     def __call__(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Ragged:
@@ -136,34 +125,31 @@ class WordPieceFeatures:
 
         Args:
             texts: ``B`` strings.
-            advance: called with the number of texts that are done, for a progress bar.
+            advance: called with the number of texts just processed, for a progress bar.
         """
-        ids: list[NDArray[np.int32]] = []
-        lengths: list[int] = []
-        for chunk in _chunks(texts):
-            encodings = self.tokenizer.encode_batch_fast([_encodable(text) for text in chunk])
-            for encoding in encodings:
-                ids.append(np.array(encoding.ids, dtype=np.int32))
-                lengths.append(len(ids[-1]))
+        ids = [np.zeros(0, dtype=np.int32)]
+        for first in range(0, len(texts), TEXTS_CHUNK):
+            chunk = [_encodable(text) for text in texts[first : first + TEXTS_CHUNK]]
+            encodings = self.tokenizer.encode_batch_fast(chunk)
+            ids += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
             if advance is not None:
                 advance(len(chunk))
-        n_features = np.array(lengths, dtype=np.int64)
-        flat = np.concatenate(ids) if ids else np.zeros(0, dtype=np.int32)
-        return Ragged(flat, offsets_of(n_features), n_features)
+        n_features = np.array(list(map(len, ids[1:])), dtype=np.int64)
+        return Ragged(np.concatenate(ids), offsets_of(n_features), n_features)
 
     def with_unknown(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
     ) -> tuple[Ragged, NDArray[np.int64]]:
-        """Turn texts into features, and count those of each text that are no row, ``(B,)``: none."""
+        """Turn texts into features, and count those of each text that have no row, ``(B,)``: none."""
         features = self(texts, advance)
         return features, self.n_unknown(features.lengths, features.lengths)
 
     def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Features of texts that are no row, ``(B,)``: none, since any word is cut into pieces."""
+        """Count the features of each text that have no row, ``(B,)``: none."""
         return np.zeros(len(n_tokens), dtype=np.int64)
 
     def tokens(self, text: str) -> Tokens:
-        """Cut one text into pieces, however many; their codes are rows. [CLS] and [SEP] are left out."""
+        """Cut one text of any length into pieces, with rows as codes, without [CLS] and [SEP]."""
         encoding = self._whole_texts.encode(_encodable(text), add_special_tokens=False)
         bounds = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         words = np.array(encoding.word_ids, dtype=np.int64)
@@ -171,17 +157,17 @@ class WordPieceFeatures:
 
     @cached_property
     def _whole_texts(self) -> Tokenizer:
-        """The tokenizer without a limit to the text's length."""
+        """The tokenizer without a limit of length."""
         tokenizer = _tokenizer(self.config, self.vocabulary)
         tokenizer.no_truncation()
         return tokenizer
 
     def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
-        """Turn texts that are tokens already into features: [CLS] and [SEP] are added, nothing is cut.
+        """Turn the tokens of texts into features: add [CLS] and [SEP], and cut nothing.
 
         Args:
             codes: ``(N,)`` uint64, of all texts.
-            offsets: ``(B + 1,)`` int64, the texts.
+            offsets: ``(B + 1,)`` int64, of the texts.
         """
         rows = {name: self.vocabulary.index(name) for name in (CLS, SEP)}
         ids = np.insert(codes.astype(np.int32), offsets[:-1], rows[CLS])
@@ -191,22 +177,21 @@ class WordPieceFeatures:
         return Ragged(ids, offsets_of(lengths), lengths)
 
     def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether each token is a row, ``(N,)``: all are."""
+        """Whether each token has a row, ``(N,)``: all have."""
         return np.ones(len(codes), dtype=bool)
 
     def begins_word(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether each token is the beginning of a word, ``(N,)``."""
+        """Whether each token begins a word, ``(N,)``."""
         return np.array([not self.vocabulary[code].startswith("##") for code in codes.tolist()], dtype=bool)
 
     def spans(self, codes: NDArray[np.uint64]) -> Spans:
-        """Features of one text, and the tokens that each covers."""
-        place = np.arange(len(codes))
-        return Spans(codes.astype(np.int32), place, np.ones_like(place))
+        """Return the features of one text, and the token that each covers."""
+        return Spans(codes.astype(np.int32), np.arange(len(codes)), np.ones(len(codes), dtype=np.int64))
 
     reach = 0
 
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
-        """What the model file keeps beside the settings: the entries as UTF-8 lines."""
+        """Return what the model file stores beside the settings: the entries as UTF-8 lines."""
         return {"vocabulary": np.frombuffer("\n".join(self.vocabulary).encode(), dtype=np.uint8)}
 
     @classmethod
@@ -229,7 +214,7 @@ class WordPieceFeatures:
 
 
 def _tokenizer(config: WordPieceConfig, vocabulary: Sequence[str]) -> Tokenizer:
-    """Tokenizer with the settings of ``bert-base-uncased`` (or cased) and a vocabulary."""
+    """Make a tokenizer with the settings of ``bert-base-uncased`` (or cased) and a vocabulary."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     rows = {entry: row for row, entry in enumerate(vocabulary)}
@@ -244,7 +229,7 @@ def _tokenizer(config: WordPieceConfig, vocabulary: Sequence[str]) -> Tokenizer:
 
 
 def _inner_letters(tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
-    """Pieces ``##c`` of all letters that stand inside a word, in order."""
+    """Return the sorted pieces ``##c`` of all letters inside words."""
     letters: set[str] = set()
     for text in texts:
         normalized = tokenizer.normalizer.normalize_str(_encodable(text))
@@ -254,10 +239,5 @@ def _inner_letters(tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
 
 
 def _encodable(text: str) -> str:
-    """Replace lone surrogates, which the library's UTF-8 strings cannot hold."""
+    """Replace lone surrogates, which UTF-8 cannot hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(texts), TEXTS_CHUNK):
-        yield texts[first : first + TEXTS_CHUNK]

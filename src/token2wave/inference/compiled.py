@@ -115,7 +115,7 @@ class CompiledNetwork:
         """
         native = self._require_core()
         out = np.empty((len(texts), self.config.n_classes), dtype=np.float32)
-        words = features.opened(native)
+        words = features.native_handle(native)
         native.predict_texts(words, self.native_handle(), texts, out, True, _threads_for(texts))
         return out
 
@@ -133,7 +133,9 @@ class CompiledNetwork:
         native = self._require_core()
         out = np.empty((len(offsets) - 1, self.config.n_classes), dtype=np.float32)
         n = n_threads() if len(out) > 1 and offsets[-1] - offsets[0] > SMALL_BATCH else 1
-        native.predict_utf8(features.opened(native), self.native_handle(), (utf8, offsets), out, True, n)
+        native.predict_utf8(
+            features.native_handle(native), self.native_handle(), (utf8, offsets), out, True, n
+        )
         return out
 
     def sums(self, features: Ragged) -> Sums:
