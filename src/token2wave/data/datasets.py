@@ -176,13 +176,7 @@ def available() -> tuple[str, ...]:
 
 
 def find_files(data: str | os.PathLike[str]) -> DatasetFiles | None:
-    """Find a data set with a training split on this disk, by its folder or its name.
-
-    Args:
-        data: as in `load_splits`.
-
-    Returns:
-        Its files; None if ``data`` is a file, a pattern, a folder without a training split, or nothing.
+    """Find a data set with a training split on this disk, by its folder or its name; None if there is none.
 
     Raises:
         DataError: one split has two files, or the data set's README cannot be used.
@@ -194,13 +188,7 @@ def find_files(data: str | os.PathLike[str]) -> DatasetFiles | None:
 
 
 def incomplete_caveats(source: DatasetSource, split: str, n_rows: int) -> list[str]:
-    """Return a caveat if a split is not the whole official one.
-
-    Args:
-        source: the data set.
-        split: "train", "validation" or "test".
-        n_rows: rows of the split.
-    """
+    """Return a caveat if a split, here of ``n_rows``, is not the whole official one."""
     if split not in source.incomplete:
         return []
     adjective = "training" if split == "train" else split
@@ -219,16 +207,11 @@ def _find_source(data: str | os.PathLike[str], options: DataOptions | None = Non
             return _read_folder(folder)
     if _HUB_NAME.fullmatch(text) and stem(path) is None and not os.path.exists(path.parent):
         return fetch(text, label_column)
-    user_folder = _user_folder()
-    others = f"{_FOLDER_VARIABLE}, which may name a folder of data sets, is not set"
-    if user_folder is not None:
-        others = f"in {_FOLDER_VARIABLE} ({user_folder}): {join_names(_dataset_names(user_folder))}"
+    names = available()
     raise DataError(
-        f"there is no such file, folder or data set; built-in: {join_names(_dataset_names(_BUILT_IN))}; "
-        f"{others}",
+        f"there is no such file, folder or data set; built in or in {_FOLDER_VARIABLE}: {join_names(names)}",
         location=text or "data",
-        hint=f"check the name{did_you_mean(path, available())}, "
-        "or write hub:owner/name for the Hugging Face hub",
+        hint=f"check the name{did_you_mean(path, names)}, or write hub:owner/name for the Hugging Face hub",
     )
 
 

@@ -61,11 +61,7 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def whole_file(path: Path) -> Segment:
-    """Return the whole of a file as one segment.
-
-    Raises:
-        DataError: the format is unknown.
-    """
+    """Return the whole of a file as one segment; a file of unknown format is a DataError."""
     _, suffix, compression = _split_name(path)
     if not suffix:
         raise DataError(
@@ -99,14 +95,7 @@ def _split_name(path: Path) -> tuple[str, str, str]:
 
 
 def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES) -> list[Segment]:
-    """Divide files into segments.
-
-    Args:
-        paths: the files (:func:`find_inputs`).
-        n_bytes: about so many bytes make a segment, if a file can be divided.
-
-    Returns:
-        The segments in the order of the files; an empty file has none.
+    """Divide files into segments of about ``n_bytes``, in the order of the files; an empty file has none.
 
     Raises:
         DataError: a file cannot be read, or is not Parquet although its name says so.
@@ -127,11 +116,7 @@ def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES) -> list[Seg
 
 
 def segment_size(segment: Segment) -> int:
-    """Estimate how many bytes of the disk a segment takes, to report progress.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """Estimate how many bytes of the disk a segment takes, to report progress."""
     if segment.counts_bytes and segment.last is not None:
         return segment.last - segment.first
     path = Path(segment.path)

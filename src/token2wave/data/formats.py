@@ -41,14 +41,13 @@ def parse_rows(
     *,
     blank_is_text: bool,
 ) -> Iterator[ParsedRow]:
-    """Parse the lines of a segment.
+    """Parse the lines of a segment (:func:`token2wave.data.lines.read_lines`).
 
     Args:
         segment: the segment.
-        lines: its lines (:func:`token2wave.data.lines.read_lines`).
-        text_column: the column for the text of a line of fastText or plain text. Its labels, if it has any,
-            go to the column ``label``, as a list.
-        columns: the columns to keep; all, if None. CSV must have them.
+        lines: its lines.
+        text_column: for the text of a line of fastText or plain text; its labels go to ``label``, as a list.
+        columns: the columns to keep; all, if None.
         limits: of a row.
         blank_is_text: whether a blank line of fastText or plain text is an empty text.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from token2wave.data.texts import SPLIT_STEMS, TextSplit
-from token2wave.data.values import Column, join_names
+from token2wave.data.values import Column, column_index, join_names
 from token2wave.errors import DataError, import_extra
 from token2wave.options import DataOptions
 
@@ -30,16 +30,7 @@ class HubDataset:
     incomplete: ClassVar[frozenset[str]] = frozenset()  # the hub does not tell
 
     def read(self, split: str, options: DataOptions, label_names: Sequence[str] | None = None) -> TextSplit:
-        """Read one split.
-
-        Args:
-            split: one of ``splits``.
-            options: the columns, and how labels are written.
-            label_names: the names of the classes, if the data set itself has none.
-
-        Raises:
-            DataError: a column is missing, or a text or label cannot be used.
-        """
+        """Read a split; see :func:`token2wave.data.read_labelled`."""
         source, rows = f"{self.name} ({split})", self.splits[split]
         texts, labels = (_column(rows, name, source) for name in (options.text_column, options.label_column))
         name = options.weight_column
@@ -51,10 +42,6 @@ def fetch(name: str, label_column: str) -> HubDataset:
     """Fetch a data set from the hub, or from its cache on this machine.
 
     A test split whose labels are all -1, which is how the hub hides them, is left out with a caveat.
-
-    Args:
-        name: ``owner/name``, or a bare ``name``.
-        label_column: the column of the labels.
 
     Raises:
         MissingExtraError: the package ``datasets`` is not installed.
@@ -90,10 +77,5 @@ def fetch(name: str, label_column: str) -> HubDataset:
 
 
 def _column(rows: Any, name: str, source: str) -> Column:
-    if name not in rows.column_names:
-        raise DataError(
-            f"there is no column {name!r}; the columns are {join_names(rows.column_names)}",
-            location=source,
-            hint="name one of them with --text-column or --label-column",
-        )
+    column_index(source, rows.column_names, name)
     return Column(list(rows[name]), source, name)

@@ -27,8 +27,8 @@ class Fault(NamedTuple):
 
     Attributes:
         problem: what is wrong.
-        hint: what the user can do about it.
-        beginning: of the row, as far as it makes sense.
+        hint: how to correct it.
+        beginning: first characters of the row.
         line: the number of the line, if the line itself is broken and not the row.
     """
 
@@ -42,11 +42,7 @@ Lines = Generator[tuple[int, bytes | Fault], None, None]
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Open a file for reading bytes.
-
-    Raises:
-        DataError: it cannot be opened.
-    """
+    """Open a file for reading bytes; a failure is a DataError."""
     try:
         return open(path, "rb")
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
@@ -56,14 +52,9 @@ def open_binary(path: Path) -> BinaryIO:
 def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
     r"""Read the lines of a segment, split at ``\n`` alone, without a leading byte order mark.
 
-    Args:
-        segment: the segment.
-        raw: its file.
-        max_bytes: of a line; no more of a longer one is held.
-
     Yields:
-        The place of each line, and its bytes with their end; a fault for a line that is too long, and for
-        the place where compressed data breaks off.
+        The place of each line, and its bytes with their end; a fault for a line of more than ``max_bytes``,
+        and for the place where compressed data breaks off.
 
     Raises:
         DataError: the file cannot be read.
@@ -112,11 +103,7 @@ def plausible_lines(lines: Lines, path: Path, raw: BinaryIO) -> Lines:
 
 
 def require_plausible_size(path: Path, n_unpacked: int, n_packed: int) -> None:
-    """Refuse a file that unpacks to far more than texts do: it is made to fill the memory.
-
-    Raises:
-        DataError: it unpacks to more.
-    """
+    """Refuse a file that unpacks to far more than texts do: it is made to fill the memory."""
     if n_unpacked > MAX_UNPACKED_BYTES + MAX_UNPACKED_RATIO * n_packed:
         raise DataError(
             f"expected at most {MAX_UNPACKED_RATIO} times the {n_packed:,} bytes of the compressed data, "

@@ -30,12 +30,7 @@ _SCALARS = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boo
 
 
 def parquet_file(path: Path, stream: BinaryIO | None = None, **options: Any) -> Any:
-    """Open a Parquet file; only its metadata is read.
-
-    Args:
-        path: the file.
-        stream: the same file, if it is open.
-        options: of ``pyarrow.parquet.ParquetFile``.
+    """Open a Parquet file, or a stream of it, with options of ``pyarrow.parquet.ParquetFile``.
 
     Raises:
         DataError: the file cannot be opened, or is not Parquet.
@@ -53,14 +48,7 @@ def parquet_file(path: Path, stream: BinaryIO | None = None, **options: Any) -> 
 
 
 def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
-    """Read columns whose type can hold texts, labels or numbers into memory.
-
-    Args:
-        path: the file.
-        names: the columns to read; all, if None.
-
-    Returns:
-        The values of each column, length ``N``, by name.
+    """Read columns (all, if None) of texts, labels or numbers into memory, by name.
 
     Raises:
         DataError: the file cannot be read, lacks a column, has too many columns, unpacks to far more than it
@@ -105,12 +93,7 @@ def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str,
 def parquet_blocks(
     segment: Segment, text_column: str, columns: Sequence[str] | None, limits: RowLimits, n_rows: int
 ) -> Iterator[RowBlock]:
-    """Read row groups block by block; see :func:`token2wave.data.reader.read_segment`.
-
-    Raises:
-        DataError: the file is not there or not Parquet, lacks a column, or the texts are not strings.
-        MissingExtraError: pyarrow is not installed.
-    """
+    """Read row groups block by block; see :func:`token2wave.data.reader.read_segment`."""
     path = Path(segment.path)
     pyarrow = _import_pyarrow(path)
     with parquet_file(path) as file:
@@ -138,9 +121,8 @@ def parquet_blocks(
                 at += len(table)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             reason = f"{_not_parquet(path, error).problem}; the rows from here on are lost"
-            yield RowBlock(
-                np.zeros(0, dtype=np.int64), [], None, [Rejected(at, reason, "", max(end - at, 1))]
-            )
+            rejected = [Rejected(at, reason, "", max(end - at, 1))]
+            yield RowBlock(np.zeros(0, dtype=np.int64), [], None, rejected)
 
 
 def _import_pyarrow(path: Path) -> Any:
@@ -214,8 +196,7 @@ def _with_plain_texts(batch: Any, text_column: str) -> Any:
 def _holds_strings(dtype: Any) -> bool:
     from pyarrow import types
 
-    if types.is_dictionary(dtype):
-        dtype = dtype.value_type
+    dtype = dtype.value_type if types.is_dictionary(dtype) else dtype
     return any(getattr(types, name)(dtype) for name in ("is_string", "is_large_string", "is_null"))
 
 
@@ -232,12 +213,11 @@ def _reject_bad_texts(table: Any, text_column: str, places: NDArray[np.int64]) -
     try:
         texts.validate(full=True)  # Parquet promises UTF-8, but pyarrow has not checked it
     except pyarrow.ArrowInvalid:
-        is_large = pyarrow.types.is_large_string(texts.type)
-        for row, raw in enumerate(texts.cast(pyarrow.large_binary() if is_large else pyarrow.binary())):
+        for row, raw in enumerate(texts.cast(pyarrow.large_binary()).to_pylist()):
             try:
-                _ = None if raw.as_py() is None else raw.as_py().decode("utf-8")
+                (raw or b"").decode("utf-8")
             except UnicodeDecodeError as error:
-                reasons[row] = f"expected UTF-8, found the byte 0x{raw.as_py()[error.start]:02x}"
+                reasons[row] = f"expected UTF-8, found the byte 0x{raw[error.start]:02x}"
     if not reasons:
         return RowBlock(places, None, table)
     rejected = [Rejected(int(places[row]), reason) for row, reason in sorted(reasons.items())]

@@ -40,17 +40,14 @@ def read_segment(
 
     Args:
         segment: the segment.
-        text_column: every row must have a string there. A file of plain text or of fastText has it, with the
-            text, and ``label`` (a list, in fastText).
+        text_column: every row must have a string there. In plain text and fastText it is the text, and
+            ``label`` the list of labels.
         columns: the other columns to read; all, if None.
         limits: of a row.
-        n_rows: rows of a block, at most.
-
-    Yields:
-        Rows with their rejects; a segment of which nothing can be read gives rejects alone.
+        n_rows: of a block, at most.
 
     Raises:
-        DataError: the file is not there, or lacks a column. A broken row is a reject instead.
+        DataError: the file does not exist, or lacks a column. Broken rows are rejects in the blocks instead.
         MissingExtraError: pyarrow is needed, for Parquet or .zst, and not installed.
     """
     limits = limits or RowLimits()
@@ -108,18 +105,11 @@ def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool 
     Blank lines at the end are ignored. Elsewhere they are refused: skipping them would shift the numbers
     of the rows after them. In CSV with one column a blank line is an empty text.
 
-    Args:
-        segment: the file.
-        names: of the columns; fastText and plain text have the text in the first, and a list of labels in
-            ``label``.
-        blank_is_text: whether a blank line of fastText or plain text is an empty text.
-
-    Returns:
-        The columns, in the order of ``names``.
+    In plain text and fastText the first column is the text, ``label`` the list of labels, and a blank line an
+    empty text if ``blank_is_text``.
 
     Raises:
-        DataError: the file cannot be read, lacks a column or has no rows, or a row cannot be read; names the
-            row.
+        DataError: the file cannot be read, lacks a column or has no rows, or a row cannot be read.
         MissingExtraError: pyarrow is needed and not installed.
     """
     path, limits = Path(segment.path), IN_MEMORY

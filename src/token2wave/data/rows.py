@@ -21,7 +21,7 @@ FORMATS = (*SEPARATORS, *JSON_FORMATS, ".parquet", *TEXT_FORMATS)
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of a file, as plain data that can be sent to another process.
+    """A range of a file; plain data that can be sent to another process.
 
     Attributes:
         path: the file.

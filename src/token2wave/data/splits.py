@@ -19,11 +19,7 @@ MAX_CLASSES = 10_000
 
 
 def require_few_classes(n_classes: int, source: str) -> None:
-    """Refuse more than :data:`MAX_CLASSES`: such a column is rarely one of labels.
-
-    Raises:
-        DataError: there are more.
-    """
+    """Refuse more than :data:`MAX_CLASSES`: such a column is rarely one of labels."""
     if n_classes > MAX_CLASSES:
         raise DataError(
             f"expected at most {MAX_CLASSES:,} classes, found {n_classes:,} labels",

@@ -29,7 +29,7 @@ SPLIT_STEMS = {
 class TextSplit:
     """Texts with one label each, or with any number of labels, in the order of their source.
 
-    No row is dropped or moved: index ``i`` is row ``i + 1`` of the source, which an error should name.
+    No row is dropped or moved: index ``i`` is row ``i + 1`` of the source.
 
     Attributes:
         texts: the texts, length ``N``. A text may be empty.
@@ -66,14 +66,7 @@ class TextSplit:
         options: DataOptions,
         label_names: Sequence[str] | None = None,
     ) -> TextSplit:
-        """Check the values of columns and make texts with labels of them.
-
-        Args:
-            texts: the texts.
-            labels: labels, or lists of labels.
-            weights: the weights, if there are any.
-            options: how labels are written.
-            label_names: as for :func:`token2wave.data.read_labelled`.
+        """Make texts with labels from columns; arguments as for :func:`token2wave.data.read_labelled`.
 
         Raises:
             DataError: a value cannot be used; names the row.
@@ -143,11 +136,7 @@ class TextDataset:
 
 
 def require_usable(split: TextSplit) -> None:
-    """Check texts, labels and weights that a program passes in memory.
-
-    Raises:
-        DataError: a text or label is not a string, or a weight is negative or not finite.
-    """
+    """Check texts, labels and weights that a program passes in memory; DataError if one cannot be used."""
     for row, text in enumerate(split.texts, start=1):
         if not isinstance(text, str):
             location = place(split.source, row=row)

@@ -43,11 +43,7 @@ class Column:
 
 
 def parse_texts(column: Column) -> list[str]:
-    """Check that the values are texts; an empty string is a text.
-
-    Raises:
-        DataError: a value is missing, is not a string, or cannot be written as UTF-8; names the row.
-    """
+    """Check that the values are texts, else raise a DataError; an empty string is a text."""
     texts: list[str] = []
     for index, value in enumerate(column.values):
         if isinstance(value, str) and is_unicode(value):
@@ -71,16 +67,8 @@ def parse_labels(column: Column, label_names: Sequence[str] | None = None) -> li
     digits is an index, too, since CSV has no numbers, unless a name is itself a number. Without them,
     a string stands for itself, ``1`` and ``1.0`` become ``"1"``, and ``True`` becomes ``"true"``.
 
-    Args:
-        column: the labels, length ``N``.
-        label_names: the names of the classes, length ``C``, if they are known.
-
-    Returns:
-        The names, length ``N``; none is blank.
-
     Raises:
-        DataError: a label is missing, blank, not a scalar, out of range or not one of ``label_names``;
-            names the row.
+        DataError: a label is missing, blank, not a scalar, out of range or not one of ``label_names``.
     """
     name_of = _label_namer(column, label_names)
     return [name_of(index, value) for index, value in enumerate(column.values)]
@@ -89,18 +77,12 @@ def parse_labels(column: Column, label_names: Sequence[str] | None = None) -> li
 def parse_label_sets(
     column: Column, label_names: Sequence[str] | None = None, separator: str | None = None
 ) -> list[tuple[str, ...]]:
-    """Convert the values to the labels of texts that may have several labels, or none.
+    """Convert lists of labels, or single labels, to the names of each row, each once.
 
     Args:
-        column: lists of labels, or single labels, length ``N``.
-        label_names: as for :func:`parse_labels`.
+        column: the values, length ``N``.
+        label_names: as for :func:`parse_labels`; so are the errors.
         separator: separates the labels of a string; a blank string has none. If None, a string is one label.
-
-    Returns:
-        The names of each row, length ``N``, each once.
-
-    Raises:
-        DataError: as :func:`parse_labels`, for each label of a row.
     """
     name_of = _label_namer(column, label_names)
     sets: list[tuple[str, ...]] = []
@@ -113,11 +95,7 @@ def parse_label_sets(
 
 
 def parse_weights(column: Column) -> list[float]:
-    """Convert the values, numbers or strings of numbers, to weights.
-
-    Raises:
-        DataError: a value is not a finite number of at least zero; names the row.
-    """
+    """Convert numbers, or strings of numbers, to weights; DataError if one is negative or not finite."""
     weights: list[float] = []
     for index, value in enumerate(column.values):
         try:
@@ -135,11 +113,7 @@ def parse_weights(column: Column) -> list[float]:
 
 
 def has_label_sets(labels: Sequence[object], source: str, options: DataOptions) -> bool:
-    """Whether texts may have several labels, according to the options and the values.
-
-    Raises:
-        DataError: there are lists of labels, or a separator, but the options ask for one label each.
-    """
+    """Whether texts may have several labels; DataError if they do, but the options ask for one label each."""
     has_several = options.label_separator is not None or any(isinstance(label, list) for label in labels)
     if has_several and options.multi_label is False:
         raise DataError(
@@ -151,11 +125,7 @@ def has_label_sets(labels: Sequence[object], source: str, options: DataOptions) 
 
 
 def require_separator(options: DataOptions, source: str) -> None:
-    """Refuse a multi-label CSV file without a label separator.
-
-    Raises:
-        DataError: the separator is missing.
-    """
+    """Refuse a multi-label CSV file without a label separator."""
     if options.multi_label and options.label_separator is None:
         raise DataError(
             "expected a separator of the labels of a text, found none",
@@ -164,18 +134,8 @@ def require_separator(options: DataOptions, source: str) -> None:
         )
 
 
-def column_index(path: Path, header: Sequence[str], name: str, row: int | None = None) -> int:
-    """Return the index of a column.
-
-    Args:
-        path: the file.
-        header: the names of its columns, or of a row's.
-        name: of the column.
-        row: number of the row, where rows have names of their own.
-
-    Raises:
-        DataError: no column has this name, or several have.
-    """
+def column_index(path: str | Path, header: Sequence[str], name: str, row: int | None = None) -> int:
+    """Return the index of the column of a file, or of a row; DataError if there is none, or several."""
     if (n_columns := header.count(name)) == 1:
         return header.index(name)
     problem = f"there is no column {name!r}" if n_columns == 0 else f"there are {n_columns} columns {name!r}"
