@@ -1,1 +1,1 @@
-"""Automatic tuning: settings found by trying them, judged by validation rows alone."""
+"""Searches for better settings. Only validation rows decide."""

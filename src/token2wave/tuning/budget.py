@@ -12,15 +12,15 @@ from token2wave.errors import ConfigError
 
 SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 MAX_SECONDS = 366 * 86_400.0
-SECOND_TRY = 3.0  # fits that must fit into the budget: the first candidate, a second one, and the final fit
+MIN_FITS = 3  # that the budget must have time for: the first candidate, a second one, and the final fit
 
 
-class OutOfTime(Exception):  # noqa: N818 - it ends a search, and is no error
-    """The budget is spent; the current candidate is given up."""
+class OutOfTime(Exception):  # noqa: N818 - it ends a search, and is not an error
+    """The budget is spent. The current candidate is abandoned."""
 
 
 def parse_seconds(budget: float | str) -> float:
-    """Parse a time such as ``60``, ``60.0``, ``"60s"``, ``"5min"``, ``"1.5 h"``.
+    """Parse a time such as ``60``, ``"60s"``, ``"5min"`` or ``"1.5 h"``.
 
     Raises:
         ConfigError: it is not a time above zero, or is more than a year.
@@ -40,15 +40,15 @@ def parse_seconds(budget: float | str) -> float:
 
 
 class Budget:
-    """The time of a run, the part reserved for its end, and the number of candidates.
+    """The time of a run, what of it is reserved for its end, and the number of candidates.
 
-    Time decides how far a search gets and nothing else: only finished candidates count.
+    Time only decides how far a search gets: only finished candidates count.
 
     Args:
         seconds: for the whole run; None for no limit.
-        max_candidates: candidates to try, the given settings included; None for no limit.
-        start: when the run began, by ``clock``.
-        clock: seconds that only grow.
+        max_candidates: candidates to try, with your settings as the first; None for no limit.
+        start: of the run, by ``clock``.
+        clock: a monotonic clock, in seconds.
 
     Raises:
         ConfigError: ``max_candidates`` is below 1.
@@ -66,10 +66,10 @@ class Budget:
         self.clock = clock
         self.start = clock() if start is None else start
         self.seconds = math.inf if seconds is None else seconds
-        self.reserved = self.seconds * (1 - 1 / SECOND_TRY)
+        self.reserved = self.seconds * (1 - 1 / MIN_FITS)
 
     def exclude(self, seconds: float) -> None:
-        """Leave past seconds out of the budget."""
+        """Leave seconds that have passed out of the budget."""
         self.start += seconds
 
     @property
@@ -82,10 +82,6 @@ class Budget:
         self.reserved = seconds
 
     def require(self, seconds: float = 0.0) -> None:
-        """Check that the search has this much time left.
-
-        Raises:
-            OutOfTime: it has not.
-        """
+        """Raise :class:`OutOfTime` unless the search has this much time left."""
         if self.spent + seconds > self.seconds - self.reserved:
             raise OutOfTime

@@ -1,4 +1,4 @@
-"""The candidates of a search: changes of one setting each, then random changes of several."""
+"""Proposes the candidates of a search: changes of one setting each, then random changes of several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from token2wave.training.presets import Preset
 
 Settings = dict[str, Any]
 N_COMBINED = (2, 3)  # settings to change together, once each was changed alone
-FAILED_DRAWS = 500  # in a row before the search gives up
+MAX_FAILED_DRAWS = 500  # in a row, before the search ends
 
 
 class Mutation(NamedTuple):
@@ -20,8 +20,8 @@ class Mutation(NamedTuple):
 
     Attributes:
         key: the setting's full name.
-        change: from the current value to another, or to the same if there is no other.
-        saves: whether it makes the file smaller, and comes first where the file has a size to keep to.
+        change: maps the current value to another, or to the same if there is no other.
+        saves: whether it makes the file smaller. It then comes first if the file has a size limit.
     """
 
     key: str
@@ -34,7 +34,7 @@ def _to(value: Any) -> Callable[[Any], Any]:
 
 
 def _times(factor: float, low: float, high: float) -> Callable[[Any], Any]:
-    """A multiple within bounds, an integer where the value is one."""
+    """Multiply within bounds; an integer stays an integer."""
 
     def change(value: Any) -> Any:
         changed = min(max(value * factor, low), high) if low <= value <= high else value
@@ -76,20 +76,20 @@ MUTATIONS = (
     Mutation("recipe.epochs", _times(0.67, 1, 100)),
     Mutation("network.context_width", _times(0.5, 4, 256), saves=True),
 )
-"""What mattered most on any data set (``docs/experiments.md``) comes first."""
+"""In the order of what mattered most on any data set (``docs/experiments.md``)."""
 
 
 class Candidates:
     """Proposes settings to try next, given the best so far.
 
-    First each of :data:`MUTATIONS` in turn, then two or three drawn at random. Nothing is proposed twice.
-    Proposals depend on the seed and on the best settings so far alone.
+    First come all :data:`MUTATIONS` in turn, then two or three at random. Nothing is proposed twice.
+    Proposals depend only on the seed and on the best settings so far.
 
     Args:
-        preset: with the settings of the user.
-        fixed: names of these settings, which stay as they are.
-        seed: of the draws.
-        is_limited: whether the model file has a size to keep to.
+        preset: with your settings.
+        fixed: names of these settings, which do not change.
+        seed: of the random choices.
+        is_limited: whether the model file has a size limit.
     """
 
     def __init__(self, preset: Preset, fixed: frozenset[str], seed: int, is_limited: bool = False) -> None:
@@ -103,29 +103,25 @@ class Candidates:
         self.proposed = {self._identity({})}
 
     def after(self, best: Callable[[], Settings]) -> Iterator[Settings]:
-        """Propose settings until nothing new is left.
+        """Propose legal changes of the preset until nothing new is left.
 
         Args:
             best: returns the changes of the best settings so far.
-
-        Yields:
-            Changes of the preset that are legal together.
         """
         for mutation in self.mutations:
-            settings = self._mutate(best(), [mutation])
-            if settings is not None:
+            if (settings := self._mutate(best(), [mutation])) is not None:
                 yield settings
-        failed = 0
-        while self.mutations and failed < FAILED_DRAWS:
+        n_failed = 0
+        while self.mutations and n_failed < MAX_FAILED_DRAWS:
             n_mutations = min(int(self.random.choice(N_COMBINED)), len(self.mutations))
             drawn = self.random.choice(len(self.mutations), n_mutations, replace=False)
-            settings = self._mutate(best(), [self.mutations[i] for i in drawn])
-            failed = 0 if settings is not None else failed + 1
-            if settings is not None:
+            n_failed += 1
+            if (settings := self._mutate(best(), [self.mutations[i] for i in drawn])) is not None:
+                n_failed = 0
                 yield settings
 
     def _mutate(self, best: Settings, mutations: list[Mutation]) -> Settings | None:
-        """Change some of the best settings; None if that is illegal or was proposed before."""
+        """Change the best settings; None if that is illegal or was proposed before."""
         settings = dict(best)
         for key, change, _ in mutations:
             settings[key] = change(self._value(settings, key))
@@ -144,10 +140,10 @@ class Candidates:
         """The value of a setting, as changed or in the preset."""
         if key in settings:
             return settings[key]
-        part, _, name = key.partition(".")
-        if part == "network":
+        group, _, name = key.partition(".")
+        if group == "network":
             return getattr(self.preset.network_config(1, 2, ()), name)
-        return getattr(self.preset.features if part == "features" else self.preset.recipe, name)
+        return getattr(self.preset.features if group == "features" else self.preset.recipe, name)
 
     def _matters(self, key: str) -> bool:
         """Whether a setting changes anything under this preset."""

@@ -1,9 +1,9 @@
-"""Compares two models on the same texts: which is better, and is it more than chance?
+"""Compares two models on the same texts: which is better, and by more than chance?
 
-Every figure is, to first order, a sum over texts. The *influence* of a text is its term in this sum. Both
+To first order, every figure is a sum over texts. The *influence* of a text is its term in this sum. Both
 models see the same texts, so the standard error of the difference is the root of the sum of squared
-differences of influences (the delta method). For accuracy this is McNemar's test: texts that both get right
-or both wrong do not count.
+differences of influences (the delta method). For accuracy this is McNemar's test: texts on which both models
+are right or both wrong do not count.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Figure:
     """A figure of ``N`` texts.
 
     Attributes:
-        value: the figure; more is better.
-        influences: ``(N,)``, each text's; their sum is zero.
+        value: more is better.
+        influences: ``(N,)``, of the texts; their sum is zero.
     """
 
     value: float
@@ -42,9 +42,8 @@ class CandidateScores:
 
     Attributes:
         chosen: the figure that chooses.
-        loss: mean cross-entropy, negated; where a text may have several classes, the mean over texts of the
-            sum over classes of the binary cross-entropy.
-        accuracy: share of texts whose class, or all of whose classes, are right.
+        loss: negated mean cross-entropy, as in :class:`token2wave.training.validation.Validation`.
+        accuracy: fraction of texts whose classes are all right.
     """
 
     chosen: Figure
@@ -60,76 +59,71 @@ def evaluate_candidate(
 ) -> CandidateScores:
     """Score a model by its logits.
 
-    Where a text may have several classes, the threshold is a half, as in training: thresholds chosen on these
-    texts would flatter the model.
+    In the multi-label case the threshold is a half, as in training. Thresholds chosen on these texts would
+    flatter the model.
 
     Args:
         logits: ``(N, C)``.
-        labels: ``(N,)`` integers below ``C``; or ``(N, C)`` bool, where a text may have several classes.
+        labels: ``(N,)`` integers below ``C``; or ``(N, C)`` bool in the multi-label case.
         weights: ``(N,)``, how much each text counts; None counts all the same.
         select_by: ``accuracy``, ``macro_f1``, ``micro_f1`` or ``loss``.
     """
     counts = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
-    shares = counts / counts.sum()
-    wide = logits.astype(np.float64)
+    fractions = counts / counts.sum()
+    scores = logits.astype(np.float64)
     if labels.ndim == 2:
-        truth, predicted = labels.astype(bool), wide > 0
-        losses = binary_cross_entropies(wide, truth)
+        truth, predicted = labels.astype(bool), scores > 0
+        losses = binary_cross_entropies(scores, truth)
     else:
-        classes = np.arange(wide.shape[1])
-        truth, predicted = (numbers[:, None] == classes for numbers in (labels, wide.argmax(axis=1)))
-        highest = wide.max(axis=1)
-        losses = np.log(np.exp(wide - highest[:, None]).sum(axis=1)) + highest - wide[truth]
-    loss, accuracy = _mean(-losses, shares), _mean((truth == predicted).all(axis=1), shares)
+        classes = np.arange(scores.shape[1])
+        truth, predicted = (ids[:, None] == classes for ids in (labels, scores.argmax(axis=1)))
+        highest = scores.max(axis=1)
+        losses = np.log(np.exp(scores - highest[:, None]).sum(axis=1)) + highest - scores[truth]
+    loss, accuracy = _mean(-losses, fractions), _mean((truth == predicted).all(axis=1), fractions)
     figures = {
         "loss": lambda: loss,
         "accuracy": lambda: accuracy,
-        "macro_f1": lambda: _macro_f1(truth, predicted, shares),
-        "micro_f1": lambda: _micro_f1(truth, predicted, shares),
+        "macro_f1": lambda: _macro_f1(truth, predicted, fractions),
+        "micro_f1": lambda: _micro_f1(truth, predicted, fractions),
     }
     return CandidateScores(figures[select_by](), loss, accuracy.value)
 
 
-def _mean(values: NDArray[Any], shares: Numbers) -> Figure:
-    mean = float(values @ shares)
-    return Figure(mean, shares * (values - mean))
+def _mean(values: NDArray[Any], fractions: Numbers) -> Figure:
+    mean = float(values @ fractions)
+    return Figure(mean, fractions * (values - mean))
 
 
-def _macro_f1(truth: Flags, predicted: Flags, shares: Numbers) -> Figure:
+def _macro_f1(truth: Flags, predicted: Flags, fractions: Numbers) -> Figure:
     """Mean F1 of the classes that occur or are predicted."""
-    hits, sums = shares @ (truth & predicted), shares @ truth + shares @ predicted
+    correct, sums = fractions @ (truth & predicted), fractions @ truth + fractions @ predicted
     occurs = sums > 0
-    f1 = np.divide(2 * hits, sums, out=np.zeros(len(sums)), where=occurs)
+    f1 = np.divide(2 * correct, sums, out=np.zeros(len(sums)), where=occurs)
     slopes = np.divide(1.0, sums, out=np.zeros(len(sums)), where=occurs) / max(int(occurs.sum()), 1)
-    # d F1 = (2 d hits - F1 d sums) / sums
+    # d F1 = (2 d correct - F1 d sums) / sums
     influences = 2 * ((truth & predicted) @ slopes) - truth @ (slopes * f1) - predicted @ (slopes * f1)
-    return Figure(float(f1[occurs].mean()) if occurs.any() else 0.0, shares * influences)
+    return Figure(float(f1[occurs].mean()) if occurs.any() else 0.0, fractions * influences)
 
 
-def _micro_f1(truth: Flags, predicted: Flags, shares: Numbers) -> Figure:
-    """F1 of the decisions of all classes together; the accuracy, where each text has one class."""
-    hits, sums = (truth & predicted).sum(axis=1), truth.sum(axis=1) + predicted.sum(axis=1)
-    total = float(shares @ sums)
+def _micro_f1(truth: Flags, predicted: Flags, fractions: Numbers) -> Figure:
+    """F1 over the decisions of all classes; equals the accuracy with one class a text."""
+    correct, sums = (truth & predicted).sum(axis=1), truth.sum(axis=1) + predicted.sum(axis=1)
+    total = float(fractions @ sums)
     if not total:
-        return Figure(0.0, np.zeros(len(shares)))
-    f1 = 2 * float(shares @ hits) / total
-    return Figure(f1, shares * (2 * hits - f1 * sums) / total)
+        return Figure(0.0, np.zeros(len(fractions)))
+    f1 = 2 * float(fractions @ correct) / total
+    return Figure(f1, fractions * (2 * correct - f1 * sums) / total)
 
 
 def compare(candidate: Sequence[CandidateScores], best: Sequence[CandidateScores]) -> Comparison:
-    """Compare a candidate with the best so far; each split counts the same.
-
-    Args:
-        candidate: its scores, a split each.
-        best: the scores of the best so far, on the same splits.
-    """
+    """Compare a candidate with the best so far, by their scores on each split. All splits count the same."""
     chosen = [(a.chosen, b.chosen) for a, b in zip(candidate, best, strict=True)]
     losses = [(a.loss, b.loss) for a, b in zip(candidate, best, strict=True)]
     return Comparison(*_difference(chosen), *_difference(losses))
 
 
 def _difference(pairs: Sequence[tuple[Figure, Figure]]) -> tuple[float, float]:
-    """Mean difference over splits, and its standard error."""
+    """Compute the mean difference over splits, and its standard error."""
     gain = sum(a.value - b.value for a, b in pairs) / len(pairs)
     square = sum(float(np.square(a.influences - b.influences).sum()) for a, b in pairs)
     return gain, math.sqrt(square) / len(pairs)

@@ -1,7 +1,7 @@
-"""Searches for settings: one candidate after another, each compared with the best so far on the same rows.
+"""Searches for better settings: compares one candidate after another with the best so far on the same rows.
 
-A candidate is first scored on one split of the training rows. Where neither figure is better, it is dropped.
-Otherwise both are scored on further splits, and the validation rows of all splits decide: few say little.
+A candidate is first scored on one split of the training rows. It is dropped if neither figure is better.
+Otherwise both are scored on further splits, and the validation rows of all splits decide.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Score = Callable[[Mapping[str, Any], int, Sequence[Callback]], CandidateScores]
 
 
 class Search:
-    """Looks for settings that do better on validation rows.
+    """Searches for settings that do better on validation rows.
 
     Args:
         score: trains and scores a candidate on a split.
@@ -59,13 +59,13 @@ class Search:
         self.seconds: list[float] = []  # of each fit
 
     def run(self) -> None:
-        """Search until time, candidates or patience end.
+        """Search until time or candidates end.
 
-        An interruption (Ctrl-C) ends the search, and its best settings so far count. One before the first
-        candidate is done is raised.
+        An interruption (Ctrl-C) ends the search with the best settings so far. It is raised again if not even
+        the first candidate is finished.
 
         Raises:
-            Token2WaveError: the given settings cannot be trained.
+            Token2WaveError: your own settings cannot be trained.
         """
         start = time.perf_counter()
         history = self.history
@@ -90,7 +90,7 @@ class Search:
         self.callback_list.search_end(history)
 
     def _start(self) -> None:
-        """Score the settings given, which the search starts from."""
+        """Score your settings, from which the search starts."""
         start = time.perf_counter()
         self._score_best({}, 1)
         self._add_trial({}, STARTED, self.best, None, start)
@@ -111,12 +111,12 @@ class Search:
                 raise  # the other processes did not see it
             self._add_trial(settings, FAILED, scores, None, start, str(error) or type(error).__name__)
             return
-        if comparison.is_better:  # never true of one that is dropped before the last split
+        if comparison.is_better:  # never before the last split
             self.best = scores
         self._add_trial(settings, KEPT if comparison.is_better else DROPPED, scores, comparison, start)
 
     def _score_best(self, settings: Mapping[str, Any], n_splits: int) -> None:
-        """Score the best so far on as many splits."""
+        """Score the best so far on the first ``n_splits`` splits."""
         while len(self.best) < n_splits:
             self.best.append(self._score(settings, len(self.best)))
 
@@ -157,21 +157,21 @@ class Search:
 
 
 class _Watch(Callback):
-    """Gives a candidate up when the time is over, and moves the progress bar of the search."""
+    """Abandons a candidate when the time is over, and moves the progress bar of the search."""
 
     def __init__(self, budget: Budget, callback_list: CallbackList) -> None:
         self.budget, self.callback_list = budget, callback_list
         self.reported = 0
 
     def on_advance(self, amount: int) -> None:
-        """Look at the clock."""
+        """Check the time."""
         self.budget.require()
         if math.isfinite(self.budget.seconds):
-            whole = int(self.budget.spent)
-            self.callback_list.advance(whole - self.reported)
-            self.reported = whole
+            seconds = int(self.budget.spent)
+            self.callback_list.advance(seconds - self.reported)
+            self.reported = seconds
 
     def candidate(self) -> None:
-        """Move the bar where candidates are counted."""
+        """Move the bar if it counts candidates."""
         if not math.isfinite(self.budget.seconds):
             self.callback_list.advance(1)

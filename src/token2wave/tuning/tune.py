@@ -1,4 +1,4 @@
-"""Searches for settings that do better on the validation rows of a run."""
+"""Searches for better settings of a training run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from token2wave.tuning.candidates import Candidates
 from token2wave.tuning.comparison import CandidateScores, evaluate_candidate
 from token2wave.tuning.search import Search
 
-ENOUGH_ROWS = 4_000  # validation rows to compare candidates by, where splits can give as many
+ENOUGH_ROWS = 4_000  # validation rows to compare candidates, if splits can give as many
 MAX_SPLITS = 5
-MAX_SPLITS_WITH_SIZE = 2  # compressing takes several times as long as training
-SLACK = 1.15  # the end of the run may take longer than what was measured by this factor
+MAX_SPLITS_WITH_SIZE = 2  # as compression takes several times as long as training
+SLACK = 1.15  # factor by which the end of the run may take longer than estimated
 
 
 def tune(
@@ -33,17 +33,17 @@ def tune(
     budget: Budget,
     fit_to_size: Callable[[TrainingRun], Classifier] | None = None,
 ) -> SearchHistory:
-    """Search for settings by validation rows alone. Test rows take no part.
+    """Search for better settings. Only validation rows decide; test rows are not used.
 
-    Each candidate is a run of its own on the texts of ``run``, which are hashed once for all of them.
+    Each candidate is a run of its own on the texts of ``run``, which are hashed once for all candidates.
 
     Args:
-        run: the run to find settings for; its preset is the first candidate.
-        overrides: full names of the settings that the user has given; they stay as they are.
+        run: the run to find settings for. Its preset is the first candidate.
+        overrides: full names of your settings, which do not change.
         preset_with: makes the preset of a run with changed settings.
         class_weights: as for training.
         budget: of the whole run.
-        fit_to_size: trains a model and compresses it, where its file has a size to keep to.
+        fit_to_size: trains and compresses a model, if its file has a size limit.
     """
     texts, preset, seed = run.texts, run.preset, run.seed
     full_train = texts.train if texts.full_train is None else texts.full_train
@@ -88,11 +88,11 @@ def tune(
         return evaluate_candidate(logits, validation.labels, validation.weights, history.select_by)
 
     def seconds_to_finish(seconds: float) -> float:
-        """Time for what follows the search: a fit, perhaps another on all rows, and the test texts."""
+        """Estimate the rest of the run: a fit, perhaps another on all rows, and the test texts."""
         n_train, n_all = len(texts.train), len(texts.full_train or ())
         refits = sum(map(len, splits.train.texts)) < preset.recipe.refit_below
         n_test = len(texts.test) if texts.test is not None else 0
-        # A fit has several epochs; predicting a text costs about as much as learning it once.
+        # Predicting a text takes about as long as learning it in one of the epochs.
         fits = 1 + refits * n_all / n_train + n_test / (preset.recipe.epochs * n_train)
         return SLACK * fits * seconds
 
