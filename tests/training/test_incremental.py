@@ -17,7 +17,7 @@ from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.vocabulary import add_words, expand_vocabulary
+from token2wave.training.incremental import add_words, expand_vocabulary
 
 SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 4}
 KINDS = {

@@ -95,7 +95,6 @@ def refit_linear_svm(
     weight: float,
     seed: int,
     char_ngram_weight: float,
-    callbacks: Sequence[Callback] = (),
 ) -> Any:
     """Solve the linear SVM again from all rows, validation rows too: it has no epochs to choose.
 
@@ -107,9 +106,7 @@ def refit_linear_svm(
         weight: of the SVM's branch.
         seed: of the order of texts.
         char_ngram_weight: weight of the words' character n-grams.
-        callbacks: called once.
     """
-    CallbackList(callbacks).stage("linear_svm of all rows", 0)
     config = network.config.replace(linear_svm=False)
     arrays = dict(network.arrays())
     arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])

@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
-from token2wave.models.wave_config import WaveConfig
 from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
+from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import binary_cross_entropies
 
 HEADS = ("head", "context.head", "linear_svm")
@@ -31,22 +31,7 @@ CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
 Numbers = NDArray[np.float64]
 
 
-class Scalable(Protocol):
-    """The part of a network that calibration needs."""
-
-    config: WaveConfig
-
-    def logits(self, features: Ragged) -> NDArray[np.float32]:
-        """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
-
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Every parameter by name."""
-
-    def load(self, name: str, values: NDArray[np.float32]) -> None:
-        """Replace the values of a parameter."""
-
-
-def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
+def calibrate(network: TrainableNetwork, validation: Examples) -> tuple[float, ...]:
     """Find the weight of each branch of a trained network, and multiply its head by it, in place.
 
     With one branch the weight is one over the temperature of arXiv 1706.04599 and changes no decision.
@@ -63,7 +48,7 @@ def calibrate(network: Scalable, validation: Examples) -> tuple[float, ...]:
 
 
 def choose_linear_svm(
-    problem: LinearSVM, waves: Scalable, validation: Examples
+    problem: LinearSVM, waves: TrainableNetwork, validation: Examples
 ) -> tuple[float, LinearSVMWeights]:
     """Choose the weight of the words' character n-grams in the linear SVM.
 
@@ -119,7 +104,7 @@ def cross_validate_branches(
     return fit_weights(np.concatenate(logits, axis=1), examples.labels[rows], weights)
 
 
-def scale_branches(network: Scalable, weights: Sequence[float]) -> None:
+def scale_branches(network: TrainableNetwork, weights: Sequence[float]) -> None:
     """Multiply the logits of each branch by its weight."""
     arrays = network.arrays()
     for head, weight in zip(_heads(arrays), weights, strict=False):
@@ -127,7 +112,7 @@ def scale_branches(network: Scalable, weights: Sequence[float]) -> None:
             network.load(name, (arrays[name] * np.float32(weight)).astype(np.float32))
 
 
-def branch_logits(network: Scalable, features: Ragged) -> Numbers:
+def branch_logits(network: TrainableNetwork, features: Ragged) -> Numbers:
     """The logits of each branch alone for ``N`` texts, ``(L, N, C)``."""
     arrays = network.arrays()
     originals = {
@@ -150,7 +135,7 @@ def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
     return [head for head in HEADS if f"{head}.weight" in arrays]
 
 
-def _truth(network: Scalable, examples: Examples) -> NDArray[Any]:
+def _truth(network: TrainableNetwork, examples: Examples) -> NDArray[Any]:
     """Labels ``(N,)``, or targets ``(N, C)`` for multi-label texts."""
     if not network.config.multi_label:
         return examples.labels

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from token2wave.classifier import Classifier
 from token2wave.data import TextDataset
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
-from token2wave.inference.model import Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
 from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
@@ -29,7 +28,6 @@ from token2wave.training.branches import (
 )
 from token2wave.training.calibration import (
     CHAR_NGRAM_WEIGHT_FEW_ROWS,
-    Scalable,
     calibrate,
     cross_validate_branches,
     has_few_rows,
@@ -45,11 +43,8 @@ from token2wave.training.preparation import EncodedTexts, features_for
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
+from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
-
-
-class TrainableNetwork(Network, Scalable, Protocol):
-    """The networks that a run trains."""
 
 
 class EmbeddingInit(Protocol):
@@ -265,15 +260,16 @@ class TrainingRun:
         """Solve the linear SVM from all rows; the rest stays as it is."""
         self.callback_list.stage("features of all texts", len(full_train))
         start = time.perf_counter()
+        full_train = full_train.encode(fitted.features, self.callback_list.advance)
+        self.callback_list.stage("linear_svm of all rows", 0)
         network = refit_linear_svm(
             fitted.network,
             fitted.features,
-            full_train.encode(fitted.features, self.callback_list.advance),
+            full_train,
             self.preset.recipe,
             weight=fitted.branch_weights[-1],
             seed=self.seed,
             char_ngram_weight=fitted.char_ngram_weight,
-            callbacks=self.callback_list.callbacks,
         )
         fitted.history.train_seconds += time.perf_counter() - start
         return replace(fitted, network=network)

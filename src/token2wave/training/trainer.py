@@ -1,4 +1,4 @@
-"""The interfaces that the training loop needs of a network and of its trainer."""
+"""The interfaces of a network and of its trainer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
+from token2wave.inference.model import Network
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.recipe import Recipe
 
 
 class Trainable(Protocol):
-    """The part of a network that the loop needs; trainers need more."""
+    """The part of any network that the loop needs; trainers need more."""
 
     def logits(self, features: Ragged) -> NDArray[np.float32]:
         """Compute the logits of ``N`` texts, ``(N, C)`` float32."""
+
+
+class TrainableNetwork(Network, Protocol):
+    """A network whose parameters training and calibration replace."""
+
+    def load(self, name: str, values: NDArray[np.float32]) -> None:
+        """Replace the values of a parameter."""
 
 
 class Trainer(Protocol):
