@@ -14,7 +14,6 @@ from transformers import AutoTokenizer, DataCollatorWithPadding, TensorType
 from transformers.tokenization_utils_base import TruncationStrategy
 
 from token2wave.errors import DataError, ModelFileError
-from token2wave.features import WordConfig
 from token2wave.integrations.huggingface import WaveNetworkConfig, WaveTokenizer
 
 KINDS = ["words", "words with cls", "wordpiece", "wordpiece without pad"]
@@ -161,13 +160,6 @@ def test_collators_and_copies(tokenizer):
     assert batch["labels"].tolist() == list(range(len(TEXTS)))
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
-
-
-def test_fitted_to_texts_or_refused():
-    found = WaveTokenizer.fit(TEXTS, WordConfig(bits=12, min_count=1))
-    assert found(TEXTS)["input_ids"] == WaveTokenizer(features=features_of("words"))(TEXTS)["input_ids"]
-    with pytest.raises(DataError, match="without a single one"):
-        WaveTokenizer.fit([" "], WordConfig())
 
 
 def test_damaged_files_are_refused(tmp_path):

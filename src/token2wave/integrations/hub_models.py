@@ -16,6 +16,8 @@ from token2wave.integrations.model_cards import PLAIN_FILE, model_card
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
+LOAD_PROBLEM = "expected a classifier of token2wave, but it cannot be loaded"
+
 
 def push(
     classifier: Classifier,
@@ -26,7 +28,6 @@ def push(
     private: bool | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
-    message: str = "Upload a classifier of token2wave",
 ) -> str:
     """Upload a classifier to the hub: the model file, a model card, and the files of ``transformers``.
 
@@ -38,7 +39,6 @@ def push(
         private: whether a new repository is private.
         revision: branch to push to.
         token: of the hub; by default the one that is saved on this machine.
-        message: of the commit.
 
     Returns:
         Address of the repository.
@@ -65,31 +65,22 @@ def push(
             huggingface_hub.upload_folder(
                 repo_id=address.repo_id,
                 folder_path=folder,
-                commit_message=message,
+                commit_message="Upload a classifier of token2wave",
                 revision=revision,
                 token=token,
             )
     return str(address)
 
 
-def load_from_hub(
-    source: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
-) -> Classifier:
+def load_from_hub(source: str | os.PathLike[str], *, device: str = "cpu", **options: Any) -> Classifier:
     """Load a classifier from the hub, or from a folder with the same files.
 
     The model file is preferred to the files of ``transformers``.
 
     Args:
         source: ``owner/name``, or a folder.
-        revision: branch, tag or commit on the hub.
-        token: of the hub; by default the one that is saved on this machine.
-        cache_dir: folder for downloaded files.
         device: where to predict, ``cpu`` or ``cuda``.
+        options: of the download: ``revision`` (branch, tag or commit), ``token``, ``cache_dir``.
 
     Raises:
         MissingExtraError: a package is not installed.
@@ -100,15 +91,14 @@ def load_from_hub(
         path = Path(source) / PLAIN_FILE
         return load(path, device) if path.exists() else _load_transformers(source)
     with import_extra("hf", "loading from the hub", "huggingface_hub"):
-        import huggingface_hub
+        from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
-    options = {"revision": revision, "token": token, "cache_dir": cache_dir}
-    with _hub_errors(DataError, "expected a classifier of token2wave, but it cannot be loaded", source):
+    with _hub_errors(DataError, LOAD_PROBLEM, source):
         try:
-            path = Path(huggingface_hub.hf_hub_download(os.fspath(source), PLAIN_FILE, **options))
+            downloaded: Any = hf_hub_download(os.fspath(source), PLAIN_FILE, **options)
         except EntryNotFoundError:
             return _load_transformers(source, **options)
-    return load(path, device)
+    return load(downloaded, device)
 
 
 def _load_transformers(source: str | os.PathLike[str], **options: Any) -> Classifier:
@@ -117,7 +107,7 @@ def _load_transformers(source: str | os.PathLike[str], **options: Any) -> Classi
     from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassification
     from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
 
-    with _hub_errors(DataError, "expected a classifier of token2wave, but it cannot be loaded", source):
+    with _hub_errors(DataError, LOAD_PROBLEM, source):
         model = WaveForSequenceClassification.from_pretrained(os.fspath(source), **options)
         tokenizer = WaveTokenizer.from_pretrained(os.fspath(source), **options)
     return from_huggingface(model, tokenizer)

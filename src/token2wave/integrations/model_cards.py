@@ -160,19 +160,17 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
         if value is not None:
             command += [f"--{name.replace('_', '-')}", _to_text(value)]
     network = preset.network_config(1, 2, ()).to_dict()
-    defaults = _flatten(preset.features.to_dict(), network, preset.recipe.to_dict())
+    defaults = _flatten(features=preset.features.to_dict(), network=network, recipe=preset.recipe.to_dict())
     features, network = classifier.features.config.to_dict(), classifier.network.config.to_dict()
-    for name, value in _flatten(features, network, record["recipe"]).items():
+    settings = _flatten(features=features, network=network, recipe=record["recipe"])
+    for name, value in settings.items():
         if name not in (*DECIDED_BY_DATA, "network.multi_label") and defaults.get(name, value) != value:
             command += ["--set", f"{name}={value}"]
     return shlex.join(command)
 
 
-def _flatten(
-    features: Mapping[str, Any], network: Mapping[str, Any], recipe: Mapping[str, Any]
-) -> dict[str, str]:
+def _flatten(**sections: Mapping[str, Any]) -> dict[str, str]:
     """Return all settings as text, by full name."""
-    sections = {"features": features, "network": network, "recipe": recipe}
     return {f"{name}.{key}": _to_text(value) for name in sections for key, value in sections[name].items()}
 
 
@@ -186,24 +184,22 @@ def _base_name(name: Any) -> str:
 
 
 def _metrics(classifier: Classifier, evaluation: Evaluation | None) -> dict[str, list[Metric]]:
-    """Return the metrics of the test and the validation split."""
     record = classifier.training
-    metrics: dict[str, list[Metric]] = {
-        "test": [],
-        "validation": [
-            ("accuracy", "accuracy", record.get("validation_accuracy")),
-            ("micro-F1", "f1", record.get("validation_micro_f1")),
-        ],
-    }
-    if evaluation is not None:
-        metrics["test"] = [
-            ("exact match" if classifier.multi_label else "accuracy", "accuracy", evaluation.accuracy),
-            ("macro-F1", "f1", evaluation.macro_f1),
-            ("micro-F1", "f1", evaluation.micro_f1),
-            ("Hamming loss", None, evaluation.hamming_loss),
-            ("expected calibration error", None, evaluation.calibration_error),
-        ]
-    return metrics
+    accuracy = "exact match" if classifier.multi_label else "accuracy"
+    validation: list[Metric] = [
+        (accuracy, "accuracy", record.get("validation_accuracy")),
+        ("micro-F1", "f1", record.get("validation_micro_f1")),
+    ]
+    if evaluation is None:
+        return {"test": [], "validation": validation}
+    test: list[Metric] = [
+        (accuracy, "accuracy", evaluation.accuracy),
+        ("macro-F1", "f1", evaluation.macro_f1),
+        ("micro-F1", "f1", evaluation.micro_f1),
+        ("Hamming loss", None, evaluation.hamming_loss),
+        ("expected calibration error", None, evaluation.calibration_error),
+    ]
+    return {"test": test, "validation": validation}
 
 
 def _introduction(classifier: Classifier) -> str:
@@ -293,5 +289,4 @@ def _escape(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return any string as code, which Markdown does not interpret."""
     return f"<code>{_escape(text)}</code>"

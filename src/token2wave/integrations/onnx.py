@@ -158,7 +158,6 @@ class OnnxClassifier:
         return probabilities
 
     def _run(self, features: Ragged) -> NDArray[np.float32]:
-        """Compute the probabilities of a batch."""
         try:
             inputs = pad(features)
             probabilities: NDArray[np.float32] = self._session.run(
@@ -216,9 +215,7 @@ def _open(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
         )
         return session, session.get_modelmeta().custom_metadata_map
     except Exception as error:  # onnxruntime's errors have no other base
-        problem = (
-            f"expected a whole ONNX file, found one that is damaged, cut short or of another kind ({error})"
-        )
+        problem = f"expected an ONNX file, found one damaged, cut short or of another kind ({error})"
         raise ModelFileError(problem, location=str(path), hint=EXPORT_AGAIN) from error
 
 
@@ -237,15 +234,13 @@ def _read_header(metadata: dict[str, str]) -> dict[str, Any]:
     for section, section_type in SECTIONS.items():
         if not isinstance(header.get(section), section_type):
             raise ModelFileError(f"expected the section {section!r} in the metadata")
-    if not all(isinstance(label, str) for label in header["labels"]) or not all(
-        type(threshold) in (int, float) for threshold in header["thresholds"]
-    ):
+    numbers = [value for value in header["thresholds"] if type(value) in (int, float)]
+    if not all(isinstance(label, str) for label in header["labels"]) or numbers != header["thresholds"]:
         raise ModelFileError("expected names in the section 'labels', and numbers in 'thresholds'")
     return header
 
 
 def _read_features(description: dict[str, Any], metadata: dict[str, str]) -> Features:
-    """Rebuild the features from the metadata."""
     settings = description.get("settings")
     if not isinstance(settings, dict):
         raise ModelFileError("expected settings of the features, found none")

@@ -115,7 +115,14 @@ class _Graph:
 
     def __init__(self, config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None) -> None:
         self.config, self.arrays, self.add = config, arrays, _Nodes()
-        self.table = _Table(self.add, config, arrays[EMBEDDING], encoded)
+        numbers, self.scale = _small_numbers(arrays[EMBEDDING], encoded)
+        numbers, width = np.concatenate([numbers, np.zeros_like(numbers[:1])]), config.wave_width
+        self.is_small = numbers.dtype != np.float32
+        self.tables = {"waves": self.add.constant(numbers[:, :width], EMBEDDING)}
+        if config.linear_svm:
+            self.tables["linear_svm"] = self.add.constant(numbers[:, width:], "embedding.linear_svm")
+        if self.scale is not None and self.scale.ndim:
+            self.scale = np.concatenate([self.scale, self.scale[:1]])
         shape = self.add("Shape", "ids", start=PLACES, end=PLACES + 1)
         length = self.add("Squeeze", shape, self.add.integers(0))
         first, step = (self.add.constant(np.array(number)) for number in (0, 1))
@@ -155,11 +162,11 @@ class _Graph:
         """Both variants of features, ``(B, L, 2 D)``; zero after the end of a text."""
         add = self.add
         if self.config.variants == "rows":
-            return self.table.look_up("waves", rows)
+            return self.look_up("waves", rows)
         # Map each distinct row once. The second output is not needed.
         distinct, _, inverse = add.with_outputs("Unique", ["distinct", "", "inverse"], rows, sorted=1)
         known = add.cast(add("Less", distinct, add.constant(np.array(self.config.n_rows))), FLOAT)
-        mapped = self.linear("layers.0.variants", self.table.look_up("waves", distinct))
+        mapped = self.linear("layers.0.variants", self.look_up("waves", distinct))
         mapped = add("Mul", mapped, add.column(known, 1))  # a linear map of zeros is its bias
         return add("Gather", mapped, add("Reshape", inverse, add("Shape", rows)))
 
@@ -211,7 +218,7 @@ class _Graph:
         rows = self.rows(ids, places, "n_ordered")
         is_token = add("Less", rows, add.constant(np.array(self.config.n_rows)))
         is_token = add.column(add.cast(is_token, FLOAT), 2)  # (B, W, 1)
-        variants = self.linear("context.variants", self.table.look_up("waves", rows))
+        variants = self.linear("context.variants", self.look_up("waves", rows))
         variants = add("Mul", variants, is_token)
         first, second = add.halves(variants)  # h, h'
         sides = [self.neighbours(first, left=True), self.neighbours(second, left=False)]
@@ -235,7 +242,7 @@ class _Graph:
     def linear_svm(self, rows: str, count: str) -> str:
         """Logits of the linear SVM branch, ``(B, C)``."""
         add = self.add
-        exact = add.cast(self.table.look_up("linear_svm", rows), DOUBLE)
+        exact = add.cast(self.look_up("linear_svm", rows), DOUBLE)
         total = add("ReduceSum", exact, add.integers(PLACES), keepdims=0)
         root = add("Sqrt", add("Max", count, add.number(1, np.float64)))
         superposed = add.cast(add("Div", total, add.column(root, 1)), FLOAT)
@@ -268,32 +275,11 @@ class _Graph:
         phi = add("Mul", add("Add", erf, add.number(1)), add.number(0.5))
         return add("Mul", values, phi)
 
-
-class _Table:
-    """The embedding with a row of zeros at its end; waves and SVM weights are separate arrays.
-
-    The graph keeps the one or two bytes a number of a compressed file, and converts them to float32 after it
-    has gathered them.
-    """
-
-    def __init__(
-        self, add: _Nodes, config: WaveConfig, rows: NDArray[np.float32], encoded: EncodedArray | None
-    ) -> None:
-        numbers, self.scale = _small_numbers(rows, encoded)
-        numbers = np.concatenate([numbers, np.zeros_like(numbers[:1])])
-        width = config.wave_width
-        self.add, self.is_float = add, numbers.dtype == np.float32
-        self.tables = {"waves": add.constant(numbers[:, :width], EMBEDDING)}
-        if config.linear_svm:
-            self.tables["linear_svm"] = add.constant(numbers[:, width:], "embedding.linear_svm")
-        if self.scale is not None and self.scale.ndim:
-            self.scale = np.concatenate([self.scale, self.scale[:1]])
-
     def look_up(self, table: str, rows: str) -> str:
-        """Look up rows of any shape in the table ``waves`` or ``linear_svm``."""
+        """Look up rows of any shape in the table ``waves`` or ``linear_svm``, as float32."""
         add = self.add
         numbers: str = add("Gather", self.tables[table], rows)
-        if self.is_float:
+        if not self.is_small:
             return numbers
         numbers = add.cast(numbers, FLOAT)
         if self.scale is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from numbers import Integral
@@ -45,15 +44,11 @@ if TYPE_CHECKING:
     from token2wave.training.result import Summary
 
 MAX_SEED = 2**31 - 1
-ESTIMATOR_OPTIONS = {
-    field.name: field.default
-    for field in dataclasses.fields(TrainOptions)
-    if field.name
-    in (
-        *("operation", "epochs", "batch_size", "lr", "settings", "device", "vocabulary", "teacher"),
-        *("unlabelled", "init_from", "time_budget", "candidates", "max_size"),
-    )
-}
+OPTION_NAMES = (
+    *("operation", "epochs", "batch_size", "lr", "settings", "device", "vocabulary", "teacher"),
+    *("unlabelled", "init_from", "time_budget", "candidates", "max_size"),
+)
+ESTIMATOR_OPTIONS = {name: getattr(TrainOptions, name) for name in OPTION_NAMES}
 """Fields of :class:`token2wave.TrainOptions` that are parameters of the estimator, with their defaults."""
 
 
@@ -86,7 +81,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: ``(C,)``, the labels, ascending; for an indicator matrix the numbers of its columns, or
             their names if it is a frame.
-        classifier_: the trained :class:`token2wave.Classifier`, which also explains and saves.
+        classifier_: the trained :class:`token2wave.Classifier`, which also saves, explains and compresses.
         summary_: the ``Summary`` of the last :meth:`fit`, with all figures of the training run.
 
     Example:
@@ -231,15 +226,6 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         estimator.classifier_, estimator.classes_ = classifier, values
         return estimator
 
-    def save(self, path: str | os.PathLike[str]) -> int:
-        """Write the model file, like ``token2wave train --out``, and return its size in bytes.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        check_is_fitted(self)
-        return self.classifier_.save(path)
-
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that the estimator takes strings, not tables of numbers."""
         tags = super().__sklearn_tags__()
@@ -261,7 +247,6 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
-        """Train on texts of known classes."""
         texts = to_texts(X, "X", len(targets.labels))
         weights = to_weights(sample_weight, len(texts))
         targets.require_two_classes(weights)
@@ -294,7 +279,6 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _update(self, X: Any, targets: Targets, sample_weight: Any) -> None:
-        """Update the classifier with more texts."""
         classifier = self.classifier_
         texts = to_texts(X, "X", len(targets.labels))
         names = class_names(self.classes_, "classes_")

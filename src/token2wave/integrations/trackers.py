@@ -71,10 +71,10 @@ class Tracker(Callback):
     name = "tracker"
 
     def __init__(self) -> None:
-        self._is_tracking = False
-        self._reset()
+        self._reset(is_tracking=False)
 
-    def _reset(self) -> None:
+    def _reset(self, is_tracking: bool) -> None:
+        self._is_tracking = is_tracking
         self._stages: Counter[str] = Counter()
         self._stage, self._step = "training", 0
 
@@ -92,8 +92,7 @@ class Tracker(Callback):
 
     def on_begin(self, plan: RunPlan) -> None:
         """Start tracking a run."""
-        self._reset()
-        self._is_tracking = True
+        self._reset(is_tracking=True)
         self._try(self.begin, plan)
 
     def on_stage(self, name: str, total: int) -> None:
@@ -254,14 +253,14 @@ class MLflowCallback(Tracker):
         self._uri, self._artifacts = _mlflow_uris(tracking_uri)
         self._client: Any = None
         self._connect()
-        self._run_id = ""
         self._metrics: list[Any] = []
 
     def begin(self, plan: RunPlan) -> None:
         """Start the run and record its parameters."""
         from mlflow.entities import Param
 
-        self._client, self._run_id = self._connect(), ""
+        self._run_id = ""
+        self._client = self._connect()
         experiment = self._client.get_experiment_by_name(self.experiment)
         if experiment is None:
             experiment_id = self._client.create_experiment(self.experiment, artifact_location=self._artifacts)
@@ -308,7 +307,6 @@ class MLflowCallback(Tracker):
         client.set_terminated(self._run_id, status)
 
     def _connect(self) -> Any:
-        """Return a client of the tracking URI."""
         with import_extra("mlflow", "tracking", "mlflow"):
             from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
@@ -375,7 +373,6 @@ def _mlflow_uris(uri: str | os.PathLike[str] | None) -> tuple[str | None, str | 
 
 
 def _class_table(summary: Summary) -> str:
-    """Precision, recall and F1 of each class as a Markdown table."""
     lines = [f"On the {summary.evaluated_on} texts:", "", "| class | precision | recall | F1 | texts |"]
     lines.append("| :-- | --: | --: | --: | --: |")
     for score in (summary.evaluation or {}).get("classes", ()):
@@ -386,7 +383,6 @@ def _class_table(summary: Summary) -> str:
 
 
 def _class_csv(summary: Summary) -> str:
-    """Precision, recall and F1 of each class as CSV."""
     columns = ("label", *CLASS_METRICS, "support")
     file = io.StringIO()
     scores = (summary.evaluation or {}).get("classes", ())

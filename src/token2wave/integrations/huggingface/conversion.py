@@ -14,7 +14,7 @@ import torch
 
 from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, OutputError
-from token2wave.features import describe_features
+from token2wave.features import describe_features, fit_features
 from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
@@ -128,11 +128,10 @@ def from_preset(
         DataError: the texts contain no word.
     """
     values = preset_named(preset).with_settings({**(settings or {}), "network.multi_label": multi_label})
-    tokenizer = WaveTokenizer.fit(texts, values.features)
-    features = tokenizer.features
+    features, _ = fit_features(texts, values.features)
     network = values.network_config(features.n_rows, len(label_names), features.sentence_ends)
     config = WaveNetworkConfig.of_network(network, label_names, features=describe_features(features))
-    return _pair(WaveForSequenceClassification(config), tokenizer)
+    return _pair(WaveForSequenceClassification(config), WaveTokenizer(features=features))
 
 
 def _pair(model: WaveForSequenceClassification, tokenizer: WaveTokenizer) -> ModelAndTokenizer:

@@ -97,7 +97,7 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.padding_id
-        features = ragged(self.network.config.n_rows, input_ids, attention_mask, token_type_ids)
+        features = _remove_padding(self.network.config.n_rows, input_ids, attention_mask, token_type_ids)
         batch: Batch = make_batch(features, self.network.config.sentence_ends)
         logits = self.network(batch.to(self.network.embedding.weight.device))
         loss = None if labels is None else self._loss(logits, labels.to(logits.device))
@@ -118,28 +118,20 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         return F.cross_entropy(logits, labels.view(-1), weight=weights)
 
 
-def ragged(
-    n_rows: int, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+def _remove_padding(
+    n_rows: int, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None
 ) -> Ragged:
-    """Remove the padding of ``B`` texts; the arguments are those of the model, ``n_rows`` of its embedding.
-
-    Raises:
-        DataError: an id is no row, or an n-gram comes before a token.
-    """
     is_token = attention_mask.bool().cpu().numpy()
     types = np.zeros(is_token.shape, bool) if token_type_ids is None else token_type_ids.bool().cpu().numpy()
     # transformers makes empty tensors floating point.
     ids = input_ids.cpu().numpy().astype(np.int64, copy=False)[is_token]
+    hint = "use the tokenizer that was saved with the model, and its attention_mask"
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_rows:
-        raise DataError(
-            f"expected input_ids from 0 to {n_rows - 1}, found {ids.min()} to {ids.max()}",
-            hint="use the tokenizer that was saved with the model, and its attention_mask",
-        )
+        problem = f"expected input_ids from 0 to {n_rows - 1}, found {ids.min()} to {ids.max()}"
+        raise DataError(problem, hint=hint)
     offsets = offsets_of(is_token.sum(axis=1, dtype=np.int64))
     features = Ragged(ids.astype(np.int32), offsets, (is_token & ~types).sum(axis=1, dtype=np.int64))
     if not np.array_equal(features.is_ordered, ~types[is_token]):
-        raise DataError(
-            "expected token_type_ids of 0 for tokens in reading order, then 1 for n-grams, found others",
-            hint="use the tokenizer that was saved with the model",
-        )
+        problem = "expected token_type_ids of 0 for tokens in reading order, then 1 for n-grams, found others"
+        raise DataError(problem, hint=hint)
     return features

@@ -15,20 +15,19 @@ from transformers import BatchEncoding, PreTrainedTokenizer
 
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features import (
-    FeatureConfig,
     Features,
     Ragged,
     WordFeatures,
     WordPieceFeatures,
     describe_features,
     features_from_file,
-    fit_features,
 )
 from token2wave.features.wordpiece import CLS, PAD, SEP, UNKNOWN
 
 FEATURES_FILE = "features.safetensors"
 KEY = "token2wave"
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+SPECIAL = "special_tokens_mask"
 NO_LIMIT = 1 << 60  # transformers' value for "no maximum length" is larger
 PAD_OPTIONS = ("pad_to_multiple_of", "padding_side")
 UNSUPPORTED = ("stride", "return_overflowing_tokens", "return_offsets_mapping", "text_target")
@@ -72,19 +71,6 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
                 options.setdefault(name, token)
         super().__init__(**options)
 
-    @classmethod
-    def fit(cls, texts: Sequence[str], config: FeatureConfig) -> WaveTokenizer:
-        """Make a tokenizer from training texts.
-
-        Args:
-            texts: training texts.
-            config: a :class:`token2wave.features.WordConfig` or ``WordPieceConfig``.
-
-        Raises:
-            DataError: the texts contain no word or symbol.
-        """
-        return cls(features=fit_features(texts, config)[0])
-
     # ---- texts to ids ----
 
     def __call__(
@@ -119,8 +105,8 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             max_length: number of ids to pad and truncate to.
             is_split_into_words: whether each text is a list of words, to be joined by spaces.
             return_tensors: ``pt`` or ``np``; lists, if None.
-            return_token_type_ids: whether to return them; by default yes.
-            return_attention_mask: whether to return it; by default yes.
+            return_token_type_ids: false leaves them out.
+            return_attention_mask: false leaves it out.
             return_special_tokens_mask: also return which ids are [CLS] and [SEP].
             return_length: also return the number of ids of each text.
             options: ``pad_to_multiple_of``, ``padding_side``, and other options of tokenizers.
@@ -141,10 +127,8 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         lengths = list(map(len, columns["input_ids"]))
         pad_options = {name: options[name] for name in PAD_OPTIONS if name in options}
         padded = dict(self.pad(columns, padding=padding, max_length=max_length, verbose=False, **pad_options))
-        if not return_special_tokens_mask:
-            del padded["special_tokens_mask"]
-        choices = {"token_type_ids": return_token_type_ids, "attention_mask": return_attention_mask}
-        for name, is_returned in choices.items():
+        choices = (return_token_type_ids, return_attention_mask, return_special_tokens_mask)
+        for name, is_returned in zip((*INPUTS[1:], SPECIAL), choices, strict=True):
             if not (name in self.model_input_names if is_returned is None else is_returned):
                 del padded[name]
         if return_length:
@@ -184,7 +168,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             special_positions = [0, -1]
         else:
             special_positions = [0] if self.features.config.cls else []
-        columns: dict[str, list[list[int]]] = {name: [] for name in (*INPUTS, "special_tokens_mask")}
+        columns: dict[str, list[list[int]]] = {name: [] for name in (*INPUTS, SPECIAL)}
         types = (~features.is_ordered).astype(np.int32)
         for first, last in zip(features.offsets[:-1], features.offsets[1:], strict=True):
             special = np.zeros(last - first, dtype=np.int32)
@@ -193,7 +177,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             columns["input_ids"].append(features.ids[first:last][positions].tolist())
             columns["token_type_ids"].append(types[first:last][positions].tolist())
             columns["attention_mask"].append([1] * len(positions))
-            columns["special_tokens_mask"].append(special[positions].tolist())
+            columns[SPECIAL].append(special[positions].tolist())
         return columns
 
     # ---- names of rows ----
