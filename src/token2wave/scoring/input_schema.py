@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -159,20 +159,15 @@ def _sample_columns(segments: Sequence[Segment], text_column: str) -> dict[str, 
     columns: dict[str, list[Any]] = {}
     n_rows = max(min(MAX_SAMPLED_ROWS // max(len(segments), 1), MAX_ROWS_PER_FILE), 1)
     for segment in segments:
-        for record in _first_records(segment, text_column, n_rows):
+        with closing(read_segment(segment, text_column, n_rows=n_rows)) as blocks:  # type: ignore[type-var]
+            first_blocks = itertools.islice(blocks, 4)  # a block may hold only rejects
+            records = next((rows.records for rows in first_blocks if rows.records), [])
+        for record in records:
             for name, value in record.items():
                 columns.setdefault(name, []).append(value)
             if len(columns) > MAX_COLUMNS:
                 return columns
     return columns
-
-
-def _first_records(segment: Segment, text_column: str, n_rows: int) -> Iterator[dict[str, Any]]:
-    with closing(read_segment(segment, text_column, n_rows=n_rows)) as blocks:  # type: ignore[type-var]
-        for rows in itertools.islice(blocks, 4):  # a block may hold only rejects
-            if rows.records:
-                yield from rows.records
-                return
 
 
 def _arrow_value_type(dtype: Any) -> str:

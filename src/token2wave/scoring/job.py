@@ -17,7 +17,7 @@ from token2wave.data.rows import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.journal import PARTS, REJECTED, STAGING, Journal, compute_sha256
-from token2wave.storage.atomic import atomic_write, make_folder
+from token2wave.storage.atomic import atomic_write, lock_file, make_folder
 from token2wave.versions import __version__
 
 JOB = "_job/job.json"
@@ -164,12 +164,10 @@ class Job:
         """
         output_parts = list(self.journal)
         files = [file for output_part in output_parts for file in output_part.files]
+        counts = ("n_read", "n_written", "n_filtered", "n_rejected")
         summary = ScoringSummary(
-            output=self.config.folder,
-            n_read=sum(output_part.n_read for output_part in output_parts),
-            n_written=sum(output_part.n_written for output_part in output_parts),
-            n_filtered=sum(output_part.n_filtered for output_part in output_parts),
-            n_rejected=sum(output_part.n_rejected for output_part in output_parts),
+            self.config.folder,
+            **{name: sum(getattr(output_part, name) for output_part in output_parts) for name in counts},
             n_parts=len(output_parts),
             n_quarantined=sum(output_part.is_quarantined for output_part in output_parts),
             n_bytes=sum(file.n_bytes for file in files if file.path.startswith(PARTS)),
@@ -252,18 +250,9 @@ def _locked(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: another process holds the lock.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
     with (folder / LOCK).open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if lock_file(lock.fileno()) is False:
             raise OutputError(
                 "another process works on this job", location=str(folder), hint="wait for it, or stop it"
-            ) from error
-        except OSError:  # a file system without locks
-            pass
+            )
         yield

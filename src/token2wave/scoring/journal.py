@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from token2wave.core import n_threads
 from token2wave.errors import OutputError
+from token2wave.storage.atomic import sync_folder
 
 STAGING = "_job/staging"
 JOURNAL = "_job/journal.jsonl"
@@ -139,12 +140,13 @@ class Journal:
         paths = {file.path for file in output_part.files}
         try:
             for file in output_part.files:
-                _fsync(self.folder / file.staged)
+                with (self.folder / file.staged).open("rb+") as staged:
+                    os.fsync(staged.fileno())
                 os.replace(self.folder / file.staged, self.folder / file.path)
             for path in {*part_paths(output_part.segment, output_part.number, self.format)} - paths:
                 (self.folder / path).unlink(missing_ok=True)  # of a killed run that did not record it
             for folder in {(self.folder / path).parent for path in paths}:
-                _fsync(folder)
+                sync_folder(folder)
             with (self.folder / JOURNAL).open("ab") as journal:
                 journal.write(json.dumps(asdict(output_part)).encode("ascii") + b"\n")
                 journal.flush()
@@ -188,13 +190,3 @@ def compute_sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -225,17 +225,9 @@ class _PartWriter:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self.staged = []
-        return OutputPart(
-            self.task.number,
-            self.number,
-            is_last,
-            self.n_written,
-            self.n_filtered,
-            self.n_rejected,
-            self.size,
-            tuple(files),
-            self.is_quarantined,
-        )
+        counts = (self.n_written, self.n_filtered, self.n_rejected, self.size)
+        number = self.task.number
+        return OutputPart(number, self.number, is_last, *counts, tuple(files), self.is_quarantined)
 
     def discard(self) -> None:
         """Close and remove the files of an unfinished part."""

@@ -54,7 +54,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
         is_renamed = True
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror or error})",
@@ -98,7 +98,9 @@ def _begun(target: Path) -> tuple[Path, int]:
         if fcntl is None:
             os.close(handle)
             return part, -1
-        if _lock(handle) is False or not os.fstat(handle).st_nlink:  # taken for a leftover before the lock
+        if (
+            lock_file(handle) is False or not os.fstat(handle).st_nlink
+        ):  # taken for a leftover before the lock
             os.close(handle)
             continue
         for later in range(number + 1, number + AT_ONCE):
@@ -120,7 +122,7 @@ def _is_free(part: Path) -> bool:
             return False  # someone else's, or no file
         raise
     try:
-        if not _lock(handle):
+        if not lock_file(handle):
             return False
         now = os.stat(part)
         if os.path.samestat(now, os.fstat(handle)):
@@ -134,8 +136,10 @@ def _is_free(part: Path) -> bool:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool | None:
-    """Lock a file: True if that went well, False if someone else has; None where files cannot be locked."""
+def lock_file(handle: int) -> bool | None:
+    """Lock a file until its process ends: False if another process has; None where files cannot be locked."""
+    if fcntl is None:
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -145,8 +149,8 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put a renaming on the disk, so that what is done after it cannot outlive it when power fails."""
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that renamed files keep their names when power fails."""
     if fcntl is None:
         return
     handle = os.open(folder, os.O_RDONLY)
