@@ -157,7 +157,6 @@ def test_what_is_counted_is_what_texts_in_memory_have(crawl):
 def test_counts_do_not_depend_on_resets(crawl, monkeypatch):
     module = sys.modules["token2wave.training.streaming.first_pass"]
     usual = run_of(crawl)
-    monkeypatch.setattr(module, "TEXTS_BETWEEN_RESETS", 0)
     monkeypatch.setattr(module, "MAX_UINT32_COUNT", 1)
     other = run_of(crawl)
     np.testing.assert_array_equal(usual.block_stream.frequency, other.block_stream.frequency)

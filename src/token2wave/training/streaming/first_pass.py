@@ -26,9 +26,7 @@ from token2wave.training.callbacks import CallbackList
 from token2wave.training.streaming.stream_source import LabelledRows, StreamSource
 
 MIN_ROWS = 1_000
-MAX_REASONS = 20
 MEGABYTE = 1 << 20
-TEXTS_BETWEEN_RESETS = 1 << 19
 MAX_UINT32_COUNT = 1 << 31
 
 
@@ -90,8 +88,7 @@ class BucketCounts:
         self._total = np.zeros(1 << config.bits, dtype=np.int64)
         self._recent = np.zeros(1 << config.bits, dtype=np.uint32)
         self._n_recent = 0
-        self._last = np.full(1 << config.bits, -1, dtype=np.int64)
-        self._n_texts = 0
+        self._last_text = np.full(1 << config.bits, -1, dtype=np.int64)  # work space of the core
 
     @property
     def occurrences(self) -> NDArray[np.int64]:
@@ -108,16 +105,10 @@ class BucketCounts:
         self._n_recent += len(buckets.buckets)
         count_buckets(buckets.buckets, self._recent)
         lengths = np.maximum(buckets.n_words[:, None] - np.arange(self.ngrams), 0).sum(axis=1)
-        if self._n_texts > TEXTS_BETWEEN_RESETS:
-            self._last.fill(-1)
-            self._n_texts = 0
-        # The core numbers the texts of a call from 0; empty ones in front make the numbers new.
-        offsets = np.concatenate([np.zeros(self._n_texts, np.int64), offsets_of(lengths)])
-        native = load_core()
+        native, rows, no_labels = load_core(), buckets.buckets.view(np.int32), np.zeros(0, np.int64)
         assert native is not None
-        none = np.zeros(0, np.int64)
-        native.document_frequency(buckets.buckets.view(np.int32), offsets, none, self.frequency, self._last)
-        self._n_texts += len(lengths)
+        native.document_frequency(rows, offsets_of(lengths), no_labels, self.frequency, self._last_text)
+        self._last_text[buckets.buckets] = -1
 
 
 @dataclass
@@ -128,7 +119,7 @@ class Survey:
         counts: of the features.
         n_rows: usable rows.
         n_rejected: other rows.
-        reasons: why the first of these are not usable.
+        first_reason: why the first of these is not usable.
         n_characters: of all texts.
         multi_label: whether texts may have several labels, or none.
         label_names: the classes.
@@ -142,7 +133,7 @@ class Survey:
     counts: BucketCounts
     n_rows: int = 0
     n_rejected: int = 0
-    reasons: list[str] = field(default_factory=list)
+    first_reason: str = ""
     n_characters: int = 0
     multi_label: bool = False
     label_names: tuple[str, ...] = ()
@@ -195,7 +186,7 @@ def survey_stream(
         survey.n_rows += len(chunk.texts)
         survey.multi_label |= chunk.multi_label
         survey.n_rejected += sum(n for _, n in chunk.rejected)
-        survey.reasons += [reason for reason, _ in chunk.rejected][: MAX_REASONS - len(survey.reasons)]
+        survey.first_reason = survey.first_reason or next((reason for reason, _ in chunk.rejected), "")
         survey.n_characters += chunk.n_characters
         own = np.ones(len(chunk.texts)) if chunk.weights is None else chunk.weights
         survey.own_weight += float(own.sum())
@@ -208,7 +199,16 @@ def survey_stream(
         survey.checksum = _checksum(chunk, survey.checksum)
     sample.cut()
     survey.drawn = sample.rows
-    _require_enough(source, survey, max_rejected)
+    n_all = survey.n_rows + survey.n_rejected
+    if survey.n_rejected > max_rejected * n_all:
+        raise DataError(
+            f"{survey.n_rejected:,} of {n_all:,} rows cannot be used, the first: {survey.first_reason}",
+            location=source.name,
+            hint="correct them, or allow more with --max-rejected",
+        )
+    if survey.n_rows < MIN_ROWS:
+        problem = f"expected at least {MIN_ROWS:,} rows of a stream, found {survey.n_rows:,}"
+        raise DataError(problem, location=source.name, hint="leave out --stream")
     survey.multi_label = has_label_sets([[]] if survey.multi_label else [], source.name, source.options)
     if not survey.multi_label and not one_label:
         raise DataError(
@@ -234,22 +234,6 @@ def _with_progress(source: StreamSource, callback_list: CallbackList) -> Iterato
 
 def _checksum(chunk: LabelledRows, checksum: int) -> int:
     for text, labels in zip(chunk.texts, chunk.labels, strict=True):
-        checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"), checksum)
-        checksum = zlib.crc32("\0".join(labels).encode("utf-8", "surrogatepass"), checksum)
+        for value in (text, "\0".join(labels)):
+            checksum = zlib.crc32(value.encode("utf-8", "surrogatepass"), checksum)
     return checksum if chunk.weights is None else zlib.crc32(chunk.weights.tobytes(), checksum)
-
-
-def _require_enough(source: StreamSource, survey: Survey, max_rejected: float) -> None:
-    n_all = survey.n_rows + survey.n_rejected
-    if survey.n_rejected > max_rejected * n_all:
-        raise DataError(
-            f"{survey.n_rejected:,} of {n_all:,} rows cannot be used, the first: {survey.reasons[0]}",
-            location=source.name,
-            hint="correct them, or allow more with --max-rejected",
-        )
-    if survey.n_rows < MIN_ROWS:
-        raise DataError(
-            f"expected at least {MIN_ROWS:,} rows of a stream, found {survey.n_rows:,}",
-            location=source.name,
-            hint="leave out --stream",
-        )

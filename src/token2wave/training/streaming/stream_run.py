@@ -231,7 +231,7 @@ def _caveats(survey: Survey, n_sample: int) -> list[str]:
     if survey.n_rejected:
         caveats.append(
             f"{survey.n_rejected:,} of {survey.n_rows + survey.n_rejected:,} rows could not be used and are "
-            f"left out, the first: {survey.reasons[0]}"
+            f"left out, the first: {survey.first_reason}"
         )
     if n_sample < survey.n_rows - n_sample:
         caveats.append(f"The linear SVM learned from a sample of {n_sample:,} rows.")

@@ -91,7 +91,6 @@ class StreamSource:
         options: the columns, and how labels are written.
         label_names: the names of the classes, if the data states them.
         seed: of the sample.
-        limits: the size limits of a row.
         splits: the validation and test rows, if there are any.
         dataset: the data set, if the stream is one.
         has_other_test: whether the test rows come from other data.
@@ -102,7 +101,6 @@ class StreamSource:
     options: DataOptions = field(default_factory=DataOptions)
     label_names: tuple[str, ...] | None = None
     seed: int = 0
-    limits: RowLimits = field(default_factory=RowLimits)
     splits: Mapping[str, TextSplit] = field(default_factory=dict)
     dataset: DatasetFiles | None = None
     has_other_test: bool = False
@@ -130,7 +128,7 @@ class StreamSource:
         label_column = "label" if is_fasttext(segment) else options.label_column
         columns = [label_column, *([] if options.weight_column is None else [options.weight_column])]
         n_before = 0
-        for rows in read_segment(segment, options.text_column, columns, self.limits):
+        for rows in read_segment(segment, options.text_column, columns, RowLimits()):
             yield self._check(segment, segment_number, rows, label_column, n_before)
             n_before += len(rows)
 
