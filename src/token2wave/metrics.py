@@ -1,4 +1,9 @@
-"""Measures predictions: accuracy, F1, calibration and the confusion matrix."""
+"""Measures predictions: accuracy, F1, calibration and the confusion matrix.
+
+Throughout, ``truth`` and ``predicted`` are ``(N,)`` integers below ``C``, or ``(N, C)`` bool in the
+multi-label case. ``probabilities`` are ``(N, C)``. ``weights`` are ``(N,)``, how much each text counts; None
+counts all the same.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.floating]
+Ids = NDArray[np.int64]
+Counts = NDArray[np.integer]
+Flags = NDArray[np.bool_]
 COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
 
 
@@ -83,19 +92,9 @@ class Evaluation:
 
 
 def evaluate_predictions(
-    truth: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    label_names: tuple[str, ...],
-    probabilities: NDArray[np.floating] | None = None,
+    truth: Ids, predicted: Ids, label_names: tuple[str, ...], probabilities: Floats | None = None
 ) -> Evaluation:
-    """Compare predicted with true classes.
-
-    Args:
-        truth: ``(N,)`` integers below ``C``.
-        predicted: ``(N,)`` integers below ``C``.
-        label_names: ``C`` names.
-        probabilities: ``(N, C)``, if they are known.
-    """
+    """Compare predicted with true classes."""
     n_classes = len(label_names)
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
     confusion = confusion.reshape(n_classes, n_classes)
@@ -112,19 +111,9 @@ def evaluate_predictions(
 
 
 def evaluate_decisions(
-    truth: NDArray[np.bool_],
-    predicted: NDArray[np.bool_],
-    label_names: tuple[str, ...],
-    probabilities: NDArray[np.floating] | None = None,
+    truth: Flags, predicted: Flags, label_names: tuple[str, ...], probabilities: Floats | None = None
 ) -> Evaluation:
-    """Compare predicted with true labels in the multi-label case.
-
-    Args:
-        truth: ``(N, C)``.
-        predicted: ``(N, C)``.
-        label_names: ``C`` names.
-        probabilities: ``(N, C)``, if they are known.
-    """
+    """Compare predicted with true labels in the multi-label case."""
     micro_f1, macro_f1 = f1_of_decisions(truth, predicted)
     calibration_error = None
     if probabilities is not None:
@@ -143,10 +132,7 @@ def evaluate_decisions(
 
 
 def _class_scores(
-    label_names: Sequence[str],
-    correct: NDArray[np.integer],
-    predicted: NDArray[np.integer],
-    support: NDArray[np.integer],
+    label_names: Sequence[str], correct: Counts, predicted: Counts, support: Counts
 ) -> tuple[ClassScore, ...]:
     """Score each class by its correctly predicted, predicted and true texts, ``(C,)`` each."""
     precision = correct / np.maximum(predicted, 1)
@@ -157,18 +143,9 @@ def _class_scores(
 
 
 def answer_surest(
-    probabilities: NDArray[np.floating], truth: NDArray[np.int64], coverages: Sequence[float] = COVERAGES
+    probabilities: Floats, truth: Ids, coverages: Sequence[float] = COVERAGES
 ) -> tuple[Answered, ...]:
-    """Measure the accuracy when only the surest texts are answered.
-
-    Args:
-        probabilities: ``(N, C)``.
-        truth: ``(N,)`` integers below ``C``.
-        coverages: fractions of the texts to answer. Ties answer more.
-
-    Returns:
-        An entry for each coverage; nothing without texts.
-    """
+    """Measure the accuracy when only the surest texts are answered, for each coverage. Ties answer more."""
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == truth
     ascending = np.sort(confidence)
@@ -180,20 +157,8 @@ def answer_surest(
     return tuple(points)
 
 
-def macro_f1_of(
-    truth: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    n_classes: int,
-    weights: NDArray[np.floating] | None = None,
-) -> float:
-    """Compute the mean F1 over the classes that occur in the truth or the predictions; 0 without any.
-
-    Args:
-        truth: ``(N,)`` integers below ``C``.
-        predicted: ``(N,)`` integers below ``C``.
-        n_classes: ``C``.
-        weights: ``(N,)``, how much each text counts; None counts all the same.
-    """
+def macro_f1_of(truth: Ids, predicted: Ids, n_classes: int, weights: Floats | None = None) -> float:
+    """Compute the mean F1 over the classes that occur in the truth or the predictions; 0 without any."""
     hit = truth == predicted
     correct = np.bincount(truth[hit], None if weights is None else weights[hit], n_classes)
     sums = np.bincount(truth, weights, n_classes) + np.bincount(predicted, weights, n_classes)
@@ -201,20 +166,8 @@ def macro_f1_of(
     return float((2 * correct[occurs] / sums[occurs]).mean()) if occurs.any() else 0.0
 
 
-def f1_of_decisions(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[np.floating] | None = None
-) -> tuple[float, float]:
-    """Compute micro- and macro-F1 in the multi-label case.
-
-    Args:
-        truth: ``(N, C)``.
-        predicted: ``(N, C)``.
-        weights: ``(N,)``, how much each text counts; None counts all the same.
-
-    Returns:
-        F1 over the decisions of all classes, and the mean F1 of the classes that occur in the truth or the
-        predictions; 0 without any.
-    """
+def f1_of_decisions(truth: Flags, predicted: Flags, weights: Floats | None = None) -> tuple[float, float]:
+    """Compute micro- and macro-F1 in the multi-label case; 0 where no class occurs."""
     counts = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
     correct, sums = counts @ (truth & predicted), counts @ truth + counts @ predicted
     occurs = sums > 0
@@ -223,40 +176,24 @@ def f1_of_decisions(
     return float(2 * correct.sum() / sums.sum()), float((2 * correct[occurs] / sums[occurs]).mean())
 
 
-def expected_calibration_error(
-    probabilities: NDArray[np.floating], truth: NDArray[np.int64], n_bins: int = 15
-) -> float:
+def expected_calibration_error(probabilities: Floats, truth: Ids, n_bins: int = 15) -> float:
     """Measure how far confidence and accuracy differ: expected calibration error (arXiv 1706.04599, eq. 3).
 
     Texts are put into bins of equal width by the probability of the predicted class. The error is the mean
     over texts of ``|accuracy - mean confidence|`` of their bin, from 0 to 1; 0 without texts.
-
-    Args:
-        probabilities: ``(N, C)``.
-        truth: ``(N,)`` integers below ``C``.
-        n_bins: bins of probabilities from 0 to 1.
     """
     return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, n_bins)
 
 
-def calibration_error_of_decisions(
-    probabilities: NDArray[np.floating], truth: NDArray[np.bool_], n_bins: int = 15
-) -> float:
+def calibration_error_of_decisions(probabilities: Floats, truth: Flags, n_bins: int = 15) -> float:
     """Measure the calibration error in the multi-label case, over the decisions for each text and class.
 
     The error is the mean over decisions of ``|frequency - mean probability|`` of their bin.
-
-    Args:
-        probabilities: ``(N, C)``.
-        truth: ``(N, C)``.
-        n_bins: bins of probabilities from 0 to 1.
     """
     return _calibration_error(probabilities.ravel(), truth.ravel(), n_bins)
 
 
-def _calibration_error(
-    probabilities: NDArray[np.floating], outcomes: NDArray[np.bool_], n_bins: int
-) -> float:
+def _calibration_error(probabilities: Floats, outcomes: Flags, n_bins: int) -> float:
     probabilities = probabilities.astype(np.float64)
     bins = np.clip(np.ceil(probabilities * n_bins).astype(int) - 1, 0, n_bins - 1)
     differences = np.bincount(bins, outcomes - probabilities, n_bins)

@@ -76,8 +76,14 @@ BAD_ROWS = [
     ([{"text": "a", "probabilities": [0.5, 0.5]}], "row 1: expected 3 probabilities"),
     ([{"text": "a", "probabilities": [2.0, -1.0, 0.0]}], "row 1: expected probabilities that sum to 1"),
     ([{"text": "a", "probabilities": [1.0, 2.0, 3.0]}], "not logits"),
-    ([{"text": "a", "probabilities": {"money": 1.0}}], "'space' missing"),
-    ([{"text": "a", "probabilities": {**dict.fromkeys(LABELS, 0.25), "x": 0.25}}], "'x' missing or too many"),
+    (
+        [{"text": "a", "probabilities": {"money": 1.0}}],
+        "expected 3 probabilities, found .* each of money, space, sport",
+    ),
+    (
+        [{"text": "a", "probabilities": {**dict.fromkeys(LABELS, 0.25), "x": 0.25}}],
+        "expected 3 probabilities",
+    ),
     ([{"text": 5, "probabilities": [1, 0, 0]}], "expected a text"),
     ([{"row": 2, "probabilities": [1, 0, 0]}], "from 0 to 1, found 2"),
     ([{"row": True, "probabilities": [1, 0, 0]}], "found True"),

@@ -51,12 +51,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:
-    """Check before training that a file of some size can hold the model at all.
-
-    Args:
-        limit: largest size of the file in bytes.
-        preset: of the model.
-        label_names: of the classes.
+    """Check before training that a file of ``limit`` bytes can hold the model at all.
 
     Raises:
         ConfigError: a model with a single row is larger, even without the branches that may be left out.
@@ -89,13 +84,7 @@ class RetrainDecision(NamedTuple):
 
 
 class Compressor:
-    """Makes smaller models of a model.
-
-    Args:
-        classifier: the model.
-        texts: the training texts rank and retrain rows, the validation texts choose.
-        callback_list: called as the work goes on.
-    """
+    """Makes smaller models of a model. Training texts rank and retrain rows; validation texts choose."""
 
     def __init__(self, classifier: Classifier, texts: EncodedTexts, callback_list: CallbackList) -> None:
         self.classifier, self.texts, self.callback_list = classifier, texts, callback_list
@@ -117,11 +106,6 @@ class Compressor:
 
     def best(self, storage: str, limit: int | None, retrain: bool) -> CompressedModel:
         """Make the smaller model with the least loss on the validation texts.
-
-        Args:
-            storage: of the rows.
-            limit: largest size of the file in bytes, if there is one.
-            retrain: whether the remaining rows may be retrained.
 
         Raises:
             ConfigError: the size cannot be reached.
@@ -145,12 +129,7 @@ class Compressor:
         return best
 
     def repeat(self, model: Classifier, limit: int) -> Classifier | None:
-        """Compress this model as another one was, without validation; None if it stays too large.
-
-        Args:
-            model: the best smaller model of a fit on fewer texts.
-            limit: largest size of the file in bytes.
-        """
+        """Compress this model as ``model``, a fit on fewer texts, was; None if it stays too large."""
         features, record = self.classifier.features, model.training
         if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
             return next(self._candidates("lzma", limit, retrain=False), None)
@@ -304,12 +283,12 @@ class Compressor:
         storage: str,
         decision: RetrainDecision | None,
     ) -> Classifier:
+        """Make a classifier of encoded parameters. Its validation is added to the record later."""
         old = self.classifier
         sentence_ends = features.sentence_ends if self.config.variants == "levels" else ()
         config = self.config.replace(n_rows=features.n_rows, sentence_ends=sentence_ends)
         record = {
             **old.training,
-            # The figures are of the smaller model. Its validation is added later.
             "history": [],
             "branch_weights": decision.branch_weights if decision else old.training.get("branch_weights", []),
             "best_epoch": decision.best_epoch if decision else None,
@@ -337,7 +316,7 @@ def shrink(
     limit: int,
     callback_list: CallbackList,
 ) -> tuple[Classifier, CompressedModel]:
-    """Bring a model that was just trained below a size.
+    """Compress a model that was just trained to at most ``limit`` bytes.
 
     Args:
         first: the model of the training texts alone, so that the validation texts can decide.

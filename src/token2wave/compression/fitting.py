@@ -26,13 +26,7 @@ FULL_ENOUGH = 0.975  # of the budget
 
 
 class EncodedRows(NamedTuple):
-    """Encoded rows that fit.
-
-    Attributes:
-        rows: the rows that are left.
-        mask: ``(V,)`` bool, which ones these are.
-        size: bytes of the rows and their buckets.
-    """
+    """The rows that are left, which of the ``(V,)`` rows these are, and the bytes of rows and buckets."""
 
     rows: EncodedArray
     mask: NDArray[np.bool_]
@@ -55,15 +49,9 @@ def encode_rows(rows: Floats, storage: str) -> EncodedArray:
 
 
 def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | None) -> EncodedRows | None:
-    """Encode rows as lzma with the finest step that fits.
+    """Encode rows ``(V, R)`` as lzma with the finest step that fits; None if none does.
 
-    Args:
-        rows: ``(V, R)``.
-        buckets: ``(V,)``, stored beside the rows: a row of zeros is dropped. None keeps every row.
-        budget: bytes for both; None takes the finest step.
-
-    Returns:
-        The rows; None if no step was found that fits.
+    Rows of zeros are dropped, unless ``buckets`` is None. Without ``budget``, in bytes, the step is finest.
     """
     root_mean_square = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
     largest = float(np.abs(rows).max(initial=0.0)) or 1.0

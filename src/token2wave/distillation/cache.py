@@ -38,17 +38,11 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class TeacherCache:
-    """The cached files of one teacher.
-
-    Attributes:
-        name: of the teacher, for the files' names.
-        key: SHA-256 in hexadecimal of everything that decides the teacher's outputs.
-        array: name of the outputs in the file.
-    """
+    """The cached files of one teacher."""
 
     name: str
-    key: str
-    array: str = PROBABILITIES
+    key: str  # SHA-256 in hexadecimal of everything that decides the teacher's outputs
+    array: str = PROBABILITIES  # name of the outputs in the file
 
     def path(self, suffix: str) -> Path:
         """Return the path of the file with a suffix: ``.npz`` for outputs, ``.safetensors`` for weights."""
@@ -68,12 +62,7 @@ class TeacherCache:
     def complete(
         self, texts: Sequence[str], compute: Callable[[list[str]], Floats], n_outputs: int | None = None
     ) -> KnownProbabilities:
-        """Read the outputs for some texts, and compute and cache those that are missing.
-
-        Args:
-            texts: ``N`` strings.
-            compute: returns the outputs ``(N, D)`` of texts.
-            n_outputs: ``D``, if it is known.
+        """Read the outputs ``(N, D)`` for texts, and compute and cache those that are missing.
 
         Raises:
             OutputError: the folder cannot be written to.
@@ -119,15 +108,6 @@ def hash_checkpoint(source: str) -> str:
 
 
 def cached_outputs(name: str, words: list[str], compute: Callable[[list[str]], Floats]) -> Floats:
-    """Return an encoder's outputs for words, ``(K, D)`` float32; missing ones are computed and cached.
-
-    Args:
-        name: of the encoder.
-        words: ``K`` strings.
-        compute: returns the outputs of words.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
+    """Return an encoder's outputs for words, ``(K, D)`` float32; missing ones are computed and cached."""
     key = hashlib.sha256(hash_checkpoint(source_of(name)).encode()).hexdigest()
     return TeacherCache(f"{name}-words", key, "outputs").complete(words, compute).of(words)

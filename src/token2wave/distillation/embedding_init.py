@@ -29,12 +29,7 @@ Floats = NDArray[np.float32]
 
 
 class WordVectors(NamedTuple):
-    """Words that an encoder knows, and its output for each.
-
-    Attributes:
-        words: ``K`` strings.
-        outputs: ``(K, D)`` float32.
-    """
+    """``K`` words that an encoder knows, and its output ``(K, D)`` for each."""
 
     words: list[str]
     outputs: Floats
@@ -42,27 +37,17 @@ class WordVectors(NamedTuple):
 
 @dataclass(frozen=True)
 class EncoderInit:
-    """Starts the embedding of a run from a pre-trained encoder.
+    """Starts the embedding of a run from a pre-trained encoder."""
 
-    Attributes:
-        name: of the encoder: ``all-MiniLM-L6-v2``, a folder, or a name on the hub.
-    """
-
-    name: str
+    name: str  # ``all-MiniLM-L6-v2``, a folder, or a name on the hub
 
     def expand_features(
         self, texts: Sequence[str], features: Features, encoded: Ragged, callback_list: CallbackList
     ) -> tuple[WordFeatures, Ragged, WordVectors]:
         """Give every word of the encoder's vocabulary a row of the embedding, seen in training or not.
 
-        Args:
-            texts: ``N`` training texts.
-            features: fitted to them.
-            encoded: the texts' features.
-            callback_list: called as the work goes on.
-
         Returns:
-            The features with more rows, the texts' features, and the encoder's vectors for all words.
+            The features with more rows, the texts encoded by them, and the encoder's vectors for all words.
 
         Raises:
             ConfigError: the encoder cannot be loaded, or the features are not words.
@@ -95,13 +80,9 @@ class EncoderInit:
         return expanded, replace(encoded, ids=row_map[encoded.ids]), vectors
 
     def init_rows(self, rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
-        """Write the encoder's vectors into the embedding. The variants of a row start equal.
+        """Write the encoder's vectors into the embedding ``(V, W)``, in place. Variants of a row start equal.
 
-        Args:
-            rows: ``(V, W)`` float32, drawn at random; changed in place. Rows of word n-grams stay.
-            width: of a variant.
-            vectors: of the words.
-            features: of the rows.
+        Rows of word n-grams stay as they were drawn. ``width`` is that of a variant.
         """
         hashes, _, _ = spelled_tokens(vectors.words)
         word_rows = features.row_of_bucket[hashes >> np.uint64(64 - features.config.bits)]

@@ -30,11 +30,7 @@ Advance = Callable[[int], None]
 
 
 class FineTunedEncoder:
-    """A pre-trained encoder with a head drawn at random, to be fine-tuned.
-
-    Args:
-        name: of the checkpoint.
-        n_classes: of the head.
+    """A pre-trained encoder with a head of ``n_classes`` drawn at random, to be fine-tuned.
 
     Raises:
         ConfigError: the checkpoint cannot be loaded.
@@ -53,13 +49,7 @@ class FineTunedEncoder:
         weights: Floats | None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Fine-tune on labelled texts.
-
-        Args:
-            texts: ``N`` strings.
-            labels: ``(N,)`` int64.
-            weights: ``(N,)`` float32, how much each counts; None counts all the same.
-            callbacks: called as training goes on.
+        """Fine-tune on ``N`` texts with labels ``(N,)`` and weights ``(N,)``; None counts all the same.
 
         Raises:
             ConfigError: the loss is no longer a finite number.
@@ -85,11 +75,7 @@ class FineTunedEncoder:
             return softmax(self.logits(texts, advance), False)
 
     def save(self, path: Path) -> None:
-        """Write the weights.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
+        """Write the weights."""
         with atomic_write(path) as temporary:
             save_model(self.network, str(temporary))
 
@@ -171,9 +157,7 @@ def whole_words(name: str) -> list[str]:
 
 
 def match_classes(id2label: dict[int, str], label_names: Sequence[str], location: str) -> list[int]:
-    """Find the output of a classifier for each of the ``C`` classes.
-
-    Outputs without names (``LABEL_0``, ``LABEL_1``, ...) are taken in order.
+    """Find a classifier's output for each class. Outputs without names (``LABEL_0``, ...) are taken in order.
 
     Raises:
         ConfigError: the classifier has other classes.

@@ -93,11 +93,6 @@ def digest(text: str) -> bytes:
 def write_probabilities(path: Path, known: KnownProbabilities, array: str = PROBABILITIES) -> None:
     """Write a ``.npz`` that :func:`read_probabilities` reads. It holds digests instead of texts.
 
-    Args:
-        path: the file.
-        known: what to write.
-        array: name of the values in the file.
-
     Raises:
         OutputError: the file cannot be written; an older one stays as it was.
     """
@@ -144,7 +139,7 @@ def read_probabilities(
 
 
 class _Table(NamedTuple):
-    """The contents of a file: probabilities ``(N, C)``, and texts' digests or row numbers, if it has any."""
+    """A file's contents: probabilities ``(N, C)``, and texts' digests or row numbers, if it has any."""
 
     values: NDArray[np.float64]
     digests: list[bytes] | None = None
@@ -190,45 +185,36 @@ def _normalize(path: Path, values: NDArray[np.float64], label_names: Sequence[st
     return np.asarray(values / sums[:, None], dtype=np.float32)
 
 
-def _parse_probabilities(path: Path, row: int, value: object, label_names: Sequence[str]) -> list[float]:
+def _parse_probabilities(location: str, value: object, label_names: Sequence[str]) -> list[float]:
     """Read the probabilities of a row from a list, or from an object that maps labels to probabilities."""
-    if isinstance(value, Mapping):
-        missing = [name for name in label_names if name not in value]
-        if missing or len(value) != len(label_names):
-            odd = missing or sorted(set(value) - set(label_names))
-            raise DataError(
-                f"expected a probability for each class, found {odd[0]!r} missing or too many",
-                location=place(path, row=row),
-                hint="name the classes as the training data does",
-            )
-        value = [value[name] for name in label_names]
+    values = value
+    if isinstance(value, Mapping) and value.keys() == set(label_names):
+        values = [value[name] for name in label_names]
     if (
-        not isinstance(value, list)
-        or len(value) != len(label_names)
-        or any(isinstance(number, bool) or not isinstance(number, int | float) for number in value)
+        not isinstance(values, list)
+        or len(values) != len(label_names)
+        or any(isinstance(number, bool) or not isinstance(number, int | float) for number in values)
     ):
         raise DataError(
             f"expected {len(label_names)} probabilities, found {str(value)[:60]}",
-            location=place(path, row=row),
-            hint="give a list in the order of the classes, or an object of label and probability",
+            location=location,
+            hint=f"give a list or an object with a number for each of {', '.join(label_names[:12])}",
         )
-    return [float(number) for number in value]
+    return [float(number) for number in values]
 
 
 def _read_records(path: Path, records: Sequence[Mapping[str, Any]], label_names: Sequence[str]) -> _Table:
     key = "text" if records and "text" in records[0] else "row"
     values, keys = np.zeros((len(records), len(label_names))), []
     for row, record in enumerate(records, start=1):
+        location = place(path, row=row)
         if key not in record or PROBABILITIES not in record:
-            raise DataError(
-                f"expected the keys {key!r} and {PROBABILITIES!r}, found {', '.join(map(repr, record))}",
-                location=place(path, row=row),
-                hint='write {"text": "...", "probabilities": [...]}',
-            )
-        values[row - 1] = _parse_probabilities(path, row, record[PROBABILITIES], label_names)
+            problem = f"expected the keys {key!r} and {PROBABILITIES!r}, found {', '.join(map(repr, record))}"
+            raise DataError(problem, location=location, hint='write {"text": "...", "probabilities": [...]}')
+        values[row - 1] = _parse_probabilities(location, record[PROBABILITIES], label_names)
         keys.append(record[key])
         if key == "text" and not isinstance(keys[-1], str):
-            raise DataError(f"expected a text, found {str(keys[-1])[:60]}", location=place(path, row=row))
+            raise DataError(f"expected a text, found {str(keys[-1])[:60]}", location=location)
     return _Table(values, list(map(digest, keys))) if key == "text" else _Table(values, rows=keys)
 
 
@@ -238,14 +224,12 @@ def _read_json_lines(path: Path, label_names: Sequence[str]) -> _Table:
         if not content.strip():
             continue
         try:
-            record = json.loads(content)
+            records.append(json.loads(content))
+            if not isinstance(records[-1], dict):
+                raise ValueError(f"found {str(records[-1])[:60]}")
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"not valid JSON ({str(error)[:100]})", location=place(path, line=line), hint="mend the line"
-            ) from error
-        if not isinstance(record, dict):
-            raise DataError("expected a JSON object", location=place(path, line=line), hint="mend the line")
-        records.append(record)
+            problem = f"expected a JSON object ({str(error)[:100]})"
+            raise DataError(problem, location=place(path, line=line), hint="mend the line") from error
     if not records:
         raise DataError("expected at least one row, but the file is empty", location=os.fspath(path))
     return _read_records(path, records, label_names)

@@ -112,13 +112,7 @@ def distillation_targets(
 def unlabelled_texts(
     source: Unlabelled, text_column: str, held_out: Collection[str], train_texts: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Read texts without labels, each once.
-
-    Args:
-        source: a readable file, a data set with a training split, or the texts.
-        text_column: the column of the texts, in formats with columns.
-        held_out: validation and test texts, which are left out.
-        train_texts: texts with labels, which are left out, too.
+    """Read texts without labels, each once, but for validation, test and training texts.
 
     Returns:
         The texts, and sentences that say how many were left out.

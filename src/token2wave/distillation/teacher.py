@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,10 @@ from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 
+if TYPE_CHECKING:
+    from token2wave.distillation.encoders import FineTunedEncoder, SavedClassifier
+
 Floats = NDArray[np.float32]
-
-
-class TeacherModel(Protocol):
-    """A teacher that computes."""
-
-    def probabilities(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Floats:
-        """Compute the probability of every class for every text, ``(N, C)`` float32."""
 
 
 @dataclass
@@ -86,7 +82,7 @@ class TeacherPredictions:
         callback_list.stage("the teacher's probabilities", len(texts))
         return teacher.probabilities(texts, callback_list.advance)
 
-    def load_model(self) -> TeacherModel:
+    def load_model(self) -> FineTunedEncoder | SavedClassifier:
         """Load the teacher, which is not a file of probabilities; fine-tune it unless that is cached."""
         with import_extra("encoders", "a teacher"):
             from token2wave.distillation import encoders

@@ -42,13 +42,8 @@ def parse_seconds(budget: float | str) -> float:
 class Budget:
     """The time of a run, what of it is reserved for its end, and the number of candidates.
 
-    Time only decides how far a search gets: only finished candidates count.
-
-    Args:
-        seconds: for the whole run; None for no limit.
-        max_candidates: candidates to try, with your settings as the first; None for no limit.
-        start: of the run, by ``clock``.
-        clock: a monotonic clock, in seconds.
+    Your settings are the first candidate. None means no limit. Only finished candidates count, so time only
+    decides how far a search gets.
 
     Raises:
         ConfigError: ``max_candidates`` is below 1.

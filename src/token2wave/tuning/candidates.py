@@ -16,17 +16,11 @@ MAX_FAILED_DRAWS = 500  # in a row, before the search ends
 
 
 class Mutation(NamedTuple):
-    """A change of one setting.
-
-    Attributes:
-        key: the setting's full name.
-        change: maps the current value to another, or to the same if there is no other.
-        saves: whether it makes the file smaller. It then comes first if the file has a size limit.
-    """
+    """A change of one setting."""
 
     key: str
-    change: Callable[[Any], Any]
-    saves: bool = False
+    change: Callable[[Any], Any]  # from the current value to another, or to the same if there is no other
+    saves: bool = False  # makes the file smaller, and comes first if the file has a size limit
 
 
 def _to(value: Any) -> Callable[[Any], Any]:
@@ -103,11 +97,7 @@ class Candidates:
         self.proposed = {self._identity({})}
 
     def after(self, best: Callable[[], Settings]) -> Iterator[Settings]:
-        """Propose legal changes of the preset until nothing new is left.
-
-        Args:
-            best: returns the changes of the best settings so far.
-        """
+        """Propose legal changes of the preset, given the best so far, until nothing new is left."""
         for mutation in self.mutations:
             if (settings := self._mutate(best(), [mutation])) is not None:
                 yield settings

@@ -25,12 +25,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of ``N`` texts.
-
-    Attributes:
-        value: more is better.
-        influences: ``(N,)``, of the texts; their sum is zero.
-    """
+    """A figure of ``N`` texts (more is better), and the texts' influences ``(N,)``, which sum to zero."""
 
     value: float
     influences: Numbers

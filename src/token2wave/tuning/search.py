@@ -36,10 +36,10 @@ class Search:
 
     Args:
         score: trains and scores a candidate on a split.
-        candidates: the settings to try.
+        candidates: proposes the settings to try.
         history: filled as the search goes on.
-        budget: when to stop.
-        seconds_to_finish: time that the end of the run takes, given the time of one fit.
+        budget: says when to stop.
+        seconds_to_finish: estimates the end of the run from the time of one fit.
         callback_list: called as the search goes on.
     """
 
