@@ -1,1 +1,1 @@
-"""Files: model file, encoded arrays, atomic writes."""
+"""Model files, encoded arrays and atomic writes."""

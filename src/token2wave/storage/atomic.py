@@ -1,9 +1,9 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one.
+"""Writes files so that a reader sees the old file or the new one, never half of one.
 
-A file is written aside, as ``.NAME.part`` beside its target, and renamed. While it is written it is locked
-(``flock``); the system lets go of the lock when the process ends, however it ends. So whoever writes to the
-same target next knows that an unlocked part is left over from a process that was killed, and removes it; a
-locked one belongs to someone who writes at the same time, who is let be: whoever is done last wins.
+A file is written to ``.NAME.part`` beside its target, and renamed. It is locked (``flock``) meanwhile; the
+system releases the lock when the process ends, however it ends. So an unlocked part belongs to a killed
+process, and the next writer of the target removes it. A locked part belongs to a concurrent writer; the last
+to finish wins.
 """
 
 from __future__ import annotations
@@ -19,35 +19,34 @@ from token2wave.errors import OutputError
 
 try:
     import fcntl
-except ImportError:  # Windows: what a killed process leaves behind stays there
+except ImportError:  # on Windows, parts of killed processes stay
     fcntl = None  # type: ignore[assignment]
 
-AT_ONCE = 8  # writers of one target; parts of so many are looked for
-_ours: set[Path] = set()  # what this process is writing aside
+MAX_WRITERS = 8  # concurrent writers of one target whose leftovers are removed
+_open_parts: set[Path] = set()  # of this process
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; it takes the place of ``path`` when all went well.
+    """Open a temporary file beside ``path`` that replaces it if the block succeeds.
 
-    What is to be written aside within another such block, to the path that this one gave, goes there
-    directly.
+    Within the block, ``atomic_write`` of the temporary path writes to it directly.
 
     Yields:
-        The path to write to. It must be written over and not be replaced.
+        The path to write to. Overwrite the file; do not replace it.
 
     Raises:
         OutputError: the folder does not exist or cannot be written to.
     """
-    if path in _ours:
+    if path in _open_parts:
         yield path
         return
-    target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    target = Path(os.path.realpath(path))  # replace the target of a link, not the link
     temporary: Path | None = None
     handle, is_renamed = -1, False
     try:
-        temporary, handle = _begun(target)
-        _ours.add(temporary)
+        temporary, handle = _open_part(target)
+        _open_parts.add(temporary)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -62,55 +61,54 @@ def atomic_write(path: Path) -> Iterator[Path]:
             hint="choose a place that can be written to, on a disk with space",
         ) from error
     except OutputError as error:
-        if error.location == str(temporary):  # users know the name that they gave
+        if error.location == str(temporary):  # users know only the name that they gave
             raise OutputError(error.problem, location=str(path), hint=error.hint) from error
         raise
     finally:
         if temporary is not None:
-            _ours.discard(temporary)
-            if not is_renamed:  # else the name may be another writer's by now
+            _open_parts.discard(temporary)
+            if not is_renamed:  # else another writer may use the name by now
                 with suppress(FileNotFoundError):
                     temporary.unlink()
         if handle >= 0:
-            os.close(handle)  # the lock goes last, or another writer would take the part for a leftover
+            os.close(handle)  # release the lock last, or another writer would take the part for a leftover
 
 
 def part_of(target: Path, number: int) -> Path:
-    """Where a file is written aside; ``number`` is 0 for the first of those who write at the same time."""
+    """Return the path of a part; ``number`` counts the concurrent writers of the target from 0."""
     return target.with_name(f".{target.name}.{number}.part" if number else f".{target.name}.part")
 
 
-def _begun(target: Path) -> tuple[Path, int]:
-    """Make a part that no one else writes, and lock it; leftovers go.
+def _open_part(target: Path) -> tuple[Path, int]:
+    """Create and lock a part, and remove leftovers.
 
     Returns:
-        Its path, and the descriptor that holds the lock; -1 where the system has no such locks.
+        Its path, and the descriptor that holds the lock; -1 if the system has no such locks.
     """
     for number in itertools.count():
         part = part_of(target, number)
         if not _is_free(part):
             continue
         try:
-            # Never one that is there: in a folder of many users it may be someone else's.
+            # Never open an existing file: in a shared folder it may belong to another user.
             handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
         if fcntl is None:
             os.close(handle)
             return part, -1
-        if (
-            lock_file(handle) is False or not os.fstat(handle).st_nlink
-        ):  # taken for a leftover before the lock
+        # Another writer may have removed it as a leftover before the lock.
+        if lock_file(handle) is False or not os.fstat(handle).st_nlink:
             os.close(handle)
             continue
-        for later in range(number + 1, number + AT_ONCE):
+        for later in range(number + 1, number + MAX_WRITERS):
             _is_free(part_of(target, later))
         return part, handle
-    raise AssertionError  # numbers do not end
+    raise AssertionError  # the numbers are infinite
 
 
 def _is_free(part: Path) -> bool:
-    """Whether there is no such part, or it was left over and is removed."""
+    """Remove a part that is a leftover; return whether no part is there."""
     if fcntl is None:
         return not part.exists()
     try:
@@ -119,16 +117,15 @@ def _is_free(part: Path) -> bool:
         return True
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            return False  # someone else's, or no file
+            return False  # it belongs to another user, or is no file
         raise
     try:
         if not lock_file(handle):
             return False
-        now = os.stat(part)
-        if os.path.samestat(now, os.fstat(handle)):
+        if os.path.samestat(os.stat(part), os.fstat(handle)):
             part.unlink()
         return True
-    except FileNotFoundError:  # it has just taken the place of its target
+    except FileNotFoundError:  # it was just renamed
         return True
     except PermissionError:
         return False
@@ -162,25 +159,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before hours of work whether a file can be written.
+    """Check before hours of work that a file can be written.
 
     Raises:
         OutputError: it cannot.
     """
+    problem, hint = "", None
     if path.is_dir():
-        raise OutputError(
-            "expected a file to write, found a folder", location=str(path), hint="name a file in it"
-        )
-    if path.exists() and not path.is_file():
-        raise OutputError(
-            "expected a regular file, found a device or pipe", location=str(path), hint="name a file"
-        )
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"the folder {path.parent} does not exist", location=str(path), hint="make it, or choose another"
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} cannot be written to", location=str(path))
+        problem, hint = "expected a file to write, found a folder", "name a file in it"
+    elif path.exists() and not path.is_file():
+        problem, hint = "expected a regular file, found a device or pipe", "name a file"
+    elif not path.parent.is_dir():
+        problem, hint = f"the folder {path.parent} does not exist", "make it, or choose another"
+    elif not os.access(path.parent, os.W_OK):
+        problem = f"the folder {path.parent} cannot be written to"
+    if problem:
+        raise OutputError(problem, location=str(path), hint=hint)
 
 
 def _umask() -> int:
@@ -190,7 +184,7 @@ def _umask() -> int:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, unless it is there.
+    """Make a folder and its parents, if they do not exist.
 
     Raises:
         OutputError: it cannot be made or written to.

@@ -1,16 +1,16 @@
-"""How arrays lie in a model file: as they are, or smaller. The formats are specified in ``docs/format.md``.
+"""Encodings that make arrays smaller in a model file, as specified in ``docs/format.md``.
 
 * ``float16``: half precision.
-* ``int8``: whole numbers times a scale of each row.
-* ``lzma``: whole numbers times one step for all, compressed by LZMA, whose contexts follow the columns.
-* ``delta_varint``: increasing whole numbers as their differences, seven bits a byte.
+* ``int8``: integers times a scale for each row.
+* ``lzma``: integers times one step, compressed by LZMA with contexts that follow the columns.
+* ``delta_varint``: increasing integers as differences, seven bits a byte.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,28 +20,28 @@ from numpy.typing import NDArray
 from token2wave.errors import ModelFileError
 
 Array = NDArray[Any]
-DEAD_ZONE = 0.55  # numbers below so many steps become zero, others are rounded so; zeros cost next to nothing
-MAX_PER_BYTE = 64  # what a byte may decompress to, so that a small file cannot fill the memory
+DEAD_ZONE = 0.55  # numbers below this many steps become zero, because zeros cost next to nothing
+MAX_PER_BYTE = 64  # bytes that a byte may decompress to, so that a small file cannot fill the memory
 MAX_VARINT_BYTES = 5
 
 
 @dataclass(frozen=True)
 class EncodedArray:
-    """An array as it lies in the file.
+    """An encoded array.
 
     Attributes:
-        settings: plain data that says how to decode it; ``kind`` is one of the formats above.
-        parts: arrays by the suffix that their names have in the file.
+        settings: plain data for decoding; ``kind`` is one of the encodings above.
+        parts: arrays by the suffix of their names in the file.
     """
 
     settings: dict[str, Any]
     parts: dict[str, Array]
 
     def decoded(self) -> Array:
-        """The array, float32 or uint32.
+        """Decode the array, float32 or uint32.
 
         Raises:
-            ModelFileError: settings or parts are not those of the format.
+            ModelFileError: settings or parts do not fit the encoding.
         """
         kind = self.settings.get("kind")
         if not isinstance(kind, str) or kind not in DECODERS:
@@ -49,8 +49,7 @@ class EncodedArray:
         suffixes, decode = DECODERS[kind]
         if tuple(self.parts) != suffixes:
             raise ModelFileError(f"expected the parts {suffixes} of an array stored as {kind}")
-        array: Array = decode(self.settings, self.parts)
-        return array
+        return decode(self.settings, self.parts)
 
 
 def _require(condition: bool, expected: str) -> None:
@@ -62,9 +61,9 @@ def _require(condition: bool, expected: str) -> None:
 
 
 def as_float16(array: Array) -> EncodedArray:
-    """Store in half precision; numbers beyond its range become its largest."""
-    most = float(np.finfo(np.float16).max)
-    return EncodedArray({"kind": "float16"}, {"": np.clip(array, -most, most).astype(np.float16)})
+    """Encode in half precision; numbers beyond its range become its largest."""
+    largest = float(np.finfo(np.float16).max)
+    return EncodedArray({"kind": "float16"}, {"": np.clip(array, -largest, largest).astype(np.float16)})
 
 
 def _from_float16(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
@@ -76,10 +75,10 @@ def _from_float16(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Ar
 
 
 def as_int8(array: Array) -> EncodedArray:
-    """Store a matrix ``(V, R)`` as whole numbers from -127 to 127 and one float32 scale for each row."""
+    """Encode a matrix ``(V, R)`` as integers from -127 to 127 and a float32 scale for each row."""
     scale = np.abs(array).max(axis=1) / 127
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
-    # Only where the scale is a subnormal number, and so a rough one, is there anything to clip.
+    # Clips only if the scale is subnormal, and so inexact.
     numbers = np.clip(np.rint(array / divisor[:, None]), -127, 127).astype(np.int8)
     return EncodedArray({"kind": "int8"}, {"": numbers, ".scale": scale.astype(np.float32)})
 
@@ -95,15 +94,15 @@ def _from_int8(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
 
 
 def quantised(array: Array, step: float) -> NDArray[np.int8]:
-    """Whole numbers of steps, from -127 to 127."""
+    """Round numbers to integers of steps, from -127 to 127."""
     sizes = np.floor(np.abs(array) / np.float32(step) + np.float32(1 - DEAD_ZONE))
     return (np.sign(array) * np.minimum(sizes, 127)).astype(np.int8)
 
 
 def as_lzma(numbers: NDArray[np.int8], step: float) -> EncodedArray:
-    """Store a matrix of whole numbers of steps, ``(V, R)``.
+    """Encode a matrix ``(V, R)`` of integers of steps.
 
-    A stream that is shorter than readers accept, as one of nearly nothing but zeros can be, is filled up.
+    A stream that is shorter than readers accept (a matrix of mostly zeros) is padded.
     """
     stream = compress_lzma(numbers).ljust(-(-numbers.size // MAX_PER_BYTE), b"\0")
     settings = {"kind": "lzma", "shape": list(numbers.shape), "step": float(np.float32(step))}
@@ -112,7 +111,7 @@ def as_lzma(numbers: NDArray[np.int8], step: float) -> EncodedArray:
 
 
 def compress_lzma(numbers: NDArray[np.int8]) -> bytes:
-    """Compress by LZMA. A number's context is its place modulo 16, which follows the columns."""
+    """Compress by LZMA. The context of a number is its index modulo 16, which follows the columns."""
     lzma = _lzma()
     settings = {"preset": 6, "lc": 0, "lp": 4, "pb": 0, "dict_size": 1 << 16, "nice_len": 273}
     filters = [{"id": lzma.FILTER_LZMA1, **settings}]
@@ -142,7 +141,7 @@ def _from_lzma(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
 
 
 def _lzma() -> Any:
-    """Python's module; some builds lack it."""
+    """Import Python's module, which some builds lack."""
     try:
         import lzma
     except ImportError as error:
@@ -157,14 +156,13 @@ def _lzma() -> Any:
 
 
 def as_delta_varint(numbers: NDArray[np.uint32]) -> EncodedArray:
-    """Store increasing numbers ``(V,)`` as the gaps between them: bytes of seven bits, the low ones first."""
-    before = np.concatenate([[-1], numbers[:-1].astype(np.int64)])
-    gaps = numbers.astype(np.int64) - before - 1
-    places = np.arange(MAX_VARINT_BYTES)
-    n_bytes = np.maximum((gaps[:, None] >= 1 << (7 * places)).sum(axis=1), 1)
-    columns = (gaps[:, None] >> (7 * places) & 127).astype(np.uint8)
-    columns |= ((places < n_bytes[:, None] - 1) * 128).astype(np.uint8)
-    return EncodedArray({"kind": "delta_varint"}, {"": columns[places < n_bytes[:, None]]})
+    """Encode increasing numbers ``(V,)`` as differences, in bytes of seven bits, low bits first."""
+    deltas = np.diff(numbers.astype(np.int64), prepend=-1) - 1
+    index = np.arange(MAX_VARINT_BYTES)
+    n_bytes = np.maximum((deltas[:, None] >= 1 << (7 * index)).sum(axis=1), 1)
+    columns = (deltas[:, None] >> (7 * index) & 127).astype(np.uint8)
+    columns |= ((index < n_bytes[:, None] - 1) * 128).astype(np.uint8)
+    return EncodedArray({"kind": "delta_varint"}, {"": columns[index < n_bytes[:, None]]})
 
 
 def _from_delta_varint(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
@@ -173,21 +171,22 @@ def _from_delta_varint(settings: Mapping[str, Any], parts: Mapping[str, Array]) 
     if not len(stream):
         return np.zeros(0, dtype=np.uint32)
     ends = np.flatnonzero(stream < 128)
-    _require(len(ends) > 0 and ends[-1] == len(stream) - 1, "whole gaps")
+    _require(len(ends) > 0 and ends[-1] == len(stream) - 1, "whole numbers")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    _require(bool(lengths.max() <= MAX_VARINT_BYTES), "gaps of at most five bytes")
-    places = np.arange(len(stream)) - np.repeat(starts, lengths)
-    gaps = np.add.reduceat((stream & 127).astype(np.int64) << (7 * places), starts)
-    numbers = np.cumsum(gaps + 1) - 1
+    _require(bool(lengths.max() <= MAX_VARINT_BYTES), "numbers of at most five bytes")
+    index = np.arange(len(stream)) - np.repeat(starts, lengths)
+    deltas = np.add.reduceat((stream & 127).astype(np.int64) << (7 * index), starts)
+    numbers = np.cumsum(deltas + 1) - 1
     _require(bool(numbers[-1] < 1 << 32), "numbers below 2^32")
     return numbers.astype(np.uint32)
 
 
-DECODERS: dict[str, tuple[tuple[str, ...], Any]] = {
+Decoder = Callable[[Mapping[str, Any], Mapping[str, Array]], Array]
+DECODERS: dict[str, tuple[tuple[str, ...], Decoder]] = {
     "float16": (("",), _from_float16),
     "int8": (("", ".scale"), _from_int8),
     "lzma": (("",), _from_lzma),
     "delta_varint": (("",), _from_delta_varint),
 }
-"""For each kind, the suffixes of its parts and what decodes them."""
+"""For each kind, the suffixes of its parts and the decoder."""

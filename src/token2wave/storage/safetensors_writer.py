@@ -1,9 +1,8 @@
-"""Writing safetensors files: the bytes that the library would give, one array after the other.
+"""Writes safetensors files with the same bytes as the library, array by array.
 
-The library itself writes to a file of a random name beside the one it is told, and renames it. A process that
-is killed meanwhile leaves that behind for ever, and nobody can tell whose it is. Here the bytes go where the
-caller says (:func:`token2wave.storage.atomic.atomic_write`), no array is copied, and a checksum of
-everything falls off. Files are read with the library.
+The library writes to a file with a random name, which a killed process leaves behind for good. Here the bytes
+go to the path of the caller (:func:`token2wave.storage.atomic.atomic_write`), no array is copied, and a
+checksum of the file is computed on the way.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ ALIGNMENT = 8  # of the first array
 TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "?"}  # those that numpy has
 TYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
 ORDER = ("U64", "I64", "F64", "F32", "U32", "I32", "F16", "U16", "I16", "I8", "U8", "BOOL")
-"""Arrays of these types follow each other, those of one type by name."""
+"""The order of the arrays by type; those of one type are ordered by name."""
 NAMES = {np.dtype(code): name for name, code in TYPES.items()}
 
 
@@ -31,7 +30,7 @@ def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> int
     """Write a safetensors file.
 
     Args:
-        path: of the file, which is written over.
+        path: of the file, which is overwritten.
         arrays: by name, of types in :data:`TYPES`.
         metadata: strings by name.
 
@@ -43,36 +42,33 @@ def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> int
     """
     checksum = 0
     with path.open("wb") as file:
-        for part in _parts(arrays, metadata):
-            file.write(part)
-            checksum = zlib.crc32(part, checksum)
+        for chunk in _chunks(arrays, metadata):
+            file.write(chunk)
+            checksum = zlib.crc32(chunk, checksum)
     return checksum
 
 
 def size_of_arrays(arrays: Arrays, metadata: Mapping[str, str]) -> int:
-    """Bytes that :func:`write_arrays` would write."""
-    return sum(map(len, _parts(arrays, metadata)))
+    """Return the number of bytes that :func:`write_arrays` would write."""
+    return sum(map(len, _chunks(arrays, metadata)))
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:
-    """The bytes of an array, row by row, as they lie in a file."""
+    """Return the bytes of an array as they are in a file, row by row."""
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8).data
 
 
-def _parts(arrays: Arrays, metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
-    """The header, then the arrays."""
+def _chunks(arrays: Arrays, metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """Yield the header, then the arrays."""
     names = {name: NAMES[array.dtype.newbyteorder("<")] for name, array in arrays.items()}
     ordered = sorted(arrays, key=lambda name: (ORDER.index(names[name]), name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name in ordered:
         begin, end = end, end + arrays[name].nbytes
-        header[name] = {
-            "dtype": names[name],
-            "shape": list(arrays[name].shape),
-            "data_offsets": [begin, end],
-        }
+        shape = list(arrays[name].shape)
+        header[name] = {"dtype": names[name], "shape": shape, "data_offsets": [begin, end]}
     encoded = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % ALIGNMENT)
     yield len(encoded).to_bytes(8, "little") + encoded
