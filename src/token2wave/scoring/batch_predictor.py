@@ -254,11 +254,7 @@ def _predict_nothing(classifier: Classifier, options: PredictionOptions) -> Pred
 
 
 def _require_support(classifier: Classifier, options: PredictionOptions) -> None:
-    """Refuse options that a model does not support.
-
-    Raises:
-        ConfigError: as the name says.
-    """
+    """Refuse options that a model does not support."""
     require(options.top_k >= 1, "top_k", "at least one class", options.top_k)
     if options.novelty and classifier.novelty_reference is None:
         raise ConfigError(

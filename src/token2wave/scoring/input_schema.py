@@ -98,12 +98,7 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
 
 
 def require_columns(schema: InputSchema, names: Sequence[str], added: Sequence[str]) -> None:
-    """Refuse output columns that are missing, or that predictions add, too.
-
-    Args:
-        schema: the columns of the input.
-        names: the input columns to keep; all if empty.
-        added: the columns that predictions add.
+    """Refuse input columns to keep (all if ``names`` is empty) that are missing or that predictions add.
 
     Raises:
         DataError: as above.

@@ -27,18 +27,13 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class JobConfig:
-    """The settings of a job.
+    """The settings of a job: arguments of :func:`token2wave.score`, and what follows from them.
 
     Attributes:
-        model: path of the model file.
         folder: the output folder.
-        text_column: the column of the texts.
-        columns: input columns of the output; None for all.
-        keep: the filter; None keeps every row.
-        format: ``parquet`` or ``jsonl``.
         prediction: the columns that predictions add.
         part_bytes: approximate size of an output part in memory.
-        schema: serialized output schema, for Parquet.
+        schema: the serialized output schema, for Parquet.
     """
 
     model: str
@@ -198,7 +193,10 @@ def open_job(config: JobConfig, segments: Sequence[Segment]) -> Iterator[Job]:
         )
     for name in (STAGING, PARTS, REJECTED):
         make_folder(folder / name)
-    with _locked(folder):
+    with (folder / LOCK).open("ab") as lock:  # the system releases it when this process ends
+        if lock_file(lock.fileno()) is False:
+            problem = "another process works on this job"
+            raise OutputError(problem, location=str(folder), hint="wait for it, or stop it")
         if is_new:
             _write_json(folder / JOB, identity)
         else:
@@ -241,18 +239,3 @@ def _require_same_job(folder: Path, identity: Mapping[str, Any]) -> None:
             problem = f"the folder holds a job with another {name}"
         hint = "run the command of that job, or choose another folder with --output"
         raise ConfigError(problem, location=str(folder), hint=hint)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock the folder; the system releases the lock when the process ends.
-
-    Raises:
-        OutputError: another process holds the lock.
-    """
-    with (folder / LOCK).open("ab") as lock:
-        if lock_file(lock.fileno()) is False:
-            raise OutputError(
-                "another process works on this job", location=str(folder), hint="wait for it, or stop it"
-            )
-        yield

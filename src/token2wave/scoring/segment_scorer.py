@@ -36,7 +36,7 @@ from token2wave.scoring.journal import (
 from token2wave.scoring.output_formats import JsonLinesOutput, ParquetOutput, encode_json_line
 
 MAX_PROBABILITIES = 1 << 23  # in memory at once
-UNDIVIDED_FACTOR = 4  # a segment that could not be divided is divided when it is so many times as large
+SEGMENT_FACTOR = 4  # a segment is about one part; only one that is so many times larger becomes several
 
 
 class SegmentScorer:
@@ -62,7 +62,7 @@ class SegmentScorer:
             OutputError: a part cannot be written.
         """
         is_divisible = task.segment.format == ".parquet" or task.segment.counts_bytes
-        max_size = self.config.part_bytes * (UNDIVIDED_FACTOR if is_divisible else 1)
+        max_size = self.config.part_bytes * (SEGMENT_FACTOR if is_divisible else 1)
         number = size = 0
         writer: _PartWriter | None = None
         try:

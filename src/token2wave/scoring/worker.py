@@ -71,12 +71,7 @@ def _score(scorer: SegmentScorer, task: SegmentTask, send: Callable[..., None]) 
 
 
 def _describe(error: Token2WaveError) -> dict[str, Any]:
-    return {
-        "type": type(error).__name__,
-        "problem": error.problem,
-        "location": error.location,
-        "hint": error.hint,
-    }
+    return {"type": type(error).__name__, **vars(error)}  # problem, location and hint
 
 
 if __name__ == "__main__":
