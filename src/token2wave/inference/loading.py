@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError
+from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError, import_extra
 from token2wave.features import Features, features_from_file
 from token2wave.inference.compiled import compile_network, reason_not_to_compile
 from token2wave.inference.model import FEATURE_PREFIX, Model, Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.model_file import ModelFile, read_model_file
+
+if TYPE_CHECKING:
+    from token2wave.models import WaveNetwork
 
 M = TypeVar("M", bound=Model)
 
@@ -77,21 +80,28 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
 
 
 def build_network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
-    """Make the network of a shape and its parameters, without torch where that will do.
+    """Make the network of a shape and its parameters, without torch if possible.
 
     Raises:
         MissingExtraError: it needs torch, which is not installed.
     """
     if device == "cpu" and reason_not_to_compile(config) is None:
         return compile_network(config, arrays)
-    try:
+    return build_torch_network(config, arrays, device)
+
+
+def build_torch_network(
+    config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str, purpose: str = "this model"
+) -> WaveNetwork:
+    """Make a network in torch of a shape and its parameters, whose memory it shares on the CPU.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    with import_extra("train", purpose, "torch"):
         import torch
 
         from token2wave.models import WaveNetwork
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("torch", "train", purpose="this model") from error
     with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
         network = WaveNetwork(config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)

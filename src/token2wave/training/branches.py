@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Features
+from token2wave.inference.loading import build_torch_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
@@ -177,12 +178,8 @@ def _rebuild(network: Any, config: WaveConfig, arrays: dict[str, Floats]) -> Any
     """A network of the same class with another configuration."""
     if isinstance(network, AdditiveNetwork):
         return AdditiveNetwork(config, arrays)
-    from token2wave.models import WaveNetwork
-
-    rebuilt = WaveNetwork(config).to(network.embedding.weight.device)
-    for name, values in arrays.items():
-        rebuilt.load(name, np.ascontiguousarray(values))
-    return rebuilt
+    copies = {name: np.array(values) for name, values in arrays.items()}
+    return build_torch_network(config, copies, network.embedding.weight.device)
 
 
 def _root_mean_square(values: Floats) -> float:

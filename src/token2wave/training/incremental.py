@@ -8,6 +8,7 @@ learning rates. The weights of the branches stay as they are.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,20 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.config import accept_options
+from token2wave.config import accept_options, require_choice
 from token2wave.data import (
     DataOptions,
     TextDataset,
     TextSplit,
-    encode_label_sets,
-    encode_labels,
     load_splits,
     require_usable,
 )
 from token2wave.data.splits import require_few_classes
-from token2wave.errors import ConfigError, DataError, import_extra
+from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
-from token2wave.inference.loading import build_network
+from token2wave.inference.loading import build_network, build_torch_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.options import require_seed
@@ -41,10 +40,9 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights
+from token2wave.training.preparation import ClassWeights, encode_rows
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
-from token2wave.training.weighting import positive_weights, text_weights
 
 Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
@@ -97,8 +95,7 @@ def update(
         ConfigError: a setting is illegal.
         MissingExtraError: torch is needed and not installed.
     """
-    if parts not in PARTS:
-        raise ConfigError(f"expected one of {', '.join(PARTS)}, found {parts!r}", location="parts")
+    require_choice(parts, "parts", PARTS)
     seed = require_seed(seed)
     separator = data_options.label_separator or classifier.training.get("label_separator")
     multi_label = classifier.multi_label if separator is None else None
@@ -106,7 +103,11 @@ def update(
     rows = _read_rows(classifier, data, labels, weights, data_options)
     names = _label_names(classifier, rows)
     n_new = len(names) - len(classifier.label_names)
-    examples = _encode_labels(rows, names, n_new, classifier.multi_label, class_weights)
+    if class_weights is None and n_new and not classifier.multi_label:
+        counts = Counter(rows.labels)
+        largest = max(counts[name] for name in classifier.label_names)
+        class_weights = {name: min(1.0, largest / counts[name]) for name in names[-n_new:]}
+    examples = encode_rows(rows, names, classifier.multi_label, class_weights)
     callback_list = CallbackList(callbacks)
     callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
@@ -194,23 +195,6 @@ def _label_names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
     return (*classifier.label_names, *new)
 
 
-def _encode_labels(
-    rows: TextSplit, names: tuple[str, ...], n_new: int, multi_label: bool, class_weights: ClassWeights
-) -> Examples:
-    """The rows with encoded labels and weights; a new class counts at most as much as the largest known."""
-    if multi_label:
-        sets = encode_label_sets(rows, names)
-        weights = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
-        return Examples.of_texts(rows.texts, sets, weights, positive_weights(sets, names, class_weights))
-    labels = encode_labels(rows, names)
-    if class_weights is None and n_new:
-        counts = np.bincount(labels, minlength=len(names))
-        largest = float(counts[:-n_new].max())
-        new = range(len(names) - n_new, len(names))
-        class_weights = {names[number]: min(1.0, largest / counts[number]) for number in new}
-    return Examples.of_texts(rows.texts, labels, text_weights(labels, names, class_weights, rows.weights))
-
-
 def _branch_weights(classifier: Classifier, config: WaveConfig) -> list[float]:
     """The calibrated weights of the branches; ones if the record has none."""
     n_branches = len(branch_names(config))
@@ -253,8 +237,11 @@ def _train_waves(
     linear_svm = rows[:, config.wave_width :].copy()
     del rows
     has_cls = features.config.cls
-    make_network = AdditiveNetwork if trains_natively(plain, recipe, has_cls) else _torch_network
-    network: Any = make_network(plain, own)
+    network: Any
+    if trains_natively(plain, recipe, has_cls):
+        network = AdditiveNetwork(plain, own)
+    else:
+        network = build_torch_network(plain, own, "cpu", "training this model here")
     del own
     weights = branch_weights[: len(branch_names(plain))]
     scale_branches(network, [1 / weight for weight in weights])  # as they were trained, before calibration
@@ -264,24 +251,6 @@ def _train_waves(
     result = {name: np.array(array) for name, array in trained.items() if name != EMBEDDING}
     result[EMBEDDING] = np.concatenate([trained[EMBEDDING], linear_svm], axis=1)
     return result
-
-
-def _torch_network(config: WaveConfig, arrays: dict[str, Floats]) -> Any:
-    """A torch network with these parameters.
-
-    Raises:
-        MissingExtraError: torch is not installed.
-    """
-    with import_extra("train", "training this model here", "torch"):
-        import torch
-
-    from token2wave.models import WaveNetwork
-
-    with torch.random.fork_rng(devices=[]):  # draws initial weights that are not used
-        network = WaveNetwork(config)
-    for name, values in arrays.items():
-        network.load(name, values)
-    return network
 
 
 def _solve_linear_svm(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from token2wave.data import (
     TextDataset,
+    TextSplit,
     encode_label_sets,
     encode_labels,
     label_names_of,
@@ -22,7 +21,6 @@ from token2wave.data import (
 )
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
-from token2wave.features.hashed_texts import HashedTexts
 from token2wave.training.examples import Examples
 from token2wave.training.grouped_holdout import grouped_holdout
 from token2wave.training.presets import Preset
@@ -89,36 +87,29 @@ def prepare(
 ) -> EncodedTexts:
     """Encode the labels, weigh the texts, and split off validation rows if there are none.
 
-    For multi-label texts the weight of a class applies to its decision in the texts that have it: it cannot
-    be the weight of a text.
-
     Raises:
         ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
         DataError: there are fewer than two classes, or validation or test has a label that training lacks.
     """
     names = label_names_of(splits.train, splits.label_names)
     multi_label = splits.multi_label
-    encode: Callable[..., NDArray[Any]] = encode_label_sets if multi_label else encode_labels
-    texts, labels = HashedTexts.of(splits.train.texts), encode(splits.train, names)
-    classes = strata(labels) if multi_label else labels
-    own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
-    positive = positive_weights(labels, names, class_weights) if multi_label else None
-    weights = own if multi_label else text_weights(labels, names, class_weights, splits.train.weights)
-    train = Examples.of_texts(texts, labels, weights, positive)
+    train = encode_rows(splits.train, names, multi_label, class_weights)
     validation, test = (
-        None if split is None else Examples.of_texts(split.texts, encode(split, names))
+        None if split is None else encode_rows(replace(split, weights=None), names, multi_label)
         for split in (splits.validation, splits.test)
     )
     if validation is not None:
         return EncodedTexts(train, validation, None, test, names, splits.caveats)
+    classes = strata(train.labels) if multi_label else train.labels
     if recipe.validation == "random":
         rows, validation_rows = validation_split(classes, recipe.validation_fraction, seed)
     else:
-        rows, validation_rows = grouped_holdout(texts, classes, recipe.validation_fraction, seed)
+        rows, validation_rows = grouped_holdout(train.texts, classes, recipe.validation_fraction, seed)
     if not len(validation_rows):
         caveat = "There are too few rows to hold any out: validation figures are of the training rows."
         return EncodedTexts(train, train, None, test, names, (*splits.caveats, caveat))
-    validation = Examples.of_texts(texts, labels, own).take(validation_rows)
+    own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
+    validation = replace(train, weights=own, positive_weights=None).take(validation_rows)
     full_train, train = train, train.take(rows)
     if any(examples.weights is not None and not examples.weights.any() for examples in (train, validation)):
         raise ConfigError(
@@ -127,6 +118,27 @@ def prepare(
             hint="give more rows a weight above zero, or a validation set",
         )
     return EncodedTexts(train, validation, full_train, test, names, splits.caveats)
+
+
+def encode_rows(
+    rows: TextSplit, names: Sequence[str], multi_label: bool, class_weights: ClassWeights = None
+) -> Examples:
+    """Encode the labels of rows, and weigh their texts.
+
+    The weight of a class cannot be the weight of a multi-label text. It applies to the decision about the
+    class in the texts that have it.
+
+    Raises:
+        ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
+        DataError: there is a label that is not one of the names.
+    """
+    if not multi_label:
+        labels = encode_labels(rows, names)
+        weights = text_weights(labels, names, class_weights, rows.weights)
+        return Examples.of_texts(rows.texts, labels, weights)
+    sets = encode_label_sets(rows, names)
+    weights = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
+    return Examples.of_texts(rows.texts, sets, weights, positive_weights(sets, names, class_weights))
 
 
 def features_for(
