@@ -5,13 +5,18 @@ import { readFileSync } from "node:fs";
 import { Classifier } from "../../src/token2wave/serving/page/classifier.js";
 
 const cases = JSON.parse(readFileSync(0, "utf8"));
+function finish(steps) {
+  const { done, value } = steps.next();
+  return done ? value : finish(steps);
+}
+
 const plain = ({ probabilities, novelty }) => ({ probabilities: Array.from(probabilities), novelty });
 const answers = cases.map(({ model, letters, texts, explained }) => {
   const classifier = new Classifier(new Uint8Array(readFileSync(model)), letters);
   return {
     predictions: texts.map((text) => plain(classifier.predict(text))),
     explanations: explained.map((text) => {
-      const { parts, ...prediction } = classifier.explain(text);
+      const { parts, ...prediction } = finish(classifier.explain(text));
       return {
         ...plain(prediction),
         parts: parts.map((part) => ({ ...part, effects: Array.from(part.effects) })),

@@ -162,6 +162,21 @@ def test_long_heads(server, sent):
     assert is_well(server)
 
 
+@pytest.mark.parametrize(("begin", "piece"), [(b"", b"A: b\r\n" * 700), (b"A: ", b"b" * 4_096)])
+def test_endless_trailers_end_the_connection(server, begin, piece):
+    """They follow a chunked body, and no limit of the body counts them."""
+    n_rejected = server.metric("token2wave_rejected_total", reason="head")
+    with connect(server) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + begin)
+        n_sent = 0
+        with suppress(ConnectionError):
+            while n_sent < 1 << 26:
+                n_sent += connection.send(piece)
+        assert n_sent < 1 << 24
+    assert server.metric("token2wave_rejected_total", reason="head") == n_rejected + 1
+    assert is_well(server)
+
+
 def test_endless_heads(strict):
     """Without a line's end, so that no header is ever complete; in pieces that come in time."""
     for begun in (b"GET /", b"GET / HTTP/1.1\r\nA: "):

@@ -298,10 +298,9 @@ class Service:
         if not self._allow_origins:
             return ()
         request_headers = dict(scope["headers"])
-        origin = request_headers.get(b"origin")
-        allowed = b"*" if b"*" in self._allow_origins else origin
-        vary = (b"vary", b"origin")
-        if origin is None or allowed is None or (allowed != b"*" and origin not in self._allow_origins):
+        origin, vary = request_headers.get(b"origin"), (b"vary", b"origin")
+        allowed = next((each for each in self._allow_origins if each in (b"*", origin)), None)
+        if allowed is None:
             return (vary,)
         headers = ((b"access-control-allow-origin", allowed), vary)
         if b"access-control-request-method" not in request_headers:

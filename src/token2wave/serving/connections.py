@@ -32,7 +32,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.last_event = self.loop.time()  # when a request or a response began or ended
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = self.n_unanswered = 0
-        self.n_begun = self.n_complete = 0  # requests in the last piece of data
+        self.n_begun, self.has_progress = 0, False  # in the last piece of data
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
 
@@ -53,14 +53,17 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Parse data, and count the bytes of incomplete headers."""
-        self.n_begun = self.n_complete = 0
+        """Parse data, and count the bytes that only continue headers or trailers."""
+        self.n_begun, self.has_progress = 0, False
         super().data_received(data)
-        if self.in_head and self.receiving and not self.n_complete:  # only a part of the headers
-            self.unparsed_bytes += len(data)
-            if self.unparsed_bytes > self.limits.head_bytes and not self.transport.is_closing():
-                self._refuse_head()
-                self.send_400_response("")
+        self.unparsed_bytes = 0 if self.has_progress else self.unparsed_bytes + len(data)
+        if (
+            self.receiving
+            and self.unparsed_bytes > self.limits.head_bytes
+            and not self.transport.is_closing()
+        ):
+            self._refuse_head()
+            self.send_400_response("")
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has closed its side after its last request."""
@@ -85,25 +88,32 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """A part of the request line."""
         super().on_url(url)
-        self.head_bytes += len(url)
+        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """A header, or a trailer after a chunked body."""
         super().on_header(name, value)
-        self.head_bytes += len(name) + len(value) + 4
+        self._count_head(len(name) + len(value) + 4)
+
+    def _count_head(self, n_bytes: int) -> None:
+        self.head_bytes += n_bytes
+        if self.head_bytes > self.limits.head_bytes:
+            raise self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """The headers are complete; the body follows."""
-        if self.head_bytes > self.limits.head_bytes:
-            raise self._refuse_head()
-        self.in_head = False
+        self.in_head, self.has_progress = False, True
         self.n_unanswered += 1
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        super().on_body(body)
+        self.has_progress = True
+
     def on_message_complete(self) -> None:
         """A request is complete."""
-        self.receiving = False
-        self.n_complete += 1
+        self.receiving, self.has_progress = False, True
         self.last_event = self.loop.time()
         super().on_message_complete()
 

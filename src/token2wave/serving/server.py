@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from token2wave.classifier import load
-from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
+from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.serving.app import Service, log
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.logs import log_to_standard_error
@@ -140,24 +140,19 @@ def is_loopback(host: str) -> bool:
 
 async def _serve_one_process(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    tasks: set[asyncio.Task[None]] = set()  # without a reference, a task may be collected
 
     async def reload() -> None:
         try:
             server.config.loaded_app.replace(await asyncio.to_thread(load, model))
-        except Token2WaveError as error:
+        except Exception as error:
             log.error("the old model stays: %s", error)
         else:
             log.info("reloaded the model")
 
-    def start_reload() -> None:
-        task = loop.create_task(reload())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, start_reload)
-    await server.serve(sockets=[listening])
+    async with asyncio.TaskGroup() as tasks:
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
+        await server.serve(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -86,9 +86,9 @@ export class Classifier {
    * Predict, and compute the exact effect of each word, as token2wave/explanation/explain.py does: its fraction
    * of the energy, and for each class the probability minus that of the text without the word.
    *
-   * A generator, which yields between two words, so that a long text does not freeze the page.
+   * A generator, which yields between two words and returns the explanation, so that the page can pause.
    */
-  *explainSteps(text) {
+  *explain(text) {
     const read = this.read(text);
     const { features, tokens, words, wordOfToken } = read;
     const prediction = this.prediction(read);
@@ -107,14 +107,6 @@ export class Classifier {
       yield;
     }
     return { ...prediction, parts };
-  }
-
-  explain(text) {
-    const steps = this.explainSteps(text);
-    let step;
-    do step = steps.next();
-    while (!step.done);
-    return step.value;
   }
 
   /** Fraction of the energy of all features that each token has; the tokens of an n-gram share its energy. */

@@ -28,7 +28,7 @@ export class LocalSource {
   }
 
   explain(text, signal) {
-    return runInSlices(this.classifier.explainSteps(text), signal);
+    return runInSlices(this.classifier.explain(text), signal);
   }
 }
 
