@@ -19,7 +19,7 @@ from token2wave.cli import main as cli
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of the command line left."""
+    """Status and output of one run of the command line."""
 
     status: int
     out: str
@@ -66,7 +66,7 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in, where no half-written file may be left."""
+    """An empty working folder; no half-written file may remain in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     yield tmp_path
@@ -85,7 +85,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model; no test may change it."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "reviews.csv").write_text(CSV)
-    arguments, before = sys.argv, os.getcwd()
+    arguments, previous_folder = sys.argv, os.getcwd()
     os.chdir(folder)
     sys.argv = ["token2wave", "train", "reviews.csv", "--out", "model.safetensors", *TINY]
     try:
@@ -93,6 +93,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cli.main()
     finally:
         sys.argv = arguments
-        os.chdir(before)
+        os.chdir(previous_folder)
     assert not stop.value.code
     return folder / "model.safetensors"

@@ -1,4 +1,4 @@
-"""Bad input: exit status 2 and one line that names the place and the cure."""
+"""Bad input exits with status 2 and prints one line with location and hint."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ BAD_FILES = {  # name: (content, what the message has to name)
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_bad_training_file(run_cli, workplace, name):
-    content, parts = BAD_FILES[name]
+    content, expected = BAD_FILES[name]
     Path(name).write_bytes(content)
     old = workplace / "old.safetensors"
     old.write_bytes(b"an older model")
     error = run_cli("train", name, "--out", old, *TINY).error
     assert error.startswith(f"error: {name}")
-    for part in parts:
-        assert part in error
+    for text in expected:
+        assert text in error
     assert old.read_bytes() == b"an older model"
 
 
 @pytest.mark.parametrize("name", ["empty.csv", "column.csv", "ragged.csv", "latin.csv", "broken.jsonl"])
-def test_bad_file_to_evaluate_on_or_predict(run_cli, model, name):
-    content, parts = BAD_FILES[name]
+def test_bad_file_in_evaluate_and_predict(run_cli, model, name):
+    content, expected = BAD_FILES[name]
     Path(name).write_bytes(content)
     for arguments in (["evaluate", model, name], ["predict", model, "--file", name]):
         if name == "column.csv" and arguments[0] == "predict":
             arguments += ["--text-column", "label"]
         error = run_cli(*arguments).error
         assert error.startswith(f"error: {name}")
-        assert all(part in error for part in parts)
+        assert all(text in error for text in expected)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_bad_file_to_evaluate_on_or_predict(run_cli, model, name):
         ["train", "reviews.csv", "--out", "m.safetensors", "--test", "reveiws.csv"],
     ],
 )
-def test_missing_data_names_what_is_there(run_cli, train_csv, arguments):
+def test_missing_data_lists_the_known_names(run_cli, train_csv, arguments):
     error = run_cli(*arguments).error
     assert error.startswith("error: reveiws.csv: there is no such file")
     assert "did you mean 'reviews.csv'?" in error
@@ -83,7 +83,7 @@ def test_missing_data_names_what_is_there(run_cli, train_csv, arguments):
     assert not Path("m.safetensors").exists()
 
 
-def test_missing_files_elsewhere(run_cli, model):
+def test_missing_files_of_other_commands(run_cli, model):
     assert "nothing.csv" in run_cli("evaluate", model, "nothing.csv").error
     assert "check the path" in run_cli("predict", model, "--file", "nothing.txt").error
     for arguments in (["info"], ["predict"], ["evaluate"]):
@@ -99,30 +99,30 @@ def test_folder_without_splits(run_cli, workplace):
     assert "name the training file train" in run_cli("train", "folder", "--out", "m.safetensors").error
 
 
-def test_named_folder_that_is_not_there(run_cli, monkeypatch):
+def test_missing_named_folder(run_cli, monkeypatch):
     monkeypatch.setenv("TOKEN2WAVE_DATA", "/nonexistent/data")
     error = run_cli("train", "news", "--out", "m.safetensors").error
     assert "TOKEN2WAVE_DATA=/nonexistent/data" in error
     assert "correct or unset" in error
 
 
-def test_label_that_training_never_saw_fails_before_training(run_cli, train_csv, monkeypatch):
+def test_unknown_test_label_fails_before_training(run_cli, train_csv, monkeypatch):
     Path("test.csv").write_text("text,label\na,pos\nb,meh\n")
     monkeypatch.setattr("token2wave.training.run.fit_branches", lambda *_, **__: pytest.fail("trained"))
     error = run_cli("train", train_csv, "--test", "test.csv", "--out", "m.safetensors", *TINY).error
-    for part in ("test.csv, row 2", "'meh'", "'neg', 'pos'", "correct or remove the row"):
-        assert part in error
+    for text in ("test.csv, row 2", "'meh'", "'neg', 'pos'", "correct or remove the row"):
+        assert text in error
     assert not Path("m.safetensors").exists()
 
 
-def test_label_that_the_model_does_not_know(run_cli, model):
+def test_evaluate_refuses_an_unknown_label(run_cli, model):
     Path("test.csv").write_text("text,label\na,pos\nb,meh\n")
     error = run_cli("evaluate", model, "test.csv").error
-    for part in ("test.csv, row 2 (line 3), column 'label'", "'meh'", "'neg', 'pos'"):
-        assert part in error
+    for text in ("test.csv, row 2 (line 3), column 'label'", "'meh'", "'neg', 'pos'"):
+        assert text in error
 
 
-def test_split_that_is_not_there(run_cli, model, workplace):
+def test_missing_split(run_cli, model, workplace):
     (workplace / "data").mkdir()
     (workplace / "data" / "train.csv").write_text(GOOD)
     assert "only 'train'" in run_cli("evaluate", model, "data").error
@@ -130,7 +130,7 @@ def test_split_that_is_not_there(run_cli, model, workplace):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parts"),
+    ("arguments", "expected"),
     [
         ("--preset tiny", ["preset", "small, fast, paper", "'tiny'"]),
         ("--operation product", ["interference, modulation", "'product'"]),
@@ -151,14 +151,14 @@ def test_split_that_is_not_there(run_cli, model, workplace):
         ("--label-column mood", ["reviews.csv", "'mood'", "'text', 'label'"]),
     ],
 )
-def test_bad_setting(run_cli, train_csv, arguments, parts):
+def test_bad_setting(run_cli, train_csv, arguments, expected):
     error = run_cli("train", train_csv, "--out", "m.safetensors", *TINY, *arguments.split()).error
-    for part in parts:
-        assert part in error
+    for text in expected:
+        assert text in error
     assert not Path("m.safetensors").exists()
 
 
-def test_nothing_to_keep(run_cli, train_csv):
+def test_train_needs_an_output(run_cli, train_csv):
     assert "--out model.safetensors" in run_cli("train", train_csv).error
 
 
@@ -176,7 +176,7 @@ def _with_header(model: Path, change) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("damage", "part"),
+    ("damage", "text"),
     [
         (lambda model: model.read_bytes()[:-9], "copy it again, or train again"),
         (lambda model: model.read_bytes()[:100], "copy it again, or train again"),
@@ -188,13 +188,13 @@ def _with_header(model: Path, change) -> bytes:
         (lambda model: _with_header(model, lambda d: d["network"].update(width=5)), "'embedding.weight'"),
     ],
 )
-def test_bad_model_file(run_cli, model, train_csv, damage, part):
+def test_bad_model_file(run_cli, model, train_csv, damage, text):
     Path("bad.safetensors").write_bytes(damage(model))
     for arguments in (["info"], ["predict"], ["evaluate"]):
         rest = {"info": [], "predict": ["hello"], "evaluate": [train_csv]}[arguments[0]]
         error = run_cli(*arguments, "bad.safetensors", *rest).error
         assert error.startswith("error: bad.safetensors: ")
-        assert part in error
+        assert text in error
 
 
 @pytest.mark.parametrize(
@@ -216,30 +216,30 @@ def test_model_file_with_a_wrong_training_record(run_cli, model, train_csv):
     assert outcome.status in (0, 2)
 
 
-def test_folder_as_model_says_that_it_is_a_folder(run_cli, workplace):
+def test_folder_instead_of_a_model(run_cli, workplace):
     (workplace / "folder").mkdir()
     assert "folder;" in run_cli("info", "folder").error.removeprefix("error: folder")
 
 
-def test_safetensors_of_another_origin_has_a_cure(run_cli):
+def test_foreign_safetensors_file_has_a_hint(run_cli):
     header = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
     Path("other.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"x")
     assert "; " in run_cli("info", "other.safetensors").error
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_error_is_all_there_is_on_standard_error(run_cli, model, command):
+def test_standard_error_has_only_the_error(run_cli, model, command):
     rest = ["--out", "m.safetensors"] if command == "train" else []
     arguments = [command, *([model] if command == "evaluate" else []), "none.csv", *rest]
     assert len(run_cli(*arguments).err.splitlines()) == 1
 
 
-def test_texts_without_words_names_the_file(run_cli):
+def test_texts_without_words_name_the_file(run_cli):
     Path("dots.csv").write_text("text,label\n,x\n,y\n")
     assert "dots.csv" in run_cli("train", "dots.csv", "--out", "m.safetensors", *TINY).error
 
 
-def test_missing_vocabulary_has_a_cure(run_cli, train_csv):
+def test_missing_vocabulary_has_a_hint(run_cli, train_csv):
     arguments = ["--preset", "paper", "--vocabulary", "none.txt", "--out", "m.safetensors"]
     error = run_cli("train", train_csv, *arguments, "--epochs", 1, "--set", "network.width=4").error
     assert "Errno" not in error

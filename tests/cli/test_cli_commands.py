@@ -1,4 +1,4 @@
-"""The four commands at work, inside this process."""
+"""The commands train, evaluate, predict and info, inside this process."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_test_option_report_and_columns(run_cli, workplace):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt", "a.parquet"])
 def test_every_format_gives_the_same_model(run_cli, model, name):
-    """And so does the same seed a second time, byte for byte."""
+    """The same seed also gives the same bytes again."""
     if name == "a.parquet":
         pyarrow = pytest.importorskip("pyarrow")
         from pyarrow import parquet
@@ -117,7 +117,7 @@ def test_predict_prints_one_line_a_text(run_cli, model):
     assert float(lines[0][1]) >= float(lines[0][3])
 
 
-def test_predict_abstains_where_it_is_not_sure(run_cli, model):
+def test_predict_abstains_below_a_probability(run_cli, model):
     texts = [*POSITIVE, "zzz"]
     sure = [token2wave.load(model).predict(text).probability for text in texts]
     limit = sorted(sure)[len(sure) // 2]
@@ -132,7 +132,7 @@ def test_predict_abstains_where_it_is_not_sure(run_cli, model):
     assert {len(line) for line in lines} == {5}
 
 
-def test_predict_abstains_where_a_text_is_novel(run_cli, model, workplace):
+def test_predict_abstains_above_a_novelty(run_cli, model, workplace):
     unknowing = run_cli("predict", model, "--abstain-above-novelty", 0.5, "zzz")
     assert "--abstain-above-novelty: expected a model that measures novelty" in unknowing.error
     assert run_cli("predict", model, "zzz", "--json").document[0]["novelty"] is None
@@ -175,7 +175,7 @@ def test_predict_standard_input(run_cli, model):
     assert [entry["text"] for entry in outcome.document] == ["great film", "", "bad \U0001f600"]
 
 
-def test_predict_nothing(run_cli, model):
+def test_predict_without_texts(run_cli, model):
     outcome = run_cli("predict", model)
     assert (outcome.status, outcome.out) == (0, "")
     assert run_cli("predict", model, "--json").document == []
@@ -238,7 +238,7 @@ def test_help(run_cli, arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "part"),
+    ("arguments", "message"),
     [
         ([], "Usage: "),
         (["--nothing"], "No such option"),
@@ -254,11 +254,11 @@ def test_help(run_cli, arguments):
         (["info"], "Missing argument"),
     ],
 )
-def test_usage_error(run_cli, arguments, part):
+def test_usage_error(run_cli, arguments, message):
     outcome = run_cli(*arguments)
     assert outcome.status == 2
     assert outcome.out == ""
-    assert part in outcome.err
+    assert message in outcome.err
 
 
 def test_both_names_are_installed():
@@ -269,7 +269,7 @@ def test_both_names_are_installed():
 @pytest.mark.parametrize(
     "place", ["missing/m.safetensors", "reviews.csv/m.safetensors", "folder", "/proc/m.safetensors"]
 )
-def test_place_that_cannot_be_written(run_cli, train_csv, workplace, place):
+def test_output_that_cannot_be_written(run_cli, train_csv, workplace, place):
     (workplace / "folder").mkdir()
     outcome = run_cli("train", train_csv, "--out", place, *TINY)
     assert outcome.status == 2
@@ -279,7 +279,7 @@ def test_place_that_cannot_be_written(run_cli, train_csv, workplace, place):
 
 
 @pytest.mark.parametrize("place", ["reviews.csv", "reviews.csv/report"])
-def test_report_that_cannot_be_written_is_found_out_before_training(run_cli, train_csv, place):
+def test_report_that_cannot_be_written_fails_before_training(run_cli, train_csv, place):
     error = run_cli("train", train_csv, "--out", "m.safetensors", "--report", place, *TINY).error
     assert place in error
     assert os.listdir() == ["reviews.csv"]
@@ -311,28 +311,28 @@ def test_interruption_in_this_process(run_cli, train_csv, monkeypatch):
     assert os.listdir() == ["reviews.csv"]
 
 
-def test_interruption_says_so_in_one_line(run_cli, train_csv, monkeypatch):
+def test_interruption_prints_one_line(run_cli, train_csv, monkeypatch):
     def interrupt(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(training, "fit_branches", interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
         err = run_cli("train", train_csv, "--out", "m.safetensors", *TINY).err
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
     assert [line for line in err.splitlines() if line] == ["error: interrupted; nothing was written"]
 
 
 def test_full_disk_keeps_the_old_model(run_cli, train_csv, workplace):
     old = workplace / "old.safetensors"
     old.write_bytes(b"an older model")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # a longer file cannot be written
+    previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, previous[1]))  # a longer file cannot be written
     try:
         outcome = run_cli("train", train_csv, "--out", old, *TINY)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, previous)
         assert old.read_bytes() == b"an older model"
     assert outcome.status == 2
     assert "old.safetensors: cannot be written" in outcome.err
@@ -347,7 +347,7 @@ def test_failing_report_keeps_the_old_model(run_cli, train_csv, workplace):
     assert old.read_bytes() == b"an older model"
 
 
-def test_out_that_is_no_regular_file_is_not_replaced(run_cli, train_csv, workplace):
+def test_only_regular_files_are_replaced(run_cli, train_csv, workplace):
     pipe = workplace / "pipe"
     os.mkfifo(pipe)
     run_cli("train", train_csv, "--out", pipe, *TINY)

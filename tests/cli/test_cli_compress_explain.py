@@ -20,8 +20,8 @@ def test_compress(run_cli, model, train_csv):
     outcome = run_cli("compress", model, "--out", "small.safetensors", "--data", train_csv)
     assert outcome.status == 0
     assert outcome.err == ""
-    before, after = model.stat().st_size, Path("small.safetensors").stat().st_size
-    assert after < before
+    previous, after = model.stat().st_size, Path("small.safetensors").stat().st_size
+    assert after < previous
     lines = outcome.out.splitlines()
     assert lines[-1] == "model: small.safetensors"
     assert [line.split()[0] for line in lines[-5:-1]] == ["Size", "Rows", "Accuracy", "Loss"]
@@ -52,11 +52,11 @@ def test_compress_json(run_cli, model, train_csv):
     assert info["model_bytes"] == document["bytes_after"]
 
 
-def test_compress_hands_on_its_options(run_cli, monkeypatch):
-    asked = []
+def test_compress_passes_its_options_on(run_cli, monkeypatch):
+    calls = []
 
     def compress(*arguments, callbacks, **options):
-        asked.append((arguments, options))
+        calls.append((arguments, options))
         raise ConfigError("enough")
 
     monkeypatch.setattr("token2wave.compression.compress", compress)
@@ -64,7 +64,7 @@ def test_compress_hands_on_its_options(run_cli, monkeypatch):
     defaults |= {"text_column": "text", "label_column": "label"}
     others = {"data": "d", "max_size": "1MB", "storage": "int8", "retrain": False}
     others |= {"text_column": "t", "label_column": "l"}
-    given = [
+    arguments = [
         "--data",
         "d",
         "--max-size",
@@ -77,9 +77,9 @@ def test_compress_hands_on_its_options(run_cli, monkeypatch):
         "--label-column",
         "l",
     ]
-    for options, expected in (([], defaults), (given, others)):
-        assert run_cli("compress", "m", "--out", "n", *options).error == "error: enough"
-        assert asked.pop() == ((Path("m"), Path("n")), expected)
+    for extra, expected in (([], defaults), (arguments, others)):
+        assert run_cli("compress", "m", "--out", "n", *extra).error == "error: enough"
+        assert calls.pop() == ((Path("m"), Path("n")), expected)
 
 
 def test_compress_finds_the_data_of_the_model(run_cli, workplace):
@@ -98,7 +98,7 @@ def test_compress_columns(run_cli, model):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parts"),
+    ("arguments", "expected"),
     [
         (["--max-size", "1kB"], ["max_size", "1,000 bytes as lzma", "allow more bytes"]),
         (["--max-size", "0"], ["max_size", "1MB or 300kB", "'0'"]),
@@ -110,28 +110,28 @@ def test_compress_columns(run_cli, model):
         (["--label-column", "mood"], ["'mood'", "'text', 'label'"]),
     ],
 )
-def test_compress_errors(run_cli, model, train_csv, arguments, parts):
+def test_compress_errors(run_cli, model, train_csv, arguments, expected):
     Path("labels.csv").write_text(CSV + "a film,meh\n")
     Path("old.safetensors").write_bytes(b"an older model")
     if "--data" not in arguments:
         arguments = [*arguments, "--data", train_csv]
     error = run_cli("compress", model, "--out", "old.safetensors", *arguments).error
-    for part in parts:
-        assert part in error
+    for text in expected:
+        assert text in error
     assert Path("old.safetensors").read_bytes() == b"an older model"
     assert sorted(os.listdir()) == ["labels.csv", "old.safetensors", "reviews.csv"]
 
 
-def test_compress_without_the_data_names_the_cure(run_cli, model):
+def test_compress_without_the_data_has_a_hint(run_cli, model):
     error = run_cli("compress", model, "--out", "small").error
     assert error.startswith("error: reviews: the model's training data cannot be read: ")
     assert error.endswith("; name the training data with --data")
 
 
-def test_compress_places(run_cli, model, train_csv):
+def test_compress_output_that_cannot_be_written(run_cli, model, train_csv):
     assert "none: there is no such file" in run_cli("compress", "none", "--out", "small").error
-    for place in ("none/small", train_csv / "small", "/proc/small"):
-        assert str(place) in run_cli("compress", model, "--out", place, "--data", train_csv).error
+    for path in ("none/small", train_csv / "small", "/proc/small"):
+        assert str(path) in run_cli("compress", model, "--out", path, "--data", train_csv).error
     outcome = run_cli("compress", model)
     assert (outcome.status, outcome.out) == (2, "")
     assert "--out" in outcome.err
@@ -140,7 +140,7 @@ def test_compress_places(run_cli, model, train_csv):
 # Explaining -----------------------------------------------------------------------------------------
 
 
-def test_explain_prints_text_and_parts(run_cli, model):
+def test_explain_prints_prediction_and_words(run_cli, model):
     outcome = run_cli("explain", model, "a great film", "an awful film")
     assert (outcome.status, outcome.err) == (0, "")
     classifier = token2wave.load(model)
@@ -161,18 +161,18 @@ def test_explain_json_is_the_python_api(run_cli, model, unit):
     first = outcome.document[0]
     assert first["unit"] == (unit or "word")
     assert len(first["parts"]) == {"sentence": 2}.get(unit, 8)
-    for part in first["parts"]:
-        assert first["text"][part["start"] : part["end"]] == part["text"]
+    for entry in first["parts"]:
+        assert first["text"][entry["start"] : entry["end"]] == entry["text"]
 
 
-def test_explain_effects_are_those_of_leaving_out(run_cli, model):
+def test_explain_effects_equal_removing_words(run_cli, model):
     (document,) = run_cli("explain", model, "great lovely awful", "--json").document
     classifier = token2wave.load(model)
     whole = classifier.probabilities(["great lovely awful"])[0]
-    for part, rest in zip(document["parts"], ("lovely awful", "great awful", "great lovely"), strict=True):
+    for entry, rest in zip(document["parts"], ("lovely awful", "great awful", "great lovely"), strict=True):
         without = classifier.probabilities([rest])[0]
-        assert part["effects"] == pytest.approx((whole - without).tolist(), abs=1e-5)
-    assert sum(part["energy"] for part in document["parts"]) == pytest.approx(1)
+        assert entry["effects"] == pytest.approx((whole - without).tolist(), abs=1e-5)
+    assert sum(entry["energy"] for entry in document["parts"]) == pytest.approx(1)
 
 
 def test_explain_html(run_cli, model):
@@ -203,7 +203,7 @@ def test_explain_files_and_standard_input(run_cli, model):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parts"),
+    ("arguments", "expected"),
     [
         (["a film", "--unit", "letter"], ["unit", "token, word, sentence", "'letter'"]),
         (["a film", "--file", "t.txt"], ["--file", "leave one of them out"]),
@@ -212,14 +212,14 @@ def test_explain_files_and_standard_input(run_cli, model):
         (["a film", "--html", "."], ["found a folder"]),
     ],
 )
-def test_explain_errors(run_cli, model, workplace, arguments, parts):
+def test_explain_errors(run_cli, model, workplace, arguments, expected):
     error = run_cli("explain", model, *arguments).error
-    for part in parts:
-        assert part in error
+    for text in expected:
+        assert text in error
     assert os.listdir() == []
 
 
-def test_explain_models_that_cannot_be(run_cli, workplace):
+def test_explain_refuses_networks_that_do_not_compile(run_cli, workplace):
     assert "none: there is no such file" in run_cli("explain", "none", "a film").error
     pytest.importorskip("torch")
     Path("reviews.csv").write_text(CSV)
@@ -229,13 +229,13 @@ def test_explain_models_that_cannot_be(run_cli, workplace):
     )
     assert trained.status == 0, trained.err
     error = run_cli("explain", "deep", "a film", "--html", "page.html").error
-    for part in ("cannot be compiled", "2 layers", "train a preset"):
-        assert part in error
+    for text in ("cannot be compiled", "2 layers", "train a preset"):
+        assert text in error
     assert not Path("page.html").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "part"),
+    ("arguments", "text"),
     [
         (["compress"], "Missing argument"),
         (["compress", "m"], "--out"),
@@ -244,7 +244,7 @@ def test_explain_models_that_cannot_be(run_cli, workplace):
         (["explain", "m", "--html"], "requires an argument"),
     ],
 )
-def test_usage_errors(run_cli, arguments, part):
+def test_usage_errors(run_cli, arguments, text):
     outcome = run_cli(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
-    assert part in outcome.err
+    assert text in outcome.err

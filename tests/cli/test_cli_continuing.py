@@ -26,9 +26,9 @@ def test_update(run_cli, model, train_csv):
     assert len(token2wave.load("new.safetensors").training["updates"]) == 2
 
 
-def test_update_says_what_is_wrong(run_cli, model, train_csv):
+def test_update_errors(run_cli, model, train_csv):
     Path("new.csv").write_text("text,label\nrain,weather\n")
-    for arguments, said in (
+    for arguments, message in (
         (["new.csv"], "new.csv: expected rows of the known classes beside those of the new class 'weather'"),
         ([train_csv, "--parts", "some"], "parts: expected one of all, rows, network, found 'some'"),
         ([train_csv, "--class-weights", '{"no": 2}'], "'no'"),
@@ -36,7 +36,7 @@ def test_update_says_what_is_wrong(run_cli, model, train_csv):
     ):
         outcome = run_cli("update", model, *arguments, "--out", "out.safetensors")
         assert outcome.status == 2
-        assert said in outcome.err
+        assert message in outcome.err
         assert not Path("out.safetensors").exists()
     outcome = run_cli("update", model, train_csv, "--out", "no/folder.safetensors")
     assert outcome.status == 2
@@ -47,10 +47,10 @@ def test_checkpoints(run_cli, model, train_csv):
     command = ["train", train_csv, *TINY, "--out", "m.safetensors"]
     assert run_cli(*command, "--resume").status == 2
     Path("run.checkpoint").write_text("no checkpoint")
-    for resume, said in (((), "--resume"), (("--resume",), "damaged")):
+    for resume, message in (((), "--resume"), (("--resume",), "damaged")):
         outcome = run_cli(*command, "--checkpoint", "run.checkpoint", *resume)
         assert outcome.status == 2
-        assert said in outcome.err
+        assert message in outcome.err
         assert not Path("m.safetensors").exists()
     Path("run.checkpoint").unlink()
     outcome = run_cli(*command, "--checkpoint", "run.checkpoint", "--resume")

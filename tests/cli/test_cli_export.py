@@ -22,32 +22,32 @@ def test_a_model_becomes_an_onnx_file(run_cli: Cli, model: Path, workplace: Path
     assert outcome.status == 0
     assert outcome.document == {"format": "onnx", "path": "reviews.onnx", "bytes": n_bytes}
     expected = token2wave.load(model).probabilities(TEXTS)
-    found = OnnxClassifier("reviews.onnx").probabilities(TEXTS)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    shown = run_cli("export", model, "--to", "onnx", "--out", "reviews.onnx").out
-    assert "reviews.onnx: " in shown
-    assert "ONNX graph of the whole classifier" in shown
-    assert "OnnxClassifier('reviews.onnx').predict" in shown
+    actual = OnnxClassifier("reviews.onnx").probabilities(TEXTS)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    printed = run_cli("export", model, "--to", "onnx", "--out", "reviews.onnx").out
+    assert "reviews.onnx: " in printed
+    assert "ONNX graph of the whole classifier" in printed
+    assert "OnnxClassifier('reviews.onnx').predict" in printed
 
 
 def test_a_model_becomes_a_folder_for_transformers(run_cli: Cli, model: Path, workplace: Path) -> None:
     from token2wave.integrations.huggingface import load_from_hub
 
-    for _ in range(2):  # the second takes the first one's place
+    for _ in range(2):  # the second replaces the first
         outcome = run_cli("export", model, "--to", "huggingface", "--out", "reviews", "--json")
         assert outcome.status == 0
     assert outcome.document["bytes"] == sum(path.stat().st_size for path in Path("reviews").iterdir())
-    found, expected = (
+    actual, expected = (
         each.probabilities(TEXTS) for each in (load_from_hub("reviews"), token2wave.load(model))
     )
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
     Path("other").mkdir()
     Path("other", "mine.txt").write_text("mine")
     assert "other files" in run_cli("export", model, "--to", "huggingface", "--out", "other").error
     assert Path("other", "mine.txt").read_text() == "mine"
 
 
-def test_nothing_is_loaded_if_the_place_or_the_format_is_wrong(
+def test_wrong_output_or_format_fails_before_loading(
     run_cli: Cli, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workplace / "folder").mkdir()

@@ -22,18 +22,18 @@ def test_a_model_becomes_a_page(run_cli: Cli, model: Path, workplace: Path) -> N
     page = Path("reviews.html").read_text("utf-8")
     assert "<title>reviews</title>" in page
     assert '"examples":["a great film","awful \\u003cb>"]' in page
-    shown = run_cli(*command).out
-    assert "reviews.html: " in shown
-    assert "Open reviews.html in a browser" in shown
-    assert "token2wave compress --max-size 1MB" in shown
+    printed = run_cli(*command).out
+    assert "reviews.html: " in printed
+    assert "Open reviews.html in a browser" in printed
+    assert "token2wave compress --max-size 1MB" in printed
 
 
-def test_examples_have_no_place_in_other_formats(run_cli: Cli, workplace: Path) -> None:
+def test_other_formats_refuse_examples(run_cli: Cli, workplace: Path) -> None:
     outcome = run_cli("export", "missing", "--to", "onnx", "--out", "a", "--examples", "examples.txt")
     assert "--examples: only the format html has examples" in outcome.error
 
 
-def test_examples_that_are_missing_are_an_error(run_cli: Cli, model: Path, workplace: Path) -> None:
+def test_missing_examples_are_an_error(run_cli: Cli, model: Path, workplace: Path) -> None:
     outcome = run_cli("export", model, "--to", "html", "--out", "a.html", "--examples", "nowhere.txt")
     assert "nowhere.txt" in outcome.error
     assert not Path("a.html").exists()

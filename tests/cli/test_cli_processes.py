@@ -1,4 +1,4 @@
-"""True end-to-end runs, in processes of their own; each costs seconds, so there are few."""
+"""End-to-end runs in processes of their own; each takes seconds, so there are few."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_module_trains_the_same_model(model, train_csv):
     assert Path("m.safetensors").read_bytes() == model.read_bytes()
 
 
-def test_reader_that_goes_away(model, workplace):
-    """As ``| head -1`` does: no traceback."""
+def test_broken_pipe(model, workplace):
+    """As with ``| head -1``: no traceback."""
     Path("many.txt").write_text("a great film\n" * 5_000)
     command = [*PYTHON, "-m", "token2wave", "predict", str(model), "--file", "many.txt"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=QUICK)

@@ -21,7 +21,7 @@ def pages(workplace: Path) -> Path:
     return path
 
 
-def test_it_scores_and_goes_on(run_cli: Cli, model: Path, pages: Path, workplace: Path) -> None:
+def test_score_and_resume(run_cli: Cli, model: Path, pages: Path, workplace: Path) -> None:
     arguments = ("score", model, pages, "--output", "out", "--format", "jsonl", "--keep", "label == 'pos'")
     done = run_cli(*arguments, "--columns", "n", "--top-k", "2", "--workers", "1")
     assert done.status == 0, done.err
@@ -38,7 +38,7 @@ def test_it_scores_and_goes_on(run_cli: Cli, model: Path, pages: Path, workplace
     assert "a second" not in again.out
 
 
-def test_its_errors_are_one_line(run_cli: Cli, model: Path, pages: Path) -> None:
+def test_errors_are_one_line(run_cli: Cli, model: Path, pages: Path) -> None:
     error = run_cli("score", model, pages, "--output", "out", "--keep", "label = 'pos'").error
     assert error.startswith("error: --keep, character 7: ")
     assert "use ==" in error

@@ -58,13 +58,13 @@ def test_train_with_a_test_set_a_report_and_a_baseline(run_cli: Cli, workplace: 
     report = json.loads((workplace / "report" / "report.json").read_text())
     assert report["evaluation"]["hamming_loss"] < 0.1
     page = (workplace / "report" / "report.html").read_text()
-    for shown in ("Micro-F1", "Exact match", "Hamming loss", "Validation micro-F1", "Baseline micro-F1"):
-        assert shown in page
+    for text in ("Micro-F1", "Exact match", "Hamming loss", "Validation micro-F1", "Against the baseline"):
+        assert text in page
     assert "Confusions" not in page
     assert not list((workplace / "report").glob("confusion*"))
 
 
-def test_lines_of_fasttext(run_cli: Cli, workplace: Path) -> None:
+def test_fasttext_lines(run_cli: Cli, workplace: Path) -> None:
     (workplace / "topics.txt").write_text(FASTTEXT)
     error = run_cli("train", "topics.txt", "--out", "model", *TINY).error
     assert "row 1: expected a line with a label, '__label__name'" in error
@@ -83,7 +83,7 @@ def test_columns_need_a_separator(run_cli: Cli, workplace: Path) -> None:
     assert not (workplace / "model").exists()
 
 
-def test_evaluate_goes_by_the_separator_of_training(run_cli: Cli, model: Path) -> None:
+def test_evaluate_uses_the_separator_of_training(run_cli: Cli, model: Path) -> None:
     outcome = run_cli("evaluate", model, "topics.csv", "--json")
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("micro-F1 ")
@@ -98,11 +98,11 @@ def test_evaluate_goes_by_the_separator_of_training(run_cli: Cli, model: Path) -
 
 def test_predict(run_cli: Cli, model: Path) -> None:
     texts = ["match bank and so on", "moon and so on", "and so on"]
-    shown = run_cli("predict", model, *texts).out.splitlines()
-    both, one, none = (line.split("\t") for line in shown)
+    printed = run_cli("predict", model, *texts).out.splitlines()
+    both, only, none = (line.split("\t") for line in printed)
     assert {both[0], both[2]} == {"sport", "money"}
     assert (both[4], len(both)) == (texts[0], 5)
-    assert (one[0], one[2]) == ("space", texts[1])
+    assert (only[0], only[2]) == ("space", texts[1])
     assert (none[0], none[2]) == ("-", texts[2])
     first, _, last = run_cli("predict", model, *texts, "--json").document
     assert {label["label"] for label in first["labels"]} == {"sport", "money"}
@@ -140,7 +140,7 @@ def test_compress(run_cli: Cli, model: Path, more: list[str]) -> None:
     assert {label["label"] for label in labels} == {"sport", "money"}
 
 
-def test_thresholds_go_with_rows_that_are_trained_again(run_cli: Cli, model: Path) -> None:
+def test_compress_trains_the_thresholds_again(run_cli: Cli, model: Path) -> None:
     grouped_holdout = ["--set", "recipe.refit_below=0"]
     run_cli("train", "topics.csv", "--label-separator", "|", "--out", "whole", *FAST, *grouped_holdout)
     outcome = run_cli(

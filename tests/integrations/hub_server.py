@@ -1,4 +1,4 @@
-"""A hub of one process on 127.0.0.1: repositories in memory, and what the hub's client asks for."""
+"""A hub on 127.0.0.1 with repositories in memory, for the hub's client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """Files of each repository by name, and what was asked for."""
+    """Files of each repository by name, and the requests so far."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -61,19 +61,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"url": f"{self.server.address}/{name}", "id": name})
         elif path == "/api/validate-yaml":
             self._validate(json.loads(body)["content"])
-        elif found := re.fullmatch("/api/models/(.+/.+)/preupload/(.+)", path):
+        elif match := re.fullmatch("/api/models/(.+/.+)/preupload/(.+)", path):
             files = json.loads(body)["files"]
             modes = [
                 {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
                 for file in files
             ]
             self._json({"files": modes})
-        elif found := re.fullmatch("/api/models/(.+/.+)/commit/(.+)", path):
+        elif match := re.fullmatch("/api/models/(.+/.+)/commit/(.+)", path):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     content = base64.b64decode(line["value"]["content"])
-                    self.server.repositories[found[1]][line["value"]["path"]] = content
-            address = f"{self.server.address}/{found[1]}/commit/{SHA}"
+                    self.server.repositories[match[1]][line["value"]["path"]] = content
+            address = f"{self.server.address}/{match[1]}/commit/{SHA}"
             self._json({"success": True, "commitOid": SHA, "commitUrl": address, "hookOutput": ""})
         else:
             self._missing("EntryNotFound")
@@ -89,17 +89,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self._path()
-        if found := re.fullmatch("/api/models/([^/]+/[^/]+)(/revision/.+)?", path):
-            files = self.server.repositories.get(found[1])
+        if match := re.fullmatch("/api/models/([^/]+/[^/]+)(/revision/.+)?", path):
+            files = self.server.repositories.get(match[1])
             if files is None:
                 return self._missing("RepoNotFound")
             siblings = [{"rfilename": name} for name in files]
             return self._json(
-                {"id": found[1], "sha": SHA, "siblings": siblings, "tags": [], "private": False}
+                {"id": match[1], "sha": SHA, "siblings": siblings, "tags": [], "private": False}
             )
-        if found := re.fullmatch("/api/models/([^/]+/[^/]+)/tree/[^/]+(/.*)?", path):
-            files = self.server.repositories.get(found[1])
-            if files is None or found[2]:
+        if match := re.fullmatch("/api/models/([^/]+/[^/]+)/tree/[^/]+(/.*)?", path):
+            files = self.server.repositories.get(match[1])
+            if files is None or match[2]:
                 return self._missing("EntryNotFound")
             return self._json(
                 [
@@ -107,13 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
                     for name, text in files.items()
                 ]
             )
-        if found := re.fullmatch("/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-            files = self.server.repositories.get(found[1])
+        if match := re.fullmatch("/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+            files = self.server.repositories.get(match[1])
             if files is None:
                 return self._missing("RepoNotFound")
-            if found[2] not in files:
+            if match[2] not in files:
                 return self._missing("EntryNotFound")
-            content = files[found[2]]
+            content = files[match[2]]
             tag = hashlib.sha1(content).hexdigest()
             return self._send(200, content, {"ETag": f'"{tag}"', "X-Repo-Commit": SHA})
         return self._missing("EntryNotFound")
@@ -127,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        parts = []
+        segments = []
         while size := int(self.rfile.readline(), 16):
-            parts.append(self.rfile.read(size))
+            segments.append(self.rfile.read(size))
             self.rfile.readline()
         self.rfile.readline()
-        return b"".join(parts)
+        return b"".join(segments)
 
     def _json(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})

@@ -39,7 +39,7 @@ def features_of(kind: str) -> Any:
 
 
 def random_classifier(kind: str, seed: int = 0) -> Classifier:
-    """One with random weights: a compiled one where the network compiles, else one in torch."""
+    """A classifier with random weights, compiled if its network compiles."""
     features_kind, settings = KINDS[kind]
     features = features_of(features_kind)
     ends = features.sentence_ends if settings.get("variants") == "levels" else ()
@@ -58,16 +58,16 @@ def random_classifier(kind: str, seed: int = 0) -> Classifier:
 
 @cache
 def corpus(n_texts: int = 360) -> TextDataset:
-    """Some texts of the built-in corpus, two classes of which are left."""
+    """Texts of three classes of the built-in corpus."""
     train = load_splits("debian-sections").train
     chosen = [i for i, label in enumerate(train.labels) if label in ("games", "science", "mail")][:n_texts]
-    part = TextSplit([train.texts[i] for i in chosen], [train.labels[i] for i in chosen], "corpus")
-    return TextDataset("corpus", part, None, None, None, ())
+    train_split = TextSplit([train.texts[i] for i in chosen], [train.labels[i] for i in chosen], "corpus")
+    return TextDataset("corpus", train_split, None, None, None, ())
 
 
 @cache
 def trained(kind: str) -> Classifier:
-    """Briefly trained on texts of the built-in corpus, calibrated and all."""
+    """A classifier that was trained briefly on the built-in corpus."""
     data, preset, settings = corpus(), kind, {}
     if kind == "several labels":
         train = data.train

@@ -38,36 +38,36 @@ N_ROWS = 50
 
 
 def classifier_with(arrays: dict[str, np.ndarray], config: WaveConfig) -> Classifier:
-    """A classifier of any network on made-up features; they are given, not made."""
+    """A classifier of any network, on features without words."""
     features = WordFeatures(WordConfig(bits=12, cls=True), np.arange(config.n_rows - 1, dtype=np.uint32))
     names = tuple(f"class {number}" for number in range(config.n_classes))
     return Classifier(features, compile_network(config, arrays), names)
 
 
 def exported(classifier: Classifier, folder: Path) -> OnnxClassifier:
-    """The classifier, written and read again."""
+    """The classifier, exported and read again."""
     export_onnx(classifier, folder / "model.onnx")
     return OnnxClassifier(folder / "model.onnx")
 
 
 @cache
 def small_exported(kind: str, storage: str = "plain") -> OnnxClassifier:
-    """One of the kinds of the runtime's tests."""
+    """A small classifier of the inference tests, exported."""
     with TemporaryDirectory() as folder:
         return exported(classifier_of(kind, storage), Path(folder))
 
 
 def run(path: Path, features: Ragged) -> dict[str, np.ndarray]:
-    """All outputs of a file, as a program in another language would ask for them."""
+    """All outputs of a file, computed with onnxruntime alone."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    wanted = [each.name for each in session.get_inputs()]
+    input_names = [each.name for each in session.get_inputs()]
     inputs = pad(features)
-    found = session.run(None, {name: inputs[name] for name in wanted})
-    return dict(zip([each.name for each in session.get_outputs()], found, strict=True))
+    outputs = session.run(None, {name: inputs[name] for name in input_names})
+    return dict(zip([each.name for each in session.get_outputs()], outputs, strict=True))
 
 
 def texts_of(lengths: list[int], n_rows: int = N_ROWS, seed: int = 0) -> Ragged:
-    """Texts of any features, of which any number is in reading order."""
+    """Texts of random features, a random number of them in reading order."""
     random = np.random.default_rng(seed)
     sizes = np.array(lengths, dtype=np.int64)
     ids = random.integers(0, n_rows, sizes.sum()).astype(np.int32)
@@ -75,7 +75,7 @@ def texts_of(lengths: list[int], n_rows: int = N_ROWS, seed: int = 0) -> Ragged:
 
 
 def edited(path: Path, edit: Callable[[Any], object]) -> Path:
-    """Change the file by the library."""
+    """Edit the file with the package onnx."""
     model = onnx.load(path)
     edit(model)
     onnx.save(model, path)

@@ -1,4 +1,4 @@
-"""A few hundred made-up rows, and settings so small that training takes next to no time."""
+"""A few hundred made-up rows, and settings with which training is quick."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ QUICK_OPTIONS = ["--epochs", "1", "--set", "features.bits=12", "--set", "network
 def made_up(
     n_texts: int, seed: int = 0, labels: tuple[str, ...] = tuple(WORDS)
 ) -> tuple[list[str], list[str]]:
-    """Texts and their labels; one word in three speaks for another label."""
+    """Texts and their labels; a third of the topic words belong to another label."""
     random = np.random.default_rng(seed)
-    texts, found = [], []
+    texts, text_labels = [], []
     for number in range(n_texts):
         label = labels[number % len(labels)]
         other = labels[random.integers(len(labels))]
         words = [*random.choice(WORDS[label], 2), *random.choice(WORDS[other], 1), *random.choice(FILLERS, 4)]
         texts.append(" ".join(random.permutation(words)) + ".")
-        found.append(label)
-    return texts, found
+        text_labels.append(label)
+    return texts, text_labels
 
 
 def written(path: Path, texts: list[str], labels: list[str]) -> Path:

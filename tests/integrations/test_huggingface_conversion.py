@@ -1,4 +1,4 @@
-"""What becomes a model of ``transformers`` gives the same probabilities, and comes back whole."""
+"""Models of ``transformers`` give the classifier's probabilities and convert back without loss."""
 
 import importlib
 import json
@@ -58,17 +58,17 @@ def loaded(folder):
 
 
 @pytest.mark.parametrize("kind", ["small", "fast", "paper", "several labels"])
-def test_trained_models_saved_and_loaded_give_the_classifiers_probabilities(kind, tmp_path):
+def test_exported_models_give_the_classifiers_probabilities(kind, tmp_path):
     classifier = trained(kind)
     texts = [*corpus().train.texts[:200], *TEXTS]
     export_huggingface(classifier, tmp_path / "model")
-    found = probabilities(*loaded(tmp_path / "model"), texts)
-    assert np.abs(found - classifier.probabilities(texts)).max() < 1e-5
-    assert np.abs(found - found.mean(axis=0)).max() > 0.01  # they do tell texts apart
+    actual = probabilities(*loaded(tmp_path / "model"), texts)
+    assert np.abs(actual - classifier.probabilities(texts)).max() < 1e-5
+    assert np.abs(actual - actual.mean(axis=0)).max() > 0.01  # they do tell texts apart
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_network_comes_back_whole(kind, tmp_path):
+def test_every_kind_of_network_converts_back(kind, tmp_path):
     scores = tuple(np.linspace(-1, 2, len(QUANTILES)).tolist())
     classifier = replace(
         random_classifier(kind), novelty_reference=NoveltyReference(0.1, (0.2, 0.1), (1.0, 0.5), scores)
@@ -86,7 +86,7 @@ def test_every_kind_of_network_comes_back_whole(kind, tmp_path):
     assert replace(first, tensors={}) == replace(second, tensors={})
 
 
-def test_a_network_in_torch_converts_like_its_tables():
+def test_torch_and_compiled_networks_convert_alike():
     tables = random_classifier("small")
     network = WaveNetwork(tables.network.config)
     network.load_state_dict({n: torch.tensor(a) for n, a in tables.network.arrays().items()})
@@ -99,22 +99,22 @@ def test_a_network_in_torch_converts_like_its_tables():
 
 @settings(max_examples=60, deadline=None)
 @given(values=SETTINGS)
-def test_settings_and_names_go_there_and_back(values):
+def test_settings_and_parameter_names_convert(values):
     try:
         config = WaveConfig(n_rows=7, n_classes=3, width=4, **values)
     except ConfigError:
         return
-    there = WaveNetworkConfig.of_network(config, ["a", "b", "c"])
-    again = WaveNetworkConfig.from_dict(json.loads(there.to_json_string()))
+    exported = WaveNetworkConfig.of_network(config, ["a", "b", "c"])
+    again = WaveNetworkConfig.from_dict(json.loads(exported.to_json_string()))
     assert again.network_config() == config
     assert again.label_names == ("a", "b", "c")
-    assert again.to_dict() == there.to_dict()
+    assert again.to_dict() == exported.to_dict()
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(again)
     assert list(model.state_dict()) == [f"network.{name}" for name in config.parameter_shapes()]
 
 
-def test_weights_that_were_trained_on_lose_what_held_for_the_old_ones():
+def test_changed_weights_lose_novelty_and_record():
     classifier = trained("fast")
     assert classifier.novelty_reference is not None
     model, tokenizer = to_huggingface(classifier)
@@ -126,7 +126,7 @@ def test_weights_that_were_trained_on_lose_what_held_for_the_old_ones():
     assert "transformers" in back.written_by
 
 
-def test_a_model_and_a_tokenizer_that_do_not_belong_together_are_refused():
+def test_wrong_tokenizer_and_nan_are_refused():
     model, tokenizer = to_huggingface(random_classifier("small"))
     with pytest.raises(ConfigError, match="expected the tokenizer of this model"):
         from_huggingface(model, to_huggingface(random_classifier("paper")).tokenizer)
@@ -140,7 +140,7 @@ def test_a_model_and_a_tokenizer_that_do_not_belong_together_are_refused():
         from_huggingface(model, tokenizer)
 
 
-def test_from_preset_makes_what_training_would_make():
+def test_from_preset():
     train = corpus().train
     model, tokenizer = from_preset(
         "small", train.texts, ["games", "mail", "science"], settings={"network.width": 16}
@@ -155,7 +155,7 @@ def test_from_preset_makes_what_training_would_make():
         from_preset("large", train.texts, ["a", "b"])
 
 
-def test_export_writes_aside_and_says_how_much(tmp_path):
+def test_export_replaces_an_earlier_export(tmp_path):
     folder = tmp_path / "model"
     size = export_huggingface(random_classifier("small"), folder)
     assert size == sum(path.stat().st_size for path in folder.iterdir())
@@ -169,7 +169,7 @@ def test_export_writes_aside_and_says_how_much(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_export_leaves_what_is_not_its_own(tmp_path):
+def test_export_keeps_other_files(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes.txt").write_text("mine")
@@ -183,7 +183,7 @@ def test_export_leaves_what_is_not_its_own(tmp_path):
     assert (other / "notes.txt").read_text() == "mine"
 
 
-def test_without_transformers_the_extra_is_named(monkeypatch):
+def test_missing_transformers_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.delitem(sys.modules, "token2wave.integrations.huggingface")
     with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[hf\]'"):
@@ -200,8 +200,8 @@ def test_a_compressed_model_converts_with_its_thresholds(tmp_path):
     assert back.fingerprint == compressed.fingerprint
 
 
-def test_an_export_with_earlier_names_is_refused(tmp_path):
-    """Its context branch would be left out without a word."""
+def test_earlier_exports_are_refused(tmp_path):
+    """transformers would ignore the setting and leave out the context branch."""
     export_huggingface(random_classifier("small"), tmp_path / "model")
     path = tmp_path / "model" / "config.json"
     config = json.loads(path.read_text())

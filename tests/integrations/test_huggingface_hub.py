@@ -1,4 +1,4 @@
-"""Model cards, and classifiers that go to a hub and come back; the hub is a server of the test's own."""
+"""Model cards, and classifiers on a hub, which is a server of this test."""
 
 import json
 import os
@@ -56,7 +56,7 @@ print(json.dumps(said))
 """
 
 
-def test_goes_to_the_hub_and_comes_back(tmp_path):
+def test_push_and_load(tmp_path):
     classifier = trained("fast")
     classifier.save(tmp_path / "model.safetensors")
     with running_hub() as hub:
@@ -66,15 +66,15 @@ def test_goes_to_the_hub_and_comes_back(tmp_path):
         command = [sys.executable, "-c", SCRIPT, tmp_path / "model.safetensors", json.dumps(TEXTS)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr + "\n".join(hub.asked)
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["address"] == f"{hub.address}/owner/plain"
-    assert said["plain"] == said["own"]
-    assert said["torch"] is False
-    for row, own in zip(said["pipeline"], said["own"], strict=True):
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["address"] == f"{hub.address}/owner/plain"
+    assert results["plain"] == results["own"]
+    assert results["torch"] is False
+    for row, own in zip(results["pipeline"], results["own"], strict=True):
         assert [row[name] for name in classifier.label_names] == pytest.approx(own, abs=1e-5)
-    for row, own in zip(said["transformers"], said["own"], strict=True):
+    for row, own in zip(results["transformers"], results["own"], strict=True):
         assert row == pytest.approx(own, abs=1e-6)
-    assert said["missing"].startswith("owner/missing: expected a classifier")
+    assert results["missing"].startswith("owner/missing: expected a classifier")
     assert set(hub.repositories["owner/plain"]) == {"README.md", "token2wave.safetensors"}
     assert {"config.json", "model.safetensors", "features.safetensors", "token2wave.safetensors"} <= set(
         hub.repositories["owner/both"]
@@ -87,7 +87,7 @@ def test_goes_to_the_hub_and_comes_back(tmp_path):
     assert "Bearer secret" in hub.tokens
 
 
-def test_folders_are_read_like_repositories(tmp_path):
+def test_folders_load_like_repositories(tmp_path):
     classifier = random_classifier("small")
     export_huggingface(classifier, tmp_path / "model")
     assert load_from_hub(tmp_path / "model").fingerprint == classifier.fingerprint
@@ -101,7 +101,7 @@ def test_folders_are_read_like_repositories(tmp_path):
         load_from_hub(tmp_path / "empty")
 
 
-def test_a_hub_that_does_not_answer_is_an_error_of_ours(monkeypatch):
+def test_unreachable_hub(monkeypatch):
     def refuse(*_, **__):
         raise ConnectionError("no route to the hub")
 
@@ -113,7 +113,7 @@ def test_a_hub_that_does_not_answer_is_an_error_of_ours(monkeypatch):
         push(random_classifier("fast"), "owner/name", with_transformers=False)
 
 
-def test_without_the_client_the_extra_is_named(monkeypatch):
+def test_missing_client_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for call in (
         lambda: load_from_hub("owner/name"),
@@ -128,7 +128,7 @@ def test_without_the_client_the_extra_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cards_are_read_by_the_hubs_own_reader(kind):
+def test_the_hubs_reader_reads_cards(kind):
     card = model_card(random_classifier(kind), license="apache-2.0", language=["en", "de"])
     again = huggingface_hub.ModelCard(str(card))
     assert again.data.to_dict() == card.data.to_dict()
@@ -141,7 +141,7 @@ def test_cards_are_read_by_the_hubs_own_reader(kind):
     assert order is not random_classifier(kind).network.config.uses_order
 
 
-def test_cards_have_the_figures_of_an_evaluation():
+def test_cards_have_the_metrics_of_an_evaluation():
     classifier = trained("fast")
     train = corpus().train
     truth = encode_labels(train, classifier.label_names)
@@ -159,14 +159,14 @@ def test_cards_have_the_figures_of_an_evaluation():
     assert yaml.safe_load(card.data.to_yaml())["datasets"] == ["owner/data"]
 
 
-def test_cards_of_several_labels_and_of_held_back_rows():
+def test_cards_of_multi_label_models_and_validation_rows():
     card = model_card(trained("several labels"))
     assert "any number of these labels, or none" in card.text
     assert "micro-F1 | validation rows" in card.text
     assert {result.dataset_split for result in card.data.eval_results} == {"validation"}
 
 
-def test_cards_do_not_tell_where_the_data_lay():
+def test_cards_do_not_name_folders():
     classifier = random_classifier("fast")
     record = {
         "data": "/home/someone/secret/reviews.csv",
@@ -182,7 +182,7 @@ def test_cards_do_not_tell_where_the_data_lay():
 
 @pytest.mark.parametrize("preset", ["small", "fast", "paper"])
 def test_the_command_of_a_card_trains_the_same_model(preset, tmp_path, monkeypatch):
-    """Settings that the few rows decided are in it; a fast and a slow way to the same file."""
+    """The command includes the settings that little data decided."""
     monkeypatch.chdir(tmp_path)
     train = corpus().train
     lines = [
@@ -203,19 +203,19 @@ def test_the_command_of_a_card_trains_the_same_model(preset, tmp_path, monkeypat
     assert again.fingerprint == classifier.fingerprint
 
 
-def test_cards_of_models_that_went_on_learning_or_were_taught():
+def test_cards_of_updated_and_taught_models():
     classifier = trained("fast")
     updates = [{"data": "/home/secret/more.csv", "rows": 12, "parts": "network", "epochs": 1, "seed": 0}]
     teacher_info = {"teacher": "/home/secret/minilm", "unlabelled": None, "updates": updates}
-    found = replace(
+    updated = replace(
         classifier,
         training={**classifier.training, **teacher_info},
         encoded={"embedding.weight": as_int8(classifier.network.arrays()["embedding.weight"])},
     )
-    card = model_card(found)
+    card = model_card(updated)
     assert "12 texts of <code>more.csv</code> (network)" in card.text
     assert "| validation rows, before it was updated |" in card.text
-    assert not card.data.eval_results  # they are not this model's
+    assert not card.data.eval_results  # they belong to the model before the update
     assert "--teacher minilm" in card.text
     assert "compressed after training" in card.text
     assert "secret" not in str(card)

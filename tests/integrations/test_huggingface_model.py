@@ -25,8 +25,8 @@ def logits_of(model, encoded):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_leaks_nowhere(kind):
-    """Right, left, more of it, and without a mask: a text's logits stay what they are."""
+def test_padding_does_not_change_logits(kind):
+    """Neither its side, nor its amount, nor a missing mask changes the logits of a text."""
     model, tokenizer = to_huggingface(random_classifier(kind))
     alone = torch.cat([logits_of(model, tokenizer(text, return_tensors="pt")) for text in TEXTS])
     expected = random_classifier(kind).network.logits(tokenizer.features(TEXTS))
@@ -34,7 +34,7 @@ def test_padding_leaks_nowhere(kind):
     for options in ({}, {"padding_side": "left"}, {"pad_to_multiple_of": 32}):
         encoded = tokenizer(TEXTS, padding=True, return_tensors="pt", **options)
         assert (logits_of(model, encoded) - alone).abs().max() < 1e-5
-        del encoded["attention_mask"]  # then the padding's id tells
+        del encoded["attention_mask"]  # then padding_id marks padding
         assert (logits_of(model, encoded) - alone).abs().max() < 1e-5
     scrambled = tokenizer(TEXTS, padding=True, return_tensors="pt")
     scrambled["input_ids"][scrambled["attention_mask"] == 0] = 1
@@ -45,43 +45,45 @@ def test_token_types_tell_the_reading_order():
     model, tokenizer = to_huggingface(random_classifier("small"))
     encoded = tokenizer(TEXTS, padding=True, return_tensors="pt")
     right = logits_of(model, encoded)
-    del encoded["token_type_ids"]  # n-grams are taken for words then
+    del encoded["token_type_ids"]  # then n-grams count as words
     assert (logits_of(model, encoded) - right).abs().max() > 1e-3
 
 
-def test_losses_are_those_of_the_definitions():
+def test_losses():
     model, tokenizer = to_huggingface(random_classifier("small"))
     encoded = tokenizer(TEXTS, padding=True, return_tensors="pt")
     labels = torch.arange(len(TEXTS)) % len(NAMES)
-    found = model(**encoded, labels=labels)
-    assert torch.allclose(found.loss, F.cross_entropy(found.logits, labels))
+    output = model(**encoded, labels=labels)
+    assert torch.allclose(output.loss, F.cross_entropy(output.logits, labels))
     loss, logits = model(**encoded, labels=labels, return_dict=False)
-    assert torch.equal(loss, found.loss)
+    assert torch.equal(loss, output.loss)
     assert torch.equal(logits, model(**encoded, return_dict=False)[0])
     model.config.class_weights = [1.0, 2.0, 5.0]
-    shares = found.logits.log_softmax(dim=1)[torch.arange(len(TEXTS)), labels]
+    probabilities = output.logits.log_softmax(dim=1)[torch.arange(len(TEXTS)), labels]
     weights = torch.tensor([1.0, 2.0, 5.0])[labels]
-    assert torch.allclose(model(**encoded, labels=labels).loss, -(shares * weights).sum() / weights.sum())
+    assert torch.allclose(
+        model(**encoded, labels=labels).loss, -(probabilities * weights).sum() / weights.sum()
+    )
     model.config.class_weights = [1.0]
     with pytest.raises(ConfigError, match="class_weights: expected 3 numbers, found 1"):
         model(**encoded, labels=labels)
 
 
-def test_losses_where_a_text_may_have_several_labels():
+def test_multi_label_losses():
     model, tokenizer = to_huggingface(random_classifier("several labels"))
     encoded = tokenizer(TEXTS, padding=True, return_tensors="pt")
     labels = torch.rand(len(TEXTS), len(NAMES)).round()
-    found = model(**encoded, labels=labels.long())
-    shares = found.logits.sigmoid()
-    by_hand = -(labels * shares.log() + (1 - labels) * (1 - shares).log())
-    assert torch.allclose(found.loss, by_hand.mean(), atol=1e-6)
+    output = model(**encoded, labels=labels.long())
+    probabilities = output.logits.sigmoid()
+    by_hand = -(labels * probabilities.log() + (1 - labels) * (1 - probabilities).log())
+    assert torch.allclose(output.loss, by_hand.mean(), atol=1e-6)
     model.config.class_weights = [1.0, 2.0, 5.0]
     weights = 1 + labels * (torch.tensor([1.0, 2.0, 5.0]) - 1)
     assert torch.allclose(model(**encoded, labels=labels).loss, (weights * by_hand).mean(), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_dense_and_those_of_the_network(kind):
+def test_gradients_are_dense_and_equal_the_networks(kind):
     model, tokenizer = to_huggingface(random_classifier(kind))
     network = WaveNetwork(model.network.config).eval()
     network.load_state_dict(model.network.state_dict())
@@ -95,14 +97,14 @@ def test_gradients_are_dense_and_those_of_the_network(kind):
     logits = network(make_batch(tokenizer.features(TEXTS), network.config.sentence_ends))
     loss = F.binary_cross_entropy_with_logits if network.config.multi_label else F.cross_entropy
     loss(logits, labels).backward()
-    for (name, own), theirs in zip(model.network.named_parameters(), network.parameters(), strict=True):
+    for (name, own), reference in zip(model.network.named_parameters(), network.parameters(), strict=True):
         assert not own.grad.is_sparse
-        expected = theirs.grad.to_dense() if theirs.grad.is_sparse else theirs.grad
+        expected = reference.grad.to_dense() if reference.grad.is_sparse else reference.grad
         assert torch.allclose(own.grad, expected, atol=1e-6), name
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_initial_weights_are_the_networks(kind):
+def test_initial_weights_equal_the_networks(kind):
     config = random_classifier(kind).network.config
     torch.manual_seed(3)
     model = WaveForSequenceClassification(WaveNetworkConfig.of_network(config, NAMES))
@@ -112,13 +114,13 @@ def test_initial_weights_are_the_networks(kind):
         assert torch.equal(tensor, model.network.state_dict()[name]), name
 
 
-def test_weights_that_a_file_lacks_are_drawn_like_the_networks(tmp_path):
+def test_missing_weights_are_drawn(tmp_path):
     config = WaveNetworkConfig(vocab_size=4000, width=32, variants="rows", readout="text", linear_svm=True)
     config.embedding_scale, config.id2label = 0.01, {0: "a", 1: "b"}
     WaveForSequenceClassification(config).save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    kept = {name: tensor for name, tensor in weights.items() if name.startswith("network.norm")}
-    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    norm_weights = {name: tensor for name, tensor in weights.items() if name.startswith("network.norm")}
+    save_file(norm_weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     torch.manual_seed(0)
     drawn = WaveForSequenceClassification.from_pretrained(tmp_path).network
     assert drawn.embedding.weight.std().item() == pytest.approx(0.01, rel=0.02)
@@ -129,7 +131,7 @@ def test_weights_that_a_file_lacks_are_drawn_like_the_networks(tmp_path):
     assert all(torch.isfinite(parameter).all() for parameter in drawn.parameters())
 
 
-def test_a_head_of_another_size_is_drawn_anew(tmp_path):
+def test_a_head_of_another_size_is_drawn(tmp_path):
     to_huggingface(random_classifier("paper")).model.save_pretrained(tmp_path)
     model = WaveForSequenceClassification.from_pretrained(
         tmp_path, num_labels=5, ignore_mismatched_sizes=True
@@ -142,12 +144,12 @@ def test_a_head_of_another_size_is_drawn_anew(tmp_path):
 def test_the_embedding_grows_and_shrinks():
     model, tokenizer = to_huggingface(random_classifier("paper"))
     n_rows = model.config.vocab_size
-    before = logits_of(model, tokenizer(TEXTS, padding=True, return_tensors="pt"))
+    previous = logits_of(model, tokenizer(TEXTS, padding=True, return_tensors="pt"))
     assert model.get_input_embeddings() is model.network.embedding
     model.resize_token_embeddings(n_rows + 3, mean_resizing=False)
     assert model.network.embedding.weight.shape == (n_rows + 3, 8)
     assert model.network.config.n_rows == model.config.vocab_size == n_rows + 3
-    assert torch.equal(logits_of(model, tokenizer(TEXTS, padding=True, return_tensors="pt")), before)
+    assert torch.equal(logits_of(model, tokenizer(TEXTS, padding=True, return_tensors="pt")), previous)
     model(input_ids=torch.tensor([[n_rows + 2]]))
     model.resize_token_embeddings(n_rows)
     with pytest.raises(DataError, match=f"from 0 to {n_rows - 1}, found {n_rows + 2}"):
@@ -171,7 +173,7 @@ def test_illegal_settings_are_refused():
         WaveForSequenceClassification(WaveNetworkConfig(width=0))
 
 
-def test_a_file_says_all_and_older_keys_are_not_needed(tmp_path):
+def test_config_file(tmp_path):
     model, _ = to_huggingface(random_classifier("several labels"))
     model.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
@@ -187,7 +189,7 @@ def test_a_file_says_all_and_older_keys_are_not_needed(tmp_path):
     assert again.network.config == model.network.config
 
 
-def test_half_precision_stays_near():
+def test_half_precision_is_close():
     model, tokenizer = to_huggingface(random_classifier("fast"))
     encoded = tokenizer(TEXTS, padding=True, return_tensors="pt")
     whole = logits_of(model, encoded)

@@ -1,4 +1,4 @@
-"""The tokenizer gives the rows that a classifier looks up, for any string, in the form that is asked for."""
+"""The tokenizer gives the rows that a classifier looks up, for any string."""
 
 import copy
 import pickle
@@ -27,36 +27,36 @@ texts = st.lists(st.one_of(pieces, characters), max_size=14).map("".join)
 
 @pytest.fixture(scope="module", params=KINDS)
 def tokenizer(request, tmp_path_factory):
-    """One that was saved and loaded."""
+    """A tokenizer that was saved and loaded."""
     folder = tmp_path_factory.mktemp("tokenizer")
     WaveTokenizer(features=features_of(request.param)).save_pretrained(folder)
     WaveNetworkConfig().save_pretrained(folder)
-    found = AutoTokenizer.from_pretrained(folder)
-    assert type(found) is WaveTokenizer
-    return found
+    loaded = AutoTokenizer.from_pretrained(folder)
+    assert type(loaded) is WaveTokenizer
+    return loaded
 
 
-def of_features(features, some):
-    found = features(some)
-    parts = np.split(found.ids, found.offsets[1:-1])
-    types = np.split((~found.is_ordered).astype(int), found.offsets[1:-1])
-    return [part.tolist() for part in parts], [part.tolist() for part in types]
+def of_features(features, batch):
+    encoded = features(batch)
+    ids = np.split(encoded.ids, encoded.offsets[1:-1])
+    types = np.split((~encoded.is_ordered).astype(int), encoded.offsets[1:-1])
+    return [row.tolist() for row in ids], [row.tolist() for row in types]
 
 
 @settings(max_examples=150, deadline=None)
-@given(some=st.lists(texts, min_size=1, max_size=4))
-def test_ids_are_those_of_the_features(tokenizer, some):
-    ids, types = of_features(tokenizer.features, some)
-    found = tokenizer(some)
-    assert found["input_ids"] == ids
-    assert found["token_type_ids"] == types
-    assert found["attention_mask"] == [[1] * len(row) for row in ids]
-    padded = tokenizer(some, padding=True, return_tensors="pt")
+@given(batch=st.lists(texts, min_size=1, max_size=4))
+def test_ids_are_those_of_the_features(tokenizer, batch):
+    ids, types = of_features(tokenizer.features, batch)
+    encoded = tokenizer(batch)
+    assert encoded["input_ids"] == ids
+    assert encoded["token_type_ids"] == types
+    assert encoded["attention_mask"] == [[1] * len(row) for row in ids]
+    padded = tokenizer(batch, padding=True, return_tensors="pt")
     assert padded["input_ids"].dtype == torch.int64
     for row, mask, own in zip(padded["input_ids"], padded["attention_mask"], ids, strict=True):
         assert row.tolist() == own + [tokenizer.pad_token_id] * (len(row) - len(own))
         assert mask.tolist() == [1] * len(own) + [0] * (len(row) - len(own))
-    for text, own in zip(some, ids, strict=True):
+    for text, own in zip(batch, ids, strict=True):
         alone = tokenizer(text)
         assert alone["input_ids"] == tokenizer.encode(text) == own
         assert tokenizer(text, return_tensors="pt")["input_ids"].tolist() == [own]
@@ -65,7 +65,7 @@ def test_ids_are_those_of_the_features(tokenizer, some):
         assert tokenizer.tokenize(text, add_special_tokens=True) == names
 
 
-def test_the_rows_have_names(tokenizer):
+def test_rows_have_names(tokenizer):
     names = tokenizer.get_vocab()
     assert len(names) == len(tokenizer) >= tokenizer.vocab_size == tokenizer.features.n_rows
     assert sorted(names.values()) == list(range(len(tokenizer)))
@@ -73,20 +73,20 @@ def test_the_rows_have_names(tokenizer):
     assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "[PAD]"
     assert tokenizer.convert_tokens_to_ids("no such name") == tokenizer.unk_token_id
     assert tokenizer.convert_tokens_to_ids("<99999999>") == tokenizer.unk_token_id
-    kept = tokenizer.features.kind == "wordpiece" and "[PAD]" in tokenizer.features.vocabulary
-    assert len(tokenizer) == tokenizer.features.n_rows + (not kept)
+    has_pad_row = tokenizer.features.kind == "wordpiece" and "[PAD]" in tokenizer.features.vocabulary
+    assert len(tokenizer) == tokenizer.features.n_rows + (not has_pad_row)
 
 
-def test_pieces_are_joined_again(tokenizer):
+def test_decode_joins_pieces(tokenizer):
     if tokenizer.features.kind == "wordpiece":
         assert tokenizer.decode(tokenizer.encode("good films"), skip_special_tokens=True) == "good films"
 
 
-def test_other_ways_to_call_it(tokenizer):
-    found = tokenizer(TEXTS)
-    assert tokenizer.batch_encode_plus(TEXTS)["input_ids"] == found["input_ids"]
-    assert tokenizer.encode_plus(TEXTS[0])["input_ids"] == found["input_ids"][0]
-    assert tokenizer(tuple(TEXTS))["input_ids"] == found["input_ids"]
+def test_call_options(tokenizer):
+    encoded = tokenizer(TEXTS)
+    assert tokenizer.batch_encode_plus(TEXTS)["input_ids"] == encoded["input_ids"]
+    assert tokenizer.encode_plus(TEXTS[0])["input_ids"] == encoded["input_ids"][0]
+    assert tokenizer(tuple(TEXTS))["input_ids"] == encoded["input_ids"]
     assert tokenizer([])["input_ids"] == []
     assert tokenizer("", return_tensors="pt")["input_ids"].dtype == torch.int64
     arrays = tokenizer(TEXTS, padding="max_length", max_length=20, return_tensors="np")
@@ -100,7 +100,7 @@ def test_other_ways_to_call_it(tokenizer):
         tokenizer([["a", "bad"], []], is_split_into_words=True)["input_ids"]
         == tokenizer(["a bad", ""])["input_ids"]
     )
-    assert tokenizer(TEXTS, return_length=True)["length"] == [len(ids) for ids in found["input_ids"]]
+    assert tokenizer(TEXTS, return_length=True)["length"] == [len(ids) for ids in encoded["input_ids"]]
     assert tokenizer("a bad film", is_split_into_words=True)["input_ids"] == words["input_ids"]
     with pytest.raises(ValueError, match="padding"):
         tokenizer(["good", "bad film bad"], return_tensors="pt")
@@ -122,7 +122,7 @@ def test_special_tokens_are_marked_and_can_be_left_out(tokenizer):
     assert bare["input_ids"] == [row for row in whole["input_ids"] if row not in special]
 
 
-def test_nothing_is_cut_unless_a_length_is_named(tokenizer):
+def test_texts_are_cut_only_to_a_given_length(tokenizer):
     text = "good bad film " * 3
     whole = tokenizer(text)["input_ids"]
     assert tokenizer(text, truncation=True)["input_ids"] == whole
@@ -140,7 +140,7 @@ def test_nothing_is_cut_unless_a_length_is_named(tokenizer):
     assert limited(text)["input_ids"] == whole
 
 
-def test_what_it_cannot_do_is_refused(tokenizer):
+def test_unsupported_options_are_refused(tokenizer):
     with pytest.raises(DataError, match="text_pair"):
         tokenizer("a", "b")
     with pytest.raises(DataError, match=r"several strings at text\[1\].*one text"):

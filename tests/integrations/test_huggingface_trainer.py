@@ -1,4 +1,4 @@
-"""``Trainer`` and ``pipeline``, as people use them."""
+"""``Trainer`` and ``pipeline`` of transformers."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def rows_of(tokenizer, texts, labels):
     return [{**tokenizer(text), "labels": label} for text, label in zip(texts, labels, strict=True)]
 
 
-def test_trains_evaluates_keeps_the_best_and_becomes_a_classifier(tmp_path):
+def test_trainer_and_conversion(tmp_path):
     train = corpus().train
     names = sorted(set(train.labels))
     numbers = [names.index(label) for label in train.labels]
@@ -52,8 +52,8 @@ def test_trains_evaluates_keeps_the_best_and_becomes_a_classifier(tmp_path):
         train_dataset=rows[:300],
         eval_dataset=rows[300:],
         processing_class=tokenizer,
-        compute_metrics=lambda said: {
-            "accuracy": float((said.predictions.argmax(1) == said.label_ids).mean())
+        compute_metrics=lambda prediction: {
+            "accuracy": float((prediction.predictions.argmax(1) == prediction.label_ids).mean())
         },
     )
     trainer.train()
@@ -64,15 +64,14 @@ def test_trains_evaluates_keeps_the_best_and_becomes_a_classifier(tmp_path):
     trainer.save_model(tmp_path / "best")
     loaded = WaveForSequenceClassification.from_pretrained(tmp_path / "best")
     classifier = from_huggingface(loaded, WaveTokenizer.from_pretrained(tmp_path / "best"))
-    said = trainer.predict(rows[300:]).predictions
-    found = classifier.probabilities(train.texts[300:])
-    assert np.abs(torch.tensor(said).softmax(dim=1).numpy() - found).max() < 1e-5
+    prediction = trainer.predict(rows[300:]).predictions
+    actual = classifier.probabilities(train.texts[300:])
+    assert np.abs(torch.tensor(prediction).softmax(dim=1).numpy() - actual).max() < 1e-5
     assert classifier.computes_with != "torch"
     classifier.save(tmp_path / "model.safetensors")
 
 
-def test_trains_on_with_several_labels(tmp_path):
-    """What was trained by ``token2wave`` goes on from where it was."""
+def test_trainer_continues_a_multi_label_model(tmp_path):
     train = corpus().train
     classifier = trained("several labels")
     model, tokenizer = to_huggingface(classifier)
@@ -86,9 +85,9 @@ def test_trains_on_with_several_labels(tmp_path):
         eval_dataset=rows,
         processing_class=tokenizer,
     )
-    before = trainer.evaluate()["eval_loss"]
+    loss_before = trainer.evaluate()["eval_loss"]
     trainer.train()
-    assert trainer.evaluate()["eval_loss"] < before
+    assert trainer.evaluate()["eval_loss"] < loss_before
     assert from_huggingface(model, tokenizer).thresholds == classifier.thresholds
 
 
@@ -100,12 +99,12 @@ def test_the_pipeline_gives_the_classifiers_probabilities(kind, tmp_path):
     texts = [*TEXTS, *corpus().train.texts[:10]]
     expected = classifier.probabilities(texts)
     for batch_size in (1, 4):
-        found = classify(texts, top_k=None, batch_size=batch_size)
-        for row, said in zip(expected, found, strict=True):
-            by_name = {entry["label"]: entry["score"] for entry in said}
+        actual = classify(texts, top_k=None, batch_size=batch_size)
+        for row, prediction in zip(expected, actual, strict=True):
+            by_name = {entry["label"]: entry["score"] for entry in prediction}
             assert list(by_name.values()) == sorted(by_name.values(), reverse=True)
             assert np.abs(np.array([by_name[name] for name in classifier.label_names]) - row).max() < 1e-5
     best = classify(texts, batch_size=4)
-    assert [said["label"] for said in best] == [classifier.predict(text).label for text in texts]
+    assert [prediction["label"] for prediction in best] == [classifier.predict(text).label for text in texts]
     assert len(classify(TEXTS[0], top_k=2)) == 2
     assert classify(TEXTS[0], truncation=True) == classify(TEXTS[0])

@@ -1,4 +1,4 @@
-"""An ONNX file that is damaged or of another origin gives an error of ours; so does a missing package."""
+"""Damaged and foreign ONNX files, and missing packages, give one clear error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-def test_files_that_are_no_model(tmp_path: Path) -> None:
+def test_files_that_are_not_onnx(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "nothing.onnx")
     assert "a folder" in refused(tmp_path)
     text = tmp_path / "text.onnx"
@@ -45,7 +45,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     refused(text)
 
 
-def test_a_graph_of_another_origin(tmp_path: Path) -> None:
+def test_foreign_graph(tmp_path: Path) -> None:
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "foreign", value[:1], value[1:])
     onnx.save(
@@ -56,9 +56,7 @@ def test_a_graph_of_another_origin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damage_anywhere_is_told_or_does_no_harm(
-    seed: int, path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_damage_is_reported_or_harmless(seed: int, path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole, chance = path.read_bytes(), random.Random(seed)
     for number in range(40):
         damaged = bytearray(whole)
@@ -68,7 +66,7 @@ def test_damage_anywhere_is_told_or_does_no_harm(
             for _ in range(chance.choice([1, 4])):
                 damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         path.write_bytes(damaged)
-        with suppress(ModelFileError):  # it may be a number of the weights alone
+        with suppress(ModelFileError):  # only a weight may have changed
             OnnxClassifier(path).probabilities(TEXTS)
     assert capfd.readouterr() == ("", "")
 
@@ -91,7 +89,7 @@ def array_edited(encoded: str) -> Callable[[Any], None]:
 
 
 def renamed_input(model: Any) -> None:
-    """As if the graph wanted something else."""
+    """A graph with another input."""
     model.graph.input[0].name = "tokens"
     for node in model.graph.node:
         for number, name in enumerate(node.input):
@@ -100,7 +98,7 @@ def renamed_input(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (header_edited(lambda header: header.clear()), "of another origin"),
         (header_edited(lambda header: header.update(format_version=1)), "expected format 2, found format 1"),
@@ -117,8 +115,8 @@ def renamed_input(model: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "edit",
 )
-def test_what_the_file_says_is_checked(edit: Callable[[Any], None], told: str, path: Path) -> None:
-    assert told in refused(edited(path, edit))
+def test_metadata_is_checked(edit: Callable[[Any], None], message: str, path: Path) -> None:
+    assert message in refused(edited(path, edit))
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxruntime"])

@@ -1,4 +1,4 @@
-"""The estimator in scikit-learn's own machinery."""
+"""The estimator with scikit-learn's tools."""
 
 from __future__ import annotations
 
@@ -39,19 +39,21 @@ def fitted():
     return quick().fit(TEXTS, LABELS)
 
 
-def test_learns_and_says_what_a_classifier_says(fitted):
+def test_fit_and_predict(fitted):
     assert fitted.classes_.tolist() == ["money", "space", "sport"]
     assert fitted.score(MORE, MORE_LABELS) > 0.8
-    shares, logits = fitted.predict_proba(MORE), fitted.decision_function(MORE)
-    assert shares.shape == logits.shape == (60, 3)
-    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), shares, atol=1e-6)
-    assert (fitted.predict(MORE) == fitted.classes_[shares.argmax(axis=1)]).all()
-    assert log_loss(MORE_LABELS, shares) < 1
+    probabilities, logits = fitted.predict_proba(MORE), fitted.decision_function(MORE)
+    assert probabilities.shape == logits.shape == (60, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), probabilities, atol=1e-6
+    )
+    assert (fitted.predict(MORE) == fitted.classes_[probabilities.argmax(axis=1)]).all()
+    assert log_loss(MORE_LABELS, probabilities) < 1
     assert fitted.summary_.train_rows + fitted.summary_.validation_rows == 240
 
 
-def test_two_classes_decide_at_zero():
+def test_decision_function_of_two_classes():
     texts, labels = made_up(120, labels=("money", "sport"))
     model = quick().fit(texts, labels)
     margin = model.decision_function(texts)
@@ -69,8 +71,8 @@ def test_two_classes_decide_at_zero():
     ],
     ids=["integers", "floats", "strings", "objects"],
 )
-def test_labels_come_back_as_they_were(values, fitted):
-    """Of whatever type, and with columns in their order, which need not be that of their names."""
+def test_labels_keep_their_type(values, fitted):
+    """Columns follow the order of the values, which need not be that of the names."""
     labels = values[[["money", "space", "sport"].index(label) for label in LABELS]]
     model = quick().fit(TEXTS, labels)
     assert model.classes_.dtype == values.dtype
@@ -82,7 +84,7 @@ def test_labels_come_back_as_they_were(values, fitted):
     assert model.predict(MORE[:9]).tolist() == best
 
 
-def test_booleans_come_back():
+def test_boolean_labels():
     labels = [label == "money" for label in LABELS]
     model = quick().fit(TEXTS, labels)
     assert model.classes_.tolist() == [False, True]
@@ -102,7 +104,7 @@ def test_booleans_come_back():
     ],
     ids=["tuple", "strings", "objects", "column", "series", "frame"],
 )
-def test_every_container_of_texts_gives_the_same(fitted, shape):
+def test_containers_of_texts(fitted, shape):
     model = quick().fit(shape(TEXTS), pd.Series(LABELS))
     np.testing.assert_array_equal(model.predict_proba(shape(MORE)), fitted.predict_proba(MORE))
 
@@ -120,7 +122,7 @@ def test_every_container_of_texts_gives_the_same(fitted, shape):
         (["a", "b"], "2 texts and 3 labels"),
     ],
 )
-def test_says_what_is_no_text(texts, message):
+def test_bad_texts(texts, message):
     with pytest.raises(InputError, match=message) as error:
         quick().fit(texts, ["x", "y", "x"])
     assert isinstance(error.value, ValueError)
@@ -140,7 +142,7 @@ def test_says_what_is_no_text(texts, message):
         (np.array([[1, 2], [3, 4], [5, 6]]), "multiclass-multioutput"),
     ],
 )
-def test_says_what_are_no_labels(labels, message):
+def test_bad_labels(labels, message):
     with pytest.raises(InputError, match=message):
         quick().fit(["a", "b", "c"], labels)
 
@@ -154,7 +156,7 @@ def test_says_what_are_no_labels(labels, message):
         ([0.0] * 240, "only zeros"),
     ],
 )
-def test_says_what_are_no_weights(weights, message):
+def test_bad_weights(weights, message):
     with pytest.raises(InputError, match=message):
         quick().fit(TEXTS, LABELS, sample_weight=weights)
 
@@ -165,14 +167,14 @@ def test_must_be_fitted_first():
             getattr(quick(), method)(TEXTS)
 
 
-def test_parameters_are_looked_at_in_fit_alone():
+def test_only_fit_checks_parameters():
     model = WaveClassifier("large", epochs=-1)
     assert model.set_params(operation="neither").get_params()["operation"] == "neither"
     with pytest.raises(ConfigError, match="preset"):
         model.fit(TEXTS, LABELS)
 
 
-def test_clone_is_unfitted_and_equal(fitted):
+def test_clone(fitted):
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()
     assert not hasattr(copy, "classifier_")
@@ -180,21 +182,23 @@ def test_clone_is_unfitted_and_equal(fitted):
 
 
 def test_random_state():
-    def shares(random_state):
+    def probabilities(random_state):
         return quick(random_state=random_state).fit(TEXTS, LABELS).predict_proba(MORE)
 
-    np.testing.assert_array_equal(shares(7), shares(np.int64(7)))
-    assert (shares(7) != shares(8)).any()
-    np.testing.assert_array_equal(shares(np.random.RandomState(3)), shares(np.random.RandomState(3)))
+    np.testing.assert_array_equal(probabilities(7), probabilities(np.int64(7)))
+    assert (probabilities(7) != probabilities(8)).any()
+    np.testing.assert_array_equal(
+        probabilities(np.random.RandomState(3)), probabilities(np.random.RandomState(3))
+    )
     state = np.random.RandomState(3)
-    assert (shares(state) != shares(state)).any()
+    assert (probabilities(state) != probabilities(state)).any()
     np.random.seed(5)  # noqa: NPY002
-    first = shares(None)
+    first = probabilities(None)
     np.random.seed(5)  # noqa: NPY002
-    np.testing.assert_array_equal(first, shares(None))
+    np.testing.assert_array_equal(first, probabilities(None))
 
 
-def test_weights_are_those_of_training():
+def test_weights():
     balanced = quick(class_weight="balanced").fit(TEXTS[:200], LABELS[:200])
     same = quick().fit(TEXTS, LABELS, sample_weight=np.full(240, 3))
     np.testing.assert_allclose(
@@ -210,13 +214,13 @@ def test_weights_are_those_of_training():
     assert (by_row.predict(MORE) == "space").sum() > (same.predict(MORE) == "space").sum()
 
 
-def test_class_weight_of_a_label_there_is_not():
+def test_class_weight_of_an_unknown_label():
     quick(class_weight={"money": 1, "space": 1, "sport": 2, "absent in this fold": 3}).fit(TEXTS, LABELS)
     with pytest.raises(InputError, match="there are no labels 'sprot'"):
         quick(class_weight={"sprot": 2}).fit(TEXTS, LABELS)
 
 
-def test_validation_rows_are_judged_by():
+def test_validation_rows():
     model = quick().fit(TEXTS, LABELS, X_val=np.array(MORE), y_val=MORE_LABELS)
     assert (model.summary_.train_rows, model.summary_.validation_rows) == (240, 60)
     with pytest.raises(InputError, match="both X_val and y_val"):
@@ -227,7 +231,7 @@ def test_validation_rows_are_judged_by():
 
 @pytest.fixture(scope="module")
 def several():
-    """Texts of one or two matters, or of none."""
+    """Texts of one or two topics, or of none."""
     texts = [f"{TEXTS[i]} {TEXTS[i + 1]}" if i % 3 else TEXTS[i] for i in range(200)]
     texts += ["the and of it was"] * 10
     sets = [{LABELS[i], LABELS[i + 1]} if i % 3 else {LABELS[i]} for i in range(200)] + [set()] * 10
@@ -239,22 +243,22 @@ def test_several_labels(several):
     texts, y, names = several
     model = quick(epochs=5).fit(texts, y)
     assert model.classes_.tolist() == [0, 1, 2]
-    assert not any("multi-label" in caveat for caveat in model.summary_.caveats)  # it was asked for
-    found, shares = model.predict(texts), model.predict_proba(texts)
-    assert found.shape == shares.shape == model.decision_function(texts).shape == y.shape
+    assert not any("multi-label" in caveat for caveat in model.summary_.caveats)
+    actual, probabilities = model.predict(texts), model.predict_proba(texts)
+    assert actual.shape == probabilities.shape == model.decision_function(texts).shape == y.shape
     thresholds = np.array(model.classifier_.thresholds)
-    np.testing.assert_array_equal(found, shares.astype(float) >= thresholds)
-    assert (found == y).mean() > 0.8
+    np.testing.assert_array_equal(actual, probabilities.astype(float) >= thresholds)
+    assert (actual == y).mean() > 0.8
     framed = quick(epochs=5).fit(texts, pd.DataFrame(y, columns=names))
     assert framed.classes_.tolist() == list(names)
-    np.testing.assert_array_equal(framed.predict_proba(texts), shares)
+    np.testing.assert_array_equal(framed.predict_proba(texts), probabilities)
     assert framed.classifier_.label_names == tuple(names)
     assert cross_val_predict(quick(), texts, y, cv=2, method="predict_proba").shape == y.shape
     with pytest.raises(InputError, match="indicator matrix of 3 columns"):
         quick().fit(texts, y, X_val=MORE, y_val=MORE_LABELS)
 
 
-def test_columns_keep_their_order_where_names_sort_otherwise(several):
+def test_columns_keep_their_order(several):
     texts, y, names = several
     turned = pd.DataFrame(y[:, ::-1], columns=names[::-1])
     model = quick(epochs=5).fit(texts, turned)
@@ -280,8 +284,7 @@ def test_unfitted_pickles():
     assert pickle.loads(pickle.dumps(quick(epochs=3))).epochs == 3
 
 
-def test_network_in_torch_predicts_as_its_model_file(tmp_path):
-    """The preset of the papers, whose training is in torch, predicts as what the command line loads."""
+def test_torch_network_predicts_like_its_model_file(tmp_path):
     small = {"network.width": 8, "features.vocabulary_size": 200}
     model = WaveClassifier("paper", epochs=1, settings=small).fit(TEXTS, LABELS)
     model.classifier_.save(tmp_path / "model.safetensors")
@@ -311,11 +314,11 @@ def test_pipeline_and_grid_search_in_two_processes():
     pipeline = Pipeline([("lower", FunctionTransformer(_lower)), ("wave", quick())])
     grid = {"wave__lr": [3e-3, 1e-2], "wave__operation": ["interference"]}
     alone = GridSearchCV(pipeline, grid, cv=2).fit(TEXTS, LABELS)
-    together = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(TEXTS, LABELS)
-    assert alone.best_params_ == together.best_params_
-    np.testing.assert_array_equal(alone.predict_proba(MORE), together.predict_proba(MORE))
+    parallel = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(TEXTS, LABELS)
+    assert alone.best_params_ == parallel.best_params_
+    np.testing.assert_array_equal(alone.predict_proba(MORE), parallel.predict_proba(MORE))
     np.testing.assert_array_equal(
-        alone.cv_results_["mean_test_score"], together.cv_results_["mean_test_score"]
+        alone.cv_results_["mean_test_score"], parallel.cv_results_["mean_test_score"]
     )
 
 
@@ -325,10 +328,10 @@ def _lower(texts):
 
 def test_cross_validation():
     assert cross_val_score(quick(), TEXTS, LABELS, cv=3).mean() > 0.8
-    found = cross_val_predict(
+    actual = cross_val_predict(
         quick(), np.array(TEXTS, dtype=object), LABELS, cv=3, method="decision_function"
     )
-    assert found.shape == (240, 3)
+    assert actual.shape == (240, 3)
 
 
 def test_validation_rows_and_weights_pass_through_a_pipeline():
@@ -363,8 +366,8 @@ def test_callbacks_and_progress(capsys):
     assert "epoch 1" in capsys.readouterr().err
 
 
-def test_learns_on(fitted):
-    """The first call is a fit, and a later one what `update` does."""
+def test_partial_fit(fitted):
+    """The first call fits; later calls update."""
     model = quick().partial_fit(TEXTS, LABELS)
     np.testing.assert_array_equal(model.predict_proba(MORE), fitted.predict_proba(MORE))
     weights = np.linspace(1, 2, 60)
@@ -376,7 +379,7 @@ def test_learns_on(fitted):
 
 
 @pytest.mark.parametrize("are_announced", [True, False])
-def test_new_labels_join(are_announced):
+def test_partial_fit_with_new_labels(are_announced):
     two = np.array(LABELS) != "money"
     texts, labels = np.array(TEXTS)[two], np.array(LABELS)[two]
     model = quick().partial_fit(texts, labels, classes=sorted(set(LABELS)) if are_announced else None)
@@ -394,7 +397,7 @@ def test_new_labels_join(are_announced):
     np.testing.assert_allclose(model.predict_proba(MORE).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_learns_on_what_was_trained_elsewhere(fitted, tmp_path):
+def test_partial_fit_of_a_loaded_model(fitted, tmp_path):
     fitted.classifier_.save(tmp_path / "model.safetensors")
     model = WaveClassifier.from_classifier(token2wave.load(tmp_path / "model.safetensors"))
     again = pickle.loads(pickle.dumps(model.partial_fit(MORE, MORE_LABELS)))
@@ -402,7 +405,7 @@ def test_learns_on_what_was_trained_elsewhere(fitted, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(MORE), model.predict_proba(MORE))
 
 
-def test_says_what_it_cannot_learn_on(fitted, several):
+def test_partial_fit_errors(fitted, several):
     texts, y, _ = several
     with pytest.raises(InputError, match="classes: expected all labels of y"):
         quick().partial_fit(TEXTS, LABELS, classes=["money", "sport"])

@@ -1,7 +1,7 @@
 """scikit-learn's own checks of estimators.
 
-They fit tables of numbers. Those that fit nothing run on the estimator as it is. For all others the rows of a
-table are written out as words: so everything but the reading of texts is checked as it is.
+They use tables of numbers. Checks that fit nothing run on the estimator itself. All others run on a subclass
+that spells the numbers of a row as words.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOT_MET = {
 
 
 class OnNumbers(WaveClassifier):
-    """The estimator on tables: the whole number next to each value becomes a word."""
+    """The estimator on tables: each value, rounded, becomes a word."""
 
     def __init__(self, preset="fast", epochs=5, random_state=0, class_weight=None):
         super().__init__(preset, epochs=epochs, random_state=random_state, class_weight=class_weight)
@@ -71,12 +71,12 @@ class OnNumbers(WaveClassifier):
 
 
 @pytest.mark.parametrize("name", FIT_NOTHING)
-def test_as_it_is(name):
+def test_checks_without_fit(name):
     getattr(estimator_checks, name)("WaveClassifier", WaveClassifier())
 
 
-def test_its_tags_say_that_it_takes_no_tables():
-    """By which scikit-learn leaves out all checks that would give it some."""
+def test_tags_refuse_tables():
+    """scikit-learn then leaves out all checks with tables."""
     tags = WaveClassifier().__sklearn_tags__()
     assert tags.input_tags.string
     assert not tags.input_tags.two_d_array
@@ -88,5 +88,5 @@ def test_its_tags_say_that_it_takes_no_tables():
 
 @parametrize_with_checks([OnNumbers()], expected_failed_checks=lambda _: NOT_MET)
 @pytest.mark.filterwarnings("ignore")
-def test_on_numbers(estimator, check):
+def test_checks_on_numbers(estimator, check):
     check(estimator)

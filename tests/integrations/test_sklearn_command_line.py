@@ -1,4 +1,4 @@
-"""The estimator predicts as the command line does, bit for bit, for the same texts, settings and seed."""
+"""The estimator predicts like the command line to the last bit, for the same texts, settings and seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def token2wave_command(*arguments):
 
 
 def trained(folder, data, *options):
-    """What the command makes of a file or a folder."""
+    """Train with the command on a file or folder, and load the model."""
     out = folder / "model.safetensors"
     token2wave_command("train", data, "--out", out, "--seed", SEED, *QUICK_OPTIONS, *options)
     return token2wave.load(out)
@@ -55,14 +55,14 @@ def test_alone(preset, command_line):
 
 
 def test_in_a_pipeline_under_grid_search(preset, command_line):
-    """Refitting trains on all rows in their order, as the command does."""
+    """The refit trains on all rows in their order, like the command."""
     estimator = WaveClassifier(preset, random_state=SEED, epochs=3, settings=QUICK["settings"])
     search = GridSearchCV(Pipeline([("wave", estimator)]), {"wave__epochs": [1]}, cv=2)
     same(search.fit(np.array(TEXTS, dtype=object), LABELS), command_line)
 
 
 def test_in_calibration(preset, command_line):
-    """What is calibrated is the classifier of all rows, or one that is there already."""
+    """The calibrated classifier is trained on all rows, or frozen."""
     estimator = WaveClassifier(preset, random_state=SEED, **QUICK)
     whole = CalibratedClassifierCV(estimator, ensemble=False, cv=2).fit(TEXTS, LABELS)
     same(whole.calibrated_classifiers_[0].estimator, command_line)
@@ -81,8 +81,8 @@ def test_with_a_validation_file(preset, tmp_path):
     same(estimator.fit(TEXTS, LABELS, X_val=MORE, y_val=MORE_LABELS), classifier)
 
 
-def test_with_weights_of_classes_and_numbers_for_labels(tmp_path):
-    """Numbers from 0 to 11, whose names would sort otherwise than they do."""
+def test_with_class_weights_and_numeric_labels(tmp_path):
+    """Numbers from 0 to 11, whose names sort differently."""
     numbers = [{"money": 0, "space": 4, "sport": 8}[x] + 3 * (row % 2) for row, x in enumerate(LABELS)]
     path = written(tmp_path / "texts.csv", TEXTS, list(map(str, numbers)))
     weights = {11: 5.0, 0: 2.0}
@@ -98,22 +98,21 @@ def test_with_several_labels(tmp_path):
     path = written(tmp_path / "texts.csv", TEXTS, ["|".join(names) for names in sets])
     classifier = trained(tmp_path, path, "--preset", "fast", "--label-separator", "|")
     names = sorted(set(LABELS))
-    y = np.array([[name in found for name in names] for found in sets], dtype=int)
+    y = np.array([[name in label_set for name in names] for label_set in sets], dtype=int)
     estimator = WaveClassifier("fast", random_state=SEED, **QUICK).fit(TEXTS, y)
     np.testing.assert_array_equal(estimator.predict_proba(MORE), classifier.probabilities(MORE))
-    found = [tuple(names[i] for i in np.flatnonzero(row)) for row in estimator.predict(MORE)]
-    assert found == classifier.label_sets(MORE)
+    label_set = [tuple(names[i] for i in np.flatnonzero(row)) for row in estimator.predict(MORE)]
+    assert label_set == classifier.label_sets(MORE)
 
 
-def test_the_command_predict_says_the_same(tmp_path):
+def test_command_predict(tmp_path):
     trained(tmp_path, written(tmp_path / "texts.csv", TEXTS, LABELS), "--preset", "fast")
-    said = token2wave_command("predict", tmp_path / "model.safetensors", "--json", *MORE[:5])
+    printed = token2wave_command("predict", tmp_path / "model.safetensors", "--json", *MORE[:5])
     estimator = WaveClassifier("fast", random_state=SEED, **QUICK).fit(TEXTS, LABELS)
-    labels = [prediction["label"] for prediction in json.loads(said.splitlines()[-1])]
+    labels = [prediction["label"] for prediction in json.loads(printed.splitlines()[-1])]
     assert labels == estimator.predict(MORE[:5]).tolist()
 
 
-def test_another_order_of_rows_is_another_training(command_line, preset):
-    """What the documents say: the same rows in another order give another model."""
+def test_the_order_of_rows_matters(command_line, preset):
     estimator = WaveClassifier(preset, random_state=SEED, **QUICK).fit(TEXTS[::-1], LABELS[::-1])
     assert (estimator.predict_proba(MORE) != command_line.probabilities(MORE)).any()

@@ -1,4 +1,4 @@
-"""Whatever comes in as texts, labels and weights: it is read as it is meant, or refused."""
+"""Any texts, labels and weights are either converted correctly or refused."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _is_unicode(text):
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+@pytest.mark.filterwarnings("ignore:A column-vector y")
 @settings(max_examples=150, deadline=None)
 @given(
     st.one_of(
@@ -66,7 +67,7 @@ def _is_unicode(text):
     st.sampled_from([list, _objects, np.array]),
 )
 def test_labels(values, container):
-    """Each name leads back to the value that it came from."""
+    """Each name maps back to its value."""
     try:
         y = container(values)
     except ValueError:  # numpy refuses ragged lists
@@ -77,7 +78,7 @@ def test_labels(values, container):
         return
     assert not targets.multi_label
     value_of = dict(zip(targets.names, targets.classes.tolist(), strict=True))
-    assert [value_of[name] for name in targets.labels] == np.asarray(y).tolist()
+    assert [value_of[name] for name in targets.labels] == np.asarray(y).reshape(-1).tolist()
     assert targets.classes.tolist() == sorted(targets.classes.tolist())
 
 
@@ -89,10 +90,10 @@ def test_weights(values):
         assert to_weights(values, len(values)) == values
         return
     try:
-        found = to_weights(values, len(values))
+        weights = to_weights(values, len(values))
     except InputError:
         return
-    assert all(type(weight) is float and 0 <= weight < np.inf for weight in found)
+    assert all(type(weight) is float and 0 <= weight < np.inf for weight in weights)
 
 
 def test_one_weight_for_all():
@@ -108,7 +109,7 @@ def test_indicators():
         assert targets.classes.tolist() == [0, 1, 2]
 
 
-def test_a_sparse_matrix_is_no_text():
+def test_sparse_matrix_instead_of_texts():
     with pytest.raises(InputError, match="sparse matrix"):
         to_texts(csr_array(np.eye(3)))
 
@@ -120,7 +121,7 @@ def test_names():
         class_names(_objects([1, "1"]), "y")
 
 
-def test_labels_merge_classes():
+def test_merge_classes():
     known = np.array([3, 20])
     assert merge_classes(known, ("3", "20"), Targets.from_labels([3, 20])) is known
     assert merge_classes(known, ("3", "20"), Targets.from_labels([20, 5])).tolist() == [3, 5, 20]

@@ -82,7 +82,7 @@ def test_a_run_begins_and_ends_once(tmp_path):
         DATA, **SETTINGS, callbacks=[recorder], out=tmp_path / "m.st", report=tmp_path / "report"
     )
     (_, plan), *epochs, (_, summary, files) = recorder.events
-    assert [kind for kind, *_ in epochs] == ["epoch"] * len(epochs)
+    assert [event for event, *_ in epochs] == ["epoch"] * len(epochs)
     assert plan.settings["recipe.epochs"] == 2
     assert plan.settings["features.bits"] == 12
     assert (plan.rows, plan.test_rows, plan.label_names) == (240, 30, ("money", "space", "sport"))
@@ -107,7 +107,7 @@ def test_a_failed_run_ends_too():
 def test_a_search_is_one_run():
     recorder = Recorder()
     token2wave.train(DATA, preset="fast", **QUICK, candidates=2, callbacks=[recorder])
-    assert [kind for kind, *_ in recorder.events].count("begin") == 1
+    assert [event for event, *_ in recorder.events].count("begin") == 1
     assert recorder.events[0][0] == "begin"
 
 
