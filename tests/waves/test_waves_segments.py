@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from polar_reference import offsets_of_lengths, rows, segments_of_lengths
 
 from token2wave.waves import (
-    check_offsets,
     gathered_segment_sum,
     neighbours_sum,
     others_sum,
@@ -205,38 +204,11 @@ def test_neighbours_of_a_text_that_overflows():
     assert neighbours_sum(values, offsets, 1, side="right")[outside].tolist() == [[1.0], [0.0]] * 2
 
 
-@pytest.mark.parametrize(
-    ("offsets", "n_rows", "message"),
-    [
-        (torch.tensor([[0, 2]]), 2, r"int64 of shape \(B \+ 1,\)"),
-        (torch.tensor(0), 0, r"int64 of shape \(B \+ 1,\)"),
-        (torch.tensor([], dtype=torch.int64), 0, r"int64 of shape \(B \+ 1,\)"),
-        (torch.tensor([0, 2], dtype=torch.int32), 2, "torch.int32"),
-        (torch.tensor([0.0, 2.0]), 2, "torch.float32"),
-        (torch.tensor([1, 2]), 2, "from 1 to 2"),
-        (torch.tensor([-1, 2]), 2, "from -1 to 2"),
-        (torch.tensor([0, 1]), 2, "number of rows 2.*from 0 to 1"),
-        (torch.tensor([0, 3]), 2, "from 0 to 3"),
-        (torch.tensor([0]), 2, "from 0 to 0"),
-        (torch.tensor([0, 2, 1, 3]), 3, "must not decrease"),
-        (torch.tensor([0, 4, 3]), 3, "must not decrease"),
-    ],
-)
-def test_check_offsets_refuses(offsets, n_rows, message):
-    with pytest.raises(ValueError, match=message):
-        check_offsets(offsets, n_rows)
-
-
-@pytest.mark.parametrize(("offsets", "n_rows"), [([0], 0), ([0, 0], 0), ([0, 2, 2, 5], 5), ([0, 0, 1], 1)])
-def test_check_offsets_accepts(offsets, n_rows):
-    check_offsets(torch.tensor(offsets), n_rows)
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_spread_to_rows_is_the_transpose_of_the_gathered_sum(seed):
     generator = torch.Generator().manual_seed(seed)
     offsets, n_rows = torch.tensor([0, 3, 3, 7, 8]), 5
-    index = torch.randint(n_rows - 1, (8,), generator=generator)  # nobody uses the last row
+    index = torch.randint(n_rows - 1, (8,), generator=generator)  # no token uses the last row
     given = torch.randn(4, 2, generator=generator, dtype=torch.float64)
     rows = torch.randn(n_rows, 2, generator=generator, dtype=torch.float64)
     segments = segment_ids(offsets, 8)

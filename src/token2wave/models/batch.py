@@ -1,4 +1,4 @@
-"""Features of a batch as tensors, every distinct row named once."""
+"""A batch of features as tensors, with each distinct row once."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ class Batch:
         rows: ``(U,)`` int64, distinct rows of the embedding, increasing.
         index: ``(T,)`` int64; feature ``t`` is ``rows[index[t]]``.
         offsets: ``(B + 1,)`` int64, the texts.
-        sentence_offsets: ``(S + 1,)`` int64, the sentences; the same as ``offsets`` where no token
-            ends one.
+        sentence_offsets: ``(S + 1,)`` int64, the sentences; equals ``offsets`` if no token ends one.
         ordered: ``(W,)`` int64, the tokens in reading order: token ``w`` is ``rows[ordered[w]]``. In training
-            they may be more than those of ``index``, from which some are left out.
-        ordered_offsets: ``(B + 1,)`` int64, the texts among the ``W``.
+            they may outnumber those of ``index``, from which some are dropped.
+        ordered_offsets: ``(B + 1,)`` int64, the texts among the ``W`` tokens.
         text_span: where these texts stand in the batch of a distributed step; None in a single process.
         token_span: where these features stand in it.
     """
@@ -57,21 +56,19 @@ class Batch:
         return self.offsets.shape[0] - 1
 
     def to(self, device: torch.device) -> Batch:
-        """Copy to a device; nothing is copied where it is there already."""
+        """Copy to a device; tensors that are on it already are not copied."""
         tensors = {name: getattr(self, name).to(device, non_blocking=True) for name in TENSORS}
         return replace(self, **tensors)
 
     def of_every_token(self) -> Batch:
         """The same texts, with every occurrence of a token as a row of its own: ``U = T``.
 
-        Only for a batch whose ``index`` has all the ordered tokens.
+        ``index`` must contain all ordered tokens.
         """
-        every = torch.arange(self.index.shape[0])
-        lengths = self.ordered_offsets.diff()
-        starts = self.offsets[:-1] - self.ordered_offsets[:-1]
-        ordered = torch.arange(self.ordered.shape[0]) + starts.repeat_interleave(lengths)
-        rest = self.offsets, self.sentence_offsets, ordered, self.ordered_offsets
-        return Batch(self.rows[self.index], every, *rest)
+        shifts = self.offsets[:-1] - self.ordered_offsets[:-1]
+        ordered = torch.arange(self.ordered.shape[0]) + shifts.repeat_interleave(self.ordered_offsets.diff())
+        index = torch.arange(self.index.shape[0])
+        return replace(self, rows=self.rows[self.index], index=index, ordered=ordered)
 
 
 TENSORS = tuple(field.name for field in fields(Batch) if not field.name.endswith("_span"))
@@ -85,20 +82,19 @@ def make_batch(
     Args:
         features: ids, offsets and the number of ordered tokens of each text.
         sentence_ends: rows that end a sentence.
-        left_out: ``(T,)`` bool, true for ordered tokens that only the reading order has; none, if not given.
+        left_out: ``(T,)`` bool, true for tokens that stay in the reading order only.
     """
     rows, index = np.unique(features.ids, return_inverse=True)
     offsets = features.offsets
     ordered_offsets = offsets_of(features.n_ordered)
-    within = np.repeat(offsets[:-1] - ordered_offsets[:-1], features.n_ordered)
-    ordered = index[np.arange(ordered_offsets[-1]) + within]
+    shifts = np.repeat(offsets[:-1] - ordered_offsets[:-1], features.n_ordered)
+    ordered = index[np.arange(ordered_offsets[-1]) + shifts]
     if left_out is not None:
         index, features = index[~left_out], features.keep(~left_out)
         offsets = features.offsets
     sentence_offsets = offsets
     if sentence_ends:
-        after_an_end = np.flatnonzero(np.isin(features.ids, sentence_ends)) + 1
-        sentence_offsets = np.union1d(offsets, after_an_end)
+        sentence_offsets = np.union1d(offsets, np.flatnonzero(np.isin(features.ids, sentence_ends)) + 1)
     return Batch(
         torch.from_numpy(rows.astype(np.int64)),
         torch.from_numpy(index.astype(np.int64)),

@@ -1,4 +1,4 @@
-"""Dropout that several processes draw as one would."""
+"""Dropout that does not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from token2wave.models.batch import Span
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout``; of a part of a batch, what dropout of the whole batch would make of that part.
+    """``nn.Dropout`` that gives the same result in one process and in several that share a batch.
 
-    Every process draws for the whole batch and takes the numbers of its own part, so that the generators of
-    all stay in step, and each text loses what it would lose in one process.
+    Each process draws random numbers for the whole batch and uses those of its own rows, so that the
+    generators of all processes stay in step.
     """
 
     def forward(self, states: Tensor, span: Span | None = None) -> Tensor:
@@ -21,7 +21,7 @@ class Dropout(nn.Dropout):
 
         Args:
             states: ``(N, D)``, of texts or of tokens.
-            span: where these stand among those of the whole batch; None if they are all.
+            span: the position of these rows in the whole batch; None if they are the whole batch.
         """
         if span is None or not self.training:
             return super().forward(states)

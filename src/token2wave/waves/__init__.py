@@ -1,15 +1,9 @@
 """The mathematics of waves, alone: pure functions on tensors, ragged throughout."""
 
 from token2wave.waves.levels import context_waves, first_token_wave, text_wave
-from token2wave.waves.operations import (
-    energy_shares,
-    interference,
-    interference_term,
-    modulation,
-)
+from token2wave.waves.operations import energy_shares, interference, interference_term, modulation
 from token2wave.waves.representation import Wave, energy, global_semantics, root, wave, wave_from_polar
 from token2wave.waves.segments import (
-    check_offsets,
     gathered_segment_sum,
     neighbours_sum,
     others_sum,
@@ -21,7 +15,6 @@ from token2wave.waves.segments import (
 
 __all__ = [
     "Wave",
-    "check_offsets",
     "context_waves",
     "energy",
     "energy_shares",

@@ -4,8 +4,8 @@
 * :func:`text_wave`: the text itself as one wave.
 * :func:`context_waves`: a token against its left and right neighbours, so that order counts.
 
-The first two take the embeddings of a batch's *distinct* tokens and an index: each is transformed
-once, however often it occurs, and no ``(T, D)`` tensor is built.
+The first two take the embeddings of a batch's *distinct* tokens and an index: each distinct token is
+transformed once, and no ``(T, D)`` tensor is built.
 """
 
 from __future__ import annotations
@@ -17,12 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from token2wave.waves.representation import Wave
-from token2wave.waves.segments import (
-    gathered_segment_sum,
-    neighbours_sum,
-    segment_ids,
-    spread_to_rows,
-)
+from token2wave.waves.segments import gathered_segment_sum, neighbours_sum, segment_ids, spread_to_rows
 
 
 def first_token_wave(values: Tensor, index: Tensor, offsets: Tensor, ends: Tensor | None = None) -> Wave:
@@ -91,8 +86,8 @@ def text_wave(values: Tensor, index: Tensor, offsets: Tensor) -> Wave:
     The real part is the mean of the tokens, ``m = (1/n) sum_j w[j]``; the magnitude is their root
     mean square, ``G / sqrt(n)``; so the imaginary part is their standard deviation,
     ``sqrt(G^2 / n - m^2)``. It is the superposition of the token waves seen as a token itself, and
-    independent of the text's length. Since it depends on the text through two sums alone, it can
-    be streamed, merged, and compiled to a table.
+    independent of the text's length. Since it depends on the text through two sums only, it can be
+    streamed, merged, and compiled to a table.
 
     Args:
         values: ``(U, D)`` floating point, embeddings of the distinct tokens.
@@ -109,8 +104,8 @@ def text_wave(values: Tensor, index: Tensor, offsets: Tensor) -> Wave:
 class _TextWave(torch.autograd.Function):
     """With ``q = dL/dsigma / (n sigma)`` of each text, ``dL/dw[i] = dL/dm / n - m q + w[i] q``.
 
-    A difference, unlike the rule of `wave`, so it is taken in float64, where squares of float32 are
-    exact: a text that repeats one token has a deviation of zero, not of rounding errors.
+    Unlike in `wave`, the imaginary part comes from a difference, so it is computed in float64, where
+    squares of float32 are exact: a text that repeats one token has a deviation of exactly zero.
     """
 
     @staticmethod
@@ -137,7 +132,7 @@ class _TextWave(torch.autograd.Function):
 
 
 def context_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) -> tuple[Wave, Wave]:
-    """Two variants at phrase level: magnitudes from the left and from the right neighbours.
+    """Two variants at context level: magnitudes from the left and from the right neighbours.
 
     ``Z[j] = h[j] + i sqrt(sum h[j - radius .. j - 1]^2)`` and
     ``Z'[j] = h'[j] + i sqrt(sum h'[j + 1 .. j + radius]^2)``, neighbours within the text.
@@ -146,7 +141,7 @@ def context_waves(first: Tensor, second: Tensor, offsets: Tensor, radius: int) -
         first: ``(T, D)`` floating point, first variant ``h`` of the tokens in reading order.
         second: ``(T, D)``, second variant ``h'``.
         offsets: ``(B + 1,)`` int64.
-        radius: how many neighbours on each side.
+        radius: number of neighbours on each side.
 
     Returns:
         Two waves of shape ``(T, D)``.

@@ -1,4 +1,4 @@
-"""What two waves do when they meet: interference (a sum) and modulation (a product).
+"""The operations of two waves: interference (a sum) and modulation (a product).
 
 Equation numbers are those of arXiv 2411.02674v4.
 """
@@ -42,15 +42,15 @@ def interference_term(first: Wave, second: Wave) -> Tensor:
 
 
 def energy_shares(tokens: Tensor, magnitudes: Tensor) -> Tensor:
-    """Token's share of its segment's energy, ``cos^2(alpha) = w^2 / G^2``.
+    """Fraction of a segment's energy that a token has, ``cos^2(alpha) = w^2 / G^2``.
 
     Args:
         tokens: ``(T, D)``, the embeddings ``w``.
         magnitudes: ``(T, D)``, each token's ``G``.
 
     Returns:
-        ``(T, D)`` in ``[0, 1]``; over a segment the shares of a dimension sum to one, or to zero
-        where it has no energy.
+        ``(T, D)`` in ``[0, 1]``. Over a segment the fractions of a dimension sum to one, or to zero if
+        the segment has no energy in it.
     """
-    ratio = tokens / torch.where(magnitudes > 0, magnitudes, torch.ones_like(magnitudes))
+    ratio = tokens / torch.where(magnitudes > 0, magnitudes, 1)
     return ratio.square()

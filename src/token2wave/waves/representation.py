@@ -82,16 +82,14 @@ class _Root(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (result,) = ctx.saved_tensors
         filled = result > 0
-        divisor = torch.where(
-            filled, 2 * result, torch.ones_like(result)
-        )  # second derivatives, too, stay finite
+        divisor = torch.where(filled, 2 * result, 1)  # second derivatives stay finite, too
         return torch.where(filled, gradients[0] / divisor, torch.zeros_like(result))
 
 
 def wave_from_polar(magnitude: Tensor, phase: Tensor) -> Wave:
     """Euler's formula, ``G exp(i alpha) = G cos(alpha) + i G sin(alpha)``.
 
-    For definitions, tests, plots and explanations; computing with waves needs no angles.
+    For definitions, tests and plots; computing with waves needs no angles.
 
     Args:
         magnitude: ``(..., D)``.
@@ -125,8 +123,8 @@ def wave(tokens: Tensor, offsets: Tensor) -> Wave:
     offsets of sentences give sentence level.
 
     Args:
-        tokens: ``(T, D)`` floating point, the embeddings ``w``. Squares must not overflow: sizes
-            below about 1e19 in float32.
+        tokens: ``(T, D)`` floating point, the embeddings ``w``. Squares must not overflow: in float32,
+            values must be below about 1e19.
         offsets: ``(B + 1,)`` int64.
 
     Returns:

@@ -14,38 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def check_offsets(offsets: Tensor, n_rows: int) -> None:
-    """Refuse offsets that do not cut ``n_rows`` rows into segments.
-
-    Meant for the edge of the library; it waits for the device, so inner loops do not call it.
-
-    Args:
-        offsets: ``(B + 1,)`` int64.
-        n_rows: how many rows the segments must cover, ``T``.
-
-    Raises:
-        ValueError: wrong shape or dtype, not starting at 0, decreasing, or not ending at ``n_rows``.
-    """
-    if offsets.dim() != 1 or offsets.numel() < 1 or offsets.dtype != torch.int64:
-        raise ValueError(
-            "offsets must be int64 of shape (B + 1,), "
-            f"however: {offsets.dtype} of shape {tuple(offsets.shape)}"
-        )
-    if offsets[0] != 0 or offsets[-1] != n_rows:
-        raise ValueError(
-            f"offsets must run from 0 to the number of rows {n_rows}, "
-            f"however: from {int(offsets[0])} to {int(offsets[-1])}"
-        )
-    if bool((offsets.diff() < 0).any()):
-        raise ValueError("offsets must not decrease")
-
-
 def segment_ids(offsets: Tensor, n_rows: int) -> Tensor:
     """Segment of each row.
 
     Args:
         offsets: ``(B + 1,)`` int64.
-        n_rows: ``T``; given, so that no device has to be waited for.
+        n_rows: ``T``; an argument, since reading it from the device would wait for it.
 
     Returns:
         ``(T,)`` int64, e.g. ``[0, 0, 1]`` for offsets ``[0, 2, 3]``.
@@ -89,9 +63,9 @@ def segment_mean(values: Tensor, offsets: Tensor) -> Tensor:
 def others_sum(values: Tensor, offsets: Tensor) -> Tensor:
     """Sum, for each row, the *other* rows of its segment: ``sum_{i != j} values[i]``.
 
-    Subtracting a row from its segment's total would lose every digit where that row holds nearly
-    all of it. Here the rows of largest size are summed apart from the rest, so that no row is ever
-    subtracted from a sum that it dominates.
+    Subtracting a row from its segment's total would lose every digit if that row holds nearly all of
+    it. Here the rows of largest size are summed separately, so that no row is ever subtracted from a
+    sum that it dominates.
 
     Args:
         values: ``(T, D)`` floating point.
@@ -130,22 +104,22 @@ class _OthersSum(torch.autograd.Function):
 
 
 def neighbours_sum(values: Tensor, offsets: Tensor, radius: int, *, side: str) -> Tensor:
-    """Sum, for each row, its nearest rows on one side within the segment, itself left out.
+    """Sum, for each row, its nearest rows on one side within the segment, without the row itself.
 
     Args:
         values: ``(T, D)`` floating point.
         offsets: ``(B + 1,)`` int64.
-        radius: how many neighbours, at least 1; fewer are there near a segment's edge.
+        radius: number of neighbours, at least 1; near a segment's edge there are fewer.
         side: ``"left"`` (rows ``j - radius .. j - 1``) or ``"right"`` (``j + 1 .. j + radius``).
 
     Returns:
-        ``(T, D)``; a row with no neighbour on that side gets zero.
+        ``(T, D)``; a row without neighbours on that side gets zero.
 
     Raises:
         ValueError: ``radius`` below 1, or ``side`` unknown.
     """
     if radius < 1 or side not in ("left", "right"):
-        raise ValueError(f"expected radius >= 1 and side 'left' or 'right', however: {radius=}, {side=}")
+        raise ValueError(f"expected radius >= 1 and side 'left' or 'right', found {radius=}, {side=}")
     result: Tensor = _NeighboursSum.apply(values, offsets, radius, side == "left")  # type: ignore[no-untyped-call]
     return result
 
@@ -158,14 +132,14 @@ class _NeighboursSum(torch.autograd.Function):
         ctx.save_for_backward(offsets)
         ctx.radius, ctx.left = radius, left
         n_rows, width = values.shape
-        result = values.new_zeros(n_rows + 1, width)  # the last row takes what nobody needs
+        result = values.new_zeros(n_rows + 1, width)  # the last row collects what is not needed
         body = result[:n_rows]
         for distance in range(1, min(radius, max(n_rows - 1, 0)) + 1):
             if left:
                 body[distance:] += values[:-distance]
             else:
                 body[:-distance] += values[distance:]
-        if n_rows:  # rows near a segment's edge have summed over it, and are done again
+        if n_rows:  # rows near a segment's edge have summed across it, and are computed again
             rows, sums = _edge_sums(values, offsets, radius, left)
             result.index_copy_(0, rows, sums)
         return body
@@ -184,21 +158,21 @@ def _edge_sums(values: Tensor, offsets: Tensor, radius: int, left: bool) -> tupl
         rows ``(B * radius,)``, where ``T`` stands for none, and their sums ``(B * radius, D)``.
     """
     starts, ends = offsets[:-1, None], offsets[1:, None]
-    place = torch.arange(radius, device=offsets.device)  # distance from the edge
-    rows = starts + place if left else ends - 1 - place  # (B, radius)
-    within = (starts <= rows) & (rows < ends)
+    edge_distance = torch.arange(radius, device=offsets.device)
+    rows = starts + edge_distance if left else ends - 1 - edge_distance  # (B, radius)
+    is_inside = (starts <= rows) & (rows < ends)
     sums = values.new_zeros(rows.numel(), values.shape[1])
     zero = values.new_zeros(())
     for distance in range(1, radius):
-        has_neighbour = (within & (place >= distance)).flatten()
+        has_neighbour = (is_inside & (edge_distance >= distance)).flatten()
         neighbours = (rows - distance if left else rows + distance).flatten()
         neighbours = torch.where(has_neighbour, neighbours, 0)
         sums += torch.where(has_neighbour[:, None], values.index_select(0, neighbours), zero)
-    return torch.where(within, rows, values.shape[0]).flatten(), sums
+    return torch.where(is_inside, rows, values.shape[0]).flatten(), sums
 
 
 def spread_to_rows(per_segment: Tensor, segments: Tensor, index: Tensor, n_rows: int) -> Tensor:
-    """Sum what every segment gives to its tokens over all tokens that use a row.
+    """Sum the values of segments over all tokens that use a row.
 
     The transpose of :func:`gathered_segment_sum`: ``result[u] = sum over tokens t with index[t] = u of
     per_segment[segments[t]]``. No tensor with a row for every token is built.
@@ -213,5 +187,5 @@ def spread_to_rows(per_segment: Tensor, segments: Tensor, index: Tensor, n_rows:
         ``(U, D)``.
     """
     sorted_index, order = index.sort(stable=True)
-    places = torch.searchsorted(sorted_index, torch.arange(n_rows + 1, device=index.device))
-    return gathered_segment_sum(per_segment, segments[order], places)
+    bounds = torch.searchsorted(sorted_index, torch.arange(n_rows + 1, device=index.device))
+    return gathered_segment_sum(per_segment, segments[order], bounds)
