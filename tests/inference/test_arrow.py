@@ -18,6 +18,7 @@ from token2wave.classifier import Classifier
 from token2wave.core import load_core
 from token2wave.errors import DataError
 from token2wave.features.words import WordFeatures
+from token2wave.inference.arrow_texts import Utf8
 from token2wave.inference.compiled import CompiledNetwork
 
 TEXTS = ["a film", "", "größe und 東京 🙂", "don't stop " * 400, "x", "a a a b"]
@@ -101,9 +102,9 @@ def test_the_core_refuses_what_does_not_fit() -> None:
     assert isinstance(features, WordFeatures)
     for offsets in ([0, 5], [-1, 2], [2, 1, 3], [4, 4, 3], []):
         with pytest.raises((ValueError, IndexError)):
-            network.utf8_probabilities(features, b"abcd", np.array(offsets, np.int64))
+            network.text_probabilities(features, Utf8(b"abcd", np.array(offsets, np.int64)))
     with pytest.raises(ValueError, match="could not be decoded"):
-        network.utf8_probabilities(features, b"ab\xff", np.array([0, 3]))
+        network.text_probabilities(features, Utf8(b"ab\xff", np.array([0, 3])))
     native, words, tables = load_core(), features.native_handle(load_core()), network.native_handle()
     assert native is not None
     for utf8, offsets, size in ((b"ab", np.array([0, 2]), 1), (b"ab", np.array([0, 1, 2]), 2)):

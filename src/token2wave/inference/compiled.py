@@ -19,13 +19,14 @@ from token2wave.errors import ConfigError
 from token2wave.features.ragged import Ragged
 from token2wave.features.words import WordFeatures
 from token2wave.inference import reference
+from token2wave.inference.arrow_texts import Utf8
 from token2wave.inference.reference import EMBEDDING
 from token2wave.inference.sums import Sums
 from token2wave.models.registry import NATIVE, NUMPY, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 Floats = NDArray[np.float32]
-SMALL_BATCH = 1 << 14  # code points; one thread is done before another starts
+SMALL_BATCH = 1 << 14  # code points or bytes; one thread is done before another starts
 # In the native core's order.
 NATIVE_OPERATIONS, NATIVE_READOUTS = ("interference", "modulation"), ("text", "cls")
 NATIVE_RESTORES = ("linear", "real", "magnitude")
@@ -107,35 +108,27 @@ class CompiledNetwork:
         self._core.predict_rows(self.native_handle(), rows, out, False, n_threads())
         return out
 
-    def text_probabilities(self, features: WordFeatures, texts: list[str]) -> Floats:
-        """Compute probabilities ``(N, C)`` from texts in the native core, which must be there.
-
-        Raises:
-            TypeError: an element of ``texts`` is not a string.
-        """
-        native = self._require_core()
-        out = np.empty((len(texts), self.config.n_classes), dtype=np.float32)
-        words = features.native_handle(native)
-        native.predict_texts(words, self.native_handle(), texts, out, True, _threads_for(texts))
-        return out
-
-    def utf8_probabilities(self, features: WordFeatures, utf8: Any, offsets: NDArray[np.int64]) -> Floats:
-        """Compute probabilities ``(N, C)`` from the bytes of texts, as Arrow keeps them.
+    def text_probabilities(self, features: WordFeatures, texts: list[str] | Utf8) -> Floats:
+        """Compute probabilities ``(N, C)`` in the native core, which must be there.
 
         Args:
             features: those of the model.
-            utf8: a buffer with all bytes.
-            offsets: ``(N + 1,)``: text ``i`` is ``utf8[offsets[i]:offsets[i + 1]]``.
+            texts: ``N`` strings, or the bytes of an Arrow array.
 
         Raises:
-            ValueError: the offsets do not fit the buffer, or the bytes are not UTF-8.
+            TypeError: an element of ``texts`` is not a string.
+            ValueError: the offsets do not fit the bytes, or the bytes are not UTF-8.
         """
         native = self._require_core()
-        out = np.empty((len(offsets) - 1, self.config.n_classes), dtype=np.float32)
-        n = n_threads() if len(out) > 1 and offsets[-1] - offsets[0] > SMALL_BATCH else 1
-        native.predict_utf8(
-            features.native_handle(native), self.native_handle(), (utf8, offsets), out, True, n
-        )
+        if isinstance(texts, list):
+            predict, n = native.predict_texts, len(texts)
+            size = sum(map(len, texts)) if n > 1 else 0
+        else:
+            predict, n = native.predict_utf8, len(texts.offsets) - 1
+            size = int(texts.offsets[-1] - texts.offsets[0])
+        out = np.empty((n, self.config.n_classes), dtype=np.float32)
+        threads = n_threads() if n > 1 and size > SMALL_BATCH else 1
+        predict(features.native_handle(native), self.native_handle(), texts, out, True, threads)
         return out
 
     def sums(self, features: Ragged) -> Sums:
@@ -175,11 +168,6 @@ class CompiledNetwork:
     def __setstate__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
         self._choose_core()
-
-
-def _threads_for(texts: list[str]) -> int:
-    """Number of threads: one, if the texts are too short for more to pay."""
-    return n_threads() if len(texts) > 1 and sum(map(len, texts)) > SMALL_BATCH else 1
 
 
 def supports_native(config: WaveConfig) -> bool:

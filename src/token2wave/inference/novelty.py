@@ -38,7 +38,7 @@ class NoveltyReference:
     """Statistics of the validation texts.
 
     Attributes:
-        usual_share: fraction of their features that are unknown.
+        usual_share: prior fraction of unknown features.
         unknown: mean and standard deviation of ``unknown``.
         evidence: mean and standard deviation of ``log sum exp`` of the logits.
         scores: score at each of `QUANTILES`, increasing.

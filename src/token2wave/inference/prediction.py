@@ -42,18 +42,14 @@ def make_prediction(
         top_k: number of classes in ``top``; all, if there are fewer.
         thresholds: for a multi-label model, the ``C`` probabilities from which a text gets a class.
     """
-    if thresholds:
-        order = _ranking(probabilities)
-        assigned = [i for i in order if probabilities[i] >= thresholds[i]]
-        top = tuple((label_names[i], probabilities[i]) for i in order[: max(top_k, 1)])
-        labels = tuple(label_names[i] for i in assigned)
-        return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in assigned))
-    if top_k <= 1:
-        probability = max(probabilities)
-        label = label_names[probabilities.index(probability)]
-        return Prediction(label, probability, ((label, probability),), (label,), (probability,))
-    top = tuple((label_names[i], probabilities[i]) for i in _ranking(probabilities)[:top_k])
-    return Prediction(*top[0], top, (top[0][0],), (top[0][1],))
+    if top_k <= 1 and not thresholds:  # without sorting
+        order = assigned = [probabilities.index(max(probabilities))]
+    else:
+        order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])
+        assigned = [i for i in order if probabilities[i] >= thresholds[i]] if thresholds else order[:1]
+    top = tuple((label_names[i], probabilities[i]) for i in order[: max(top_k, 1)])
+    labels = tuple(label_names[i] for i in assigned)
+    return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in assigned))
 
 
 def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) -> dict[str, Any]:
@@ -64,19 +60,13 @@ def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) ->
         several: write ``labels``, as for a multi-label model; else ``label``.
         abstains: leave out the label.
     """
-    result: dict[str, Any]
+    decision: dict[str, Any] = {"label": None if abstains else prediction.label}
+    decision["probability"] = prediction.probability
     if several:
         labels = [] if abstains else zip(prediction.labels, prediction.probabilities, strict=True)
-        result = {"labels": _pairs(labels)}
-    else:
-        result = {"label": None if abstains else prediction.label, "probability": prediction.probability}
-    return {**result, "novelty": prediction.novelty, "top": _pairs(prediction.top)}
+        decision = {"labels": _pairs(labels)}
+    return {**decision, "novelty": prediction.novelty, "top": _pairs(prediction.top)}
 
 
 def _pairs(classes: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"label": label, "probability": probability} for label, probability in classes]
-
-
-def _ranking(probabilities: Sequence[float]) -> list[int]:
-    """Indices of the classes, most probable first."""
-    return sorted(range(len(probabilities)), key=lambda i: -probabilities[i])

@@ -31,11 +31,8 @@ def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> 
     """Compute the logits of ``N`` texts, ``(N, C)``, chunk by chunk."""
     if len(features.ids) <= TEXTS_CHUNK:
         return logits(config, arrays, sums(config, arrays, features))
-    chunks = []
-    for first, last in groups(features.offsets, TEXTS_CHUNK):
-        texts = features.take(np.arange(first, last))
-        chunks.append(logits(config, arrays, sums(config, arrays, texts)))
-    return np.concatenate(chunks)
+    chunks = (features.take(np.arange(*texts)) for texts in groups(features.offsets, TEXTS_CHUNK))
+    return np.concatenate([logits(config, arrays, sums(config, arrays, chunk)) for chunk in chunks])
 
 
 # ---- from features to sums ----
@@ -94,8 +91,8 @@ def _context_sums(config: WaveConfig, arrays: Arrays, features: Ragged) -> tuple
     """Number of words of each text, the sum of their context states, and the sum of the squares."""
     n_words = features.n_ordered
     offsets = offsets_of(n_words)
-    place = np.arange(offsets[-1]) + np.repeat(features.offsets[:-1] - offsets[:-1], n_words)
-    states = _context_states(config, arrays, features.ids[place], offsets)
+    index = np.arange(offsets[-1]) + np.repeat(features.offsets[:-1] - offsets[:-1], n_words)
+    states = _context_states(config, arrays, features.ids[index], offsets)
     return n_words.astype(np.float64), *segment_sums(offsets, config.context_width, lambda a, b: states[a:b])
 
 
@@ -220,12 +217,11 @@ def groups(offsets: NDArray[np.int64], max_features: int) -> Iterator[tuple[int,
 
 def _neighbours(values: Floats, offsets: NDArray[np.int64], distances: range) -> Floats:
     """Sum each row's neighbours at the given distances within its text."""
-    place = np.arange(len(values))
-    texts = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    starts, ends = offsets[:-1][texts], offsets[1:][texts]
+    index = np.arange(len(values))
+    starts, ends = np.repeat(offsets[:-1], np.diff(offsets)), np.repeat(offsets[1:], np.diff(offsets))
     total = np.zeros_like(values)
     for distance in distances:
-        other = place + distance
+        other = index + distance
         inside = (starts <= other) & (other < ends)
         total[inside] += values[other[inside]]
     return total

@@ -1,8 +1,8 @@
-"""The way from texts to probabilities: the native core, a compiled network in numpy, or torch."""
+"""Routes from texts to probabilities: the native core, a compiled network in numpy, or torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from token2wave.errors import DataError
 from token2wave.features import WordFeatures
 from token2wave.features.text import pieces
 from token2wave.inference import reference
-from token2wave.inference.arrow_texts import NOT_UTF8, is_arrow, strings_of, utf8_of
+from token2wave.inference.arrow_texts import NOT_UTF8, Utf8, is_arrow, strings_of, utf8_of
 from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.model import Model
 from token2wave.inference.state import State
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Route:
-    """Computes probabilities: texts become features, and the network turns features into logits.
+    """Turns texts into features, and features into probabilities.
 
     Attributes:
         model: the model that predicts.
@@ -39,7 +39,10 @@ class Route:
 
     def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
         """Compute ``(N, C)`` probabilities of ``N`` texts, a list or a ``pyarrow`` array."""
-        texts = strings_of(texts) if is_arrow(texts) else texts
+        return self.of_strings(strings_of(texts) if is_arrow(texts) else texts, advance)
+
+    def of_strings(self, texts: Sequence[str], advance: Advance) -> Floats:
+        """Compute ``(N, C)`` probabilities of ``N`` strings."""
         network = self.model.network
         logits = network.logits(self.model.features(texts, advance))
         return reference.probabilities(logits, network.config.multi_label)
@@ -49,13 +52,12 @@ class Route:
 class NumpyRoute(Route):
     """As :class:`Route`, but long texts go through a state piece by piece, so that memory stays bounded."""
 
-    def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
-        """Compute ``(N, C)`` probabilities."""
-        texts = strings_of(texts) if is_arrow(texts) else texts
+    def of_strings(self, texts: Sequence[str], advance: Advance) -> Floats:
+        """Compute ``(N, C)`` probabilities of ``N`` strings."""
         long_texts = [i for i, text in enumerate(texts) if len(text) > LONG_TEXT]
-        if not long_texts:
-            return super().probabilities(texts, advance)
-        result = super().probabilities(["" if len(text) > LONG_TEXT else text for text in texts], advance)
+        if long_texts:
+            short_texts = ["" if len(text) > LONG_TEXT else text for text in texts]
+        result = super().of_strings(short_texts if long_texts else texts, advance)
         for i in long_texts:
             state = State(self.model, removable=False)
             for piece in pieces(texts[i], LONG_TEXT):
@@ -66,39 +68,34 @@ class NumpyRoute(Route):
 
 @dataclass(frozen=True)
 class NativeRoute(Route):
-    """The native core takes texts and gives probabilities in one call."""
+    """The native core turns texts into probabilities in one call."""
 
     network: CompiledNetwork
     features: WordFeatures
 
     def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
-        """Compute ``(N, C)`` probabilities."""
+        """Compute ``(N, C)`` probabilities; the core reads the bytes of an Arrow array in place."""
+        chunks: Iterable[list[str] | Utf8]
         if is_arrow(texts):
-            return self._of_arrow(texts, advance)
-        if advance is None:
+            chunks = utf8_of(texts)
+        elif advance is None:
             return self.network.text_probabilities(self.features, list(texts))
-        chunks = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
-        for first in range(0, len(texts), TEXTS_CHUNK):
-            chunk = list(texts[first : first + TEXTS_CHUNK])
-            chunks.append(self.network.text_probabilities(self.features, chunk))
-            advance(len(chunk))
-        return np.concatenate(chunks)
-
-    def _of_arrow(self, texts: Any, advance: Advance) -> Floats:
-        """The core reads the bytes of an Arrow array where they are."""
-        chunks = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
+        else:
+            starts = range(0, len(texts), TEXTS_CHUNK)
+            chunks = (list(texts[first : first + TEXTS_CHUNK]) for first in starts)
+        results = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
         try:
-            for utf8, offsets in utf8_of(texts):
-                chunks.append(self.network.utf8_probabilities(self.features, utf8, offsets))
+            for chunk in chunks:
+                results.append(self.network.text_probabilities(self.features, chunk))
                 if advance is not None:
-                    advance(len(chunks[-1]))
+                    advance(len(results[-1]))
         except ValueError as error:
             raise DataError(NOT_UTF8, location="texts") from error
-        return np.concatenate(chunks)
+        return np.concatenate(results)
 
 
 def choose_route(model: Model) -> Route:
-    """Choose how a model predicts: the native core if it can, else numpy, or torch if it does not compile."""
+    """Choose the native core if it supports the model, else numpy, or torch if it does not compile."""
     network, features = model.network, model.features
     if not isinstance(network, CompiledNetwork):
         return Route(model, "torch")

@@ -60,10 +60,20 @@ class State:
         Raises:
             TypeError: it is not a string.
         """
+        self._append(self._tokens(text))
+        return self
+
+    def _append(self, codes: Codes) -> None:
+        if len(codes):
+            self._sums = self._passages.join(self._sums, self._end, codes)
+            self._set_edges(codes, codes, len(codes))
+            if self._journal is not None:
+                self._journal += codes.tobytes()
+
+    def _tokens(self, text: str) -> Codes:
         if not isinstance(text, str):
             raise TypeError(f"expected a string, found {type(text).__name__}")
-        self._append(self.model.features.tokens(text).codes)
-        return self
+        return self.model.features.tokens(text).codes
 
     def merge(self, other: State) -> Self:
         """Add the text of another state at the end. The other state does not change.
@@ -97,26 +107,24 @@ class State:
             TypeError: ``text`` is not a string.
         """
         journal = self._require_journal()
-        if not isinstance(text, str):
-            raise TypeError(f"expected a string, found {type(text).__name__}")
-        codes = self.model.features.tokens(text).codes
+        codes = self._tokens(text)
         target = codes.tobytes()
-        place = journal.find(target)
-        while place >= 0 and not self._is_whole_words(place, len(target)):
-            place = journal.find(target, place + 1)
-        if place < 0:
+        offset = journal.find(target)
+        while offset >= 0 and not self._is_whole_words(offset, len(target)):
+            offset = journal.find(target, offset + 1)
+        if offset < 0:
             raise DataError(
                 f"expected words that are in the state, found {text[:60]!r}", hint="remove what was added"
             )
-        first = place // CODE_BYTES
+        first = offset // CODE_BYTES
         self._cut(first, first + len(codes))
         return self
 
-    def _is_whole_words(self, place: int, size: int) -> bool:
+    def _is_whole_words(self, offset: int, size: int) -> bool:
         """Whether bytes of the journal are whole codes and whole words."""
-        if place % CODE_BYTES:
+        if offset % CODE_BYTES:
             return False
-        first, last = place // CODE_BYTES, (place + size) // CODE_BYTES
+        first, last = offset // CODE_BYTES, (offset + size) // CODE_BYTES
         edges = np.concatenate([self._codes(first, first + 1), self._codes(last, last + 1)])
         return bool(self.model.features.begins_word(edges).all())
 
@@ -158,16 +166,8 @@ class State:
 
     # ---- tokens and sums ----
 
-    def _append(self, codes: Codes) -> None:
-        if not len(codes):
-            return
-        self._sums = self._passages.join(self._sums, self._end, codes)
-        self._set_edges(codes, codes, len(codes))
-        if self._journal is not None:
-            self._journal += codes.tobytes()
-
     def _set_edges(self, start: Codes, end: Codes, n_tokens: int) -> None:
-        """Update start and end after a passage was added, given its own start and end, or all of it."""
+        """Update start and end after a passage was added, given its own edges or all of its tokens."""
         start_of, end_of = self._passages.start_of, self._passages.end_of
         self._start = start_of(np.concatenate([self._start, start_of(start)]))
         self._end = end_of(np.concatenate([self._end, end_of(end)]))
@@ -186,21 +186,21 @@ class State:
             self._n_removed = 0
         self._start, self._end = self._start_at(0), self._end_at(self.n_tokens)
 
-    def _end_at(self, place: int) -> Codes:
-        """End of the passage before a place; reads no more tokens than needed."""
+    def _end_at(self, last: int) -> Codes:
+        """Return the end of the passage before a token; read no more tokens than needed."""
         n_read = EDGE_TOKENS
         while True:
-            end = self._passages.end_of(self._codes(max(place - n_read, 0), place))
-            if n_read >= place or self._passages.is_complete(end):
+            end = self._passages.end_of(self._codes(max(last - n_read, 0), last))
+            if n_read >= last or self._passages.is_complete(end):
                 return end
             n_read *= 4
 
-    def _start_at(self, place: int) -> Codes:
-        """Start of the passage that begins at a place."""
+    def _start_at(self, first: int) -> Codes:
+        """Return the start of the passage from a token on, in the same way."""
         n_read = EDGE_TOKENS
         while True:
-            start = self._passages.start_of(self._codes(place, min(place + n_read, self.n_tokens)))
-            if place + n_read >= self.n_tokens or self._passages.is_complete(start):
+            start = self._passages.start_of(self._codes(first, min(first + n_read, self.n_tokens)))
+            if first + n_read >= self.n_tokens or self._passages.is_complete(start):
                 return start
             n_read *= 4
 
@@ -236,7 +236,7 @@ class State:
         return save(arrays, metadata={KEY: json.dumps(header)})
 
     @classmethod
-    def from_bytes(cls, model: Model, packed: bytes) -> State:
+    def from_bytes(cls, model: Model, content: bytes) -> State:
         """Unpack a state.
 
         Raises:
@@ -245,9 +245,9 @@ class State:
         """
         state = cls(model)
         try:
-            arrays = load(packed)
-            length = int.from_bytes(packed[:8], "little")
-            header = json.loads(json.loads(packed[8 : 8 + length])["__metadata__"][KEY])
+            arrays = load(content)
+            length = int.from_bytes(content[:8], "little")
+            header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
             sums = Sums(**{field.name: arrays[field.name] for field in fields(Sums)})
             edges = arrays["start"], arrays["end"]
             n_tokens, of_model = int(header["n_tokens"]), header["fingerprint"]
