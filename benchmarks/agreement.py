@@ -163,10 +163,7 @@ def _differences(paths: dict[str, Answer], reference: str) -> dict[str, Any]:
 def difference(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, Any]:
     """Compare probabilities, ``(N, C)`` with ``(M, C)``, ``M >= N``, of the same texts first.
 
-    Returns:
-        ``other_classes``, in how many texts the most probable class is another; ``largest_difference`` of two
-        probabilities; and ``widest_margin``, by how much at most ``expected`` favoured its own class over
-        that of ``actual``, 0 if they agree.
+    ``widest_margin`` is by how much at most ``expected`` favoured its own class over that of ``actual``.
     """
     expected = expected[: len(actual)]
     classes, expected_classes = actual.argmax(axis=1), expected.argmax(axis=1)
@@ -180,12 +177,7 @@ def difference(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> di
 
 
 def any_two(predicted: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    """Compare the probabilities of all ways, ``(N, C)`` each, on the texts that all ways have.
-
-    Returns:
-        ``texts``, the ``largest_difference`` of two probabilities of one class and text, and
-        ``other_classes``, in how many texts not all predict the same class.
-    """
+    """Compare the probabilities of all ways, ``(N, C)`` each, on the texts that all ways have."""
     n_texts = min(map(len, predicted), default=0)
     if not n_texts:
         return {"texts": 0}

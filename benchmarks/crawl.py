@@ -83,7 +83,9 @@ class Crawl:
         """Documents ``first`` to ``last - 1``."""
         start = first // CHUNK
         chunks = [self._chunk(number) for number in range(start, -(-last // CHUNK))]
-        texts, labels = (list(itertools.chain.from_iterable(parts)) for parts in zip(*chunks, strict=True))
+        texts, labels = (
+            list(itertools.chain.from_iterable(columns)) for columns in zip(*chunks, strict=True)
+        )
         window = slice(first - start * CHUNK, last - start * CHUNK)
         return Documents(list(range(first, last)), texts[window], labels[window])
 
@@ -108,29 +110,21 @@ def write(
     folder: Path,
     n_documents: int,
     rows_per_file: int,
-    kind: str = "jsonl",
+    suffix: str = "jsonl",
     seed: int = 0,
     is_labelled: bool = True,
 ) -> dict[str, int]:
-    """Write documents to files ``part-0000.KIND``, ...; files that exist stay.
-
-    Args:
-        folder: is created.
-        n_documents: in all files together.
-        rows_per_file: the last file may have fewer.
-        kind: ``jsonl`` or ``parquet``.
-        seed: of the crawl.
-        is_labelled: whether rows have a label.
+    """Write documents to files ``part-0000.jsonl`` (or ``.parquet``), ...; files that exist stay.
 
     Returns:
         ``documents``, the ``broken`` ones, ``characters`` of all texts and ``bytes`` of all files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     bounds = [*range(0, n_documents, rows_per_file), n_documents]
-    paths = [folder / f"part-{number:04d}.{kind}" for number in range(len(bounds) - 1)]
+    paths = [folder / f"part-{number:04d}.{suffix}" for number in range(len(bounds) - 1)]
     counts = {"documents": n_documents, "broken": 0, "characters": 0, "bytes": 0}
     with ProcessPoolExecutor() as pool:
-        write_one = partial(_write_file, kind=kind, seed=seed, is_labelled=is_labelled)
+        write_one = partial(_write_file, suffix=suffix, seed=seed, is_labelled=is_labelled)
         for written in pool.map(write_one, paths, bounds[:-1], bounds[1:]):
             counts = {name: n + written.get(name, 0) for name, n in counts.items()}
     return counts
@@ -144,13 +138,15 @@ def write_labelled(seed: int, path: Path, n_documents: int) -> None:
             file.write(json.dumps({"text": text, "label": label}) + "\n")
 
 
-def _write_file(path: Path, first: int, last: int, kind: str, seed: int, is_labelled: bool) -> dict[str, int]:
+def _write_file(
+    path: Path, first: int, last: int, suffix: str, seed: int, is_labelled: bool
+) -> dict[str, int]:
     if path.exists():
         return {}
     crawl, counts, partial_path = _crawl(seed), {"broken": 0, "characters": 0}, path.with_suffix(".new")
-    write_parts = _write_parquet if kind == "parquet" else _write_jsonl
-    parts = (crawl.documents(a, min(a + CHUNK, last)) for a in range(first, last, CHUNK))
-    for documents in write_parts(partial_path, parts, is_labelled):
+    write_chunks = _write_parquet if suffix == "parquet" else _write_jsonl
+    chunks = (crawl.documents(a, min(a + CHUNK, last)) for a in range(first, last, CHUNK))
+    for documents in write_chunks(partial_path, chunks, is_labelled):
         counts["broken"] += sum(documents.broken)
         counts["characters"] += sum(map(len, documents.texts))
     partial_path.replace(path)
@@ -162,38 +158,38 @@ def _crawl(seed: int) -> Crawl:
     return Crawl(seed)
 
 
-def _write_jsonl(path: Path, parts: Iterator[Documents], is_labelled: bool) -> Iterator[Documents]:
+def _write_jsonl(path: Path, chunks: Iterator[Documents], is_labelled: bool) -> Iterator[Documents]:
     broken_lines = itertools.cycle(
         [b'{"id": %d, "text": "cut o', b'{"id": %d, "text": 5}', b'{"id": %d, "text": "\xff"}']
     )
     with path.open("wb") as file:
-        for part in parts:
-            for number, text, label in zip(part.ids, part.texts, part.labels, strict=True):
+        for chunk in chunks:
+            for number, text, label in zip(chunk.ids, chunk.texts, chunk.labels, strict=True):
                 row = {"id": number, "url": _url(number), "text": text}
                 row |= {"label": label} if is_labelled else {}
                 line = json.dumps(row, ensure_ascii=False).encode()
                 file.write((next(broken_lines) % number if is_broken(number) else line) + b"\n")
-            yield part
+            yield chunk
 
 
-def _write_parquet(path: Path, parts: Iterator[Documents], is_labelled: bool) -> Iterator[Documents]:
+def _write_parquet(path: Path, chunks: Iterator[Documents], is_labelled: bool) -> Iterator[Documents]:
     import pyarrow
     from pyarrow import parquet
 
     names = [("id", pyarrow.int64()), ("url", pyarrow.string()), ("text", pyarrow.string())]
     schema = pyarrow.schema(names + ([("label", pyarrow.string())] if is_labelled else []))
     with parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=["label"]) as file:
-        for part in parts:
+        for chunk in chunks:
             columns: dict[str, Any] = {
-                "id": part.ids,
-                "url": list(map(_url, part.ids)),
+                "id": chunk.ids,
+                "url": list(map(_url, chunk.ids)),
                 "text": [
-                    None if is_broken(n) else text for n, text in zip(part.ids, part.texts, strict=True)
+                    None if is_broken(n) else text for n, text in zip(chunk.ids, chunk.texts, strict=True)
                 ],
             }
-            columns |= {"label": part.labels} if is_labelled else {}
+            columns |= {"label": chunk.labels} if is_labelled else {}
             file.write_table(pyarrow.table(columns, schema=schema))
-            yield part
+            yield chunk
 
 
 def _url(number: int) -> str:
@@ -209,9 +205,8 @@ def _zipf(n_words: int) -> NDArray[np.float64]:
 
 def main() -> None:
     """Write a crawl."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--rows-per-file", type=int, default=25_000)

@@ -63,25 +63,18 @@ import sys
 from pathlib import Path
 import numpy as np
 import token2wave
-texts = Path(sys.argv[2]).read_text(encoding="utf-8").split("\\x00")
-np.save(sys.argv[3], token2wave.load(sys.argv[1]).probabilities(texts))
-"""
-PREDICT_IN_TORCH = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-import numpy as np
-import token2wave
-from token2wave.models import WaveNetwork
-import torch
-texts = Path(sys.argv[2]).read_text(encoding="utf-8").split("\\x00")
 classifier = token2wave.load(sys.argv[1])
+exec(sys.argv[4])
+texts = Path(sys.argv[2]).read_text(encoding="utf-8").split("\\x00")
+np.save(sys.argv[3], classifier.probabilities(texts))
+"""
+IN_TORCH = """
+from dataclasses import replace
+from token2wave.models import WaveNetwork
 network = WaveNetwork(classifier.network.config)
 for name, values in classifier.network.arrays().items():
     network.load(name, np.array(values))
-network.eval()
-classifier = replace(classifier, network=network)
-np.save(sys.argv[3], classifier.probabilities(texts))
+classifier = replace(classifier, network=network.eval())
 """
 
 
@@ -91,13 +84,9 @@ class NoCompilerError(Token2WaveError):
 
 @dataclass(frozen=True)
 class Bench:
-    """Where jobs are trained and compared.
+    """Where jobs are trained on the rows of a file, and compared on test texts.
 
-    Attributes:
-        folder: for files.
-        data: the training rows, a readable file.
-        test: what the models are compared on.
-        plain: a folder with the package, its core built for plain x86-64; None if it cannot be built.
+    ``plain`` is a folder with the package, its core built for plain x86-64; None if it cannot be built.
     """
 
     folder: Path
@@ -105,24 +94,24 @@ class Bench:
     test: TextSplit
     plain: Path | None = None
 
-    def trained(self, job: Job, changes: dict[str, str], place: str = ".") -> Path:
-        """Train in a process of its own, in a working folder of its own; gives the model file."""
-        where = self.folder / place
-        where.mkdir(exist_ok=True)
-        out = self.folder / "found.safetensors"
-        command = [sys.executable, "-m", "token2wave", "train", os.path.relpath(self.data, where)]
+    def train(self, job: Job, changes: dict[str, str], subfolder: str = ".") -> Path:
+        """Train in a process of its own, in a working folder of its own; returns the model file."""
+        working = self.folder / subfolder
+        working.mkdir(exist_ok=True)
+        out = self.folder / "trained.safetensors"
+        command = [sys.executable, "-m", "token2wave", "train", os.path.relpath(self.data, working)]
         command += ["--device", "cpu", *job.arguments, "--out", str(out)]
-        subprocess.run(command, cwd=where, env=self._environment(changes), check=True, capture_output=True)
+        subprocess.run(command, cwd=working, env=self._environment(changes), check=True, capture_output=True)
         return out
 
-    def predicted(self, model: Path, changes: dict[str, str], code: str = PREDICT) -> Floats:
+    def predict(self, model: Path, changes: dict[str, str], change: str = "") -> Floats:
         """Probabilities of the test texts, from a process of its own."""
-        texts, out = self.folder / "texts", self.folder / "found.npy"
+        texts, out = self.folder / "texts", self.folder / "predicted.npy"
         texts.write_text("\x00".join(self.test.texts), encoding="utf-8")
-        command = [sys.executable, "-c", code, str(model), str(texts), str(out)]
+        command = [sys.executable, "-c", PREDICT, str(model), str(texts), str(out), change]
         subprocess.run(command, env=self._environment(changes), check=True, capture_output=True)
-        found: Floats = np.load(out)
-        return found
+        probabilities: Floats = np.load(out)
+        return probabilities
 
     def _environment(self, changes: dict[str, str]) -> dict[str, str]:
         if changes.get("PYTHONPATH") == "PLAIN":
@@ -139,10 +128,7 @@ class Bench:
 
 
 def build_plain(folder: Path) -> Path:
-    """Copy the package, and build its core for plain x86-64.
-
-    Returns:
-        The folder to put into ``PYTHONPATH``.
+    """Copy the package, and build its core for plain x86-64; the folder is for ``PYTHONPATH``.
 
     Raises:
         NoCompilerError: there is no compiler.
@@ -164,32 +150,32 @@ def same_everywhere(bench: Bench, job: Job) -> dict[str, Any]:
     """Train where nothing may make a difference."""
     hashes = {}
     for number, (name, changes) in enumerate(PLACES.items()):
-        path = bench.trained(job, changes, place=f"place {number}" if name == "another folder" else ".")
+        path = bench.train(job, changes, subfolder=f"folder {number}" if name == "another folder" else ".")
         hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     first = next(iter(hashes.values()))
-    other = [name for name, found in hashes.items() if found != first]
+    other = [name for name, digest in hashes.items() if digest != first]
     return {"job": job.name, "processes": len(hashes), "other": other}
 
 
 def compared(bench: Bench, job: Job, conditions: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
     """Train under conditions, and hold each model against that of one thread and all instructions."""
-    first = bench.trained(job, {}).read_bytes()
+    first = bench.train(job, {}).read_bytes()
     whole = bench.folder / "first.safetensors"
     whole.write_bytes(first)
     expected = token2wave.load(whole).probabilities(bench.test.texts)
     rows = []
     for name, changes in bench.possible(conditions).items():
-        path = bench.trained(job, changes)
+        path = bench.train(job, changes)
         row: dict[str, Any] = {"job": job.name, "condition": name, "same": path.read_bytes() == first}
         if not row["same"]:
-            found = token2wave.load(path).probabilities(bench.test.texts)
+            actual = token2wave.load(path).probabilities(bench.test.texts)
             names = token2wave.load(whole).label_names
             labels = np.array([names.index(label) for label in bench.test.labels])
-            right = [(shares.argmax(axis=1) == labels).mean() for shares in (expected, found)]
+            right = [(each.argmax(axis=1) == labels).mean() for each in (expected, actual)]
             row |= {
-                "probability": float(np.abs(found - expected).max()),
-                "mean": float(np.abs(found - expected).mean()),
-                "labels": int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+                "probability": float(np.abs(actual - expected).max()),
+                "mean": float(np.abs(actual - expected).mean()),
+                "labels": int((actual.argmax(axis=1) != expected.argmax(axis=1)).sum()),
                 "accuracy": float(right[1] - right[0]),
             }
         rows.append(row)
@@ -199,19 +185,19 @@ def compared(bench: Bench, job: Job, conditions: dict[str, dict[str, str]]) -> l
 def engines(bench: Bench, job: Job) -> list[dict[str, Any]]:
     """Let one model predict in every way, and hold each against the native core with all instructions."""
     model = bench.folder / "engines.safetensors"
-    model.write_bytes(bench.trained(job, {}).read_bytes())
-    expected = bench.predicted(model, {})
-    found = {name: bench.predicted(model, changes) for name, changes in bench.possible(ENGINES).items()} | {
-        "2 threads": bench.predicted(model, {"OMP_NUM_THREADS": "2"}),
-        "torch": bench.predicted(model, {}, PREDICT_IN_TORCH),
+    model.write_bytes(bench.train(job, {}).read_bytes())
+    expected = bench.predict(model, {})
+    predicted = {name: bench.predict(model, changes) for name, changes in bench.possible(ENGINES).items()} | {
+        "2 threads": bench.predict(model, {"OMP_NUM_THREADS": "2"}),
+        "torch": bench.predict(model, {}, IN_TORCH),
     }
     return [
         {
             "job": job.name,
             "engine": name,
-            "same": bool((shares == expected).all()),
-            "probability": float(np.abs(shares - expected).max()),
-            "labels": int((shares.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+            "same": bool((actual == expected).all()),
+            "probability": float(np.abs(actual - expected).max()),
+            "labels": int((actual.argmax(axis=1) != expected.argmax(axis=1)).sum()),
         }
-        for name, shares in found.items()
+        for name, actual in predicted.items()
     ]

@@ -13,6 +13,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import token2wave
 from token2wave.data import load_split
@@ -43,14 +44,7 @@ main()
 
 @dataclass
 class Answers:
-    """What clients saw.
-
-    Attributes:
-        right: answers that are what the model says.
-        wrong: others.
-        asked_again: requests that lost their connection.
-        failed: requests that were not answered however often they were asked, and why.
-    """
+    """Right and wrong answers, requests that lost their connection, and why requests were never answered."""
 
     right: int = 0
     wrong: int = 0
@@ -60,12 +54,7 @@ class Answers:
 
 @dataclass
 class Service:
-    """A service in a process of its own.
-
-    Attributes:
-        process: the one that was started.
-        port: where it listens.
-    """
+    """A service that listens at a port, in a process of its own."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -112,7 +101,9 @@ def running(
         process.wait()
 
 
-def asked(service: Service, model: Path, seconds: float, fault: Callable[[], None] | None = None) -> Answers:
+def ask_while(
+    service: Service, model: Path, seconds: float, fault: Callable[[], None] | None = None
+) -> Answers:
     """Ask for so long; ``fault`` is called again and again meanwhile."""
     texts = load_split("debian-sections").texts[:TEXTS]
     expected = dict(zip(texts, token2wave.load(model).labels(texts), strict=True))
@@ -135,10 +126,9 @@ def asked(service: Service, model: Path, seconds: float, fault: Callable[[], Non
         fault()
     for thread in threads:
         thread.join()
-    return Answers(
-        *(sum(getattr(one, name) for one in answers) for name in ("right", "wrong", "asked_again")),
-        [why for one in answers for why in one.failed],
-    )
+    names = ("right", "wrong", "asked_again")
+    counts = (sum(getattr(client, name) for client in answers) for name in names)
+    return Answers(*counts, [reason for client in answers for reason in client.failed])
 
 
 class _Client:
@@ -153,9 +143,9 @@ class _Client:
         why = ""
         for _ in range(TIMES_ASKED):
             try:
-                status, found = self._ask(text)
+                status, answer = self._ask(text)
                 if status == 200:
-                    return str(found["label"])
+                    return str(answer["label"])
                 why = f"status {status}"
             except (OSError, http.client.HTTPException) as error:
                 self.close()
@@ -174,8 +164,8 @@ class _Client:
     def _ask(self, text: str) -> tuple[int, Any]:
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
-        kind = {"Content-Type": "application/json"}
-        self._connection.request("POST", "/predict", json.dumps({"text": text}), kind)
+        headers = {"Content-Type": "application/json"}
+        self._connection.request("POST", "/predict", json.dumps({"text": text}), headers)
         answer = self._connection.getresponse()
         return answer.status, json.loads(answer.read())
 
@@ -187,12 +177,12 @@ def all_faults(folder: Path, seconds: float, seed: int) -> list[dict[str, Any]]:
     return [row_of(name, FAULTS[name](model, seconds, seed)) for name in FAULTS]
 
 
-def row_of(name: str, found: Answers) -> dict[str, Any]:
+def row_of(name: str, answers: Answers) -> dict[str, Any]:
     """What came of a fault, as plain data."""
-    kept = not found.wrong and not found.failed and found.right > 0
-    row = {"fault": name, "right": found.right, "wrong": found.wrong, "asked_again": found.asked_again}
-    print(f"{name}: {row} {found.failed[:2]}", flush=True)
-    return {**row, "failed": len(found.failed), "kept": kept}
+    counts = {"right": answers.right, "wrong": answers.wrong, "asked_again": answers.asked_again}
+    print(f"{name}: {counts} {answers.failed[:2]}", flush=True)
+    is_kept = not answers.wrong and not answers.failed and answers.right > 0
+    return {"fault": name, **counts, "failed": len(answers.failed), "kept": is_kept}
 
 
 def killed_workers(model: Path, seconds: float, seed: int, pause: float = 1.5) -> Answers:
@@ -206,10 +196,10 @@ def killed_workers(model: Path, seconds: float, seed: int, pause: float = 1.5) -
                     os.kill(chance.choice(workers), signal.SIGKILL)
             time.sleep(pause)
 
-        found = asked(service, model, seconds, kill)
+        answers = ask_while(service, model, seconds, kill)
         if not re.search(r"^token2wave_connections \d+", service.metrics(), re.MULTILINE):
-            found.failed.append("no figures afterwards")
-        return found
+            answers.failed.append("no figures afterwards")
+        return answers
 
 
 def full_log(model: Path, seconds: float, seed: int) -> Answers:
@@ -218,35 +208,32 @@ def full_log(model: Path, seconds: float, seed: int) -> Answers:
         Path("/dev/full").open("wb", buffering=0) as full,
         running(model, ["--access-log"], stderr=full) as service,
     ):
-        return asked(service, model, seconds)
+        return ask_while(service, model, seconds)
 
 
-def log_that_nobody_reads(model: Path, seconds: float, seed: int) -> Answers:
-    """The log goes into a pipe whose reader sleeps, and which is soon full."""
+def log_that_nobody_reads(model: Path, seconds: float, seed: int, has_reader: bool = True) -> Answers:
+    """The log goes into a pipe whose reader sleeps, and which is soon full; or that has no reader."""
     reading, writing = os.pipe()
-    try:
-        with running(model, ["--access-log"], stderr=_borrowed(writing)) as service:
-            return asked(service, model, seconds)
-    finally:
+    if not has_reader:
         os.close(reading)
-        os.close(writing)
+    try:
+        pipe = os.fdopen(writing, "wb", buffering=0, closefd=False)
+        with running(model, ["--access-log"], stderr=pipe) as service:
+            return ask_while(service, model, seconds)
+    finally:
+        for handle in [reading] * has_reader + [writing]:
+            os.close(handle)
 
 
 def log_whose_reader_is_gone(model: Path, seconds: float, seed: int) -> Answers:
     """The log goes into a pipe that nobody holds the other end of."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        with running(model, ["--access-log"], stderr=_borrowed(writing)) as service:
-            return asked(service, model, seconds)
-    finally:
-        os.close(writing)
+    return log_that_nobody_reads(model, seconds, seed, has_reader=False)
 
 
 def jumping_clock(model: Path, seconds: float, seed: int) -> Answers:
     """The clock of the wall jumps by a second, an hour or more than a year, back and forth, at every look."""
     with running(model, ["--access-log"], code=JUMPING) as service:
-        return asked(service, model, seconds)
+        return ask_while(service, model, seconds)
 
 
 FAULTS: dict[str, Callable[[Path, float, int], Answers]] = {
@@ -258,13 +245,7 @@ FAULTS: dict[str, Callable[[Path, float, int], Answers]] = {
 }
 
 
-def _borrowed(handle: int) -> IO[bytes]:
-    return os.fdopen(handle, "wb", buffering=0, closefd=False)
-
-
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]

@@ -10,28 +10,24 @@ further training texts without their labels. Writes ``results/benchmarks/few_sho
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RESULTS, all_versions, code_state, write_document
+from measuring import comma_integers, comma_list, command_line, describe_origin, make_parser, write_document
+from sweep import select_rows
 
 from token2wave import train
 from token2wave.core import n_threads
-from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_of, load_splits
+from token2wave.data import TextDataset, encode_labels, label_names_of, load_splits
 from token2wave.models.encoder_sources import MINILM
 from token2wave.training.baseline import train_baseline
-from token2wave.training.result import machine
-
-SYSTEMS = ("tfidf_svc", "default", "start", "teacher")
 
 
-def drawn(splits: TextDataset, n_rows: int, draw: int, n_unlabelled: int) -> tuple[TextDataset, list[str]]:
+def draw_rows(
+    splits: TextDataset, n_rows: int, draw: int, n_unlabelled: int
+) -> tuple[TextDataset, list[str]]:
     """So many rows of each class as training data, and further training texts without labels."""
     names = label_names_of(splits.train, splits.label_names)
     labels = encode_labels(splits.train, names)
@@ -39,9 +35,7 @@ def drawn(splits: TextDataset, n_rows: int, draw: int, n_unlabelled: int) -> tup
     few = np.concatenate([order[labels[order] == label][:n_rows] for label in range(len(names))])
     rest = order[~np.isin(order, few)][:n_unlabelled]
     texts = splits.train.texts
-    train_texts = TextSplit(
-        [texts[row] for row in few], [splits.train.labels[row] for row in few], splits.train.source
-    )
+    train_texts = select_rows(splits.train, few)
     few_rows = replace(splits, train=train_texts, validation=None, label_names=names)
     return few_rows, [texts[row] for row in rest]
 
@@ -51,7 +45,7 @@ def accuracy(system: str, splits: TextDataset, unlabelled: list[str], encoder: s
     assert splits.test is not None
     assert splits.label_names is not None
     if system == "tfidf_svc":
-        labels = [encode_labels(part, splits.label_names) for part in (splits.train, splits.test)]
+        labels = [encode_labels(split, splits.label_names) for split in (splits.train, splits.test)]
         texts = splits.train.texts, splits.test.texts
         return float(train_baseline(texts[0], labels[0], texts[1], labels[1], splits.label_names)["accuracy"])
     ways: dict[str, dict[str, Any]] = {
@@ -59,49 +53,42 @@ def accuracy(system: str, splits: TextDataset, unlabelled: list[str], encoder: s
         "start": {"init_from": encoder},
         "teacher": {"init_from": encoder, "teacher": encoder, "unlabelled": unlabelled},
     }
-    found = train(splits, seed=seed, **ways[system]).summary.accuracy
-    assert found is not None
-    return found
+    right = train(splits, seed=seed, **ways[system]).summary.accuracy
+    assert right is not None
+    return right
 
 
 def main() -> None:
     """Run all systems on all draws."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default="trec,banking77,ag_news")
-    parser.add_argument("--rows", default="8,16,32,64", help="of each class")
+    parser = make_parser(__doc__, data=["trec", "banking77", "ag_news"])
+    parser.add_argument("--rows", type=comma_integers, default=[8, 16, 32, 64], help="of each class")
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--systems", default="tfidf_svc,default,start")
+    parser.add_argument("--systems", type=comma_list, default=["tfidf_svc", "default", "start"])
     parser.add_argument("--encoder", default=MINILM)
     parser.add_argument("--unlabelled", type=int, default=2_000)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows: dict[str, dict[str, dict[str, list[float]]]] = {}
     document: dict[str, Any] = {
         "name": "few_shot",
-        "command": "python benchmarks/few_shot.py " + " ".join(sys.argv[1:]),
+        "command": command_line(__file__),
         "encoder": options.encoder,
         "unlabelled": options.unlabelled,
         "caveats": [],
         "rows": rows,
-        "versions": all_versions(("transformers", "scikit-learn")),
-        "machine": machine(n_threads(), "cpu"),
-        "processors": os.cpu_count(),
-        "code": code_state(),
+        **describe_origin(n_threads(), ("transformers", "scikit-learn")),
     }
-    for name in options.data.split(","):
+    for name in options.data:
         splits = load_splits(name)
         document["caveats"] += [note for note in splits.caveats if note not in document["caveats"]]
-        for n_rows in map(int, options.rows.split(",")):
-            found = rows.setdefault(name, {}).setdefault(str(n_rows), {})
+        for n_rows in options.rows:
+            accuracies = rows.setdefault(name, {}).setdefault(str(n_rows), {})
             for draw in range(options.draws):
-                few, unlabelled = drawn(splits, n_rows, draw, options.unlabelled)
-                for system in options.systems.split(","):
+                few, unlabelled = draw_rows(splits, n_rows, draw, options.unlabelled)
+                for system in options.systems:
                     right = accuracy(system, few, unlabelled, options.encoder, draw)
-                    found.setdefault(system, []).append(right)
+                    accuracies.setdefault(system, []).append(right)
                     write_document(options.results / "few_shot.json", document)
-            means = {system: round(100 * float(np.mean(each)), 2) for system, each in found.items()}
+            means = {system: round(100 * float(np.mean(each)), 2) for system, each in accuracies.items()}
             print(name, n_rows, json.dumps(means), flush=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,13 +39,7 @@ TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 3
 
 
 def draw_classifiers(document: dict[str, Any], data: str, path: Path) -> None:
-    """Draw every system of a data set as a mark; the whiskers are the smallest and largest of its runs.
-
-    Args:
-        document: what ``benchmarks/compare.py`` wrote.
-        data: name of the data set.
-        path: an SVG or PNG file, by its suffix. The same document gives the same bytes.
-    """
+    """Draw every system of a data set as a mark; the whiskers are the smallest and largest of its runs."""
     with _drawing(path, data, (7.5, 4.6)) as (drawing, canvas):
         axes = drawing.add_subplot()
         marks = _draw_systems(axes, document, data)
@@ -60,10 +54,6 @@ def draw_trade(document: dict[str, Any], path: Path) -> None:
 
     Accuracy is the mean over the sets of the mean over runs; times and sizes are geometric means over the
     sets of the medians, as a set ten times as large would decide an ordinary mean alone.
-
-    Args:
-        document: what ``benchmarks/compare.py`` wrote.
-        path: an SVG or PNG file, by its suffix. The same document gives the same bytes.
     """
     sets = document["medians"].values()
     systems = [
@@ -110,15 +100,17 @@ def draw_trade(document: dict[str, Any], path: Path) -> None:
 
 
 @contextmanager
-def _drawing(path: Path, salt: str, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
-    """A figure and its canvas, saved at the end, independent of the user's settings of matplotlib."""
+def _drawing(
+    path: Path, salt: str, inches: tuple[float, float], font_size: int = 10
+) -> Iterator[tuple[Any, Any]]:
+    """A figure and its canvas, saved at the end as SVG or PNG, whatever the user's settings of matplotlib."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": salt, "font.size": 10})
+        matplotlib.rcParams.update({"svg.hashsalt": salt, "font.size": font_size})
         drawing = Figure(figsize=inches, layout="constrained")
         yield drawing, FigureCanvasAgg(drawing)  # names are placed by their sizes in pixels
         is_svg = path.suffix == ".svg"
@@ -180,61 +172,47 @@ def _style_scatter(axes: Axes, data: str) -> None:
 
 
 def _time_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axes.xaxis.set_major_locator(FixedLocator(TICKS))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _tick(seconds)))
+    _fix_ticks(axes, TICKS, _tick)
     axes.set_xlabel("training time, from texts in memory to a trained model")
 
 
 def _size_ticks(axes: Axes) -> None:
+    _fix_ticks(axes, [n * 10**6 for n in (1, 3, 10, 30, 100, 300)], lambda n_bytes: f"{n_bytes / 1e6:.0f} MB")
+    axes.set_xlabel("model file")
+
+
+def _fix_ticks(axes: Axes, ticks: Sequence[float], form: Callable[[float], str]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    axes.xaxis.set_major_locator(FixedLocator([n * 10**6 for n in (1, 3, 10, 30, 100, 300)]))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_bytes, _: f"{n_bytes / 1e6:.0f} MB"))
-    axes.set_xlabel("model file")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
 
 
 def _names(axes: Axes, marks: list[_Mark]) -> None:
     """Write each name beside its mark, at the nearest place where it covers nothing."""
     taken = [_around(axes, mark) for mark in marks]
     for mark in marks:
-        x, y = mark.x, mark.y
-        label = axes.annotate(
-            mark.name,
-            (x, y),
-            xytext=(0, 0),
-            textcoords="offset points",
-            color=INK,
-            fontsize=9,
-            fontweight="bold" if mark.ours else "normal",
-        )
-        free = None
+        weight = "bold" if mark.ours else "normal"
+        style: Any = {"color": INK, "fontsize": 9, "fontweight": weight, "textcoords": "offset points"}
+        label = axes.annotate(mark.name, (mark.x, mark.y), xytext=(0, 0), **style)
         for distance, direction in itertools.product(DISTANCES, DIRECTIONS):
-            box = _placed(axes, label, distance, direction)
+            box = _place_name(label, distance, direction)
             inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
             inside = inside and axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
             if inside and not any(box.overlaps(other) for other in taken):
-                free = distance, direction, box
                 break
-        if free is None:
-            free = DISTANCES[0], DIRECTIONS[0], _placed(axes, label, DISTANCES[0], DIRECTIONS[0])
-        distance, direction, box = free
-        _placed(axes, label, distance, direction)
+        else:
+            distance, direction = DISTANCES[0], DIRECTIONS[0]
+            box = _place_name(label, distance, direction)
         taken.append(box)
         if distance >= LEADER_FROM:
-            axes.annotate(
-                "",
-                (x, y),
-                xytext=(distance * direction[0], distance * direction[1]),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 5},
-            )
+            end = (distance * direction[0], distance * direction[1])
+            line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 5}
+            axes.annotate("", (mark.x, mark.y), xytext=end, textcoords="offset points", arrowprops=line)
 
 
-def _placed(axes: Axes, label: Annotation, distance: float, direction: tuple[float, float]) -> Bbox:
+def _place_name(label: Annotation, distance: float, direction: tuple[float, float]) -> Bbox:
     """Put a name at a distance from its mark; the box that it takes, in pixels."""
     right, up = direction
     label.set_position((distance * right, distance * up))
@@ -261,38 +239,20 @@ def _tick(seconds: float) -> str:
 # ---- prediction ----
 
 
-class _Panel(NamedTuple):
-    """A panel of the figure: the value that it shows, and how."""
-
-    key: str
-    title: str
-    unit: str
-
-
-PANELS = (
-    _Panel("texts_per_second", "texts a second", ""),
-    _Panel("latency_seconds", "one text", "s"),
-    _Panel("cold_start_seconds", "cold start", "s"),
+Panel = tuple[str, str, str]
+PANELS: tuple[Panel, ...] = (
+    ("texts_per_second", "texts a second", ""),
+    ("latency_seconds", "one text", "s"),
+    ("cold_start_seconds", "cold start", "s"),
 )
+"""Key, title and unit of the values of each panel."""
 
 
 def draw_prediction(document: dict[str, Any], data: str, path: Path) -> None:
-    """Draw the systems of a data set, a row each, in three panels; whiskers are the smallest and largest.
-
-    Args:
-        document: what ``benchmarks/prediction.py`` wrote.
-        data: name of the data set.
-        path: an SVG or PNG file, by its suffix. The same document gives the same bytes.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
-
+    """Draw the systems of a data set, a row each, in three panels; whiskers are the smallest and largest."""
     groups = document["medians"][data]
     systems = [system for system in systems_by_speed(groups) if groups[system]["runs"]]
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": data, "font.size": 9})
-        drawing = Figure(figsize=(9.5, 1.3 + 0.32 * len(systems)), layout="constrained")
+    with _drawing(path, data, (9.5, 1.3 + 0.32 * len(systems)), font_size=9) as (drawing, _):
         drawing.suptitle(data, x=0.01, ha="left", color=INK, fontsize=11)
         panels = drawing.subplots(1, len(PANELS), sharey=True)
         for axes, panel in zip(panels, PANELS, strict=True):
@@ -305,15 +265,14 @@ def draw_prediction(document: dict[str, Any], data: str, path: Path) -> None:
         for label, system in zip(panels[0].get_yticklabels(), systems, strict=True):
             label.set_fontweight("bold" if document["systems"][system]["native"] else "normal")
             label.set_color(INK)
-        is_svg = path.suffix == ".svg"
-        drawing.savefig(path, dpi=160, metadata={"Date": None} if is_svg else {"Software": None})
 
 
 def _draw_prediction_mark(
-    axes: Axes, document: dict[str, Any], system: str, group: dict[str, Any], panel: _Panel, row: int
+    axes: Axes, document: dict[str, Any], system: str, group: dict[str, Any], panel: Panel, row: int
 ) -> None:
     """Draw a system's mark, with its number beside it; without the native core it is hollow."""
-    values = group["figures"][panel.key]
+    key, _, unit = panel
+    values = group["figures"][key]
     color, shape = MARKS.get(document["models"][group["model"]]["family"], OTHER_MARK)
     middle = values["median"]
     axes.errorbar(
@@ -326,32 +285,26 @@ def _draw_prediction_mark(
         markersize=7,
         elinewidth=1,
     )
-    told = quantity(middle, panel.unit) if panel.unit else count(middle)
-    axes.annotate(
-        told,
-        (values["max"], row),
-        xytext=(7, 0),
-        textcoords="offset points",
-        va="center",
-        color=INK,
-        fontsize=8,
-    )
+    number = quantity(middle, unit) if unit else count(middle)
+    style: Any = {"textcoords": "offset points", "va": "center", "color": INK, "fontsize": 8}
+    axes.annotate(number, (values["max"], row), xytext=(7, 0), **style)
 
 
-def _style_panel(axes: Axes, panel: _Panel) -> None:
+def _style_panel(axes: Axes, panel: Panel) -> None:
     """Scales, titles and grid."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    _, title, unit = panel
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     low, high = low / 1.3, max(high, 10 * low)
     axes.set_xlim(low, high * (high / low) ** 0.3)  # room for numbers
     axes.xaxis.set_major_locator(LogLocator())
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: quantity(value, panel.unit) if panel.unit else f"{value:,.0f}")
+        FuncFormatter(lambda value, _: quantity(value, unit) if unit else f"{value:,.0f}")
     )
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(panel.title, loc="left", color=INK, fontsize=9)
+    axes.set_title(title, loc="left", color=INK, fontsize=9)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, left=False)
@@ -370,24 +323,15 @@ PANEL_INCHES = (5.4, 4.2)
 
 
 def draw_growth(document: dict[str, Any], names: Sequence[str] | None = None) -> dict[str, bytes]:
-    """Draw the studies of a document.
-
-    Args:
-        document: what ``growth.json`` holds.
-        names: of the studies; all that the document has, if not given.
-
-    Returns:
-        Content by file name: ``growth-STUDY.svg`` and ``growth-STUDY.png``. The same document gives the same
-        bytes.
-    """
+    """Draw all or some studies of ``growth.json``: ``growth-STUDY.svg`` and ``.png``, by file name."""
     drawn = {}
     with plain_matplotlib(font_size=9, fallback_fonts=()):
         for name in document["studies"] if names is None else names:
             figure = _growth_figure(document["studies"][name])
-            for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
                 file = io.BytesIO()
-                figure.savefig(file, format=kind, metadata=metadata, dpi=150)
-                drawn[f"growth-{name}.{kind}"] = file.getvalue()
+                figure.savefig(file, format=suffix, metadata=metadata, dpi=150)
+                drawn[f"growth-{name}.{suffix}"] = file.getvalue()
     return drawn
 
 
@@ -400,8 +344,8 @@ def _growth_figure(study: dict[str, Any]) -> Figure:
     columns = min(2, len(panels))
     n_rows = -(-len(panels) // columns)
     figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * n_rows), layout="constrained")
-    for place, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(n_rows, columns, place)
+    for number, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(n_rows, columns, number)
         curves = [curve for curve in study["curves"] if curve["panel"] == panel]
         _draw_growth_panel(axes, curves, names)
         axes.set_title(panel, loc="left", fontsize=10)
@@ -474,50 +418,24 @@ FIRST = ("ag_news", "imdb")  # in the foreground
 
 
 def draw_probabilities(document: dict[str, Any], path: Path) -> None:
-    """Draw accuracy against coverage, and the ROC curves of novelty; the same document gives the same bytes.
-
-    Args:
-        document: what ``benchmarks/probabilities.py`` wrote.
-        path: an SVG or PNG file, by its suffix.
-    """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "probabilities", "font.size": 10})
-        drawing = Figure(figsize=(9.5, 4.2), layout="constrained")
-        FigureCanvasAgg(drawing)
+    """Draw accuracy against coverage, and the ROC curves of novelty; the same document, the same bytes."""
+    with _drawing(path, "probabilities", (9.5, 4.2)) as (drawing, _):
         left, right = drawing.subplots(1, 2)
         small = {data: runs for (data, preset), runs in runs_by_preset(document).items() if preset == "small"}
+        alarms = [100 * rate for rate in FALSE_ALARMS]
         for (data, runs), color in zip(small.items(), COLORS, strict=False):
             accuracies = [
                 100 * mean_over_runs(runs, "answered", i, "accuracy") for i in range(len(COVERAGES))
             ]
-            left.plot(
-                [100 * part for part in COVERAGES],
-                accuracies,
-                color=color,
-                label=data,
-                marker="o",
-                markersize=3,
-                linewidth=2 if data in FIRST else 1,
-            )
+            style: Any = {"marker": "o", "markersize": 3, "linewidth": 2 if data in FIRST else 1}
+            left.plot([100 * rate for rate in COVERAGES], accuracies, color=color, label=data, **style)
             for other in runs[0]["foreign"]:
-                for part, style in (("whole", "-"), ("cut", "--")):
-                    found = [
-                        100 * mean_over_runs(runs, "foreign", other, part, "found", i)
-                        for i in range(len(FALSE_ALARMS))
-                    ]
-                    area = mean_over_runs(runs, "foreign", other, part, "area")
-                    right.plot(
-                        [100 * share for share in FALSE_ALARMS],
-                        found,
-                        style,
-                        color=color,
-                        label=f"{data} model, {other} texts{', cut' if part == 'cut' else ''}: {area:.3f}",
-                    )
+                for length, line in (("whole", "-"), ("cut", "--")):
+                    novelty = ("foreign", other, length)
+                    rates = [100 * mean_over_runs(runs, *novelty, "found", i) for i in range(len(alarms))]
+                    area = mean_over_runs(runs, *novelty, "area")
+                    label = f"{data} model, {other} texts{', cut' if length == 'cut' else ''}: {area:.3f}"
+                    right.plot(alarms, rates, line, color=color, label=label)
         left.invert_xaxis()
         left.set_xlabel("texts answered, the surest first, %")
         left.set_ylabel("accuracy, %")
@@ -531,5 +449,3 @@ def draw_probabilities(document: dict[str, Any], path: Path) -> None:
             axes.set_axisbelow(True)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=8, loc="lower right")
-        is_svg = path.suffix == ".svg"
-        drawing.savefig(path, dpi=160, metadata={"Date": None} if is_svg else {"Software": None})

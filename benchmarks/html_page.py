@@ -9,7 +9,6 @@ the page's engine predict test texts, and random Unicode, one at a time. Needs C
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -18,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RESULTS, ROOT, all_versions, code_state, write_document
+from measuring import ROOT, command_line, describe_origin, make_parser, write_document
 
 import token2wave
 from token2wave.classifier import Classifier
 from token2wave.data import load_splits
 from token2wave.serving.page import export_html
-from token2wave.training.result import machine
 
 sys.path[:0] = [str(ROOT / "tests" / "page"), str(ROOT / "tests" / "inference")]
 REPEATS = 20  # of a text, since the browser's clock ticks every 0.1 ms
@@ -47,13 +45,10 @@ return {{
 
 def main() -> int:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--data", default="ag_news", help="data set with a test set")
     parser.add_argument("--texts", type=int, default=1_000, help="of the test set, and as many random ones")
     parser.add_argument("--max-size", default="1MB", help="of the model file")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result")
     options = parser.parse_args()
     splits = load_splits(options.data)
     if splits.test is None:
@@ -62,19 +57,17 @@ def main() -> int:
         model = Path(folder) / "model.safetensors"
         token2wave.train(splits, out=model, max_size=options.max_size)
         document = {
-            "command": "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]]),
+            "command": command_line(__file__),
             "data": options.data,
-            "machine": machine(1, "cpu"),
-            "versions": all_versions(["selenium"]),
-            "code": code_state(),
-            **measured(token2wave.load(model), list(splits.test.texts)[: options.texts], Path(folder)),
+            **describe_origin(1, ["selenium"]),
+            **measure(token2wave.load(model), list(splits.test.texts)[: options.texts], Path(folder)),
             "model_bytes": model.stat().st_size,
         }
     write_document(options.results / "html_page.json", document)
     return 0
 
 
-def measured(classifier: Classifier, test_texts: list[str], folder: Path) -> dict[str, Any]:
+def measure(classifier: Classifier, test_texts: list[str], folder: Path) -> dict[str, Any]:
     """Sizes, times in milliseconds, and the largest difference from the runtime."""
     from chromium import Chromium
     from page_texts import as_in_javascript, random_texts
@@ -89,7 +82,7 @@ def measured(classifier: Classifier, test_texts: list[str], folder: Path) -> dic
         browser.open(page.as_uri())
         browser.wait("Boolean(globalThis.token2wavePage?.answer)")
         ready = time.perf_counter() - begun
-        found = {
+        times = {
             name: browser.evaluate(MEASURE, json.dumps(texts))
             for name, texts in (("test", test_texts), ("random", odd))
         }
@@ -97,7 +90,7 @@ def measured(classifier: Classifier, test_texts: list[str], folder: Path) -> dic
     finally:
         browser.close()
     differences = {
-        name: float(np.abs(np.array(found[name]["probabilities"]) - classifier.probabilities(texts)).max())
+        name: float(np.abs(np.array(times[name]["probabilities"]) - classifier.probabilities(texts)).max())
         for name, texts in (("test", test_texts), ("random", odd))
     }
     return {
@@ -107,18 +100,15 @@ def measured(classifier: Classifier, test_texts: list[str], folder: Path) -> dic
         "mean_characters": float(np.mean([len(text) for text in test_texts])),
         "largest_difference": differences,
         "ready_milliseconds": 1_000 * ready,
-        "predicted_milliseconds": quantiles(found["test"]["predicted"]),
-        "explained_milliseconds": quantiles(found["test"]["explained"]),
+        "predicted_milliseconds": quantiles(times["test"]["predicted"]),
+        "explained_milliseconds": quantiles(times["test"]["explained"]),
     }
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
     """Median, 99th percentile and largest of texts' times."""
-    return {
-        "median": float(np.median(values)),
-        "p99": float(np.quantile(values, 0.99)),
-        "max": max(values),
-    }
+    p99 = float(np.quantile(values, 0.99))
+    return {"median": float(np.median(values)), "p99": p99, "max": max(values)}
 
 
 if __name__ == "__main__":

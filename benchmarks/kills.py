@@ -33,13 +33,7 @@ LONGEST = 300  # seconds that a run which is not killed may take
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained.
-
-    Attributes:
-        name: to tell jobs apart by.
-        arguments: of ``token2wave train``, beside data, model and checkpoint.
-        n_rows: training rows, of the built-in corpus.
-    """
+    """Arguments of ``token2wave train``, and the number of training rows of the built-in corpus."""
 
     name: str
     arguments: tuple[str, ...]
@@ -55,16 +49,7 @@ JOBS = (
 
 @dataclass
 class Tally:
-    """What came of it.
-
-    Attributes:
-        kills: processes that were killed.
-        in_a_write: kills that left a half-written file aside.
-        runs: that were killed and went on until the end.
-        same: of these, whose model is the one of a run that was not killed, byte for byte.
-        looks: whole files that the reader saw.
-        faults: what must not be, in words.
-    """
+    """What came of killed runs; ``same`` are those with the model of a run that was not killed."""
 
     kills: int = 0
     in_a_write: int = 0
@@ -95,30 +80,20 @@ def train_whole(job: Job, data: Path, out: Path) -> tuple[bytes, float]:
 
 
 def train_killed(
-    job: Job,
-    data: Path,
-    folder: Path,
-    expected: bytes,
-    moments: Sequence[float],
-    tally: Tally,
+    job: Job, data: Path, folder: Path, expected: bytes, moments: Sequence[float], tally: Tally
 ) -> None:
-    """Train, killed after so many seconds each time, then to the end.
+    """Train in an empty folder, killed after so many seconds each time, then to the end.
 
-    Args:
-        job: what is trained.
-        data: the training rows.
-        folder: empty; for model and checkpoint.
-        expected: the model file of a run that was not killed.
-        moments: seconds from the start of each process to its end.
-        tally: is added to.
+    ``expected`` is the model file of a run that was not killed; what happens is added to the tally.
     """
     out, checkpoint = folder / "model.safetensors", folder / "run.checkpoint"
-    before = b"the model that was there before"
-    out.write_bytes(before)
+    previous = b"the model that was there before"
+    out.write_bytes(previous)
     command = [*_command(job, data, out), "--checkpoint", str(checkpoint), "--resume"]
-    with _reading(out, checkpoint, {before, expected}, tally):
+    with _reading(out, checkpoint, {previous, expected}, tally):
         for moment in moments:
-            process = _begun(command)
+            silent: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen(command, env=_environment(), start_new_session=True, **silent)
             try:
                 process.wait(moment)
             except subprocess.TimeoutExpired:
@@ -140,11 +115,6 @@ def train_killed(
         tally.faults.append(f"{job.name}: another model, killed after {moments} s")
     if left := sorted(set(os.listdir(folder)) - {out.name}):
         tally.faults.append(f"{job.name}: left behind {left}")
-
-
-def random_moments(chance: random.Random, seconds: float, n_kills: int) -> list[float]:
-    """Draw moments within the time that a whole run takes."""
-    return [chance.uniform(0, seconds) for _ in range(n_kills)]
 
 
 @contextmanager
@@ -177,23 +147,15 @@ def _reading(out: Path, checkpoint: Path, models: set[bytes], tally: Tally) -> I
 
 
 def kill_often(job: Job, folder: Path, n_kills: int, per_run: int, seed: int) -> dict[str, Any]:
-    """Kill a job's runs so many times in all.
-
-    Args:
-        job: what is trained.
-        folder: empty; for everything.
-        n_kills: in all.
-        per_run: how often one run is killed at most, before it may end.
-        seed: of the moments.
-    """
+    """Kill a job's runs so many times in all, and one run at most ``per_run`` times before it may end."""
     chance, tally = random.Random(f"{seed}-{job.name}"), Tally()
     data = write_rows(folder / "rows.csv", job.n_rows)
     expected, seconds = train_whole(job, data, folder / "whole.safetensors")
     read_model_file(folder / "whole.safetensors")
     while tally.kills < n_kills:
-        (place := folder / f"run-{tally.runs}").mkdir()
-        moments = random_moments(chance, seconds, min(per_run, n_kills - tally.kills))
-        train_killed(job, data, place, expected, moments, tally)
+        (own := folder / f"run-{tally.runs}").mkdir()
+        moments = [chance.uniform(0, seconds) for _ in range(min(per_run, n_kills - tally.kills))]
+        train_killed(job, data, own, expected, moments, tally)
         print(f"{job.name}: {tally.kills} kills, {tally.same} of {tally.runs} runs the same", flush=True)
     return {"job": job.name, "arguments": list(job.arguments), "rows": job.n_rows, **vars(tally)}
 
@@ -201,17 +163,6 @@ def kill_often(job: Job, folder: Path, n_kills: int, per_run: int, seed: int) ->
 def _command(job: Job, data: Path, out: Path) -> list[str]:
     train = [sys.executable, "-m", "token2wave", "train", str(data), "--device", "cpu"]
     return [*train, *job.arguments, "--out", str(out)]
-
-
-def _begun(command: list[str]) -> subprocess.Popen[bytes]:
-    """A process in a group of its own."""
-    return subprocess.Popen(
-        command,
-        env=_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def _environment() -> dict[str, str]:

@@ -47,7 +47,7 @@ def read_data(job: Job) -> dict[str, Any]:
     truth = encode_labels(splits.test, names).tolist()
     test = {"texts": splits.test.texts, "truth": truth, "label_names": names}
     Path(job["folder"], TEST_TEXTS).write_text(json.dumps(test), encoding="utf-8")
-    lengths = [len(text) for text in short_texts(splits.test.texts)]
+    lengths = list(map(len, short_texts(splits.test.texts)))
     return {
         "train_rows": len(splits.train),
         "test_rows": len(splits.test),

@@ -12,16 +12,15 @@ anew.
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RESULTS, code_state, write_document
+from measuring import code_state, comma_list, describe_origin, make_parser, write_document
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
@@ -29,11 +28,9 @@ from token2wave.core import n_threads
 from token2wave.data import TextDataset, encode_labels, load_splits
 from token2wave.metrics import answer_surest, expected_calibration_error
 from token2wave.pipeline import train
-from token2wave.training.result import machine
-from token2wave.versions import versions
 
-SETS = "ag_news,imdb,dbpedia14,trec,banking77,emotion,sst2"
-FOREIGN = "ag_news:imdb,imdb:ag_news"
+SETS = ["ag_news", "imdb", "dbpedia14", "trec", "banking77", "emotion", "sst2"]
+FOREIGN = ["ag_news:imdb", "imdb:ag_news"]
 COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 WORDS = 20  # of each text, where all are cut to the same length
 FALSE_ALARMS = (0.0, 0.01, 0.02, 0.05, *np.round(np.arange(0.1, 1.01, 0.1), 1).tolist())
@@ -41,22 +38,27 @@ FALSE_ALARMS = (0.0, 0.01, 0.02, 0.05, *np.round(np.arange(0.1, 1.01, 0.1), 1).t
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make all runs that are not there yet; 130 if interrupted."""
-    options = _parser().parse_args(arguments)
+    parser = make_parser(__doc__, name="probabilities", data=SETS, presets=["small", "fast"], seeds=[0, 1, 2])
+    parser.add_argument("--foreign", type=comma_list, default=FOREIGN, help="pairs DATA:OTHER, by commas")
+    parser.add_argument("--again", action="store_true", help="make runs anew that are there")
+    options = parser.parse_args(arguments)
     path = options.results / f"{options.name}.json"
     document: dict[str, Any] = {"runs": {}, "data": {}}
     if path.is_file() and not options.again:
         document = json.loads(path.read_text(encoding="utf-8"))
+    words = [
+        f"--{name} {','.join(map(str, getattr(options, name)))}"
+        for name in ("data", "presets", "seeds", "foreign")
+    ]
     document |= {
         "name": options.name,
-        "command": f"python benchmarks/probabilities.py --data {options.data} --presets {options.presets} "
-        f"--seeds {options.seeds} --foreign {options.foreign}",
+        "command": f"python benchmarks/probabilities.py {' '.join(words)}",
         "words": WORDS,
-        "machine": machine(n_threads(), "cpu"),
-        "versions": versions(),
+        **describe_origin(n_threads()),
     }
-    pairs = [pair.split(":") for pair in options.foreign.split(",") if pair]
+    pairs = [pair.split(":") for pair in options.foreign]
     try:
-        for data in options.data.split(","):
+        for data in options.data:
             splits = load_splits(data)
             document["data"][data] = {
                 "rows": len(splits.train),
@@ -64,36 +66,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "caveats": splits.caveats,
             }
             others = [other for own, other in pairs if own == data]
-            for preset in options.presets.split(","):
-                for seed in map(int, options.seeds.split(",")):
-                    key = f"{preset}/{data}/{seed}"
-                    if key in document["runs"]:
-                        continue
-                    found = measured(splits, others, preset, seed)
-                    document["runs"][key] = {"preset": preset, "data": data, "seed": seed, **found}
+            for preset, seed in itertools.product(options.presets, options.seeds):
+                key = f"{preset}/{data}/{seed}"
+                if key not in document["runs"]:
+                    run = {
+                        "preset": preset,
+                        "data": data,
+                        "seed": seed,
+                        **measure(splits, others, preset, seed),
+                    }
+                    document["runs"][key] = run
                     write_document(path, document)
-                    print(f"{key}: {_told(found)}", flush=True)
+                    print(f"{key}: {_describe(run)}", flush=True)
     except KeyboardInterrupt:
         print(f"interrupted; finished runs are in {path.name}", file=sys.stderr)
         return 130
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=SETS, help="names, apart by commas")
-    parser.add_argument("--presets", default="small,fast", help="names, apart by commas")
-    parser.add_argument("--seeds", default="0,1,2", help="numbers, apart by commas")
-    parser.add_argument("--foreign", default=FOREIGN, help="pairs DATA:OTHER, apart by commas")
-    parser.add_argument("--name", default="probabilities")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--again", action="store_true", help="make runs anew that are there")
-    return parser
-
-
-def measured(splits: TextDataset, foreign: Sequence[str], preset: str, seed: int) -> dict[str, Any]:
+def measure(splits: TextDataset, foreign: Sequence[str], preset: str, seed: int) -> dict[str, Any]:
     """Train once, and measure what the model says of its test texts, and of others."""
     result = train(splits, preset=preset, seed=seed)
     classifier, test = result.classifier, splits.test
@@ -104,9 +95,9 @@ def measured(splits: TextDataset, foreign: Sequence[str], preset: str, seed: int
     return {
         "accuracy": result.summary.accuracy,
         "calibration_error": expected_calibration_error(probabilities, truth),
-        "answered": [asdict(part) for part in answer_surest(probabilities, truth, COVERAGES)],
+        "answered": [asdict(answers) for answers in answer_surest(probabilities, truth, COVERAGES)],
         "mean_novelty": None if novelty is None else float(novelty.mean()),
-        "foreign": {other: told_apart(classifier, test.texts, _texts_of(other)) for other in foreign},
+        "foreign": {other: measure_novelty(classifier, test.texts, _texts_of(other)) for other in foreign},
         "code": code_state(),
     }
 
@@ -117,23 +108,23 @@ def _texts_of(data: str) -> Sequence[str]:
     return test.texts
 
 
-def told_apart(classifier: Classifier, own: Sequence[str], foreign: Sequence[str]) -> dict[str, Any]:
+def measure_novelty(classifier: Classifier, own: Sequence[str], foreign: Sequence[str]) -> dict[str, Any]:
     """How well novelty tells texts apart, whole and with all cut to their first words.
 
     Returns:
         For ``whole`` and ``cut``: the area under the ROC curve, and the share of foreign texts that is found
         at each of ``FALSE_ALARMS``; nothing, if the model does not know novelty.
     """
-    found = {}
-    for name, parts in (("whole", (own, foreign)), ("cut", (_first_words(own), _first_words(foreign)))):
-        novelty = [classifier.novelty(part) for part in parts]
+    result = {}
+    for name, texts in (("whole", (own, foreign)), ("cut", (_first_words(own), _first_words(foreign)))):
+        novelty = [classifier.novelty(split) for split in texts]
         if novelty[0] is not None and novelty[1] is not None:
-            found[name] = {
+            result[name] = {
                 "area": area_under_roc(novelty[0], novelty[1]),
                 "mean_novelty": float(novelty[1].mean()),
-                "found": shares_found(novelty[0], novelty[1], FALSE_ALARMS),
+                "found": detection_rates(novelty[0], novelty[1], FALSE_ALARMS),
             }
-    return found
+    return result
 
 
 def _first_words(texts: Sequence[str]) -> list[str]:
@@ -147,25 +138,25 @@ def area_under_roc(own: NDArray[np.float64], foreign: NDArray[np.float64]) -> fl
     return float(below.mean() / (2 * len(own)))
 
 
-def shares_found(
+def detection_rates(
     own: NDArray[np.float64], foreign: NDArray[np.float64], false_alarms: Sequence[float]
 ) -> list[float]:
-    """Share of foreign texts with a larger number than all but a share of the own texts."""
+    """Fraction of foreign texts with a larger number than all but a fraction of the own texts."""
     thresholds = np.quantile(own, 1 - np.array(false_alarms), method="higher")
-    found = [float((foreign > threshold).mean()) for threshold in thresholds]
-    return [1.0 if share >= 1 else part for share, part in zip(false_alarms, found, strict=True)]
+    rates = [float((foreign > threshold).mean()) for threshold in thresholds]
+    return [1.0 if alarms >= 1 else rate for alarms, rate in zip(false_alarms, rates, strict=True)]
 
 
-def _told(found: dict[str, Any]) -> str:
-    at = {part: f"{100 * found['answered'][COVERAGES.index(part)]['accuracy']:.2f}" for part in (0.9, 0.8)}
-    told = (
-        f"accuracy {100 * found['accuracy']:.2f}, at 90 % {at[0.9]}, at 80 % {at[0.8]}, "
-        f"calibration error {found['calibration_error']:.4f}"
+def _describe(run: dict[str, Any]) -> str:
+    at = {rate: f"{100 * run['answered'][COVERAGES.index(rate)]['accuracy']:.2f}" for rate in (0.9, 0.8)}
+    line = (
+        f"accuracy {100 * run['accuracy']:.2f}, at 90 % {at[0.9]}, at 80 % {at[0.8]}, "
+        f"calibration error {run['calibration_error']:.4f}"
     )
-    for other, parts in found["foreign"].items():
-        areas = ", ".join(f"{name} {part['area']:.3f}" for name, part in parts.items())
-        told += f"; {other}: {areas}"
-    return told
+    for other, novelty in run["foreign"].items():
+        areas = [f"{name} {figures['area']:.3f}" for name, figures in novelty.items()]
+        line += f"; {other}: {', '.join(areas)}"
+    return line
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Writes ``results/benchmarks/random_settings.json``. Exit status 1 if a case fail
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -26,14 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RESULTS, code_state, write_document
+from measuring import describe_origin, make_parser, write_document
 
 import token2wave
 from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit
-from token2wave.training.result import machine
-from token2wave.versions import versions
 
 FILLERS = ["the", "of", "and", "in", "was", "it", "to", "on"]
 HOSTILE = (
@@ -46,17 +43,10 @@ ROUNDING = 2e-4  # of probabilities, where the file is predicted by other arithm
 
 @dataclass(frozen=True)
 class Case:
-    """One run.
+    """One run of a preset with settings by their full names; seed and number decide everything.
 
-    Attributes:
-        number: of the case; with the seed it decides the rest.
-        preset: what the settings change.
-        settings: by their full names.
-        rows: training texts.
-        classes: of which there are that many names at the most.
-        lengths: key of `LENGTHS`.
-        class_weights: ``None``, ``balanced``, or the weight of each label.
-        weighted: whether texts have weights of their own.
+    ``classes`` is the most that there are, ``lengths`` a key of `LENGTHS`, and ``weighted`` is whether texts
+    have weights of their own.
     """
 
     number: int
@@ -79,7 +69,7 @@ def drawn(seed: int, number: int) -> Case:
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(random.uniform(math.log(low), math.log(high))))
 
-    kind = choice(*["native"] * 8, "linear", "paper")
+    variant = choice(*["native"] * 8, "linear", "paper")
     far = 1e6 if random.random() < 0.1 else 1.0
     settings: dict[str, Any] = {
         "recipe.lr": 3e-3 * log_uniform(1e-2, 1e2) * far,
@@ -100,7 +90,7 @@ def drawn(seed: int, number: int) -> Case:
         "network.operation": choice("interference", "modulation"),
         "network.embedding_scale": choice(1e-3, 0.01, 1.0),
     }
-    if kind == "paper":
+    if variant == "paper":
         preset = "paper"
         settings["recipe.embedding_lr"] = 1e-3 * log_uniform(1e-2, 1e2) * far
         settings["network.width"] = choice(8, 24, 64)
@@ -114,29 +104,22 @@ def drawn(seed: int, number: int) -> Case:
     else:
         preset = choice("small", "small", "fast")
         settings["recipe.embedding_lr"] = 20.0 * log_uniform(1e-2, 1e2) * far
-        settings["network.width"] = choice(8, 32, 64, 256, 1024) if kind == "native" else choice(10, 32)
+        settings["network.width"] = choice(8, 32, 64, 256, 1024) if variant == "native" else choice(10, 32)
         settings["network.context_width"] = choice(0, 8, 32, 128)
         settings["network.context_radius"] = choice(1, 3, 8)
         settings["features.ngrams"] = choice(1, 2, 3, 5)
         settings["features.bits"] = choice(10, 12, 18, 24)
         settings["features.min_count"] = choice(1, 2, 3)
-        if kind == "linear":
+        if variant == "linear":
             settings["network.variants"] = "linear"
             settings["network.restore"] = choice("linear", "real")
     rows, classes = choice((2, 2), (3, 2), (10, 10), (60, 3), (300, 4), (300, 4), (700, 500), (400, 200))
     if settings["network.width"] >= 256:  # what takes minutes has no place here
         rows, classes = min(rows, 60), min(classes, 30)
     lengths = choice(*LENGTHS) if rows <= 300 else choice("usual", "short", "one word")
-    return Case(
-        number=number,
-        preset=preset,
-        settings=settings,
-        rows=rows,
-        classes=classes,
-        lengths=lengths,
-        class_weights=choice(None, None, None, "balanced", {"class 0": 100.0}),
-        weighted=bool(random.random() < 0.2) and rows >= 60,
-    )
+    class_weights = choice(None, None, None, "balanced", {"class 0": 100.0})
+    weighted = bool(random.random() < 0.2) and rows >= 60
+    return Case(number, preset, settings, rows, classes, lengths, class_weights, weighted)
 
 
 def generated(case: Case, seed: int) -> TextDataset:
@@ -156,14 +139,8 @@ def generated(case: Case, seed: int) -> TextDataset:
         texts.append(" ".join(random.choice(own if random.random() < 0.5 else FILLERS, length)))
     texts[0] = texts[0] or "word0 word1 the"
     weights = random.exponential(1.0, case.rows).round(3).tolist() if case.weighted else None
-    return TextDataset(
-        name=f"case {case.number}",
-        train=TextSplit(texts, [f"class {label}" for label in labels], "generated", weights),
-        validation=None,
-        test=None,
-        label_names=None,
-        caveats=(),
-    )
+    split = TextSplit(texts, [f"class {label}" for label in labels], "generated", weights)
+    return TextDataset(f"case {case.number}", split, None, None, None, ())
 
 
 def run(case: Case, seed: int) -> dict[str, Any]:
@@ -198,52 +175,42 @@ def run(case: Case, seed: int) -> dict[str, Any]:
 
 def problem_of(trained: Classifier, loaded: Classifier) -> str | None:
     """What is wrong with what a model predicts of hostile texts; None if nothing is."""
-    found, again = trained.probabilities(HOSTILE), loaded.probabilities(HOSTILE)
-    if not np.isfinite(found).all():
+    expected, actual = trained.probabilities(HOSTILE), loaded.probabilities(HOSTILE)
+    if not np.isfinite(expected).all():
         return "a probability is not finite"
-    if np.abs(found.sum(axis=1, dtype=np.float64) - 1).max() > 1e-4:
+    if np.abs(expected.sum(axis=1, dtype=np.float64) - 1).max() > 1e-4:
         return "probabilities do not sum to one"
-    if np.abs(found - again).max() > (0 if trained.computes_with == loaded.computes_with else ROUNDING):
+    if np.abs(expected - actual).max() > (0 if trained.computes_with == loaded.computes_with else ROUNDING):
         return "the loaded model predicts otherwise"
     return None
 
 
 def main() -> int:
     """Run the cases."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    parser = make_parser(__doc__, seed=0)
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--case", type=int, help="run this one alone, show it, and write nothing")
-    arguments = parser.parse_args()
-    if arguments.case is not None:
-        document = run(drawn(arguments.seed, arguments.case), arguments.seed)
+    options = parser.parse_args()
+    if options.case is not None:
+        document = run(drawn(options.seed, options.case), options.seed)
         print(json.dumps(document, indent=1))
         return int(document["problem"] is not None)
-    print(f"seed {arguments.seed}")
-    found = []
-    for number in range(arguments.cases):
-        found.append(run(drawn(arguments.seed, number), arguments.seed))
-        if found[-1]["problem"] is None:
-            del found[-1]["settings"]  # which seed and number tell
+    print(f"seed {options.seed}")
+    cases = []
+    for number in range(options.cases):
+        case = run(drawn(options.seed, number), options.seed)
+        cases.append(case)
+        if case["problem"] is None:
+            del case["settings"]  # seed and number give them again
         else:
-            print(f"case {number}: {found[-1]['problem']}", flush=True)
-    failed = sum(case["problem"] is not None for case in found)
-    with_lr_factor = sum(case.get("lr_factor", 1.0) < 1 for case in found)
-    print(f"{len(found)} cases, {failed} failed, {with_lr_factor} started again with smaller rates")
-    document = {
-        "seed": arguments.seed,
-        "n_cases": len(found),
-        "failed": failed,
-        "started_again": with_lr_factor,
-        "cases": found,
-        "code": code_state(),
-        "versions": versions(),
-        "machine": machine(n_threads(), "cpu"),
-    }
-    write_document(RESULTS / "random_settings.json", document)
-    return int(failed > 0)
+            print(f"case {number}: {case['problem']}", flush=True)
+    n_failed = sum(case["problem"] is not None for case in cases)
+    n_restarted = sum(case.get("lr_factor", 1.0) < 1 for case in cases)
+    print(f"{len(cases)} cases, {n_failed} failed, {n_restarted} started again with smaller rates")
+    counts = {"n_cases": len(cases), "failed": n_failed, "started_again": n_restarted, "cases": cases}
+    document = {"seed": options.seed, **counts, **describe_origin(n_threads())}
+    write_document(options.results / "random_settings.json", document)
+    return int(n_failed > 0)
 
 
 if __name__ == "__main__":

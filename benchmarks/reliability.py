@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -32,17 +31,14 @@ from typing import Any
 import determinism
 import faults
 import kills
-from measuring import ROOT, code_state, spread, write_document
+from measuring import ROOT, comma_list, describe_origin, make_parser, spread, write_document
 
 import token2wave
 from token2wave.data import load_split, load_splits
 from token2wave.storage.model_file import read_model_file
 from token2wave.storage.safetensors_writer import bytes_of
-from token2wave.training.result import machine
-from token2wave.versions import versions
 
-RESULTS = ROOT / "results" / "reliability.json"
-SHARES = {"small": 0.3, "fast": 0.4, "paper": 0.3}  # of all kills
+FRACTIONS = {"small": 0.3, "fast": 0.4, "paper": 0.3}  # of all kills
 PER_RUN = 5
 DETERMINISTIC = (
     kills.Job("small", ("--preset", "small", "--epochs", "3"), n_rows=5_042),
@@ -58,7 +54,7 @@ def killed(options: argparse.Namespace) -> Part:
     rows = []
     for job in kills.JOBS:
         with tempfile.TemporaryDirectory(prefix="token2wave-kills-") as folder:
-            n_kills = round(options.kills * SHARES[job.name])
+            n_kills = round(options.kills * FRACTIONS[job.name])
             rows.append(kills.kill_often(job, Path(folder), n_kills, PER_RUN, options.seed))
     return {"seed": options.seed, "jobs": rows, "kept": not any(row["faults"] for row in rows)}
 
@@ -73,24 +69,24 @@ def repeated(options: argparse.Namespace) -> Part:
             plain = None
         data = kills.write_rows(folder / "rows.csv", DETERMINISTIC[0].n_rows)
         bench = determinism.Bench(folder, data, load_split("debian-sections", "test"), plain)
-        part: Part = {"same": [], "threads": [], "instructions": [], "engines": []}
+        figures: Part = {"same": [], "threads": [], "instructions": [], "engines": []}
         for job in DETERMINISTIC:
-            part["same"].append(determinism.same_everywhere(bench, job))
-            part["threads"] += determinism.compared(bench, job, determinism.THREADS)
-            part["instructions"] += determinism.compared(bench, job, determinism.INSTRUCTIONS)
-            part["engines"] += determinism.engines(bench, job)
+            figures["same"].append(determinism.same_everywhere(bench, job))
+            figures["threads"] += determinism.compared(bench, job, determinism.THREADS)
+            figures["instructions"] += determinism.compared(bench, job, determinism.INSTRUCTIONS)
+            figures["engines"] += determinism.engines(bench, job)
             print(f"determinism of {job.name}: done", flush=True)
-    return part | {
+    return figures | {
         "rows": DETERMINISTIC[0].n_rows,
         "test_texts": len(bench.test.texts),
-        "kept": not any(row["other"] for row in part["same"]),
+        "kept": not any(row["other"] for row in figures["same"]),
     }
 
 
 def device(options: argparse.Namespace) -> Part:
     """Training and predicting within the memory of a small device, on one core."""
     rows = []
-    for data in options.device_data.split(","):
+    for data in options.device_data:
         command = [sys.executable, str(ROOT / "examples" / "on_device.py"), "--json", "--data", data]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -122,26 +118,26 @@ def loaded(options: argparse.Namespace) -> Part:
                 zlib.crc32(bytes_of(array))
             checking.append(time.perf_counter() - start)
         damaged = path.read_bytes()
-        found = _damage_found(path, damaged, random.Random(options.seed))
-    share = spread([a / b for a, b in zip(checking, whole, strict=True)])
-    return {"bytes": len(damaged), "share": share, **found, "kept": found["found"] == found["bits"]}
+        flips = _flip_bits(path, damaged, random.Random(options.seed))
+    fractions = spread([a / b for a, b in zip(checking, whole, strict=True)])
+    return {"bytes": len(damaged), "share": fractions, **flips, "kept": flips["found"] == flips["bits"]}
 
 
-def _damage_found(path: Path, whole: bytes, chance: random.Random, n_bits: int = 200) -> Part:
+def _flip_bits(path: Path, whole: bytes, chance: random.Random, n_bits: int = 200) -> Part:
     """Flip one bit of a model file at a time, beside the word that says that there is a checksum."""
-    found, word = 0, whole.index(b"checksum")
+    n_found, word = 0, whole.index(b"checksum")
     for _ in range(n_bits):
-        place = chance.choice([chance.randrange(len(whole)), chance.randrange(4_000)])
-        if word <= place < word + len(b"checksum"):
-            place = len(whole) - 1
+        position = chance.choice([chance.randrange(len(whole)), chance.randrange(4_000)])
+        if word <= position < word + len(b"checksum"):
+            position = len(whole) - 1
         damaged = bytearray(whole)
-        damaged[place] ^= 1 << chance.randrange(8)
+        damaged[position] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
         try:
             token2wave.load(path)
         except token2wave.errors.ModelFileError:
-            found += 1
-    return {"bits": n_bits, "found": found}
+            n_found += 1
+    return {"bits": n_bits, "found": n_found}
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
@@ -155,34 +151,25 @@ PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
 
 def main() -> int:
     """Measure what the command line asks for; 1 if a promise was not kept."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", help=f"parts, by commas: {', '.join(PARTS)}")
+    parser = make_parser(__doc__, results=ROOT / "results")
+    parser.add_argument("--only", type=comma_list, default=list(PARTS), help="by commas")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=8.0, help="of load for each fault of the service")
-    parser.add_argument("--device-data", default="debian-sections", help="data sets, by commas")
-    parser.add_argument("--seed", type=int, default=None, help="drawn and printed, if not given")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--device-data", type=comma_list, default=["debian-sections"], help="by commas")
+    parser.add_argument("--seed", type=int, help="drawn and printed, if not given")
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1 << 31)
     print(f"seed {options.seed}", flush=True)
-    document = json.loads(options.out.read_text()) if options.out.exists() else {"schema": 1, "parts": {}}
-    kept = True
-    for name in PARTS if options.only is None else re.split(",", options.only):
-        part = PARTS[name](options)
-        part |= {
-            "machine": machine(int(os.environ.get("OMP_NUM_THREADS", "1")), "cpu"),
-            "versions": versions(),
-            "code": code_state(),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        }
-        document["parts"][name] = part
-        write_document(options.out, document)
-        print(f"{name}: {'kept' if part['kept'] else 'NOT KEPT'}", flush=True)
-        kept &= part["kept"]
-    return int(not kept)
+    path = options.results / "reliability.json"
+    document = json.loads(path.read_text()) if path.exists() else {"schema": 1, "parts": {}}
+    for name in options.only:
+        origin = describe_origin(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        figures = PARTS[name](options) | origin | {"date": time.strftime("%Y-%m-%d", time.gmtime())}
+        document["parts"][name] = figures
+        write_document(path, document)
+        print(f"{name}: {'kept' if figures['kept'] else 'NOT KEPT'}", flush=True)
+    return int(not all(document["parts"][name]["kept"] for name in options.only))
 
 
 if __name__ == "__main__":

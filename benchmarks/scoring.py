@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import crawl
 import numpy as np
-from measuring import RESULTS, all_versions, code_state, spread, write_document
+from measuring import comma_list, command_line, describe_origin, make_parser, spread, write_document
 from pyarrow import parquet
 
 import token2wave
@@ -44,7 +44,6 @@ from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.job import Job, JobConfig
 from token2wave.scoring.journal import JOURNAL, STAGING, OutputFile, OutputPart
 from token2wave.scoring.score import PART_BYTES
-from token2wave.training.result import machine
 
 LABELLED = 12_000
 ROWS_PER_FILE = 100_000
@@ -53,42 +52,27 @@ SECTIONS = ("rates", "killed_often", "killed")
 
 def main() -> int:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--documents", type=int, default=10_000_000, help="of the crawl that is scored and killed"
-    )
+    parser = make_parser(__doc__, threads=n_threads(), seed=0, build=Path("build/scoring"))
+    documents = "of the crawl that is scored and killed"
+    parser.add_argument("--documents", type=int, default=10_000_000, help=documents)
     parser.add_argument("--rate-documents", type=int, default=1_000_000, help="of each turn of the rates")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--small-kills", type=int, default=100, help="of jobs of a few seconds")
-    parser.add_argument("--threads", type=int, default=n_threads(), help="threads, and processes")
-    parser.add_argument("--seed", type=int, default=0, help="of the crawl and of the moments of the kills")
-    parser.add_argument(
-        "--sections",
-        type=lambda text: tuple(text.split(",")),
-        default=SECTIONS,
-        help="what to measure, e.g. rates,killed; the rest of the result stays",
-    )
+    sections = "what to measure, e.g. rates,killed; the rest of the result stays"
+    parser.add_argument("--sections", type=comma_list, default=list(SECTIONS), help=sections)
     parser.add_argument("--quick", action="store_true", help="train for one epoch on few pages")
-    parser.add_argument(
-        "--build", type=Path, default=Path("build/scoring"), help="folder of crawl, model and output"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     build: Path = options.build
     build.mkdir(parents=True, exist_ok=True)
     model = trained(options.seed, build, options.quick)
     path = options.results / "scoring.json"
-    document = json.loads(path.read_text()) if path.exists() and options.sections != SECTIONS else {}
-    command = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
+    document = json.loads(path.read_text()) if path.exists() and options.sections != list(SECTIONS) else {}
+    command = command_line(__file__)
     document |= {
         "commands": document.get("commands", {}) | dict.fromkeys(options.sections, command),
-        "machine": machine(options.threads, "cpu"),
-        "versions": all_versions(["pyarrow"]),
-        "code": code_state(),
+        **describe_origin(options.threads, ["pyarrow"]),
         "preset": "small",
         "model_bytes": model.stat().st_size,
     }
@@ -100,23 +84,19 @@ def main() -> int:
         write_document(path, document)
     if "killed_often" in options.sections:
         beginning = 3 * document["fixed"]["job_seconds"]
-        document["killed_often"] = killed_often(
-            model, build, options.small_kills, options.threads, beginning, options.seed
-        )
+        document["killed_often"] = killed_often(options, model, build, beginning)
         write_document(path, document)
     if "killed" in options.sections:
         write_pages(build / "crawl", options.documents, "parquet", options.seed)
         seconds = options.documents / document["rates"]["ways"]["parquet"]["rate"]["median"]
-        document["killed"] = killed(
-            model, build, options.documents, options.kills, options.threads, seconds, options.seed
-        )
+        document["killed"] = killed(options, model, build, seconds)
         write_document(path, document)
     return 0
 
 
-def write_pages(folder: Path, n: int, kind: str, seed: int) -> None:
+def write_pages(folder: Path, n: int, suffix: str, seed: int) -> None:
     """Write pages without labels."""
-    crawl.write(folder, n, ROWS_PER_FILE, kind, seed, is_labelled=False)
+    crawl.write(folder, n, ROWS_PER_FILE, suffix, seed, is_labelled=False)
 
 
 def trained(seed: int, build: Path, quick: bool) -> Path:
@@ -157,40 +137,38 @@ def rates(options: argparse.Namespace, model: Path, build: Path) -> dict[str, An
         "parquet, one process": (scored("rate", 1), n),
         "json lines": (scored("lines", threads), n_lines),
     }
-    found: dict[str, dict[str, list[float]]] = {way: {"rate": [], "microseconds": []} for way in ways}
+    measured: dict[str, dict[str, list[float]]] = {way: {"rate": [], "microseconds": []} for way in ways}
     bare()
     for turn in range(options.turns):
         for way, (run, n_texts) in ways.items():
             begun, processor = time.perf_counter(), processor_seconds()
             run()
             seconds, used = time.perf_counter() - begun, processor_seconds() - processor
-            found[way]["rate"].append(n_texts / seconds)
-            found[way]["microseconds"].append(1e6 * used / n_texts)
-            print(
-                f"turn {turn + 1}, {way}: {n_texts / seconds:,.0f} texts/s, {1e6 * used / n_texts:.1f} us",
-                flush=True,
-            )
+            measured[way]["rate"].append(n_texts / seconds)
+            measured[way]["microseconds"].append(1e6 * used / n_texts)
+            figures = f"{n_texts / seconds:,.0f} texts/s, {1e6 * used / n_texts:.1f} us"
+            print(f"turn {turn + 1}, {way}: {figures}", flush=True)
     return {
         "documents": n,
         "documents_as_json_lines": n_lines,
         "mean_characters": statistics.mean(map(len, texts)),
         "threads": threads,
         "ways": {
-            way: {name: {**spread(values), "turns": values} for name, values in measured.items()}
-            for way, measured in found.items()
+            way: {name: {**spread(values), "turns": values} for name, values in figures.items()}
+            for way, figures in measured.items()
         },
     }
 
 
 def fixed(seed: int, model: Path, build: Path) -> dict[str, float]:
     """Seconds that do not grow with the texts: a job of one page, and recording a part of usual size."""
-    one, out = build / "one.jsonl", build / "one-out"
-    crawl.write_labelled(seed, one, 1)
+    page, out = build / "one.jsonl", build / "one-out"
+    crawl.write_labelled(seed, page, 1)
     whole = []
     for _ in range(3):
         shutil.rmtree(out, ignore_errors=True)
         begun = time.perf_counter()
-        arguments = [*score_command(model, one, out, 1), "--columns", "text"]
+        arguments = [*score_command(model, page, out, 1), "--columns", "text"]
         subprocess.run(arguments, check=True, capture_output=True)
         whole.append(time.perf_counter() - begun)
     config = JobConfig(
@@ -213,7 +191,7 @@ def fixed(seed: int, model: Path, build: Path) -> dict[str, float]:
 def processor_seconds() -> float:
     """Processor time of this process and of its finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def score_command(model: Path, pages: Path, out: Path, workers: int) -> list[str]:
@@ -243,28 +221,24 @@ def run_until(command: list[str], moment: float | None) -> TrainingRun:
         process.wait(moment)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-    _, said = process.communicate()
+    _, errors = process.communicate()
     if process.returncode not in (0, -signal.SIGKILL):
-        sys.exit(f"error: scoring failed: {said}")
+        sys.exit(f"error: scoring failed: {errors}")
     return TrainingRun(process.returncode == 0, time.perf_counter() - begun, watch.stop())
 
 
-def killed(
-    model: Path, build: Path, n: int, n_kills: int, workers: int, expected: float, seed: int
-) -> dict[str, Any]:
+def killed(options: argparse.Namespace, model: Path, build: Path, expected: float) -> dict[str, Any]:
     """Score the crawl, kill it, begin again, and count; undisturbed it would take ``expected`` seconds."""
-    out, draw = build / "out", random.Random(seed)
+    out, draw, n, n_kills = build / "out", random.Random(options.seed), options.documents, options.kills
     shutil.rmtree(out, ignore_errors=True)
-    command = score_command(model, build / "crawl", out, workers)
+    command = score_command(model, build / "crawl", out, options.threads)
     runs, moments = [], []
     while not runs or not runs[-1].is_done:
         longest = 1.6 * expected / (n_kills + 1)
         runs.append(run_until(command, draw.uniform(0.2, longest) if len(moments) < n_kills else None))
         if not runs[-1].is_done:
             moments.append({"after_seconds": runs[-1].seconds, "parts": n_parts(out)})
-            print(
-                f"killed after {moments[-1]['after_seconds']:.1f} s, {moments[-1]['parts']} parts", flush=True
-            )
+            print(f"killed after {runs[-1].seconds:.1f} s, {moments[-1]['parts']} parts", flush=True)
     if len(moments) < n_kills:
         sys.exit(f"error: it was done after {len(moments)} kills; try more documents")
     return {
@@ -273,19 +247,17 @@ def killed(
         "kills": moments,
         "seconds": sum(run.seconds for run in runs),
         "peak_bytes_of_all_processes": max(run.peak for run in runs),
-        "workers": workers,
+        "workers": options.threads,
         **accounted(out, n),
     }
 
 
-def killed_often(
-    model: Path, build: Path, n_kills: int, workers: int, beginning: float, seed: int
-) -> dict[str, int]:
+def killed_often(options: argparse.Namespace, model: Path, build: Path, beginning: float) -> dict[str, int]:
     """Kill small jobs of many parts, from their beginning to their end, for a start within some seconds."""
-    pages, out, draw = build / "rate" / "part-0000.parquet", build / "small-out", random.Random(seed)
+    pages, out, draw = build / "rate" / "part-0000.parquet", build / "small-out", random.Random(options.seed)
     n = parquet.read_metadata(pages).num_rows
-    command = [*score_command(model, pages, out, workers), "--part-size", "256kB"]
-    n_left, n_jobs, n_with_parts, longest = n_kills, 0, 0, beginning
+    command = [*score_command(model, pages, out, options.threads), "--part-size", "256kB"]
+    n_left, n_jobs, n_with_parts, longest = options.small_kills, 0, 0, beginning
     while n_left > 0:
         shutil.rmtree(out, ignore_errors=True)
         begun = time.perf_counter()
@@ -296,7 +268,8 @@ def killed_often(
         longest = min(longest, time.perf_counter() - begun + run.seconds)
         accounted(out, n)
         n_jobs += 1
-    return {"kills": n_kills, "with_parts": n_with_parts, "jobs": n_jobs, "documents_of_a_job": n}
+    counts = {"kills": options.small_kills, "with_parts": n_with_parts, "jobs": n_jobs}
+    return {**counts, "documents_of_a_job": n}
 
 
 def n_parts(out: Path) -> int:
@@ -316,9 +289,9 @@ def accounted(out: Path, n: int) -> dict[str, int]:
     rejected = []
     for path in (out / "rejected").iterdir():
         for line in path.read_text().splitlines():
-            one = json.loads(line)
-            file = int(Path(one["path"]).stem.rpartition("-")[2])
-            rejected.append(file * ROWS_PER_FILE + one["at"] - 1)
+            row = json.loads(line)
+            file = int(Path(row["path"]).stem.rpartition("-")[2])
+            rejected.append(file * ROWS_PER_FILE + row["at"] - 1)
     np.add.at(times, np.array(rejected, dtype=np.int64), 1)
     missing, twice = int((times == 0).sum()), int((times > 1).sum())
     if missing or twice or sorted(rejected) != list(filter(crawl.is_broken, range(n))):
@@ -327,18 +300,14 @@ def accounted(out: Path, n: int) -> dict[str, int]:
 
 
 class Memory:
-    """Looks at the memory of all processes of a session, as long as it runs.
-
-    Args:
-        session: its number.
-    """
+    """Looks at the memory of all processes of a session, as long as it runs."""
 
     def __init__(self, session: int) -> None:
         self.session, self.peak, self.over = session, 0, threading.Event()
-        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while not self.over.wait(0.25):
             self.peak = max(self.peak, sum(map(proportional_memory, session_members(self.session))))
 
@@ -351,7 +320,7 @@ class Memory:
 
 def session_members(session: int) -> list[int]:
     """Processes of a session."""
-    found = []
+    members = []
     for path in Path("/proc").iterdir():
         if path.name.isdecimal():
             try:
@@ -359,8 +328,8 @@ def session_members(session: int) -> list[int]:
             except OSError:
                 continue
             if int(fields[3]) == session:
-                found.append(int(path.name))
-    return found
+                members.append(int(path.name))
+    return members
 
 
 def proportional_memory(pid: int) -> int:

@@ -28,25 +28,22 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from measuring import RESULTS, ROOT, all_versions, code_state, spread, write_document
+from measuring import ROOT, Record, command_line, describe_origin, make_parser, spread, write_document
 
 import token2wave
 from token2wave.data import load_splits
 from token2wave.process_memory import read_kilobytes
 from token2wave.storage.atomic import make_folder
-from token2wave.training.result import machine
 
 SCHEMA = 1
 SERVER_PACKAGES = ("uvicorn", "httptools", "uvloop", "prometheus_client")
 SCRIPT = Path(__file__).with_name("serving.lua")
 HOSTILE = Path(__file__).with_name("serving_hostile.py")
-Record = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(arguments)
     if shutil.which("wrk") is None:
         sys.exit("error: expected the load generator wrk, found none; install it (apt-get install wrk)")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
@@ -58,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(f"error: expected a data set with test texts, found none in {options.data}")
     texts = splits.test.texts
     bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    classifier = token2wave.load(model)
     document: Record = {
         "schema": SCHEMA,
-        "command": shlex.join(["python", "benchmarks/serving.py", *given]),
+        "command": command_line(__file__, arguments),
         "settings": {
             key: getattr(options, key)
             for key in ("data", "preset", "connections", "seconds", "runs", "threads", "workers")
@@ -70,9 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "version": _wrk_version(),
             "command": shlex.join(_wrk(options, options.connections, 0, bodies)),
         },
-        "machine": machine(options.threads, "cpu"),
-        "versions": all_versions(SERVER_PACKAGES),
-        "code": code_state(),
+        **describe_origin(options.threads, SERVER_PACKAGES),
         "data": {
             "test_rows": len(texts),
             "characters_per_text": sum(map(len, texts)) / len(texts),
@@ -80,36 +74,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
     }
     with _server(model, options.workers) as (port, pid):
-        before = _memory(pid)
+        initial = _memory(pid)
         _load(options, options.connections, port, bodies, options.seconds / 2)
         runs = [_measured(options, port, pid, bodies) for _ in range(options.runs)]
         document["alone"] = {
             "runs": runs,
             **{key: spread([run[key] for run in runs]) for key in ("rate", "p50", "p99", "cpu_per_request")},
-            "memory_before": before,
+            "memory_before": initial,
             "memory_after": _memory(pid),
         }
     with _server(model, options.workers) as (port, pid):
-        document["attacked"] = _attacked(options, port, pid, bodies, classifier, texts)
+        document["attacked"] = _attacked(options, port, pid, bodies, model)
     write_document(options.results / "serving.json", document)
-    print(json.dumps({part: document[part] for part in ("alone", "attacked")}, indent=1))
+    print(json.dumps({name: document[name] for name in ("alone", "attacked")}, indent=1))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__, preset="small", runs=3, threads=2, build=ROOT / "build" / "serving")
     parser.add_argument("--data", default="ag_news")
-    parser.add_argument("--preset", default="small")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10, help="of a run")
     parser.add_argument("--attack-seconds", type=float, default=40)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2, help="processors that all share")
     parser.add_argument("--workers", type=int, default=1, help="processes of the service")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "serving", help="of files made here")
     return parser
 
 
@@ -124,25 +111,16 @@ def _model(options: argparse.Namespace) -> Path:
 @contextmanager
 def _server(model: Path, workers: int) -> Iterator[tuple[int, int]]:
     """Run the service; its port and process."""
-    command = [
-        sys.executable,
-        "-m",
-        "token2wave",
-        "serve",
-        str(model),
-        "--port",
-        "0",
-        "--workers",
-        str(workers),
-    ]
+    command = [sys.executable, "-m", "token2wave", "serve", str(model)]
+    command += ["--port", "0", "--workers", str(workers)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            found = re.search(r":(\d+)$", process.stderr.readline())
-            if found is None:
+            match = re.search(r":(\d+)$", process.stderr.readline())
+            if match is None:
                 sys.exit(f"error: the service did not begin: {process.stderr.read()}")
-            _ask(int(found[1]), "GET", "/health")
-            yield int(found[1]), process.pid
+            _ask(int(match[1]), "GET", "/health")
+            yield int(match[1]), process.pid
         finally:
             process.terminate()
 
@@ -158,27 +136,16 @@ def _ask(port: int, method: str, path: str, document: Any = None) -> Any:
 
 
 def _wrk_version() -> str:
-    found = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout
-    return found.split(" [")[0].strip()
+    version = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout
+    return version.split(" [")[0].strip()
 
 
 def _wrk(options: argparse.Namespace, connections: int, port: int, bodies: Path) -> list[str]:
     """The generator's command; the port is 0 where it is only told."""
     address = f"http://127.0.0.1:{port or 8000}"
     script, file = (SCRIPT.relative_to(ROOT), bodies.name) if not port else (SCRIPT, bodies)
-    seconds = f"-d{options.seconds:g}s"
-    return [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        seconds,
-        "--latency",
-        "-s",
-        str(script),
-        address,
-        "--",
-        str(file),
-    ]
+    head = ["wrk", "-t1", f"-c{connections}", f"-d{options.seconds:g}s", "--latency"]
+    return [*head, "-s", str(script), address, "--", str(file)]
 
 
 def _load(options: argparse.Namespace, connections: int, port: int, bodies: Path, seconds: float) -> Record:
@@ -186,37 +153,28 @@ def _load(options: argparse.Namespace, connections: int, port: int, bodies: Path
     command = _wrk(options, connections, port, bodies)
     command[3] = f"-d{max(round(seconds), 1)}s"
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    counts = json.loads(done.stdout.strip().splitlines()[-1])
     return {
-        "requests": found["requests"],
-        "rate": found["requests"] / found["microseconds"] * 1e6,
-        **{key: found[key] / 1e6 for key in ("p50", "p99", "max")},
-        "errors": {key: found[key] for key in ("statuses", "connect", "read", "write", "timeout")},
+        "requests": counts["requests"],
+        "rate": counts["requests"] / counts["microseconds"] * 1e6,
+        **{key: counts[key] / 1e6 for key in ("p50", "p99", "max")},
+        "errors": {key: counts[key] for key in ("statuses", "connect", "read", "write", "timeout")},
     }
 
 
 def _measured(options: argparse.Namespace, port: int, pid: int, bodies: Path) -> Record:
     """A run, and the processor time of the service for each request."""
-    before = _cpu_seconds(pid)
+    start = _cpu_seconds(pid)
     run = _load(options, options.connections, port, bodies, options.seconds)
-    return {**run, "cpu_per_request": (_cpu_seconds(pid) - before) / run["requests"]}
+    return {**run, "cpu_per_request": (_cpu_seconds(pid) - start) / run["requests"]}
 
 
-def _attacked(
-    options: argparse.Namespace,
-    port: int,
-    pid: int,
-    bodies: Path,
-    classifier: token2wave.Classifier,
-    texts: list[str],
-) -> Record:
+def _attacked(options: argparse.Namespace, port: int, pid: int, bodies: Path, model: Path) -> Record:
     """The load beside clients that do their worst."""
-    seconds, memory, answers, stop = (
-        options.attack_seconds,
-        [_memory(pid)],
-        {"right": 0, "wrong": 0},
-        threading.Event(),
-    )
+    classifier = token2wave.load(model)
+    texts = [json.loads(line)["text"] for line in bodies.read_text(encoding="utf-8").splitlines()]
+    seconds, stop = options.attack_seconds, threading.Event()
+    memory, answers = [_memory(pid)], {"right": 0, "wrong": 0}
 
     def watch() -> None:
         at = 0

@@ -10,7 +10,9 @@ import json
 import socket
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
 TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)
@@ -63,16 +65,23 @@ async def main(port: int, seconds: float) -> Counter[str]:
     return counts
 
 
+@asynccontextmanager
+async def _client(port: int, counts: Counter[str], name: str) -> AsyncIterator[tuple[Any, Any]]:
+    """A connection that is counted and cut off at the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        counts[name] += 1
+        writer.transport.abort()
+
+
 async def _again(port: int, counts: Counter[str], name: str, sent: bytes) -> None:
     while True:
         with suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
+            async with _client(port, counts, name) as (reader, writer):
                 writer.write(sent)
                 await reader.read(ANSWER_BYTES)
-                counts[name] += 1
-            finally:
-                writer.transport.abort()
         await asyncio.sleep(0.01)
 
 
@@ -80,31 +89,23 @@ async def _endless(port: int, counts: Counter[str]) -> None:
     """A chunked body that does not end."""
     while True:
         with suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
+            async with _client(port, counts, "too large, chunked") as (_, writer):
                 writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
                 for _ in range(100):
                     writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
                     await writer.drain()
                     await asyncio.sleep(0.01)
-            finally:
-                counts["too large, chunked"] += 1
-                writer.transport.abort()
 
 
 async def _slow(port: int, counts: Counter[str], name: str, begun: bytes) -> None:
     while True:
         with suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
+            async with _client(port, counts, name) as (_, writer):
                 writer.write(begun)
                 while not writer.transport.is_closing():
                     await asyncio.sleep(PAUSE)
                     if begun:
                         writer.write(b" ")
-            finally:
-                counts[name] += 1
-                writer.transport.abort()
         await asyncio.sleep(PAUSE)
 
 

@@ -11,15 +11,13 @@ preset as it is. A name without a dot is an argument of the function: ``init_fro
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import ROOT, describe_origin, make_parser, write_document
 from numpy.typing import NDArray
 
 from token2wave.core import n_threads
@@ -34,8 +32,6 @@ from token2wave.data import (
 from token2wave.pipeline import train
 from token2wave.training.baseline import NAME, train_baseline
 from token2wave.training.presets import parse_setting
-from token2wave.training.result import machine
-from token2wave.versions import versions
 
 FRACTION = 0.2
 SPLIT_SEED = 0
@@ -45,71 +41,65 @@ HELD = {
     "blocks": ", the first of each class",
     "whole": " that are part of no other row, with their own parts left out of training",
 }
-RESULTS = Path(__file__).parent.parent / "results" / "sweeps"
+
+
+def select_rows(split: TextSplit, rows: Iterable[int]) -> TextSplit:
+    """Some rows of a split."""
+    numbers = list(rows)
+    return TextSplit([split.texts[i] for i in numbers], [split.labels[i] for i in numbers], split.source)
 
 
 def held_out(name: str, how: str) -> TextDataset:
-    """Hold back rows of the training set to judge by, the same for every variant and seed; drop the test set.
+    """Hold rows of the training set out, the same for every variant and seed; they replace the test set.
 
-    They take its place: what is trained holds out rows of its own to choose epochs by, as it does for users.
+    What is trained holds out rows of its own to choose epochs by, as it does for users.
     """
     splits = load_splits(name)
     names = label_names_of(splits.train, splits.label_names)
     labels = encode_labels(splits.train, names)
     if how == "whole":
-        kept, held = whole_texts(splits.train.texts)
+        train, held = whole_texts(splits.train.texts)
     elif how == "blocks":
-        first = [
-            rows[: int(FRACTION * len(rows))]
-            for rows in map(np.flatnonzero, labels == np.unique(labels)[:, None])
-        ]
-        held = np.concatenate(first)
-        kept = np.setdiff1d(np.arange(len(labels)), held)
+        by_class = map(np.flatnonzero, labels == np.unique(labels)[:, None])
+        held = np.concatenate([rows[: int(FRACTION * len(rows))] for rows in by_class])
+        train = np.setdiff1d(np.arange(len(labels)), held)
     else:
-        kept, held = validation_split(labels, FRACTION, SPLIT_SEED)
-
-    def part(rows: Any) -> TextSplit:
-        return TextSplit(
-            [splits.train.texts[i] for i in rows], [splits.train.labels[i] for i in rows], splits.train.source
-        )
-
-    return replace(splits, train=part(kept), validation=None, test=part(held), label_names=names)
+        train, held = validation_split(labels, FRACTION, SPLIT_SEED)
+    own, test = select_rows(splits.train, train), select_rows(splits.train, held)
+    return replace(splits, train=own, validation=None, test=test, label_names=names)
 
 
 def whole_texts(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to train on, and rows to judge by: parts of no other text, and no part of them is trained on."""
 
-    def parts(words: tuple[str, ...]) -> set[int]:
+    def fragments(words: tuple[str, ...]) -> set[int]:
         n = len(words)
         return {hash(words[i:j]) for i in range(n) for j in range(i + PART, n + 1)}
 
     every = [tuple(text.split()) for text in texts]
-    within = set[int]().union(*(parts(words) - {hash(words)} for words in every))
-    whole = np.array([i for i, words in enumerate(every) if len(words) > PART and hash(words) not in within])
+    fragments_of_all = set[int]().union(*(fragments(words) - {hash(words)} for words in every))
+    whole = np.array(
+        [i for i, words in enumerate(every) if len(words) > PART and hash(words) not in fragments_of_all]
+    )
     held = np.sort(np.random.default_rng(SPLIT_SEED).permutation(whole)[: int(FRACTION * len(whole))])
-    known = set[int]().union(*(parts(every[i]) for i in held))
-    kept = [i for i, words in enumerate(every) if len(words) < PART or hash(words) not in known]
-    return np.setdiff1d(kept, held), held
+    known = set[int]().union(*(fragments(every[i]) for i in held))
+    train = [i for i, words in enumerate(every) if len(words) < PART or hash(words) not in known]
+    return np.setdiff1d(train, held), held
 
 
 def baseline(splits: TextDataset) -> dict[str, Any]:
     """Accuracy of TF-IDF + LinearSVC."""
     assert splits.test is not None
     assert splits.label_names is not None
-    labels = [encode_labels(part, splits.label_names) for part in (splits.train, splits.test)]
-    found = train_baseline(splits.train.texts, labels[0], splits.test.texts, labels[1], splits.label_names)
-    return {"accuracy": [found["accuracy"]], "seconds": [found["train_seconds"]]}
+    labels = [encode_labels(split, splits.label_names) for split in (splits.train, splits.test)]
+    result = train_baseline(splits.train.texts, labels[0], splits.test.texts, labels[1], splits.label_names)
+    return {"accuracy": [result["accuracy"]], "seconds": [result["train_seconds"]]}
 
 
 def main() -> None:
     """Run the variants named on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--preset", default="small")
-    parser.add_argument("--data", required=True, help="names, apart by commas")
-    parser.add_argument("--seeds", default="0", help="numbers, apart by commas")
+    results = ROOT / "results" / "sweeps"
+    parser = make_parser(__doc__, name=None, preset="small", data=None, seeds=[0], results=results)
     parser.add_argument(
         "--held",
         choices=list(HELD),
@@ -121,42 +111,38 @@ def main() -> None:
     )
     parser.add_argument("--baseline", action="store_true", help="also train TF-IDF (1,2) + LinearSVC")
     parser.add_argument("variants", nargs="*", default=[""])
-    arguments = parser.parse_args()
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    data = {name: held_out(name, arguments.held) for name in arguments.data.split(",")}
+    options = parser.parse_args()
+    data = {name: held_out(name, options.held) for name in options.data}
     rows: dict[str, dict[str, Any]] = {}
-    if arguments.baseline:
+    if options.baseline:
         rows[NAME] = {name: baseline(splits) for name, splits in data.items()}
     document = {
-        "name": arguments.name,
-        "preset": arguments.preset,
-        "seeds": seeds,
-        "measure": f"accuracy on {FRACTION:.0%} of the training rows held out{HELD[arguments.held]}",
+        "name": options.name,
+        "preset": options.preset,
+        "seeds": options.seeds,
+        "measure": f"accuracy on {FRACTION:.0%} of the training rows held out{HELD[options.held]}",
         "rows": rows,
-        "versions": versions(),
-        "machine": machine(n_threads(), "cpu"),
+        **describe_origin(n_threads()),
     }
-    for variant in arguments.variants:
+    for variant in options.variants:
         rows[variant] = {}
-        given = dict(map(parse_setting, variant.split()))
-        settings = {key: value for key, value in given.items() if "." in key}
-        others = {key: value for key, value in given.items() if "." not in key}
+        overrides = dict(map(parse_setting, variant.split()))
+        settings = {key: value for key, value in overrides.items() if "." in key}
+        others = {key: value for key, value in overrides.items() if "." not in key}
         for name, splits in data.items():
             runs = [
-                train(splits, preset=arguments.preset, seed=seed, settings=settings, **others).summary
-                for seed in seeds
+                train(splits, preset=options.preset, seed=seed, settings=settings, **others).summary
+                for seed in options.seeds
             ]
             rows[variant][name] = {
                 "accuracy": [run.accuracy for run in runs],
                 "best_epoch": [run.best_epoch for run in runs],
                 "seconds": [run.train_seconds for run in runs],
             }
-            RESULTS.mkdir(parents=True, exist_ok=True)
-            (RESULTS / f"{arguments.name}.json").write_text(json.dumps(document, indent=1) + "\n")
+            write_document(options.results / f"{options.name}.json", document)
         means = {name: 100 * statistics.mean(row["accuracy"]) for name, row in rows[variant].items()}
-        print(
-            variant or "(preset)", " ".join(f"{name} {mean:.2f}" for name, mean in means.items()), flush=True
-        )
+        line = " ".join(f"{name} {mean:.2f}" for name, mean in means.items())
+        print(variant or "(preset)", line, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from crawl import MISLABELLED_PROBABILITY, SUBJECTS
 from probabilities import COVERAGES, FALSE_ALARMS
 
 from token2wave.formatting import count, duration, percent, size
@@ -39,11 +40,6 @@ def caveat_lines(caveats: Iterable[str]) -> list[str]:
 def join(*parts: Iterable[str]) -> str:
     """A table and the paragraphs below it; empty parts are left out."""
     return "\n\n".join("\n".join(part) for part in map(list, parts) if part) + "\n"
-
-
-def data_names(document: Document) -> list[str]:
-    """Data sets of which there are runs, in their order."""
-    return list(document["medians"])
 
 
 def plural(number: int, noun: str) -> str:
@@ -120,7 +116,7 @@ def _training_seconds(group: Document) -> float:
 
 def accuracy_table(document: Document) -> str:
     """Mean accuracy of each system on each data set; the best are bold."""
-    sets, systems = data_names(document), document["systems"]
+    sets, systems = list(document["medians"]), document["systems"]
     accuracies = defaultdict[str, dict[str, list[float]]](lambda: defaultdict(list))
     for run in document["runs"]:
         if run["error"] is None:
@@ -134,11 +130,9 @@ def accuracy_table(document: Document) -> str:
     best = [max(column) for column in zip(*means.values(), strict=True)]
     rows = []
     for system, row in sorted(means.items(), key=lambda item: -item[1][-1]):
-        cells = [f"{100 * mean:.2f}" for mean in row]
-        marked = [
-            f"**{cell}**" if mean == most else cell for cell, mean, most in zip(cells, row, best, strict=True)
-        ]
-        rows.append([systems[system]["name"], *marked])
+        pairs = zip(row, best, strict=True)
+        cells = [f"**{100 * mean:.2f}**" if mean == most else f"{100 * mean:.2f}" for mean, most in pairs]
+        rows.append([systems[system]["name"], *cells])
     rows += _leads(systems, means)
     n_runs = {len(values) for system in means for values in accuracies[system].values()}
     missing = [systems.get(name, {"name": name})["name"] for name in accuracies if name not in means]
@@ -261,10 +255,8 @@ def prediction_table(document: Document, data: str) -> str:
     """One row for each system on a data set, the fastest first; ours are bold in the native core."""
     groups, facts, rows, remarks = document["medians"][data], document["data"][data], [], []
     for system in systems_by_speed(groups):
-        cells = [
-            system_name(document, system, groups[system]),
-            *_prediction_cells(document, data, groups[system]),
-        ]
+        name = system_name(document, system, groups[system])
+        cells = [name, *_prediction_cells(document, data, groups[system])]
         rows.append([f"**{cell}**" for cell in cells] if document["systems"][system]["native"] else cells)
     for system, group in groups.items():
         remarks += failures(system_name(document, system, group), group)
@@ -537,9 +529,8 @@ def probability_tables(document: Document) -> str:
         error = f"{mean_over_runs(runs, 'calibration_error'):.4f}"
         rows.append([data, preset, len(runs), *accuracies, error])
         for other in runs[0]["foreign"]:
-            areas = [
-                f"{mean_over_runs(runs, 'foreign', other, part, 'area'):.3f}" for part in ("whole", "cut")
-            ]
+            lengths = ("whole", "cut")
+            areas = [f"{mean_over_runs(runs, 'foreign', other, n, 'area'):.3f}" for n in lengths]
             detected = mean_over_runs(runs, "foreign", other, "whole", "found", alarm)
             novelty_rows.append([f"{data}, {preset}", other, *areas, f"{100 * detected:.1f} %"])
     head = ("data", "preset", "seeds", "accuracy", "surest 90 %", "surest 80 %", "calibration error")
@@ -646,7 +637,7 @@ DISTRIBUTED_SYSTEMS = {
 
 def distributed_time_table(document: Document) -> str:
     """Accuracy and time of one process and of two."""
-    part = document["time"]
+    section = document["time"]
     rows = [
         (
             variant,
@@ -655,7 +646,7 @@ def distributed_time_table(document: Document) -> str:
             f"{systems[system]['train_seconds']['median']:.1f} s",
             *(f"{systems[system][key]['median']:.2f}" for key in ("train_share", "total_share")),
         )
-        for variant, systems in part["variants"].items()
+        for variant, systems in section["variants"].items()
         for system, name in DISTRIBUTED_SYSTEMS.items()
     ]
     columns = (
@@ -667,16 +658,16 @@ def distributed_time_table(document: Document) -> str:
         "with all else",
     )
     note = (
-        f"At most {count(part['rows'])} training rows of {part['data']}, drawn at random, and "
-        f"{part['epochs']} epochs, in {part['precision']}; medians of {part['runs']} runs in turn. "
-        f"{part['machine']['processor']}."
+        f"At most {count(section['rows'])} training rows of {section['data']}, drawn at random, and "
+        f"{section['epochs']} epochs, in {section['precision']}; medians of {section['runs']} runs in turn. "
+        f"{section['machine']['processor']}."
     )
-    return join(markdown(columns, rows, 2), [note, *caveat_lines(part["caveats"])])
+    return join(markdown(columns, rows, 2), [note, *caveat_lines(section["caveats"])])
 
 
 def distributed_traffic_table(document: Document) -> str:
     """What is sent in a step, beside the rows that it touches and the size of the table."""
-    part = document["traffic"]
+    section = document["traffic"]
     rows = [
         (
             count(row["vocabulary"]),
@@ -687,9 +678,9 @@ def distributed_traffic_table(document: Document) -> str:
             size(row["table_bytes"]),
             size(round(row["dense_bytes"])),
         )
-        for row in part["rows"]
+        for row in section["rows"]
     ]
-    columns = (
+    columns = [
         "table",
         "texts in a step",
         "rows touched",
@@ -697,10 +688,10 @@ def distributed_traffic_table(document: Document) -> str:
         "for one",
         "whole table",
         "all else",
-    )
+    ]
     note = (
-        f"What one of two processes sends to the other, mean of {part['steps']} steps: texts of "
-        f"{part['words']} words that follow Zipf's law, rows of {part['width']} numbers of four bytes."
+        f"What one of two processes sends to the other, mean of {section['steps']} steps: texts of "
+        f"{section['words']} words that follow Zipf's law, rows of {section['width']} numbers of four bytes."
     )
     return join(markdown(columns, rows, 0), [note])
 
@@ -827,9 +818,8 @@ def _scoring_median(document: Document, way: str, figure: str) -> float:
 
 
 def _speed_up(document: Document) -> float:
-    return _scoring_median(document, "parquet", "rate") / _scoring_median(
-        document, "parquet, one process", "rate"
-    )
+    several, single = (_scoring_median(document, way, "rate") for way in ("parquet", "parquet, one process"))
+    return several / single
 
 
 def scoring_rates_table(document: Document) -> str:
@@ -885,10 +875,8 @@ def scoring_killed_table(document: Document) -> str:
 def scoring_cost_table(document: Document) -> str:
     """Time and money for a billion documents, from the rate of one process."""
     rows = []
-    for way, name in (
-        ("parquet, one process", "Parquet to Parquet"),
-        ("json lines", "JSON lines to Parquet"),
-    ):
+    ways = {"parquet, one process": "Parquet to Parquet", "json lines": "JSON lines to Parquet"}
+    for way, name in ways.items():
         microseconds = _scoring_median(document, way, "microseconds")
         hours = BILLION * microseconds / 1e6 / 3600
         dollars = hours * DOLLARS_AN_HOUR / VCPUS
@@ -934,46 +922,43 @@ def scoring_efficiency_table(document: Document) -> str:
 NOT_YET = "not measured yet"
 
 
-def _kills(part: Document) -> str:
-    total = {key: sum(job[key] for job in part["jobs"]) for key in ("kills", "in_a_write", "runs", "same")}
+def _kills(section: Document) -> str:
+    total = {key: sum(job[key] for job in section["jobs"]) for key in ("kills", "in_a_write", "runs", "same")}
     return (
         f"{count(total['kills'])} kills, {count(total['in_a_write'])} of them in the middle of a write; "
         f"{count(total['same'])} of {count(total['runs'])} runs ended with the same file, and nothing "
-        f"beside it (seed {part['seed']})"
+        f"beside it (seed {section['seed']})"
     )
 
 
-def _readers(part: Document) -> str:
-    n_looks, n_faults = (
-        sum(job["looks"] for job in part["jobs"]),
-        sum(len(job["faults"]) for job in part["jobs"]),
-    )
+def _readers(section: Document) -> str:
+    n_looks = sum(job["looks"] for job in section["jobs"])
+    n_faults = sum(len(job["faults"]) for job in section["jobs"])
     return f"{count(n_looks)} reads while runs were killed, {n_faults} bad"
 
 
-def _same(part: Document) -> str:
-    n_processes = sum(row["processes"] for row in part["same"])
-    n_other = sum(len(row["other"]) for row in part["same"])
-    return f"{len(part['same'])} presets in {n_processes} processes: {n_other} other files"
+def _same(section: Document) -> str:
+    n_processes = sum(row["processes"] for row in section["same"])
+    n_other = sum(len(row["other"]) for row in section["same"])
+    return f"{len(section['same'])} presets in {n_processes} processes: {n_other} other files"
 
 
-def _device(part: Document) -> str:
-    peaks = [step["peak_bytes"] for row in part["rows"] for step in row.get("steps", {}).values()]
-    return f"at most {size(max(peaks))}, on {', '.join(row['data'] for row in part['rows'])}"
+def _device(section: Document) -> str:
+    peaks = [step["peak_bytes"] for row in section["rows"] for step in row.get("steps", {}).values()]
+    return f"at most {size(max(peaks))}, on {', '.join(row['data'] for row in section['rows'])}"
 
 
-def _load(part: Document) -> str:
+def _load(section: Document) -> str:
     return (
-        f"{part['found']} of {part['bits']} flipped bits found; the checksum takes "
-        f"{100 * part['share']['median']:.0f} % of the time to load {size(part['bytes'])}"
+        f"{section['found']} of {section['bits']} flipped bits found; the checksum takes "
+        f"{100 * section['share']['median']:.0f} % of the time to load {size(section['bytes'])}"
     )
 
 
-def _service(part: Document) -> str:
-    right, wrong, failed = (sum(row[key] for row in part["rows"]) for key in ("right", "wrong", "failed"))
-    return (
-        f"{len(part['rows'])} faults: {count(right)} right answers, {wrong} wrong, {failed} requests failed"
-    )
+def _service(section: Document) -> str:
+    right, wrong, failed = (sum(row[key] for row in section["rows"]) for key in ("right", "wrong", "failed"))
+    n_faults = len(section["rows"])
+    return f"{n_faults} faults: {count(right)} right answers, {wrong} wrong, {failed} requests failed"
 
 
 def _scoring(document: Document) -> str:
@@ -985,26 +970,17 @@ def _scoring(document: Document) -> str:
     )
 
 
-def _scoring_often(document: Document) -> str:
-    often = document["killed_often"]
-    return f"{count(often['kills'])} kills in {count(often['jobs'])} jobs, every row accounted for"
-
-
-def _scoring_memory(document: Document) -> str:
-    return f"{size(document['killed']['peak_bytes_of_all_processes'])}, all processes together"
-
-
 def _stream_kills(document: Document) -> str:
-    part = document["kills"]
+    section = document["kills"]
     return (
-        f"{count(part['kills'])} kills; {part['runs_with_the_same_file']} of {part['runs']} runs ended with "
-        f"the same file (seed {part['seed']})"
+        f"{count(section['kills'])} kills; {section['runs_with_the_same_file']} of {section['runs']} runs "
+        f"ended with the same file (seed {section['seed']})"
     )
 
 
 def _stream_memory(document: Document) -> str:
-    part = document["large"]
-    crawl, peak = part["crawl"], max(part["peak_memory_bytes"], part["memory_seen"])
+    section = document["large"]
+    crawl, peak = section["crawl"], max(section["peak_memory_bytes"], section["memory_seen"])
     return f"{size(peak)}, for {count(crawl['documents'])} documents of {size(crawl['bytes'])}"
 
 
@@ -1090,8 +1066,20 @@ PROMISES = (
         "scoring",
         _scoring,
     ),
-    Promise("The same, for small jobs and many kills", "`benchmarks/scoring.py`", "scoring", _scoring_often),
-    Promise("Scoring stays within bounded memory", "`benchmarks/scoring.py`", "scoring", _scoring_memory),
+    Promise(
+        "The same, for small jobs and many kills",
+        "`benchmarks/scoring.py`",
+        "scoring",
+        lambda document: "{kills:,} kills in {jobs:,} jobs, every row accounted for".format(
+            **document["killed_often"]
+        ),
+    ),
+    Promise(
+        "Scoring stays within bounded memory",
+        "`benchmarks/scoring.py`",
+        "scoring",
+        lambda document: f"{size(document['killed']['peak_bytes_of_all_processes'])}, all processes together",
+    ),
     Promise(
         "No input crashes, hangs or fills the memory: readers, features, model files, service, command line",
         "the corpora in `tests`; `make fuzz`",
@@ -1132,14 +1120,14 @@ def promises_table(results: Results) -> str:
     return join(markdown(("promise", "how it is tested", "last measured"), rows, n_left=3))
 
 
-def _machine_and_date(part: Document) -> str:
-    return f"{part['machine']['processor']}, {part['date']}."
+def _machine_and_date(section: Document) -> str:
+    return f"{section['machine']['processor']}, {section['date']}."
 
 
-def determinism_table(part: Document) -> str:
+def determinism_table(section: Document) -> str:
     """What changes the bytes of a model file, and by how much."""
     rows = []
-    for row in [*part["threads"], *part["instructions"]]:
+    for row in [*section["threads"], *section["instructions"]]:
         cells = ["yes", "", "", "", ""]
         if not row["same"]:
             cells = ["no", f"{row['probability']:.1g}", f"{row['mean']:.1g}", count(row["labels"])]
@@ -1154,55 +1142,55 @@ def determinism_table(part: Document) -> str:
         "other labels",
     ]
     note = (
-        f"Trained on {count(part['rows'])} rows of debian-sections, first with one thread and all "
-        f"instructions of the processor; compared on {count(part['test_texts'])} test texts. "
-        f"{_machine_and_date(part)}"
+        f"Trained on {count(section['rows'])} rows of debian-sections, first with one thread and all "
+        f"instructions of the processor; compared on {count(section['test_texts'])} test texts. "
+        f"{_machine_and_date(section)}"
     )
     return join(markdown([*head, "accuracy, points"], rows, 3), [note])
 
 
-def engines_table(part: Document) -> str:
+def engines_table(section: Document) -> str:
     """One model file, predicting in every way."""
     rows = [
         (f"`{row['job']}`", row["engine"], f"{row['probability']:.1g}", count(row["labels"]))
-        for row in part["engines"]
+        for row in section["engines"]
     ]
     head = ("preset", "against the native core", "largest difference of a probability", "other labels")
     return join(markdown(head, rows, 2))
 
 
-def device_table(part: Document) -> str:
+def device_table(section: Document) -> str:
     """What each step takes on a device."""
     rows, accuracies = [], []
-    for row in part["rows"]:
+    for row in section["rows"]:
         for name, step in row["steps"].items():
             n = {"train": row["rows"], "update": row["mine"]}.get(name, step.get("texts", 0))
             rows.append((row["data"], name, count(n), size(step["peak_bytes"])))
         before, after = (100 * row["steps"]["predict"][f"accuracy_of_{model}"] for model in ("model", "mine"))
         accuracies.append(f"{row['data']} {before:.2f} %, then {after:.2f} %")
-    first = part["rows"][0]
+    first = section["rows"][0]
     note = (
         f"Within {size(first['memory_bytes'])} and {100 * first['speed']:.0f} % of one processor's time. "
         f"Test accuracy before and after the rows of one person: {'; '.join(accuracies)}. "
-        f"{_machine_and_date(part)}"
+        f"{_machine_and_date(section)}"
     )
     return join(markdown(("data", "step", "rows or texts", "peak memory"), rows, 2), [note])
 
 
-def service_table(part: Document) -> str:
+def service_table(section: Document) -> str:
     """What clients of a service with faults saw."""
     keys = ("right", "wrong", "asked_again", "failed")
-    rows = [(row["fault"], *(count(row[key]) for key in keys)) for row in part["rows"]]
-    note = f"For {part['seconds']:g} s each. {_machine_and_date(part)}"
+    rows = [(row["fault"], *(count(row[key]) for key in keys)) for row in section["rows"]]
+    note = f"For {section['seconds']:g} s each. {_machine_and_date(section)}"
     return join(markdown(("fault", "right answers", "wrong", "asked again", "failed"), rows), [note])
 
 
-def kills_table(part: Document) -> str:
+def kills_table(section: Document) -> str:
     """What came of each job that was killed."""
     keys = ("kills", "in_a_write", "runs", "same")
-    rows = [(f"`{job['job']}`", *(job[key] for key in keys), len(job["faults"])) for job in part["jobs"]]
+    rows = [(f"`{job['job']}`", *(job[key] for key in keys), len(job["faults"])) for job in section["jobs"]]
     head = ("preset", "kills", "in the middle of a write", "runs", "same file", "faults")
-    return join(markdown(head, rows), [f"Seed {part['seed']}. {_machine_and_date(part)}"])
+    return join(markdown(head, rows), [f"Seed {section['seed']}. {_machine_and_date(section)}"])
 
 
 RELIABILITY_TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
@@ -1212,4 +1200,113 @@ RELIABILITY_TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
     "reliability-device": ("device", device_table),
     "reliability-service": ("service", service_table),
 }
-"""Blocks of the document: the part that each shows, and how."""
+"""Blocks of the document: the section that each shows, and how."""
+
+
+# ---- continuing, streams and searches ----
+
+
+def continuing_table(document: Document) -> str:
+    """Tables of more rows and of a new class."""
+    judged = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held out"
+    has_settings = len(document["variants"]) > 1
+    columns, rows, rows_of_new = ["rates, epochs"] * has_settings, [], []
+
+    def cells(gains: dict[str, float]) -> list[str]:
+        return [f"{100 * gains[key]:+.2f}" for key in ("known", "known, worst")] + [
+            f"{100 * gains['new']:.1f}"
+        ]
+
+    for variant in document["variants"]:
+        setting = [f"{variant['rate']:g}, {variant['epochs']}"] if has_settings else []
+        accuracies = (document["half"], variant["more"], document["all"])
+        rows.append([*setting, *(f"{100 * accuracy:.2f}" for accuracy in accuracies)])
+        for key in ("20 rows", "100 rows", "all rows"):
+            rows_of_new.append([*setting, key.removesuffix(" rows"), *cells(variant[key])])
+    rows_of_new.append([*[""] * has_settings, "all, trained again", *cells(document["again"])])
+    head = [*columns, "half of the rows", "updated with the other half", "trained with all"]
+    head_of_new = [*columns, "rows of each known class", "known classes, mean", "worst", "new class"]
+    note = (
+        f"{document['data']}, preset `{document['preset']}`, seed {document['seed']}, judged on {judged}: "
+        f"accuracy in percent. Second table, mean over {len(document['classes left out'])} classes, each "
+        "left out once: difference on the texts of the known classes, in points, and accuracy on those of "
+        "the new one."
+    )
+    tables = markdown(head, rows, len(head)), markdown(head_of_new, rows_of_new, len(head_of_new))
+    return join(*tables, [note])
+
+
+def streaming_large_table(document: Document) -> str:
+    """Memory and speed of training on a large crawl."""
+    large = document["large"]
+    crawl = large["crawl"]
+    rows = [
+        ("documents", f"{count(crawl['documents'])}, {count(crawl['broken'])} of them broken"),
+        ("files", f"16 of JSON lines, {size(crawl['bytes'])}; {size(crawl['characters'])} of text"),
+        ("most memory in use", f"{size(max(large['peak_memory_bytes'], large['memory_seen']))}"),
+        ("accuracy on rows held out", f"{100 * large['validation_accuracy']:.2f}%"),
+        ("model file", size(large["model_bytes"])),
+    ]
+    if speed := document.get("speed"):
+        what = f"time for {count(speed['crawl']['documents'])} documents, first pass included"
+        rows.append((what, duration(speed["seconds"])))
+        rows.append(("documents/s, training passes", count(speed["texts_per_second"])))
+    wrong = MISLABELLED_PROBABILITY * (1 - 1 / len(SUBJECTS))
+    note = (
+        f"{large['epochs']} pass over the data after the first one; of the labels, {100 * wrong:.2f}% are "
+        f"wrong on purpose. {document['machine']['processor']}, {document['threads']} threads. "
+        f"Command: `{large['command']}`."
+    )
+    return join(markdown(("", ""), rows, 2), [note])
+
+
+def streaming_accuracy_table(document: Document) -> str:
+    """Test accuracies in memory and as a stream."""
+    rows, differences = [], []
+    for name, runs in document["accuracy"].items():
+        memory, stream = (100 * statistics.mean(runs[way]) for way in ("memory", "stream"))
+        differences.append(stream - memory)
+        rows.append((name, f"{memory:.2f}", f"{stream:.2f}", f"{stream - memory:+.2f}"))
+    rows.append(("mean", "", "", f"{statistics.mean(differences):+.2f}"))
+    caveats = {c for runs in document["accuracy"].values() for c in runs["caveats"] if "complete" in c}
+    seeds = ", ".join(map(str, document["seeds"]))
+    note = f"Preset `{document['preset']}`, seeds {seeds}; percent of the test texts."
+    table = markdown(("data", "in memory", "as a stream", "difference"), rows)
+    return join(table, [*caveat_lines(sorted(caveats)), note])
+
+
+def tuning_table(document: Document) -> str:
+    """What a search for settings gained, a row for each data set."""
+    rows = []
+    for name, runs in document["data"].items():
+        defaults, search = (
+            100 * statistics.mean(run["accuracy"] for run in runs[way]) for way in ("defaults", "search")
+        )
+        n_trials = ", ".join(str(run["n_tried"]) for run in runs["search"])
+        settings = "; ".join(
+            " ".join(f"`{key}={value}`" for key, value in run["settings"].items()) or "the defaults"
+            for run in runs["search"]
+        )
+        figures = f"{defaults:.2f}", f"{search:.2f}", f"{search - defaults:+.2f}"
+        rows.append((name, f"{runs['rows']:,}{runs['held']}", *figures, n_trials, settings))
+    search_options = {key: value for key, value in document["asked"].items() if value is not None}
+    options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in search_options.items())
+    note = (
+        f"Preset `{document['preset']}`, `{options}`, seeds {', '.join(map(str, document['seeds']))}; "
+        "accuracy in percent, on 20% of the training rows (or of those that are part of no other), which no "
+        "training and no search saw."
+    )
+    if "time_budget" in search_options:
+        where = f"{document['machine']['processor']}, {document['machine']['threads']} threads"
+        note += f" How many settings are tried depends on the machine: {where}."
+    caveats = caveat_lines(caveat for runs in document["data"].values() for caveat in runs["caveats"])
+    head = [
+        "data",
+        "rows held out",
+        "defaults",
+        "after a search",
+        "difference",
+        "tried",
+        "kept by the search",
+    ]
+    return join(markdown(head, rows, len(head)), [note], caveats)

@@ -152,8 +152,7 @@ def load_study_data(
         "split_seed": SPLIT_SEED,
         "features": features.config.to_dict(),
     }
-    data = StudyData(dataset.name, texts, features, train, validation, test, settings)
-    return data.encode_with(features)
+    return StudyData(dataset.name, texts, features, train, validation, test, settings).encode_with(features)
 
 
 def _choose_features(texts: Sequence[str]) -> WordPieceFeatures:

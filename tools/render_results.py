@@ -26,11 +26,8 @@ from token2wave.training.result import Summary
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import continuing  # noqa: E402
 import figures  # noqa: E402
-import streaming  # noqa: E402
 import tables  # noqa: E402
-import tuning  # noqa: E402
 
 from paper.paper_report import (  # noqa: E402
     render_figures,
@@ -145,7 +142,7 @@ def searches() -> str:
     path = RESULTS / "tuning.json"
     if not path.is_file():
         raise NotMeasured
-    return tuning.table(read(path))
+    return tables.tuning_table(read(path))
 
 
 def wave_trials(name: str, level: str) -> str:
@@ -254,7 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         for level in tables.WAVE_PARTS
     },
     **{
-        name: partial(lambda each: continuing.table(benchmark(each)), name)
+        name: partial(lambda each: tables.continuing_table(benchmark(each)), name)
         for name in ("continuing", "continuing-rates")
     },
     "probabilities": probabilities,
@@ -262,8 +259,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: tables.prediction_method(benchmark("prediction")).rstrip() + "\n",
-    "streaming-large": lambda: streaming.table_of_large(with_part(benchmark("streaming"), "large")),
-    "streaming-accuracy": lambda: streaming.table_of_accuracy(with_part(benchmark("streaming"), "accuracy")),
+    "streaming-large": lambda: tables.streaming_large_table(with_part(benchmark("streaming"), "large")),
+    "streaming-accuracy": lambda: tables.streaming_accuracy_table(
+        with_part(benchmark("streaming"), "accuracy")
+    ),
     "serving": lambda: tables.serving_table(benchmark("serving")),
     "distillation": lambda: tables.teacher_table(benchmark("distillation")),
     "few_shot": lambda: tables.few_shot_table(benchmark("few_shot")),
@@ -315,12 +314,12 @@ def draw_figures() -> None:
         figures.draw_probabilities(benchmark("probabilities"), FIGURES / "probabilities.svg")
     with suppress(NotMeasured):
         document = benchmark("classifiers")
-        for data in tables.data_names(document):
+        for data in document["medians"]:
             figures.draw_classifiers(document, data, FIGURES / f"classifiers-{data}.svg")
         figures.draw_trade(document, FIGURES / "trade.svg")
     with suppress(NotMeasured):
         document = benchmark("prediction")
-        for data in tables.data_names(document):
+        for data in document["medians"]:
             figures.draw_prediction(document, data, FIGURES / f"prediction-{data}.svg")
 
 

@@ -103,10 +103,10 @@ def make_entries(batch_size: int = BATCH_SIZES[0]) -> list[Entry]:
         ),
         Entry("minilm", MINILM, "encoder", equalise(encoder.recipe), (4, 2), checkpoint=MINILM),
     ]
-    random = {"title": "BERT base, random weights", "checkpoint": BERT_BASE, "random": True}
+    random: Any = {"title": "BERT base, random weights", "checkpoint": BERT_BASE, "random": True}
     entries.append(replace(entries[-1], key="bert-base", steps=(3, 1), **random))
     for entry, wave in zip(entries[:2], waves, strict=True):
-        as_trained = {"key": f"{wave.key}-library", "title": f"{wave.title}, as trained here"}
+        as_trained: Any = {"key": f"{wave.key}-library", "title": f"{wave.title}, as trained here"}
         entries.append(replace(entry, recipe=wave.recipe.replace(batch_size=batch_size), **as_trained))
     return entries
 
@@ -332,7 +332,8 @@ def _draw_dots(ax: Axes, systems: list[Document], key: str, label: str, series: 
     if points:
         style = {name: SERIES[series][name] for name in ("color", "marker")}
         face = style["color"] if series == 0 else "none"
-        ax.scatter(*zip(*points, strict=True), label=label, facecolor=face, s=30, **style)
+        values, rows = zip(*points, strict=True)
+        ax.scatter(values, rows, label=label, facecolor=face, s=30, **style)
         ax.set_xscale("log")
         ax.margins(x=0.1)
         plain_log_ticks(ax.xaxis, decades=1.5)

@@ -8,7 +8,7 @@ import probabilities
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from probabilities import FALSE_ALARMS, area_under_roc, shares_found
+from probabilities import FALSE_ALARMS, area_under_roc, detection_rates
 from tables import probability_tables
 
 from token2wave.core import load_core
@@ -86,7 +86,7 @@ def test_the_area_is_the_chance_of_the_larger_number(own, foreign):
 
 def test_foreign_texts_found_at_a_share_of_false_alarms():
     own, foreign = np.arange(100) / 100, np.array([0.2, 0.925, 0.955, 2.0])
-    found = dict(zip(FALSE_ALARMS, shares_found(own, foreign, FALSE_ALARMS), strict=True))
+    found = dict(zip(FALSE_ALARMS, detection_rates(own, foreign, FALSE_ALARMS), strict=True))
     assert found[0.0] == 0.25
     assert found[0.05] == 0.5
     assert found[0.1] == 0.75

@@ -92,7 +92,7 @@ def test_a_closed_standard_error(model, monkeypatch):
     monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
     code = "import os, sys\nos.close(2)\nsys.stderr = None\nfrom token2wave.cli.main import main\nmain()\n"
     with faults.running(model, ["--access-log"], code=code) as service:
-        found = faults.asked(service, model, SECONDS)
+        found = faults.ask_while(service, model, SECONDS)
     assert found.right > 20
     assert not found.failed
 
