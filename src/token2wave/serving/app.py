@@ -91,11 +91,11 @@ class Service:
         self._allow_origins = [origin.encode("latin-1") for origin in allow_origins]
         self._log_access = log_access
         self._batcher = Batcher(classifier, self.limits, self.metrics)
+        self.replace(classifier)
         self._n_held_bytes = 0
-        self._cached_page: tuple[Classifier | None, bytes] = None, b""
         self.ready = True
         self._get: dict[str, Callable[[], Response]] = {
-            "/": self._page,
+            "/": lambda: Response(self._page, HTML),
             "/health": lambda: json_response(
                 {"live": True, "ready": self.ready}, status=200 if self.ready else 503
             ),
@@ -106,7 +106,6 @@ class Service:
         }
         self._post = {"/predict": self._predict, "/explain": self._explain}
         self._paths = (*self._get, *self._post)
-        classifier.probabilities([""])  # the first call is slow
 
     @property
     def classifier(self) -> Classifier:
@@ -115,7 +114,8 @@ class Service:
 
     def replace(self, classifier: Classifier) -> None:
         """Use another classifier from the next batch on."""
-        classifier.probabilities([""])
+        classifier.probabilities([""])  # the first call is slow
+        self._page = page_html(classifier, PAGE_TITLE).encode("utf-8")
         self._batcher.classifier = classifier
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -212,12 +212,6 @@ class Service:
 
     def _openapi(self) -> dict[str, Any]:
         return openapi_document(self.limits, self.classifier)
-
-    def _page(self) -> Response:
-        classifier = self.classifier
-        if self._cached_page[0] is not classifier:
-            self._cached_page = classifier, page_html(classifier, PAGE_TITLE).encode("utf-8")
-        return Response(self._cached_page[1], HTML)
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
         """Read the body.

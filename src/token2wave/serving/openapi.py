@@ -29,6 +29,7 @@ ERRORS = {
     422: "The body is not a valid request, or exceeds a limit.",
     503: "Too much work is waiting. Retry-After says when to try again.",
 }
+JSON = "application/json"
 STRING: Schema = {"type": "string"}
 STRINGS: Schema = {"type": "array", "items": STRING}
 INTEGER: Schema = {"type": "integer"}
@@ -40,7 +41,6 @@ def openapi_document(limits: ServiceLimits, classifier: Classifier) -> Schema:
     """Describe the service of a model. Options that the model does not support are left out."""
     prediction = {"oneOf": [_reference("Prediction"), _reference("Predictions")]}
     explanation, health = _reference("Explanation"), _reference("Health")
-    unready = {"503": _response("Not ready.", health)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -53,7 +53,9 @@ def openapi_document(limits: ServiceLimits, classifier: Classifier) -> Schema:
             "/explain": {
                 "post": _post("Compute the exact effect of each word.", "ExplainRequest", explanation)
             },
-            "/health": {"get": _get("Whether the service is alive and ready.", health, errors=unready)},
+            "/health": {
+                "get": _get("Whether the service is alive and ready.", health, statuses=("200", "503"))
+            },
             "/info": {"get": _get("Description of the model.", _reference("Info"))},
             "/metrics": {"get": _get("Metrics in the text format of Prometheus.", STRING, "text/plain")},
             "/openapi.json": {"get": _get("This description.", _reference("OpenAPI"))},
@@ -72,7 +74,7 @@ def docs_page(document: Schema) -> str:
             lines.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2>")
             lines.append(f"<p>{escape(operation['summary'])}</p>")
             if body := operation.get("requestBody"):
-                lines.append(f"<h3>Body</h3>{_pre(body['content']['application/json']['schema'])}")
+                lines.append(f"<h3>Body</h3>{_pre(body['content'][JSON]['schema'])}")
             for status, response in operation["responses"].items():
                 media_types = ", ".join(response["content"])
                 description = escape(response["description"])
@@ -158,12 +160,12 @@ def _reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _response(description: str, schema: Schema, media_type: str = "application/json") -> Schema:
+def _response(description: str, schema: Schema, media_type: str = JSON) -> Schema:
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _post(summary: str, request: str, schema: Schema) -> Schema:
-    content = {"application/json": {"schema": _reference(request)}}
+    content = {JSON: {"schema": _reference(request)}}
     errors = {str(status): _response(reason, _reference("Error")) for status, reason in ERRORS.items()}
     return {
         "summary": summary,
@@ -173,10 +175,10 @@ def _post(summary: str, request: str, schema: Schema) -> Schema:
 
 
 def _get(
-    summary: str, schema: Schema, media_type: str = "application/json", errors: Schema | None = None
+    summary: str, schema: Schema, media_type: str = JSON, statuses: tuple[str, ...] = ("200",)
 ) -> Schema:
-    responses = {"200": _response("The answer.", schema, media_type), **(errors or {})}
-    return {"summary": summary, "responses": responses}
+    response = _response("The answer.", schema, media_type)
+    return {"summary": summary, "responses": dict.fromkeys(statuses, response)}
 
 
 def _pre(schema: Schema) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,30 +22,17 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-
-        def gauge(name: str, description: str) -> Gauge:
-            return Gauge(name, description, registry=registry, multiprocess_mode="livesum")
-
-        requests = Counter(
-            "token2wave_requests", "Requests answered.", ["route", "status"], registry=registry
-        )
-        seconds = Histogram(
-            "token2wave_request_seconds",
-            "Time from the headers of a request to its response.",
-            ["route"],
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
-        )
-        rejected = Counter(
-            "token2wave_rejected", "Requests and connections refused.", ["reason"], registry=registry
-        )
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        requests = counter("token2wave_requests", "Requests answered.", ["route", "status"])
+        description = "Time from the headers of a request to its response."
+        seconds = histogram("token2wave_request_seconds", description, ["route"], buckets=SECONDS_BUCKETS)
+        rejected = counter("token2wave_rejected", "Requests and connections refused.", ["reason"])
         self.request_counter = cache(requests.labels)
         self.request_seconds = cache(seconds.labels)
         self.rejected = cache(rejected.labels)
-        self.texts = Counter("token2wave_texts", "Texts classified.", registry=registry)
-        self.batch_texts = Histogram(
-            "token2wave_batch_texts", "Texts computed together.", buckets=TEXTS_BUCKETS, registry=registry
-        )
+        self.texts = counter("token2wave_texts", "Texts classified.")
+        self.batch_texts = histogram("token2wave_batch_texts", "Texts in a batch.", buckets=TEXTS_BUCKETS)
         self.queued = gauge("token2wave_queued_characters", "Characters that wait or are computed.")
         self.held = gauge("token2wave_held_bytes", "Bytes of unfinished bodies and unread responses.")
         self.connections = gauge("token2wave_connections", "Open connections.")

@@ -143,7 +143,7 @@ async def _serve_one_process(model: Path, server: uvicorn.Server, listening: soc
 
     async def reload() -> None:
         try:
-            server.config.loaded_app.replace(await asyncio.to_thread(load, model))
+            await asyncio.to_thread(lambda: server.config.loaded_app.replace(load(model)))
         except Exception as error:
             log.error("the old model stays: %s", error)
         else:

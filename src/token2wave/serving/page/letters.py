@@ -23,12 +23,6 @@ def page_letter_table(features: Features) -> dict[str, Any]:
     """Classes and shifts to lower case, as runs: length, value, length, value, ..."""
     if isinstance(features, WordPieceFeatures):
         return _wordpiece_table(features.config.lowercase)
-    return _word_table()
-
-
-@cache
-def _word_table() -> dict[str, Any]:
-    """The table of :mod:`token2wave.features.text`."""
     classes, lower = letter_table()
     return _encode(classes.astype(np.int64), lower.astype(np.int64))
 
