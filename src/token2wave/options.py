@@ -156,6 +156,12 @@ class TrainOptions:
                         location=f"--{name.replace('_', '-')}",
                         hint="leave it out, or train without --stream",
                     )
+        if self.unlabelled is not None and self.teacher is None:
+            raise ConfigError(
+                "text without labels needs a teacher to label it",
+                location="unlabelled",
+                hint="name one with --teacher, e.g. all-MiniLM-L6-v2",
+            )
         require(0 <= self.max_rejected <= 1, "max_rejected", "a fraction from 0 to 1", self.max_rejected)
         for name in ("max_size", "memory"):
             if getattr(self, name) is not None:

@@ -28,9 +28,8 @@ from token2wave.training.baseline import fit_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.distributed import require_one_process, run_distributed
-from token2wave.training.preparation import RECOGNISED, EncodedTexts, in_memory, prepare
+from token2wave.training.preparation import RECOGNISED, in_memory, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
-from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import TrainingResult
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
@@ -150,9 +149,17 @@ def _prepare(
         search = tune(run, overrides, preset_with, options.class_weights, budget, fit_to_size)
         preset = preset_with(search.settings)
         texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
-    texts, teacher_info = _add_teacher(
-        options, texts, splits, preset.recipe, data_options.text_column, callback_list
-    )
+    teacher_info: Mapping[str, Any] = {}
+    if options.teacher is not None:
+        texts, teacher_info = distillation_targets(
+            options.teacher,
+            options.unlabelled,
+            texts,
+            splits,
+            preset.recipe,
+            text_column=data_options.text_column,
+            callbacks=callback_list.callbacks,
+        )
     context = replace(context, teacher_info=teacher_info, search=search, baseline=baseline)
     return replace(run, texts=texts, preset=preset), context
 
@@ -218,31 +225,3 @@ def _read(
     if splits.multi_label and options.multi_label is None and options.label_separator is None:
         return replace(splits, caveats=(*splits.caveats, RECOGNISED))
     return splits
-
-
-def _add_teacher(
-    options: TrainOptions,
-    texts: EncodedTexts,
-    splits: TextDataset,
-    recipe: Recipe,
-    text_column: str,
-    callback_list: CallbackList,
-) -> tuple[EncodedTexts, Mapping[str, Any]]:
-    """Add a teacher's probabilities to the texts, if there is a teacher, and say so for the model file."""
-    if options.teacher is not None:
-        return distillation_targets(
-            options.teacher,
-            options.unlabelled,
-            texts,
-            splits,
-            recipe,
-            text_column=text_column,
-            callbacks=callback_list.callbacks,
-        )
-    if options.unlabelled is not None:
-        raise ConfigError(
-            "text without labels needs a teacher to label it",
-            location="unlabelled",
-            hint="name one with --teacher, e.g. all-MiniLM-L6-v2",
-        )
-    return texts, {}

@@ -93,22 +93,12 @@ def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBA
         warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph.*missing from")
         warnings.filterwarnings("ignore", message=r"(?s).*Matplotlib currently does not support")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "svg.hashsalt": "token2wave",
-                "svg.fonttype": "none",
-                "font.family": families,
-                "font.size": font_size,
-                "axes.edgecolor": MUTED,
-                "axes.labelcolor": INK,
-                "text.color": INK,
-                "xtick.color": MUTED,
-                "ytick.color": MUTED,
-                "xtick.labelcolor": INK,
-                "ytick.labelcolor": INK,
-                "text.parse_math": False,
-            }
-        )
+        matplotlib.rc("svg", hashsalt="token2wave", fonttype="none")
+        matplotlib.rc("font", family=families, size=font_size)
+        matplotlib.rc("text", color=INK, parse_math=False)
+        matplotlib.rc("axes", edgecolor=MUTED, labelcolor=INK)
+        matplotlib.rc("xtick", color=MUTED, labelcolor=INK)
+        matplotlib.rc("ytick", color=MUTED, labelcolor=INK)
         yield
 
 

@@ -157,21 +157,24 @@ def make_summary(
     Args:
         run: its steps.
         first: the fit on the training texts.
-        last: the fit on all rows.
+        last: the fit on all rows, if there was one, or else the first.
         context: what the steps do not know.
         classifier: the one to keep.
-        validated: validation of the classifier, or of the one it was made of.
+        validated: of the classifier, or of the one it was made of.
         evaluation: on the test texts; without any, on the validation texts.
         model_bytes: size of the model file, if one was written.
         start: of the run, by ``time.perf_counter``.
     """
-    texts, chosen = run.texts, run.preset
+    texts, recipe = run.texts, run.preset.recipe
     has_test = texts.test is not None
     parameters, sent = classifier.network.parameter_count(), traffic()
     caveats = texts.caveats
     if last.lr_factor < 1:
         caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.lr_factor))
+    plan = {**vars(make_plan(run, context.command))}
+    del plan["settings"]  # here they include what the data decided
     return Summary(
+        **plan,
         accuracy=evaluation.accuracy if has_test else None,
         macro_f1=evaluation.macro_f1 if has_test else None,
         validation_accuracy=validated.accuracy,
@@ -184,31 +187,22 @@ def make_summary(
         parameters=parameters.total,
         parameters_without_embedding=parameters.without_embedding,
         model_bytes=model_bytes,
-        preset=chosen.name,
         operation=last.network.config.operation,
-        epochs=chosen.recipe.epochs,
-        seed=run.seed,
-        rows=run.n_rows,
-        data=run.splits.name,
+        epochs=recipe.epochs,
         caveats=caveats,
-        train_rows=run.n_train_rows,
-        validation_rows=len(texts.validation),
-        test_rows=None if texts.test is None else len(texts.test),
         best_epoch=first.best.epoch,
         refit=last.is_refit,
         history=tuple(first.fitted.history.epochs),
         evaluation=evaluation,
         evaluated_on="test" if has_test else "validation",
-        label_names=texts.label_names,
         baseline=context.baseline,
         settings={
             "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
             "network": classifier.network.config.to_dict(),
-            "recipe": chosen.recipe.to_dict(),
+            "recipe": recipe.to_dict(),
         },
         versions=versions(),
         machine=machine(n_threads(), run.computed_on),
-        command=context.command,
         max_bytes=context.options.max_bytes,
         search=None if context.search is None else context.search.to_dict(),
         traffic=None if sent is None else sent.per_step(),
