@@ -32,10 +32,6 @@ def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:
 def parse_size(size: int | str, setting: str = "max_size") -> int:
     """Parse a size such as ``1000000``, ``"1MB"``, ``"300 kB"`` or ``"1.5MiB"``, in bytes.
 
-    Args:
-        size: a number or text.
-        setting: its name, for the error.
-
     Raises:
         ConfigError: it is not a positive size.
     """

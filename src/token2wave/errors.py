@@ -72,12 +72,7 @@ class MissingExtraError(Token2WaveError):
 
 @contextmanager
 def import_extra(extra: str, purpose: str, *modules: str) -> Iterator[None]:
-    """Let a failed import of an optional package name the extra to install.
-
-    Args:
-        extra: the extra of this package that installs it.
-        purpose: what needs it; the message starts with it.
-        modules: top-level names of the optional packages; any package, if there are none.
+    """Let a failed import of one of these optional packages, or of any, name the extra to install.
 
     Raises:
         MissingExtraError: one of these packages is not installed.
@@ -104,11 +99,7 @@ def place(
 ) -> str:
     """Name a location, e.g. ``reviews.csv, row 3 (line 5), column 'label'``.
 
-    Args:
-        path: the file.
-        row: number of the record, counted from 1 without the header.
-        line: number of the line in the file, counted from 1, if it differs from the row.
-        column: name of the column.
+    Rows and lines are counted from 1, rows without the header.
     """
     names = [] if path is None else [os.fspath(path)]
     if row is not None:

@@ -23,8 +23,7 @@ class EvaluationResult:
 
     Attributes:
         evaluation: accuracy, F1, scores of each class, confusion matrix.
-        figures: plain data, which the command line prints as JSON. Figures of the training come from the
-            model's record, or are None.
+        figures: plain data, which the command line prints as JSON. Some come from the model's record.
     """
 
     evaluation: Evaluation

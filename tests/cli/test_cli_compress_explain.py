@@ -26,7 +26,7 @@ def test_compress(run_cli, model, train_csv):
     assert lines[-1] == "model: small.safetensors"
     assert [line.split()[0] for line in lines[-5:-1]] == ["Size", "Rows", "Accuracy", "Loss"]
     assert "int8" in outcome.out
-    assert "Note: The model was trained on the validation rows, too" in outcome.out
+    assert "Note: The model has seen the validation rows" in outcome.out
     predicted = run_cli("predict", "small.safetensors", *POSITIVE, "--json").document
     assert [entry["label"] for entry in predicted] == token2wave.load(model).labels(list(POSITIVE))
 

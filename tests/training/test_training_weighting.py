@@ -106,7 +106,7 @@ def test_texts_without_weight_teach_nothing(tmp_path):
     assert result.summary.validation_accuracy == 1
     result.classifier.save(tmp_path / "model.safetensors")
     made = token2wave.compress(tmp_path / "model.safetensors", tmp_path / "s", data=tmp_path / "data.csv")
-    assert any("had weights, which the data does not give" in caveat for caveat in made.summary["caveats"])
+    assert any("lacks the weights of the training texts" in caveat for caveat in made.summary["caveats"])
     with pytest.raises(DataError, match=r"data.csv, row 1 .*expected a weight, found 'sport'"):
         token2wave.train(tmp_path / "data.csv", weight_column="label")
     with pytest.raises(DataError, match="there is no column 'weight'"):

@@ -35,17 +35,10 @@ from token2wave.training.validation import Validation, validate
 BUCKETS = FEATURE_PREFIX + "buckets"
 RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
 HEADER_BYTES = 500  # of rows and buckets in the file's header
-WEIGHTS_UNKNOWN = (
-    "The training texts had weights, which the data does not give, so the rows were not retrained."
-)
-TRAINED_ON_ALL = (
-    "The model was trained on the validation rows, too. This flatters it, and the rows were not retrained."
-)
+WEIGHTS_UNKNOWN = "The rows were not retrained, as the data lacks the weights of the training texts."
+TRAINED_ON_ALL = "The model has seen the validation rows. This flatters it, and the rows were not retrained."
 SVM_OF_ALL = "The model's linear SVM was trained on the validation rows, too, which flatters it."
-NOVELTY_UNKNOWN = (
-    "Rows were dropped, and there were too few unseen texts or too little room to measure novelty again: the "
-    "model does not tell how novel a text is."
-)
+NOVELTY_UNKNOWN = "The model no longer measures novelty: too few texts are unseen, or the file has no room."
 
 Arrays = dict[str, NDArray[np.float32]]
 

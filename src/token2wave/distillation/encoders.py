@@ -85,11 +85,7 @@ class FineTunedEncoder:
 
 
 class SavedClassifier:
-    """A classifier of ``transformers``, fine-tuned elsewhere.
-
-    Args:
-        name: what ``AutoModelForSequenceClassification`` takes: a folder or a name on the hub.
-        label_names: names of the ``C`` classes, in the order of the student.
+    """A classifier that ``transformers`` loads, fine-tuned elsewhere. It predicts in the order of the labels.
 
     Raises:
         ConfigError: it cannot be loaded, or has other classes.
@@ -131,12 +127,7 @@ class SavedClassifier:
 
 
 def encode_texts(name: str, texts: Sequence[str], advance: Advance | None = None) -> Floats:
-    """Return a pre-trained encoder's output for each text, ``(N, D)`` float32: the mean of its states.
-
-    Raises:
-        ConfigError: the encoder cannot be loaded.
-        MissingExtraError: transformers, or the package of MiniLM, is not installed.
-    """
+    """Return a pre-trained encoder's output for each text, ``(N, D)`` float32: the mean of its states."""
     encoder = FineTunedEncoder(name, 2)
     network = encoder.network.eval()
     network.head = torch.nn.Identity()  # type: ignore[assignment]  # the state itself is the output
@@ -146,12 +137,7 @@ def encode_texts(name: str, texts: Sequence[str], advance: Advance | None = None
 
 
 def whole_words(name: str) -> list[str]:
-    """List the words in an encoder's vocabulary.
-
-    Raises:
-        ConfigError: the encoder cannot be loaded, or has no vocabulary of WordPieces.
-        MissingExtraError: transformers, or the package of MiniLM, is not installed.
-    """
+    """List the words in an encoder's vocabulary of WordPieces."""
     entries = PretrainedEncoder(name).features(WordPieceConfig()).vocabulary
     return [entry for entry in entries if entry.isalpha() and len(entry) > 1]
 

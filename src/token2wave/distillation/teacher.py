@@ -30,30 +30,20 @@ Floats = NDArray[np.float32]
 
 @dataclass
 class TeacherPredictions:
-    """A teacher's probabilities. An encoder is fine-tuned first.
+    """A teacher's probabilities. An encoder is fine-tuned first."""
 
-    Attributes:
-        name: of the teacher: ``all-MiniLM-L6-v2``, a name on the hub, a folder, or a file of probabilities.
-        label_names: names of the ``C`` classes.
-        train: the examples for fine-tuning; none that choose or report anything.
-        rows: all texts of the training data, to which row numbers in a file refer.
-        callbacks: called as the work goes on.
-        cached_only: refuse to fine-tune, and use only what is cached.
-    """
-
-    name: str
+    name: str  # ``all-MiniLM-L6-v2``, a name on the hub, a folder, or a file of probabilities
     label_names: tuple[str, ...]
-    train: Examples
-    rows: Sequence[str]
+    train: Examples  # for fine-tuning: none that choose or report anything
+    rows: Sequence[str]  # all texts of the training data, to which row numbers in a file refer
     callbacks: Sequence[Callback] = ()
-    cached_only: bool = False
+    cached_only: bool = False  # refuses to fine-tune
 
     def predict(self, texts: Sequence[str]) -> KnownProbabilities:
         """Return the probabilities of some texts; from a file, those that it has.
 
         Raises:
-            ConfigError: the teacher cannot be loaded or has other classes; or nothing is cached, and
-                ``cached_only``.
+            ConfigError: the teacher cannot be loaded or has other classes, or is not cached as it must be.
             DataError: a file of probabilities cannot be read or used.
             MissingExtraError: transformers, or the package of MiniLM, is not installed.
             OutputError: the cache's folder cannot be written to.

@@ -37,14 +37,7 @@ FALLBACK_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto San
 
 
 def draw(summary: Summary) -> dict[str, bytes]:
-    """Draw the figures that the summary has data for, as PNG and SVG.
-
-    Returns:
-        The files' contents by name.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Draw the figures that the summary has data for, as PNG and SVG: the files' contents by name."""
     drawn: dict[str, Figure] = {}
     with plain_matplotlib():
         if summary.evaluation is not None and summary.evaluation["confusion"]:
@@ -75,12 +68,7 @@ def require_matplotlib() -> None:
 def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBACK_FONTS) -> Iterator[None]:
     """Set up matplotlib so that figures are the same bytes everywhere, whatever the user's own settings.
 
-    Args:
-        font_size: in points.
-        fallback_fonts: fonts for letters that DejaVu Sans lacks, where they are installed.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+    The fallback fonts are for letters that DejaVu Sans lacks; those that are not installed are left out.
     """
     require_matplotlib()
     import matplotlib

@@ -33,21 +33,12 @@ RATES_TOO_LARGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What the records of a run say beside what its steps know.
-
-    Attributes:
-        options: how to train.
-        data_options: how the data was read.
-        command: the command line, if there was one.
-        teacher_info: what the model file records of a teacher.
-        search: the settings search, if there was one.
-        baseline: figures of the baseline, if it was trained.
-    """
+    """What the records of a run say beside what its steps know."""
 
     options: TrainOptions
     data_options: DataOptions
-    command: str | None = None
-    teacher_info: Mapping[str, Any] = field(default_factory=dict)
+    command: str | None = None  # the command line, if there was one
+    teacher_info: Mapping[str, Any] = field(default_factory=dict)  # what the model file records of a teacher
     search: SearchHistory | None = None
     baseline: Baseline | None = None
 
@@ -152,18 +143,10 @@ def make_summary(
     model_bytes: int | None,
     start: float,
 ) -> Summary:
-    """Collect all figures of a run.
+    """Collect all figures of a run, which began at ``start`` by ``time.perf_counter``.
 
-    Args:
-        run: its steps.
-        first: the fit on the training texts.
-        last: the fit on all rows, if there was one, or else the first.
-        context: what the steps do not know.
-        classifier: the one to keep.
-        validated: of the classifier, or of the one it was made of.
-        evaluation: on the test texts; without any, on the validation texts.
-        model_bytes: size of the model file, if one was written.
-        start: of the run, by ``time.perf_counter``.
+    ``last`` is the fit on all rows if there was one, or else the first. ``evaluation`` is on the test texts;
+    without any, on the validation texts.
     """
     texts, recipe = run.texts, run.preset.recipe
     has_test = texts.test is not None

@@ -27,11 +27,8 @@ REMARKS = {
 def write_report(summary: Summary, folder: Path) -> list[Path]:
     """Write ``report.json``, ``report.html`` and the figures. Equal summaries give equal bytes.
 
-    Everything is rendered before a file is touched, and each file appears whole or not at all.
-
-    Args:
-        summary: of a run.
-        folder: made if it does not exist. Files of an earlier report are replaced.
+    The folder is made if it does not exist, and files of an earlier report are replaced. Everything is
+    rendered before a file is touched, and each file appears whole or not at all.
 
     Returns:
         The files written.

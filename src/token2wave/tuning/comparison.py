@@ -33,16 +33,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class CandidateScores:
-    """Figures of a model on ``N`` texts that it has not learnt from.
+    """Figures of a model on ``N`` texts that it has not learnt from."""
 
-    Attributes:
-        chosen: the figure that chooses.
-        loss: negated mean cross-entropy, as in :class:`token2wave.training.validation.Validation`.
-        accuracy: fraction of texts whose classes are all right.
-    """
-
-    chosen: Figure
-    loss: Figure
+    chosen: Figure  # that chooses: ``accuracy``, ``macro_f1``, ``micro_f1`` or ``loss``
+    loss: Figure  # negated, as in :class:`token2wave.training.validation.Validation`
     accuracy: float
 
 
@@ -52,16 +46,10 @@ def evaluate_candidate(
     weights: NDArray[np.floating] | None,
     select_by: str,
 ) -> CandidateScores:
-    """Score a model by its logits.
+    """Score a model by its logits ``(N, C)``.
 
-    In the multi-label case the threshold is a half, as in training. Thresholds chosen on these texts would
-    flatter the model.
-
-    Args:
-        logits: ``(N, C)``.
-        labels: ``(N,)`` integers below ``C``; or ``(N, C)`` bool in the multi-label case.
-        weights: ``(N,)``, how much each text counts; None counts all the same.
-        select_by: ``accuracy``, ``macro_f1``, ``micro_f1`` or ``loss``.
+    Labels are ``(N,)`` integers, or ``(N, C)`` bool in the multi-label case. There the threshold is a half,
+    as in training: thresholds chosen on these texts would flatter the model.
     """
     counts = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
     fractions = counts / counts.sum()
