@@ -1,4 +1,4 @@
-"""Helper modules, tiny models, and the engine without processes."""
+"""Tiny models, and an engine without processes."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with which a text may have several labels, or none."""
+def multi_label_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that gives a text any number of labels."""
     texts, labels = texts_and_labels(300)
-    others = [["long"] * (len(text) > 60) for text in texts]
+    long_labels = [["long"] * (len(text) > 60) for text in texts]
     rows = [
-        {"text": text, "label": [label, *other][: i % 3]}
-        for i, (text, label, other) in enumerate(zip(texts, labels, others, strict=True))
+        {"text": text, "label": [label, *more][: i % 3]}
+        for i, (text, label, more) in enumerate(zip(texts, labels, long_labels, strict=True))
     ]
-    return train(tmp_path_factory.mktemp("several"), rows)
+    return train(tmp_path_factory.mktemp("multi_label"), rows)
 
 
 @pytest.fixture
 def score_here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """``token2wave.score`` without processes of its own."""
+    """``token2wave.score`` without worker processes."""
     monkeypatch.setattr(local_engine, "run", run_here)
     return token2wave.score

@@ -1,4 +1,4 @@
-"""Scores on a local cluster of two workers, one of which is killed on the way; run by ``test_ray.py``.
+"""Scores on a local cluster of two workers and kills one of them; run by ``test_ray.py``.
 
 python ray_job.py MODEL INPUT OUTPUT PART_SIZE
 """
@@ -15,15 +15,15 @@ from pathlib import Path
 import token2wave
 
 
-def kill_one(output: Path) -> None:
-    """Kill a worker while it writes a part: the part's name aside says whose it is."""
+def kill_worker(output: Path) -> None:
+    """Kill a worker while it writes an output part; the staged file's name holds its process id."""
     while True:
-        recorded = output / "_job" / "journal.jsonl"
-        if recorded.exists() and "\n" in recorded.read_text():  # a part is finished
+        journal = output / "_job" / "journal.jsonl"
+        if journal.exists() and "\n" in journal.read_text():  # a part is finished
             for path in (output / "_job" / "staging").iterdir():
                 os.kill(int(path.name.split(".")[1]), signal.SIGKILL)
                 print(
-                    "killed", path.name, "after", len(recorded.read_text().splitlines()), "parts", flush=True
+                    "killed", path.name, "after", len(journal.read_text().splitlines()), "parts", flush=True
                 )
                 return
         time.sleep(0.001)
@@ -32,7 +32,7 @@ def kill_one(output: Path) -> None:
 def main() -> None:
     """Run the job."""
     model, pages, output, part_size = sys.argv[1:]
-    threading.Thread(target=kill_one, args=(Path(output),), daemon=True).start()
+    threading.Thread(target=kill_worker, args=(Path(output),), daemon=True).start()
     summary = token2wave.score(model, pages, output, engine="ray", workers=2, part_size=part_size)
     print(summary)
 

@@ -1,4 +1,4 @@
-"""Made-up rows, tiny models, and an engine that works in this process, for the tests of scoring."""
+"""Made-up rows, readers of outputs, and an engine without processes."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ SMALL = {"network.width": 8, "features.bits": 12}
 
 
 def texts_and_labels(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     labels = [list(WORDS)[i % 3] for i in range(n)]
-    texts = [" ".join(draw.choices(WORDS[label] + FILLERS, k=draw.randint(1, 20))) for label in labels]
+    texts = [" ".join(rng.choices(WORDS[label] + FILLERS, k=rng.randint(1, 20))) for label in labels]
     return texts, labels
 
 
 def crawl(n: int, seed: int = 1) -> list[dict[str, Any]]:
-    """Pages with further columns of several kinds."""
-    draw = random.Random(seed)
+    """Pages with columns of several types."""
+    rng = random.Random(seed)
     texts, _ = texts_and_labels(n, seed)
     return [
         {
             "id": i,
             "url": f"https://example.org/{i}",
             "text": text,
-            "views": draw.choice([None, draw.randint(0, 1000)]),
-            "share": draw.random(),
-            "tags": draw.choices(["a", "b", "c"], k=draw.randint(0, 2)),
-            "checked": draw.choice([True, False, None]),
+            "views": rng.choice([None, rng.randint(0, 1000)]),
+            "ratio": rng.random(),
+            "tags": rng.choices(["a", "b", "c"], k=rng.randint(0, 2)),
+            "checked": rng.choice([True, False, None]),
         }
         for i, text in enumerate(texts)
     ]
 
 
 def write_jsonl(path: Path, rows: list[Any]) -> Path:
-    """JSON lines; bytes among the rows are lines as they are."""
+    """Write JSON lines; rows that are bytes are written unchanged."""
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "wb") as file:
@@ -68,17 +68,17 @@ def output_rows(folder: Path) -> list[dict[str, Any]]:
     """All rows of an output, in the order of its parts."""
     from pyarrow import parquet
 
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for path in sorted((folder / "parts").iterdir()):
         if path.suffix == ".jsonl":
-            found += [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+            rows += [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         else:
-            found += parquet.read_table(path).to_pylist()
-    return found
+            rows += parquet.read_table(path).to_pylist()
+    return rows
 
 
 def rejects(folder: Path) -> list[dict[str, Any]]:
-    """All that was rejected."""
+    """All rejected rows, with place and reason."""
     return [
         json.loads(line)
         for path in sorted((folder / "rejected").iterdir())
@@ -87,7 +87,7 @@ def rejects(folder: Path) -> list[dict[str, Any]]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """All files of an output but the record of the job."""
+    """All files of an output but the job's own."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Killed at any moment, a job ends with every row once, and with the bytes of a job that nobody disturbed."""
+"""A job killed at any moment resumes, and ends with the same bytes as an undisturbed job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = {"keep": "label != 'spam' or id < 10", "part_size": 10_000}
 
 
 class KilledError(BaseException):
-    """Stands for SIGKILL: nothing that catches errors catches it."""
+    """Simulates SIGKILL: code that catches errors does not catch it."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def pages(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def undisturbed(score_here: Any, model: Path, pages: Path, tmp_path: Path) -> dict[str, bytes]:
-    """The files of a job that nobody disturbed; their rows are counted here, once for all."""
+    """The files of an undisturbed job; every row is in them once."""
     folder = tmp_path / "undisturbed"
     summary = score_here(model, pages, folder, **SETTINGS)
     ids = [row["id"] for row in output_rows(folder)]
@@ -54,9 +54,9 @@ def undisturbed(score_here: Any, model: Path, pages: Path, tmp_path: Path) -> di
 
 
 def comparable(folder: Path) -> dict[str, bytes]:
-    found = content(folder)
-    found["summary.json"] = found["summary.json"].replace(str(folder).encode(), b"FOLDER")
-    return found
+    files = content(folder)
+    files["summary.json"] = files["summary.json"].replace(str(folder).encode(), b"FOLDER")
+    return files
 
 
 def command(model: Path, pages: Path, out: Path) -> list[str]:
@@ -69,19 +69,19 @@ def command(model: Path, pages: Path, out: Path) -> list[str]:
 # ---- SIGKILL ----
 
 
-def test_killed_with_all_its_processes_at_random_moments(
+def test_killing_all_processes_at_random_moments(
     model: Path, pages: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     out, seed = tmp_path / "out", time.time_ns() % 2**32
     print(f"seed {seed}")
-    draw, n_killed, seconds = random.Random(seed), 0, 1.2
+    rng, n_killed, seconds = random.Random(seed), 0, 1.2
     while n_killed < 4:
         process = subprocess.Popen(command(model, pages, out), start_new_session=True, stderr=subprocess.PIPE)
         try:
-            process.wait(draw.uniform(0, seconds))
-            seconds *= 0.8  # it was done before: rather earlier
+            process.wait(rng.uniform(0, seconds))
+            seconds *= 0.8  # the job finished: kill the next one earlier
             assert process.returncode == 0, process.stderr.read() if process.stderr else ""
-            (out / "_job" / "journal.jsonl").unlink()  # and there is nothing left to disturb
+            (out / "_job" / "journal.jsonl").unlink()  # all is to be done again
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             n_killed += 1
@@ -91,7 +91,7 @@ def test_killed_with_all_its_processes_at_random_moments(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_every_step(
+def test_killing_at_every_step(
     score_here: Any,
     model: Path,
     pages: Path,
@@ -100,7 +100,7 @@ def test_killed_at_every_step(
     monkeypatch: pytest.MonkeyPatch,
     when: str,
 ) -> None:
-    """Each call that changes the disk for good is the last of some run; all runs together are one job."""
+    """Each call that changes the disk ends some run; all runs together are one job."""
     out, step = tmp_path / "out", 0
     while True:
         left = [step]
@@ -110,10 +110,10 @@ def test_killed_at_every_step(
                 left[0] -= 1
                 if left[0] == -1 and when == "before":
                     raise KilledError
-                found = real(*arguments, **named)
+                result = real(*arguments, **named)
                 if left[0] == -1:
                     raise KilledError
-                return found
+                return result
 
             return call
 
@@ -134,17 +134,17 @@ def test_killed_at_every_step(
 
 
 @pytest.fixture
-def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Makes processes that begin from now on run some code first."""
+def run_in_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Makes new processes run some code first."""
 
-    def poison(code: str) -> None:
+    def run(code: str) -> None:
         folder = tmp_path / "site"
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(code)
         path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
         monkeypatch.setenv("PYTHONPATH", path)
 
-    return poison
+    return run
 
 
 KILLS_AT = """
@@ -152,8 +152,8 @@ import os, signal, sys
 from token2wave.classifier import Classifier
 real = Classifier.probabilities
 def probabilities(self, texts, advance=None):
-    found = texts.to_pylist() if hasattr(texts, "to_pylist") else texts
-    if any("POISON" in text for text in found):
+    values = texts.to_pylist() if hasattr(texts, "to_pylist") else texts
+    if any("POISON" in text for text in values):
         {what}
     return real(self, texts, advance)
 Classifier.probabilities = probabilities
@@ -161,47 +161,47 @@ Classifier.probabilities = probabilities
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [("os.kill(os.getpid(), signal.SIGKILL)", "signal 9"), ("raise MemoryError('all')", "MemoryError")],
 )
-def test_a_part_that_kills_is_set_aside(
-    poisoned: Callable[[str], None], model: Path, tmp_path: Path, what: str, said: str
+def test_a_part_that_kills_is_quarantined(
+    run_in_workers: Callable[[str], None], model: Path, tmp_path: Path, what: str, message: str
 ) -> None:
     rows = crawl(300)
     rows[150]["text"] = "POISON"
     path = write_jsonl(tmp_path / "crawl.jsonl", rows)
-    poisoned(KILLS_AT.format(what=what))
+    run_in_workers(KILLS_AT.format(what=what))
     summary = token2wave.score(model, path, tmp_path / "out", workers=2, part_size=10_000)
     assert (summary.n_quarantined, summary.n_read) == (1, 300)
-    lost = rejects(tmp_path / "out")
-    assert summary.n_rejected == len(lost) > 0
-    assert all("scoring this part ended a process 3 times" in one["reason"] for one in lost)
-    assert all(said in one["reason"] for one in lost)
+    rejected = rejects(tmp_path / "out")
+    assert summary.n_rejected == len(rejected) > 0
+    assert all("scoring this part ended a process 3 times" in reject["reason"] for reject in rejected)
+    assert all(message in reject["reason"] for reject in rejected)
     ids = [row["id"] for row in output_rows(tmp_path / "out")]
-    assert len(ids) + len(lost) == 300
+    assert len(ids) + len(rejected) == 300
     assert 150 not in ids
     assert {299, 0} <= set(ids)
 
 
-def test_what_a_killed_run_left_is_removed_where_the_part_is_set_aside(
-    poisoned: Callable[[str], None], model: Path, tmp_path: Path
+def test_files_of_a_killed_run_are_removed_when_the_part_is_quarantined(
+    run_in_workers: Callable[[str], None], model: Path, tmp_path: Path
 ) -> None:
-    """Else its rows would be in the output and among the rejects."""
+    """Otherwise its rows would be both written and rejected."""
     rows = crawl(20)
     rows[3]["text"] = "POISON"
     path = write_jsonl(tmp_path / "crawl.jsonl", rows)
-    poisoned(KILLS_AT.format(what="raise MemoryError('all')"))
+    run_in_workers(KILLS_AT.format(what="raise MemoryError('all')"))
     out = tmp_path / "out"
     (out / "_job").mkdir(parents=True)
     token2wave.score(model, path, out, workers=1)
-    (out / "parts" / "part-000000-0000.parquet").write_text("renamed, and not recorded")
+    (out / "parts" / "part-000000-0000.parquet").write_text("renamed and not recorded")
     (out / "_job" / "journal.jsonl").unlink()
     assert token2wave.score(model, path, out, workers=1).n_rejected == 20
     assert not list((out / "parts").iterdir())
 
 
 def test_workers_that_die_once_are_replaced(
-    poisoned: Callable[[str], None],
+    run_in_workers: Callable[[str], None],
     model: Path,
     pages: Path,
     tmp_path: Path,
@@ -213,7 +213,7 @@ def test_workers_that_die_once_are_replaced(
     once = (
         f"os.path.exists({str(mark)!r}) and (os.unlink({str(mark)!r}), os.kill(os.getpid(), signal.SIGKILL))"
     )
-    poisoned(KILLS_AT.format(what="pass").replace("found = ", f"{once}\n    found = "))
+    run_in_workers(KILLS_AT.format(what="pass").replace("values = ", f"{once}\n    values = "))
     monkeypatch.setattr(local_engine, "run", _REAL_RUN)
     summary = token2wave.score(model, pages, tmp_path / "out", workers=2, **SETTINGS)
     assert not mark.exists()
@@ -224,20 +224,20 @@ def test_workers_that_die_once_are_replaced(
 _REAL_RUN = local_engine.run
 
 
-def test_workers_that_cannot_begin(
-    poisoned: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
+def test_workers_that_cannot_start(
+    run_in_workers: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
 ) -> None:
-    poisoned("import sys, os\nif 'worker' in ' '.join(sys.orig_argv): os._exit(7)\n")
+    run_in_workers("import sys, os\nif 'worker' in ' '.join(sys.orig_argv): os._exit(7)\n")
     with pytest.raises(OutputError, match=r"worker processes end before they are ready \(exit status 7\)"):
         token2wave.score(model, pages, tmp_path / "out", workers=2)
 
 
-def test_workers_end_with_the_process_that_began_them(
-    poisoned: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
+def test_workers_end_with_their_parent(
+    run_in_workers: Callable[[str], None], model: Path, pages: Path, tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
     is_worker = "'scoring.worker' in ' '.join(sys.orig_argv)"
-    poisoned(f"import os, sys\nif {is_worker}: print(os.getpid(), file=open({str(pids)!r}, 'a'))\n")
+    run_in_workers(f"import os, sys\nif {is_worker}: print(os.getpid(), file=open({str(pids)!r}, 'a'))\n")
     process = subprocess.Popen(
         command(model, pages, tmp_path / "out"), start_new_session=True, stderr=subprocess.PIPE
     )
@@ -247,7 +247,7 @@ def test_workers_end_with_the_process_that_began_them(
     _wait_for(lambda: not any(_is_alive(int(pid)) for pid in pids.read_text().split()))
 
 
-def test_a_worker_that_waits_ends_with_its_input(model: Path, tmp_path: Path) -> None:
+def test_an_idle_worker_ends_with_its_input(model: Path, tmp_path: Path) -> None:
     config = JobConfig(
         str(model), str(tmp_path), "text", None, None, "jsonl", PredictionOptions(), 10_000, None
     )
@@ -277,31 +277,30 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         if condition():
             return
         time.sleep(0.05)
-    pytest.fail("waited in vain")
+    pytest.fail("waited too long")
 
 
-# ---- Ctrl-C, two at once, full disks ----
+# ---- Ctrl-C, two processes, full disks ----
 
 
-def test_ctrl_c_leaves_finished_parts(
+def test_ctrl_c_keeps_finished_parts(
     model: Path, pages: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     out = tmp_path / "out"
-    slow = [*command(model, pages, out)]
     process = subprocess.Popen(
-        slow, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command(model, pages, out), start_new_session=True, stderr=subprocess.PIPE, text=True
     )
     _wait_for(lambda: (out / "_job" / "journal.jsonl").exists() or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate()
+    _, message = process.communicate()
     if process.returncode != 0:
         assert process.returncode == 130
-        assert said.startswith(f"error: interrupted; finished parts are in {out}, and the same command")
+        assert message.startswith(f"error: interrupted; finished parts are in {out}, and the same command")
     subprocess.run(command(model, pages, out), check=True, capture_output=True)
     assert comparable(out) == undisturbed
 
 
-def test_two_at_once_are_kept_apart(
+def test_a_second_process_is_refused(
     score_here: Any, model: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -316,31 +315,31 @@ def test_two_at_once_are_kept_apart(
 
 @pytest.fixture
 def disk_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Lets no file of this process grow beyond a size, as a full disk would."""
+    """Limits the size of files that this process writes, like a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (soft if size < 0 else size, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 def test_a_full_disk(
     score_here: Any, model: Path, pages: Path, tmp_path: Path, disk_of: Callable[[int], None], format: str
 ) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    score_here(model, pages, whole, format=format, part_size=10_000)
-    sizes = {one.name: one.stat().st_size for one in (whole / "parts").iterdir()}
+    expected, out = tmp_path / "expected", tmp_path / "out"
+    score_here(model, pages, expected, format=format, part_size=10_000)
+    sizes = {path.name: path.stat().st_size for path in (expected / "parts").iterdir()}
     for limit in (0, 100, 3000, sorted(sizes.values())[len(sizes) // 2]):
         disk_of(limit)
         with pytest.raises(OutputError, match="File too large"):
             score_here(model, pages, out, format=format, part_size=10_000)
         disk_of(-1)
     score_here(model, pages, out, format=format, part_size=10_000)
-    assert comparable(out) == comparable(whole)
+    assert comparable(out) == comparable(expected)
 
 
-def test_a_disk_that_fills_up_while_the_record_is_written(
+def test_a_disk_that_fills_up_while_the_journal_is_written(
     score_here: Any,
     model: Path,
     pages: Path,
@@ -365,10 +364,10 @@ def test_a_disk_that_fills_up_while_the_record_is_written(
     assert comparable(out) == undisturbed
 
 
-def test_the_record_is_written_after_the_part(
+def test_the_journal_is_written_after_the_part(
     score_here: Any, model: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is recorded has been brought to the disk before, file and folder."""
+    """A part is recorded after its file and folder are flushed to the disk."""
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
 

@@ -1,4 +1,4 @@
-"""The batch predictor: the same predictions as the classifier's, for every kind of batch, in any process."""
+"""The batch predictor predicts like the classifier, for every type of batch, in any process."""
 
 from __future__ import annotations
 
@@ -28,68 +28,72 @@ ALL = {"top_k": 2, "probabilities": True, "novelty": True}
 def expected(model: Path) -> dict[str, list[Any]]:
     """The columns, made of the classifier's own predictions."""
     classifier = token2wave.load(model)
-    found = classifier.predict_batch(TEXTS, top_k=2, novelty=True)
-    shares = classifier.probabilities(TEXTS).tolist()
-    labels = {"labels": [list(one.labels) for one in found]}
+    predictions = classifier.predict_batch(TEXTS, top_k=2, novelty=True)
+    probabilities = classifier.probabilities(TEXTS).tolist()
+    labels = {"labels": [list(prediction.labels) for prediction in predictions]}
     return {
-        **(labels if classifier.multi_label else {"label": [one.label for one in found]}),
-        "confidence": [one.probability for one in found],
-        "novelty": [one.novelty for one in found],
-        "top": [[{"label": name, "probability": share} for name, share in one.top] for one in found],
-        "probabilities": [dict(zip(classifier.label_names, row, strict=True)) for row in shares],
+        **(labels if classifier.multi_label else {"label": [prediction.label for prediction in predictions]}),
+        "confidence": [prediction.probability for prediction in predictions],
+        "novelty": [prediction.novelty for prediction in predictions],
+        "top": [
+            [{"label": name, "probability": probability} for name, probability in prediction.top]
+            for prediction in predictions
+        ],
+        "probabilities": [dict(zip(classifier.label_names, row, strict=True)) for row in probabilities],
     }
 
 
-@pytest.fixture(params=["model", "several"])
-def either(request: pytest.FixtureRequest) -> Path:
+@pytest.fixture(params=["model", "multi_label_model"])
+def any_model(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-def test_every_kind_of_batch(either: Path) -> None:
-    predictor = BatchPredictor(either, **ALL)
-    wanted = expected(either)
-    table = pyarrow.Table.from_pylist(ROWS)
-    found = predictor(table)
-    assert isinstance(found, pyarrow.Table)
-    assert found.select(table.column_names).equals(table)
-    assert {name: found.column(name).to_pylist() for name in wanted} == wanted
-    assert found.schema.names == [*table.column_names, *wanted]
+def test_every_type_of_batch(any_model: Path) -> None:
+    predictor = BatchPredictor(any_model, **ALL)
+    columns = expected(any_model)
+    table = pyarrow.Table.from_pylist(ROWS).replace_schema_metadata({"source": "crawl"})
+    scored = predictor(table)
+    assert scored.schema.metadata == {b"source": b"crawl"}
+    assert isinstance(scored, pyarrow.Table)
+    assert scored.select(table.column_names).equals(table)
+    assert {name: scored.column(name).to_pylist() for name in columns} == columns
+    assert scored.schema.names == [*table.column_names, *columns]
 
     (batch,) = table.combine_chunks().to_batches()
-    found = predictor(batch)
-    assert isinstance(found, pyarrow.RecordBatch)
-    assert {name: found.column(name).to_pylist() for name in wanted} == wanted
+    scored = predictor(batch)
+    assert isinstance(scored, pyarrow.RecordBatch)
+    assert {name: scored.column(name).to_pylist() for name in columns} == columns
 
     frame = pandas.DataFrame(ROWS)
-    found = predictor(frame)
-    assert {name: found[name].tolist() for name in wanted} == wanted
+    scored = predictor(frame)
+    assert {name: scored[name].tolist() for name in columns} == columns
     assert list(frame.columns) == table.column_names
 
-    found = predictor({"text": np.array(TEXTS, dtype=object), "id": np.arange(len(TEXTS))})
-    assert {name: found[name].tolist() for name in wanted} == wanted
-    assert predictor({"text": TEXTS})["confidence"].tolist() == wanted["confidence"]
+    scored = predictor({"text": np.array(TEXTS, dtype=object), "id": np.arange(len(TEXTS))})
+    assert {name: scored[name].tolist() for name in columns} == columns
+    assert predictor({"text": TEXTS})["confidence"].tolist() == columns["confidence"]
 
 
-def test_batches_without_rows(either: Path) -> None:
-    predictor = BatchPredictor(either, **ALL)
+def test_batches_without_rows(any_model: Path) -> None:
+    predictor = BatchPredictor(any_model, **ALL)
     table = pyarrow.Table.from_pylist(ROWS).slice(0, 0)
-    whole = predictor(pyarrow.Table.from_pylist(ROWS))
-    assert predictor(table).schema == whole.schema
-    fields = arrow_fields(token2wave.load(either), predictor.options)
-    assert [whole.schema.field(field.name) for field in fields] == fields
-    assert column_names(token2wave.load(either), predictor.options) == [field.name for field in fields]
+    scored = predictor(pyarrow.Table.from_pylist(ROWS))
+    assert predictor(table).schema == scored.schema
+    fields = arrow_fields(token2wave.load(any_model), predictor.options)
+    assert [scored.schema.field(field.name) for field in fields] == fields
+    assert column_names(token2wave.load(any_model), predictor.options) == [field.name for field in fields]
     assert predictor({"text": []})["confidence"].shape == (0,)
 
 
 def test_only_the_path_is_pickled_and_each_process_loads_once(model: Path) -> None:
     predictor = BatchPredictor(model)
     _ = predictor.classifier
-    packed = pickle.dumps(predictor)
-    assert len(packed) < 1000
+    pickled = pickle.dumps(predictor)
+    assert len(pickled) < 1000
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         batches = [{"text": TEXTS[i : i + 10]} for i in range(0, 40, 10)]
-        found = list(pool.map(pickle.loads(packed), batches))
-    label = np.concatenate([batch["label"] for batch in found]).tolist()
+        scored = list(pool.map(pickle.loads(pickled), batches))
+    label = np.concatenate([batch["label"] for batch in scored]).tolist()
     assert label == token2wave.load(model).labels(TEXTS)
     assert BatchPredictor(model).classifier is predictor.classifier
 
@@ -98,16 +102,16 @@ def test_a_model_that_changes_is_loaded_again(model: Path, tmp_path: Path) -> No
     path = tmp_path / "model.safetensors"
     path.write_bytes(model.read_bytes())
     predictor = BatchPredictor(path)
-    before = predictor.classifier
+    outdated = predictor.classifier
     classifier = token2wave.load(model)
     names = tuple(name.upper() + "!" for name in classifier.label_names)
     replace(classifier, label_names=names).save(path)
-    assert predictor.classifier is not before
+    assert predictor.classifier is not outdated
     assert set(predictor({"text": TEXTS})["label"]) <= {"GOOD!", "SPAM!", "CODE!"}
     assert sum(key[0] == str(path) for key in module._loaded) == 1
 
 
-def test_what_is_refused(model: Path, tmp_path: Path) -> None:
+def test_wrong_batches_and_options_are_refused(model: Path, tmp_path: Path) -> None:
     predictor = BatchPredictor(model)
     with pytest.raises(DataError, match="there is no column 'text'"):
         predictor({"body": TEXTS})

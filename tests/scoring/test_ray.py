@@ -1,4 +1,4 @@
-"""Ray Data scores the same bytes as the local engine, whoever dies on the way."""
+"""Ray Data writes the same bytes as the local engine, even if a worker dies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from scoring_data import content, crawl, write_jsonl
 
 from token2wave.errors import ConfigError, MissingExtraError, Token2WaveError
-from token2wave.scoring import ray_engine as on_ray
+from token2wave.scoring import ray_engine
 
 PART_SIZE = 100_000
 
 
-def test_ray_gives_the_same_bytes_although_a_worker_is_killed(
+def test_ray_writes_the_same_bytes_if_a_worker_is_killed(
     score_here: Any, model: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray")
@@ -38,23 +38,23 @@ def test_ray_gives_the_same_bytes_although_a_worker_is_killed(
     assert done.returncode == 0, done.stdout + done.stderr
     killed = re.search(r"killed \S+ after (\d+) parts", done.stdout)
     assert killed is not None, done.stdout
-    parts = sorted((tmp_path / "ray" / "parts").iterdir())
-    assert 0 < int(killed[1]) < len(parts)
+    n_parts = len(list((tmp_path / "ray" / "parts").iterdir()))
+    assert 0 < int(killed[1]) < n_parts
     local, on_cluster = content(tmp_path / "local"), content(tmp_path / "ray")
     del local["summary.json"], on_cluster["summary.json"]
     assert on_cluster == local
     assert "n_read=8001" in done.stdout
 
 
-def test_errors_of_ours_come_back_as_they_are() -> None:
+def test_errors_of_the_package_are_raised_unchanged() -> None:
     ours = ConfigError("wrong", location="here")
     wrapped = RuntimeError("task failed")
     wrapped.__cause__ = ours
     outer = RuntimeError("worker failed\nat last")
     outer.cause = wrapped  # type: ignore[attr-defined]
-    assert on_ray._find_cause(outer) is ours
+    assert ray_engine._find_cause(outer) is ours
     with pytest.raises(Token2WaveError, match=r"Ray: a task failed \(gone\).*--engine local"):
-        raise on_ray._find_cause(RuntimeError("first\ngone"))
+        raise ray_engine._find_cause(RuntimeError("first\ngone"))
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scored files: every row once, with the classifier's own predictions, whatever the formats."""
+"""Scoring writes every row once, with the predictions of the classifier, in all formats."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from typing import Any
 import pyarrow
 import pytest
 from pyarrow import parquet
-from scoring_data import crawl, output_rows, rejects, texts_and_labels, write_jsonl, write_parquet
+from scoring_data import content, crawl, output_rows, rejects, texts_and_labels, write_jsonl, write_parquet
 
 import token2wave
 from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
+from token2wave.scoring.journal import JOURNAL
 
 ROWS = crawl(500)
 
 
-def write_input(folder: Path, kind: str) -> Path:
-    path = folder / f"crawl{kind}"
-    if kind == ".parquet":
+def write_input(folder: Path, suffix: str) -> Path:
+    path = folder / f"crawl{suffix}"
+    if suffix == ".parquet":
         return write_parquet(path, ROWS, row_group_size=100)
-    if kind.startswith(".jsonl"):
+    if suffix.startswith(".jsonl"):
         return write_jsonl(path, ROWS)
-    with gzip.open(path, "wt", newline="") if kind.endswith(".gz") else path.open("w", newline="") as file:
+    with gzip.open(path, "wt", newline="") if suffix.endswith(".gz") else path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(ROWS[0]))
         writer.writeheader()
         writer.writerows(ROWS)
@@ -40,23 +41,23 @@ def write_input(folder: Path, kind: str) -> Path:
 
 
 def predicted(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = token2wave.load(model).predict_batch([row["text"] for row in rows])
-    return [{"label": one.label, "confidence": one.probability} for one in found]
+    predictions = token2wave.load(model).predict_batch([row["text"] for row in rows])
+    return [{"label": p.label, "confidence": p.probability} for p in predictions]
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-@pytest.mark.parametrize("kind", [".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz"])
-def test_every_format(score_here: Any, model: Path, tmp_path: Path, kind: str, format: str) -> None:
-    path = write_input(tmp_path, kind)
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz"])
+def test_every_format(score_here: Any, model: Path, tmp_path: Path, suffix: str, format: str) -> None:
+    path = write_input(tmp_path, suffix)
     summary = score_here(model, path, tmp_path / "out", format=format, part_size=8000)
     rows = ROWS
-    if "csv" in kind:
+    if "csv" in suffix:
         rows = [{k: "" if v is None else str(v) for k, v in row.items()} for row in ROWS]
     assert output_rows(tmp_path / "out") == [
         {**row, **added} for row, added in zip(rows, predicted(model, ROWS), strict=True)
     ]
     assert (summary.n_read, summary.n_written, summary.n_filtered, summary.n_rejected) == (500, 500, 0, 0)
-    assert summary.n_parts > 1 if kind in (".parquet", ".jsonl") else summary.n_parts == 1
+    assert summary.n_parts > 1 if suffix in (".parquet", ".jsonl") else summary.n_parts == 1
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary.to_dict()
 
 
@@ -86,74 +87,73 @@ def test_plain_texts_and_fasttext(score_here: Any, model: Path, tmp_path: Path) 
     assert output_rows(tmp_path / "out4")[0].keys() == {"text", "label", "p_label", "p_confidence"}
 
 
-def test_processes_give_the_same_bytes(
+def test_processes_write_the_same_bytes(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score_here: Any
 ) -> None:
-    from scoring_data import content
-
     path = write_input(tmp_path, ".jsonl")
     settings = {"keep": "label != 'spam' and views > 100", "columns": ["id", "views"], "part_size": 20_000}
-    one = score_here(model, path, tmp_path / "one", **settings)
+    serial = score_here(model, path, tmp_path / "serial", **settings)
     monkeypatch.undo()
-    two = token2wave.score(model, path, tmp_path / "two", workers=2, **settings)
-    assert content(tmp_path / "one") | {"summary.json": b""} == content(tmp_path / "two") | {
-        "summary.json": b""
-    }
-    assert {**one.to_dict(), "output": ""} == {**two.to_dict(), "output": ""}
-    assert one.n_written > 0 < one.n_filtered
+    parallel = token2wave.score(model, path, tmp_path / "parallel", workers=2, **settings)
+    same = {"summary.json": b""}
+    assert content(tmp_path / "serial") | same == content(tmp_path / "parallel") | same
+    assert {**serial.to_dict(), "output": ""} == {**parallel.to_dict(), "output": ""}
+    assert serial.n_written > 0 < serial.n_filtered
 
 
 # ---- filters and columns ----
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-@pytest.mark.parametrize("kind", [".parquet", ".jsonl"])
-def test_filters_read_columns_that_are_not_kept(
-    score_here: Any, model: Path, tmp_path: Path, kind: str, format: str
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_filters_read_columns_that_are_not_in_the_output(
+    score_here: Any, model: Path, tmp_path: Path, suffix: str, format: str
 ) -> None:
-    path = write_input(tmp_path, kind)
-    text = "(label == 'good' or probability['spam'] > 0.5) and views >= 300 and 'a' in tags and share < 0.9"
+    path = write_input(tmp_path, suffix)
+    text = "(label == 'good' or probability['spam'] > 0.5) and views >= 300 and 'a' in tags and ratio < 0.9"
     summary = score_here(model, path, tmp_path / "out", keep=text, columns=["url"], format=format)
     classifier = token2wave.load(model)
-    shares = classifier.probabilities([row["text"] for row in ROWS]).tolist()
+    probabilities = classifier.probabilities([row["text"] for row in ROWS]).tolist()
     spam = classifier.label_names.index("spam")
-    wanted = [
+    expected = [
         {"url": row["url"], **added}
-        for row, added, share in zip(ROWS, predicted(model, ROWS), shares, strict=True)
-        if (added["label"] == "good" or share[spam] > 0.5)
+        for row, added, p in zip(ROWS, predicted(model, ROWS), probabilities, strict=True)
+        if (added["label"] == "good" or p[spam] > 0.5)
         and (row["views"] or 0) >= 300
         and "a" in row["tags"]
-        and row["share"] < 0.9
+        and row["ratio"] < 0.9
     ]
-    assert wanted
-    assert output_rows(tmp_path / "out") == wanted
-    assert summary.n_filtered == 500 - len(wanted)
+    assert expected
+    assert output_rows(tmp_path / "out") == expected
+    assert summary.n_filtered == 500 - len(expected)
     assert summary.n_read == 500
 
 
-def test_novelty_is_added_where_the_filter_reads_it(score_here: Any, model: Path, tmp_path: Path) -> None:
+def test_novelty_is_added_if_the_filter_reads_it(score_here: Any, model: Path, tmp_path: Path) -> None:
     path = write_input(tmp_path, ".parquet")
     score_here(model, path, tmp_path / "out", keep="novelty < 0.9", top_k=2, probabilities=True)
     novelty = token2wave.load(model).novelty([row["text"] for row in ROWS])
     assert novelty is not None
     rows = output_rows(tmp_path / "out")
-    assert [row["novelty"] for row in rows] == [share for share in novelty.tolist() if share < 0.9]
+    assert [row["novelty"] for row in rows] == [value for value in novelty.tolist() if value < 0.9]
     assert all(row["top"][0] == {"label": row["label"], "probability": row["confidence"]} for row in rows)
     assert all(
         len(row["top"]) == 2 and row["probabilities"][row["label"]] == row["confidence"] for row in rows
     )
 
 
-def test_several_labels(score_here: Any, several: Path, tmp_path: Path) -> None:
+def test_several_labels(score_here: Any, multi_label_model: Path, tmp_path: Path) -> None:
     path = write_input(tmp_path, ".jsonl")
-    score_here(several, path, tmp_path / "out", keep="'code' in labels", columns=["text"])
-    classifier = token2wave.load(several)
-    sets = [list(one.labels) for one in classifier.predict_batch([row["text"] for row in ROWS])]
-    assert [row["labels"] for row in output_rows(tmp_path / "out")] == [one for one in sets if "code" in one]
+    score_here(multi_label_model, path, tmp_path / "out", keep="'code' in labels", columns=["text"])
+    classifier = token2wave.load(multi_label_model)
+    labels = [list(p.labels) for p in classifier.predict_batch([row["text"] for row in ROWS])]
+    assert [row["labels"] for row in output_rows(tmp_path / "out")] == [
+        names for names in labels if "code" in names
+    ]
 
 
 @pytest.mark.parametrize(
-    ("settings", "kind", "said"),
+    ("settings", "suffix", "message"),
     [
         ({"keep": "views > 'x'"}, ".jsonl", "expected two numbers or two texts"),
         ({"keep": "views > 10"}, ".csv", r"number\(...\) reads a text"),
@@ -174,10 +174,10 @@ def test_several_labels(score_here: Any, several: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_written(
-    score_here: Any, model: Path, tmp_path: Path, settings: dict[str, Any], kind: str, said: str
+    score_here: Any, model: Path, tmp_path: Path, settings: dict[str, Any], suffix: str, message: str
 ) -> None:
-    path = write_input(tmp_path, kind)
-    with pytest.raises(Token2WaveError, match=said):
+    path = write_input(tmp_path, suffix)
+    with pytest.raises(Token2WaveError, match=message):
         score_here(model, path, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
@@ -200,13 +200,13 @@ def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: 
         {"text": "museum", "n": None, "label": "good"},
         {"text": "last", "n": 3},
     ]
-    # the first file alone says of which types columns are
+    # the first file decides the types
     a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "n": i} for i in range(2000)])
     b = write_jsonl(tmp_path / "b.jsonl", rows[:1] * 2000 + rows)
     summary = score_here(model, [a, b], tmp_path / "out")
-    found = rejects(tmp_path / "out")
-    reasons = [one["reason"] for one in found]
-    for said in (
+    rejected = rejects(tmp_path / "out")
+    reasons = [reject["reason"] for reject in rejected]
+    for expected in (
         "not valid JSON",
         "expected a text, found",
         "no column 'text'",
@@ -215,21 +215,21 @@ def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: 
         "'True'",
         str(2**70)[:10],
     ):
-        assert any(said in reason for reason in reasons), (said, reasons)
+        assert any(expected in reason for reason in reasons), (expected, reasons)
     assert "the first rows have no column 'later'" in reasons
     assert any("'label', which predictions add" in reason for reason in reasons)
-    assert summary.n_rejected == len(found) == 9
+    assert summary.n_rejected == len(rejected) == 9
     assert summary.n_written == 4003
     assert summary.n_read == 4012
     lines = b.read_bytes()
-    for one in found:
-        assert one["path"] == str(b)
-        assert lines[one["at"] - 1 : one["at"]] == b"\n"
+    for reject in rejected:
+        assert reject["path"] == str(b)
+        assert lines[reject["at"] - 1 : reject["at"]] == b"\n"
     assert output_rows(tmp_path / "out")[-1]["n"] == 3
 
 
 @pytest.mark.parametrize(
-    ("usual", "fitting", "others"),
+    ("typical", "fitting", "others"),
     [
         (1, [2, None, 2.0], [1.5, "1", True, 2**63, [1], {"a": 1}]),
         (0.5, [1, None, 2.0, math.nan], ["1", True, 2**60 + 1, [1]]),
@@ -239,47 +239,44 @@ def test_broken_rows_are_rejected_with_place_and_reason(score_here: Any, model: 
         ({"a": 1}, [{"a": 2}, {}, None, {"a": None}], [{"a": 1.5}, {"a": 1, "b": 2}, {"a": True}, 1, "a"]),
     ],
 )
-def test_a_value_is_kept_as_it_is_or_its_row_rejected(
-    score_here: Any, model: Path, tmp_path: Path, usual: Any, fitting: list[Any], others: list[Any]
+def test_a_value_is_unchanged_or_its_row_is_rejected(
+    score_here: Any, model: Path, tmp_path: Path, typical: Any, fitting: list[Any], others: list[Any]
 ) -> None:
-    a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": usual}] * 1100)
-    b = write_jsonl(tmp_path / "b.jsonl", [{"text": "x", "v": usual}] * 1100)
+    a = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": typical}] * 1100)
+    b = write_jsonl(tmp_path / "b.jsonl", [{"text": "x", "v": typical}] * 1100)
     with b.open("a") as file:
-        for value in [v for pair in zip_longest(fitting, others, fillvalue=usual) for v in pair]:
+        for value in [v for pair in zip_longest(fitting, others, fillvalue=typical) for v in pair]:
             file.write(json.dumps({"text": "x", "v": value}) + "\n")
     summary = score_here(model, [a, b], tmp_path / "out")
     assert summary.n_rejected == len(others), rejects(tmp_path / "out")
-    kept = [row["v"] for row in output_rows(tmp_path / "out")]
-    n_usual = 2200 + max(len(others) - len(fitting), 0)
-    assert len(kept) == n_usual + len(fitting)
-    found = [value for value in kept if value != usual]
+    output = [row["v"] for row in output_rows(tmp_path / "out")]
+    assert len(output) == 2200 + max(len(others), len(fitting))
+    rest = [value for value in output if value != typical]
     for value in fitting:
-        wanted = {"a": None} if value == {} else value
-        assert any(one == wanted or one is wanted or one != one for one in found), (value, found)
+        expected = {"a": None} if value == {} else value
+        assert any(v == expected or v is expected or v != v for v in rest), (value, rest)
 
 
-@pytest.mark.parametrize(("usual", "other"), [(1, 1.5), (0.5, True), ("a", 1), ([1], [1.5])])
+@pytest.mark.parametrize(("typical", "other"), [(1, 1.5), (0.5, True), ("a", 1), ([1], [1.5])])
 def test_many_values_that_do_not_fit(
-    score_here: Any, model: Path, tmp_path: Path, usual: Any, other: Any, monkeypatch: pytest.MonkeyPatch
+    score_here: Any, model: Path, tmp_path: Path, typical: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("token2wave.scoring.segment_scorer.ROWS_CHUNK", 50)
-    values = [usual] * 1500 + [other] * 100
+    values = [typical] * 1500 + [other] * 100
     path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": value} for value in values])
     assert score_here(model, path, tmp_path / "out").n_rejected == 100
-    assert all(row["v"] == usual for row in output_rows(tmp_path / "out"))
+    assert all(row["v"] == typical for row in output_rows(tmp_path / "out"))
 
 
-def test_places_of_misfits_are_right_where_a_filter_left_rows_out(
-    score_here: Any, model: Path, tmp_path: Path
-) -> None:
+def test_places_of_rejects_are_right_after_a_filter(score_here: Any, model: Path, tmp_path: Path) -> None:
     rows: list[Any] = [{"text": "x", "n": i, "k": i} for i in range(2000)]
     rows[1501]["n"] = "odd"
     path = write_jsonl(tmp_path / "a.jsonl.gz", rows)
     score_here(model, path, tmp_path / "out", keep="k >= 1500")
-    assert [one["at"] for one in rejects(tmp_path / "out")] == [1502]
+    assert [reject["at"] for reject in rejects(tmp_path / "out")] == [1502]
 
 
-def test_json_keeps_what_json_can_hold(score_here: Any, model: Path, tmp_path: Path) -> None:
+def test_json_lines_hold_any_json(score_here: Any, model: Path, tmp_path: Path) -> None:
     rows: list[Any] = [
         {"text": "a", "n": 1},
         {"text": "b", "n": "x", "more": {"deep": [1, None]}},
@@ -293,10 +290,10 @@ def test_json_keeps_what_json_can_hold(score_here: Any, model: Path, tmp_path: P
     path = write_jsonl(tmp_path / "a.jsonl", rows[:4])
     summary = score_here(model, path, tmp_path / "out", format="jsonl")
     assert summary.n_read == 4
-    found = output_rows(tmp_path / "out")
-    assert [row["text"] for row in found[:3]] == ["a", "b", "c"]
-    assert found[1]["more"] == {"deep": [1, None]}
-    assert (found[2]["n"], found[2]["s"]) == (None, "\ud800")
+    output = output_rows(tmp_path / "out")
+    assert [row["text"] for row in output[:3]] == ["a", "b", "c"]
+    assert output[1]["more"] == {"deep": [1, None]}
+    assert (output[2]["n"], output[2]["s"]) == (None, "\ud800")
     assert summary.n_written + summary.n_rejected == 4
 
 
@@ -325,27 +322,32 @@ def test_damaged_files(score_here: Any, model: Path, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl.gz", crawl(20_000))
     path.write_bytes(path.read_bytes()[:-2000])
     summary = score_here(model, path, tmp_path / "out")
-    (lost,) = rejects(tmp_path / "out")
-    assert "the gzip data ends too early" in lost["reason"]
+    (reject,) = rejects(tmp_path / "out")
+    assert "the gzip data ends too early" in reject["reason"]
     assert [row["id"] for row in output_rows(tmp_path / "out")] == list(range(summary.n_written))
     assert summary.n_rejected == 1
     assert 0 < summary.n_written < 20_000
 
 
-def test_text_of_an_input_never_becomes_a_path(score_here: Any, model: Path, tmp_path: Path) -> None:
+def test_texts_never_become_paths(score_here: Any, model: Path, tmp_path: Path) -> None:
     tricks = ["../../escape", "/etc/passwd", "file:///etc/passwd", "a\0b", "parts/part-0"]
     rows = [{"text": trick, "path": trick, trick: trick} for trick in tricks]
     (tmp_path / "in").mkdir()
     path = write_jsonl(tmp_path / "in" / "a.jsonl", rows)
-    before = set(tmp_path.rglob("*"))
+    existing = set(tmp_path.rglob("*"))
     score_here(model, path, tmp_path / "out", format="jsonl")
-    new = set(tmp_path.rglob("*")) - before
-    assert all(one.is_relative_to(tmp_path / "out") for one in new)
-    assert {one.name for one in (tmp_path / "out").iterdir()} == {"parts", "rejected", "summary.json", "_job"}
+    new = set(tmp_path.rglob("*")) - existing
+    assert all(file.is_relative_to(tmp_path / "out") for file in new)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "parts",
+        "rejected",
+        "summary.json",
+        "_job",
+    }
     assert [row["path"] for row in output_rows(tmp_path / "out")] == tricks
 
 
-def test_inputs_that_have_no_row(score_here: Any, model: Path, tmp_path: Path) -> None:
+def test_inputs_without_rows(score_here: Any, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
     with pytest.raises(DataError, match="found only empty files"):
         score_here(model, tmp_path / "a.jsonl", tmp_path / "out")
@@ -372,19 +374,34 @@ def test_json_lines_need_no_pyarrow(
         score_here(model, path, tmp_path / "out2")
 
 
-# ---- going on ----
+# ---- resuming ----
 
 
-def test_the_same_call_again_does_nothing(score_here: Any, model: Path, tmp_path: Path) -> None:
-    path = write_input(tmp_path, ".jsonl")
-    out = tmp_path / "out"
+def read_parts(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    """The content and the modification time of each output part, in order."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted((folder / "parts").iterdir())
+    }
+
+
+def changed_parts(folder: Path, previous: dict[Path, tuple[bytes, int]]) -> list[int]:
+    """The numbers of the parts that were written again, with the same content."""
+    current = read_parts(folder)
+    assert {path: content for path, (content, _) in current.items()} == {
+        path: content for path, (content, _) in previous.items()
+    }
+    return [number for number, path in enumerate(current) if current[path] != previous[path]]
+
+
+def test_a_finished_job_does_nothing(score_here: Any, model: Path, tmp_path: Path) -> None:
+    path, out = write_input(tmp_path, ".jsonl"), tmp_path / "out"
     settings = {"columns": ["id", "url"], "keep": "label != 'spam'", "top_k": 2}
-    first = score_here(model, path, out, part_size=10_000, **settings)
-    times = {one: one.stat().st_mtime_ns for one in (out / "parts").iterdir()}
-    again = score_here(model, path, out, part_size="10kB", **settings)
-    assert {one: one.stat().st_mtime_ns for one in (out / "parts").iterdir()} == times
-    assert again.to_dict() == first.to_dict()
-    assert again.texts_per_second is None
+    summary = score_here(model, path, out, part_size=10_000, **settings)
+    files = read_parts(out)
+    summary_again = score_here(model, path, out, part_size="10kB", **settings)
+    assert changed_parts(out, files) == []
+    assert summary_again.to_dict() == summary.to_dict()
+    assert summary_again.texts_per_second is None
 
 
 def change_text(path: Path) -> None:
@@ -402,90 +419,82 @@ def change_text(path: Path) -> None:
         lambda path: path.write_bytes(b""),
     ],
 )
-def test_a_damaged_part_is_made_again(
+def test_a_damaged_part_is_written_again(
     score_here: Any, model: Path, tmp_path: Path, damage: Callable[[Path], Any]
 ) -> None:
-    path = write_input(tmp_path, ".jsonl")
-    out = tmp_path / "out"
+    path, out = write_input(tmp_path, ".jsonl"), tmp_path / "out"
     score_here(model, path, out, part_size=10_000)
-    parts = sorted((out / "parts").iterdir())
-    before = {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in parts}
-    damage(parts[1])
-    summary = score_here(model, path, out, part_size=10_000)
-    assert {one: one.read_bytes() for one in parts} == {one: data for one, (data, _) in before.items()}
-    assert [one.stat().st_mtime_ns == before[one][1] for one in parts] == [i != 1 for i in range(len(parts))]
-    assert summary.n_written == 500
+    files = read_parts(out)
+    damage(list(files)[1])
+    assert score_here(model, path, out, part_size=10_000).n_written == 500
+    assert changed_parts(out, files) == [1]
 
 
-def test_of_a_file_that_cannot_be_divided_only_what_is_missing_is_made_again(
+def test_only_missing_parts_of_a_compressed_file_are_written_again(
     score_here: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("token2wave.scoring.segment_scorer.ROWS_CHUNK", 50)
-    path = write_input(tmp_path, ".jsonl.gz")
-    out = tmp_path / "out"
-    first = score_here(model, path, out, part_size=2000)
-    parts = sorted((out / "parts").iterdir())
-    before = {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in parts}
-    for damaged in (parts[3], parts[-1]):
-        damaged.unlink()
-    assert score_here(model, path, out, part_size=2000).to_dict() == first.to_dict()
-    assert {one: one.read_bytes() for one in parts} == {one: data for one, (data, _) in before.items()}
-    again = [one for one in parts if one.stat().st_mtime_ns != before[one][1]]
-    assert again == [parts[3], parts[-1]]
+    path, out = write_input(tmp_path, ".jsonl.gz"), tmp_path / "out"
+    summary = score_here(model, path, out, part_size=2000)
+    files = read_parts(out)
+    for number in (3, 9):
+        list(files)[number].unlink()
+    assert score_here(model, path, out, part_size=2000).to_dict() == summary.to_dict()
+    assert changed_parts(out, files) == [3, 9]
 
 
-@pytest.mark.parametrize("journal", [b"", b'{"torn": ', b"[1]\n", b'{"segment": 0, "number": 0}\n\xff\n'])
-def test_a_damaged_record_costs_time_and_nothing_else(
-    score_here: Any, model: Path, tmp_path: Path, journal: bytes
+@pytest.mark.parametrize("damage", [b"", b'{"torn": ', b"[1]\n", b'{"segment": 0, "number": 0}\n\xff\n'])
+def test_parts_missing_in_a_damaged_journal_are_written_again(
+    score_here: Any, model: Path, tmp_path: Path, damage: bytes
 ) -> None:
-    path = write_input(tmp_path, ".jsonl")
-    out = tmp_path / "out"
+    path, out = write_input(tmp_path, ".jsonl"), tmp_path / "out"
     score_here(model, path, out, part_size=10_000)
-    before = {one.name: one.read_bytes() for one in (out / "parts").iterdir()}
-    record = out / "_job" / "journal.jsonl"
-    lines = record.read_bytes().splitlines(keepends=True)
-    record.write_bytes(b"".join(lines[:2]) + journal)
+    files, journal = read_parts(out), out / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]) + damage)
     for _ in range(2):
         assert score_here(model, path, out, part_size=10_000).n_written == 500
-    assert {one.name: one.read_bytes() for one in (out / "parts").iterdir()} == before
+    assert changed_parts(out, files) == list(range(2, len(lines)))
 
 
-def test_a_record_that_names_other_files_is_not_believed(
+def test_a_journal_that_names_other_files_is_not_trusted(
     score_here: Any, model: Path, tmp_path: Path
+) -> None:
+    path, out = write_input(tmp_path, ".jsonl"), tmp_path / "out"
+    score_here(model, path, out)
+    (file,), journal = read_parts(out), out / JOURNAL
+    data = file.rename(tmp_path / "other.parquet").read_bytes()
+    journal.write_text(journal.read_text().replace("parts/part-000000-0000.parquet", "../other.parquet"))
+    score_here(model, path, out)
+    assert file.read_bytes() == data
+
+
+def test_another_job_is_refused(
+    score_here: Any, model: Path, multi_label_model: Path, tmp_path: Path
 ) -> None:
     path = write_input(tmp_path, ".jsonl")
     out = tmp_path / "out"
-    score_here(model, path, out)
-    record = out / "_job" / "journal.jsonl"
-    record.write_text(record.read_text().replace("parts/part-000000-0000.parquet", "parts/../../crawl.jsonl"))
-    assert score_here(model, path, out).n_written == 500
-    assert path.exists()
-
-
-def test_another_job_is_refused(score_here: Any, model: Path, several: Path, tmp_path: Path) -> None:
-    path = write_input(tmp_path, ".jsonl")
-    out = tmp_path / "out"
     score_here(model, path, out, part_size=10_000)
-    for settings, said in (
+    for settings, message in (
         ({"part_size": 20_000}, "part_bytes=10000, not 20000"),
         ({"part_size": 10_000, "keep": "label == 'good'"}, "keep=None, not"),
         ({"part_size": 10_000, "format": "jsonl"}, "format='parquet'"),
     ):
-        with pytest.raises(ConfigError, match=rf"{said}.*with --output"):
+        with pytest.raises(ConfigError, match=rf"{message}.*with --output"):
             score_here(model, path, out, **settings)
-    with pytest.raises(ConfigError, match=r"another (model_sha256|schema)"):
-        score_here(several, path, out, part_size=10_000)
+    with pytest.raises(ConfigError, match=r"different (model_sha256|schema)"):
+        score_here(multi_label_model, path, out, part_size=10_000)
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(ConfigError, match="another inputs"):
+    with pytest.raises(ConfigError, match="different inputs"):
         score_here(model, path, out, part_size=10_000)
 
 
-def test_folders_that_hold_something_else_are_refused(score_here: Any, model: Path, tmp_path: Path) -> None:
+def test_folders_with_other_files_are_refused(score_here: Any, model: Path, tmp_path: Path) -> None:
     path = write_input(tmp_path, ".jsonl")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letters.txt").write_text("dear")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letters.txt").write_text("dear")
     with pytest.raises(OutputError, match="expected a new or empty folder"):
-        score_here(model, path, tmp_path / "mine")
+        score_here(model, path, tmp_path / "letters")
     with pytest.raises(OutputError):
         score_here(model, path, path)
     out = tmp_path / "out"
@@ -495,11 +504,11 @@ def test_folders_that_hold_something_else_are_refused(score_here: Any, model: Pa
         score_here(model, path, out)
 
 
-def test_labels_and_texts_of_every_kind(score_here: Any, model: Path, tmp_path: Path) -> None:
+def test_unusual_texts(score_here: Any, model: Path, tmp_path: Path) -> None:
     texts, _ = texts_and_labels(50, seed=9)
     rows = [{"text": text} for text in [*texts, "", "\0", "a" * 100_000, "\u2028\r\n\t"]]
     path = write_jsonl(tmp_path / "a.jsonl", rows)
     for format in ("parquet", "jsonl"):
         score_here(model, path, tmp_path / format, format=format)
-        wanted = [{**row, **added} for row, added in zip(rows, predicted(model, rows), strict=True)]
-        assert output_rows(tmp_path / format) == wanted
+        expected = [{**row, **added} for row, added in zip(rows, predicted(model, rows), strict=True)]
+        assert output_rows(tmp_path / format) == expected

@@ -236,6 +236,6 @@ def _require_same_job(folder: Path, identity: Mapping[str, Any]) -> None:
             continue
         problem = f"the folder holds a job with {name}={previous.get(name)!r:.60}, not {value!r:.60}"
         if name in ("inputs", "schema", "model_sha256"):
-            problem = f"the folder holds a job with another {name}"
+            problem = f"the folder holds a job with different {name}"
         hint = "run the command of that job, or choose another folder with --output"
         raise ConfigError(problem, location=str(folder), hint=hint)
