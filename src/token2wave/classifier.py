@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,23 +51,14 @@ class Classifier(Model):
         'Business'
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "_route", choose_route(self))
-
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the model alone: another machine chooses its own route."""
-        return {name: value for name, value in vars(self).items() if name != "_route"}
+        return {name: value for name, value in vars(self).items() if name != "route"}
 
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        vars(self).update(values)
-        object.__setattr__(self, "_route", choose_route(self))
-
-    @property
+    @cached_property
     def route(self) -> Route:
         """How texts become probabilities here, chosen once."""
-        route: Route = vars(self)["_route"]
-        return route
+        return choose_route(self)
 
     @property
     def computes_with(self) -> str:

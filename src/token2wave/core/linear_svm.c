@@ -24,15 +24,11 @@ INLINE float one_over_root(float size)
     return size > 0 ? 1.0f / sqrtf(size) : 0.0f;
 }
 
-INLINE int64_t first_gram(const linear_svm_problem *p, int32_t id)
-{
-    return p->gram_offsets ? p->gram_offsets[id] : 0;
-}
-
-INLINE int64_t last_gram(const linear_svm_problem *p, int32_t id)
-{
-    return p->gram_offsets ? p->gram_offsets[id + 1] : 0;
-}
+/* Loop over the character n-grams of a row: g is their index in p->grams. */
+#define EACH_GRAM(g, id)                                                                              \
+    int64_t g = p->gram_offsets ? p->gram_offsets[id] : 0,                                            \
+            last = p->gram_offsets ? p->gram_offsets[(id) + 1] : 0;                                   \
+    g < last; g++
 
 /* |x_i|^2 + 1 of every text; a row that occurs n times in a text counts n^2 times. */
 static int squares_of_texts(run *r)
@@ -47,13 +43,13 @@ static int squares_of_texts(run *r)
         double sum = 0.0;
         for (int64_t i = 0; i < n; i++) { /* n^2 = 1 + 3 + 5 + ... */
             sum += (2 * counts[ids[i]]++ + 1) * (double)p->energies[ids[i]];
-            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
+            for (EACH_GRAM(g, ids[i]))
                 sum += (2 * counts[p->n_rows + p->grams[g]]++ + 1) *
                        (double)p->energies[p->n_rows + p->grams[g]];
         }
         for (int64_t i = 0; i < n; i++) {
             counts[ids[i]] = 0;
-            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
+            for (EACH_GRAM(g, ids[i]))
                 counts[p->n_rows + p->grams[g]] = 0;
         }
         r->squares[text] = (float)(p->sizes[text] > 0 ? sum / p->sizes[text] : 0.0) + 1.0f;
@@ -101,7 +97,7 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
             if (i + AHEAD < n)
                 prefetch_row(rows + ids[i + AHEAD] * LANES, LANES);
             score += READ(rows + ids[i] * LANES);
-            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++)
+            for (EACH_GRAM(g, ids[i]))
                 score += READ(grams + p->grams[g] * LANES);
         }
         v8 y = targets_of(p, text, first), alpha = READ(alphas + text * LANES);
@@ -126,7 +122,7 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
         for (int64_t i = 0; i < n; i++) {
             float *row = rows + ids[i] * LANES;
             AT(row) = READ(row) + change * p->energies[ids[i]];
-            for (int64_t g = first_gram(p, ids[i]); g < last_gram(p, ids[i]); g++) {
+            for (EACH_GRAM(g, ids[i])) {
                 float *gram = grams + p->grams[g] * LANES;
                 AT(gram) = READ(gram) + change * p->energies[p->n_rows + p->grams[g]];
             }
@@ -164,7 +160,7 @@ static void solve_block(void *argument, int64_t block)
         }
         for (int64_t row = 0; row < p->n_rows; row++) {
             v8 sum = READ(rows + row * LANES);
-            for (int64_t g = first_gram(p, (int32_t)row); g < last_gram(p, (int32_t)row); g++)
+            for (EACH_GRAM(g, row))
                 sum += READ(rows + (p->n_rows + p->grams[g]) * LANES);
             AT(rows + row * LANES) = sum;
             memcpy(p->rows + row * p->n_classes + first, rows + row * LANES, size);

@@ -13,8 +13,6 @@ METHOD(train)
     training_settings settings;
     ragged_texts texts;
     Py_buffer b[15] = {{0}};
-    long long batch_size, first_step;
-    unsigned long long seed;
     int n_threads;
     if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!i", &PyTuple_Type, &sizes, &PyTuple_Type, &weights,
                           &PyTuple_Type, &examples, &PyTuple_Type, &factors, &PyTuple_Type, &adam,
@@ -26,13 +24,14 @@ METHOD(train)
                           &settings.dropout, &settings.token_dropout, &settings.label_smoothing) ||
         !PyArg_ParseTuple(adam, "fffff", &settings.adam.rate, &settings.adam.weight_decay,
                           &settings.adam.beta_mean, &settings.adam.beta_square, &settings.adam.epsilon) ||
-        !PyArg_ParseTuple(steps, "LLK", &batch_size, &first_step, &seed) || !is_shape(shape))
+        !PyArg_ParseTuple(steps, "LLK", &settings.batch_size, &settings.first_step, &settings.seed) ||
+        !is_shape(shape))
         goto done;
     if (shape.reads_cls || shape.linear_variants || shape.has_linear_svm || shape.restore != RESTORE_LINEAR) {
         refuse("expected a network of rows without linear_svm that reads a text out as a wave");
         goto done;
     }
-    int64_t n_dense = layout_of(shape).size, n_order = b[10].len / 8;
+    int64_t n_dense = layout_of(shape).size, n_order = b[10].len / 8, batch_size = settings.batch_size;
     int64_t n_steps = batch_size > 0 ? (n_order > 0 ? (n_order - 1) / batch_size + 1 : 0) : -1;
     if (!has_size(&b[0], shape.n_rows * 2 * shape.width, 4, "embedding") ||
         !has_size(&b[1], n_dense, 4, "dense") || !has_size(&b[2], n_dense, 4, "mean") ||
@@ -54,9 +53,6 @@ METHOD(train)
         goto done;
     }
     network_state state = {b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].buf};
-    settings.batch_size = batch_size;
-    settings.first_step = first_step;
-    settings.seed = seed;
     settings.row_rates = b[11].buf;
     settings.rate_factors = b[12].buf;
     settings.text_weights = b[13].buf;
@@ -91,8 +87,6 @@ METHOD(fit_linear_svm)
     PyObject *texts, *examples, *features, *weights, *settings, *result = NULL;
     Py_buffer b[13] = {{0}};
     linear_svm_problem p = {0};
-    long long max_passes;
-    unsigned long long seed;
     int n_threads;
     if (!PyArg_ParseTuple(args, "O!O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &examples, &PyTuple_Type,
                           &features, &PyTuple_Type, &weights, &PyTuple_Type, &settings, &n_threads) ||
@@ -100,13 +94,11 @@ METHOD(fit_linear_svm)
         !PyArg_ParseTuple(examples, "y*y*y*y*y*", &b[3], &b[4], &b[5], &b[6], &b[7]) ||
         !PyArg_ParseTuple(features, "y*y*y*", &b[8], &b[9], &b[10]) ||
         !PyArg_ParseTuple(weights, "w*w*", &b[11], &b[12]) ||
-        !PyArg_ParseTuple(settings, "LfK", &max_passes, &p.tolerance, &seed))
+        !PyArg_ParseTuple(settings, "LfK", &p.max_passes, &p.tolerance, &p.seed))
         goto done;
     p.n_rows = b[8].len / 8 - 1;
     p.n_classes = b[12].len / 4;
     p.n_grams = b[10].len / 4 - p.n_rows;
-    p.max_passes = max_passes;
-    p.seed = seed;
     p.labels = b[3].len ? b[3].buf : NULL;
     p.targets = b[3].len ? NULL : b[4].buf;
     p.costs = b[5].buf;

@@ -14,21 +14,21 @@ NOT_UTF8 = "expected strings of UTF-8, found other bytes"
 
 
 class Utf8(NamedTuple):
-    """Texts one behind the other: text ``i`` is ``data[offsets[i]:offsets[i + 1]]``."""
+    """Joined texts: text ``i`` is ``data[offsets[i]:offsets[i + 1]]``."""
 
     data: Any
     offsets: NDArray[np.int64]
 
 
 def is_arrow(texts: object) -> bool:
-    """Whether this is an Arrow array; does not import ``pyarrow``."""
+    """Whether this is an Arrow array, without importing ``pyarrow``."""
     return type(texts).__module__.split(".")[0] == "pyarrow" and hasattr(texts, "type")
 
 
 def utf8_of(texts: Any) -> Iterator[Utf8]:
-    """Give the bytes of a ``pyarrow.Array`` or ``ChunkedArray`` of strings, chunk by chunk.
+    """Yield the bytes of a ``pyarrow.Array`` or ``ChunkedArray`` of strings, chunk by chunk.
 
-    It does not check UTF-8 and offsets: the native core reads every byte anyway.
+    The native core checks the bytes and offsets.
 
     Raises:
         TypeError: an element is not a string.
@@ -56,10 +56,9 @@ def strings_of(texts: Any) -> list[str]:
     """
     _require_strings(texts)
     try:
-        strings: list[str] = texts.to_pylist()
+        return list(texts.to_pylist())
     except ValueError as error:
         raise DataError(NOT_UTF8, location="texts") from error
-    return strings
 
 
 def _require_strings(texts: Any) -> None:
@@ -69,7 +68,5 @@ def _require_strings(texts: Any) -> None:
         missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
         raise TypeError(f"expected strings, found NoneType at texts[{missing[0]}]")
     value_type = texts.type.value_type if types.is_dictionary(texts.type) else texts.type
-    if not (
-        types.is_string(value_type) or types.is_large_string(value_type) or types.is_string_view(value_type)
-    ):
+    if not any(test(value_type) for test in (types.is_string, types.is_large_string, types.is_string_view)):
         raise TypeError(f"expected strings, found values of type {str(value_type)[:60]}")

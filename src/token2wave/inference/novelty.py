@@ -94,24 +94,21 @@ class NoveltyReference:
             ModelFileError: a number is missing or illegal.
         """
         try:
-            read = cls(
-                float(values["usual_share"]),
-                _pair(values["unknown"]),
-                _pair(values["evidence"]),
-                tuple(map(float, values["scores"])),
+            prior, scores = float(values["usual_share"]), tuple(map(float, values["scores"]))
+            (mean, deviation), (mean_, deviation_) = (
+                map(float, values[key]) for key in ("unknown", "evidence")
             )
-            numbers = np.array([read.usual_share, *read.unknown, *read.evidence, *read.scores])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(
                 f"expected numbers in the section 'novelty', found other values ({error})"
             ) from error
-        increasing = len(read.scores) == len(QUANTILES) and (np.diff(read.scores) >= 0).all()
-        is_legal = np.abs(numbers).max() < 1e30 and min(read.unknown[1], read.evidence[1]) > 0
-        if not (increasing and is_legal and 0 <= read.usual_share <= 1):
+        is_finite = np.abs([prior, mean, deviation, mean_, deviation_, *scores]).max() < 1e30
+        increasing = len(scores) == len(QUANTILES) and (np.diff(scores) >= 0).all()
+        if not (increasing and is_finite and min(deviation, deviation_) > 0 and 0 <= prior <= 1):
             raise ModelFileError(
                 f"expected finite numbers and {len(QUANTILES)} increasing scores in the section 'novelty'"
             )
-        return read
+        return cls(prior, (mean, deviation), (mean_, deviation_), scores)
 
 
 def _unknown(n_unknown: NDArray[np.int64], n_known: NDArray[np.int64], prior: float) -> Numbers:
@@ -133,8 +130,3 @@ def _spread(values: Numbers, of: int) -> tuple[float, float]:
 def _rounded(number: float) -> float:
     """Round to few digits, to save bytes in the model file."""
     return float(f"{number:.{DIGITS}g}")
-
-
-def _pair(values: Any) -> tuple[float, float]:
-    first, second = values
-    return float(first), float(second)

@@ -228,7 +228,7 @@ class State:
         arrays: dict[str, NDArray[Any]] = {
             "start": self._start,
             "end": self._end,
-            **{field.name: np.ascontiguousarray(getattr(self._sums, field.name)) for field in fields(Sums)},
+            **{name: np.ascontiguousarray(array) for name, array in vars(self._sums).items()},
         }
         if self._journal is not None:
             arrays["journal"] = np.frombuffer(bytes(self._journal), dtype=np.uint64)
@@ -268,11 +268,11 @@ class State:
 
     def _check(self, sums: Sums, edges: tuple[Codes, Codes], n_tokens: int, journal: Codes | None) -> None:
         """Compare what was unpacked with an empty state of the same model."""
-        for field in fields(Sums):
-            array, own = getattr(sums, field.name), getattr(self._sums, field.name)
+        for name, array in vars(sums).items():
+            own = getattr(self._sums, name)
             is_legal = array.shape == own.shape and array.dtype == own.dtype
             if not is_legal or not (np.abs(array) < MAX_SUM).all():
-                raise ModelFileError(f"expected sums {field.name!r} of shape {own.shape} below {MAX_SUM:g}")
+                raise ModelFileError(f"expected sums {name!r} of shape {own.shape} below {MAX_SUM:g}")
         codes = [*edges] if journal is None else [*edges, journal]
         if any(array.dtype != np.uint64 or array.ndim != 1 for array in codes):
             raise ModelFileError("expected token codes, found other numbers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -50,14 +50,10 @@ class Sums:
         return self._combine(other, -1.0)
 
     def _combine(self, other: Self, sign: float) -> Sums:
-        sums = {
-            field.name: getattr(self, field.name) + sign * getattr(other, field.name)
-            for field in fields(self)
-            if field.name != "first"
-        }
-        n = len(sums["n_features"])
-        return Sums(**sums, first=np.broadcast_to(self.first, (n, self.first.shape[1])))
+        sums = {name: array + sign * getattr(other, name) for name, array in vars(self).items()}
+        shape = len(sums["n_features"]), self.first.shape[1]
+        return Sums(**{**sums, "first": np.broadcast_to(self.first, shape)})
 
     def of(self, texts: slice) -> Sums:
         """Select texts."""
-        return Sums(**{field.name: getattr(self, field.name)[texts] for field in fields(self)})
+        return Sums(**{name: array[texts] for name, array in vars(self).items()})
