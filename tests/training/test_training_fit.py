@@ -11,11 +11,12 @@ from training_data import CPU, ragged, toy, toy_network
 from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training import divergence, loop
+from token2wave.training import loop
 from token2wave.training import torch_trainer as module
 from token2wave.training.loop import Callback, Epoch, Examples, History, fit
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
+from token2wave.training.trainer import DivergenceError
 from token2wave.training.validation import validate
 
 RECIPE = Recipe(
@@ -240,7 +241,7 @@ def test_an_epoch_that_went_well_is_not_taken_for_the_start(monkeypatch):
     def epoch(self, callback_list):
         calls.append(self.recipe.lr)
         if len(calls) == 3:
-            raise divergence.DivergenceError("late")
+            raise DivergenceError("late")
         return real(self, callback_list)
 
     monkeypatch.setattr(module.TorchTrainer, "epoch", epoch)

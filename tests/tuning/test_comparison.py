@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from token2wave.metrics import f1_of_decisions, macro_f1_of
-from token2wave.training.validation import binary_cross_entropies
+from token2wave.training.loss import binary_cross_entropies
 from token2wave.tuning.comparison import compare, evaluate_candidate
 
 FIGURES = ("accuracy", "macro_f1", "micro_f1", "loss")

@@ -15,8 +15,8 @@ from token2wave.inference.reference import probabilities
 from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
+from token2wave.training.loss import binary_cross_entropies
 from token2wave.training.trainer import TrainableNetwork
-from token2wave.training.validation import binary_cross_entropies
 
 HEADS = ("head", "context.head", "linear_svm")
 """Parameters of the branches: the waves of the text, of each word's context, and the linear SVM."""

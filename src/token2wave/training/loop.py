@@ -16,11 +16,10 @@ from token2wave.models.wave_config import WaveConfig
 from token2wave.training.callbacks import Callback, CallbackList, Epoch, History
 from token2wave.training.checkpoint import CheckpointSlot, NetworkCheckpoint
 from token2wave.training.distributed import broadcast
-from token2wave.training.divergence import DivergenceError, require_finite
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
-from token2wave.training.trainer import Trainable, Trainer
+from token2wave.training.trainer import DivergenceError, Trainable, Trainer, require_finite
 from token2wave.training.validation import is_multi_label, validate
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from token2wave.inference.compiled import native_shape, supports_native
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork, work_space
 from token2wave.training.callbacks import CallbackList
-from token2wave.training.divergence import require_finite
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, rate_factor, row_weights
+from token2wave.training.trainer import require_finite
 
 TEXTS_BETWEEN_REPORTS = 8_192
 MAX_COUNTED = 1 << 48  # steps, blocks or texts: the limit of the core, far beyond any run

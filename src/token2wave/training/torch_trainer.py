@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,13 +18,14 @@ from token2wave.models import TextNetwork
 from token2wave.training.batches import training_batches
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.distributed import rank, require_same, traffic, world_size
-from token2wave.training.divergence import require_finite
 from token2wave.training.examples import Examples
 from token2wave.training.gradient_sync import GradientSync
+from token2wave.training.loss import torch_losses
 from token2wave.training.optim import Optimizers
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, n_batches, row_weights
 from token2wave.training.torch_memory import keep_freed_memory
+from token2wave.training.trainer import require_finite
 
 STEPS_BETWEEN_REPORTS = 20
 
@@ -181,7 +181,13 @@ class TorchTrainer:
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
                 logits = network(batch)
             logits = logits.float()
-            losses = self._losses(logits, labels if targets is None else targets)
+            losses = torch_losses(
+                logits,
+                labels if targets is None else targets,
+                self.multi_label,
+                recipe.label_smoothing,
+                self.positive_weights,
+            )
             losses = losses if weights is None else losses * weights
             self.optimizers.zero_grad()
             loss = losses.mean() if gradient_sync is None else losses.sum() / n_in_batch
@@ -208,16 +214,6 @@ class TorchTrainer:
         if gradient_sync is not None:
             gradient_sync.require_same_weights()
         return sums[0] / n_texts, sums[1] / n_texts
-
-    def _losses(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Loss of each text, ``(B,)``, from its label or its targets; see :class:`Examples`."""
-        smoothing = self.recipe.label_smoothing
-        if not self.multi_label:
-            return F.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="none")
-        targets = truth * (1 - smoothing) + smoothing / logits.shape[1]  # as cross_entropy does
-        return F.binary_cross_entropy_with_logits(
-            logits, targets, reduction="none", pos_weight=self.positive_weights
-        ).sum(dim=1)
 
 
 def precision_on(device: torch.device, precision: str) -> str:

@@ -1,4 +1,4 @@
-"""The interfaces of a network and of its trainer."""
+"""The interfaces of a network and of its trainer, and the error of training that diverges."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.errors import ConfigError
 from token2wave.features import Ragged
 from token2wave.inference.model import Network
 from token2wave.training.callbacks import CallbackList
@@ -62,3 +63,21 @@ class Trainer(Protocol):
 
     def close(self) -> None:
         """Release what training holds."""
+
+
+class DivergenceError(ConfigError):
+    """The loss is not a finite number, or far too large."""
+
+
+def require_finite(number: float) -> None:
+    """Stop a run that has diverged.
+
+    Raises:
+        DivergenceError: ``number`` is not finite.
+    """
+    if not np.isfinite(number):
+        raise DivergenceError(
+            "the loss stopped being a finite number",
+            location="lr",
+            hint="choose a smaller learning rate",
+        )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from token2wave.metrics import f1_of_decisions, macro_f1_of
 from token2wave.training.examples import Examples
+from token2wave.training.loss import binary_cross_entropies, cross_entropies
 from token2wave.training.trainer import Trainable
 
 
@@ -43,23 +44,6 @@ def validate(network: Trainable, examples: Examples) -> Validation:
     accuracy = _mean(predicted == examples.labels, examples)
     macro_f1 = macro_f1_of(examples.labels, predicted, logits.shape[1], examples.weights)
     return Validation(_mean(losses, examples), accuracy, macro_f1, accuracy)
-
-
-def cross_entropies(logits: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-    """Cross-entropy of each text, ``(N,)``, against its label or its targets."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    sums = np.log(np.exp(shifted).sum(axis=1))
-    if examples.targets is None:
-        own = shifted[np.arange(len(examples)), examples.labels]
-    else:
-        own = np.einsum("nc,nc->n", shifted, examples.targets.astype(np.float64))
-    return np.asarray(sums - own)
-
-
-def binary_cross_entropies(logits: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sum over classes of the binary cross-entropy of each text, ``(N,)``."""
-    softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
-    return np.asarray((softplus - logits * targets).sum(axis=1))
 
 
 def is_multi_label(network: Trainable) -> bool:

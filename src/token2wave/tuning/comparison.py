@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.training.loss import binary_cross_entropies
 from token2wave.training.search_history import Comparison
-from token2wave.training.validation import binary_cross_entropies
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
