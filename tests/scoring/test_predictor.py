@@ -18,7 +18,7 @@ from scoring_data import crawl
 import token2wave
 from token2wave.errors import ConfigError, DataError, ModelFileError
 from token2wave.scoring import batch_predictor as module
-from token2wave.scoring.batch_predictor import BatchPredictor, arrow_fields, column_names
+from token2wave.scoring.batch_predictor import BatchPredictor
 
 ROWS = crawl(40)
 TEXTS = [row["text"] for row in ROWS]
@@ -79,9 +79,9 @@ def test_batches_without_rows(any_model: Path) -> None:
     table = pyarrow.Table.from_pylist(ROWS).slice(0, 0)
     scored = predictor(pyarrow.Table.from_pylist(ROWS))
     assert predictor(table).schema == scored.schema
-    fields = arrow_fields(token2wave.load(any_model), predictor.options)
-    assert [scored.schema.field(field.name) for field in fields] == fields
-    assert column_names(token2wave.load(any_model), predictor.options) == [field.name for field in fields]
+    types = predictor.arrow_types()
+    assert {name: scored.schema.field(name).type for name in types} == types
+    assert predictor.added_columns() == list(types)
     assert predictor({"text": []})["confidence"].shape == (0,)
 
 

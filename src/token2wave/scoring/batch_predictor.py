@@ -94,6 +94,19 @@ class BatchPredictor:
             novelty = classifier.novelty(texts.to_pylist() if is_arrow(texts) else texts)
         return Predictions(classifier, self.options, probabilities, novelty)
 
+    def added_columns(self) -> list[str]:
+        """Return the names of the columns that predictions add."""
+        return list(self.predictions([]).to_lists())
+
+    def arrow_types(self) -> dict[str, Any]:
+        """Return the ``pyarrow`` types of the columns that predictions add.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        with import_extra("score", "writing Parquet", "pyarrow"):
+            return {name: column.type for name, column in self.predictions([]).to_arrow().items()}
+
     def __call__(self, batch: Any) -> Any:
         """Return the batch with the columns of the predictions added, as the same type.
 
@@ -114,13 +127,15 @@ class BatchPredictor:
             self._require_columns(list(batch.columns))
             return batch.assign(**self.predictions(batch[self.text_column].tolist()).to_lists())
         if library == "pyarrow" and hasattr(batch, "schema"):
+            import pyarrow
+
             names = batch.schema.names
             self._require_columns(names)
-            columns = self.predictions(batch.column(names.index(self.text_column))).to_arrow()
+            added = self.predictions(batch.column(names.index(self.text_column))).to_arrow()
             schema = batch.schema
-            for name, column in columns.items():
-                schema = schema.append(_arrow_field(name, column))
-            return type(batch).from_arrays([*batch.columns, *columns.values()], schema=schema)
+            for name, column in added.items():
+                schema = schema.append(pyarrow.field(name, column.type))
+            return type(batch).from_arrays([*batch.columns, *added.values()], schema=schema)
         raise TypeError(
             f"expected a mapping, a pyarrow table or a pandas frame, found {type(batch).__name__}"
         )
@@ -132,7 +147,7 @@ class BatchPredictor:
                 location="batch",
                 hint="name the column of the texts with text_column",
             )
-        for name in column_names(self.classifier, self.options):
+        for name in self.added_columns():
             if name in names:
                 raise DataError(
                     f"the batch has a column {name!r}, which predictions add",
@@ -224,33 +239,6 @@ class Predictions:
     @property
     def _label_column(self) -> str:
         return "labels" if self.classifier.multi_label else "label"
-
-
-def column_names(classifier: Classifier, options: PredictionOptions) -> list[str]:
-    """Names of the columns that predictions add."""
-    return list(_predict_nothing(classifier, options).to_lists())
-
-
-def arrow_fields(classifier: Classifier, options: PredictionOptions) -> list[Any]:
-    """The columns that predictions add, as ``pyarrow`` fields.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-    """
-    with import_extra("score", "writing Parquet", "pyarrow"):
-        columns = _predict_nothing(classifier, options).to_arrow()
-    return [_arrow_field(name, column) for name, column in columns.items()]
-
-
-def _arrow_field(name: str, column: Any) -> Any:
-    import pyarrow
-
-    return pyarrow.field(name, column.type)
-
-
-def _predict_nothing(classifier: Classifier, options: PredictionOptions) -> Predictions:
-    probabilities = np.zeros((0, len(classifier.label_names)), dtype=np.float32)
-    return Predictions(classifier, options, probabilities, np.zeros(0) if options.novelty else None)
 
 
 def _require_support(classifier: Classifier, options: PredictionOptions) -> None:

@@ -44,12 +44,12 @@ class InputSchema(NamedTuple):
     is_open: bool
     arrow_types: dict[str, Any]
 
-    def fields(self, names: Sequence[str] | None) -> list[Any]:
-        """The ``pyarrow`` fields of the named columns, or of all; unknown columns are texts."""
+    def output_types(self, names: Sequence[str] | None) -> dict[str, Any]:
+        """The ``pyarrow`` types of the named columns, or of all; unknown columns are texts."""
         import pyarrow
 
         names = list(self.arrow_types) if names is None else names
-        return [pyarrow.field(name, self.arrow_types.get(name, pyarrow.string())) for name in names]
+        return {name: self.arrow_types.get(name, pyarrow.string()) for name in names}
 
 
 def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool) -> InputSchema:
@@ -196,11 +196,11 @@ def _most_common_type(values: Sequence[Any]) -> Any:
     return pyarrow.string() if pyarrow.types.is_null(dtype) else dtype
 
 
-def serialize_schema(fields: Sequence[Any]) -> str:
-    """Serialize ``pyarrow`` fields to text."""
+def serialize_schema(types: dict[str, Any]) -> str:
+    """Serialize a schema of ``pyarrow`` types by column to text."""
     import pyarrow
 
-    return base64.b64encode(pyarrow.schema(list(fields)).serialize().to_pybytes()).decode("ascii")
+    return base64.b64encode(pyarrow.schema(types).serialize().to_pybytes()).decode("ascii")
 
 
 def parse_schema(text: str) -> Any:

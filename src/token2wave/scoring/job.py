@@ -148,7 +148,7 @@ class Job:
 
     def task(self, number: int, quarantined: int | None = None, reason: str = "") -> SegmentTask:
         """Return the task of scoring what is left of a segment."""
-        finished = sorted(self.journal.finished.get(number, ()))
+        finished = sorted(self.journal.finished[number])
         return SegmentTask(number, self.segments[number], finished, quarantined, reason)
 
     def finish(self) -> ScoringSummary:

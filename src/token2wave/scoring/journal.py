@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -93,7 +94,7 @@ class Journal:
 
     def __init__(self, folder: Path, format: str) -> None:
         self.folder, self.format = folder, format
-        self.finished: dict[int, dict[int, OutputPart]] = {}
+        self.finished: dict[int, dict[int, OutputPart]] = defaultdict(dict)
 
     def __iter__(self) -> Iterator[OutputPart]:
         for output_parts in self.finished.values():
@@ -101,7 +102,7 @@ class Journal:
 
     def is_complete(self, segment: int) -> bool:
         """Whether all parts of a segment are finished."""
-        output_parts = self.finished.get(segment, {})
+        output_parts = self.finished[segment]
         return any(last.is_last and len(output_parts) == last.number + 1 for last in output_parts.values())
 
     def read(self) -> None:
@@ -129,7 +130,7 @@ class Journal:
                 output_parts, pool.map(self._is_intact, output_parts), strict=True
             ):
                 if is_intact:
-                    self._add(output_part)
+                    self.finished[output_part.segment][output_part.number] = output_part
 
     def commit(self, output_part: OutputPart) -> None:
         """Move a staged part to its place and record it; a recorded part survives any crash.
@@ -153,10 +154,7 @@ class Journal:
                 os.fsync(journal.fileno())
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        self._add(output_part)
-
-    def _add(self, output_part: OutputPart) -> None:
-        self.finished.setdefault(output_part.segment, {})[output_part.number] = output_part
+        self.finished[output_part.segment][output_part.number] = output_part
 
     def _is_intact(self, output_part: OutputPart) -> bool:
         """Whether all files have the recorded checksums and are ours; the journal is not trusted."""

@@ -173,7 +173,7 @@ class _Engine:
 
     def _record_failure(self, segment: int, reason: str) -> None:
         """Count a failure of an output part: three quarantine the part, six end the job."""
-        finished = self.job.journal.finished.get(segment, {})
+        finished = self.job.journal.finished[segment]
         number = next(number for number in range(len(finished) + 1) if number not in finished)
         self.failures[segment, number] += 1
         n_failures = self.failures[segment, number]

@@ -14,25 +14,16 @@ ROW_GROUP_BYTES = 32 << 20
 
 
 class ParquetOutput:
-    """Writes tables to a Parquet file.
+    """Writes tables to a Parquet file, which the first table creates.
 
     Texts get no dictionary and no statistics, which cost much and say nothing.
     """
 
     def __init__(self, path: Path, schema: Any, text_column: str) -> None:
-        from pyarrow import parquet
-
-        names = [name for name in schema.names if name != text_column]
-        labels = [name for name in names if name.endswith("label")]
-        self.writer = parquet.ParquetWriter(
-            path,
-            schema,
-            compression="snappy",
-            use_dictionary=labels or False,
-            write_statistics=names or False,
-        )
+        self.path, self.schema, self.text_column = path, schema, text_column
         self.buffer: list[Any] = []
         self.n_rows = self.n_bytes = 0
+        self.writer: Any = None
 
     def write(self, rows: Any) -> None:
         """Write a table, together with those before it."""
@@ -44,9 +35,21 @@ class ParquetOutput:
 
     def _flush(self) -> None:
         import pyarrow
+        from pyarrow import parquet
 
-        if self.buffer:
-            self.writer.write_table(pyarrow.concat_tables(self.buffer), row_group_size=ROW_GROUP_ROWS * 2)
+        if not self.buffer:
+            return
+        if self.writer is None:
+            names = [name for name in self.schema.names if name != self.text_column]
+            labels = [name for name in names if name.endswith("label")]
+            self.writer = parquet.ParquetWriter(
+                self.path,
+                self.schema,
+                compression="snappy",
+                use_dictionary=labels or False,
+                write_statistics=names or False,
+            )
+        self.writer.write_table(pyarrow.concat_tables(self.buffer), row_group_size=ROW_GROUP_ROWS * 2)
         self.buffer, self.n_rows, self.n_bytes = [], 0, 0
 
     def close(self, discard: bool = False) -> None:
@@ -55,23 +58,27 @@ class ParquetOutput:
             if not discard:
                 self._flush()
         finally:
-            self.writer.close()
+            if self.writer is not None:
+                self.writer.close()
 
 
 class JsonLinesOutput:
-    """Writes JSON lines in UTF-8."""
+    """Writes JSON lines in UTF-8 to a file, which the first line creates."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("wb")
+        self.path = path
+        self.file: Any = None
 
     def write(self, rows: Any) -> None:
         """Write encoded lines, or the rows of a table."""
         lines = rows if isinstance(rows, list) else map(encode_json_line, rows.to_pylist())
+        self.file = self.file or self.path.open("wb")
         self.file.write(b"".join(lines))
 
     def close(self, discard: bool = False) -> None:
         """Close the file."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
 
 
 def encode_json_line(record: Mapping[str, Any]) -> bytes:

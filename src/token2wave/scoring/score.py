@@ -13,7 +13,7 @@ from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
 from token2wave.errors import DataError
 from token2wave.scoring import local_engine
-from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions, arrow_fields, column_names
+from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
 from token2wave.scoring.filters import Filter
 from token2wave.scoring.input_schema import infer_schema, require_columns, serialize_schema
 from token2wave.scoring.job import Job, JobConfig, ScoringSummary, open_job
@@ -89,10 +89,10 @@ def score(
     if not segments:
         raise DataError("expected rows, found only empty files", location="input", hint="choose other files")
     classifier, is_parquet = predictor.classifier, format == "parquet"
-    added_fields = arrow_fields(classifier, options) if is_parquet else []
+    added_types = predictor.arrow_types() if is_parquet else {}
     input_schema = infer_schema(segments, text_column, with_types=is_parquet)
     output_columns = None if columns is None else list(dict.fromkeys(columns))
-    require_columns(input_schema, output_columns or [], column_names(classifier, options))
+    require_columns(input_schema, output_columns or [], predictor.added_columns())
     if row_filter is not None:
         row_filter.check(
             classifier.label_names, classifier.multi_label, input_schema.value_types, input_schema.is_open
@@ -106,7 +106,7 @@ def score(
         format,
         options,
         part_bytes,
-        serialize_schema([*input_schema.fields(output_columns), *added_fields]) if is_parquet else None,
+        serialize_schema(input_schema.output_types(output_columns) | added_types) if is_parquet else None,
     )
     with open_job(config, segments) as job:
         start_time = time.perf_counter()

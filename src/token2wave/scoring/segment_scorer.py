@@ -169,8 +169,11 @@ class _PartWriter:
         self.paths = part_paths(task.number, number, self.config.format)
         token = f"{Path(self.paths[0]).stem}.{os.getpid()}.{secrets.token_hex(4)}"
         self.staged = [self.folder / STAGING / f"{token}.{name}" for name in (self.config.format, "rejected")]
-        self.output: ParquetOutput | JsonLinesOutput | None = None
-        self.rejects: JsonLinesOutput | None = None
+        self.rejects = JsonLinesOutput(self.staged[1])
+        self.output: ParquetOutput | JsonLinesOutput = JsonLinesOutput(self.staged[0])
+        if self.config.format == "parquet":
+            self.output = ParquetOutput(self.staged[0], scorer.schema, self.config.text_column)
+        self.is_finished = False
 
     def add(self, rows: RowBlock, n_bytes: int) -> None:
         """Score a block and write it."""
@@ -183,27 +186,13 @@ class _PartWriter:
                 output, n_filtered, mismatches = self.scorer.score_rows(rows)
                 self.n_filtered += n_filtered
                 self._reject([Rejected(int(rows.places[i]), mismatches[i]) for i in sorted(mismatches)])
-                self._write(output)
+                if len(output):
+                    self.n_written += len(output)
+                    self.output.write(output)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
 
-    def _write(self, rows: Any) -> None:
-        if not len(rows):
-            return
-        if self.output is None:
-            self.output = (
-                JsonLinesOutput(self.staged[0])
-                if self.config.format == "jsonl"
-                else ParquetOutput(self.staged[0], self.scorer.schema, self.config.text_column)
-            )
-        self.n_written += len(rows)
-        self.output.write(rows)
-
     def _reject(self, rejects: Sequence[Rejected]) -> None:
-        if not rejects:
-            return
-        if self.rejects is None:
-            self.rejects = JsonLinesOutput(self.staged[1])
         for reject in rejects:
             self.n_rejected += reject.n_rows
             record = {"path": self.task.segment.path, "at": reject.at, "reason": reject.reason}
@@ -215,29 +204,27 @@ class _PartWriter:
         """Close the files, and return the part."""
         files = []
         try:
-            for output, staged, path in zip(
-                (self.output, self.rejects), self.staged, self.paths, strict=True
-            ):
-                if output is not None:
-                    output.close()
-                    name = staged.relative_to(self.folder).as_posix()
-                    files.append(OutputFile(name, path, staged.stat().st_size, compute_sha256(staged)))
+            for output, path in zip((self.output, self.rejects), self.paths, strict=True):
+                output.close()
+                if output.path.exists():
+                    staged = output.path.relative_to(self.folder).as_posix()
+                    n_bytes, sha256 = output.path.stat().st_size, compute_sha256(output.path)
+                    files.append(OutputFile(staged, path, n_bytes, sha256))
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        self.staged = []
+        self.is_finished = True
         counts = (self.n_written, self.n_filtered, self.n_rejected, self.size)
         number = self.task.number
         return OutputPart(number, self.number, is_last, *counts, tuple(files), self.is_quarantined)
 
     def discard(self) -> None:
         """Close and remove the files of an unfinished part."""
-        if not self.staged:
+        if self.is_finished:
             return
-        for output, staged in zip((self.output, self.rejects), self.staged, strict=True):
+        for output in (self.output, self.rejects):
             with suppress(Exception):
-                if output is not None:
-                    output.close(discard=True)
-            staged.unlink(missing_ok=True)
+                output.close(discard=True)
+            output.path.unlink(missing_ok=True)
 
 
 def _column(rows: RowBlock, name: str) -> Any:
