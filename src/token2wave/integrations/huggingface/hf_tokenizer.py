@@ -201,8 +201,6 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         """Join pieces of words; buckets of hashed words stay numbers."""
         return " ".join(tokens).replace(" ##", "")
 
-    # ---- files ----
-
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the features into a folder."""
         prefix = f"{filename_prefix}-" if filename_prefix else ""
