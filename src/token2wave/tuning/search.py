@@ -31,7 +31,7 @@ Score = Callable[[Mapping[str, Any], int, Sequence[Callback]], CandidateScores]
 """Trains with changed settings on the training rows of a split, and scores its validation rows."""
 
 
-class Search:
+class Search(Callback):
     """Searches for settings that do better on validation rows.
 
     Args:
@@ -54,9 +54,9 @@ class Search:
     ) -> None:
         self.score, self.candidates, self.history = score, candidates, history
         self.budget, self.seconds_to_finish, self.callback_list = budget, seconds_to_finish, callback_list
-        self.watch = _Watch(budget, callback_list)
         self.best: list[CandidateScores] = []  # of the best so far, a split each
         self.seconds: list[float] = []  # of each fit
+        self.advanced = 0  # seconds that the progress bar shows
 
     def run(self) -> None:
         """Search until time or candidates end.
@@ -73,7 +73,8 @@ class Search:
         total = self.budget.seconds if by_time else self.budget.max_candidates
         self.callback_list.stage("search, seconds" if by_time else "search, candidates", int(total))
         try:
-            self._start()
+            self._score_best({}, 1)  # your settings come first
+            self._add_trial({}, STARTED, self.best, None, start)
             for settings in self.candidates.after(lambda: history.settings):
                 if len(history.trials) >= self.budget.max_candidates:
                     history.ended_by = "candidates"
@@ -89,11 +90,13 @@ class Search:
         history.seconds = time.perf_counter() - start
         self.callback_list.search_end(history)
 
-    def _start(self) -> None:
-        """Score your settings, from which the search starts."""
-        start = time.perf_counter()
-        self._score_best({}, 1)
-        self._add_trial({}, STARTED, self.best, None, start)
+    def on_advance(self, amount: int) -> None:
+        """Abandon a candidate when the time is over, and move the progress bar."""
+        self.budget.require()
+        if math.isfinite(self.budget.seconds):
+            seconds = int(self.budget.spent)
+            self.callback_list.advance(seconds - self.advanced)
+            self.advanced = seconds
 
     def _try(self, settings: Mapping[str, Any]) -> None:
         """Compare a candidate with the best so far."""
@@ -122,7 +125,7 @@ class Search:
 
     def _score(self, settings: Mapping[str, Any], split: int) -> CandidateScores:
         start = self.budget.clock()
-        scores = broadcast(self.score(settings, split, [self.watch]))
+        scores = broadcast(self.score(settings, split, [self]))
         self.seconds.append(self.budget.clock() - start)
         return scores
 
@@ -152,26 +155,6 @@ class Search:
         if trial.is_improvement:
             seconds = sum(self.seconds[-len(scores) :]) / len(scores)
             self.budget.reserve(self.seconds_to_finish(seconds))
-        self.watch.candidate()
-        self.callback_list.candidate(trial)
-
-
-class _Watch(Callback):
-    """Abandons a candidate when the time is over, and moves the progress bar of the search."""
-
-    def __init__(self, budget: Budget, callback_list: CallbackList) -> None:
-        self.budget, self.callback_list = budget, callback_list
-        self.reported = 0
-
-    def on_advance(self, amount: int) -> None:
-        """Check the time."""
-        self.budget.require()
-        if math.isfinite(self.budget.seconds):
-            seconds = int(self.budget.spent)
-            self.callback_list.advance(seconds - self.reported)
-            self.reported = seconds
-
-    def candidate(self) -> None:
-        """Move the bar if it counts candidates."""
-        if not math.isfinite(self.budget.seconds):
+        if not math.isfinite(self.budget.seconds):  # the bar counts candidates
             self.callback_list.advance(1)
+        self.callback_list.candidate(trial)
