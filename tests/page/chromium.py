@@ -1,4 +1,4 @@
-"""Headless Chromium, as a person uses a page: it clicks, types and pastes, and remembers what went out."""
+"""Headless Chromium: clicks, types and pastes like a person, and records requests and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = 20  # that anything may take on a machine that is busy
 
 
 def reason_without() -> str | None:
-    """What is missing to open it; None if nothing is."""
+    """Why the browser cannot start; None if it can."""
     missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"{' and '.join(missing)} are not installed (tools/install_browser.sh)" if missing else None
 
@@ -49,11 +49,11 @@ class Chromium:
         self.command("Browser.setDownloadBehavior", **allowed)
 
     def command(self, name: str, **arguments: Any) -> Any:
-        """A command of the DevTools protocol."""
+        """Run a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
 
     def open(self, address: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a page in a window of a size, without motion; logs begin anew."""
+        """Open a page in a window of this size, with reduced motion and empty logs."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -68,9 +68,9 @@ class Chromium:
         self.driver.get(address)
 
     def prefer(self, scheme: str = "light", motion: str = "reduce") -> None:
-        """Say what the person prefers."""
-        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
-        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        """Set the preferences of the user."""
+        preferences = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        features = [{"name": name, "value": value} for name, value in preferences.items()]
         self.command("Emulation.setEmulatedMedia", features=features)
 
     def close(self) -> None:
@@ -96,9 +96,9 @@ class Chromium:
         return self.driver.find_element(By.ID, name)
 
     def text(self, name: str) -> str:
-        """Text of the element of an id, as it is shown."""
-        shown: str = self.find(name).text
-        return shown
+        """Visible text of the element of an id."""
+        text: str = self.find(name).text
+        return text
 
     def wait(self, script: str) -> Any:
         """Wait until a JavaScript expression holds, and return it."""
@@ -120,21 +120,21 @@ class Chromium:
         return name
 
     def shoot(self, name: str) -> None:
-        """Keep a picture of the whole page."""
+        """Save a screenshot of the whole page."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         size = self.command("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        found = self.command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        (SCREENSHOTS / f"{name}.png").write_bytes(base64.b64decode(found["data"]))
+        screenshot = self.command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        (SCREENSHOTS / f"{name}.png").write_bytes(base64.b64decode(screenshot["data"]))
 
     # ---- what went wrong, and what went out ----
 
     def complaints(self) -> list[str]:
-        """Messages on the console, and errors."""
+        """Messages and errors of the console."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for, but those of data in the page and what its policy held back."""
+        """Requested addresses, without those of data in the page and those that the policy blocked."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         failed = [each["params"] for each in messages if each["method"] == "Network.loadingFailed"]
         held_out = {each["requestId"] for each in failed if each.get("blockedReason") == "csp"}

@@ -1,4 +1,4 @@
-"""Texts that a page must bear, as JavaScript can hold them."""
+"""Difficult texts for the page, as JavaScript represents them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = [
 
 
 def random_texts(n: int, seed: int) -> list[str]:
-    """Texts of known words, of any code points, and of both, hostile ones first."""
+    """Hostile texts, then random ones of known words, of any code points, and of both."""
     draw = random.Random(seed)
     alphabets = [range(0x110000), range(0x3000), range(0x80), [ord(letter) for letter in "'’ a.\n\u0301"]]
 
@@ -36,7 +36,7 @@ def random_texts(n: int, seed: int) -> list[str]:
 
 
 def as_in_javascript(text: str) -> str:
-    """The same text, where two lone surrogates that form a pair are the character that they mean."""
+    """The text with pairs of lone surrogates joined into characters, as in JavaScript."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 

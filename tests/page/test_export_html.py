@@ -1,4 +1,4 @@
-"""Writing a classifier as one HTML file."""
+"""Export of a classifier as one HTML file."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from token2wave.serving import page as page_module
 from token2wave.serving.page import export_html
 
 
-def test_the_model_file_is_in_it_byte_for_byte(tmp_path: Path) -> None:
+def test_the_page_contains_the_model_file(tmp_path: Path) -> None:
     classifier = classifier_of("linear_svm", "lzma")
     n_bytes = export_html(classifier, tmp_path / "a.html", title="T", examples=["a </script> b", *HOSTILE])
     page = (tmp_path / "a.html").read_text("utf-8")
     assert n_bytes == (tmp_path / "a.html").stat().st_size
     classifier.save(tmp_path / "same")
-    found = re.search(r'id="page-model">([^<]*)</script>', page)
-    assert found is not None
-    assert base64.b64decode(found[1], validate=True) == (tmp_path / "same").read_bytes()
+    match = re.search(r'id="page-model">([^<]*)</script>', page)
+    assert match is not None
+    assert base64.b64decode(match[1], validate=True) == (tmp_path / "same").read_bytes()
     assert "connect-src &#x27;none&#x27;" in page
     assert page.count("</script>") == 4
     export_html(classifier, tmp_path / "b.html", title="T", examples=["a </script> b", *HOSTILE])
     assert (tmp_path / "b.html").read_bytes() == (tmp_path / "a.html").read_bytes()
 
 
-def test_a_model_of_a_megabyte_stays_below_1_6(tmp_path: Path) -> None:
+def test_size_of_a_page_with_a_model_of_one_megabyte(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     buckets = np.sort(random.choice(1 << 22, 14_000, replace=False)).astype(np.uint32)
     config = WaveConfig(len(buckets), 4, width=32, variants="rows", readout="text", context_width=32)
@@ -56,7 +56,7 @@ def test_a_model_of_a_megabyte_stays_below_1_6(tmp_path: Path) -> None:
     assert n_page <= 1_600_000
 
 
-def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="does not exist"):
         export_html(classifier_of("fast"), tmp_path / "nowhere" / "a.html")
     with pytest.raises(ConfigError, match="cannot be compiled"):
@@ -69,7 +69,7 @@ def test_what_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wordpiece_model_adds_as_little(tmp_path: Path) -> None:
+def test_size_of_a_wordpiece_page(tmp_path: Path) -> None:
     n_page = export_html(classifier_of("paper"), tmp_path / "paper.html")
     n_model = classifier_of("paper").save(tmp_path / "model.safetensors")
     assert n_page - n_model * 4 / 3 < 150_000

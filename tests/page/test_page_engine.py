@@ -1,4 +1,4 @@
-"""The page's engine says what the runtime says; node runs it, without a browser."""
+"""The page's engine computes what Python computes; node runs it without a browser."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _texts(case: tuple[str, str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Any]:
-    """What the engine says of all cases, in one run."""
+    """Answers of the engine for all cases, in one run."""
     folder = tmp_path_factory.mktemp("engine")
     cases = []
     for number, (kind, storage) in enumerate(CASES):
@@ -64,10 +64,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], A
 
 
 def engine(path: Path, texts: list[str]) -> Any:
-    """What the engine says of one model."""
+    """Predictions of the engine for one model."""
     letters = page_letter_table(token2wave.load(path).features)
-    (found,) = _engine([{"model": str(path), "letters": letters, "texts": texts, "explained": []}])
-    return found["predictions"]
+    (answer,) = _engine([{"model": str(path), "letters": letters, "texts": texts, "explained": []}])
+    return answer["predictions"]
 
 
 def _engine(cases: list[dict[str, Any]]) -> list[Any]:
@@ -80,49 +80,51 @@ def _engine(cases: list[dict[str, Any]]) -> list[Any]:
         timeout=120,
     )
     assert run.returncode == 0, run.stderr
-    found: list[Any] = json.loads(run.stdout)
-    return found
+    answers: list[Any] = json.loads(run.stdout)
+    return answers
 
 
 @needs_node
 @pytest.mark.parametrize("case", CASES, ids="-".join)
-def test_predictions_equal_the_runtimes(case: tuple[str, str], answers: dict[Any, Any]) -> None:
+def test_predictions_equal_those_of_python(case: tuple[str, str], answers: dict[Any, Any]) -> None:
     classifier, texts = _model(*case), _texts(case)
-    found = answers[case]["predictions"]
-    wanted = classifier.probabilities(texts)
-    np.testing.assert_allclose([each["probabilities"] for each in found], wanted, rtol=0, atol=1e-5)
-    wanted_novelty = classifier.novelty(texts)
-    assert wanted_novelty is not None
-    np.testing.assert_allclose([each["novelty"] for each in found], wanted_novelty, rtol=0, atol=1e-5)
+    predictions = answers[case]["predictions"]
+    probabilities = classifier.probabilities(texts)
+    np.testing.assert_allclose(
+        [each["probabilities"] for each in predictions], probabilities, rtol=0, atol=1e-5
+    )
+    novelty = classifier.novelty(texts)
+    assert novelty is not None
+    np.testing.assert_allclose([each["novelty"] for each in predictions], novelty, rtol=0, atol=1e-5)
 
 
 @needs_node
 @pytest.mark.parametrize("case", CASES, ids="-".join)
-def test_explanations_equal_the_packages(case: tuple[str, str], answers: dict[Any, Any]) -> None:
+def test_explanations_equal_those_of_python(case: tuple[str, str], answers: dict[Any, Any]) -> None:
     classifier = _model(*case)
-    for text, found in zip(_texts(case)[:40], answers[case]["explanations"], strict=True):
-        wanted = classifier.explain(text)
+    for text, explanation in zip(_texts(case)[:40], answers[case]["explanations"], strict=True):
+        expected = classifier.explain(text)
         assert [
             (code_point(text, part["start"]), code_point(text, part["end"]), part["known"])
-            for part in found["parts"]
-        ] == [(part.start, part.end, part.known) for part in wanted.parts]
-        for part, same in zip(found["parts"], wanted.parts, strict=True):
-            np.testing.assert_allclose(part["effects"], same.effects, rtol=0, atol=1e-5)
-            assert part["energy"] == pytest.approx(same.energy, abs=1e-6)
+            for part in explanation["parts"]
+        ] == [(part.start, part.end, part.known) for part in expected.parts]
+        for part, expected_part in zip(explanation["parts"], expected.parts, strict=True):
+            np.testing.assert_allclose(part["effects"], expected_part.effects, rtol=0, atol=1e-5)
+            assert part["energy"] == pytest.approx(expected_part.energy, abs=1e-6)
 
 
 @needs_node
-def test_golden_files_predict_what_they_did() -> None:
+def test_golden_files() -> None:
     folder = Path(__file__).parents[1] / "storage" / "golden"
     golden = json.loads((folder / "probabilities.json").read_text())
     for name, rows in golden.items():
-        found = engine(folder / f"{name}.safetensors", [text for text, _ in rows])
-        shares = [each["probabilities"] for each in found]
-        np.testing.assert_allclose(shares, [row for _, row in rows], rtol=0, atol=1e-5, err_msg=name)
+        predictions = engine(folder / f"{name}.safetensors", [text for text, _ in rows])
+        probabilities = [each["probabilities"] for each in predictions]
+        np.testing.assert_allclose(probabilities, [row for _, row in rows], rtol=0, atol=1e-5, err_msg=name)
 
 
 @needs_node
-def test_a_model_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_model_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     classifier = classifier_of("small", "lzma")
     classifier.save(path)
@@ -151,7 +153,7 @@ def test_trained_model_compressed(tmp_path: Path) -> None:
 @needs_node
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_wordpiece_reads_every_code_point(tmp_path: Path, lowercase: bool) -> None:
-    """Alone, between letters, and after its neighbour, with a row for nearly every letter."""
+    """Each alone, between letters and after its neighbour; nearly every letter has a row."""
     codes = [chr(code) for code in (*range(0xD800), *range(0xE000, 0x10000), *range(0x1D100, 0x1F700))]
     config = WordPieceConfig(lowercase=lowercase, max_tokens=4_000)
     normalizer = WordPieceFeatures(config, ENTRIES).tokenizer.normalizer
@@ -160,21 +162,21 @@ def test_wordpiece_reads_every_code_point(tmp_path: Path, lowercase: bool) -> No
     network = WaveConfig(features.n_rows, 2, width=8, variants="rows", readout="text")
     classifier = Classifier(features, compile_network(network, random_arrays(network, 0, 2.0)), ("a", "b"))
     classifier.save(tmp_path / "model")
-    parts = [codes[first : first + 256] for first in range(0, len(codes), 256)]
-    texts = [between.join(part) for part in parts for between in (" ", "", "a")]
-    found = [each["probabilities"] for each in engine(tmp_path / "model", texts)]
-    np.testing.assert_allclose(found, classifier.probabilities(texts), rtol=0, atol=1e-5)
+    chunks = [codes[first : first + 256] for first in range(0, len(codes), 256)]
+    texts = [separator.join(chunk) for chunk in chunks for separator in (" ", "", "a")]
+    probabilities = [each["probabilities"] for each in engine(tmp_path / "model", texts)]
+    np.testing.assert_allclose(probabilities, classifier.probabilities(texts), rtol=0, atol=1e-5)
 
 
 def test_modules_come_after_what_they_import() -> None:
     folder = Path(token2wave.__file__).parent / "serving" / "page"
     assert sorted(MODULES) == sorted(path.stem for path in folder.glob("*.js"))
-    for place, name in enumerate(MODULES):
+    for i, name in enumerate(MODULES):
         imported = re.findall(r'from "\./(\w+)\.js"', (folder / f"{name}.js").read_text())
-        assert set(imported) <= set(MODULES[:place]), name
+        assert set(imported) <= set(MODULES[:i]), name
 
 
-def test_script_is_one_module_whose_names_do_not_clash() -> None:
+def test_names_of_the_script_do_not_clash() -> None:
     script = script_source()
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
     names = re.findall(r"^(?:async )?(?:const|let|class|function)\*? (\w+)", script, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The HTML file, in Chromium, by clicks and keys."""
+"""The exported HTML file in Chromium."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model(kind: str = "linear_svm", storage: str = "lzma") -> Classifier:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Writes an HTML file and gives its address."""
+    """A function that exports a page and returns its address."""
     folder = tmp_path_factory.mktemp("pages")
 
     def address(classifier: Classifier, examples: list[str] = EXAMPLES) -> str:
@@ -61,38 +61,40 @@ def page(chromium: Chromium, address: str) -> Chromium:
 
 
 @pytest.mark.parametrize("kind", ["fast", "linear_svm", "several"])
-def test_a_thousand_texts_equal_the_runtime(chromium: Chromium, made: Made, kind: str) -> None:
+def test_a_thousand_predictions_equal_those_of_python(chromium: Chromium, made: Made, kind: str) -> None:
     classifier = model(kind)
     texts = random_texts(1_000, SEED)
     chromium.open(made(classifier))
     chromium.wait(READY)
-    found = chromium.evaluate(
+    predictions = chromium.evaluate(
         "const answers = await token2wavePage.source.predict(JSON.parse(a[0]));"
         "return answers.map(({ probabilities, novelty }) => [Array.from(probabilities), novelty]);",
         json.dumps(texts),  # WebDriver takes no lone surrogates
     )
-    wanted = classifier.probabilities(texts)
-    np.testing.assert_allclose([shares for shares, _ in found], wanted, rtol=0, atol=1e-5)
+    expected = classifier.probabilities(texts)
+    np.testing.assert_allclose(
+        [probabilities for probabilities, _ in predictions], expected, rtol=0, atol=1e-5
+    )
     novelty = classifier.novelty(texts)
     assert novelty is not None
-    np.testing.assert_allclose([share for _, share in found], novelty, rtol=0, atol=1e-5)
+    np.testing.assert_allclose([own_novelty for _, own_novelty in predictions], novelty, rtol=0, atol=1e-5)
     assert chromium.complaints() == []
 
 
-def test_typing_moves_the_classes_and_the_words(page: Chromium) -> None:
+def test_typing_updates_the_classes_and_the_words(page: Chromium) -> None:
     assert page.text("verdict") == "Nothing typed yet"
     assert not page.find("words").is_displayed()
     page.click("text")
     page.type(TEXT)
     classifier = model()
-    wanted = classifier.predict(TEXT)
+    prediction = classifier.predict(TEXT)
     page.wait("document.querySelectorAll('#reading span').length === 10")
-    assert page.text("verdict").split("\n")[0].startswith(wanted.label)
-    assert f"{100 * wanted.probability:.1f} %" in page.text("verdict")
+    assert page.text("verdict").split("\n")[0].startswith(prediction.label)
+    assert f"{100 * prediction.probability:.1f} %" in page.text("verdict")
     bars = page.text("bars")
-    for label, share in wanted.top + classifier.predict(TEXT, top_k=3).top:
+    for label, probability in prediction.top + classifier.predict(TEXT, top_k=3).top:
         assert label in bars
-        assert f"{100 * share:.1f} %" in bars
+        assert f"{100 * probability:.1f} %" in bars
     spans = page.driver.execute_script(
         "return Array.from(document.querySelectorAll('#reading span'), s => [s.textContent, s.className])"
     )
@@ -142,44 +144,49 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
     page.paste("\n".join(["", *texts, "  "]))
     page.wait("document.querySelectorAll('#table tbody tr').length === 6")
     classifier = model()
-    wanted = classifier.predict_batch(texts, novelty=True)
+    predictions = classifier.predict_batch(texts, novelty=True)
     rows = page.driver.execute_script(
         "return Array.from(document.querySelectorAll('#table tbody tr'),"
         " row => Array.from(row.cells, cell => cell.textContent))"
     )
-    for number, (row, text, found) in enumerate(zip(rows, texts, wanted, strict=True), start=1):
-        assert found.novelty is not None
-        assert row[:4] == [str(number), text, found.label, f"{100 * found.probability:.1f} %"]
+    for number, (row, text, prediction) in enumerate(zip(rows, texts, predictions, strict=True), start=1):
+        assert prediction.novelty is not None
+        assert row[:4] == [str(number), text, prediction.label, f"{100 * prediction.probability:.1f} %"]
     page.click("download")
     saved = _downloaded(page, "labels.csv")
     lines = list(csv.reader(io.StringIO(saved, newline="")))
     assert lines[0] == ["text", "label", "probability", "novelty"]
     assert [line[:2] for line in lines[1:]] == [
-        [text, found.label] for text, found in zip(texts, wanted, strict=True)
+        [text, prediction.label] for text, prediction in zip(texts, predictions, strict=True)
     ]
-    shares = [float(line[2]) for line in lines[1:]]
-    np.testing.assert_allclose(shares, [found.probability for found in wanted], atol=1e-5)
+    probabilities = [float(line[2]) for line in lines[1:]]
+    np.testing.assert_allclose(
+        probabilities, [prediction.probability for prediction in predictions], atol=1e-5
+    )
     page.shoot("list")
     assert page.complaints() == []
 
 
-def test_the_page_abstains_as_told(page: Chromium) -> None:
+def test_abstaining_below_a_probability(page: Chromium) -> None:
     texts = ["a good film", "zebra", "bad"]
-    wanted = model().predict_batch(texts)
+    predictions = model().predict_batch(texts)
     page.click("tab-list")
     page.click("list")
     page.paste("\n".join(texts))
     page.wait("document.querySelectorAll('#table tbody tr').length === 3")
-    share = sorted(found.probability for found in wanted)[1]  # so that some are below, and some are not
+    probabilities = [prediction.probability for prediction in predictions]
+    threshold = sorted(probabilities)[1]  # some are below, and some are not
     page.driver.execute_script(
         "const input = document.getElementById('below'); input.value = arguments[0];"
         "input.dispatchEvent(new Event('input'))",
-        100 * share + 0.01,
+        100 * threshold + 0.01,
     )
     labels = page.driver.execute_script(
         "return Array.from(document.querySelectorAll('#table tbody tr'), row => row.cells[2].textContent)"
     )
-    assert labels == [found.label if found.probability > share + 0.0001 else "no label" for found in wanted]
+    assert labels == [
+        each.label if each.probability > threshold + 1e-4 else "no label" for each in predictions
+    ]
     assert "2 without a label" in page.text("list-status")
 
 
@@ -217,11 +224,11 @@ def test_keys_alone_reach_everything(page: Chromium) -> None:
     assert page.complaints() == []
 
 
-def test_a_screen_reader_is_told_when_typing_pauses(page: Chromium) -> None:
+def test_a_screen_reader_reads_the_prediction_when_typing_pauses(page: Chromium) -> None:
     page.click("text")
     page.type("a good film")
-    found = model().predict("a good film")
-    page.wait(f"document.getElementById('live').textContent.startsWith({found.label!r})")
+    prediction = model().predict("a good film")
+    page.wait(f"document.getElementById('live').textContent.startsWith({prediction.label!r})")
     unnamed = page.driver.execute_script(
         "const kinds = 'input, textarea, button, [role=region], [role=listbox]';"
         "return Array.from(document.querySelectorAll(kinds))"
@@ -235,7 +242,7 @@ def test_a_screen_reader_is_told_when_typing_pauses(page: Chromium) -> None:
     ("name", "width", "dark"),
     [("light", 1280, False), ("dark", 1280, True), ("narrow", 320, False), ("narrow-dark", 320, True)],
 )
-def test_it_fits_and_can_be_read(chromium: Chromium, address: str, name: str, width: int, dark: bool) -> None:
+def test_layout_and_contrast(chromium: Chromium, address: str, name: str, width: int, dark: bool) -> None:
     chromium.open(address, width=width, dark=dark)
     chromium.wait(READY)
     chromium.click("text")
@@ -252,10 +259,10 @@ def test_it_fits_and_can_be_read(chromium: Chromium, address: str, name: str, wi
     assert chromium.complaints() == []
 
 
-def test_a_word_that_decides_says_so(page: Chromium) -> None:
+def test_detail_of_a_word_that_changes_the_prediction(page: Chromium) -> None:
     classifier = model()
     words = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", "."]
-    pairs = [f"{one} {other}" for one in words for other in words]
+    pairs = [f"{word} {next_word}" for word in words for next_word in words]
     explained = next(
         each for each in map(classifier.explain, pairs) if _without(each, 0) not in ("", each.label)
     )
@@ -266,13 +273,13 @@ def test_a_word_that_decides_says_so(page: Chromium) -> None:
     assert f"Without it, the most probable class is {_without(explained, 0)}" in page.text("detail")
 
 
-def _without(explained: Explanation, place: int) -> str:
+def _without(explained: Explanation, i: int) -> str:
     """The most probable class without a part."""
-    shares = np.array(explained.probabilities) - explained.parts[place].effects
-    return explained.label_names[int(shares.argmax())]
+    probabilities = np.array(explained.probabilities) - explained.parts[i].effects
+    return explained.label_names[int(probabilities.argmax())]
 
 
-def test_nothing_moves_where_motion_is_not_wanted(page: Chromium) -> None:
+def test_reduced_motion(page: Chromium) -> None:
     moves = "return getComputedStyle(document.querySelector('.fill')).transitionDuration"
     assert page.driver.execute_script(moves) == "0s"
     page.prefer(motion="no-preference")
@@ -335,7 +342,7 @@ def test_a_text_of_100_kilobytes(page: Chromium) -> None:
     assert page.complaints() == []
 
 
-def test_several_labels(chromium: Chromium, made: Made) -> None:
+def test_multi_label_model(chromium: Chromium, made: Made) -> None:
     classifier = model("several")
     chromium.open(made(classifier))
     chromium.wait(READY)
@@ -343,8 +350,8 @@ def test_several_labels(chromium: Chromium, made: Made) -> None:
         chromium.find("text").clear()
         chromium.click("text")
         chromium.paste(text)
-        wanted = ", ".join(classifier.predict(text).labels) or "none of the labels"
-        chromium.wait(f"document.getElementById('verdict').textContent === {wanted!r}")
+        labels = ", ".join(classifier.predict(text).labels) or "none of the labels"
+        chromium.wait(f"document.getElementById('verdict').textContent === {labels!r}")
     assert not chromium.find("below-option").is_displayed()
 
 
@@ -378,7 +385,7 @@ def test_hostile_labels_and_many(chromium: Chromium, made: Made) -> None:
     assert chromium.complaints() == []
 
 
-def test_a_class_can_be_chosen(page: Chromium) -> None:
+def test_selecting_a_class(page: Chromium) -> None:
     page.click("text")
     page.type("a good bad film")
     page.wait("document.querySelectorAll('#reading span').length === 4")
@@ -404,7 +411,7 @@ def test_the_model_file_can_be_saved(page: Chromium, tmp_path: Path) -> None:
 
 
 def _downloaded(page: Chromium, name: str) -> str:
-    """Text of a file, once it is there."""
+    """Wait for a downloaded file, and return its text."""
     path = page.downloads / name
     for _ in range(200):
         if path.exists() and path.stat().st_size:

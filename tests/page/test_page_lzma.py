@@ -25,7 +25,12 @@ PLAIN: dict[str, bytes] = {
     "noise": random.bytes(50_000),
     "words": b" ".join(random.choice([b"wave", b"token", b"phase", b"energy", b"a", b"of"], 30_000).tolist()),
     "few values": random.choice([0, 0, 0, 1, 255], 60_000).astype(np.uint8).tobytes(),
-    "far repeats": (part := random.bytes(40_000)) + bytes(200_000) + part + part[:20_000] + bytes(9) + part,
+    "far repeats": (noise := random.bytes(40_000))
+    + bytes(200_000)
+    + noise
+    + noise[:20_000]
+    + bytes(9)
+    + noise,
 }
 SETTINGS = {
     "tables": {"lc": 0, "lp": 4, "pb": 0, "dict_size": 1 << 16},
@@ -35,32 +40,32 @@ SETTINGS = {
 
 
 def unpacked(streams: list[tuple[bytes, int]]) -> list[Any]:
-    """What the decoder makes of streams."""
+    """Decode streams: bytes, or the message of an error."""
     assert NODE is not None
-    given = [{"stream": base64.b64encode(stream).decode(), "size": size} for stream, size in streams]
+    cases = [{"stream": base64.b64encode(stream).decode(), "size": size} for stream, size in streams]
     run = subprocess.run(
         [NODE, str(Path(__file__).with_name("lzma.mjs"))],
-        input=json.dumps(given),
+        input=json.dumps(cases),
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    found = json.loads(run.stdout)
-    return [base64.b64decode(each) if isinstance(each, str) else each["error"] for each in found]
+    output = json.loads(run.stdout)
+    return [base64.b64decode(each) if isinstance(each, str) else each["error"] for each in output]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_it_unpacks_what_python_packed(settings: str) -> None:
+def test_streams_of_python(settings: str) -> None:
     streams = []
     for data in PLAIN.values():
         filters = [{"id": lzma.FILTER_LZMA1, "preset": 6, **SETTINGS[settings]}]
         streams.append((lzma.compress(data, format=lzma.FORMAT_ALONE, filters=filters), len(data)))
-    for name, data, found in zip(PLAIN, PLAIN.values(), unpacked(streams), strict=True):
-        assert found == data, name
+    for name, data, output in zip(PLAIN, PLAIN.values(), unpacked(streams), strict=True):
+        assert output == data, name
 
 
-def test_it_unpacks_tables_and_ignores_what_follows() -> None:
+def test_tables_with_trailing_bytes() -> None:
     tables = [
         np.round(random.normal(0, spread, (3_000, 36)) * random.random(36)).astype(np.int8)
         for spread in (0.3, 3, 40)
@@ -69,14 +74,14 @@ def test_it_unpacks_tables_and_ignores_what_follows() -> None:
     assert unpacked(streams) == [table.tobytes() for table in tables]
 
 
-def test_streams_that_are_damaged_are_errors_and_end() -> None:
+def test_damaged_streams_are_errors() -> None:
     stream = compress_lzma(np.ones((200, 36), np.int8)) + b""
     noise = compress_lzma(random.integers(-9, 9, (200, 36)).astype(np.int8))
     cut = [(stream[:n], 7_200) for n in (0, 5, 13, 17, len(stream) // 2)] + [(noise[:-20], 7_200)]
-    assert all("LZMA stream" in found for found in unpacked(cut))
+    assert all("LZMA stream" in output for output in unpacked(cut))
     changed = []
-    for place in range(13, len(noise), 97):
+    for i in range(13, len(noise), 97):
         damaged = bytearray(noise)
-        damaged[place] ^= 0x55
+        damaged[i] ^= 0x55
         changed.append((bytes(damaged), 7_200))
-    assert all(isinstance(found, str | bytes) for found in unpacked(changed))
+    assert all(isinstance(output, str | bytes) for output in unpacked(changed))

@@ -1,4 +1,4 @@
-"""The page without a model in it, on a service that answers as the package does."""
+"""The page without a model, with a minimal service."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ MODEL = replace(classifier_of("linear_svm"), novelty_reference=USUAL)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A service of one model, as small as can be."""
+    """A minimal service of one model."""
 
     def do_GET(self) -> None:
         self._send(page_html(MODEL, "Films").encode(), "text/html; charset=utf-8")
 
     def do_POST(self) -> None:
-        wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         answer: dict[str, Any]
         if self.path == "/predict":
-            found = MODEL.predict_batch(wanted["texts"], wanted["top_k"], novelty=wanted["novelty"])
-            shown = [([{"label": a, "probability": b} for a, b in each.top], each.novelty) for each in found]
-            answer = {"predictions": [{"top": top, "novelty": novelty} for top, novelty in shown]}
+            predictions = MODEL.predict_batch(request["texts"], request["top_k"], novelty=request["novelty"])
+            rows = [
+                ([{"label": a, "probability": b} for a, b in each.top], each.novelty) for each in predictions
+            ]
+            answer = {"predictions": [{"top": top, "novelty": novelty} for top, novelty in rows]}
         else:
-            answer = MODEL.explain(wanted["text"], wanted["unit"]).to_dict()
+            answer = MODEL.explain(request["text"], request["unit"]).to_dict()
         self._send(json.dumps(answer).encode(), "application/json")
 
-    def _send(self, body: bytes, kind: str) -> None:
+    def _send(self, body: bytes, media_type: str) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -60,17 +62,17 @@ def service() -> Iterator[str]:
     server.server_close()
 
 
-def test_it_asks_the_service_alone(chromium: Chromium, service: str) -> None:
+def test_requests_go_only_to_the_service(chromium: Chromium, service: str) -> None:
     chromium.open(service)
     chromium.wait("document.getElementById('verdict').textContent.length > 1")
     chromium.click("text")
     chromium.paste(TEXT)
     chromium.wait("document.querySelectorAll('#reading span').length === 11")
     explained = MODEL.explain(TEXT)
-    shown = chromium.driver.execute_script(
+    words = chromium.driver.execute_script(
         "return Array.from(document.querySelectorAll('#reading span'), s => s.textContent)"
     )
-    assert shown == [TEXT[part.start : part.end] for part in explained.parts]
+    assert words == [TEXT[part.start : part.end] for part in explained.parts]
     assert chromium.text("verdict").startswith(explained.label)
     chromium.click("tab-list")
     chromium.click("list")

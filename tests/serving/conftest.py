@@ -1,4 +1,4 @@
-"""Makes the helper module importable, and one server for all tests that do it no harm."""
+"""Makes the helper module importable, and starts one server for all harmless tests."""
 
 import sys
 from pathlib import Path

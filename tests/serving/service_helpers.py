@@ -1,4 +1,4 @@
-"""A small model, real server processes, and clients that speak raw HTTP, well or badly."""
+"""A small model, server processes, and clients that send raw HTTP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 def make_classifier(
     seed: int = 0, *, multi_label: bool = False, novelty: bool = True, width: int = 8
 ) -> Classifier:
-    """One with numbers drawn at random; the native core runs it, if the width is a multiple of eight."""
+    """Make a random classifier. The native core runs it if the width is a multiple of eight."""
     features = WordFeatures.fit(TEXTS, WordConfig(bits=12, min_count=1, cls=True))
     config = WaveConfig(
         n_rows=features.n_rows,
@@ -67,7 +67,7 @@ class Server(NamedTuple):
     log: Path
 
     def ask(self, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any, Any]:
-        """Status, headers, and the body, decoded where it is JSON; ``body`` is bytes, or what JSON holds."""
+        """Send a request (bytes, or an object for JSON); return status, headers and decoded body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             if body is not None and not isinstance(body, bytes):
@@ -78,11 +78,13 @@ class Server(NamedTuple):
             content = answer.read()
         finally:
             connection.close()
-        kind = answer.headers.get("content-type", "")
-        return answer.status, answer.headers, json.loads(content) if content and "json" in kind else content
+        content_type = answer.headers.get("content-type", "")
+        if content and "json" in content_type:
+            content = json.loads(content)
+        return answer.status, answer.headers, content
 
     def metric(self, name: str, **labels: str) -> float:
-        """A figure of ``/metrics``; 0 where it was never counted."""
+        """A value of ``/metrics``; 0 if it is absent."""
         from prometheus_client.parser import text_string_to_metric_families
 
         for family in text_string_to_metric_families(self.ask("GET", "/metrics")[2].decode()):
@@ -99,14 +101,14 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(command: list[str], log: Path) -> Iterator[Server]:
-    """Run a server that says on standard error where it listens."""
+    """Run a server that prints its address to standard error."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, env=ENVIRONMENT)
     try:
         line = process.stderr.readline().decode()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert found, line + process.stderr.read().decode()
-        yield Server(int(found[1]), process, log)
+        match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert match, line + process.stderr.read().decode()
+        yield Server(int(match[1]), process, log)
     finally:
         if process.poll() is None:
             process.kill()
@@ -115,7 +117,7 @@ def serving(command: list[str], log: Path) -> Iterator[Server]:
 
 
 def limited(model: Path, **limits: float) -> list[str]:
-    """The command of a server with limits that the command line does not have."""
+    """Command of a server with limits that the command line lacks."""
     code = (
         "import sys; from pathlib import Path\n"
         "from token2wave.serving.limits import ServiceLimits\n"
@@ -127,7 +129,7 @@ def limited(model: Path, **limits: float) -> list[str]:
 
 
 def connect(server: Server) -> socket.socket:
-    """A raw connection."""
+    """Open a connection."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
 
@@ -140,7 +142,7 @@ def post(path: str, document: Any, *headers: str) -> bytes:
 
 
 def is_ended(connection: socket.socket, seconds: float = 8.0) -> bool:
-    """Whether the server ends a connection; what it still sends is read."""
+    """Read a connection to its end; False if the server keeps it open."""
     connection.settimeout(seconds)
     try:
         while connection.recv(1 << 16):
@@ -153,13 +155,13 @@ def is_ended(connection: socket.socket, seconds: float = 8.0) -> bool:
 
 
 class Reader:
-    """Answers of a raw connection, one after the other."""
+    """Reads the responses of a connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._received = connection, b""
 
     def answer(self) -> tuple[int, Any]:
-        """Status and body of the next; status 0 where the connection has ended."""
+        """Status and body of the next response; status 0 if the connection has ended."""
         while b"\r\n\r\n" not in self._received:
             if not self._receive():
                 return 0, None
@@ -172,10 +174,10 @@ class Reader:
         return int(head.split()[1]), json.loads(body) if body else None
 
     def _receive(self) -> bool:
-        """Whether there was more."""
+        """Receive more data; False at the end."""
         try:
-            part = self._connection.recv(1 << 16)
+            data = self._connection.recv(1 << 16)
         except ConnectionResetError:
-            part = b""
-        self._received += part
-        return bool(part)
+            data = b""
+        self._received += data
+        return bool(data)

@@ -1,4 +1,4 @@
-"""Every route, every refusal, and many clients at once, over real sockets."""
+"""Every route, every error, and many clients at once."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ HOSTILE = ["", " ", "\ud800 lone", "a\x00b", "\u202e🌊" * 50, "é" * 3_000, "m
 
 
 def expected(classifier, text, top_k=1):
-    found = classifier.predict(text, top_k, novelty=False)
+    prediction = classifier.predict(text, top_k, novelty=False)
     return {
-        "label": found.label,
-        "probability": found.probability,
+        "label": prediction.label,
+        "probability": prediction.probability,
         "novelty": None,
-        "top": [{"label": label, "probability": share} for label, share in found.top],
+        "top": [{"label": label, "probability": probability} for label, probability in prediction.top],
     }
 
 
@@ -50,7 +50,7 @@ def test_a_list(server, classifier):
     assert server.ask("POST", "/predict", {"texts": [], "top_k": 2.0})[2] == {"predictions": []}
 
 
-def test_many_texts_are_computed_apart(server, classifier):
+def test_large_requests(server, classifier):
     texts = (TEXTS * 4)[:1000]
     answer = server.ask("POST", "/predict", {"texts": texts, "top_k": 9})[2]
     assert answer["predictions"] == [expected(classifier, text, 9) for text in texts]
@@ -60,14 +60,18 @@ def test_novelty_and_abstention(server, classifier):
     texts = [*TEXTS[:5], "zzz yyy xxx www"]
     novelty = classifier.novelty(texts).tolist()
     answer = server.ask("POST", "/predict", {"texts": texts, "novelty": True})[2]["predictions"]
-    assert [one["novelty"] for one in answer] == novelty
-    most = sorted(novelty)[3]
-    answer = server.ask("POST", "/predict", {"texts": texts, "abstain_above_novelty": most})[2]["predictions"]
-    assert [one["label"] is None for one in answer] == [share > most for share in novelty]
-    shares = classifier.probabilities(texts).max(axis=1).tolist()
-    least = sorted(shares)[3]
-    answer = server.ask("POST", "/predict", {"texts": texts, "abstain_below": least})[2]["predictions"]
-    assert [one["label"] is None for one in answer] == [share < least for share in shares]
+    assert [each["novelty"] for each in answer] == novelty
+    max_novelty = sorted(novelty)[3]
+    answer = server.ask("POST", "/predict", {"texts": texts, "abstain_above_novelty": max_novelty})[2][
+        "predictions"
+    ]
+    assert [each["label"] is None for each in answer] == [value > max_novelty for value in novelty]
+    probabilities = classifier.probabilities(texts).max(axis=1).tolist()
+    min_probability = sorted(probabilities)[3]
+    answer = server.ask("POST", "/predict", {"texts": texts, "abstain_below": min_probability})[2][
+        "predictions"
+    ]
+    assert [each["label"] is None for each in answer] == [value < min_probability for value in probabilities]
 
 
 @pytest.mark.parametrize("unit", ["word", "token", "sentence"])
@@ -78,7 +82,7 @@ def test_explanation(server, classifier, unit):
     validate(answer, "Explanation")
 
 
-def test_routes_that_only_tell(server, classifier):
+def test_get_routes(server, classifier):
     assert server.ask("GET", "/health")[2] == {"live": True, "ready": True}
     info = server.ask("GET", "/info")[2]
     assert info.pop("version")
@@ -101,7 +105,7 @@ def test_routes_that_only_tell(server, classifier):
     assert not body
 
 
-def test_openapi_is_a_description_of_all_routes(server):
+def test_openapi_describes_all_routes(server):
     document = server.ask("GET", "/openapi.json")[2]
     for path, methods in document["paths"].items():
         allowed = server.ask("OPTIONS", path)
@@ -110,11 +114,11 @@ def test_openapi_is_a_description_of_all_routes(server):
         assert allowed_methods == {method.upper() for method in methods}
         for method, operation in methods.items():
             status, headers, body = server.ask(method.upper(), path, {} if method == "post" else None)
-            kinds = operation["responses"][str(status)]["content"]
-            kind = headers["content-type"].split(";")[0]
-            assert kind in kinds
-            if kind == "application/json":
-                Draft202012Validator({**document, **kinds[kind]["schema"]}).validate(body)
+            contents = operation["responses"][str(status)]["content"]
+            media_type = headers["content-type"].split(";")[0]
+            assert media_type in contents
+            if media_type == "application/json":
+                Draft202012Validator({**document, **contents[media_type]["schema"]}).validate(body)
     assert str(server.ask("GET", "/")[2]) != ""
     for name, schema in document["components"]["schemas"].items():
         Draft202012Validator.check_schema({**document, **schema})
@@ -165,17 +169,17 @@ REFUSED = [
 
 @pytest.mark.parametrize(("status", "body", "where", "hint"), REFUSED)
 def test_refused_bodies(server, status, body, where, hint):
-    found, _, answer = server.ask("POST", "/predict", body)
+    answered, _, answer = server.ask("POST", "/predict", body)
     validate(answer, "Error")
     error = answer["error"]
-    assert (found, error["status"]) == (status, status), error
+    assert (answered, error["status"]) == (status, status), error
     assert where in error["location"]
     assert hint in error["hint"]
     assert "expected" in error["problem"]
     assert len(json.dumps(answer)) < 600
 
 
-def test_refused_before_the_body(server):
+def test_refused_requests(server):
     cases = [
         (404, "GET", "/nothing", None, None, "/predict"),
         (404, "GET", "/predict/", None, None, "/predict"),
@@ -200,9 +204,9 @@ def test_refused_before_the_body(server):
         (422, "POST", "/explain", {"unit": "word"}, None, '{"text"'),
     ]
     for status, method, path, body, headers, hint in cases:
-        found, sent, answer = server.ask(method, path, body, headers)
+        answered, sent, answer = server.ask(method, path, body, headers)
         validate(answer, "Error")
-        assert found == status, answer
+        assert answered == status, answer
         assert hint in answer["error"]["hint"]
         if status == 405:
             assert hint in sent["allow"]
@@ -216,15 +220,17 @@ def test_models_of_several_labels_and_without_novelty():
     def ask(document):
         return ask_in_process(Service(several), document)
 
-    found = several.predict(TEXTS[0], top_k=3)
+    prediction = several.predict(TEXTS[0], top_k=3)
     assert ask({"text": TEXTS[0]})[1]["labels"] == [
-        {"label": label, "probability": share}
-        for label, share in zip(found.labels, found.probabilities, strict=True)
+        {"label": label, "probability": probability}
+        for label, probability in zip(prediction.labels, prediction.probabilities, strict=True)
     ]
-    shares = dict(found.top)
-    middle = sorted(shares.values())[1]
-    given = ask({"text": TEXTS[0], "threshold": middle})[1]["labels"]
-    assert {one["label"] for one in given} == {label for label in shares if shares[label] >= middle}
+    probabilities = dict(prediction.top)
+    middle = sorted(probabilities.values())[1]
+    labels = ask({"text": TEXTS[0], "threshold": middle})[1]["labels"]
+    assert {each["label"] for each in labels} == {
+        label for label in probabilities if probabilities[label] >= middle
+    }
     validate(ask({"text": TEXTS[0], "threshold": 1})[1], "Prediction", several)
     assert ask({"text": "a", "abstain_below": 0.5})[1]["error"]["location"] == "$.abstain_below"
     assert (
@@ -233,7 +239,7 @@ def test_models_of_several_labels_and_without_novelty():
     assert ask({"text": "a", "novelty": True})[1]["novelty"] is None
 
 
-def test_pages_of_other_origins():
+def test_cors():
     origin = (b"origin", b"https://a.example")
     preflight = (b"access-control-request-method", b"POST")
     for allowed, granted in (
@@ -250,8 +256,8 @@ def test_pages_of_other_origins():
         assert (b"access-control-allow-headers" in headers) == (granted is not None)
 
 
-def test_networks_that_the_core_does_not_run():
-    """They are computed in a thread, and together, too."""
+def test_networks_without_the_native_core():
+    """They run in a thread, in batches, too."""
     slow = make_classifier(width=4)
     app = Service(slow)
 
@@ -268,8 +274,8 @@ def test_networks_that_the_core_does_not_run():
     assert n_batches < 10
 
 
-def test_what_a_model_cannot_do_or_does_wrong(monkeypatch, caplog):
-    """One is told to the client, the other to the log as well."""
+def test_errors_of_the_model(monkeypatch, caplog):
+    """Errors of the request reach the client only, internal errors also the log."""
     classifier = make_classifier()
     app = Service(classifier)
 
@@ -291,7 +297,7 @@ def test_what_a_model_cannot_do_or_does_wrong(monkeypatch, caplog):
 
 
 def ask_in_process(app, document, *headers, **settings):
-    """Status, body and headers, without a server."""
+    """Call the application; return status, body and headers."""
     return asyncio.run(in_process(app, document, *headers, **settings))
 
 
@@ -312,8 +318,8 @@ async def in_process(app, document, *headers, method="POST", path="/predict"):
     return sent[0]["status"], json.loads(content) if content else None, dict(sent[0]["headers"])
 
 
-def test_everyone_gets_the_own_answer(server, classifier):
-    """Hundreds of requests with texts of their own, interleaved over connections, some of them pipelined."""
+def test_each_client_gets_its_own_answers(server, classifier):
+    """Hundreds of different requests over several connections, some of them pipelined."""
     n_clients, n_rounds = 16, 20
     texts = [f"{TEXTS[i % 300]} {TEXTS[i * 7 % 300]} only{i}" for i in range(n_clients * n_rounds * 2)]
     rows = {text: expected(classifier, text, 3) for text in texts}
@@ -341,7 +347,7 @@ def test_everyone_gets_the_own_answer(server, classifier):
     assert server.metric("token2wave_batch_texts_count") - batches < len(texts)  # some shared a batch
 
 
-def test_what_is_counted(server):
+def test_metrics(server):
     def count(status):
         return server.metric("token2wave_requests_total", route="/predict", status=str(status))
 
@@ -358,7 +364,7 @@ def test_what_is_counted(server):
     assert server.metric("token2wave_requests_total", route="other", status="404") > 0
 
 
-def test_a_connection_serves_many_requests(server):
+def test_a_connection_serves_several_requests(server):
     connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
     statuses = []
     for body in (b"{}", b'{"text": "a"}', b" " * ((1 << 20) + 1), b'{"text": "b"}'):

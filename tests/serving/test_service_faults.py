@@ -1,4 +1,4 @@
-"""The service while something goes wrong around it; ``benchmarks/faults.py`` does the same for longer."""
+"""The service while its surroundings fail; ``benchmarks/faults.py`` does the same for longer."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ SECONDS = 0.5
     [faults.full_log, faults.log_that_nobody_reads, faults.log_whose_reader_is_gone, faults.jumping_clock],
     ids=lambda fault: fault.__name__,
 )
-def test_no_harm_is_done(fault, model, monkeypatch):
+def test_faults_do_no_harm(fault, model, monkeypatch):
     monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
-    found = fault(model, SECONDS, 0)
-    assert not found.failed
-    assert found.wrong == found.asked_again == 0
-    assert found.right > 20
+    counts = fault(model, SECONDS, 0)
+    assert not counts.failed
+    assert counts.wrong == counts.asked_again == 0
+    assert counts.right > 20
 
 
-def test_killed_workers_come_again(model, monkeypatch):
+def test_killed_workers_are_restarted(model, monkeypatch):
     monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
-    found = faults.killed_workers(model, 3.0, 0, pause=1.2)
-    assert not found.failed
-    assert not found.wrong
-    assert found.right > 20
+    counts = faults.killed_workers(model, 3.0, 0, pause=1.2)
+    assert not counts.failed
+    assert not counts.wrong
+    assert counts.right > 20
 
 
-def test_the_dead_do_not_count(tmp_path):
+def test_metrics_of_dead_processes_are_removed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     for number in (process.pid, os.getpid()):
-        for kind in ("gauge_livesum", "counter"):
-            (tmp_path / f"{kind}_{number}.db").touch()
+        for prefix in ("gauge_livesum", "counter"):
+            (tmp_path / f"{prefix}_{number}.db").touch()
     prometheus.remove_dead_processes(tmp_path)
     left = {f"counter_{process.pid}.db", f"counter_{os.getpid()}.db", f"gauge_livesum_{os.getpid()}.db"}
     assert set(os.listdir(tmp_path)) == left
 
 
-def test_counters_have_their_room_from_the_beginning(model):
+def test_files_of_the_metrics_are_allocated_at_start(model):
     with faults.running(model, ["--workers", "2"]) as service:
         environment = Path(f"/proc/{service.workers()[0]}/environ").read_bytes().decode()
         folder = Path(re.search(r"PROMETHEUS_MULTIPROC_DIR=([^\0]+)", environment)[1])
@@ -75,7 +75,7 @@ def is_running(process):
         return False
 
 
-def test_workers_end_with_the_process_above_them(model):
+def test_workers_end_with_their_parent(model):
     with faults.running(model, ["--workers", "2"]) as service:
         workers = service.workers()
         assert len(workers) == 2
@@ -92,12 +92,12 @@ def test_a_closed_standard_error(model, monkeypatch):
     monkeypatch.setattr(faults, "load_split", lambda name: SimpleNamespace(texts=TEXTS))
     code = "import os, sys\nos.close(2)\nsys.stderr = None\nfrom token2wave.cli.main import main\nmain()\n"
     with faults.running(model, ["--access-log"], code=code) as service:
-        found = faults.ask_while(service, model, SECONDS)
-    assert found.right > 20
-    assert not found.failed
+        counts = faults.ask_while(service, model, SECONDS)
+    assert counts.right > 20
+    assert not counts.failed
 
 
-def test_no_room_for_what_is_counted(tmp_path, monkeypatch):
+def test_no_disk_space_for_the_metrics(tmp_path, monkeypatch):
     monkeypatch.setattr(server.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
     server._require_space(str(tmp_path), 1)
     with pytest.raises(ConfigError, match=r"expected 8 MB .* found 5 MB in .*TMPDIR"):

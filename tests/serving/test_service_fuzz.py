@@ -1,4 +1,4 @@
-"""Bodies that nobody thought of: always an answer of the kind that the description promises."""
+"""Random bodies: every response has the schema that the OpenAPI document promises."""
 
 import json
 
@@ -43,18 +43,18 @@ REQUESTS = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None, print_blob=True)
 @given(REQUESTS)
 def test_requests(request):
-    """What the description allows is answered, and what it does not is refused."""
+    """The service accepts exactly the requests that are valid in the OpenAPI document."""
     status, answer, _ = ask_in_process(APP, request)
     assert (status == 200) == VALIDATORS["PredictRequest"].is_valid(request), answer
     name = "Error" if status != 200 else "Predictions" if "texts" in request else "Prediction"
     VALIDATORS[name].validate(answer)
     if status == 200:
-        given = request["texts"] if "texts" in request else [request["text"]]
-        found = answer["predictions"] if "texts" in request else [answer]
-        assert len(found) == len(given)
-        for text, one in zip(given, found, strict=True):
-            assert one["probability"] == CLASSIFIER.predict(text).probability
-            assert len(one["top"]) == min(request.get("top_k", 1), 3)
+        texts = request["texts"] if "texts" in request else [request["text"]]
+        predictions = answer["predictions"] if "texts" in request else [answer]
+        assert len(predictions) == len(texts)
+        for text, prediction in zip(texts, predictions, strict=True):
+            assert prediction["probability"] == CLASSIFIER.predict(text).probability
+            assert len(prediction["top"]) == min(request.get("top_k", 1), 3)
 
 
 @settings(max_examples=150, deadline=None, print_blob=True)
@@ -70,7 +70,7 @@ def test_any_bytes(body):
 @settings(max_examples=100, deadline=None, print_blob=True)
 @given(st.data())
 def test_damaged_requests(data):
-    """A good request with some bytes changed, dropped or doubled."""
+    """A valid request with some bytes replaced or removed."""
     body = bytearray(json.dumps({"texts": ["a game", "é \ud800"], "top_k": 2, "abstain_below": 0.5}).encode())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(body) - 1))

@@ -1,4 +1,4 @@
-"""Clients that are slow, broken or greedy, beside good ones."""
+"""Slow, broken and greedy clients, beside good ones."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\
 
 @pytest.fixture(scope="module")
 def strict(model, tmp_path_factory):
-    """A server whose patience is short."""
+    """A server with short time limits."""
     limits = {
         "head_seconds": 0.4,
         "body_seconds": 0.4,
@@ -73,7 +73,7 @@ def test_pipelined_requests_are_answered_in_order(server, classifier):
     assert answers[5][1]["probability"] == classifier.predict(TEXTS[2]).probability
 
 
-def test_too_many_requests_ahead(server):
+def test_too_many_pipelined_requests(server):
     with connect(server) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n" * 1_000)
         assert is_ended(connection)
@@ -93,8 +93,8 @@ def test_half_closed_connections(server):
             assert is_ended(connection)
 
 
-def test_clients_that_go_away(server):
-    """Before they have their answer, some with a reset."""
+def test_clients_that_disconnect(server):
+    """They close before the response, some with a reset."""
     for linger in (False, True):
         for request in (post("/explain", {"text": " ".join(TEXTS[:20])}), post("/predict", {"texts": TEXTS})):
             connection = connect(server)
@@ -122,7 +122,7 @@ NOT_HTTP = [
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP)
-def test_what_is_no_http(server, sent):
+def test_input_that_is_not_http(server, sent):
     with connect(server) as connection:
         connection.sendall(sent)
         status, answer = Reader(connection).answer()
@@ -153,7 +153,7 @@ def test_upgrades_are_not_followed(server):
     ],
     ids=["path", "headers", "header", "no end"],
 )
-def test_long_heads(server, sent):
+def test_long_headers(server, sent):
     with connect(server) as connection:
         connection.sendall(sent)
         status, answer = Reader(connection).answer()
@@ -177,8 +177,8 @@ def test_endless_trailers_end_the_connection(server, begin, piece):
     assert is_well(server)
 
 
-def test_endless_heads(strict):
-    """Without a line's end, so that no header is ever complete; in pieces that come in time."""
+def test_endless_headers(strict):
+    """They have no end of line, so that no header is ever complete."""
     for begun in (b"GET /", b"GET / HTTP/1.1\r\nA: "):
         with connect(strict) as connection:
             connection.sendall(begun)
@@ -189,8 +189,8 @@ def test_endless_heads(strict):
             assert n_sent < 1 << 24
 
 
-def test_slow_clients_are_ended_and_good_ones_answered(strict):
-    """Slowloris: a byte now and then, of the head, of the body, or none at all."""
+def test_slow_clients_are_disconnected_and_others_answered(strict):
+    """Slowloris: a byte of the headers or of the body now and then, or none at all."""
     slow = {
         "silent": b"",
         "head": b"GET /health HTTP/1.1\r\nA: ",
@@ -219,7 +219,7 @@ def test_slow_clients_are_ended_and_good_ones_answered(strict):
     assert strict.metric("token2wave_rejected_total", reason="slow body") >= 2
 
 
-def test_a_slow_body_is_told(strict):
+def test_a_slow_body_gets_status_408(strict):
     with connect(strict) as connection:
         connection.sendall(HEAD + b"Content-Length: 500\r\n\r\n{")
         status, answer = Reader(connection).answer()
@@ -228,7 +228,7 @@ def test_a_slow_body_is_told(strict):
 
 
 def test_clients_that_do_not_read(strict):
-    """Memory for their answers is bounded, and they are ended."""
+    """The memory for their responses is limited, and they are disconnected."""
     texts = ["a"] * 2_500
     request = post("/predict", {"texts": texts, "top_k": 9})
     answer = len(json.dumps(strict.ask("POST", "/predict", {"texts": texts, "top_k": 9})[2]))
@@ -252,12 +252,12 @@ def test_clients_that_do_not_read(strict):
         connection.close()
 
 
-def test_bodies_that_are_never_complete_share_a_bound(strict):
-    """The first are kept, further ones refused; all memory is given back."""
-    part = HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 500_000
+def test_unfinished_bodies_share_a_limit(strict):
+    """Those beyond the limit are refused, and all memory is released."""
+    unfinished = HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 500_000
     connections = [connect(strict) for _ in range(6)]
     for connection in connections:
-        connection.sendall(part)
+        connection.sendall(unfinished)
     statuses = sorted(Reader(connection).answer()[0] for connection in connections)
     assert set(statuses) == {408, 503}
     assert is_well(strict)
@@ -267,8 +267,8 @@ def test_bodies_that_are_never_complete_share_a_bound(strict):
     assert strict.metric("token2wave_rejected_total", reason="memory") > 0
 
 
-def test_a_full_queue_is_told(strict):
-    """Two requests of a megabyte are more than the queue takes."""
+def test_a_full_queue_refuses_requests(strict):
+    """The queue does not hold two requests of a megabyte."""
     texts = [" ".join(TEXTS)[:20_000]] * 50
     connections = [connect(strict) for _ in range(4)]
     for connection in connections:
@@ -283,7 +283,7 @@ def test_a_full_queue_is_told(strict):
     assert strict.metric("token2wave_queued_characters") == 0
 
 
-def test_the_longest_silent_makes_place(strict):
+def test_the_connection_idle_longest_is_replaced(strict):
     with connect(strict) as silent:
         assert is_well(strict)
         time.sleep(0.02)  # the clock of the event loop is coarse
@@ -296,8 +296,8 @@ def test_the_longest_silent_makes_place(strict):
 
 
 def test_memory_does_not_grow(server):
-    """Thousands of requests of every kind leave nothing behind."""
-    kinds = [
+    """Thousands of requests leave no memory behind."""
+    requests = [
         post("/predict", {"text": TEXTS[0]}),
         post("/predict", {"texts": TEXTS[:50], "top_k": len(LABELS)}),
         post("/predict", b"[" * 10_000),
@@ -309,11 +309,11 @@ def test_memory_does_not_grow(server):
             with connect(server) as connection:
                 reader = Reader(connection)
                 for _ in range(10):
-                    for kind in kinds:
-                        connection.sendall(kind)
+                    for request in requests:
+                        connection.sendall(request)
                         assert reader.answer()[0]
 
     rounds(10)
-    before = server.memory()
+    n_bytes = server.memory()
     rounds(20)
-    assert server.memory() - before < 4 << 20
+    assert server.memory() - n_bytes < 4 << 20

@@ -1,4 +1,4 @@
-"""From the command line to the end of the process."""
+"""The command ``token2wave serve``, from start to shutdown."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def command(model, *options):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_end_comes_once_what_was_begun_is_done(model, tmp_path, number):
+def test_shutdown_waits_for_running_requests(model, tmp_path, number):
     with serving(command(model), tmp_path / "log") as server:
         busy, idle, begun = connect(server), connect(server), connect(server)
         begun.sendall(b"POST /predict HTTP/1.1\r\nHo")
@@ -57,8 +57,8 @@ def test_the_end_comes_once_what_was_begun_is_done(model, tmp_path, number):
     assert (tmp_path / "log").read_bytes() == b""
 
 
-def test_the_end_does_not_wait_for_ever(model, tmp_path):
-    """For a body that never comes."""
+def test_shutdown_does_not_wait_forever(model, tmp_path):
+    """A request without its body does not block it."""
     begun = (
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     )
@@ -72,7 +72,7 @@ def test_the_end_does_not_wait_for_ever(model, tmp_path):
         assert server.process.wait(10) == 0
 
 
-def test_a_model_is_read_again(model, tmp_path):
+def test_sighup_reloads_the_model(model, tmp_path):
     path = tmp_path / "model.safetensors"
     first, second = make_classifier(0), make_classifier(1)
     first.save(path)
@@ -90,7 +90,7 @@ def test_a_model_is_read_again(model, tmp_path):
         failed, stop = [], threading.Event()
 
         def ask():
-            possible = {one.predict(TEXTS[0]).probability for one in (first, second)}
+            possible = {each.predict(TEXTS[0]).probability for each in (first, second)}
             while not stop.is_set():
                 if probability() not in possible:
                     failed.append(1)
@@ -105,7 +105,7 @@ def test_a_model_is_read_again(model, tmp_path):
         assert probability() == second.predict(TEXTS[0]).probability
 
 
-def test_several_processes_count_together(model, tmp_path):
+def test_metrics_of_several_processes(model, tmp_path):
     with serving(command(model, "--workers", "2"), tmp_path / "log") as server:
         for _ in range(20):
             assert server.ask("POST", "/predict", {"text": TEXTS[0]})[0] == 200
@@ -114,7 +114,7 @@ def test_several_processes_count_together(model, tmp_path):
         assert server.process.wait(20) == 0
 
 
-def test_the_log_of_requests(model, tmp_path):
+def test_access_log(model, tmp_path):
     with serving(command(model, "--access-log"), tmp_path / "log") as server:
         server.ask("POST", "/predict", {"texts": ["a secret", "b"]})
         server.ask("GET", "/a%0a%22b")
@@ -140,7 +140,7 @@ def refused(*arguments):
     return done.stderr
 
 
-def test_what_cannot_be_served(model, tmp_path):
+def test_errors_at_startup(model, tmp_path):
     assert "there is no such file" in refused(tmp_path / "nothing")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -148,7 +148,7 @@ def test_what_cannot_be_served(model, tmp_path):
         assert "choose another port" in refused(model, "--port", taken.getsockname()[1])
 
 
-def test_neither_torch_nor_more_is_imported(model):
+def test_torch_is_not_imported(model):
     code = (
         "import sys; from pathlib import Path\n"
         "import token2wave\n"
@@ -172,7 +172,7 @@ def test_a_missing_extra_is_named(model):
         assert "pip install 'token2wave[serve]'" in done.stderr
 
 
-def test_what_other_machines_reach_is_told(model, tmp_path):
+def test_a_public_address_prints_a_warning(model, tmp_path):
     with subprocess.Popen(
         command(model, "--host", "0.0.0.0"), stderr=subprocess.PIPE, env=ENVIRONMENT
     ) as process:
@@ -194,13 +194,13 @@ def test_what_other_machines_reach_is_told(model, tmp_path):
         ({"held_bytes": 5}, "held_bytes"),
     ],
 )
-def test_limits_that_make_no_sense(settings, where):
+def test_invalid_limits(settings, where):
     with pytest.raises(ConfigError, match=where):
         ServiceLimits(**settings)
 
 
 def test_more_connections_than_files(model):
-    """A process may open so many files and no more."""
+    """The system limits the open files of a process."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
         f"sys.argv = ['t', 'serve', {str(model)!r}]\n"
