@@ -1,7 +1,7 @@
-"""The options of data and training, for Python, the command line and the estimator alike.
+"""The options of data and training, for Python, the command line and the estimator.
 
-Every option is declared, documented and checked here, and nowhere else. This module imports nothing heavy, so
-that ``--help`` is quick.
+Each option is declared, documented and checked here only. This module imports nothing heavy, so that
+``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -57,7 +57,15 @@ class DataOptions:
 
 
 PathLike = str | os.PathLike[str]
-ALONE = ("baseline", "time_budget", "candidates", "teacher", "unlabelled", "init_from", "vocabulary")
+IN_MEMORY_OPTIONS = (
+    "baseline",
+    "time_budget",
+    "candidates",
+    "teacher",
+    "unlabelled",
+    "init_from",
+    "vocabulary",
+)
 """Options that need all texts in memory, and so cannot be combined with ``stream``."""
 
 
@@ -75,36 +83,34 @@ class TrainOptions:
         lr: peak learning rate of everything but the embedding, whose rate changes in proportion.
         seed: the same seed gives the same model. It decides the validation split, the initial weights, the
             order of texts and dropout.
-        device: ``auto``, ``cpu`` or ``cuda``. ``auto`` takes the native core for what it can train, else
-            CUDA where there is one.
-        class_weights: ``balanced``, or the weight of labels, e.g. ``{"spam": 5}``. Labels that are not
-            named weigh 1. With ``balanced`` every class counts the same, however rare. Where a text may
-            have several labels, it is the weight of that label's decision in the texts that have it.
-        vocabulary: a WordPiece ``vocab.txt``, for preset ``paper``. By default that of
-            ``bert-base-uncased`` in the folder ``TOKEN2WAVE_DATA`` is used, or else one is trained on the
-            texts.
+        device: ``auto``, ``cpu`` or ``cuda``. ``auto`` takes the native core if it can train the network,
+            else CUDA if there is a device.
+        class_weights: ``balanced``, or the weight of labels, e.g. ``{"spam": 5}``; other labels weigh 1.
+            With ``balanced`` every class counts the same, however rare. If a text may have several labels,
+            it is the weight of that label's decision in the texts that have it.
+        vocabulary: a WordPiece ``vocab.txt``, for preset ``paper``. The default is that of
+            ``bert-base-uncased`` in the folder ``TOKEN2WAVE_DATA``, or else one trained on the texts.
         teacher: an encoder (``all-MiniLM-L6-v2``, a folder, a name on the hub) or a file of probabilities
-            to learn from beside the labels. An encoder is fine-tuned on the training rows first; a folder
-            with a fine-tuned classifier is used as it is.
-        unlabelled: text without labels, which the teacher labels: a file, a data set, or texts.
+            to learn from in addition to the labels. An encoder is fine-tuned on the training rows first; a
+            folder with a fine-tuned classifier is used as it is.
+        unlabelled: texts without labels, which the teacher labels: a file, a data set, or texts.
         init_from: an encoder whose output for each word initialises the word's embedding.
         settings: values of any settings, by full name such as ``network.width``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for the JSON and HTML report with its figures.
-        time_budget: search for better settings, so that everything takes about this long: seconds, or e.g.
-            ``60s``, ``5min`` or ``2h``. Only validation rows decide. Settings that you give stay as they
-            are.
-        candidates: search for better settings, and try at most this many, those given included.
+        time_budget: search for better settings within about this time: seconds, or e.g. ``60s``, ``5min``
+            or ``2h``. Only validation rows decide. Settings that you name stay as they are.
+        candidates: search for better settings, and try at most this many, the first settings included.
         max_size: largest size of the model file in bytes, or e.g. ``1MB``. The model is compressed to fit,
             and a search compares compressed models.
-        checkpoint: file that is written after every epoch, to resume from. It is removed at the end.
-        resume: resume from the checkpoint, if there is one. The model is the same, byte for byte, as
-            without the interruption. Data, settings and seed must be the same.
+        checkpoint: file to resume from, written after every epoch and removed at the end.
+        resume: resume from the checkpoint, if there is one. Data, settings and seed must be the same. So
+            is the model, byte for byte.
         stream: read the data again for each pass instead of holding it in memory. The data may then be a
             pattern such as ``crawl/*.parquet``, a folder, or several files.
-        memory: about how much memory training on a stream may take, beside Python and its libraries: bytes,
-            or e.g. ``500MB``.
-        max_rejected: largest share of a stream's rows that may be unreadable. They are left out and
+        memory: about how much memory training on a stream may take, besides Python and its libraries:
+            bytes, or e.g. ``500MB``.
+        max_rejected: largest fraction of a stream's rows that may be unreadable. Such rows are skipped and
             counted.
 
     Raises:
@@ -142,14 +148,14 @@ class TrainOptions:
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"expected auto, cpu or cuda, found {self.device!r}", location="device")
         if self.lr is not None:
-            # Settings may set one of both rates to zero; with both nothing would be learnt.
+            # Settings may set one of the two rates to zero; with both at zero nothing is learnt.
             require(0 < self.lr <= 3e38, "lr", "a positive number up to 3e38", self.lr)
         if "network.multi_label" in (self.settings or {}):
             raise ConfigError(
                 "the data decides it", location="network.multi_label", hint="use the option multi_label"
             )
         if self.stream:
-            for name in ALONE:
+            for name in IN_MEMORY_OPTIONS:
                 if getattr(self, name) is not None and getattr(self, name) is not False:
                     raise ConfigError(
                         "needs all texts in memory",
@@ -203,11 +209,7 @@ class TrainOptions:
 
 
 def require_seed(seed: SupportsIndex) -> int:
-    """Convert a seed, also one of numpy, to a plain number for the record.
-
-    Raises:
-        ConfigError: it is no seed.
-    """
+    """Convert a seed, also one of numpy, to a plain number; ConfigError if it is out of range."""
     number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1
     if not 0 <= number < 1 << 63:
         raise ConfigError(f"expected a whole number from 0 to 2^63 - 1, found {seed!r}", location="seed")

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from token2wave.config import require_choice
 from token2wave.data.file_segments import stem, suffixes
 from token2wave.data.hub_datasets import HubDataset, fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
 from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
 from token2wave.data.values import join_names, quote
-from token2wave.errors import ConfigError, DataError
+from token2wave.errors import DataError
 from token2wave.options import DataOptions
 
 _BUILT_IN = Path(__file__).parent / "corpus"
@@ -101,14 +102,7 @@ def load_splits(
         splits["test"] = test_source.read(split, options, source.label_names)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
         caveats += incomplete_caveats(test_source, split, len(splits["test"]))
-    dataset = TextDataset(
-        name=source.name,
-        train=splits["train"],
-        validation=splits.get("validation"),
-        test=splits.get("test"),
-        label_names=source.label_names,
-        caveats=tuple(caveats),
-    )
+    dataset = TextDataset(source.name, **splits, label_names=source.label_names, caveats=tuple(caveats))
     return dataset.as_multi_label() if dataset.multi_label else dataset
 
 
@@ -136,12 +130,7 @@ def load_split(
         DataError: the data set does not exist, does not have the split, or a file cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
-    if split not in SPLIT_STEMS:
-        raise ConfigError(
-            f"expected one of {join_names(SPLIT_STEMS)}, found {quote(split)}",
-            location="split",
-            hint="choose one of them",
-        )
+    require_choice(split, "split", tuple(SPLIT_STEMS))
     options = options or DataOptions()
     source = _find_source(data, options)
     return source.read(_require_split(source, split), options, label_names)

@@ -54,9 +54,7 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     for path in paths:
         _require_readable(path)
     if not paths:
-        raise DataError(
-            "expected at least one file", location="input", hint="name files, folders or patterns"
-        )
+        raise DataError("expected at least one file", location="input", hint="name files or folders")
     return list(dict.fromkeys(paths))
 
 

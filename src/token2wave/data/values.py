@@ -202,18 +202,18 @@ def _label_namer(column: Column, label_names: Sequence[str] | None) -> Callable[
 
 def _plain_name(value: object, column: Column, index: int) -> str:
     """The name of a label, without regard to the names of the classes."""
-    problem, hint = f"expected a label, found {quote(value)}", _LABEL_HINT
-    if isinstance(value, str):
-        if value.strip() and is_unicode(value):
-            return value
-        problem, hint = _SURROGATE if value.strip() else ("the label is empty", _LABEL_HINT)
-    elif isinstance(value, bool):
+    if isinstance(value, str) and value.strip() and is_unicode(value):
+        return value
+    if isinstance(value, bool):
         return "true" if value else "false"
-    elif isinstance(value, Integral):
+    if isinstance(value, Integral):
         return str(int(value))
-    elif isinstance(value, Real) and math.isfinite(value):
+    if isinstance(value, Real) and math.isfinite(value):
         number = float(value)
         return str(int(number)) if number.is_integer() else repr(number)
+    problem, hint = f"expected a label, found {quote(value)}", _LABEL_HINT
+    if isinstance(value, str):
+        problem, hint = _SURROGATE if value.strip() else ("the label is empty", _LABEL_HINT)
     elif value is None or isinstance(value, Real):  # NaN is how pandas writes a missing value
         problem = "the label is missing" if value is None else f"the label is {float(value)}"
     raise DataError(problem, location=column.location(index), hint=hint)
