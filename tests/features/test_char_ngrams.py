@@ -15,7 +15,8 @@ from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordP
 from token2wave.training import char_ngrams as module
 from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import LinearSVM, class_frequency
+from token2wave.training.linear_svm import LinearSVM
+from token2wave.training.schedule import document_frequency
 
 END = (-1,)  # a letter that no word has
 ODD = st.sampled_from(["ß", "İ", "é", "e\u0301", "日本", "\U0001f600", "\ud800", "\x00", "\u2028", "\x1f"])
@@ -89,7 +90,7 @@ def test_frequent_words_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["walking walked"] * 6 + ["walks walker"] * 5 + ["talking"]
     features = fitted(texts)
     rows = {word: int(features([word]).ids[0]) for word in ("walking", "walked", "walks", "walker")}
-    frequency = class_frequency(features(texts), np.zeros(12, np.int64), features.n_rows, 1)[:, 0]
+    frequency = document_frequency(features(texts), features.n_rows)
     some = CharNgrams.of_words(texts, features, frequency)  # never in a small corpus
     assert some.counts[list(rows.values())].all()
     monkeypatch.setattr(module, "FREQUENT_TEXTS", 5)
@@ -124,7 +125,7 @@ def test_n_grams_bring_as_much_energy_as_features() -> None:
         for row in found.ids
     ]
     assert problem.grams_of_a_feature == pytest.approx(sum(n_grams) / len(found.ids))
-    frequency = class_frequency(found, labels, features.n_rows, 2)
+    frequency = document_frequency(found, features.n_rows, labels, 2)
     counts, usual = np.zeros((problem.char_ngrams.n_grams, 2)), np.array([8, 12]) / 20
     for row, gram in zip(problem.char_ngrams.rows, problem.char_ngrams.ids, strict=True):
         counts[gram] += frequency[row]

@@ -20,8 +20,8 @@ from token2wave.training.linear_svm import (
     PRIOR_TEXTS,
     LinearSVM,
     LinearSVMWeights,
-    class_frequency,
 )
+from token2wave.training.schedule import document_frequency
 
 needs_core = pytest.mark.skipif(load_core() is None, reason="the native core is not built")
 CASES = {
@@ -239,7 +239,7 @@ def test_energies_are_information(data, n_classes, n_texts):
 def test_energies_have_a_mean_of_one_over_all_occurrences():
     problem, _, _ = case_of(4, n_texts=200)
     features, labels = problem.train.features, problem.train.labels
-    found = class_frequency(features, labels, 14, 4).sum(axis=1)
+    found = document_frequency(features, 14, labels, 4).sum(axis=1)
     assert problem.information @ found / found.sum() == pytest.approx(1, rel=1e-4)
     assert (problem.information >= 0).all()
 
@@ -275,5 +275,5 @@ def test_rows_are_counted_once_a_text(data, n_texts):
     for native in ("1", "0"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TOKEN2WAVE_NATIVE", native)
-            found = class_frequency(ragged(texts), np.array(labels, np.int64), 6, 3)
+            found = document_frequency(ragged(texts), 6, np.array(labels, np.int64), 3)
         np.testing.assert_array_equal(found, expected)

@@ -74,7 +74,7 @@ class LinearSVM:
         self.positive = train.positive_weights if multi_label else None
         if self.targets is None:
             prior = np.bincount(train.labels, minlength=n_classes) / max(len(train), 1)
-            frequency = class_frequency(train.features, train.labels, n_rows, n_classes)
+            frequency = document_frequency(train.features, n_rows, train.labels, n_classes)
             n_texts = frequency.sum(axis=1)
         else:
             prior = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
@@ -190,23 +190,6 @@ def _scale_to_mean_one(information: Floats, n_texts: NDArray[Any]) -> Floats:
     return (information / np.float32(mean)).astype(np.float32)
 
 
-def class_frequency(
-    features: Ragged, labels: NDArray[np.int64], n_rows: int, n_classes: int
-) -> NDArray[np.int64]:
-    """Texts of each class in which each row occurs, ``(V, C)``."""
-    native = load_core()
-    if native is None:
-        texts = np.repeat(np.arange(len(features)), features.lengths)
-        pairs = np.unique(texts * np.int64(n_rows) + features.ids)
-        places = pairs % n_rows * n_classes + labels[pairs // n_rows]
-        counted: NDArray[np.int64] = np.bincount(places, minlength=n_rows * n_classes)
-        return counted.reshape(n_rows, n_classes)
-    frequency: NDArray[np.int64] = np.zeros((n_rows, n_classes), dtype=np.int64)
-    last = np.full(n_rows, -1, dtype=np.int64)
-    native.document_frequency(features.ids, features.offsets, labels, frequency, last)
-    return frequency
-
-
 def target_frequency(
     features: Ragged, targets: Floats, n_rows: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -215,7 +198,8 @@ def target_frequency(
     A text has the classes whose target, ``(N, C)``, is above a half.
     """
     texts, labels = np.nonzero(targets > 0.5)  # a text appears once for each of its classes
-    frequency = class_frequency(features.take(texts), labels.astype(np.int64), n_rows, targets.shape[1])
+    labels = labels.astype(np.int64)
+    frequency = document_frequency(features.take(texts), n_rows, labels, targets.shape[1])
     return frequency, document_frequency(features, n_rows)
 
 

@@ -58,14 +58,18 @@ def row_weights(frequency: NDArray[np.int64], n_texts: int, power: float = 1.0) 
     return (scaled**power).astype(np.float32)
 
 
-def document_frequency(features: Ragged, n_rows: int) -> NDArray[np.int64]:
-    """Number of texts with each row, ``(V,)``."""
+def document_frequency(
+    features: Ragged, n_rows: int, labels: NDArray[np.int64] | None = None, n_classes: int = 0
+) -> NDArray[np.int64]:
+    """Texts in which each row occurs, ``(V,)``; with labels ``(N,)`` those of each class, ``(V, C)``."""
+    frequency = np.zeros(n_rows if labels is None else (n_rows, n_classes), dtype=np.int64)
     native = load_core()
     if native is None:
         texts = np.repeat(np.arange(len(features)), features.lengths)
-        pairs = np.unique(texts * np.int64(n_rows) + features.ids)
-        return np.bincount(pairs % n_rows, minlength=n_rows)
-    frequency = np.zeros(n_rows, dtype=np.int64)
+        texts, rows = np.divmod(np.unique(texts * np.int64(n_rows) + features.ids), n_rows)
+        np.add.at(frequency, rows if labels is None else (rows, labels[texts]), 1)
+        return frequency
+    labels = np.zeros(0, dtype=np.int64) if labels is None else labels
     last_text = np.full(n_rows, -1, dtype=np.int64)
-    native.document_frequency(features.ids, features.offsets, np.zeros(0, np.int64), frequency, last_text)
+    native.document_frequency(features.ids, features.offsets, labels, frequency, last_text)
     return frequency
