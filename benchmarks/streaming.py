@@ -31,7 +31,7 @@ from measuring import ROOT, comma_list, describe_origin, make_parser, write_docu
 
 import token2wave
 from token2wave.core import n_threads
-from token2wave.process_memory import kilobytes
+from token2wave.process_memory import read_kilobytes
 
 SETS = ("ag_news", "imdb", "dbpedia14", "trec", "banking77", "emotion", "sst2")
 EVERY_BLOCK = (
@@ -52,7 +52,7 @@ def large(folder: Path, preset: str, n_documents: int, memory: str) -> dict[str,
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
         most = 0
         while process.poll() is None:
-            most = max(most, kilobytes(Path(f"/proc/{process.pid}/status"), "VmRSS") or 0)
+            most = max(most, read_kilobytes(Path(f"/proc/{process.pid}/status"), "VmRSS") or 0)
             time.sleep(0.5)
         seconds = time.perf_counter() - start
         out.seek(0)

@@ -38,9 +38,6 @@ class Task:
     """A task that generates its own texts.
 
     Attributes:
-        key: short name in files and settings.
-        title: its name in tables.
-        question: that the class answers.
         bag_of_words: the best accuracy of a function of the bag of words.
         mark: puts the marked tokens of both twins in place.
         length: tokens of every text without [CLS]; None for :data:`MIN_LENGTH` to :data:`MAX_LENGTH`.
@@ -59,22 +56,14 @@ class Task:
         return {"task": self.key, "lengths": lengths, "n_fillers": N_FILLERS}
 
     def texts(self, n_texts: int, seed: int | tuple[int, ...]) -> Examples:
-        """Generate texts, half of them of each class, in random order.
-
-        Args:
-            n_texts: an even number.
-            seed: the same seed gives the same texts.
-
-        Returns:
-            Token ids, [CLS] first, all in reading order; and classes 0 and 1.
+        """Generate an even number of texts, half of them of each class, in random order, [CLS] first.
 
         Raises:
             ConfigError: an odd number of texts.
         """
         if n_texts < 2 or n_texts % 2:
-            raise ConfigError(
-                f"expected an even number of texts, at least 2, found {n_texts}", location="n_texts"
-            )
+            problem = f"expected an even number of texts, at least 2, found {n_texts}"
+            raise ConfigError(problem, location="n_texts")
         random = np.random.default_rng(seed)
         n_pairs = n_texts // 2
         shortest, longest = self.settings()["lengths"]
@@ -133,11 +122,8 @@ def order() -> Task:
 def distance(length: int) -> Task:
     """Is the first token A? A and B each occur once: one comes first, the other at a random later position.
 
-    The mean distance grows with the length, and so does the number of tokens among which the decisive one
-    hides.
-
-    Args:
-        length: tokens of every text, at least 2, without [CLS].
+    The mean distance grows with the length, at least 2 without [CLS], and so does the number of tokens among
+    which the decisive one hides.
     """
 
     def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
@@ -151,10 +137,8 @@ def long_range(length: int) -> Task:
     """Does A come before B, far from it? Each occurs once: one in the first half, the other in the second.
 
     The first position is in the second or third eighth of the text, the last in the sixth or seventh: at
-    least a quarter and on average half of the text apart, and an eighth from its ends.
-
-    Args:
-        length: tokens of every text, a multiple of 8, without [CLS].
+    least a quarter and on average half of the text apart, and an eighth from its ends. The length without
+    [CLS] is a multiple of 8.
     """
 
     def mark(fillers: Tokens, lengths: Positions, random: np.random.Generator) -> tuple[Tokens, Tokens]:
@@ -207,20 +191,12 @@ def decided_by_neighbours(texts: Examples, radius: int) -> NDArray[np.bool_]:
     """Whether a network that sees some neighbours of each token can tell A before B.
 
     Its state of a token shows both A and B, or one of them and an end of the text, only where these lie
-    within twice the radius of each other. Elsewhere its twins do not differ.
-
-    Args:
-        texts: ``N`` texts of the task :func:`order`.
-        radius: neighbours on each side.
-
-    Returns:
-        ``(N,)``.
+    within twice the radius of each other. Elsewhere its twins do not differ. Returns ``(N,)`` for ``N`` texts
+    of the task :func:`order`.
     """
     ids, offsets = texts.features.ids, texts.features.offsets
-    # Texts lie one after the other, so the n-th A in the batch is that of text n.
-    positions = np.stack(
-        [np.flatnonzero(ids == token) - offsets[:-1] for token in (A, B)]
-    )  # (2, N), [CLS] is 0
+    # Texts lie one after the other, so the n-th A in the batch is that of text n; [CLS] is at 0.
+    positions = np.stack([np.flatnonzero(ids == token) - offsets[:-1] for token in (A, B)])  # (2, N)
     near_end = np.minimum(positions, texts.features.lengths - positions).min(axis=0) <= 2 * radius
     decided: NDArray[np.bool_] = near_end | (np.abs(positions[0] - positions[1]) <= 2 * radius)
     return decided

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -44,14 +44,9 @@ RECIPE = Recipe(batch_size=64, weight_decay=0.0, precision="float32")
 
 @dataclass(frozen=True)
 class Effort:
-    """The budget of a network.
+    """The budget of a network: texts for training, validation and test, most epochs, and learning rates.
 
-    Attributes:
-        rows: texts for training, validation and test.
-        long_rows: the same for the tasks ``distance`` and ``long-range``.
-        epochs: at most; fewer when the validation texts are solved.
-        rates: learning rates tried with the first seed.
-        lengths: of the texts of the tasks ``distance`` and ``long-range``.
+    ``long_rows`` and ``lengths`` are those of the tasks ``distance`` and ``long-range``.
     """
 
     rows: tuple[int, int, int] = (8_000, 2_000, 2_000)
@@ -134,9 +129,8 @@ class _StopWhenSolved(Callback):
             raise _Solved
 
 
-@dataclass(frozen=True)
-class TaskSplits:
-    """Texts of a task for training, validation and test."""
+class TaskSplits(NamedTuple):
+    """Texts of a task."""
 
     train: Examples
     validation: Examples
@@ -148,24 +142,12 @@ def make_splits(task: Task, rows: Sequence[int]) -> TaskSplits:
     return TaskSplits(*(task.texts(n_texts, (DATA_SEED, split)) for split, n_texts in enumerate(rows)))
 
 
-def train_on(
-    system: System,
-    splits: TaskSplits,
-    recipe: Recipe,
-    seed: int,
-    device: str,
-    callbacks: Sequence[Callback] = (),
-) -> Result:
-    """Train a network on a task until the validation texts are solved or the epochs are over.
-
-    Returns:
-        ``test_accuracy``, ``validation_accuracy`` and ``validation_loss`` of the best epoch's weights, and
-        the number of ``epochs``.
-    """
-    network, stopper = build(system, seed, device), _StopWhenSolved()
-    callbacks = [*callbacks, stopper]
+def train_on(system: System, splits: TaskSplits, recipe: Recipe, seed: int, store: ResultStore) -> Result:
+    """Train until the validation texts are solved or the epochs are over; figures of the best epoch's weights."""
+    network, stopper = build(system, seed, store.device), _StopWhenSolved()
+    options: Any = {"seed": seed, "has_cls": True, "callbacks": [*store.callbacks, stopper]}
     with suppress(_Solved):
-        fit(network, splits.train, splits.validation, recipe, seed=seed, has_cls=True, callbacks=callbacks)
+        fit(network, splits.train, splits.validation, recipe, **options)
     loss, accuracy, *_ = validate(network, splits.validation)
     return {
         "test_accuracy": validate(network, splits.test)[1],
@@ -186,7 +168,11 @@ def measure(store: ResultStore, options: Options) -> Document:
             store.callback_list.stage(f"{task.title} ({number} of {len(tasks)}): {system.title}", 0)
             results.append(_measure_system(store, task, splits, system, effort, seeds))
     undecided = ~decided_by_neighbours(make_splits(order(), effort.rows).test, RADIUS)
-    names = ("key", "title", "question", "bag_of_words", "length")
+    names, systems = ("key", "title", "question", "bag_of_words", "length"), []
+    for system in SYSTEMS:
+        parameters = build(system, 0).parameter_count().total
+        entry = {"key": system.key, "title": system.title, "blind": blind_to_order(system)}
+        systems.append({**entry, "parameters": parameters})
     return {
         "epochs": effort.epochs,
         "rates": list(effort.rates),
@@ -197,15 +183,7 @@ def measure(store: ResultStore, options: Options) -> Document:
             {**{name: getattr(task, name) for name in names}, "rows": list(effort.rows_of(task))}
             for task in tasks
         ],
-        "systems": [
-            {
-                "key": system.key,
-                "title": system.title,
-                "blind": blind_to_order(system),
-                "parameters": build(system, 0).parameter_count().total,
-            }
-            for system in SYSTEMS
-        ],
+        "systems": systems,
         "results": results,
         "context_ceiling": {"order": float(1 - undecided.mean() / 2)},  # half of the undecided are right
     }
@@ -227,11 +205,8 @@ def _measure_system(
             "solved": SOLVED,
             "seed": seed,
         }
-        return store.compute(
-            f"probes/{task.key}/{system.key}-{rate:g}-{seed}",
-            settings,
-            lambda: train_on(system, splits, recipe, seed, store.device, store.callbacks),
-        )
+        name = f"probes/{task.key}/{system.key}-{rate:g}-{seed}"
+        return store.compute(name, settings, lambda: train_on(system, splits, recipe, seed, store))
 
     first = {rate: run(rate, seeds[0]) for rate in rates}
     best = max(rates, key=lambda rate: (first[rate]["validation_accuracy"], -first[rate]["validation_loss"]))
@@ -249,7 +224,6 @@ def tables(document: Document) -> list[Table]:
         _table(
             document,
             plain,
-            [task["title"] for task in plain],
             f"Test accuracy in per cent by task, {seeds}{_texts_in_words(plain)} Guessing gives 50. At "
             f"`order`, the {document['radius']} neighbours on each side that the context branch sees allow "
             f"{ceiling:.1f} in the long run.",
@@ -258,7 +232,6 @@ def tables(document: Document) -> list[Table]:
             _table(
                 document,
                 long,
-                [f"{task['length']} tokens" for task in long],
                 f"Test accuracy in per cent on the task `{name}` ({question}) by the length of the texts, "
                 f"{seeds}{_texts_in_words(long)} Guessing gives 50.",
             )
@@ -274,7 +247,8 @@ def _growing(document: Document, name: str) -> list[dict[str, Any]]:
     return [task for task in document["tasks"] if task["key"].startswith(f"{name}-")]
 
 
-def _table(document: Document, tasks: Sequence[dict[str, Any]], head: Sequence[str], caption: str) -> Table:
+def _table(document: Document, tasks: Sequence[dict[str, Any]], caption: str) -> Table:
+    head = [f"{task['length']} tokens" if task["length"] else task["title"] for task in tasks]
     cells = [
         [system["title"], *(_cell(_accuracy(document, task["key"], system["key"])) for task in tasks)]
         for system in document["systems"]
@@ -312,9 +286,8 @@ def _accuracy(document: Document, task: str, system: str) -> list[float]:
 
 def _cell(values: Sequence[float]) -> str:
     summary = mean_and_deviation(values)
-    return f"{summary['mean']:.1f}" + (
-        "" if summary["deviation"] is None else f" ± {summary['deviation']:.1f}"
-    )
+    deviation = "" if summary["deviation"] is None else f" ± {summary['deviation']:.1f}"
+    return f"{summary['mean']:.1f}{deviation}"
 
 
 def drawings(document: Document) -> dict[str, Drawing]:
@@ -322,7 +295,7 @@ def drawings(document: Document) -> dict[str, Drawing]:
     return {"probes-tasks": _by_task(document), "probes-distance": _by_length(document)}
 
 
-def _looks(document: Document) -> dict[str, dict[str, Any]]:
+def _styles(document: Document) -> dict[str, dict[str, Any]]:
     """Line, marker and colour of each system; the last of the series for all that are blind to order."""
     seeing = [system["key"] for system in document["systems"] if not system["blind"]]
     return {
@@ -333,17 +306,16 @@ def _looks(document: Document) -> dict[str, dict[str, Any]]:
 
 def _by_task(document: Document) -> Drawing:
     tasks = [task for task in document["tasks"] if task["length"] is None]
-    systems, looks = document["systems"], _looks(document)
+    systems, styles = document["systems"], _styles(document)
     with styled():
         figure, panels = new_figure(len(tasks), width=1.75, height=2.9, sharey=True)
         for task, axes in zip(tasks, panels, strict=True):
             _chance(axes.axvline)
             for row, system in enumerate(systems):
-                values, look = _accuracy(document, task["key"], system["key"]), looks[system["key"]]
-                axes.plot(
-                    [min(values), max(values)], [row, row], color=look["color"], linewidth=2.5, alpha=0.5
-                )
-                axes.plot(np.mean(values), row, marker=look["marker"], color=look["color"], markersize=6)
+                values, style = _accuracy(document, task["key"], system["key"]), styles[system["key"]]
+                color, ends = style["color"], [min(values), max(values)]
+                axes.plot(ends, [row, row], color=color, linewidth=2.5, alpha=0.5)
+                axes.plot(np.mean(values), row, marker=style["marker"], color=color, markersize=6)
             axes.set(title=task["title"], xlim=(44, 104), xticks=(50, 75, 100), xlabel="test accuracy, %")
         panels[0].set_yticks(range(len(systems)), [system["title"] for system in systems])
         panels[0].invert_yaxis()
@@ -366,9 +338,9 @@ def _by_length(document: Document) -> Drawing:
             axes.set(title=name, xlabel="length of the texts, tokens", ylim=(45, 103))
         panels[0].set_ylabel("test accuracy, %")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    asked = " ".join(f"`{name}`: {QUESTIONS[name]}" for name in families)
+    questions = " ".join(f"`{name}`: {QUESTIONS[name]}" for name in families)
     caption = (
-        f"Relations over a distance. {asked} Mean test accuracy by the length of the texts, over "
+        f"Relations over a distance. {questions} Mean test accuracy by the length of the texts, over "
         f"{_seeds_in_words(document)}; bands span the lowest to the highest. A and B each occur once in "
         "every text; dotted line: guessing, the limit of any bag-of-words classifier. Each length has its "
         f"own networks. {_texts_in_words(next(iter(families.values())))} Marks of one length are drawn "
