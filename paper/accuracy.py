@@ -38,13 +38,8 @@ def accuracy_systems(encoder_epochs: int = 1) -> dict[str, System]:
 def measure_accuracy(store: ResultStore, data: StudyData, system: System, key: str, seed: int) -> Result:
     """Train a system and test the weights of its best epoch by validation.
 
-    Returns:
-        ``test_accuracy``, ``validation_accuracy`` and ``train_accuracy`` of the tested weights without
-        dropout (``train_accuracy`` of an encoder is None); ``best_epoch``; ``history``, an entry an epoch,
-        with ``train_accuracy`` counted during training; the numbers of parameters.
-
-    Raises:
-        MissingExtraError: the package of a checkpoint is not installed.
+    Accuracies are those of the tested weights without dropout, or None for an encoder's training texts; in
+    ``history``, training accuracy is counted during training.
     """
 
     def compute() -> Result:

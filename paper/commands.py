@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,18 +60,10 @@ def reproduce(
     from paper.reproduce import reproduce as run
 
     _check_device(device)
+    options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
+    options |= {"parts": only or PARTS, "encoder_epochs": encoder_epochs, "finished_only": finished_only}
     with terminal.explain_interruption(out), terminal.progress() as callback:
-        document = run(
-            dataset or DATASETS,
-            out=out,
-            quick=quick,
-            seeds=range(seeds),
-            parts=only or PARTS,
-            encoder_epochs=encoder_epochs,
-            device=device,
-            finished_only=finished_only,
-            callbacks=[callback],
-        )
+        document = run(dataset or DATASETS, callbacks=[callback], **options)
     if not as_json:
         for caveat in caveats(document):
             print(f"Note: {caveat}")
@@ -102,11 +94,9 @@ def study(
 
     _check_device(device)
     with terminal.explain_interruption(out), terminal.progress() as callback:
-        document, paths = run_study(
-            name, data, out=out, quick=quick, seeds=range(seeds), device=device, callbacks=[callback]
-        )
-    for path in paths:
-        print(path)
+        options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
+        document, paths = run_study(name, data, callbacks=[callback], **options)
+    print(*paths, sep="\n")
     finish(document, as_json)
 
 

@@ -87,12 +87,11 @@ def transformer_table(document: Document) -> Table:
     rows = []
 
     def add(data: str, title: str, epoch: int, entries: Sequence[Mapping[str, float]]) -> None:
-        cells = []
+        rows.append([data, title, str(epoch)])
         for split in ("train", "validation", "test"):
-            mean = 100 * sum(entry[f"{split}_accuracy"] for entry in entries) / len(entries)
+            mean = 100 * statistics.fmean(entry[f"{split}_accuracy"] for entry in entries)
             comparable = data == "ag_news"  # the papers have no Transformer on other data
-            cells += [f"{mean:.2f}", f"{mean - TRANSFORMER_ACCURACY:+.2f}" if comparable else NOTHING]
-        rows.append([data, title, str(epoch), *cells])
+            rows[-1] += [f"{mean:.2f}", f"{mean - TRANSFORMER_ACCURACY:+.2f}" if comparable else NOTHING]
 
     for name, key, system in _systems(document):
         if key.startswith("transformer"):

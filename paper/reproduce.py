@@ -69,7 +69,6 @@ def reproduce(
         ConfigError: an unknown part, no data set, or no seed.
         DataError: an unusable data set, or a damaged result of an earlier run.
         OutputError: the folder cannot be written.
-        MissingExtraError: matplotlib is not installed.
     """
     _check(datasets, seeds, parts)
     require_matplotlib()  # before hours of work
@@ -105,15 +104,7 @@ def run_study(
     device: str = "auto",
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Document, list[Path]]:
-    """Run one study; arguments are those of :func:`reproduce`.
-
-    Returns:
-        The data of the study, and the paths of its JSON, Markdown and figures.
-
-    Raises:
-        ConfigError: there is no study of that name.
-        DataError, OutputError, MissingExtraError: as in :func:`reproduce`.
-    """
+    """Run one study, as in :func:`reproduce`; its data, and the paths of its JSON, Markdown and figures."""
     study = load_study(name)
     require_matplotlib()
     make_folder(out)

@@ -48,16 +48,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class StudyData:
-    """A data set encoded for studies.
+    """A data set encoded for studies: rows to train on, to choose the epoch by, and to report figures of.
 
-    Attributes:
-        name: of the data set.
-        texts: texts and labels of its splits; validation is a fifth of the training rows, as in the papers.
-        features: the WordPieces that waves and Transformers share.
-        train: rows that networks learn from.
-        validation: rows that choose the epoch.
-        test: rows for the reported figures; they choose nothing.
-        settings: everything that decides the rows, as plain JSON data.
+    ``features`` are the WordPieces that waves and Transformers share; ``settings`` is everything that decides
+    the rows, as plain JSON data.
     """
 
     name: str
@@ -75,11 +69,10 @@ class StudyData:
 
     def encode_with(self, features: WordPieceFeatures) -> StudyData:
         """Encode the same texts with another vocabulary or length."""
-        splits = self.texts
-        assert splits.test is not None
-        train, validation, test = (
-            rows.encode(features) for rows in (splits.train, splits.validation, splits.test)
-        )
+        texts = self.texts
+        assert texts.test is not None
+        splits = (texts.train, texts.validation, texts.test)
+        train, validation, test = (rows.encode(features) for rows in splits)
         return replace(self, features=features, train=train, validation=validation, test=test)
 
 

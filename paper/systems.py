@@ -74,7 +74,6 @@ class System:
         """Make the network with initial weights that depend on the seed alone.
 
         Raises:
-            ConfigError: illegal settings, or an unavailable checkpoint.
             MissingExtraError: the package of the checkpoint is not installed.
         """
         network: Any

@@ -23,17 +23,10 @@ class TransformerConfig(Configuration):
     """Shape of a :class:`TransformerNetwork`; by default one layer of BERT base (arXiv 1810.04805).
 
     Attributes:
-        n_rows: rows of the embedding, ``V``.
-        n_classes: classes, ``C``.
-        width: dimensions of a token, ``D``.
-        layers: encoder layers, one above the other.
-        heads: heads of the attention, a divisor of the width.
-        feed_forward: width of the feed-forward network inside a layer.
         dropout: BERT's: of the embeddings, the attention, and both residual branches; and before the head.
         readout: what stands for the text: ``cls``, the first token, or ``mean``, the mean over tokens.
-        positions: ``learned``, a table as in BERT; ``sinusoidal``; or ``none``, with which the order of the
-            tokens makes no difference.
-        max_positions: rows of the table of positions; longer texts are refused by ``learned``.
+        positions: ``learned``, a table as in BERT, which refuses texts beyond ``max_positions``;
+            ``sinusoidal``; or ``none``, with which the order of the tokens makes no difference.
         embedding_scale: standard deviation of the initial embeddings and positions.
     """
 
@@ -78,12 +71,8 @@ class TransformerNetwork(TextNetwork):
     Where [CLS] is read out, the last layer is computed for [CLS] alone, without keys or values of the other
     tokens: ``q . (W_k x_j) = (W_k^T q) . x_j`` and ``sum_j a_j W_v x_j = W_v sum_j a_j x_j``. The numbers
     are the same, and a token costs ``O(heads D)`` instead of ``O(D^2)``. ``shortened=False`` computes the
-    layer for all tokens, as a published implementation would; measurements of cost use that.
-
-    Args:
-        config: the shape.
-        embeddings: ``(V, D)`` of a pre-trained model, to start from instead of random ones.
-        shortened: whether to compute no more of the last layer than is read out.
+    layer for all tokens, as a published implementation would; measurements of cost use that. ``embeddings``
+    are ``(V, D)`` of a pre-trained model, instead of random ones.
     """
 
     config: TransformerConfig
@@ -146,12 +135,9 @@ class TransformerNetwork(TextNetwork):
 
 
 def first_state(layer: nn.TransformerEncoderLayer, tokens: Tensor, empty: Tensor) -> Tensor:
-    """Output of an encoder layer at the first token, ``(B, D)``, and nothing else of it.
+    """Output of an encoder layer with GELU and norms after branches at the first token, ``(B, D)``.
 
-    Args:
-        layer: with the norm after each branch, and GELU.
-        tokens: ``(B, L, D)``.
-        empty: ``(B, L)`` bool, true where there is no token.
+    ``empty`` is ``(B, L)`` bool, true where there is no token.
     """
     attention = layer.self_attn
     heads, width = attention.num_heads, tokens.shape[-1]
@@ -167,7 +153,6 @@ def first_state(layer: nn.TransformerEncoderLayer, tokens: Tensor, empty: Tensor
     values = values + weights.sum(dim=-1, keepdim=True) * value_bias
     attended = layer.dropout1(attention.out_proj(values.flatten(1)))
     middle = layer.norm1(first + attended)
-    state: Tensor = layer.norm2(
-        middle + layer.dropout2(layer.linear2(layer.dropout(F.gelu(layer.linear1(middle)))))
-    )
+    fed_forward = layer.linear2(layer.dropout(F.gelu(layer.linear1(middle))))
+    state: Tensor = layer.norm2(middle + layer.dropout2(fed_forward))
     return state

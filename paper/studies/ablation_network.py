@@ -81,14 +81,10 @@ class AblatedLayer(nn.Module):
 
 
 def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
-    """Remove a part of a network, in place.
-
-    Args:
-        network: of one layer, with linear variants, read out at [CLS] and restored linearly.
-        ablation: a name of :data:`ABLATIONS`.
+    """Remove a part of a network of one layer in place, by a name of :data:`ABLATIONS`.
 
     Raises:
-        ConfigError: a network of another shape, or an unknown ablation.
+        ConfigError: an unknown ablation, or other variants, read-out or restore than the papers' network has.
 
     Example:
         >>> from token2wave.models import WaveConfig

@@ -80,7 +80,7 @@ class Variant:
 def make_variants(epochs: int, keys: tuple[str, ...] | None = None) -> list[Variant]:
     """Make all variants, or those of the keys, in the order of tables; the configuration refuses some."""
     variants = []
-    for question, key, title, what, options in _table():
+    for (question, key, title), what, options in _table():
         own = {name: options.pop(name) for name in ("against", "ablation", "frozen") if name in options}
         if keys is None or key in keys:
             system = wave_system(**{"operation": REFERENCE, "width": WIDTH, **options})
@@ -89,43 +89,33 @@ def make_variants(epochs: int, keys: tuple[str, ...] | None = None) -> list[Vari
     return variants
 
 
-def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
+def _table() -> Iterator[tuple[tuple[str, str, str], str, dict[str, Any]]]:
     """Question, key, title, description, and settings of each variant."""
     yield (
-        "Operation",
-        "modulation",
-        "modulation",
+        ("Operation", "modulation", "modulation"),
         "The reference: two linear variants of every token, their waves at [CLS] over the whole text, "
         "multiplied (eqs. 6, 7), a linear map of real and imaginary part, norm and head.",
         {"against": None},
     )
     yield (
-        "Operation",
-        "interference",
-        "interference",
+        ("Operation", "interference", "interference"),
         "The reference, with the two waves added (eqs. 3, 4) instead of multiplied.",
         {"operation": "interference"},
     )
     yield (
-        "Operation",
-        "first-alone",
-        "neither: one wave",
+        ("Operation", "first-alone", "neither: one wave"),
         "The [CLS] wave of the first variant is restored unchanged. The linear map of the second variant "
         "exists, for an equal number of parameters, but is not used.",
         {"ablation": "first-alone"},
     )
     yield (
-        "Complex numbers",
-        "real-means",
-        "real twin: averages",
+        ("Complex numbers", "real-means", "real twin: averages"),
         "The two real averages over all tokens, of w and of w', side by side are restored: no squares, no "
         "waves, no operation; parameters as in the reference.",
         {"ablation": "real-means"},
     )
     yield (
-        "Complex numbers",
-        "magnitudes-alone",
-        "real twin: magnitudes",
+        ("Complex numbers", "magnitudes-alone", "real twin: magnitudes"),
         "The two magnitudes G and G' side by side are restored: squares and roots, but no complex numbers "
         "and no operation; parameters as in the reference.",
         {"ablation": "magnitudes-alone"},
@@ -139,19 +129,15 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
         for operation in OPERATIONS:
             options = {"operation": operation, "against": operation, "ablation": f"without-{name}"}
             title = f"{name} removed, {operation}"
-            yield "Complex numbers", f"without-{name}-{operation}", title, f"{what} {operation}.", options
+            yield ("Complex numbers", f"without-{name}-{operation}", title), f"{what} {operation}.", options
     yield (
-        "Read-out",
-        "readout-mean",
-        "mean over tokens",
+        ("Read-out", "readout-mean", "mean over tokens"),
         "The waves of all tokens are multiplied and restored; the average of these states stands for the "
         "text instead of the state at [CLS].",
         {"readout": "mean"},
     )
     yield (
-        "Read-out",
-        "readout-text",
-        "text as one wave",
+        ("Read-out", "readout-text", "text as one wave"),
         "Each variant's wave has the mean over tokens as its real part and their standard deviation as its "
         "imaginary part, instead of the wave at [CLS].",
         {"readout": "text"},
@@ -159,47 +145,35 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
     for operation in OPERATIONS:
         for restore, name in (("real", "real part"), ("magnitude", "magnitude")):
             yield (
-                "Restore",
-                f"restore-{restore}-{operation}",
-                f"{name}, {operation}",
+                ("Restore", f"restore-{restore}-{operation}", f"{name}, {operation}"),
                 f"The {name} of the combined wave is the text's state, without a linear map; the operation "
                 f"is {operation}.",
                 {"operation": operation, "against": operation, "restore": restore},
             )
     yield (
-        "Variants",
-        "variants-levels",
-        "sentence and input level",
+        ("Variants", "variants-levels", "sentence and input level"),
         "Both waves come from the embedding itself, without linear maps: one has the magnitude of [CLS]'s "
         "sentence, the other that of the whole text (Fig. 6a).",
         {"variants": "levels"},
     )
     yield (
-        "Variants",
-        "variants-rows",
-        "two halves of a row",
+        ("Variants", "variants-rows", "two halves of a row"),
         "Rows of the embedding are twice as wide and hold both variants, without linear maps.",
         {"variants": "rows"},
     )
     sinusoidal = "Sinusoidal encodings of amplitude 1 are added to embeddings of initial standard deviation"
     yield (
-        "Positions",
-        "positions-sinusoidal",
-        "sinusoidal, embeddings 0.1",
+        ("Positions", "positions-sinusoidal", "sinusoidal, embeddings 0.1"),
         f"{sinusoidal} 0.1.",
         {"positions": "sinusoidal"},
     )
     yield (
-        "Positions",
-        "positions-sinusoidal-1",
-        "sinusoidal, embeddings 1.0",
+        ("Positions", "positions-sinusoidal-1", "sinusoidal, embeddings 1.0"),
         f"{sinusoidal} 1.",
         {"positions": "sinusoidal", "embedding_scale": 1.0, "against": "positions-none-1"},
     )
     yield (
-        "Positions",
-        "positions-none-1",
-        "none, embeddings 1.0",
+        ("Positions", "positions-none-1", "none, embeddings 1.0"),
         "No positions, and embeddings of initial standard deviation 1 instead of 0.1: the reference of "
         "sinusoidal positions with such embeddings.",
         {"embedding_scale": 1.0},
@@ -211,9 +185,7 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
     for layers, word, residual in ((2, "Two", "equation"), (2, "Two", "figure"), (4, "Four", "equation")):
         suffix, source, formula = residuals[residual]
         yield (
-            "Layers",
-            f"layers-{layers}{suffix}",
-            f"{layers} layers, {source}",
+            ("Layers", f"layers-{layers}{suffix}", f"{layers} layers, {source}"),
             f"{word} wave layers, each of which maps tokens W to {formula}; the last is read out at [CLS].",
             {"layers": layers, "residual": residual},
         )
@@ -222,18 +194,14 @@ def _table() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
             if width != WIDTH:
                 what = f"{width} dimensions a token instead of {WIDTH}; the operation is {operation}."
                 changes = {"operation": operation, "against": operation, "width": width}
-                yield "Width", f"width-{width}-{operation}", f"{width}, {operation}", what, changes
+                yield ("Width", f"width-{width}-{operation}", f"{width}, {operation}"), what, changes
     yield (
-        "Training",
-        "frozen",
-        "embedding frozen",
+        ("Training", "frozen", "embedding frozen"),
         "The table of token embeddings keeps its initial random values; everything else is trained.",
         {"frozen": True},
     )
     yield (
-        "Training",
-        "bare",
-        "no regularisation",
+        ("Training", "bare", "no regularisation"),
         "Training as the papers state it: a constant rate without warm-up, no dropout of tokens or of "
         "states, no weight decay; as many epochs as the others.",
         {"bare": True},

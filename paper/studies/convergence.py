@@ -22,12 +22,7 @@ SHOWN_STEPS = (0, 20, 50, 100, 200, 500)
 
 
 def measure(store: ResultStore, options: Options) -> Document:
-    """Train every system for the first steps with each seed, and for many epochs with the first seed.
-
-    Returns:
-        ``data``, ``caveats``, ``steps``, ``fast`` (system key to ``title`` and ``runs``, a test accuracy a
-        step for each seed) and ``long`` (system key to ``title`` and ``epochs``).
-    """
+    """Train every system for the first steps with each seed, and for many epochs with the first seed."""
     quick = options.quick
     steps, epochs = (30, 2) if quick else (STEPS, EPOCHS)
     seeds = options.seeds[:2] if quick else options.seeds

@@ -135,9 +135,7 @@ def dimension_gradients(gradients: TokenGradients) -> NDArray[np.float64]:
 def measure(store: ResultStore, options: Options) -> Document:
     """Train every system for some steps, with gradients of the same texts on the way.
 
-    Returns:
-        ``steps`` and ``systems``: key to ``title`` and ``runs``, each with ``norms`` (name to a value a
-        step) and ``dimensions`` (step to a value for each dimension of [CLS]).
+    Each run has ``norms``, a value a step, and ``dimensions``, by step a value for each dimension of [CLS].
     """
     steps, n_texts = (INTERVAL, BATCH) if options.quick else (STEPS, N_TEXTS)
     data = options.load(train_rows=(steps + 1) * BATCH, test_rows=BATCH)

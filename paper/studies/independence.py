@@ -81,13 +81,10 @@ def text_states(network: TextNetwork, features: Ragged) -> NDArray[np.float32]:
 
 
 def measure_states(states: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """Spread in batches of 32 random texts, and over all texts.
+    """Each of :data:`MEASURES` in batches of 32 random texts, a value a batch, and over all texts.
 
     The eigenvalues depend on the number of texts, so texts that do not fill a batch are left out; fewer than
     32 texts make one batch.
-
-    Returns:
-        ``batches``: a list for each of :data:`MEASURES`, a value a batch; ``all``: one value each.
     """
     order = np.random.default_rng(seed).permutation(len(states))
     batches = [order[i * BATCH : (i + 1) * BATCH] for i in range(max(1, len(states) // BATCH))]
@@ -103,17 +100,11 @@ def _round(value: float) -> float:
 
 
 def measure(store: ResultStore, options: Options) -> Document:
-    """Train every system and measure the spread of the states of all test texts.
-
-    Returns:
-        ``systems``: key to ``title`` and ``runs`` (``untrained``, ``trained``, ``test_accuracy`` and
-        ``validation_accuracy`` of each seed); ``widths``: a list of ``operation``, ``width``, ``seed``,
-        ``validation_accuracy`` and the measures of trained networks.
-    """
+    """Train every system and measure the spread of the states of all test texts."""
     quick = options.quick
-    data = options.load(train_rows=600 if quick else TRAIN_ROWS, test_rows=320 if quick else TEST_ROWS)
-    few_rows = options.load(train_rows=64 if quick else ENCODER_ROWS, test_rows=320 if quick else TEST_ROWS)
-    epochs = 1 if quick else EPOCHS
+    n_rows = (600, 64, 320, 1) if quick else (TRAIN_ROWS, ENCODER_ROWS, TEST_ROWS, EPOCHS)
+    train_rows, encoder_rows, test_rows, epochs = n_rows
+    data, few_rows = options.load(train_rows, test_rows), options.load(encoder_rows, test_rows)
     seeds = options.seeds[:1] if quick else options.seeds
     compared = [*map(wave_system, OPERATIONS), transformer_system(MINILM), transformer_system(None)]
     systems, left_out = available(compared + ([] if quick else [encoder_system(MINILM)]))
@@ -250,13 +241,14 @@ def drawings(document: Document) -> dict[str, Drawing]:
         for axis, (name, title) in zip(panels, MEASURES.items(), strict=True):
             for i, operation in enumerate(OPERATIONS):
                 networks = [row for row in document["widths"] if row["operation"] == operation]
+                color, marker = SERIES[i]["color"], SERIES[i]["marker"]
                 axis.scatter(
                     [row[name] for row in networks],
                     [100 * row["validation_accuracy"] for row in networks],
-                    s=[10 + row["width"] / 12 for row in networks],
-                    facecolors="none" if i else SERIES[i]["color"],
-                    edgecolors=SERIES[i]["color"],
-                    marker=SERIES[i]["marker"],
+                    [10 + row["width"] / 12 for row in networks],
+                    marker=marker,
+                    edgecolors=color,
+                    facecolors="none" if i else color,
                     label=operation,
                 )
             axis.set_xlabel(f"{title}\n(mean of the batches)")

@@ -143,7 +143,7 @@ def make_splits(task: Task, rows: Sequence[int]) -> TaskSplits:
 
 
 def train_on(system: System, splits: TaskSplits, recipe: Recipe, seed: int, store: ResultStore) -> Result:
-    """Train until the validation texts are solved or the epochs are over; figures of the best epoch's weights."""
+    """Figures of the best epoch's weights; training ends when the validation texts are solved."""
     network, stopper = build(system, seed, store.device), _StopWhenSolved()
     options: Any = {"seed": seed, "has_cls": True, "callbacks": [*store.callbacks, stopper]}
     with suppress(_Solved):

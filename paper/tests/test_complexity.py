@@ -25,12 +25,7 @@ from paper.studies.complexity import (
     make_texts,
     step,
 )
-from paper.studies.memory_measurement import (
-    FreshProcessError,
-    call_in_fresh_process,
-    measure_peak,
-    release_freed,
-)
+from paper.studies.memory_measurement import FreshProcessError, call_in_fresh_process, measure_peak
 from paper.studies.timing import fit_exponent, powers_of_two, time_interleaved, upper_half
 from paper.study import Options
 from paper.study_figures import render_figure
@@ -98,7 +93,6 @@ def test_memory_sees_an_allocation_of_known_size_and_forgets_an_earlier_one():
     def touch(megabytes: int):
         np.ones(megabytes * MEGABYTE, dtype=np.uint8)
 
-    release_freed()
     touch(100)
     used = measure_peak(lambda: touch(64))
     assert used.added is not None

@@ -70,10 +70,9 @@ def test_the_parts_are_those_of_the_polar_form(operation):
 
 
 def test_a_gradient_by_hand():
-    """One dimension, real read-out of interference at [CLS]: the state before the head is worked out by hand.
+    """The norm of a state of one dimension is its bias, so that no gradient reaches the tokens.
 
-    The norm of a state of one dimension is its bias, so that no gradient reaches the tokens; the classifier's
-    gradient is the softmax less the label, times that bias.
+    The classifier's gradient is the softmax less the label, times that bias.
     """
     torch.manual_seed(0)
     network = WaveNetwork(WaveConfig(3, 2, width=1, dropout=0.0)).double().eval()
@@ -82,10 +81,8 @@ def test_a_gradient_by_hand():
         network.head.weight.copy_(torch.tensor([[1.0], [0.0]]))
         network.head.bias.zero_()
     result = token_gradients(network, texts((2,), n_rows=3), torch.tensor([0]))
-    probability = 1 / (1 + np.exp(-2.0))
-    assert result.classifier.flatten().tolist() == pytest.approx(
-        [2 * (probability - 1), 2 * (1 - probability)]
-    )
+    expected = 2 * (1 / (1 + np.exp(-2.0)) - 1)
+    assert result.classifier.flatten().tolist() == pytest.approx([expected, -expected])
     assert result.tokens.abs().max() < 1e-9
 
 

@@ -6,45 +6,23 @@ from paper.result_store import ResultStore
 from token2wave.errors import DataError
 
 
-def counting():
-    calls = []
+def test_a_finished_result_is_not_computed_again_and_other_settings_are_another(tmp_path):
+    numbers = iter(range(1, 9))
 
-    def compute():
-        calls.append(1)
-        return {"value": len(calls)}
+    def compute(seed):
+        return ResultStore(tmp_path).compute("a/b", {"seed": seed}, lambda: {"value": next(numbers)})
 
-    return calls, compute
-
-
-def test_a_finished_unit_is_not_done_again(tmp_path):
-    calls, compute = counting()
-    assert ResultStore(tmp_path).compute("a/b", {"seed": 0}, compute) == {"value": 1}
-    assert ResultStore(tmp_path).compute("a/b", {"seed": 0}, compute) == {"value": 1}
-    assert len(calls) == 1
+    assert compute(0) == compute(0) == {"value": 1}
+    assert compute(1) == {"value": 2}
+    assert compute(0) == {"value": 1}  # still there
 
 
-def test_other_settings_are_another_result(tmp_path):
-    calls, compute = counting()
-    store = ResultStore(tmp_path)
-    store.compute("a", {"seed": 0}, compute)
-    assert store.compute("a", {"seed": 1}, compute) == {"value": 2}
-    assert store.compute("a", {"seed": 0}, compute) == {"value": 1}  # still there
-    assert len(calls) == 2
-
-
-def test_an_interrupted_unit_leaves_nothing_behind(tmp_path):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    store = ResultStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        store.compute("a/b", {}, interrupted)
-    assert not list(tmp_path.rglob("*.json"))
-
-
-def test_a_result_that_json_cannot_hold_is_not_kept(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        ResultStore(tmp_path).compute("a", {}, lambda: {"value": float("nan")})
+@pytest.mark.parametrize(
+    ("compute", "error"), [(lambda: 1 / 0, ZeroDivisionError), (lambda: {"value": float("nan")}, ValueError)]
+)
+def test_a_failed_result_or_one_that_json_cannot_hold_leaves_nothing_behind(tmp_path, compute, error):
+    with pytest.raises(error):
+        ResultStore(tmp_path).compute("a/b", {}, compute)
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -65,16 +43,11 @@ def test_names_stay_inside_the_folder(tmp_path):
     assert path.parent == tmp_path / "runs/accuracy/_/_/owner/na_me"
 
 
-def test_a_unit_says_how_it_was_made(tmp_path):
-    store = ResultStore(tmp_path)
-    store.compute("a", {}, lambda: {"x": 1})
-    (path,) = tmp_path.glob("a-*.json")
-    document = json.loads(path.read_text())
-    assert document["made"] == store.made["a"]
-    assert {"seconds", "versions", "machine", "commit"} == document["made"].keys()
-
-
-def test_the_first_result_is_the_same_as_the_one_read_back(tmp_path):
+def test_a_result_says_how_it_was_made_and_is_what_json_makes_of_it(tmp_path):
     """Tuples, numbers as keys: what JSON changes is changed at once."""
-    first = ResultStore(tmp_path).compute("a", {}, lambda: {"x": (1, 2), "y": {1: 2}})
+    store = ResultStore(tmp_path)
+    first = store.compute("a", {}, lambda: {"x": (1, 2), "y": {1: 2}})
     assert first == ResultStore(tmp_path).compute("a", {}, dict) == {"x": [1, 2], "y": {"1": 2}}
+    (path,) = tmp_path.glob("a-*.json")
+    assert json.loads(path.read_text())["made"] == store.made["a"]
+    assert store.made["a"].keys() == {"seconds", "versions", "machine", "commit"}

@@ -16,17 +16,17 @@ from token2wave.models.encoder_sources import MINILM
 def test_an_encoder_reads_out_as_it_is_told(splits, monkeypatch):
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     data = load_study_data(splits)
-    found = {readout: encoder_system(MINILM, readout=readout) for readout in ("cls", "mean")}
-    assert found["cls"].settings() != found["mean"].settings()
-    assert found["mean"].build(data, 0).readout == "mean"
-    assert found["mean"].encode(data).features.config.max_tokens == 128
+    systems = {readout: encoder_system(MINILM, readout=readout) for readout in ("cls", "mean")}
+    assert systems["cls"].settings() != systems["mean"].settings()
+    assert systems["mean"].build(data, 0).readout == "mean"
+    assert systems["mean"].encode(data).features.config.max_tokens == 128
 
 
 def test_everything_that_decides_a_result_is_in_the_settings():
-    usual = wave_system("modulation").settings()
-    assert usual != wave_system("interference").settings()
-    assert usual != wave_system("modulation", bare=True).settings()
-    assert usual != wave_system("modulation", width=64).settings()
+    reference = wave_system("modulation").settings()
+    assert reference != wave_system("interference").settings()
+    assert reference != wave_system("modulation", bare=True).settings()
+    assert reference != wave_system("modulation", width=64).settings()
     assert transformer_system(None).settings() != transformer_system(MINILM).settings()
     assert wave_system("modulation", bare=True).recipe.decay == "constant"
 
@@ -41,30 +41,23 @@ def test_without_transformers_pre_trained_systems_are_left_out_with_the_cure(spl
     ):
         with pytest.raises(MissingExtraError, match="token2wave\\[encoders\\]"):
             call()
-    found, left_out = available([wave_system("modulation"), transformer_system(MINILM)])
-    assert [system.key for system in found] == ["wave-modulation"]
+    systems, left_out = available([wave_system("modulation"), transformer_system(MINILM)])
+    assert [system.key for system in systems] == ["wave-modulation"]
     assert "token2wave[encoders]" in left_out[0]
     assert load_study_data(splits).features.config.vocabulary == "trained"
 
 
-def test_a_fifth_is_held_back_and_other_texts_are_other_data(small, splits):
+def test_a_fifth_is_held_out_and_other_texts_are_other_data(small, splits):
     data = load_study_data(splits)
     assert (len(data.train), len(data.validation), len(data.test)) == (192, 48, 96)
     changed = TextSplit([*splits.train.texts[:-1], "another text"], splits.train.labels, "changed")
     other = load_study_data(TextDataset("topics", changed, None, splits.test, None, ()))
     assert data.settings["sha256"] != other.settings["sha256"]
     assert data.settings == load_study_data(splits).settings
-
-
-def test_fewer_rows_are_drawn_and_said(small, splits):
-    data = load_study_data(splits, train_rows=40, test_rows=30)
-    assert (len(data.train), len(data.validation), len(data.test)) == (40, 10, 30)
-    assert data.texts.caveats[-1].startswith(
-        "A random sample of 40 of the 192 training rows and 30 of the 96"
-    )
-
-
-def test_data_without_a_test_set_is_refused(splits):
+    few = load_study_data(splits, train_rows=40, test_rows=30)
+    assert (len(few.train), len(few.validation), len(few.test)) == (40, 10, 30)
+    caveat = few.texts.caveats[-1]
+    assert caveat.startswith("A random sample of 40 of the 192 training rows and 30 of the 96")
     with pytest.raises(DataError, match="a study needs a test set"):
         load_study_data(TextDataset("topics", splits.train, None, None, None, ()))
 
