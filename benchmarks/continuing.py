@@ -31,11 +31,11 @@ from token2wave.training import incremental
 KNOWN_ROWS = (20, 100, None)  # of each known class beside a new one; None: all
 
 
-def accuracy(classifier: Classifier, judged: TextSplit, labels: set[str] | None = None) -> float:
+def accuracy(classifier: Classifier, texts: TextSplit, labels: set[str] | None = None) -> float:
     """Accuracy on the texts of some classes, or on all."""
-    rows = [i for i, label in enumerate(judged.labels) if labels is None or label in labels]
-    predicted = classifier.labels([judged.texts[i] for i in rows])
-    return statistics.mean(label == judged.labels[i] for label, i in zip(predicted, rows, strict=True))
+    rows = [i for i, label in enumerate(texts.labels) if labels is None or label in labels]
+    predicted = classifier.labels([texts.texts[i] for i in rows])
+    return statistics.mean(label == texts.labels[i] for label, i in zip(predicted, rows, strict=True))
 
 
 def rows_with_known(

@@ -146,9 +146,9 @@ def measure_teacher(
     train_texts = Examples.of_texts(splits.train.texts, encode_labels(splits.train, label_names))
     predictions = TeacherPredictions(teacher_name, label_names, train_texts, splits.train.texts)
     figures: dict[str, Any] = {}
-    for part, texts in (("validation_accuracy", splits.validation), ("accuracy", splits.test)):
-        found = predictions.predict(texts.texts).of(texts.texts).argmax(axis=1)
-        figures[part] = float((found == encode_labels(texts, label_names)).mean())
+    for name, texts in (("validation_accuracy", splits.validation), ("accuracy", splits.test)):
+        classes = predictions.predict(texts.texts).of(texts.texts).argmax(axis=1)
+        figures[name] = float((classes == encode_labels(texts, label_names)).mean())
     texts = splits.test.texts[:TEXTS_OF_A_TURN]
     student = load(build / "small.safetensors")
     many = splits.test.texts

@@ -89,10 +89,7 @@ class Curve:
 
 @dataclass
 class Case:
-    """Work to be timed for a size of a curve.
-
-    ``prepare`` is called before a run of calls, and not timed; ``bytes_needed`` is 0 where that is little.
-    """
+    """Work to be timed for a size of a curve; ``prepare`` is called before a run of calls, and not timed."""
 
     curve: Curve
     size: int
@@ -171,10 +168,7 @@ def page_faults() -> int | None:
 
 
 class OperationTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sums the seconds of matrix products and of attention while it is active.
-
-    Unlike a profiler it costs next to nothing in long operations, and prints nothing.
-    """
+    """Sums the seconds of matrix products and of attention while it is active, at next to no cost."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

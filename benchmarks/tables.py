@@ -37,9 +37,9 @@ def caveat_lines(caveats: Iterable[str]) -> list[str]:
     return [f"*{caveat.rstrip('.')}.*" for caveat in caveats]
 
 
-def join(*parts: Iterable[str]) -> str:
-    """A table and the paragraphs below it; empty parts are left out."""
-    return "\n\n".join("\n".join(part) for part in map(list, parts) if part) + "\n"
+def join(*paragraphs: Iterable[str]) -> str:
+    """A table and the paragraphs below it; empty paragraphs are left out."""
+    return "\n\n".join("\n".join(paragraph) for paragraph in map(list, paragraphs) if paragraph) + "\n"
 
 
 def plural(number: int, noun: str) -> str:
@@ -182,16 +182,16 @@ def classifier_method(document: Document) -> str:
 
 def paper_step_table(document: Document) -> str:
     """Speed, memory and losses of a training step, ours and padded."""
-    parts = {
+    sections = {
         "speed": "no dropout",
         "speed_with_dropout": "the preset's dropout",
         "speed_of_the_preset": "the preset as it is",
     }
     rows = []
-    for part, title in parts.items():
-        title += f", precision {document[part]['precision']}" if "precision" in document[part] else ""
+    for section, title in sections.items():
+        title += f", precision {document[section]['precision']}" if "precision" in document[section] else ""
         for side in ("ours", "padded"):
-            if values := document[part].get(side):
+            if values := document[section].get(side):
                 speeds, ratio = values["texts_per_second"], values.get("ratio_to_padded")
                 speed = f"{count(speeds['median'])} ({count(speeds['min'])} to {count(speeds['max'])})"
                 times = NOTHING if ratio is None else f"**{ratio['median']:.1f}**"
@@ -360,15 +360,20 @@ def agreement_table(document: Document) -> str:
             rows.append([name, "failed", *[NOTHING] * (len(columns) - 2)])
             errors.append(f"*{name}: {record['error']}*")
             continue
-        paths, stored = record["paths"], record["storage"]
+        paths, storage_paths = record["paths"], record["storage"]
         cells = [name, count(paths["native"].get("texts"))]
         cells += [_agreement(paths[way], paths["torch"]) if way in paths else NOTHING for way in backends]
         cells += [_pair_agreement(record)] * has_pairs
-        cells += [_stored_accuracy(stored[kind]) if kind in stored else NOTHING for kind in storages]
+        cells += [
+            _stored_accuracy(storage_paths[storage]) if storage in storage_paths else NOTHING
+            for storage in storages
+        ]
         rows.append(cells)
         every = {f"{way} path": path for way, path in paths.items()}
-        every |= {kind: path for kind, path in stored.items() if kind != "float32"}
-        errors += [f"*{name}, {part}: {path['error']}*" for part, path in every.items() if path["error"]]
+        every |= {storage: path for storage, path in storage_paths.items() if storage != "float32"}
+        errors += [
+            f"*{name}, {path_name}: {path['error']}*" for path_name, path in every.items() if path["error"]
+        ]
     caveats = chain.from_iterable(facts.get("caveats", ()) for facts in document["data"].values())
     notes = [" ".join(_column_meanings(backends, has_pairs, done)), f"Command: `{document['command']}`."]
     return join(markdown(columns, rows), [*notes, *caveat_lines(caveats), *errors])
@@ -428,8 +433,8 @@ def _stored_accuracy(path: Document) -> str:
 def growth_table(document: Document, name: str) -> str:
     """For every curve of a study its ends and the slope of each fitted line."""
     study = document["studies"][name]
-    within = format_bounds(*study["within"])
-    head = ["measured", "curve", "smallest", "largest", "slope", f"slope, {within}", "largest over smallest"]
+    bounds = format_bounds(*study["within"])
+    head = ["measured", "curve", "smallest", "largest", "slope", f"slope, {bounds}", "largest over smallest"]
     rows = []
     for curve in study["curves"]:
         ends = [_curve_end(point, curve["unit"]) for point in (curve["points"][0], curve["points"][-1])]
@@ -474,11 +479,11 @@ def describe_slopes(study: Document) -> list[str]:
     """One line of plain text for each curve, for the terminal."""
     lines = []
     for curve in study["curves"]:
-        last, within = curve["points"][-1], curve["fit_within"]
+        last, fit = curve["points"][-1], curve["fit_within"]
         line = f"{curve['panel']}: {curve['name']}: slope {format_slope(curve['fit'])}"
-        if within is not None:
-            bounds = format_bounds(within["from"], within["to"])
-            line += f"; {format_slope(within)} for {bounds}, × {within['largest_over_smallest']:.3g}"
+        if fit is not None:
+            bounds = format_bounds(fit["from"], fit["to"])
+            line += f"; {format_slope(fit)} for {bounds}, × {fit['largest_over_smallest']:.3g}"
         lines.append(f"{line}; {last['size']:,}: {quantity(last['median'], curve['unit'])}")
     return lines
 
@@ -575,24 +580,24 @@ WAVE_PARTS = {"all": "waves and linear SVM", "waves": "waves alone", "linear_svm
 Pairs = list[tuple[dict[str, float], dict[str, float]]]
 
 
-def wave_trials_table(document: Document, part: str) -> str:
-    """Accuracy of a part of the preset, and paired differences of every trial."""
+def wave_trials_table(document: Document, branch: str) -> str:
+    """Accuracy of a branch of the preset, and paired differences of every trial."""
     trials = document["rows"]
-    reference = trials[NATIVE if part == "linear_svm" or BASELINE not in trials else BASELINE]
+    reference = trials[NATIVE if branch == "linear_svm" or BASELINE not in trials else BASELINE]
     data, rows = list(reference), []
     for trial, row in trials.items():
-        if part != "all" and (trial in SVM_TRIALS) != (part == "linear_svm") and trial != NATIVE:
+        if branch != "all" and (trial in SVM_TRIALS) != (branch == "linear_svm") and trial != NATIVE:
             continue
-        if part == "linear_svm" and trial not in (NATIVE, *SVM_TRIALS):
+        if branch == "linear_svm" and trial not in (NATIVE, *SVM_TRIALS):
             continue
         if row is reference:
-            accuracies = [[run[part]["accuracy"] for run in row[name].values()] for name in data]
+            accuracies = [[run[branch]["accuracy"] for run in row[name].values()] for name in data]
             rows.append(
                 [trial, *(f"{100 * statistics.mean(values):.2f}" for values in accuracies), "", "", ""]
             )
             continue
         against = trials[NATIVE] if trial in NATIVE_TRIALS else reference
-        pairs = [_paired_runs(row.get(name, {}), against.get(name, {}), part) for name in data]
+        pairs = [_paired_runs(row.get(name, {}), against.get(name, {}), branch) for name in data]
         if every := list(chain.from_iterable(pairs)):
             gains = [f"{statistics.mean(_gains(each)):+.2f}" if each else "" for each in pairs]
             losses = [own["loss"] - other["loss"] for own, other in every]
@@ -605,14 +610,14 @@ def wave_trials_table(document: Document, part: str) -> str:
         "others, points ahead with the same seeds. All sets: mean difference over the runs, in points and in "
         "nats, ± standard error."
     )
-    if part != "linear_svm" and BASELINE in trials:
+    if branch != "linear_svm" and BASELINE in trials:
         note += " Lines below the native core's are compared with it."
-    head = [WAVE_PARTS[part], *data, "all sets", "log-loss", "runs"]
+    head = [WAVE_PARTS[branch], *data, "all sets", "log-loss", "runs"]
     return join(markdown(head, rows, n_left=len(head)), [note])
 
 
-def _paired_runs(runs: Document, reference: Document, part: str) -> Pairs:
-    return [(run[part], reference[seed][part]) for seed, run in runs.items() if seed in reference]
+def _paired_runs(runs: Document, reference: Document, branch: str) -> Pairs:
+    return [(run[branch], reference[seed][branch]) for seed, run in runs.items() if seed in reference]
 
 
 def _gains(pairs: Pairs) -> list[float]:
@@ -835,8 +840,8 @@ def scoring_rates_table(document: Document) -> str:
     rows = []
     for way, name in names.items():
         rate, used = (_scoring_median(document, way, figure) for figure in ("rate", "microseconds"))
-        shares = f"{100 * rate / bare:.0f} %", f"{100 * bare_time / used:.0f} %"
-        rows.append((name, f"{rate:,.0f}", shares[0], f"{used:.1f} µs", shares[1]))
+        fractions = f"{100 * rate / bare:.0f} %", f"{100 * bare_time / used:.0f} %"
+        rows.append((name, f"{rate:,.0f}", fractions[0], f"{used:.1f} µs", fractions[1]))
     beside = "beside the bare runtime"
     note = (
         f"Medians of {len(rates['ways']['bare']['rate']['turns'])} turns of {count(rates['documents'])} "
@@ -1166,8 +1171,10 @@ def device_table(section: Document) -> str:
         for name, step in row["steps"].items():
             n = {"train": row["rows"], "update": row["mine"]}.get(name, step.get("texts", 0))
             rows.append((row["data"], name, count(n), size(step["peak_bytes"])))
-        before, after = (100 * row["steps"]["predict"][f"accuracy_of_{model}"] for model in ("model", "mine"))
-        accuracies.append(f"{row['data']} {before:.2f} %, then {after:.2f} %")
+        initial, updated = (
+            100 * row["steps"]["predict"][f"accuracy_of_{model}"] for model in ("model", "mine")
+        )
+        accuracies.append(f"{row['data']} {initial:.2f} %, then {updated:.2f} %")
     first = section["rows"][0]
     note = (
         f"Within {size(first['memory_bytes'])} and {100 * first['speed']:.0f} % of one processor's time. "
@@ -1208,7 +1215,7 @@ RELIABILITY_TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
 
 def continuing_table(document: Document) -> str:
     """Tables of more rows and of a new class."""
-    judged = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held out"
+    texts = "test texts" if document["judge"] == "test" else "a fifth of the training rows, held out"
     has_settings = len(document["variants"]) > 1
     columns, rows, rows_of_new = ["rates, epochs"] * has_settings, [], []
 
@@ -1227,7 +1234,7 @@ def continuing_table(document: Document) -> str:
     head = [*columns, "half of the rows", "updated with the other half", "trained with all"]
     head_of_new = [*columns, "rows of each known class", "known classes, mean", "worst", "new class"]
     note = (
-        f"{document['data']}, preset `{document['preset']}`, seed {document['seed']}, judged on {judged}: "
+        f"{document['data']}, preset `{document['preset']}`, seed {document['seed']}, judged on {texts}: "
         f"accuracy in percent. Second table, mean over {len(document['classes left out'])} classes, each "
         "left out once: difference on the texts of the known classes, in points, and accuracy on those of "
         "the new one."

@@ -36,12 +36,11 @@ class Claim(NamedTuple):
 
 def judge_claims(document: Document) -> list[Claim]:
     """Judge every claim for which the report holds figures."""
-    studies = [
-        (check, study) for name, check in OF_STUDIES.items() for study in document["studies"].get(name, [])
-    ]
-    return [
-        claim for check, part in [*((check, document) for check in CHECKS), *studies] for claim in check(part)
-    ]
+    claims = [claim for check in CHECKS for claim in check(document)]
+    for name, check in OF_STUDIES.items():
+        for study in document["studies"].get(name, []):
+            claims += check(study)
+    return claims
 
 
 def claims_table(document: Document) -> Table:

@@ -106,11 +106,8 @@ def _wave_gradients(network: WaveNetwork, tokens: Tensor, batch: Batch, labels: 
 def gradient_norms(gradients: TokenGradients) -> dict[str, float]:
     """Euclidean norms of gradients of each text's own loss, so that the batch size does not matter.
 
-    Returns:
-        ``cls``: norm at the [CLS] embedding, mean over texts; ``input``: norm over the embeddings of all
-        tokens of a text, mean over texts; ``classifier``: norm at the classifier's weights, of the mean
-        loss. For waves also ``cls_magnitude``, ``cls_phase``, ``input_magnitude``, ``input_phase`` of the
-        parts, and ``cls_cosine``, the mean cosine between the parts.
+    At the [CLS] embedding and over all embeddings of a text, mean over texts; at the classifier's weights, of
+    the mean loss. For waves also those of the parts, and the mean cosine between the parts at [CLS].
     """
     norms = {"classifier": float(gradients.classifier.norm())}
     first = gradients.offsets[:-1]

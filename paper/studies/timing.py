@@ -75,7 +75,7 @@ def fit_exponent(sizes: Sequence[int], values: Sequence[float]) -> dict[str, Any
     """Fit ``value = c size^k`` by least squares of ``log value`` on ``log size``.
 
     Returns:
-        ``exponent`` ``k``; its ``standard_error``, and ``r_squared``, both None for fewer than three points;
+        ``exponent`` ``k``; its ``standard_error`` and ``r_squared``, None for fewer than three points;
         ``from`` and ``to``, the sizes, and ``points``, how many. None for fewer than two points.
     """
     if len(sizes) < 2:
