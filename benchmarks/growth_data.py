@@ -44,7 +44,7 @@ def news_lengths(random: np.random.Generator, n_texts: int, median: int) -> NDAr
 def zipf_features(
     random: np.random.Generator, lengths: NDArray[np.int64], n_rows: int, *, cls: bool = True
 ) -> Ragged:
-    """Zipf features of texts of these lengths; with ``cls``, row 0 is the first of each text, and no other."""
+    """Zipf features of texts of these lengths; with ``cls``, row 0 begins each text, and is nowhere else."""
     offsets = offsets_of(lengths)
     ids = Zipf(n_rows - int(cls)).draw(random, int(offsets[-1])) + int(cls)
     if cls:
