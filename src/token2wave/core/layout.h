@@ -24,16 +24,6 @@ typedef struct {
     const int64_t *offsets, *n_ordered;
 } ragged_texts;
 
-/* Offset of each parameter in the dense part; those of absent parameters mean nothing. */
-typedef struct {
-    int64_t variants, variants_bias, restore, restore_bias, norm, norm_bias, head, head_bias;
-    int64_t context_variants, context_variants_bias, context_norm, context_norm_bias, mix, mix_bias;
-    int64_t context_head, context_head_bias, linear_svm, linear_svm_bias;
-    int64_t size;
-} layout;
-
-layout layout_of(network_shape shape);
-
 /* Numbers in a row of the embedding from which waves are made. */
 static inline int64_t wave_width(network_shape shape)
 {
@@ -44,4 +34,32 @@ static inline int64_t wave_width(network_shape shape)
 static inline int64_t row_width(network_shape shape)
 {
     return wave_width(shape) + (shape.has_linear_svm ? shape.n_classes : 0);
+}
+
+/* The parameters of the dense part in order, with their sizes, 0 for absent ones. d, p and w are the widths
+   of the network, the context branch and a row's waves; c is the number of classes. */
+#define PARAMETERS(X)                                                                                 \
+    X(variants, s.linear_variants ? 2 * d * d : 0) X(variants_bias, s.linear_variants ? 2 * d : 0)    \
+    X(restore, s.restore == RESTORE_LINEAR ? 2 * d * d : 0)                                           \
+    X(restore_bias, s.restore == RESTORE_LINEAR ? d : 0)                                              \
+    X(norm, d) X(norm_bias, d) X(head, c * d) X(head_bias, c)                                         \
+    X(context_variants, 2 * p * w) X(context_variants_bias, 2 * p)                                    \
+    X(context_norm, 2 * p) X(context_norm_bias, 2 * p) X(mix, 2 * p * p) X(mix_bias, p)               \
+    X(context_head, c * 2 * p) X(context_head_bias, p ? c : 0)                                        \
+    X(linear_svm, s.has_linear_svm ? c : 0) X(linear_svm_bias, s.has_linear_svm ? c : 0)
+
+/* Offset of each parameter in the dense part, and its size. */
+typedef struct {
+#define DECLARE_OFFSET(name, count) int64_t name;
+    PARAMETERS(DECLARE_OFFSET)
+    int64_t size;
+} layout;
+
+static inline layout layout_of(network_shape s)
+{
+    int64_t d = s.width, p = s.context_width, c = s.n_classes, w = wave_width(s);
+    layout l = {0};
+#define TAKE_OFFSET(name, count) l.name = l.size, l.size += (count);
+    PARAMETERS(TAKE_OFFSET)
+    return l;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "compiled.h"
-#include "words.h"
+#include "text.h"
 
 /* A text in UTF-8. */
 typedef struct {
