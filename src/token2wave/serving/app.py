@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import MissingExtraError, Token2WaveError
@@ -45,6 +45,8 @@ Send = Callable[[Message], Awaitable[None]]
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+UNICODE_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 PAGE_TITLE = "Text classifier"
 CHUNK_BYTES = 1 << 16  # of a response; the client must read a chunk before the next is sent
 COMMON_HEADERS: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -223,68 +225,65 @@ class Service:
         limits = self.limits
         check_headers(dict(scope["headers"]), limits)
         chunks: list[bytes] = []
-        n_bytes = 0
-        with self._holding_bytes() as hold:
-            try:
-                async with asyncio.timeout(limits.body_seconds):
-                    while True:
-                        message = await receive()
-                        if message["type"] == "http.disconnect":
-                            raise ClientDisconnected
-                        chunks.append(message.get("body", b""))
-                        n_bytes += len(chunks[-1])
-                        check_body_size(n_bytes, limits)
-                        if not message.get("more_body"):
-                            return b"".join(chunks)
-                        hold(len(chunks[-1]))
-            except TimeoutError as error:
-                self.metrics.rejected("slow body").inc()
-                problem = f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes"
-                hint, headers = "send it faster, or in smaller requests", ((b"connection", b"close"),)
-                raise RequestError(408, problem, location="body", hint=hint, headers=headers) from error
-
-    @contextmanager
-    def _holding_bytes(self) -> Iterator[Callable[[int], None]]:
-        """Count bytes as held until the end of the block."""
-        n_own_bytes = 0
-
-        def hold(n_bytes: int) -> None:
-            nonlocal n_own_bytes
-            if self._n_held_bytes + n_bytes > self.limits.held_bytes:
-                self.metrics.rejected("memory").inc()
-                problem = f"expected at most {self.limits.held_bytes:,} bytes in all requests and responses"
-                hint, headers = "try again later, or send smaller requests", ((b"retry-after", b"1"),)
-                raise RequestError(503, problem, location="memory", hint=hint, headers=headers)
-            n_own_bytes += n_bytes
-            self._n_held_bytes += n_bytes
-            self.metrics.held.set(self._n_held_bytes)
-
+        n_bytes = n_held_bytes = 0
+        timeout = asyncio.timeout(limits.body_seconds)
         try:
-            yield hold
+            message = await receive()  # usually the whole body; the HTTP server limits the time for it
+            async with timeout if message.get("more_body") else nullcontext():
+                while True:
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnected
+                    chunks.append(message.get("body", b""))
+                    n_bytes += len(chunks[-1])
+                    check_body_size(n_bytes, limits)
+                    if not message.get("more_body"):
+                        return b"".join(chunks)
+                    self._hold(len(chunks[-1]))
+                    n_held_bytes = n_bytes
+                    message = await receive()
+        except TimeoutError as error:
+            self.metrics.rejected("slow body").inc()
+            problem = f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes"
+            hint, headers = "send it faster, or in smaller requests", ((b"connection", b"close"),)
+            raise RequestError(408, problem, location="body", hint=hint, headers=headers) from error
         finally:
-            if n_own_bytes:
-                self._n_held_bytes -= n_own_bytes
-                self.metrics.held.set(self._n_held_bytes)
+            if n_held_bytes:
+                self._hold(-n_held_bytes)
+
+    def _hold(self, n_bytes: int) -> None:
+        """Count bytes as held, or release them if negative.
+
+        Raises:
+            RequestError: 503, too many bytes are held.
+        """
+        if self._n_held_bytes + n_bytes > self.limits.held_bytes:
+            self.metrics.rejected("memory").inc()
+            problem = f"expected at most {self.limits.held_bytes:,} bytes in all requests and responses"
+            hint, headers = "try again later, or send smaller requests", ((b"retry-after", b"1"),)
+            raise RequestError(503, problem, location="memory", hint=hint, headers=headers)
+        self._n_held_bytes += n_bytes
+        self.metrics.held.set(self._n_held_bytes)
 
     async def _send(self, scope: Message, response: Response, send: Send) -> Response:
         """Send a response in chunks; return it, or the error that replaces it if memory is full."""
-        with self._holding_bytes() as hold:
-            try:
-                if len(response.body) > CHUNK_BYTES:
-                    hold(len(response.body))
-            except RequestError as error:
-                response = error_response(error)
-            body = response.body
-            headers = [*COMMON_HEADERS, *response.headers, *self._cors_headers(scope)]
-            if response.status != 204:  # which has no body
-                headers += [
-                    (b"content-type", response.media_type),
-                    (b"content-length", b"%d" % len(body)),
-                ]
+        n_held_bytes = len(response.body) if len(response.body) > CHUNK_BYTES else 0
+        try:
+            if n_held_bytes:
+                self._hold(n_held_bytes)
+        except RequestError as error:
+            response, n_held_bytes = error_response(error), 0
+        body = response.body
+        headers = [*COMMON_HEADERS, *response.headers, *self._cors_headers(scope)]
+        if response.status != 204:  # which has no body
+            headers += [(b"content-type", response.media_type), (b"content-length", b"%d" % len(body))]
+        try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             for start in range(0, len(body) or 1, CHUNK_BYTES):
                 chunk, end = body[start : start + CHUNK_BYTES], start + CHUNK_BYTES
                 await send({"type": "http.response.body", "body": chunk, "more_body": end < len(body)})
+        finally:
+            if n_held_bytes:
+                self._hold(-n_held_bytes)
         return response
 
     def _cors_headers(self, scope: Message) -> Headers:
@@ -309,11 +308,10 @@ class Service:
 
 def json_response(document: Any, **settings: Any) -> Response:
     """Encode JSON in UTF-8; in ASCII if it has lone surrogates, which UTF-8 cannot encode."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
-        body = text.encode("utf-8")
+        body = UNICODE_ENCODER.encode(document).encode("utf-8")
     except UnicodeEncodeError:
-        body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+        body = ASCII_ENCODER.encode(document).encode("ascii")
     return Response(body, **settings)
 
 

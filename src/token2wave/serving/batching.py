@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from token2wave.serving.limits import ServiceLimits
@@ -65,14 +64,17 @@ class Batcher:
         Raises:
             RequestError: 503, the queue is full.
         """
-        loop = asyncio.get_running_loop()
-        with self._queued(request_size(texts)):
-            future: asyncio.Future[BatchResult] = loop.create_future()
-            self._waiting.append((texts, future))
-            if not self._is_running:
-                self._is_running = True
-                loop.call_soon(self._run_batch)
+        loop, size = asyncio.get_running_loop(), request_size(texts)
+        self._enqueue(size)
+        future: asyncio.Future[BatchResult] = loop.create_future()
+        self._waiting.append((texts, future))
+        if not self._is_running:
+            self._is_running = True
+            loop.call_soon(self._run_batch)
+        try:
             return await future
+        finally:
+            self._n_queued -= size
 
     async def run(self, function: Callable[[Classifier], T], size: int) -> T:
         """Call a slow function with the classifier, in a thread.
@@ -85,8 +87,13 @@ class Batcher:
             RequestError: 503, the queue is full.
         """
         loop = asyncio.get_running_loop()
-        with self._queued(size):
+        self._enqueue(size)
+        self._metrics.queued.set(self._n_queued)
+        try:
             return await loop.run_in_executor(self._large_thread, lambda: function(self.classifier))
+        finally:
+            self._n_queued -= size
+            self._metrics.queued.set(self._n_queued)
 
     def compute(self, classifier: Classifier, texts: list[str]) -> BatchResult:
         """Compute probabilities, in the thread of the caller."""
@@ -100,8 +107,7 @@ class Batcher:
         self._batch_thread.shutdown(wait=False)
         self._large_thread.shutdown(wait=False)
 
-    @contextmanager
-    def _queued(self, size: int) -> Iterator[None]:
+    def _enqueue(self, size: int) -> None:
         """Count a request as queued, or refuse it if the queue is full."""
         if self._n_queued + size > self._limits.queue_characters:
             self._metrics.rejected("queue").inc()
@@ -111,15 +117,10 @@ class Batcher:
             headers = ((b"retry-after", b"1"),)
             raise RequestError(503, problem, location="queue", hint="try again later", headers=headers)
         self._n_queued += size
-        self._metrics.queued.set(self._n_queued)
-        try:
-            yield
-        finally:
-            self._n_queued -= size
-            self._metrics.queued.set(self._n_queued)
 
     def _run_batch(self) -> None:
         """Compute the first texts of the queue."""
+        self._metrics.queued.set(self._n_queued)
         batch: list[Waiting] = []
         texts: list[str] = []
         n_characters = 0
