@@ -156,7 +156,7 @@ def _n_bytes(array: Any) -> int:
 def _require_scalars(path: Path, name: str, dtype: Any) -> None:
     from pyarrow import types
 
-    while any(getattr(types, container)(dtype) for container in _CONTAINERS):
+    while any(getattr(types, predicate)(dtype) for predicate in _CONTAINERS):
         dtype = dtype.value_type
     if not any(getattr(types, scalar)(dtype) for scalar in _SCALARS):
         raise DataError(
