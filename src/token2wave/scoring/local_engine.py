@@ -147,8 +147,9 @@ class _Engine:
             worker.segments.remove(segment)
             self._record_failure(segment, reason)
         elif event == "error":
-            error = getattr(errors, value.pop("type"))
-            raise (Token2WaveError if error is MissingExtraError else error)(value.pop("problem"), **value)
+            error = getattr(errors, value["type"], Token2WaveError)
+            error = Token2WaveError if error is MissingExtraError else error  # it takes other arguments
+            raise error(value["problem"], location=value["location"], hint=value["hint"])
         else:
             self._replace(worker)
 
