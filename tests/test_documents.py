@@ -31,7 +31,8 @@ def test_code_blocks_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     monkeypatch.setenv("TOKEN2WAVE_CACHE", str(tmp_path / "cache"))
     if "small-encoder" in path.read_text():
-        monkeypatch.syspath_prepend(ROOT / "tests" / "training")
+        for folder in ("distillation", "training"):
+            monkeypatch.syspath_prepend(ROOT / "tests" / folder)
         from teacher_data import write_encoder
 
         write_encoder(tmp_path / "small-encoder")

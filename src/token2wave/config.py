@@ -18,10 +18,10 @@ R = TypeVar("R")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
-def require(condition: bool, key: str, expected: str, found: object) -> None:
+def require(condition: bool, key: str, expected: str, value: object) -> None:
     """Raise a :class:`ConfigError` about a setting's value unless a condition holds."""
     if not condition:
-        raise ConfigError(f"expected {expected}, found {found!r}", location=key)
+        raise ConfigError(f"expected {expected}, found {value!r}", location=key)
 
 
 def require_choice(value: str, key: str, choices: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ class Interruption(BaseException):
     """Ctrl-C, as typer swallows ``KeyboardInterrupt``. Its text is shown to the user."""
 
 
-def place(
+def locate(
     path: str | os.PathLike[str] | None = None,
     *,
     row: int | None = None,

@@ -95,8 +95,8 @@ def compress(
         if limit is not None and n_bytes > limit:
             raise ConfigError(f"expected at most {limit:,} bytes, found {n_bytes:,}", location="max_size")
         written = load(temporary)  # the figures are those of the file
-    before = validate(old.network, compressor.validation)
-    after = validate(written.network, texts.validation.encode(written.features))
+    old_scores = validate(old.network, compressor.validation)
+    new_scores = validate(written.network, texts.validation.encode(written.features))
     summary = {
         "storage": storage,
         "retrained": new.training["compression"]["retrained"],
@@ -105,16 +105,16 @@ def compress(
         "max_size": limit,
         "rows_before": old.features.n_rows,
         "rows_after": new.features.n_rows,
-        "accuracy_before": before.accuracy,
-        "accuracy_after": after.accuracy,
-        "loss_before": before.loss,
-        "loss_after": after.loss,
+        "accuracy_before": old_scores.accuracy,
+        "accuracy_after": new_scores.accuracy,
+        "loss_before": old_scores.loss,
+        "loss_after": new_scores.loss,
         "validation_rows": len(texts.validation),
         "caveats": compressor.caveats,
         "seconds": time.perf_counter() - start,
     }
     if old.multi_label:
-        summary |= {"micro_f1_before": before.micro_f1, "micro_f1_after": after.micro_f1}
+        summary |= {"micro_f1_before": old_scores.micro_f1, "micro_f1_after": new_scores.micro_f1}
     return Compression(written, summary)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from token2wave.data.lines import Fault, Lines, decode
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 
 MAX_BEGINNING = 200  # characters of a broken row that are shown
 _SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
@@ -177,7 +177,7 @@ def _header(
     if header and len(header) > limits.columns:
         fault = fault or _too_many_columns(len(header), limits)
     if fault is not None:
-        raise DataError(fault.problem, location=place(segment.path, line=1), hint=fault.hint)
+        raise DataError(fault.problem, location=locate(segment.path, line=1), hint=fault.hint)
     if not header:
         raise DataError(
             "the first line is blank" if any(reader) else "the file is empty",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from token2wave.data.rows import COMPRESSIONS, Segment
-from token2wave.errors import DataError, import_extra, place
+from token2wave.errors import DataError, import_extra, locate
 
 MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 256 << 20, 200
 """Compressed data may unpack to so many bytes, and so many times its own size; texts reach a tenth of it."""
@@ -174,4 +174,4 @@ def cannot_read(path: Path, error: OSError | ValueError) -> DataError:
         problem, hint = "expected a file, found a folder", "name a file in it"
     elif isinstance(error, PermissionError):
         problem, hint = "no permission to read this", "change it with chmod or chown"
-    return DataError(problem, location=place(path), hint=hint)
+    return DataError(problem, location=locate(path), hint=hint)

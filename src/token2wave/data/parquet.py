@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from token2wave.data.lines import open_binary, require_plausible_size
 from token2wave.data.rows import IN_MEMORY, Rejected, RowBlock, RowLimits, Segment
 from token2wave.data.values import column_index
-from token2wave.errors import DataError, import_extra, place
+from token2wave.errors import DataError, import_extra, locate
 
 ROWS_CHUNK = 1 << 16
 LIST_ROWS_CHUNK = 1 << 10  # fewer, since pyarrow cannot keep each of their strings once
@@ -105,7 +105,7 @@ def parquet_blocks(
         if not _holds_strings(dtype):
             raise DataError(
                 f"expected strings, found values of type {str(dtype)[:60]}",
-                location=place(path, column=text_column),
+                location=locate(path, column=text_column),
                 hint="name the column that holds the texts",
             )
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
@@ -161,7 +161,7 @@ def _require_scalars(path: Path, name: str, dtype: Any) -> None:
     if not any(getattr(types, scalar)(dtype) for scalar in _SCALARS):
         raise DataError(
             f"expected strings, numbers or lists of them, found values of type {str(dtype)[:60]}",
-            location=place(path, column=name),
+            location=locate(path, column=name),
             hint="name another column, or write the column as strings",
         )
 

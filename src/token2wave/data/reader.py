@@ -26,7 +26,7 @@ from token2wave.data.rows import (
     Segment,
 )
 from token2wave.data.values import Column, column_index, is_unicode, parse_texts
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 
 
 def read_segment(
@@ -135,11 +135,11 @@ def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool 
                 continue
             row = len(line_numbers) + 1
             if isinstance(record, Fault):
-                location = place(path, row=row, line=line if is_csv else None)
-                location = location if record.line is None else place(path, line=record.line)
+                location = locate(path, row=row, line=line if is_csv else None)
+                location = location if record.line is None else locate(path, line=record.line)
                 raise DataError(record.problem, location=location, hint=record.hint)
             if blank_line is not None:
-                location = place(path, line=blank_line)
+                location = locate(path, line=blank_line)
                 raise DataError("a blank line between rows", location=location, hint="delete the line")
             line_numbers.append(line)
             for name, column in pairs:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import place
+from token2wave.errors import locate
 
 ROWS_CHUNK = 8192
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
@@ -44,7 +44,7 @@ class Segment:
 
     def location(self, at: int) -> str:
         """The place of a row, for an error message."""
-        return f"{self.path}, byte {at}" if self.counts_bytes else place(self.path, row=at)
+        return f"{self.path}, byte {at}" if self.counts_bytes else locate(self.path, row=at)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""

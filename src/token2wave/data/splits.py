@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from token2wave.config import require
 from token2wave.data.texts import TextSplit
 from token2wave.data.values import join_names, quote
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 MAX_CLASSES = 10_000
@@ -68,7 +68,7 @@ def label_names_of(train: TextSplit, official_names: Sequence[str] | None = None
         )
         problem = f"the label {quote(label)} is not one of the label names {join_names(official_names)}"
         hint = "correct the label, or add its name to the label names"
-        raise DataError(problem, location=place(train.source, row=row), hint=hint)
+        raise DataError(problem, location=locate(train.source, row=row), hint=hint)
     return tuple(official_names)
 
 
@@ -135,7 +135,7 @@ def _index(index_of: Mapping[str, int], label: object, split: TextSplit, row: in
     if index < 0:
         raise DataError(
             f"the label {quote(label)} is not one of the classes of training: {join_names(index_of)}",
-            location=place(split.source, row=row),
+            location=locate(split.source, row=row),
             hint="correct or remove the row, or add rows with this label to the training data",
         )
     return index

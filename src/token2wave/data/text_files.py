@@ -14,7 +14,7 @@ from token2wave.data.reader import read_columns
 from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Segment
 from token2wave.data.texts import TextSplit
 from token2wave.data.values import Column, parse_texts, quote, require_separator
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 from token2wave.options import DataOptions
 
 
@@ -95,7 +95,7 @@ def read_stream(stream: BinaryIO, source: str) -> list[str]:
     for number, (_, line) in enumerate(lines, start=1):
         text = line if isinstance(line, Fault) else decode(line)
         if isinstance(text, Fault):
-            raise DataError(text.problem, location=place(source, line=number), hint=text.hint)
+            raise DataError(text.problem, location=locate(source, line=number), hint=text.hint)
         texts.append(text.removesuffix("\n").removesuffix("\r"))
     return texts
 
@@ -107,7 +107,7 @@ def _unwrap_single_labels(texts: Column, labels: Column) -> Column:
         if not names:
             raise DataError(
                 f"expected a line with a label, '__label__name', found {quote(texts.values[row - 1])}",
-                location=place(labels.source, row=row),
+                location=locate(labels.source, row=row),
                 hint="write each line as '__label__name text', delete those without a label, or use a "
                 "CSV file with a header; where a text may have no label, ask for --multi-label",
             )

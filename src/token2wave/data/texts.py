@@ -14,7 +14,7 @@ from token2wave.data.values import (
     parse_texts,
     parse_weights,
 )
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 from token2wave.options import DataOptions
 
 SPLIT_STEMS = {
@@ -139,17 +139,17 @@ def require_usable(split: TextSplit) -> None:
     """Check texts, labels and weights that a program passes in memory; DataError if one cannot be used."""
     for row, text in enumerate(split.texts, start=1):
         if not isinstance(text, str):
-            location = place(split.source, row=row)
+            location = locate(split.source, row=row)
             raise DataError(f"expected a string, found {type(text).__name__}", location=location)
     for row, label in enumerate(split.labels, start=1):
         names = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
         if bad := [name for name in names if not isinstance(name, str) or not name]:
             raise DataError(
                 f"expected a label that is a string, found {bad[0]!r:.40}",
-                location=place(split.source, row=row),
+                location=locate(split.source, row=row),
                 hint="give labels by name, as in label_names",
             )
     for row, weight in enumerate(split.weights or (), start=1):
         if not 0 <= weight < math.inf:
-            location = place(split.source, row=row)
+            location = locate(split.source, row=row)
             raise DataError(f"expected a weight of at least 0, found {weight}", location=location)

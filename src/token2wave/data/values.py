@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 from token2wave.options import DataOptions
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -39,7 +39,7 @@ class Column:
     def location(self, index: int) -> str:
         """Where the value with this index is, e.g. ``a.csv, row 1 (line 2), column 'text'``."""
         line = None if self.lines is None else self.lines[index]
-        return place(self.source, row=index + 1, line=line, column=self.name)
+        return locate(self.source, row=index + 1, line=line, column=self.name)
 
 
 def parse_texts(column: Column) -> list[str]:
@@ -141,7 +141,7 @@ def column_index(path: str | Path, header: Sequence[str], name: str, row: int | 
     problem = f"there is no column {name!r}" if n_columns == 0 else f"there are {n_columns} columns {name!r}"
     raise DataError(
         f"{problem}; the columns are {join_names(header)}",
-        location=place(path, row=row),
+        location=locate(path, row=row),
         hint="name one of them with --text-column or --label-column, or correct the name of the column",
     )
 

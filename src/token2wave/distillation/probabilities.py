@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data.parquet import parquet_columns
-from token2wave.errors import DataError, place
+from token2wave.errors import DataError, locate
 from token2wave.storage.atomic import atomic_write
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
@@ -157,7 +157,7 @@ def _check_rows(path: Path, table: _Table, n_rows: int) -> None:
         if type(row) is not int or not 0 <= row < n_rows:
             raise DataError(
                 f"expected a row of the training data, from 0 to {n_rows - 1}, found {row!r}",
-                location=place(path, row=i),
+                location=locate(path, row=i),
                 hint="count the rows of the training data from 0, without the header",
             )
 
@@ -178,7 +178,7 @@ def _normalize(path: Path, values: NDArray[np.float64], label_names: Sequence[st
         row = int(wrong.argmax())
         raise DataError(
             f"expected probabilities that sum to 1, found {np.round(values[row], 4).tolist()[:12]}",
-            location=place(path, row=row + 1),
+            location=locate(path, row=row + 1),
             hint="write probabilities, not logits: the softmax of a classifier's output",
         )
     sums[np.abs(sums - 1) < ROUNDING] = 1  # so that a file that is read and written again stays the same
@@ -207,7 +207,7 @@ def _read_records(path: Path, records: Sequence[Mapping[str, Any]], label_names:
     key = "text" if records and "text" in records[0] else "row"
     values, keys = np.zeros((len(records), len(label_names))), []
     for row, record in enumerate(records, start=1):
-        location = place(path, row=row)
+        location = locate(path, row=row)
         if key not in record or PROBABILITIES not in record:
             problem = f"expected the keys {key!r} and {PROBABILITIES!r}, found {', '.join(map(repr, record))}"
             raise DataError(problem, location=location, hint='write {"text": "...", "probabilities": [...]}')
@@ -229,7 +229,7 @@ def _read_json_lines(path: Path, label_names: Sequence[str]) -> _Table:
                 raise ValueError(f"found {str(records[-1])[:60]}")
         except (ValueError, RecursionError) as error:
             problem = f"expected a JSON object ({str(error)[:100]})"
-            raise DataError(problem, location=place(path, line=line), hint="mend the line") from error
+            raise DataError(problem, location=locate(path, line=line), hint="mend the line") from error
     if not records:
         raise DataError("expected at least one row, but the file is empty", location=os.fspath(path))
     return _read_records(path, records, label_names)
