@@ -63,6 +63,17 @@ def test_a_file_is_the_training_split(tmp_path: Path) -> None:
         splits.name = "other"  # type: ignore[misc]
 
 
+def test_only_the_training_split_has_weights(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label,weight\nhello,greeting,2\nbye,parting,1\n")
+    for split in ("validation", "test"):
+        (tmp_path / f"{split}.csv").write_text("text,label\nhello,greeting\n")
+    splits = load_splits(tmp_path, DataOptions(weight_column="weight"))
+    assert splits.validation is not None
+    assert splits.test is not None
+    assert splits.train.weights == [2.0, 1.0]
+    assert splits.validation.weights is splits.test.weights is None
+
+
 def test_columns_are_passed_on(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_text("body,kind\nhello,greeting\n")
