@@ -18,7 +18,7 @@ from token2wave.inference import compiled as tables
 from token2wave.inference import reference
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.training import native_trainer
-from token2wave.training.additive_network import AdditiveNetwork, work_space
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
@@ -313,7 +313,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         "shape": tables.native_shape(network.config),
         "embedding": network.embedding,
         "dense": network.dense,
-        "slots": work_space(4),
+        "slots": np.full(4, -1, np.int32),
         "ids": texts.ids,
         "offsets": texts.offsets,
         "n_ordered": texts.n_ordered,

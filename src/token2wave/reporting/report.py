@@ -249,7 +249,7 @@ def _details_section(summary: Summary) -> str:
             "texts given": summary.rows,
         }
     }
-    groups |= {f"Settings: {name}": values for name, values in summary.settings.items()}  # type: ignore[misc]
+    groups |= {f"Settings: {name}": values for name, values in summary.settings.items()}
     groups |= {"Versions": summary.versions, "Machine": dict(summary.machine)}
     tables = "".join(
         html.table(

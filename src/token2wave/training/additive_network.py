@@ -93,8 +93,3 @@ def _draw(config: WaveConfig, seed: int) -> dict[str, Floats]:
             limit = 1 / math.sqrt(inputs)
             arrays[name] = random.uniform(-limit, limit, shape).astype(np.float32)
     return arrays
-
-
-def work_space(n_rows: int) -> NDArray[np.int32]:
-    """Make work space of the native core: ``(V,)`` int32, all -1 between calls."""
-    return np.full(n_rows, -1, dtype=np.int32)

@@ -26,9 +26,8 @@ def fit_baseline(texts: EncodedTexts, data: str, callback_list: CallbackList) ->
         MissingExtraError: scikit-learn is not installed.
     """
     if texts.test is None:
-        raise DataError(
-            "expected a test set for the baseline, found none", location=data, hint="name one with --test"
-        )
+        problem = "expected a test set for the baseline, found none"
+        raise DataError(problem, location=data, hint="name one with --test")
     callback_list.stage("baseline", 0)
     train, test = texts.train if texts.full_train is None else texts.full_train, texts.test
     data_of_both = train.texts, train.labels, test.texts, test.labels

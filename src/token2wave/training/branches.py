@@ -99,21 +99,12 @@ def refit_linear_svm(
 ) -> Any:
     """Solve the linear SVM again from all rows, validation rows too: it has no epochs to choose.
 
-    Args:
-        network: calibrated, with a linear SVM.
-        features: the vocabulary of the network.
-        full_train: all training rows.
-        recipe: the settings.
-        weight: of the SVM's branch.
-        seed: of the order of texts.
-        char_ngram_weight: weight of the words' character n-grams.
+    ``weight`` is that of the SVM's branch in the calibrated network. The other arguments are those of
+    :func:`fit_branches`.
     """
     config = network.config.replace(linear_svm=False)
-    arrays = dict(network.arrays())
-    arrays[EMBEDDING] = np.ascontiguousarray(arrays[EMBEDDING][:, : config.row_width])
-    waves = _rebuild(network, config, {name: arrays[name] for name in config.parameter_shapes()})
     weights = _svm_problem(config, features, full_train, recipe, seed).solve(char_ngram_weight)
-    refitted = add_linear_svm(waves, weights)
+    refitted = add_linear_svm(_restrict(network, config), weights)
     scale_branches(refitted, [1.0] * len(branch_names(config)) + [weight])
     return refitted
 
@@ -153,8 +144,11 @@ def add_linear_svm(network: Any, weights: LinearSVMWeights) -> Any:
 def remove_zero_branches(network: Any, weights: Sequence[float]) -> Any:
     """Remove the context and the linear SVM if their weight is zero: they cost time and bytes for nothing."""
     config = remove_zero_branches_of_config(network.config, weights)
-    if config == network.config:
-        return network
+    return network if config == network.config else _restrict(network, config)
+
+
+def _restrict(network: Any, config: WaveConfig) -> Any:
+    """Copy a network with the branches of a configuration alone."""
     arrays = dict(network.arrays())
     arrays[EMBEDDING] = arrays[EMBEDDING][:, : config.row_width]  # the linear SVM stands last
     return _rebuild(network, config, {name: arrays[name] for name in config.parameter_shapes()})

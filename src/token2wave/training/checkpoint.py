@@ -121,7 +121,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointSlot:
-    """The place of one network, numbered from 0, in the checkpoint of a run."""
+    """The place of one network, by its number from 0, in a checkpoint."""
 
     checkpoint: Checkpoint
     number: int
@@ -133,11 +133,7 @@ class CheckpointSlot:
         return networks[self.number] if self.number < len(networks) else None
 
     def save(self, saved: NetworkCheckpoint) -> None:
-        """Save the current state of the network's training.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
+        """Save the current state of the network's training, or raise :class:`OutputError`."""
         if saved.done:  # a copy, because the network changes later and the file is written again then
             arrays = {name: np.array(array) for name, array in saved.arrays.items()}
             saved = replace(saved, history=replace(saved.history), arrays=arrays)

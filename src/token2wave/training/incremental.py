@@ -143,12 +143,7 @@ def _read_rows(
     weights: Sequence[float] | None,
     options: DataOptions,
 ) -> TextSplit:
-    """Read the rows to learn from; they are multi-label if the model is.
-
-    Raises:
-        DataError: they cannot be read, or there are none.
-        ConfigError: there are texts without labels, or labels without texts.
-    """
+    """Read the rows to learn from; they are multi-label if the model is."""
     if isinstance(data, str | os.PathLike):
         if labels is not None or weights is not None:
             problem = "expected texts beside labels and weights, found the name of data"
@@ -178,11 +173,7 @@ def _read_rows(
 
 
 def _label_names(classifier: Classifier, rows: TextSplit) -> tuple[str, ...]:
-    """Names of the classes, known ones first.
-
-    Raises:
-        DataError: every row has a new class, or there are too many classes.
-    """
+    """Names of the classes, known ones first."""
     known = set(classifier.label_names)
     new = sorted({label for labels in rows.label_sets for label in labels} - known)
     require_few_classes(len(known) + len(new), rows.source)
@@ -306,7 +297,7 @@ def expand_vocabulary(
         arrays: every parameter by name, float32.
         n_rows: rows after the expansion.
         places: ``(V,)``, the new position of each old row.
-        n_new_classes: classes to add, after the others.
+        n_new_classes: classes to add at the end.
     """
     n_classes = config.n_classes + n_new_classes
     wide = config.replace(n_rows=n_rows, n_classes=n_classes)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from token2wave.core import load_core, n_threads
 from token2wave.inference.compiled import native_shape, supports_native
 from token2wave.models.wave_config import WaveConfig
-from token2wave.training.additive_network import AdditiveNetwork, work_space
+from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
@@ -98,7 +98,7 @@ class NativeTrainer:
         self.best: tuple[np.ndarray, np.ndarray] | None = None
         self.n_steps = recipe.epochs * n_batches(len(train), recipe.batch_size)
         self.positive_weights = _or_empty(train.positive_weights)
-        self.slots = work_space(network.config.n_rows)
+        self.slots = np.full(network.config.n_rows, -1, dtype=np.int32)  # work space of the core
 
     def _begin(self, recipe: Recipe) -> None:
         """Prepare the first step from the initial weights."""
@@ -211,15 +211,12 @@ class NativeTrainer:
         steps = range(self.step, self.step + n_steps)
         factors = np.array([rate_factor(step, self.n_steps, recipe) for step in steps], dtype=np.float32)
         inputs = features.ids, features.offsets, features.n_ordered
-        dropout = network.config.dropout, recipe.token_dropout
+        rates, dropout = (self.rates, factors), (network.config.dropout, recipe.token_dropout)
         loss, n_right = self.core.train(
             native_shape(network.config),
             (network.embedding, network.dense, self.mean, self.square, self.slots),
             (*inputs, class_ids, _or_empty(examples.targets), order),
-            (
-                *(self.rates, factors, weights, self.positive_weights),
-                *(recipe.embedding_lr, *dropout, recipe.label_smoothing),
-            ),
+            (*rates, weights, self.positive_weights, recipe.embedding_lr, *dropout, recipe.label_smoothing),
             (recipe.lr, recipe.weight_decay, *ADAM),
             (recipe.batch_size, self.step, self.seed),
             n_threads(),

@@ -159,11 +159,8 @@ def features_for(
     """
     is_wordpiece = isinstance(preset.features, WordPieceConfig)
     if vocabulary is not None and not is_wordpiece:
-        raise ConfigError(
-            f"preset {preset.name!r} uses words and takes no vocabulary",
-            location="vocabulary",
-            hint="leave it out, or choose preset 'paper'",
-        )
+        problem = f"preset {preset.name!r} uses words and takes no vocabulary"
+        raise ConfigError(problem, location="vocabulary", hint="leave it out, or choose preset 'paper'")
     path = None if vocabulary is None else Path(vocabulary)
     if path is None and is_wordpiece:
         path = default_vocabulary()

@@ -69,18 +69,13 @@ class Preset:
         changed = replace(self, features=features, network=network, recipe=recipe)
         with _prefix_errors("network"):
             config = changed.network_config(1, 2, ())  # refuses illegal settings before any work
-        if changed.features_lack_cls and config.readout == "cls":
+        if not changed.features.cls and config.readout == "cls":
             raise ConfigError(
                 "expected features with [CLS] to read out, found none",
                 location="network.readout",
                 hint="set features.cls=true",
             )
         return changed
-
-    @property
-    def features_lack_cls(self) -> bool:
-        """Whether texts do not begin with [CLS]."""
-        return isinstance(self.features, WordConfig) and not self.features.cls
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def require_trainable(preset: Preset, device: str, stream: bool = False) -> None
         MissingExtraError: torch is needed and not installed.
     """
     config = preset.network_config(1, 2, ()).replace(linear_svm=False)
-    is_native = device != "cuda" and trains_natively(config, preset.recipe, not preset.features_lack_cls)
+    is_native = device != "cuda" and trains_natively(config, preset.recipe, preset.features.cls)
     if stream and not (is_native and isinstance(preset.features, WordConfig)):
         raise ConfigError(
             f"preset {preset.name!r}, as it is set, does not train on a stream here",

@@ -26,14 +26,6 @@ class Baseline(TypedDict):
     train_seconds: float
 
 
-class RunSettings(TypedDict):
-    """Every setting of a run."""
-
-    features: dict[str, Any]
-    network: dict[str, Any]
-    recipe: dict[str, Any]
-
-
 class Machine(TypedDict):
     """The machine of a run."""
 
@@ -115,7 +107,7 @@ class Summary:
     evaluated_on: str
     label_names: Sequence[str]
     baseline: Baseline | None
-    settings: RunSettings
+    settings: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
     machine: Machine
     command: str | None

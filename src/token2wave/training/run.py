@@ -135,13 +135,10 @@ class ValidatedFit:
             thresholds=self.thresholds,
             novelty_reference=self.novelty_reference,
         )
-        first = replace(
-            classifier,
-            features=self.fitted.features,
-            network=self.fitted.network,
-            training={**record, "refit": False},
+        fitted, first_record = self.fitted, {**record, "refit": False}
+        return classifier, replace(
+            classifier, features=fitted.features, network=fitted.network, training=first_record
         )
-        return classifier, first
 
 
 @dataclass
@@ -202,16 +199,12 @@ class TrainingRun:
     def fit_first(self) -> ValidatedFit:
         """Train on the training texts; the validation texts choose the epoch, calibrate and evaluate."""
         unvalidated = self.texts.learns_from_validation  # calibration would make it certain of everything
-        fitted = self.fit(
-            self.preset.recipe,
-            self.texts.train,
-            self.texts.validation,
-            char_ngram_weight=CHAR_NGRAM_WEIGHT if unvalidated else None,
-        )
+        weight = CHAR_NGRAM_WEIGHT if unvalidated else None
+        texts = self.texts.train, self.texts.validation
+        fitted = self.fit(self.preset.recipe, *texts, char_ngram_weight=weight)
         validation, best, n_unknown = fitted.validation, fitted.history.best, fitted.n_unknown
-        assert validation is not None
-        assert best is not None
-        assert n_unknown is not None
+        if validation is None or best is None or n_unknown is None:
+            raise AssertionError("a fit with validation texts has all of these")
         weights = () if unvalidated else calibrate(fitted.network, validation)
         network = remove_zero_branches(fitted.network, weights)
         novelty = None
@@ -340,12 +333,7 @@ class TrainingRun:
         return features, replace(train, features=ragged), vectors
 
     def evaluate(self, classifier: Classifier, first: Classifier) -> Evaluation:
-        """Evaluate on unseen texts: the test texts, or else the validation texts.
-
-        Args:
-            classifier: of the last fit, which may have learnt from the validation texts.
-            first: of the first fit, which has not.
-        """
+        """Evaluate the classifier on the test texts, or else the first fit's on the validation texts."""
         test, validation = self.texts.test, self.texts.validation
         self.callback_list.stage("evaluation", len(validation if test is None else test))
         if test is not None:

@@ -18,12 +18,9 @@ Numbers = NDArray[np.float64]
 
 
 def thresholds_of(network: Any, validation: Examples, learnt_from: bool = False) -> tuple[float, ...]:
-    """Choose the thresholds of a calibrated multi-label network; of other networks there are none.
+    """Choose the thresholds of a calibrated multi-label network; other networks have none.
 
-    Args:
-        network: trained and calibrated.
-        validation: texts that it has not learnt from.
-        learnt_from: whether it has learnt from them after all; then every threshold is a half.
+    If the network has learnt from the validation texts, every threshold is a half.
     """
     if not network.config.multi_label:
         return ()

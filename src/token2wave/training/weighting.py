@@ -44,10 +44,9 @@ def text_weights(
         own_weights = np.asarray(own, dtype=np.float64)
         largest = own_weights.max(initial=0.0)
         if not 0 < largest < math.inf:
+            hint = "give at least some rows a weight above zero"
             raise ConfigError(
-                "expected training texts of some weight, found none",
-                location="weights",
-                hint="give at least some rows a weight above zero",
+                "expected training texts of some weight, found none", location="weights", hint=hint
             )
         weights = weights * (own_weights / largest)
     return np.asarray(weights / weights.mean(), dtype=np.float32)

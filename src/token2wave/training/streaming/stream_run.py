@@ -109,8 +109,8 @@ def prepare_stream_run(
     Args:
         source: the rows, and the splits beside them.
         preset: with the user's settings.
-        overrides: full names of the settings that the user has chosen.
-        class_weights: see :func:`token2wave.train`.
+        overrides: full names of these settings.
+        class_weights: as for :func:`token2wave.train`.
         memory: about how many bytes the run may take, beside Python and its libraries.
         max_rejected: fraction of rows that may be unusable.
         callback_list: reports the progress.
@@ -167,17 +167,9 @@ def prepare_stream_run(
         preset.recipe.batch_size,
         int(memory * BLOCK_FRACTION),
     )
-    return StreamRun(
-        TextDataset(source.name, sample, validation, test, names, caveats),
-        texts,
-        preset,
-        source.seed,
-        "cpu",
-        callback_list,
-        survey=survey,
-        block_stream=block_stream,
-        memory=memory,
-    )
+    splits = TextDataset(source.name, sample, validation, test, names, caveats)
+    run = TrainingRun(splits, texts, preset, source.seed, "cpu", callback_list)
+    return StreamRun(**vars(run), survey=survey, block_stream=block_stream, memory=memory)
 
 
 def _count_validation_rows(survey: Survey, recipe: Recipe) -> int:

@@ -224,27 +224,19 @@ def open_stream(
         paths = find_inputs(list(data) if path is None else [path])  # type: ignore[arg-type]
         name = paths[0].name.split(".")[0]
         name = name if len(paths) == 1 else f"{name} and {len(paths) - 1} more files"
-        places, label_names = {}, None
+        paths_of_splits, label_names = {}, None
     else:
         paths, name, label_names = [dataset.splits["train"]], dataset.name, dataset.label_names
-        places = {split: path for split in ("validation", "test") if split in dataset.splits}
+        paths_of_splits = {split: path for split in ("validation", "test") if split in dataset.splits}
     if test is not None:
-        places["test"] = test
+        paths_of_splits["test"] = test
     unweighted = replace(options, weight_column=None)
     splits = {
-        split: load_split(place, split, unweighted, label_names=label_names)
-        for split, place in places.items()
+        split: load_split(path_or_name, split, unweighted, label_names=label_names)
+        for split, path_or_name in paths_of_splits.items()
     }
-    return StreamSource(
-        name,
-        segments_of(paths, BYTES_OF_A_SEGMENT),
-        options,
-        label_names,
-        seed,
-        splits=splits,
-        dataset=dataset,
-        has_other_test=test is not None,
-    )
+    segments = segments_of(paths, BYTES_OF_A_SEGMENT)
+    return StreamSource(name, segments, options, label_names, seed, splits, dataset, test is not None)
 
 
 def prefetch(items: Iterator[_T]) -> Iterator[_T]:
