@@ -1,5 +1,6 @@
 """Texts and networks so small that whole studies take seconds; also for processes that tests start."""
 
+import json
 import os
 import sys
 from dataclasses import replace
@@ -9,12 +10,15 @@ import numpy as np
 
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import MissingExtraError
+from token2wave.features import Ragged
+from token2wave.features.ragged import offsets_of
 from token2wave.models.bert_encoder import PretrainedEncoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from paper import systems
 from paper.studies import convergence, independence
+from paper.study_figures import render_figure
 
 TOPICS = {"sport": "ball goal team", "money": "bank share price", "space": "moon star orbit"}
 COMMON = "the of and to in a is that it was"
@@ -34,6 +38,26 @@ def make_texts(n_texts, seed):
 
 def splits():
     return TextDataset("topics", make_texts(240, 0), None, make_texts(96, 1), None, ("Made up.",))
+
+
+def ragged(texts):
+    """Features of lists of token ids."""
+    lengths = np.array(list(map(len, texts)))
+    return Ragged(np.concatenate(texts).astype(np.int32), offsets_of(lengths), lengths)
+
+
+def check_study(study, document, drawings):
+    """Tables and figures come from the document as JSON alone; these are the names of the figures."""
+    document = json.loads(json.dumps(document, allow_nan=False))
+    for table in study.tables(document):
+        assert table.rows
+        assert all(len(row) == len(table.head) for row in table.rows)
+    drawn = study.drawings(document)
+    assert set(drawn) == set(drawings)
+    for name, drawing in drawn.items():
+        assert drawing.caption.endswith(".")
+        assert len(render_figure(name, drawing.figure)[f"{name}.png"]) > 10_000
+    return document
 
 
 def make_small(set_attribute):

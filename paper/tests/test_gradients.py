@@ -4,22 +4,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_studies import check_study, ragged
 
 from paper.result_store import ResultStore
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies import gradients
 from paper.studies.gradients import TokenGradients, token_gradients
 from paper.study import Options
-from token2wave.features import Ragged
-from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 
 
 def texts(lengths=(5, 2, 9, 3), n_rows=12, seed=0):
     random = np.random.default_rng(seed)
-    lengths = np.array(lengths)
-    ids = random.integers(0, n_rows, lengths.sum()).astype(np.int32)
-    return Ragged(ids, offsets_of(lengths), lengths)
+    return ragged([random.integers(0, n_rows, length) for length in lengths])
 
 
 def wave_network(operation, **settings):
@@ -135,7 +132,5 @@ def test_the_study_in_miniature(small, splits):
         (run,) = system["runs"]
         assert all(len(values) == len(document["steps"]) for values in run["norms"].values())
         assert run["dimensions"].keys() == {"0", "20"}
-    norms, components = gradients.tables(document)
-    assert len(norms.rows) == 2
-    assert len(components.rows) == 4
-    assert gradients.drawings(document).keys() == {"gradients", "gradients-parts", "gradients-dimensions"}
+    check_study(gradients.STUDY, document, ["gradients", "gradients-parts", "gradients-dimensions"])
+    assert [len(table.rows) for table in gradients.tables(document)] == [2, 4]

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from small_studies import check_study, ragged
 
 from paper.result_store import ResultStore
 from paper.studies import independence
 from paper.study import Options
-from token2wave.features import Ragged
-from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 
 
@@ -67,8 +66,7 @@ def test_states_are_what_the_classifier_gets():
     torch.manual_seed(0)
     network = WaveNetwork(WaveConfig(20, 3, width=6)).eval()
     random = np.random.default_rng(0)
-    lengths = np.array([5, 2, 9, 3])
-    features = Ragged(random.integers(0, 20, 19).astype(np.int32), offsets_of(lengths), lengths)
+    features = ragged([random.integers(0, 20, length) for length in (5, 2, 9, 3)])
     states = torch.from_numpy(independence.text_states(network, features))
     with torch.no_grad():
         assert torch.allclose(network.head(states), network(make_batch(features)), atol=1e-6)
@@ -85,7 +83,5 @@ def test_the_study_in_miniature(small, splits):
     document = independence.measure(ResultStore(), Options(splits, quick=True, seeds=(0,)))
     assert set(document["systems"]) == {"wave-interference", "wave-modulation", "transformer-random"}
     assert len(document["widths"]) == 4
-    spread, relation = independence.tables(document)
-    assert len(spread.rows) == 6
-    assert len(relation.rows) == 4
-    assert independence.drawings(document).keys() == {"independence", "independence-accuracy"}
+    check_study(independence.STUDY, document, ["independence", "independence-accuracy"])
+    assert [len(table.rows) for table in independence.tables(document)] == [6, 4]

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from small_studies import check_study, ragged
 
 from paper import result_store as store
 from paper.result_store import ResultStore
@@ -24,10 +25,7 @@ from paper.studies.probe_tasks import (
 )
 from paper.studies.probes import STUDY, SYSTEMS, Effort, blind_to_order, build, make_splits, train_on
 from paper.study import Options
-from paper.study_figures import styled
 from token2wave.errors import ConfigError
-from token2wave.features import Ragged
-from token2wave.features.ragged import offsets_of
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.training.examples import Examples
 from token2wave.training.validation import validate
@@ -214,11 +212,6 @@ def test_negation_is_solved_by_a_context_level_that_sees_one_neighbour():
 # What networks can see
 
 
-def ragged(texts):
-    lengths = np.array(list(map(len, texts)))
-    return Ragged(np.concatenate(texts).astype(np.int32), offsets_of(lengths), lengths)
-
-
 def exact_logits(network, features):
     with torch.no_grad():
         return network.double().eval()(make_batch(features))
@@ -350,18 +343,12 @@ def test_tables_show_mean_and_deviation_in_per_cent(measured):
 def test_tables_of_a_single_seed_have_no_deviation(measured):
     by_task, by_length, _, _ = STUDY.tables(measured)
     assert by_task.rows[0][3:] == by_length.rows[0][1:] == ["50.0", "50.0"]
-    assert all(len(row) == len(table.head) for table in STUDY.tables(measured) for row in table.rows)
 
 
 def test_figures_are_drawn_from_the_document_alone(measured):
+    check_study(STUDY, measured, ["probes-tasks", "probes-distance"])
     drawn = STUDY.drawings(measured)
-    assert list(drawn) == ["probes-tasks", "probes-distance"]
-    for drawing in drawn.values():
-        with styled():
-            drawing.figure.draw_without_rendering()
-        for axes in drawing.figure.axes:
-            assert axes.get_xlabel()
-        assert "a single seed" in drawing.caption
+    assert all("a single seed" in drawing.caption for drawing in drawn.values())
     axes, _ = drawn["probes-distance"].figure.axes
     (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or context")
     assert blind.get_xdata().tolist() == [8, 16]

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from small_studies import check_study
 
 from paper.result_store import ResultStore
 from paper.studies import resources
@@ -19,7 +20,6 @@ from paper.studies.resources import (
     steady_state_bytes,
 )
 from paper.study import Options
-from paper.study_figures import render_figure
 from token2wave.features import Ragged
 from token2wave.models import WaveConfig
 from token2wave.training.examples import Examples
@@ -126,12 +126,8 @@ def test_the_study_in_miniature_is_complete_and_draws(small, splits, tmp_path, m
     again = resources.measure_resources(ResultStore(tmp_path), data, True, compared)
     assert json.loads(json.dumps(again))["systems"] == document["systems"]
 
-    (table,) = STUDY.tables(document)
-    assert all(len(row) == len(table.head) for row in table.rows)
-    assert "A broken one" in table.caption
-    assert render_figure("dots", STUDY.drawings(document)["resources"].figure)["dots.svg"].startswith(
-        b"<?xml"
-    )
+    assert check_study(STUDY, document, ["resources"]) == document
+    assert "A broken one" in STUDY.tables(document)[0].caption
     document["systems"] = []
     assert STUDY.drawings(document) == {}
     assert STUDY.tables(document)[0].rows == []
