@@ -19,6 +19,7 @@
 #define TEXTS_CHUNK 32  /* so that weights in the cache serve several texts */
 #define WORDS_CHUNK 128 /* so that their states stay in the cache */
 #define MAX_ITEMS 32768 /* of a phase, see threads.h */
+#define CLEAR(numbers, count) memset(numbers, 0, (size_t)(count) * sizeof *(numbers))
 
 static int64_t room_for_words(const compiled_network *t)
 {
@@ -291,14 +292,11 @@ static void predict_item(void *argument, int64_t item)
     lay_out(t, M, job->words != 0, &w, memory);
     for (int64_t m = 0; m < M; m++) {
         text_sums sums = {.first = -1};
-        memset(w.sum, 0, (size_t)(2 * d) * sizeof *w.sum);
-        memset(w.squares, 0, (size_t)(2 * d) * sizeof *w.squares);
-        if (t->shape.has_linear_svm)
-            memset(w.svm_sum, 0, (size_t)t->shape.n_classes * sizeof *w.svm_sum);
-        if (p) {
-            memset(w.context_sum, 0, (size_t)p * sizeof *w.context_sum);
-            memset(w.context_squares, 0, (size_t)p * sizeof *w.context_squares);
-        }
+        CLEAR(w.sum, 2 * d);
+        CLEAR(w.squares, 2 * d);
+        CLEAR(w.svm_sum, t->shape.has_linear_svm ? t->shape.n_classes : 0);
+        CLEAR(w.context_sum, p);
+        CLEAR(w.context_squares, p);
         if (!job->words)
             ragged_sums(job, &w, first + m, &sums);
         else if (!read_sums(job, &w, first + m, &sums))

@@ -15,9 +15,6 @@ class GrowableArray:
 
     Beyond :data:`BYTES_IN_MEMORY` they go to a nameless temporary file, which the system reads as needed and
     deletes with the last array that maps it.
-
-    Args:
-        dtype: of the arrays.
     """
 
     def __init__(self, dtype: DTypeLike) -> None:

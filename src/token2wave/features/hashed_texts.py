@@ -91,11 +91,7 @@ class HashedTexts(Sequence[str]):
         return joined
 
     def hash(self, advance: Callable[[int], None] | None = None) -> None:
-        """Hash the texts, or all texts that they are selected from, if they are not hashed yet.
-
-        Args:
-            advance: called with the number of texts just processed.
-        """
+        """Hash the texts, or all texts that they are selected from, if they are not hashed yet."""
         if self._source is not None:
             whole, rows = self._source
             whole.hash(advance)

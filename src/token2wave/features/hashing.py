@@ -42,14 +42,7 @@ def hash_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
 
 
 def token_buckets(hashes: Hashes, n_tokens: NDArray[np.int64], ngrams: int, bits: int) -> Buckets:
-    """Put tokens and their n-grams into ``2^bits`` buckets.
-
-    Args:
-        hashes: ``(N,)`` uint64, the tokens of all texts.
-        n_tokens: ``(B,)`` int64, of each text.
-        ngrams: longest n-gram.
-        bits: 1 to 32.
-    """
+    """Put tokens, as :func:`hash_tokens` returns them, and their n-grams into ``2^bits`` buckets."""
     native = load_core()
     if native is not None:
         buckets = np.frombuffer(native.token_buckets(hashes, n_tokens, ngrams, bits), np.uint32)

@@ -121,12 +121,7 @@ class WordPieceFeatures:
         return tuple(row for row, entry in enumerate(self.vocabulary) if entry in SENTENCE_ENDS)
 
     def __call__(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> Ragged:
-        """Turn texts into features, on all cores.
-
-        Args:
-            texts: ``B`` strings.
-            advance: called with the number of texts just processed, for a progress bar.
-        """
+        """Turn ``B`` texts into features, on all cores; see :class:`WordFeatures`."""
         ids = [np.zeros(0, dtype=np.int32)]
         for first in range(0, len(texts), TEXTS_CHUNK):
             chunk = [_encodable(text) for text in texts[first : first + TEXTS_CHUNK]]
@@ -163,12 +158,7 @@ class WordPieceFeatures:
         return tokenizer
 
     def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
-        """Turn the tokens of texts into features: add [CLS] and [SEP], and cut nothing.
-
-        Args:
-            codes: ``(N,)`` uint64, of all texts.
-            offsets: ``(B + 1,)`` int64, of the texts.
-        """
+        """Turn the tokens of texts into features: add [CLS] and [SEP], and cut nothing."""
         rows = {name: self.vocabulary.index(name) for name in (CLS, SEP)}
         ids = np.insert(codes.astype(np.int32), offsets[:-1], rows[CLS])
         ends = offsets[1:] + np.arange(1, len(offsets))

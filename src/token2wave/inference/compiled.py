@@ -52,7 +52,7 @@ def compile_network(config: WaveConfig, arrays: Mapping[str, Floats]) -> Compile
 
     Args:
         config: its shape.
-        arrays: every parameter by name (:meth:`WaveConfig.parameter_shapes`), float32; shared, not copied.
+        arrays: every parameter by name, float32; shared, so do not change them.
 
     Returns:
         A network that gives the same logits, to rounding.
@@ -71,12 +71,7 @@ def compile_network(config: WaveConfig, arrays: Mapping[str, Floats]) -> Compile
 
 
 class CompiledNetwork:
-    """A network that predicts without torch; made by :func:`compile_network`.
-
-    Args:
-        config: the network's shape.
-        arrays: every parameter by name, float32. Do not change them afterwards.
-    """
+    """A network that predicts without torch; made by :func:`compile_network`."""
 
     def __init__(self, config: WaveConfig, arrays: Mapping[str, Floats]) -> None:
         self.config = config

@@ -24,17 +24,7 @@ M = TypeVar("M", bound=Model)
 
 
 def load_model(path: str | os.PathLike[str], device: str, model_class: type[M]) -> M:
-    """Read a model file; see :func:`token2wave.load`.
-
-    Args:
-        path: the model file.
-        device: where to predict, ``cpu`` or ``cuda``.
-        model_class: what to make of it, :class:`Model` or a subclass.
-
-    Raises:
-        ModelFileError: the file is missing, damaged, not a model of token2wave, or of another version.
-        MissingExtraError: the network needs torch, which is not installed.
-    """
+    """Read a model file as :class:`Model` or a subclass; see :func:`token2wave.load`."""
     file = read_model_file(Path(path))
     try:
         return _build(file, device, model_class)

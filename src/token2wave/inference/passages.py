@@ -27,12 +27,7 @@ Codes = NDArray[np.uint64]
 
 
 class Passages:
-    """Computes sums of passages, given as token codes.
-
-    Args:
-        features: turn token codes into rows of the embedding.
-        network: turns rows into sums.
-    """
+    """Computes sums of passages, given as token codes."""
 
     def __init__(self, features: Features, network: CompiledNetwork) -> None:
         self.features, self.network = features, network

@@ -53,13 +53,7 @@ def make_prediction(
 
 
 def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) -> dict[str, Any]:
-    """Turn a prediction into plain data, as commands and services print it.
-
-    Args:
-        prediction: the prediction.
-        several: write ``labels``, as for a multi-label model; else ``label``.
-        abstains: leave out the label.
-    """
+    """Turn a prediction into plain data, with ``labels`` if it may be several; abstaining omits the label."""
     decision: dict[str, Any] = {"label": None if abstains else prediction.label}
     decision["probability"] = prediction.probability
     if several:

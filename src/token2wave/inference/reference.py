@@ -139,12 +139,7 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
 
 
 def probabilities(logits: NDArray[Any], multi_label: bool) -> NDArray[Any]:
-    """Turn logits ``(..., C)`` into probabilities of the same shape and type.
-
-    Args:
-        logits: one for each class.
-        multi_label: take the sigmoid of each logit; else the softmax over the classes.
-    """
+    """Turn logits ``(..., C)`` into probabilities, by sigmoid if ``multi_label``, else by softmax."""
     if multi_label:
         powers = np.exp(-np.abs(logits))
         return np.asarray(np.where(logits < 0, powers, 1) / (1 + powers))
@@ -184,10 +179,7 @@ def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
 def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tuple[Numbers, Numbers]:
     """Sum each text's values and their squares, ``(N, width)`` each, as a matrix product for each chunk.
 
-    Args:
-        offsets: ``(N + 1,)`` int64.
-        width: width of the values.
-        values_of: returns values ``a`` to ``b``, ``(b - a, width)``.
+    ``values_of(a, b)`` returns values ``a`` to ``b``, ``(b - a, width)``.
     """
     n = len(offsets) - 1
     total, squares = np.zeros((n, width)), np.zeros((n, width))

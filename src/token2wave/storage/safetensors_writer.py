@@ -27,18 +27,10 @@ NAMES = {np.dtype(code): name for name, code in TYPES.items()}
 
 
 def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> int:
-    """Write a safetensors file.
-
-    Args:
-        path: of the file, which is overwritten.
-        arrays: by name, of types in :data:`TYPES`.
-        metadata: strings by name.
-
-    Returns:
-        The CRC-32 of the file.
+    """Overwrite a safetensors file with arrays of :data:`TYPES`, and return its CRC-32.
 
     Raises:
-        OSError: the place cannot be written to.
+        OSError: the file cannot be written.
     """
     checksum = 0
     with path.open("wb") as file:
