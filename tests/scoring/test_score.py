@@ -443,7 +443,14 @@ def test_only_missing_parts_of_a_compressed_file_are_written_again(
     assert changed_parts(out, files) == [3, 9]
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"torn": ', b"[1]\n", b'{"segment": 0, "number": 0}\n\xff\n'])
+EMPTY_PART = {"segment": "x", "number": 0, "is_last": True, "size": 0, "files": []}
+EMPTY_PART |= {"n_written": 0, "n_filtered": 0, "n_rejected": 0}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b'{"torn": ', b"[1]\n", b'{"segment": 0, "number": 0}\n\xff\n', json.dumps(EMPTY_PART).encode()],
+)
 def test_parts_missing_in_a_damaged_journal_are_written_again(
     score_here: Any, model: Path, tmp_path: Path, damage: bytes
 ) -> None:

@@ -41,12 +41,7 @@ _TYPES: dict[type, str] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """A parsed filter; see :meth:`parse`.
-
-    Attributes:
-        root: the tree of conditions.
-        fields: the fields that it reads.
-    """
+    """A parsed filter: the tree of conditions, and the fields that it reads; see :meth:`parse`."""
 
     root: Node
     fields: Sequence[Field]

@@ -53,12 +53,7 @@ class InputSchema(NamedTuple):
 
 
 def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool) -> InputSchema:
-    """Infer the columns from the metadata and the first rows of the files.
-
-    Args:
-        segments: all segments of the input.
-        text_column: the column of the texts.
-        with_types: whether ``pyarrow`` types are needed.
+    """Infer the columns from the metadata and the first rows of the files of an input.
 
     Raises:
         DataError: a file cannot be read, or the columns of two files cannot be combined.

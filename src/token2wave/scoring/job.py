@@ -128,15 +128,7 @@ class ScoringSummary:
 
 
 class Job:
-    """A job that this process alone has open.
-
-    Args:
-        config: the settings.
-        segments: all segments of the input.
-
-    Attributes:
-        journal: the finished output parts.
-    """
+    """A job that this process alone has open: its settings, all segments of its input and its journal."""
 
     def __init__(self, config: JobConfig, segments: Sequence[Segment]) -> None:
         self.config, self.segments = config, segments
@@ -174,10 +166,6 @@ class Job:
 @contextmanager
 def open_job(config: JobConfig, segments: Sequence[Segment]) -> Iterator[Job]:
     """Begin a job, or resume the one in its folder, and lock the folder while the block runs.
-
-    Args:
-        config: the settings.
-        segments: all segments of the input.
 
     Raises:
         OutputError: the folder holds other files, cannot be written to, or is locked by another process.

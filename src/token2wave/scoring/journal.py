@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,13 +125,9 @@ class Journal:
             with suppress(ValueError, TypeError, KeyError, AttributeError):  # a damaged line: write it again
                 output_part = OutputPart.from_dict(json.loads(line))
                 recorded[output_part.segment, output_part.number] = output_part
-        output_parts = list(recorded.values())
         with ThreadPoolExecutor(n_threads()) as pool:
-            for output_part, is_intact in zip(
-                output_parts, pool.map(self._is_intact, output_parts), strict=True
-            ):
-                if is_intact:
-                    self.finished[output_part.segment][output_part.number] = output_part
+            for output_part in compress(recorded.values(), pool.map(self._is_intact, recorded.values())):
+                self.finished[output_part.segment][output_part.number] = output_part
 
     def commit(self, output_part: OutputPart) -> None:
         """Move a staged part to its place and record it; a recorded part survives any crash.
@@ -158,8 +155,8 @@ class Journal:
 
     def _is_intact(self, output_part: OutputPart) -> bool:
         """Whether all files have the recorded checksums and are ours; the journal is not trusted."""
-        paths = part_paths(output_part.segment, output_part.number, self.format)
         with suppress(OSError, TypeError, ValueError):
+            paths = part_paths(output_part.segment, output_part.number, self.format)
             return all(
                 file.path in paths
                 and (self.folder / file.path).stat().st_size == file.n_bytes
@@ -171,7 +168,7 @@ class Journal:
 
 def part_paths(segment: int, number: int, format: str) -> tuple[str, str]:
     """Return the paths of a part's rows and rejects, below the output folder."""
-    name = f"part-{segment:06}-{number:04}"
+    name = f"part-{segment:06d}-{number:04d}"
     return f"{PARTS}/{name}.{format}", f"{REJECTED}/{name}.jsonl"
 
 

@@ -25,12 +25,7 @@ QUEUE_LENGTH = 2  # segments that a worker has at once, so that it need not wait
 
 
 def run(job: Job, n_workers: int, on_commit: Callable[[OutputPart], None]) -> None:
-    """Score all segments that are not complete.
-
-    Args:
-        job: the job.
-        n_workers: number of processes.
-        on_commit: called with each output part after it is recorded.
+    """Score all segments that are not complete, and call ``on_commit`` with each recorded output part.
 
     Raises:
         Token2WaveError: the model, an input or the output cannot be used; finished parts are kept.

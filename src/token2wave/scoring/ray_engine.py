@@ -23,13 +23,10 @@ _scorers: dict[str, SegmentScorer] = {}  # of this process, at most one
 
 
 def run(job: Job, n_workers: int | None, on_commit: Callable[[OutputPart], None]) -> None:
-    """Score all segments that are not complete, on the connected cluster or the one that ``ray.init`` finds.
+    """Score all segments that are not complete, and call ``on_commit`` with each recorded output part.
 
-    Args:
-        job: the job.
-        n_workers: maximum number of tasks at once; None for as many as the cluster has room for. A cluster
-            that starts on this machine for the job gets so many cores.
-        on_commit: called with each output part after it is recorded.
+    Uses the connected cluster, or the one that ``ray.init`` finds or starts on this machine, with at most
+    ``n_workers`` tasks at once; None for as many as the cluster has room for.
 
     Raises:
         MissingExtraError: Ray is not installed.

@@ -40,11 +40,7 @@ SEGMENT_FACTOR = 4  # a segment is about one part; only one that is so many time
 
 
 class SegmentScorer:
-    """Scores segments one after the other.
-
-    Args:
-        config: the settings of the job.
-    """
+    """Scores segments of a job one after the other."""
 
     def __init__(self, config: JobConfig) -> None:
         self.config = config
