@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from paper.studies.memory_measurement import (
 )
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled
-from paper.systems import encoder_system, transformer_system, wave_system
+from paper.systems import System, encoder_system, transformer_system, wave_system
 from token2wave.core import n_threads
 from token2wave.errors import MissingExtraError
 from token2wave.features import WordPieceFeatures
@@ -50,19 +50,10 @@ MEMORY = {
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One row of the comparison: a :class:`~paper.systems.System`, its counted steps, full and quick.
+class Entry(System):
+    """A system with its counted steps, full and quick; ``random`` gives an encoder random weights."""
 
-    ``random`` is whether an encoder's weights are random.
-    """
-
-    key: str
-    title: str
-    kind: str
-    recipe: Recipe
-    steps: tuple[int, int]
-    network: dict[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
+    steps: tuple[int, int] = (1, 1)
     random: bool = False
 
     def job(self, data: StudyData, device: str) -> dict[str, Any]:
@@ -79,35 +70,25 @@ class Entry:
 def make_entries(batch_size: int = BATCH_SIZES[0]) -> list[Entry]:
     """The systems of the papers' Table 2, and the wave networks as the library trains them."""
     waves = [wave_system(operation) for operation in ("interference", "modulation")]
-    modulation, transformer, encoder = waves[1], transformer_system(None), encoder_system(MINILM)
+    transformer, encoder = transformer_system(None), encoder_system(MINILM)
 
-    def equalise(recipe: Recipe) -> Recipe:
-        return recipe.replace(batch_size=batch_size, precision="float32", token_dropout=0.0)
+    def entry(system: System, steps: tuple[int, int], **changes: Any) -> Entry:
+        recipe = system.recipe.replace(batch_size=batch_size, precision="float32", token_dropout=0.0)
+        return Entry(**{**vars(system), "recipe": recipe, **changes}, steps=steps)
 
-    entries = [Entry(w.key, w.title, "wave", equalise(w.recipe), (20, 5), dict(w.network)) for w in waves]
-    entries += [
-        replace(
-            entries[1],
-            key=f"{modulation.key}-all-tokens",
-            title=f"{modulation.title}, all tokens",
-            steps=(6, 2),
-            network={**modulation.network, "readout": "mean"},
-        ),
-        Entry(
-            "transformer",
-            "Transformer, 1 layer, all tokens",
-            "transformer",
-            equalise(transformer.recipe),
-            (6, 2),
-            dict(transformer.network),
-        ),
-        Entry("minilm", MINILM, "encoder", equalise(encoder.recipe), (4, 2), checkpoint=MINILM),
+    all_tokens = {"key": f"{waves[1].key}-all-tokens", "title": f"{waves[1].title}, all tokens"}
+    random = {"title": "BERT base, random weights", "checkpoint": BERT_BASE, "random": True}
+    entries = [
+        *(entry(wave, (20, 5)) for wave in waves),
+        entry(waves[1], (6, 2), **all_tokens, network={**waves[1].network, "readout": "mean"}),
+        entry(transformer, (6, 2), key="transformer", title="Transformer, 1 layer, all tokens"),
+        entry(encoder, (4, 2), key="minilm", title=MINILM),
+        entry(encoder, (3, 1), key="bert-base", **random),
     ]
-    random: Any = {"title": "BERT base, random weights", "checkpoint": BERT_BASE, "random": True}
-    entries.append(replace(entries[-1], key="bert-base", steps=(3, 1), **random))
-    for entry, wave in zip(entries[:2], waves, strict=True):
-        as_trained: Any = {"key": f"{wave.key}-library", "title": f"{wave.title}, as trained here"}
-        entries.append(replace(entry, recipe=wave.recipe.replace(batch_size=batch_size), **as_trained))
+    for wave in waves:
+        as_trained = {"key": f"{wave.key}-library", "title": f"{wave.title}, as trained here"}
+        recipe = wave.recipe.replace(batch_size=batch_size)
+        entries.append(entry(wave, (20, 5), recipe=recipe, **as_trained))
     return entries
 
 

@@ -84,9 +84,9 @@ def test_the_study_in_miniature_is_complete_and_draws(small, splits, tmp_path, m
     recipe = Recipe(batch_size=16, precision="float32")
     heads = {"width": 16, "heads": 2, "feed_forward": 32}
     compared = [
-        Entry("wave", "A wave network", "wave", recipe, (3, 2), {"width": 512}),
-        Entry("transformer", "A Transformer", "transformer", recipe, (3, 2), heads),
-        Entry("broken", "A broken one", "transformer", recipe, (3, 2), {"width": 7, "heads": 2}),
+        Entry("wave", "A wave network", "wave", {"width": 512}, recipe, steps=(3, 2)),
+        Entry("transformer", "A Transformer", "transformer", heads, recipe, steps=(3, 2)),
+        Entry("broken", "A broken one", "transformer", {"width": 7, "heads": 2}, recipe, steps=(3, 2)),
         *(entry for entry in make_entries(16) if entry.kind == "encoder"),
     ]
     really = resources.call_in_fresh_process
