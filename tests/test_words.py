@@ -16,6 +16,8 @@ few_rows out_of_fold_weights adaptation adapted widening updating Run FirstFit F
 judging judge Judgement SURE Tried Move winner roles EndedElsewhere Standing Place Within start_over
 continues SLOWER Tables tables_of fits_native_core Stored written_aside container Spool Shrinking Shrunk
 _Again Wanted Layout Misfit Plan Several cure listed Gone WatchedConnection PatientHandler
+look gaps packed opened
+found one part kind share apart usual given said told shown wanted kept together leading exchange
 """
 WORDS = frozenset(LISTED.split())
 PREFIXES = ("MOST_", "LEAST_", "FEWEST_")
@@ -23,17 +25,17 @@ PREFIXES = ("MOST_", "LEAST_", "FEWEST_")
 
 def identifiers(path: Path) -> set[str]:
     """Names that a file defines: classes, functions, parameters, variables and attributes."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.arg):
-            found.add(node.arg)
+            names.add(node.arg)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            found.add(node.attr)
-    return found
+            names.add(node.attr)
+    return names
 
 
 def private_words(names: set[str]) -> list[str]:
@@ -48,13 +50,13 @@ def private_words(names: set[str]) -> list[str]:
 
 
 def test_no_private_word_is_an_identifier() -> None:
-    found = {
+    words = {
         str(path.relative_to(PACKAGE)): private_words(identifiers(path)) for path in PACKAGE.rglob("*.py")
     }
-    assert {path: words for path, words in found.items() if words} == {}
+    assert {path: names for path, names in words.items() if names} == {}
 
 
-def test_a_private_word_is_found() -> None:
+def test_a_private_word_is_seen() -> None:
     assert private_words({"Teller", "_taught", "_MOST_ROWS", "TEXTS_AT_ONCE", "rows"}) == [
         "TEXTS_AT_ONCE",
         "Teller",

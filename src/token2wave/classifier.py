@@ -212,13 +212,13 @@ class Classifier(Model):
         """
         return State(self, removable)
 
-    def state_from_bytes(self, packed: bytes) -> State:
+    def state_from_bytes(self, data: bytes) -> State:
         """Unpack a state that :meth:`State.to_bytes` packed.
 
         Raises:
             ModelFileError: the state is damaged, or belongs to another model.
         """
-        return State.from_bytes(self, packed)
+        return State.from_bytes(self, data)
 
     def window(self, n_tokens: int) -> SlidingWindow:
         """Classify the last tokens of an endless stream; see :class:`token2wave.SlidingWindow`.
@@ -251,7 +251,7 @@ class Classifier(Model):
             **({"thresholds": list(self.thresholds)} if self.multi_label else {}),
             "parameters": parameters.total,
             "parameters_without_embedding": parameters.without_embedding,
-            "features": {"kind": self.features.kind, **self.features.config.to_dict()},
+            "features": {"kind": self.features.type_name, **self.features.config.to_dict()},
             "network": self.network.config.to_dict(),
             "training": self.training,
             "versions": self.written_by,

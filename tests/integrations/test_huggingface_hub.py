@@ -92,7 +92,7 @@ def test_folders_load_like_repositories(tmp_path):
     export_huggingface(classifier, tmp_path / "model")
     assert load_from_hub(tmp_path / "model").fingerprint == classifier.fingerprint
     random_classifier("paper").save(tmp_path / "model" / "token2wave.safetensors")
-    assert load_from_hub(tmp_path / "model").features.kind == "wordpiece"  # the plain file comes first
+    assert load_from_hub(tmp_path / "model").features.type_name == "wordpiece"  # the plain file comes first
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="cannot be loaded"):
         load_from_hub(tmp_path / "empty")

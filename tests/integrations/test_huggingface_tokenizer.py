@@ -73,12 +73,12 @@ def test_rows_have_names(tokenizer):
     assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "[PAD]"
     assert tokenizer.convert_tokens_to_ids("no such name") == tokenizer.unk_token_id
     assert tokenizer.convert_tokens_to_ids("<99999999>") == tokenizer.unk_token_id
-    has_pad_row = tokenizer.features.kind == "wordpiece" and "[PAD]" in tokenizer.features.vocabulary
+    has_pad_row = tokenizer.features.type_name == "wordpiece" and "[PAD]" in tokenizer.features.vocabulary
     assert len(tokenizer) == tokenizer.features.n_rows + (not has_pad_row)
 
 
 def test_decode_joins_pieces(tokenizer):
-    if tokenizer.features.kind == "wordpiece":
+    if tokenizer.features.type_name == "wordpiece":
         assert tokenizer.decode(tokenizer.encode("good films"), skip_special_tokens=True) == "good films"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from token2wave.errors import OutputError
 from token2wave.storage import atomic as files
-from token2wave.storage.atomic import atomic_write, part_of
+from token2wave.storage.atomic import atomic_write, temporary_path
 
 WRITER = """
 import sys
@@ -109,14 +109,14 @@ def test_nobody_elses_files_are_touched(tmp_path: Path) -> None:
     """In a folder where others write, too, what has the name of a part may be anything."""
     path, precious = tmp_path / "file", tmp_path / "precious"
     precious.write_text("precious")
-    part_of(path, 0).symlink_to(precious)
-    part_of(path, 1).mkdir()
-    os.mkfifo(part_of(path, 2))
+    temporary_path(path, 0).symlink_to(precious)
+    temporary_path(path, 1).mkdir()
+    os.mkfifo(temporary_path(path, 2))
     write(path, "new")
     assert path.read_text() == "new"
     assert precious.read_text() == "precious"
-    assert part_of(path, 0).is_symlink()
-    assert part_of(path, 1).is_dir()
+    assert temporary_path(path, 0).is_symlink()
+    assert temporary_path(path, 1).is_dir()
 
 
 def test_within_another(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_without_locks(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(files.fcntl, "flock", flock)
     path = tmp_path / "file"
-    part_of(path, 0).write_text("left over, or someone is at it")
+    temporary_path(path, 0).write_text("left over, or someone is at it")
     write(path, "new")
     assert path.read_text() == "new"
-    assert part_of(path, 0).exists()
+    assert temporary_path(path, 0).exists()
 
 
 def test_links_lead_to_what_is_replaced(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def _agree(classifier: Classifier, texts: list[Text]) -> None:
     indices = [classifier.label_names.index(label) for label in classifier.labels(decoded)]
     best = classifier.probabilities(decoded).argmax(axis=1).tolist()
     check(indices == best, "labels are not the most probable")
-    if classifier.features.kind != "words":
+    if classifier.features.type_name != "words":
         return
     joined = classifier.probabilities([" ".join(decoded)])[0]
     states = [classifier.state(True), classifier.state(False)]

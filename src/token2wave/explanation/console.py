@@ -70,10 +70,10 @@ class _ColouredView:
     def text(self) -> Text:
         """The whole text, each part as `piece` shows it."""
         text, line, end = self.explanation.text, Text(), 0
-        for i, part in enumerate(self.explanation.parts):
-            line.append(_clean(text[end : part.start]))
-            line.append(*self.piece(i, _clean(text[part.start : part.end])))
-            end = part.end
+        for i, unit in enumerate(self.explanation.parts):
+            line.append(_clean(text[end : unit.start]))
+            line.append(*self.piece(i, _clean(text[unit.start : unit.end])))
+            end = unit.end
         return line.append(_clean(text[end:]))
 
     def piece(self, i: int, text: str) -> tuple[str, str]:
@@ -105,7 +105,7 @@ class _ColouredView:
 
     def remark(self) -> Text:
         """The end of the legend."""
-        if all(part.known for part in self.explanation.parts):
+        if all(unit.known for unit in self.explanation.parts):
             return Text()
         return Text.assemble("; ", ("underlined", "underline"), ": unknown to the model", style="dim")
 

@@ -73,7 +73,7 @@ class Explanation:
                 "expected a probability and a logit for each class, "
                 f"found {n_classes} classes, {len(self.probabilities)} and {len(self.logits)}"
             )
-        if any(not n_classes == len(part.effects) == len(part.logit_effects) for part in self.parts):
+        if any(not n_classes == len(unit.effects) == len(unit.logit_effects) for unit in self.parts):
             raise ValueError(f"expected the effects of each part on {n_classes} classes")
         if any(left.end > right.start for left, right in pairwise(self.parts)):
             raise ValueError("expected parts in reading order that do not overlap")
@@ -114,7 +114,7 @@ class Explanation:
                 f"expected a class of the model, found {label!r}", hint=f"choose one of {names}"
             )
         index = self.label_names.index(label)
-        ordered = sorted(self.parts, key=lambda part: -abs(finite(part.effects[index])))
+        ordered = sorted(self.parts, key=lambda unit: -abs(finite(unit.effects[index])))
         return ordered[: max(n, 0)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,15 +128,15 @@ class Explanation:
             "logits": _plain(self.logits),
             "parts": [
                 {
-                    "text": self.text[part.start : part.end],
-                    "start": int(part.start),
-                    "end": int(part.end),
-                    "energy": _plain((part.energy,))[0],
-                    "effects": _plain(part.effects),
-                    "logit_effects": _plain(part.logit_effects),
-                    "known": bool(part.known),
+                    "text": self.text[unit.start : unit.end],
+                    "start": int(unit.start),
+                    "end": int(unit.end),
+                    "energy": _plain((unit.energy,))[0],
+                    "effects": _plain(unit.effects),
+                    "logit_effects": _plain(unit.logit_effects),
+                    "known": bool(unit.known),
                 }
-                for part in self.parts
+                for unit in self.parts
             ],
         }
 
@@ -158,12 +158,12 @@ class Figures:
     @classmethod
     def of_effects(cls, explanation: Explanation, label: int) -> Figures:
         """Round the effects on a class; if all are noise, they become zero."""
-        return cls._rounded([part.effects[label] for part in explanation.parts])
+        return cls._rounded([unit.effects[label] for unit in explanation.parts])
 
     @classmethod
     def of_energy(cls, explanation: Explanation) -> Figures:
         """Round the fractions of the energy."""
-        return cls._rounded([part.energy for part in explanation.parts])
+        return cls._rounded([unit.energy for unit in explanation.parts])
 
     @classmethod
     def _rounded(cls, fractions: Sequence[float]) -> Figures:

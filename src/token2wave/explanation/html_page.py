@@ -109,7 +109,7 @@ class _Section:
             (title, self.labels[i], percent(probabilities[i]))
             for title, i in zip(("Predicted class", "Runner-up"), self.ranking, strict=False)
         ]
-        n_unknown = sum(not part.known for part in self.parts)
+        n_unknown = sum(not unit.known for unit in self.parts)
         known = f"{count(n_unknown)} unknown to the model" if n_unknown else "all known to the model"
         unit = self.explanation.unit.capitalize() + "s"
         entries.append((unit, count(n_parts), known if n_parts else ""))
@@ -144,17 +144,17 @@ class _Section:
         text = displayable(self.explanation.text)
         focusable = set(self.strongest)  # without the script, every part would be too many to step through
         pieces, end = [], 0
-        for i, part in enumerate(self.parts):
+        for i, unit in enumerate(self.parts):
             shade = _shade(self.predicted_effects, i)
-            style = f"{'a' if shade < 0 else 'f'}{abs(shade)}" + ("" if part.known else " u")
+            style = f"{'a' if shade < 0 else 'f'}{abs(shade)}" + ("" if unit.known else " u")
             note = f"Effect on {name}: {self.predicted_effects.signed(i)} points. "
-            note += f"Energy: {self.energy.text(i)}%." + ("" if part.known else " Unknown to the model.")
+            note += f"Energy: {self.energy.text(i)}%." + ("" if unit.known else " Unknown to the model.")
             focus = ' tabindex="0"' if i in focusable else ""
             pieces.append(
-                f'{escape(text[end : part.start])}<span id="{self.anchor}-{i}" class="{style}" '
-                f'title="{note}"{focus}>{escape(text[part.start : part.end])}</span>'
+                f'{escape(text[end : unit.start])}<span id="{self.anchor}-{i}" class="{style}" '
+                f'title="{note}"{focus}>{escape(text[unit.start : unit.end])}</span>'
             )
-            end = part.end
+            end = unit.end
         return "".join(pieces) + escape(text[end:])
 
     def _key(self) -> str:
@@ -165,7 +165,7 @@ class _Section:
             low = f"No {self.explanation.unit} on its own changes the probability of {name}."
             high, ramp = "", "none"
         unknown = ""
-        if not all(part.known for part in self.parts):
+        if not all(unit.known for unit in self.parts):
             unknown = '<span class="unknown"><span class="u">dotted</span>: unknown</span>'
         return (
             f'<p class="key"><span class="low">{low}</span><span class="ramp {ramp}"></span>'
@@ -182,14 +182,14 @@ class _Section:
         )
         rows = []
         for i in self.strongest:
-            part = self.explanation.text[self.parts[i].start : self.parts[i].end]
+            text = self.explanation.text[self.parts[i].start : self.parts[i].end]
             cells = "".join(
                 f'<td class="{style}">{self.effects[label].signed(i)}</td>'
                 for style, label in zip(styles, columns, strict=True)
             )
             rows.append(
                 f'<tr><th scope="row"><a href="#{self.anchor}-{i}">'
-                f"<bdi>{escape(shorten(part, PART_COLUMNS)) or NOTHING}</bdi></a></th>"
+                f"<bdi>{escape(shorten(text, PART_COLUMNS)) or NOTHING}</bdi></a></th>"
                 f'<td class="number">{self.energy.text(i)}%</td>'
                 f"<td>{_balance(self.predicted_effects, i)}</td>{cells}</tr>"
             )

@@ -60,19 +60,19 @@ def fit_features(
 
 
 def describe_features(features: Features) -> dict[str, Any]:
-    """Return kind and settings as plain data, for :func:`features_from_file`."""
-    return {"kind": features.kind, "settings": features.config.to_dict()}
+    """Return type and settings as plain data, for :func:`features_from_file`."""
+    return {"kind": features.type_name, "settings": features.config.to_dict()}
 
 
-def features_from_file(kind: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:
+def features_from_file(type_name: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:
     """Rebuild the features of a model file.
 
     Raises:
-        ModelFileError: unknown kind, or damaged arrays.
+        ModelFileError: unknown type, or damaged arrays.
         ConfigError: unknown or illegal settings.
     """
-    if kind == WordFeatures.kind:
+    if type_name == WordFeatures.type_name:
         return WordFeatures.from_arrays(WordConfig.from_dict(settings), arrays)
-    if kind == WordPieceFeatures.kind:
+    if type_name == WordPieceFeatures.type_name:
         return WordPieceFeatures.from_arrays(WordPieceConfig.from_dict(settings), arrays)
-    raise ModelFileError(f"expected features of kind words or wordpiece, found {kind!r}")
+    raise ModelFileError(f"expected features of type words or wordpiece, found {type_name!r}")

@@ -59,7 +59,7 @@ class WordPieceFeatures:
         vocabulary: the entries, in the order of the rows.
     """
 
-    kind = "wordpiece"
+    type_name = "wordpiece"
 
     def __init__(self, config: WordPieceConfig, vocabulary: Sequence[str]) -> None:
         self.config = config

@@ -58,7 +58,7 @@ class WordFeatures:
             [CLS] and the buckets follow.
     """
 
-    kind = "words"
+    type_name = "words"
 
     def __init__(self, config: WordConfig, buckets: NDArray[np.uint32]) -> None:
         self.config = config

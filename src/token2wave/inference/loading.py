@@ -111,5 +111,5 @@ def _features(file: ModelFile) -> Features:
     }
     features = features_from_file(str(file.features.get("kind")), settings, arrays)
     if odd := sorted(arrays.keys() - features.arrays().keys()):
-        raise ModelFileError(f"expected no array {odd[0]!r} for features of kind {features.kind}")
+        raise ModelFileError(f"expected no array {odd[0]!r} for features of type {features.type_name}")
     return features

@@ -103,7 +103,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> int:
         """A checksum of everything that a prediction depends on. It tells models apart."""
-        settings = [self.features.kind, self.features.config.to_dict(), self.network.config.to_dict()]
+        settings = [self.features.type_name, self.features.config.to_dict(), self.network.config.to_dict()]
         names = [*settings, self.label_names, *([self.thresholds] if self.multi_label else [])]
         checksum = zlib.crc32(json.dumps(names, sort_keys=True).encode())
         for arrays in (self.features.arrays(), self.network.arrays()):

@@ -279,7 +279,7 @@ class State:
         if n_tokens < max(map(len, edges)) or (journal is not None and len(journal) != n_tokens):
             raise ModelFileError(f"expected {n_tokens} tokens, found another number of them")
         n_rows = self.model.features.n_rows
-        if self.model.features.kind == "wordpiece" and any((array >= n_rows).any() for array in codes):
+        if self.model.features.type_name == "wordpiece" and any((array >= n_rows).any() for array in codes):
             raise ModelFileError(f"expected tokens below {n_rows}, found others")
 
 

@@ -248,7 +248,7 @@ def _metric_table(metrics_by_place: Mapping[str, Sequence[Metric]], caveats: Seq
 def _training(classifier: Classifier, command: str | None) -> str:
     command = command or training_command(classifier)
     settings = {
-        "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+        "features": {"kind": classifier.features.type_name, **classifier.features.config.to_dict()},
         "network": classifier.network.config.to_dict(),
         "recipe": classifier.training.get("recipe"),
     }

@@ -180,7 +180,7 @@ def make_summary(
         evaluated_on="test" if has_test else "validation",
         baseline=context.baseline,
         settings={
-            "features": {"kind": classifier.features.kind, **classifier.features.config.to_dict()},
+            "features": {"kind": classifier.features.type_name, **classifier.features.config.to_dict()},
             "network": classifier.network.config.to_dict(),
             "recipe": recipe.to_dict(),
         },

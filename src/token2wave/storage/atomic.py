@@ -74,7 +74,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.close(handle)  # release the lock last, or another writer would take the part for a leftover
 
 
-def part_of(target: Path, number: int) -> Path:
+def temporary_path(target: Path, number: int) -> Path:
     """Return the path of a part; ``number`` counts the concurrent writers of the target from 0."""
     return target.with_name(f".{target.name}.{number}.part" if number else f".{target.name}.part")
 
@@ -86,33 +86,33 @@ def _open_part(target: Path) -> tuple[Path, int]:
         Its path, and the descriptor that holds the lock; -1 if the system has no such locks.
     """
     for number in itertools.count():
-        part = part_of(target, number)
-        if not _is_free(part):
+        temporary = temporary_path(target, number)
+        if not _is_free(temporary):
             continue
         try:
             # Never open an existing file: in a shared folder it may belong to another user.
-            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
         if fcntl is None:
             os.close(handle)
-            return part, -1
+            return temporary, -1
         # Another writer may have removed it as a leftover before the lock.
         if lock_file(handle) is False or not os.fstat(handle).st_nlink:
             os.close(handle)
             continue
         for later in range(number + 1, number + MAX_WRITERS):
-            _is_free(part_of(target, later))
-        return part, handle
+            _is_free(temporary_path(target, later))
+        return temporary, handle
     raise AssertionError  # the numbers are infinite
 
 
-def _is_free(part: Path) -> bool:
+def _is_free(temporary: Path) -> bool:
     """Remove a part that is a leftover; return whether no part is there."""
     if fcntl is None:
-        return not part.exists()
+        return not temporary.exists()
     try:
-        handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return True
     except OSError as error:
@@ -122,8 +122,8 @@ def _is_free(part: Path) -> bool:
     try:
         if not lock_file(handle):
             return False
-        if os.path.samestat(os.stat(part), os.fstat(handle)):
-            part.unlink()
+        if os.path.samestat(os.stat(temporary), os.fstat(handle)):
+            temporary.unlink()
         return True
     except FileNotFoundError:  # it was just renamed
         return True

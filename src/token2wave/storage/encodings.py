@@ -43,12 +43,12 @@ class EncodedArray:
         Raises:
             ModelFileError: settings or parts do not fit the encoding.
         """
-        kind = self.settings.get("kind")
-        if not isinstance(kind, str) or kind not in DECODERS:
-            raise ModelFileError(f"expected storage of kind {', '.join(DECODERS)}, found {kind!r}")
-        suffixes, decode = DECODERS[kind]
+        encoding = self.settings.get("kind")
+        if not isinstance(encoding, str) or encoding not in DECODERS:
+            raise ModelFileError(f"expected storage of kind {', '.join(DECODERS)}, found {encoding!r}")
+        suffixes, decode = DECODERS[encoding]
         if tuple(self.parts) != suffixes:
-            raise ModelFileError(f"expected the parts {suffixes} of an array stored as {kind}")
+            raise ModelFileError(f"expected the parts {suffixes} of an array stored as {encoding}")
         return decode(self.settings, self.parts)
 
 

@@ -20,7 +20,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 ALIGNMENT = 8  # of the first array
 TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "?"}  # those that numpy has
-TYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
+TYPES |= {f"{letter}{8 * size}": f"<{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 ORDER = ("U64", "I64", "F64", "F32", "U32", "I32", "F16", "U16", "I16", "I8", "U8", "BOOL")
 """The order of the arrays by type; those of one type are ordered by name."""
 NAMES = {np.dtype(code): name for name, code in TYPES.items()}

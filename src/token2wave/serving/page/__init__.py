@@ -141,7 +141,7 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
         is_comparable = key != "validation_accuracy" or not classifier.multi_label
         if isinstance(record.get(key), value_type) and is_comparable:
             facts.append((name, text(record[key])))
-    rows = "Known words and n-grams" if classifier.features.kind == "words" else "Known WordPiece tokens"
+    rows = "Known words and n-grams" if classifier.features.type_name == "words" else "Known WordPiece tokens"
     facts.append((rows, count(classifier.features.n_rows)))
     return {
         "labels": classifier.label_names,
