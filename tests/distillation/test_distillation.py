@@ -48,7 +48,7 @@ def write_json_lines(path, rows):
 # Files of probabilities
 
 
-def test_every_format_says_the_same(tmp_path):
+def test_all_formats_give_the_same(tmp_path):
     import pyarrow
     from pyarrow import parquet
 
@@ -92,14 +92,14 @@ BAD_ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("rows", "says"), BAD_ROWS)
-def test_a_bad_row_is_named(tmp_path, rows, says):
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS)
+def test_an_error_names_the_row(tmp_path, rows, message):
     path = write_json_lines(tmp_path / "p.jsonl", rows)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         read_probabilities(path, LABELS, ["a", "b"])
 
 
-def test_bad_files_are_named(tmp_path):
+def test_an_error_names_the_file(tmp_path):
     (tmp_path / "broken.jsonl").write_text("{\n")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 nothing")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
@@ -140,7 +140,7 @@ def test_softening_is_the_softmax_of_logits_over_the_temperature():
 # Students
 
 
-def test_a_student_learns_what_the_teacher_says_and_not_the_labels(tmp_path, data):
+def test_a_student_learns_from_the_teacher_instead_of_the_labels(tmp_path, data):
     rows = written_rows(120)
     moved = [LABELS[(LABELS.index(label) + 1) % 3] for _, label in rows]
     teaching = [
@@ -150,13 +150,13 @@ def test_a_student_learns_what_the_teacher_says_and_not_the_labels(tmp_path, dat
     path = write_json_lines(tmp_path / "p.jsonl", teaching)
     settings = {"recipe.teacher_share": 1.0, "network.linear_svm": False, "recipe.epochs": 30}
     write_csv(tmp_path / "validation.csv", list(zip([text for text, _ in rows], moved, strict=True)))
-    teacher_info = token2wave.train(tmp_path, teacher=path, settings=settings)
-    labels = teacher_info.classifier.labels([text for text, _ in rows])
+    result = token2wave.train(tmp_path, teacher=path, settings=settings)
+    labels = result.classifier.labels([text for text, _ in rows])
     assert np.mean([a == b for a, b in zip(labels, moved, strict=True)]) > 0.9
-    assert teacher_info.classifier.training["teacher"] == str(path)
+    assert result.classifier.training["teacher"] == str(path)
 
 
-def test_text_without_labels_teaches_words_that_no_label_does(tmp_path, data):
+def test_unlabelled_texts_teach_new_words(tmp_path, data):
     rows = written_rows(120)
     further = [(f"{words} {i}", label) for i in range(40) for words, label in NEW_WORDS]
     path = write_json_lines(
@@ -174,7 +174,7 @@ def test_text_without_labels_teaches_words_that_no_label_does(tmp_path, data):
     assert in_memory.classifier.fingerprint == result.classifier.fingerprint
 
 
-def test_what_is_held_back_is_not_learnt_from_without_a_label(tmp_path, data):
+def test_unlabelled_texts_leave_out_validation_and_test_texts(tmp_path, data):
     rows = written_rows(120)
     (tmp_path / "test.csv").write_text("text,label\nthe goal of a coach.,sport\n")
     further = ["the goal of a coach.", rows[0][0], "a new one", "a new one"]
@@ -184,37 +184,37 @@ def test_what_is_held_back_is_not_learnt_from_without_a_label(tmp_path, data):
     )
     result = token2wave.train(data, teacher=path, unlabelled=further, test=tmp_path / "test.csv", epochs=1)
     assert result.classifier.training["unlabelled_rows"] == 1
-    said = " ".join(result.summary.caveats)
-    assert "1 unlabelled texts equal a validation or test text" in said
+    caveats = " ".join(result.summary.caveats)
+    assert "1 unlabelled texts equal a validation or test text" in caveats
 
 
-def test_a_teacher_may_be_silent_about_some_texts(tmp_path, data):
+def test_a_teacher_may_not_know_some_texts(tmp_path, data):
     path = write_json_lines(tmp_path / "p.jsonl", [{"row": 0, "probabilities": [0.2, 0.2, 0.6]}])
     result = token2wave.train(data, teacher=path, unlabelled=["new"], epochs=2)
-    said = " ".join(result.summary.caveats)
-    assert "The teacher does not know 119 training texts" in said
-    assert "1 unlabelled texts that the teacher does not know" in said
+    caveats = " ".join(result.summary.caveats)
+    assert "The teacher does not know 119 training texts" in caveats
+    assert "1 unlabelled texts that the teacher does not know" in caveats
     other = write_json_lines(tmp_path / "q.jsonl", [{"text": "other", "probabilities": [0.2, 0.2, 0.6]}])
     with pytest.raises(ConfigError, match="found none of them"):
         token2wave.train(data, teacher=other, epochs=2)
 
 
-def test_an_encoder_is_fine_tuned_once_and_without_the_texts_held_back(tmp_path, data, cache, monkeypatch):
+def test_an_encoder_is_fine_tuned_once_and_on_training_texts_alone(tmp_path, data, cache, monkeypatch):
     from token2wave.distillation import encoders
 
     seen, asked = [], []
     fit, ask = encoders.FineTunedEncoder.fit, encoders.FineTunedEncoder.probabilities
 
-    def fit_and_tell(self, texts, *others):
+    def record_fit(self, texts, *others):
         seen.append(list(texts))
         return fit(self, texts, *others)
 
-    def ask_and_tell(self, texts, *others):
+    def record_predictions(self, texts, *others):
         asked.append(list(texts))
         return ask(self, texts, *others)
 
-    monkeypatch.setattr(encoders.FineTunedEncoder, "fit", fit_and_tell)
-    monkeypatch.setattr(encoders.FineTunedEncoder, "probabilities", ask_and_tell)
+    monkeypatch.setattr(encoders.FineTunedEncoder, "fit", record_fit)
+    monkeypatch.setattr(encoders.FineTunedEncoder, "probabilities", record_predictions)
     monkeypatch.setattr("token2wave.distillation.encoder_settings.MIN_STEPS", 4)
     folder = write_encoder(tmp_path / "encoder")
     rows = written_rows(30, seed=5)
@@ -229,22 +229,22 @@ def test_an_encoder_is_fine_tuned_once_and_without_the_texts_held_back(tmp_path,
     assert len(seen) == len(asked) == 1
     assert again.classifier.fingerprint == first.classifier.fingerprint
     token2wave.train(tmp_path, teacher=folder, epochs=2, unlabelled=["something new"])
-    assert len(seen) == 1  # the weights are kept, too
+    assert len(seen) == 1  # the weights are cached, too
     assert asked[1:] == [["something new"]]
-    kept = next(cache.glob("teachers/*.npz"))
-    from_file = token2wave.train(tmp_path, teacher=kept, epochs=2)
+    cached = next(cache.glob("teachers/*.npz"))
+    from_file = token2wave.train(tmp_path, teacher=cached, epochs=2)
     assert from_file.classifier.fingerprint == first.classifier.fingerprint
-    kept.write_bytes(b"broken")
+    cached.write_bytes(b"broken")
     token2wave.train(tmp_path, teacher=folder, epochs=2)
     assert len(seen) == 1
     assert len(asked) == 3
-    kept.unlink()
-    kept.with_suffix(".safetensors").write_bytes(b"broken")
+    cached.unlink()
+    cached.with_suffix(".safetensors").write_bytes(b"broken")
     token2wave.train(tmp_path, teacher=folder, epochs=2)
     assert len(seen) == 2
 
 
-def test_a_fine_tuned_classifier_is_asked_as_it_is(tmp_path, data):
+def test_a_saved_classifier_is_used_as_it_is(tmp_path, data):
     folder = write_encoder(tmp_path / "classifier", ("sport", "money", "space"))
     result = token2wave.train(data, teacher=folder, epochs=1)
     assert result.classifier.training["teacher"] == str(folder)
@@ -253,14 +253,14 @@ def test_a_fine_tuned_classifier_is_asked_as_it_is(tmp_path, data):
         token2wave.train(data, teacher=other, epochs=1)
 
 
-def test_outputs_are_taken_by_name_or_else_in_order():
+def test_classes_match_by_name_or_else_in_order():
     assert match_classes({0: "sport", 1: "money", 2: "space"}, LABELS, "x") == [1, 2, 0]
     assert match_classes({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, LABELS, "x") == [0, 1, 2]
     with pytest.raises(ConfigError, match="found LABEL_0, LABEL_1"):
         match_classes({0: "LABEL_0", 1: "LABEL_1"}, LABELS, "x")
 
 
-def test_what_cannot_teach_is_refused(tmp_path, data, monkeypatch):
+def test_invalid_teachers_are_refused(tmp_path, data, monkeypatch):
     with pytest.raises(ConfigError, match="needs a teacher"):
         token2wave.train(data, unlabelled=["a"])
     with pytest.raises(DataError, match="no such file of probabilities"):
@@ -275,7 +275,7 @@ def test_what_cannot_teach_is_refused(tmp_path, data, monkeypatch):
         token2wave.train(data, teacher="all-MiniLM-L6-v2")
 
 
-def test_rows_are_trained_again_with_the_teacher_where_its_words_are_kept(tmp_path, data):
+def test_rows_are_retrained_with_the_cached_teacher(tmp_path, data):
     rows = written_rows(120)
     path = write_json_lines(
         tmp_path / "p.jsonl",
@@ -305,7 +305,7 @@ main()
 """
 
 
-def test_a_file_teaches_on_the_command_line_without_torch(tmp_path, data):
+def test_a_file_of_probabilities_teaches_without_torch(tmp_path, data):
     rows = written_rows(120)
     write_json_lines(
         tmp_path / "p.jsonl",
@@ -324,10 +324,10 @@ def test_a_file_teaches_on_the_command_line_without_torch(tmp_path, data):
     assert "pip install 'token2wave[encoders]'" in done.stderr
 
 
-# Rows that begin with an encoder's outputs
+# Embeddings that start from an encoder
 
 
-def test_rows_may_begin_with_an_encoders_outputs(tmp_path, data):
+def test_an_encoder_initialises_the_embedding(tmp_path, data):
     folder = write_encoder(tmp_path / "encoder")
     result = token2wave.train(data, init_from=folder, epochs=3)
     plain = token2wave.train(data, epochs=3)
@@ -340,7 +340,7 @@ def test_rows_may_begin_with_an_encoders_outputs(tmp_path, data):
         token2wave.train(data, init_from=folder, preset="paper", epochs=1, settings={"network.width": 8})
 
 
-def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path):
+def test_the_initial_embedding_is_the_principal_components_of_the_outputs(tmp_path):
     from token2wave.distillation.embedding_init import EncoderInit, WordVectors, principal_components
     from token2wave.features import WordConfig, WordFeatures
 
@@ -353,10 +353,10 @@ def test_a_words_row_is_the_principal_components_of_the_encoders_output(tmp_path
     of_words = rows[features(words).ids]
     assert np.allclose(of_words[:, :6], of_words[:, 6:])
     centred = outputs - outputs.mean(axis=0)
-    kept = principal_components(outputs, 6)
-    assert np.allclose(kept.T @ kept, np.diag(np.diag(kept.T @ kept)), atol=1e-6)
-    variances = np.square(kept).sum(axis=0)
+    components = principal_components(outputs, 6)
+    assert np.allclose(components.T @ components, np.diag(np.diag(components.T @ components)), atol=1e-6)
+    variances = np.square(components).sum(axis=0)
     assert (np.diff(variances) <= 1e-9).all()
     assert np.allclose(variances, np.linalg.svd(centred, compute_uv=False)[:6] ** 2, rtol=1e-5)
-    ratio = of_words[:, :6] / kept
+    ratio = of_words[:, :6] / components
     assert np.allclose(ratio, ratio[0, 0], rtol=1e-4)

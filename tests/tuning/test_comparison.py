@@ -1,4 +1,4 @@
-"""The rule against chance: influences, standard errors, and cases whose answer is known."""
+"""Comparisons of candidates: influences, standard errors, and cases with a known answer."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def logits_that_say(predicted, sure=4.0, n_classes=3):
     return np.where(np.arange(n_classes) == np.asarray(predicted)[:, None], sure, 0.0)
 
 
-def judged(predicted, labels, select_by="accuracy", weights=None, sure=4.0):
+def score(predicted, labels, select_by="accuracy", weights=None, sure=4.0):
     return evaluate_candidate(logits_that_say(predicted, sure), np.asarray(labels), weights, select_by)
 
 
@@ -24,10 +24,10 @@ def test_the_error_of_accuracy_is_mcnemars():
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 400)
     a, b = (np.where(random.random(400) < 0.8, labels, (labels + 1) % 3) for _ in range(2))
-    found = compare([judged(a, labels)], [judged(b, labels)])
+    comparison = compare([score(a, labels)], [score(b, labels)])
     won, lost = ((a == labels) & (b != labels)).sum(), ((a != labels) & (b == labels)).sum()
-    assert found.gain == pytest.approx((won - lost) / 400)
-    assert found.error == pytest.approx(np.sqrt(won + lost - (won - lost) ** 2 / 400) / 400)
+    assert comparison.gain == pytest.approx((won - lost) / 400)
+    assert comparison.error == pytest.approx(np.sqrt(won + lost - (won - lost) ** 2 / 400) / 400)
 
 
 @pytest.mark.parametrize(
@@ -38,42 +38,42 @@ def test_a_gain_counts_beyond_one_standard_error(won, lost, is_better):
     labels = np.zeros(200, dtype=np.int64)
     best = np.where(np.arange(200) < won, 1, 0)
     candidate = np.where(np.arange(200) >= 200 - lost, 1, 0)
-    found = compare([judged(candidate, labels)], [judged(best, labels)])
-    assert found.is_better == is_better
+    comparison = compare([score(candidate, labels)], [score(best, labels)])
+    assert comparison.is_better == is_better
 
 
 def test_loss_decides_where_the_figure_does_not_and_not_against_it():
     labels = np.arange(300) % 3
     right = labels.copy()
     right[:30] = (labels[:30] + 1) % 3
-    timid, bold = judged(right, labels, sure=0.5), judged(right, labels, sure=2.0)
-    found = compare([bold], [timid])
-    assert (found.gain, found.error) == (0, 0)
-    assert found.loss_gain > 2 * found.loss_error > 0
-    assert found.is_better
+    timid, bold = score(right, labels, sure=0.5), score(right, labels, sure=2.0)
+    comparison = compare([bold], [timid])
+    assert (comparison.gain, comparison.error) == (0, 0)
+    assert comparison.loss_gain > 2 * comparison.loss_error > 0
+    assert comparison.is_better
     assert compare([timid], [bold]).is_hopeless
     worse = right.copy()
     worse[30:34] = (labels[30:34] + 1) % 3
-    assert not compare([judged(worse, labels, sure=2.0)], [timid]).is_better
+    assert not compare([score(worse, labels, sure=2.0)], [timid]).is_better
 
 
-def test_splits_count_together():
+def test_all_splits_count():
     """What chance gave on one split, the others take back."""
     labels = np.zeros(100, dtype=np.int64)
     none, nine = np.zeros(100, dtype=np.int64), np.where(np.arange(100) < 9, 1, 0)
-    assert compare([judged(none, labels)], [judged(nine, labels)]).is_better
-    found = compare(
-        [judged(none, labels), judged(nine, labels)], [judged(nine, labels), judged(none, labels)]
+    assert compare([score(none, labels)], [score(nine, labels)]).is_better
+    comparison = compare(
+        [score(none, labels), score(nine, labels)], [score(nine, labels), score(none, labels)]
     )
-    assert found.gain == pytest.approx(0)
-    assert not found.is_better
-    halved = compare([judged(none, labels)] * 4, [judged(nine, labels)] * 4)
-    assert halved.error == pytest.approx(compare([judged(none, labels)], [judged(nine, labels)]).error / 2)
+    assert comparison.gain == pytest.approx(0)
+    assert not comparison.is_better
+    halved = compare([score(none, labels)] * 4, [score(nine, labels)] * 4)
+    assert halved.error == pytest.approx(compare([score(none, labels)], [score(nine, labels)]).error / 2)
 
 
 @pytest.mark.parametrize("select_by", ["accuracy", "macro_f1", "loss"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_standard_error_is_that_of_drawing_texts_anew(select_by, weighted):
+def test_the_standard_error_equals_that_of_resampled_texts(select_by, weighted):
     random = np.random.default_rng(3)
     n = 600
     labels = random.choice(3, n, p=[0.6, 0.3, 0.1])
@@ -91,9 +91,9 @@ def test_the_standard_error_is_that_of_drawing_texts_anew(select_by, weighted):
         return a - b
 
     drawn = [difference(random.integers(0, n, n)) for _ in range(400)]
-    found = compare(*([evaluate_candidate(logits, labels, weights, select_by)] for logits in pair))
-    assert found.gain == pytest.approx(difference(np.arange(n)))
-    assert found.error == pytest.approx(np.std(drawn), rel=0.15)
+    comparison = compare(*([evaluate_candidate(logits, labels, weights, select_by)] for logits in pair))
+    assert comparison.gain == pytest.approx(difference(np.arange(n)))
+    assert comparison.error == pytest.approx(np.std(drawn), rel=0.15)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
@@ -101,8 +101,8 @@ def test_influences_sum_to_zero_and_values_are_the_metrics(pairs):
     labels, predicted = (np.array(part, dtype=np.int64) for part in zip(*pairs, strict=True))
     logits = logits_that_say(predicted, n_classes=4)
     for select_by in FIGURES:
-        found = evaluate_candidate(logits, labels, None, select_by)
-        assert found.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
+        scores = evaluate_candidate(logits, labels, None, select_by)
+        assert scores.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
     assert evaluate_candidate(logits, labels, None, "micro_f1").chosen.value == pytest.approx(
         (labels == predicted).mean()
     )
@@ -143,27 +143,27 @@ def test_the_standard_error_with_several_classes_is_that_of_drawing_texts_anew(s
         return a - b
 
     drawn = [difference(random.integers(0, n, n)) for _ in range(400)]
-    found = compare(*([evaluate_candidate(logits, truth, weights, select_by)] for logits in pair))
-    assert found.gain == pytest.approx(difference(np.arange(n)))
-    assert found.error == pytest.approx(np.std(drawn), rel=0.15)
-    assert found.is_better
+    comparison = compare(*([evaluate_candidate(logits, truth, weights, select_by)] for logits in pair))
+    assert comparison.gain == pytest.approx(difference(np.arange(n)))
+    assert comparison.error == pytest.approx(np.std(drawn), rel=0.15)
+    assert comparison.is_better
 
 
 @given(st.integers(1, 40), st.integers(0, 1000), st.booleans())
 def test_with_several_classes_values_are_the_metrics(n, seed, weighted):
     truth, (logits, _) = decisions(n, seed)
     weights = np.random.default_rng(seed).random(n) + 0.01 if weighted else None
-    found = {by: evaluate_candidate(logits, truth, weights, by) for by in FIGURES}
-    for one in found.values():
+    scores = {by: evaluate_candidate(logits, truth, weights, by) for by in FIGURES}
+    for one in scores.values():
         assert one.chosen.influences.sum() == pytest.approx(0, abs=1e-9)
-        assert one.accuracy == found["accuracy"].chosen.value
+        assert one.accuracy == scores["accuracy"].chosen.value
     micro, macro = f1_of_decisions(truth, logits > 0, weights)
-    assert found["micro_f1"].chosen.value == pytest.approx(micro)
-    assert found["macro_f1"].chosen.value == pytest.approx(macro)
+    assert scores["micro_f1"].chosen.value == pytest.approx(micro)
+    assert scores["macro_f1"].chosen.value == pytest.approx(macro)
     right = (truth == (logits > 0)).all(axis=1)
-    assert found["accuracy"].chosen.value == pytest.approx(np.average(right, weights=weights))
+    assert scores["accuracy"].chosen.value == pytest.approx(np.average(right, weights=weights))
     losses = binary_cross_entropies(logits, truth)
-    assert found["loss"].chosen.value == pytest.approx(-np.average(losses, weights=weights))
+    assert scores["loss"].chosen.value == pytest.approx(-np.average(losses, weights=weights))
 
 
 def test_a_class_more_on_a_text_counts_though_no_text_becomes_wholly_right():
@@ -172,12 +172,12 @@ def test_a_class_more_on_a_text_counts_though_no_text_becomes_wholly_right():
     worse, better = np.full((2, 50, 3), -1.0)
     better[:, 0] = 1
     better[:, 2] = worse[:, 2] = 1
-    found = compare(
+    comparison = compare(
         [evaluate_candidate(better, truth, None, "micro_f1")],
         [evaluate_candidate(worse, truth, None, "micro_f1")],
     )
-    assert found.is_better
-    assert found.gain == pytest.approx(0.5)  # of 2 given and 2 that are right one hits
+    assert comparison.is_better
+    assert comparison.gain == pytest.approx(0.5)  # of 2 given and 2 that are right one hits
     assert compare(
         [evaluate_candidate(better, truth, None, "accuracy")],
         [evaluate_candidate(worse, truth, None, "accuracy")],
@@ -185,5 +185,5 @@ def test_a_class_more_on_a_text_counts_though_no_text_becomes_wholly_right():
 
 
 def test_texts_without_classes_that_are_given_none_have_no_f1():
-    found = evaluate_candidate(np.full((5, 3), -1.0), np.zeros((5, 3), dtype=bool), None, "micro_f1")
-    assert (found.chosen.value, found.accuracy) == (0, 1)
+    scores = evaluate_candidate(np.full((5, 3), -1.0), np.zeros((5, 3), dtype=bool), None, "micro_f1")
+    assert (scores.chosen.value, scores.accuracy) == (0, 1)

@@ -7,7 +7,7 @@ from token2wave.tuning.budget import Budget, OutOfTime, parse_seconds
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"),
+    ("text", "seconds"),
     [
         (60, 60),
         (0.5, 0.5),
@@ -22,21 +22,21 @@ from token2wave.tuning.budget import Budget, OutOfTime, parse_seconds
         ("2d", 172_800),
     ],
 )
-def test_times(given, seconds):
-    assert parse_seconds(given) == seconds
+def test_times(text, seconds):
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
-    "given",
+    "text",
     ["60 parsecs", "", "s", "-5s", "0", 0, -1, float("nan"), float("inf"), "1e99", "1 2 s", "9999d", True],
 )
-def test_what_is_no_time(given):
+def test_invalid_times_are_refused(text):
     with pytest.raises(ConfigError, match=r"time_budget: expected a time such as 60s, .* found") as error:
-        parse_seconds(given)
-    assert repr(given) in str(error.value)
+        parse_seconds(text)
+    assert repr(text) in str(error.value)
 
 
-def test_what_is_reserved_is_not_spent():
+def test_reserved_time_is_not_spent():
     now = [0.0]
     budget = Budget(90, clock=lambda: now[0])
     budget.require()
@@ -54,13 +54,13 @@ def test_what_is_reserved_is_not_spent():
     assert budget.spent == 11
 
 
-def test_without_a_time_there_is_always_some():
+def test_without_a_budget_time_is_never_over():
     budget = Budget(None)
     budget.reserve(1e9)
     budget.require(1e9)
 
 
 @pytest.mark.parametrize("n", [0, -3])
-def test_less_than_one_candidate(n):
+def test_fewer_than_one_candidate_is_refused(n):
     with pytest.raises(ConfigError, match="candidates: expected at least 1"):
         Budget(None, n)

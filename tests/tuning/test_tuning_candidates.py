@@ -14,11 +14,11 @@ def first(n, best=None, preset="small", fixed=(), seed=0, is_limited=False):
 
 
 def test_one_setting_at_a_time_and_then_several():
-    found = first(80)
-    n_single = sum(len(settings) == 1 for settings in found)
-    assert [len(settings) for settings in found[:n_single]] == [1] * n_single
+    settings_list = first(80)
+    n_single = sum(len(settings) == 1 for settings in settings_list)
+    assert [len(settings) for settings in settings_list[:n_single]] == [1] * n_single
     assert n_single == len(MUTATIONS)
-    assert all(2 <= len(settings) <= 3 for settings in found[n_single:])
+    assert all(2 <= len(settings) <= 3 for settings in settings_list[n_single:])
 
 
 def test_the_seed_decides_the_order():
@@ -27,11 +27,11 @@ def test_the_seed_decides_the_order():
     assert first(80) != first(80, seed=1)
 
 
-def test_nothing_twice_nothing_illegal_nothing_that_is_the_preset():
-    found = first(200)
-    assert len({tuple(sorted(settings.items())) for settings in found}) == 200
+def test_candidates_are_new_legal_and_differ_from_the_preset():
+    settings_list = first(200)
+    assert len({tuple(sorted(settings.items())) for settings in settings_list}) == 200
     preset = preset_named("small")
-    for settings in found:
+    for settings in settings_list:
         assert settings
         changed = preset.with_settings(settings)
         assert (changed.features, changed.network, changed.recipe) != (
@@ -43,20 +43,20 @@ def test_nothing_twice_nothing_illegal_nothing_that_is_the_preset():
 
 def test_candidates_start_from_the_best_so_far():
     best = {"network.width": 64}
-    found = first(30, best)
-    assert all(settings["network.width"] == 64 for settings in found if len(settings) == 2)
-    assert {"network.width": 128} in found
-    assert {} not in found  # halved again it is the preset, which was tried first
+    settings_list = first(30, best)
+    assert all(settings["network.width"] == 64 for settings in settings_list if len(settings) == 2)
+    assert {"network.width": 128} in settings_list
+    assert {} not in settings_list  # halved again it is the preset, which was tried first
 
 
 @pytest.mark.parametrize("preset", ["small", "fast", "paper"])
-def test_what_the_user_gave_stays(preset):
+def test_your_settings_stay(preset):
     fixed = {"recipe.epochs", "network.width", "network.operation"}
     for settings in first(100, preset=preset, fixed=fixed):
         assert not fixed & settings.keys()
 
 
-def test_all_settings_given_leave_nothing_to_try():
+def test_no_candidate_is_left_if_you_set_everything():
     assert first(5, fixed={mutation.key for mutation in MUTATIONS}) == []
 
 
@@ -68,6 +68,6 @@ def test_settings_without_effect_are_not_tried():
     assert not any(key.startswith("features.") for key in paper)
 
 
-def test_smaller_networks_come_first_where_a_size_is_asked_for():
-    found = first(2, is_limited=True)
-    assert found == [{"network.width": 16}, {"network.context_width": 16}]
+def test_smaller_networks_come_first_with_a_size_limit():
+    settings_list = first(2, is_limited=True)
+    assert settings_list == [{"network.width": 16}, {"network.context_width": 16}]

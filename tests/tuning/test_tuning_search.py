@@ -23,10 +23,10 @@ class Learner:
     def __init__(self, accuracy, seed=0):
         self.accuracy, self.seed = accuracy, seed
         self.now = 0.0
-        self.learnt = []
+        self.calls = []
 
     def __call__(self, settings, split, callbacks):
-        self.learnt.append((dict(settings), split))
+        self.calls.append((dict(settings), split))
         for _ in range(10):
             self.now += 0.1
             for callback in callbacks:
@@ -38,8 +38,8 @@ class Learner:
         return evaluate_candidate(logits, labels, None, "accuracy")
 
 
-def search(learner, seconds=None, most=None, n_splits=3, callbacks=(), seed=0):
-    budget = Budget(seconds, most, clock=lambda: learner.now)
+def search(learner, seconds=None, max_candidates=None, n_splits=3, callbacks=(), seed=0):
+    budget = Budget(seconds, max_candidates, clock=lambda: learner.now)
     record = SearchHistory("accuracy", N_TEXTS, n_splits)
     candidates = Candidates(PRESET, frozenset(), seed)
     Search(learner, candidates, record, budget, lambda s: 2 * s, CallbackList(callbacks)).run()
@@ -47,50 +47,50 @@ def search(learner, seconds=None, most=None, n_splits=3, callbacks=(), seed=0):
 
 
 def outcome(record):
-    return [(one.settings, one.outcome, one.comparison) for one in record.trials]
+    return [(trial.settings, trial.outcome, trial.comparison) for trial in record.trials]
 
 
-def test_the_better_settings_are_found_and_kept():
+def test_better_settings_are_found():
     """A width of 64 is worth ten points; the same random numbers make all else equal."""
     learner = Learner(lambda settings, _: 0.9 if settings.get("network.width", 32) >= 64 else 0.8)
-    record = search(learner, most=12)
+    record = search(learner, max_candidates=12)
     assert record.settings == WIDER
-    assert [one.settings for one in record.trials if one.outcome == "kept"] == [WIDER]
+    assert [trial.settings for trial in record.trials if trial.outcome == "kept"] == [WIDER]
     assert record.ended_by == "candidates"
     assert len(record.trials) == 12
     assert record.best_trial is not None
     assert record.best_trial.n_splits == 3
     after = record.trials[record.best_trial.number :]
-    assert all(one.settings["network.width"] >= 64 for one in after)
+    assert all(trial.settings["network.width"] >= 64 for trial in after)
 
 
-def test_what_one_split_says_by_chance_is_not_believed():
+def test_a_gain_by_chance_on_one_split_is_not_kept():
     learner = Learner(lambda settings, split: 0.9 if settings == WIDER and split == 0 else 0.8)
-    record = search(learner, most=8, n_splits=8)
-    trial = next(one for one in record.trials if one.settings == WIDER)
+    record = search(learner, max_candidates=8, n_splits=8)
+    trial = next(trial for trial in record.trials if trial.settings == WIDER)
     assert trial.accuracy > record.trials[0].accuracy
     assert trial.n_splits > 1
     fooled = Learner(lambda settings, split: 0.8 + (settings == WIDER) * (0.1 if split == 0 else -0.1))
-    assert search(fooled, most=8).settings == {}
+    assert search(fooled, max_candidates=8).settings == {}
 
 
-def test_a_candidate_for_which_nothing_speaks_is_dropped_after_one_split():
+def test_a_candidate_that_is_better_in_nothing_is_dropped_after_one_split():
     learner = Learner(lambda settings, _: 0.7 if settings else 0.8)
-    record = search(learner, most=6)
-    assert [one.n_splits for one in record.trials] == [1] * 6
-    assert len(learner.learnt) == 6
+    record = search(learner, max_candidates=6)
+    assert [trial.n_splits for trial in record.trials] == [1] * 6
+    assert len(learner.calls) == 6
     assert record.settings == {}
 
 
-def test_the_same_twice_and_time_decides_how_far_alone():
+def test_searches_are_reproducible_and_time_only_decides_how_far_they_get():
     random = {}
 
     def accuracy(settings, split):
         key = (tuple(sorted(settings.items())), split)
         return random.setdefault(key, 0.8 + 0.1 * np.random.default_rng(len(random)).random())
 
-    by_number = search(Learner(accuracy), most=40)
-    assert outcome(by_number) == outcome(search(Learner(accuracy), most=40))
+    by_number = search(Learner(accuracy), max_candidates=40)
+    assert outcome(by_number) == outcome(search(Learner(accuracy), max_candidates=40))
     for seconds in (10, 20, 31.5):
         by_time = search(Learner(accuracy), seconds=seconds)
         n_tried = len(by_time.trials)
@@ -114,7 +114,7 @@ def test_a_budget_too_small_for_the_first_candidate():
 
 def test_a_budget_too_small_for_the_second_candidate():
     record = search(Learner(lambda *_: 0.8), seconds=3.5)
-    assert [one.outcome for one in record.trials] == ["started from"]
+    assert [trial.outcome for trial in record.trials] == ["started from"]
     assert "before its second candidate: it did not change your settings" in record.caveats()[0]
 
 
@@ -125,43 +125,43 @@ def test_an_interruption_keeps_the_best_so_far(interruption):
             raise interruption
         return 0.9 if settings.get("network.width") == 64 else 0.8
 
-    record = search(Learner(accuracy), most=50)
+    record = search(Learner(accuracy), max_candidates=50)
     assert record.ended_by == "interruption"
     assert record.settings == WIDER
 
 
-def test_an_interruption_before_there_is_a_best_is_one():
+def test_an_interruption_of_the_first_candidate_is_raised():
     def accuracy(*_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(Learner(accuracy), most=5)
+        search(Learner(accuracy), max_candidates=5)
 
 
 @pytest.mark.parametrize("error", [ConfigError("the loss stopped being a finite number"), MemoryError()])
-def test_a_candidate_that_fails_is_written_down(error):
+def test_a_candidate_that_fails_is_recorded(error):
     def accuracy(settings, _):
         if "recipe.epochs" in settings:
             raise error
         return 0.8
 
-    record = search(Learner(accuracy), most=5)
-    failed = [one for one in record.trials if one.outcome == "failed"]
-    assert [set(one.settings) for one in failed] == [{"recipe.epochs"}]
+    record = search(Learner(accuracy), max_candidates=5)
+    failed = [trial for trial in record.trials if trial.outcome == "failed"]
+    assert [set(trial.settings) for trial in failed] == [{"recipe.epochs"}]
     assert failed[0].reason == (str(error) or "MemoryError")
     assert failed[0].accuracy is None
     assert len(record.trials) == 5
 
 
-def test_settings_given_that_fail_are_an_error():
+def test_an_error_of_your_own_settings_is_raised():
     def accuracy(*_):
         raise ConfigError("the loss stopped being a finite number")
 
     with pytest.raises(ConfigError, match="finite"):
-        search(Learner(accuracy), most=5)
+        search(Learner(accuracy), max_candidates=5)
 
 
-class Told(Callback):
+class Recorder(Callback):
     def __init__(self):
         self.stages, self.advanced, self.trials, self.ended = [], 0, [], []
 
@@ -178,12 +178,12 @@ class Told(Callback):
         self.ended.append(record)
 
 
-def test_progress_is_told_in_candidates_or_seconds():
-    told = Told()
-    record = search(Learner(lambda *_: 0.8), most=7, callbacks=[told])
-    assert (told.stages, told.advanced) == ([("search, candidates", 7)], 7)
-    assert (told.trials, told.ended) == (record.trials, [record])
-    told = Told()
-    search(Learner(lambda *_: 0.8), seconds=30, callbacks=[told])
-    assert told.stages == [("search, seconds", 30)]
-    assert 20 <= told.advanced <= 30
+def test_progress_counts_candidates_or_seconds():
+    recorder = Recorder()
+    record = search(Learner(lambda *_: 0.8), max_candidates=7, callbacks=[recorder])
+    assert (recorder.stages, recorder.advanced) == ([("search, candidates", 7)], 7)
+    assert (recorder.trials, recorder.ended) == (record.trials, [record])
+    recorder = Recorder()
+    search(Learner(lambda *_: 0.8), seconds=30, callbacks=[recorder])
+    assert recorder.stages == [("search, seconds", 30)]
+    assert 20 <= recorder.advanced <= 30
