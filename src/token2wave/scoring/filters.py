@@ -19,15 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data.values import join_names
-from token2wave.scoring.filter_parsing import (
-    PREDICTION_TYPES,
-    Field,
-    Literal,
-    Node,
-    Operation,
-    parse,
-    refuse,
-)
+from token2wave.scoring.filter_parsing import PREDICTION_TYPES, Field, Literal, Node, Operation, parse, refuse
 
 _ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _TYPES: dict[type, str] = {
