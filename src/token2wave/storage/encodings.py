@@ -157,7 +157,8 @@ def _lzma() -> Any:
 
 def as_delta_varint(numbers: NDArray[np.uint32]) -> EncodedArray:
     """Encode increasing numbers ``(V,)`` as differences, in bytes of seven bits, low bits first."""
-    deltas: NDArray[np.int64] = np.diff(numbers.astype(np.int64), prepend=-1) - 1
+    signed = np.append(np.int64(-1), numbers.astype(np.int64))
+    deltas = signed[1:] - signed[:-1] - 1
     index = np.arange(MAX_VARINT_BYTES)
     n_bytes = np.maximum((deltas[:, None] >= 1 << (7 * index)).sum(axis=1), 1)
     columns = (deltas[:, None] >> (7 * index) & 127).astype(np.uint8)
