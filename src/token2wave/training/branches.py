@@ -51,11 +51,11 @@ def fit_branches(
         network: new, without a linear SVM.
         features: the vocabulary of the examples.
         train: the examples to learn from.
-        validation: the examples to choose the epoch by, if there are any.
+        validation: the examples that choose the epoch, if there are any.
         recipe: the settings.
         linear_svm: whether the network gets a linear SVM.
         seed: of the order of texts and of dropout.
-        char_ngram_weight: weight of the words' character n-grams; None chooses it by the validation examples.
+        char_ngram_weight: of the words' character n-grams; None chooses it by the validation examples.
         callbacks: called as training goes on.
         slot: of the waves in a checkpoint; the linear SVM is always solved again.
         stream: what the waves learn from, if ``train`` is only a sample of it.

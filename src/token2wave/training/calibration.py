@@ -50,15 +50,11 @@ def calibrate(network: TrainableNetwork, validation: Examples) -> tuple[float, .
 def choose_linear_svm(
     problem: LinearSVM, waves: TrainableNetwork, validation: Examples
 ) -> tuple[float, LinearSVMWeights]:
-    """Choose the weight of the words' character n-grams in the linear SVM.
-
-    Args:
-        problem: of the training texts.
-        waves: the network that the linear SVM will join.
-        validation: texts that neither has learnt from.
+    """Choose the weight of the words' character n-grams in the linear SVM that will join the waves.
 
     Returns:
-        The weight for which the calibrated mixture has the least cross-entropy, and the solution for it.
+        The weight for which the calibrated mixture has the least cross-entropy on validation texts that
+        neither has learnt from, and the solution for it.
     """
     wave_logits, truth = branch_logits(waves, validation.features), _truth(waves, validation)
     best: tuple[float, float, LinearSVMWeights] | None = None
@@ -85,10 +81,7 @@ def cross_validate_branches(
 ) -> tuple[float, ...]:
     """Weigh the branches by cross-validation: a tenth of few rows is too few texts to weigh by.
 
-    Args:
-        fit: trains on the examples of some folds; its result has ``network`` and ``features``.
-        examples: ``N`` texts.
-        seed: of the folds.
+    ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``.
     """
     order = np.random.default_rng(seed).permutation(len(examples))
     order = order[np.argsort(examples.labels[order], kind="stable")]  # each fold gets every class

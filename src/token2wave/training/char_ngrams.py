@@ -50,12 +50,9 @@ class CharNgrams:
 
     @classmethod
     def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> CharNgrams:
-        """Make the n-grams of the training texts' words that have a row, without frequent words.
+        """Make the n-grams of the training texts' words that have a row; features of words only.
 
-        Args:
-            texts: ``N`` strings.
-            features: of the network; without word features there are no n-grams.
-            frequency: ``(V,)``, texts in which each row occurs.
+        Words that occur in many texts by ``frequency``, ``(V,)``, have none.
         """
         if not isinstance(features, WordFeatures):
             return cls.none(features.n_rows)

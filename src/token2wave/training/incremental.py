@@ -40,9 +40,10 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
 from token2wave.training.loop import fit
 from token2wave.training.native_trainer import trains_natively
-from token2wave.training.preparation import ClassWeights, encode_rows
+from token2wave.training.preparation import encode_rows
 from token2wave.training.presets import PRESETS
 from token2wave.training.recipe import Recipe
+from token2wave.training.weighting import ClassWeights
 
 Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
@@ -265,15 +266,9 @@ def _solve_linear_svm(
 
 
 def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
-    """Add rows for the words and n-grams that are frequent enough in new texts.
-
-    WordPiece features know every word and stay as they are.
-
-    Returns:
-        The features, and the new position of each old row, ``(V,)``.
-    """
+    """Add rows for frequent words and n-grams of new texts; also give the new places of old rows, ``(V,)``."""
     unchanged = np.arange(features.n_rows)
-    if not isinstance(features, WordFeatures):
+    if not isinstance(features, WordFeatures):  # WordPiece features know every word
         return features, unchanged
     try:
         new = WordFeatures.fit(texts, features.config).buckets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,9 +25,8 @@ from token2wave.training.examples import Examples
 from token2wave.training.grouped_holdout import grouped_holdout
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
-from token2wave.training.weighting import positive_weights, text_weights
+from token2wave.training.weighting import ClassWeights, positive_weights, text_weights
 
-ClassWeights = str | Mapping[str, float] | None
 VOCABULARY = "bert-base-uncased"  # folder of the papers' vocabulary in the data folder
 RECOGNISED = "The data has texts with several labels, so the model decides each label independently."
 
@@ -148,10 +147,7 @@ def features_for(
     source: str,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[Features, Ragged]:
-    """Make the features of a preset. The vocabulary is the one named, that of the data folder, or trained.
-
-    Returns:
-        The features, and the encoded texts.
+    """Make features and encode texts; the vocabulary is the one named, that of the data folder, or trained.
 
     Raises:
         ConfigError: there is a vocabulary, and the features have none.

@@ -220,11 +220,7 @@ class TrainingRun:
         )
 
     def fit_all_rows(self, first: ValidatedFit) -> FitResult:
-        """Learn from the validation rows too: train again, or with many texts solve only the SVM again.
-
-        Returns:
-            The first fit itself if no rows were held out or the settings ask for no refit.
-        """
+        """Learn from the validation rows too: train again, or with many texts solve only the SVM again."""
         fitted, full_train, recipe = first.fitted, self.texts.full_train, self.preset.recipe
         if full_train is None or not recipe.refit_below:
             return fitted

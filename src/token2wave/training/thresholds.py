@@ -45,11 +45,8 @@ def choose_thresholds(
 
     Args:
         probabilities: ``(N, C)``.
-        classes: ``(N, C)``, which classes the texts have.
+        classes: ``(N, C)``, which classes the texts have. One that no text has gets a half.
         weights: ``(N,)``, how much each text counts; None counts all the same.
-
-    Returns:
-        ``C`` probabilities; a half for a class that no text has.
     """
     n_classes = classes.shape[1]
     counts = np.ones(len(classes)) if weights is None else weights.astype(np.float64)

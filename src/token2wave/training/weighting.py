@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
 
+ClassWeights = str | Mapping[str, float] | None
 BALANCED = "balanced"
 
 
 def text_weights(
     labels: NDArray[np.int64],
     label_names: Sequence[str],
-    class_weights: str | Mapping[str, float] | None,
+    class_weights: ClassWeights,
     own: Sequence[float] | None,
 ) -> NDArray[np.float32] | None:
     """Weights of the training texts in the loss. Their mean is one, so learning rates keep their meaning.
@@ -53,19 +54,12 @@ def text_weights(
 
 
 def positive_weights(
-    classes: NDArray[Any],
-    label_names: Sequence[str],
-    class_weights: str | Mapping[str, float] | None,
+    classes: NDArray[Any], label_names: Sequence[str], class_weights: ClassWeights
 ) -> NDArray[np.float32] | None:
     """Weight of each class in the loss of the multi-label texts that have it, ``(C,)``; None without weights.
 
-    Args:
-        classes: ``(N, C)``, the classes of the training texts; or ``(C,)``, how many texts have each.
-        label_names: the ``C`` classes.
-        class_weights: as for :func:`text_weights`; ``balanced`` gives every class the weight of a mean one.
-
-    Raises:
-        ConfigError: as for :func:`text_weights`.
+    ``classes`` are those of the training texts, ``(N, C)``, or their counts, ``(C,)``. Balanced classes all
+    have the weight of a mean one; otherwise see :func:`text_weights`.
     """
     if class_weights is None:
         return None
@@ -79,7 +73,7 @@ def positive_weights(
 
 
 def class_weights_of(
-    counts: NDArray[Any], label_names: Sequence[str], class_weights: str | Mapping[str, float] | None
+    counts: NDArray[Any], label_names: Sequence[str], class_weights: ClassWeights
 ) -> NDArray[np.float64]:
     """Weight of each class, ``(C,)``, from the number of its texts; see :func:`text_weights`."""
     weights = np.ones(len(label_names))

@@ -10,10 +10,11 @@ from typing import Any
 
 from token2wave.classifier import Classifier
 from token2wave.training.callbacks import Callback, CallbackList
-from token2wave.training.preparation import ClassWeights, EncodedTexts, prepare
+from token2wave.training.preparation import EncodedTexts, prepare
 from token2wave.training.presets import Preset
 from token2wave.training.run import TrainingRun
 from token2wave.training.search_history import SearchHistory
+from token2wave.training.weighting import ClassWeights
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.candidates import Candidates
 from token2wave.tuning.comparison import CandidateScores, evaluate_candidate

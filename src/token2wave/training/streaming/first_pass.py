@@ -157,14 +157,7 @@ def survey_stream(
     max_rejected: float,
     callback_list: CallbackList,
 ) -> Survey:
-    """Read a stream once.
-
-    Args:
-        source: the rows.
-        config: of the features to count.
-        max_characters: of the rows that are drawn.
-        max_rejected: fraction of rows that may be unusable.
-        callback_list: reports the progress, in megabytes of the files.
+    """Read a stream once, and draw rows with at most ``max_characters`` in all.
 
     Raises:
         DataError: too many rows are unusable, too few are usable, or there are fewer than two classes.

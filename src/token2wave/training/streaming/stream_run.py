@@ -17,14 +17,14 @@ from token2wave.features.hashing import word_buckets
 from token2wave.training.auto_settings import for_few_rows, for_little_text
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
-from token2wave.training.preparation import ClassWeights, EncodedTexts
+from token2wave.training.preparation import EncodedTexts
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.run import TrainingRun
 from token2wave.training.streaming.block_stream import BlockStream, LabelEncoder
 from token2wave.training.streaming.first_pass import BucketCounts, Survey, survey_stream
 from token2wave.training.streaming.stream_source import StreamSource
-from token2wave.training.weighting import class_weights_of, positive_weights
+from token2wave.training.weighting import ClassWeights, class_weights_of, positive_weights
 
 MAX_VALIDATION_ROWS = 10_000
 MIN_TRAINED_TEXTS = 2_000_000
@@ -117,7 +117,7 @@ def prepare_stream_run(
 
     Raises:
         DataError: the files cannot be read, or hold too little.
-        ConfigError: too little memory.
+        ConfigError: there is too little memory.
     """
     require(memory >= MIN_MEMORY, "memory", f"at least {MIN_MEMORY >> 20} MB", memory)
     config = preset.features
