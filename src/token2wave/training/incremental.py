@@ -266,7 +266,7 @@ def _solve_linear_svm(
 
 
 def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
-    """Add rows for frequent words and n-grams of new texts; also give the new places of old rows, ``(V,)``."""
+    """Add rows for frequent words and n-grams of new texts; give the new places of old rows, ``(V,)``."""
     unchanged = np.arange(features.n_rows)
     if not isinstance(features, WordFeatures):  # WordPiece features know every word
         return features, unchanged
