@@ -275,7 +275,7 @@ def _measure_texts(texts: list[str], seed: int) -> Measured:
     times.append(time.perf_counter())
     labels = np.random.default_rng(seed).integers(0, N_CLASSES, len(texts))
     config, recipe = preset.network_config(features.n_rows, N_CLASSES, ()), preset.recipe.replace(epochs=1)
-    has_cls = not preset.features_lack_cls
+    has_cls = preset.features.cls
     natively = trains_natively(config, recipe, has_cls)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -41,7 +41,7 @@ class PresetSystem(System):
     def __init__(self, preset: str) -> None:
         self.preset = preset
         settings = preset_named(preset)
-        has_cls = not settings.features_lack_cls
+        has_cls = settings.features.cls
         config = settings.network_config(1, 2, ()).replace(linear_svm=False)  # which are found apart
         if not trains_natively(config, settings.recipe, has_cls):
             import_module("token2wave.training.torch_trainer")  # else imported while training
