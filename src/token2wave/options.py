@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
-from token2wave.config import parse_size, require
+from token2wave.config import parse_size, require, require_choice
 from token2wave.errors import ConfigError
+
+QUOTINGS = ("auto", "none", "standard")
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,13 @@ class DataOptions:
             labels say so, and so do several labels on a line of fastText.
         label_separator: what separates the labels of a text in one string, as in CSV. A text may then have
             several labels, or none. fastText files ignore it.
+        quoting: how CSV and TSV quote fields: ``auto``, ``none`` or ``standard``. ``standard`` is RFC 4180.
+            With ``none`` a quote is a character as any other. ``auto`` is ``standard`` for CSV, and stops
+            where a quote swallows rows; for TSV it is ``none``.
 
     Raises:
-        ConfigError: texts and labels come from the same column, or the separator is empty.
+        ConfigError: texts and labels come from the same column, the separator is empty, or the quoting is
+            not known.
     """
 
     text_column: str = "text"
@@ -40,8 +46,10 @@ class DataOptions:
     weight_column: str | None = None
     multi_label: bool | None = None
     label_separator: str | None = None
+    quoting: str = "auto"
 
     def __post_init__(self) -> None:
+        require_choice(self.quoting, "quoting", QUOTINGS)
         if self.text_column == self.label_column:
             raise ConfigError(
                 f"expected two columns, found {self.text_column!r} for both texts and labels",

@@ -158,6 +158,7 @@ def _prepare(
             splits,
             preset.recipe,
             text_column=data_options.text_column,
+            quoting=data_options.quoting,
             callbacks=callback_list.callbacks,
         )
     context = replace(context, teacher_info=teacher_info, search=search, baseline=baseline)

@@ -20,6 +20,9 @@ from token2wave.errors import ConfigError
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
+Quoting = Annotated[
+    str, typer.Option(help="How CSV and TSV quote fields: auto, none (quotes are plain) or standard.")
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
 Data = Annotated[
     str,
@@ -55,7 +58,7 @@ def finish(document: Any, as_json: bool) -> None:
         print(json.dumps(document, allow_nan=False))
 
 
-def read_input(texts: list[str] | None, file: Path | None, text_column: str) -> list[str]:
+def read_input(texts: list[str] | None, file: Path | None, text_column: str, quoting: str) -> list[str]:
     """Return the texts of the command line, of a file, or of standard input.
 
     Raises:
@@ -70,7 +73,7 @@ def read_input(texts: list[str] | None, file: Path | None, text_column: str) -> 
     from token2wave.data import read_stream, read_texts
 
     if file is not None:
-        return read_texts(file, text_column=text_column)
+        return read_texts(file, text_column=text_column, quoting=quoting)
     if sys.stdin.isatty():
         print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
     return read_stream(sys.stdin.buffer, "standard input")

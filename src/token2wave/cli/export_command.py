@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, TextColumn, finish
+from token2wave.cli.arguments import Json, ModelPath, Quoting, TextColumn, finish
 from token2wave.config import require_choice
 from token2wave.errors import ConfigError
 from token2wave.storage.atomic import check_writable
@@ -38,6 +38,7 @@ def export(
         Path | None, typer.Option(help="For html, a file of example texts: a line each, or a column.")
     ] = None,
     text_column: TextColumn = "text",
+    quoting: Quoting = "auto",
     as_json: Json = False,
 ) -> None:
     """Write a model in the format of another program."""
@@ -50,7 +51,7 @@ def export(
         raise ConfigError("only the format html has examples", location="--examples", hint="leave it out")
     if to != "huggingface":
         check_writable(out)
-    texts = [] if examples is None else read_texts(examples, text_column=text_column)
+    texts = [] if examples is None else read_texts(examples, text_column=text_column, quoting=quoting)
     classifier = load(model)
     if to == "onnx":
         from token2wave.integrations.onnx import export_onnx

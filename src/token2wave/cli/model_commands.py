@@ -12,6 +12,7 @@ from token2wave.cli.arguments import (
     Json,
     LabelColumn,
     ModelPath,
+    Quoting,
     TextColumn,
     TextFile,
     Texts,
@@ -55,6 +56,7 @@ def predict(
     text: Texts = None,
     file: TextFile = None,
     text_column: TextColumn = "text",
+    quoting: Quoting = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
     abstain_below: Annotated[
         float, typer.Option(min=0, max=1, help="Give no label if its probability is below this.")
@@ -80,7 +82,7 @@ def predict(
     if classifier.multi_label and abstain_below:
         problem = "a multi-label model abstains if no label reaches its threshold"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
-    texts = read_input(text, file, text_column)
+    texts = read_input(text, file, text_column, quoting)
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
         novelty = as_json or abstain_above_novelty is not None
@@ -154,6 +156,7 @@ def explain(
     text: Texts = None,
     file: TextFile = None,
     text_column: TextColumn = "text",
+    quoting: Quoting = "auto",
     unit: Annotated[
         str, typer.Option(help="What to remove, one at a time: token, word or sentence.")
     ] = "word",
@@ -167,7 +170,7 @@ def explain(
     if html is not None:
         check_writable(html)
     classifier = load(model)
-    texts = read_input(text, file, text_column)
+    texts = read_input(text, file, text_column, quoting)
     with terminal.progress() as callback:
         callback.on_stage("explanation", len(texts))
         explanations = []

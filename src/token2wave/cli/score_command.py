@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, TextColumn, finish
+from token2wave.cli.arguments import Json, ModelPath, Quoting, TextColumn, finish
 from token2wave.reporting import terminal
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def score(
         int | None, typer.Option(min=1, help="Processes; by default one for each core.")
     ] = None,
     text_column: TextColumn = "text",
+    quoting: Quoting = "auto",
     columns: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Columns to keep; all, by default.")
     ] = None,
@@ -63,6 +64,7 @@ def score(
             engine=engine,
             workers=workers,
             text_column=text_column,
+            quoting=quoting,
             columns=None if columns is None else [name for name in columns.split(",") if name],
             keep=keep,
             format=format,

@@ -133,6 +133,7 @@ def _load_texts(
             weight_column=_string(record, "weight_column") if data is None else None,
             multi_label=classifier.multi_label,
             label_separator=_string(record, "label_separator") if classifier.multi_label else None,
+            quoting=_string(record, "quoting") or "auto",
         )
         splits = load_splits(name, options)
     except DataError as error:

@@ -136,12 +136,15 @@ def load_split(
     return source.read(_require_split(source, split), options, label_names)
 
 
-def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
+def load_texts(
+    data: str | os.PathLike[str], *, text_column: str = "text", quoting: str = "auto"
+) -> list[str]:
     """Load the texts of a file, or of the training split of a data set. Labels are not needed.
 
     Args:
         data: as in `load_splits`.
         text_column: the column of the texts, in formats with columns.
+        quoting: of CSV and TSV; see :class:`DataOptions`.
 
     Raises:
         DataError: the file or data set does not exist, or cannot be used.
@@ -150,7 +153,7 @@ def load_texts(data: str | os.PathLike[str], *, text_column: str = "text") -> li
     source = _find_source(data)
     split = _require_split(source, "train")
     if isinstance(source, DatasetFiles):
-        return read_texts(source.splits[split], text_column=text_column)
+        return read_texts(source.splits[split], text_column=text_column, quoting=quoting)
     return list(source.read(split, DataOptions(text_column)).texts)
 
 

@@ -58,7 +58,7 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def whole_file(path: Path) -> Segment:
+def whole_file(path: Path, quoting: str = "auto") -> Segment:
     """Return the whole of a file as one segment; a file of unknown format is a DataError."""
     _, suffix, compression = _split_name(path)
     if not suffix:
@@ -67,7 +67,7 @@ def whole_file(path: Path) -> Segment:
             location=os.fspath(path),
             hint=f"use a file with one of the suffixes {suffixes()}",
         )
-    return Segment(os.fspath(path), suffix, compression)
+    return Segment(os.fspath(path), suffix, compression, quoting=quoting)
 
 
 def stem(path: Path) -> str | None:
@@ -92,7 +92,7 @@ def _split_name(path: Path) -> tuple[str, str, str]:
     return root, suffix if is_known else "", compression
 
 
-def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES) -> list[Segment]:
+def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES, quoting: str = "auto") -> list[Segment]:
     """Divide files into segments of about ``n_bytes``, in the order of the files; an empty file has none.
 
     Raises:
@@ -101,7 +101,7 @@ def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES) -> list[Seg
     """
     segments: list[Segment] = []
     for path in paths:
-        whole, size = whole_file(path), _file_size(path)
+        whole, size = whole_file(path, quoting), _file_size(path)
         if whole.format == ".parquet":
             bounds: Sequence[tuple[int, int | None]] = _row_groups(path, n_bytes)
         elif whole.counts_bytes:

@@ -10,7 +10,7 @@ import csv
 import json
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,24 @@ from token2wave.data.values import column_index, quote
 from token2wave.errors import DataError, locate
 
 MAX_BEGINNING = 200  # characters of a broken row that are shown
+MAX_KNOWN_VALUES = 10_000  # a column of more different values is not one of labels
+MIN_SWALLOWED_LINES = 10  # prose hardly has so many lines with the same number of commas
 _SPACE = " \\t\\v\\f\\r\\0"  # what fastText splits on, inside a line
 _LABEL = re.compile(rf"(?:^|(?<=[{_SPACE}]))__label__([^{_SPACE}]*)(?:[{_SPACE}]|$)")
 _FIELD_LIMIT_LOCK = threading.Lock()  # csv's limit belongs to the process, so two reads must not interleave
-_CSV_HINT = 'put double quotes around a field that holds a quote, and write the quote in it as ""'
+_CSV_HINT = (
+    'put double quotes around a field that holds a quote, and write the quote in it as ""; '
+    "if quotes are plain characters, use --quoting none (quoting='none')"
+)
 _FIELDS_HINT = "put double quotes around a field that holds a delimiter or a line break"
+_TSV_HINT = (
+    "if fields with tabs or line breaks are in double quotes, use --quoting standard (quoting='standard')"
+)
+_CARRIAGE_RETURNS = (
+    "found a carriage return that no line feed follows",
+    "end the lines in line feeds, for example with: tr '\\r' '\\n' < old.csv > new.csv; put double quotes "
+    "around a field that holds a line break",
+)
 _JSON_HINT = 'write one object a line, such as {"text": "...", "label": "..."}'
 
 Record = dict[str, Any]
@@ -60,7 +73,9 @@ def parse_rows(
     def parse_json(text: str) -> Record | Fault | None:
         return _json_object(text, columns, limits) if text.strip() else None
 
-    def parse_text(text: str) -> Record | None:
+    def parse_text(text: str) -> Record | Fault | None:
+        if "\r__label__" in text:
+            return Fault(*_CARRIAGE_RETURNS, text[:MAX_BEGINNING])
         if not (blank_is_text or text.strip()):
             return None
         text = text.removesuffix("\n").removesuffix("\r")
@@ -131,13 +146,18 @@ def _csv_rows(
             else:
                 yield text
 
-    reader = csv.reader(decoded(), delimiter=SEPARATORS[segment.format], strict=True)
+    delimiter = SEPARATORS[segment.format]
+    is_quoted = segment.quoting == "standard" or (segment.quoting == "auto" and segment.format == ".csv")
+    rule = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
+    reader = csv.reader(decoded(), delimiter=delimiter, quoting=rule, strict=True)
     header = _header(segment, reader, faults, limits)
     path = Path(segment.path)
     positions = [(name, column_index(path, header, name)) for name in columns or [text_column]]
     if columns is None:
         positions = [(name, index) for index, name in enumerate(header) if header.index(name) == index]
     n_fields, row, line = len(header), 0, reader.line_num + 1
+    others = [i for i, name in enumerate(header) if name != text_column]
+    swallowed = _SwallowedRows(delimiter, n_fields, others) if segment.quoting == "auto" else None
     while True:
         fault = None
         try:
@@ -145,7 +165,7 @@ def _csv_rows(
         except StopIteration:
             return
         except csv.Error as error:
-            fields, fault = [], Fault(f"not valid CSV ({error})", _CSV_HINT)
+            fields, fault = [], _csv_fault(error)
         if faults:
             fault = faults[0]
             faults.clear()
@@ -156,13 +176,61 @@ def _csv_rows(
                 continue
             fields = [""]
         row += 1
+        if swallowed is not None and fault is None and len(fields) == n_fields:
+            n_lines = reader.line_num - line + 1
+            if n_lines == 1:
+                swallowed.learn(fields)
+            elif swallowed.holds_rows(fields):
+                raise DataError(
+                    f"a quote at the start of a field swallows {n_lines} lines that look like rows",
+                    location=locate(segment.path, row=row, line=line),
+                    hint="if quotes are plain characters, use --quoting none (quoting='none'); "
+                    "if the field is one text, --quoting standard",
+                )
         if fault is None and len(fields) == n_fields:
             yield row, line, {name: fields[index] for name, index in positions}, n_bytes
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
-            fault = fault or Fault(problem, _FIELDS_HINT)
+            fault = fault or Fault(problem, _FIELDS_HINT if is_quoted else _TSV_HINT)
             yield row, line, fault._replace(beginning=",".join(fields)[:MAX_BEGINNING]), n_bytes
         line, n_bytes = reader.line_num + 1, 0
+
+
+class _SwallowedRows:
+    """Recognises a field that a stray quote has stretched over lines that are rows of their own.
+
+    A text of several lines may have commas, too. So each line must have the fields of a row, and the values
+    of the other columns must be values that the column had before, as labels do. Many lines that all have
+    the header's number of fields are enough, whatever their values.
+
+    Args:
+        delimiter: of fields.
+        n_fields: of a row.
+        columns: the indices of the columns that do not hold the text.
+    """
+
+    def __init__(self, delimiter: str, n_fields: int, columns: Sequence[int]) -> None:
+        self.delimiter, self.n_fields, self.n_rows = delimiter, n_fields, 0
+        self.values: dict[int, set[str]] = {column: set() for column in columns}
+
+    def learn(self, fields: Sequence[str]) -> None:
+        """Note the values of a row that is on one line."""
+        self.n_rows += 1
+        for column, values in self.values.items():
+            values.add(fields[column])
+            if len(values) > MAX_KNOWN_VALUES:
+                del self.values[column]
+                return
+
+    def holds_rows(self, fields: Sequence[str]) -> bool:
+        """Whether each line of a row of several lines looks like a row."""
+        text = self.delimiter.join(fields).replace("\r\n", "\n")  # csv has removed the quotes
+        lines = [line.split(self.delimiter) for line in text.split("\n")]
+        if self.n_fields < 2 or any(len(line) != self.n_fields for line in lines):
+            return False
+        repeating = {i: values for i, values in self.values.items() if 2 * len(values) <= self.n_rows}
+        is_known = all(line[i] in values for i, values in repeating.items() for line in lines)
+        return len(lines) >= MIN_SWALLOWED_LINES or (bool(repeating) and is_known)
 
 
 def _header(
@@ -172,7 +240,7 @@ def _header(
     try:
         header = next(reader, None)
     except csv.Error as error:
-        fault = Fault(f"not valid CSV ({error})", _CSV_HINT)
+        fault = _csv_fault(error)
     fault = faults[0] if faults else fault
     if header and len(header) > limits.columns:
         fault = fault or _too_many_columns(len(header), limits)
@@ -185,6 +253,12 @@ def _header(
             hint="expected a header with the names of the columns, then at least one row",
         )
     return header
+
+
+def _csv_fault(error: csv.Error) -> Fault:
+    if "new-line character" in str(error):
+        return Fault(*_CARRIAGE_RETURNS)
+    return Fault(f"not valid CSV ({error})", _CSV_HINT)
 
 
 def _too_many_columns(n_columns: int, limits: RowLimits, beginning: str = "") -> Fault:

@@ -29,6 +29,7 @@ class Segment:
         compression: the suffix of the compression; empty if there is none.
         first: first row group of Parquet; first byte of a plain file of lines; else 0.
         last: one past the last; None: to the end.
+        quoting: of CSV and TSV; see :class:`token2wave.DataOptions`.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Segment:
     compression: str = ""
     first: int = 0
     last: int | None = None
+    quoting: str = "auto"
 
     @property
     def counts_bytes(self) -> bool:

@@ -42,7 +42,8 @@ def read_labelled(
             or label in it cannot be used; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
-    options, segment = options or DataOptions(), whole_file(Path(path))
+    options = options or DataOptions()
+    segment = whole_file(Path(path), options.quoting)
     has_columns = segment.format not in TEXT_FORMATS
     if not has_columns:
         if options.weight_column is not None:
@@ -60,7 +61,9 @@ def read_labelled(
     return TextSplit.from_columns(texts, labels, weights[0] if weights else None, options, label_names)
 
 
-def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> list[str]:
+def read_texts(
+    path: str | os.PathLike[str], *, text_column: str = "text", quoting: str = "auto"
+) -> list[str]:
     """Read the texts of a file, to predict their labels.
 
     Args:
@@ -68,6 +71,7 @@ def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> li
             .ft every line is a text, a blank line is an empty text, and labels (``__label__name``) are not
             part of the text, as in fastText.
         text_column: the column of the texts; files without columns ignore it.
+        quoting: of CSV and TSV; see :class:`DataOptions`.
 
     Returns:
         The texts in the order of the file, length ``N >= 1``.
@@ -77,7 +81,8 @@ def read_texts(path: str | os.PathLike[str], *, text_column: str = "text") -> li
             in it is not a string; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
-    return parse_texts(read_columns(whole_file(Path(path)), [text_column], blank_is_text=True)[0])
+    segment = whole_file(Path(path), quoting)
+    return parse_texts(read_columns(segment, [text_column], blank_is_text=True)[0])
 
 
 def read_stream(stream: BinaryIO, source: str) -> list[str]:

@@ -30,6 +30,7 @@ def distillation_targets(
     recipe: Recipe,
     *,
     text_column: str = "text",
+    quoting: str = "auto",
     callbacks: Sequence[Callback] = (),
     cached_only: bool = False,
 ) -> tuple[EncodedTexts, dict[str, Any]]:
@@ -45,6 +46,7 @@ def distillation_targets(
         splits: the data that they come from.
         recipe: sets the teacher's temperature and weights.
         text_column: column of the unlabelled texts.
+        quoting: of a CSV or TSV file of them; see :class:`token2wave.DataOptions`.
         callbacks: called as the work goes on.
         cached_only: refuse to fine-tune, and use only what is cached.
 
@@ -71,7 +73,7 @@ def distillation_targets(
     if unlabelled is not None:
         held_out = [*(() if texts.learns_from_validation else texts.validation.texts)]
         held_out += splits.test.texts if splits.test is not None else ()
-        new_texts, notes = unlabelled_texts(unlabelled, text_column, held_out, full_train.texts)
+        new_texts, notes = unlabelled_texts(unlabelled, text_column, held_out, full_train.texts, quoting)
     predictions = TeacherPredictions(
         name, texts.label_names, texts.train, splits.train.texts, callbacks, cached_only
     )
@@ -110,7 +112,11 @@ def distillation_targets(
 
 
 def unlabelled_texts(
-    source: Unlabelled, text_column: str, held_out: Collection[str], train_texts: Collection[str]
+    source: Unlabelled,
+    text_column: str,
+    held_out: Collection[str],
+    train_texts: Collection[str],
+    quoting: str = "auto",
 ) -> tuple[list[str], list[str]]:
     """Read texts without labels, each once, but for validation, test and training texts.
 
@@ -120,7 +126,8 @@ def unlabelled_texts(
     Raises:
         DataError: the texts cannot be read.
     """
-    texts = load_texts(source, text_column=text_column) if isinstance(source, str | os.PathLike) else source
+    is_path = isinstance(source, str | os.PathLike)
+    texts = load_texts(source, text_column=text_column, quoting=quoting) if is_path else source
     distinct = dict.fromkeys(texts)
     held_out, train_texts = frozenset(held_out), frozenset(train_texts)
     new_texts = [text for text in distinct if text not in held_out and text not in train_texts]

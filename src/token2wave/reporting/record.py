@@ -73,6 +73,8 @@ def make_record(
             "validation_micro_f1": first.validated.micro_f1,
             "label_separator": context.data_options.label_separator,
         }
+    if context.data_options.quoting != "auto":
+        record["quoting"] = context.data_options.quoting
     weights = context.options.class_weights
     if weights is not None:
         record["class_weights"] = weights if isinstance(weights, str) else dict(weights)

@@ -69,6 +69,7 @@ class JobConfig:
             inputs.append([os.path.abspath(path), state.st_size, state.st_mtime_ns])
         model_sha256 = compute_sha256(Path(self.model))
         identity = {"token2wave": __version__, "model_sha256": model_sha256, "inputs": inputs, **settings}
+        identity["quoting"] = sorted({segment.quoting for segment in segments})
         return dict(json.loads(json.dumps(identity)))
 
 

@@ -12,6 +12,7 @@ from token2wave.core import n_threads
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
 from token2wave.errors import DataError
+from token2wave.options import QUOTINGS
 from token2wave.scoring import local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
 from token2wave.scoring.filters import Filter
@@ -33,6 +34,7 @@ def score(
     engine: str = "local",
     workers: int | None = None,
     text_column: str = "text",
+    quoting: str = "auto",
     columns: Sequence[str] | None = None,
     keep: str | None = None,
     format: str = "parquet",
@@ -55,6 +57,7 @@ def score(
         engine: ``local`` for the cores of this machine; ``ray`` for Ray Data on the cluster that Ray finds.
         workers: number of processes; by default one for each core, or with Ray as many as the cluster offers.
         text_column: the column of the texts.
+        quoting: of CSV and TSV; see :class:`token2wave.DataOptions`.
         columns: input columns to keep; all if None.
         keep: a filter, e.g. ``label == 'good' and confidence > 0.9``; other rows are left out.
         format: ``parquet`` or ``jsonl``.
@@ -77,6 +80,7 @@ def score(
     """
     part_bytes = parse_size(part_size, "part_size")
     require_choice(engine, "engine", ("local", "ray"))
+    require_choice(quoting, "quoting", QUOTINGS)
     require_choice(format, "format", ("parquet", "jsonl"))
     require(workers is None or workers >= 1, "workers", "at least one", workers)
     require(part_bytes >= MIN_PART_BYTES, "part_size", f"at least {MIN_PART_BYTES} bytes", part_bytes)
@@ -85,7 +89,7 @@ def score(
     options = PredictionOptions(top_k, probabilities, novelty, prefix)
     predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     names = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    segments = segments_of(find_inputs(names), part_bytes)
+    segments = segments_of(find_inputs(names), part_bytes, quoting)
     if not segments:
         raise DataError("expected rows, found only empty files", location="input", hint="choose other files")
     classifier, is_parquet = predictor.classifier, format == "parquet"

@@ -235,7 +235,7 @@ def open_stream(
         split: load_split(path_or_name, split, unweighted, label_names=label_names)
         for split, path_or_name in paths_of_splits.items()
     }
-    segments = segments_of(paths, BYTES_OF_A_SEGMENT)
+    segments = segments_of(paths, BYTES_OF_A_SEGMENT, options.quoting)
     return StreamSource(name, segments, options, label_names, seed, splits, dataset, test is not None)
 
 
