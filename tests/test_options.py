@@ -20,7 +20,7 @@ from token2wave.integrations.sklearn import ESTIMATOR_OPTIONS, WaveClassifier
 
 CLASSES = (TrainOptions, DataOptions)
 FIELDS = {field.name: field for cls in CLASSES for field in dataclasses.fields(cls)}
-EVALUATE = {"text_column", "label_column", "label_separator", "quoting"}
+EVALUATE = {"text_column", "label_column", "label_separator", "quoting", "normalise_labels"}
 
 
 def options_of(command: typer.models.CommandFunctionType) -> dict[str, inspect.Parameter]:

@@ -57,7 +57,12 @@ def evaluate(
     separator = data_options.label_separator
     if separator is None and multi_label and isinstance(recorded := record.get("label_separator"), str):
         separator = recorded
-    data_options = replace(data_options, multi_label=multi_label, label_separator=separator)
+    data_options = replace(
+        data_options,
+        multi_label=multi_label,
+        label_separator=separator,
+        normalise_labels=data_options.normalise_labels or bool(record.get("normalise_labels")),
+    )
     dataset = load_split(data, split, data_options, label_names=classifier.label_names)
     labels = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
     callback_list = CallbackList(callbacks)

@@ -35,6 +35,8 @@ class DataOptions:
         quoting: how CSV and TSV quote fields: ``auto``, ``none`` or ``standard``. ``standard`` is RFC 4180.
             With ``none`` a quote is a character as any other. ``auto`` is ``standard`` for CSV, and stops
             where a quote swallows rows; for TSV it is ``none``.
+        normalise_labels: whether labels that differ only in case, blanks or Unicode form are one label. Its
+            name is in lower case.
 
     Raises:
         ConfigError: texts and labels come from the same column, the separator is empty, or the quoting is
@@ -47,6 +49,7 @@ class DataOptions:
     multi_label: bool | None = None
     label_separator: str | None = None
     quoting: str = "auto"
+    normalise_labels: bool = False
 
     def __post_init__(self) -> None:
         require_choice(self.quoting, "quoting", QUOTINGS)

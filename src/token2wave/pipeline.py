@@ -15,6 +15,8 @@ from token2wave.classifier import Classifier
 from token2wave.compression.compressor import require_reachable, shrink
 from token2wave.config import accept_options, parse_size
 from token2wave.data import DataOptions, TextDataset, load_splits
+from token2wave.data.labels import data_notes
+from token2wave.data.texts import with_canonical_labels
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
@@ -220,9 +222,11 @@ def _read(
 ) -> TextDataset:
     """Read the data, or take it from memory; a caveat says when several labels were recognised."""
     if isinstance(data, TextDataset):
-        splits = in_memory(data, options.multi_label)
+        splits = with_canonical_labels(in_memory(data, options.multi_label), options)
     else:
         splits = load_splits(data, options, test=test)
+    notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
+    splits = replace(splits, caveats=(*splits.caveats, *notes))
     if splits.multi_label and options.multi_label is None and options.label_separator is None:
         return replace(splits, caveats=(*splits.caveats, RECOGNISED))
     return splits

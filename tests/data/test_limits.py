@@ -335,7 +335,7 @@ def test_a_million_labels() -> None:
     refused(lambda: prepare(splits, Recipe(), 0), "at most 10,000 classes")
     few = TextSplit([""] * 2, ["a", "b"], "few.csv")
     refused(lambda: label_names_of(few, labels), "at most 10,000 classes")
-    assert len(label_names_of(TextSplit([""] * 10_000, labels[:10_000], "many.csv"))) == 10_000
+    assert len(label_names_of(TextSplit([""] * 20_000, labels[:10_000] * 2, "many.csv"))) == 10_000
 
 
 def test_new_labels_of_an_update_by_the_thousand() -> None:

@@ -134,6 +134,7 @@ def _load_texts(
             multi_label=classifier.multi_label,
             label_separator=_string(record, "label_separator") if classifier.multi_label else None,
             quoting=_string(record, "quoting") or "auto",
+            normalise_labels=bool(record.get("normalise_labels")),
         )
         splits = load_splits(name, options)
     except DataError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from token2wave.data.texts import SPLIT_STEMS, TextSplit
@@ -35,6 +35,8 @@ class HubDataset:
         texts, labels = (_column(rows, name, source) for name in (options.text_column, options.label_column))
         name = options.weight_column
         weights = None if name is None else _column(rows, name, source)
+        if names := self.label_names:
+            labels = replace(labels, values=[_decode(value, names) for value in labels.values])
         return TextSplit.from_columns(texts, labels, weights, options, self.label_names or label_names)
 
 
@@ -74,6 +76,13 @@ def fetch(name: str, label_column: str) -> HubDataset:
         del splits["test"]
         caveats = (f"{name}: the labels of its test split are not public, so it has no test split here",)
     return HubDataset(name, splits, tuple(names) if names else None, caveats)
+
+
+def _decode(value: Any, names: Sequence[str]) -> Any:
+    """Replace indices of classes by their names."""
+    if isinstance(value, list):
+        return [_decode(each, names) for each in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _column(rows: Any, name: str, source: str) -> Column:

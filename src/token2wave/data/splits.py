@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require
+from token2wave.data.labels import require_labels_that_repeat
 from token2wave.data.texts import TextSplit
 from token2wave.data.values import join_names, quote
 from token2wave.errors import DataError, locate
@@ -48,7 +50,7 @@ def label_names_of(train: TextSplit, official_names: Sequence[str] | None = None
     if not len(train):
         raise DataError("there are no rows", location=train.source, hint=hint)
     label_sets = train.label_sets
-    names = {label for labels in label_sets for label in labels}
+    names = Counter(label for labels in label_sets for label in labels)
     require_few_classes(max(len(names), len(official_names or ())), train.source)
     if not names:
         raise DataError("no row has a label", location=train.source, hint=hint)
@@ -58,11 +60,13 @@ def label_names_of(train: TextSplit, official_names: Sequence[str] | None = None
             problem = f"there is no label but {quote(*names)}"
         raise DataError(problem, location=train.source, hint=hint)
     if official_names is None:
+        n_single = sum(count == 1 for count in names.values())
+        require_labels_that_repeat(len(names), n_single, len(train), train.source)
         return in_order(names)
     if len(set(official_names)) != len(official_names):
         problem = f"a label name occurs twice among {join_names(official_names)}"
         raise DataError(problem, location=train.source, hint="state every name once")
-    if unknown := names.difference(official_names):
+    if unknown := names.keys() - set(official_names):
         row, label = next(
             (row, label) for row, labels in enumerate(label_sets, 1) for label in labels if label in unknown
         )

@@ -74,9 +74,11 @@ class TextSplit:
         checked_texts = parse_texts(texts)
         checked_labels: Sequence[str] | Sequence[tuple[str, ...]]
         if has_label_sets(labels.values, labels.source, options):
-            checked_labels = parse_label_sets(labels, label_names, options.label_separator)
+            checked_labels = parse_label_sets(
+                labels, label_names, options.label_separator, options.normalise_labels
+            )
         else:
-            checked_labels = parse_labels(labels, label_names)
+            checked_labels = parse_labels(labels, label_names, options.normalise_labels)
         checked_weights = None if weights is None else parse_weights(weights)
         return cls(checked_texts, checked_labels, texts.source, checked_weights)
 
@@ -93,6 +95,12 @@ class TextSplit:
     def label_sets(self) -> list[tuple[str, ...]]:
         """The labels of each text, length ``N``."""
         return [(label,) if isinstance(label, str) else tuple(label) for label in self.labels]
+
+    def with_canonical_labels(self, label_names: Sequence[str] | None, normalise: bool) -> TextSplit:
+        """The same texts, with labels named as every reader names them."""
+        parse = parse_label_sets if self.multi_label else parse_labels
+        column = Column(self.label_sets if self.multi_label else self.labels, self.source)
+        return replace(self, labels=parse(column, label_names, normalise=normalise))
 
     def as_multi_label(self) -> TextSplit:
         """The same texts, each with a set of labels."""
@@ -133,6 +141,16 @@ class TextDataset:
             validation=self.validation and self.validation.as_multi_label(),
             test=self.test and self.test.as_multi_label(),
         )
+
+
+def with_canonical_labels(data: TextDataset, options: DataOptions) -> TextDataset:
+    """A data set from memory with labels named as every reader names them."""
+    names, normalise = data.label_names, options.normalise_labels
+    splits = {
+        name: split if split is None else split.with_canonical_labels(names, normalise)
+        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
+    }
+    return replace(data, **splits)  # type: ignore[arg-type]
 
 
 def require_usable(split: TextSplit) -> None:

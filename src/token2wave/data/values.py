@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
+from token2wave.data.labels import canonical_label, is_written_list, label_key
 from token2wave.errors import DataError, locate
 from token2wave.options import DataOptions
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _LABEL_HINT = "give every row one label: a string or an integer"
 _SURROGATE = (
     "holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character",
@@ -60,22 +62,30 @@ def parse_texts(column: Column) -> list[str]:
     return texts
 
 
-def parse_labels(column: Column, label_names: Sequence[str] | None = None) -> list[str]:
+def parse_labels(
+    column: Column, label_names: Sequence[str] | None = None, normalise: bool = False
+) -> list[str]:
     """Convert the values to names of labels, one for each row.
 
-    With ``label_names``, a number is an index into them, and a string must be one of them. A string of
-    digits is an index, too, since CSV has no numbers, unless a name is itself a number. Without them,
-    a string stands for itself, ``1`` and ``1.0`` become ``"1"``, and ``True`` becomes ``"true"``.
+    Blanks around a string do not count; numbers and strings ``1`` and ``1.0`` are ``"1"``, and booleans and
+    strings ``True`` are ``"true"``, so that every format gives the same names. With ``normalise``, case,
+    blanks and Unicode form do not count, either (:func:`token2wave.data.labels.label_key`).
+
+    With ``label_names``, a label must be one of them, and a number or a string of digits is an index into
+    them, unless a name is itself a number.
 
     Raises:
         DataError: a label is missing, blank, not a scalar, out of range or not one of ``label_names``.
     """
-    name_of = _label_namer(column, label_names)
+    name_of = _label_namer(column, label_names, normalise)
     return [name_of(index, value) for index, value in enumerate(column.values)]
 
 
 def parse_label_sets(
-    column: Column, label_names: Sequence[str] | None = None, separator: str | None = None
+    column: Column,
+    label_names: Sequence[str] | None = None,
+    separator: str | None = None,
+    normalise: bool = False,
 ) -> list[tuple[str, ...]]:
     """Convert lists of labels, or single labels, to the names of each row, each once.
 
@@ -83,8 +93,9 @@ def parse_label_sets(
         column: the values, length ``N``.
         label_names: as for :func:`parse_labels`; so are the errors.
         separator: separates the labels of a string; a blank string has none. If None, a string is one label.
+        normalise: as for :func:`parse_labels`.
     """
-    name_of = _label_namer(column, label_names)
+    name_of = _label_namer(column, label_names, normalise)
     sets: list[tuple[str, ...]] = []
     for index, value in enumerate(column.values):
         labels: Sequence[object] = value if isinstance(value, list | tuple) else [value]
@@ -171,20 +182,37 @@ def is_unicode(text: str) -> bool:
         return False
 
 
-def _label_namer(column: Column, label_names: Sequence[str] | None) -> Callable[[int, object], str]:
+def _label_namer(
+    column: Column, label_names: Sequence[str] | None, normalise: bool
+) -> Callable[[int, object], str]:
     """Return a function of index and value that gives the name of a label."""
+    to_form = label_key if normalise else canonical_label
+    names_of_strings: dict[str, str] = {}
+
+    def plain_name(index: int, value: object) -> str:
+        if not isinstance(value, str):
+            return _plain_name(value, column, index)
+        name = names_of_strings.get(value)
+        if name is None:
+            name = names_of_strings[value] = to_form(_plain_name(value, column, index))
+        return name
+
     if label_names is None:
-        return lambda index, value: _plain_name(value, column, index)
-    known = frozenset(label_names)
-    digits_are_indices = not any(_INTEGER.fullmatch(name) for name in known)
+        return plain_name
+    known = {to_form(name): name for name in label_names}
+    exact = frozenset(label_names)
+    digits_are_indices = not any(_NUMBER.fullmatch(name) for name in known)
 
     def name_of(index: int, value: object) -> str:
-        name = _plain_name(value, column, index)
+        if isinstance(value, str) and value.strip() in exact:
+            return value.strip()
+        name = plain_name(index, value)
+        if name in known:
+            return known[name]
         is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if name in known and not is_number:
-            return name
-        is_index = is_number or (digits_are_indices and _INTEGER.fullmatch(name))
-        if is_index and _INTEGER.fullmatch(name) and 0 <= int(name) < len(label_names):
+        is_whole = _INTEGER.fullmatch(name) is not None
+        is_index = digits_are_indices and (is_number or is_whole)
+        if is_index and is_whole and 0 <= int(name) < len(label_names):
             return label_names[int(name)]
         problem = f"the label {quote(name)} is not one of the label names {join_names(label_names)}"
         hint = "correct the label, or add its name to the label names"
@@ -203,6 +231,13 @@ def _label_namer(column: Column, label_names: Sequence[str] | None) -> Callable[
 def _plain_name(value: object, column: Column, index: int) -> str:
     """The name of a label, without regard to the names of the classes."""
     if isinstance(value, str) and value.strip() and is_unicode(value):
+        if is_written_list(value.strip()):
+            raise DataError(
+                f"expected a label, found a list written as a string: {quote(value)}",
+                location=column.location(index),
+                hint="write a list of JSON or Parquet, or join the labels by a separator and name it with "
+                "--label-separator",
+            )
         return value
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -145,6 +145,9 @@ class Targets:
             label_sets = [tuple(names[i] for i in np.flatnonzero(row)) for row in matrix]
             return cls(label_sets, classes, names, True)
         column = np.asarray(column_or_1d(y, warn=True))
+        if column.dtype.kind == "U" and "nan" in column:
+            problem = "expected a label for each text, found 'nan', numpy's word for a missing string"
+            raise InputError(problem, location=name, hint="fill in the label, or leave the row out")
         with input_errors():
             labels = parse_labels(Column(column.tolist(), name))
         classes = np.unique(column)

@@ -75,6 +75,8 @@ def make_record(
         }
     if context.data_options.quoting != "auto":
         record["quoting"] = context.data_options.quoting
+    if context.data_options.normalise_labels:
+        record["normalise_labels"] = True
     weights = context.options.class_weights
     if weights is not None:
         record["class_weights"] = weights if isinstance(weights, str) else dict(weights)

@@ -100,7 +100,10 @@ def update(
     seed = require_seed(seed)
     separator = data_options.label_separator or classifier.training.get("label_separator")
     multi_label = classifier.multi_label if separator is None else None
-    data_options = replace(data_options, multi_label=multi_label, label_separator=separator)
+    normalise = data_options.normalise_labels or bool(classifier.training.get("normalise_labels"))
+    data_options = replace(
+        data_options, multi_label=multi_label, label_separator=separator, normalise_labels=normalise
+    )
     rows = _read_rows(classifier, data, labels, weights, data_options)
     names = _label_names(classifier, rows)
     n_new = len(names) - len(classifier.label_names)
@@ -153,6 +156,7 @@ def _read_rows(
     elif isinstance(data, TextDataset):
         rows = data.train
         require_usable(rows)
+        rows = rows.with_canonical_labels(None, options.normalise_labels)
     elif labels is None or isinstance(labels, str):
         value = "none" if labels is None else f"one string, {labels!r:.40}"
         raise ConfigError(f"expected a label for each text, found {value}", location="labels")
@@ -160,6 +164,7 @@ def _read_rows(
         own = None if weights is None else [float(weight) for weight in weights]
         rows = TextSplit(list(data), list(labels), "texts in memory", own)
         require_usable(rows)
+        rows = rows.with_canonical_labels(None, options.normalise_labels)
     if not len(rows):
         raise DataError("expected at least one row, found none", location=rows.source)
     if classifier.multi_label:

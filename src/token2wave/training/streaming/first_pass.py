@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from token2wave.core import load_core
 from token2wave.data import TextSplit, label_names_of
 from token2wave.data.file_segments import segment_size
+from token2wave.data.labels import require_labels_that_repeat
 from token2wave.data.rows import SEPARATORS
-from token2wave.data.splits import require_few_classes
+from token2wave.data.splits import in_order, require_few_classes
 from token2wave.data.values import has_label_sets, require_separator
 from token2wave.errors import DataError
 from token2wave.features import WordConfig
@@ -209,8 +210,10 @@ def survey_stream(
             location=source.name,
             hint="ask for --multi-label",
         )
+    n_single = sum(count == 1 for count in counts.values())
+    require_labels_that_repeat(len(counts), n_single, survey.n_rows, source.name)
     one_of_each = TextSplit([""] * len(counts), list(counts), source.name)
-    survey.label_names = label_names_of(one_of_each, source.label_names)
+    survey.label_names = label_names_of(one_of_each, source.label_names or in_order(counts))
     survey.label_counts = np.array([counts[name] for name in survey.label_names], dtype=np.int64)
     survey.label_weights = np.array([weights[name] for name in survey.label_names], dtype=np.float64)
     return survey

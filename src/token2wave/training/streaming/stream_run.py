@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from token2wave.config import require
 from token2wave.data import TextDataset
+from token2wave.data.labels import data_notes
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
@@ -148,7 +149,8 @@ def prepare_stream_run(
     encode = LabelEncoder(names, multi_label, weights, positive)
     encode_unweighted = replace(encode, class_weights=None)
     encode_drawn = replace(encode, class_weights=np.ones(len(names))) if has_own else encode_unweighted
-    caveats = (*source.caveats(survey.n_rows), *_caveats(survey, len(sample)))
+    notes = data_notes(sample.texts, sample.label_sets, source.segments[0].path)
+    caveats = (*source.caveats(survey.n_rows), *_caveats(survey, len(sample)), *notes)
     texts = EncodedTexts(
         encode(sample),
         encode_drawn(drawn) if validation is None else encode_unweighted(validation),

@@ -160,9 +160,9 @@ class StreamSource:
         except TypeError:  # no label is of such a type
             label, key = None, None
         if label is None:
-            separator = self.options.label_separator
+            separator, normalise = self.options.label_separator, self.options.normalise_labels
             try:
-                label = _Label(parse_label_sets(Column([value]), self.label_names, separator)[0])
+                label = _Label(parse_label_sets(Column([value]), self.label_names, separator, normalise)[0])
             except DataError as error:
                 label = _Label((), error.problem)
             if key is not None and len(self._cached_labels) < MAX_CACHED_LABELS:
