@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError
+from token2wave.errors import ConfigError, require_text
 from token2wave.inference.arrow_texts import is_arrow
 from token2wave.inference.loading import load_model
 from token2wave.inference.model import Model
@@ -67,36 +67,36 @@ class Classifier(Model):
 
     # ---- predictions ----
 
-    def probabilities(
-        self, texts: Sequence[str], advance: Callable[[int], None] | None = None
-    ) -> NDArray[np.float32]:
+    def probabilities(self, texts: Any, advance: Callable[[int], None] | None = None) -> NDArray[np.float32]:
         """Compute the probability of every class for every text.
 
         Args:
-            texts: ``N`` strings of any content. A ``pyarrow`` array of strings gives the same numbers and is
-                fastest, since the native core reads its bytes in place.
+            texts: ``N`` strings of any content: a list, tuple, generator, array, Series or frame of one
+                column (:func:`token2wave.data.objects.to_list`). A ``pyarrow`` array of strings is fastest,
+                since the native core reads its bytes in place.
             advance: called with the number of texts just processed, for a progress bar.
 
         Returns:
             ``(N, C)`` float32. Rows sum to one, unless the model is multi-label.
 
         Raises:
-            TypeError: ``texts`` is one string, or an element is not a string.
-            DataError: a ``pyarrow`` array holds bytes that are not UTF-8.
+            InputError: an element is not a string, e.g. ``texts[3]``; or ``texts`` is one string, a
+                mapping, a set, or a table of several columns.
         """
-        refuse_one_string(texts)
+        if type(texts) is not list and not is_arrow(texts):
+            texts = _to_texts(texts)
         try:
             return self.route.probabilities(texts, advance)
         except (TypeError, AttributeError):
-            if not is_arrow(texts):
-                require_strings(texts)  # checking first would cost time
+            if type(texts) is list:
+                _to_texts(texts)  # names the fault; checking first would cost time
             raise
 
-    def labels(self, texts: Sequence[str]) -> list[str]:
+    def labels(self, texts: Any) -> list[str]:
         """Name the most probable class of every text. This is the fastest way to classify many texts.
 
         Raises:
-            TypeError: as :meth:`probabilities`.
+            InputError: as :meth:`probabilities`.
             ConfigError: the model is multi-label.
         """
         if self.multi_label:
@@ -108,11 +108,11 @@ class Classifier(Model):
         names = self.label_names
         return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
 
-    def label_sets(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    def label_sets(self, texts: Any) -> list[tuple[str, ...]]:
         """Name all classes of every text, in the order of the classes.
 
         Raises:
-            TypeError: as :meth:`probabilities`.
+            InputError: as :meth:`probabilities`.
         """
         if not self.multi_label:
             return [(label,) for label in self.labels(texts)]
@@ -123,7 +123,7 @@ class Classifier(Model):
         """Compare the probabilities of a multi-label model with its thresholds, ``(N, C)``."""
         return np.asarray(probabilities.astype(np.float64) >= np.array(self.thresholds))
 
-    def novelty(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
+    def novelty(self, texts: Any) -> NDArray[np.float64] | None:
         """Measure how unlike the training texts each text is.
 
         Novelty is the fraction of validation texts that are less unlike: 0.99 means more unlike than 99 % of
@@ -136,15 +136,16 @@ class Classifier(Model):
             ``(N,)`` float64 from 0 to 1; None if the model has no :attr:`novelty_reference`.
 
         Raises:
-            TypeError: as :meth:`probabilities`.
+            InputError: as :meth:`probabilities`.
         """
-        refuse_one_string(texts)
+        if type(texts) is not list:
+            texts = _to_texts(texts)
         if self.novelty_reference is None:
             return None
         try:
             features, n_unknown = self.features.with_unknown(texts)
         except (TypeError, AttributeError):
-            require_strings(texts)
+            _to_texts(texts)
             raise
         return self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
 
@@ -157,17 +158,15 @@ class Classifier(Model):
             novelty: also measure how unlike the training texts it is.
 
         Raises:
-            TypeError: ``text`` is not a string.
+            InputError: ``text`` is not a string.
         """
         if not isinstance(text, str):
-            raise TypeError(
-                f"expected one string, found {type(text).__name__}; use predict_batch for several"
-            )
+            require_text(text)
         return self.predict_batch([text], top_k, novelty=novelty)[0]
 
     def predict_batch(
         self,
-        texts: Sequence[str],
+        texts: Any,
         top_k: int = 1,
         advance: Callable[[int], None] | None = None,
         novelty: bool = False,
@@ -175,8 +174,10 @@ class Classifier(Model):
         """Classify many texts. In numpy and torch the last digits may differ from :meth:`predict` on each.
 
         Raises:
-            TypeError: as :meth:`probabilities`.
+            InputError: as :meth:`probabilities`.
         """
+        if novelty and type(texts) is not list:
+            texts = _to_texts(texts)  # a generator can be read once
         predictions = [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
         scores = self.novelty(texts) if novelty else None
         if scores is None:
@@ -184,16 +185,25 @@ class Classifier(Model):
         pairs = zip(predictions, scores.tolist(), strict=True)
         return [prediction._replace(novelty=score) for prediction, score in pairs]
 
-    def evaluate(
-        self, texts: Sequence[str], labels: NDArray[Any], advance: Callable[[int], None] | None = None
-    ) -> Evaluation:
+    def evaluate(self, texts: Any, labels: Any, advance: Callable[[int], None] | None = None) -> Evaluation:
         """Compare predictions with the true labels.
 
         Args:
             texts: ``N`` strings.
-            labels: ``(N,)`` int64, the true classes; ``(N, C)`` bool for a multi-label model.
+            labels: ``N`` true labels, as numbers of the classes or as their names, e.g. ``(N,)`` int64. For a
+                multi-label model ``(N, C)`` bool, or the names of each text's labels.
             advance: as :meth:`probabilities`.
+
+        Raises:
+            InputError: as :meth:`probabilities`; or a label is not one of the classes.
         """
+        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in ("b" if self.multi_label else "iu"):
+            texts = _to_texts(texts)
+            from token2wave.data import TextSplit, encode_label_sets, encode_labels
+            from token2wave.data.objects import to_labels
+
+            rows = TextSplit(texts, to_labels(labels, "labels", self.label_names), "labels")
+            labels = (encode_label_sets if self.multi_label else encode_labels)(rows, self.label_names)
         probabilities = self.probabilities(texts, advance)
         if self.multi_label:
             return evaluate_decisions(labels, self._decide(probabilities), self.label_names, probabilities)
@@ -240,7 +250,7 @@ class Classifier(Model):
 
         Raises:
             ConfigError: the network does not compile, or the unit is unknown.
-            TypeError: ``text`` is not a string.
+            InputError: ``text`` is not a string.
         """
         from token2wave.explanation.explain import explain  # here, so that predicting starts quickly
 
@@ -262,22 +272,8 @@ class Classifier(Model):
         }
 
 
-def refuse_one_string(texts: Any) -> None:
-    """Refuse a string in the place of a list of strings.
+def _to_texts(texts: Any) -> list[str]:
+    """Turn what a user holds into a list of strings."""
+    from token2wave.data.objects import to_texts  # here, so that predicting a list starts quickly
 
-    Raises:
-        TypeError: it is one string.
-    """
-    if isinstance(texts, str):
-        raise TypeError("expected a list of texts, found one string; use predict(text) or [text]")
-
-
-def require_strings(texts: Sequence[str]) -> None:
-    """Name the first element that is not a string.
-
-    Raises:
-        TypeError: there is one.
-    """
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"expected strings, found {type(text).__name__} at texts[{i}]") from None
+    return to_texts(texts)

@@ -30,6 +30,24 @@ class DataError(Token2WaveError):
     """Texts or labels cannot be used."""
 
 
+class InputError(DataError, ValueError, TypeError):
+    """An argument that cannot be used as texts, labels or weights.
+
+    It is also a ``ValueError``, as scikit-learn raises it, and a ``TypeError``, as Python does.
+    """
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Turn errors of data into :class:`InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DataError as error:
+        raise InputError(error.problem, location=error.location, hint=error.hint) from error
+
+
 class ConfigError(Token2WaveError):
     """A setting does not exist, has an illegal value, or contradicts another."""
 
@@ -109,3 +127,20 @@ def locate(
     if column is not None:
         names.append(f"column {column!r}")
     return ", ".join(names)
+
+
+def require_text(text: object, name: str = "text") -> None:
+    """Refuse what is not one string.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(text, str):
+        hint = "make it a string" if isinstance(text, int | float) else "give one string at a time"
+        raise InputError(f"expected one string, found {type_name(text)}", location=name, hint=hint)
+
+
+def type_name(value: object) -> str:
+    """The type of a value with its article, for an error message."""
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from token2wave.classifier import Classifier
 from token2wave.config import accept_options
-from token2wave.data import encode_label_sets, encode_labels, load_split
+from token2wave.data import encode_label_sets, encode_labels, load_split, require_source
 from token2wave.metrics import Evaluation
 from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
@@ -53,6 +53,7 @@ def evaluate(
         DataError: the data cannot be read, or has a label that the model does not know.
     """
     start = time.perf_counter()
+    require_source(data, "name a file, or compare texts in memory with classifier.evaluate(texts, labels)")
     record, multi_label = classifier.training, classifier.multi_label
     separator = data_options.label_separator
     if separator is None and multi_label and isinstance(recorded := record.get("label_separator"), str):

@@ -14,9 +14,8 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.compression.compressor import require_reachable, shrink
 from token2wave.config import accept_options, parse_size
-from token2wave.data import DataOptions, TextDataset, load_splits
+from token2wave.data import DataOptions, TextDataset, load_splits, require_source
 from token2wave.data.labels import data_notes
-from token2wave.data.texts import with_canonical_labels
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
@@ -75,6 +74,7 @@ def train(
         MissingExtraError: an optional package is needed and not installed.
     """
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
+    require_source(data)
     if isinstance(data, TextDataset):
         data_options = replace(data_options, weight_column=None)  # its weights come from no column
     context = RunContext(options=options, data_options=data_options, command=command)
@@ -222,7 +222,7 @@ def _read(
 ) -> TextDataset:
     """Read the data, or take it from memory; a caveat says when several labels were recognised."""
     if isinstance(data, TextDataset):
-        splits = with_canonical_labels(in_memory(data, options.multi_label), options)
+        splits = in_memory(data, options.multi_label, options.normalise_labels)
     else:
         splits = load_splits(data, options, test=test)
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)

@@ -231,7 +231,7 @@ def test_networks_that_do_not_compile_say_why() -> None:
 
 @pytest.mark.parametrize("text", [None, 3, b"a"])
 def test_what_is_no_string_is_refused(text: Any) -> None:
-    with pytest.raises(TypeError, match="expected a string"):
+    with pytest.raises(TypeError, match="expected one string"):
         model("fast").state().update(text)
     with pytest.raises(ConfigError, match="at least 1"):
         model("fast").window(0)

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from transformers import AutoTokenizer, DataCollatorWithPadding, TensorType
 from transformers.tokenization_utils_base import TruncationStrategy
 
-from token2wave.errors import DataError, ModelFileError
+from token2wave.errors import DataError, InputError, ModelFileError
 from token2wave.integrations.huggingface import WaveNetworkConfig, WaveTokenizer
 
 KINDS = ["words", "words with cls", "wordpiece", "wordpiece without pad"]
@@ -147,9 +147,9 @@ def test_unsupported_options_are_refused(tokenizer):
         tokenizer(["a", ("b", "c")])
     with pytest.raises(DataError, match="return_offsets_mapping"):
         tokenizer("a", return_offsets_mapping=True)
-    with pytest.raises(TypeError, match=r"found int at text\[1\]"):
+    with pytest.raises(InputError, match=r"text\[1\]: expected a text, found the int"):
         tokenizer(["a", 3])
-    with pytest.raises(TypeError, match=r"found NoneType at text\[0\]"):
+    with pytest.raises(InputError, match=r"text\[0\]: the text is missing"):
         tokenizer([None])
 
 

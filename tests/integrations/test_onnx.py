@@ -27,7 +27,7 @@ from text_strategies import texts
 
 import token2wave
 from token2wave.data import TextDataset, TextSplit
-from token2wave.errors import ConfigError, OutputError
+from token2wave.errors import ConfigError, InputError, OutputError
 from token2wave.features import Ragged
 from token2wave.integrations import onnx as onnx_export
 from token2wave.integrations.onnx import export_onnx, pad
@@ -173,11 +173,11 @@ def test_predictions_are_named(tmp_path: Path) -> None:
     assert actual.label == expected.label
     assert [label for label, _ in actual.top] == [label for label, _ in expected.top]
     assert actual.probability == pytest.approx(expected.probability, abs=CLOSE)
-    with pytest.raises(TypeError, match=r"found list at texts\[0\]"):
+    with pytest.raises(InputError, match="text: expected one string, found a list"):
         other.predict(["good"])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="found one string"):
+    with pytest.raises(InputError, match="found one string"):
         other.probabilities("good")
-    with pytest.raises(TypeError, match=r"found int at texts\[1\]"):
+    with pytest.raises(InputError, match=r"texts\[1\]: expected a text, found the int"):
         other.probabilities(["good", 3])  # type: ignore[list-item]
 
 

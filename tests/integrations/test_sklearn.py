@@ -23,8 +23,7 @@ from sklearn_data import QUICK, made_up
 
 import token2wave
 from token2wave import WaveClassifier
-from token2wave.errors import ConfigError
-from token2wave.integrations.sklearn_inputs import InputError
+from token2wave.errors import ConfigError, InputError
 
 TEXTS, LABELS = made_up(240)
 MORE, MORE_LABELS = made_up(60, seed=1)
@@ -112,12 +111,12 @@ def test_containers_of_texts(fitted, shape):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ("one text", "found str"),
-        (["a", None, "b"], "X, row 2: the text is missing"),
-        (["a", float("nan"), "b"], "X, row 2: expected a text"),
-        (["a", b"b", "c"], "X, row 2: expected a text"),
+        ("one text", "found one string"),
+        (["a", None, "b"], r"X\[1\]: the text is missing"),
+        (["a", float("nan"), "b"], r"X\[1\]: the text is missing"),
+        (["a", b"b", "c"], r"X\[1\]: expected a text"),
         (np.zeros((3, 2)), r"found shape \(3, 2\)"),
-        (np.zeros(3), "X, row 1: expected a text, found the float"),
+        (np.zeros(3), r"X\[0\]: expected a text, found the float"),
         ([], "0 samples"),
         (["a", "b"], "2 texts and 3 labels"),
     ],
@@ -133,10 +132,10 @@ def test_bad_texts(texts, message):
     [
         (None, "requires y to be passed"),
         ([1.5, 2.25, 3.125], "Unknown label type: continuous"),
-        (["x", None, "y"], "none missing"),
-        ([1.0, np.nan, 2.0], "none missing: .*NaN"),
+        (["x", None, "y"], r"y\[1\]: the label is missing"),
+        ([1.0, np.nan, 2.0], r"y\[1\]: .*NaN"),
         (["x", "x", "x"], "found one class"),
-        (["x", " ", "y"], "y, row 2: the label is empty"),
+        (["x", " ", "y"], r"y\[1\]: the label is empty"),
         ([["x"], ["x", "y"], []], "MultiLabelBinarizer"),
         ([{"x"}, {"y"}, {"x", "y"}], "MultiLabelBinarizer"),
         (np.array([[1, 2], [3, 4], [5, 6]]), "multiclass-multioutput"),
@@ -151,8 +150,8 @@ def test_bad_labels(labels, message):
     ("weights", "message"),
     [
         ([1, 2], r"1 weight for each of 240 texts, found shape \(2,\)"),
-        ([-1.0] + [1.0] * 239, "sample_weight, row 1: expected a weight"),
-        ([np.inf] + [1.0] * 239, "sample_weight, row 1"),
+        ([-1.0] + [1.0] * 239, r"sample_weight\[0\]: expected a weight"),
+        ([np.inf] + [1.0] * 239, r"sample_weight\[0\]"),
         ([0.0] * 240, "only zeros"),
     ],
 )
@@ -225,7 +224,7 @@ def test_validation_rows():
     assert (model.summary_.train_rows, model.summary_.validation_rows) == (240, 60)
     with pytest.raises(InputError, match="both X_val and y_val"):
         quick().fit(TEXTS, LABELS, X_val=MORE)
-    with pytest.raises(token2wave.Token2WaveError, match="X_val, row 60: the label 'other'"):
+    with pytest.raises(token2wave.Token2WaveError, match=r"X_val, row 60: the label 'other'"):
         quick().fit(TEXTS, LABELS, X_val=MORE, y_val=[*MORE_LABELS[:-1], "other"])
 
 

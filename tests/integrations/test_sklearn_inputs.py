@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from token2wave.errors import InputError
 from token2wave.integrations.sklearn_inputs import (
-    InputError,
     Targets,
     class_names,
     merge_classes,
-    to_texts,
+    to_rows,
     to_weights,
 )
 
@@ -44,11 +44,11 @@ def _objects(values):
 def test_texts(values, container):
     encodable = all(isinstance(value, str) and _is_unicode(value) for value in values)
     if encodable:
-        assert to_texts(container(values)) == values
-        assert all(type(text) is str for text in to_texts(container(values)))
+        assert to_rows(container(values)) == values
+        assert all(type(text) is str for text in to_rows(container(values)))
     else:
-        with pytest.raises(InputError, match="X, row"):
-            to_texts(container(values))
+        with pytest.raises(InputError, match=r"X\[\d+\]"):
+            to_rows(container(values))
 
 
 def _is_unicode(text):
@@ -111,7 +111,7 @@ def test_indicators():
 
 def test_sparse_matrix_instead_of_texts():
     with pytest.raises(InputError, match="sparse matrix"):
-        to_texts(csr_array(np.eye(3)))
+        to_rows(csr_array(np.eye(3)))
 
 
 def test_names():

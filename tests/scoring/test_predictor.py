@@ -120,7 +120,7 @@ def test_wrong_batches_and_options_are_refused(model: Path, tmp_path: Path) -> N
     assert BatchPredictor(model, prefix="p_")({"text": TEXTS, "label": TEXTS})["p_label"].shape == (40,)
     with pytest.raises(TypeError, match="expected a mapping"):
         predictor(TEXTS)
-    with pytest.raises(TypeError, match="found NoneType"):
+    with pytest.raises(TypeError, match=r"batch\[.text.\]\[1\]: the text is missing"):
         predictor({"text": ["a", None]})
     with pytest.raises(ModelFileError, match="no such file"):
         BatchPredictor(tmp_path / "nothing")({"text": TEXTS})

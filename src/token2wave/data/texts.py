@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from token2wave.data.objects import Argument, to_labels, to_list, to_texts
 from token2wave.data.values import (
     Column,
     has_label_sets,
@@ -14,7 +16,7 @@ from token2wave.data.values import (
     parse_texts,
     parse_weights,
 )
-from token2wave.errors import DataError, locate
+from token2wave.errors import DataError, InputError, input_errors, type_name
 from token2wave.options import DataOptions
 
 SPLIT_STEMS = {
@@ -24,12 +26,18 @@ SPLIT_STEMS = {
 }
 """The splits, and their names in file names and on the hub."""
 
+IN_MEMORY_HINT = (
+    "name a file, or give texts in memory: TextDataset('mine', train=TextSplit(texts, labels, 'mine')), "
+    "both from token2wave.data"
+)
+
 
 @dataclass(frozen=True)
 class TextSplit:
     """Texts with one label each, or with any number of labels, in the order of their source.
 
-    No row is dropped or moved: index ``i`` is row ``i + 1`` of the source.
+    No row is dropped or moved: index ``i`` is row ``i + 1`` of the source. Arrays, generators and columns of
+    frames become lists.
 
     Attributes:
         texts: the texts, length ``N``. A text may be empty.
@@ -49,6 +57,10 @@ class TextSplit:
     weights: list[float] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("texts", "labels", "weights"):
+            values = getattr(self, name)
+            if isinstance(values, str) or not isinstance(values, Sequence | None):
+                object.__setattr__(self, name, to_list(values, name))
         for name, values in (("label", self.labels), ("weight", self.weights)):
             if values is not None and len(values) != len(self.texts):
                 raise DataError(
@@ -96,12 +108,6 @@ class TextSplit:
         """The labels of each text, length ``N``."""
         return [(label,) if isinstance(label, str) else tuple(label) for label in self.labels]
 
-    def with_canonical_labels(self, label_names: Sequence[str] | None, normalise: bool) -> TextSplit:
-        """The same texts, with labels named as every reader names them."""
-        parse = parse_label_sets if self.multi_label else parse_labels
-        column = Column(self.label_sets if self.multi_label else self.labels, self.source)
-        return replace(self, labels=parse(column, label_names, normalise=normalise))
-
     def as_multi_label(self) -> TextSplit:
         """The same texts, each with a set of labels."""
         return replace(self, labels=self.label_sets)
@@ -143,31 +149,30 @@ class TextDataset:
         )
 
 
-def with_canonical_labels(data: TextDataset, options: DataOptions) -> TextDataset:
-    """A data set from memory with labels named as every reader names them."""
-    names, normalise = data.label_names, options.normalise_labels
-    splits = {
-        name: split if split is None else split.with_canonical_labels(names, normalise)
-        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
-    }
-    return replace(data, **splits)  # type: ignore[arg-type]
+def convert_split(
+    split: TextSplit, label_names: Sequence[str] | None = None, normalise: bool = False
+) -> TextSplit:
+    """Check texts, labels and weights that a program holds; labels become names as in a file.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    texts = to_texts(split.texts, f"{split.source}, texts", for_training=True)
+    labels = to_labels(split.labels, f"{split.source}, labels", label_names, normalise)
+    weights = split.weights
+    if weights is not None:
+        with input_errors():
+            weights = parse_weights(Argument(weights, f"{split.source}, weights"))
+    return TextSplit(texts, labels, split.source, weights)
 
 
-def require_usable(split: TextSplit) -> None:
-    """Check texts, labels and weights that a program passes in memory; DataError if one cannot be used."""
-    for row, text in enumerate(split.texts, start=1):
-        if not isinstance(text, str):
-            location = locate(split.source, row=row)
-            raise DataError(f"expected a string, found {type(text).__name__}", location=location)
-    for row, label in enumerate(split.labels, start=1):
-        names = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
-        if bad := [name for name in names if not isinstance(name, str) or not name]:
-            raise DataError(
-                f"expected a label that is a string, found {bad[0]!r:.40}",
-                location=locate(split.source, row=row),
-                hint="give labels by name, as in label_names",
-            )
-    for row, weight in enumerate(split.weights or (), start=1):
-        if not 0 <= weight < math.inf:
-            location = locate(split.source, row=row)
-            raise DataError(f"expected a weight of at least 0, found {weight}", location=location)
+def require_source(data: Any, hint: str = IN_MEMORY_HINT) -> None:
+    """Refuse what is neither names of data nor a data set in memory, e.g. a frame or a pair of lists.
+
+    Raises:
+        InputError: it is something else.
+    """
+    is_names = isinstance(data, list | tuple) and all(isinstance(entry, str | os.PathLike) for entry in data)
+    if not (is_names or isinstance(data, str | os.PathLike | TextDataset)):
+        problem = f"expected a file or a data set, found {type_name(data)}"
+        raise InputError(problem, location="data", hint=hint)

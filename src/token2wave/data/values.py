@@ -51,13 +51,14 @@ def parse_texts(column: Column) -> list[str]:
         if isinstance(value, str) and is_unicode(value):
             texts.append(value)
             continue
-        if value is None:
+        if is_missing(value):
             problem, hint = "the text is missing", "fill it in (an empty string is allowed) or delete the row"
         elif isinstance(value, str):
             problem, hint = _SURROGATE
         else:
             problem = f"expected a text, found {quote(value)}"
             hint = "make it a string, or name the column that holds the texts"
+            hint = "decode it: text.decode()" if isinstance(value, bytes) else hint
         raise DataError(problem, location=column.location(index), hint=hint)
     return texts
 
@@ -182,6 +183,12 @@ def is_unicode(text: str) -> bool:
         return False
 
 
+def is_missing(value: object) -> bool:
+    """Whether a value stands for a missing one: None, NaN, ``pandas.NA`` or ``NaT``."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
 def _label_namer(
     column: Column, label_names: Sequence[str] | None, normalise: bool
 ) -> Callable[[int, object], str]:
@@ -249,6 +256,8 @@ def _plain_name(value: object, column: Column, index: int) -> str:
     problem, hint = f"expected a label, found {quote(value)}", _LABEL_HINT
     if isinstance(value, str):
         problem, hint = _SURROGATE if value.strip() else ("the label is empty", _LABEL_HINT)
-    elif value is None or isinstance(value, Real):  # NaN is how pandas writes a missing value
-        problem = "the label is missing" if value is None else f"the label is {float(value)}"
+    elif isinstance(value, Real):
+        problem = f"the label is {float(value)}"
+    elif is_missing(value):
+        problem = "the label is missing"
     raise DataError(problem, location=column.location(index), hint=hint)

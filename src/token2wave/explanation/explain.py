@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require_choice
+from token2wave.errors import require_text
 from token2wave.explanation.effects import UNITS, Explanation, TextPart
 from token2wave.features import WordPieceFeatures
 from token2wave.features.ragged import offsets_of
@@ -43,10 +44,9 @@ def explain(
 
     Raises:
         ConfigError: the network does not compile, or the unit is unknown.
-        TypeError: ``text`` is not a string.
+        InputError: ``text`` is not a string.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"expected one string, found {type(text).__name__}")
+    require_text(text)
     require_choice(unit, "unit", UNITS)
     network = model.compiled()
     tokens = _visible_tokens(model, text)

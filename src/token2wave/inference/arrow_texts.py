@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import DataError
+from token2wave.errors import InputError
 
 NOT_UTF8 = "expected strings of UTF-8, found other bytes"
 
@@ -31,7 +31,7 @@ def utf8_of(texts: Any) -> Iterator[Utf8]:
     The native core checks the bytes and offsets.
 
     Raises:
-        TypeError: an element is not a string.
+        InputError: an element is not a string.
     """
     import pyarrow
     from pyarrow import types
@@ -51,14 +51,14 @@ def strings_of(texts: Any) -> list[str]:
     """Turn an Arrow array into a list of strings.
 
     Raises:
-        TypeError: an element is not a string.
-        DataError: an element is not UTF-8.
+        InputError: an element is not a string.
+        InputError: an element is not UTF-8.
     """
     _require_strings(texts)
     try:
         return list(texts.to_pylist())
     except ValueError as error:
-        raise DataError(NOT_UTF8, location="texts") from error
+        raise InputError(NOT_UTF8, location="texts") from error
 
 
 def _require_strings(texts: Any) -> None:
@@ -66,7 +66,9 @@ def _require_strings(texts: Any) -> None:
 
     if texts.null_count:
         missing = np.flatnonzero(compute.is_null(texts).to_numpy(zero_copy_only=False))
-        raise TypeError(f"expected strings, found NoneType at texts[{missing[0]}]")
+        hint = "fill it in (an empty string is allowed) or delete the row"
+        raise InputError("the text is missing", location=f"texts[{missing[0]}]", hint=hint)
     value_type = texts.type.value_type if types.is_dictionary(texts.type) else texts.type
     if not any(test(value_type) for test in (types.is_string, types.is_large_string, types.is_string_view)):
-        raise TypeError(f"expected strings, found values of type {str(value_type)[:60]}")
+        problem = f"expected strings, found values of type {str(value_type)[:60]}"
+        raise InputError(problem, location="texts", hint="give the column of the texts")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from token2wave.config import require
+
 
 class Prediction(NamedTuple):
     """The prediction for one text.
@@ -41,13 +43,18 @@ def make_prediction(
         label_names: ``C`` names.
         top_k: number of classes in ``top``; all, if there are fewer.
         thresholds: for a multi-label model, the ``C`` probabilities from which a text gets a class.
+
+    Raises:
+        ConfigError: ``top_k`` is not positive.
     """
-    if top_k <= 1 and not thresholds:  # without sorting
+    if top_k < 1:
+        require(False, "top_k", "at least one class", top_k)
+    if top_k == 1 and not thresholds:  # without sorting
         order = assigned = [probabilities.index(max(probabilities))]
     else:
         order = sorted(range(len(probabilities)), key=lambda i: -probabilities[i])
         assigned = [i for i in order if probabilities[i] >= thresholds[i]] if thresholds else order[:1]
-    top = tuple((label_names[i], probabilities[i]) for i in order[: max(top_k, 1)])
+    top = tuple((label_names[i], probabilities[i]) for i in order[:top_k])
     labels = tuple(label_names[i] for i in assigned)
     return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in assigned))
 

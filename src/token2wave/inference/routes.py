@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import DataError
+from token2wave.errors import InputError
 from token2wave.features import WordFeatures
 from token2wave.features.text import pieces
 from token2wave.inference import reference
@@ -89,8 +89,10 @@ class NativeRoute(Route):
                 results.append(self.network.text_probabilities(self.features, chunk))
                 if advance is not None:
                     advance(len(results[-1]))
+        except InputError:
+            raise
         except ValueError as error:
-            raise DataError(NOT_UTF8, location="texts") from error
+            raise InputError(NOT_UTF8, location="texts") from error
         return np.concatenate(results)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from token2wave.errors import ConfigError, DataError, ModelFileError
+from token2wave.errors import ConfigError, DataError, ModelFileError, require_text
 from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
 from token2wave.inference.prediction import Prediction
@@ -58,7 +58,7 @@ class State:
             text: any string; it does not share words with its neighbours.
 
         Raises:
-            TypeError: it is not a string.
+            InputError: it is not a string.
         """
         self._append(self._tokens(text))
         return self
@@ -71,8 +71,7 @@ class State:
                 self._journal += codes.tobytes()
 
     def _tokens(self, text: str) -> Codes:
-        if not isinstance(text, str):
-            raise TypeError(f"expected a string, found {type(text).__name__}")
+        require_text(text)
         return self.model.features.tokens(text).codes
 
     def merge(self, other: State) -> Self:
@@ -104,7 +103,7 @@ class State:
         Raises:
             DataError: the words do not occur in the state.
             ConfigError: the state is not removable.
-            TypeError: ``text`` is not a string.
+            InputError: ``text`` is not a string.
         """
         journal = self._require_journal()
         codes = self._tokens(text)
@@ -306,7 +305,7 @@ class SlidingWindow:
         """Add a passage of whole words at the end, and drop the oldest tokens beyond the window.
 
         Raises:
-            TypeError: it is not a string.
+            InputError: it is not a string.
         """
         self.state.update(text)
         self.state.remove_first(self.state.n_tokens - self.n_tokens)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.classifier import Classifier, refuse_one_string, require_strings
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
-from token2wave.errors import ModelFileError, OutputError, Token2WaveError, import_extra
+from token2wave.data.objects import to_texts
+from token2wave.errors import ModelFileError, OutputError, Token2WaveError, import_extra, require_text
 from token2wave.features import Features, Ragged, describe_features, features_from_file
 from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.inference.reference import EMBEDDING
@@ -143,14 +144,13 @@ class OnnxClassifier:
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self.probabilities([""])  # refuses a graph that does not fit
 
-    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def probabilities(self, texts: Any) -> NDArray[np.float32]:
         """Compute the probability of every class for every text, ``(N, C)``.
 
         Raises:
-            TypeError: ``texts`` is one string, or an element is not a string.
+            InputError: ``texts`` is not a list of strings (:func:`token2wave.data.objects.to_texts`).
         """
-        refuse_one_string(texts)
-        require_strings(texts)
+        texts = to_texts(texts)
         features = self.features(texts)
         probabilities = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
         for batch in _batches_of_similar_length(features.lengths):
@@ -175,15 +175,16 @@ class OnnxClassifier:
         """Classify one text like :meth:`token2wave.Classifier.predict`, without novelty.
 
         Raises:
-            TypeError: ``text`` is not a string.
+            InputError: ``text`` is not a string.
         """
+        require_text(text)
         return self.predict_batch([text], top_k)[0]
 
-    def predict_batch(self, texts: Sequence[str], top_k: int = 1) -> list[Prediction]:
+    def predict_batch(self, texts: Any, top_k: int = 1) -> list[Prediction]:
         """Classify many texts.
 
         Raises:
-            TypeError: as :meth:`probabilities`.
+            InputError: as :meth:`probabilities`.
         """
         rows = self.probabilities(texts).tolist()
         return [make_prediction(row, self.label_names, top_k, self.thresholds) for row in rows]

@@ -16,7 +16,7 @@ from token2wave.classifier import Classifier
 from token2wave.data import TextDataset, TextSplit
 from token2wave.data.splits import in_order
 from token2wave.data.values import join_names
-from token2wave.errors import import_extra
+from token2wave.errors import InputError, import_extra, input_errors
 from token2wave.inference.loading import build_network
 from token2wave.options import TrainOptions
 from token2wave.pipeline import train
@@ -30,13 +30,11 @@ with import_extra("sklearn", "WaveClassifier", "sklearn"):
     from sklearn.utils.validation import check_is_fitted
 
 from token2wave.integrations.sklearn_inputs import (
-    InputError,
     Targets,
     class_names,
-    input_errors,
     merge_classes,
     to_class_weights,
-    to_texts,
+    to_rows,
     to_weights,
 )
 
@@ -172,7 +170,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(N, C)`` of int64, by the thresholds that training chose.
         """
         check_is_fitted(self)
-        texts, names = to_texts(X), class_names(self.classes_, "classes_")
+        texts, names = to_rows(X), class_names(self.classes_, "classes_")
         if self.classifier_.multi_label:
             label_sets = self.classifier_.label_sets(texts)
             indicators = [[name in labels for name in names] for labels in label_sets]
@@ -188,7 +186,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(N, C)`` float32. Rows sum to one, unless a text may have several classes.
         """
         check_is_fitted(self)
-        return self._by_class(self.classifier_.probabilities(to_texts(X)), 0.0)
+        return self._by_class(self.classifier_.probabilities(to_rows(X)), 0.0)
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Compute the logit of every class, in the order of ``classes_``.
@@ -199,7 +197,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         classifier = self.classifier_
-        logits = self._by_class(classifier.network.logits(classifier.features(to_texts(X))), -np.inf)
+        logits = self._by_class(classifier.network.logits(classifier.features(to_rows(X))), -np.inf)
         if classifier.multi_label or logits.shape[1] > 2:
             return logits
         return np.asarray(logits[:, 1] - logits[:, 0])
@@ -247,7 +245,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
-        texts = to_texts(X, "X", len(targets.labels))
+        texts = to_rows(X, "X", len(targets.labels))
         weights = to_weights(sample_weight, len(texts))
         targets.require_two_classes(weights)
         data = TextDataset(
@@ -280,7 +278,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _update(self, X: Any, targets: Targets, sample_weight: Any) -> None:
         classifier = self.classifier_
-        texts = to_texts(X, "X", len(targets.labels))
+        texts = to_rows(X, "X", len(targets.labels))
         names = class_names(self.classes_, "classes_")
         targets.require_like(classifier.multi_label, names, "y")
         classes = merge_classes(self.classes_, names, targets)
@@ -317,4 +315,4 @@ def _validation(X_val: Any, y_val: Any, targets: Targets) -> TextSplit | None:
         raise InputError("expected both X_val and y_val, or neither", location="X_val")
     val_targets = Targets.from_labels(y_val, "y_val")
     val_targets.require_like(targets.multi_label, targets.names, "y_val")
-    return TextSplit(to_texts(X_val, "X_val", len(val_targets.labels)), val_targets.labels, "X_val")
+    return TextSplit(to_rows(X_val, "X_val", len(val_targets.labels)), val_targets.labels, "X_val")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,53 +11,26 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from token2wave.data.values import Column, join_names, parse_labels, parse_texts, parse_weights
-from token2wave.errors import DataError
+from token2wave.data.objects import Argument, to_list, to_texts
+from token2wave.data.values import is_missing, join_names, parse_labels, parse_weights
+from token2wave.errors import InputError, input_errors
 
 INDICATORS = "multilabel-indicator"
 TARGET_TYPES = ("binary", "multiclass", INDICATORS)
 
 
-class InputError(DataError, ValueError):
-    """Texts, labels or weights that cannot be used; also a ``ValueError``, as scikit-learn raises it."""
-
-
-@contextmanager
-def input_errors() -> Iterator[None]:
-    """Turn errors of data into :class:`InputError`."""
-    try:
-        yield
-    except DataError as error:
-        raise InputError(error.problem, location=error.location, hint=error.hint) from error
-
-
-def to_texts(values: Any, name: str = "X", n_labels: int | None = None) -> list[str]:
-    """Convert texts to a list of strings.
+def to_rows(values: Any, name: str = "X", n_labels: int | None = None) -> list[str]:
+    """Convert texts to a list of strings (:func:`token2wave.data.objects.to_texts`).
 
     Args:
-        values: ``N`` strings: a list, an array of shape ``(N,)`` or ``(N, 1)``, a pandas Series, a frame with
-            one column, or any other container of strings with a length.
+        values: ``N`` strings.
         name: name of the argument, for errors.
-        n_labels: number of labels, if every text has one.
+        n_labels: number of labels, if every text has one. The texts are then for training.
 
     Raises:
-        InputError: ``values`` is one string or a table, an element is not a string (the error names the row),
-            or the number of texts is not that of the labels.
+        InputError: ``values`` cannot be used as texts, or their number is not that of the labels.
     """
-    expected = "expected one text a row: a list, or an array of shape (n,) or (n, 1)"
-    hint = "pass the column of the texts only"
-    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
-        raise InputError(f"{expected}, found {type(values).__name__}", location=name, hint=hint)
-    if hasattr(values, "toarray"):  # scipy's, which is not imported for this check
-        raise InputError(f"{expected}, found a sparse matrix of numbers", location=name, hint=hint)
-    column: Sequence[Any] = values
-    if hasattr(values, "shape"):
-        array = np.asarray(values)
-        if array.ndim != 1 and array.shape[1:] != (1,):
-            raise InputError(f"{expected}, found shape {tuple(values.shape)}", location=name, hint=hint)
-        column = array.reshape(-1).tolist()
-    with input_errors():
-        texts = parse_texts(Column(column, name))
+    texts = to_texts(values, name, for_training=n_labels is not None)
     if n_labels is not None and not texts:
         raise InputError("expected at least 1 text, found 0 samples", location=name)
     if n_labels not in (None, len(texts)):
@@ -87,7 +59,7 @@ def to_weights(values: Any, n_texts: int) -> list[float] | None:
         problem = f"expected 1 weight for each of {n_texts} texts, found shape {array.shape}"
         raise InputError(problem, location=location)
     with input_errors():
-        weights = parse_weights(Column(array.tolist(), location))
+        weights = parse_weights(Argument(array.tolist(), location))
     if n_texts and not any(weights):
         raise InputError("expected some weights above zero, found only zeros", location=location)
     return weights
@@ -125,6 +97,7 @@ class Targets:
             raise InputError(
                 "this estimator requires y to be passed, but the target y is None", location=name
             )
+        y = _targets(y, name)
         try:
             with np.errstate(invalid="ignore"):  # scikit-learn casts floats to see whether they are whole
                 target_type = str(type_of_target(y, input_name=name))
@@ -135,7 +108,9 @@ class Targets:
             raise InputError(
                 f"Unknown label type: {target_type}. Expected a class for each text, or an indicator matrix",
                 location=name,
-                hint="for lists of labels use MultiLabelBinarizer, for numbers KBinsDiscretizer",
+                hint="cut numbers into classes with KBinsDiscretizer"
+                if target_type.startswith("continuous")
+                else "if texts have several labels, make an indicator matrix with MultiLabelBinarizer",
             )
         if target_type == INDICATORS:
             columns = getattr(y, "columns", None)
@@ -149,7 +124,7 @@ class Targets:
             problem = "expected a label for each text, found 'nan', numpy's word for a missing string"
             raise InputError(problem, location=name, hint="fill in the label, or leave the row out")
         with input_errors():
-            labels = parse_labels(Column(column.tolist(), name))
+            labels = parse_labels(Argument(column.tolist(), name))
         classes = np.unique(column)
         return cls(labels, classes, class_names(classes, name), False)
 
@@ -190,7 +165,7 @@ def class_names(classes: NDArray[Any], name: str) -> tuple[str, ...]:
         InputError: a class cannot be named, or two have one name.
     """
     with input_errors():
-        names = tuple(parse_labels(Column(classes.tolist(), name)))
+        names = tuple(parse_labels(Argument(classes.tolist(), name)))
     if len(set(names)) < len(names):
         raise InputError(f"two classes have one name among {join_names(names)}", location=name)
     return names
@@ -238,3 +213,29 @@ def merge_classes(classes: NDArray[Any], names: Sequence[str], targets: Targets)
             hint="use numbers or strings, as in the first call",
         )
     return np.asarray(np.unique(np.concatenate([classes, added])))
+
+
+def _targets(y: Any, name: str) -> Any:
+    """Labels in a form that scikit-learn knows, none of them missing; matrices stay as they are."""
+    shape = getattr(y, "shape", ())
+    if isinstance(y, str) or (len(shape) == 2 and shape[1] != 1) or len(shape) > 2 or hasattr(y, "toarray"):
+        return y
+    if isinstance(getattr(y, "dtype", None), np.dtype):  # an array, or a Series that holds one
+        array = np.asarray(y)
+        labels = array.reshape(-1).tolist() if array.dtype.kind == "O" else []
+    else:
+        array = labels = to_list(y, name)
+    for row, label in enumerate(labels):
+        if is_missing(label):
+            raise InputError(
+                "the label is missing (Input y contains NaN)",
+                location=f"{name}[{row}]",
+                hint="fill it in or leave the row out",
+            )
+    if len({isinstance(label, str) for label in labels}) > 1:  # numpy would write the numbers as strings
+        raise InputError(
+            "expected labels of one type, found strings and others",
+            location=name,
+            hint="make all of them strings, or all of them numbers",
+        )
+    return array

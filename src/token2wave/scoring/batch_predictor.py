@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier, load
 from token2wave.config import require
+from token2wave.data.objects import to_texts
 from token2wave.errors import ConfigError, DataError, import_extra
-from token2wave.inference.arrow_texts import is_arrow
 
 MAX_PROBABILITY_COLUMNS = 1_000
 _loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, modification time and inode
@@ -91,7 +91,7 @@ class BatchPredictor:
         classifier, novelty = self.classifier, None
         probabilities = classifier.probabilities(texts)
         if self.options.novelty:
-            novelty = classifier.novelty(texts.to_pylist() if is_arrow(texts) else texts)
+            novelty = classifier.novelty(texts)
         return Predictions(classifier, self.options, probabilities, novelty)
 
     def added_columns(self) -> list[str]:
@@ -121,11 +121,11 @@ class BatchPredictor:
         library = type(batch).__module__.split(".")[0]
         if isinstance(batch, Mapping):
             self._require_columns(list(batch))
-            columns = self.predictions(list(batch[self.text_column])).to_lists()
+            columns = self.predictions(self._texts(batch)).to_lists()
             return {**batch, **{name: _to_numpy(column) for name, column in columns.items()}}
         if library == "pandas" and hasattr(batch, "assign"):
             self._require_columns(list(batch.columns))
-            return batch.assign(**self.predictions(batch[self.text_column].tolist()).to_lists())
+            return batch.assign(**self.predictions(self._texts(batch)).to_lists())
         if library == "pyarrow" and hasattr(batch, "schema"):
             import pyarrow
 
@@ -139,6 +139,9 @@ class BatchPredictor:
         raise TypeError(
             f"expected a mapping, a pyarrow table or a pandas frame, found {type(batch).__name__}"
         )
+
+    def _texts(self, batch: Any) -> list[str]:
+        return to_texts(batch[self.text_column], f"batch[{self.text_column!r}]")
 
     def _require_columns(self, names: Sequence[str]) -> None:
         if self.text_column not in names:

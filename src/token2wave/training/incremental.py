@@ -22,9 +22,10 @@ from token2wave.data import (
     DataOptions,
     TextDataset,
     TextSplit,
+    convert_split,
     load_splits,
-    require_usable,
 )
+from token2wave.data.objects import to_list
 from token2wave.data.splits import require_few_classes
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, WordFeatures
@@ -154,17 +155,13 @@ def _read_rows(
             raise ConfigError(problem, location="data")
         rows = load_splits(data, options).train
     elif isinstance(data, TextDataset):
-        rows = data.train
-        require_usable(rows)
-        rows = rows.with_canonical_labels(None, options.normalise_labels)
-    elif labels is None or isinstance(labels, str):
-        value = "none" if labels is None else f"one string, {labels!r:.40}"
-        raise ConfigError(f"expected a label for each text, found {value}", location="labels")
+        rows = convert_split(data.train, data.label_names, options.normalise_labels)
+    elif labels is None:
+        raise ConfigError("expected a label for each text, found none", location="labels")
     else:
-        own = None if weights is None else [float(weight) for weight in weights]
-        rows = TextSplit(list(data), list(labels), "texts in memory", own)
-        require_usable(rows)
-        rows = rows.with_canonical_labels(None, options.normalise_labels)
+        own = None if weights is None else to_list(weights, "weights")
+        rows = TextSplit(to_list(data, "texts"), to_list(labels, "labels"), "texts in memory", own)
+        rows = convert_split(rows, None, options.normalise_labels)
     if not len(rows):
         raise DataError("expected at least one row, found none", location=rows.source)
     if classifier.multi_label:

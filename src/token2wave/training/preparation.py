@@ -12,10 +12,10 @@ import numpy as np
 from token2wave.data import (
     TextDataset,
     TextSplit,
+    convert_split,
     encode_label_sets,
     encode_labels,
     label_names_of,
-    require_usable,
     strata,
     validation_split,
 )
@@ -62,16 +62,19 @@ class EncodedTexts:
         return self.validation is self.train
 
 
-def in_memory(data: TextDataset, multi_label: bool | None) -> TextDataset:
-    """Check texts in memory, and make them multi-label if ``multi_label`` says so.
+def in_memory(data: TextDataset, multi_label: bool | None, normalise: bool = False) -> TextDataset:
+    """Check texts in memory, name their labels as readers do, and make them multi-label if ``multi_label`` says so.
 
     Raises:
         DataError: texts have several labels and ``multi_label`` is False; or texts, labels or weights are not
             usable.
     """
-    for split in (data.train, data.validation):  # test texts are checked after training
-        if split is not None:
-            require_usable(split)
+    data = replace(
+        data,
+        train=convert_split(data.train, data.label_names, normalise),
+        validation=data.validation and convert_split(data.validation, data.label_names, normalise),
+        test=data.test and convert_split(data.test, data.label_names, normalise),
+    )
     if data.multi_label and multi_label is False:
         raise DataError(
             "expected one label for each text, found several",

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from transformers import BatchEncoding, PreTrainedTokenizer
 
+from token2wave.data.objects import to_list, to_texts
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features import (
     Features,
@@ -113,7 +114,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
 
         Raises:
             DataError: text pairs, or an unsupported option.
-            TypeError: a text is not a string.
+            InputError: a text is not a string.
         """
         unsupported = [name for name in UNSUPPORTED if options.get(name)]
         if text_pair is not None or unsupported:
@@ -218,16 +219,14 @@ def _to_texts(text: Any, is_split_into_words: bool) -> tuple[list[str], bool]:
         texts = [" ".join(words) for words in ([text] if is_single else text)]
     else:
         is_single = isinstance(text, str)
-        texts = [text] if is_single else list(text)
+        texts = [text] if is_single else to_list(text, "text")
     for i, entry in enumerate(texts):
         if isinstance(entry, list | tuple):
             raise DataError(
                 f"expected single texts, found several strings at text[{i}]",
                 hint="join what belongs together into one text, or set is_split_into_words",
             )
-        if not isinstance(entry, str):
-            raise TypeError(f"expected strings, found {type(entry).__name__} at text[{i}]")
-    return texts, is_single
+    return to_texts(texts, "text"), is_single
 
 
 def _select(special: NDArray[np.int32], add_special_tokens: bool, limit: int | None) -> NDArray[np.int64]:

@@ -1,0 +1,142 @@
+"""Turns what users hold in Python (lists, arrays, columns of frames) into texts and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from token2wave.data.values import (
+    Column,
+    join_names,
+    parse_label_sets,
+    parse_labels,
+    parse_texts,
+)
+from token2wave.errors import InputError, input_errors, type_name
+
+
+@dataclass(frozen=True)
+class Argument(Column):
+    """The elements of an argument; errors name the element, e.g. ``texts[3]``."""
+
+    def location(self, index: int) -> str:
+        """Where the element with this index is."""
+        return f"{self.source}[{index}]"
+
+
+def to_list(values: Any, name: str) -> list[Any]:
+    """Return the elements of a container as Python objects.
+
+    No package is imported. A list is returned as it is.
+
+    Args:
+        values: a list, tuple, generator or other iterable; an array of numpy, ``(N,)`` or ``(N, 1)``; an
+            array of pyarrow; a Series of pandas or polars; or a frame or table of one column.
+        name: name of the argument, for errors.
+
+    Raises:
+        InputError: ``values`` is one string, a mapping, a set, a table of several columns, or no container.
+    """
+    if isinstance(values, list):
+        return values
+    hint = f"give one column of the table as {name}"
+    if isinstance(values, str | bytes | bytearray):
+        problem = f"expected a list, found one {'string' if isinstance(values, str) else 'sequence of bytes'}"
+        raise InputError(problem, location=name, hint=f"put it into a list: {name}=[...]")
+    if isinstance(values, Mapping):
+        hint = "give its values, or one of its columns"
+        raise InputError(f"expected a list, found {type_name(values)}", location=name, hint=hint)
+    if isinstance(values, set | frozenset):
+        hint = "a set has no order: make it a list first"
+        raise InputError(f"expected a list, found {type_name(values)}", location=name, hint=hint)
+    if hasattr(values, "toarray"):  # scipy's
+        raise InputError("expected a list, found a sparse matrix of numbers", location=name, hint=hint)
+    columns = getattr(values, "column_names", getattr(values, "columns", None))
+    if columns is not None:
+        if len(columns) != 1:
+            problem = f"expected one column, found a table of the columns {join_names(map(str, columns))}"
+            raise InputError(problem, location=name, hint=hint)
+        return to_list(values[columns[0]], name)
+    shape = getattr(values, "shape", None)
+    if isinstance(shape, tuple) and hasattr(values, "reshape"):
+        if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
+            problem = f"expected one element a row, of shape (n,) or (n, 1), found shape {shape}"
+            raise InputError(problem, location=name, hint=hint)
+        return list(values.reshape(-1).tolist())
+    for method in ("to_pylist", "to_list"):  # pyarrow; pandas and polars
+        if hasattr(values, method):
+            try:
+                return list(getattr(values, method)())
+            except UnicodeDecodeError as error:
+                raise InputError("expected strings of UTF-8, found other bytes", location=name) from error
+    if isinstance(values, Iterable):
+        return list(values)
+    if hasattr(values, "__array__"):
+        return to_list(values.__array__(), name)
+    raise InputError(
+        f"expected a list, found {type_name(values)}",
+        location=name,
+        hint="a list, an array, or a column of a frame will do",
+    )
+
+
+def to_texts(values: Any, name: str = "texts", *, for_training: bool = False) -> list[str]:
+    """Return texts as a list of strings.
+
+    Args:
+        values: as for :func:`to_list`.
+        name: name of the argument, for errors.
+        for_training: refuse half surrogates, as files of data do. Prediction takes any string.
+
+    Raises:
+        InputError: as :func:`to_list`; or an element is not a string.
+    """
+    texts = to_list(values, name)
+    if not for_training:
+        if all(isinstance(text, str) for text in texts):
+            return texts
+        texts = ["" if isinstance(text, str) else text for text in texts]  # the error is about the others
+    with input_errors():
+        return parse_texts(Argument(texts, name))
+
+
+def to_labels(
+    values: Any,
+    name: str = "labels",
+    label_names: Sequence[str] | None = None,
+    normalise: bool = False,
+) -> list[str] | list[tuple[str, ...]]:
+    """Return the name of each row's label, or a tuple of names for each row if some row has a list of them.
+
+    Args:
+        values: as for :func:`to_list`: strings, integers, booleans, or lists of these.
+        name: name of the argument, for errors.
+        label_names: names of the classes; if all labels are numbers, they are indices into these.
+        normalise: as for :func:`token2wave.data.values.parse_labels`.
+
+    Raises:
+        InputError: as :func:`to_list`; or a label is missing, no scalar, or not an index.
+    """
+    labels = [_python_value(label) for label in to_list(values, name)]
+    has_sets = any(isinstance(label, list) for label in labels)
+    if any(isinstance(label, str) for label in (chain(*_lists(labels)) if has_sets else labels)):
+        label_names = None  # digits in a string are a name, not an index as in a file; encoding checks names
+    with input_errors():
+        if not has_sets:
+            return parse_labels(Argument(labels, name), label_names, normalise)
+        return parse_label_sets(Argument(labels, name), label_names, normalise=normalise)
+
+
+def _lists(labels: list[Any]) -> Iterator[list[Any]]:
+    return (label if isinstance(label, list) else [label] for label in labels)
+
+
+def _python_value(label: Any) -> Any:
+    """A scalar of numpy as Python's, and any container of several labels as a list."""
+    if isinstance(label, str):
+        return label
+    if isinstance(label, tuple | Set):
+        return sorted(label, key=repr) if isinstance(label, Set) else list(label)
+    return label.tolist() if hasattr(label, "tolist") else label  # numpy's scalars and arrays
