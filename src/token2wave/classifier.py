@@ -138,7 +138,7 @@ class Classifier(Model):
         Raises:
             InputError: as :meth:`probabilities`.
         """
-        if type(texts) is not list:
+        if type(texts) is not list or self.novelty_reference is None:
             texts = _to_texts(texts)
         if self.novelty_reference is None:
             return None

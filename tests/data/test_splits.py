@@ -185,11 +185,16 @@ def test_blocks_begin_at_the_same_place_of_all_classes() -> None:
 @pytest.mark.parametrize(
     ("texts", "labels", "weights", "said"),
     [
-        (["a", None], ["x", "y"], None, "row 2: expected a string, found NoneType"),
-        (["a", "b"], ["x", 2], None, "row 2: expected a label that is a string, found 2"),
-        (["a", "b"], [["x"], [""]], None, "row 2: expected a label that is a string, found ''"),
-        (["a", "b"], ["x", "y"], [1.0, -1.0], "row 2: expected a weight of at least 0, found -1.0"),
-        (["a", "b"], ["x", "y"], [float("inf"), 1.0], "row 1: expected a weight of at least 0, found inf"),
+        (["a", None], ["x", "y"], None, r"mine, texts\[1\]: the text is missing"),
+        (["a", "b"], ["x", 2j], None, r"mine, labels\[1\]: expected a label, found a value of type complex"),
+        (["a", "b"], [["x"], [""]], None, r"mine, labels\[1\]: the label is empty"),
+        (["a", "b"], ["x", "y"], [1.0, -1.0], r"mine, weights\[1\]: expected a weight, found the float -1.0"),
+        (
+            ["a", "b"],
+            ["x", "y"],
+            [float("inf"), 1.0],
+            r"mine, weights\[0\]: expected a weight, found the float inf",
+        ),
     ],
 )
 def test_rows_in_memory_are_checked(texts, labels, weights, said):

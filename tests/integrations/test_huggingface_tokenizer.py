@@ -143,7 +143,7 @@ def test_texts_are_cut_only_to_a_given_length(tokenizer):
 def test_unsupported_options_are_refused(tokenizer):
     with pytest.raises(DataError, match="text_pair"):
         tokenizer("a", "b")
-    with pytest.raises(DataError, match=r"several strings at text\[1\].*one text"):
+    with pytest.raises(DataError, match=r"text\[1\]: expected one string, found several.*one text"):
         tokenizer(["a", ("b", "c")])
     with pytest.raises(DataError, match="return_offsets_mapping"):
         tokenizer("a", return_offsets_mapping=True)

@@ -59,7 +59,8 @@ class TextSplit:
     def __post_init__(self) -> None:
         for name in ("texts", "labels", "weights"):
             values = getattr(self, name)
-            if isinstance(values, str) or not isinstance(values, Sequence | None):
+            is_sequence = isinstance(values, Sequence) and not isinstance(values, str | bytes)
+            if not is_sequence and not (values is None and name == "weights"):
                 object.__setattr__(self, name, to_list(values, name))
         for name, values in (("label", self.labels), ("weight", self.weights)):
             if values is not None and len(values) != len(self.texts):

@@ -217,11 +217,11 @@ def merge_classes(classes: NDArray[Any], names: Sequence[str], targets: Targets)
 
 def _targets(y: Any, name: str) -> Any:
     """Labels in a form that scikit-learn knows, none of them missing; matrices stay as they are."""
-    shape = getattr(y, "shape", ())
+    shape: tuple[int, ...] = getattr(y, "shape", ())
     if isinstance(y, str) or (len(shape) == 2 and shape[1] != 1) or len(shape) > 2 or hasattr(y, "toarray"):
         return y
     if isinstance(getattr(y, "dtype", None), np.dtype):  # an array, or a Series that holds one
-        array = np.asarray(y)
+        array: Any = np.asarray(y)
         labels = array.reshape(-1).tolist() if array.dtype.kind == "O" else []
     else:
         array = labels = to_list(y, name)

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from transformers import BatchEncoding, PreTrainedTokenizer
 
 from token2wave.data.objects import to_list, to_texts
-from token2wave.errors import DataError, ModelFileError
+from token2wave.errors import DataError, InputError, ModelFileError
 from token2wave.features import (
     Features,
     Ragged,
@@ -222,8 +222,9 @@ def _to_texts(text: Any, is_split_into_words: bool) -> tuple[list[str], bool]:
         texts = [text] if is_single else to_list(text, "text")
     for i, entry in enumerate(texts):
         if isinstance(entry, list | tuple):
-            raise DataError(
-                f"expected single texts, found several strings at text[{i}]",
+            raise InputError(
+                "expected one string, found several",
+                location=f"text[{i}]",
                 hint="join what belongs together into one text, or set is_split_into_words",
             )
     return to_texts(texts, "text"), is_single
