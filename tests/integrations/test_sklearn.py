@@ -224,7 +224,7 @@ def test_validation_rows():
     assert (model.summary_.train_rows, model.summary_.validation_rows) == (240, 60)
     with pytest.raises(InputError, match="both X_val and y_val"):
         quick().fit(TEXTS, LABELS, X_val=MORE)
-    with pytest.raises(token2wave.Token2WaveError, match=r"X_val, row 60: the label 'other'"):
+    with pytest.raises(token2wave.Token2WaveError, match=r"X_val, labels\[59\]: the label 'other'"):
         quick().fit(TEXTS, LABELS, X_val=MORE, y_val=[*MORE_LABELS[:-1], "other"])
 
 

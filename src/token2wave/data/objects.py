@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -15,6 +16,8 @@ from token2wave.data.values import (
     parse_texts,
 )
 from token2wave.errors import InputError, input_errors, type_name
+
+_NUMBER = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def to_labels(
     Args:
         values: as for :func:`to_list`: strings, integers, booleans, or lists of these.
         name: name of the argument, for errors.
-        label_names: names of the classes; if all labels are numbers, they are indices into these.
+        label_names: names of the classes; numbers, but not strings of digits, are indices into these.
         normalise: as for :func:`token2wave.data.values.parse_labels`.
 
     Raises:
@@ -121,16 +124,14 @@ def to_labels(
     """
     labels = [_python_value(label) for label in to_list(values, name)]
     has_sets = any(isinstance(label, list) for label in labels)
-    if any(isinstance(label, str) for label in (chain(*_lists(labels)) if has_sets else labels)):
-        label_names = None  # digits in a string are a name, not an index as in a file; encoding checks names
+    if label_names is not None:
+        each = chain(*(label if isinstance(label, list) else [label] for label in labels))
+        if any(isinstance(label, str) and _NUMBER.fullmatch(label) for label in each):
+            label_names = None  # a string is a name, not an index as in a file; encoding checks names
     with input_errors():
         if not has_sets:
             return parse_labels(Argument(labels, name), label_names, normalise)
         return parse_label_sets(Argument(labels, name), label_names, normalise=normalise)
-
-
-def _lists(labels: list[Any]) -> Iterator[list[Any]]:
-    return (label if isinstance(label, list) else [label] for label in labels)
 
 
 def _python_value(label: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import TextDataset, load_texts
+from token2wave.data.objects import to_texts
 from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.errors import ConfigError
 from token2wave.training.callbacks import Callback
@@ -126,8 +127,10 @@ def unlabelled_texts(
     Raises:
         DataError: the texts cannot be read.
     """
-    is_path = isinstance(source, str | os.PathLike)
-    texts = load_texts(source, text_column=text_column, quoting=quoting) if is_path else source
+    if isinstance(source, str | os.PathLike):
+        texts = load_texts(source, text_column=text_column, quoting=quoting)
+    else:
+        texts = to_texts(source, "unlabelled", for_training=True)
     distinct = dict.fromkeys(texts)
     held_out, train_texts = frozenset(held_out), frozenset(train_texts)
     new_texts = [text for text in distinct if text not in held_out and text not in train_texts]

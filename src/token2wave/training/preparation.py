@@ -63,7 +63,7 @@ class EncodedTexts:
 
 
 def in_memory(data: TextDataset, multi_label: bool | None, normalise: bool = False) -> TextDataset:
-    """Check texts in memory, name their labels as readers do, and make them multi-label if ``multi_label`` says so.
+    """Check texts in memory, name their labels, and make them multi-label if ``multi_label`` says so.
 
     Raises:
         DataError: texts have several labels and ``multi_label`` is False; or texts, labels or weights are not
