@@ -32,6 +32,12 @@ def document_frequency(ids: Any, offsets: Any, classes: Any, frequency: Any, las
     classes: (N,) int64, or empty if all texts are of one class. last: (rows,) int64, all -1 at first.
     """
 
+def fingerprint(words: Any, offsets: Any, keys: Any, minima: Any) -> None:
+    """Fill keys (N,) and minima (N, K), uint64, from the hashes of the words of N texts.
+
+    keys depend on all words and their order. minima are MinHash values of the pairs of neighbouring words.
+    """
+
 def train(
     shape: Sequence[int],
     weights: tuple[Any, ...],

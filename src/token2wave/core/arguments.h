@@ -13,8 +13,8 @@
 
 /* The methods of the module; _core.pyi documents them. */
 #define METHODS(X)                                                                                    \
-    X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(train)           \
-    X(fit_linear_svm) X(open_words) X(open_network) X(predict_texts) X(predict_utf8) X(predict_rows)
+    X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(fingerprint)     \
+    X(train) X(fit_linear_svm) X(open_words) X(open_network) X(predict_texts) X(predict_utf8) X(predict_rows)
 #define METHOD(name) PyObject *name(PyObject *Py_UNUSED(self), PyObject *args)
 #define DECLARE(name) METHOD(name);
 METHODS(DECLARE)

@@ -194,3 +194,49 @@ done:
     return result;
 }
 
+#define MAX_MINIMA 64
+
+METHOD(fingerprint)
+{
+    Py_buffer b[4] = {{0}};
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*w*w*", &b[0], &b[1], &b[2], &b[3]))
+        return NULL;
+    const uint64_t *words = b[0].buf;
+    const int64_t *offsets = b[1].buf;
+    uint64_t *keys = b[2].buf, *minima = b[3].buf, factors[MAX_MINIMA];
+    int64_t n_words = b[0].len / 8, n_texts = b[1].len / 8 - 1, legal = 1;
+    int64_t n_minima = n_texts > 0 ? b[3].len / 8 / n_texts : 0;
+    if (n_minima > MAX_MINIMA || !has_size(&b[2], n_texts, 8, "keys") ||
+        !has_size(&b[3], n_texts * n_minima, 8, "minima")) {
+        result = PyErr_Occurred() ? NULL : refuse(INCONSISTENT);
+        goto done;
+    }
+    for (int k = 0; k < n_minima; k++)
+        factors[k] = mix((uint64_t)k + 1) | 1;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t t = 0; t < n_texts; t++) {
+        int64_t first = offsets[t], end = offsets[t + 1];
+        if (first < 0 || first > end || end > n_words) {
+            legal = 0;
+            break;
+        }
+        uint64_t key = 0, *own = minima + t * n_minima;
+        for (int k = 0; k < n_minima; k++)
+            own[k] = UINT64_MAX;
+        for (int64_t i = first; i < end; i++) {
+            key += mix(words[i] ^ mix((uint64_t)(i - first)));
+            uint64_t pair = mix(words[i] + 3 * (i + 1 < end ? words[i + 1] : 0));
+            for (int k = 0; k < n_minima; k++) {
+                uint64_t permuted = pair * factors[k];
+                own[k] = permuted < own[k] ? permuted : own[k];
+            }
+        }
+        keys[t] = key;
+    }
+    Py_END_ALLOW_THREADS
+    result = legal ? Py_NewRef(Py_None) : refuse(INCONSISTENT);
+done:
+    release(b, 4);
+    return result;
+}

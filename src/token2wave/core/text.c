@@ -22,14 +22,6 @@ static const uint32_t BROKEN = UINT32_MAX; /* not UTF-8 */
 #define POWERS_32(p) POWERS_16(p), POWERS_16((p) * BASE_16)
 static const uint64_t POWERS[LONGEST_WORD] = {POWERS_32((uint64_t)1), POWERS_32(BASE_16 * BASE_16)};
 
-/* Finaliser of SplitMix64. */
-static inline uint64_t mix(uint64_t hash)
-{
-    hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9u;
-    hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBu;
-    return hash ^ (hash >> 31);
-}
-
 letter_table letters(const uint8_t *classes, const uint32_t *lower)
 {
     letter_table table = {.classes = classes, .lower = lower};

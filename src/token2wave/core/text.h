@@ -4,6 +4,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Finaliser of SplitMix64. */
+static inline uint64_t mix(uint64_t hash)
+{
+    hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9u;
+    hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBu;
+    return hash ^ (hash >> 31);
+}
+
 #define N_CODE_POINTS 0x110000
 #define N_ASCII 0x80
 
