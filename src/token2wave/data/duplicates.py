@@ -1,7 +1,7 @@
 """Groups rows whose texts are the same or nearly the same.
 
-Texts are compared by their tokens: case and blanks do not count. Texts are nearly the same where their sets of
-tokens have a Jaccard similarity of at least `MIN_SIMILARITY`. Candidates agree in a band of MinHash values
+Texts are compared by their tokens: case and blanks do not count. Texts are nearly the same where their sets
+of tokens have a Jaccard similarity of at least `MIN_SIMILARITY`. Candidates agree in a band of MinHash values
 (Broder, 1997) of their pairs of neighbouring tokens; each such pair is then compared exactly.
 """
 
