@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from token2wave.core import load_core
-from token2wave.data.duplicates import _words_of, fingerprint, group_duplicates
+from token2wave.data.duplicates import _words_of, count_shared, fingerprint, group_duplicates
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import offsets_of
 
@@ -72,3 +72,10 @@ def test_the_core_refuses_offsets_that_do_not_fit():
     for offsets in ([0, 4], [2, 1], [-1, 2]):
         with pytest.raises(ValueError, match="do not fit together"):
             core.fingerprint(words, np.array(offsets, dtype=np.int64), keys, minima)
+
+
+def test_texts_shared_by_two_sets_are_counted():
+    long = "word " * 50
+    others = ["Same text", f"{long}end", "x", f"{long}other"]
+    assert count_shared(["same   TEXT ", f" {long} End", "y", f"{long}third", "same text"], others) == 3
+    assert count_shared([], others) == count_shared(others, []) == 0

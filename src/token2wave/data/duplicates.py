@@ -36,11 +36,10 @@ def group_duplicates(texts: Sequence[str], *, near: bool = True) -> Rows:
     Returns:
         ``(N,)`` int64, the number of the first row of each row's group; its own where no row before is in it.
     """
-    hashed = HashedTexts.of(texts)
-    words, offsets = _words_of(hashed)
+    words, offsets = _words_of(HashedTexts.of(texts))
     keys, minima = fingerprint(words, offsets, N_BANDS * BAND_WIDTH if near else 0)
-    for row in np.flatnonzero(np.diff(offsets) == 0).tolist():  # without words its characters count
-        keys[row] = zlib.crc32(hashed[row].strip().encode("utf-8", "surrogatepass"))
+    for row in np.flatnonzero(np.diff(offsets) == 0).tolist():  # without words the characters count
+        keys[row] = zlib.crc32(texts[row].strip().encode("utf-8", "surrogatepass"))
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     group = first[inverse].astype(np.int64)
     if near:
@@ -48,6 +47,23 @@ def group_duplicates(texts: Sequence[str], *, near: bool = True) -> Rows:
         pairs = _candidates(minima[distinct])
         _join(group, distinct[pairs[_are_similar(words, offsets, distinct[pairs])]])
     return group
+
+
+def count_shared(texts: Sequence[str], others: Sequence[str]) -> int:
+    """How many of the texts are also among the others, whatever their case and blanks."""
+    beginnings = {_beginning(other) for other in others}  # rules out nearly all
+    candidates = [text for text in texts if _beginning(text) in beginnings]
+    beginnings = {_beginning(text) for text in candidates}
+    known = {_normalise(other) for other in others if _beginning(other) in beginnings}
+    return sum(_normalise(text) in known for text in candidates)
+
+
+def _normalise(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _beginning(text: str) -> str:
+    return _normalise(text.lstrip()[:128])[:32]
 
 
 def fingerprint(words: Hashes, offsets: Rows, n_minima: int) -> tuple[Hashes, Hashes]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.duplicates import group_duplicates
 from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.training.auto_settings import FEW_TO_BATCH
@@ -83,10 +84,12 @@ def cross_validate_branches(
 
     ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``.
     """
-    order = np.random.default_rng(seed).permutation(len(examples))
+    groups = group_duplicates(examples.texts)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(groups == np.arange(len(groups))))
     order = order[np.argsort(examples.labels[order], kind="stable")]  # each fold gets every class
-    fold = np.empty(len(order), dtype=np.int64)
+    fold = np.empty(len(groups), dtype=np.int64)
     fold[order] = np.arange(len(order)) % FOLDS
+    fold = fold[groups]
     logits = []
     for number in range(FOLDS):
         fitted = fit(examples.take(np.flatnonzero(fold != number)))

@@ -16,6 +16,7 @@ from token2wave.data import validation_split
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import offsets_of
 from token2wave.features.text import mix
+from token2wave.training.recipe import Recipe
 
 SHORTEST_PART = 3  # words; shorter texts occur in many others by chance
 LONGEST_PART = 24  # words; longer texts are rarely part of others, and the search takes time
@@ -26,6 +27,44 @@ BITS = 32
 
 Rows = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
+
+
+def hold_out(
+    texts: Sequence[str], classes: NDArray[np.int64], groups: Rows, recipe: Recipe, seed: int
+) -> tuple[Rows, Rows]:
+    """Split rows into training and validation by the recipe, with each group of rows on one side.
+
+    A group with more than half as many rows as validation gets stays in training, and so does one with the
+    last rows of a class.
+
+    Args:
+        texts: ``N`` strings.
+        classes: ``(N,)`` integers, their classes.
+        groups: ``(N,)``, the number of the first row of each row's group.
+        recipe: says how many rows to hold out, and how.
+        seed: of the random choice.
+
+    Returns:
+        The training and the validation rows, both ascending.
+
+    Raises:
+        ConfigError: as for :func:`token2wave.data.validation_split`.
+    """
+    fraction, first = recipe.validation_fraction, np.flatnonzero(groups == np.arange(len(groups)))
+    if recipe.validation == "random":
+        train, validation = validation_split(classes[first], fraction, seed)
+    else:
+        selected = texts if len(first) == len(texts) else HashedTexts.of(texts).take(first)
+        train, validation = grouped_holdout(selected, classes[first], fraction, seed)
+    if len(first) == len(groups):
+        return train, validation
+    sizes = np.bincount(groups, minlength=len(groups))
+    small = sizes[first[validation]] <= max(1, len(groups) * fraction / 2)
+    train, validation = np.append(train, validation[~small]), validation[small]
+    is_train, is_validation = (np.isin(groups, first[side]) for side in (train, validation))
+    lost = np.setdiff1d(classes[is_validation], classes[is_train])
+    returned = np.isin(groups, groups[is_validation & np.isin(classes, lost)])
+    return np.flatnonzero(is_train | returned), np.flatnonzero(is_validation & ~returned)
 
 
 def grouped_holdout(

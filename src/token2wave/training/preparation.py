@@ -17,12 +17,12 @@ from token2wave.data import (
     encode_labels,
     label_names_of,
     strata,
-    validation_split,
 )
+from token2wave.data.duplicates import count_shared, group_duplicates
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.training.examples import Examples
-from token2wave.training.grouped_holdout import grouped_holdout
+from token2wave.training.grouped_holdout import hold_out
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.weighting import ClassWeights, positive_weights, text_weights
@@ -100,16 +100,14 @@ def prepare(
         None if split is None else encode_rows(replace(split, weights=None), names, multi_label)
         for split in (splits.validation, splits.test)
     )
+    caveats = (*splits.caveats, *_duplicate_caveats(train, test))
     if validation is not None:
-        return EncodedTexts(train, validation, None, test, names, splits.caveats)
+        return EncodedTexts(train, validation, None, test, names, caveats)
     classes = strata(train.labels) if multi_label else train.labels
-    if recipe.validation == "random":
-        rows, validation_rows = validation_split(classes, recipe.validation_fraction, seed)
-    else:
-        rows, validation_rows = grouped_holdout(train.texts, classes, recipe.validation_fraction, seed)
+    rows, validation_rows = hold_out(train.texts, classes, group_duplicates(train.texts), recipe, seed)
     if not len(validation_rows):
         caveat = "There are too few rows to hold any out: validation figures are of the training rows."
-        return EncodedTexts(train, train, None, test, names, (*splits.caveats, caveat))
+        return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
     own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
     validation = replace(train, weights=own, positive_weights=None).take(validation_rows)
     full_train, train = train, train.take(rows)
@@ -119,7 +117,24 @@ def prepare(
             location="weights",
             hint="give more rows a weight above zero, or a validation set",
         )
-    return EncodedTexts(train, validation, full_train, test, names, splits.caveats)
+    return EncodedTexts(train, validation, full_train, test, names, caveats)
+
+
+def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:
+    """Count texts that occur more than once, with other labels or in the test set, too."""
+    caveats = []
+    groups = group_duplicates(train.texts, near=False)
+    repeats = np.flatnonzero(groups != np.arange(len(groups)))
+    if len(repeats):
+        differs = train.labels[repeats] != train.labels[groups[repeats]]
+        n_contradictions = int((differs.any(axis=1) if train.multi_label else differs).sum())
+        other = f", {n_contradictions:,} of them with another label" if n_contradictions else ""
+        caveats.append(f"{len(repeats):,} of {len(groups):,} rows repeat the text of an earlier row{other}.")
+    if test is not None and (n_shared := count_shared(test.texts, train.texts)):
+        caveats.append(
+            f"{n_shared:,} of {len(test):,} test texts are also training texts, which flatters the test figures."
+        )
+    return caveats
 
 
 def encode_rows(
