@@ -72,7 +72,7 @@ def test_contradictions_and_test_texts_in_training_are_counted(tmp_path):
     caveats = prepare(dataset(texts, labels, test), RECIPE, 0).caveats
     assert caveats == (
         "1 of 103 rows repeat the text of an earlier row, 1 of them with another label.",
-        "2 of 3 test texts are also training texts, which flatters the test figures.",
+        "2 of 3 test texts are also in training, which flatters the test figures.",
     )
     result = train(dataset(texts, labels, test), preset="fast", epochs=1, out=tmp_path / "m")
     assert set(caveats) <= set(result.summary.caveats)

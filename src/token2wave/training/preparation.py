@@ -132,7 +132,7 @@ def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:
         caveats.append(f"{len(repeats):,} of {len(groups):,} rows repeat the text of an earlier row{other}.")
     if test is not None and (n_shared := count_shared(test.texts, train.texts)):
         caveats.append(
-            f"{n_shared:,} of {len(test):,} test texts are also training texts, which flatters the test figures."
+            f"{n_shared:,} of {len(test):,} test texts are also in training, which flatters the test figures."
         )
     return caveats
 
