@@ -18,7 +18,7 @@ TOPICS = {
     "space": ("orbit", "moon", "comet"),
 }
 ROWS = [
-    (" ".join(TOPICS[topic][(i + j) % 3] for j, topic in enumerate(topics)) + " and so on", topics)
+    (" ".join(TOPICS[topic][(i + j) % 3] for j, topic in enumerate(topics)) + f" and so on {i}", topics)
     for i in range(40)
     for topics in ([], ["sport"], ["money"], ["space"], ["sport", "money"], ["space", "sport"])
 ]

@@ -46,7 +46,7 @@ def run(data=None, **options):
 class Poisoned(list):
     """Texts that may not be looked at."""
 
-    allowed = False
+    allowed = True
 
     def __iter__(self):
         assert self.allowed, "the search looked at a test text"
@@ -64,6 +64,7 @@ def test_a_search_never_looks_at_the_test_texts(monkeypatch):
     search, looked = training.tune, []
 
     def watched(*arguments):
+        poisoned.allowed = False
         found = search(*arguments)
         assert len(found.trials) == 4
         poisoned.allowed = True

@@ -34,8 +34,7 @@ def hold_out(
 ) -> tuple[Rows, Rows]:
     """Split rows into training and validation by the recipe, with each group of rows on one side.
 
-    A group with more than half as many rows as validation gets stays in training, and so does one with the
-    last rows of a class.
+    A group stays in training if it is unusually large, or has the last rows of a class.
 
     Args:
         texts: ``N`` strings.
@@ -59,7 +58,7 @@ def hold_out(
     if len(first) == len(groups):
         return train, validation
     sizes = np.bincount(groups, minlength=len(groups))
-    small = sizes[first[validation]] <= max(1, len(groups) * fraction / 2)
+    small = sizes[first[validation]] <= max(len(groups) * fraction / 2, 2 * len(groups) / len(first))
     train, validation = np.append(train, validation[~small]), validation[small]
     is_train, is_validation = (np.isin(groups, first[side]) for side in (train, validation))
     lost = np.setdiff1d(classes[is_validation], classes[is_train])
