@@ -148,8 +148,10 @@ def _csv_rows(
 
     delimiter = SEPARATORS[segment.format]
     is_quoted = segment.quoting == "standard" or (segment.quoting == "auto" and segment.format == ".csv")
-    rule = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
-    reader = csv.reader(decoded(), delimiter=delimiter, quoting=rule, strict=True)
+    if is_quoted:
+        reader = csv.reader(decoded(), delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(decoded(), delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     header = _header(segment, reader, faults, limits)
     path = Path(segment.path)
     positions = [(name, column_index(path, header, name)) for name in columns or [text_column]]

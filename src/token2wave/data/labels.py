@@ -78,8 +78,10 @@ def label_notes(counts: Mapping[str, int]) -> list[str]:
     if nulls := [label for label in counts if is_null(label)]:
         notes.append(f"Words like NULL, for a missing label, are classes: {_with_counts(nulls, counts)}.")
     for separator in SEPARATORS:
-        parts = {label: label.split(separator) for label in counts if separator in label}
-        joined = [name for name, names in parts.items() if all(part.strip() in counts for part in names)]
+        split_names = {label: label.split(separator) for label in counts if separator in label}
+        joined = [
+            label for label, names in split_names.items() if all(name.strip() in counts for name in names)
+        ]
         if joined:
             notes.append(
                 f"Labels are others joined by {separator!r}: {_with_counts(joined, counts)}. If a text may "
