@@ -50,7 +50,8 @@ def evaluate(
         callbacks: called as the work goes on.
 
     Raises:
-        DataError: the data cannot be read, or has a label that the model does not know.
+        DataError: the data cannot be read, or the model knows none of its labels. If it knows some, the other
+            rows count as wrong, and the caveats say so.
     """
     start = time.perf_counter()
     require_source(data, "name a file, or compare texts in memory with classifier.evaluate(texts, labels)")
@@ -64,7 +65,9 @@ def evaluate(
         label_separator=separator,
         normalise_labels=data_options.normalise_labels or bool(record.get("normalise_labels")),
     )
-    dataset = load_split(data, split, data_options, label_names=classifier.label_names)
+    dataset = load_split(data, split, data_options)
+    dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
+    dataset = dataset.for_classes(classifier.label_names)
     labels = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
     callback_list = CallbackList(callbacks)
     callback_list.stage("evaluation", len(labels))
@@ -93,6 +96,7 @@ def evaluate(
         "rows": len(labels),
         "data": str(data),
         "split": split,
+        "caveats": dataset.unknown_label_notes(),
         "evaluation": result.to_dict(),
     }
     return EvaluationResult(result, figures)

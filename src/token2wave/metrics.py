@@ -21,6 +21,9 @@ Flags = NDArray[np.bool_]
 COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
 
 
+UNKNOWN_LABELS = "(labels without a class)"
+
+
 @dataclass(frozen=True)
 class ClassScore:
     """Scores of one class; a score whose denominator is zero is zero.
@@ -94,7 +97,9 @@ class Evaluation:
 def evaluate_predictions(
     truth: Ids, predicted: Ids, label_names: tuple[str, ...], probabilities: Floats | None = None
 ) -> Evaluation:
-    """Compare predicted with true classes."""
+    """Compare predicted with true classes; a true class ``C`` stands for labels that have no class."""
+    if len(truth) and truth.max() == len(label_names):
+        label_names = (*label_names, UNKNOWN_LABELS)
     n_classes = len(label_names)
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
     confusion = confusion.reshape(n_classes, n_classes)
@@ -113,7 +118,11 @@ def evaluate_predictions(
 def evaluate_decisions(
     truth: Flags, predicted: Flags, label_names: tuple[str, ...], probabilities: Floats | None = None
 ) -> Evaluation:
-    """Compare predicted with true labels in the multi-label case."""
+    """Compare predicted with true labels; a last column of the truth may stand for labels without a class."""
+    if truth.shape[1] == len(label_names) + 1:
+        label_names = (*label_names, UNKNOWN_LABELS)
+        predicted = np.pad(predicted, ((0, 0), (0, 1)))
+        probabilities = None if probabilities is None else np.pad(probabilities, ((0, 0), (0, 1)))
     micro_f1, macro_f1 = f1_of_decisions(truth, predicted)
     calibration_error = None
     if probabilities is not None:

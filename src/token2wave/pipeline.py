@@ -226,6 +226,10 @@ def _read(
     else:
         splits = load_splits(data, options, test=test)
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
+    if splits.test is not None and splits.label_names is None:
+        classes = {label for labels in splits.train.label_sets for label in labels}
+        splits = replace(splits, test=splits.test.for_classes(tuple(classes)))
+        notes += splits.test.unknown_label_notes()
     splits = replace(splits, caveats=(*splits.caveats, *notes))
     if splits.multi_label and options.multi_label is None and options.label_separator is None:
         return replace(splits, caveats=(*splits.caveats, RECOGNISED))

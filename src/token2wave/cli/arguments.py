@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+import typer.core
 
 from token2wave.config import describe_options
 from token2wave.errors import ConfigError
@@ -38,6 +39,8 @@ Texts = Annotated[
     typer.Argument(metavar="[TEXT]...", help="Texts; by default the lines of standard input."),
 ]
 TextFile = Annotated[Path | None, typer.Option(help="File with a text a line, or with columns.")]
+_DASHED_TEXT = re.compile(r"-[^=\s]*\s")  # no option has a blank before its value
+_DASH_MARK = "\0"
 METAVARS = {
     "test": "DATA",
     "class_weights": "WEIGHTS",
@@ -50,6 +53,16 @@ METAVARS = {
     "memory": "SIZE",
     "checkpoint": "FILE",
 }
+
+
+class TextCommand(typer.core.TyperCommand):
+    """A command whose arguments with a blank are texts, even if they begin with a dash."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Protect the texts from the parser; :func:`read_input` removes the mark."""
+        end = args.index("--") if "--" in args else len(args)
+        marked = [f"{_DASH_MARK}{arg}" if _DASHED_TEXT.match(arg) else arg for arg in args[:end]]
+        return super().parse_args(ctx, marked + args[end:])
 
 
 def finish(document: Any, as_json: bool) -> None:
@@ -69,7 +82,7 @@ def read_input(texts: list[str] | None, file: Path | None, text_column: str, quo
         problem = "expected texts or a file, found both"
         raise ConfigError(problem, location="--file", hint="leave one of them out")
     if texts:
-        return texts
+        return [text.removeprefix(_DASH_MARK) for text in texts]
     from token2wave.data import read_stream, read_texts
 
     if file is not None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from token2wave.cli.arguments import TextCommand
 from token2wave.cli.export_command import export
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
 from token2wave.cli.score_command import score
@@ -40,7 +41,7 @@ def _root(
 
 
 for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve):
-    app.command()(command)
+    app.command(cls=TextCommand if command in (predict, explain) else None)(command)
 
 
 def _interrupt(*_: Any) -> None:

@@ -48,6 +48,8 @@ def evaluate(
         result = run(classifier, data, split=split, **options, callbacks=[callback])
     terminal.print_evaluation(result.evaluation)
     terminal.print_novelty(result.figures["mean_novelty"])
+    for caveat in result.figures["caveats"]:
+        print(f"Note: {caveat}")
     finish({**result.figures, "model_bytes": model.stat().st_size}, as_json)
 
 

@@ -19,6 +19,14 @@ MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 256 << 20, 200
 """Compressed data may unpack to so many bytes, and so many times its own size; texts reach a tenth of it."""
 SKIP_CHUNK = 1 << 20
 BUFFER_BYTES = 1 << 13  # so many are lost if a compressed stream breaks off
+_MAGIC = {
+    b"PK\x03\x04": ("zip", "unpack it, and name the file that was in it; a spreadsheet is saved as CSV"),
+    b"\x1f\x8b": ("gzip", "let the name of the file end in .gz"),
+    b"BZh": ("bzip2", "let the name of the file end in .bz2"),
+    b"\xfd7zXZ\x00": ("xz", "let the name of the file end in .xz"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "let the name of the file end in .zst"),
+    b"PAR1": ("Parquet", "let the name of the file end in .parquet"),
+}
 _BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -75,6 +83,7 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
                 return
             n_bytes = len(line)
             if at == beginning:
+                _require_no_archive(segment, line)
                 line = line.removeprefix(codecs.BOM_UTF8)
             if n_bytes <= max_bytes:
                 yield at, line
@@ -90,6 +99,14 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
         what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({str(error)[:100]})"
         problem = f"the {COMPRESSIONS[segment.compression]} data {what}, and nothing after this can be read"
         yield at, Fault(problem, "copy the file again", line=0)
+
+
+def _require_no_archive(segment: Segment, line: bytes) -> None:
+    """Refuse a file that begins as another format does."""
+    for beginning, (name, hint) in _MAGIC.items():
+        if line.startswith(beginning):
+            problem = f"expected lines of text, found {name} data"
+            raise DataError(problem, location=segment.path, hint=hint)
 
 
 def plausible_lines(lines: Lines, path: Path, raw: BinaryIO) -> Lines:
@@ -118,9 +135,7 @@ def decode(line: bytes) -> str | Fault:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        if line.startswith(b"\x1f\x8b"):
-            hint = "this is gzip data: let the name of the file end in .gz"
-        elif line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             hint = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
         else:
             hint = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"

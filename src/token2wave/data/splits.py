@@ -91,12 +91,12 @@ def encode_labels(split: TextSplit, label_names: Sequence[str]) -> NDArray[np.in
         label_names: the names of the classes, length ``C``, in the order of their indices.
 
     Returns:
-        The indices, shape ``(N,)``, int64, from 0 to ``C - 1``.
+        The indices, shape ``(N,)``, int64, from 0 to ``C - 1``; ``C`` for an unknown label of a test split.
 
     Raises:
         DataError: a label is not one of the names; names the file and the first such row.
     """
-    index_of = {name: index for index, name in enumerate(label_names)}
+    index_of = _class_indices(split, label_names)
     indices = [_index(index_of, label, split, row) for row, label in enumerate(split.labels, start=1)]
     return np.array(indices, dtype=np.int64)
 
@@ -104,11 +104,14 @@ def encode_labels(split: TextSplit, label_names: Sequence[str]) -> NDArray[np.in
 def encode_label_sets(split: TextSplit, label_names: Sequence[str]) -> NDArray[np.bool_]:
     """Return which classes every text has, shape ``(N, C)``, bool; arguments as for :func:`encode_labels`.
 
+    A test split with unknown labels has one column more, for these.
+
     Raises:
         DataError: as :func:`encode_labels`.
     """
-    index_of = {name: index for index, name in enumerate(label_names)}
-    encoded: NDArray[np.bool_] = np.zeros((len(split), len(label_names)), dtype=bool)
+    index_of = _class_indices(split, label_names)
+    n_columns = len(label_names) + bool(split.unknown_labels)
+    encoded: NDArray[np.bool_] = np.zeros((len(split), n_columns), dtype=bool)
     for row, names in enumerate(split.label_sets, start=1):
         for name in names:
             encoded[row - 1, _index(index_of, name, split, row)] = True
@@ -132,6 +135,11 @@ def strata(classes: NDArray[np.bool_]) -> NDArray[np.int64]:
     rarest: NDArray[np.int64] = rarity.argmin(axis=1).astype(np.int64)
     rarest[~classes.any(axis=1)] = classes.shape[1]
     return rarest
+
+
+def _class_indices(split: TextSplit, label_names: Sequence[str]) -> dict[str, int]:
+    indices = {name: index for index, name in enumerate(label_names)}
+    return indices | dict.fromkeys(split.unknown_labels, len(label_names))
 
 
 def _index(index_of: Mapping[str, int], label: object, split: TextSplit, row: int) -> int:

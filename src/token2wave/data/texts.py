@@ -11,6 +11,7 @@ from token2wave.data.objects import Argument, to_labels, to_list, to_texts
 from token2wave.data.values import (
     Column,
     has_label_sets,
+    join_names,
     parse_label_sets,
     parse_labels,
     parse_texts,
@@ -46,6 +47,7 @@ class TextSplit:
         source: the file or data set they come from, for error messages.
         weights: how much each text counts in training, length ``N``, finite and at least zero. None: all
             count the same.
+        unknown_labels: labels of test texts that no class has. They count as wrong in an evaluation.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -55,6 +57,7 @@ class TextSplit:
     labels: Sequence[str] | Sequence[Sequence[str]]
     source: str
     weights: list[float] | None = None
+    unknown_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("texts", "labels", "weights"):
@@ -108,6 +111,35 @@ class TextSplit:
     def label_sets(self) -> list[tuple[str, ...]]:
         """The labels of each text, length ``N``."""
         return [(label,) if isinstance(label, str) else tuple(label) for label in self.labels]
+
+    def for_classes(self, label_names: Sequence[str]) -> TextSplit:
+        """The same texts, to evaluate a model of these classes; other labels become :attr:`unknown_labels`.
+
+        If all labels are unknown, the split stays as it is, and encoding it is an error.
+        """
+        labels = {label for labels in self.label_sets for label in labels}
+        unknown = labels - set(label_names)
+        return self if unknown == labels else replace(self, unknown_labels=tuple(sorted(unknown)))
+
+    def rename_labels(self, label_names: Sequence[str], normalise: bool) -> TextSplit:
+        """The same texts with labels as a model names them, where it knows them, also by index."""
+        names: dict[str, str] = {}
+        for label in {label for labels in self.label_sets for label in labels}:
+            try:
+                (names[label],) = parse_labels(Column([label]), label_names, normalise)
+            except DataError:
+                names[label] = label
+        sets = [tuple(names[label] for label in labels) for labels in self.label_sets]
+        return replace(self, labels=sets if self.multi_label else [label for (label,) in sets])
+
+    def unknown_label_notes(self) -> list[str]:
+        """A sentence about :attr:`unknown_labels`, if there are some."""
+        if not self.unknown_labels:
+            return []
+        unknown = frozenset(self.unknown_labels)
+        n_rows = sum(not unknown.isdisjoint(labels) for labels in self.label_sets)
+        problem = "test texts have labels without a class, and count as wrong"
+        return [f"{n_rows:,} of {len(self):,} {problem}: {join_names(self.unknown_labels)}."]
 
     def as_multi_label(self) -> TextSplit:
         """The same texts, each with a set of labels."""

@@ -144,7 +144,13 @@ class _TypeChecker:
             case Operation("in", (left, Literal(tuple() as members))):
                 for member in members:
                     self._check_equal(self.type_of(left), value_type(member), node.position)
+                    self._check_label(left, Literal(member, node.position))
             case Operation(name, (left, right)):
+                if name in ("==", "!="):
+                    self._check_label(left, right)
+                    self._check_label(right, left)
+                elif name == "in" and isinstance(right, Field) and right.name == "labels":
+                    self._check_label(right, left)
                 self._check_comparison(name, self.type_of(left), self.type_of(right), node.position)
         return "bool"
 
@@ -158,6 +164,15 @@ class _TypeChecker:
         elif "unknown" not in (left, right) and (left != right or left not in ("number", "text")):
             problem = f"expected two numbers or two texts, found a {left} and a {right}"
             refuse(position, problem, _hint(left, right))
+
+    def _check_label(self, field: Node, value: Node) -> None:
+        """Refuse a comparison of predicted labels with a text that is none."""
+        if not (isinstance(field, Field) and isinstance(value, Literal) and isinstance(value.value, str)):
+            return
+        is_label = field.source == "prediction" and field.name in ("label", "labels")
+        if is_label and value.value not in self.classes:
+            unknown = Field("prediction", value.value, is_quoted=True, position=value.position)
+            self._refuse_name(unknown, "label", self.classes)
 
     def _check_equal(self, left: str, right: str, position: str) -> None:
         if left != right and not {left, right} & {"unknown", "null"}:
@@ -180,8 +195,9 @@ class _TypeChecker:
         return PREDICTION_TYPES[field.name]
 
     def _refuse_name(self, field: Field, what: str, names: Sequence[str]) -> None:
+        cutoff = 0.5 if what == "label" else 0.6
         hint = None if field.is_quoted else "put quotes around a text"
-        if similar := difflib.get_close_matches(field.name, names[:10_000], n=1):
+        if similar := difflib.get_close_matches(field.name, names[:10_000], n=1, cutoff=cutoff):
             hint = f"did you mean {similar[0]!r}?"
         elif self.is_open and not field.is_quoted:
             hint = f"put quotes around a text; write column[{field.name!r}] for a column of later rows"

@@ -130,6 +130,7 @@ def prepare_stream_run(
         enough = -(-MIN_TRAINED_TEXTS // survey.n_rows)
         preset = preset.with_settings({"recipe.epochs": max(1, min(preset.recipe.epochs, enough))})
     validation, test = source.splits.get("validation"), source.splits.get("test")
+    test = test and test.for_classes(survey.label_names)
     n_drawn = _count_validation_rows(survey, preset.recipe) if validation is None else 0
     drawn = survey.take_drawn(0, n_drawn, source.name)
     sample = survey.take_drawn(n_drawn, len(survey.drawn), source.name)
@@ -150,6 +151,7 @@ def prepare_stream_run(
     encode_unweighted = replace(encode, class_weights=None)
     encode_drawn = replace(encode, class_weights=np.ones(len(names))) if has_own else encode_unweighted
     notes = data_notes(sample.texts, sample.label_sets, source.segments[0].path)
+    notes += test.unknown_label_notes() if test is not None else []
     caveats = (*source.caveats(survey.n_rows), *_caveats(survey, len(sample)), *notes)
     texts = EncodedTexts(
         encode(sample),
