@@ -171,8 +171,8 @@ def test_one_text_is_one_string(model: SimpleNamespace, text: Any) -> None:
             function(text)
 
 
-@pytest.mark.parametrize("top_k", [0, -1])
-def test_top_k_is_positive(model: SimpleNamespace, top_k: int) -> None:
+@pytest.mark.parametrize("top_k", [0, -1, 1.5, "2"])
+def test_top_k_is_positive(model: SimpleNamespace, top_k: Any) -> None:
     classifier = model.classifier
     for function in (classifier.predict, model.onnx.predict):
         with pytest.raises(ConfigError, match="top_k: expected at least one class"):
@@ -251,6 +251,8 @@ def test_data_that_is_no_data_set_says_how_to_give_one(model: SimpleNamespace, d
         InputError, match=r"^data: expected a file or a data set, found a.*TextSplit\(texts, labels"
     ):
         token2wave.train(data)
+    with pytest.raises(InputError, match=r"^inputs: expected a file.*BatchPredictor"):
+        token2wave.score(model.predictor.model, data, "unused")
     with pytest.raises(InputError, match=r"classifier\.evaluate\(texts, labels\)"):
         token2wave.evaluate(model.classifier, data)
 

@@ -16,6 +16,7 @@ from token2wave.compression.compressor import require_reachable, shrink
 from token2wave.config import accept_options, parse_size
 from token2wave.data import DataOptions, TextDataset, load_splits, require_source
 from token2wave.data.labels import data_notes
+from token2wave.data.texts import IN_MEMORY_HINT
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
@@ -124,7 +125,8 @@ def _prepare(
     """Read the data, choose the settings, and encode the texts."""
     options, data_options = context.options, context.data_options
     if not isinstance(data, str | os.PathLike | TextDataset):
-        raise ConfigError("several files are only read as a stream", location="data", hint="add --stream")
+        hint = f"add --stream; or {IN_MEMORY_HINT}"
+        raise ConfigError("several files are only read as a stream", location="data", hint=hint)
     splits = _read(data, data_options, options.test)
     overrides = overrides_of(options)
 

@@ -199,7 +199,7 @@ def convert_split(
     return TextSplit(texts, labels, split.source, weights)
 
 
-def require_source(data: Any, hint: str = IN_MEMORY_HINT) -> None:
+def require_source(data: Any, hint: str = IN_MEMORY_HINT, name: str = "data") -> None:
     """Refuse what is neither names of data nor a data set in memory, e.g. a frame or a pair of lists.
 
     Raises:
@@ -208,4 +208,4 @@ def require_source(data: Any, hint: str = IN_MEMORY_HINT) -> None:
     is_names = isinstance(data, list | tuple) and all(isinstance(entry, str | os.PathLike) for entry in data)
     if not (is_names or isinstance(data, str | os.PathLike | TextDataset)):
         problem = f"expected a file or a data set, found {type_name(data)}"
-        raise InputError(problem, location="data", hint=hint)
+        raise InputError(problem, location=name, hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from token2wave.config import require
@@ -47,8 +48,8 @@ def make_prediction(
     Raises:
         ConfigError: ``top_k`` is not positive.
     """
-    if top_k < 1:
-        require(False, "top_k", "at least one class", top_k)
+    if type(top_k) is not int or top_k < 1:
+        require(isinstance(top_k, Integral) and top_k >= 1, "top_k", "at least one class", top_k)
     if top_k == 1 and not thresholds:  # without sorting
         order = assigned = [probabilities.index(max(probabilities))]
     else:

@@ -157,7 +157,8 @@ def _read_rows(
     elif isinstance(data, TextDataset):
         rows = convert_split(data.train, data.label_names, options.normalise_labels)
     elif labels is None:
-        raise ConfigError("expected a label for each text, found none", location="labels")
+        hint = "e.g. update(classifier, frame['text'], frame['label'])"
+        raise ConfigError("expected a label for each text, found none", location="labels", hint=hint)
     else:
         own = None if weights is None else to_list(weights, "weights")
         rows = TextSplit(to_list(data, "texts"), to_list(labels, "labels"), "texts in memory", own)
