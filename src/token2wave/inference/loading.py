@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError, import_extra
-from token2wave.features import Features, features_from_file
+from token2wave.features import Features, Ragged, features_from_file
+from token2wave.features.ragged import offsets_of
+from token2wave.inference import reference
 from token2wave.inference.compiled import compile_network, reason_not_to_compile
 from token2wave.inference.model import FEATURE_PREFIX, Model, Network
 from token2wave.inference.novelty import NoveltyReference
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from token2wave.models import WaveNetwork
 
 M = TypeVar("M", bound=Model)
+PROBE_TEXTS = ["", "a", "A good film, and the 2 best games: not bad!"]
+N_PROBES = 64  # rows, besides those with the largest numbers
 
 
 def load_model(path: str | os.PathLike[str], device: str, model_class: type[M]) -> M:
@@ -54,7 +58,9 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
                 f"expected float32 of shape {shape} for {name!r}, "
                 f"found {arrays[name].dtype} of shape {arrays[name].shape}"
             )
-    network = build_network(config, arrays, device)
+    with np.errstate(all="ignore"):  # the probe finds what overflows
+        network = build_network(config, arrays, device)
+        _probe(features, network, arrays)
     if config.multi_label and len(file.thresholds) not in (0, config.n_classes):
         raise ModelFileError(f"expected {config.n_classes} thresholds, found {len(file.thresholds)}")
     return model_class(
@@ -67,6 +73,26 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
         tuple(file.thresholds) if config.multi_label else (),
         None if file.novelty is None else NoveltyReference.from_dict(file.novelty),
     )
+
+
+def _probe(features: Features, network: Network, arrays: dict[str, NDArray[np.float32]]) -> None:
+    """Predict a few texts, and the rows with the largest numbers: finite weights can overflow."""
+    rows = [np.linspace(0, features.n_rows - 1, min(features.n_rows, N_PROBES), dtype=np.int64)]
+    for array in arrays.values():
+        if array.ndim == 2 and len(array) == features.n_rows > 0:
+            rows += [array.argmax(axis=0), array.argmin(axis=0)]
+    ids = np.unique(np.concatenate(rows)).astype(np.int32)
+    ones = np.ones(len(ids), dtype=np.int64)
+    probes = [features(PROBE_TEXTS), Ragged(ids, offsets_of(ones), ones)]
+    if len(ids):  # all of them in one text
+        probes.append(Ragged(ids, offsets_of(n := np.array([len(ids)])), n))
+    logits = np.concatenate([network.logits(probe) for probe in probes])
+    sums = reference.probabilities(logits, network.config.multi_label).sum(axis=1)
+    if not np.isfinite(sums).all() or not (network.config.multi_label or np.allclose(sums, 1, atol=1e-3)):
+        raise ModelFileError(
+            "expected finite probabilities for a probe text, found others",
+            hint="its weights overflow: use another file, or train again",
+        )
 
 
 def build_network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
