@@ -230,8 +230,9 @@ def _read(
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
     if splits.test is not None and splits.label_names is None:
         classes = {label for labels in splits.train.label_sets for label in labels}
-        splits = replace(splits, test=splits.test.for_classes(tuple(classes)))
-        notes += splits.test.unknown_label_notes()
+        test_split = splits.test.for_classes(tuple(classes))
+        notes += test_split.unknown_label_notes()
+        splits = replace(splits, test=test_split)
     splits = replace(splits, caveats=(*splits.caveats, *notes))
     if splits.multi_label and options.multi_label is None and options.label_separator is None:
         return replace(splits, caveats=(*splits.caveats, RECOGNISED))

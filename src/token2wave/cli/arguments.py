@@ -58,7 +58,7 @@ METAVARS = {
 class TextCommand(typer.core.TyperCommand):
     """A command whose arguments with a blank are texts, even if they begin with a dash."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Protect the texts from the parser; :func:`read_input` removes the mark."""
         end = args.index("--") if "--" in args else len(args)
         marked = [f"{_DASH_MARK}{arg}" if _DASHED_TEXT.match(arg) else arg for arg in args[:end]]
