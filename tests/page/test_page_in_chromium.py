@@ -157,7 +157,8 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
     lines = list(csv.reader(io.StringIO(saved, newline="")))
     assert lines[0] == ["text", "label", "probability", "novelty"]
     assert [line[:2] for line in lines[1:]] == [
-        [text, prediction.label] for text, prediction in zip(texts, predictions, strict=True)
+        ["'=1+1, bad" if text.startswith("=") else text, prediction.label]
+        for text, prediction in zip(texts, predictions, strict=True)
     ]
     probabilities = [float(line[2]) for line in lines[1:]]
     np.testing.assert_allclose(
@@ -418,3 +419,94 @@ def _downloaded(page: Chromium, name: str) -> str:
             return path.read_bytes().decode("utf-8", "replace")
         time.sleep(0.05)
     raise AssertionError(f"{name} was not downloaded")
+
+
+def _open_file(page: Chromium, path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    page.driver.execute_script("document.getElementById('tab-list').click()")
+    page.find("file").send_keys(str(path))
+
+
+def _saved_rows(page: Chromium) -> list[list[str]]:
+    (page.downloads / "labels.csv").unlink(missing_ok=True)
+    page.click("download")
+    return list(csv.reader(io.StringIO(_downloaded(page, "labels.csv"), newline="")))
+
+
+FINISHED = "document.getElementById('work').hidden && !document.getElementById('table').hidden"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_with_quotes_and_a_header(page: Chromium, tmp_path: Path, delimiter: str, end: str) -> None:
+    rows = [
+        ["id", "review", "label"],
+        ["1", f'a good{end}"film"{delimiter} a good film', "@SUM(A1)"],
+        ["-2", "=1+1 is a bad film", "+x"],
+    ]
+    lines = [delimiter.join(f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row) for row in rows]
+    _open_file(page, tmp_path / "reviews.csv", ("\ufeff" + end.join([*lines, ""])).encode())
+    page.wait(FINISHED)
+    page.shoot("table")
+    texts = [rows[1][1], rows[2][1]]
+    predictions = model().predict_batch(texts)
+    assert page.find("column").get_attribute("value") == "1"
+    saved = _saved_rows(page)
+    assert saved[0] == ["id", "review", "label", "predicted_label", "probability", "novelty"]
+    assert [row[:4] for row in saved[1:]] == [
+        ["1", texts[0], "'@SUM(A1)", predictions[0].label],
+        ["-2", f"'{texts[1]}", "'+x", predictions[1].label],
+    ]
+    assert page.complaints() == []
+
+
+def test_a_quote_at_the_start_of_a_cell_swallows_no_rows(page: Chromium, tmp_path: Path) -> None:
+    content = 'text,label\n"good film,pos\nbad,neg\n"bad" film,neg\n"never closed,neg\n'
+    _open_file(page, tmp_path / "stray.csv", content.encode())
+    page.wait(FINISHED)
+    assert [row[0] for row in _saved_rows(page)] == [
+        "text",
+        '"good film',
+        "bad",
+        '"bad" film',
+        '"never closed',
+    ]
+    content = 'text,label\n"swallowed,pos\n' + "bad,neg\n" * 3 + 'quoted "word",pos\n'
+    _open_file(page, tmp_path / "late.csv", content.encode())
+    page.wait("document.getElementById('problem').textContent.startsWith('Row 1 after the header: a quote')")
+    assert not page.find("table").is_displayed()
+
+
+def test_files_that_are_not_text_are_refused(page: Chromium, tmp_path: Path) -> None:
+    for content in (b"PK\x03\x04\xff\xfe zip", b"text\nnul \0 inside\n"):
+        _open_file(page, tmp_path / "table.csv", content)
+        page.wait("document.getElementById('problem').textContent.startsWith('table.csv is not a text file')")
+        assert not page.find("table").is_displayed()
+        _open_file(page, tmp_path / "good.csv", "text\nfilm é\n".encode("utf-16"))
+        page.wait(f"{FINISHED} && document.getElementById('problem').hidden")
+        assert "1 text." in page.text("list-status")
+
+
+def test_200_000_rows_leave_the_page_responsive(page: Chromium, tmp_path: Path) -> None:
+    rows = "".join(f'{i},"a good film, or {i} bad films"\n' for i in range(200_000))
+    page.driver.execute_script(
+        "globalThis.longest = 0; let last = performance.now();"
+        "setInterval(() => { const now = performance.now();"
+        " longest = Math.max(longest, now - last); last = now; }, 10)"
+    )
+    _open_file(page, tmp_path / "many.csv", f"id,text\n{rows}".encode())
+    page.wait("document.getElementById('progress').value > 0.02")
+    page.shoot("progress")
+    page.click("cancel")
+    page.wait("document.getElementById('list-status').textContent.startsWith('Cancelled.')")
+    page.find("column").send_keys("Column 2")
+    page.driver.execute_script("document.getElementById('column').dispatchEvent(new Event('change'))")
+    page.wait("document.getElementById('progress').value > 0.02")
+    for _ in range(40):
+        if page.driver.execute_script(f"return {FINISHED}"):
+            break
+        time.sleep(1)
+    assert "200,000 texts" in page.text("list-status")
+    assert len(_saved_rows(page)) == 200_001
+    assert page.driver.execute_script("return longest") < 2_000
+    assert page.complaints() == []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("lzma", "model_file", "network", "words", "wordpiece", "classifier"),
-    *("sources", "dom", "result", "reading", "list_view", "app"),
+    *("sources", "dom", "result", "reading", "table", "list_view", "app"),
 )
 """The files of the script; each comes after those that it imports."""
 FACTS: tuple[tuple[str, str, type, Callable[[Any], str]], ...] = (

@@ -17,9 +17,9 @@ export function foreign(text) {
   return make("bdi", {}, text || "–");
 }
 
-/** Let the browser save bytes or text as a file. */
+/** Let the browser save bytes or text, or a list of these, as a file. */
 export function download(name, content, type = "") {
-  const url = URL.createObjectURL(new Blob([content], { type }));
+  const url = URL.createObjectURL(new Blob([content].flat(), { type }));
   make("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

@@ -4,7 +4,6 @@
 import { Classifier } from "./classifier.js";
 
 const SLICE_MS = 8; // of computing without a pause, so that the page stays responsive
-const TEXTS_PER_REQUEST = 200;
 const BASE64_CHUNK = 1 << 16; // a multiple of 4
 
 export class LocalSource {
@@ -33,16 +32,25 @@ export class LocalSource {
 }
 
 /** Run a generator and let the page draw now and then. Returns the result, or null if aborted. */
-async function runInSlices(steps, signal) {
+export async function runInSlices(steps, signal) {
   let end = performance.now() + SLICE_MS;
   for (;;) {
     const { done, value } = steps.next();
     if (done) return value;
     if (performance.now() < end) continue;
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await nextTask();
     if (signal?.aborted) return null;
     end = performance.now() + SLICE_MS;
   }
+}
+
+/** Let the page draw and react. Timers would be slow in a tab that is in the background. */
+function nextTask() {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => resolve(port1.close());
+    port2.postMessage(null);
+  });
 }
 
 /** Decode base64 without a request, which fetch("data:...") would be. */
@@ -62,18 +70,13 @@ export class ServiceSource {
   }
 
   async predict(texts, signal) {
-    const answers = [];
-    for (let first = 0; first < texts.length; first += TEXTS_PER_REQUEST) {
-      const batch = texts.slice(first, first + TEXTS_PER_REQUEST);
-      const body = { texts: batch, top_k: this.indices.size, novelty: true };
-      const { predictions } = await this.post("predict", body, signal);
-      for (const { top, novelty } of predictions) {
-        const probabilities = new Array(this.indices.size).fill(0);
-        for (const { label, probability } of top) probabilities[this.indices.get(label)] = probability;
-        answers.push({ probabilities, novelty });
-      }
-    }
-    return answers;
+    const body = { texts, top_k: this.indices.size, novelty: true };
+    const { predictions } = await this.post("predict", body, signal);
+    return predictions.map(({ top, novelty }) => {
+      const probabilities = new Array(this.indices.size).fill(0);
+      for (const { label, probability } of top) probabilities[this.indices.get(label)] = probability;
+      return { probabilities, novelty };
+    });
   }
 
   async explain(text, signal) {
