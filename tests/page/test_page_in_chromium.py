@@ -471,7 +471,7 @@ def test_a_quote_at_the_start_of_a_cell_swallows_no_rows(page: Chromium, tmp_pat
         '"bad" film',
         '"never closed',
     ]
-    content = 'text,label\n"swallowed,pos\n' + "bad,neg\n" * 3 + 'quoted "word",pos\n'
+    content = 'text,label\n"swallowed,pos\n' + "bad,neg\n" * 3 + 'size 6",pos\n'
     _open_file(page, tmp_path / "late.csv", content.encode())
     page.wait("document.getElementById('problem').textContent.startsWith('Row 1 after the header: a quote')")
     assert not page.find("table").is_displayed()
