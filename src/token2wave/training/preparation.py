@@ -22,9 +22,9 @@ from token2wave.data.duplicates import count_shared, group_duplicates
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.training.examples import Examples
-from token2wave.training.grouped_holdout import hold_out
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
+from token2wave.training.validation_split import hold_out
 from token2wave.training.weighting import ClassWeights, positive_weights, text_weights
 
 VOCABULARY = "bert-base-uncased"  # folder of the papers' vocabulary in the data folder

@@ -1,4 +1,4 @@
-"""Splits off validation rows that are new to training.
+"""Splits off validation rows that are new to training: groups of rows with one text stay on one side.
 
 Neighbouring rows of a file often belong together, like the reviews of one film, so rows are held out in
 blocks. If rows are parts of other rows, like phrases of sentences, whole texts are held out and training

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from token2wave.data import validation_split
-from token2wave.training.grouped_holdout import LONGEST_PART, SHORTEST_PART, WordRuns, grouped_holdout
+from token2wave.training.validation_split import LONGEST_PART, SHORTEST_PART, WordRuns, grouped_holdout
 
 FEW_WORDS = st.lists(st.lists(st.sampled_from("ab"), max_size=6).map(" ".join), min_size=1, max_size=12)
 
