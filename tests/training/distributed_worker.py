@@ -217,3 +217,5 @@ if __name__ == "__main__":
         check(options=TrainOptions(device="cpu"), callbacks=(), folder=where)
     check_checkpoints(where)
     check_failure(where)
+    sys.stdout.flush()
+    os._exit(0)  # as the command line ends after a failure: the group's threads may still wait

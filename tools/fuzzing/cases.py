@@ -70,7 +70,8 @@ def run(case: Case, natively: bool) -> bool:
             with without_torch():
                 classifier = token2wave.load(path)
         except DOCUMENTED as error:
-            check(case["edits"] != [], f"a whole file was refused: {error}")
+            overflows = "finite probabilities" in str(error)  # whole, but with weights that cannot predict
+            check(case["edits"] != [] or overflows, f"a whole file was refused: {error}")
             check(isinstance(error, MemoryError) or "\n" not in str(error), "a message of several lines")
             return False
         for name, *arguments in case["operations"]:

@@ -265,13 +265,16 @@ def _report_failure(error: BaseException) -> BaseException:
 def _another_failed(seconds: float) -> bool:
     """Wait for another rank to report a failure."""
     end = time.monotonic() + seconds
-    with suppress(RuntimeError, AttributeError):
+    try:
         while not _Group.store.check(["failures"]):
             if time.monotonic() >= end:
                 return False
             time.sleep(0.02)
+    except (RuntimeError, AttributeError):  # there is no store
+        return False
+    except (KeyboardInterrupt, Interruption):  # torchrun ends this process because another failed
         return True
-    return False
+    return True
 
 
 def _number(name: str) -> int:
