@@ -454,6 +454,8 @@ def test_only_the_script_of_the_page_may_run(news: Explanation) -> None:
         "style-src 'unsafe-inline'",
         f"script-src 'sha256-{digest}'",
         "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
     ]
     assert "innerHTML" not in script
 

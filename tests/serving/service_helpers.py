@@ -136,7 +136,7 @@ def connect(server: Server) -> socket.socket:
 def post(path: str, document: Any, *headers: str) -> bytes:
     """The bytes of a request."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    lines = [f"POST {path} HTTP/1.1", "Host: here", "Content-Type: application/json", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
     lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 

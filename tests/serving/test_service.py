@@ -4,12 +4,15 @@ import asyncio
 import json
 import re
 import threading
+from html import unescape
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 from service_helpers import LABELS, TEXTS, Reader, connect, make_classifier, post
 
+import token2wave
 from token2wave.errors import ConfigError
 from token2wave.serving.app import Service
 from token2wave.serving.limits import ServiceLimits
@@ -126,7 +129,7 @@ def test_openapi_describes_all_routes(server):
 
 
 REFUSED = [
-    (400, b"", "body, line 1, column 1", "double quotes"),
+    (400, b"", "body", "JSON"),
     (400, b'{"text": "a"', "line 1, column 13", "nothing after the object"),
     (400, b'{"text": "a"} x', "line 1, column 15", "nothing after"),
     (400, b'{"text": "\xff"}', "body, byte 10", "UTF-8"),
@@ -212,6 +215,64 @@ def test_refused_requests(server):
             assert hint in sent["allow"]
     good = {"Content-Type": 'Application/JSON ; charset="UTF-8"'}
     assert server.ask("POST", "/predict", b'{"text": "a"}', good)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "hosts"),
+    [
+        (200, [b"localhost"]),
+        (200, [b"LOCALHOST.:8000"]),
+        (200, [b"127.8.9.1:1"]),
+        (200, [b"[::1]:80"]),
+        (200, [b"10.0.0.5:8000"]),  # at which the request arrived
+        (200, [b"models.example:443"]),
+        (421, [b"evil.example"]),
+        (421, [b"10.0.0.6"]),
+        (421, [b"localhost.evil.example"]),
+        (421, [b"evil.models.example"]),
+        (400, []),
+        (400, [b"localhost", b"localhost"]),
+        (400, [b""]),
+        (400, [b"a/b"]),
+        (400, [b"localhost:port"]),
+        (400, [b"\xe9"]),
+    ],
+)
+def test_hosts(status, hosts):
+    """A name that an attacker lets point to the service gets no answer, on any route."""
+    app = Service(make_classifier(novelty=False), allow_hosts=["Models.Example"])
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    for path in ("/health", "/", "/predict", "/nothing"):
+        scope = {"type": "http", "method": "GET", "path": path, "server": ("10.0.0.5", 8000)}
+        scope["headers"] = [(b"host", host) for host in hosts]
+        asyncio.run(app(scope, None, send))
+        answered = sent[0]["status"]
+        assert answered == status if status != 200 or path == "/health" else answered not in (400, 421)
+        sent.clear()
+    everyone = Service(make_classifier(novelty=False), allow_hosts=["*"])
+    assert ask_in_process(everyone, {"text": "a"}, host=b"evil.example")[0] == 200
+    with pytest.raises(ConfigError, match="http://"):
+        Service(make_classifier(novelty=False), allow_hosts=["http://models.example"])
+
+
+def test_no_page_can_be_framed_or_redirected(server):
+    for path in ("/", "/docs", "/health", "/nothing"):
+        headers = server.ask("GET", path)[1]
+        assert headers["x-frame-options"] == "DENY"
+        policy = headers["content-security-policy"].split("; ")
+        assert policy == ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"]
+    pages = [*Path(token2wave.__file__).parent.rglob("*.html")]
+    assert len(pages) >= 4
+    for page in pages:
+        text = page.read_text("utf-8")
+        if page.name == "page.html" and page.parent.name == "page":
+            text = page_html(make_classifier(novelty=False), "a")
+        policy = unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]).split("; ")
+        assert {"default-src 'none'", "base-uri 'none'", "form-action 'none'"} <= {*policy}, page
 
 
 def test_models_of_several_labels_and_without_novelty():
@@ -301,10 +362,10 @@ def ask_in_process(app, document, *headers, **settings):
     return asyncio.run(in_process(app, document, *headers, **settings))
 
 
-async def in_process(app, document, *headers, method="POST", path="/predict"):
+async def in_process(app, document, *headers, method="POST", path="/predict", host=b"localhost"):
     sent = []
     scope = {"type": "http", "method": method, "path": path}
-    scope["headers"] = [(b"content-type", b"application/json"), *headers]
+    scope["headers"] = [(b"host", host), (b"content-type", b"application/json"), *headers]
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
 
     async def receive():

@@ -3,13 +3,14 @@
 import json
 import socket
 import struct
+import threading
 import time
 from contextlib import suppress
 
 import pytest
 from service_helpers import LABELS, TEXTS, Reader, connect, is_ended, limited, post, serving
 
-HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_pipelined_requests_are_answered_in_order(server, classifier):
             post("/predict", {"text": TEXTS[0]})
             + post("/explain", {"text": TEXTS[1]})
             + post("/predict", {})
-            + b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
+            + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
             + post("/predict", {"texts": TEXTS})
             + post("/predict", {"text": TEXTS[2]})
         )
@@ -74,10 +75,72 @@ def test_pipelined_requests_are_answered_in_order(server, classifier):
 
 
 def test_too_many_pipelined_requests(server):
-    with connect(server) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n" * 1_000)
-        assert is_ended(connection)
+    """The first 64 are answered, then the fault is."""
+    for n in (65, 70, 1_000):
+        with connect(server) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * n)
+            reader = Reader(connection)
+            answers = [reader.answer() for _ in range(66)]
+        assert [status for status, _ in answers] == [200] * 64 + [400, 0]
+        assert "64 requests" in answers[64][1]["error"]["problem"]
     assert is_well(server)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (b"no http\r\n\r\n", 400),
+        (HEAD + b"Content-Length: x\r\n\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{    zz", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: " + b"b" * 300_000, 431),
+        (b"GET /" + b"x" * 300_000, 431),
+    ],
+    ids=["no HTTP", "length", "chunk", "trailer", "path"],
+)
+@pytest.mark.parametrize("n_before", [0, 1, 3])
+def test_requests_before_a_fault_are_answered(server, fault, status, n_before):
+    with connect(server) as connection:
+        connection.sendall(post("/explain", {"text": TEXTS[0]}) * n_before + fault)
+        reader = Reader(connection)
+        assert [reader.answer()[0] for _ in range(n_before + 2)] == [200] * n_before + [status, 0]
+    assert is_well(server)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "where"),
+    [
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "method"),
+        (b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "method"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 204, None),
+        (b"GET /health HTTP/1.1\r\n\r\n", 400, "header Host"),
+        (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421, "header Host"),
+        (HEAD + b"Content-Length: 2\r\n\r\n  ", 400, "body"),
+        (HEAD + b"Content-Length: 5\r\n\r\n\xef\xbb\xbf{}", 400, "body"),
+        # A trailer is no header.
+        (
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\n{}\r\n0\r\nContent-Type: application/json\r\nHost: evil.example\r\n\r\n",
+            415,
+            "header Content-Type",
+        ),
+    ],
+)
+def test_odd_requests_are_answered(server, sent, status, where):
+    with connect(server) as connection:
+        connection.sendall(sent)
+        answered, answer = Reader(connection).answer()
+        assert (answered, answer and answer["error"]["location"]) == (status, where)
+
+
+def test_a_connection_reads_on_when_its_requests_are_answered(server):
+    """More than 64 requests, in pieces: the service lets them wait in the kernel."""
+    request = post("/predict", {"text": " ".join(TEXTS)[:9_000]})
+    with connect(server) as connection:
+        sending = threading.Thread(target=connection.sendall, args=(request * 300,))
+        sending.start()
+        reader = Reader(connection)
+        assert [reader.answer()[0] for _ in range(300)] == [200] * 300
+        sending.join()
 
 
 def test_half_closed_connections(server):
@@ -130,6 +193,8 @@ def test_input_that_is_not_http(server, sent):
         if status:
             assert answer["error"]["location"] == "connection"
             assert answer["error"]["hint"]
+            if b"Content-Length" in sent:
+                assert "Content-Length" in answer["error"]["problem"]
     assert is_well(server)
     assert server.log.read_bytes() == b""
 
@@ -137,7 +202,7 @@ def test_input_that_is_not_http(server, sent):
 def test_upgrades_are_not_followed(server):
     with connect(server) as connection:
         connection.sendall(
-            b"GET /health HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         assert Reader(connection).answer() == (200, {"live": True, "ready": True})
@@ -146,7 +211,7 @@ def test_upgrades_are_not_followed(server):
 @pytest.mark.parametrize(
     "sent",
     [
-        b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 4_000 + b"\r\n",
         b"GET /health HTTP/1.1\r\nA: " + b"b" * 17_000 + b"\r\n\r\n",
         b"GET /health HTTP/1.1\r\nA: " + b"b" * 60_000,
@@ -301,7 +366,7 @@ def test_memory_does_not_grow(server):
         post("/predict", {"text": TEXTS[0]}),
         post("/predict", {"texts": TEXTS[:50], "top_k": len(LABELS)}),
         post("/predict", b"[" * 10_000),
-        b"GET /" + b"y" * 500 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"GET /" + b"y" * 500 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ]
 
     def rounds(n):

@@ -23,7 +23,7 @@ from service_helpers import (
 
 from token2wave.errors import ConfigError
 from token2wave.serving.limits import ServiceLimits
-from token2wave.serving.server import is_loopback
+from token2wave.serving.requests import is_loopback
 
 
 def command(model, *options):
@@ -59,9 +59,7 @@ def test_shutdown_waits_for_running_requests(model, tmp_path, number):
 
 def test_shutdown_does_not_wait_forever(model, tmp_path):
     """A request without its body does not block it."""
-    begun = (
-        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-    )
+    begun = post("/predict", b"{ }")[:-1]
     with (
         serving(command(model, "--shutdown-seconds", "1"), tmp_path / "log") as server,
         connect(server) as connection,

@@ -212,15 +212,17 @@ def _requests() -> Iterable[bytes]:
 
 def _connections() -> Iterable[bytes]:
     def post(body: bytes, *headers: bytes) -> bytes:
-        head = [b"POST /predict HTTP/1.1", b"Host: here", b"Content-Type: application/json", *headers]
+        head = [b"POST /predict HTTP/1.1", b"Host: localhost", b"Content-Type: application/json", *headers]
         return b"\r\n".join(head) + b"\r\n\r\n" + body
 
     for number in range(4):
         sizes = bytes([number])
-        yield sizes + b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+        yield sizes + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         yield sizes + post(BODIES[0], b"Content-Length: 21")
         yield sizes + post(b"15\r\n" + BODIES[0] + b"\r\n0\r\n\r\n", b"Transfer-Encoding: chunked")
-        yield sizes + 3 * b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post(BODIES[0], b"Content-Length: 99")
+        yield (
+            sizes + 3 * b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + post(BODIES[0], b"Content-Length: 99")
+        )
         yield sizes + post(BODIES[0], b"Content-Length: 21", b"Expect: 100-continue", b"Connection: close")
         yield sizes + b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         yield sizes + b"GET /%ff%00?a=b HTTP/1.0\r\n\r\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from fuzzing.checks import MAX_MESSAGE, check, classifier
 from token2wave.serving.app import Service
-from token2wave.serving.connections import GuardedHttpProtocol
+from token2wave.serving.connections import MAX_PIPELINED, GuardedHttpProtocol
 from token2wave.serving.limits import ServiceLimits
 
 SERVICE_LIMITS = ServiceLimits(
@@ -20,6 +20,7 @@ SERVICE_LIMITS = ServiceLimits(
     explain_characters=200,
     queue_characters=4_000,
     held_bytes=1 << 20,
+    head_bytes=600,
 )
 PATHS = "/predict /explain / /health /info /metrics /openapi.json /docs /none".split()
 
@@ -51,6 +52,7 @@ def service(data: bytes) -> None:
     if data[2] & 128:
         messages[-1] = {"type": "http.disconnect"}
     headers = [
+        (b"host", b"localhost"),
         (b"content-type", content_type),
         (b"origin", content_type),
         (b"content-length", b"%d" % len(body)),
@@ -97,7 +99,7 @@ class _Transport(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
-    abort = close
+    abort = write_eof = close
 
     def pause_reading(self) -> None: ...
 
@@ -142,6 +144,9 @@ def connection(data: bytes) -> None:
             if transport.is_closing():
                 break
             protocol.data_received(data[at : at + size])
+            check(protocol.n_unanswered <= MAX_PIPELINED, "more waiting requests than the limit")
+            head = protocol.unparsed_bytes + protocol.head_bytes
+            check(head <= 2 * SERVICE_LIMITS.head_bytes + size, f"{head} bytes of headers and trailers")
             await asyncio.sleep(0)
         if not transport.is_closing():
             protocol.eof_received()

@@ -29,12 +29,17 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Let web pages of this origin call; * lets all. Repeatable.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Answer requests to this host name, too; * answers all. Repeatable."),
+    ] = None,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Write a line of JSON for each request to standard error.")
     ] = False,
 ) -> None:
     """Serve a model over HTTP: predictions, explanations, metrics, and a page to try it."""
-    from token2wave.serving.server import ServerOptions, is_loopback
+    from token2wave.serving.requests import is_loopback
+    from token2wave.serving.server import ServerOptions
     from token2wave.serving.server import serve as run
 
     limits = ServiceLimits(
@@ -49,5 +54,5 @@ def serve(
             if not is_loopback(host):
                 print("other machines can reach it: there is no password and no encryption", file=sys.stderr)
 
-    settings = ServerOptions(model, host, port, workers, limits, tuple(allow_origin or ()), access_log)
-    run(settings, print_address)
+    allowed = tuple(allow_origin or ()), tuple(allow_host or ())
+    run(ServerOptions(model, host, port, workers, limits, *allowed, access_log), print_address)

@@ -19,8 +19,10 @@ from token2wave.serving.requests import (
     Headers,
     PredictRequest,
     RequestError,
+    check_allowed_hosts,
     check_body_size,
     check_headers,
+    check_host,
     parse_explain,
     parse_predict,
     quote,
@@ -49,7 +51,12 @@ UNICODE_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separato
 ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 PAGE_TITLE = "Text classifier"
 CHUNK_BYTES = 1 << 16  # of a response; the client must read a chunk before the next is sent
-COMMON_HEADERS: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+COMMON_HEADERS: Headers = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+)
 access_log = logging.getLogger("token2wave.serving.access")
 log = logging.getLogger("token2wave.serving")
 
@@ -75,9 +82,12 @@ class Service:
         classifier: makes the predictions.
         limits: limits of requests; those of connections are up to the server.
         allow_origins: origins whose web pages may read the responses; ``*`` allows all.
+        allow_hosts: hosts that requests may name, beside loopback and the address at which they arrive; ``*``
+            allows all.
         log_access: log each request as a line of JSON to the logger ``token2wave.serving.access``.
 
     Raises:
+        ConfigError: ``allow_hosts`` has something that is no host.
         MissingExtraError: at import, if the extra ``serve`` is not installed.
     """
 
@@ -87,10 +97,12 @@ class Service:
         limits: ServiceLimits | None = None,
         *,
         allow_origins: Sequence[str] = (),
+        allow_hosts: Sequence[str] = (),
         log_access: bool = False,
     ) -> None:
         self.limits, self.metrics = limits or ServiceLimits(), ServiceMetrics()
         self._allow_origins = [origin.encode("latin-1") for origin in allow_origins]
+        self._allow_hosts = check_allowed_hosts(allow_hosts)
         self._log_access = log_access
         self._batcher = Batcher(classifier, self.limits, self.metrics)
         self.replace(classifier)
@@ -171,6 +183,7 @@ class Service:
 
     async def _respond(self, scope: Message, receive: Receive) -> Response:
         path, method = scope["path"], scope["method"]
+        check_host(scope["headers"], (scope.get("server") or ("",))[0], self._allow_hosts)
         if path in self._get and method in ("GET", "HEAD"):
             return self._get[path]()
         if path in self._post and method == "POST":

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
+from httptools import HttpParserCallbackError
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from token2wave.serving.app import Service
+from token2wave.serving.app import COMMON_HEADERS, JSON, Service
 from token2wave.serving.requests import RequestError
 
 CHECK_SECONDS = 0.5  # between two checks of a connection
 DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
-MAX_PIPELINED = 64  # requests in one piece of data
+MAX_PIPELINED = 64  # requests of a connection that wait for their responses
+LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset would lose the error
+
+
+class PipelineFlow(FlowControl):
+    """Flow control that reads nothing while earlier requests wait for their responses."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests wait."""
+        if not self._pipeline:
+            super().resume_reading()
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
@@ -32,13 +50,15 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.last_event = self.loop.time()  # when a request or a response began or ended
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = self.n_unanswered = 0
-        self.n_begun, self.has_progress = 0, False  # in the last piece of data
+        self.has_progress = False  # in the last piece of data
+        self.n_discarded = 0
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a client. Beyond the limit, close the connection that has been idle longest."""
         super().connection_made(transport)
+        self.flow = PipelineFlow(transport, self.pipeline)
         if len(self.connections) > self.limits.connections:
             idle = [each for each in self.connections if isinstance(each, GuardedHttpProtocol)]
             idle = [each for each in idle if not each.n_unanswered]
@@ -54,19 +74,19 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and count the bytes that only continue headers or trailers."""
-        self.n_begun, self.has_progress = 0, False
+        if self.refusal is not None:
+            self._discard(len(data))
+            return
+        self.has_progress = False
         super().data_received(data)
         self.unparsed_bytes = 0 if self.has_progress else self.unparsed_bytes + len(data)
-        if (
-            self.receiving
-            and self.unparsed_bytes > self.limits.head_bytes
-            and not self.transport.is_closing()
-        ):
-            self._refuse_head()
-            self.send_400_response("")
+        if self.receiving and self.unparsed_bytes > self.limits.head_bytes and self.refusal is None:
+            self._refuse(self._head_error())
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has closed its side after its last request."""
+        if self.refusal is not None:
+            return self.n_unanswered > 0
         n_without_body = 1 if self.receiving and not self.in_head else 0
         if self.receiving and self.n_unanswered == n_without_body:
             return False
@@ -79,11 +99,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.last_event = self.loop.time()
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = 0
-        self.n_begun += 1
-        if self.n_begun > MAX_PIPELINED:
+        if self.n_unanswered >= MAX_PIPELINED:
             problem = f"expected at most {MAX_PIPELINED} requests before their responses, found more"
-            self.refusal = RequestError(400, problem, location="connection", hint="wait for responses")
-            raise self.refusal
+            raise RequestError(400, problem, location="connection", hint="wait for responses")
 
     def on_url(self, url: bytes) -> None:
         """A part of the request line."""
@@ -91,20 +109,25 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer after a chunked body."""
-        super().on_header(name, value)
+        """A header, or a trailer after a chunked body, which the service ignores."""
+        if self.in_head:
+            super().on_header(name, value)
         self._count_head(len(name) + len(value) + 4)
 
     def _count_head(self, n_bytes: int) -> None:
         self.head_bytes += n_bytes
         if self.head_bytes > self.limits.head_bytes:
-            raise self._refuse_head()
+            raise self._head_error()
 
     def on_headers_complete(self) -> None:
         """The headers are complete; the body follows."""
+        if self.parser.get_method() == b"CONNECT" or self.url == b"*":
+            self.url = b"/"  # they have no path
+        super().on_headers_complete()
         self.in_head, self.has_progress = False, True
         self.n_unanswered += 1
-        super().on_headers_complete()
+        if self.parser.should_upgrade():  # the parser cannot go on after it
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -122,29 +145,61 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.n_unanswered -= 1
         self.last_event = self.loop.time()
         super().on_response_complete()
+        if self.refusal is not None and not self.n_unanswered:
+            self._send_refusal(self.refusal)
 
     def send_400_response(self, msg: str) -> None:
-        """Send the error as JSON, and close."""
-        error = self.refusal or RequestError(
-            400, "expected HTTP/1.1, found something else", location="connection", hint="send an HTTP request"
-        )
+        """Refuse what the parser or a callback has refused."""
+        fault: BaseException | None = sys.exception()
+        if isinstance(fault, HttpParserCallbackError):
+            fault = fault.__context__
+        if not isinstance(fault, RequestError):
+            reason = str(fault)[:100]  # of the parser, e.g. "Invalid character in Content-Length"
+            problem = f"expected a well-formed HTTP request: {reason}"
+            fault = RequestError(400, problem, location="connection", hint="correct the request")
+        self._refuse(fault)
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer earlier requests, then send an error; discard the rest."""
+        self.refusal = error
+        if not self.in_head and self.receiving and not self.cycle.response_complete:  # its own request
+            self.n_unanswered -= 1
+            if self.pipeline:
+                self.pipeline.popleft()
+            else:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+        self.receiving = False
+        if not self.n_unanswered:
+            self._send_refusal(error)
+
+    def _send_refusal(self, error: RequestError) -> None:
         if self.transport.is_closing():
             return
-        if not self.n_unanswered:  # else the client would take it for the response to another request
-            body = json.dumps(error.to_dict()).encode("ascii")
-            line = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode("ascii")
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(line + head % len(body) + body)
         self.metrics.request_counter("none", str(error.status)).inc()
-        self.transport.close()
+        body = json.dumps(error.to_dict()).encode("ascii")
+        headers = [*COMMON_HEADERS, (b"content-type", JSON), (b"content-length", b"%d" % len(body))]
+        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode("ascii")]
+        lines += [b"%s: %s" % header for header in (*headers, (b"connection", b"close"))]
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
-    def _refuse_head(self) -> RequestError:
+    def _discard(self, n_bytes: int) -> None:
+        self.n_discarded += n_bytes
+        if self.n_discarded <= LINGER_BYTES:
+            return
+        if self.n_unanswered:
+            self.transport.pause_reading()
+        else:
+            self.transport.close()
+
+    def _head_error(self) -> RequestError:
         self.metrics.rejected("head").inc()
         problem = (
             f"expected a request line and headers of at most {self.limits.head_bytes:,} bytes, found more"
         )
-        self.refusal = RequestError(431, problem, location="headers", hint="send fewer or shorter headers")
-        return self.refusal
+        return RequestError(431, problem, location="headers", hint="send fewer or shorter headers")
 
     def _check_now(self) -> None:
         self.timer = self.loop.call_later(CHECK_SECONDS, self._check_now)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 ERRORS = {
-    400: "The body is not JSON in UTF-8 or repeats a name, or the request is not HTTP.",
+    400: "The body is not JSON in UTF-8 or repeats a name, or the request is not HTTP or names no Host.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The Content-Type is not JSON.",
+    421: "The Host header names another service.",
     422: "The body is not a valid request, or exceeds a limit.",
     503: "Too much work is waiting. Retry-After says when to try again.",
 }

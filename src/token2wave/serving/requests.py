@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import ipaddress
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from token2wave.errors import Token2WaveError
+from token2wave.errors import ConfigError, Token2WaveError
 from token2wave.explanation.effects import UNITS
 from token2wave.serving.limits import ServiceLimits
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
 Headers = tuple[tuple[bytes, bytes], ...]
 Schema = dict[str, Any]
+HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.~-]+)(:\d{0,5})?", re.ASCII)
 MAX_OBJECTS = 16  # in a body; a valid one has a single object, so large invalid ones are refused early
 MAX_QUOTED = 40  # characters of a value that an error message repeats
 TYPE_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer"}
@@ -113,6 +117,63 @@ def unsupported_options(classifier: Classifier) -> dict[str, tuple[str, str]]:
             "leave it out, or train the model with validation texts",
         )
     return unsupported
+
+
+def parse_host(host: str) -> str | None:
+    """Return the name or address in a Host header, without the port; None if it is malformed."""
+    match = HOST.fullmatch(host.strip())
+    if match is None:
+        return None
+    name = match[1].strip("[]").lower().rstrip(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_allowed_hosts(hosts: Sequence[str]) -> frozenset[str]:
+    """Return the hosts that requests may name, as `parse_host` returns them; ``*`` stands for all.
+
+    Raises:
+        ConfigError: one is neither a name nor an address.
+    """
+    names = {host: host if host == "*" else parse_host(host) for host in hosts}
+    for host, name in names.items():
+        if name is None:
+            problem, hint = f"expected a name or an address, found {quote(host)}", "give it without http://"
+            raise ConfigError(problem, location="--allow-host", hint=hint)
+    return frozenset(name for name in names.values() if name is not None)
+
+
+def check_host(headers: Sequence[tuple[bytes, bytes]], address: str, allowed: Container[str]) -> None:
+    """Check that a request is for this service, not for a name that an attacker lets point to it.
+
+    Args:
+        headers: names in lower case.
+        address: of the service, at which the request arrived.
+        allowed: further hosts; ``*`` allows all.
+
+    Raises:
+        RequestError: 400, not exactly one Host header; 421, it names another host.
+    """
+    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    name = parse_host(hosts[0]) if len(hosts) == 1 else None
+    if name is None:
+        value = quote(hosts[0]) if len(hosts) == 1 else f"{len(hosts)} of them"
+        problem = f"expected one Host header with a name or an address, found {value}"
+        raise RequestError(400, problem, location="header Host", hint="send the address of the service")
+    if not (is_loopback(name) or name == address or name in allowed or "*" in allowed):
+        problem = f"expected an address of this service, found {quote(name)}"
+        hint = f"start the service with --allow-host {name[:MAX_QUOTED]}, if it is one"
+        raise RequestError(421, problem, location="header Host", hint=hint)
 
 
 def check_headers(headers: Mapping[bytes, bytes], limits: ServiceLimits) -> None:
@@ -220,6 +281,10 @@ def _parse_options(document: dict[str, Any], options: dict[str, Option]) -> dict
 
 def _parse_object(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     """Parse a JSON object that has no fields but these."""
+    if not body.strip() or body.startswith(codecs.BOM_UTF8):
+        problem = f"expected JSON, found {'a byte order mark' if body.strip() else 'an empty body'}"
+        hint = "send JSON in UTF-8, without a byte order mark"
+        raise RequestError(400, problem, location="body", hint=hint)
     try:
         decoder = json.JSONDecoder(object_pairs_hook=_ObjectHook(), parse_constant=_refuse_constant)
         document = decoder.decode(body.decode("utf-8"))

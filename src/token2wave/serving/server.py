@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import multiprocessing
 import os
@@ -53,6 +52,7 @@ class ServerOptions:
         workers: number of processes, each with the model in its memory.
         limits: limits of the service.
         allow_origins: origins whose web pages may read the responses.
+        allow_hosts: hosts that requests may name, beside loopback, ``host`` and the address of arrival.
         log_access: log each request to standard error, as a line of JSON.
     """
 
@@ -62,6 +62,7 @@ class ServerOptions:
     workers: int = 1
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     allow_origins: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
     log_access: bool = False
 
     def application(self) -> Service:
@@ -70,7 +71,11 @@ class ServerOptions:
         log_to_standard_error()
         _end_with_parent()
         return Service(
-            load(self.model), self.limits, allow_origins=self.allow_origins, log_access=self.log_access
+            load(self.model),
+            self.limits,
+            allow_origins=self.allow_origins,
+            allow_hosts=(self.host, *self.allow_hosts),
+            log_access=self.log_access,
         )
 
 
@@ -128,14 +133,6 @@ def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
         _require_space(folder, options.workers)
         os.environ[FOLDER_VARIABLE] = folder
         Multiprocess(config, sockets=[listening]).run()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _serve_one_process(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:
