@@ -245,12 +245,15 @@ class Classifier(Model):
         """
         return SlidingWindow(self, n_tokens)
 
-    def explain(self, text: str, unit: str = "word") -> Explanation:
+    def explain(
+        self, text: str, unit: str = "word", *, should_stop: Callable[[], bool] | None = None
+    ) -> Explanation:
         """Show how the prediction changes when a word is removed; see :class:`token2wave.Explanation`.
 
         Args:
             text: any string.
             unit: what to remove, one at a time: ``token``, ``word`` or ``sentence``.
+            should_stop: asked now and then; once it is true, the explanation ends with the parts so far.
 
         Raises:
             ConfigError: the network does not compile, or the unit is unknown.
@@ -258,7 +261,7 @@ class Classifier(Model):
         """
         from token2wave.explanation.explain import explain  # here, so that predicting starts quickly
 
-        return explain(self, text, unit)
+        return explain(self, text, unit, should_stop)
 
     def description(self) -> dict[str, Any]:
         """Describe the model as plain data: classes, sizes, settings, training record."""

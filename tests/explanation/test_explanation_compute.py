@@ -149,3 +149,17 @@ def test_a_long_text_is_explained_in_parts() -> None:
         part = found.parts[number]
         again = model("small").probabilities([f"{text[: part.start]} {text[part.end :]}"])[0]
         np.testing.assert_allclose(np.array(found.probabilities) - part.effects, again, atol=1e-6)
+
+
+def test_a_stopped_explanation_says_so() -> None:
+    """Its parts are those of a complete one, from the beginning of the text."""
+    text = " ".join(random.Random(1).choices(WORDS, k=1_500))
+    complete = model("small").explain(text)
+    answers = iter([False, False, True])
+    stopped = model("small").explain(text, should_stop=lambda: next(answers))
+    assert complete.complete
+    assert not stopped.complete
+    assert 0 < len(stopped.parts) < len(complete.parts)
+    assert stopped.parts == complete.parts[: len(stopped.parts)]
+    assert stopped.to_dict()["complete"] is False
+    assert model("small").explain(text, should_stop=lambda: True).parts == ()

@@ -340,7 +340,7 @@ def test_errors_of_the_model(monkeypatch, caplog):
     classifier = make_classifier()
     app = Service(classifier)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise ConfigError("does not compile", location="network", hint="train another")
 
     def fail(*_):

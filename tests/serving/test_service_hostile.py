@@ -348,6 +348,50 @@ def test_a_full_queue_refuses_requests(strict):
     assert strict.metric("token2wave_queued_characters") == 0
 
 
+LONG_TEXT = " ".join(TEXTS)[:9_900]
+
+
+@pytest.mark.parametrize("n_pipelined", [1, 3])
+def test_nobody_waits_for_work_of_clients_that_are_gone(server, n_pipelined):
+    for _ in range(60):
+        with connect(server) as connection:
+            connection.sendall(post("/explain", {"text": LONG_TEXT}) * n_pipelined)
+    start = time.monotonic()
+    deadline = start + 10
+    while server.ask("POST", "/explain", {"text": TEXTS[0]})[0] != 200:
+        assert time.monotonic() < deadline
+    assert server.ask("POST", "/predict", {"text": TEXTS[0], "novelty": True})[0] == 200
+    assert time.monotonic() - start < 5
+    assert server.ask("GET", "/health")[0] == 200
+    while server.metric("token2wave_queued_characters"):
+        assert time.monotonic() < deadline
+    assert server.log.read_bytes() == b""
+
+
+def test_a_half_closed_client_gets_its_slow_answer(server):
+    """The service sends it an interim response, to learn whether it still reads."""
+    with connect(server) as connection:
+        connection.sendall(post("/explain", {"text": LONG_TEXT}) * 8)
+        connection.shutdown(socket.SHUT_WR)
+        reader = Reader(connection)
+        answers = [reader.answer() for _ in range(24)]
+    assert [status for status, _ in answers if status not in (0, 100)] == [200] * 8
+
+
+def test_the_queue_counts_the_cost_of_work(server):
+    """Explanations wait together only as far as they are done soon; small requests pass them."""
+    connections = [connect(server) for _ in range(40)]
+    for connection in connections:
+        connection.sendall(post("/explain", {"text": LONG_TEXT}))
+    assert is_well(server)
+    replies = [Reader(connection).answer() for connection in connections]
+    for connection in connections:
+        connection.close()
+    statuses = [status for status, _ in replies]
+    assert {*statuses} == {200, 503}
+    assert statuses.count(503) >= 20
+
+
 def test_the_connection_idle_longest_is_replaced(strict):
     with connect(strict) as silent:
         assert is_well(strict)

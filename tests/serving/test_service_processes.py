@@ -16,6 +16,7 @@ from service_helpers import (
     Reader,
     connect,
     is_ended,
+    limited,
     make_classifier,
     post,
     serving,
@@ -68,6 +69,48 @@ def test_shutdown_does_not_wait_forever(model, tmp_path):
         time.sleep(0.1)
         server.process.terminate()
         assert server.process.wait(10) == 0
+
+
+def test_shutdown_ends_a_backlog(model, tmp_path):
+    """Within its time, without tracebacks; what cannot be answered gets status 503."""
+    text = " ".join(TEXTS)[:9_900]
+    limits = {"explain_seconds": 60, "queue_characters": 1 << 30, "shutdown_seconds": 1}
+    with serving(limited(model, **limits), tmp_path / "log") as server:
+        connections = [connect(server) for _ in range(100)]
+        for connection in connections:
+            connection.sendall(post("/explain", {"text": text}) * 2)
+        while server.metric("token2wave_queued_characters") < 90_000_000:
+            time.sleep(0.01)
+        start = time.monotonic()
+        server.process.terminate()
+        answers = [Reader(connection).answer() for connection in connections]
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - start < 4
+        log = server.process.stderr.read()
+        for connection in connections:
+            connection.close()
+    assert {status for status, _ in answers} <= {200, 503}
+    assert [status for status, _ in answers].count(503) > 10
+    assert b"Traceback" not in log
+    assert b"Exception" not in log
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+@pytest.mark.parametrize("seconds", [0, 0.05])
+def test_signals_right_after_the_start(model, tmp_path, options, seconds):
+    with serving(command(model, *options), tmp_path / "log") as server:
+        time.sleep(seconds)
+        server.process.terminate()
+        time.sleep(0.01)
+        server.process.terminate()  # as some supervisors do
+        assert server.process.wait(20) == 0
+        assert server.process.stderr.read() == b""
+
+
+def test_an_explanation_takes_limited_time(model, tmp_path):
+    with serving(limited(model, explain_seconds=1e-9), tmp_path / "log") as server:
+        status, _, answer = server.ask("POST", "/explain", {"text": "a game"})
+        assert (status, answer["complete"], answer["parts"]) == (200, False, [])
 
 
 def test_sighup_reloads_the_model(model, tmp_path):

@@ -68,7 +68,7 @@ def service(data: bytes) -> None:
 
     app = _service()
     _loop().run_until_complete(app(scope, receive, send))
-    check(app._n_held_bytes == 0 and app._batcher._n_queued == 0, "memory is still reserved after a request")
+    check(app._n_held_bytes == 0 and app._batcher.queued == 0, "memory is still reserved after a request")
     if not sent:
         check(bool(data[2] & 128), "a request without an answer")
         return

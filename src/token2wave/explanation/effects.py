@@ -55,6 +55,7 @@ class Explanation:
         probabilities: of each class.
         logits: of each class.
         parts: in reading order, without overlap. Characters between them belong to none.
+        complete: false if the explanation was stopped, so that the parts end before the text does.
     """
 
     text: str
@@ -63,6 +64,7 @@ class Explanation:
     probabilities: tuple[float, ...]
     logits: tuple[float, ...]
     parts: tuple[TextPart, ...]
+    complete: bool = True
 
     def __post_init__(self) -> None:
         n_classes = len(self.label_names)
@@ -138,6 +140,7 @@ class Explanation:
                 }
                 for unit in self.parts
             ],
+            "complete": self.complete,
         }
 
 

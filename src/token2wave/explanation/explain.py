@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,14 @@ from token2wave.inference.reference import probabilities as to_probabilities
 from token2wave.inference.sums import Sums
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
-PARTS_CHUNK = 512
+PARTS_CHUNK = 256
 Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
 
-def explain(model: Model, text: str, unit: str = "word") -> Explanation:
+def explain(
+    model: Model, text: str, unit: str = "word", should_stop: Callable[[], bool] | None = None
+) -> Explanation:
     """Explain the prediction of one text.
 
     The effect of a part is the probability of a class minus its probability without the part: its features
@@ -36,6 +39,7 @@ def explain(model: Model, text: str, unit: str = "word") -> Explanation:
         model: its network must compile.
         text: any string.
         unit: ``token``, ``word`` or ``sentence``.
+        should_stop: asked between chunks of parts; once it is true, the explanation ends there.
 
     Raises:
         ConfigError: the network does not compile, or the unit is unknown.
@@ -49,7 +53,7 @@ def explain(model: Model, text: str, unit: str = "word") -> Explanation:
     passages = Passages(model.features, network)
     sums = passages.sums([tokens.codes])
     logits = network.logits_of(sums)[0].astype(np.float64)
-    without = _logits_without(passages, tokens, bounds, sums).astype(np.float64)  # (P, C)
+    without = _logits_without(passages, tokens, bounds, sums, should_stop).astype(np.float64)  # (P, C)
     energy, known = _energy_fractions(passages, tokens, bounds)
     multi_label = network.config.multi_label
     probabilities = to_probabilities(logits, multi_label)
@@ -63,11 +67,10 @@ def explain(model: Model, text: str, unit: str = "word") -> Explanation:
             tuple((logits - without[i]).tolist()),
             bool(known[i]),
         )
-        for i, (first, last) in enumerate(bounds)
+        for i, (first, last) in enumerate(bounds[: len(without)])
     )
-    return Explanation(
-        text, unit, model.label_names, tuple(probabilities.tolist()), tuple(logits.tolist()), parts
-    )
+    numbers = tuple(probabilities.tolist()), tuple(logits.tolist())
+    return Explanation(text, unit, model.label_names, *numbers, parts, len(parts) == len(bounds))
 
 
 def _visible_tokens(model: Model, text: str) -> Tokens:
@@ -93,8 +96,17 @@ def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
     return np.stack([firsts, np.append(firsts[1:], len(groups))], axis=1)
 
 
-def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds, sums: Sums) -> NDArray[np.float32]:
-    """Compute the logits of the text without each part, ``(P, C)``, from the sums of the whole text."""
+def _logits_without(
+    passages: Passages,
+    tokens: Tokens,
+    bounds: Bounds,
+    sums: Sums,
+    should_stop: Callable[[], bool] | None,
+) -> NDArray[np.float32]:
+    """Compute the logits of the text without each part, ``(P, C)``, from the sums of the whole text.
+
+    If it is stopped, there are fewer parts.
+    """
     codes, n_tokens, n_words = tokens.codes, passages.n_tokens, passages.n_words
     known = np.flatnonzero(passages.features.known(codes)) if n_words else np.zeros(0, np.int64)
 
@@ -111,6 +123,8 @@ def _logits_without(passages: Passages, tokens: Tokens, bounds: Bounds, sums: Su
 
     logits = [np.zeros((0, passages.network.config.n_classes), dtype=np.float32)]
     for chunk in range(0, len(bounds), PARTS_CHUNK):
+        if should_stop is not None and should_stop():
+            break
         full, without = [], []
         for first, last in bounds[chunk : chunk + PARTS_CHUNK]:
             before, after = neighbours(first, last)

@@ -30,7 +30,14 @@ from token2wave.serving.requests import (
 from token2wave.versions import __version__
 
 try:
-    from token2wave.serving.batching import SMALL_REQUEST, Batcher, request_size
+    from token2wave.serving.batching import (
+        EXPLAIN_COST,
+        NOVELTY_COST,
+        SMALL_REQUEST,
+        Batcher,
+        IsStopped,
+        request_size,
+    )
     from token2wave.serving.prometheus import ServiceMetrics
 except ModuleNotFoundError as error:
     if error.name != "prometheus_client":
@@ -159,6 +166,8 @@ class Service:
             )
         except ClientDisconnected:
             return
+        except asyncio.CancelledError:  # time is up
+            response = error_response(shutdown_error())
         except Exception:
             log.exception("%s failed", route)
             response = error_response(
@@ -187,7 +196,9 @@ class Service:
         if path in self._get and method in ("GET", "HEAD"):
             return self._get[path]()
         if path in self._post and method == "POST":
-            return await self._post[path](await self._body(scope, receive))
+            if not self.ready:
+                raise shutdown_error()
+            return await self._post[path](await self._body(scope, receive), receive)
         if path not in self._paths:
             problem = f"expected a path of the service, found {quote(path)}"
             hint = f"use one of {', '.join(self._paths)}"
@@ -200,7 +211,7 @@ class Service:
         hint = f"use {methods.split(',')[0]}"
         raise RequestError(405, problem, location="method", hint=hint, headers=headers)
 
-    async def _predict(self, body: bytes) -> Response:
+    async def _predict(self, body: bytes, receive: Receive) -> Response:
         request = parse_predict(body, self.limits, self.classifier)
         with_novelty = request.novelty or request.abstain_above_novelty is not None
         size = request_size(request.texts)
@@ -208,22 +219,43 @@ class Service:
             classifier, probabilities = await self._batcher.predict(request.texts)
             return predictions_response(request, classifier, probabilities)
 
-        def predict(classifier: Classifier) -> Response:
+        def predict(classifier: Classifier, is_stopped: IsStopped) -> Response:
             probabilities = self._batcher.compute(classifier, request.texts).probabilities
             novelty = classifier.novelty(request.texts) if with_novelty else None
             return predictions_response(
                 request, classifier, probabilities, None if novelty is None else novelty.tolist()
             )
 
-        return await self._batcher.run(predict, size)
+        return await self._run(predict, size * NOVELTY_COST if with_novelty else size, receive)
 
-    async def _explain(self, body: bytes) -> Response:
+    async def _explain(self, body: bytes, receive: Receive) -> Response:
         request = parse_explain(body, self.limits)
 
-        def explain(classifier: Classifier) -> Response:
-            return json_response(classifier.explain(request.text, request.unit).to_dict(), n_texts=1)
+        def explain(classifier: Classifier, is_stopped: IsStopped) -> Response:
+            end = time.monotonic() + self.limits.explain_seconds
+            explanation = classifier.explain(
+                request.text, request.unit, should_stop=lambda: is_stopped() or time.monotonic() > end
+            )
+            if is_stopped():
+                raise ClientDisconnected
+            return json_response(explanation.to_dict(), n_texts=1)
 
-        return await self._batcher.run(explain, request_size([request.text]))
+        return await self._run(explain, request_size([request.text]) * EXPLAIN_COST, receive)
+
+    async def _run(
+        self, function: Callable[[Classifier, IsStopped], Response], cost: int, receive: Receive
+    ) -> Response:
+        """Compute a response in a thread, as long as the client waits for it."""
+        work = asyncio.ensure_future(self._batcher.run(function, cost))
+        watch = asyncio.ensure_future(receive())  # its next message is that the client is gone
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and watch.result()["type"] == "http.disconnect":
+                raise ClientDisconnected
+            return await work
+        finally:
+            watch.cancel()
+            work.cancel()
 
     def _openapi(self) -> dict[str, Any]:
         return openapi_document(self.limits, self.classifier)
@@ -326,6 +358,12 @@ def json_response(document: Any, **settings: Any) -> Response:
     except UnicodeEncodeError:
         body = ASCII_ENCODER.encode(document).encode("ascii")
     return Response(body, **settings)
+
+
+def shutdown_error() -> RequestError:
+    """The error of requests for which no time is left."""
+    headers = ((b"retry-after", b"1"), (b"connection", b"close"))
+    return RequestError(503, "the service is shutting down", hint="try again later", headers=headers)
 
 
 def error_response(error: RequestError) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SMALL_REQUEST = 1 << 12  # maximal size of a request that joins a batch; the core takes 0.1 us for each unit
 BATCH_CHARACTERS = 1 << 15  # so that a batch takes a few milliseconds
+# How many times as long as predicting these take.
+EXPLAIN_COST, NOVELTY_COST = 100, 4
 
 
 def request_size(texts: list[str]) -> int:
-    """The size of a request in the queue: its characters, and one for each text."""
+    """The size of a request: its characters, and one for each text. It is the cost of predicting, too."""
     return sum(map(len, texts)) + len(texts)
 
 
@@ -32,6 +35,7 @@ class BatchResult(NamedTuple):
     probabilities: list[list[float]]
 
 
+IsStopped = Callable[[], bool]
 Waiting = tuple[list[str], "asyncio.Future[BatchResult]"]
 
 
@@ -41,7 +45,7 @@ class Batcher:
     Small requests that arrive while others are computed, or in the same turn of the event loop, form a batch.
     The native core is called directly, because it is done before a thread would have started. Slower networks
     run in a thread. Large requests and explanations run one by one in another thread, and small requests pass
-    them. The core releases the interpreter lock.
+    them; each of the two queues has its limit. The core releases the interpreter lock.
 
     Args:
         classifier: computes; may be replaced between batches.
@@ -53,8 +57,8 @@ class Batcher:
         self.classifier = classifier
         self._limits, self._metrics = limits, metrics
         self._waiting: deque[Waiting] = deque()
-        self._is_running = False
-        self._n_queued = 0
+        self._is_running = self._is_closed = False
+        self._batch_cost = self._large_cost = 0
         self._batch_thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._large_thread = ThreadPoolExecutor(1, thread_name_prefix="large")
 
@@ -64,8 +68,9 @@ class Batcher:
         Raises:
             RequestError: 503, the queue is full.
         """
-        loop, size = asyncio.get_running_loop(), request_size(texts)
-        self._enqueue(size)
+        loop, cost = asyncio.get_running_loop(), request_size(texts)
+        self._check_queue(self._batch_cost, cost)
+        self._batch_cost += cost
         future: asyncio.Future[BatchResult] = loop.create_future()
         self._waiting.append((texts, future))
         if not self._is_running:
@@ -74,26 +79,37 @@ class Batcher:
         try:
             return await future
         finally:
-            self._n_queued -= size
+            self._batch_cost -= cost
 
-    async def run(self, function: Callable[[Classifier], T], size: int) -> T:
-        """Call a slow function with the classifier, in a thread.
+    async def run(self, function: Callable[[Classifier, IsStopped], T], cost: int) -> T:
+        """Call a slow function in a thread. If this is cancelled, it is not called, or told to stop.
 
         Args:
-            function: the function.
-            size: see :func:`request_size`.
+            function: takes the classifier, and a function that returns whether nobody waits any longer.
+            cost: in characters to predict.
 
         Raises:
             RequestError: 503, the queue is full.
         """
-        loop = asyncio.get_running_loop()
-        self._enqueue(size)
-        self._metrics.queued.set(self._n_queued)
+        loop, cancelled = asyncio.get_running_loop(), threading.Event()
+        self._check_queue(self._large_cost, cost)
+        self._large_cost += cost
+        self._metrics.queued.set(self.queued)
+
+        def call() -> T:
+            return function(self.classifier, lambda: self._is_closed or cancelled.is_set())
+
         try:
-            return await loop.run_in_executor(self._large_thread, lambda: function(self.classifier))
+            return await loop.run_in_executor(self._large_thread, call)
         finally:
-            self._n_queued -= size
-            self._metrics.queued.set(self._n_queued)
+            cancelled.set()
+            self._large_cost -= cost
+            self._metrics.queued.set(self.queued)
+
+    @property
+    def queued(self) -> int:
+        """Cost of all requests that wait or are computed."""
+        return self._batch_cost + self._large_cost
 
     def compute(self, classifier: Classifier, texts: list[str]) -> BatchResult:
         """Compute probabilities, in the thread of the caller."""
@@ -103,29 +119,33 @@ class Batcher:
         return BatchResult(classifier, probabilities)
 
     def close(self) -> None:
-        """End the threads after the work they have started."""
-        self._batch_thread.shutdown(wait=False)
-        self._large_thread.shutdown(wait=False)
+        """Drop what waits, and tell what runs to stop."""
+        self._is_closed = True
+        self._batch_thread.shutdown(wait=False, cancel_futures=True)
+        self._large_thread.shutdown(wait=False, cancel_futures=True)
 
-    def _enqueue(self, size: int) -> None:
-        """Count a request as queued, or refuse it if the queue is full."""
-        if self._n_queued + size > self._limits.queue_characters:
+    def _check_queue(self, queued: int, cost: int) -> None:
+        """Refuse a request if it does not fit the queue, unless nothing is queued."""
+        if queued and queued + cost > self._limits.queue_characters:
             self._metrics.rejected("queue").inc()
             problem = (
-                f"expected at most {self._limits.queue_characters:,} characters in the queue, found more"
+                f"expected work of at most {self._limits.queue_characters:,} characters in the queue, "
+                "found more"
             )
             headers = ((b"retry-after", b"1"),)
             raise RequestError(503, problem, location="queue", hint="try again later", headers=headers)
-        self._n_queued += size
 
     def _run_batch(self) -> None:
         """Compute the first texts of the queue."""
-        self._metrics.queued.set(self._n_queued)
+        self._metrics.queued.set(self.queued)
         batch: list[Waiting] = []
         texts: list[str] = []
         n_characters = 0
         while self._waiting and n_characters < BATCH_CHARACTERS:
             batch.append(self._waiting.popleft())
+            if batch[-1][1].done():  # the client is gone
+                batch.pop()
+                continue
             texts += batch[-1][0]
             n_characters += sum(map(len, batch[-1][0]))
         if not batch:

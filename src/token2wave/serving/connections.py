@@ -11,7 +11,7 @@ from typing import Any
 
 from httptools import HttpParserCallbackError
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from token2wave.serving.app import COMMON_HEADERS, JSON, Service
 from token2wave.serving.requests import RequestError
@@ -19,6 +19,7 @@ from token2wave.serving.requests import RequestError
 CHECK_SECONDS = 0.5  # between two checks of a connection
 DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
 MAX_PIPELINED = 64  # requests of a connection that wait for their responses
+PROBE_SECONDS = 0.5  # then a client that has closed its side is asked whether it still reads
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset would lose the error
 
 
@@ -54,6 +55,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.n_discarded = 0
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
+        self.active: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a client. Beyond the limit, close the connection that has been idle longest."""
@@ -69,6 +71,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
         super().connection_lost(exc)
+        if self.active is not None:  # uvicorn tells the newest request only
+            self.active.disconnected = True
+            self.active.message_event.set()
         self.timer.cancel()
         self.metrics.connections.set(len(self.connections))
 
@@ -91,7 +96,21 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self.receiving and self.n_unanswered == n_without_body:
             return False
         self.shutdown()  # after the response
+        self.loop.call_later(PROBE_SECONDS, self._probe)
         return True
+
+    def _probe(self) -> None:
+        """Send an interim response: if the client is gone, its system resets the connection."""
+        active = self.active
+        if active is None or active.response_started or self.transport.is_closing():
+            return
+        if active.scope["http_version"] == "1.1":  # clients of 1.0 do not know interim responses
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.loop.call_later(PROBE_SECONDS, self._probe)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.active = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """A request begins."""

@@ -16,7 +16,9 @@ class ServiceLimits:
         texts: maximal number of texts in a request.
         text_characters: maximal length of a text, in code points.
         explain_characters: maximal length of a text to explain, which is predicted once for each word.
-        queue_characters: maximal length of all texts that wait or are computed.
+        explain_seconds: time for an explanation; one that takes longer covers the beginning of the text.
+        queue_characters: maximal work that waits or is computed, in characters to predict. One to explain
+            counts as a hundred, one to measure novelty as four. Small requests have a queue of their own.
         held_bytes: maximal size of all unfinished bodies and unread responses.
         body_seconds: time for a body to arrive.
         head_bytes: maximal size of a request line with its headers.
@@ -34,6 +36,7 @@ class ServiceLimits:
     texts: int = 1_000
     text_characters: int = 100_000
     explain_characters: int = 10_000
+    explain_seconds: float = 1.0
     queue_characters: int = 8 << 20
     held_bytes: int = 64 << 20
     body_seconds: float = 20.0

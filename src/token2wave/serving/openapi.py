@@ -138,6 +138,7 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
                 "probabilities": NUMBERS,
                 "logits": NUMBERS,
                 "parts": {"type": "array", "items": _object(effect)},
+                "complete": {**BOOLEAN, "description": "False if time ran out before the end of the text."},
             }
         ),
         "Health": _object({"live": BOOLEAN, "ready": BOOLEAN}),

@@ -33,7 +33,9 @@ class ServiceMetrics:
         self.rejected = cache(rejected.labels)
         self.texts = counter("token2wave_texts", "Texts classified.")
         self.batch_texts = histogram("token2wave_batch_texts", "Texts in a batch.", buckets=TEXTS_BUCKETS)
-        self.queued = gauge("token2wave_queued_characters", "Characters that wait or are computed.")
+        self.queued = gauge(
+            "token2wave_queued_characters", "Work that waits or is computed, in characters to predict."
+        )
         self.held = gauge("token2wave_held_bytes", "Bytes of unfinished bodies and unread responses.")
         self.connections = gauge("token2wave_connections", "Open connections.")
         self._memory = gauge("token2wave_resident_memory_bytes", "Resident memory of the service.")

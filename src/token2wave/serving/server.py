@@ -69,6 +69,10 @@ class ServerOptions:
         """Load the model and make its service; each process calls it."""
         sys.setswitchinterval(SWITCH_SECONDS)
         log_to_standard_error()
+        # At the end of shutdown, requests are cancelled; uvicorn would log each with a traceback.
+        logging.getLogger("uvicorn.error").addFilter(
+            lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+        )
         _end_with_parent()
         return Service(
             load(self.model),
@@ -118,8 +122,7 @@ def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
     server = uvicorn.Server(config)
 
     def end(*_: object) -> None:
-        if not server.started:  # else uvicorn handles the signal, and raises it again when it has ended
-            sys.exit(0)
+        server.should_exit = True  # uvicorn handles signals while it runs, and raises them again afterwards
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -128,11 +131,16 @@ def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
     if options.workers == 1:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve_one_process(options.model, server, listening))
-        return
-    with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
-        _require_space(folder, options.workers)
-        os.environ[FOLDER_VARIABLE] = folder
-        Multiprocess(config, sockets=[listening]).run()
+    else:
+        with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
+            _require_space(folder, options.workers)
+            os.environ[FOLDER_VARIABLE] = folder
+            supervisor = Multiprocess(config, sockets=[listening])
+            if not server.should_exit:
+                supervisor.run()
+            listening.close()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the interpreter would restore the default, which kills
 
 
 async def _serve_one_process(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:

@@ -51,6 +51,7 @@ class Page {
       const explanation = text.length <= MAX_EXPLAINED ? await this.source.explain(text, signal) : null;
       if (signal.aborted) return;
       this.parts = explanation?.parts ?? null;
+      this.isPartial = explanation?.complete === false; // the service ran out of time
       this.text = text;
       this.showParts();
       this.duration = Math.max(this.duration, (performance.now() - start) / 4);
@@ -81,7 +82,7 @@ class Page {
   }
 
   showParts() {
-    this.reading.show(this.text, this.parts, this.answer.probabilities, this.colouredClass);
+    this.reading.show(this.text, this.parts, this.answer.probabilities, this.colouredClass, this.isPartial);
   }
 
   /** Show a text in the first tab. */

@@ -23,8 +23,9 @@ export class Reading {
    * @param parts the parts of the explanation; null if the text is too long.
    * @param probabilities of the classes.
    * @param label the class whose effects are shown.
+   * @param isPartial whether the parts end before the text does.
    */
-  show(text, parts, probabilities, label) {
+  show(text, parts, probabilities, label, isPartial) {
     Object.assign(this, { text, parts, probabilities, label });
     this.current = -1;
     byId("detail").textContent = "Click a word, or use the arrow keys, to see its figures.";
@@ -33,6 +34,7 @@ export class Reading {
     const lead = parts
       ? ["Percentage points that each word adds to the probability of ", this.name, ". Computed by leaving it out."]
       : [`Texts of more than ${MAX_EXPLAINED.toLocaleString("en")} characters are not explained.`];
+    if (isPartial) lead.push(" Only the beginning of this text was explained, because it took too long.");
     byId("reading-lead").replaceChildren(...lead);
     if (!parts) return;
     const strongest = parts

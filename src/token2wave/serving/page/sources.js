@@ -80,10 +80,10 @@ export class ServiceSource {
   }
 
   async explain(text, signal) {
-    const { parts } = await this.post("explain", { text, unit: "word" }, signal);
+    const { parts, complete } = await this.post("explain", { text, unit: "word" }, signal);
     const units = [0]; // where each code point begins, in UTF-16 units
     for (const character of text) units.push(units.at(-1) + character.length);
-    return { parts: parts.map((part) => ({ ...part, start: units[part.start], end: units[part.end] })) };
+    return { complete, parts: parts.map((part) => ({ ...part, start: units[part.start], end: units[part.end] })) };
   }
 
   async post(path, body, signal) {
