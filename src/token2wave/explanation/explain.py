@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,11 @@ from token2wave.features.tokens import Tokens
 from token2wave.features.wordpiece import UNKNOWN
 from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
+from token2wave.inference.reference import CONTEXT_CHUNK
 from token2wave.inference.reference import probabilities as to_probabilities
 from token2wave.inference.sums import Sums
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
-PARTS_CHUNK = 256
 Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
@@ -107,31 +108,41 @@ def _logits_without(
 
     If it is stopped, there are fewer parts.
     """
-    codes, n_tokens, n_words = tokens.codes, passages.n_tokens, passages.n_words
-    known = np.flatnonzero(passages.features.known(codes)) if n_words else np.zeros(0, np.int64)
-
-    def neighbours(first: int, last: int) -> tuple[Codes, Codes]:
-        """The tokens before and after a part that share n-grams or context with it."""
-        n_before, n_until = np.searchsorted(known, (first, last))
-        before = np.union1d(
-            known[max(n_before - n_words, 0) : n_before], np.arange(max(first - n_tokens, 0), first)
-        )
-        after = np.union1d(
-            known[n_until : n_until + n_words], np.arange(last, min(last + n_tokens, len(codes)))
-        )
-        return codes[before], codes[after]
-
-    logits = [np.zeros((0, passages.network.config.n_classes), dtype=np.float32)]
-    for chunk in range(0, len(bounds), PARTS_CHUNK):
+    codes, network, reach = tokens.codes, passages.network, passages.n_tokens
+    context = _context_without(passages, codes, bounds)
+    logits = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
+    for chunk in range(0, len(bounds), CONTEXT_CHUNK):
         if should_stop is not None and should_stop():
             break
-        full, without = [], []
-        for first, last in bounds[chunk : chunk + PARTS_CHUNK]:
-            before, after = neighbours(first, last)
-            full.append(np.concatenate([before, codes[first:last], after]))
-            without.append(np.concatenate([before, after]))
-        logits.append(passages.network.logits_of(sums - passages.sums(full) + passages.sums(without)))
+        first, last = bounds[chunk : chunk + CONTEXT_CHUNK].T
+        # The tokens of each part, with those around it that share n-grams with it.
+        starts, ends = np.maximum(first - reach, 0), np.minimum(last + reach, len(codes))
+        offsets = offsets_of(ends - starts)
+        parts = np.repeat(np.arange(len(first)), ends - starts)
+        index = np.arange(offsets[-1]) + (starts - offsets[:-1])[parts]
+        outside = (index < first[parts]) | (index >= last[parts])
+        rest_offsets = offsets_of(np.bincount(parts[outside], minlength=len(first)))
+        full = network.sums(passages.features.of_tokens(codes[index], offsets), context=False)
+        rest = network.sums(passages.features.of_tokens(codes[index[outside]], rest_offsets), context=False)
+        without = sums - full + rest
+        if context is not None:
+            n_words, total, squares = next(context)
+            without = replace(without, n_words=n_words, context_total=total, context_squares=squares)
+        logits.append(network.logits_of(without))
     return np.concatenate(logits)
+
+
+def _context_without(
+    passages: Passages, codes: Codes, bounds: Bounds
+) -> Iterator[tuple[Numbers, Numbers, Numbers]] | None:
+    """Compute the context sums of the text without each part, chunk by chunk; None without a context."""
+    if not passages.network.config.context_width or not len(bounds):
+        return None
+    features = passages.features.of_tokens(codes, np.array([0, len(codes)]))
+    words = features.ids[: features.n_ordered[0]]
+    n_known = offsets_of(passages.features.known(codes).astype(np.int64))
+    n_before = min(len(words) - n_known[-1], 1)  # [CLS]; [SEP] follows the tokens
+    return passages.network.context_sums_without(words, n_known[bounds] + n_before)
 
 
 def _energy_fractions(

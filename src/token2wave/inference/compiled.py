@@ -8,7 +8,7 @@ native core computes it; :mod:`token2wave.inference.reference` is the same in nu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from token2wave.features.ragged import Ragged
 from token2wave.features.words import WordFeatures
 from token2wave.inference import reference
 from token2wave.inference.arrow_texts import Utf8
-from token2wave.inference.reference import EMBEDDING
+from token2wave.inference.reference import EMBEDDING, Numbers
 from token2wave.inference.sums import Sums
 from token2wave.models.registry import NATIVE, NUMPY, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
@@ -126,9 +126,15 @@ class CompiledNetwork:
         predict(features.native_handle(native), self.native_handle(), texts, out, True, threads)
         return out
 
-    def sums(self, features: Ragged) -> Sums:
-        """Compute the sums of ``N`` texts, which can be added and subtracted."""
-        return reference.sums(self.config, self._arrays, features, exact=True)
+    def sums(self, features: Ragged, context: bool = True) -> Sums:
+        """Compute the sums of ``N`` texts, which can be added and subtracted; see :func:`reference.sums`."""
+        return reference.sums(self.config, self._arrays, features, exact=True, context=context)
+
+    def context_sums_without(
+        self, words: NDArray[np.int32], removed: NDArray[np.int64]
+    ) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+        """Compute context sums without some words; see :func:`reference.context_sums_without`."""
+        return reference.context_sums_without(self.config, self._arrays, words, removed)
 
     def logits_of(self, sums: Sums) -> Floats:
         """Compute logits ``(N, C)`` float32 from sums."""

@@ -19,10 +19,12 @@ from token2wave.models.wave_config import WaveConfig
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
+Indices = NDArray[np.int64]
 Arrays = Mapping[str, Floats]
 
 EMBEDDING = "embedding.weight"
 FEATURES_CHUNK = 1 << 10  # features summed at once: they stay in the cache
+CONTEXT_CHUNK = 256  # runs of words that are removed at once
 NORM_EPSILON = 1e-5  # PyTorch's
 TEXTS_CHUNK = 1 << 15  # features of the texts computed at once: bounds memory
 
@@ -38,7 +40,9 @@ def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> 
 # ---- from features to sums ----
 
 
-def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = False) -> Sums:
+def sums(
+    config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = False, context: bool = True
+) -> Sums:
     """Compute the sums of ``N`` texts; see :class:`Sums`.
 
     Args:
@@ -47,11 +51,9 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
         features: of ``N`` texts.
         exact: compute linear maps in double precision. A token then adds the same numbers in every text, so
             that sums can be subtracted from each other.
+        context: also sum the context states; without them, these sums are zero.
     """
-    if exact:
-        arrays = {
-            name: array if name == EMBEDDING else array.astype(np.float64) for name, array in arrays.items()
-        }
+    arrays = double_precision(arrays) if exact else arrays
     first = np.zeros((len(features), 2 * config.width))
     counts = None
     if config.readout == "cls":
@@ -67,8 +69,10 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
 
     total, squares = segment_sums(features.offsets, 2 * config.width, values)
     words = np.zeros(len(features)), np.zeros((len(features), 0)), np.zeros((len(features), 0))
-    if config.context_width:
+    if config.context_width and context:
         words = _context_sums(config, arrays, features)
+    elif config.context_width:
+        words = words[0], *np.zeros((2, len(features), config.context_width))
     linear_svm = np.zeros((len(features), 0))
     if config.linear_svm:
         weights = arrays[EMBEDDING][:, config.wave_width :]
@@ -76,6 +80,11 @@ def sums(config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = Fal
             features.offsets, config.n_classes, lambda a, b: weights.take(features.ids[a:b], axis=0)
         )
     return Sums(features.lengths.astype(np.float64), total, squares, first, *words, linear_svm)
+
+
+def double_precision(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Convert all parameters but the embedding, which is large and exact, to float64."""
+    return {name: array if name == EMBEDDING else array.astype(np.float64) for name, array in arrays.items()}
 
 
 def variants_of(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Floats:
@@ -100,14 +109,87 @@ def _context_states(
     config: WaveConfig, arrays: Arrays, words: NDArray[np.int32], offsets: NDArray[np.int64]
 ) -> Floats:
     """Context state of every word in reading order, ``(W, P)``, from the waves of its neighbours."""
-    rows, index = np.unique(words, return_inverse=True)
-    variants = _linear(arrays, "context.variants", arrays[EMBEDDING][rows, : config.wave_width])
-    first, second = _halves(variants.take(index, axis=0))  # h, h'
+    first, second = _context_variants(config, arrays, words)
     radius = config.context_radius
     left = np.sqrt(_neighbours(first**2, offsets, range(-radius, 0)))
     right = np.sqrt(_neighbours(second**2, offsets, range(1, radius + 1)))
-    overlay = _overlay(config, (first, second), (left, right))
+    return _context_readout(config, arrays, (first, second), (left, right))
+
+
+def _context_variants(config: WaveConfig, arrays: Arrays, words: NDArray[np.int32]) -> tuple[Floats, Floats]:
+    """Both variants ``h`` and ``h'`` of every word."""
+    rows, index = np.unique(words, return_inverse=True)
+    variants = _linear(arrays, "context.variants", arrays[EMBEDDING][rows, : config.wave_width])
+    return _halves(variants.take(index, axis=0))
+
+
+def _context_readout(config: WaveConfig, arrays: Arrays, variants: Any, neighbours: Any) -> Floats:
+    """Context states from the variants of words and the magnitudes of their neighbours on both sides."""
+    overlay = _overlay(config, variants, neighbours)
     return _gelu(_linear(arrays, "context.linear", _norm(arrays, "context.norm", overlay)))
+
+
+def context_sums_without(
+    config: WaveConfig, arrays: Arrays, words: NDArray[np.int32], removed: NDArray[np.int64]
+) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+    """Compute the context sums of one text without each of several runs of its words.
+
+    Only the states of words near a run change, and running totals give the sums of their neighbours.
+
+    Args:
+        config: the network's shape.
+        arrays: every parameter by name.
+        words: all ``W`` words of the text in reading order.
+        removed: first and past-the-last word of each run, ``(P, 2)``, in reading order.
+
+    Yields:
+        For each chunk of ``CONTEXT_CHUNK`` runs, number of words, sum of their states, and of the squares.
+    """
+    arrays, radius, n = double_precision(arrays), config.context_radius, len(words)
+    states = _context_states(config, arrays, words, np.array([0, n]))
+    totals = [_running_totals(values) for values in (states, states**2)]
+    variants = _context_variants(config, arrays, words)
+    steps = np.arange(radius)
+    left, right = (_running_totals(values**2) for values in variants)
+    for chunk in range(0, len(removed), CONTEXT_CHUNK):
+        start, end = removed[chunk : chunk + CONTEXT_CHUNK].T
+        index = np.concatenate(
+            [start[:, None] - 1 - steps, end[:, None] + steps], axis=1
+        )  # words near each run
+        run, near = np.nonzero((index >= 0) & (index < n) & (start < end)[:, None])
+        index = index[run, near]
+        bounds = start[run], end[run]
+        n_removed = bounds[1] - bounds[0]
+        place = np.where(index < bounds[0], index, index - n_removed)  # without the run
+        n_left = n - n_removed
+        magnitudes = (
+            np.sqrt(_sum_without(left, bounds, np.maximum(place - radius, 0), place)),
+            np.sqrt(_sum_without(right, bounds, place + 1, np.minimum(place + 1 + radius, n_left))),
+        )
+        changed = _context_readout(config, arrays, tuple(values[index] for values in variants), magnitudes)
+        offsets = offsets_of(np.bincount(run, minlength=len(start)))
+        new = segment_sums(offsets, config.context_width, lambda a, b, states=changed: states[a:b])
+        first, last = np.maximum(start - radius, 0), np.minimum(end + radius, n)
+        last = np.where(start < end, last, first)
+        old = [total[last] - total[first] for total in totals]
+        n_words = (n - (end - start)).astype(np.float64)
+        yield n_words, totals[0][-1] - old[0] + new[0], totals[1][-1] - old[1] + new[1]
+
+
+def _sum_without(totals: Numbers, removed: tuple[Indices, Indices], first: Indices, last: Indices) -> Numbers:
+    """Sum rows ``first`` to ``last`` of what is left without rows ``removed``, given running totals."""
+    start, end = removed
+    gap = totals[end] - totals[start]
+    sums = []
+    for place in (first, last):
+        is_after = place > start
+        sums.append(totals[np.where(is_after, place + end - start, place)] - is_after[:, None] * gap)
+    return np.maximum(sums[1] - sums[0], 0)  # rounding could make it negative
+
+
+def _running_totals(values: Floats) -> Numbers:
+    """Sums of the first 0, 1, ... W rows, ``(W + 1, width)``."""
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
 
 
 def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numbers:
