@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SMALL_REQUEST = 1 << 12  # maximal size of a request that joins a batch; the core takes 0.1 us for each unit
 BATCH_CHARACTERS = 1 << 15  # so that a batch takes a few milliseconds
+SMALL_COST = 1 << 17  # of work in a thread that does not wait behind larger work, some ten milliseconds
 # How many times as long as predicting these take.
 EXPLAIN_COST, NOVELTY_COST = 100, 4
 
@@ -44,8 +45,8 @@ class Batcher:
 
     Small requests that arrive while others are computed, or in the same turn of the event loop, form a batch.
     The native core is called directly, because it is done before a thread would have started. Slower networks
-    run in a thread. Large requests and explanations run one by one in another thread, and small requests pass
-    them; each of the two queues has its limit. The core releases the interpreter lock.
+    run in a thread, as short explanations do. Large requests run one by one in another thread, and small ones
+    pass them; each of the two queues has its limit. The core releases the interpreter lock.
 
     Args:
         classifier: computes; may be replaced between batches.
@@ -58,8 +59,8 @@ class Batcher:
         self._limits, self._metrics = limits, metrics
         self._waiting: deque[Waiting] = deque()
         self._is_running = self._is_closed = False
-        self._batch_cost = self._large_cost = 0
-        self._batch_thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._small_cost = self._large_cost = 0
+        self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="small")
         self._large_thread = ThreadPoolExecutor(1, thread_name_prefix="large")
 
     async def predict(self, texts: list[str]) -> BatchResult:
@@ -69,8 +70,8 @@ class Batcher:
             RequestError: 503, the queue is full.
         """
         loop, cost = asyncio.get_running_loop(), request_size(texts)
-        self._check_queue(self._batch_cost, cost)
-        self._batch_cost += cost
+        self._check_queue(self._small_cost, cost)
+        self._small_cost += cost
         future: asyncio.Future[BatchResult] = loop.create_future()
         self._waiting.append((texts, future))
         if not self._is_running:
@@ -79,7 +80,7 @@ class Batcher:
         try:
             return await future
         finally:
-            self._batch_cost -= cost
+            self._small_cost -= cost
 
     async def run(self, function: Callable[[Classifier, IsStopped], T], cost: int) -> T:
         """Call a slow function in a thread. If this is cancelled, it is not called, or told to stop.
@@ -92,24 +93,31 @@ class Batcher:
             RequestError: 503, the queue is full.
         """
         loop, cancelled = asyncio.get_running_loop(), threading.Event()
-        self._check_queue(self._large_cost, cost)
-        self._large_cost += cost
-        self._metrics.queued.set(self.queued)
+        is_small = cost <= SMALL_COST
+        self._check_queue(self._small_cost if is_small else self._large_cost, cost)
+        self._add_cost(is_small, cost)
 
         def call() -> T:
             return function(self.classifier, lambda: self._is_closed or cancelled.is_set())
 
         try:
-            return await loop.run_in_executor(self._large_thread, call)
+            thread = self._small_thread if is_small else self._large_thread
+            return await loop.run_in_executor(thread, call)
         finally:
             cancelled.set()
-            self._large_cost -= cost
-            self._metrics.queued.set(self.queued)
+            self._add_cost(is_small, -cost)
+
+    def _add_cost(self, is_small: bool, cost: int) -> None:
+        if is_small:
+            self._small_cost += cost
+        else:
+            self._large_cost += cost
+        self._metrics.queued.set(self.queued)
 
     @property
     def queued(self) -> int:
         """Cost of all requests that wait or are computed."""
-        return self._batch_cost + self._large_cost
+        return self._small_cost + self._large_cost
 
     def compute(self, classifier: Classifier, texts: list[str]) -> BatchResult:
         """Compute probabilities, in the thread of the caller."""
@@ -121,7 +129,7 @@ class Batcher:
     def close(self) -> None:
         """Drop what waits, and tell what runs to stop."""
         self._is_closed = True
-        self._batch_thread.shutdown(wait=False, cancel_futures=True)
+        self._small_thread.shutdown(wait=False, cancel_futures=True)
         self._large_thread.shutdown(wait=False, cancel_futures=True)
 
     def _check_queue(self, queued: int, cost: int) -> None:
@@ -161,7 +169,7 @@ class Batcher:
             _deliver(batch, future.result)
             self._run_batch()
 
-        loop.run_in_executor(self._batch_thread, self.compute, classifier, texts).add_done_callback(finish)
+        loop.run_in_executor(self._small_thread, self.compute, classifier, texts).add_done_callback(finish)
 
 
 def _deliver(batch: list[Waiting], get_result: Callable[[], BatchResult]) -> None:
