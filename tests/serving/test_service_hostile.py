@@ -351,31 +351,31 @@ def test_a_full_queue_refuses_requests(strict):
 LONG_TEXT = " ".join(TEXTS)[:9_900]
 
 
-@pytest.mark.parametrize("n_pipelined", [1, 3])
-def test_nobody_waits_for_work_of_clients_that_are_gone(server, n_pipelined):
-    for _ in range(60):
-        with connect(server) as connection:
-            connection.sendall(post("/explain", {"text": LONG_TEXT}) * n_pipelined)
-    start = time.monotonic()
-    deadline = start + 10
-    while server.ask("POST", "/explain", {"text": TEXTS[0]})[0] != 200:
-        assert time.monotonic() < deadline
-    assert server.ask("POST", "/predict", {"text": TEXTS[0], "novelty": True})[0] == 200
-    assert time.monotonic() - start < 5
-    assert server.ask("GET", "/health")[0] == 200
-    while server.metric("token2wave_queued_characters"):
-        assert time.monotonic() < deadline
-    assert server.log.read_bytes() == b""
+def test_nobody_waits_for_work_of_clients_that_are_gone(model, tmp_path):
+    """Although the queue would hold all of it."""
+    with serving(limited(model, queue_characters=1 << 30), tmp_path / "log") as server:
+        for n_pipelined in (1, 3):
+            for _ in range(200):
+                with connect(server) as connection:
+                    connection.sendall(post("/explain", {"text": LONG_TEXT}) * n_pipelined)
+        start = time.monotonic()
+        assert server.ask("POST", "/explain", {"text": LONG_TEXT})[0] == 200
+        assert time.monotonic() - start < 6  # all of them would take longer
+        assert server.ask("POST", "/predict", {"text": TEXTS[0], "novelty": True})[0] == 200
+        assert server.ask("GET", "/health")[0] == 200
+        assert server.metric("token2wave_queued_characters") == 0
+        assert server.log.read_bytes() == b""
 
 
 def test_a_half_closed_client_gets_its_slow_answer(server):
-    """The service sends it an interim response, to learn whether it still reads."""
+    """The service sends it interim responses, to learn whether it still reads."""
     with connect(server) as connection:
         connection.sendall(post("/explain", {"text": LONG_TEXT}) * 8)
         connection.shutdown(socket.SHUT_WR)
-        reader = Reader(connection)
-        answers = [reader.answer() for _ in range(24)]
-    assert [status for status, _ in answers if status not in (0, 100)] == [200] * 8
+        reader, statuses = Reader(connection), []
+        while not statuses or statuses[-1]:
+            statuses.append(reader.answer()[0])
+    assert [status for status in statuses if status != 100] == [200] * 8 + [0]
 
 
 def test_the_queue_counts_the_cost_of_work(server):
@@ -389,7 +389,6 @@ def test_the_queue_counts_the_cost_of_work(server):
         connection.close()
     statuses = [status for status, _ in replies]
     assert {*statuses} == {200, 503}
-    assert statuses.count(503) >= 20
 
 
 def test_the_connection_idle_longest_is_replaced(strict):

@@ -61,7 +61,9 @@ def service(data: bytes) -> None:
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
+        if not messages:  # the client waits for its answer
+            await asyncio.Event().wait()
+        return messages.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message)

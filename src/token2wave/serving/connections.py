@@ -7,6 +7,7 @@ import json
 import sys
 from collections import deque
 from http import HTTPStatus
+from socket import IPPROTO_TCP
 from typing import Any
 
 from httptools import HttpParserCallbackError
@@ -18,8 +19,8 @@ from token2wave.serving.requests import RequestError
 
 CHECK_SECONDS = 0.5  # between two checks of a connection
 DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
+TCP_INFO, CLOSED, CLOSE_WAIT = 11, 7, 8  # of Linux; the client has closed the connection, or its side
 MAX_PIPELINED = 64  # requests of a connection that wait for their responses
-PROBE_SECONDS = 0.5  # then a client that has closed its side is asked whether it still reads
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset would lose the error
 
 
@@ -96,17 +97,22 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self.receiving and self.n_unanswered == n_without_body:
             return False
         self.shutdown()  # after the response
-        self.loop.call_later(PROBE_SECONDS, self._probe)
         return True
 
     def _probe(self) -> None:
-        """Send an interim response: if the client is gone, its system resets the connection."""
-        active = self.active
-        if active is None or active.response_started or self.transport.is_closing():
+        """Ask a client that has closed its side whether it still reads, by an interim response.
+
+        If it does not, its system resets the connection, and the next probe ends it. While requests wait,
+        nothing is read, so only the state of the connection tells.
+        """
+        active, socket = self.active, self.transport.get_extra_info("socket")
+        if active is None or active.response_started or self.transport.is_closing() or socket is None:
             return
-        if active.scope["http_version"] == "1.1":  # clients of 1.0 do not know interim responses
+        state = socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0]
+        if state == CLOSED:
+            self.transport.abort()
+        elif state == CLOSE_WAIT and active.scope["http_version"] == "1.1":  # 1.0 has no interim responses
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.loop.call_later(PROBE_SECONDS, self._probe)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.active = cycle
@@ -234,6 +240,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         elif now - self.unread_since > limits.unread_seconds:
             self.abort("unread answer")
         if self.n_unanswered and not self.receiving:
+            if sys.platform == "linux":
+                self._probe()
             return
         if not self.receiving:
             max_seconds, reason = limits.idle_seconds + limits.head_seconds, "idle"
