@@ -158,3 +158,54 @@ def test_links_lead_to_what_is_replaced(tmp_path: Path) -> None:
 def test_names_that_are_too_long(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="File name too long"):
         write(tmp_path / ("n" * 254), "new")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o400])
+def test_a_replaced_file_keeps_its_mode_and_the_part_is_private(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(mode)
+    with atomic_write(path) as part:
+        assert part.stat().st_mode & 0o777 == 0o600
+        part.write_text("new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_replaced_file_keeps_its_owner_and_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the group cannot be kept, the group of the process does not get its rights."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o660)
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda _, user, group: calls.append((user, group)))
+    write(path, "new")
+    state = path.stat()
+    assert calls == [(state.st_uid, state.st_gid)]
+    assert state.st_mode & 0o777 == 0o660
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    write(path, "newer")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_new_files_and_folders_are_private_where_they_must_be(tmp_path: Path) -> None:
+    previous = os.umask(0o022)
+    try:
+        write(tmp_path / "public", "text")
+        with files.private_files(True), files.private_files(False):
+            files.make_folder(tmp_path / "folder")
+            write(tmp_path / "folder" / "private", "text")
+    finally:
+        os.umask(previous)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"public": 0o644, "folder": 0o700, "private": 0o600}
+
+
+def test_a_link_into_a_missing_folder_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "missing" / "file")
+    with pytest.raises(OutputError, match="does not exist"):
+        files.check_writable(tmp_path / "link")

@@ -4,6 +4,9 @@ A file is written to ``.NAME.part`` beside its target, and renamed. It is locked
 system releases the lock when the process ends, however it ends. So an unlocked part belongs to a killed
 process, and the next writer of the target removes it. A locked part belongs to a concurrent writer; the last
 to finish wins.
+
+A file that is replaced keeps its mode, owner and group. The part is readable by its owner alone until it is
+complete.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from token2wave.errors import OutputError
@@ -24,6 +28,7 @@ except ImportError:  # on Windows, parts of killed processes stay
 
 MAX_WRITERS = 8  # concurrent writers of one target whose leftovers are removed
 _open_parts: set[Path] = set()  # of this process
+_is_private: ContextVar[bool] = ContextVar("is_private", default=False)
 
 
 @contextmanager
@@ -50,7 +55,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        set_permissions(temporary, target)
         temporary.replace(target)
         is_renamed = True
         sync_folder(target.parent)
@@ -72,6 +77,40 @@ def atomic_write(path: Path) -> Iterator[Path]:
                     temporary.unlink()
         if handle >= 0:
             os.close(handle)  # release the lock last, or another writer would take the part for a leftover
+
+
+@contextmanager
+def private_files(private: bool) -> Iterator[None]:
+    """Make files and folders that the block creates readable by their owner alone, if ``private``."""
+    token = _is_private.set(private or _is_private.get())
+    try:
+        yield
+    finally:
+        _is_private.reset(token)
+
+
+def creates_private_files() -> bool:
+    """Whether a block of :func:`private_files` makes new files private."""
+    return _is_private.get()
+
+
+def set_permissions(path: Path, target: Path) -> None:
+    """Give a file or folder the mode, owner and group of the one that it will replace, if there is one."""
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        new_mode = 0o777 if path.is_dir() else 0o666
+        path.chmod(new_mode & ~_umask() & (0o700 if _is_private.get() else 0o777))
+        return
+    mode = old.st_mode & 0o777
+    if fcntl is not None:
+        for owner in (old.st_uid, -1):  # only root may give files away, but members of a group may set it
+            with suppress(OSError):
+                os.chown(path, owner, old.st_gid)
+                break
+        else:
+            mode &= 0o707  # the group of this process must not get the rights of the old one
+    path.chmod(mode)
 
 
 def temporary_path(target: Path, number: int) -> Path:
@@ -164,7 +203,8 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: it cannot.
     """
-    problem, hint = "", None
+    location, problem, hint = str(path), "", None
+    path = Path(os.path.realpath(path))  # the target of a link is replaced, and may not exist
     if path.is_dir():
         problem, hint = "expected a file to write, found a folder", "name a file in it"
     elif path.exists() and not path.is_file():
@@ -174,7 +214,7 @@ def check_writable(path: Path) -> None:
     elif not os.access(path.parent, os.W_OK):
         problem = f"the folder {path.parent} cannot be written to"
     if problem:
-        raise OutputError(problem, location=str(path), hint=hint)
+        raise OutputError(problem, location=location, hint=hint)
 
 
 def _umask() -> int:
@@ -190,7 +230,7 @@ def make_folder(path: Path) -> None:
         OutputError: it cannot be made or written to.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(0o700 if _is_private.get() else 0o777, parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot be made: {error.strerror or error}", location=str(path)) from error
     if not os.access(path, os.W_OK):
