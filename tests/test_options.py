@@ -21,6 +21,7 @@ from token2wave.integrations.sklearn import ESTIMATOR_OPTIONS, WaveClassifier
 CLASSES = (TrainOptions, DataOptions)
 FIELDS = {field.name: field for cls in CLASSES for field in dataclasses.fields(cls)}
 EVALUATE = {"text_column", "label_column", "label_separator", "quoting", "normalise_labels"}
+UPDATE = {"class_weights", "epochs", "seed", "out", "overwrite"}
 
 
 def options_of(command: typer.models.CommandFunctionType) -> dict[str, inspect.Parameter]:
@@ -40,10 +41,10 @@ def test_each_way_in_has_the_same_options_and_defaults() -> None:
         (token2wave.update, EVALUATE | {"weight_column"}),
         (token2wave.evaluate, EVALUATE),
         (training_commands.train, FIELDS.keys()),
-        (training_commands.update, EVALUATE | {"weight_column", "class_weights", "epochs", "seed", "out"}),
+        (training_commands.update, EVALUATE | {"weight_column"} | UPDATE),
         (model_commands.evaluate, EVALUATE),
     ):
-        own = {"class_weights", "epochs", "seed", "out"} if "update" in function.__name__ else set()
+        own = UPDATE if "update" in function.__name__ else set()
         options = options_of(function)
         assert options.keys() - own == expected - own, function
         assert all(options[name].default == FIELDS[name].default for name in options.keys() - own)
@@ -91,7 +92,6 @@ def test_what_a_function_decides_itself_cannot_be_given(name: str) -> None:
         ({"lr": 0}, "lr"),
         ({"device": "gpu"}, "device"),
         ({"resume": True}, "resume"),
-        ({"checkpoint": "a", "out": "./a"}, "checkpoint"),
         ({"checkpoint": "a", "candidates": 2}, "checkpoint"),
         ({"settings": {"network.multi_label": True}}, "network.multi_label"),
         ({"stream": True, "baseline": True}, "--baseline"),

@@ -109,6 +109,7 @@ class TrainOptions:
         settings: values of any settings, by full name such as ``network.width``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
         report: folder for the JSON and HTML report with its figures.
+        overwrite: replace files of another kind than those written. An input is never replaced.
         time_budget: search for better settings within about this time: seconds, or e.g. ``60s``, ``5min``
             or ``2h``. Only validation rows decide. Settings that you name stay as they are.
         candidates: search for better settings, and try at most this many, the first settings included.
@@ -145,6 +146,7 @@ class TrainOptions:
     settings: Mapping[str, Any] | None = None
     baseline: bool = False
     report: PathLike | None = None
+    overwrite: bool = False
     time_budget: float | str | None = None
     candidates: int | None = None
     max_size: int | str | None = None
@@ -195,12 +197,6 @@ class TrainOptions:
             )
         if self.checkpoint is None:
             return
-        if self.out is not None and os.path.realpath(self.checkpoint) == os.path.realpath(self.out):
-            raise ConfigError(
-                "expected two files for the checkpoint and the model, found one",
-                location="checkpoint",
-                hint="name another file for one of them",
-            )
         if self.searches:
             raise ConfigError(
                 "a settings search cannot be resumed",

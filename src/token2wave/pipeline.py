@@ -15,6 +15,7 @@ from token2wave.classifier import Classifier
 from token2wave.compression.compressor import require_reachable, shrink
 from token2wave.config import accept_options, parse_size
 from token2wave.data import DataOptions, TextDataset, load_splits, require_source
+from token2wave.data.datasets import possible_paths
 from token2wave.data.labels import data_notes
 from token2wave.data.texts import IN_MEMORY_HINT
 from token2wave.distillation.embedding_init import EncoderInit
@@ -23,14 +24,15 @@ from token2wave.errors import ConfigError
 from token2wave.options import TrainOptions
 from token2wave.reporting.record import RunContext, make_identity, make_plan, make_record, make_summary
 from token2wave.reporting.report import check_report, write_report
-from token2wave.storage.atomic import atomic_write, check_writable
+from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.model_file import size_of_model_file
+from token2wave.storage.outputs import Outputs
 from token2wave.training.auto_settings import auto_settings
 from token2wave.training.baseline import fit_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.distributed import require_one_process, run_distributed
-from token2wave.training.preparation import RECOGNISED, in_memory, prepare
+from token2wave.training.preparation import RECOGNISED, default_vocabulary, in_memory, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import TrainingResult
@@ -70,7 +72,8 @@ def train(
     Raises:
         DataError: the data cannot be read or used.
         ConfigError: a setting is illegal.
-        OutputError: ``out`` or ``report`` cannot be written to. This is checked before training starts.
+        OutputError: ``out``, ``report`` or ``checkpoint`` cannot be written to, or something else would be
+            lost there. This is checked before training starts.
         CheckpointError: the checkpoint is damaged, belongs to another run, or must not be resumed.
         MissingExtraError: an optional package is needed and not installed.
     """
@@ -86,37 +89,52 @@ def train(
     out = None if options.out is None else Path(options.out)
     report = None if options.report is None else Path(options.report)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
-    if checkpoint is not None:
-        require_free_path(checkpoint, options.resume)
+    outputs = _check_outputs(data, options)
     time_budget = None if options.time_budget is None else parse_seconds(options.time_budget)
     budget = Budget(time_budget, options.candidates, start)
-    if out is not None:
-        check_writable(out)
-    if report is not None:
-        check_report(report)
-    if options.stream:
-        run = _prepare_stream(data, preset, options, data_options, callback_list)
-    else:
-        run, context = _prepare(data, context, budget, callback_list)
-    if checkpoint is not None:
-        run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
-    with callback_list.run(make_plan(run, command)):
-        first = run.fit_first()
-        last = run.fit_all_rows(first)
-        classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
-        evaluation = run.evaluate(classifier, holdout_model)
-        with ExitStack() as stack:  # the model file appears last, when everything else went well
-            model_bytes = None
-            if out is not None:
-                model_bytes = classifier.save(stack.enter_context(atomic_write(out)))
-            summary = make_summary(
-                run, first, last, context, classifier, validated, evaluation, model_bytes, start
-            )
-            written = [] if report is None else write_report(summary, report)
+    with private_files(outputs.is_private):
+        if options.stream:
+            run = _prepare_stream(data, preset, options, data_options, callback_list)
+        else:
+            run, context = _prepare(data, context, budget, callback_list)
+        if checkpoint is not None:
+            run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
+        with callback_list.run(make_plan(run, command)):
+            first = run.fit_first()
+            last = run.fit_all_rows(first)
+            classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
+            evaluation = run.evaluate(classifier, holdout_model)
+            with ExitStack() as stack:  # the model file appears last, when everything else went well
+                model_bytes = None
+                if out is not None:
+                    model_bytes = classifier.save(stack.enter_context(atomic_write(out)))
+                summary = make_summary(
+                    run, first, last, context, classifier, validated, evaluation, model_bytes, start
+                )
+                written = [] if report is None else write_report(summary, report)
     if run.checkpoint is not None:
         run.checkpoint.remove()
     callback_list.end(summary, [*([] if out is None else [out]), *written])
     return TrainingResult(classifier, summary)
+
+
+def _check_outputs(data: Data, options: TrainOptions) -> Outputs:
+    """Check where a run writes, before any work."""
+    names = [data] if isinstance(data, str | os.PathLike | TextDataset) else data
+    inputs = [
+        *possible_paths(*names, options.test, options.unlabelled),
+        *(options.teacher, options.init_from, options.vocabulary or default_vocabulary()),
+    ]
+    outputs = Outputs(inputs, overwrite=options.overwrite, recursive=options.stream)
+    if options.checkpoint is not None:
+        outputs.check_file(options.checkpoint, "checkpoint")
+        require_free_path(Path(options.checkpoint), options.resume)
+    if options.out is not None:
+        outputs.check_file(options.out, "model file")
+    if options.report is not None:
+        with private_files(outputs.is_private):
+            check_report(Path(options.report), outputs)
+    return outputs
 
 
 def _prepare(

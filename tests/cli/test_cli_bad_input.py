@@ -49,7 +49,7 @@ def test_bad_training_file(run_cli, workplace, name):
     Path(name).write_bytes(content)
     old = workplace / "old.safetensors"
     old.write_bytes(b"an older model")
-    error = run_cli("train", name, "--out", old, *TINY).error
+    error = run_cli("train", name, "--out", old, "--overwrite", *TINY).error
     assert error.startswith(f"error: {name}")
     for text in expected:
         assert text in error

@@ -330,7 +330,7 @@ def test_full_disk_keeps_the_old_model(run_cli, train_csv, workplace):
     previous = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, previous[1]))  # a longer file cannot be written
     try:
-        outcome = run_cli("train", train_csv, "--out", old, *TINY)
+        outcome = run_cli("train", train_csv, "--out", old, "--overwrite", *TINY)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, previous)
         assert old.read_bytes() == b"an older model"
@@ -342,7 +342,7 @@ def test_failing_report_keeps_the_old_model(run_cli, train_csv, workplace):
     old = workplace / "old.safetensors"
     old.write_bytes(b"an older model")
     (workplace / "report" / "report.html").mkdir(parents=True)
-    outcome = run_cli("train", train_csv, "--out", old, "--report", "report", *TINY)
+    outcome = run_cli("train", train_csv, "--out", old, "--overwrite", "--report", "report", *TINY)
     assert outcome.status == 2
     assert old.read_bytes() == b"an older model"
 

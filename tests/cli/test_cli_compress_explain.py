@@ -61,9 +61,9 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
 
     monkeypatch.setattr("token2wave.compression.compress", compress)
     defaults = {"data": None, "max_size": None, "storage": "auto", "retrain": True}
-    defaults |= {"text_column": "text", "label_column": "label"}
+    defaults |= {"text_column": "text", "label_column": "label", "overwrite": False}
     others = {"data": "d", "max_size": "1MB", "storage": "int8", "retrain": False}
-    others |= {"text_column": "t", "label_column": "l"}
+    others |= {"text_column": "t", "label_column": "l", "overwrite": True}
     arguments = [
         "--data",
         "d",
@@ -76,6 +76,7 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
         "t",
         "--label-column",
         "l",
+        "--overwrite",
     ]
     for extra, expected in (([], defaults), (arguments, others)):
         assert run_cli("compress", "m", "--out", "n", *extra).error == "error: enough"
@@ -86,7 +87,9 @@ def test_compress_finds_the_data_of_the_model(run_cli, workplace):
     (workplace / "reviews").mkdir()
     (workplace / "reviews" / "train.csv").write_text(CSV)
     assert run_cli("train", "reviews", "--out", "model.safetensors", *TINY).status == 0
-    assert run_cli("compress", "model.safetensors", "--out", "model.safetensors").status == 0
+    command = ["compress", "model.safetensors", "--out", "model.safetensors"]
+    assert "replace it with --overwrite" in run_cli(*command).error
+    assert run_cli(*command, "--overwrite").status == 0
     assert token2wave.load("model.safetensors").training["compression"]["storage"] == "int8"
 
 
@@ -115,7 +118,7 @@ def test_compress_errors(run_cli, model, train_csv, arguments, expected):
     Path("old.safetensors").write_bytes(b"an older model")
     if "--data" not in arguments:
         arguments = [*arguments, "--data", train_csv]
-    error = run_cli("compress", model, "--out", "old.safetensors", *arguments).error
+    error = run_cli("compress", model, "--out", "old.safetensors", "--overwrite", *arguments).error
     for text in expected:
         assert text in error
     assert Path("old.safetensors").read_bytes() == b"an older model"

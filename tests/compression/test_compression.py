@@ -98,7 +98,7 @@ def test_never_larger_than_asked(storage: str) -> None:
         Path("out").write_bytes(old)
         try:
             summary = token2wave.compress(
-                "model", "out", max_size=limit, storage=storage, retrain=False
+                "model", "out", max_size=limit, storage=storage, retrain=False, overwrite=True
             ).summary
         except ConfigError as error:
             refused.append((limit, error))
@@ -320,7 +320,11 @@ def test_the_model_itself_may_be_replaced_and_compressed_again() -> None:
         ("lzma", 5_000),
         ("int8", 4_000),
     ):
-        summary = token2wave.compress("model", "model", storage=storage, max_size=limit).summary
+        with pytest.raises(OutputError, match="found an input"):
+            token2wave.compress("model", "model", storage=storage, max_size=limit)
+        summary = token2wave.compress(
+            "model", "model", storage=storage, max_size=limit, overwrite=True
+        ).summary
         assert summary["bytes_before"] == sizes[-1]
         sizes.append(Path("model").stat().st_size)
     assert sizes == sorted(sizes, reverse=True)
@@ -530,7 +534,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "replace", fails)
     with pytest.raises(OutputError, match="out: cannot be written"):
-        token2wave.compress("model", "out")
+        token2wave.compress("model", "out", overwrite=True)
     assert Path("out").read_bytes() == b"an older model"
     assert sorted(os.listdir()) == ["data", "model", "out"]
 

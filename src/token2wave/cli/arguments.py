@@ -24,6 +24,9 @@ LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files w
 Quoting = Annotated[
     str, typer.Option(help="How CSV and TSV quote fields: auto, none (quotes are plain) or standard.")
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files of another kind, too, but never an input.")
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file (.safetensors).")]
 Data = Annotated[
     str,

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, Quoting, TextColumn, finish
+from token2wave.cli.arguments import Json, ModelPath, Overwrite, Quoting, TextColumn, finish
 from token2wave.config import require_choice
 from token2wave.errors import ConfigError
-from token2wave.storage.atomic import check_writable
+from token2wave.storage.atomic import private_files
 
 USAGE = {
     "onnx": """ONNX graph of the whole classifier, from feature ids to probabilities
@@ -39,32 +39,38 @@ def export(
     ] = None,
     text_column: TextColumn = "text",
     quoting: Quoting = "auto",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a model in the format of another program."""
     from token2wave.classifier import load
     from token2wave.data import read_texts
     from token2wave.formatting import size
+    from token2wave.storage.outputs import Outputs
 
     require_choice(to, "--to", tuple(USAGE))
     if examples is not None and to != "html":
         raise ConfigError("only the format html has examples", location="--examples", hint="leave it out")
-    if to != "huggingface":
-        check_writable(out)
+    outputs = Outputs([model, examples], overwrite=overwrite)
+    if to == "huggingface":
+        outputs.check_folder(out)
+    else:
+        outputs.check_file(out, "ONNX file" if to == "onnx" else "page with a model")
     texts = [] if examples is None else read_texts(examples, text_column=text_column, quoting=quoting)
     classifier = load(model)
-    if to == "onnx":
-        from token2wave.integrations.onnx import export_onnx
+    with private_files(outputs.is_private):
+        if to == "onnx":
+            from token2wave.integrations.onnx import export_onnx
 
-        n_bytes = export_onnx(classifier, out)
-    elif to == "html":
-        from token2wave.serving.page import export_html
+            n_bytes = export_onnx(classifier, out, overwrite=overwrite)
+        elif to == "html":
+            from token2wave.serving.page import export_html
 
-        n_bytes = export_html(classifier, out, examples=texts)
-    else:
-        from token2wave.integrations.huggingface import export_huggingface
+            n_bytes = export_html(classifier, out, examples=texts, overwrite=overwrite)
+        else:
+            from token2wave.integrations.huggingface import export_huggingface
 
-        n_bytes = export_huggingface(classifier, out)
+            n_bytes = export_huggingface(classifier, out, overwrite=overwrite)
     if not as_json:
         print(f"{out}: {size(n_bytes)}, {USAGE[to].format(path=str(out))}")
     finish({"format": to, "path": str(out), "bytes": n_bytes}, as_json)

@@ -12,6 +12,7 @@ from token2wave.cli.arguments import (
     Json,
     LabelColumn,
     ModelPath,
+    Overwrite,
     Quoting,
     TextColumn,
     TextFile,
@@ -23,7 +24,7 @@ from token2wave.cli.arguments import (
 from token2wave.errors import ConfigError
 from token2wave.options import DataOptions
 from token2wave.reporting import terminal
-from token2wave.storage.atomic import atomic_write, check_writable
+from token2wave.storage.atomic import atomic_write, private_files
 
 if TYPE_CHECKING:
     from token2wave.inference.prediction import Prediction
@@ -120,6 +121,7 @@ def compress(
     ] = True,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a smaller model file, and report the loss of accuracy."""
@@ -135,6 +137,7 @@ def compress(
             retrain=retrain,
             text_column=text_column,
             label_column=label_column,
+            overwrite=overwrite,
             callbacks=[callback],
         ).summary
     if not as_json:
@@ -163,14 +166,17 @@ def explain(
         str, typer.Option(help="What to remove, one at a time: token, word or sentence.")
     ] = "word",
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts in colour.")] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Show how the prediction changes when a word is removed; exact, not sampled."""
     from token2wave.classifier import load
     from token2wave.explanation import explanation_page, print_explanation
+    from token2wave.storage.outputs import Outputs
 
+    outputs = Outputs([model, file], overwrite=overwrite)
     if html is not None:
-        check_writable(html)
+        outputs.check_file(html, "page of explanations")
     classifier = load(model)
     texts = read_input(text, file, text_column, quoting)
     with terminal.progress() as callback:
@@ -181,7 +187,7 @@ def explain(
             callback.on_advance(1)
     if html is not None:
         page = explanation_page(explanations, f"Explained by {model.name}")
-        with atomic_write(html) as temporary:
+        with private_files(outputs.is_private), atomic_write(html) as temporary:
             temporary.write_text(page, encoding="utf-8")
     if not as_json:
         for explanation in explanations:

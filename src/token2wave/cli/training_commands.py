@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Data, Json, ModelPath, finish, takes_options
+from token2wave.cli.arguments import Data, Json, ModelPath, Overwrite, finish, takes_options
 from token2wave.errors import ConfigError, Interruption
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.reporting import terminal
-from token2wave.storage.atomic import check_writable
 from token2wave.training.distributed import rank, require_one_process
 
 
@@ -78,7 +77,7 @@ def update(
     model: ModelPath,
     data: Data,
     options: dict[str, Any],
-    out: Annotated[Path, typer.Option(help="Model file to write; may be MODEL.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; with --overwrite it may be MODEL.")],
     parts: Annotated[
         str, typer.Option(help="What to train: all, rows (of the embedding) or network (all else).")
     ] = "all",
@@ -88,17 +87,22 @@ def update(
         str | None,
         typer.Option(metavar="WEIGHTS", help='balanced, or the weight of labels, e.g. {"spam": 5}.'),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on more rows. New labels become classes."""
     require_one_process("token2wave update")
     from token2wave.classifier import load
+    from token2wave.data.datasets import possible_paths
     from token2wave.formatting import printable
+    from token2wave.storage.atomic import private_files
+    from token2wave.storage.outputs import Outputs
     from token2wave.training.incremental import EPOCHS
     from token2wave.training.incremental import update as run
     from token2wave.training.presets import parse_value
 
-    check_writable(out)
+    outputs = Outputs([model, *possible_paths(data)], overwrite=overwrite)
+    outputs.check_file(out, "model file", replaceable=model)
     previous = load(model)
     with terminal.progress() as callback:
         updated = run(
@@ -111,7 +115,8 @@ def update(
             seed=seed,
             callbacks=[callback],
         )
-    model_bytes = updated.save(out)
+    with private_files(outputs.is_private):
+        model_bytes = updated.save(out, overwrite=overwrite)
     record = updated.training["updates"][-1]
     n_rows = updated.network.config.n_rows - previous.network.config.n_rows
     print(f"learnt from {record['rows']:,} rows")

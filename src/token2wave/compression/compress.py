@@ -18,10 +18,12 @@ from token2wave.classifier import Classifier, load
 from token2wave.compression.compressor import Compressor, recipe_of, seed_of
 from token2wave.config import parse_size, require_choice
 from token2wave.data import DataOptions, TextDataset, load_splits
+from token2wave.data.datasets import possible_paths
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError, DataError, MissingExtraError
-from token2wave.storage.atomic import atomic_write, check_writable
+from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.model_file import write_model_file
+from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import EncodedTexts, prepare
 from token2wave.training.validation import validate
@@ -54,6 +56,7 @@ def compress(
     retrain: bool = True,
     text_column: str = "text",
     label_column: str = "label",
+    overwrite: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Compression:
     """Write a smaller model file.
@@ -70,26 +73,29 @@ def compress(
             model that was trained on all rows never is, as it has no such texts.
         text_column: column of the texts, in files with columns.
         label_column: column of the labels, in files with columns.
+        overwrite: whether ``out`` may be the file of the model, or a file of another kind.
         callbacks: called as the work goes on.
 
     Raises:
         ConfigError: ``max_size`` cannot be reached, or an option is illegal. Nothing is written then.
         ModelFileError: the model cannot be read.
         DataError: the data cannot be read, or has labels that the model does not know.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or something else would be lost.
     """
     start = time.perf_counter()
     require_choice(storage, "storage", STORAGES)
     limit = None if max_size is None else parse_size(max_size)
     if storage == "auto":
         storage = "int8" if limit is None else "lzma"
-    check_writable(Path(out))
     old = load(model)
+    recorded = (old.training.get(name) for name in ("data", "teacher", "unlabelled"))
+    outputs = Outputs([model, *possible_paths(data, *recorded)], overwrite=overwrite)
+    outputs.check_file(out, "model file", replaceable=model)
     texts = _load_texts(old, data, text_column, label_column)
     compressor = Compressor(old, texts, CallbackList(callbacks))
     new = compressor.with_novelty(compressor.best(storage, limit, retrain).classifier, limit)
     n_bytes_before = Path(model).stat().st_size  # the same file may be written
-    with atomic_write(Path(out)) as temporary:
+    with private_files(outputs.is_private), atomic_write(Path(out)) as temporary:
         write_model_file(temporary, new.to_file())
         n_bytes = temporary.stat().st_size
         if limit is not None and n_bytes > limit:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,16 @@ def find_files(data: str | os.PathLike[str]) -> DatasetFiles | None:
     is_dataset = _has_training_file(path) if os.path.isdir(path) else os.fspath(data) in available()
     source = _find_source(data) if is_dataset else None
     return source if isinstance(source, DatasetFiles) and not source.is_single_file else None
+
+
+def possible_paths(*names: object) -> list[Path]:
+    """List the paths that names of data may mean, the first choice first; what is no name means none."""
+    paths: list[Path] = []
+    for name in names:
+        if isinstance(name, str | os.PathLike) and os.fspath(name):
+            with suppress(DataError):  # of a wrong TOKEN2WAVE_DATA; whoever reads the data raises it
+                paths.extend(_candidate_folders(os.fspath(name)))
+    return paths
 
 
 def incomplete_caveats(source: DatasetSource, split: str, n_rows: int) -> list[str]:

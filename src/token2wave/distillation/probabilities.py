@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from token2wave.data.parquet import parquet_columns
 from token2wave.errors import DataError, locate
 from token2wave.storage.atomic import atomic_write
+from token2wave.storage.outputs import Outputs
 
 SUFFIXES = (".parquet", ".npz", ".jsonl", ".ndjson")
 PROBABILITIES = "probabilities"
@@ -94,8 +95,9 @@ def write_probabilities(path: Path, known: KnownProbabilities, array: str = PROB
     """Write a ``.npz`` that :func:`read_probabilities` reads. It holds digests instead of texts.
 
     Raises:
-        OutputError: the file cannot be written; an older one stays as it was.
+        OutputError: the file cannot be written, or is of another kind; an older one stays as it was.
     """
+    Outputs().check_file(path, "file of probabilities")
     digests = np.frombuffer(b"".join(known.digests), dtype=np.uint8).reshape(-1, 32)
     arrays: dict[str, Any] = {array: known.values, "text_sha256": digests}
     with atomic_write(path) as temporary, temporary.open("wb") as file:

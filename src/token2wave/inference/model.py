@@ -22,6 +22,7 @@ from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 from token2wave.storage.encodings import EncodedArray
 from token2wave.storage.model_file import ModelFile, write_model_file
+from token2wave.storage.outputs import Outputs
 from token2wave.versions import versions
 
 FEATURE_PREFIX = "features."
@@ -111,12 +112,17 @@ class Model:
                 checksum = zlib.crc32(arrays[name].tobytes(), checksum)
         return checksum
 
-    def save(self, path: str | os.PathLike[str]) -> int:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> int:
         """Write the model file and return its size in bytes. The same model gives the same bytes.
 
+        Args:
+            path: of the file. An older model file is replaced.
+            overwrite: whether a file of another kind may be replaced.
+
         Raises:
-            OutputError: the file cannot be written; an existing file stays as it was.
+            OutputError: the file cannot be written, or is of another kind; an existing file stays as it was.
         """
+        Outputs(overwrite=overwrite).check_file(path, "model file")
         arrays = self._tensors()
         unchanged = {
             name: encoded

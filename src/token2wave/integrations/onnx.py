@@ -24,6 +24,7 @@ from token2wave.features import Features, Ragged, describe_features, features_fr
 from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.atomic import atomic_write
+from token2wave.storage.outputs import Outputs
 
 FORMAT_VERSION = 2
 KEY = "token2wave"
@@ -34,21 +35,23 @@ SECTIONS = {"features": dict, "network": dict, "labels": list, "thresholds": lis
 EXPORT_AGAIN = "export the model again"
 
 
-def export_onnx(classifier: Classifier, path: str | os.PathLike[str]) -> int:
+def export_onnx(classifier: Classifier, path: str | os.PathLike[str], *, overwrite: bool = False) -> int:
     """Write the whole classifier, from feature ids to probabilities, as one ONNX file.
 
     Args:
         classifier: a classifier whose network compiles. A compressed embedding stays small.
-        path: the file to write. An existing file is replaced only when the new one is complete.
+        path: the file to write. An earlier export is replaced when the new one is complete.
+        overwrite: whether a file of another kind may be replaced.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         ConfigError: the network does not compile; the message says why.
-        OutputError: the file cannot be written, or is larger than ONNX allows.
+        OutputError: the file cannot be written, is of another kind, or is larger than ONNX allows.
         MissingExtraError: the package ``onnx`` is not installed.
     """
+    Outputs(overwrite=overwrite).check_file(path, "ONNX file")
     with import_extra("onnx", "export to ONNX", "onnx"):
         import onnx
 

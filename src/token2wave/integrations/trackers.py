@@ -19,7 +19,8 @@ from typing import Any
 
 from token2wave.errors import ConfigError, import_extra
 from token2wave.formatting import percent, printable
-from token2wave.storage.atomic import make_folder
+from token2wave.storage.atomic import creates_private_files, make_folder
+from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, Epoch, RunPlan
 from token2wave.training.result import Summary
 from token2wave.versions import versions
@@ -356,7 +357,7 @@ def _make_new_folder(parent: Path, name: str) -> Path:
     path, number = parent / name, 1
     while True:
         try:
-            path.mkdir()
+            path.mkdir(0o700 if creates_private_files() else 0o777)
             return path
         except FileExistsError:
             number += 1
@@ -369,6 +370,7 @@ def _mlflow_uris(uri: str | os.PathLike[str] | None) -> tuple[str | None, str | 
         return uri, None
     folder = Path(uri).absolute()
     make_folder(folder)
+    Outputs().check_file(folder / "mlflow.db", "MLflow database")
     return f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
 
 

@@ -35,6 +35,11 @@ RIGHT_CELL, WRONG_CELL = (11, 74, 134), (168, 60, 0)
 DARK_CELL = 0.65  # opacity from which light text reads better
 FALLBACK_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Arial Unicode MS")
 
+FIGURES = tuple(
+    f"{name}.{suffix}" for name in ("confusion", "learning", "search") for suffix in ("png", "svg")
+)
+"""All files that :func:`draw` may make."""
+
 
 def draw(summary: Summary) -> dict[str, bytes]:
     """Draw the figures that the summary has data for, as PNG and SVG: the files' contents by name."""

@@ -12,11 +12,13 @@ from typing import Any
 
 from token2wave.formatting import NOTHING, count, duration, percent
 from token2wave.reporting import html_report as html
-from token2wave.reporting.figures import draw, require_matplotlib
+from token2wave.reporting.figures import FIGURES, draw, require_matplotlib
 from token2wave.reporting.summary import describe_search, describe_settings, run_figures
 from token2wave.storage.atomic import make_folder
+from token2wave.storage.outputs import Outputs
 from token2wave.training.result import Summary
 
+FILES = ("report.json", "report.html", *FIGURES)
 MAX_CONFUSIONS = 15  # listed
 REMARKS = {
     "Hamming loss": "wrong decisions on the test texts, one for each text and class",
@@ -48,15 +50,17 @@ def write_report(summary: Summary, folder: Path) -> list[Path]:
     return html.write_all(folder, files)
 
 
-def check_report(folder: Path) -> None:
+def check_report(folder: Path, outputs: Outputs) -> None:
     """Make the folder of a report, and check before training that a report can be written.
 
     Raises:
-        OutputError: the folder cannot be made or written to.
+        OutputError: the folder cannot be made or written to, or something else than a report would be lost.
         MissingExtraError: matplotlib is not installed.
     """
     require_matplotlib()
     make_folder(folder)
+    for name in FILES:
+        outputs.check_file(folder / name, "report", shown_by=folder / FILES[0])
 
 
 def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:

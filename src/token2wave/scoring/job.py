@@ -18,6 +18,7 @@ from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.journal import PARTS, REJECTED, STAGING, Journal, compute_sha256
 from token2wave.storage.atomic import atomic_write, lock_file, make_folder
+from token2wave.storage.outputs import Outputs
 from token2wave.versions import __version__
 
 JOB = "_job/job.json"
@@ -34,6 +35,7 @@ class JobConfig:
         prediction: the columns that predictions add.
         part_bytes: approximate size of an output part in memory.
         schema: the serialized output schema, for Parquet.
+        is_private: whether only their owner may read the output files.
     """
 
     model: str
@@ -45,6 +47,7 @@ class JobConfig:
     prediction: PredictionOptions
     part_bytes: int
     schema: str | None
+    is_private: bool = False
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> JobConfig:
@@ -58,7 +61,7 @@ class JobConfig:
             DataError: an input file is gone.
         """
         settings = asdict(self) | self.prediction._asdict()
-        for name in ("model", "folder", "prediction"):
+        for name in ("model", "folder", "prediction", "is_private"):
             del settings[name]
         inputs = []
         for path in dict.fromkeys(segment.path for segment in segments):
@@ -162,6 +165,16 @@ class Job:
         )
         _write_json(Path(self.config.folder) / SUMMARY, summary.to_dict())
         return summary
+
+
+def check_folders(outputs: Outputs, folder: str | os.PathLike[str]) -> None:
+    """Check before any work that no input is in a folder in which a job writes and removes files.
+
+    Raises:
+        OutputError: one is, or the folder is in a folder of inputs.
+    """
+    for name in ("", STAGING, PARTS, REJECTED):  # any of them may be a link
+        outputs.check_folder(Path(folder, name))
 
 
 @contextmanager

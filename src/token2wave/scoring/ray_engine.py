@@ -67,7 +67,10 @@ def _score(row: dict[str, str]) -> Iterator[dict[str, str]]:
     config = row["config"]
     if config not in _scorers:
         _scorers.clear()
-        _scorers[config] = SegmentScorer(JobConfig.from_dict(json.loads(config)))
+        job_config = JobConfig.from_dict(json.loads(config))
+        if job_config.is_private:
+            os.umask(0o077)
+        _scorers[config] = SegmentScorer(job_config)
     for output_part in _scorers[config].score_segment(SegmentTask.from_dict(json.loads(row["task"]))):
         yield {"part": json.dumps(asdict(output_part))}
 

@@ -18,8 +18,10 @@ from token2wave.scoring import local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
 from token2wave.scoring.filters import Filter
 from token2wave.scoring.input_schema import infer_schema, require_columns, serialize_schema
-from token2wave.scoring.job import Job, JobConfig, ScoringSummary, open_job
+from token2wave.scoring.job import Job, JobConfig, ScoringSummary, check_folders, open_job
 from token2wave.scoring.journal import OutputPart
+from token2wave.storage.atomic import private_files
+from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
 
 PART_BYTES = 32 << 20
@@ -76,7 +78,7 @@ def score(
         ConfigError: a setting or the filter is wrong, or the folder holds a job with other settings.
         DataError: an input is missing, or its columns cannot be used.
         ModelFileError: as :func:`token2wave.load`.
-        OutputError: the output cannot be written; finished parts are kept.
+        OutputError: the output cannot be written, or contains an input; finished parts are kept.
         MissingExtraError: Parquet or Ray is needed and not installed.
     """
     part_bytes = parse_size(part_size, "part_size")
@@ -91,6 +93,8 @@ def score(
     predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     require_source(inputs, "name files; for rows in memory call a BatchPredictor", "inputs")
     names = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    outputs = Outputs([model, *names], recursive=True)
+    check_folders(outputs, output)
     segments = segments_of(find_inputs(names), part_bytes, quoting)
     if not segments:
         raise DataError("expected rows, found only empty files", location="input", hint="choose other files")
@@ -113,8 +117,9 @@ def score(
         options,
         part_bytes,
         serialize_schema(input_schema.output_types(output_columns) | added_types) if is_parquet else None,
+        outputs.is_private,
     )
-    with open_job(config, segments) as job:
+    with private_files(outputs.is_private), open_job(config, segments) as job:
         start_time = time.perf_counter()
         progress = _Progress(job, CallbackList(callbacks))
         if engine == "local":

@@ -34,6 +34,8 @@ def main() -> None:
 
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     config = JobConfig.from_dict(json.loads(sys.stdin.readline()))
+    if config.is_private:
+        os.umask(0o077)
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
     try:
         scorer = SegmentScorer(config)

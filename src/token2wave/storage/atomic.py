@@ -204,7 +204,8 @@ def check_writable(path: Path) -> None:
         OutputError: it cannot.
     """
     location, problem, hint = str(path), "", None
-    path = Path(os.path.realpath(path))  # the target of a link is replaced, and may not exist
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))  # the target is replaced, and may not exist
     if path.is_dir():
         problem, hint = "expected a file to write, found a folder", "name a file in it"
     elif path.exists() and not path.is_file():

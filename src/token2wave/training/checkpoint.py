@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from token2wave.errors import CheckpointError
-from token2wave.storage.atomic import atomic_write, check_writable
+from token2wave.storage.atomic import atomic_write
+from token2wave.storage.outputs import is_of_kind
 from token2wave.storage.safetensors_writer import write_arrays
 from token2wave.training.callbacks import Epoch, History
 from token2wave.training.distributed import rank, require_same
@@ -72,7 +73,7 @@ class Checkpoint:
             OutputError: the file cannot be written.
         """
         require_free_path(path, resume)
-        previous, networks = read_checkpoint(path) if path.exists() else (identity, [])
+        previous, networks = read_checkpoint(path) if resume and path.exists() else (identity, [])
         require_same({"checkpoint": [_plain(saved) for saved in networks]})
         for name, value in json.loads(json.dumps(identity)).items():
             old = previous.get(name)
@@ -142,14 +143,12 @@ class CheckpointSlot:
 
 
 def require_free_path(path: Path, resume: bool) -> None:
-    """Check before any work that a checkpoint can be written.
+    """Refuse to replace a checkpoint that the run does not resume.
 
     Raises:
-        CheckpointError: there is one already, and the run does not resume it.
-        OutputError: the file cannot be written.
+        CheckpointError: there is one.
     """
-    check_writable(path)
-    if path.exists() and not resume:
+    if not resume and is_of_kind(path, "checkpoint"):
         hint = "resume it with --resume, or remove it"
         raise CheckpointError("found an existing checkpoint", location=str(path), hint=hint)
 

@@ -126,7 +126,7 @@ def run_distributed(train: Callable[P, R]) -> Callable[P, R]:
                     location="time_budget",
                     hint="give a number of --candidates instead, or run it without torchrun",
                 )
-            outputs: dict[str, Any] = {"out": None, "report": None}
+            outputs: dict[str, Any] = {"out": None, "report": None, "overwrite": False}
             require_same({"device": device, **vars(replace(options, **outputs))})
             if rank():
                 kwargs.update(options=replace(options, **outputs), callbacks=())

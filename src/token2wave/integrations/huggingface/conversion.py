@@ -22,6 +22,7 @@ from token2wave.integrations.huggingface.hf_model import WaveForSequenceClassifi
 from token2wave.integrations.huggingface.hf_tokenizer import WaveTokenizer
 from token2wave.integrations.model_cards import model_card
 from token2wave.models.registry import HUGGING_FACE
+from token2wave.storage.atomic import make_folder, set_permissions
 from token2wave.training.presets import preset_named
 from token2wave.versions import versions
 
@@ -140,14 +141,17 @@ def _pair(model: WaveForSequenceClassification, tokenizer: WaveTokenizer) -> Mod
     return ModelAndTokenizer(model, tokenizer)
 
 
-def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -> int:
+def export_huggingface(
+    classifier: Classifier, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> int:
     """Write a folder that ``from_pretrained`` reads, with model, tokenizer and model card.
 
-    An earlier export in this place is replaced when the new one is complete.
+    The files of an earlier export are replaced when the new ones are complete. Other files stay.
 
     Args:
         classifier: compiled or in torch.
         folder: a folder that does not exist, is empty, or holds an earlier export.
+        overwrite: whether the folder may hold other files. Those with the names of new ones are replaced.
 
     Returns:
         Size of the files in bytes.
@@ -157,7 +161,7 @@ def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -
         OutputError: the folder cannot be written to, or holds other files.
     """
     target = Path(os.path.realpath(folder))
-    _require_replaceable(target)
+    _require_replaceable(target, overwrite)
     model, tokenizer = to_huggingface(classifier)
     try:
         with tempfile.TemporaryDirectory(
@@ -168,9 +172,10 @@ def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -
             tokenizer.save_pretrained(new)
             model_card(classifier, repo_id=target.name, files=("transformers",)).save(new / "README.md")
             n_bytes = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
-            if target.exists():
-                target.rename(Path(temporary) / "old")
-            new.rename(target)
+            make_folder(target)
+            for path in sorted(new.iterdir()):
+                set_permissions(path, target / path.name)
+                path.replace(target / path.name)
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror or error})",
@@ -180,16 +185,17 @@ def export_huggingface(classifier: Classifier, folder: str | os.PathLike[str]) -
     return n_bytes
 
 
-def _require_replaceable(target: Path) -> None:
+def _require_replaceable(target: Path, overwrite: bool) -> None:
     location = str(target)
     if not target.parent.is_dir():
         problem = f"the folder {target.parent} does not exist"
         raise OutputError(problem, location=location, hint="make it, or choose another")
     if target.exists() and not target.is_dir():
         raise OutputError("expected a folder, found a file", location=location, hint="choose another name")
-    if target.exists() and any(target.iterdir()):
+    if not overwrite and target.exists() and any(target.iterdir()):
         config = target / "config.json"
         model_type = f'"{WaveNetworkConfig.model_type}"'
         if not config.is_file() or model_type not in config.read_text(errors="replace"):
             problem = "expected a new or empty folder, or an earlier export, found other files"
-            raise OutputError(problem, location=location, hint="choose another folder")
+            hint = "choose another folder, or replace files in it with --overwrite"
+            raise OutputError(problem, location=location, hint=hint)

@@ -24,7 +24,8 @@ from token2wave.errors import ConfigError
 from token2wave.formatting import count, percent, printable
 from token2wave.models.registry import PAGE
 from token2wave.serving.page.letters import page_letter_table
-from token2wave.storage.atomic import atomic_write, check_writable
+from token2wave.storage.atomic import atomic_write
+from token2wave.storage.outputs import Outputs
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
@@ -53,6 +54,7 @@ def export_html(
     *,
     title: str | None = None,
     examples: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> int:
     """Write a page that classifies. It contains the program and the model file, byte for byte, in base64.
 
@@ -64,16 +66,17 @@ def export_html(
         path: path of the file.
         title: heading of the page; by default the file's name without its suffix.
         examples: at most 20 texts to click on.
+        overwrite: whether a file that is no such page may be replaced.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         ConfigError: the network does not compile, the model is too large, or there are too many examples.
-        OutputError: the file cannot be written; an existing file stays as it is.
+        OutputError: the file cannot be written, or is of another kind; an existing file stays as it is.
     """
     path = Path(path)
-    check_writable(path)
+    Outputs(overwrite=overwrite).check_file(path, "page with a model")
     if len(examples) > MAX_EXAMPLES:
         raise ConfigError(
             f"expected at most {MAX_EXAMPLES} examples, found {len(examples):,}", location="examples"
