@@ -162,9 +162,11 @@ def test_export_replaces_an_earlier_export(tmp_path):
     assert {"config.json", "model.safetensors", "features.safetensors", "README.md"} <= {
         path.name for path in folder.iterdir()
     }
-    (folder / "left-over").touch()
-    export_huggingface(random_classifier("paper"), folder)  # an earlier export is replaced as a whole
-    assert not (folder / "left-over").exists()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "model.safetensors").chmod(0o640)
+    export_huggingface(random_classifier("paper"), folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o640
     assert AutoConfig.from_pretrained(folder).features["kind"] == "wordpiece"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -180,6 +182,8 @@ def test_export_keeps_other_files(tmp_path):
         export_huggingface(classifier, other / "notes.txt")
     with pytest.raises(OutputError, match="does not exist"):
         export_huggingface(classifier, tmp_path / "missing" / "model")
+    export_huggingface(classifier, other, overwrite=True)
+    assert AutoConfig.from_pretrained(other).features["kind"] == "words"
     assert (other / "notes.txt").read_text() == "mine"
 
 

@@ -1,0 +1,219 @@
+"""No command writes over its inputs, or over files of another kind, whatever the names and links."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+from cli_helpers import CSV
+
+from token2wave.cli.main import app
+
+COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
+COMMAND_LINE = typer.main.get_command(app)  # once, because it takes time
+
+
+class Input(NamedTuple):
+    """A way to name an input: the option's value, a file that is read then, and further options."""
+
+    option: str
+    value: str
+    file: str
+    more: tuple[str, ...] = ()
+
+
+class Output(NamedTuple):
+    """An output: the option's value for a path, and the file below it that the command writes."""
+
+    option: str
+    value: str = "{}"
+    below: str = ""
+    more: tuple[str, ...] = ()
+    message: str = "input"
+
+
+MODEL = Input("model", "model", "model")
+INPUTS = {
+    "train": (
+        Input("data", "data.csv", "data.csv"),
+        Input("data", "set", "set/train.csv"),
+        Input("data", "named", "home/named/train.csv"),
+        Input("data", "crawl", "crawl/deep/part.csv", ("--stream",)),
+        Input("data", "crawl/**/*.csv", "crawl/deep/part.csv", ("--stream",)),
+        Input("test", "test.csv", "test.csv"),
+        Input("test", "set", "set/test.csv"),
+        Input("teacher", "teacher.jsonl", "teacher.jsonl"),
+        Input("teacher", "encoder", "encoder/config.json"),
+        Input("unlabelled", "texts.txt", "texts.txt", ("--teacher", "teacher.jsonl")),
+        Input("init_from", "encoder", "encoder/model.safetensors"),
+        Input("vocabulary", "vocab.txt", "vocab.txt"),
+    ),
+    "update": (MODEL, Input("data", "data.csv", "data.csv"), Input("data", "set", "set/train.csv")),
+    "evaluate": (MODEL, Input("data", "data.csv", "data.csv")),
+    "predict": (MODEL, Input("file", "texts.txt", "texts.txt")),
+    "compress": (
+        MODEL,
+        Input("data", "data.csv", "data.csv"),
+        Input("data", "set", "set/train.csv"),
+        Input("model", "model", "home/named/train.csv"),  # the record names the data set
+    ),
+    "info": (MODEL,),
+    "explain": (MODEL, Input("file", "texts.txt", "texts.txt")),
+    "score": (
+        MODEL,
+        Input("inputs", "data.csv", "data.csv"),
+        Input("inputs", "crawl", "crawl/deep/part.csv"),
+        Input("inputs", "crawl/**/*.csv", "crawl/deep/part.csv"),
+    ),
+    "export": (MODEL, Input("examples", "texts.txt", "texts.txt", ("--to", "html"))),
+    "serve": (MODEL,),
+}
+OUTPUTS = {
+    "train": (
+        Output("out"),
+        Output("checkpoint"),
+        Output("checkpoint", more=("--resume",)),
+        *(Output("report", below=name) for name in ("report.json", "report.html", "learning.svg")),
+        Output("tracker", "tensorboard:{}", message="cannot be made"),
+        Output("tracker", "mlflow:{}", message="cannot be made"),
+        Output("tracker", "mlflow:{}", "mlflow.db", message="MLflow database"),
+    ),
+    "update": (Output("out"),),
+    "compress": (Output("out"),),
+    "explain": (Output("html"),),
+    "score": tuple(Output("output", below=f"{name}/file") for name in ("_job/staging", "parts", "rejected")),
+    "export": (
+        Output("out", more=("--to", "html")),
+        Output("out", more=("--to", "onnx")),
+        Output("out", below="README.md", more=("--to", "huggingface")),
+    ),
+}
+NO_FILES = {
+    *("preset", "operation", "device", "class_weights", "settings", "time_budget", "max_size", "memory"),
+    *("text_column", "label_column", "weight_column", "label_separator", "quoting", "parts", "split"),
+    *("text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
+    *("host", "allow_origin", "allow_host"),
+}
+"""Options with values that are texts, but name no file."""
+REQUIRED = {
+    "train": {"data": "data.csv", "out": "new"},
+    "update": {"model": "model", "data": "data.csv", "out": "new"},
+    "compress": {"model": "model", "data": "named", "out": "new"},
+    "explain": {"model": "model", "file": "texts.txt", "html": "new"},
+    "score": {"model": "model", "inputs": "data.csv", "output": "new"},
+    "export": {"model": "model", "out": "new"},
+}
+
+
+def parameters(command: str) -> Iterator[tuple[str, Any, bool]]:
+    """Names, annotations and whether they are positional, of all parameters that may name a file."""
+    for name, parameter in inspect.signature(COMMANDS[command], eval_str=True).parameters.items():
+        if "str" in str(parameter.annotation.__origin__) or "Path" in str(parameter.annotation.__origin__):
+            yield name, parameter, isinstance(parameter.annotation.__metadata__[0], typer.models.ArgumentInfo)
+
+
+def words(command: str, values: dict[str, str]) -> list[str]:
+    """The command line with values of options by name."""
+    arguments = [values[name] for name, _, positional in parameters(command) if positional and name in values]
+    options = [name for name, _, positional in parameters(command) if not positional and name in values]
+    return [command, *arguments, *(f"--{name.replace('_', '-')}={values[name]}" for name in options)]
+
+
+def test_every_option_that_names_a_file_is_in_the_tables() -> None:
+    """A new command or option must say here whether it reads or writes a file."""
+    for command in COMMANDS:
+        names = {name for name, *_ in parameters(command)} - NO_FILES
+        listed = {entry.option for entry in (*INPUTS[command], *OUTPUTS.get(command, ()))}
+        assert names == listed, command
+        writes = "overwrite" in inspect.signature(COMMANDS[command]).parameters
+        assert writes or command == "score" or command not in OUTPUTS, command
+
+
+@pytest.fixture
+def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file for each input."""
+    for name in ("data.csv", "test.csv", "set/train.csv", "set/test.csv", "crawl/deep/part.csv"):
+        (workplace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workplace / name).write_text(CSV)
+    for name in (
+        "teacher.jsonl",
+        "texts.txt",
+        "vocab.txt",
+        "encoder/config.json",
+        "encoder/model.safetensors",
+    ):
+        (workplace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workplace / name).write_text("a file\n")
+    shutil.copytree(workplace / "set", workplace / "home" / "named")
+    shutil.copyfile(model, workplace / "model")
+    (workplace / "link").symlink_to(workplace, target_is_directory=True)
+    monkeypatch.setenv("TOKEN2WAVE_DATA", str(workplace / "home"))
+    monkeypatch.setattr("token2wave.cli.main.app", COMMAND_LINE)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def symbolic_link(path: Path) -> str:
+    Path("place").symlink_to(path)
+    return "place"
+
+
+def hard_link(path: Path) -> str:
+    os.link(path, "place")
+    return "place"
+
+
+SPELLINGS: dict[str, Callable[[Path], str]] = {
+    "same": os.path.relpath,
+    "absolute": os.fspath,
+    "relative": lambda path: f"set/../{os.path.relpath(path)}",
+    "through a folder": lambda path: f"link/{os.path.relpath(path)}",
+    "symbolic link": symbolic_link,
+    "hard link": hard_link,
+}
+CASES = [
+    pytest.param(command, output, source, id=f"{command}-{output.option}{output.below}-{source.value}")
+    for command, outputs in OUTPUTS.items()
+    for output in outputs
+    for source in INPUTS[command]
+    if "--to" not in source.more or source.more == output.more
+]
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize(("command", "output", "source"), CASES)
+def test_no_command_writes_over_an_input(run_cli, workplace, command, output, source, spelling):
+    values, file = {**REQUIRED[command], source.option: source.value}, workplace / source.file
+    if output.below:  # the input, or a link to it, lies in the folder that is written
+        place = workplace / "folder" / output.below
+        place.parent.mkdir(parents=True)
+        if "link" in spelling or source.value != source.file:
+            os.rename(SPELLINGS["hard link" if spelling == "hard link" else "symbolic link"](file), place)
+        else:
+            file.rename(place)
+            values[source.option] = SPELLINGS[spelling](place)
+        file = workplace / "folder"
+        values[output.option] = output.value.format(
+            "folder" if "link" in spelling else SPELLINGS[spelling](file)
+        )
+    else:
+        values[output.option] = output.value.format(SPELLINGS[spelling](file))
+    before = contents(workplace)
+    more = dict.fromkeys((*source.more, *output.more))
+    if not (
+        command == "score" or (source.file == "model" and output.option == "out" and command != "export")
+    ):
+        more["--overwrite"] = None  # with which a model may be updated and compressed in its place
+    outcome = run_cli(*words(command, values), *more)
+    assert outcome.status == 2, outcome
+    assert output.message in outcome.err
+    assert contents(workplace) == before
