@@ -310,7 +310,9 @@ def test_parquet_files_that_differ(score_here: Any, model: Path, tmp_path: Path)
     parquet.write_table(
         pyarrow.table({"n": pyarrow.array([2.5]), "text": ["b"], "more": ["x"]}), tmp_path / "b.parquet"
     )
-    score_here(model, tmp_path, tmp_path / "out", columns=["n", "more"])
+    with pytest.raises(OutputError, match="a folder apart from the inputs"):  # it could not be resumed
+        score_here(model, tmp_path, tmp_path / "out", columns=["n", "more"])
+    score_here(model, tmp_path / "*.parquet", tmp_path / "out", columns=["n", "more"])
     rows = output_rows(tmp_path / "out")
     assert [(row["n"], row["more"]) for row in rows] == [(1.0, None), (2.5, "x")]
     parquet.write_table(pyarrow.table({"text": ["c"], "n": ["three"]}), tmp_path / "c.parquet")

@@ -46,15 +46,15 @@ def model(data: Path) -> Path:
 
 
 def save(data: Path, model: Path, out: Path) -> None:
-    token2wave.load(model).save(out)
+    token2wave.load(model).save(out, overwrite=True)
 
 
 def train(data: Path, model: Path, out: Path) -> None:
-    token2wave.train(data, out=out, settings=SMALL, device="cpu")
+    token2wave.train(data, out=out, overwrite=True, settings=SMALL, device="cpu")
 
 
 def compress(data: Path, model: Path, out: Path) -> None:
-    token2wave.compress(model, out, data=data, storage="float16")
+    token2wave.compress(model, out, data=data, storage="float16", overwrite=True)
 
 
 WRITERS = (save, train, compress)

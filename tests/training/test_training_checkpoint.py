@@ -170,8 +170,10 @@ def test_without_one_training_begins(data: Path, tmp_path: Path) -> None:
         token2wave.train(data, resume=True)
     with pytest.raises(ConfigError, match="search"):
         token2wave.train(data, checkpoint=tmp_path / "c", candidates=2)
-    with pytest.raises(ConfigError, match="expected two files for the checkpoint"):
-        run(data, tmp_path / "b", settings, checkpoint=tmp_path / "." / "b")
+    with pytest.raises(OutputError, match="expected a file for each output"):
+        run(data, tmp_path / "new", settings, checkpoint=tmp_path / ".." / tmp_path.name / "new")
+    with pytest.raises(OutputError, match="or a checkpoint to replace"):
+        run(data, tmp_path / "b", settings, checkpoint=tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == expected
     with pytest.raises(OutputError, match="does not exist"):
         token2wave.train(data, settings=settings, checkpoint=tmp_path / "no" / "c")
@@ -184,7 +186,7 @@ def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         interrupted.write_bytes(damaged)
-        with pytest.raises(CheckpointError):
+        with pytest.raises((CheckpointError, OutputError)):
             token2wave.train(data, **arguments)
     digit = whole.index(b'"state\\": {\\"state\\": ') + len(b'"state\\": {\\"state\\": ') + 5
     damaged = bytearray(whole)
@@ -206,6 +208,6 @@ def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
 
 
 def test_one_in_the_way_is_refused_before_any_work(tmp_path: Path) -> None:
-    (tmp_path / "c").write_bytes(b"")
+    (tmp_path / "c").write_bytes(bytes(8) + b'{"__metadata__":{"token2wave.checkpoint":')
     with pytest.raises(CheckpointError, match="--resume"):
         token2wave.train("no-such-data", checkpoint=tmp_path / "c")

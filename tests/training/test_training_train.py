@@ -294,7 +294,7 @@ def test_illegal_settings_are_refused_before_training(name, data, tmp_path):
     out = tmp_path / "model.safetensors"
     out.write_bytes(b"an older model")
     with pytest.raises(ConfigError) as refusal:
-        run(data, out=out, callbacks=[NoTraining()], **changes)
+        run(data, out=out, overwrite=True, callbacks=[NoTraining()], **changes)
     assert key in str(refusal.value)
     assert hint in str(refusal.value)
     assert out.read_bytes() == b"an older model"
@@ -379,14 +379,14 @@ def test_an_existing_model_survives_a_run_that_fails(data, tmp_path):
     out = tmp_path / "model.safetensors"
     out.write_bytes(b"an older model")
     with pytest.raises(ConfigError, match="finite"):
-        run(data, out=out, settings={**SMALL, "recipe.embedding_lr": 1e30, "recipe.lr": 1e30})
+        run(data, out=out, overwrite=True, settings={**SMALL, "recipe.embedding_lr": 1e30, "recipe.lr": 1e30})
 
     class Interruption(Callback):
         def on_epoch(self, epoch: Epoch) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(data, out=out, callbacks=[Interruption()])
+        run(data, out=out, overwrite=True, callbacks=[Interruption()])
     assert out.read_bytes() == b"an older model"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 

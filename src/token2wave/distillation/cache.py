@@ -79,7 +79,7 @@ class TeacherCache:
             known, new = KnownProbabilities([], values[:0]), list(dict.fromkeys(texts))
             values = compute(new)
         known = known.with_more(new, values)
-        write_probabilities(self.path(".npz"), known, self.array)
+        write_probabilities(self.path(".npz"), known, self.array, overwrite=True)  # it may be damaged
         return known
 
 

@@ -91,13 +91,15 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def write_probabilities(path: Path, known: KnownProbabilities, array: str = PROBABILITIES) -> None:
+def write_probabilities(
+    path: Path, known: KnownProbabilities, array: str = PROBABILITIES, *, overwrite: bool = False
+) -> None:
     """Write a ``.npz`` that :func:`read_probabilities` reads. It holds digests instead of texts.
 
     Raises:
         OutputError: the file cannot be written, or is of another kind; an older one stays as it was.
     """
-    Outputs().check_file(path, "file of probabilities")
+    Outputs(overwrite=overwrite).check_file(path, "file of probabilities")
     digests = np.frombuffer(b"".join(known.digests), dtype=np.uint8).reshape(-1, 32)
     arrays: dict[str, Any] = {array: known.values, "text_sha256": digests}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
