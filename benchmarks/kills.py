@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import token2wave
 from token2wave.data import load_split
 from token2wave.errors import Token2WaveError
-from token2wave.storage.model_file import read_model_file
 from token2wave.training.checkpoint import read_checkpoint
 
 SECONDS_BETWEEN_LOOKS = 0.01
@@ -151,7 +151,7 @@ def kill_often(job: Job, folder: Path, n_kills: int, per_run: int, seed: int) ->
     chance, tally = random.Random(f"{seed}-{job.name}"), Tally()
     data = write_rows(folder / "rows.csv", job.n_rows)
     expected, seconds = train_whole(job, data, folder / "whole.safetensors")
-    read_model_file(folder / "whole.safetensors")
+    token2wave.load(folder / "whole.safetensors")
     while tally.kills < n_kills:
         (own := folder / f"run-{tally.runs}").mkdir()
         moments = [chance.uniform(0, seconds) for _ in range(min(per_run, n_kills - tally.kills))]

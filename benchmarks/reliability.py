@@ -35,7 +35,6 @@ from measuring import ROOT, comma_list, describe_origin, make_parser, spread, wr
 
 import token2wave
 from token2wave.data import load_split, load_splits
-from token2wave.storage.model_file import read_model_file
 from token2wave.storage.safetensors_writer import bytes_of
 
 FRACTIONS = {"small": 0.3, "fast": 0.4, "paper": 0.3}  # of all kills
@@ -112,7 +111,7 @@ def loaded(options: argparse.Namespace) -> Part:
             start = time.perf_counter()
             token2wave.load(path)
             whole.append(time.perf_counter() - start)
-            tensors = read_model_file(path).tensors.values()
+            tensors = token2wave.load(path).to_file().tensors.values()
             start = time.perf_counter()
             for array in tensors:
                 zlib.crc32(bytes_of(array))

@@ -22,7 +22,6 @@ from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.inference.compiled import compile_network
-from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.encodings import (
@@ -33,6 +32,7 @@ from token2wave.storage.encodings import (
     as_lzma,
     quantised,
 )
+from token2wave.storage.model_file import FEATURE_PREFIX
 
 Recipe = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]

@@ -14,11 +14,10 @@ from token2wave.compression.fitting import encode_rows, fit_step, rows_that_fit
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordFeatures
 from token2wave.inference.loading import build_network
-from token2wave.inference.model import FEATURE_PREFIX
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
 from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
-from token2wave.storage.model_file import ModelFile, size_of_model_file
+from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import fit_branches
 from token2wave.training.calibration import calibrate, scale_branches

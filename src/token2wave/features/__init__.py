@@ -26,6 +26,7 @@ __all__ = [
     "WordPieceConfig",
     "WordPieceFeatures",
     "describe_features",
+    "feature_config",
     "features_from_file",
     "fit_features",
 ]
@@ -64,6 +65,20 @@ def describe_features(features: Features) -> dict[str, Any]:
     return {"kind": features.type_name, "settings": features.config.to_dict()}
 
 
+def feature_config(type_name: str, settings: dict[str, Any]) -> FeatureConfig:
+    """Read the settings of the features of a model file.
+
+    Raises:
+        ModelFileError: unknown type.
+        ConfigError: unknown or illegal settings.
+    """
+    if type_name == WordFeatures.type_name:
+        return WordConfig.from_dict(settings)
+    if type_name == WordPieceFeatures.type_name:
+        return WordPieceConfig.from_dict(settings)
+    raise ModelFileError(f"expected features of type words or wordpiece, found {type_name!r}")
+
+
 def features_from_file(type_name: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:
     """Rebuild the features of a model file.
 
@@ -71,8 +86,7 @@ def features_from_file(type_name: str, settings: dict[str, Any], arrays: dict[st
         ModelFileError: unknown type, or damaged arrays.
         ConfigError: unknown or illegal settings.
     """
-    if type_name == WordFeatures.type_name:
-        return WordFeatures.from_arrays(WordConfig.from_dict(settings), arrays)
-    if type_name == WordPieceFeatures.type_name:
-        return WordPieceFeatures.from_arrays(WordPieceConfig.from_dict(settings), arrays)
-    raise ModelFileError(f"expected features of type words or wordpiece, found {type_name!r}")
+    config = feature_config(type_name, settings)
+    if isinstance(config, WordConfig):
+        return WordFeatures.from_arrays(config, arrays)
+    return WordPieceFeatures.from_arrays(config, arrays)

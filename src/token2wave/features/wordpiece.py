@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 UNKNOWN, CLS, SEP, PAD, MASK = SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 TEXTS_CHUNK = 2_000
+MAX_ENTRIES, MAX_BYTES = 1 << 18, 16 << 20  # of a vocabulary
 LONGEST_WORD = 100  # BERT's: a longer word becomes [UNK]
 
 
@@ -47,7 +48,8 @@ class WordPieceConfig(Configuration):
     vocabulary: str = "trained"
 
     def __post_init__(self) -> None:
-        require(self.vocabulary_size >= 3, "vocabulary_size", "at least 3", self.vocabulary_size)
+        legal = 3 <= self.vocabulary_size <= MAX_ENTRIES
+        require(legal, "vocabulary_size", "a number from 3 to 2^18", self.vocabulary_size)
         require(3 <= self.max_tokens <= 1 << 20, "max_tokens", "a number from 3 to 2^20", self.max_tokens)
 
 
@@ -194,6 +196,8 @@ class WordPieceFeatures:
         encoded = arrays.get("vocabulary")
         if encoded is None or encoded.dtype != np.uint8:
             raise ModelFileError("expected the vocabulary of the WordPiece features, found none")
+        if len(encoded) > MAX_BYTES or np.count_nonzero(encoded == ord("\n")) >= MAX_ENTRIES:
+            raise ModelFileError(f"expected a vocabulary of at most {MAX_ENTRIES:,} entries, found more")
         try:
             entries = encoded.tobytes().decode().split("\n")
         except UnicodeDecodeError as error:

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError, import_extra
-from token2wave.features import Features, Ragged, features_from_file
+from token2wave.features import Features, Ragged, WordConfig, feature_config, features_from_file
 from token2wave.features.ragged import offsets_of
 from token2wave.inference import reference
 from token2wave.inference.compiled import compile_network, reason_not_to_compile
-from token2wave.inference.model import FEATURE_PREFIX, Model, Network
+from token2wave.inference.model import Model, Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.models.wave_config import WaveConfig
-from token2wave.storage.model_file import ModelFile, read_model_file
+from token2wave.storage.model_file import FEATURE_PREFIX, Expected, ModelFile, read_model_file
 
 if TYPE_CHECKING:
     from token2wave.models import WaveNetwork
 
 M = TypeVar("M", bound=Model)
-PROBE_TEXTS = ["", "a", "A good film, and the 2 best games: not bad!"]
-N_PROBES = 64  # rows, besides those with the largest numbers
+N_PROBES = 64  # rows with the largest numbers
+ROWS_CHUNK = 1 << 14  # rows searched at once; bounds memory
 
 
 def load_model(path: str | os.PathLike[str], device: str, model_class: type[M]) -> M:
     """Read a model file as :class:`Model` or a subclass; see :func:`token2wave.load`."""
-    file = read_model_file(Path(path))
+    file = read_model_file(Path(path), expected_arrays)
     try:
         return _build(file, device, model_class)
     except MissingExtraError:
@@ -39,6 +39,27 @@ def load_model(path: str | os.PathLike[str], device: str, model_class: type[M]) 
         raise ModelFileError(error.problem, location=location, hint=error.hint) from error
 
 
+def expected_arrays(header: dict[str, Any]) -> Expected:
+    """Return type and shape of every array of a model file, from its settings alone.
+
+    Raises:
+        Token2WaveError: the settings are illegal, or contradict each other.
+    """
+    config, features = WaveConfig.from_dict(header["network"]), header["features"]
+    if len(header["labels"]) != config.n_classes:
+        raise ModelFileError(f"expected {config.n_classes} names of classes, found {len(header['labels'])}")
+    if not isinstance(features.get("settings"), dict):
+        raise ModelFileError("expected settings of the features, found none")
+    words = feature_config(str(features.get("kind")), features["settings"])
+    expected: Expected = {name: ("F32", list(shape)) for name, shape in config.parameter_shapes().items()}
+    if not isinstance(words, WordConfig):
+        return {**expected, f"{FEATURE_PREFIX}vocabulary": ("U8", None)}
+    n_buckets = config.n_rows - int(words.cls)
+    if n_buckets > 1 << words.bits:
+        raise ModelFileError(f"expected at most 2^{words.bits} rows, found {config.n_rows:,}")
+    return {**expected, f"{FEATURE_PREFIX}buckets": ("U32", [n_buckets])}
+
+
 def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
     """Make features and network, and check the tensors against their settings."""
     config = WaveConfig.from_dict(file.network)
@@ -46,21 +67,9 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
     features = _features(file)
     if features.n_rows != config.n_rows:
         raise ModelFileError(f"expected {config.n_rows} rows from the features, found {features.n_rows}")
-    if len(file.labels) != config.n_classes:
-        raise ModelFileError(f"expected {config.n_classes} names of classes, found {len(file.labels)}")
-    expected = config.parameter_shapes()
-    if expected.keys() != arrays.keys():
-        odd = sorted(expected.keys() ^ arrays.keys())[0]
-        raise ModelFileError(f"expected the tensors of this network, found {odd!r} missing or too many")
-    for name, shape in expected.items():
-        if arrays[name].shape != shape or arrays[name].dtype != np.float32:
-            raise ModelFileError(
-                f"expected float32 of shape {shape} for {name!r}, "
-                f"found {arrays[name].dtype} of shape {arrays[name].shape}"
-            )
     with np.errstate(all="ignore"):  # the probe finds what overflows
         network = build_network(config, arrays, device)
-        _probe(features, network, arrays)
+        _probe(network, arrays[reference.EMBEDDING])
     if config.multi_label and len(file.thresholds) not in (0, config.n_classes):
         raise ModelFileError(f"expected {config.n_classes} thresholds, found {len(file.thresholds)}")
     return model_class(
@@ -75,18 +84,18 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
     )
 
 
-def _probe(features: Features, network: Network, arrays: dict[str, NDArray[np.float32]]) -> None:
-    """Predict a few texts, and the rows with the largest numbers: finite weights can overflow."""
-    rows = [np.linspace(0, features.n_rows - 1, min(features.n_rows, N_PROBES), dtype=np.int64)]
-    for array in arrays.values():
-        if array.ndim == 2 and len(array) == features.n_rows > 0:
-            rows += [array.argmax(axis=0), array.argmin(axis=0)]
-    ids = np.unique(np.concatenate(rows)).astype(np.int32)
-    ones = np.ones(len(ids), dtype=np.int64)
-    probes = [features(PROBE_TEXTS), Ragged(ids, offsets_of(ones), ones)]
-    if len(ids):  # all of them in one text
-        probes.append(Ragged(ids, offsets_of(n := np.array([len(ids)])), n))
-    logits = np.concatenate([network.logits(probe) for probe in probes])
+def _probe(network: Network, embedding: NDArray[np.float32]) -> None:
+    """Predict the empty text, and the rows with the largest numbers, each alone and all in one text."""
+    rows, sizes = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    for first in range(0, len(embedding), ROWS_CHUNK):
+        chunk = embedding[first : first + ROWS_CHUNK]
+        rows = np.append(rows, np.arange(first, first + len(chunk)))
+        sizes = np.append(sizes, np.maximum(chunk.max(axis=1), -chunk.min(axis=1)))
+        largest = np.argsort(-sizes)[:N_PROBES]
+        rows, sizes = rows[largest], sizes[largest]
+    lengths = np.array([0, *[1] * len(rows), len(rows)], dtype=np.int64)
+    ids = np.concatenate([rows, rows]).astype(np.int32)
+    logits = network.logits(Ragged(ids, offsets_of(lengths), lengths))
     sums = reference.probabilities(logits, network.config.multi_label).sum(axis=1)
     if not np.isfinite(sums).all() or not (network.config.multi_label or np.allclose(sums, 1, atol=1e-3)):
         raise ModelFileError(
@@ -126,16 +135,10 @@ def build_torch_network(
 
 
 def _features(file: ModelFile) -> Features:
-    """Rebuild the features, and check that no array is left over."""
-    settings = file.features.get("settings")
-    if not isinstance(settings, dict):
-        raise ModelFileError("expected settings of the features, found none")
+    """Rebuild the features."""
     arrays = {
         name.removeprefix(FEATURE_PREFIX): array
         for name, array in file.tensors.items()
         if name.startswith(FEATURE_PREFIX)
     }
-    features = features_from_file(str(file.features.get("kind")), settings, arrays)
-    if odd := sorted(arrays.keys() - features.arrays().keys()):
-        raise ModelFileError(f"expected no array {odd[0]!r} for features of type {features.type_name}")
-    return features
+    return features_from_file(file.features["kind"], file.features["settings"], arrays)

@@ -21,11 +21,10 @@ from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 from token2wave.storage.encodings import EncodedArray
-from token2wave.storage.model_file import ModelFile, write_model_file
+from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, write_model_file
 from token2wave.storage.outputs import Outputs
+from token2wave.storage.safetensors_writer import bytes_of
 from token2wave.versions import versions
-
-FEATURE_PREFIX = "features."
 
 
 class Network(Protocol):
@@ -109,7 +108,7 @@ class Model:
         checksum = zlib.crc32(json.dumps(names, sort_keys=True).encode())
         for arrays in (self.features.arrays(), self.network.arrays()):
             for name in sorted(arrays):
-                checksum = zlib.crc32(arrays[name].tobytes(), checksum)
+                checksum = zlib.crc32(bytes_of(arrays[name]), checksum)
         return checksum
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> int:

@@ -20,9 +20,14 @@ from numpy.typing import NDArray
 from token2wave.errors import ModelFileError
 
 Array = NDArray[Any]
+Settings = Mapping[str, Any]
+Parts = Mapping[str, Array]
+Shape = tuple[int, ...]
 DEAD_ZONE = 0.55  # numbers below this many steps become zero, because zeros cost next to nothing
-MAX_PER_BYTE = 64  # bytes that a byte may decompress to, so that a small file cannot fill the memory
+MAX_FREE, MAX_PER_BYTE = 1 << 22, 16  # numbers of any stream, and of each byte: a small file stays small
+MAX_LZMA_MEMORY = 1 << 24  # of the decompressor; a stream may ask for a dictionary of 8 MiB
 MAX_VARINT_BYTES = 5
+CHUNK = 1 << 16  # numbers decoded at once; bounds the memory beside the array
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,45 @@ class EncodedArray:
     settings: dict[str, Any]
     parts: dict[str, Array]
 
-    def decoded(self) -> Array:
-        """Decode the array, float32 or uint32.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the decoded array, read from settings and parts without decoding.
 
         Raises:
             ModelFileError: settings or parts do not fit the encoding.
         """
-        encoding = self.settings.get("kind")
-        if not isinstance(encoding, str) or encoding not in DECODERS:
-            raise ModelFileError(f"expected storage of kind {', '.join(DECODERS)}, found {encoding!r}")
-        suffixes, decode = DECODERS[encoding]
+        suffixes = suffixes_of(self.settings)
         if tuple(self.parts) != suffixes:
-            raise ModelFileError(f"expected the parts {suffixes} of an array stored as {encoding}")
-        return decode(self.settings, self.parts)
+            raise ModelFileError(f"expected the parts {suffixes} of an encoded array")
+        return DECODERS[self.settings["kind"]][1](self.settings, self.parts)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the decoded array."""
+        return np.dtype(np.uint32 if self.settings.get("kind") == "delta_varint" else np.float32)
+
+    def decoded(self) -> Array:
+        """Decode the array, float32 or uint32. Besides the array, it takes a few MiB.
+
+        Raises:
+            ModelFileError: settings or parts do not fit the encoding.
+        """
+        array = np.empty(self.shape, self.dtype)
+        with np.errstate(all="ignore"):  # readers refuse numbers that are not finite
+            DECODERS[self.settings["kind"]][2](self.settings, self.parts, array)
+        return array
+
+
+def suffixes_of(settings: Settings) -> tuple[str, ...]:
+    """Return the suffixes of the parts of an encoded array.
+
+    Raises:
+        ModelFileError: the settings name no encoding.
+    """
+    encoding = settings.get("kind")
+    if not isinstance(encoding, str) or encoding not in DECODERS:
+        raise ModelFileError(f"expected storage of kind {', '.join(DECODERS)}, found {encoding!r}")
+    return DECODERS[encoding][0]
 
 
 def _require(condition: bool, expected: str) -> None:
@@ -66,9 +97,13 @@ def as_float16(array: Array) -> EncodedArray:
     return EncodedArray({"kind": "float16"}, {"": np.clip(array, -largest, largest).astype(np.float16)})
 
 
-def _from_float16(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+def _shape_of_float16(settings: Settings, parts: Parts) -> Shape:
     _require(parts[""].dtype == np.float16, "numbers in half precision")
-    return np.asarray(parts[""], dtype=np.float32)
+    return parts[""].shape
+
+
+def _decode_float16(settings: Settings, parts: Parts, array: Array) -> None:
+    array[...] = parts[""]
 
 
 # ---- int8 ----
@@ -83,11 +118,15 @@ def as_int8(array: Array) -> EncodedArray:
     return EncodedArray({"kind": "int8"}, {"": numbers, ".scale": scale.astype(np.float32)})
 
 
-def _from_int8(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+def _shape_of_int8(settings: Settings, parts: Parts) -> Shape:
     numbers, scale = parts[""], parts[".scale"]
     _require(numbers.dtype == np.int8 and numbers.ndim == 2, "a matrix of small whole numbers")
     _require(scale.dtype == np.float32 and scale.shape == numbers.shape[:1], "a scale for each row")
-    return numbers * scale[:, None]
+    return numbers.shape
+
+
+def _decode_int8(settings: Settings, parts: Parts, array: Array) -> None:
+    np.multiply(parts[""], parts[".scale"][:, None], out=array)
 
 
 # ---- lzma ----
@@ -104,7 +143,7 @@ def as_lzma(numbers: NDArray[np.int8], step: float) -> EncodedArray:
 
     A stream that is shorter than readers accept (a matrix of mostly zeros) is padded.
     """
-    stream = compress_lzma(numbers).ljust(-(-numbers.size // MAX_PER_BYTE), b"\0")
+    stream = compress_lzma(numbers).ljust(-((MAX_FREE - numbers.size) // MAX_PER_BYTE), b"\0")
     settings = {"kind": "lzma", "shape": list(numbers.shape), "step": float(np.float32(step))}
     settings["crc32"] = zlib.crc32(numbers.tobytes())
     return EncodedArray(settings, {"": np.frombuffer(stream, dtype=np.uint8)})
@@ -119,7 +158,7 @@ def compress_lzma(numbers: NDArray[np.int8]) -> bytes:
     return stream
 
 
-def _from_lzma(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+def _shape_of_lzma(settings: Settings, parts: Parts) -> Shape:
     shape: Any = settings.get("shape")
     step: Any = settings.get("step")
     stream = parts[""]
@@ -127,17 +166,31 @@ def _from_lzma(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array
     _require(isinstance(shape, list) and len(shape) == 2, "a shape of two numbers")
     _require(all(type(n) is int and 0 <= n < 1 << 31 for n in shape), "a shape within bounds")
     _require(type(step) in (int, float) and 0 < step < 1e30, "a positive step")
-    size = math.prod(shape)
-    _require(size <= MAX_PER_BYTE * len(stream), "a stream of that size")
-    lzma = _lzma()
-    reader = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=1 << 26)
+    fits = math.prod(shape) <= MAX_FREE + MAX_PER_BYTE * len(stream)
+    _require(fits, f"a longer stream for so many numbers (at most {MAX_PER_BYTE} a byte)")
+    return tuple(shape)
+
+
+def _decode_lzma(settings: Settings, parts: Parts, array: Array) -> None:
+    lzma, step = _lzma(), np.float32(settings["step"])
+    reader = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=MAX_LZMA_MEMORY)
+    numbers, stream = array.reshape(-1), parts[""].data
+    n_read, n_decoded, checksum = 0, 0, 0
     try:
-        unpacked = reader.decompress(stream.tobytes(), max_length=size + 1)
+        while n_decoded < len(numbers):
+            fed = stream[n_read : n_read + CHUNK] if reader.needs_input else b""
+            n_read += len(fed)
+            unpacked = reader.decompress(fed, max_length=min(CHUNK, len(numbers) - n_decoded))
+            _require(bool(unpacked) or n_read < len(stream), "an undamaged stream")
+            checksum = zlib.crc32(unpacked, checksum)
+            chunk = numbers[n_decoded : n_decoded + len(unpacked)]
+            np.multiply(np.frombuffer(unpacked, dtype=np.int8), step, out=chunk)
+            n_decoded += len(unpacked)
+        # The stream must end here, unless it has no end mark.
+        rest = b"" if reader.eof else reader.decompress(bytes(stream[n_read : n_read + CHUNK]), max_length=1)
     except (lzma.LZMAError, EOFError) as error:
         raise ModelFileError(f"expected a whole LZMA stream: {error}") from error
-    _require(len(unpacked) == size and zlib.crc32(unpacked) == settings.get("crc32"), "an undamaged stream")
-    numbers = np.frombuffer(unpacked, dtype=np.int8).reshape(shape)
-    return numbers * np.float32(step)
+    _require(not rest and checksum == settings.get("crc32"), "an undamaged stream")
 
 
 def _lzma() -> Any:
@@ -166,28 +219,37 @@ def as_delta_varint(numbers: NDArray[np.uint32]) -> EncodedArray:
     return EncodedArray({"kind": "delta_varint"}, {"": columns[index < n_bytes[:, None]]})
 
 
-def _from_delta_varint(settings: Mapping[str, Any], parts: Mapping[str, Array]) -> Array:
+def _shape_of_delta_varint(settings: Settings, parts: Parts) -> Shape:
     stream = parts[""]
     _require(stream.dtype == np.uint8 and stream.ndim == 1, "bytes")
-    if not len(stream):
-        return np.zeros(0, dtype=np.uint32)
-    ends = np.flatnonzero(stream < 128)
-    _require(len(ends) > 0 and ends[-1] == len(stream) - 1, "whole numbers")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    _require(bool(lengths.max() <= MAX_VARINT_BYTES), "numbers of at most five bytes")
-    index = np.arange(len(stream)) - np.repeat(starts, lengths)
-    deltas = np.add.reduceat((stream & 127).astype(np.int64) << (7 * index), starts)
-    numbers = np.cumsum(deltas + 1) - 1
-    _require(bool(numbers[-1] < 1 << 32), "numbers below 2^32")
-    return numbers.astype(np.uint32)
+    _require(not len(stream) or stream[-1] < 128, "whole numbers")
+    chunks = (stream[first : first + CHUNK] for first in range(0, len(stream), CHUNK))
+    return (sum(int(np.count_nonzero(chunk < 128)) for chunk in chunks),)
 
 
-Decoder = Callable[[Mapping[str, Any], Mapping[str, Array]], Array]
-DECODERS: dict[str, tuple[tuple[str, ...], Decoder]] = {
-    "float16": (("",), _from_float16),
-    "int8": (("", ".scale"), _from_int8),
-    "lzma": (("",), _from_lzma),
-    "delta_varint": (("",), _from_delta_varint),
+def _decode_delta_varint(settings: Settings, parts: Parts, array: Array) -> None:
+    stream, first, n_decoded, previous = parts[""], 0, 0, -1
+    while first < len(stream):
+        chunk = stream[first : first + CHUNK]
+        ends = np.flatnonzero(chunk < 128)
+        _require(len(ends) > 0, "numbers of at most five bytes")
+        chunk = chunk[: ends[-1] + 1]
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        lengths = ends - starts + 1
+        _require(bool(lengths.max() <= MAX_VARINT_BYTES), "numbers of at most five bytes")
+        index = np.arange(len(chunk)) - np.repeat(starts, lengths)
+        deltas = np.add.reduceat((chunk & 127).astype(np.int64) << (7 * index), starts)
+        numbers = previous + np.cumsum(deltas + 1)
+        previous = numbers[-1]
+        _require(bool(previous < 1 << 32), "numbers below 2^32")
+        array[n_decoded : n_decoded + len(numbers)] = numbers
+        first, n_decoded = first + len(chunk), n_decoded + len(numbers)
+
+
+DECODERS: dict[str, tuple[tuple[str, ...], Callable[..., Shape], Callable[..., None]]] = {
+    "float16": (("",), _shape_of_float16, _decode_float16),
+    "int8": (("", ".scale"), _shape_of_int8, _decode_int8),
+    "lzma": (("",), _shape_of_lzma, _decode_lzma),
+    "delta_varint": (("",), _shape_of_delta_varint, _decode_delta_varint),
 }
-"""For each kind, the suffixes of its parts and the decoder."""
+"""For each kind, the suffixes of its parts, the check that returns the shape, and the decoder."""

@@ -4,14 +4,18 @@
 ``features.NAME``. The metadata has one key, ``token2wave``, so that equal models give equal bytes. Its value
 is JSON with ``checksum`` (the CRC-32 of the file with these eight digits as zeros), ``format_version``, the
 :data:`SECTIONS`, and optionally ``thresholds`` and ``novelty``.
+
+A file may come from anyone. The settings decide which arrays there are, so names, types, shapes and sizes are
+checked before an array is read or decoded. ``docs/security.md`` states the bound of the memory.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,13 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from token2wave.errors import ModelFileError
+from token2wave.errors import ModelFileError, OutputError, Token2WaveError
 from token2wave.storage.atomic import atomic_write
-from token2wave.storage.encodings import EncodedArray
-from token2wave.storage.safetensors_writer import TYPES, bytes_of, size_of_arrays, write_arrays
+from token2wave.storage.encodings import EncodedArray, suffixes_of
+from token2wave.storage.safetensors_writer import NAMES, TYPES, bytes_of, size_of_arrays, write_arrays
 
 FORMAT_VERSION = 3
 KEY = "token2wave"
+FEATURE_PREFIX = "features."
+MAX_HEADER = 8 << 20  # bytes; ten thousand names of classes take about one million
+MAX_VALUES = 1 << 18  # in the JSON of a header; Python's objects take far more memory than their text
 SECTIONS = {
     "versions": dict,
     "features": dict,
@@ -38,6 +45,9 @@ SECTIONS = {
 BEGINNING = '{"__metadata__":{"token2wave":"{\\"checksum\\": \\"'  # of the header, before the checksum
 CHECKSUM_OFFSET = 8 + len(BEGINNING)
 NO_DIGITS = "0" * 8
+
+Entries = dict[str, dict[str, Any]]  # of the header, by name: dtype, shape, data_offsets
+Expected = dict[str, tuple[str, list[int] | None]]  # dtype and shape of decoded arrays; None for any length
 
 
 @dataclass(frozen=True)
@@ -71,9 +81,16 @@ def write_model_file(path: Path, model: ModelFile) -> None:
     """Write a model file atomically.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or its header is larger than readers accept.
     """
     tensors, metadata = _contents(model)
+    n_bytes = len(metadata[KEY])
+    if n_bytes > MAX_HEADER // 2 or _count_values(metadata[KEY]) > MAX_VALUES // 2:
+        raise OutputError(
+            f"expected at most {MAX_HEADER // 2:,} bytes of labels and settings, found {n_bytes:,}",
+            location=str(path),
+            hint="shorten the labels",
+        )
     with atomic_write(path) as temporary:
         checksum = write_arrays(temporary, tensors, metadata)
         with temporary.open("rb+") as file:
@@ -108,8 +125,13 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
     return tensors, {KEY: json.dumps(header, sort_keys=True)}
 
 
-def read_model_file(path: Path) -> ModelFile:
+def read_model_file(path: Path, expected_arrays: Callable[[dict[str, Any]], Expected]) -> ModelFile:
     """Read and check a model file. Nothing in it is executed.
+
+    Args:
+        path: of the file.
+        expected_arrays: returns type and shape of every array, given the :data:`SECTIONS`. A file with other
+            arrays is refused before one of them is read.
 
     Raises:
         ModelFileError: the file is missing, damaged, not of token2wave, of another format version, or has
@@ -121,18 +143,20 @@ def read_model_file(path: Path) -> ModelFile:
             "expected a model file, found a folder", location=location, hint="name a file in it"
         )
     try:
-        # The library checks the file. It would map and copy the arrays, in twice the memory, so they are read
-        # here.
-        with safe_open(path, framework="numpy"), path.open("rb") as file:
-            begin = file.read(8)
-            begin += file.read(int.from_bytes(begin, "little"))
-            entries = json.loads(begin[8:])
+        with path.open("rb") as file:
+            begin = _read_begin(file)
+            # The library checks the file. It would map and copy the arrays, in twice the memory, so they are
+            # read here.
+            with safe_open(path, framework="numpy"):
+                entries = _parse(begin[8:].decode())
             header = _header((entries.pop("__metadata__", None) or {}).get(KEY))
+            expected = expected_arrays(header)
+            _check_entries(entries, expected, header["storage"])
             in_order = sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
             tensors = {name: _read_array(file, len(begin), name, entry) for name, entry in in_order}
         if "checksum" in header:  # optional for other writers
             _check(header["checksum"], begin, tensors.values())
-        encoded = _decode(header["storage"], tensors)
+        encoded = _decode(header["storage"], tensors, expected)
         _check_values(header, tensors)
     except FileNotFoundError as error:
         raise ModelFileError("there is no such file", location=location, hint="check the path") from error
@@ -144,7 +168,7 @@ def read_model_file(path: Path) -> ModelFile:
         problem = "expected a whole safetensors file, found one that is damaged, cut short or of another kind"
         hint = "copy it again, or train again"
         raise ModelFileError(f"{problem} ({error})", location=location, hint=hint) from error
-    except ModelFileError as error:
+    except Token2WaveError as error:
         at = location if error.location is None else f"{location}, {error.location}"
         raise ModelFileError(error.problem, location=at, hint=error.hint) from error
     return ModelFile(
@@ -154,6 +178,71 @@ def read_model_file(path: Path) -> ModelFile:
         novelty=header.get("novelty"),
         **{section: header[section] for section in SECTIONS if section != "storage"},
     )
+
+
+def _read_begin(file: BinaryIO) -> bytes:
+    """Read a safetensors header with its length. One that is longer than the file is left to the library."""
+    begin = file.read(8)
+    n_bytes = int.from_bytes(begin, "little")
+    if n_bytes > os.fstat(file.fileno()).st_size:
+        return begin
+    if n_bytes > MAX_HEADER:
+        raise ModelFileError(f"expected a header of at most {MAX_HEADER:,} bytes, found {n_bytes:,}")
+    begin += file.read(n_bytes)
+    _require_few_values(begin)
+    return begin
+
+
+def _count_values(text: Any) -> int:
+    """Count at least the values of JSON, as text or bytes."""
+    marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
+    return sum(map(text.count, marks))
+
+
+def _require_few_values(text: str | bytes) -> None:
+    if _count_values(text) > MAX_VALUES:
+        raise ModelFileError(f"expected at most {MAX_VALUES:,} values in the header, found more")
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON of few values and without repeated keys.
+
+    Raises:
+        ModelFileError: there are too many values.
+        ValueError: it is no such JSON.
+        RecursionError: it is nested too deeply.
+    """
+
+    def to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            raise ValueError("expected each key once")
+        return values
+
+    _require_few_values(text)
+    return json.loads(text, object_pairs_hook=to_dict)
+
+
+def _check_entries(entries: Entries, expected: Expected, storage: dict[str, Any]) -> None:
+    """Check that the file holds the expected arrays, or the parts of encoded ones, and no others."""
+    if not all(isinstance(settings, dict) for settings in storage.values()):
+        raise ModelFileError("expected settings of encoded arrays in the section 'storage'")
+    parts = [name + suffix for name, settings in storage.items() for suffix in suffixes_of(settings)]
+    odd = {*parts, *(expected.keys() - storage.keys())} ^ entries.keys() or storage.keys() - expected.keys()
+    if odd:
+        raise ModelFileError(f"expected the arrays of these settings, found {min(odd)!r} missing or too many")
+    for name in expected.keys() - storage.keys():
+        _require_type(name, expected, entries[name]["dtype"], entries[name]["shape"])
+
+
+def _require_type(name: str, expected: Expected, dtype: str, shape: list[int]) -> None:
+    expected_type, expected_shape = expected[name]
+    fits = len(shape) == 1 if expected_shape is None else shape == expected_shape
+    if dtype != expected_type or not fits:
+        found = f"found {dtype} of shape {shape}"
+        raise ModelFileError(
+            f"expected {expected_type} of shape {expected_shape or '[n]'} for {name!r}, {found}"
+        )
 
 
 def _check(expected: Any, begin: bytes, tensors: Iterable[NDArray[Any]]) -> None:
@@ -183,18 +272,23 @@ def _check_values(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> N
         raise ModelFileError("expected probabilities in the section 'thresholds'")
 
 
-def _decode(settings: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, EncodedArray]:
+def _decode(
+    storage: dict[str, Any], tensors: dict[str, NDArray[Any]], expected: Expected
+) -> dict[str, EncodedArray]:
     """Replace the parts of encoded arrays by the decoded arrays; return the encoded ones."""
-    if not isinstance(settings, dict) or not all(isinstance(entry, dict) for entry in settings.values()):
-        raise ModelFileError("expected settings of encoded arrays in the section 'storage'")
-    encoded = {}
-    for name, entry in settings.items():
-        parts = {suffix: tensors.pop(name + suffix) for suffix in ("", ".scale") if name + suffix in tensors}
-        encoded[name] = EncodedArray(entry, parts)
-        try:
-            tensors[name] = encoded[name].decoded()
-        except ModelFileError as error:
-            raise ModelFileError(error.problem, location=repr(name), hint=error.hint) from error
+    encoded = {
+        name: EncodedArray(settings, {suffix: tensors.pop(name + suffix) for suffix in suffixes_of(settings)})
+        for name, settings in storage.items()
+    }
+    for check in (True, False):  # all of them are checked before one is decoded
+        for name, array in encoded.items():
+            try:
+                if check:
+                    _require_type(name, expected, NAMES[array.dtype], list(array.shape))
+                else:
+                    tensors[name] = array.decoded()
+            except ModelFileError as error:
+                raise ModelFileError(error.problem, location=repr(name), hint=error.hint) from error
     return encoded
 
 
