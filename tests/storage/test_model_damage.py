@@ -223,7 +223,7 @@ def test_wrong_number_of_labels(path: Path, labels: list[str]) -> None:
 
 def test_wrong_number_of_rows(path: Path) -> None:
     edited(path, lambda m: m["network"].update(n_rows=m["network"]["n_rows"] + 1))
-    refused(path, r"expected \w+ of shape \[\d+.*\] for '(embedding.weight|features.buckets)', found ")
+    refused_by_load(path, r"'(embedding.weight|features.buckets)': expected \w+ of shape \[\d+.*\], found ")
 
 
 SETTINGS: list[tuple[str, str, object]] = [
@@ -337,7 +337,7 @@ def test_tensors_of_another_shape_or_type(path: Path, name: str, change: Callabl
 def test_a_turned_matrix(path: Path) -> None:
     name = "embedding.weight"
     rewritten(path, lambda t: t.update({name: np.ascontiguousarray(t[name].T)}))
-    refused_by_load(path, rf"expected F32 of shape \[\d+, 4\] for '{name}', found F32 of shape \[4, ")
+    refused_by_load(path, rf"'{name}': expected F32 of shape \[\d+, 4\], found F32 of shape \[4, ")
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

@@ -15,7 +15,8 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 
 from token2wave.errors import ModelFileError, OutputError, Token2WaveError
 from token2wave.storage.atomic import atomic_write
-from token2wave.storage.encodings import EncodedArray, suffixes_of
+from token2wave.storage.encodings import MAX_FREE, MAX_PER_BYTE, EncodedArray, suffixes_of
 from token2wave.storage.safetensors_writer import NAMES, TYPES, bytes_of, size_of_arrays, write_arrays
 
 FORMAT_VERSION = 3
@@ -239,9 +240,9 @@ def _require_type(name: str, expected: Expected, dtype: str, shape: list[int]) -
     expected_type, expected_shape = expected[name]
     fits = len(shape) == 1 if expected_shape is None else shape == expected_shape
     if dtype != expected_type or not fits:
-        found = f"found {dtype} of shape {shape}"
         raise ModelFileError(
-            f"expected {expected_type} of shape {expected_shape or '[n]'} for {name!r}, {found}"
+            f"expected {expected_type} of shape {expected_shape or '[n]'}, found {dtype} of shape {shape}",
+            location=repr(name),
         )
 
 
@@ -280,16 +281,27 @@ def _decode(
         name: EncodedArray(settings, {suffix: tensors.pop(name + suffix) for suffix in suffixes_of(settings)})
         for name, settings in storage.items()
     }
-    for check in (True, False):  # all of them are checked before one is decoded
-        for name, array in encoded.items():
-            try:
-                if check:
-                    _require_type(name, expected, NAMES[array.dtype], list(array.shape))
-                else:
-                    tensors[name] = array.decoded()
-            except ModelFileError as error:
-                raise ModelFileError(error.problem, location=repr(name), hint=error.hint) from error
+    n_numbers, n_bytes = 0, 0
+    for name, array in encoded.items():  # all of them are checked before one is decoded
+        with _located(name):
+            _require_type(name, expected, NAMES[array.dtype], list(array.shape))
+        n_numbers += math.prod(array.shape)
+        n_bytes += sum(part.nbytes for part in array.parts.values())
+    if n_numbers > MAX_FREE + MAX_PER_BYTE * n_bytes:
+        raise ModelFileError(f"expected at most {MAX_PER_BYTE} numbers a byte in encoded arrays, found more")
+    for name, array in encoded.items():
+        with _located(name):
+            tensors[name] = array.decoded()
     return encoded
+
+
+@contextmanager
+def _located(name: str) -> Iterator[None]:
+    """Name the array in errors."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(error.problem, location=repr(name), hint=error.hint) from error
 
 
 def _read_array(file: BinaryIO, start: int, name: str, entry: dict[str, Any]) -> NDArray[Any]:
