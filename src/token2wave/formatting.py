@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 
 NOTHING = "-"  # shown where there is no figure
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+FORMULA = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20\x00-\x1f\x7f-\x9f]")  # the wide forms count, too
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -61,6 +64,16 @@ def printable(text: str) -> str:
         for c in " ".join(text.split())
         if c not in BIDI_CONTROLS
     )
+
+
+def spreadsheet_cell(value: object) -> object:
+    """Keep spreadsheets from computing a cell of CSV: an apostrophe goes before what could be a formula.
+
+    Numbers stay as they are, also those written as text. ``serving/page/table.js`` does the same.
+    """
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def columns(text: str) -> int:

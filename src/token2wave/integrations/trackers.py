@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.errors import ConfigError, import_extra
-from token2wave.formatting import percent, printable
+from token2wave.formatting import percent, printable, spreadsheet_cell
 from token2wave.storage.atomic import creates_private_files, make_folder
 from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, Epoch, RunPlan
@@ -388,5 +388,6 @@ def _class_csv(summary: Summary) -> str:
     columns = ("label", *CLASS_METRICS, "support")
     file = io.StringIO()
     scores = (summary.evaluation or {}).get("classes", ())
-    csv.writer(file).writerows([columns, *([score[name] for name in columns] for score in scores)])
+    rows = ([spreadsheet_cell(score[name]) for name in columns] for score in scores)
+    csv.writer(file).writerows([columns, *rows])
     return file.getvalue()

@@ -3,7 +3,8 @@
 const MAX_FILE_BYTES = 1 << 28;
 const DELIMITERS = [",", ";", "\t"];
 const PREVIEW_CHARACTERS = 100_000; // from which the default column is chosen
-const FORMULA = /^[=+\-@\t\r]/;
+const FORMULA = /^[=+\-@\uff1d\uff0b\uff0d\uff20\u0000-\u001f\u007f-\u009f]/; // the wide forms count, too
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /** Text of a file in UTF-8, or in UTF-16 with a byte order mark. */
 export async function readText(file) {
@@ -80,8 +81,8 @@ export function guessTable(text, isTableFile) {
   return { delimiter, header, column: isTable ? column : -1 };
 }
 
-/** A line of CSV. An apostrophe keeps spreadsheets from computing cells that look like formulas. */
+/** A line of CSV. An apostrophe keeps spreadsheets from computing cells, as in formatting.py. */
 export function csvLine(cells) {
-  const safe = cells.map((cell) => (FORMULA.test(cell) && Number.isNaN(Number(cell)) ? `'${cell}` : cell));
+  const safe = cells.map((cell) => (FORMULA.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell));
   return `${safe.map((cell) => (/[",;\t\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\r\n`;
 }
