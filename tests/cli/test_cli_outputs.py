@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
-from cli_helpers import CSV
+from cli_helpers import CSV, TINY
 
 from token2wave.cli.main import app
 
@@ -217,3 +217,83 @@ def test_no_command_writes_over_an_input(run_cli, workplace, command, output, so
     assert outcome.status == 2, outcome
     assert output.message in outcome.err
     assert contents(workplace) == before
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        pytest.param(command, output, id=f"{command}-{output.option}{output.below}-{'-'.join(output.more)}")
+        for command, outputs in OUTPUTS.items()
+        for output in outputs
+        if output.value != "tensorboard:{}" and output.below != "_job/staging/file"
+    ],
+)
+def test_files_of_another_kind_are_not_replaced(run_cli, workplace, command, output):
+    place = workplace / "place" / output.below
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("precious")
+    values = {**REQUIRED[command], output.option: output.value.format("place")}
+    before = contents(workplace)
+    outcome = run_cli(*words(command, values), *output.more)
+    assert outcome.status == 2, outcome
+    assert contents(workplace) == before
+    if output.option not in ("tracker", "output"):
+        assert "--overwrite" in outcome.err
+
+
+RUNS = (
+    ("train", "data.csv", "--out", "new", "--report", "report", *TINY),
+    ("update", "model", "data.csv", "--out", "updated", "--epochs", "1"),
+    ("compress", "model", "--data", "data.csv", "--out", "compressed", "--no-retrain"),
+    ("explain", "model", "--file", "texts.txt", "--html", "explained.html"),
+    ("export", "model", "--to", "html", "--out", "page.html", "--examples", "texts.txt"),
+    ("export", "model", "--to", "onnx", "--out", "model.onnx"),
+    ("export", "model", "--to", "huggingface", "--out", "exported"),
+    ("score", "model", "data.csv", "--output", "scored", "--workers", "1", "--columns", "text"),
+)
+
+
+@pytest.mark.usefixtures("inputs")
+def test_outputs_are_as_private_as_inputs_and_replace_their_own_kind(run_cli, workplace):
+    before = contents(workplace)
+    umask = os.umask(0o022)
+    try:
+        for arguments in RUNS:
+            assert run_cli(*arguments).status == 0, arguments
+        public = {path for path in workplace.rglob("*") if path.is_file()} - before.keys()
+        assert all(path.stat().st_mode & 0o044 == 0o044 for path in public)
+        for arguments in RUNS:
+            if arguments[0] != "score":
+                (
+                    workplace / arguments[arguments.index("--out" if "--out" in arguments else "--html") + 1]
+                ).chmod(0o750 if "exported" in arguments else 0o640)
+            assert run_cli(*arguments).status == 0, arguments  # the same kind is replaced
+        assert {(workplace / name).stat().st_mode & 0o777 for name in ("new", "page.html")} == {0o640}
+        for path in public:
+            if path.exists():
+                path.unlink()
+        for name in ("report", "exported", "scored"):
+            shutil.rmtree(workplace / name)
+        for name in ("model", "data.csv"):
+            (workplace / name).chmod(0o600)
+        for arguments in RUNS:
+            assert run_cli(*arguments).status == 0, arguments
+    finally:
+        os.umask(umask)
+    private = {path for path in workplace.rglob("*") if path not in before and path.is_file()}
+    assert len(private) > 20
+    shared = [path for path in private if path.stat().st_mode & 0o077]
+    assert {path.parent.name for path in shared} <= {"_job"}, shared  # names and counts, in a private folder
+    assert (workplace / "scored" / "_job").stat().st_mode & 0o077 == 0
+    assert contents(workplace).items() >= before.items()
+
+
+@pytest.mark.usefixtures("inputs")
+def test_two_outputs_of_a_call_differ(run_cli, workplace):
+    (workplace / "other").symlink_to(workplace / "new")
+    for extra in (["--checkpoint", "./new"], ["--checkpoint", "other"]):
+        assert "expected a file for each output" in run_cli("train", "data.csv", "--out", "new", *extra).error
+    command = ["train", "data.csv", "--out", "report/report.json", "--report", "report"]
+    (workplace / "report").mkdir()
+    assert "expected a file for each output" in run_cli(*command).error

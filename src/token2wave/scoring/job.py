@@ -193,7 +193,7 @@ def open_job(config: JobConfig, segments: Sequence[Segment]) -> Iterator[Job]:
             location=str(folder),
             hint="choose another folder with --output",
         )
-    for name in (STAGING, PARTS, REJECTED):
+    for name in ("", Path(JOB).parent, STAGING, PARTS, REJECTED):
         make_folder(folder / name)
     with (folder / LOCK).open("ab") as lock:  # the system releases it when this process ends
         if lock_file(lock.fileno()) is False:
