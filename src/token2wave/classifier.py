@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError, ModelFileError, require_text
+from token2wave.errors import ConfigError, require_text
 from token2wave.inference.arrow_texts import is_arrow
 from token2wave.inference.loading import load_model
 from token2wave.inference.model import Model
@@ -87,17 +87,11 @@ class Classifier(Model):
         if type(texts) is not list and not is_arrow(texts):
             texts = _to_texts(texts)
         try:
-            probabilities = self.route.probabilities(texts, advance)
+            return self.route.probabilities(texts, advance)
         except (TypeError, AttributeError):
             if type(texts) is list:
                 _to_texts(texts)  # names the fault; checking first would cost time
             raise
-        if not np.isfinite(probabilities).all():
-            raise ModelFileError(
-                "expected finite probabilities, found others",
-                hint="the weights of the model overflow: train again",
-            )
-        return probabilities
 
     def labels(self, texts: Any) -> list[str]:
         """Name the most probable class of every text. This is the fastest way to classify many texts.

@@ -6,6 +6,7 @@ import itertools
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from token2wave.inference.model import Network
 from token2wave.models import WaveConfig
 
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words"]
+HUGE = 3e38  # finite in float32
 ENTRIES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", ".", "##s")
 
 
@@ -80,6 +82,20 @@ def random_arrays(config: WaveConfig, seed: int, spread: float = 0.3) -> dict[st
         name: random.normal(0, spread, shape).astype(np.float32)
         for name, shape in config.parameter_shapes().items()
     }
+
+
+def with_arrays(classifier: Classifier, changes: dict[str, np.ndarray]) -> Classifier:
+    arrays = {**classifier.network.arrays(), **changes}
+    return replace(classifier, network=compile_network(classifier.network.config, arrays))
+
+
+def one_huge_row(classifier: Classifier, text: str) -> Classifier:
+    """A model that overflows only for texts with a word."""
+    embedding = classifier.network.arrays()["embedding.weight"].copy()
+    features = classifier.features([text, ""])
+    (row,) = set(features.take(np.array([0])).ids) - set(features.take(np.array([1])).ids)
+    embedding[row] = np.where(np.arange(embedding.shape[1]) % 2, HUGE, -HUGE)
+    return with_arrays(classifier, {"embedding.weight": embedding})
 
 
 def take_apart(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 import token2wave
-from token2wave.errors import ConfigError, MissingExtraError, OutputError
+from tests.inference.small_models import one_huge_row, word_classifier
+from token2wave.errors import ConfigError, MissingExtraError, ModelFileError, OutputError
 from token2wave.inference.novelty import QUANTILES, NoveltyReference
 from token2wave.integrations.huggingface import (
     WaveNetworkConfig,
@@ -65,6 +66,13 @@ def test_exported_models_give_the_classifiers_probabilities(kind, tmp_path):
     actual = probabilities(*loaded(tmp_path / "model"), texts)
     assert np.abs(actual - classifier.probabilities(texts)).max() < 1e-5
     assert np.abs(actual - actual.mean(axis=0)).max() > 0.01  # they do tell texts apart
+
+
+def test_no_label_beside_a_nan():
+    model, tokenizer = to_huggingface(one_huge_row(word_classifier(), "good"))
+    assert np.isfinite(probabilities(model, tokenizer, ["bad film"])).all()
+    with pytest.raises(ModelFileError, match="weights overflow"):
+        probabilities(model, tokenizer, ["good"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

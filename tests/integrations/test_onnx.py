@@ -21,13 +21,13 @@ from onnx_models import (
     small_exported,
     texts_of,
 )
-from small_models import random_arrays, shapes_that_compile, torch_classifier
+from small_models import one_huge_row, random_arrays, shapes_that_compile, torch_classifier
 from stored_models import KINDS, STORAGES, classifier_of, in_storage
 from text_strategies import texts
 
 import token2wave
 from token2wave.data import TextDataset, TextSplit
-from token2wave.errors import ConfigError, InputError, OutputError
+from token2wave.errors import ConfigError, InputError, ModelFileError, OutputError
 from token2wave.features import Ragged
 from token2wave.integrations import onnx as onnx_export
 from token2wave.integrations.onnx import export_onnx, pad
@@ -164,6 +164,13 @@ def test_a_probability_equal_to_the_threshold_counts(tmp_path: Path) -> None:
     thresholds = (0.5, 0.5000001)  # the second is above a half even in single precision
     export_onnx(replace(classifier_with(arrays, config), thresholds=thresholds), tmp_path / "model.onnx")
     assert run(tmp_path / "model.onnx", texts_of([3]))["labels"].tolist() == [[True, False]]
+
+
+def test_no_label_beside_a_nan(tmp_path: Path) -> None:
+    other = exported(one_huge_row(classifier_of("cls"), "good"), tmp_path)
+    assert other.predict("bad film").probability > 0
+    with pytest.raises(ModelFileError, match="weights of the model overflow"):
+        other.predict("good")
 
 
 def test_predictions_are_named(tmp_path: Path) -> None:

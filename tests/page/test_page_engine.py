@@ -99,6 +99,18 @@ def test_predictions_equal_those_of_python(case: tuple[str, str], answers: dict[
 
 
 @needs_node
+@pytest.mark.parametrize("logits", ["[0, NaN]", "[Infinity, 1]", "[-Infinity, 1]"])
+@pytest.mark.parametrize("multi_label", ["true", "false"])
+def test_no_label_beside_a_nan(logits: str, multi_label: str) -> None:
+    network = Path(token2wave.__file__).parent / "serving" / "page" / "network.js"
+    script = f"import {{ probabilitiesOf }} from {json.dumps(str(network))};"
+    command = [NODE, "--input-type=module", "-e", f"{script} probabilitiesOf({logits}, {multi_label})"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "weights of the model overflow" in run.stderr
+
+
+@needs_node
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_explanations_equal_those_of_python(case: tuple[str, str], answers: dict[Any, Any]) -> None:
     classifier = _model(*case)

@@ -13,11 +13,14 @@ from jsonschema import Draft202012Validator
 from service_helpers import LABELS, TEXTS, Reader, connect, make_classifier, post
 
 import token2wave
-from token2wave.errors import ConfigError
+from tests.inference.small_models import one_huge_row
+from token2wave.errors import ConfigError, ModelFileError
 from token2wave.serving.app import Service
+from token2wave.serving.batching import Batcher
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import openapi_document
 from token2wave.serving.page import page_html
+from token2wave.serving.prometheus import ServiceMetrics
 
 HOSTILE = ["", " ", "\ud800 lone", "a\x00b", "\u202e🌊" * 50, "é" * 3_000, "market\n\r\tgame"]
 
@@ -435,3 +438,17 @@ def test_a_connection_serves_several_requests(server):
         statuses.append(answer.status)
     connection.close()
     assert statuses == [422, 200, 413, 200]
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_a_text_that_overflows_spoils_no_other(width):
+    poisoned = one_huge_row(make_classifier(width=width, novelty=False), "screen")
+
+    async def ask() -> list[object]:
+        batcher = Batcher(poisoned, ServiceLimits(), ServiceMetrics())
+        texts = ["market", "screen", "game", "rain"]
+        return await asyncio.gather(*(batcher.predict([text]) for text in texts), return_exceptions=True)
+
+    answers = asyncio.run(ask())
+    assert [isinstance(answer, ModelFileError) for answer in answers] == [False, True, False, False]
+    assert answers[2].probabilities[0] == pytest.approx(poisoned.probabilities(["game"])[0], abs=1e-6)

@@ -18,7 +18,7 @@ from token2wave.features.tokens import Tokens
 from token2wave.features.wordpiece import UNKNOWN
 from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
-from token2wave.inference.reference import CONTEXT_CHUNK
+from token2wave.inference.reference import CONTEXT_CHUNK, require_finite
 from token2wave.inference.reference import probabilities as to_probabilities
 from token2wave.inference.sums import Sums
 
@@ -27,6 +27,7 @@ Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
 
+@np.errstate(all="ignore")
 def explain(
     model: Model, text: str, unit: str = "word", should_stop: Callable[[], bool] | None = None
 ) -> Explanation:
@@ -45,6 +46,7 @@ def explain(
     Raises:
         ConfigError: the network does not compile, or the unit is unknown.
         InputError: ``text`` is not a string.
+        ModelFileError: the weights overflow, so a logit is not finite.
     """
     require_text(text)
     require_choice(unit, "unit", UNITS)
@@ -57,8 +59,8 @@ def explain(
     without = _logits_without(passages, tokens, bounds, sums, should_stop).astype(np.float64)  # (P, C)
     energy, known = _energy_fractions(passages, tokens, bounds)
     multi_label = network.config.multi_label
-    probabilities = to_probabilities(logits, multi_label)
-    effects = probabilities - to_probabilities(without, multi_label)
+    probabilities = to_probabilities(require_finite(logits), multi_label)
+    effects = probabilities - to_probabilities(require_finite(without), multi_label)
     parts = tuple(
         TextPart(
             int(tokens.starts[first]),

@@ -85,7 +85,11 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
 
 
 def _probe(network: Network, embedding: NDArray[np.float32]) -> None:
-    """Predict the empty text, and the rows with the largest numbers, each alone and all in one text."""
+    """Predict the empty text, and the rows with the largest numbers, each alone and all in one text.
+
+    Raises:
+        ModelFileError: the weights overflow.
+    """
     rows, sizes = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     for first in range(0, len(embedding), ROWS_CHUNK):
         chunk = embedding[first : first + ROWS_CHUNK]
@@ -96,12 +100,7 @@ def _probe(network: Network, embedding: NDArray[np.float32]) -> None:
     lengths = np.array([0, *[1] * len(rows), len(rows)], dtype=np.int64)
     ids = np.concatenate([rows, rows]).astype(np.int32)
     logits = network.logits(Ragged(ids, offsets_of(lengths), lengths))
-    sums = reference.probabilities(logits, network.config.multi_label).sum(axis=1)
-    if not np.isfinite(sums).all() or not (network.config.multi_label or np.allclose(sums, 1, atol=1e-3)):
-        raise ModelFileError(
-            "expected finite probabilities for a probe text, found others",
-            hint="its weights overflow: use another file, or train again",
-        )
+    reference.probabilities(logits, network.config.multi_label)
 
 
 def build_network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:

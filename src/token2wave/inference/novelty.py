@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
+from token2wave.inference.reference import require_finite
 
 QUANTILES = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Fractions of the validation texts for which the model file stores the score."""
@@ -68,15 +69,20 @@ class NoveltyReference:
         scores = np.quantile(known._scores(unknown, evidence), QUANTILES)
         return cls(_rounded(prior), known.unknown, known.evidence, tuple(map(_rounded, scores)))
 
+    @np.errstate(all="ignore")
     def novelty(
         self, n_unknown: NDArray[np.int64], n_known: NDArray[np.int64], logits: NDArray[np.float32]
     ) -> Numbers:
-        """Compute the novelty of ``N`` texts, ``(N,)`` from 0 to 1; arguments as for :meth:`of`."""
+        """Compute the novelty of ``N`` texts, ``(N,)`` from 0 to 1; arguments as for :meth:`of`.
+
+        Raises:
+            ModelFileError: the weights overflow, so a novelty is not finite.
+        """
         unknown = _unknown(n_unknown, n_known, self.usual_share)
         scores = self._scores(unknown, _evidence(logits))
         beyond = np.maximum(scores - self.scores[-1], 0)
         tail = (1 - QUANTILES[-1]) * -np.expm1(-beyond)
-        return np.asarray(np.interp(scores, self.scores, QUANTILES) + tail)
+        return require_finite(np.interp(scores, self.scores, QUANTILES) + tail)
 
     def _scores(self, unknown: Numbers, evidence: Numbers) -> Numbers:
         from_words = (unknown - self.unknown[0]) / self.unknown[1]

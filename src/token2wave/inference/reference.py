@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.errors import ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.inference.sums import Sums
 from token2wave.models.wave_config import WaveConfig
@@ -40,6 +41,7 @@ def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> 
 # ---- from features to sums ----
 
 
+@np.errstate(all="ignore")  # `require_finite` refuses what overflows
 def sums(
     config: WaveConfig, arrays: Arrays, features: Ragged, exact: bool = False, context: bool = True
 ) -> Sums:
@@ -200,6 +202,7 @@ def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numb
 # ---- from sums to logits ----
 
 
+@np.errstate(all="ignore")
 def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     """Compute the logits of texts, ``(N, C)``, from their sums."""
     if config.readout == "text":
@@ -220,13 +223,32 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     return result
 
 
+@np.errstate(all="ignore")
 def probabilities(logits: NDArray[Any], multi_label: bool) -> NDArray[Any]:
-    """Turn logits ``(..., C)`` into probabilities, by sigmoid if ``multi_label``, else by softmax."""
+    """Turn logits ``(..., C)`` into probabilities, by sigmoid if ``multi_label``, else by softmax.
+
+    Raises:
+        ModelFileError: the weights overflow, so a probability is not finite.
+    """
     if multi_label:
         powers = np.exp(-np.abs(logits))
-        return np.asarray(np.where(logits < 0, powers, 1) / (1 + powers))
+        return require_finite(np.where(logits < 0, powers, 1) / (1 + powers))
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    return require_finite(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def require_finite(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers that a label may rest on: finite weights can overflow, perhaps only for some texts.
+
+    Raises:
+        ModelFileError: one of them is not finite.
+    """
+    if not np.isfinite(numbers).all():
+        raise ModelFileError(
+            "expected finite probabilities, found others",
+            hint="the weights of the model overflow: use another file, or train again",
+        )
+    return numbers
 
 
 def _mean_and_deviation(count: Numbers, total: Numbers, squares: Numbers) -> tuple[Floats, Floats]:

@@ -79,7 +79,7 @@ class NativeRoute(Route):
         if is_arrow(texts):
             chunks = utf8_of(texts)
         elif advance is None:
-            return self.network.text_probabilities(self.features, list(texts))
+            return reference.require_finite(self.network.text_probabilities(self.features, list(texts)))
         else:
             starts = range(0, len(texts), TEXTS_CHUNK)
             chunks = (list(texts[first : first + TEXTS_CHUNK]) for first in starts)
@@ -93,7 +93,7 @@ class NativeRoute(Route):
             raise
         except ValueError as error:
             raise InputError(NOT_UTF8, location="texts") from error
-        return np.concatenate(results)
+        return reference.require_finite(np.concatenate(results))
 
 
 def choose_route(model: Model) -> Route:

@@ -22,7 +22,7 @@ from token2wave.data.objects import to_texts
 from token2wave.errors import ModelFileError, OutputError, Token2WaveError, import_extra, require_text
 from token2wave.features import Features, Ragged, describe_features, features_from_file
 from token2wave.inference.prediction import Prediction, make_prediction
-from token2wave.inference.reference import EMBEDDING
+from token2wave.inference.reference import EMBEDDING, require_finite
 from token2wave.storage.atomic import atomic_write
 from token2wave.storage.outputs import Outputs
 
@@ -172,7 +172,7 @@ class OnnxClassifier:
         if probabilities.shape != (len(features), len(self.label_names)):
             problem = f"expected a graph of {len(self.label_names)} classes, found {probabilities.shape[1:]}"
             raise ModelFileError(problem, location=self._path)
-        return probabilities
+        return require_finite(probabilities)
 
     def predict(self, text: str, top_k: int = 1) -> Prediction:
         """Classify one text like :meth:`token2wave.Classifier.predict`, without novelty.

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from token2wave.serving.limits import ServiceLimits
@@ -161,28 +162,31 @@ class Batcher:
             return
         loop, classifier = asyncio.get_running_loop(), self.classifier
         if classifier.computes_with == "native core":
-            _deliver(batch, lambda: self.compute(classifier, texts))
+            self._deliver(batch, classifier, lambda: self.compute(classifier, texts))
             loop.call_soon(self._run_batch)  # the loop reads and answers requests in between
             return
 
         def finish(future: asyncio.Future[BatchResult]) -> None:
-            _deliver(batch, future.result)
+            self._deliver(batch, classifier, future.result)
             self._run_batch()
 
         loop.run_in_executor(self._small_thread, self.compute, classifier, texts).add_done_callback(finish)
 
-
-def _deliver(batch: list[Waiting], get_result: Callable[[], BatchResult]) -> None:
-    """Give each request its own rows of a result, or the error."""
-    try:
-        classifier, probabilities = get_result()
-    except Exception as error:
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
-        return
-    start = 0
-    for texts, future in batch:
-        if not future.done():  # cancelled if the client is gone
-            future.set_result(BatchResult(classifier, probabilities[start : start + len(texts)]))
-        start += len(texts)
+    def _deliver(
+        self, batch: list[Waiting], classifier: Classifier, get_result: Callable[[], BatchResult]
+    ) -> None:
+        """Give each request its own rows of a result, or the error that is its own."""
+        try:
+            _, probabilities = get_result()
+        except Exception as error:
+            for request in batch:
+                if len(batch) > 1:
+                    self._deliver([request], classifier, partial(self.compute, classifier, request[0]))
+                elif not request[1].done():
+                    request[1].set_exception(error)
+            return
+        start = 0
+        for texts, future in batch:
+            if not future.done():  # cancelled if the client is gone
+                future.set_result(BatchResult(classifier, probabilities[start : start + len(texts)]))
+            start += len(texts)

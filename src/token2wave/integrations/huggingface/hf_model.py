@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from token2wave.errors import ConfigError, DataError
+from token2wave.errors import ConfigError, DataError, ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
 from token2wave.models import Batch, WaveNetwork, make_batch
@@ -94,12 +94,17 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 
         Raises:
             DataError: ids that are no rows of the embedding, or n-grams before tokens.
+            ModelFileError: the weights overflow, so a logit is not finite.
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.padding_id
         features = _remove_padding(self.network.config.n_rows, input_ids, attention_mask, token_type_ids)
         batch: Batch = make_batch(features, self.network.config.sentence_ends)
         logits = self.network(batch.to(self.network.embedding.weight.device))
+        if not self.training and not logits.isfinite().all():
+            raise ModelFileError(
+                "expected finite logits, found others", hint="the weights overflow: train again"
+            )
         loss = None if labels is None else self._loss(logits, labels.to(logits.device))
         if self.config.return_dict if return_dict is None else return_dict:
             return SequenceClassifierOutput(loss=loss, logits=logits)

@@ -161,8 +161,15 @@ function requireChoice(setting, value, choices) {
   }
 }
 
-/** Probabilities of logits: the sigmoid of each if a text may have several classes, else the softmax. */
+/**
+ * Probabilities of logits: the sigmoid of each if a text may have several classes, else the softmax.
+ *
+ * Throws an error if a logit is not finite: no label rests on a weight that overflows.
+ */
 export function probabilitiesOf(logits, multiLabel) {
+  if (!logits.every(Number.isFinite)) {
+    throw new Error("the weights of the model overflow for this text; train it again");
+  }
   if (multiLabel) return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
   const highest = logits.reduce((max, logit) => Math.max(max, logit), -Infinity);
   const powers = logits.map((logit) => Math.exp(logit - highest));
