@@ -13,7 +13,7 @@ from typing import Any
 from token2wave.errors import OutputError
 from token2wave.storage.atomic import check_writable
 
-KINDS = {
+FILE_TYPES = {
     "model file": rb'.{8}\{\s*"__metadata__":\s*\{\s*"token2wave":',
     "checkpoint": rb'.{8}\{\s*"__metadata__":\s*\{\s*"token2wave\.checkpoint":',
     "page with a model": rb'<!DOCTYPE html>.*<meta name="generator" content="token2wave model">',
@@ -83,7 +83,7 @@ class Outputs:
     def check_file(
         self,
         path: PathLike,
-        kind: str,
+        file_type: str,
         *,
         shown_by: PathLike | None = None,
         replaceable: PathLike | None = None,
@@ -92,7 +92,7 @@ class Outputs:
 
         Args:
             path: of the file.
-            kind: a key of `KINDS`. A file of this kind may be replaced.
+            file_type: a key of `FILE_TYPES`. A file of this type may be replaced.
             shown_by: the file whose content shows the kind, if several are written together.
             replaceable: an input that may be replaced with ``overwrite``.
 
@@ -104,16 +104,16 @@ class Outputs:
         self._require_distinct(output)
         if not output.exists():
             return
-        is_same_kind = is_of_kind(Path(shown_by or output), kind)
+        is_same_type = is_of_type(Path(shown_by or output), file_type)
         source, in_folder = self._files.get(_id(output.stat()), (None, False))
-        if source is not None and not (in_folder and is_same_kind):
+        if source is not None and not (in_folder and is_same_type):
             may_replace = replaceable is not None and os.path.samefile(replaceable, output)
             if not (may_replace and self.overwrite):
                 hint = "name another file" + (", or replace it with --overwrite" if may_replace else "")
-                problem = f"expected a file that is not read, found an input ({source})"
+                problem = f"expected another file than the inputs, found the input {source}"
                 raise OutputError(problem, location=str(path), hint=hint)
-        elif not (self.overwrite or is_same_kind or output.stat().st_size == 0):
-            problem = f"expected a new file, or a {kind} to replace, found a file of another kind"
+        elif not (self.overwrite or is_same_type or output.stat().st_size == 0):
+            problem = f"expected a new file, or a {file_type} to replace, found a file of another kind"
             hint = "name another file, or replace it with --overwrite"
             raise OutputError(problem, location=str(path), hint=hint)
 
@@ -146,11 +146,11 @@ class Outputs:
         self._outputs |= names
 
 
-def is_of_kind(path: Path, kind: str) -> bool:
+def is_of_type(path: Path, file_type: str) -> bool:
     """Whether a file begins as those of a kind do."""
     try:
         with path.open("rb") as file:
-            return re.match(KINDS[kind], file.read(_HEAD_BYTES), re.DOTALL) is not None
+            return re.match(FILE_TYPES[file_type], file.read(_HEAD_BYTES), re.DOTALL) is not None
     except OSError:
         return False
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from token2wave.errors import CheckpointError
 from token2wave.storage.atomic import atomic_write
-from token2wave.storage.outputs import is_of_kind
+from token2wave.storage.outputs import is_of_type
 from token2wave.storage.safetensors_writer import write_arrays
 from token2wave.training.callbacks import Epoch, History
 from token2wave.training.distributed import rank, require_same
@@ -148,7 +148,7 @@ def require_free_path(path: Path, resume: bool) -> None:
     Raises:
         CheckpointError: there is one.
     """
-    if not resume and is_of_kind(path, "checkpoint"):
+    if not resume and is_of_type(path, "checkpoint"):
         hint = "resume it with --resume, or remove it"
         raise CheckpointError("found an existing checkpoint", location=str(path), hint=hint)
 
