@@ -89,7 +89,7 @@ def train_killed(
     out, checkpoint = folder / "model.safetensors", folder / "run.checkpoint"
     previous = b"the model that was there before"
     out.write_bytes(previous)
-    command = [*_command(job, data, out), "--checkpoint", str(checkpoint), "--resume"]
+    command = [*_command(job, data, out), "--overwrite", "--checkpoint", str(checkpoint), "--resume"]
     with _reading(out, checkpoint, {previous, expected}, tally):
         for moment in moments:
             silent: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -297,3 +297,11 @@ def test_two_outputs_of_a_call_differ(run_cli, workplace):
     command = ["train", "data.csv", "--out", "report/report.json", "--report", "report"]
     (workplace / "report").mkdir()
     assert "expected a file for each output" in run_cli(*command).error
+
+
+@pytest.mark.usefixtures("inputs")
+def test_an_input_with_the_name_of_a_temporary_file_stays(run_cli, workplace):
+    (workplace / "model").rename(workplace / ".new.1.part")
+    outcome = run_cli("compress", ".new.1.part", "--data", "data.csv", "--out", "new")
+    assert "the name of a temporary file" in outcome.error
+    (workplace / ".new.1.part").rename(workplace / "model")

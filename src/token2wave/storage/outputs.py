@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.errors import OutputError
-from token2wave.storage.atomic import check_writable
+from token2wave.storage.atomic import MAX_WRITERS, check_writable, temporary_path
 
 FILE_TYPES = {
     "model file": rb'.{8}\{\s*"__metadata__":\s*\{\s*"token2wave":',
     "checkpoint": rb'.{8}\{\s*"__metadata__":\s*\{\s*"token2wave\.checkpoint":',
     "page with a model": rb'<!DOCTYPE html>.*<meta name="generator" content="token2wave model">',
     "page of explanations": rb'<!DOCTYPE html>.*<meta name="generator" content="token2wave explanations">',
-    "report": rb'\{\s*"accuracy":',
+    "report": rb'\{\s*"accuracy": [^,]+,\s*"macro_f1":',
     "ONNX file": rb"\x08.\x12\x0atoken2wave",
-    "file of probabilities": rb"PK\x03\x04",
+    "file of probabilities": rb"PK\x03\x04.{26}\w+\.npy",
     "MLflow database": rb"SQLite format 3\x00",
 }
 """The kinds of files that commands write, and how the content of each begins."""
@@ -51,7 +51,7 @@ class Outputs:
         self.overwrite, self._recursive = overwrite, recursive
         self.is_private = False
         self._folders: list[Path] = []
-        self._files: dict[FileId, tuple[Path, bool]] = {}  # path, and whether it is in a folder of inputs
+        self._files: dict[FileId, tuple[Path, bool]] = {}  # path, and whether only its folder was named
         self._outputs: set[Path | FileId] = set()
         for name in inputs:
             if isinstance(name, str | os.PathLike) and os.fspath(name):
@@ -102,10 +102,15 @@ class Outputs:
         output = Path(path)
         check_writable(output)
         self._require_distinct(output)
+        for number in range(MAX_WRITERS):  # the names of temporary files, whose leftovers are removed
+            source, _ = self._input_at(temporary_path(Path(os.path.realpath(output)), number))
+            if source is not None:
+                problem = f"found the input {source}, which has the name of a temporary file"
+                raise OutputError(problem, location=str(path), hint="name another file")
         if not output.exists():
             return
         is_same_type = is_of_type(Path(shown_by or output), file_type)
-        source, in_folder = self._files.get(_id(output.stat()), (None, False))
+        source, in_folder = self._input_at(output)
         if source is not None and not (in_folder and is_same_type):
             may_replace = replaceable is not None and os.path.samefile(replaceable, output)
             if not (may_replace and self.overwrite):
@@ -127,13 +132,16 @@ class Outputs:
         real = Path(os.path.realpath(folder))
         source = next((path for path, _ in self._files.values() if _is_below(path, real)), None)
         for path in real.rglob("*") if self._files else ():
-            if source is None and path.exists():  # a link to an input
-                source = self._files.get(_id(path.stat()), (None, False))[0]
+            source = source or self._input_at(path)[0]  # of a link to an input
         if self._recursive:
             source = source or next((path for path in self._folders if _is_below(real, path)), None)
         if source is not None:
             problem = f"expected a folder apart from the inputs, found one that contains or is in {source}"
             raise OutputError(problem, location=str(folder), hint="name another folder")
+
+    def _input_at(self, path: Path) -> tuple[Path | None, bool]:
+        """Return the input that is at a path, or None, and whether only its folder was named."""
+        return self._files.get(_id(path.stat()), (None, False)) if path.exists() else (None, False)
 
     def _require_distinct(self, output: Path) -> None:
         """Refuse an output that is also another one."""
