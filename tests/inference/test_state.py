@@ -195,6 +195,11 @@ def test_packed_states_of_others_or_damaged_are_refused() -> None:
     packed = model("fast").state().update("a b c").to_bytes()
     with pytest.raises(ModelFileError, match="another"):
         model("small").state_from_bytes(packed)
+    long_header = b"{" + b" " * (1 << 17) + packed[9 : 8 + (size := int.from_bytes(packed[:8], "little"))]
+    with pytest.raises(ModelFileError, match="its header has"):
+        model("fast").state_from_bytes(
+            len(long_header).to_bytes(8, "little") + long_header + packed[8 + size :]
+        )
     generator = random.Random(3)
     for _ in range(500):
         broken = bytearray(packed)

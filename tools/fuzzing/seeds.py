@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from fuzzing.checks import SMALL, SMALL_WORDPIECE, classifier
 from fuzzing.command_target import COMMANDS
+from fuzzing.damage import join_file, split_file
 from fuzzing.models import classifier_of, model_bytes
 from fuzzing.targets import (
     FILE_SUFFIXES,
@@ -128,10 +130,32 @@ def _models() -> Iterable[bytes]:
     several = {**few["network"], "multi_label": True, "operation": "modulation"}
     yield disassemble(model_bytes({**few, "network": several}))
     yield model_bytes(few)
+    yield disassemble(model_bytes({**few, "numbers": "mixed"}))
+    yield from map(disassemble, _model_bombs(model_bytes(few)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         classifier_of(few).save(path)  # with a checksum, unlike the files above
         yield path.read_bytes()
+
+
+def _model_bombs(whole: bytes) -> Iterable[bytes]:
+    """Model files that claim more than they should hold, in known and unknown arrays."""
+    bomb = lzma.compress(bytes(1 << 22), format=lzma.FORMAT_ALONE)
+    kinds = {"lzma": ("U8", bomb), "delta_varint": ("U8", bytes(999)), "float16": ("F16", bytes(998))}
+    for kind, (dtype, content) in kinds.items():
+        for name in ("embedding.weight", "features.buckets", "more"):
+            header, body = split_file(whole)
+            metadata = header.pop("__metadata__")
+            settings = {"kind": kind, "shape": [1, 1 << 22], "step": 1.0, "crc32": zlib.crc32(bytes(1 << 22))}
+            metadata["token2wave"]["storage"][name] = settings
+            parts = {other: body[slice(*entry["data_offsets"])] for other, entry in header.items()}
+            parts[name] = content
+            header[name] = {"dtype": dtype, "shape": [len(content) // (1 if dtype == "U8" else 2)]}
+            body = b""
+            for other, stored in parts.items():
+                header[other]["data_offsets"] = [len(body), len(body) + len(stored)]
+                body += stored
+            yield join_file({"__metadata__": metadata, **header}, body)
 
 
 def _states() -> Iterable[bytes]:

@@ -21,6 +21,7 @@ from token2wave.inference.sums import Sums
 
 CODE_BYTES = 8
 MAX_SUM = 1e15
+MAX_HEADER = 1 << 16  # bytes of a packed state's header, which has about two thousand
 EDGE_TOKENS = 64  # read first when looking for the end or start of a passage
 MAX_REMOVED = 16  # times the tokens left; then the sums are computed anew, which drops rounding errors
 KEY = "token2wave_state"
@@ -244,8 +245,10 @@ class State:
         """
         state = cls(model)
         try:
-            arrays = load(content)
             length = int.from_bytes(content[:8], "little")
+            if length > MAX_HEADER:
+                raise ValueError(f"its header has {length:,} bytes")
+            arrays = load(content)
             header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
             sums = Sums(**{field.name: arrays[field.name] for field in fields(Sums)})
             edges = arrays["start"], arrays["end"]

@@ -286,7 +286,7 @@ def _decode(
         with _located(name):
             _require_type(name, expected, NAMES[array.dtype], list(array.shape))
         n_numbers += math.prod(array.shape)
-        n_bytes += sum(part.nbytes for part in array.parts.values())
+        n_bytes += sum(stored.nbytes for stored in array.parts.values())
     if n_numbers > MAX_FREE + MAX_PER_BYTE * n_bytes:
         raise ModelFileError(f"expected at most {MAX_PER_BYTE} numbers a byte in encoded arrays, found more")
     for name, array in encoded.items():
