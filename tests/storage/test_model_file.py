@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,13 @@ def test_classifiers(tmp_path: Path, make: Callable[..., Classifier]) -> None:
     assert loaded.network.config == classifier.network.config
     assert isinstance(loaded.network, CompiledNetwork) or not loaded.network.training  # torch: dropout is off
     np.testing.assert_allclose(loaded.probabilities(TEXTS), classifier.probabilities(TEXTS), atol=1e-6)
+
+
+@pytest.mark.parametrize("label", ["x" * (5 << 20), "," * (1 << 18)])
+def test_what_readers_would_refuse_is_not_written(label: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"bytes of labels and settings, found [0-9,]+; shorten the labels"):
+        replace(word_classifier(), label_names=("a", label)).save(tmp_path / "model")
+    assert not os.listdir(tmp_path)
 
 
 # Failing to write -----------------------------------------------------------------------------------
