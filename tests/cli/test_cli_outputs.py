@@ -283,9 +283,9 @@ def test_outputs_are_as_private_as_inputs_and_replace_their_own_kind(run_cli, wo
         os.umask(umask)
     private = {path for path in workplace.rglob("*") if path not in before and path.is_file()}
     assert len(private) > 20
-    shared = [path for path in private if path.stat().st_mode & 0o077]
-    assert {path.parent.name for path in shared} <= {"_job"}, shared  # names and counts, in a private folder
-    assert (workplace / "scored" / "_job").stat().st_mode & 0o077 == 0
+    folders = [workplace / name for name in ("report", "exported", "scored")]
+    folders += [path for path in (workplace / "scored").rglob("*") if path.is_dir()]
+    assert [path for path in (*private, *folders) if path.stat().st_mode & 0o077] == []
     assert contents(workplace).items() >= before.items()
 
 

@@ -17,7 +17,7 @@ from token2wave.data.rows import Segment
 from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.scoring.batch_predictor import PredictionOptions
 from token2wave.scoring.journal import PARTS, REJECTED, STAGING, Journal, compute_sha256
-from token2wave.storage.atomic import atomic_write, lock_file, make_folder
+from token2wave.storage.atomic import atomic_write, lock_file, make_folder, open_to_append
 from token2wave.storage.outputs import Outputs
 from token2wave.versions import __version__
 
@@ -195,7 +195,7 @@ def open_job(config: JobConfig, segments: Sequence[Segment]) -> Iterator[Job]:
         )
     for name in ("", Path(JOB).parent, STAGING, PARTS, REJECTED):
         make_folder(folder / name)
-    with (folder / LOCK).open("ab") as lock:  # the system releases it when this process ends
+    with open_to_append(folder / LOCK) as lock:  # the system releases it when this process ends
         if lock_file(lock.fileno()) is False:
             problem = "another process works on this job"
             raise OutputError(problem, location=str(folder), hint="wait for it, or stop it")

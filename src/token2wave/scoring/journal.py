@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from token2wave.core import n_threads
 from token2wave.errors import OutputError
-from token2wave.storage.atomic import sync_folder
+from token2wave.storage.atomic import open_to_append, sync_folder
 
 STAGING = "_job/staging"
 JOURNAL = "_job/journal.jsonl"
@@ -145,7 +145,7 @@ class Journal:
                 (self.folder / path).unlink(missing_ok=True)  # of a killed run that did not record it
             for folder in {(self.folder / path).parent for path in paths}:
                 sync_folder(folder)
-            with (self.folder / JOURNAL).open("ab") as journal:
+            with open_to_append(self.folder / JOURNAL) as journal:
                 journal.write(json.dumps(asdict(output_part)).encode("ascii") + b"\n")
                 journal.flush()
                 os.fsync(journal.fileno())

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import BinaryIO
 
 from token2wave.errors import OutputError
 
@@ -92,6 +93,12 @@ def private_files(private: bool) -> Iterator[None]:
 def creates_private_files() -> bool:
     """Whether a block of :func:`private_files` makes new files private."""
     return _is_private.get()
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file to append bytes to it."""
+    mode = 0o600 if _is_private.get() else 0o666
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, mode))
 
 
 def set_permissions(path: Path, target: Path) -> None:
