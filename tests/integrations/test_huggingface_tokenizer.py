@@ -169,7 +169,8 @@ def test_damaged_files_are_refused(tmp_path):
     path.write_bytes(whole[:-3])
     with pytest.raises(ModelFileError, match=r"features\.safetensors: expected the features"):
         WaveTokenizer(str(path))
-    for metadata in (None, {"token2wave": "{"}, {"token2wave": "[]"}, {"token2wave": '{"kind": "words"}'}):
+    contents = ["{", "[]", '{"kind": "words"}', "[" * 100_000]
+    for metadata in (None, *({"token2wave": content} for content in contents)):
         save_file({"buckets": np.arange(3, dtype=np.uint32)}, path, metadata=metadata)
         with pytest.raises(ModelFileError, match="expected the features of a tokenizer"):
             WaveTokenizer(str(path))

@@ -17,7 +17,7 @@ from token2wave.errors import CheckpointError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.checkpoint import KEY, Checkpoint
+from token2wave.training.checkpoint import KEY, Checkpoint, read_checkpoint
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
@@ -111,6 +111,14 @@ def test_contents_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(CheckpointError) as caught:
         train(path, 2, resume=True)
     assert caught.value.hint == "remove it, and train from the beginning"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "0," * 300_000 + "0]"], ids=["deep", "long"])
+def test_headers_without_end(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.checkpoint"
+    save_file({}, path, metadata={KEY: text, f"{KEY}.checksum": str(zlib.crc32(text.encode()))})
+    with pytest.raises(CheckpointError, match="damaged or something else"):
+        read_checkpoint(path)
 
 
 def test_contents_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

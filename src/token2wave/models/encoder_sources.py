@@ -41,7 +41,7 @@ def is_classifier(name: str) -> bool:
     try:
         config = json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
         architectures = config.get("architectures") or []
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"expected a folder with a transformers model, but its config.json cannot be read ({error})",
             location=name,

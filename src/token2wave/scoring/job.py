@@ -227,7 +227,7 @@ def _has_other_files(folder: Path) -> bool:
 def _require_same_job(folder: Path, identity: Mapping[str, Any]) -> None:
     try:
         previous = dict(json.loads((folder / JOB).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise OutputError(
             f"cannot read the settings of the job ({error})",
             location=str(folder / JOB),

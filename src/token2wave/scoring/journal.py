@@ -122,7 +122,8 @@ class Journal:
             raise cannot_write(self.folder, error) from error
         recorded: dict[tuple[int, int], OutputPart] = {}
         for line in lines.splitlines():
-            with suppress(ValueError, TypeError, KeyError, AttributeError):  # a damaged line: write it again
+            # A damaged line: its part is written again.
+            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 output_part = OutputPart.from_dict(json.loads(line))
                 recorded[output_part.segment, output_part.number] = output_part
         with ThreadPoolExecutor(n_threads()) as pool:

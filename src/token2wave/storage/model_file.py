@@ -149,7 +149,7 @@ def read_model_file(path: Path, expected_arrays: Callable[[dict[str, Any]], Expe
             # The library checks the file. It would map and copy the arrays, in twice the memory, so they are
             # read here.
             with safe_open(path, framework="numpy"):
-                entries = _parse(begin[8:].decode())
+                entries = parse_header(begin[8:].decode())
             header = _header((entries.pop("__metadata__", None) or {}).get(KEY))
             expected = expected_arrays(header)
             _check_entries(entries, expected, header["storage"])
@@ -205,7 +205,7 @@ def _require_few_values(text: str | bytes) -> None:
         raise ModelFileError(f"expected at most {MAX_VALUES:,} values in the header, found more")
 
 
-def _parse(text: str) -> Any:
+def parse_header(text: str) -> Any:
     """Parse JSON of few values and without repeated keys.
 
     Raises:

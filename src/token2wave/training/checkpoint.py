@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from token2wave.errors import CheckpointError
+from token2wave.errors import CheckpointError, ModelFileError
 from token2wave.storage.atomic import atomic_write
+from token2wave.storage.model_file import parse_header
 from token2wave.storage.outputs import is_of_type
 from token2wave.storage.safetensors_writer import write_arrays
 from token2wave.training.callbacks import Epoch, History
@@ -28,6 +29,7 @@ from token2wave.training.distributed import rank, require_same
 
 FORMAT_VERSION = 1
 KEY = "token2wave.checkpoint"
+READ_ERRORS = (SafetensorError, ModelFileError, ValueError, KeyError, TypeError, IndexError, RecursionError)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -190,7 +192,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            header = json.loads(metadata[KEY])
+            header = parse_header(metadata[KEY])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
         if header["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
@@ -209,7 +211,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], list[NetworkCheckpoint]
         return dict(header["identity"]), networks
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror or error}", location=str(path)) from error
-    except (SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
+    except READ_ERRORS as error:
         raise CheckpointError(
             f"expected a checkpoint, found a file that is damaged or something else ({error})",
             location=str(path),

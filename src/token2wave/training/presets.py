@@ -167,7 +167,7 @@ def parse_value(text: str) -> Any:
     """Read a value as JSON, or else as a string."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -24,6 +24,7 @@ from token2wave.features import (
     features_from_file,
 )
 from token2wave.features.wordpiece import CLS, PAD, SEP, UNKNOWN
+from token2wave.storage.model_file import parse_header
 
 FEATURES_FILE = "features.safetensors"
 KEY = "token2wave"
@@ -259,10 +260,18 @@ def _read_features(path: str | None) -> Features:
         raise ModelFileError(problem, hint=hint)
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[KEY])
+            header = parse_header((file.metadata() or {})[KEY])
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             name, settings = str(header["kind"]), dict(header["settings"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        ModelFileError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         problem = f"expected the features of a tokenizer, found a file that cannot be read ({error})"
         raise ModelFileError(problem, location=str(path), hint=hint) from error
     return features_from_file(name, settings, arrays)
