@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from small_models import put_together
 
+import token2wave
 from token2wave.classifier import Classifier
+from token2wave.errors import ModelFileError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
@@ -226,6 +228,18 @@ def test_hostile_files(make: Callable[[Draft], None], tmp_path: Path, small: Pat
     else:
         assert re.search(expected, outcome["error"])
         assert outcome["bytes"] <= bound(path, 0)
+
+
+def test_values_behind_escapes_are_counted(tmp_path: Path) -> None:
+    draft = Draft(word_model(8, 8))
+    draft.metadata["training"] = {"x": [0] * 300_000}
+    path = draft.write(tmp_path / "hostile")
+    raw = path.read_bytes()
+    header = raw[8 : 8 + int.from_bytes(raw[:8], "little")]
+    escaped = header.replace(b"0, 0", b"0\\u002c 0").replace(b"0, 0", b"0\\u002c 0")
+    path.write_bytes(len(escaped).to_bytes(8, "little") + escaped + raw[8 + len(header) :])
+    with pytest.raises(ModelFileError, match="262,144 values in the header"):
+        token2wave.load(path)
 
 
 @pytest.mark.parametrize("width", [1, 32])

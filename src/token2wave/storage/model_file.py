@@ -319,7 +319,7 @@ def _read_array(file: BinaryIO, start: int, name: str, entry: dict[str, Any]) ->
 def _header(encoded: str | None) -> dict[str, Any]:
     """Decode and check the metadata."""
     try:
-        header = json.loads(encoded) if encoded is not None else None
+        header = parse_header(encoded) if encoded is not None else None
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
