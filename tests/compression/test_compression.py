@@ -320,7 +320,7 @@ def test_the_model_itself_may_be_replaced_and_compressed_again() -> None:
         ("lzma", 5_000),
         ("int8", 4_000),
     ):
-        with pytest.raises(OutputError, match="found an input"):
+        with pytest.raises(OutputError, match="found the input"):
             token2wave.compress("model", "model", storage=storage, max_size=limit)
         summary = token2wave.compress(
             "model", "model", storage=storage, max_size=limit, overwrite=True

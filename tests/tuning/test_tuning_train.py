@@ -309,6 +309,6 @@ def test_an_interrupted_end_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(training.TrainingRun, "evaluate", interrupted)
     monkeypatch.setattr(training, "tune", lambda *_: pytest.fail("unreached"))
     with pytest.raises(KeyboardInterrupt):
-        run(out=out)
+        run(out=out, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert out.read_bytes() == b"old"
