@@ -22,7 +22,7 @@ from token2wave.classifier import Classifier
 from token2wave.errors import ModelFileError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.inference.compiled import compile_network
-from token2wave.models import WaveConfig
+from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.storage.encodings import MAX_FREE, MAX_PER_BYTE
 
 DOCS = Path(__file__).parents[2] / "docs" / "security.md"
@@ -228,6 +228,23 @@ def test_hostile_files(make: Callable[[Draft], None], tmp_path: Path, small: Pat
     else:
         assert re.search(expected, outcome["error"])
         assert outcome["bytes"] <= bound(path, 0)
+
+
+def test_models_that_need_torch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    classifiers = []
+    for width in (8, 1024):
+        config = WaveConfig(1 << 15, 2, width, layers=8, readout="mean")
+        with torch.device("meta"):
+            network = WaveNetwork(config)
+        zeros = {name: torch.zeros(shape) for name, shape in config.parameter_shapes().items()}
+        network.load_state_dict(zeros, assign=True)
+        features = WordFeatures(WordConfig(), np.arange(1 << 15, dtype=np.uint32))
+        classifiers.append(Classifier(features, network, ("a", "b")))
+        classifiers[-1].save(tmp_path / str(width))
+    outcome = load(tmp_path / "1024", tmp_path / "8")
+    assert outcome["error"] is None
+    assert outcome["bytes"] <= bound(tmp_path / "1024", config.parameter_count().total)
 
 
 def test_values_behind_escapes_are_counted(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def build_torch_network(
         import torch
 
         from token2wave.models import WaveNetwork
-    with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
+    with torch.device("meta"):  # no initial weights, which would be overwritten
         network = WaveNetwork(config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
     network.eval()

@@ -24,6 +24,7 @@ from token2wave.features import Features, Ragged, describe_features, features_fr
 from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.inference.reference import EMBEDDING, require_finite
 from token2wave.storage.atomic import atomic_write
+from token2wave.storage.model_file import parse_header
 from token2wave.storage.outputs import Outputs
 
 FORMAT_VERSION = 2
@@ -226,7 +227,7 @@ def _open(path: Path, providers: Sequence[str]) -> tuple[Any, dict[str, str]]:
 def _read_header(metadata: dict[str, str]) -> dict[str, Any]:
     """Decode and check the JSON of the metadata."""
     try:
-        header = json.loads(metadata[KEY]) if KEY in metadata else None
+        header = parse_header(metadata[KEY]) if KEY in metadata else None
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
