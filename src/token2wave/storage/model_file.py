@@ -284,7 +284,7 @@ def _decode(
     n_numbers, n_bytes = 0, 0
     for name, array in encoded.items():  # all of them are checked before one is decoded
         with _located(name):
-            _require_type(name, expected, NAMES[array.dtype], list(array.shape))
+            _require_type(name, expected, NAMES[array.dtype.newbyteorder("<")], list(array.shape))
         n_numbers += math.prod(array.shape)
         n_bytes += sum(stored.nbytes for stored in array.parts.values())
     if n_numbers > MAX_FREE + MAX_PER_BYTE * n_bytes:
