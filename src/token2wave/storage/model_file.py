@@ -232,8 +232,9 @@ def _check_entries(entries: Entries, expected: Expected, storage: dict[str, Any]
     odd = {*parts, *(expected.keys() - storage.keys())} ^ entries.keys() or storage.keys() - expected.keys()
     if odd:
         raise ModelFileError(f"expected the arrays of these settings, found {min(odd)!r} missing or too many")
-    for name in expected.keys() - storage.keys():
-        _require_type(name, expected, entries[name]["dtype"], entries[name]["shape"])
+    for name in expected:
+        if name not in storage:
+            _require_type(name, expected, entries[name]["dtype"], entries[name]["shape"])
 
 
 def _require_type(name: str, expected: Expected, dtype: str, shape: list[int]) -> None:
