@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predicti
 
 if TYPE_CHECKING:
     from token2wave.explanation import Explanation
+
+T = TypeVar("T")
 
 
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Classifier:
@@ -84,14 +86,24 @@ class Classifier(Model):
                 mapping, a set, or a table of several columns.
             ModelFileError: the weights overflow, so a probability is not finite.
         """
-        if type(texts) is not list and not is_arrow(texts):
-            texts = _to_texts(texts)
-        try:
-            return self.route.probabilities(texts, advance)
-        except (TypeError, AttributeError):
-            if type(texts) is list:
-                _to_texts(texts)  # names the fault; checking first would cost time
-            raise
+        return _call(self.route.probabilities, texts, advance)
+
+    def probabilities_and_known(
+        self, texts: Any, advance: Callable[[int], None] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Compute :meth:`probabilities` and :meth:`known` together, which is faster."""
+        return _call(self.route.predict, texts, advance)
+
+    def known(self, texts: Any) -> NDArray[np.bool_]:
+        """Whether the model knows any word or n-gram of each text, ``(N,)``.
+
+        If not, the prediction rests on nothing, like that of an empty text.
+
+        Raises:
+            InputError: as :meth:`probabilities`.
+        """
+        features = _call(lambda strings, _: self.features(strings), _to_texts(texts), None)
+        return self.features.n_known(features) > 0
 
     def labels(self, texts: Any) -> list[str]:
         """Name the most probable class of every text. This is the fastest way to classify many texts.
@@ -128,7 +140,8 @@ class Classifier(Model):
         """Measure how unlike the training texts each text is.
 
         Novelty is the fraction of validation texts that are less unlike: 0.99 means more unlike than 99 % of
-        them (:mod:`token2wave.inference.novelty`). It takes longer than the probabilities.
+        them (:mod:`token2wave.inference.novelty`). A text of which nothing is :meth:`known` has novelty 1. It
+        takes longer than the probabilities.
 
         Args:
             texts: ``N`` strings.
@@ -148,7 +161,8 @@ class Classifier(Model):
         except (TypeError, AttributeError):
             _to_texts(texts)
             raise
-        return self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
+        novelty = self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
+        return np.where(self.features.n_known(features) > 0, novelty, 1.0)
 
     def predict(self, text: str, top_k: int = 1, novelty: bool = False) -> Prediction:
         """Classify one text.
@@ -179,7 +193,9 @@ class Classifier(Model):
         """
         if novelty and type(texts) is not list:
             texts = _to_texts(texts)  # a generator can be read once
-        predictions = [self.prediction(row, top_k) for row in self.probabilities(texts, advance).tolist()]
+        probabilities, known = self.probabilities_and_known(texts, advance)
+        rows = zip(probabilities.tolist(), known.tolist(), strict=True)
+        predictions = [self.prediction(row, top_k, is_known) for row, is_known in rows]
         scores = self.novelty(texts) if novelty else None
         if scores is None:
             return predictions
@@ -271,6 +287,18 @@ class Classifier(Model):
             "versions": self.written_by,
             "computes_with": self.computes_with,
         }
+
+
+def _call(function: Callable[[Any, Any], T], texts: Any, advance: Callable[[int], None] | None) -> T:
+    """Call a function of a route with texts as a user holds them."""
+    if type(texts) is not list and not is_arrow(texts):
+        texts = _to_texts(texts)
+    try:
+        return function(texts, advance)
+    except (TypeError, AttributeError):
+        if type(texts) is list:
+            _to_texts(texts)  # names the fault; checking first would cost time
+        raise
 
 
 def _to_texts(texts: Any) -> list[str]:

@@ -75,6 +75,11 @@ def evaluate(
     result = classifier.evaluate(dataset.texts, labels, callback_list.advance)
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(dataset.texts)
+    n_unknown = len(labels) - int(classifier.known(dataset.texts).sum())
+    caveats = dataset.unknown_label_notes()
+    if n_unknown:
+        texts = f"{n_unknown:,} of {len(labels):,} texts"
+        caveats.append(f"The model knows no word of {texts}, so their predictions rest on nothing.")
     parameters = classifier.network.parameter_count()
     figures = {
         "accuracy": result.accuracy,
@@ -96,7 +101,8 @@ def evaluate(
         "rows": len(labels),
         "data": str(data),
         "split": split,
-        "caveats": dataset.unknown_label_notes(),
+        "unknown_texts": n_unknown,
+        "caveats": caveats,
         "evaluation": result.to_dict(),
     }
     return EvaluationResult(result, figures)

@@ -123,13 +123,17 @@ def test_predict_abstains_below_a_probability(run_cli, model):
     limit = sorted(sure)[len(sure) // 2]
     arguments = ["predict", model, "--abstain-below", limit, "--top-k", 2, *texts]
     expected = [probability >= limit for probability in sure]
+    expected[-1] = False  # the model knows nothing of it
     assert len(set(expected)) == 2
     document = run_cli(*arguments, "--json").document
     assert [entry["label"] is not None for entry in document] == expected
     assert [entry["probability"] for entry in document] == sure
     lines = [line.split("\t") for line in run_cli(*arguments).out.splitlines()]
     assert [line[0] != "-" for line in lines] == expected
-    assert {len(line) for line in lines} == {5}
+    assert [line[5:] for line in lines] == [[]] * len(POSITIVE) + [["(nothing known)"]]
+    assert [entry["known"] for entry in document] == [True] * len(POSITIVE) + [False]
+    assert run_cli("predict", model, "--abstain-below", 1e-9, "zzz", "").out.count("-\t") == 2
+    assert not run_cli("predict", model, "zzz").out.startswith("-")
 
 
 def test_predict_abstains_above_a_novelty(run_cli, model, workplace):

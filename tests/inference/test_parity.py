@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from stored_models import KINDS, classifier_of
+from test_novelty import REFERENCE
 
 from token2wave.core import load_core
 from token2wave.models.registry import NUMPY, OPERATIONS, READOUTS
@@ -35,6 +36,7 @@ MODELS = (
     "cls amplitudes",
 )
 MODELS += ("paper", "paper phrases")
+CUT = MODELS[-2:]  # WordPiece reads no more than `max_tokens` of a text
 TEXTS = ["a good film!", "", "bad", "zebra", "don't, don't! a a a 3.5", "good film . " * 40, "b é 中 👍 xx"]
 
 Probabilities = NDArray[np.float64]
@@ -136,6 +138,42 @@ def test_every_backend_gives_the_same_probabilities(name: str, backend: str) -> 
     if backend == "state" and name.startswith("paper"):  # a state does not cut long texts
         expected, actual = expected[:4], actual[:4]
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*MODELS, "trigrams", "narrow"])
+def test_every_backend_knows_the_same_texts(name: str) -> None:
+    """Texts of which nothing is known: without words, of unknown words, of another script."""
+    model = replace(classifier_of(name), novelty_reference=REFERENCE)
+    texts = ["", " \n", "zebra quagga", "\u03c8\u03c9 \u03c8", "\U0001f996", "a good film!", "zebra film"]
+    expected = [False] * 5 + [True] * 2
+    with mock.patch.dict("os.environ", TOKEN2WAVE_NATIVE="0"):
+        in_numpy = copy.deepcopy(model)
+    for twin in (model, in_numpy):
+        assert twin.known(texts).tolist() == expected
+        predictions = twin.predict_batch(texts, novelty=True)
+        assert [each.known for each in predictions] == expected
+        assert [each.novelty == 1 for each in predictions] == [not known for known in expected]
+        assert [twin.explain(text).known for text in texts] == expected
+        states = [twin.state().update(text) for text in texts]
+        assert [each.predict().known for each in states] == expected
+        assert [each.novelty() == 1 for each in states] == [not known for known in expected]
+        assert not states[-1].remove("film").known
+        assert states[0].merge(states[5]).known
+        assert twin.state_from_bytes(states[5].to_bytes()).known
+        assert twin.predict("zebra " * 20_000).known is False
+        assert twin.predict("zebra " * 20_000 + "film").known is (name not in CUT)
+
+
+def test_texts_in_arrow_and_torch_are_known_or_not() -> None:
+    torch, pyarrow = pytest.importorskip("torch"), pytest.importorskip("pyarrow")
+    from token2wave.models import WaveNetwork
+
+    compiled = classifier_of("cls")
+    network = WaveNetwork(compiled.network.config)
+    network.load_state_dict({name: torch.tensor(a) for name, a in compiled.network.arrays().items()})
+    texts = pyarrow.chunked_array([["", "a film"], ["zebra"]])
+    for twin in (compiled, replace(compiled, network=network)):
+        assert [each.known for each in twin.predict_batch(texts)] == [False, True, False]
 
 
 def test_the_models_use_every_operation_and_readout_that_a_backend_claims() -> None:

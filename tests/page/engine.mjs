@@ -10,7 +10,7 @@ function finish(steps) {
   return done ? value : finish(steps);
 }
 
-const plain = ({ probabilities, novelty }) => ({ probabilities: Array.from(probabilities), novelty });
+const plain = ({ probabilities, ...others }) => ({ probabilities: Array.from(probabilities), ...others });
 const answers = cases.map(({ model, letters, texts, explained }) => {
   const classifier = new Classifier(new Uint8Array(readFileSync(model)), letters);
   return {

@@ -96,6 +96,7 @@ def test_predictions_equal_those_of_python(case: tuple[str, str], answers: dict[
     novelty = classifier.novelty(texts)
     assert novelty is not None
     np.testing.assert_allclose([each["novelty"] for each in predictions], novelty, rtol=0, atol=1e-5)
+    assert [each["known"] for each in predictions] == classifier.known(texts).tolist()
 
 
 @needs_node

@@ -155,7 +155,7 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
     page.click("download")
     saved = _downloaded(page, "labels.csv")
     lines = list(csv.reader(io.StringIO(saved, newline="")))
-    assert lines[0] == ["text", "label", "probability", "novelty"]
+    assert lines[0] == ["text", "label", "probability", "known", "novelty"]
     assert [line[:2] for line in lines[1:]] == [
         ["'=1+1, bad" if text.startswith("=") else text, prediction.label]
         for text, prediction in zip(texts, predictions, strict=True)
@@ -452,7 +452,7 @@ def test_a_table_with_quotes_and_a_header(page: Chromium, tmp_path: Path, delimi
     predictions = model().predict_batch(texts)
     assert page.find("column").get_attribute("value") == "1"
     saved = _saved_rows(page)
-    assert saved[0] == ["id", "review", "label", "predicted_label", "probability", "novelty"]
+    assert saved[0] == ["id", "review", "label", "predicted_label", "probability", "known", "novelty"]
     assert [row[:4] for row in saved[1:]] == [
         ["1", texts[0], "'@SUM(A1)", predictions[0].label],
         ["-2", f"'{texts[1]}", "'+x", predictions[1].label],

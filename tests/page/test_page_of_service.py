@@ -33,9 +33,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/predict":
             predictions = MODEL.predict_batch(request["texts"], request["top_k"], novelty=request["novelty"])
             rows = [
-                ([{"label": a, "probability": b} for a, b in each.top], each.novelty) for each in predictions
+                ([{"label": a, "probability": b} for a, b in each.top], each.novelty, each.known)
+                for each in predictions
             ]
-            answer = {"predictions": [{"top": top, "novelty": novelty} for top, novelty in rows]}
+            names = "top", "novelty", "known"
+            answer = {"predictions": [dict(zip(names, row, strict=True)) for row in rows]}
         else:
             answer = MODEL.explain(request["text"], request["unit"]).to_dict()
         self._send(json.dumps(answer).encode(), "application/json")

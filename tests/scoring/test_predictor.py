@@ -34,6 +34,7 @@ def expected(model: Path) -> dict[str, list[Any]]:
     return {
         **(labels if classifier.multi_label else {"label": [prediction.label for prediction in predictions]}),
         "confidence": [prediction.probability for prediction in predictions],
+        "known": [prediction.known for prediction in predictions],
         "novelty": [prediction.novelty for prediction in predictions],
         "top": [
             [{"label": name, "probability": probability} for name, probability in prediction.top]
@@ -83,6 +84,8 @@ def test_batches_without_rows(any_model: Path) -> None:
     assert {name: scored.schema.field(name).type for name in types} == types
     assert predictor.added_columns() == list(types)
     assert predictor({"text": []})["confidence"].shape == (0,)
+    assert scored.schema.field("known").type == pyarrow.bool_()
+    assert predictor({"text": ["", TEXTS[0]]})["known"].dtype == bool
 
 
 def test_only_the_path_is_pickled_and_each_process_loads_once(model: Path) -> None:

@@ -42,7 +42,7 @@ def write_input(folder: Path, suffix: str) -> Path:
 
 def predicted(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     predictions = token2wave.load(model).predict_batch([row["text"] for row in rows])
-    return [{"label": p.label, "confidence": p.probability} for p in predictions]
+    return [{"label": p.label, "confidence": p.probability, "known": p.known} for p in predictions]
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
@@ -84,7 +84,7 @@ def test_plain_texts_and_fasttext(score_here: Any, model: Path, tmp_path: Path) 
     score_here(model, tmp_path / "b.txt.bz2", tmp_path / "out3", columns=["text"])
     assert output_rows(tmp_path / "out3")[0]["text"] == "buy pills"
     score_here(model, tmp_path / "b.txt.bz2", tmp_path / "out4", prefix="p_")
-    assert output_rows(tmp_path / "out4")[0].keys() == {"text", "label", "p_label", "p_confidence"}
+    assert output_rows(tmp_path / "out4")[0].keys() == {"text", "label", "p_label", "p_confidence", "p_known"}
 
 
 def test_processes_write_the_same_bytes(
@@ -140,6 +140,16 @@ def test_novelty_is_added_if_the_filter_reads_it(score_here: Any, model: Path, t
     assert all(
         len(row["top"]) == 2 and row["probabilities"][row["label"]] == row["confidence"] for row in rows
     )
+
+
+def test_a_filter_drops_texts_of_which_nothing_is_known(score_here: Any, model: Path, tmp_path: Path) -> None:
+    texts = [ROWS[0]["text"], "", " \n", ROWS[1]["text"]]
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    for format in ("parquet", "jsonl"):
+        score_here(model, path, tmp_path / f"known-{format}", keep="known", format=format)
+        assert [row["text"] for row in output_rows(tmp_path / f"known-{format}")] == [texts[0], texts[3]]
+        score_here(model, path, tmp_path / format, keep="known == false and confidence >= 0", format=format)
+        assert [row["text"] for row in output_rows(tmp_path / format)] == texts[1:3]
 
 
 def test_several_labels(score_here: Any, multi_label_model: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def expected(classifier, text, top_k=1):
         "label": prediction.label,
         "probability": prediction.probability,
         "novelty": None,
+        "known": prediction.known,
         "top": [{"label": label, "probability": probability} for label, probability in prediction.top],
     }
 
@@ -54,6 +55,18 @@ def test_a_list(server, classifier):
     assert status == 200
     assert answer == {"predictions": [expected(classifier, text, 2) for text in texts]}
     assert server.ask("POST", "/predict", {"texts": [], "top_k": 2.0})[2] == {"predictions": []}
+
+
+def test_texts_of_which_nothing_is_known(server, classifier):
+    texts = ["", "zzz", "\u03c8", TEXTS[0]]
+    for options in ({}, {"novelty": True}, {"abstain_below": 1e-9}, {"abstain_above_novelty": 1}):
+        answer = server.ask("POST", "/predict", {"texts": texts, **options})[2]["predictions"]
+        assert [each["known"] for each in answer] == [False, False, False, True]
+        abstains = any(name.startswith("abstain") for name in options)
+        assert [each["label"] is None for each in answer] == [abstains] * 3 + [False]
+    for text in texts:
+        answer = server.ask("POST", "/explain", {"text": text})[2]
+        assert answer["known"] is bool(classifier.known([text])[0])
 
 
 def test_large_requests(server, classifier):
@@ -352,7 +365,7 @@ def test_errors_of_the_model(monkeypatch, caplog):
     monkeypatch.setattr(type(classifier), "explain", refuse)
     status, answer, _ = ask_in_process(app, {"text": "a"}, path="/explain")
     assert (status, answer["error"]["hint"]) == (422, "train another")
-    monkeypatch.setattr(type(classifier), "probabilities", fail)
+    monkeypatch.setattr(type(classifier), "probabilities_and_known", fail)
     status, answer, _ = ask_in_process(app, {"text": "a"})
     assert status == 500
     assert "an error" not in json.dumps(answer)

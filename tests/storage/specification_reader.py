@@ -90,6 +90,8 @@ class PlainReader:
     def novelty(self, text: str) -> float:
         """Share of the texts held back that are less unlike training; the file must have the section."""
         features, words = self._features(text)
+        if not self.knows(features):
+            return 1.0
         n_unknown = 0
         if self.feature_kind == "words":
             n_tokens, n_known = len(_tokens(text)), len(features) - int(self.settings.get("cls", False))
@@ -107,6 +109,13 @@ class PlainReader:
         i = bisect_right(scores, score) - 1
         part = (score - scores[i]) / (scores[i + 1] - scores[i])
         return NOVELTY_LEVELS[i] + part * (NOVELTY_LEVELS[i + 1] - NOVELTY_LEVELS[i])
+
+    def knows(self, features: list[int]) -> bool:
+        """Whether a text has a row of its own."""
+        if self.feature_kind == "words":
+            return len(features) > int(self.settings.get("cls", False))
+        entries = bytes(self.tensors["features.vocabulary"]).decode().split("\n")
+        return any(entries[row] not in ("[UNK]", "[CLS]", "[SEP]") for row in features)
 
     def _features(self, text: str) -> tuple[list[int], list[int]]:
         """Rows of all features, and of the words alone."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from token2wave.inference.prediction import Prediction
 
 NO_LABEL = "-"  # printed if the classifier abstains
+NOTHING_KNOWN = "(nothing known)"  # printed after a text of which the model knows no word
 
 
 @takes_options(DataOptions, leave_out=("multi_label", "weight_column"))
@@ -70,10 +71,14 @@ def predict(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Classify texts."""
+    """Classify texts.
+
+    After a text of which the model knows no word, the line says "(nothing known)". With --abstain-below or
+    --abstain-above-novelty, it gets no label.
+    """
     from token2wave.classifier import load
     from token2wave.formatting import printable
-    from token2wave.inference.prediction import prediction_to_dict
+    from token2wave.inference.prediction import prediction_to_dict, should_abstain
 
     classifier = load(model)
     if abstain_above_novelty is not None and classifier.novelty_reference is None:
@@ -93,13 +98,12 @@ def predict(
 
     documents = []
     for line, prediction in zip(texts, predictions, strict=True):
-        is_novel = abstain_above_novelty is not None and (prediction.novelty or 0) > abstain_above_novelty
-        abstains = is_novel or prediction.probability < abstain_below
-        documents.append({"text": line, **prediction_to_dict(prediction, classifier.multi_label, abstains)})
+        no_label = should_abstain(prediction, abstain_below, abstain_above_novelty)
+        documents.append({"text": line, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
         if not as_json:
-            classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, abstains)
+            classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
             cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
-            print("\t".join([*cells, printable(line)]))
+            print("\t".join([*cells, printable(line), *([] if prediction.known else [NOTHING_KNOWN])]))
     finish(documents, as_json)
 
 

@@ -56,6 +56,7 @@ class Explanation:
         logits: of each class.
         parts: in reading order, without overlap. Characters between them belong to none.
         complete: false if the explanation was stopped, so that the parts end before the text does.
+        known: whether the model knows any word or n-gram of the text; else the prediction rests on nothing.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Explanation:
     logits: tuple[float, ...]
     parts: tuple[TextPart, ...]
     complete: bool = True
+    known: bool = True
 
     def __post_init__(self) -> None:
         n_classes = len(self.label_names)
@@ -141,6 +143,7 @@ class Explanation:
                 for unit in self.parts
             ],
             "complete": self.complete,
+            "known": self.known,
         }
 
 

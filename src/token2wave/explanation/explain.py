@@ -73,7 +73,8 @@ def explain(
         for i, (first, last) in enumerate(bounds[: len(without)])
     )
     numbers = tuple(probabilities.tolist()), tuple(logits.tolist())
-    return Explanation(text, unit, model.label_names, *numbers, parts, len(parts) == len(bounds))
+    is_complete, is_known = len(parts) == len(bounds), bool(sums.n_known[0] > 0)
+    return Explanation(text, unit, model.label_names, *numbers, parts, is_complete, is_known)
 
 
 def _visible_tokens(model: Model, text: str) -> Tokens:

@@ -145,6 +145,12 @@ class WordPieceFeatures:
         """Count the features of each text that have no row, ``(B,)``: none."""
         return np.zeros(len(n_tokens), dtype=np.int64)
 
+    def n_known(self, features: Ragged) -> NDArray[np.int64]:
+        """Count the pieces of each text, ``(B,)``, without [UNK], [CLS] and [SEP]."""
+        special = [self.vocabulary.index(entry) for entry in (UNKNOWN, CLS, SEP)]
+        n_known = offsets_of(~np.isin(features.ids, special))
+        return n_known[features.offsets[1:]] - n_known[features.offsets[:-1]]
+
     def tokens(self, text: str) -> Tokens:
         """Cut one text of any length into pieces, with rows as codes, without [CLS] and [SEP]."""
         encoding = self._whole_texts.encode(_encodable(text), add_special_tokens=False)

@@ -158,6 +158,10 @@ class WordFeatures:
         n_grams = np.maximum(n_tokens[:, None] - np.arange(self.config.ngrams), 0).sum(axis=1)
         return np.asarray(n_grams + int(self.config.cls) - n_features)
 
+    def n_known(self, features: Ragged) -> NDArray[np.int64]:
+        """Count the words and n-grams of each text that have a row, ``(B,)``, without [CLS]."""
+        return features.lengths - int(self.config.cls)
+
     def tokens(self, text: str) -> Tokens:
         """Cut one text into tokens, with hashes as codes."""
         return tokens_in(text)

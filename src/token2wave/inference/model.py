@@ -96,9 +96,9 @@ class Model:
             return network
         return compile_network(network.config, network.arrays())
 
-    def prediction(self, probabilities: Sequence[float], top_k: int = 1) -> Prediction:
+    def prediction(self, probabilities: Sequence[float], top_k: int = 1, known: bool = True) -> Prediction:
         """Turn the probabilities of one text into a prediction."""
-        return make_prediction(probabilities, self.label_names, top_k, self.thresholds)
+        return make_prediction(probabilities, self.label_names, top_k, self.thresholds, known)
 
     @cached_property
     def fingerprint(self) -> int:

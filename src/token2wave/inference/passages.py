@@ -14,6 +14,7 @@ Whatever lies inside ``a`` or ``b`` occurs with both signs and cancels, includin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,9 @@ class Passages:
         """Compute the sums of passages, each as a text of its own."""
         offsets = offsets_of(np.array([len(codes) for codes in passages], dtype=np.int64))
         codes = np.concatenate([np.zeros(0, np.uint64), *passages])
-        return self.network.sums(self.features.of_tokens(codes, offsets))
+        features = self.features.of_tokens(codes, offsets)
+        n_known = self.features.n_known(features).astype(np.float64)
+        return replace(self.network.sums(features), n_known=n_known)
 
     def join(self, first: Sums, end: Codes, second: Codes) -> Sums:
         """Add a passage to another, given the sums and the end of the first."""

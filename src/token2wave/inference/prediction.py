@@ -21,6 +21,8 @@ class Prediction(NamedTuple):
         probabilities: their probabilities, in the same order.
         novelty: fraction of validation texts that are less unlike the training texts; None if not requested,
             or unknown to the model.
+        known: whether the model knows any word or n-gram of the text; else the prediction rests on nothing,
+            like that of an empty text.
     """
 
     label: str
@@ -29,6 +31,7 @@ class Prediction(NamedTuple):
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
     novelty: float | None = None
+    known: bool = True
 
 
 def make_prediction(
@@ -36,6 +39,7 @@ def make_prediction(
     label_names: Sequence[str],
     top_k: int = 1,
     thresholds: Sequence[float] = (),
+    known: bool = True,
 ) -> Prediction:
     """Make a prediction from the probabilities; equally probable classes keep their order.
 
@@ -44,6 +48,7 @@ def make_prediction(
         label_names: ``C`` names.
         top_k: number of classes in ``top``; all, if there are fewer.
         thresholds: for a multi-label model, the ``C`` probabilities from which a text gets a class.
+        known: whether the model knows anything of the text.
 
     Raises:
         ConfigError: ``top_k`` is not positive.
@@ -57,7 +62,7 @@ def make_prediction(
         assigned = [i for i in order if probabilities[i] >= thresholds[i]] if thresholds else order[:1]
     top = tuple((label_names[i], probabilities[i]) for i in order[:top_k])
     labels = tuple(label_names[i] for i in assigned)
-    return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in assigned))
+    return Prediction(*top[0], top, labels, tuple(probabilities[i] for i in assigned), known=known)
 
 
 def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) -> dict[str, Any]:
@@ -67,7 +72,22 @@ def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) ->
     if several:
         labels = [] if abstains else zip(prediction.labels, prediction.probabilities, strict=True)
         decision = {"labels": _pairs(labels)}
-    return {**decision, "novelty": prediction.novelty, "top": _pairs(prediction.top)}
+    decision |= {"novelty": prediction.novelty, "known": prediction.known}
+    return {**decision, "top": _pairs(prediction.top)}
+
+
+def should_abstain(prediction: Prediction, below: float, above_novelty: float | None) -> bool:
+    """Whether a text gets no label.
+
+    Args:
+        prediction: of the text.
+        below: the least probability of a label; 0 for no limit.
+        above_novelty: the largest novelty; None for no limit. With either limit, a text of which nothing is
+            known gets no label.
+    """
+    is_novel = above_novelty is not None and (prediction.novelty or 0) > above_novelty
+    has_limit = below > 0 or above_novelty is not None
+    return is_novel or prediction.probability < below or (has_limit and not prediction.known)
 
 
 def _pairs(classes: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:

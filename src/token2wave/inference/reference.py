@@ -81,7 +81,8 @@ def sums(
         linear_svm, _ = segment_sums(
             features.offsets, config.n_classes, lambda a, b: weights.take(features.ids[a:b], axis=0)
         )
-    return Sums(features.lengths.astype(np.float64), total, squares, first, *words, linear_svm)
+    lengths = features.lengths.astype(np.float64)
+    return Sums(lengths, lengths, total, squares, first, *words, linear_svm)
 
 
 def double_precision(arrays: Arrays) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ LONG_TEXT = 1 << 16  # code points
 
 Advance = Callable[[int], None] | None
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -39,31 +41,35 @@ class Route:
 
     def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
         """Compute ``(N, C)`` probabilities of ``N`` texts, a list or a ``pyarrow`` array."""
+        return self.predict(texts, advance)[0]
+
+    def predict(self, texts: Any, advance: Advance = None) -> tuple[Floats, Mask]:
+        """Compute probabilities ``(N, C)``, and whether anything of each text is known, ``(N,)``."""
         return self.of_strings(strings_of(texts) if is_arrow(texts) else texts, advance)
 
-    def of_strings(self, texts: Sequence[str], advance: Advance) -> Floats:
-        """Compute ``(N, C)`` probabilities of ``N`` strings."""
-        network = self.model.network
-        logits = network.logits(self.model.features(texts, advance))
-        return reference.probabilities(logits, network.config.multi_label)
+    def of_strings(self, texts: Sequence[str], advance: Advance) -> tuple[Floats, Mask]:
+        """As :meth:`predict`, of strings."""
+        network, features = self.model.network, self.model.features(texts, advance)
+        probabilities = reference.probabilities(network.logits(features), network.config.multi_label)
+        return probabilities, self.model.features.n_known(features) > 0
 
 
 @dataclass(frozen=True)
 class NumpyRoute(Route):
     """As :class:`Route`, but long texts go through a state piece by piece, so that memory stays bounded."""
 
-    def of_strings(self, texts: Sequence[str], advance: Advance) -> Floats:
-        """Compute ``(N, C)`` probabilities of ``N`` strings."""
+    def of_strings(self, texts: Sequence[str], advance: Advance) -> tuple[Floats, Mask]:
+        """As :meth:`predict`, of strings."""
         long_texts = [i for i, text in enumerate(texts) if len(text) > LONG_TEXT]
         if long_texts:
             short_texts = ["" if len(text) > LONG_TEXT else text for text in texts]
-        result = super().of_strings(short_texts if long_texts else texts, advance)
+        probabilities, known = super().of_strings(short_texts if long_texts else texts, advance)
         for i in long_texts:
             state = State(self.model, removable=False)
             for piece in pieces(texts[i], LONG_TEXT):
                 state.update(piece)
-            result[i] = state.probabilities()
-        return result
+            probabilities[i], known[i] = state.probabilities(), state.known
+        return probabilities, known
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,20 @@ class NativeRoute(Route):
         except ValueError as error:
             raise InputError(NOT_UTF8, location="texts") from error
         return reference.require_finite(np.concatenate(results))
+
+    def predict(self, texts: Any, advance: Advance = None) -> tuple[Floats, Mask]:
+        """As :class:`Route`; only texts with the probabilities of an empty text are hashed again."""
+        probabilities = self.probabilities(texts, advance)
+        like_empty: Mask = np.logical_and.reduce(probabilities == self._of_empty_text, axis=1)
+        known, rows = ~like_empty, like_empty.nonzero()[0]
+        if len(rows):
+            candidates = strings_of(texts.take(rows)) if is_arrow(texts) else [texts[i] for i in rows]
+            known[rows] = self.features.n_known(self.features(candidates)) > 0
+        return probabilities, known
+
+    @cached_property
+    def _of_empty_text(self) -> Floats:
+        return self.network.text_probabilities(self.features, [""])
 
 
 def choose_route(model: Model) -> Route:

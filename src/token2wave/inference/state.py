@@ -146,8 +146,13 @@ class State:
         """Classify the text so far, with its novelty."""
         logits = self._logits()
         row = probabilities(logits[0], self.model.multi_label)
-        prediction = self.model.prediction(row.tolist(), top_k)
+        prediction = self.model.prediction(row.tolist(), top_k, self.known)
         return prediction._replace(novelty=self._novelty(logits))
+
+    @property
+    def known(self) -> bool:
+        """Whether the model knows any word or n-gram of the text so far."""
+        return bool(self._sums.n_known[0] > 0)
 
     def novelty(self) -> float | None:
         """Measure how unlike the training texts the text so far is; see :meth:`Classifier.novelty`."""
@@ -162,7 +167,7 @@ class State:
             return None
         n_known = self._sums.n_features.astype(np.int64)
         n_unknown = self.model.features.n_unknown(np.array([self.n_tokens]), n_known)
-        return float(reference.novelty(n_unknown, n_known, logits)[0])
+        return float(reference.novelty(n_unknown, n_known, logits)[0]) if self.known else 1.0
 
     # ---- tokens and sums ----
 

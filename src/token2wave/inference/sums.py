@@ -20,6 +20,7 @@ class Sums:
 
     Attributes:
         n_features: ``(N,)``, features of each text.
+        n_known: ``(N,)``, those without [CLS], [SEP] and [UNK]. The network counts all; `Passages` knows.
         total: ``(N, 2 D)``, sum of both variants; for read-out ``cls``, of all features but the first.
         squares: ``(N, 2 D)``, sum of the squares of the same.
         first: ``(N, 2 D)``, both variants of the first feature for read-out ``cls``, else zero.
@@ -30,6 +31,7 @@ class Sums:
     """
 
     n_features: Numbers
+    n_known: Numbers
     total: Numbers
     squares: Numbers
     first: Numbers

@@ -154,9 +154,10 @@ class OnnxClassifier:
         Raises:
             InputError: ``texts`` is not a list of strings (:func:`token2wave.data.objects.to_texts`).
         """
-        texts = to_texts(texts)
-        features = self.features(texts)
-        probabilities = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
+        return self._probabilities(self.features(to_texts(texts)))
+
+    def _probabilities(self, features: Ragged) -> NDArray[np.float32]:
+        probabilities = np.empty((len(features), len(self.label_names)), dtype=np.float32)
         for batch in _batches_of_similar_length(features.lengths):
             probabilities[batch] = self._run(features.take(batch))
         return probabilities
@@ -190,8 +191,10 @@ class OnnxClassifier:
         Raises:
             InputError: as :meth:`probabilities`.
         """
-        rows = self.probabilities(texts).tolist()
-        return [make_prediction(row, self.label_names, top_k, self.thresholds) for row in rows]
+        features = self.features(to_texts(texts))
+        known = (self.features.n_known(features) > 0).tolist()
+        rows = zip(self._probabilities(features).tolist(), known, strict=True)
+        return [make_prediction(row, self.label_names, top_k, self.thresholds, known) for row, known in rows]
 
 
 def _batches_of_similar_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

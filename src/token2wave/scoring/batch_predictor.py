@@ -88,11 +88,10 @@ class BatchPredictor:
         Raises:
             TypeError: as :meth:`token2wave.Classifier.probabilities`.
         """
-        classifier, novelty = self.classifier, None
-        probabilities = classifier.probabilities(texts)
-        if self.options.novelty:
-            novelty = classifier.novelty(texts)
-        return Predictions(classifier, self.options, probabilities, novelty)
+        classifier = self.classifier
+        probabilities, known = classifier.probabilities_and_known(texts)
+        novelty = classifier.novelty(texts) if self.options.novelty else None
+        return Predictions(classifier, self.options, probabilities, known, novelty)
 
     def added_columns(self) -> list[str]:
         """Return the names of the columns that predictions add."""
@@ -167,12 +166,14 @@ class Predictions:
         classifier: the model.
         options: the columns to make.
         probabilities: ``(N, C)`` float32.
+        known: ``(N,)`` bool, whether the model knows anything of the text.
         novelty: ``(N,)`` float64 if the options ask for it, else None.
     """
 
     classifier: Classifier
     options: PredictionOptions
     probabilities: NDArray[np.float32]
+    known: NDArray[np.bool_]
     novelty: NDArray[np.float64] | None = None
 
     @cached_property
@@ -200,6 +201,7 @@ class Predictions:
         columns: dict[str, list[Any]] = {
             self._label_column: self.labels,
             "confidence": self.confidence.tolist(),
+            "known": self.known.tolist(),
         }
         if self.novelty is not None:
             columns["novelty"] = self.novelty.tolist()
@@ -222,6 +224,7 @@ class Predictions:
         label_type = pyarrow.list_(pyarrow.string()) if self.classifier.multi_label else pyarrow.string()
         columns = {self._label_column: pyarrow.array(self.labels, label_type)}
         columns["confidence"] = pyarrow.array(self.confidence)
+        columns["known"] = pyarrow.array(self.known)
         if self.novelty is not None:
             columns["novelty"] = pyarrow.array(self.novelty)
         names, options = self.classifier.label_names, self.options
@@ -273,8 +276,8 @@ def _file_identity(model: str) -> tuple[str, int, int, int]:
 
 def _to_numpy(column: list[Any]) -> NDArray[Any]:
     """A column as an array; lists and dictionaries stay objects."""
-    if column and isinstance(column[0], float):
-        return np.array(column, dtype=np.float64)
+    if column and isinstance(column[0], float | bool):
+        return np.array(column)
     array = np.empty(len(column), dtype=object)
     array[:] = column
     return array

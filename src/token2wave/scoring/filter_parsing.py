@@ -19,7 +19,13 @@ MAX_CHARACTERS = 10_000
 MAX_DEPTH = 40  # nested conditions, so that no filter exhausts the stack
 LOCATION = "--keep"
 FUNCTIONS = ("length", "number")
-PREDICTION_TYPES = {"label": "text", "labels": "list", "confidence": "number", "novelty": "number"}
+PREDICTION_TYPES = {
+    "label": "text",
+    "labels": "list",
+    "confidence": "number",
+    "novelty": "number",
+    "known": "bool",
+}
 """The names of predictions and the types of their values."""
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _OPERATORS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}

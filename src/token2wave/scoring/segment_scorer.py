@@ -241,6 +241,8 @@ def _field_values(field: Field, rows: RowBlock, predictions: Predictions) -> Any
             return predictions.confidence
         case "prediction", "novelty":
             return predictions.novelty
+        case "prediction", "known":
+            return predictions.known
         case "prediction", _:
             return predictions.labels
     return _column(rows, field.name)

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import MissingExtraError, Token2WaveError
-from token2wave.inference.prediction import make_prediction, prediction_to_dict
+from token2wave.inference.prediction import make_prediction, prediction_to_dict, should_abstain
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import docs_page, openapi_document
 from token2wave.serving.page import page_html
@@ -35,6 +35,7 @@ try:
         NOVELTY_COST,
         SMALL_REQUEST,
         Batcher,
+        BatchResult,
         IsStopped,
         request_size,
     )
@@ -216,15 +217,12 @@ class Service:
         with_novelty = request.novelty or request.abstain_above_novelty is not None
         size = request_size(request.texts)
         if not with_novelty and size <= SMALL_REQUEST:
-            classifier, probabilities = await self._batcher.predict(request.texts)
-            return predictions_response(request, classifier, probabilities)
+            return predictions_response(request, await self._batcher.predict(request.texts))
 
         def predict(classifier: Classifier, is_stopped: IsStopped) -> Response:
-            probabilities = self._batcher.compute(classifier, request.texts).probabilities
+            result = self._batcher.compute(classifier, request.texts)
             novelty = classifier.novelty(request.texts) if with_novelty else None
-            return predictions_response(
-                request, classifier, probabilities, None if novelty is None else novelty.tolist()
-            )
+            return predictions_response(request, result, None if novelty is None else novelty.tolist())
 
         return await self._run(predict, size * NOVELTY_COST if with_novelty else size, receive)
 
@@ -372,29 +370,23 @@ def error_response(error: RequestError) -> Response:
 
 
 def predictions_response(
-    request: PredictRequest,
-    classifier: Classifier,
-    probabilities: list[list[float]],
-    novelty: list[float] | None = None,
+    request: PredictRequest, result: BatchResult, novelty: list[float] | None = None
 ) -> Response:
     """Encode the response to a ``/predict`` request.
 
     Args:
         request: the request.
-        classifier: the classifier that computed the probabilities.
-        probabilities: for each text, the probability of each class.
+        result: for each text, the probability of each class.
         novelty: of each text, if it was computed.
     """
-    names = classifier.label_names
+    classifier, names = result.classifier, result.classifier.label_names
     thresholds = classifier.thresholds if request.threshold is None else (request.threshold,) * len(names)
-    max_novelty = request.abstain_above_novelty
     documents = []
-    for i, row in enumerate(probabilities):
-        prediction = make_prediction(row, names, request.top_k, thresholds)
-        abstains = prediction.probability < request.abstain_below
+    for i, (row, known) in enumerate(zip(result.probabilities, result.known, strict=True)):
+        prediction = make_prediction(row, names, request.top_k, thresholds, known)
         if novelty is not None:
             prediction = prediction._replace(novelty=novelty[i])
-            abstains = abstains or (max_novelty is not None and novelty[i] > max_novelty)
-        documents.append(prediction_to_dict(prediction, classifier.multi_label, abstains))
+        has_no_label = should_abstain(prediction, request.abstain_below, request.abstain_above_novelty)
+        documents.append(prediction_to_dict(prediction, classifier.multi_label, has_no_label))
     document = documents[0] if request.single else {"predictions": documents}
     return json_response(document, n_texts=len(documents))

@@ -31,10 +31,11 @@ def request_size(texts: list[str]) -> int:
 
 
 class BatchResult(NamedTuple):
-    """Probabilities of texts, and the classifier that computed them, which may be replaced at any time."""
+    """Predictions of texts, and the classifier that computed them, which may be replaced at any time."""
 
     classifier: Classifier
     probabilities: list[list[float]]
+    known: list[bool]
 
 
 IsStopped = Callable[[], bool]
@@ -122,10 +123,10 @@ class Batcher:
 
     def compute(self, classifier: Classifier, texts: list[str]) -> BatchResult:
         """Compute probabilities, in the thread of the caller."""
-        probabilities = classifier.probabilities(texts).tolist()
+        probabilities, known = classifier.probabilities_and_known(texts)
         self._metrics.texts.inc(len(texts))
         self._metrics.batch_texts.observe(len(texts))
-        return BatchResult(classifier, probabilities)
+        return BatchResult(classifier, probabilities.tolist(), known.tolist())
 
     def close(self) -> None:
         """Drop what waits, and tell what runs to stop."""
@@ -177,7 +178,7 @@ class Batcher:
     ) -> None:
         """Give each request its own rows of a result, or the error that is its own."""
         try:
-            _, probabilities = get_result()
+            _, probabilities, known = get_result()
         except Exception as error:
             for request in batch:
                 if len(batch) > 1:
@@ -187,6 +188,7 @@ class Batcher:
             return
         start = 0
         for texts, future in batch:
+            end = start + len(texts)
             if not future.done():  # cancelled if the client is gone
-                future.set_result(BatchResult(classifier, probabilities[start : start + len(texts)]))
-            start += len(texts)
+                future.set_result(BatchResult(classifier, probabilities[start:end], known[start:end]))
+            start = end

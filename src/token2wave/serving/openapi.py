@@ -102,6 +102,10 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
         "type": ["number", "null"],
         "description": "Fraction of validation texts that are less unusual; null if unknown.",
     }
+    known = {
+        **BOOLEAN,
+        "description": "False if the model knows no word of the text: the prediction rests on nothing.",
+    }
     label = {"type": ["string", "null"], "description": "The most probable class; null if abstaining."}
     labels = {"labels": classes} if classifier.multi_label else {"label": label, "probability": PROBABILITY}
     info: dict[str, Schema] = {
@@ -129,7 +133,7 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
     return {
         "PredictRequest": {"oneOf": [_object({"text": text}, options), _object({"texts": texts}, options)]},
         "ExplainRequest": _object({"text": explained}, explain_options),
-        "Prediction": _object({**labels, "novelty": novelty, "top": classes}),
+        "Prediction": _object({**labels, "novelty": novelty, "known": known, "top": classes}),
         "Predictions": _object({"predictions": {"type": "array", "items": _reference("Prediction")}}),
         "Explanation": _object(
             {
@@ -139,6 +143,7 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
                 "logits": NUMBERS,
                 "parts": {"type": "array", "items": _object(effect)},
                 "complete": {**BOOLEAN, "description": "False if time ran out before the end of the text."},
+                "known": known,
             }
         ),
         "Health": _object({"live": BOOLEAN, "ready": BOOLEAN}),

@@ -46,8 +46,12 @@ PREDICT_OPTIONS = {
         {"type": "boolean", "default": False, "description": "Also measure how unusual each text is."},
     ),
     "threshold": _probability("Assign each label with this probability or more; replaces the model's own."),
-    "abstain_below": _probability("Give no label if its probability is lower."),
-    "abstain_above_novelty": _probability("Give no label if the novelty of the text is higher."),
+    "abstain_below": _probability(
+        "Give no label if its probability is lower, or, above 0, if nothing of the text is known."
+    ),
+    "abstain_above_novelty": _probability(
+        "Give no label if the novelty of the text is higher, or nothing of it is known."
+    ),
 }
 EXPLAIN_OPTIONS = {
     "unit": Option(f"one of {', '.join(UNITS)}", {"type": "string", "enum": list(UNITS), "default": UNITS[1]})

@@ -73,8 +73,7 @@ class Page {
   }
 
   showPrediction() {
-    const { probabilities, novelty } = this.answer;
-    this.result.show(probabilities, novelty, this.colouredClass, !this.input.value.trim());
+    this.result.show(this.answer, this.colouredClass, !this.input.value.trim());
     clearTimeout(this.announcing);
     this.announcing = setTimeout(() => {
       byId("live").textContent = this.input.value ? this.result.sentence() : "";

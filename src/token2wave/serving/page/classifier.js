@@ -28,7 +28,10 @@ export class Classifier {
     this.noveltyReference = metadata.novelty ?? null;
   }
 
-  /** Predict the probability of each class, and the novelty of the text (null if the model cannot measure it). */
+  /**
+   * Predict the probability of each class, the novelty of the text (null if the model cannot measure it), and
+   * whether the model knows any word or n-gram of it.
+   */
   predict(text) {
     return this.prediction(this.read(text));
   }
@@ -58,11 +61,13 @@ export class Classifier {
     return { tokens, features, nUnknown, words, wordOfToken, states, sums };
   }
 
-  prediction({ sums, nUnknown }) {
+  prediction({ sums, features, nUnknown }) {
     const logits = this.network.logits(sums);
+    const known = features.some(({ row }) => this.features.isKnown(row));
     return {
       probabilities: probabilitiesOf(logits, this.multiLabel),
-      novelty: this.noveltyReference && this.novelty(nUnknown, sums.features.count, logits),
+      novelty: this.noveltyReference && (known ? this.novelty(nUnknown, sums.features.count, logits) : 1),
+      known,
     };
   }
 

@@ -112,15 +112,16 @@ export class ListView {
   }
 
   /** What the table and the CSV need of a prediction: few numbers, because there can be many rows. */
-  summary(cells, text, { probabilities, novelty }) {
+  summary(cells, text, { probabilities, novelty, known }) {
     const labels = predictedClasses(probabilities, this.about.thresholds);
-    return { cells, text, labels, probabilities: labels.map((label) => probabilities[label]), novelty };
+    return { cells, text, labels, probabilities: labels.map((label) => probabilities[label]), novelty, known };
   }
 
-  /** Labels of a row; none if the model abstains. */
-  labelsOf({ labels, probabilities, novelty }) {
+  /** Labels of a row; none if the model abstains, as should_abstain in Python. */
+  labelsOf({ labels, probabilities, novelty, known }) {
     const [below, above] = this.bounds;
     const isUnsure = !this.about.thresholds && probabilities[0] < below;
+    if (!known && (below > 0 || above < 1)) return [];
     return isUnsure || (novelty !== null && novelty > above) ? [] : labels;
   }
 
@@ -145,12 +146,13 @@ export class ListView {
     const button = make("button", { type: "button", class: "line", title }, foreign(row.text.slice(0, 400)));
     button.addEventListener("click", () => this.open(row.text));
     const number = (text) => make("td", { class: "number" }, text);
+    const unknown = row.known ? [] : [make("small", { class: "muted" }, " (nothing known)")];
     return make(
       "tr",
       {},
       number(String(i + 1)),
       make("td", {}, button),
-      labels.length ? make("td", {}, ...names) : make("td", { class: "none" }, "no label"),
+      make("td", labels.length ? {} : { class: "none" }, ...(labels.length ? names : ["no label"]), ...unknown),
       number(probabilities || "–"),
       ...(this.about.novelty ? [number(percent(row.novelty, 0))] : []),
     );
@@ -183,12 +185,12 @@ export class ListView {
     const width = this.rows.reduce((width, row) => Math.max(width, row.cells.length), this.header.length);
     const filled = (cells) => Array.from({ length: width }, (_, i) => cells[i] ?? "");
     const title = (name) => (this.header.includes(name) ? title(`predicted_${name}`) : name);
-    const titles = ["label", "probability", ...(novelty ? ["novelty"] : [])].map(title);
+    const titles = ["label", "probability", "known", ...(novelty ? ["novelty"] : [])].map(title);
     const lines = [csvLine([...filled(this.header), ...titles])];
     for (const row of this.rows) {
       const labels = this.labelsOf(row);
       const probabilities = row.probabilities.slice(0, labels.length).map((each) => each.toFixed(6));
-      const predictions = [labels.map((label) => names[label]).join("; "), probabilities.join("; ")];
+      const predictions = [labels.map((label) => names[label]).join("; "), probabilities.join("; "), String(row.known)];
       lines.push(csvLine([...filled(row.cells), ...predictions, ...(novelty ? [row.novelty.toFixed(6)] : [])]));
       yield;
     }

@@ -16,7 +16,7 @@ export class Result {
     byId("threshold-note").hidden = !thresholds;
     this.more.addEventListener("click", () => {
       this.showAll = !this.showAll;
-      this.show(this.probabilities, this.novelty, this.selected, this.isEmpty);
+      this.show(this, this.selected, this.isEmpty);
     });
   }
 
@@ -40,8 +40,8 @@ export class Result {
    * @param selected the class whose effects colour the words.
    * @param isEmpty whether there is no text, and so no prediction to show.
    */
-  show(probabilities, novelty, selected, isEmpty) {
-    Object.assign(this, { probabilities, novelty, selected, isEmpty });
+  show({ probabilities, novelty, known }, selected, isEmpty) {
+    Object.assign(this, { probabilities, novelty, known, selected, isEmpty });
     const predicted = predictedClasses(probabilities, this.thresholds);
     const visible = ranking(probabilities).slice(0, this.showAll ? Infinity : MAX_BARS);
     if (this.labels.length <= MAX_BARS) visible.sort((a, b) => a - b);
@@ -73,7 +73,8 @@ export class Result {
   }
 
   showNovelty() {
-    byId("novelty").hidden = this.novelty === null || this.isEmpty;
+    byId("nothing-known").hidden = this.known || this.isEmpty;
+    byId("novelty").hidden = this.novelty === null || this.isEmpty || !this.known;
     if (byId("novelty").hidden) return;
     const isHigh = this.novelty >= HIGH_NOVELTY;
     byId("novelty").classList.toggle("unusual", isHigh);
@@ -89,7 +90,8 @@ export class Result {
     if (!predicted.length) return "None of the labels.";
     const names = predicted.slice(0, 3).map((i) => `${this.labels[i]}, ${percent(this.probabilities[i], 0)}`);
     const more = predicted.length > 3 ? `; and ${plural(predicted.length - 3, "more label")}` : "";
-    const warning = this.novelty !== null && this.novelty >= HIGH_NOVELTY ? " Unlike the training texts." : "";
+    const isHigh = this.novelty !== null && this.novelty >= HIGH_NOVELTY;
+    const warning = !this.known ? " The model knows no word of it." : isHigh ? " Unlike the training texts." : "";
     return `${names.join("; ")}${more}.${warning}`;
   }
 }

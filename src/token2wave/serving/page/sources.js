@@ -72,10 +72,10 @@ export class ServiceSource {
   async predict(texts, signal) {
     const body = { texts, top_k: this.indices.size, novelty: true };
     const { predictions } = await this.post("predict", body, signal);
-    return predictions.map(({ top, novelty }) => {
+    return predictions.map(({ top, novelty, known }) => {
       const probabilities = new Array(this.indices.size).fill(0);
       for (const { label, probability } of top) probabilities[this.indices.get(label)] = probability;
-      return { probabilities, novelty };
+      return { probabilities, novelty, known };
     });
   }
 
