@@ -98,6 +98,16 @@ def test_evaluate(run_cli, model, train_csv):
     assert outcome.out.startswith("accuracy ")
 
 
+def test_evaluate_counts_texts_of_which_nothing_is_known(run_cli, model, train_csv):
+    assert run_cli("evaluate", model, train_csv, "--json").document["unknown_texts"] == 0
+    lines = Path(train_csv).read_text().rstrip("\n").split("\n")
+    label = lines[1].rsplit(",", 1)[1]
+    Path("unknown.csv").write_text("\n".join([lines[0], lines[1], f"zzz,{label}", f"zzz zzz,{label}\n"]))
+    outcome = run_cli("evaluate", model, "unknown.csv", "--json")
+    assert outcome.document["unknown_texts"] == 2
+    assert "The model knows no word of 2 of 3 texts" in " ".join(outcome.document["caveats"])
+
+
 def test_predict_arguments_equal_the_python_api(run_cli, model):
     texts = [*POSITIVE, "", "tab\tand\nline \U0001f600"]
     outcome = run_cli("predict", model, "--json", "--top-k", 9, *texts)

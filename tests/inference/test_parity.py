@@ -144,7 +144,7 @@ def test_every_backend_gives_the_same_probabilities(name: str, backend: str) -> 
 def test_every_backend_knows_the_same_texts(name: str) -> None:
     """Texts of which nothing is known: without words, of unknown words, of another script."""
     model = replace(classifier_of(name), novelty_reference=REFERENCE)
-    texts = ["", " \n", "zebra quagga", "\u03c8\u03c9 \u03c8", "\U0001f996", "a good film!", "zebra film"]
+    texts = ["", " \n", "zebra", "\u03c8\u03c9 \u03c8", "\U0001f996", "a good film!", "zebra film"]
     expected = [False] * 5 + [True] * 2
     with mock.patch.dict("os.environ", TOKEN2WAVE_NATIVE="0"):
         in_numpy = copy.deepcopy(model)

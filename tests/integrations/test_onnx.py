@@ -30,7 +30,7 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, InputError, ModelFileError, OutputError
 from token2wave.features import Ragged
 from token2wave.integrations import onnx as onnx_export
-from token2wave.integrations.onnx import export_onnx, pad
+from token2wave.integrations.onnx import OnnxClassifier, export_onnx, pad
 from token2wave.models import WaveConfig, WaveNetwork
 
 SHAPES = shapes_that_compile(context_width=6)
@@ -83,6 +83,13 @@ def test_context_of_any_radius(radius: int, tmp_path: Path) -> None:
     export_onnx(classifier, tmp_path / "model.onnx")
     actual = run(tmp_path / "model.onnx", features)["logits"]
     np.testing.assert_allclose(actual, classifier.network.logits(features), rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["fast", "cls", "paper"])
+def test_texts_of_which_nothing_is_known(kind: str, tmp_path: Path) -> None:
+    export_onnx(classifier_of(kind), tmp_path / "model.onnx")
+    predictions = OnnxClassifier(tmp_path / "model.onnx").predict_batch(["", "zebra", "zebra film"])
+    assert [prediction.known for prediction in predictions] == [False, False, True]
 
 
 def test_a_repeated_word_has_no_deviation(tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
     )
     for number, (row, text, prediction) in enumerate(zip(rows, texts, predictions, strict=True), start=1):
         assert prediction.novelty is not None
-        assert row[:4] == [str(number), text, prediction.label, f"{100 * prediction.probability:.1f} %"]
+        label = prediction.label + ("" if prediction.known else " (nothing known)")
+        assert row[:4] == [str(number), text, label, f"{100 * prediction.probability:.1f} %"]
     page.click("download")
     saved = _downloaded(page, "labels.csv")
     lines = list(csv.reader(io.StringIO(saved, newline="")))
@@ -160,6 +161,8 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
         ["'=1+1, bad" if text.startswith("=") else text, prediction.label]
         for text, prediction in zip(texts, predictions, strict=True)
     ]
+    assert [line[3] for line in lines[1:]] == [str(each.known).lower() for each in predictions]
+    assert not predictions[-1].known
     probabilities = [float(line[2]) for line in lines[1:]]
     np.testing.assert_allclose(
         probabilities, [prediction.probability for prediction in predictions], atol=1e-5
@@ -186,9 +189,20 @@ def test_abstaining_below_a_probability(page: Chromium) -> None:
         "return Array.from(document.querySelectorAll('#table tbody tr'), row => row.cells[2].textContent)"
     )
     assert labels == [
-        each.label if each.probability > threshold + 1e-4 else "no label" for each in predictions
+        each.label if each.known and each.probability > threshold + 1e-4 else "no label" + mark
+        for each, mark in zip(predictions, ["", " (nothing known)", ""], strict=True)
     ]
-    assert "2 without a label" in page.text("list-status")
+    assert f"{sum('no label' in label for label in labels)} without a label" in page.text("list-status")
+
+
+def test_a_text_of_which_nothing_is_known(page: Chromium) -> None:
+    assert not page.find("nothing-known").is_displayed()
+    page.click("text")
+    page.paste("zebra")
+    page.wait("!document.getElementById('nothing-known').hidden")
+    assert page.text("nothing-known").startswith("This text has no word the model knows")
+    page.paste(" film")
+    page.wait("document.getElementById('nothing-known').hidden")
 
 
 def test_a_row_opens_in_full(page: Chromium) -> None:
