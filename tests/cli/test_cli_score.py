@@ -32,7 +32,7 @@ def test_score_and_resume(run_cli: Cli, model: Path, pages: Path, workplace: Pat
     assert lines[2].split() == ["left", "out", str(len(ROWS) - n_written), "by", "--keep"]
     assert lines[3].split()[:2] == ["rejected", "1"]
     row = json.loads((workplace / "out/parts/part-000000-0000.jsonl").read_text().splitlines()[0])
-    assert row.keys() == {"n", "label", "confidence", "top"}
+    assert row.keys() == {"n", "label", "confidence", "known", "top"}
     again = run_cli(*arguments, "--columns", "n", "--top-k", "2", "--json")
     assert again.document["n_written"] == n_written
     assert "a second" not in again.out
