@@ -150,13 +150,13 @@ def run_in_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
 KILLS_AT = """
 import os, signal, sys
 from token2wave.classifier import Classifier
-real = Classifier.probabilities
-def probabilities(self, texts, advance=None):
+real = Classifier.probabilities_and_known
+def probabilities_and_known(self, texts, advance=None):
     values = texts.to_pylist() if hasattr(texts, "to_pylist") else texts
     if any("POISON" in text for text in values):
         {what}
     return real(self, texts, advance)
-Classifier.probabilities = probabilities
+Classifier.probabilities_and_known = probabilities_and_known
 """
 
 
