@@ -86,7 +86,7 @@ def evaluate(
         "macro_f1": result.macro_f1,
         **({"micro_f1": result.micro_f1} if multi_label else {}),
         "mean_novelty": None if novelty is None or not len(novelty) else float(novelty.mean()),
-        "validation_accuracy": record.get("validation_accuracy"),
+        "interval": result.interval,
         "train_seconds": None,
         "total_seconds": time.perf_counter() - start,
         "texts_per_second": len(labels) / seconds,

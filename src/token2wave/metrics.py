@@ -7,6 +7,7 @@ counts all the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +20,7 @@ Ids = NDArray[np.int64]
 Counts = NDArray[np.integer]
 Flags = NDArray[np.bool_]
 COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
-
+NORMAL_95 = 1.959964  # a normal deviate is at most this far from zero with probability 0.95
 
 UNKNOWN_LABELS = "(labels without a class)"
 
@@ -77,6 +78,8 @@ class Evaluation:
         micro_f1: F1 over the decisions of all classes; None but in the multi-label case.
         hamming_loss: fraction of the decisions, one for each text and class, that are wrong; None but in the
             multi-label case.
+        interval: 95 % confidence interval of the accuracy (:func:`wilson_interval`), in the multi-label case
+            of micro-F1. It covers the chance in the choice of texts; None without texts.
     """
 
     rows: int
@@ -88,6 +91,7 @@ class Evaluation:
     answered: tuple[Answered, ...] = ()
     micro_f1: float | None = None
     hamming_loss: float | None = None
+    interval: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -104,14 +108,16 @@ def evaluate_predictions(
     confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
     confusion = confusion.reshape(n_classes, n_classes)
     correct = np.diag(confusion)
+    accuracy = float(correct.sum() / max(len(truth), 1))
     return Evaluation(
         rows=len(truth),
-        accuracy=float(correct.sum() / max(len(truth), 1)),
+        accuracy=accuracy,
         macro_f1=macro_f1_of(truth, predicted, n_classes),
         classes=_class_scores(label_names, correct, confusion.sum(axis=0), confusion.sum(axis=1)),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration_error=None if probabilities is None else expected_calibration_error(probabilities, truth),
         answered=() if probabilities is None else answer_surest(probabilities, truth),
+        interval=wilson_interval(accuracy, len(truth)),
     )
 
 
@@ -137,7 +143,33 @@ def evaluate_decisions(
         calibration_error=calibration_error,
         micro_f1=micro_f1,
         hamming_loss=float((truth != predicted).mean()) if truth.size else 0.0,
+        interval=_micro_f1_interval(truth, predicted, micro_f1),
     )
+
+
+def wilson_interval(fraction: float, n: int) -> tuple[float, float] | None:
+    """Compute the 95 % confidence interval of a fraction of ``n`` independent texts; None without texts.
+
+    It is Wilson's score interval (doi 10.1080/01621459.1927.10502953), which holds for few texts, too.
+    """
+    if not n:
+        return None
+    square = NORMAL_95**2
+    centre = (fraction + square / (2 * n)) / (1 + square / n)
+    margin = math.sqrt(fraction * (1 - fraction) / n + square / (4 * n * n)) * NORMAL_95 / (1 + square / n)
+    return max(centre - margin, 0.0), min(centre + margin, 1.0)
+
+
+def _micro_f1_interval(truth: Flags, predicted: Flags, micro_f1: float) -> tuple[float, float] | None:
+    """95 % confidence interval of micro-F1, a ratio of sums over texts, by its linear form."""
+    n_decided = (truth.sum(axis=1) + predicted.sum(axis=1)).astype(np.float64)
+    if not n_decided.any():
+        return None
+    if micro_f1 in (0, 1):  # all texts agree, so that they show no variance
+        return wilson_interval(micro_f1, len(truth))
+    residuals = 2 * (truth & predicted).sum(axis=1) - micro_f1 * n_decided
+    margin = NORMAL_95 * float(np.sqrt(np.square(residuals).sum())) / float(n_decided.sum())
+    return max(micro_f1 - margin, 0.0), min(micro_f1 + margin, 1.0)
 
 
 def _class_scores(

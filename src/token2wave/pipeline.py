@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.compression.compressor import require_reachable, shrink
+from token2wave.compression.compressor import final_size, require_reachable, shrink
 from token2wave.config import accept_options, parse_size
 from token2wave.data import DataOptions, TextDataset, load_splits, require_source
 from token2wave.data.datasets import possible_paths
@@ -22,18 +22,25 @@ from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
 from token2wave.options import TrainOptions
-from token2wave.reporting.record import RunContext, make_identity, make_plan, make_record, make_summary
+from token2wave.reporting.record import (
+    RunContext,
+    evaluation_record,
+    make_identity,
+    make_plan,
+    make_record,
+    make_summary,
+)
 from token2wave.reporting.report import check_report, write_report
 from token2wave.storage.atomic import atomic_write, private_files
-from token2wave.storage.model_file import size_of_model_file
 from token2wave.storage.outputs import Outputs
-from token2wave.training.auto_settings import auto_settings
+from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
 from token2wave.training.baseline import fit_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.distributed import require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, default_vocabulary, in_memory, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
+from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import TrainingResult
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
@@ -103,7 +110,8 @@ def train(
             first = run.fit_first()
             last = run.fit_all_rows(first)
             classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
-            evaluation = run.evaluate(classifier, holdout_model)
+            evaluation = run.evaluate(last, classifier, holdout_model)
+            classifier.training["evaluation"] = evaluation_record(evaluation, run.evaluated_on)
             with ExitStack() as stack:  # the model file appears last, when everything else went well
                 model_bytes = None
                 if out is not None:
@@ -155,7 +163,13 @@ def _prepare(
         return auto_settings(preset, splits.train.texts, settings)
 
     preset = preset_with({})
-    texts = prepare(splits, preset.recipe, options.seed, options.class_weights)
+    texts = prepare(
+        splits,
+        preset.recipe,
+        options.seed,
+        options.class_weights,
+        holds_out=_holds_out(splits, preset.recipe, options),
+    )
     # The baseline comes first, as its package may be missing.
     baseline = fit_baseline(texts, splits.name, callback_list) if options.baseline else None
     if options.max_bytes is not None:
@@ -185,6 +199,19 @@ def _prepare(
         )
     context = replace(context, teacher_info=teacher_info, search=search, baseline=baseline)
     return replace(run, texts=texts, preset=preset), context
+
+
+def _holds_out(splits: TextDataset, recipe: Recipe, options: TrainOptions) -> bool:
+    """Whether rows are held out to report on: without a test set, unless few rows are cross-validated anyway.
+
+    Cross-validation does not repeat a search, a teacher or a compression, so these need rows of their own.
+    """
+    if splits.test is not None:
+        return False
+    has_few_rows = len(splits.train) < FEW_TO_BATCH and splits.validation is None and not splits.multi_label
+    is_refit = sum(map(len, splits.train.texts)) < recipe.refit_below
+    has_more_choices = options.searches or options.max_bytes is not None or options.teacher is not None
+    return has_more_choices or not (has_few_rows and is_refit)
 
 
 def _prepare_stream(
@@ -222,7 +249,7 @@ def _make_classifiers(
     record = make_record(run, first, last, context)
     classifier, holdout_model = first.classifiers(last, run.texts.label_names, record)
     limit = context.options.max_bytes
-    if limit is None or size_of_model_file(classifier.to_file()) <= limit:
+    if limit is None or final_size(classifier.to_file()) <= limit:
         return classifier, holdout_model, first.validated
     refit_model = classifier if last.is_refit else None
     classifier, compressed = shrink(holdout_model, refit_model, run.texts, limit, run.callback_list)

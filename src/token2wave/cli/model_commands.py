@@ -120,6 +120,9 @@ def compress(
         str | None,
         typer.Option(metavar="DATA", help="Training data; by default that of the model."),
     ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Test set, to measure the model before and after.")
+    ] = None,
     retrain: Annotated[
         bool, typer.Option(help="Train the remaining rows again if that improves validation.")
     ] = True,
@@ -136,6 +139,7 @@ def compress(
             model,
             out,
             data=data,
+            test=test,
             max_size=max_size,
             storage=storage,
             retrain=retrain,

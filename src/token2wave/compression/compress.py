@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from token2wave.classifier import Classifier, load
 from token2wave.compression.compressor import Compressor, recipe_of, seed_of
 from token2wave.config import parse_size, require_choice
@@ -21,10 +23,13 @@ from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.inference.reference import probabilities
+from token2wave.reporting.record import evaluation_record
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.model_file import write_model_file
 from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.examples import Examples
 from token2wave.training.preparation import EncodedTexts, prepare
 from token2wave.training.validation import validate
 
@@ -39,7 +44,8 @@ class Compression:
 
     Attributes:
         classifier: the compressed model, as the file holds it.
-        summary: plain data: sizes, rows and validation figures before and after, and the storage.
+        summary: plain data: sizes and rows before and after, the storage, the fraction of validation texts
+            for which both models decide the same, and figures of rows that chose nothing, if there are any.
     """
 
     classifier: Classifier
@@ -51,6 +57,7 @@ def compress(
     out: str | os.PathLike[str],
     *,
     data: str | os.PathLike[str] | None = None,
+    test: str | os.PathLike[str] | None = None,
     max_size: int | str | None = None,
     storage: str = "auto",
     retrain: bool = True,
@@ -65,7 +72,9 @@ def compress(
         model: the file of a trained model.
         out: the file to write.
         data: training data, to rank, retrain and validate rows. By default the data that the model was
-            trained on. Its test split is not used.
+            trained on.
+        test: a test set, to measure the model before and after; by default that of the data, or else the rows
+            that training held out to report on, if the model has not learned from them since.
         max_size: largest size of the file, in bytes or e.g. ``"1MB"``. Without it, no row is dropped.
         storage: ``float32``, ``float16``, ``int8`` (a scale for each row), or ``lzma`` (one step for all
             numbers, compressed by LZMA). ``auto`` is lzma with ``max_size``, else int8.
@@ -89,20 +98,19 @@ def compress(
         storage = "int8" if limit is None else "lzma"
     old = load(model)
     recorded = (old.training.get(name) for name in ("data", "teacher", "unlabelled"))
-    outputs = Outputs([model, *possible_paths(data, *recorded)], overwrite=overwrite)
+    outputs = Outputs([model, *possible_paths(data, test, *recorded)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
-    texts = _load_texts(old, data, text_column, label_column)
+    texts = _load_texts(old, data, test, text_column, label_column)
     compressor = Compressor(old, texts, CallbackList(callbacks))
     new = compressor.with_novelty(compressor.best(storage, limit, retrain).classifier, limit)
     n_bytes_before = Path(model).stat().st_size  # the same file may be written
+    figures = _compare(old, new, texts, compressor.has_seen_validation)
     with private_files(outputs.is_private), atomic_write(Path(out)) as temporary:
         write_model_file(temporary, new.to_file())
         n_bytes = temporary.stat().st_size
         if limit is not None and n_bytes > limit:
             raise ConfigError(f"expected at most {limit:,} bytes, found {n_bytes:,}", location="max_size")
-        written = load(temporary)  # the figures are those of the file
-    old_scores = validate(old.network, compressor.validation)
-    new_scores = validate(written.network, texts.validation.encode(written.features))
+        written = load(temporary)
     summary = {
         "storage": storage,
         "retrained": new.training["compression"]["retrained"],
@@ -111,21 +119,52 @@ def compress(
         "max_size": limit,
         "rows_before": old.features.n_rows,
         "rows_after": new.features.n_rows,
-        "accuracy_before": old_scores.accuracy,
-        "accuracy_after": new_scores.accuracy,
-        "loss_before": old_scores.loss,
-        "loss_after": new_scores.loss,
+        "agreement": _agreement(old, written, texts.validation),
         "validation_rows": len(texts.validation),
+        **figures,
         "caveats": compressor.caveats,
         "seconds": time.perf_counter() - start,
     }
-    if old.multi_label:
-        summary |= {"micro_f1_before": old_scores.micro_f1, "micro_f1_after": new_scores.micro_f1}
     return Compression(written, summary)
 
 
+def _compare(old: Classifier, new: Classifier, texts: EncodedTexts, has_seen_rows: bool) -> dict[str, Any]:
+    """Measure both models on test texts, or on held-out rows that neither has learned from."""
+    rows = texts.test if texts.test is not None or has_seen_rows else texts.held_out
+    figures: dict[str, Any] = {"evaluated_on": None, "evaluated_rows": 0}
+    if rows is not None:
+        figures = {"evaluated_on": "held-out" if texts.test is None else "test", "evaluated_rows": len(rows)}
+        evaluation = new.evaluate(rows.texts, rows.labels)
+        new.training["evaluation"] = evaluation_record(evaluation, figures["evaluated_on"])
+    for when, classifier in (("before", old), ("after", new)):
+        scores = None if rows is None else validate(classifier.network, rows.encode(classifier.features))
+        figures |= {
+            f"accuracy_{when}": None if scores is None else scores.accuracy,
+            f"loss_{when}": None if scores is None else scores.loss,
+        }
+        if classifier.multi_label:
+            figures[f"micro_f1_{when}"] = None if scores is None else scores.micro_f1
+    return figures
+
+
+def _agreement(old: Classifier, new: Classifier, examples: Examples) -> float:
+    """Fraction of texts for which both models decide the same."""
+    decisions = []
+    for classifier in (old, new):
+        logits = classifier.network.logits(examples.encode(classifier.features).features)
+        if classifier.multi_label:
+            decisions.append(probabilities(logits, multi_label=True) >= np.array(classifier.thresholds))
+        else:
+            decisions.append(logits.argmax(axis=1)[:, None])
+    return float((decisions[0] == decisions[1]).all(axis=1).mean())
+
+
 def _load_texts(
-    classifier: Classifier, data: str | os.PathLike[str] | None, text_column: str, label_column: str
+    classifier: Classifier,
+    data: str | os.PathLike[str] | None,
+    test: str | os.PathLike[str] | None,
+    text_column: str,
+    label_column: str,
 ) -> EncodedTexts:
     """Load the training texts, and hold out the rows that were held out in training."""
     record = classifier.training
@@ -142,7 +181,7 @@ def _load_texts(
             quoting=_string(record, "quoting") or "auto",
             normalise_labels=bool(record.get("normalise_labels")),
         )
-        splits = load_splits(name, options)
+        splits = load_splits(name, options, test=test)
     except DataError as error:
         if data is not None:
             raise
@@ -152,12 +191,14 @@ def _load_texts(
             location=error.location,
             hint=DATA_HINT,
         ) from error
-    class_weights = record.get("class_weights")
+    class_weights, evaluation = record.get("class_weights"), record.get("evaluation")
+    test_split = splits.test and splits.test.for_classes(classifier.label_names)
     texts = prepare(
-        replace(splits, label_names=classifier.label_names, test=None),
+        replace(splits, label_names=classifier.label_names, test=test_split),
         recipe_of(record),
         seed_of(record),
         class_weights if isinstance(class_weights, str | dict) else None,
+        holds_out=isinstance(evaluation, dict) and evaluation.get("evaluated_on") == "held-out",
     )
     texts = _add_teacher_targets(texts, splits, record)
     if record.get("rows") not in (None, len(splits.train)):

@@ -35,8 +35,8 @@ BUCKETS = FEATURE_PREFIX + "buckets"
 RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
 HEADER_BYTES = 500  # of rows and buckets in the file's header
 WEIGHTS_UNKNOWN = "The rows were not retrained, as the data lacks the weights of the training texts."
-TRAINED_ON_ALL = "The model has seen the validation rows. This flatters it, and the rows were not retrained."
-SVM_OF_ALL = "The model's linear SVM was trained on the validation rows, too, which flatters it."
+TRAINED_ON_ALL = "The model has seen all training rows, so rows were ranked by them and not retrained."
+SVM_OF_ALL = "The model's linear SVM was trained on the validation rows, too, which chose by it."
 NOVELTY_UNKNOWN = "The model no longer measures novelty: too few texts are unseen, or the file has no room."
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -113,12 +113,7 @@ class Compressor:
                 location="max_size",
                 hint="allow more bytes, choose storage lzma, or train a narrower network",
             )
-        best = min(models, key=lambda model: model.validation.loss)
-        record = best.classifier.training
-        record["validation_accuracy"] = round(best.validation.accuracy, 6)
-        if best.classifier.multi_label:
-            record["validation_micro_f1"] = round(best.validation.micro_f1, 6)
-        return best
+        return min(models, key=lambda model: model.validation.loss)
 
     def repeat(self, model: Classifier, limit: int) -> Classifier | None:
         """Compress this model as ``model``, a fit on fewer texts, was; None if it stays too large."""
@@ -138,7 +133,7 @@ class Compressor:
             features, n_unknown = model.features.with_unknown(self.texts.validation.texts)
             reference = NoveltyReference.of(n_unknown, features.lengths, model.network.logits(features))
         measured = replace(model, novelty_reference=reference)
-        if limit is not None and size_of_model_file(measured.to_file()) > limit:
+        if limit is not None and final_size(measured.to_file()) > limit:
             measured = replace(model, novelty_reference=None)
         if measured.novelty_reference is None:
             self.caveats.append(NOVELTY_UNKNOWN)
@@ -231,7 +226,7 @@ class Compressor:
         if isinstance(self.classifier.features, WordFeatures):
             left_out.add(BUCKETS)
         tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
-        return _final_size(replace(file, tensors=tensors)) + HEADER_BYTES
+        return final_size(replace(file, tensors=tensors)) + HEADER_BYTES
 
     def _encode(
         self,
@@ -265,7 +260,7 @@ class Compressor:
             name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()
         }
         model = self._classifier(features, decoded, encoded, storage, decision)
-        return model if limit is None or _final_size(model.to_file()) <= limit else None
+        return model if limit is None or final_size(model.to_file()) <= limit else None
 
     def _classifier(
         self,
@@ -275,7 +270,7 @@ class Compressor:
         storage: str,
         decision: RetrainDecision | None,
     ) -> Classifier:
-        """Make a classifier of encoded parameters. Its validation is added to the record later."""
+        """Make a classifier of encoded parameters. Its evaluation is added to the record later."""
         old = self.classifier
         sentence_ends = features.sentence_ends if self.config.variants == "levels" else ()
         config = self.config.replace(n_rows=features.n_rows, sentence_ends=sentence_ends)
@@ -284,7 +279,7 @@ class Compressor:
             "history": [],
             "branch_weights": decision.branch_weights if decision else old.training.get("branch_weights", []),
             "best_epoch": decision.best_epoch if decision else None,
-            "validation_accuracy": None,
+            "evaluation": None,
             "compression": {
                 "storage": storage,
                 "retrained": decision is not None,
@@ -333,9 +328,8 @@ def shrink(
     model = Compressor(refit, all_texts, callback_list).repeat(best.classifier, limit)
     if model is None:
         return best.classifier, best
-    model.training["validation_accuracy"] = round(best.validation.accuracy, 6)
     with_novelty = replace(model, novelty_reference=best.classifier.novelty_reference)
-    if size_of_model_file(with_novelty.to_file()) <= limit:
+    if final_size(with_novelty.to_file()) <= limit:
         return with_novelty, best
     return replace(model, novelty_reference=None), best
 
@@ -352,10 +346,12 @@ def seed_of(record: dict[str, Any]) -> int:
     return seed if type(seed) is int and 0 <= seed < 1 << 63 else 0
 
 
-def _final_size(file: ModelFile) -> int:
-    """Bytes of a model file once its record has the accuracy, which is rounded to six digits."""
-    record = {**file.training, "validation_accuracy": round(1 / 3, 6)}
-    return size_of_model_file(replace(file, training=record))
+def final_size(file: ModelFile) -> int:
+    """Bytes of a model file once its record has its evaluation."""
+    figure = round(1 / 3, 6)
+    evaluation = {"evaluated_on": "cross-validation", "rows": 1_000_000_000, "interval": [figure] * 2}
+    evaluation |= dict.fromkeys(("accuracy", "macro_f1", "micro_f1"), figure)
+    return size_of_model_file(replace(file, training={**file.training, "evaluation": evaluation}))
 
 
 def _drop_features(examples: Examples, mask: NDArray[np.bool_]) -> Examples:

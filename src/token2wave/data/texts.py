@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from token2wave.data.objects import Argument, to_labels, to_list, to_texts
 from token2wave.data.values import (
     Column,
@@ -18,6 +21,7 @@ from token2wave.data.values import (
     parse_weights,
 )
 from token2wave.errors import DataError, InputError, input_errors, type_name
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.options import DataOptions
 
 SPLIT_STEMS = {
@@ -101,6 +105,15 @@ class TextSplit:
     def __len__(self) -> int:
         """The number of texts, ``N``."""
         return len(self.texts)
+
+    def take(self, rows: NDArray[np.int64]) -> TextSplit:
+        """Select rows by number."""
+        numbers = rows.tolist()
+        texts = (
+            self.texts.take(rows) if isinstance(self.texts, HashedTexts) else [self.texts[i] for i in numbers]
+        )
+        weights = None if self.weights is None else [self.weights[i] for i in numbers]
+        return replace(self, texts=texts, labels=[self.labels[i] for i in numbers], weights=weights)
 
     @property
     def multi_label(self) -> bool:

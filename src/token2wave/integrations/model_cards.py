@@ -13,6 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.errors import import_extra
 from token2wave.features import WordFeatures, WordPieceConfig
 from token2wave.metrics import Evaluation
+from token2wave.reporting.summary import recorded_evaluation
 from token2wave.training.presets import DECIDED_BY_DATA, PRESETS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def model_card(
 ) -> ModelCard:
     """Write a classifier's card in the form of the hub: YAML, then Markdown.
 
-    The metrics are those of ``evaluation`` and those of the validation rows in the training record.
+    The metrics are those of ``evaluation``, or else those in the training record.
 
     Args:
         classifier: the model.
@@ -82,22 +83,21 @@ def model_card(
         from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     record = classifier.training
-    metrics = _metrics(classifier, evaluation)
+    metrics, place = _metrics(classifier, evaluation, evaluated_on)
     data_name = _base_name(record.get("data", "unknown"))
-    splits = ["test"] if evaluation is not None else ["validation"] if "updates" not in record else []
+    is_current = evaluation is not None or "updates" not in record
     results = [
         EvalResult(
             task_type=TASK,
             dataset_type=dataset or data_name,
             dataset_name=data_name,
-            dataset_split=evaluated_on if split == "test" else split,
+            dataset_split=place.split(",")[0],
             metric_type=metric_type,
             metric_name=metric_name[0].upper() + metric_name[1:],
             metric_value=round(value, 4),
         )
-        for split in splits
-        for metric_name, metric_type, value in metrics[split]
-        if metric_type is not None and value is not None
+        for metric_name, metric_type, value in metrics
+        if is_current and metric_type is not None and value is not None
     ]
     data = ModelCardData(
         license=license,
@@ -110,10 +110,8 @@ def model_card(
         model_name=name,
         eval_results=results or None,
     )
-    places = {
-        "test": f"{evaluated_on}, {0 if evaluation is None else evaluation.rows:,} texts",
-        "validation": "validation rows" + (", before it was updated" if "updates" in record else ""),
-    }
+    if not is_current:
+        place += ", before it was updated"
     sections = [
         f"# {_escape(name)}",
         _introduction(classifier),
@@ -122,7 +120,7 @@ def model_card(
         "## Data",
         _data(classifier, dataset),
         "## Metrics",
-        _metric_table({places[split]: metrics[split] for split in places}, caveats),
+        _metric_table(metrics, place, caveats),
         "## Training",
         _training(classifier, command),
         "## Limitations",
@@ -183,23 +181,27 @@ def _base_name(name: Any) -> str:
     return os.path.basename(str(name)) if os.path.isabs(str(name)) else str(name)
 
 
-def _metrics(classifier: Classifier, evaluation: Evaluation | None) -> dict[str, list[Metric]]:
-    record = classifier.training
+def _metrics(
+    classifier: Classifier, evaluation: Evaluation | None, evaluated_on: str
+) -> tuple[list[Metric], str]:
+    """Metrics of an evaluation, or else of the one in the training record, and the rows that they are of."""
     accuracy = "exact match" if classifier.multi_label else "accuracy"
-    validation: list[Metric] = [
-        (accuracy, "accuracy", record.get("validation_accuracy")),
-        ("micro-F1", "f1", record.get("validation_micro_f1")),
-    ]
     if evaluation is None:
-        return {"test": [], "validation": validation}
-    test: list[Metric] = [
+        recorded = recorded_evaluation(classifier.training) or {"evaluated_on": "", "rows": 0}
+        types = {"accuracy": accuracy, "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
+        metrics: list[Metric] = [
+            (name, "accuracy" if measure == "accuracy" else "f1", recorded.get(measure))
+            for measure, name in types.items()
+        ]
+        return metrics, f"{recorded['evaluated_on']}, {recorded['rows']:,} texts"
+    metrics = [
         (accuracy, "accuracy", evaluation.accuracy),
         ("macro-F1", "f1", evaluation.macro_f1),
         ("micro-F1", "f1", evaluation.micro_f1),
         ("Hamming loss", None, evaluation.hamming_loss),
         ("expected calibration error", None, evaluation.calibration_error),
     ]
-    return {"test": test, "validation": validation}
+    return metrics, f"{evaluated_on}, {evaluation.rows:,} texts"
 
 
 def _introduction(classifier: Classifier) -> str:
@@ -230,18 +232,13 @@ def _data(classifier: Classifier, dataset: str | None) -> str:
     return " ".join(sentences)
 
 
-def _metric_table(metrics_by_place: Mapping[str, Sequence[Metric]], caveats: Sequence[str]) -> str:
-    rows = [
-        f"| {name} | {_escape(place)} | {value:.4f} |"
-        for place, metrics in metrics_by_place.items()
-        for name, _, value in metrics
-        if value is not None
-    ]
+def _metric_table(metrics: Sequence[Metric], place: str, caveats: Sequence[str]) -> str:
+    rows = [f"| {name} | {_escape(place)} | {value:.4f} |" for name, _, value in metrics if value is not None]
     if not rows:
         return "None are known."
     lines = ["| metric | on | value |", "|---|---|---|", *rows]
-    if "validation rows" in rows[-1]:
-        lines += ["", "Validation rows chose epochs and calibration, so their metrics are optimistic."]
+    if place.startswith(("held-out", "cross-validation")):
+        lines += ["", "These rows chose nothing: neither epochs nor weights of branches."]
     return "\n".join([*lines, *(f"\n{_escape(caveat)}" for caveat in caveats)])
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from token2wave.errors import ConfigError, import_extra
 from token2wave.formatting import percent, printable, spreadsheet_cell
+from token2wave.reporting.summary import describe_rows
 from token2wave.storage.atomic import creates_private_files, make_folder
 from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, Epoch, RunPlan
@@ -375,7 +376,11 @@ def _mlflow_uris(uri: str | os.PathLike[str] | None) -> tuple[str | None, str | 
 
 
 def _class_table(summary: Summary) -> str:
-    lines = [f"On the {summary.evaluated_on} texts:", "", "| class | precision | recall | F1 | texts |"]
+    lines = [
+        f"On the {describe_rows(summary.evaluated_on)}:",
+        "",
+        "| class | precision | recall | F1 | texts |",
+    ]
     lines.append("| :-- | --: | --: | --: | --: |")
     for score in (summary.evaluation or {}).get("classes", ()):
         label = printable(score["label"]).replace("|", r"\|")

@@ -13,6 +13,7 @@ import numpy as np
 
 from token2wave.errors import import_extra
 from token2wave.formatting import NOTHING, columns, percent, shorten
+from token2wave.reporting.summary import describe_rows
 from token2wave.training.result import Summary
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def draw(summary: Summary) -> dict[str, bytes]:
     with plain_matplotlib():
         if summary.evaluation is not None and summary.evaluation["confusion"]:
             confusion = np.array(summary.evaluation["confusion"], dtype=np.int64)
-            drawn["confusion"] = _confusion_figure(confusion, summary.label_names, summary.evaluated_on)
+            drawn["confusion"] = _confusion_figure(
+                confusion, summary.label_names, describe_rows(summary.evaluated_on)
+            )
         if summary.history:
             drawn["learning"] = _learning_figure(summary)
         if summary.search is not None and summary.search["trials"]:
@@ -95,7 +98,7 @@ def plain_matplotlib(font_size: int = 10, fallback_fonts: Sequence[str] = FALLBA
         yield
 
 
-def _confusion_figure(confusion: NDArray[np.int64], label_names: Sequence[str], evaluated_on: str) -> Figure:
+def _confusion_figure(confusion: NDArray[np.int64], label_names: Sequence[str], rows: str) -> Figure:
     """Draw a confusion matrix ``(C, C)``, the truth along the rows."""
     from matplotlib.figure import Figure
 
@@ -119,7 +122,7 @@ def _confusion_figure(confusion: NDArray[np.int64], label_names: Sequence[str], 
     axes.set_xticks(ticks, names, fontsize=font, **slant)
     axes.set_yticks(ticks, names, fontsize=font)
     axes.set_xlabel(f"predicted label{'' if step == 1 else f' (one in {step} is named)'}", labelpad=8)
-    axes.set_ylabel(f"true label of the {evaluated_on} texts", labelpad=8)
+    axes.set_ylabel(f"true label of the {rows}", labelpad=8)
     if with_text:
         _write_cells(axes, confusion, fractions, opacity)
     scale = figure.add_axes((1 - bar / (side + gap + bar), 0, bar / (side + gap + bar), 1), facecolor="none")

@@ -56,7 +56,6 @@ def make_record(
         "history": [asdict(epoch) for epoch in first.fitted.history.epochs],
         "best_epoch": first.best.epoch,
         "refit": last.is_refit,
-        "validation_accuracy": first.validated.accuracy,
         "branch_weights": last.branch_weights,
         "char_ngram_weight": last.char_ngram_weight,
         **context.teacher_info,
@@ -70,7 +69,6 @@ def make_record(
         record |= {"weighted": True, "weight_column": context.data_options.weight_column}
     if run.texts.multi_label:
         record |= {
-            "validation_micro_f1": first.validated.micro_f1,
             "label_separator": context.data_options.label_separator,
         }
     if context.data_options.quoting != "auto":
@@ -83,6 +81,19 @@ def make_record(
     if context.search is not None:
         record["search"] = context.search.of_model()
     return record
+
+
+def evaluation_record(evaluation: Evaluation | None, evaluated_on: str) -> dict[str, Any] | None:
+    """Make the plain data of a model file about its evaluation; None if there was none."""
+    if evaluation is None or evaluation.interval is None:
+        return None
+    measures = ["accuracy", "macro_f1"] + (["micro_f1"] if evaluation.micro_f1 is not None else [])
+    return {
+        "evaluated_on": evaluated_on,
+        "rows": evaluation.rows,
+        **{measure: round(getattr(evaluation, measure), 6) for measure in measures},
+        "interval": [round(bound, 6) for bound in evaluation.interval],
+    }
 
 
 def make_plan(run: TrainingRun, command: str | None) -> RunPlan:
@@ -143,17 +154,16 @@ def make_summary(
     context: RunContext,
     classifier: Classifier,
     validated: Validation,
-    evaluation: Evaluation,
+    evaluation: Evaluation | None,
     model_bytes: int | None,
     start: float,
 ) -> Summary:
     """Collect all figures of a run, which began at ``start`` by ``time.perf_counter``.
 
-    ``last`` is the fit on all rows if there was one, or else the first. ``evaluation`` is on the test texts;
-    without any, on the validation texts.
+    ``last`` is the fit on all rows if there was one, or else the first. ``evaluation`` is that of
+    :meth:`token2wave.training.run.TrainingRun.evaluate`.
     """
     texts, recipe = run.texts, run.preset.recipe
-    has_test = texts.test is not None
     parameters, sent = classifier.network.parameter_count(), traffic()
     caveats = texts.caveats
     if last.lr_factor < 1:
@@ -162,10 +172,10 @@ def make_summary(
     del plan["settings"]  # here they include what the data decided
     return Summary(
         **plan,
-        accuracy=evaluation.accuracy if has_test else None,
-        macro_f1=evaluation.macro_f1 if has_test else None,
+        accuracy=None if evaluation is None else evaluation.accuracy,
+        macro_f1=None if evaluation is None else evaluation.macro_f1,
         validation_accuracy=validated.accuracy,
-        micro_f1=evaluation.micro_f1 if has_test else None,
+        micro_f1=None if evaluation is None else evaluation.micro_f1,
         validation_micro_f1=validated.micro_f1 if texts.multi_label else None,
         train_seconds=last.train_seconds,
         total_seconds=time.perf_counter() - start,
@@ -181,7 +191,7 @@ def make_summary(
         refit=last.is_refit,
         history=tuple(first.fitted.history.epochs),
         evaluation=evaluation,
-        evaluated_on="test" if has_test else "validation",
+        evaluated_on=None if evaluation is None else run.evaluated_on,
         baseline=context.baseline,
         settings={
             "features": {"kind": classifier.features.type_name, **classifier.features.config.to_dict()},

@@ -13,7 +13,13 @@ from typing import Any
 from token2wave.formatting import NOTHING, count, duration, percent
 from token2wave.reporting import html_report as html
 from token2wave.reporting.figures import FIGURES, draw, require_matplotlib
-from token2wave.reporting.summary import describe_search, describe_settings, run_figures
+from token2wave.reporting.summary import (
+    describe_evaluation,
+    describe_rows,
+    describe_search,
+    describe_settings,
+    run_figures,
+)
 from token2wave.storage.atomic import make_folder
 from token2wave.storage.outputs import Outputs
 from token2wave.training.result import Summary
@@ -21,8 +27,8 @@ from token2wave.training.result import Summary
 FILES = ("report.json", "report.html", *FIGURES)
 MAX_CONFUSIONS = 15  # listed
 REMARKS = {
-    "Hamming loss": "wrong decisions on the test texts, one for each text and class",
-    "Calibration error": "between probability and frequency on the test texts",
+    "Hamming loss": "wrong decisions on the same texts, one for each text and class",
+    "Calibration error": "between probability and frequency on the same texts",
 }
 
 
@@ -67,6 +73,8 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
     """Fill the template. Text from data, settings and the command line is escaped."""
     texts = [f"{count(summary.train_rows)} training", f"{count(summary.validation_rows)} validation"]
     texts.append(f"{count(summary.test_rows)} test" if summary.test_rows else "no test")
+    if summary.evaluated_on == "held-out":
+        texts[-1] = f"{count(summary.evaluation['rows'])} held-out"
     subtitle = (
         f"{summary.preset} preset, {summary.operation}, seed {summary.seed}. "
         f"{', '.join(texts)} texts; {len(summary.label_names)} classes."
@@ -95,9 +103,7 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
 
 
 def _headline(summary: Summary) -> str:
-    texts = (
-        "no test set was given" if summary.accuracy is None else f"of {count(summary.test_rows)} test texts"
-    )
+    texts = describe_evaluation(summary)
     remarks = {
         "accuracy": texts,
         "macro_f1": "mean F1 of the classes" if summary.macro_f1 is not None else "",
@@ -145,9 +151,7 @@ def _class_section(summary: Summary) -> str:
         ]
         for score in summary.evaluation["classes"]
     ]
-    caption = f"Scores of each class on the {summary.evaluated_on} texts."
-    if summary.evaluated_on == "validation":
-        caption += " The epoch was chosen by these same texts, so new texts will score somewhat lower."
+    caption = f"Scores of each class on the {describe_rows(summary.evaluated_on)}."
     return html.section("Classes", html.table(caption, ["class", "precision", "recall", "F1", "texts"], rows))
 
 
@@ -161,7 +165,8 @@ def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
         for n, i, j in sorted(wrong)[:MAX_CONFUSIONS]
     ]
     title = (
-        f"Confusion matrix of the {summary.evaluated_on} texts: true labels down, predicted labels across."
+        f"Confusion matrix of the {describe_rows(summary.evaluated_on)}: true labels down, predicted labels "
+        "across."
     )
     caption = f"{title} Each cell has a number of texts and its percentage of the row. The diagonal is right."
     content = html.figure("confusion", figures["confusion.svg"], title, caption)
@@ -180,7 +185,8 @@ def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
         figures["learning.svg"],
         "Loss and accuracy of training and validation for every epoch. The table below has the numbers.",
         "Training figures are measured while the weights change, with dropout and label smoothing, but "
-        "validation figures after each epoch and without these: they are not comparable.",
+        "validation figures after each epoch and without these: they are not comparable. Validation rows "
+        "choose the epoch and the weights of the branches, so the headline is not of them.",
     )
     rows = [
         [

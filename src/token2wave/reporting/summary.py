@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
+from token2wave.formatting import NOTHING, columns, count, duration, percent, printable, shorten, size
 
 if TYPE_CHECKING:
     from token2wave.training.result import Summary
 
+MEASURES = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "micro_f1": "Micro-F1"}
 LABEL_COLUMNS = 32  # of the terminal
 MAX_CLASSES = 40  # of more, a terminal shows only the weakest
 WEAKEST_CLASSES = 20
@@ -18,10 +19,7 @@ WEAKEST_CLASSES = 20
 def render_summary(summary: Summary) -> list[str]:
     """Render a run as lines of plain text."""
     evaluation, baseline = summary.evaluation, summary.baseline
-    remark = "no test set" if summary.accuracy is None else ""
-    if summary.evaluated_on == "test" and evaluation is not None:
-        remark = f"on {count(evaluation['rows'])} test texts"
-    figures = []
+    remark, figures = describe_evaluation(summary), []
     for name, measure in summary.measures:
         value: float | None = getattr(summary, measure)
         figures.append((name, percent(value), remark))
@@ -39,7 +37,7 @@ def render_summary(summary: Summary) -> list[str]:
     lines = [f"Note: {printable(caveat)}" for caveat in summary.caveats]
     lines += [f"{name:<{width}}  {value}  {remark}".rstrip() for name, value, remark in figures]
     if evaluation is not None:
-        classes, title = evaluation["classes"], f"Classes, on the {summary.evaluated_on} texts"
+        classes, title = evaluation["classes"], f"Classes, on the {describe_rows(summary.evaluated_on)}"
         if len(classes) > MAX_CLASSES:
             title += f": the {WEAKEST_CLASSES} of {len(classes)} with the lowest F1"
             classes = sorted(classes, key=lambda score: float(score["f1"]))[:WEAKEST_CLASSES]
@@ -49,22 +47,22 @@ def render_summary(summary: Summary) -> list[str]:
 
 def run_figures(summary: Summary) -> list[tuple[str, str, str]]:
     """List the figures of a run apart from its measures, as name, value and remark."""
-    evaluation = summary.evaluation if summary.evaluated_on == "test" and summary.evaluation else {}
-    figures = []
+    evaluation, figures = summary.evaluation or {}, []
     for name, key in (("Hamming loss", "hamming_loss"), ("Calibration error", "calibration_error")):
         if evaluation.get(key) is not None:
             figures.append((name, percent(evaluation[key]), ""))
     times = f"{duration(summary.total_seconds)} in all"
     if summary.baseline is not None:
         times += f"; baseline {duration(summary.baseline['train_seconds'])}"
-    validation = ("Validation accuracy", percent(summary.validation_accuracy))
-    if summary.multi_label:
-        validation = ("Validation micro-F1", percent(summary.validation_micro_f1))
     without_embedding = f"({count(summary.parameters_without_embedding)} without the embedding)"
     limit = "" if summary.max_bytes is None else f"at most {size(summary.max_bytes)} asked for"
     return [
         *figures,
-        (*validation, _best_epoch(summary)),
+        (
+            "Best epoch",
+            NOTHING if summary.best_epoch is None else count(summary.best_epoch),
+            _epochs(summary),
+        ),
         ("Training time", duration(summary.train_seconds), f"({times})"),
         ("Training speed", f"{count(summary.texts_per_second)} texts/s", ""),
         *([] if summary.traffic is None else [("Processes", _describe_traffic(summary.traffic), "")]),
@@ -74,14 +72,61 @@ def run_figures(summary: Summary) -> list[tuple[str, str, str]]:
     ]
 
 
-def _best_epoch(summary: Summary) -> str:
-    """Say which epoch was kept, e.g. ``best epoch 3 of 5``."""
+def describe_evaluation(summary: Summary) -> str:
+    """Say which rows the measures are of, with the interval of the first, which has one."""
+    if summary.evaluation is None:
+        return "not measured: there is no test set, and too few rows to hold any out"
+    rows = count(summary.evaluation["rows"])
+    places = {
+        "test": f"on {rows} test texts",
+        "held-out": f"on {rows} held-out rows by a model trained without them",
+        "cross-validation": f"cross-validated: all {rows} rows, each by a model trained without it",
+    }
+    low, high = (percent(bound) for bound in summary.evaluation["interval"] or (None, None))
+    return f"95% interval {low} to {high}, {places[str(summary.evaluated_on)]}"
+
+
+def recorded_evaluation(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the evaluation in a model's training record; None if it has none, or values of other types."""
+    evaluation = record.get("evaluation")
+    if not isinstance(evaluation, Mapping):
+        return None
+    try:
+        low, high = map(float, evaluation["interval"])
+        figures = {"evaluated_on": str(evaluation["evaluated_on"]), "rows": int(evaluation["rows"])}
+        measures = {name: float(evaluation[name]) for name in MEASURES if name in evaluation}
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return {**figures, **measures, "interval": (low, high)}
+
+
+def describe_recorded(record: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name the headline measure in a model's training record, and write it with its interval and rows."""
+    evaluation = recorded_evaluation(record)
+    if evaluation is None:
+        return None
+    measure = "micro_f1" if "micro_f1" in evaluation else "accuracy"
+    low, high = map(percent, evaluation["interval"])
+    rows = f"{count(evaluation['rows'])} {describe_rows(evaluation['evaluated_on'])}"
+    updated = " before it was updated" if "updates" in record else ""
+    return MEASURES[measure], f"{percent(evaluation.get(measure))} ({low} to {high}) on {rows}{updated}"
+
+
+def describe_rows(evaluated_on: str | None) -> str:
+    """Name the rows of an evaluation, e.g. ``test texts``."""
+    return {"test": "test texts", "cross-validation": "cross-validated rows"}.get(
+        str(evaluated_on), "held-out rows"
+    )
+
+
+def _epochs(summary: Summary) -> str:
+    """Say how many epochs there were, and of which rows, e.g. ``of 5, by 400 validation rows``."""
     if summary.best_epoch is None:
         return ""
     n_epochs = len(summary.history) or summary.epochs
     stopped = f", stopped early; {summary.epochs} asked for" if n_epochs < summary.epochs else ""
     refit = f"; then trained again on all {count(summary.rows)} rows" if summary.refit else ""
-    return f"best epoch {summary.best_epoch} of {n_epochs}{stopped}{refit}"
+    return f"of {n_epochs}{stopped}, by {count(summary.validation_rows)} validation rows{refit}"
 
 
 def describe_search(search: Mapping[str, Any]) -> str:

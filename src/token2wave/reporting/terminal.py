@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from token2wave.errors import Interruption, Token2WaveError
 from token2wave.formatting import count, percent, printable, size
-from token2wave.reporting.summary import describe_search, describe_settings, render_classes
+from token2wave.reporting.summary import (
+    describe_recorded,
+    describe_rows,
+    describe_search,
+    describe_settings,
+    render_classes,
+)
 from token2wave.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -108,6 +114,9 @@ def print_evaluation(result: Evaluation) -> None:
         figures = f"micro-F1 {percent(result.micro_f1)}, macro-F1 {percent(result.macro_f1)}"
         figures += f", exact match {percent(result.accuracy)}, Hamming loss {percent(result.hamming_loss)}"
     print(f"{figures}, {result.rows:,} texts")
+    if result.interval is not None:
+        low, high = map(percent, result.interval)
+        print(f"95% interval of the {figures.split()[0]} {low} to {high}")
     if result.calibration_error is not None:
         print(f"expected calibration error {percent(result.calibration_error)}")
     for point in result.answered:
@@ -143,6 +152,7 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
         "network": join(document["network"]),
         "trained on": f"{training.get('data')}, {training.get('rows')} rows, seed {training.get('seed')}",
         "preset": f"{training.get('preset')}, best epoch {training.get('best_epoch')}",
+        **dict([describe_recorded(training) or ("accuracy", "not measured")]),
         "computes with": document["computes_with"],
         "versions": join(document["versions"], " "),
     }
@@ -155,7 +165,8 @@ def print_compression(out: Path, summary: dict[str, Any]) -> None:
     for caveat in summary["caveats"]:
         print(f"Note: {caveat}")
     storage = summary["storage"] + (", rows retrained" if summary["retrained"] else "")
-    texts = f"on {count(summary['validation_rows'])} validation texts"
+    n_rows = count(summary["evaluated_rows"])
+    texts = f"on {n_rows} {describe_rows(summary['evaluated_on'])}"
     rows = [
         ("Size", "bytes", size, storage),
         ("Rows", "rows", count, ""),
@@ -165,7 +176,11 @@ def print_compression(out: Path, summary: dict[str, Any]) -> None:
     ]
     print(f"{'':10}{'before':>12}{'after':>12}")
     for name, key, render, remark in rows:
-        if f"{key}_before" in summary:
+        if summary.get(f"{key}_before") is not None:
             values = (render(summary[f"{key}_{when}"]) for when in ("before", "after"))
             print(f"{name:10}{''.join(f'{value:>12}' for value in values)}  {remark}".rstrip())
+    same = f"of {count(summary['validation_rows'])} validation texts have the same labels before and after"
+    print(f"{percent(summary['agreement'])} {same}")
+    if summary["evaluated_on"] is None:
+        print("Accuracy not measured: the model has learned from all these rows. Name others with --test.")
     print(f"model: {out}")

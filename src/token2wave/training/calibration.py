@@ -79,10 +79,14 @@ def has_few_rows(examples: Examples) -> bool:
 
 def cross_validate_branches(
     fit: Callable[[Examples], Any], examples: Examples, seed: int
-) -> tuple[float, ...]:
+) -> tuple[tuple[float, ...], NDArray[np.float32]]:
     """Weigh the branches by cross-validation: a tenth of few rows is too few texts to weigh by.
 
     ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``.
+
+    Returns:
+        The weight of each branch, and the probabilities ``(N, C)`` of each text by the network and the
+        weights that the other folds give, so that the text has chosen nothing.
     """
     groups = group_duplicates(examples.texts)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(groups == np.arange(len(groups))))
@@ -90,14 +94,25 @@ def cross_validate_branches(
     fold = np.empty(len(groups), dtype=np.int64)
     fold[order] = np.arange(len(order)) % FOLDS
     fold = fold[groups]
-    logits = []
+    logits: Numbers | None = None
     for number in range(FOLDS):
         fitted = fit(examples.take(np.flatnonzero(fold != number)))
         held_out = examples.take(np.flatnonzero(fold == number)).encode(fitted.features)
-        logits.append(branch_logits(fitted.network, held_out.features))
-    rows = np.argsort(fold, kind="stable")
-    weights = None if examples.weights is None else examples.weights[rows]
-    return fit_weights(np.concatenate(logits, axis=1), examples.labels[rows], weights)
+        of_fold = branch_logits(fitted.network, held_out.features)
+        if logits is None:
+            logits = np.zeros((len(of_fold), len(fold), of_fold.shape[2]))
+        logits[:, fold == number] = of_fold
+    assert logits is not None
+
+    def fit_to(rows: NDArray[Any]) -> tuple[float, ...]:
+        weights = None if examples.weights is None else examples.weights[rows]
+        return fit_weights(logits[:, rows], examples.labels[rows], weights)
+
+    predicted = np.zeros(logits.shape[1:], dtype=np.float32)
+    for number in range(FOLDS):
+        mixed = np.tensordot(fit_to(fold != number), logits[:, fold == number], axes=1)
+        predicted[fold == number] = probabilities(mixed, multi_label=False)
+    return fit_to(np.argsort(fold, kind="stable")), predicted
 
 
 def scale_branches(network: TrainableNetwork, weights: Sequence[float]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,12 @@ from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.training.examples import Examples
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
-from token2wave.training.validation_split import hold_out
+from token2wave.training.validation_split import Rows, hold_out
 from token2wave.training.weighting import ClassWeights, positive_weights, text_weights
 
 VOCABULARY = "bert-base-uncased"  # folder of the papers' vocabulary in the data folder
+MAX_HELD_OUT = 2_000
+"""Rows held out to report on: their interval is about 1.3 points wide on each side of 90 %."""
 RECOGNISED = "The data has texts with several labels, so the model decides each label independently."
 
 
@@ -38,10 +40,13 @@ class EncodedTexts:
     Attributes:
         train: the texts to learn from.
         validation: the texts to choose the epoch by, with their own weights but not those of classes.
-        full_train: all training rows, if the validation rows were split off from them.
+        full_train: all training rows, if validation or held-out rows were split off from them.
         test: the texts to report on, if there are any.
         label_names: names of the ``C`` classes.
         caveats: sentences to print beside every figure.
+        held_out: rows that choose nothing, to report on where there is no test set; None if no rows were
+            held out so.
+        held_out_rows: ``(H,)``, their numbers in ``full_train``.
     """
 
     train: Examples
@@ -50,6 +55,8 @@ class EncodedTexts:
     test: Examples | None
     label_names: tuple[str, ...]
     caveats: tuple[str, ...]
+    held_out: Examples | None = None
+    held_out_rows: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def multi_label(self) -> bool:
@@ -85,9 +92,16 @@ def in_memory(data: TextDataset, multi_label: bool | None, normalise: bool = Fal
 
 
 def prepare(
-    splits: TextDataset, recipe: Recipe, seed: int, class_weights: ClassWeights = None
+    splits: TextDataset,
+    recipe: Recipe,
+    seed: int,
+    class_weights: ClassWeights = None,
+    *,
+    holds_out: bool = False,
 ) -> EncodedTexts:
     """Encode the labels, weigh the texts, and split off validation rows if there are none.
+
+    ``holds_out`` says whether to split off rows to report on first; these choose nothing.
 
     Raises:
         ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
@@ -101,23 +115,38 @@ def prepare(
         for split in (splits.validation, splits.test)
     )
     caveats = (*splits.caveats, *_duplicate_caveats(train, test))
-    if validation is not None:
+    if validation is not None and not holds_out:
         return EncodedTexts(train, validation, None, test, names, caveats)
-    classes = strata(train.labels) if multi_label else train.labels
-    rows, validation_rows = hold_out(train.texts, classes, group_duplicates(train.texts), recipe, seed)
-    if not len(validation_rows):
-        caveat = "There are too few rows to hold any out: validation figures are of the training rows."
-        return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
-    own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
-    validation = replace(train, weights=own, positive_weights=None).take(validation_rows)
-    full_train, train = train, train.take(rows)
+    full_train, classes = train, strata(train.labels) if multi_label else train.labels
+    groups, rows, held_out_rows = group_duplicates(train.texts), np.arange(len(train)), np.arange(0)
+    if holds_out:
+        fraction = min(recipe.validation_fraction, MAX_HELD_OUT / len(train))
+        rows, held_out_rows = hold_out(
+            train.texts, classes, groups, recipe.replace(validation_fraction=fraction), (seed + 1) % (1 << 63)
+        )
+    if validation is None:
+        _, first, inverse = np.unique(groups[rows], return_index=True, return_inverse=True)
+        train_rows, validation_rows = hold_out(
+            train.texts.take(rows), classes[rows], first[inverse], recipe, seed
+        )
+        if not len(validation_rows):
+            caveat = "There are too few rows to hold any out: validation figures are of the training rows."
+            return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
+        own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
+        unweighted = replace(train, weights=own, positive_weights=None)
+        rows, validation = rows[train_rows], unweighted.take(rows[validation_rows])
+    train = full_train.take(rows)
     if any(examples.weights is not None and not examples.weights.any() for examples in (train, validation)):
         raise ConfigError(
             "expected rows of some weight both to train on and to hold out, found too few",
             location="weights",
             hint="give more rows a weight above zero, or a validation set",
         )
-    return EncodedTexts(train, validation, full_train, test, names, caveats)
+    all_rows = full_train if len(train) < len(full_train) else None
+    texts = EncodedTexts(train, validation, all_rows, test, names, caveats)
+    if not len(held_out_rows):
+        return texts
+    return replace(texts, held_out=full_train.take(held_out_rows), held_out_rows=held_out_rows)
 
 
 def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:

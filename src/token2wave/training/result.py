@@ -40,11 +40,11 @@ class Summary:
     """Everything a training run reports.
 
     Attributes:
-        accuracy: on the test set; None without one. For multi-label texts the fraction of texts whose labels
-            are right and complete.
-        macro_f1: on the test set; None without one.
-        micro_f1: on the test set, for multi-label texts; else None.
-        validation_accuracy: of the best epoch's weights with calibrated branches.
+        accuracy: on rows that chose nothing, which ``evaluated_on`` names; None if there are none. For
+            multi-label texts the fraction of texts whose labels are right and complete.
+        macro_f1: on these rows.
+        micro_f1: on these rows, for multi-label texts; else None.
+        validation_accuracy: of the best epoch's weights with calibrated branches, on validation rows.
         validation_micro_f1: of these weights with thresholds of a half, for multi-label texts; else None.
         train_seconds: wall time of the training loop, validation included.
         total_seconds: wall time of the command.
@@ -67,7 +67,8 @@ class Summary:
         refit: whether the model was then trained again, for as many epochs, on all ``rows``.
         history: one `Epoch` a pass; a dictionary, so that a report's JSON makes a summary again.
         evaluation: `Evaluation` on the texts that ``evaluated_on`` names, or None; a dictionary.
-        evaluated_on: ``test`` or ``validation``.
+        evaluated_on: ``test``; without a test set ``held-out``, rows that a model without them was evaluated
+            on, or ``cross-validation``, all of few rows, each evaluated by a model without it; or None.
         label_names: the classes, in order.
         baseline: another classifier on the same test set.
         settings: of features, network and recipe.
@@ -104,7 +105,7 @@ class Summary:
     refit: bool = False
     history: Sequence[Any]
     evaluation: Any
-    evaluated_on: str
+    evaluated_on: str | None
     label_names: Sequence[str]
     baseline: Baseline | None
     settings: Mapping[str, Mapping[str, Any]]

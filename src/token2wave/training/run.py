@@ -75,6 +75,8 @@ class FitResult:
         n_unknown: ``(N,)``, features of each validation text that have no row; None if there were none.
         char_ngram_weight: weight of the words' character n-grams in the linear SVM.
         branch_weights: one a branch; empty if no validation rows could weigh them.
+        cross_validated: ``(N, C)``, probabilities of all rows, each by a fit on other rows; None if there was
+            no cross-validation.
         previous: the fit that chose the epochs and weights of this one; None for the first.
     """
 
@@ -85,6 +87,7 @@ class FitResult:
     n_unknown: NDArray[np.int64] | None
     char_ngram_weight: float
     branch_weights: tuple[float, ...] = ()
+    cross_validated: NDArray[np.float32] | None = None
     previous: FitResult | None = None
 
     @property
@@ -235,15 +238,16 @@ class TrainingRun:
         fitted = first.fitted
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
         char_ngram_weight, weights = fitted.char_ngram_weight, fitted.branch_weights
+        cross_validated = None
         if has_few_rows(full_train):
             char_ngram_weight = CHAR_NGRAM_WEIGHT_FEW_ROWS
             fit_fold = partial(self.fit, recipe, char_ngram_weight=char_ngram_weight)
-            weights = cross_validate_branches(fit_fold, full_train, self.seed)
+            weights, cross_validated = cross_validate_branches(fit_fold, full_train, self.seed)
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, char_ngram_weight=char_ngram_weight)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
-        return replace(again, previous=fitted)
+        return replace(again, cross_validated=cross_validated, previous=fitted)
 
     def _refit_linear_svm(self, fitted: FitResult, full_train: Examples) -> FitResult:
         """Solve the linear SVM from all rows; the rest stays as it is."""
@@ -328,19 +332,37 @@ class TrainingRun:
             )
         return features, replace(train, features=ragged), vectors
 
-    def evaluate(self, classifier: Classifier, first: Classifier) -> Evaluation:
-        """Evaluate the classifier on the test texts, or else the first fit's on the validation texts."""
-        test, validation = self.texts.test, self.texts.validation
-        self.callback_list.stage("evaluation", len(validation if test is None else test))
+    def evaluate(self, last: FitResult, classifier: Classifier, first: Classifier) -> Evaluation | None:
+        """Evaluate on rows that chose nothing, those of :attr:`evaluated_on`; None if there are none.
+
+        Args:
+            last: the fit on all rows, which may have cross-validated.
+            classifier: the model to keep, evaluated on test texts.
+            first: the model that has seen neither validation nor held-out rows, evaluated on the latter.
+        """
+        test, rows, predicted = self.texts.test, self.texts.held_out, last.cross_validated
         if test is not None:
+            self.callback_list.stage("evaluation", len(test))
             return classifier.evaluate(test.texts, test.labels, self.callback_list.advance)
-        # The validation texts are hashed already.
-        encoded = validation.encode(first.features, self.callback_list.advance)
-        predicted = probabilities(first.network.logits(encoded.features), first.multi_label)
+        if rows is not None:
+            self.callback_list.stage("evaluation", len(rows))
+            rows = rows.encode(first.features, self.callback_list.advance)  # its texts are hashed already
+            predicted = probabilities(first.network.logits(rows.features), first.multi_label)
+        elif predicted is not None:
+            rows = self.texts.full_train
+        if rows is None or predicted is None:
+            return None
         if first.multi_label:
             decisions = predicted.astype(np.float64) >= np.array(first.thresholds)
-            return evaluate_decisions(validation.labels, decisions, first.label_names, predicted)
-        return evaluate_predictions(validation.labels, predicted.argmax(axis=1), first.label_names, predicted)
+            return evaluate_decisions(rows.labels, decisions, first.label_names, predicted)
+        return evaluate_predictions(rows.labels, predicted.argmax(axis=1), first.label_names, predicted)
+
+    @property
+    def evaluated_on(self) -> str:
+        """``test``; without a test set ``held-out`` rows, or ``cross-validation`` over all rows if few."""
+        if self.texts.test is not None:
+            return "test"
+        return "cross-validation" if self.texts.held_out is None else "held-out"
 
     @property
     def trained_by(self) -> str:

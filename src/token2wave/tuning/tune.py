@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from token2wave.classifier import Classifier
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import EncodedTexts, prepare
@@ -48,7 +50,8 @@ def tune(
     """
     texts, preset, seed = run.texts, run.preset, run.seed
     full_train = texts.train if texts.full_train is None else texts.full_train
-    hashed = replace(run.splits.train, texts=full_train.texts)
+    rows = np.setdiff1d(np.arange(len(full_train)), texts.held_out_rows)  # these choose nothing
+    hashed = replace(run.splits.train, texts=full_train.texts).take(rows)
     splits = replace(run.splits, train=hashed, test=None, label_names=texts.label_names)
     n_rows = len(texts.validation)
     max_splits = MAX_SPLITS if fit_to_size is None else MAX_SPLITS_WITH_SIZE

@@ -21,8 +21,9 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from token2wave.errors import ConfigError
-from token2wave.formatting import count, percent, printable
+from token2wave.formatting import count, printable
 from token2wave.models.registry import PAGE
+from token2wave.reporting.summary import describe_recorded
 from token2wave.serving.page.letters import page_letter_table
 from token2wave.storage.atomic import atomic_write
 from token2wave.storage.outputs import Outputs
@@ -39,7 +40,6 @@ FACTS: tuple[tuple[str, str, type, Callable[[Any], str]], ...] = (
     ("Preset", "preset", str, printable),
     ("Trained on", "data", str, printable),
     ("Training texts", "rows", int, count),
-    ("Validation accuracy", "validation_accuracy", float, percent),
 )
 """What the page says about the training: name, key and type in the record, and format."""
 MAX_EXAMPLES = 20
@@ -141,9 +141,10 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
     record = classifier.training
     facts = [] if model is None else [("Model file", f"{count(len(model))} bytes")]
     for name, key, value_type, text in FACTS:
-        is_comparable = key != "validation_accuracy" or not classifier.multi_label
-        if isinstance(record.get(key), value_type) and is_comparable:
+        if isinstance(record.get(key), value_type):
             facts.append((name, text(record[key])))
+    if (headline := describe_recorded(record)) is not None:
+        facts.append(headline)
     rows = "Known words and n-grams" if classifier.features.type_name == "words" else "Known WordPiece tokens"
     facts.append((rows, count(classifier.features.n_rows)))
     return {
