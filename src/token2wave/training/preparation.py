@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ class EncodedTexts:
         caveats: sentences to print beside every figure.
         held_out: rows that choose nothing, to report on where there is no test set; None if no rows were
             held out so.
-        held_out_rows: ``(H,)``, their numbers in ``full_train``.
+        other_rows: ``(M,)``, numbers of the other rows in ``full_train``, or in the validation file;
+            None: all.
     """
 
     train: Examples
@@ -56,7 +57,7 @@ class EncodedTexts:
     label_names: tuple[str, ...]
     caveats: tuple[str, ...]
     held_out: Examples | None = None
-    held_out_rows: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    other_rows: Rows | None = None
 
     @property
     def multi_label(self) -> bool:
@@ -115,38 +116,42 @@ def prepare(
         for split in (splits.validation, splits.test)
     )
     caveats = (*splits.caveats, *_duplicate_caveats(train, test))
-    if validation is not None and not holds_out:
-        return EncodedTexts(train, validation, None, test, names, caveats)
+    if validation is not None:
+        if not holds_out:
+            return EncodedTexts(train, validation, None, test, names, caveats)
+        half = recipe.replace(validation="random", validation_fraction=0.5)
+        rows, held_out = _hold_out_to_report(validation, half, seed)
+        chosen_by = validation.take(rows)
+        return EncodedTexts(train, chosen_by, None, test, names, caveats, held_out, rows)
     full_train, classes = train, strata(train.labels) if multi_label else train.labels
-    groups, rows, held_out_rows = group_duplicates(train.texts), np.arange(len(train)), np.arange(0)
+    rows, held_out = np.arange(len(train)), None
     if holds_out:
-        fraction = min(recipe.validation_fraction, MAX_HELD_OUT / len(train))
-        rows, held_out_rows = hold_out(
-            train.texts, classes, groups, recipe.replace(validation_fraction=fraction), (seed + 1) % (1 << 63)
-        )
-    if validation is None:
-        _, first, inverse = np.unique(groups[rows], return_index=True, return_inverse=True)
-        train_rows, validation_rows = hold_out(
-            train.texts.take(rows), classes[rows], first[inverse], recipe, seed
-        )
-        if not len(validation_rows):
-            caveat = "There are too few rows to hold any out: validation figures are of the training rows."
-            return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
-        own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
-        unweighted = replace(train, weights=own, positive_weights=None)
-        rows, validation = rows[train_rows], unweighted.take(rows[validation_rows])
-    train = full_train.take(rows)
+        rows, held_out = _hold_out_to_report(train, recipe, seed)
+    candidates = train if len(rows) == len(train) else train.take(rows)
+    groups = group_duplicates(candidates.texts)
+    train_rows, validation_rows = hold_out(candidates.texts, classes[rows], groups, recipe, seed)
+    if not len(validation_rows):
+        caveat = "There are too few rows to hold any out: validation figures are of the training rows."
+        return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
+    own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
+    validation = replace(train, weights=own, positive_weights=None).take(rows[validation_rows])
+    train = candidates.take(train_rows)
     if any(examples.weights is not None and not examples.weights.any() for examples in (train, validation)):
         raise ConfigError(
             "expected rows of some weight both to train on and to hold out, found too few",
             location="weights",
             hint="give more rows a weight above zero, or a validation set",
         )
-    all_rows = full_train if len(train) < len(full_train) else None
-    texts = EncodedTexts(train, validation, all_rows, test, names, caveats)
-    if not len(held_out_rows):
-        return texts
-    return replace(texts, held_out=full_train.take(held_out_rows), held_out_rows=held_out_rows)
+    return EncodedTexts(train, validation, full_train, test, names, caveats, held_out, rows)
+
+
+def _hold_out_to_report(examples: Examples, recipe: Recipe, seed: int) -> tuple[Rows, Examples | None]:
+    """Split off rows to report on; the numbers of the others, and the rows split off, if there are any."""
+    classes = strata(examples.labels) if examples.multi_label else examples.labels
+    fraction = min(recipe.validation_fraction, MAX_HELD_OUT / max(len(examples), 1))
+    recipe, groups = recipe.replace(validation_fraction=fraction), group_duplicates(examples.texts)
+    rows, held_out_rows = hold_out(examples.texts, classes, groups, recipe, (seed + 1) % (1 << 63))
+    return rows, examples.take(held_out_rows) if len(held_out_rows) else None
 
 
 def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from token2wave.classifier import Classifier
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import EncodedTexts, prepare
@@ -50,15 +48,17 @@ def tune(
     """
     texts, preset, seed = run.texts, run.preset, run.seed
     full_train = texts.train if texts.full_train is None else texts.full_train
-    rows = np.setdiff1d(np.arange(len(full_train)), texts.held_out_rows)  # these choose nothing
-    hashed = replace(run.splits.train, texts=full_train.texts).take(rows)
+    hashed = replace(run.splits.train, texts=full_train.texts)
     splits = replace(run.splits, train=hashed, test=None, label_names=texts.label_names)
     n_rows = len(texts.validation)
     max_splits = MAX_SPLITS if fit_to_size is None else MAX_SPLITS_WITH_SIZE
     n_splits = min(max(math.ceil(ENOUGH_ROWS / n_rows), 1), max_splits)
+    rows = texts.other_rows  # rows held out to report on choose nothing
     if splits.validation is not None:
-        hashed = replace(splits.validation, texts=texts.validation.texts)
-        splits, n_splits = replace(splits, validation=hashed), 1
+        own = splits.validation if rows is None else splits.validation.take(rows)
+        splits, n_splits = replace(splits, validation=replace(own, texts=texts.validation.texts)), 1
+    elif rows is not None:
+        splits = replace(splits, train=hashed.take(rows))
     history = SearchHistory(preset.recipe.chooses_by(texts.multi_label), n_rows, n_splits)
     if texts.learns_from_validation:
         history.ended_by = "too few rows"
