@@ -17,7 +17,7 @@ import token2wave
 from token2wave.training import run as training
 
 KEYS = {
-    "accuracy", "macro_f1", "validation_accuracy", "train_seconds", "total_seconds", "texts_per_second",
+    "accuracy", "macro_f1", "train_seconds", "total_seconds", "texts_per_second",
     "peak_memory_bytes", "parameters", "parameters_without_embedding", "model_bytes", "preset", "operation",
     "epochs", "seed", "rows",
 }  # fmt: skip
@@ -40,11 +40,13 @@ def test_train_with_a_folder_evaluates_on_its_test_file(run_cli, workplace):
     assert (document["seed"], document["rows"]) == (3, len(ROWS))
 
 
-def test_train_without_test_set_has_null_accuracy(run_cli, train_csv):
+def test_train_without_test_set_cross_validates_few_rows(run_cli, train_csv):
     document = run_cli("train", train_csv, "--json", "--operation", "modulation", *TINY).document
     assert document.keys() >= KEYS
-    assert document["accuracy"] is document["macro_f1"] is document["model_bytes"] is None
-    assert document["validation_accuracy"] is not None
+    assert document["model_bytes"] is None
+    assert document["evaluated_on"] == "cross-validation"
+    assert document["evaluation"]["rows"] == len(ROWS)
+    assert document["accuracy"] == document["evaluation"]["accuracy"]
     assert document["operation"] == "modulation"
     assert os.listdir() == ["reviews.csv"]
 

@@ -24,20 +24,24 @@ def test_compress(run_cli, model, train_csv):
     assert after < previous
     lines = outcome.out.splitlines()
     assert lines[-1] == "model: small.safetensors"
-    assert [line.split()[0] for line in lines[-5:-1]] == ["Size", "Rows", "Accuracy", "Loss"]
+    assert [line.split()[0] for line in lines[-5:-1]] == ["Size", "Rows", "100.00%", "Accuracy"]
+    assert "validation texts have the same labels before and after" in lines[-3]
+    assert "not measured: the model has learned from all these rows" in lines[-2]
     assert "int8" in outcome.out
-    assert "Note: The model has seen the validation rows" in outcome.out
+    assert "Note: The model has seen all training rows" in outcome.out
     predicted = run_cli("predict", "small.safetensors", *POSITIVE, "--json").document
     assert [entry["label"] for entry in predicted] == token2wave.load(model).labels(list(POSITIVE))
 
 
 def test_compress_json(run_cli, model, train_csv):
-    options = ["--max-size", "3.2 kB", "--storage", "float16", "--no-retrain", "--data", train_csv, "--json"]
+    options = ["--max-size", "3.4 kB", "--storage", "float16", "--no-retrain", "--data", train_csv, "--json"]
     outcome = run_cli("compress", model, "--out", "small.safetensors", *options)
     document = outcome.document
+    assert document["accuracy_before"] is document["accuracy_after"] is document["evaluated_on"] is None
+    assert 0 <= document["agreement"] <= 1
     assert outcome.out.count("\n") == 1
     assert (
-        document["bytes_after"] == Path("small.safetensors").stat().st_size <= 3_200 == document["max_size"]
+        document["bytes_after"] == Path("small.safetensors").stat().st_size <= 3_400 == document["max_size"]
     )
     assert document["bytes_before"] == model.stat().st_size
     assert (
@@ -60,13 +64,15 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
         raise ConfigError("enough")
 
     monkeypatch.setattr("token2wave.compression.compress", compress)
-    defaults = {"data": None, "max_size": None, "storage": "auto", "retrain": True}
+    defaults = {"data": None, "test": None, "max_size": None, "storage": "auto", "retrain": True}
     defaults |= {"text_column": "text", "label_column": "label", "overwrite": False}
-    others = {"data": "d", "max_size": "1MB", "storage": "int8", "retrain": False}
+    others = {"data": "d", "test": "t.csv", "max_size": "1MB", "storage": "int8", "retrain": False}
     others |= {"text_column": "t", "label_column": "l", "overwrite": True}
     arguments = [
         "--data",
         "d",
+        "--test",
+        "t.csv",
         "--max-size",
         "1MB",
         "--storage",

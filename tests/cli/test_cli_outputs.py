@@ -61,6 +61,7 @@ INPUTS = {
         MODEL,
         Input("data", "data.csv", "data.csv"),
         Input("data", "set", "set/train.csv"),
+        Input("test", "test.csv", "test.csv"),
         Input("model", "model", "home/named/train.csv"),  # the record names the data set
     ),
     "info": (MODEL,),

@@ -19,13 +19,21 @@ from small_models import edited, take_apart
 import token2wave
 from token2wave.classifier import Classifier
 from token2wave.compression import compressor
-from token2wave.compression.compressor import NOVELTY_UNKNOWN, SVM_OF_ALL, TRAINED_ON_ALL
+from token2wave.compression.compressor import (
+    NOVELTY_UNKNOWN,
+    SVM_OF_ALL,
+    TRAINED_ON_ALL,
+    Compressor,
+    recipe_of,
+)
 from token2wave.compression.fitting import encode_rows, fit_step, rows_that_fit
 from token2wave.config import parse_size
 from token2wave.core import load_core
+from token2wave.data import load_splits
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.storage.encodings import as_delta_varint, quantised
-from token2wave.training.callbacks import Callback
+from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.preparation import prepare
 from token2wave.training.schedule import document_frequency
 
 STORAGES = ("float32", "float16", "int8", "lzma")
@@ -78,12 +86,9 @@ def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-def figures_of(classifier: Classifier, rows: list[tuple[str, str]]) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy, from predictions alone."""
-    shares = classifier.probabilities([text for text, _ in rows]).astype(np.float64)
-    truth = [classifier.label_names.index(label) for _, label in rows]
-    losses = -np.log(shares[np.arange(len(rows)), truth])
-    return float(losses.mean()), float((shares.argmax(axis=1) == truth).mean())
+def accuracy_of(classifier: Classifier, rows: list[tuple[str, str]]) -> float:
+    """From predictions alone."""
+    return float(np.mean([classifier.predict(text).label == label for text, label in rows]))
 
 
 # Sizes ----------------------------------------------------------------------------------------------
@@ -199,9 +204,10 @@ def test_sizes_that_are_none(size: int | str) -> None:
 @every_storage
 @pytest.mark.parametrize("limit", [None, 5_000])
 def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> None:
-    result = token2wave.compress("model", "out", max_size=limit, storage=storage)
+    rows = texts(100, 3)
+    test = write_csv(Path("test.csv"), rows)
+    result = token2wave.compress("model", "out", test=test, max_size=limit, storage=storage)
     before, after, summary = token2wave.load("model"), token2wave.load("out"), result.summary
-    held_out = texts(100, 1)
     expected = {
         "storage": storage,
         "bytes_before": Path("model").stat().st_size,
@@ -209,19 +215,22 @@ def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> Non
         "max_size": limit,
         "rows_before": before.features.n_rows,
         "rows_after": after.features.n_rows,
-        "validation_rows": 100,
+        "validation_rows": 50,  # the other half was held out to report on
+        "evaluated_on": "test",
+        "evaluated_rows": 100,
         "caveats": [],
     }
     assert {key: summary[key] for key in expected} == expected
     for when, classifier in (("before", before), ("after", after)):
-        loss, accuracy = figures_of(classifier, held_out)
-        assert summary[f"loss_{when}"] == pytest.approx(loss, rel=1e-5)
-        assert summary[f"accuracy_{when}"] == pytest.approx(accuracy)
+        assert summary[f"accuracy_{when}"] == pytest.approx(accuracy_of(classifier, rows))
     assert summary["seconds"] > 0
     assert summary["retrained"] == after.training["compression"]["retrained"]
     assert after.training["compression"]["rows_before"] == before.features.n_rows
-    assert after.training["validation_accuracy"] == pytest.approx(summary["accuracy_after"], abs=1e-6)
-    some = [text for text, _ in held_out]
+    recorded = after.training["evaluation"]
+    assert recorded["accuracy"] == pytest.approx(summary["accuracy_after"], abs=1e-6)
+    low, high = recorded["interval"]
+    assert low < recorded["accuracy"] < high
+    some = [text for text, _ in rows]
     np.testing.assert_array_equal(result.classifier.probabilities(some), after.probabilities(some))
 
 
@@ -299,6 +308,20 @@ def test_without_a_size_no_row_goes(storage: str) -> None:
     assert summary["rows_after"] <= 0.5 * summary["rows_before"] + 1
 
 
+def test_without_a_test_set_rows_that_the_model_has_not_seen_are_compared() -> None:
+    summary = token2wave.compress("model", "out", max_size=5_000).summary
+    assert (summary["evaluated_on"], summary["evaluated_rows"]) == ("held-out", 50)
+    before = token2wave.load("model").training["evaluation"]
+    assert summary["accuracy_before"] == pytest.approx(before["accuracy"], abs=1e-6)
+    seen = write_csv(Path("seen.csv"), texts(1_200, 0))
+    token2wave.train(seen, out="seen", preset="fast", epochs=1, settings=TINY)  # and again on all rows
+    summary = token2wave.compress("seen", "out", data=seen).summary
+    assert summary["evaluated_on"] is summary["accuracy_before"] is summary["accuracy_after"] is None
+    small = token2wave.load("out")
+    assert small.training["evaluation"] is None
+    assert 0.9 < summary["agreement"] <= 1
+
+
 def test_auto_is_packed_with_a_size_and_int8_without() -> None:
     assert token2wave.compress("model", "out").summary["storage"] == "int8"
     assert token2wave.compress("model", "out", max_size="6kB").summary["storage"] == "lzma"
@@ -346,16 +369,19 @@ def test_the_rows_that_bring_most_energy_stay() -> None:
 
 @needs_core
 def test_rows_are_trained_again_where_that_is_better() -> None:
+    classifier = token2wave.load("model")
+    splits = load_splits("data")
+    examples = prepare(replace(splits, label_names=classifier.label_names), recipe_of(classifier.training), 0)
     choices = []
     for limit in range(4_000, 12_000, 1_000):
         plain, best = (
-            token2wave.compress("model", "out", max_size=limit, storage="int8", retrain=retrain).summary
+            Compressor(classifier, examples, CallbackList([])).best("int8", limit, retrain)
             for retrain in (False, True)
         )
-        assert not plain["retrained"]
-        assert best["loss_after"] <= plain["loss_after"]
-        assert best["retrained"] == (best["loss_after"] < plain["loss_after"])
-        choices.append(best["retrained"])
+        assert not plain.classifier.training["compression"]["retrained"]
+        assert best.validation.loss <= plain.validation.loss
+        choices.append(best.classifier.training["compression"]["retrained"])
+        assert choices[-1] == (best.validation.loss < plain.validation.loss)
     assert any(choices)
 
 
@@ -381,7 +407,7 @@ def test_progress_is_told() -> None:
 
     token2wave.compress("model", "out", callbacks=[Told()])
     assert stages[:2] == ["features", "compression"]
-    assert sum(advanced) >= 600
+    assert sum(advanced) >= 550
 
 
 # Other models ---------------------------------------------------------------------------------------
@@ -394,14 +420,15 @@ def test_wordpiece(more: dict[str, Any]) -> None:
     token2wave.train("data", out="paper", preset="paper", epochs=1, device="cpu", settings=settings)
     before = token2wave.load("paper")
     some = [text for text, _ in texts(50, 2)]
+    test = write_csv(Path("test.csv"), texts(100, 1))
     sizes = {"whole": Path("paper").stat().st_size}
     for storage in ("float16", "int8", "lzma"):
-        summary = token2wave.compress("paper", "out", storage=storage).summary
+        summary = token2wave.compress("paper", "out", test=test, storage=storage).summary
         after = token2wave.load("out")
         assert summary["rows_after"] == summary["rows_before"] == after.features.n_rows
         assert after.features.vocabulary == before.features.vocabulary
         np.testing.assert_allclose(after.probabilities(some), before.probabilities(some), rtol=0, atol=0.05)
-        assert summary["loss_after"] == pytest.approx(figures_of(after, texts(100, 1))[0], rel=1e-5)
+        assert summary["accuracy_after"] == pytest.approx(accuracy_of(after, texts(100, 1)))
         sizes[storage] = summary["bytes_after"]
     assert sorted(sizes.values(), reverse=True) == list(sizes.values())
     middle = (sizes["lzma"] + sizes["int8"]) // 2
@@ -490,9 +517,14 @@ def test_other_data_is_a_caveat() -> None:
     assert summary["caveats"] == ["The model was trained on 500 rows, and other has 300."]
 
 
-def test_the_test_split_is_not_looked_at() -> None:
-    write_csv(Path("data/test.csv"), [("w1", "a label that the model does not know")])
-    token2wave.compress("model", "out", max_size=5_000)
+def test_the_test_split_changes_nothing_but_the_figures() -> None:
+    token2wave.compress("model", "one", max_size=5_000)
+    write_csv(Path("data/test.csv"), [("w1 w2", "a"), ("w1", "a label that the model does not know")])
+    summary = token2wave.compress("model", "two", max_size=5_000).summary
+    assert summary["evaluated_rows"] == 2
+    assert summary["accuracy_after"] <= 0.5  # a label that the model does not know counts as wrong
+    one, two = token2wave.load("one"), token2wave.load("two")
+    assert one.fingerprint == two.fingerprint
 
 
 def test_labels_that_the_model_does_not_know() -> None:

@@ -154,16 +154,16 @@ def test_cards_have_the_metrics_of_an_evaluation():
     assert ("Macro-F1", round(evaluation.macro_f1, 4)) in results
     assert {(r.dataset_type, r.dataset_split) for r in card.data.eval_results} == {("owner/data", "test")}
     assert f"| accuracy | test, 360 texts | {evaluation.accuracy:.4f} |" in card.text
-    assert f"| {classifier.training['validation_accuracy']:.4f} |" in card.text
+    assert f"| {classifier.training['evaluation']['accuracy']:.4f} |" not in card.text  # one evaluation
     assert "Only \\*some\\* of the data." in card.text
     assert yaml.safe_load(card.data.to_yaml())["datasets"] == ["owner/data"]
 
 
-def test_cards_of_multi_label_models_and_validation_rows():
+def test_cards_of_multi_label_models_and_held_out_rows():
     card = model_card(trained("several labels"))
     assert "any number of these labels, or none" in card.text
-    assert "micro-F1 | validation rows" in card.text
-    assert {result.dataset_split for result in card.data.eval_results} == {"validation"}
+    assert "| micro-F1 | held-out, " in card.text
+    assert {result.dataset_split for result in card.data.eval_results} == {"held-out"}
 
 
 def test_cards_do_not_name_folders():
@@ -214,7 +214,7 @@ def test_cards_of_updated_and_taught_models():
     )
     card = model_card(updated)
     assert "12 texts of <code>more.csv</code> (network)" in card.text
-    assert "| validation rows, before it was updated |" in card.text
+    assert ", before it was updated |" in card.text
     assert not card.data.eval_results  # they belong to the model before the update
     assert "--teacher minilm" in card.text
     assert "compressed after training" in card.text

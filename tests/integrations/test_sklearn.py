@@ -221,7 +221,8 @@ def test_class_weight_of_an_unknown_label():
 
 def test_validation_rows():
     model = quick().fit(TEXTS, LABELS, X_val=np.array(MORE), y_val=MORE_LABELS)
-    assert (model.summary_.train_rows, model.summary_.validation_rows) == (240, 60)
+    assert (model.summary_.train_rows, model.summary_.validation_rows) == (240, 30)
+    assert (model.summary_.evaluated_on, model.summary_.evaluation["rows"]) == ("held-out", 30)
     with pytest.raises(InputError, match="both X_val and y_val"):
         quick().fit(TEXTS, LABELS, X_val=MORE)
     with pytest.raises(token2wave.Token2WaveError, match=r"X_val, labels\[59\]: the label 'other'"):
@@ -342,7 +343,7 @@ def test_validation_rows_and_weights_pass_through_a_pipeline():
         waveclassifier__y_val=MORE_LABELS,
         waveclassifier__sample_weight=np.ones(240),
     )
-    assert pipeline[-1].summary_.validation_rows == 60
+    assert pipeline[-1].summary_.validation_rows == 30
 
 
 def test_calibration_and_votes(fitted):

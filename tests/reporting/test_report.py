@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
-from report_data import BASELINE, CAVEATS, a_summary, without_test_set
+from report_data import BASELINE, CAVEATS, a_summary, without_evaluation, without_test_set
 
 from token2wave.errors import MissingExtraError, OutputError
 from token2wave.reporting.html_report import prose
@@ -114,7 +114,7 @@ def test_page_shows_the_run(tmp_path: Path) -> None:
         "81.25%",
         "75.00%",
         "87.50%",
-        "best epoch 3 of 4",
+        "of 4, by 100 validation rows",
         "naive Bayes",
         "+31.25 points",
         "+50.00 points",
@@ -165,19 +165,23 @@ def test_caveats_stand_between_the_accuracy_and_the_other_figures(tmp_path: Path
     assert "Read with care" not in page_of(tmp_path)[1].text
 
 
-def test_without_a_test_set_there_are_dashes(tmp_path: Path) -> None:
-    summary = without_test_set(baseline=BASELINE, peak_memory_bytes=None, command=None)
-    write_report(summary, tmp_path)
+def test_without_a_test_set_the_page_names_the_rows(tmp_path: Path) -> None:
+    write_report(without_test_set(peak_memory_bytes=None, command=None), tmp_path)
     _, page = page_of(tmp_path)
-    assert "no test set was given" in page.text
-    assert "of the validation texts" in page.text
-    assert "chosen by these same texts" in page.text
+    assert "on 60 held-out rows by a model trained without them" in page.text
+    assert "Scores of each class on the held-out rows." in page.text
     assert "None" not in page.text
+
+
+def test_without_evaluation_there_are_dashes(tmp_path: Path) -> None:
+    write_report(without_evaluation(baseline=BASELINE), tmp_path)
+    _, page = page_of(tmp_path)
+    assert "not measured" in page.text
     assert page.cells[page.cells.index("Accuracy") + 1] == "-"
 
 
 def test_without_evaluation_or_history_there_are_no_figures_of_them(tmp_path: Path) -> None:
-    summary = without_test_set(evaluation=None, history=(), best_epoch=None, settings={})
+    summary = without_evaluation(history=(), best_epoch=None, settings={})
     assert [path.name for path in write_report(summary, tmp_path)] == NAMES[:2]
     assert "svg" not in page_of(tmp_path)[1].seen
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_data import BASELINE, CAVEATS, a_summary, without_test_set
+from report_data import BASELINE, CAVEATS, a_summary, without_evaluation, without_test_set
 
 from token2wave import versions as versions_module
 from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
@@ -114,10 +114,13 @@ def test_lines_say_everything_in_human_units() -> None:
     summary = a_summary(baseline=BASELINE, accuracy=0.8125, macro_f1=0.75)
     shown = render_summary(summary)
     text = "\n".join(shown)
-    assert "Accuracy             81.25%  on 60 test texts" in shown
-    assert "  baseline           50.00%  naive Bayes  (+31.25 points)" in shown
-    assert "  baseline           25.00%  naive Bayes  (+50.00 points)" in shown
-    assert "Validation accuracy  87.50%  best epoch 3 of 4" in shown
+    low, high = summary.evaluation["interval"]
+    interval = f"95% interval {percent(low)} to {percent(high)}"
+    assert f"Accuracy        81.25%  {interval}, on 60 test texts" in shown
+    assert "  baseline      50.00%  naive Bayes  (+31.25 points)" in shown
+    assert "  baseline      25.00%  naive Bayes  (+50.00 points)" in shown
+    assert "Best epoch      3  of 4, by 100 validation rows" in shown
+    assert "87.50%" not in text  # one accuracy, not that of the rows that chose
     for part in (
         "1 min 23 s  (1 min 31 s in all; baseline 500 ms)",
         "15,234 texts/s",
@@ -131,28 +134,39 @@ def test_lines_say_everything_in_human_units() -> None:
         assert f"Note: {caveat}" in shown
 
 
-def test_lines_without_a_test_set_show_dashes() -> None:
-    shown = render_summary(without_test_set(peak_memory_bytes=None, baseline=BASELINE))
-    assert "Accuracy             -  no test set" in shown
-    assert "Macro-F1             -" in shown
-    assert "Peak memory          -" in shown
-    assert "Classes, on the validation texts" in shown
+@pytest.mark.parametrize(
+    ("evaluated_on", "where", "rows"),
+    [
+        ("held-out", "on 60 held-out rows by a model trained without them", "held-out rows"),
+        (
+            "cross-validation",
+            "cross-validated: all 60 rows, each by a model trained without it",
+            "cross-validated rows",
+        ),
+    ],
+)
+def test_lines_without_a_test_set_name_the_rows(evaluated_on: str, where: str, rows: str) -> None:
+    shown = render_summary(without_test_set(evaluated_on=evaluated_on))
+    assert any(line.startswith("Accuracy") and where in line for line in shown)
+    assert f"Classes, on the {rows}" in shown
+
+
+def test_lines_of_a_run_without_evaluation_show_dashes() -> None:
+    summary = without_evaluation(
+        peak_memory_bytes=None, history=(), best_epoch=None, caveats=(), model_bytes=None, baseline=BASELINE
+    )
+    shown = render_summary(summary)
+    assert not any(line.startswith(("Note", "Classes")) for line in shown)
+    text = "Accuracy        -  not measured: there is no test set, and too few rows to hold any out"
+    assert text in shown
+    for name in ("Macro-F1", "Best epoch", "Peak memory", "Model file"):
+        assert f"{name:14}  -" in shown
     assert not any("None" in line or "nan" in line for line in shown)
 
 
-def test_lines_of_a_run_without_evaluation_baseline_or_history() -> None:
-    summary = without_test_set(evaluation=None, history=(), best_epoch=None, caveats=(), model_bytes=None)
-    shown = render_summary(summary)
-    assert not any(line.startswith(("Note", "Classes", "  baseline")) for line in shown)
-    assert "Validation accuracy  87.50%" in shown
-    assert "Model file           -" in shown
-
-
 def test_lines_say_that_a_run_stopped_early() -> None:
-    assert any(
-        "best epoch 3 of 4, stopped early; 9 asked for" in line
-        for line in render_summary(a_summary(epochs=9))
-    )
+    lines = render_summary(a_summary(epochs=9))
+    assert any("3  of 4, stopped early; 9 asked for, by 100 validation rows" in line for line in lines)
 
 
 def test_lines_of_many_classes_show_the_weakest() -> None:

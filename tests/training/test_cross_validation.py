@@ -36,9 +36,15 @@ def test_every_row_is_judged_by_a_network_that_has_not_learnt_from_it():
 
     labelled = Examples.of_texts(texts, labels.astype(np.int64))
     assert has_few_rows(labelled)
-    found = cross_validate_branches(FitResult, labelled, 0)
+    weights, predicted = cross_validate_branches(FitResult, labelled, 0)
     assert sorted(seen) == sorted(texts)
-    assert found == pytest.approx(fit_weights(given[None], labels), rel=1e-3)
+    assert weights == pytest.approx(fit_weights(given[None], labels), rel=1e-3)
+    # Each text's probabilities have the weight that the other folds give, so they differ between folds.
+    logs = np.log(predicted)
+    temperatures = (logs[:, 0] - logs[:, 1]) / (given[:, 0] - given[:, 1])
+    assert len(np.unique(temperatures.round(3))) > 1
+    np.testing.assert_allclose(temperatures, weights[0], rtol=0.5)
+    np.testing.assert_array_equal(predicted.argmax(axis=1), given.argmax(axis=1))
 
 
 def test_eight_rows_a_class_are_enough_where_words_tell(tmp_path):

@@ -106,14 +106,15 @@ def test_the_seed_decides_every_byte_of_the_file(preset, data, tmp_path):
     assert files[0] != files[2]
 
 
-def test_without_test_data_the_validation_rows_are_evaluated(data):
+def test_without_test_data_rows_are_held_out(data):
+    """The presets' recipes train again on all rows; this one does not, so nothing is cross-validated."""
     result = run(data)
     summary = result.summary
-    assert (summary.accuracy, summary.macro_f1, summary.test_rows) == (None, None, None)
-    assert summary.model_bytes is None
-    assert summary.evaluated_on == "validation"
-    assert summary.evaluation["rows"] == summary.validation_rows
-    assert summary.evaluation["accuracy"] == pytest.approx(summary.validation_accuracy)
+    assert (summary.test_rows, summary.model_bytes) == (None, None)
+    assert summary.evaluated_on == "held-out"
+    assert summary.train_rows + summary.validation_rows + summary.evaluation["rows"] == summary.rows
+    assert summary.evaluation["accuracy"] == summary.accuracy
+    assert result.classifier.training["evaluation"]["accuracy"] == round(summary.accuracy, 6)
 
 
 def test_a_validation_file_is_used_whole(tmp_path):

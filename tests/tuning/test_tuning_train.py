@@ -256,7 +256,6 @@ def test_training_again_on_all_rows_weighs_levels_as_validation_did(monkeypatch)
 
     monkeypatch.setattr(compressor.Compressor, "best", retrained)
     small = run(max_size=12_000, settings={**SETTINGS, "network.width": 8}).classifier.training
-    assert small["validation_accuracy"] == 0.75
     assert small["refit"]
     assert small["compression"]["retrained"]
     assert weighed == [tuple(small["branch_weights"])]

@@ -31,7 +31,6 @@ from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import EncodedTexts, prepare
-from token2wave.training.validation import validate
 
 STORAGES = ("auto", "float32", "float16", "int8", "lzma")
 TEACHER_UNKNOWN = "The model had a teacher, which is not available, so the rows learn from the labels alone"
@@ -134,16 +133,12 @@ def _compare(old: Classifier, new: Classifier, texts: EncodedTexts, has_seen_row
     figures: dict[str, Any] = {"evaluated_on": None, "evaluated_rows": 0}
     if rows is not None:
         figures = {"evaluated_on": "held-out" if texts.test is None else "test", "evaluated_rows": len(rows)}
-        evaluation = new.evaluate(rows.texts, rows.labels)
-        new.training["evaluation"] = evaluation_record(evaluation, figures["evaluated_on"])
     for when, classifier in (("before", old), ("after", new)):
-        scores = None if rows is None else validate(classifier.network, rows.encode(classifier.features))
-        figures |= {
-            f"accuracy_{when}": None if scores is None else scores.accuracy,
-            f"loss_{when}": None if scores is None else scores.loss,
-        }
+        scores = None if rows is None else classifier.evaluate(rows.texts, rows.labels)
+        figures[f"accuracy_{when}"] = None if scores is None else scores.accuracy
         if classifier.multi_label:
             figures[f"micro_f1_{when}"] = None if scores is None else scores.micro_f1
+    new.training["evaluation"] = evaluation_record(scores, figures["evaluated_on"])
     return figures
 
 

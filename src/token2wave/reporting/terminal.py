@@ -171,8 +171,7 @@ def print_compression(out: Path, summary: dict[str, Any]) -> None:
         ("Size", "bytes", size, storage),
         ("Rows", "rows", count, ""),
         ("Accuracy", "accuracy", percent, texts),
-        ("Micro-F1", "micro_f1", percent, ""),
-        ("Loss", "loss", lambda loss: f"{loss:.4f}", ""),
+        ("Micro-F1", "micro_f1", percent, texts),
     ]
     print(f"{'':10}{'before':>12}{'after':>12}")
     for name, key, render, remark in rows:
