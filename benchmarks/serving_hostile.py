@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)
 ANSWER_BYTES = 1 << 16
 PAUSE = 0.5  # seconds between two bytes of a slow client
@@ -39,7 +39,7 @@ AT_ONCE = {
     "dear explanations": posted(json.dumps({"text": "a good film " * 800}).encode()).replace(
         b"/predict", b"/explain", 1
     ),
-    "requests ahead": b"GET /info HTTP/1.1\r\nHost: here\r\n\r\n" * 500,
+    "requests ahead": b"GET /info HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500,
 }
 """What a client sends before it reads what comes, and begins again."""
 SLOW = {

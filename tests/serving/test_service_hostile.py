@@ -1,15 +1,18 @@
 """Slow, broken and greedy clients, beside good ones."""
 
 import json
+import re
 import socket
 import struct
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from service_helpers import LABELS, TEXTS, Reader, connect, is_ended, limited, post, serving
 
+NOISE = 4 << 20  # bytes of the allocator, for caches and first uses
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -425,3 +428,48 @@ def test_memory_does_not_grow(server):
     n_bytes = server.memory()
     rounds(20)
     assert server.memory() - n_bytes < 4 << 20
+
+
+def trailers(line):
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + line
+
+
+GREEDY = {
+    "trailers": (trailers(b""), b"x: y\r\n" * 10_000),
+    "one trailer": (trailers(b"X: "), b"a" * 60_000),
+    "chunk extension": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2;", b"a" * 60_000),
+    "body": (HEAD + b"Content-Length: 1048576\r\n\r\n", b" " * 60_000),
+    "pipelined bodies": (b"", post("/predict", b" " * 100_000) * 2),
+    "pipelined headers": (
+        post("/explain", {"text": "a game " * 1_000}),
+        b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 99,
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", GREEDY)
+def test_memory_stays_below_the_documented_bounds(model, tmp_path, attack):
+    """Of clients that send as much as the service takes, all at once, and do not read."""
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    for_one = int(re.search(r"a connection of the service \| (\d+) MB", text)[1]) * 10**6
+    for_all = int(re.search(r"(\d+) MB above its start", text)[1]) * 10**6
+    begun, more = GREEDY[attack]
+    with serving(limited(model), tmp_path / "log") as server:
+        assert is_well(server)
+        peaks = []
+        for n_clients, bound in ((1, for_one), (200, for_all)):
+            initial, clients = server.memory(), [connect(server) for _ in range(n_clients)]
+            for client in clients:
+                client.setblocking(False)
+                with suppress(OSError):
+                    client.send(begun)
+            for _ in range(30):
+                for client in clients:
+                    with suppress(OSError):
+                        client.send(more)
+                peaks.append(server.memory() - initial)
+            for client in clients:
+                client.close()
+            assert max(peaks) < bound + NOISE
+            assert is_well(server)
+        assert server.log.read_bytes() == b""

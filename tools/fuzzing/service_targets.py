@@ -10,8 +10,8 @@ from typing import Any
 
 from fuzzing.checks import MAX_MESSAGE, check, classifier
 from token2wave.serving.app import Service
-from token2wave.serving.connections import MAX_PIPELINED, GuardedHttpProtocol
-from token2wave.serving.limits import ServiceLimits
+from token2wave.serving.connections import GuardedHttpProtocol
+from token2wave.serving.limits import MAX_PIPELINED, ServiceLimits
 
 SERVICE_LIMITS = ServiceLimits(
     body_bytes=2_000,
@@ -70,7 +70,9 @@ def service(data: bytes) -> None:
 
     app = _service()
     _loop().run_until_complete(app(scope, receive, send))
-    check(app._n_held_bytes == 0 and app._batcher.queued == 0, "memory is still reserved after a request")
+    check(
+        sum(app.n_held.values()) == 0 and app._batcher.queued == 0, "memory is still reserved after a request"
+    )
     if not sent:
         check(bool(data[2] & 128), "a request without an answer")
         return

@@ -114,7 +114,7 @@ class Service:
         self._log_access = log_access
         self._batcher = Batcher(classifier, self.limits, self.metrics)
         self.replace(classifier)
-        self._n_held_bytes = 0
+        self.n_held = {"requests": 0, "responses": 0}
         self.ready = True
         self._get: dict[str, Callable[[], Response]] = {
             "/": lambda: Response(self._page, HTML),
@@ -214,6 +214,7 @@ class Service:
 
     async def _predict(self, body: bytes, receive: Receive) -> Response:
         request = parse_predict(body, self.limits, self.classifier)
+        del body  # the request holds its texts
         with_novelty = request.novelty or request.abstain_above_novelty is not None
         size = request_size(request.texts)
         if not with_novelty and size <= SMALL_REQUEST:
@@ -228,6 +229,7 @@ class Service:
 
     async def _explain(self, body: bytes, receive: Receive) -> Response:
         request = parse_explain(body, self.limits)
+        del body
 
         def explain(classifier: Classifier, is_stopped: IsStopped) -> Response:
             end = time.monotonic() + self.limits.explain_seconds
@@ -268,7 +270,7 @@ class Service:
         limits = self.limits
         check_headers(dict(scope["headers"]), limits)
         chunks: list[bytes] = []
-        n_bytes = n_held_bytes = 0
+        n_bytes = 0
         timeout = asyncio.timeout(limits.body_seconds)
         try:
             message = await receive()  # usually the whole body; the HTTP server limits the time for it
@@ -281,38 +283,33 @@ class Service:
                     check_body_size(n_bytes, limits)
                     if not message.get("more_body"):
                         return b"".join(chunks)
-                    self._hold(len(chunks[-1]))
-                    n_held_bytes = n_bytes
                     message = await receive()
         except TimeoutError as error:
             self.metrics.rejected("slow body").inc()
             problem = f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes"
             hint, headers = "send it faster, or in smaller requests", ((b"connection", b"close"),)
             raise RequestError(408, problem, location="body", hint=hint, headers=headers) from error
-        finally:
-            if n_held_bytes:
-                self._hold(-n_held_bytes)
 
-    def _hold(self, n_bytes: int) -> None:
-        """Count bytes as held, or release them if negative.
+    def hold(self, held: str, n_bytes: int) -> None:
+        """Count bytes of ``requests`` or ``responses`` as held, or release them if negative.
 
         Raises:
             RequestError: 503, too many bytes are held.
         """
-        if self._n_held_bytes + n_bytes > self.limits.held_bytes:
+        if n_bytes > 0 and self.n_held[held] + n_bytes > self.limits.held_bytes:
             self.metrics.rejected("memory").inc()
-            problem = f"expected at most {self.limits.held_bytes:,} bytes in all requests and responses"
+            problem = f"expected at most {self.limits.held_bytes:,} bytes in large {held} of all clients"
             hint, headers = "try again later, or send smaller requests", ((b"retry-after", b"1"),)
             raise RequestError(503, problem, location="memory", hint=hint, headers=headers)
-        self._n_held_bytes += n_bytes
-        self.metrics.held.set(self._n_held_bytes)
+        self.n_held[held] += n_bytes
+        self.metrics.held.set(sum(self.n_held.values()))
 
     async def _send(self, scope: Message, response: Response, send: Send) -> Response:
         """Send a response in chunks; return it, or the error that replaces it if memory is full."""
         n_held_bytes = len(response.body) if len(response.body) > CHUNK_BYTES else 0
         try:
             if n_held_bytes:
-                self._hold(n_held_bytes)
+                self.hold("responses", n_held_bytes)
         except RequestError as error:
             response, n_held_bytes = error_response(error), 0
         body = response.body
@@ -326,7 +323,7 @@ class Service:
                 await send({"type": "http.response.body", "body": chunk, "more_body": end < len(body)})
         finally:
             if n_held_bytes:
-                self._hold(-n_held_bytes)
+                self.hold("responses", -n_held_bytes)
         return response
 
     def _cors_headers(self, scope: Message) -> Headers:
@@ -349,13 +346,22 @@ class Service:
         )
 
 
-def json_response(document: Any, **settings: Any) -> Response:
+def json_response(document: dict[str, Any], **settings: Any) -> Response:
     """Encode JSON in UTF-8; in ASCII if it has lone surrogates, which UTF-8 cannot encode."""
     try:
-        body = UNICODE_ENCODER.encode(document).encode("utf-8")
+        body = _encode_json(document, UNICODE_ENCODER.encode).encode("utf-8")
     except UnicodeEncodeError:
-        body = ASCII_ENCODER.encode(document).encode("ascii")
+        body = _encode_json(document, ASCII_ENCODER.encode).encode("ascii")
     return Response(body, **settings)
+
+
+def _encode_json(document: dict[str, Any], encode: Callable[[Any], str]) -> str:
+    """Encode items of lists one by one: the encoder holds the interpreter lock, and the event loop waits."""
+    fields = []
+    for name, value in document.items():
+        text = f"[{','.join(map(encode, value))}]" if isinstance(value, list) else encode(value)
+        fields.append(f"{encode(name)}:{text}")
+    return f"{{{','.join(fields)}}}"
 
 
 def shutdown_error() -> RequestError:

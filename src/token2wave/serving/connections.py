@@ -15,12 +15,14 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from token2wave.serving.app import COMMON_HEADERS, JSON, Service
+from token2wave.serving.limits import MAX_PIPELINED
 from token2wave.serving.requests import RequestError
 
 CHECK_SECONDS = 0.5  # between two checks of a connection
 DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
 TCP_INFO, CLOSED, CLOSE_WAIT = 11, 7, 8  # of Linux; the client has closed the connection, or its side
-MAX_PIPELINED = 64  # requests of a connection that wait for their responses
+FREE_BYTES = 1 << 16  # of a connection, which may always be held, so that small requests need no room
+REQUEST_BYTES, HEADER_BYTES = 2_048, 128  # memory of a request and of a header beside their own bytes
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset would lose the error
 
 
@@ -48,11 +50,13 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **settings)
         service = self.app
         assert isinstance(service, Service), "the application must not be wrapped"
-        self.limits, self.metrics = service.limits, service.metrics
+        self.service, self.limits, self.metrics = service, service.limits, service.metrics
         self.last_event = self.loop.time()  # when a request or a response began or ended
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = self.n_unanswered = 0
         self.has_progress = False  # in the last piece of data
+        self.sizes: deque[int] = deque()  # bytes held by each request that is not answered
+        self.n_held = 0  # their sum
         self.n_discarded = 0
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
@@ -76,6 +80,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.active.disconnected = True
             self.active.message_event.set()
         self.timer.cancel()
+        self._release(len(self.sizes))
         self.metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
@@ -88,6 +93,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.unparsed_bytes = 0 if self.has_progress else self.unparsed_bytes + len(data)
         if self.receiving and self.unparsed_bytes > self.limits.head_bytes and self.refusal is None:
             self._refuse(self._head_error())
+        if self.refusal is not None:
+            self.parser = None  # with what it holds of a header
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has closed its side after its last request."""
@@ -124,6 +131,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.last_event = self.loop.time()
         self.in_head = self.receiving = True
         self.head_bytes = self.unparsed_bytes = 0
+        self.sizes.append(0)
+        self._hold(REQUEST_BYTES)
         if self.n_unanswered >= MAX_PIPELINED:
             problem = f"expected at most {MAX_PIPELINED} requests before their responses, found more"
             raise RequestError(400, problem, location="connection", hint="wait for responses")
@@ -137,12 +146,38 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """A header, or a trailer after a chunked body, which the service ignores."""
         if self.in_head:
             super().on_header(name, value)
-        self._count_head(len(name) + len(value) + 4)
+        self._count_head(len(name) + len(value) + HEADER_BYTES)
 
     def _count_head(self, n_bytes: int) -> None:
         self.head_bytes += n_bytes
         if self.head_bytes > self.limits.head_bytes:
             raise self._head_error()
+        self._hold(n_bytes)
+
+    def _hold(self, n_bytes: int) -> None:
+        """Count bytes of the request that arrives, its head, body or trailers, until it is answered.
+
+        Raises:
+            RequestError: 413, the connection holds too much; 503, all connections together do.
+        """
+        if not self.in_head and self.cycle.response_complete:  # nothing of it is kept
+            return
+        n_held = self.n_held + n_bytes
+        if n_held > self.limits.connection_bytes:
+            self.metrics.rejected("memory").inc()
+            problem = (
+                f"expected at most {self.limits.connection_bytes:,} bytes in unanswered requests, found more"
+            )
+            raise RequestError(413, problem, location="connection", hint="wait for responses")
+        self.service.hold("requests", max(n_held, FREE_BYTES) - max(self.n_held, FREE_BYTES))
+        self.n_held = n_held
+        self.sizes[-1] += n_bytes
+
+    def _release(self, n_requests: int) -> None:
+        """Release what the oldest requests hold."""
+        n_held = self.n_held - sum(self.sizes.popleft() for _ in range(n_requests))
+        self.service.hold("requests", max(n_held, FREE_BYTES) - max(self.n_held, FREE_BYTES))
+        self.n_held = n_held
 
     def on_headers_complete(self) -> None:
         """The headers are complete; the body follows."""
@@ -156,6 +191,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self._hold(len(body))
         super().on_body(body)
         self.has_progress = True
 
@@ -168,6 +204,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """A request is answered."""
         self.n_unanswered -= 1
+        self._release(1)
         self.last_event = self.loop.time()
         super().on_response_complete()
         if self.refusal is not None and not self.n_unanswered:

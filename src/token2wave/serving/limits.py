@@ -6,10 +6,12 @@ from dataclasses import dataclass, fields
 
 from token2wave.errors import ConfigError
 
+MAX_PIPELINED = 64  # requests of a connection that wait for their responses
+
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """Limits of the service. Those from ``head_bytes`` on hold only under ``token2wave serve``.
+    """Limits of the service. Those from ``held_bytes`` on hold only under ``token2wave serve``.
 
     Attributes:
         body_bytes: maximal size of a request's body.
@@ -19,9 +21,10 @@ class ServiceLimits:
         explain_seconds: time for an explanation; one that takes longer covers the beginning of the text.
         queue_characters: maximal work that waits or is computed, in characters to predict. One to explain
             counts as a hundred, one to measure novelty as four. Small requests have a queue of their own.
-        held_bytes: maximal size of all unfinished bodies and unread responses.
         body_seconds: time for a body to arrive.
-        head_bytes: maximal size of a request line with its headers.
+        held_bytes: maximal size of all unanswered requests, beside 64 KiB of each connection; and of all
+            unread responses.
+        head_bytes: maximal size of a request line with its headers, and 128 bytes more for each of these.
         head_seconds: time for the headers to arrive.
         unread_seconds: time for which a client may leave a response unread.
         idle_seconds: time for which a connection may wait for its next request.
@@ -38,8 +41,8 @@ class ServiceLimits:
     explain_characters: int = 10_000
     explain_seconds: float = 1.0
     queue_characters: int = 8 << 20
-    held_bytes: int = 64 << 20
     body_seconds: float = 20.0
+    held_bytes: int = 64 << 20
     head_bytes: int = 16 << 10
     head_seconds: float = 10.0
     unread_seconds: float = 20.0
@@ -59,3 +62,8 @@ class ServiceLimits:
                     location=name,
                     hint=f"raise {name}, or lower body_bytes",
                 )
+
+    @property
+    def connection_bytes(self) -> int:
+        """Maximal size of a connection's unanswered requests: a body, and the heads of all."""
+        return self.body_bytes + MAX_PIPELINED * self.head_bytes

@@ -36,7 +36,7 @@ class ServiceMetrics:
         self.queued = gauge(
             "token2wave_queued_characters", "Work that waits or is computed, in characters to predict."
         )
-        self.held = gauge("token2wave_held_bytes", "Bytes of unfinished bodies and unread responses.")
+        self.held = gauge("token2wave_held_bytes", "Bytes of unanswered requests and unread responses.")
         self.connections = gauge("token2wave_connections", "Open connections.")
         self._memory = gauge("token2wave_resident_memory_bytes", "Resident memory of the service.")
         self._memory.set(resident_memory() or 0)

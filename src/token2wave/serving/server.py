@@ -38,7 +38,7 @@ KERNEL_BYTES = (
     1 << 17
 )  # buffer of a connection in the kernel, in each direction; the default can be megabytes
 EXTRA_FILES = 64  # file descriptors that are not connections
-SWITCH_SECONDS = 0.001  # a computing thread lets requests be read after this time; the default is 0.005
+SWITCH_SECONDS = 0.0001  # a computing thread lets requests be read after this time; the default is 0.005
 
 
 @dataclass(frozen=True)
