@@ -239,7 +239,7 @@ def _connections() -> Iterable[bytes]:
         head = [b"POST /predict HTTP/1.1", b"Host: localhost", b"Content-Type: application/json", *headers]
         return b"\r\n".join(head) + b"\r\n\r\n" + body
 
-    for number in range(4):
+    for number in (0, 1, 2, 3, 7, 0b10010, 0b111011):  # sizes, an abort, and complete requests before
         sizes = bytes([number])
         yield sizes + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         yield sizes + post(BODIES[0], b"Content-Length: 21")
@@ -250,6 +250,7 @@ def _connections() -> Iterable[bytes]:
         yield sizes + post(BODIES[0], b"Content-Length: 21", b"Expect: 100-continue", b"Connection: close")
         yield sizes + b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         yield sizes + b"GET /%ff%00?a=b HTTP/1.0\r\n\r\n"
+        yield sizes + post(b"2\r\n{}\r\n0\r\n" + b"x: y\r\n" * 99, b"Transfer-Encoding: chunked")
 
 
 def _filters() -> Iterable[bytes]:

@@ -133,27 +133,45 @@ def _uvicorn() -> tuple[Any, Any]:
     return config, ServerState()
 
 
+HONEST = (
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+)
+MAX_HONEST = 7
+
+
 def connection(data: bytes) -> None:
-    """Bytes of a connection; the first byte chooses the size of the chunks."""
+    """Bytes of a connection after complete requests, which are answered once and in order whatever follows.
+
+    The first byte chooses the size of the chunks, whether the client aborts, and the number of requests.
+    """
     if not data:
         return
     config, server = _uvicorn()
     transport = _Transport()
-    size = (1, 7, 64, 4096)[data[0] % 4]
+    size, aborts, n_honest = (1, 7, 64, 4096)[data[0] % 4], bool(data[0] & 4), data[0] >> 3 & MAX_HONEST
+    bodies = [json.dumps({"text": f"w{number}", "top_k": 1}).encode() for number in range(n_honest)]
+    stream = b"".join(HONEST % (len(body), body) for body in bodies) + data[1:]
+    held = SERVICE_LIMITS.connection_bytes + size
 
     async def exchange() -> None:
         protocol = GuardedHttpProtocol(config, server, {}, _loop=_loop())
         protocol.connection_made(transport)
-        for at in range(1, len(data), size):
+        for at in range(0, len(stream), size):
             if transport.is_closing():
                 break
-            protocol.data_received(data[at : at + size])
+            protocol.data_received(stream[at : at + size])
             check(protocol.n_unanswered <= MAX_PIPELINED, "more waiting requests than the limit")
             head = protocol.unparsed_bytes + protocol.head_bytes
             check(head <= 2 * SERVICE_LIMITS.head_bytes + size, f"{head} bytes of headers and trailers")
+            check(protocol.n_held <= held, f"{protocol.n_held} bytes of requests are held")
             await asyncio.sleep(0)
-        if not transport.is_closing():
+        if not transport.is_closing() and not aborts:
             protocol.eof_received()
+            for _ in range(200):  # until the requests before the end are answered
+                if not protocol.n_unanswered:
+                    break
+                await asyncio.sleep(0.001)
         protocol.connection_lost(None)
         protocol.check(_loop().time() + 1e6)
         for _ in range(200):
@@ -166,3 +184,13 @@ def connection(data: bytes) -> None:
     check(not answer or answer.startswith(b"HTTP/1.1 "), f"an answer that is not HTTP: {answer[:100]!r}")
     check(b"HTTP/1.1 500" not in answer, f"the service failed: {answer[:300]!r}")
     check(not server.tasks, "a request that never ends")
+    check(sum(_service().n_held.values()) == 0, "memory is still reserved after a connection")
+    if not aborts:
+        statuses = [piece[:3] for piece in answer.split(b"HTTP/1.1 ")[1:]]
+        check(statuses[:n_honest] == [b"200"] * n_honest, f"{n_honest} requests got {statuses[:9]}")
+        answers = [
+            json.loads(piece.partition(b"\r\n\r\n")[2])
+            for piece in answer.split(b"HTTP/1.1 ")[1 : 1 + n_honest]
+        ]
+        expected = [_service().classifier.predict(f"w{number}").label for number in range(n_honest)]
+        check([each["label"] for each in answers] == expected, "answers are not in the order of the requests")
