@@ -453,6 +453,11 @@ def test_values_in_csv_name_row_and_line(tmp_path: Path) -> None:
     assert "a.csv, row 2 (line 4), column 'label': the label is empty" in message
 
 
+@pytest.mark.parametrize("content", ["\nx\n\r ", "\ntext,label\rx,a\n", '\n"x" y,a\n', '\n"x,a\n'])
+def test_a_blank_first_line_before_rows_that_cannot_be_parsed(tmp_path: Path, content: str) -> None:
+    assert "the first line is blank" in failure(tmp_path / "a.csv", content)
+
+
 def test_broken_quotes(tmp_path: Path) -> None:
     hint = "if quotes are plain characters, use --quoting none (quoting='none')"
     message = failure(tmp_path / "a.csv", 'text,label\nx,a\n"never closed,a\ny,b\n')

@@ -250,11 +250,18 @@ def _header(
         raise DataError(fault.problem, location=locate(segment.path, line=1), hint=fault.hint)
     if not header:
         raise DataError(
-            "the first line is blank" if any(reader) else "the file is empty",
+            "the first line is blank" if _holds_more(reader) else "the file is empty",
             location=segment.path,
             hint="expected a header with the names of the columns, then at least one row",
         )
     return header
+
+
+def _holds_more(reader: Iterator[list[str]]) -> bool:
+    try:
+        return any(reader)
+    except csv.Error:  # a row that cannot be parsed
+        return True
 
 
 def _csv_fault(error: csv.Error) -> Fault:
