@@ -109,9 +109,12 @@ def test_a_pass_has_every_row_once_but_those_held_back(crawl, many_segments):
     assert all(len(block) % passes.batch_size == 0 for block in blocks[:-1])
     assert sum(map(len, blocks)) == len(passes) == run.n_train_rows
     rows = rows_of(3000)
-    held_out = set(run.texts.validation.texts)
+    held_out = {*run.texts.validation.texts, *run.texts.held_out.texts}
     assert 250 < len(run.texts.validation) < 400
-    assert run.n_train_rows + len(run.texts.validation) == 3000 == run.n_rows
+    assert 250 < len(run.texts.held_out) < 400
+    assert not set(run.texts.validation.texts) & set(run.texts.held_out.texts)
+    n_others = len(run.texts.validation) + len(run.texts.held_out)
+    assert run.n_train_rows + n_others == 3000 == run.n_rows
     numbers = {name: number for number, name in enumerate(run.texts.label_names)}
     kept = [row for row in rows if row["text"] not in held_out]
     found = passes.features([row["text"] for row in kept])
@@ -120,6 +123,27 @@ def test_a_pass_has_every_row_once_but_those_held_back(crawl, many_segments):
         for a, b, row in zip(found.offsets, found.offsets[1:], kept, strict=False)
     ]
     assert sorted(pair for block in blocks for pair in features_of(block)) == sorted(expected)
+
+
+def test_copies_of_validation_and_held_out_texts_are_skipped(tmp_path, many_segments):
+    """Each text twice, far apart and in other letters."""
+    rows = [row for row in rows_of(1500) if row["text"] not in {"", " "}]
+    copies = [{**row, "text": f" {row['text'].upper()}"} for row in rows]
+    run = run_of(written(tmp_path, rows + copies))
+    held_out = [*run.texts.validation.texts, *run.texts.held_out.texts]
+    distinct = {text.strip().lower() for text in held_out}
+    assert not distinct & {text.strip().lower() for text in run.texts.train.texts}
+    n_trained = sum(map(len, run.block_stream.blocks(0)))
+    assert n_trained == sum(row["text"].strip().lower() not in distinct for row in rows + copies)
+    assert n_trained < len(rows + copies) - len(held_out)
+    assert any("training skips all such rows" in caveat for caveat in run.texts.caveats)
+
+
+def test_a_stream_without_test_rows_is_evaluated_on_held_out_rows(crawl):
+    summary = train(crawl).summary
+    assert summary.evaluated_on == "held-out"
+    assert summary.evaluation["rows"] > 250
+    assert summary.accuracy > 0.9
 
 
 def test_passes_are_shuffled_by_their_seed_alone(crawl, many_segments):
@@ -141,7 +165,7 @@ def test_blocks_mix_files_that_are_sorted_by_label(tmp_path, many_segments):
 
 def test_what_is_counted_is_what_texts_in_memory_have(crawl):
     run = run_of(crawl)
-    held_out = set(run.texts.validation.texts)
+    held_out = {*run.texts.validation.texts, *run.texts.held_out.texts}
     texts = [row["text"] for row in rows_of(3000) if row["text"] not in held_out]
     slow, features = fit_features(texts, run.block_stream.features.config)
     np.testing.assert_array_equal(run.block_stream.features.buckets, slow.buckets)

@@ -8,7 +8,7 @@ of tokens have a Jaccard similarity of at least `MIN_SIMILARITY`. Candidates agr
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +49,33 @@ def group_duplicates(texts: Sequence[str], *, near: bool = True) -> Rows:
     return group
 
 
+class TextSet:
+    """Texts, to look others up in, whatever their case and blanks.
+
+    Args:
+        texts: strings.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._beginnings: set[str] = set()  # rules out nearly all texts
+        self._texts: set[str] = set()
+        for text in texts:
+            self._beginnings.add(_beginning(text))
+            self._texts.add(_normalise(text))
+
+    def mask(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether each of ``N`` texts is among these, ``(N,)`` bool."""
+        return np.fromiter(
+            (_beginning(text) in self._beginnings and _normalise(text) in self._texts for text in texts),
+            dtype=bool,
+            count=len(texts),
+        )
+
+
 def count_shared(texts: Sequence[str], others: Sequence[str]) -> int:
     """How many of the texts are also among the others, whatever their case and blanks."""
-    beginnings = {_beginning(other) for other in others}  # rules out nearly all
-    candidates = [text for text in texts if _beginning(text) in beginnings]
-    beginnings = {_beginning(text) for text in candidates}
-    known = {_normalise(other) for other in others if _beginning(other) in beginnings}
-    return sum(_normalise(text) in known for text in candidates)
+    beginnings = {_beginning(text) for text in texts}
+    return int(TextSet(other for other in others if _beginning(other) in beginnings).mask(texts).sum())
 
 
 def _normalise(text: str) -> str:

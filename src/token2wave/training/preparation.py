@@ -119,8 +119,7 @@ def prepare(
     if validation is not None:
         if not holds_out:
             return EncodedTexts(train, validation, None, test, names, caveats)
-        half = recipe.replace(validation="random", validation_fraction=0.5)
-        rows, held_out = _hold_out_to_report(validation, half, seed)
+        rows, held_out = hold_out_half(validation, recipe, seed)
         chosen_by = validation.take(rows)
         return EncodedTexts(train, chosen_by, None, test, names, caveats, held_out, rows)
     full_train, classes = train, strata(train.labels) if multi_label else train.labels
@@ -152,6 +151,12 @@ def _hold_out_to_report(examples: Examples, recipe: Recipe, seed: int) -> tuple[
     recipe, groups = recipe.replace(validation_fraction=fraction), group_duplicates(examples.texts)
     rows, held_out_rows = hold_out(examples.texts, classes, groups, recipe, (seed + 1) % (1 << 63))
     return rows, examples.take(held_out_rows) if len(held_out_rows) else None
+
+
+def hold_out_half(validation: Examples, recipe: Recipe, seed: int) -> tuple[Rows, Examples | None]:
+    """Hold out half of a validation file to report on, as :func:`_hold_out_to_report`."""
+    half = recipe.replace(validation="random", validation_fraction=0.5)
+    return _hold_out_to_report(validation, half, seed)
 
 
 def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import TextSplit, encode_label_sets, encode_labels
+from token2wave.data.duplicates import TextSet
 from token2wave.features import WordFeatures
 from token2wave.features.hashed_texts import map_ahead
 from token2wave.features.ragged import concatenate
@@ -52,10 +53,11 @@ class BlockStream:
     A block is filled from segments that lie anywhere in the data, read in turn, and its texts are shuffled.
 
     Attributes:
-        source: the rows, validation rows included.
+        source: the rows, validation and held-out rows included.
         features: of the texts.
-        n_texts: rows that are not validation rows.
-        validation_draw: rows with draws up to this are validation rows; None if there are none.
+        n_texts: the other rows, before repeated ones are skipped.
+        held_out_draw: rows with draws up to this are validation or held-out rows; None if there are none.
+        held_out_texts: those of validation and held-out rows; rows with the same text are skipped.
         encoder: of labels and weights.
         frequency: ``(V,)``, texts in which each row of the embedding occurs.
         batch_size: blocks are whole numbers of batches.
@@ -65,7 +67,8 @@ class BlockStream:
     source: StreamSource
     features: WordFeatures
     n_texts: int
-    validation_draw: np.uint64 | None
+    held_out_draw: np.uint64 | None
+    held_out_texts: TextSet
     encoder: LabelEncoder
     frequency: NDArray[np.int64]
     batch_size: int
@@ -103,7 +106,9 @@ class BlockStream:
             yield _shuffle(pending, [seed, 1, number])
 
     def _training_rows(self, chunk: LabelledRows) -> LabelledRows:
-        return chunk if self.validation_draw is None else chunk.select(chunk.draws > self.validation_draw)
+        if self.held_out_draw is not None:
+            chunk = chunk.select(chunk.draws > self.held_out_draw)
+        return chunk.select(~self.held_out_texts.mask(chunk.texts))
 
     def _encode(self, chunk: LabelledRows) -> Examples:
         labels = chunk.labels if self.encoder.multi_label else [names[0] for names in chunk.labels]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from token2wave.config import require
 from token2wave.data import TextDataset
+from token2wave.data.duplicates import TextSet
 from token2wave.data.labels import data_notes
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures
@@ -18,7 +19,7 @@ from token2wave.features.hashing import word_buckets
 from token2wave.training.auto_settings import for_few_rows, for_little_text
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
-from token2wave.training.preparation import EncodedTexts
+from token2wave.training.preparation import MAX_HELD_OUT, EncodedTexts, hold_out_half
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.run import TrainingRun
@@ -31,6 +32,7 @@ MAX_VALIDATION_ROWS = 10_000
 MIN_TRAINED_TEXTS = 2_000_000
 """Texts that a schedule of learning rates needs: a stream with more rows is read in one pass."""
 MIN_MEMORY = 128 << 20
+MIN_DRAWS = 30  # of rows that share one; with fewer, none are left to report on
 SAMPLE_FRACTION = 1 / 24  # of the memory, as characters
 BLOCK_FRACTION = 1 / 32
 EMBEDDING_FRACTION = 1 / 2
@@ -131,9 +133,17 @@ def prepare_stream_run(
         preset = preset.with_settings({"recipe.epochs": max(1, min(preset.recipe.epochs, enough))})
     validation, test = source.splits.get("validation"), source.splits.get("test")
     test = test and test.for_classes(survey.label_names)
-    n_drawn = _count_validation_rows(survey, preset.recipe) if validation is None else 0
+    n_held_out = n_drawn = 0
+    if validation is None:
+        can_hold_out = test is None and len({row.draw for row in survey.drawn}) >= MIN_DRAWS
+        n_held_out = _count_drawn(survey, 0, preset.recipe, MAX_HELD_OUT) if can_hold_out else 0
+        n_drawn = _count_drawn(survey, n_held_out, preset.recipe, MAX_VALIDATION_ROWS)
     drawn = survey.take_drawn(0, n_drawn, source.name)
     sample = survey.take_drawn(n_drawn, len(survey.drawn), source.name)
+    held_out_texts = TextSet([*drawn.texts, *(() if validation is None else validation.texts)])
+    is_repeat = held_out_texts.mask(sample.texts)
+    n_repeats, n_sample = int(is_repeat.sum()), len(sample)
+    sample = sample.take(np.flatnonzero(~is_repeat))
     held_out = BucketCounts(config)
     held_out.add(word_buckets(drawn.texts, config.ngrams, config.bits))
     features = _choose_features(
@@ -152,20 +162,34 @@ def prepare_stream_run(
     encode_drawn = replace(encode, class_weights=np.ones(len(names))) if has_own else encode_unweighted
     notes = data_notes(sample.texts, sample.label_sets, source.segments[0].path)
     notes += test.unknown_label_notes() if test is not None else []
+    if n_repeats:
+        text = "rows of the sample repeat a validation or held-out text; training skips all such rows."
+        notes.append(f"{n_repeats:,} of {n_sample:,} {text}")
     caveats = (*source.caveats(survey.n_rows), *_caveats(survey, len(sample)), *notes)
+    if validation is None:
+        examples = encode_drawn(drawn)
+        held_out_examples = examples.take(np.arange(n_held_out)) if n_held_out else None
+        examples = examples.take(np.arange(n_held_out, n_drawn))
+    else:
+        examples, held_out_examples = encode_unweighted(validation), None
+        if test is None:
+            rows, held_out_examples = hold_out_half(examples, preset.recipe, source.seed)
+            examples = examples.take(rows)
     texts = EncodedTexts(
         encode(sample),
-        encode_drawn(drawn) if validation is None else encode_unweighted(validation),
+        examples,
         None,
         None if test is None else encode_unweighted(test),
         names,
         caveats,
+        held_out_examples,
     )
     block_stream = BlockStream(
         source,
         features,
         survey.n_rows - n_drawn,
         np.uint64(survey.drawn[n_drawn - 1].draw) if n_drawn else None,
+        held_out_texts,
         encode,
         (survey.counts.frequency - held_out.frequency)[features.buckets],
         preset.recipe.batch_size,
@@ -176,13 +200,14 @@ def prepare_stream_run(
     return StreamRun(**vars(run), survey=survey, block_stream=block_stream, memory=memory)
 
 
-def _count_validation_rows(survey: Survey, recipe: Recipe) -> int:
-    """How many of the drawn rows become validation rows; rows of one draw stay together."""
-    n_due = int(min(recipe.validation_fraction * survey.n_rows, MAX_VALIDATION_ROWS))
+def _count_drawn(survey: Survey, first: int, recipe: Recipe, max_rows: int) -> int:
+    """Where the validation or held-out rows end that begin at a drawn row; rows of one draw stay together."""
+    n_due = int(min(recipe.validation_fraction * survey.n_rows, max_rows))
     drawn, n_characters, fit_in = survey.drawn, 0, sum(len(row.text) for row in survey.drawn) / 3
-    for number, row in enumerate(drawn):
-        n_characters += len(row.text)
-        if number and row.draw != drawn[number - 1].draw and (number >= n_due or n_characters > fit_in):
+    for number in range(first, len(drawn)):
+        n_characters += len(drawn[number].text)
+        is_boundary = number > first and drawn[number].draw != drawn[number - 1].draw
+        if is_boundary and (number - first >= n_due or n_characters > fit_in):
             return number
     raise AssertionError("a stream has at least 1,000 rows")
 
