@@ -36,7 +36,7 @@ from token2wave.data import load_splits
 SCHEMA = 1
 SECURITY = ROOT / "docs" / "security.md"
 PAUSE = 0.005  # seconds between two honest requests
-NEW_CONNECTION = 10  # one of so many honest requests opens a connection
+NEW_CONNECTION = 9  # one of so many honest requests opens a connection; of all four kinds in turn
 TURNS = 3
 POST = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%b\r\n\r\n"
 CHUNKED = POST % (b"/predict", b"Transfer-Encoding: chunked")

@@ -473,3 +473,26 @@ def test_memory_stays_below_the_documented_bounds(model, tmp_path, attack):
             assert max(peaks) < bound + NOISE
             assert is_well(server)
         assert server.log.read_bytes() == b""
+
+
+def test_refusals_of_many_clients_arrive_late_but_whole(server):
+    """Endless headers, unfinished bodies and nonsense, more than are refused at once."""
+    clients = [connect(server) for _ in range(60)]
+    for number, client in enumerate(clients):
+        client.sendall((b"GET / HTTP/9\r\n\r\n", trailers(b"x: y\r\n" * 9_000))[number % 2])
+    for number, client in enumerate(clients):
+        assert Reader(client).answer()[0] == (400, 431)[number % 2]
+        client.close()
+    assert is_well(server)
+
+
+def test_large_requests_take_turns(server):
+    body = json.dumps({"text": "a game", "padding": " " * 400_000}).encode()
+    clients = [connect(server) for _ in range(12)]
+    threads = [threading.Thread(target=client.sendall, args=(post("/predict", body),)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for client, thread in zip(clients, threads, strict=True):
+        thread.join()
+        assert Reader(client).answer()[0] == 422  # read whole: the field is unknown
+        client.close()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import os
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.prometheus import ServiceMetrics
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SMALL_REQUEST = 1 << 12  # maximal size of a request that joins a batch; the core takes 0.1 us for each unit
 BATCH_CHARACTERS = 1 << 15  # so that a batch takes a few milliseconds
+SECONDS_A_CHARACTER = 1e-6  # ten times what the core takes, so that waiting decides among much the same
 SMALL_COST = 1 << 17  # of work in a thread that does not wait behind larger work, some ten milliseconds
 # How many times as long as predicting these take.
 EXPLAIN_COST, NOVELTY_COST = 100, 4
@@ -28,6 +33,54 @@ EXPLAIN_COST, NOVELTY_COST = 100, 4
 def request_size(texts: list[str]) -> int:
     """The size of a request: its characters, and one for each text. It is the cost of predicting, too."""
     return sum(map(len, texts)) + len(texts)
+
+
+class Worker:
+    """A thread that calls functions, the cheapest first. What has waited long counts as cheap.
+
+    ``niceness`` lets the event loop run before it, where the system has priorities of threads.
+    """
+
+    def __init__(self, name: str, niceness: int) -> None:
+        self._niceness = niceness
+        self._items: list[tuple[float, int, Future[Any], Callable[[], Any]]] = []
+        self._condition = threading.Condition()
+        self._n_submitted = 0
+        self._is_closed = False
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def submit(self, function: Callable[[], T], cost: int) -> asyncio.Future[T]:
+        """Call a function when it is its turn; ``cost`` in characters to predict."""
+        future: Future[T] = Future()
+        with self._condition:
+            self._n_submitted += 1
+            order = time.monotonic() + cost * SECONDS_A_CHARACTER
+            heapq.heappush(self._items, (order, self._n_submitted, future, function))
+            self._condition.notify()
+        return asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Cancel what waits."""
+        with self._condition:
+            self._is_closed = True
+            for _, _, future, _ in self._items:
+                future.cancel()
+            self._condition.notify()
+
+    def _run(self) -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._items or self._is_closed)
+                if self._is_closed:
+                    return
+                _, _, future, function = heapq.heappop(self._items)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
 
 
 class BatchResult(NamedTuple):
@@ -47,8 +100,9 @@ class Batcher:
 
     Small requests that arrive while others are computed, or in the same turn of the event loop, form a batch.
     The native core is called directly, because it is done before a thread would have started. Slower networks
-    run in a thread, as short explanations do. Large requests run one by one in another thread, and small ones
-    pass them; each of the two queues has its limit. The core releases the interpreter lock.
+    run in a thread, as short explanations do, the cheapest first. Large requests run one by one in another
+    thread, and small ones pass them; each of the two queues has its limit. The core releases the interpreter
+    lock.
 
     Args:
         classifier: computes; may be replaced between batches.
@@ -62,8 +116,7 @@ class Batcher:
         self._waiting: deque[Waiting] = deque()
         self._is_running = self._is_closed = False
         self._small_cost = self._large_cost = 0
-        self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="small")
-        self._large_thread = ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._small_worker, self._large_worker = Worker("small", 3), Worker("large", 10)
 
     async def predict(self, texts: list[str]) -> BatchResult:
         """Predict a few short texts.
@@ -94,7 +147,7 @@ class Batcher:
         Raises:
             RequestError: 503, the queue is full.
         """
-        loop, cancelled = asyncio.get_running_loop(), threading.Event()
+        cancelled = threading.Event()
         is_small = cost <= SMALL_COST
         self._check_queue(self._small_cost if is_small else self._large_cost, cost)
         self._add_cost(is_small, cost)
@@ -103,8 +156,7 @@ class Batcher:
             return function(self.classifier, lambda: self._is_closed or cancelled.is_set())
 
         try:
-            thread = self._small_thread if is_small else self._large_thread
-            return await loop.run_in_executor(thread, call)
+            return await (self._small_worker if is_small else self._large_worker).submit(call, cost)
         finally:
             cancelled.set()
             self._add_cost(is_small, -cost)
@@ -131,8 +183,8 @@ class Batcher:
     def close(self) -> None:
         """Drop what waits, and tell what runs to stop."""
         self._is_closed = True
-        self._small_thread.shutdown(wait=False, cancel_futures=True)
-        self._large_thread.shutdown(wait=False, cancel_futures=True)
+        self._small_worker.close()
+        self._large_worker.close()
 
     def _check_queue(self, queued: int, cost: int) -> None:
         """Refuse a request if it does not fit the queue, unless nothing is queued."""
@@ -171,7 +223,8 @@ class Batcher:
             self._deliver(batch, classifier, future.result)
             self._run_batch()
 
-        loop.run_in_executor(self._small_thread, self.compute, classifier, texts).add_done_callback(finish)
+        compute = partial(self.compute, classifier, texts)
+        self._small_worker.submit(compute, n_characters).add_done_callback(finish)
 
     def _deliver(
         self, batch: list[Waiting], classifier: Classifier, get_result: Callable[[], BatchResult]

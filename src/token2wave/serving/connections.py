@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from http import HTTPStatus
 from socket import IPPROTO_TCP
-from typing import Any
+from typing import Any, ClassVar
 
 from httptools import HttpParserCallbackError
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -21,22 +21,55 @@ from token2wave.serving.requests import RequestError
 CHECK_SECONDS = 0.5  # between two checks of a connection
 DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
 TCP_INFO, CLOSED, CLOSE_WAIT = 11, 7, 8  # of Linux; the client has closed the connection, or its side
+LARGE_PIECE = 1 << 14  # bytes read at once; connections that send so many take turns
 FREE_BYTES = 1 << 16  # of a connection, which may always be held, so that small requests need no room
 REQUEST_BYTES, HEADER_BYTES = 2_048, 128  # memory of a request and of a header beside their own bytes
+MAX_REFUSALS, LATE_SECONDS = 20, 0.5  # of all clients in a second; further ones are answered late
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset would lose the error
 
 
 class PipelineFlow(FlowControl):
-    """Flow control that reads nothing while earlier requests wait for their responses."""
+    """Flow control that reads nothing while earlier requests wait for their responses, or before its turn.
+
+    Clients that send much take turns: one piece is read in each turn of the event loop, so that small
+    requests need not wait for all of them.
+    """
+
+    waiting: ClassVar[deque[PipelineFlow]] = deque()  # for their turns, in the only event loop
 
     def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
         super().__init__(transport)
         self._pipeline = pipeline
+        self._reasons: set[str] = set()  # to read nothing
 
     def resume_reading(self) -> None:
-        """Read on, unless requests wait."""
-        if not self._pipeline:
+        """Read on, unless requests wait or there is another reason not to."""
+        if not self._pipeline and not self._reasons:
             super().resume_reading()
+
+    def stop(self, reason: str) -> None:
+        """Read nothing until :meth:`go_on` is called for the same reason."""
+        self._reasons.add(reason)
+        self.pause_reading()
+
+    def go_on(self, reason: str) -> None:
+        """Read on, if there is no other reason not to."""
+        self._reasons.discard(reason)
+        if not self._transport.is_closing():
+            self.resume_reading()
+
+    def wait_for_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read nothing until it is this connection's turn."""
+        self.stop("turn")
+        self.waiting.append(self)
+        if len(self.waiting) == 1:
+            loop.call_soon(self._next_turn, loop)
+
+    @classmethod
+    def _next_turn(cls, loop: asyncio.AbstractEventLoop) -> None:
+        cls.waiting.popleft().go_on("turn")
+        if cls.waiting:
+            loop.call_soon(cls._next_turn, loop)
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
@@ -45,6 +78,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     It overrides callbacks of asyncio, of httptools, and of uvicorn (``on_response_complete``,
     ``send_400_response``).
     """
+
+    flow: PipelineFlow
+    refusals: ClassVar[deque[float]] = deque(maxlen=MAX_REFUSALS)  # times of the last, of all connections
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -60,6 +96,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.n_discarded = 0
         self.unread_since: float | None = None
         self.refusal: RequestError | None = None
+        self.is_late = False  # the refusal waits to be sent
         self.active: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -85,6 +122,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and count the bytes that only continue headers or trailers."""
+        if len(data) >= LARGE_PIECE and self.n_discarded <= LINGER_BYTES:
+            self.flow.wait_for_turn(self.loop)
         if self.refusal is not None:
             self._discard(len(data))
             return
@@ -99,7 +138,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has closed its side after its last request."""
         if self.refusal is not None:
-            return self.n_unanswered > 0
+            return self.n_unanswered > 0 or self.is_late
         n_without_body = 1 if self.receiving and not self.in_head else 0
         if self.receiving and self.n_unanswered == n_without_body:
             return False
@@ -207,7 +246,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._release(1)
         self.last_event = self.loop.time()
         super().on_response_complete()
-        if self.refusal is not None and not self.n_unanswered:
+        if self.refusal is not None and not self.n_unanswered and not self.is_late:
             self._send_refusal(self.refusal)
 
     def send_400_response(self, msg: str) -> None:
@@ -232,6 +271,18 @@ class GuardedHttpProtocol(HttpToolsProtocol):
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
         self.receiving = False
+        now = self.loop.time()
+        self.refusals.append(now)
+        if now - self.refusals[0] < 1.0 and len(self.refusals) == MAX_REFUSALS:
+            self.is_late = True  # whoever is refused so often must not take the time of others
+            self.flow.stop("late")
+            self.loop.call_later(LATE_SECONDS, self._refuse_late, error)
+        elif not self.n_unanswered:
+            self._send_refusal(error)
+
+    def _refuse_late(self, error: RequestError) -> None:
+        self.is_late = False
+        self.flow.go_on("late")
         if not self.n_unanswered:
             self._send_refusal(error)
 
@@ -252,7 +303,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self.n_discarded <= LINGER_BYTES:
             return
         if self.n_unanswered:
-            self.transport.pause_reading()
+            self.flow.pause_reading()
         else:
             self.transport.close()
 
