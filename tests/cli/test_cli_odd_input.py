@@ -49,7 +49,7 @@ def test_a_class_that_only_the_test_file_has_counts_as_wrong(folder: Path) -> No
 
 
 def test_texts_may_begin_with_a_dash(folder: Path) -> None:
-    texts = ["a great lamp", "-5 degrees with a lamp", "--help me please", "a kettle"]
+    texts = ["a great lamp", "-5 degrees with a lamp", "-5", "--help me please", "a kettle"]
     for command in ("predict", "explain"):
         output = run(command, folder / "m.safetensors", *texts, "--json")
         documents = json.loads(output.splitlines()[-1])

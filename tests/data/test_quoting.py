@@ -1,10 +1,11 @@
 """Quotes that are plain characters swallow no rows, and texts of several lines stay what they are."""
 
+import io
 from pathlib import Path
 
 import pytest
 
-from token2wave.data import DataOptions, read_labelled, read_texts
+from token2wave.data import DataOptions, read_labelled, read_stream, read_texts
 from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
 from token2wave.errors import ConfigError, DataError
@@ -79,3 +80,19 @@ def test_lone_carriage_returns_are_named(tmp_path: Path, name: str) -> None:
     path.write_bytes(row.encode())
     with pytest.raises(DataError, match="carriage return"):
         read_labelled(path)
+
+
+@pytest.mark.parametrize("end", ["", "\r"])
+def test_texts_with_carriage_returns_alone_are_named(tmp_path: Path, end: str) -> None:
+    rows = {"a.txt": "a cup\ra lamp", "a.jsonl": '{"text": "a cup"}\r{"text": "a lamp"}'}
+    for name, content in rows.items():
+        (tmp_path / name).write_bytes((content + end).encode())
+        with pytest.raises(DataError, match="carriage return"):
+            read_texts(tmp_path / name)
+    with pytest.raises(DataError, match="carriage return"):
+        read_stream(io.BytesIO((rows["a.txt"] + end).encode()), "standard input")
+
+
+def test_a_carriage_return_within_a_text_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\r\na\rb\r\n")
+    assert read_texts(tmp_path / "a.txt") == ["one", "a\rb"]

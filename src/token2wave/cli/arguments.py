@@ -42,7 +42,7 @@ Texts = Annotated[
     typer.Argument(metavar="[TEXT]...", help="Texts; by default the lines of standard input."),
 ]
 TextFile = Annotated[Path | None, typer.Option(help="File with a text a line, or with columns.")]
-_DASHED_TEXT = re.compile(r"-[^=\s]*\s")  # no option has a blank before its value
+_DASHED_TEXT = re.compile(r"-(\d|[^=\s]*\s)")  # no option begins with a digit or has a blank before its value
 _DASH_MARK = "\0"
 METAVARS = {
     "test": "DATA",
@@ -59,7 +59,7 @@ METAVARS = {
 
 
 class TextCommand(typer.core.TyperCommand):
-    """A command whose arguments with a blank are texts, even if they begin with a dash."""
+    """A command whose arguments with a blank, or like -5, are texts, even if they begin with a dash."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Protect the texts from the parser; :func:`read_input` removes the mark."""

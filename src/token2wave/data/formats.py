@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from token2wave.data.lines import Fault, Lines, decode
+from token2wave.data.lines import CARRIAGE_RETURNS, Fault, Lines, decode, decode_row
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
 from token2wave.errors import DataError, locate
@@ -33,11 +33,6 @@ _CSV_HINT = (
 _FIELDS_HINT = "put double quotes around a field that holds a delimiter or a line break"
 _TSV_HINT = (
     "if fields with tabs or line breaks are in double quotes, use --quoting standard (quoting='standard')"
-)
-_CARRIAGE_RETURNS = (
-    "found a carriage return that no line feed follows",
-    "end the lines in line feeds, for example with: tr '\\r' '\\n' < old.csv > new.csv; put double quotes "
-    "around a field that holds a line break",
 )
 _JSON_HINT = 'write one object a line, such as {"text": "...", "label": "..."}'
 
@@ -75,7 +70,7 @@ def parse_rows(
 
     def parse_text(text: str) -> Record | Fault | None:
         if "\r__label__" in text:
-            return Fault(*_CARRIAGE_RETURNS, text[:MAX_BEGINNING])
+            return Fault(*CARRIAGE_RETURNS, text[:MAX_BEGINNING])
         if not (blank_is_text or text.strip()):
             return None
         text = text.removesuffix("\n").removesuffix("\r")
@@ -101,7 +96,7 @@ def field_limit(n_characters: int) -> Iterator[None]:
 def _line_rows(lines: Lines, parse: Callable[[str], Record | Fault | None]) -> Iterator[ParsedRow]:
     """Parse files in which each row is a line."""
     for number, (at, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode(line)
+        text = line if isinstance(line, Fault) else decode_row(line, number)
         if isinstance(text, Fault):
             yield at, number, text._replace(line=number), len(line)
         else:
@@ -266,7 +261,7 @@ def _holds_more(reader: Iterator[list[str]]) -> bool:
 
 def _csv_fault(error: csv.Error) -> Fault:
     if "new-line character" in str(error):
-        return Fault(*_CARRIAGE_RETURNS)
+        return Fault(*CARRIAGE_RETURNS)
     return Fault(f"not valid CSV ({error})", _CSV_HINT)
 
 

@@ -18,6 +18,11 @@ from token2wave.errors import DataError, import_extra, locate
 MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 256 << 20, 200
 """Compressed data may unpack to so many bytes, and so many times its own size; texts reach a tenth of it."""
 SKIP_CHUNK = 1 << 20
+CARRIAGE_RETURNS = (
+    "found a carriage return that no line feed follows",
+    "end the lines in line feeds, for example with: tr '\\r' '\\n' < old.csv > new.csv; put double quotes "
+    "around a field that holds a line break",
+)
 BUFFER_BYTES = 1 << 13  # so many are lost if a compressed stream breaks off
 _MAGIC = {
     b"PK\x03\x04": ("zip", "unpack it, and name the file that was in it; a spreadsheet is saved as CSV"),
@@ -142,6 +147,15 @@ def decode(line: bytes) -> str | Fault:
         byte, position = line[error.start], error.start + 1
         problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
         return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0)
+
+
+def decode_row(line: bytes, number: int) -> str | Fault:
+    """Decode a line that is a row; a fault if carriage returns alone end the lines of its file."""
+    text = decode(line)
+    is_whole_file = number == 1 and not line.endswith(b"\n")
+    if is_whole_file and isinstance(text, str) and "\r" in text.rstrip("\r"):
+        return Fault(*CARRIAGE_RETURNS, text[:1000])
+    return text
 
 
 def _skip_line(stream: BinaryIO) -> int:

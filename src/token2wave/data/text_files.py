@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from token2wave.data.file_segments import whole_file
-from token2wave.data.lines import Fault, decode, read_lines
+from token2wave.data.lines import Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
 from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Segment
 from token2wave.data.texts import TextSplit
@@ -98,7 +98,7 @@ def read_stream(stream: BinaryIO, source: str) -> list[str]:
     texts = []
     lines = read_lines(Segment(source, ".txt"), stream, IN_MEMORY.line_bytes)
     for number, (_, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode(line)
+        text = line if isinstance(line, Fault) else decode_row(line, number)
         if isinstance(text, Fault):
             raise DataError(text.problem, location=locate(source, line=number), hint=text.hint)
         texts.append(text.removesuffix("\n").removesuffix("\r"))
