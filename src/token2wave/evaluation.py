@@ -30,7 +30,7 @@ class EvaluationResult:
     figures: dict[str, Any]
 
 
-@accept_options(data_options=DataOptions, leave_out=("weight_column", "multi_label"))
+@accept_options(data_options=DataOptions, leave_out=("weight_column", "group_column", "multi_label"))
 def evaluate(
     classifier: Classifier,
     data: str | os.PathLike[str],

@@ -28,6 +28,9 @@ class DataOptions:
             begins with its labels.
         weight_column: the column that says how much each training text counts, if there is one. fastText
             files have none.
+        group_column: the column that says which rows belong together, such as the film of a review or the
+            author of a post, if there is one. Validation never sees a group that training has seen. fastText
+            files have none.
         multi_label: whether a text may have several labels, or none. None leaves it to the data: lists of
             labels say so, and so do several labels on a line of fastText.
         label_separator: what separates the labels of a text in one string, as in CSV. A text may then have
@@ -46,6 +49,7 @@ class DataOptions:
     text_column: str = "text"
     label_column: str = "label"
     weight_column: str | None = None
+    group_column: str | None = None
     multi_label: bool | None = None
     label_separator: str | None = None
     quoting: str = "auto"

@@ -87,7 +87,9 @@ def train(
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
     require_source(data)
     if isinstance(data, TextDataset):
-        data_options = replace(data_options, weight_column=None)  # its weights come from no column
+        data_options = replace(
+            data_options, weight_column=None, group_column=None
+        )  # they come from no column
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
     if options.stream:

@@ -33,7 +33,7 @@ NO_LABEL = "-"  # printed if the classifier abstains
 NOTHING_KNOWN = "(nothing known)"  # printed after a text of which the model knows no word
 
 
-@takes_options(DataOptions, leave_out=("multi_label", "weight_column"))
+@takes_options(DataOptions, leave_out=("multi_label", "weight_column", "group_column"))
 def evaluate(
     model: ModelPath,
     data: Data,

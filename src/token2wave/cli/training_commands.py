@@ -72,7 +72,7 @@ def train(
     finish(summary.to_dict(), as_json)
 
 
-@takes_options(DataOptions, leave_out=("multi_label",))
+@takes_options(DataOptions, leave_out=("multi_label", "group_column"))
 def update(
     model: ModelPath,
     data: Data,

@@ -171,6 +171,7 @@ def _load_texts(
             text_column=text_column,
             label_column=label_column,
             weight_column=_string(record, "weight_column") if data is None else None,
+            group_column=_string(record, "group_column") if data is None else None,
             multi_label=classifier.multi_label,
             label_separator=_string(record, "label_separator") if classifier.multi_label else None,
             quoting=_string(record, "quoting") or "auto",

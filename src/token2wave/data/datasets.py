@@ -95,12 +95,12 @@ def load_splits(
     caveats = [*source.caveats, *incomplete_caveats(source, "train", len(splits["train"]))]
     for split in source.splits:
         if split == "validation" or (split == "test" and test is None):
-            splits[split] = source.read(split, options)
+            splits[split] = _read_other_split(source, split, options)
             caveats += incomplete_caveats(source, split, len(splits[split]))
     if test is not None:
         test_source = _find_source(test, options)
         split = _require_split(test_source, "test")
-        splits["test"] = test_source.read(split, options, source.label_names)
+        splits["test"] = _read_other_split(test_source, split, options, source.label_names)
         caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
         caveats += incomplete_caveats(test_source, split, len(splits["test"]))
     dataset = TextDataset(source.name, **splits, label_names=source.label_names, caveats=tuple(caveats))
@@ -196,6 +196,16 @@ def incomplete_caveats(source: DatasetSource, split: str, n_rows: int) -> list[s
         return []
     adjective = "training" if split == "train" else split
     return [f"{source.name}: {n_rows:,} {adjective} rows, not the complete official {adjective} set"]
+
+
+def _read_other_split(
+    source: DatasetSource, split: str, options: DataOptions, label_names: Sequence[str] | None = None
+) -> TextSplit:
+    """Read a split that may lack the column of groups."""
+    try:
+        return source.read(split, options, label_names)
+    except DataError:
+        return source.read(split, replace(options, group_column=None), label_names)
 
 
 def _find_source(data: str | os.PathLike[str], options: DataOptions | None = None) -> DatasetSource:

@@ -72,6 +72,24 @@ class TextSet:
         )
 
 
+def join_groups(first: Rows, names: Sequence[str | None] | None) -> Rows:
+    """Join groups of rows that share a name.
+
+    Args:
+        first: ``(N,)`` int64, the number of the first row of each row's group; see :func:`group_duplicates`.
+        names: ``N`` names, None for a row without one; or None if no row has one.
+
+    Returns:
+        ``(N,)`` int64, as ``first``.
+    """
+    if names is None:
+        return first
+    joined, rows = first.copy(), dict[str, int]()
+    pairs = [(rows.setdefault(name, row), row) for row, name in enumerate(names) if name is not None]
+    _join(joined, np.array(pairs, dtype=np.int64).reshape(-1, 2))
+    return joined
+
+
 def count_shared(texts: Sequence[str], others: Sequence[str]) -> int:
     """How many of the texts are also among the others, whatever their case and blanks."""
     beginnings = {_beginning(text) for text in texts}

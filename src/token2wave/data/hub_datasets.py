@@ -33,11 +33,12 @@ class HubDataset:
         """Read a split; see :func:`token2wave.data.read_labelled`."""
         source, rows = f"{self.name} ({split})", self.splits[split]
         texts, labels = (_column(rows, name, source) for name in (options.text_column, options.label_column))
-        name = options.weight_column
-        weights = None if name is None else _column(rows, name, source)
+        optional = options.weight_column, options.group_column
+        weights, groups = (None if name is None else _column(rows, name, source) for name in optional)
         if names := self.label_names:
             labels = replace(labels, values=[_decode(value, names) for value in labels.values])
-        return TextSplit.from_columns(texts, labels, weights, options, self.label_names or label_names)
+        label_names = self.label_names or label_names
+        return TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
 
 
 def fetch(name: str, label_column: str) -> HubDataset:

@@ -11,6 +11,7 @@ from typing import Any
 from token2wave.data.values import (
     Column,
     join_names,
+    parse_groups,
     parse_label_sets,
     parse_labels,
     parse_texts,
@@ -132,6 +133,12 @@ def to_labels(
         if not has_sets:
             return parse_labels(Argument(labels, name), label_names, normalise)
         return parse_label_sets(Argument(labels, name), label_names, normalise=normalise)
+
+
+def to_groups(values: Any, name: str = "groups") -> list[str | None]:
+    """Return the name of each row's group, None for a missing one; ``values`` as for :func:`to_list`."""
+    with input_errors():
+        return parse_groups(Argument([_python_value(group) for group in to_list(values, name)], name))
 
 
 def _python_value(label: Any) -> Any:

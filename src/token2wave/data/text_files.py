@@ -46,19 +46,18 @@ def read_labelled(
     segment = whole_file(Path(path), options.quoting)
     has_columns = segment.format not in TEXT_FORMATS
     if not has_columns:
-        if options.weight_column is not None:
-            raise DataError(
-                "lines of fastText have no weights", location=segment.path, hint="write them as CSV"
-            )
+        if options.weight_column is not None or options.group_column is not None:
+            problem = "lines of fastText have no columns of weights or groups"
+            raise DataError(problem, location=segment.path, hint="write them as CSV")
         options = replace(options, text_column="text", label_column="label", label_separator=None)
     elif segment.format in SEPARATORS:
         require_separator(options, segment.path)
-    names = [options.text_column, options.label_column]
-    names += [] if options.weight_column is None else [options.weight_column]
-    texts, labels, *weights = read_columns(segment, names)
+    names = (options.text_column, options.label_column, options.weight_column, options.group_column)
+    columns = iter(read_columns(segment, [name for name in names if name is not None]))
+    texts, labels, weights, groups = (name and next(columns) for name in names)
     if not has_columns and not options.multi_label:
         labels = _unwrap_single_labels(texts, labels)
-    return TextSplit.from_columns(texts, labels, weights[0] if weights else None, options, label_names)
+    return TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
 
 
 def read_texts(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.objects import Argument, to_labels, to_list, to_texts
+from token2wave.data.objects import Argument, to_groups, to_labels, to_list, to_texts
 from token2wave.data.values import (
     Column,
     has_label_sets,
     join_names,
+    parse_groups,
     parse_label_sets,
     parse_labels,
     parse_texts,
@@ -52,6 +53,7 @@ class TextSplit:
         weights: how much each text counts in training, length ``N``, finite and at least zero. None: all
             count the same.
         unknown_labels: labels of test texts that no class has. They count as wrong in an evaluation.
+        groups: the name of each row's group, length ``N``, None for a row of its own. None: no row has one.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -62,14 +64,15 @@ class TextSplit:
     source: str
     weights: list[float] | None = None
     unknown_labels: tuple[str, ...] = ()
+    groups: list[str | None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("texts", "labels", "weights"):
+        for name in ("texts", "labels", "weights", "groups"):
             values = getattr(self, name)
             is_sequence = isinstance(values, Sequence) and not isinstance(values, str | bytes)
-            if not is_sequence and not (values is None and name == "weights"):
+            if not is_sequence and not (values is None and name in ("weights", "groups")):
                 object.__setattr__(self, name, to_list(values, name))
-        for name, values in (("label", self.labels), ("weight", self.weights)):
+        for name, values in (("label", self.labels), ("weight", self.weights), ("group", self.groups)):
             if values is not None and len(values) != len(self.texts):
                 raise DataError(
                     f"expected a {name} for each of the {len(self.texts)} texts, found {len(values)} {name}s",
@@ -85,6 +88,7 @@ class TextSplit:
         weights: Column | None,
         options: DataOptions,
         label_names: Sequence[str] | None = None,
+        groups: Column | None = None,
     ) -> TextSplit:
         """Make texts with labels from columns; arguments as for :func:`token2wave.data.read_labelled`.
 
@@ -100,7 +104,8 @@ class TextSplit:
         else:
             checked_labels = parse_labels(labels, label_names, options.normalise_labels)
         checked_weights = None if weights is None else parse_weights(weights)
-        return cls(checked_texts, checked_labels, texts.source, checked_weights)
+        checked_groups = None if groups is None else parse_groups(groups)
+        return cls(checked_texts, checked_labels, texts.source, checked_weights, groups=checked_groups)
 
     def __len__(self) -> int:
         """The number of texts, ``N``."""
@@ -112,8 +117,11 @@ class TextSplit:
         texts = (
             self.texts.take(rows) if isinstance(self.texts, HashedTexts) else [self.texts[i] for i in numbers]
         )
-        weights = None if self.weights is None else [self.weights[i] for i in numbers]
-        return replace(self, texts=texts, labels=[self.labels[i] for i in numbers], weights=weights)
+        labels = [self.labels[i] for i in numbers]
+        weights, groups = (
+            None if values is None else [values[i] for i in numbers] for values in (self.weights, self.groups)
+        )
+        return replace(self, texts=texts, labels=labels, weights=weights, groups=groups)
 
     @property
     def multi_label(self) -> bool:
@@ -209,7 +217,8 @@ def convert_split(
     if weights is not None:
         with input_errors():
             weights = parse_weights(Argument(weights, f"{split.source}, weights"))
-    return TextSplit(texts, labels, split.source, weights)
+    groups = None if split.groups is None else to_groups(split.groups, f"{split.source}, groups")
+    return TextSplit(texts, labels, split.source, weights, groups=groups)
 
 
 def require_source(data: Any, hint: str = IN_MEMORY_HINT, name: str = "data") -> None:

@@ -124,6 +124,16 @@ def parse_weights(column: Column) -> list[float]:
     return weights
 
 
+def parse_groups(column: Column) -> list[str | None]:
+    """Convert the values to names of groups; None where the value is missing or blank."""
+    groups: list[str | None] = []
+    for index, value in enumerate(column.values):
+        is_blank = isinstance(value, str) and not value.strip()
+        is_none = is_blank or is_missing(value)
+        groups.append(None if is_none else canonical_label(_plain_name(value, column, index)))
+    return groups
+
+
 def has_label_sets(labels: Sequence[object], source: str, options: DataOptions) -> bool:
     """Whether texts may have several labels; DataError if they do, but the options ask for one label each."""
     has_several = options.label_separator is not None or any(isinstance(label, list) for label in labels)

@@ -150,7 +150,10 @@ def training_command(classifier: Classifier, data: str | None = None) -> str | N
         command += ["--stream", "--memory", str(record["stream"]["memory"])]
     vocabulary = getattr(classifier.features.config, "vocabulary", None)
     options = {
-        **{name: record.get(name) for name in ("weight_column", "class_weights", "label_separator")},
+        **{
+            name: record.get(name)
+            for name in ("weight_column", "group_column", "class_weights", "label_separator")
+        },
         **{name: _base_name(record[name]) for name in FILE_OPTIONS if record.get(name)},
         "vocabulary": None if vocabulary == WordPieceConfig().vocabulary else vocabulary,
     }

@@ -113,7 +113,15 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # scikit-learn reads the parameters from this signature.
     __init__.__signature__ = _signature(__init__)  # type: ignore[attr-defined]
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        groups: Any = None,
+    ) -> Self:
         """Train on texts, from scratch.
 
         Args:
@@ -124,13 +132,15 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X_val: validation texts, which choose the epoch and calibrate. By default rows of ``X`` are held
                 out.
             y_val: their labels.
+            groups: ``N`` names or numbers of groups. Rows of one group, such as the reviews of one film, are
+                held out together.
 
         Raises:
             InputError: texts, labels or weights cannot be used; also a ``ValueError``.
             ConfigError: a parameter is illegal.
         """
         targets = Targets.from_labels(y)
-        return self._fit(X, targets, targets.classes, sample_weight, X_val, y_val)
+        return self._fit(X, targets, targets.classes, sample_weight, X_val, y_val, groups)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on more texts.
@@ -244,13 +254,14 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: Any,
         X_val: Any = None,
         y_val: Any = None,
+        groups: Any = None,
     ) -> Self:
         texts = to_rows(X, "X", len(targets.labels))
         weights = to_weights(sample_weight, len(texts))
         targets.require_two_classes(weights)
         data = TextDataset(
             name="texts in memory",
-            train=TextSplit(texts, targets.labels, "X", weights),
+            train=TextSplit(texts, targets.labels, "X", weights, groups=groups),
             validation=_validation(X_val, y_val, targets),
             test=None,
             label_names=in_order(targets.names),

@@ -67,6 +67,8 @@ def make_record(
         record["lr_factor"] = last.lr_factor
     if run.is_weighted:
         record |= {"weighted": True, "weight_column": context.data_options.weight_column}
+    if context.data_options.group_column is not None:
+        record["group_column"] = context.data_options.group_column
     if run.texts.multi_label:
         record |= {
             "label_separator": context.data_options.label_separator,

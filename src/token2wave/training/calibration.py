@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.duplicates import group_duplicates
 from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.training.auto_settings import FEW_TO_BATCH
@@ -88,7 +87,7 @@ def cross_validate_branches(
         The weight of each branch, and the probabilities ``(N, C)`` of each text by the network and the
         weights that the other folds give, so that the text has chosen nothing.
     """
-    groups = group_duplicates(examples.texts)
+    groups = examples.row_groups()
     order = np.random.default_rng(seed).permutation(np.flatnonzero(groups == np.arange(len(groups))))
     order = order[np.argsort(examples.labels[order], kind="stable")]  # each fold gets every class
     fold = np.empty(len(groups), dtype=np.int64)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.duplicates import group_duplicates, join_groups
 from token2wave.features import Features, Ragged
 from token2wave.features.hashed_texts import HashedTexts
 
@@ -54,6 +55,7 @@ class Examples:
             that have it; None counts all the same.
         texts: ``N`` strings, which keep the hashes of their tokens; none if only the features are known.
         n_unlabelled: texts at the end that only a teacher labels.
+        groups: ``N`` names of groups; see :class:`token2wave.data.TextSplit`.
     """
 
     features: Ragged
@@ -63,6 +65,7 @@ class Examples:
     positive_weights: NDArray[np.float32] | None = None
     texts: HashedTexts = NO_TEXTS
     n_unlabelled: int = 0
+    groups: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,7 +106,12 @@ class Examples:
             None if self.targets is None else self.targets[rows],
             self.positive_weights,
             self.texts.take(rows) if len(self.texts) else self.texts,
+            groups=None if self.groups is None else [self.groups[row] for row in rows.tolist()],
         )
+
+    def row_groups(self) -> NDArray[np.int64]:
+        """The first row of each row's group, ``(N,)``: of one text, nearly one text, or one named group."""
+        return join_groups(group_duplicates(self.texts), self.groups)
 
     def checksum(self) -> int:
         """Number that depends on every text, its label, weight and target."""

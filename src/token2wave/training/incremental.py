@@ -53,7 +53,7 @@ BIASES = ("head.bias", "context.head.bias", "linear_svm.bias")
 LR_FACTOR = 0.3  # of the first training's learning rates, since the waves are nearly right
 
 
-@accept_options(data_options=DataOptions, leave_out=("multi_label",))
+@accept_options(data_options=DataOptions, leave_out=("multi_label", "group_column"))
 def update(
     classifier: Classifier,
     data: str | os.PathLike[str] | TextDataset | Sequence[str],

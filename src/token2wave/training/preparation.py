@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from token2wave.data import (
     strata,
 )
 from token2wave.data.duplicates import count_shared, group_duplicates
+from token2wave.data.values import quote
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.training.examples import Examples
@@ -115,7 +117,7 @@ def prepare(
         None if split is None else encode_rows(replace(split, weights=None), names, multi_label)
         for split in (splits.validation, splits.test)
     )
-    caveats = (*splits.caveats, *_duplicate_caveats(train, test))
+    caveats = (*splits.caveats, *_duplicate_caveats(train, test), *_group_caveats(splits))
     if validation is not None:
         if not holds_out:
             return EncodedTexts(train, validation, None, test, names, caveats)
@@ -127,7 +129,7 @@ def prepare(
     if holds_out:
         rows, held_out = _hold_out_to_report(train, recipe, seed)
     candidates = train if len(rows) == len(train) else train.take(rows)
-    groups = group_duplicates(candidates.texts)
+    groups = candidates.row_groups()
     train_rows, validation_rows = hold_out(candidates.texts, classes[rows], groups, recipe, seed)
     if not len(validation_rows):
         caveat = "There are too few rows to hold any out: validation figures are of the training rows."
@@ -148,7 +150,7 @@ def _hold_out_to_report(examples: Examples, recipe: Recipe, seed: int) -> tuple[
     """Split off rows to report on; the numbers of the others, and the rows split off, if there are any."""
     classes = strata(examples.labels) if examples.multi_label else examples.labels
     fraction = min(recipe.validation_fraction, MAX_HELD_OUT / max(len(examples), 1))
-    recipe, groups = recipe.replace(validation_fraction=fraction), group_duplicates(examples.texts)
+    recipe, groups = recipe.replace(validation_fraction=fraction), examples.row_groups()
     rows, held_out_rows = hold_out(examples.texts, classes, groups, recipe, (seed + 1) % (1 << 63))
     return rows, examples.take(held_out_rows) if len(held_out_rows) else None
 
@@ -176,6 +178,38 @@ def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:
     return caveats
 
 
+def _group_caveats(splits: TextDataset) -> list[str]:
+    """Say how the named groups of the data differ from the usual; refuse a single one.
+
+    Raises:
+        DataError: all rows are of one group.
+    """
+    groups, caveats = splits.train.groups, []
+    if groups is None:
+        return []
+    counts = Counter(group for group in groups if group is not None)
+    if len(counts) == 1 and counts.total() == len(groups):
+        raise DataError(
+            f"expected at least two groups, found only {quote(*counts)}",
+            location=splits.train.source,
+            hint="name another column of groups, or none",
+        )
+    if not counts:
+        return ["No row has a group."]
+    (largest, n_rows), *_ = counts.most_common(1)
+    if 2 * n_rows > len(groups):
+        caveats.append(
+            f"{n_rows:,} of {len(groups):,} rows are of the group {quote(largest)}, which stays in training."
+        )
+    for name, split in (("validation", splits.validation), ("test", splits.test)):
+        n_shared = 0 if split is None else sum(group in counts for group in split.groups or ())
+        if split is not None and n_shared:
+            caveats.append(
+                f"{n_shared:,} of {len(split):,} {name} rows are of groups that training has, too."
+            )
+    return caveats
+
+
 def encode_rows(
     rows: TextSplit, names: Sequence[str], multi_label: bool, class_weights: ClassWeights = None
 ) -> Examples:
@@ -191,10 +225,11 @@ def encode_rows(
     if not multi_label:
         labels = encode_labels(rows, names)
         weights = text_weights(labels, names, class_weights, rows.weights)
-        return Examples.of_texts(rows.texts, labels, weights)
+        return replace(Examples.of_texts(rows.texts, labels, weights), groups=rows.groups)
     sets = encode_label_sets(rows, names)
     weights = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
-    return Examples.of_texts(rows.texts, sets, weights, positive_weights(sets, names, class_weights))
+    positive = positive_weights(sets, names, class_weights)
+    return replace(Examples.of_texts(rows.texts, sets, weights, positive), groups=rows.groups)
 
 
 def features_for(
