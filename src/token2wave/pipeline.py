@@ -87,13 +87,17 @@ def train(
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
     require_source(data)
     if isinstance(data, TextDataset):
-        data_options = replace(
-            data_options, weight_column=None, group_column=None
-        )  # they come from no column
+        # its weights and groups come from no column
+        data_options = replace(data_options, weight_column=None, group_column=None)
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
     if options.stream:
         require_one_process("training on a stream")
+        if data_options.group_column is not None:
+            problem = "a stream draws validation rows one by one and cannot keep groups together"
+            raise ConfigError(
+                problem, location="group_column", hint="leave it out, or train without a stream"
+            )
     require_trainable(preset, options.device, options.stream)
     out = None if options.out is None else Path(options.out)
     report = None if options.report is None else Path(options.report)

@@ -52,9 +52,10 @@ def read_labelled(
         options = replace(options, text_column="text", label_column="label", label_separator=None)
     elif segment.format in SEPARATORS:
         require_separator(options, segment.path)
-    names = (options.text_column, options.label_column, options.weight_column, options.group_column)
-    columns = iter(read_columns(segment, [name for name in names if name is not None]))
-    texts, labels, weights, groups = (name and next(columns) for name in names)
+    optional = options.weight_column, options.group_column
+    names = [options.text_column, options.label_column, *(name for name in optional if name is not None)]
+    texts, labels, *others = read_columns(segment, names)
+    weights, groups = (None if name is None else others.pop(0) for name in optional)
     if not has_columns and not options.multi_label:
         labels = _unwrap_single_labels(texts, labels)
     return TextSplit.from_columns(texts, labels, weights, options, label_names, groups)

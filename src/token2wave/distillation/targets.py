@@ -183,4 +183,5 @@ def _append(examples: Examples, new: Examples) -> Examples:
         weights=np.concatenate([weights, np.float32(weights.mean()) * new.weights]),
         targets=np.concatenate([examples.targets, new.targets]),
         n_unlabelled=len(new),
+        groups=None if examples.groups is None else [*examples.groups, *[None] * len(new)],
     )
