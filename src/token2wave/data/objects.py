@@ -137,8 +137,7 @@ def to_labels(
 
 def to_groups(values: Any, name: str = "groups") -> list[str | None]:
     """Return the name of each row's group, None for a missing one; ``values`` as for :func:`to_list`."""
-    with input_errors():
-        return parse_groups(Argument([_python_value(group) for group in to_list(values, name)], name))
+    return parse_groups(Argument(to_list(values, name), name))
 
 
 def _python_value(label: Any) -> Any:

@@ -126,12 +126,8 @@ def parse_weights(column: Column) -> list[float]:
 
 def parse_groups(column: Column) -> list[str | None]:
     """Convert the values to names of groups; None where the value is missing or blank."""
-    groups: list[str | None] = []
-    for index, value in enumerate(column.values):
-        is_blank = isinstance(value, str) and not value.strip()
-        is_none = is_blank or is_missing(value)
-        groups.append(None if is_none else canonical_label(_plain_name(value, column, index)))
-    return groups
+    names = (None if is_missing(value) else canonical_label(str(value)) for value in column.values)
+    return [name or None for name in names]
 
 
 def has_label_sets(labels: Sequence[object], source: str, options: DataOptions) -> bool:
