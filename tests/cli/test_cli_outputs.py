@@ -96,7 +96,17 @@ OUTPUTS = {
     ),
 }
 NO_FILES = {
-    *("preset", "operation", "device", "class_weights", "settings", "time_budget", "max_size", "memory"),
+    *(
+        "preset",
+        "operation",
+        "device",
+        "group_column",
+        "class_weights",
+        "settings",
+        "time_budget",
+        "max_size",
+        "memory",
+    ),
     *("text_column", "label_column", "weight_column", "label_separator", "quoting", "parts", "split"),
     *("text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
     *("host", "allow_origin", "allow_host"),

@@ -121,7 +121,7 @@ def test_what_is_no_weight_is_refused_by_row(tmp_path, value):
 
 def test_lines_of_fasttext_have_no_weights(tmp_path):
     (tmp_path / "data.txt").write_text("__label__a x\n__label__b y\n")
-    with pytest.raises(DataError, match="lines of fastText have no weights"):
+    with pytest.raises(DataError, match="lines of fastText have no columns of weights"):
         token2wave.train(tmp_path / "data.txt", weight_column="weight")
 
 
