@@ -117,6 +117,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.active.disconnected = True
             self.active.message_event.set()
         self.timer.cancel()
+        for cycle in filter(None, (self.cycle, self.active, *(cycle for cycle, _ in self.pipeline))):
+            cycle.body = bytearray()  # now, not when the cycle of references is collected
+        self.pipeline.clear()
         self._release(len(self.sizes))
         self.metrics.connections.set(len(self.connections))
 
@@ -262,7 +265,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer earlier requests, then send an error; discard the rest."""
-        self.refusal = error
+        # Its frames hold the data, and the collector of cycles counts objects, not bytes.
+        self.refusal, error.__context__ = error.with_traceback(None), None
         if not self.in_head and self.receiving and not self.cycle.response_complete:  # its own request
             self.n_unanswered -= 1
             if self.pipeline:
@@ -270,6 +274,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             else:
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
+            self.cycle.body = bytearray()
         self.receiving = False
         now = self.loop.time()
         self.refusals.append(now)
