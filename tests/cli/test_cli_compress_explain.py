@@ -28,7 +28,7 @@ def test_compress(run_cli, model, train_csv):
     assert "validation texts have the same labels before and after" in lines[-3]
     assert "not measured: the model has learned from all these rows" in lines[-2]
     assert "int8" in outcome.out
-    assert "Note: The model has seen all training rows" in outcome.out
+    assert "Note: The model has learned from all texts" in outcome.out
     predicted = run_cli("predict", "small.safetensors", *POSITIVE, "--json").document
     assert [entry["label"] for entry in predicted] == token2wave.load(model).labels(list(POSITIVE))
 

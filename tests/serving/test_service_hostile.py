@@ -496,3 +496,28 @@ def test_large_requests_take_turns(server):
         thread.join()
         assert Reader(client).answer()[0] == 422  # read whole: the field is unknown
         client.close()
+
+
+def test_bodies_of_refused_clients_are_released(model, tmp_path):
+    """Round by round, far more than the bound in all; nothing waits for the collector."""
+    begun = HEAD + b"Content-Length: 1048576\r\n\r\n" + b" " * 900_000
+    with serving(limited(model), tmp_path / "log") as server:
+        assert is_well(server)
+        initial = server.memory()
+        for _ in range(8):
+            clients = [connect(server) for _ in range(150)]
+            threads = [threading.Thread(target=send_all, args=(client, begun)) for client in clients]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            for client in clients:
+                client.close()
+        assert is_well(server)
+        assert server.memory() - initial < 200_000_000
+
+
+def send_all(client, data):
+    client.settimeout(2)
+    with suppress(OSError):
+        client.sendall(data)

@@ -35,8 +35,12 @@ BUCKETS = FEATURE_PREFIX + "buckets"
 RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
 HEADER_BYTES = 500  # of rows and buckets in the file's header
 WEIGHTS_UNKNOWN = "The rows were not retrained, as the data lacks the weights of the training texts."
-TRAINED_ON_ALL = "The model has seen all training rows, so rows were ranked by them and not retrained."
-SVM_OF_ALL = "The model's linear SVM was trained on the validation rows, too, which chose by it."
+TRAINED_ON_ALL = (
+    "The model has learned from all texts, so none can say whether to retrain it: it was not retrained."
+)
+SVM_OF_ALL = (
+    "The model's linear SVM has learned from the validation texts, so what they chose may not be the best."
+)
 NOVELTY_UNKNOWN = "The model no longer measures novelty: too few texts are unseen, or the file has no room."
 
 Arrays = dict[str, NDArray[np.float32]]

@@ -205,6 +205,8 @@ def _read_other_split(
     try:
         return source.read(split, options, label_names)
     except DataError:
+        if options.group_column is None:
+            raise
         return source.read(split, replace(options, group_column=None), label_names)
 
 
