@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 PACKAGES = ("token2wave", "numpy", "torch", "tokenizers", "safetensors")
 
 
