@@ -97,7 +97,7 @@ def test_evaluate(run_cli, model, train_csv):
     classifier = token2wave.load(model)
     right = sum(classifier.predict(text).label == label for text, label in ROWS)
     assert document["accuracy"] == pytest.approx(right / len(ROWS))
-    assert outcome.out.startswith("accuracy ")
+    assert outcome.out.startswith(f"{right / len(ROWS):.0%} of {len(ROWS)} rows were right (95% interval ")
 
 
 def test_evaluate_counts_texts_of_which_nothing_is_known(run_cli, model, train_csv):

@@ -13,8 +13,8 @@ from report_data import BASELINE, CAVEATS, a_summary, without_evaluation, withou
 
 from token2wave import versions as versions_module
 from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
-from token2wave.metrics import evaluate_predictions
-from token2wave.reporting.summary import render_summary
+from token2wave.metrics import evaluate_decisions, evaluate_predictions, majority_score
+from token2wave.reporting.summary import headline, render_summary
 from token2wave.training import result as module
 from token2wave.training.loop import Epoch
 from token2wave.training.result import Summary, machine
@@ -54,6 +54,7 @@ OTHER_KEYS = [
     "versions",
     "machine",
     "command",
+    "majority",
     "micro_f1",
     "validation_micro_f1",
     "max_bytes",
@@ -132,6 +133,58 @@ def test_lines_say_everything_in_human_units() -> None:
         assert part in text
     for caveat in CAVEATS:
         assert f"Note: {caveat}" in shown
+
+
+def right(n_right: int, n_rows: int) -> dict[str, object]:
+    """Changes of a summary: so many of the rows were right."""
+    truth = np.arange(n_rows) % 2
+    evaluation = evaluate_predictions(
+        truth, np.where(np.arange(n_rows) < n_right, truth, 1 - truth), ("a", "b")
+    )
+    return {"evaluation": evaluation, "accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}
+
+
+HEADLINES = {
+    "86.3% of 1,210 test texts were right (95% interval 84% to 88%)": right(1_044, 1_210),
+    "82.0% of 250 held-back rows were right (95% interval 77% to 86%); the most frequent class alone would "
+    "give 31%; a plain TF-IDF model 82.6%": right(205, 250)
+    | {"evaluated_on": "held-out", "majority": 0.3111, "baseline": BASELINE | {"accuracy": 0.826}},
+    "75% of 20 rows were right, each predicted by a model that has not seen it (95% interval 53% to 89%); "
+    "the most frequent class alone would give 50%": right(15, 20)
+    | {"evaluated_on": "cross-validation", "majority": 0.5},
+    "100% of 1 test text was right (95% interval 21% to 100%)": right(1, 1),
+    "99.98% of 5,000 test texts were right (95% interval 99.9% to 99.996%)": right(4_999, 5_000),
+    "How good the model is could not be measured: there are too few rows to hold any out. Add rows, or name "
+    "labelled texts with --test.": {"evaluation": None, "accuracy": None},
+}
+
+
+@pytest.mark.parametrize("words", HEADLINES)
+def test_the_headline_says_in_words_how_many_rows_were_right(words: str) -> None:
+    summary = a_summary(**HEADLINES[words])
+    assert headline(summary) == render_summary(summary)[0] == words
+
+
+def test_the_headline_of_several_labels_says_how_many_labels_were_right() -> None:
+    truth = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [1, 0, 0]], dtype=bool)
+    predicted = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]], dtype=bool)  # 4 of 5 right, of 6 true
+    evaluation = evaluate_decisions(truth, predicted, ("a", "b", "c"))
+    changes = {"evaluation": evaluation, "micro_f1": evaluation.micro_f1, "validation_micro_f1": 0.5}
+    words = headline(a_summary(**changes, majority=0.6, baseline=BASELINE | {"micro_f1": 0.5}))
+    assert words.startswith(
+        "On 4 test texts 80% of the labels given were right and 67% of the true labels were given: "
+        "micro-F1 73% "
+    )
+    assert words.endswith("); always the most frequent labels would give 60%; a plain TF-IDF model 50%")
+
+
+def test_the_most_frequent_class_is_that_of_training() -> None:
+    assert majority_score(np.array([3, 5, 1]), 9, np.array([0, 1, 1, 2])) == 0.5
+    # Two rows of three have a, one has b: a alone is best in training, 2 * 2 / (3 + 3).
+    truth = np.array([[1, 0], [0, 1], [0, 0]], dtype=bool)
+    assert majority_score(np.array([2, 1]), 3, truth) == pytest.approx(2 * 1 / (3 + 2))
+    # Where every row has both, both are given.
+    assert majority_score(np.array([3, 3]), 3, truth) == pytest.approx(2 * 2 / (6 + 2))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def test_random_labels_give_the_accuracy_of_chance(n, options):
     error = (0.25 / summary.evaluation["rows"]) ** 0.5
     assert abs(summary.accuracy - 0.5) < 4 * error
     assert low < summary.accuracy < high
+    assert abs(summary.majority - 0.5) < 4 * error
 
 
 def test_no_network_that_chooses_has_seen_them(monkeypatch):

@@ -194,6 +194,7 @@ def make_summary(
         history=tuple(first.fitted.history.epochs),
         evaluation=evaluation,
         evaluated_on=None if evaluation is None else run.evaluated_on,
+        majority=None if evaluation is None else run.majority(),
         baseline=context.baseline,
         settings={
             "features": {"kind": classifier.features.type_name, **classifier.features.config.to_dict()},

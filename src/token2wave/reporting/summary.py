@@ -33,8 +33,9 @@ def render_summary(summary: Summary) -> list[str]:
     if summary.search is not None:
         figures.append(("Search", describe_search(summary.search), ""))
     width = max(len(name) for name, _, _ in figures)
-    # Caveats qualify the accuracy, so they come first.
-    lines = [f"Note: {printable(caveat)}" for caveat in summary.caveats]
+    lines = [headline(summary)]
+    # Caveats qualify the accuracy, so they come next.
+    lines += [f"Note: {printable(caveat)}" for caveat in summary.caveats]
     lines += [f"{name:<{width}}  {value}  {remark}".rstrip() for name, value, remark in figures]
     if evaluation is not None:
         classes, title = evaluation["classes"], f"Classes, on the {describe_rows(summary.evaluated_on)}"
@@ -43,6 +44,69 @@ def render_summary(summary: Summary) -> list[str]:
             classes = sorted(classes, key=lambda score: float(score["f1"]))[:WEAKEST_CLASSES]
         lines += ["", title, *render_classes(classes)]
     return lines
+
+
+def headline(summary: Summary) -> str:
+    """Say in one sentence how good the model is, on how many rows, and what is to be had without it."""
+    baseline = summary.baseline
+    if summary.evaluation is None:
+        return (
+            "How good the model is could not be measured: there are too few rows to hold any out. "
+            "Add rows, or name labelled texts with --test."
+        )
+    digits = _digits(summary.evaluation["rows"])
+    text = evaluation_headline(summary.evaluation, summary.evaluated_on, summary.majority)
+    if baseline is not None:
+        text += f"; a plain TF-IDF model {_rate(baseline[summary.measures[0][1]], digits)}"  # type: ignore[literal-required]
+    return text
+
+
+def evaluation_headline(
+    evaluation: Mapping[str, Any], evaluated_on: str | None = "test", majority: float | None = None
+) -> str:
+    """Say in words how many rows were right, with the interval and the most frequent class.
+
+    Args:
+        evaluation: an `Evaluation` as a dictionary.
+        evaluated_on: which rows it is of, as :attr:`Summary.evaluated_on`.
+        majority: what predicting the most frequent class gives on the same rows, if it is known.
+    """
+    n_rows, micro_f1 = evaluation["rows"], evaluation["micro_f1"]
+    digits = _digits(n_rows)
+    rows = {"test": "test text", "held-out": "held-back row"}.get(str(evaluated_on), "row")
+    rows = f"{count(n_rows)} {rows}{'' if n_rows == 1 else 's'}"
+    unseen = ", each predicted by a model that has not seen it," * (evaluated_on == "cross-validation")
+    interval = ""
+    if evaluation["interval"] is not None:
+        low, high = (_rate(bound, max(digits - 1, 0)) for bound in evaluation["interval"])
+        interval = f" (95% interval {low} to {high})"
+    if micro_f1 is None:
+        was = "was" if n_rows == 1 else "were"
+        text = f"{_rate(evaluation['accuracy'], digits)} of {rows} {was} right{unseen}".rstrip(",") + interval
+        alone = "the most frequent class alone would give"
+    else:
+        n_right = sum(score["recall"] * score["support"] for score in evaluation["classes"])
+        n_true = sum(score["support"] for score in evaluation["classes"])
+        n_given = 2 * n_right / micro_f1 - n_true if micro_f1 else 0
+        precision, recall = (_rate(n_right / max(n, 1), digits) for n in (n_given, n_true))
+        text = (
+            f"On {rows}{unseen} {precision} of the labels given were right and {recall} of the true labels "
+            f"were given: micro-F1 {_rate(micro_f1, digits)}{interval}"
+        )
+        alone = "always the most frequent labels would give"
+    return text if majority is None else f"{text}; {alone} {_rate(majority, max(digits - 1, 0))}"
+
+
+def _digits(n_rows: int) -> int:
+    """Decimals of a percentage that mean something for this number of rows."""
+    return 0 if n_rows < 100 else 1 if n_rows < 10_000 else 2
+
+
+def _rate(fraction: float, digits: int) -> str:
+    """Format a percentage. What is below all or above none is never rounded to them."""
+    while 0 < fraction < 1 and digits < 4 and round(100 * fraction, digits) in (0, 100):
+        digits += 1
+    return percent(fraction, digits)
 
 
 def run_figures(summary: Summary) -> list[tuple[str, str, str]]:

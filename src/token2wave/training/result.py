@@ -70,6 +70,8 @@ class Summary:
         evaluated_on: ``test``; without a test set ``held-out``, rows that a model without them was evaluated
             on, or ``cross-validation``, all of few rows, each evaluated by a model without it; or None.
         label_names: the classes, in order.
+        majority: what predicting the most frequent class of training gives on the same texts: the accuracy,
+            for multi-label texts micro-F1 of the most frequent classes; None without an evaluation.
         baseline: another classifier on the same test set.
         settings: of features, network and recipe.
         versions: of the packages that computed this.
@@ -112,6 +114,7 @@ class Summary:
     versions: Mapping[str, str]
     machine: Machine
     command: str | None
+    majority: float | None = None
     micro_f1: float | None = None
     validation_micro_f1: float | None = None
     max_bytes: int | None = None

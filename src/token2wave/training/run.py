@@ -17,7 +17,7 @@ from token2wave.data import TextDataset
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
-from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
+from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions, majority_score
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
@@ -356,6 +356,15 @@ class TrainingRun:
             decisions = predicted.astype(np.float64) >= np.array(first.thresholds)
             return evaluate_decisions(rows.labels, decisions, first.label_names, predicted)
         return evaluate_predictions(rows.labels, predicted.argmax(axis=1), first.label_names, predicted)
+
+    def majority(self) -> float:
+        """Score the most frequent class of training on the rows of :attr:`evaluated_on`."""
+        texts = self.texts
+        rows = texts.test or texts.held_out or texts.full_train or texts.train
+        train = texts.train if texts.held_out is not None else texts.full_train or texts.train
+        labels = train.labels[: len(train) - train.n_unlabelled]
+        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels)
+        return majority_score(counts, len(labels), rows.labels)
 
     @property
     def evaluated_on(self) -> str:
