@@ -12,8 +12,8 @@ PACKAGE = Path(token2wave.__file__).parent
 # From the ground up. A room imports its own modules and those of the lines above it in this list; rooms that
 # share a line do not import each other.
 STAIRS = (
-    ("errors", "formatting", "versions", "process_memory", "metrics"),
-    ("config",),
+    ("errors", "formatting", "versions", "process_memory"),
+    ("config", "metrics"),
     ("options",),
     ("core", "waves", "storage"),
     ("features",),

@@ -8,12 +8,15 @@ counts all the same.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from token2wave.formatting import shorten
 
 Floats = NDArray[np.floating]
 Ids = NDArray[np.int64]
@@ -23,6 +26,8 @@ COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
 NORMAL_95 = 1.959964  # a normal deviate is at most this far from zero with probability 0.95
 
 UNKNOWN_LABELS = "(labels without a class)"
+MAX_MISTAKES, MAX_MISTAKES_OF_PAIR = 500, 5  # in all; of one true and one predicted label
+MISTAKE_COLUMNS = 300  # of a text
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,28 @@ class Evaluation:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong prediction, with the text for people to read.
+
+    A multi-label text has a mistake for each wrong decision: ``label`` is None if the text does not have the
+    predicted label, and ``predicted`` is None if the text's label was not predicted.
+
+    Attributes:
+        row: number of the text in its split, from 1; None if unknown.
+        text: its beginning, as one line.
+        label: the true label.
+        predicted: the predicted label.
+        probability: of the wrong prediction.
+    """
+
+    row: int | None
+    text: str
+    label: str | None
+    predicted: str | None
+    probability: float
+
+
 def evaluate_predictions(
     truth: Ids, predicted: Ids, label_names: tuple[str, ...], probabilities: Floats | None = None
 ) -> Evaluation:
@@ -167,6 +194,51 @@ def majority_score(counts: Counts, n_rows: int, truth: Ids | Flags) -> float:
     micro_f1 = 2 * counts[order].cumsum() / (n_rows * np.arange(1, len(counts) + 1) + counts.sum())
     classes = order[: int(micro_f1.argmax()) + 1]
     return float(2 * truth[:, classes].sum() / (len(truth) * len(classes) + truth.sum()))
+
+
+def surest_mistakes(
+    texts: Sequence[str],
+    truth: Ids | Flags,
+    predicted: Ids | Flags,
+    label_names: tuple[str, ...],
+    probabilities: Floats,
+    rows: Ids | None,
+) -> tuple[Mistake, ...]:
+    """Choose the mistakes with the highest probability, the surest first: a few of each pair of labels.
+
+    Args:
+        texts: ``N`` strings.
+        truth: as for :func:`evaluate_predictions` or :func:`evaluate_decisions`, like the next three.
+        predicted: the predictions.
+        label_names: the classes.
+        probabilities: of the classes.
+        rows: ``(N,)``, the number of each text in its split, from 0; None if unknown.
+    """
+    if truth.ndim == 2:
+        unknown = ((0, 0), (0, truth.shape[1] - len(label_names)))
+        numbers, classes = np.nonzero(truth != np.pad(predicted, unknown))
+        missed = truth[numbers, classes]
+        probability = np.abs(missed - np.pad(probabilities, unknown)[numbers, classes])
+        pairs = np.stack([np.where(missed, classes, -1), np.where(missed, -1, classes)], axis=1)
+    else:
+        numbers = np.flatnonzero(truth != predicted)
+        pairs = np.stack([truth, predicted], axis=1)[numbers]
+        probability = probabilities[numbers, pairs[:, 1]]
+    order = np.argsort(-probability, kind="stable")
+    n_of_pair: Counter[tuple[int, ...]] = Counter()
+    candidates = []
+    for rank, pair in enumerate(map(tuple, pairs[order].tolist())):
+        n_of_pair[pair] += 1
+        if n_of_pair[pair] <= MAX_MISTAKES_OF_PAIR:
+            candidates.append((n_of_pair[pair], rank))
+    names = (*label_names, UNKNOWN_LABELS, None)  # -1 stands for None
+    mistakes = []
+    for i in order[sorted(rank for _, rank in sorted(candidates)[:MAX_MISTAKES])].tolist():
+        number, (label, guess) = int(numbers[i]), pairs[i].tolist()
+        text = shorten(texts[number][: 4 * MISTAKE_COLUMNS], MISTAKE_COLUMNS)
+        row = None if rows is None else int(rows[number]) + 1
+        mistakes.append(Mistake(row, text, names[label], names[guess], round(float(probability[i]), 6)))
+    return tuple(mistakes)
 
 
 def wilson_interval(fraction: float, n: int) -> tuple[float, float] | None:

@@ -116,7 +116,7 @@ def train(
             first = run.fit_first()
             last = run.fit_all_rows(first)
             classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
-            evaluation = run.evaluate(last, classifier, holdout_model)
+            evaluation, mistakes = run.evaluate(last, classifier, holdout_model)
             classifier.training["evaluation"] = evaluation_record(evaluation, run.evaluated_on)
             with ExitStack() as stack:  # the model file appears last, when everything else went well
                 model_bytes = None
@@ -125,6 +125,7 @@ def train(
                 summary = make_summary(
                     run, first, last, context, classifier, validated, evaluation, model_bytes, start
                 )
+                summary = replace(summary, mistakes=mistakes)
                 written = [] if report is None else write_report(summary, report)
     if run.checkpoint is not None:
         run.checkpoint.remove()

@@ -43,6 +43,20 @@ def test_random_labels_give_the_accuracy_of_chance(n, options):
     assert abs(summary.majority - 0.5) < 4 * error
 
 
+@pytest.mark.parametrize("rows", ["cross-validation", "held-out", "validation file", "test"])
+def test_mistakes_name_rows(rows):
+    random = random_rows(1_200 if rows == "held-out" else 300)
+    other = random_rows(100, seed=1)
+    splits = {"validation file": {"validation": other}, "test": {"test": other}}.get(rows, {})
+    summary = token2wave.train(dataset(*random, **splits), preset="fast", settings=SETTINGS).summary
+    texts, labels = other if splits else random
+    assert 5 <= len(summary.mistakes) <= 10
+    for mistake in summary.mistakes:
+        assert (texts[mistake["row"] - 1], labels[mistake["row"] - 1]) == (mistake["text"], mistake["label"])
+        assert mistake["predicted"] != mistake["label"]
+    assert "mistakes" not in summary.to_dict()
+
+
 def test_no_network_that_chooses_has_seen_them(monkeypatch):
     """They are in no fit but the last, on all rows, and in no validation set."""
     seen = []

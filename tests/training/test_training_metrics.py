@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from token2wave.metrics import answer_surest, evaluate_predictions
+from token2wave.metrics import UNKNOWN_LABELS, Mistake, answer_surest, evaluate_predictions, surest_mistakes
 
 NAMES = ("a", "b", "c", "d")
 indices = st.integers(0, 3)
@@ -64,3 +64,31 @@ def test_the_surest_texts_are_answered():
     scores = evaluate_predictions(truth, shares.argmax(axis=1), ("a", "b"), shares)
     assert scores.answered[-1] == half
     assert scores.calibration_error == pytest.approx((0.1 + 0.2 + 0.6 + 0.55) / 4)
+
+
+def test_surest_mistakes_are_a_few_of_each_pair_of_labels():
+    texts = [f"text {i}" for i in range(9)]
+    truth, predicted = np.array([0, 0, 0, 0, 0, 0, 0, 1, 2]), np.array([0, 1, 1, 1, 1, 1, 1, 0, 1])
+    probabilities = np.full((9, 2), 0.5)
+    probabilities[1:7, 1] = [0.6, 0.9, 0.7, 0.8, 0.95, 0.65]
+    mistakes = surest_mistakes(texts, truth, predicted, ("a", "b"), probabilities, np.arange(9) + 10)
+    assert [mistake.row for mistake in mistakes] == [16, 13, 15, 14, 17, 18, 19]  # row 12 is the sixth
+    assert mistakes[0] == Mistake(16, "text 5", "a", "b", 0.95)
+    assert mistakes[-1].label == UNKNOWN_LABELS
+
+
+def test_mistakes_are_bounded_and_each_pair_has_its_surest_first(monkeypatch):
+    monkeypatch.setattr("token2wave.metrics.MAX_MISTAKES", 2)
+    probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
+    truth, predicted = np.array([0, 0, 1]), np.array([1, 1, 0])
+    mistakes = surest_mistakes(["x\n" * 400, "", "z"], truth, predicted, ("a", "b"), probabilities, None)
+    assert [(mistake.row, mistake.label) for mistake in mistakes] == [(None, "a"), (None, "b")]
+    assert mistakes[0].text == ("x " * 149 + "x\N{HORIZONTAL ELLIPSIS}")
+
+
+def test_multi_label_mistakes_are_wrong_decisions():
+    truth = np.array([[True, False, False], [False, True, True]])
+    predicted = np.array([[True, True], [False, True]])
+    probabilities = np.array([[0.9, 0.75], [0.4, 0.8]])
+    mistakes = surest_mistakes(["x", "y"], truth, predicted, ("a", "b"), probabilities, np.arange(2))
+    assert mistakes == (Mistake(2, "y", UNKNOWN_LABELS, None, 1.0), Mistake(1, "x", None, "b", 0.75))

@@ -79,6 +79,8 @@ class Summary:
         command: the command line, if there was one.
         max_bytes: the size limit of the model file, if there was one.
         search: the settings search (`SearchHistory`), if there was one; a dictionary.
+        mistakes: the surest `Mistake` of each true and predicted label, on the rows of ``evaluation``;
+            dictionaries. Only the report shows them: they hold texts.
         traffic: mean bytes that each of several training processes sent in a step: ``row_bytes`` for the
             gradients of ``rows`` of the embedding, ``dense_bytes`` for all others; and ``processes``.
     """
@@ -120,9 +122,11 @@ class Summary:
     max_bytes: int | None = None
     search: Mapping[str, Any] | None = None
     traffic: Mapping[str, float] | None = None
+    mistakes: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "history", tuple(_dictionary(epoch) for epoch in self.history))
+        for name in ("history", "mistakes"):
+            object.__setattr__(self, name, tuple(map(_dictionary, getattr(self, name))))
         object.__setattr__(self, "evaluation", _dictionary(self.evaluation))
 
     @property
@@ -138,8 +142,9 @@ class Summary:
         return [("Micro-F1", "micro_f1"), ("Macro-F1", "macro_f1"), ("Exact match", "accuracy")]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold; a number that is not finite becomes None."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        """Return plain data that JSON can hold, without texts; a number that is not finite becomes None."""
+        names = [field.name for field in fields(self) if field.name != "mistakes"]
+        return {name: _plain(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,14 @@ from token2wave.data import TextDataset
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
-from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions, majority_score
+from token2wave.metrics import (
+    Evaluation,
+    Mistake,
+    evaluate_decisions,
+    evaluate_predictions,
+    majority_score,
+    surest_mistakes,
+)
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
@@ -332,30 +339,43 @@ class TrainingRun:
             )
         return features, replace(train, features=ragged), vectors
 
-    def evaluate(self, last: FitResult, classifier: Classifier, first: Classifier) -> Evaluation | None:
+    def evaluate(
+        self, last: FitResult, classifier: Classifier, first: Classifier
+    ) -> tuple[Evaluation | None, tuple[Mistake, ...]]:
         """Evaluate on rows that chose nothing, those of :attr:`evaluated_on`; None if there are none.
+
+        The second value has the surest mistakes on these rows.
 
         Args:
             last: the fit on all rows, which may have cross-validated.
             classifier: the model to keep, evaluated on test texts.
             first: the model that has seen neither validation nor held-out rows, evaluated on the latter.
         """
-        test, rows, predicted = self.texts.test, self.texts.held_out, last.cross_validated
-        if test is not None:
-            self.callback_list.stage("evaluation", len(test))
-            return classifier.evaluate(test.texts, test.labels, self.callback_list.advance)
-        if rows is not None:
-            self.callback_list.stage("evaluation", len(rows))
-            rows = rows.encode(first.features, self.callback_list.advance)  # its texts are hashed already
+        texts, advance = self.texts, self.callback_list.advance
+        numbers: NDArray[np.int64] | None = None
+        if texts.test is not None:
+            self.callback_list.stage("evaluation", len(texts.test))
+            rows, model, numbers = texts.test, classifier, np.arange(len(texts.test))
+            predicted = classifier.probabilities(rows.texts, advance)
+        elif texts.held_out is not None:
+            self.callback_list.stage("evaluation", len(texts.held_out))
+            rows = texts.held_out.encode(first.features, advance)  # its texts are hashed already
+            model = first
             predicted = probabilities(first.network.logits(rows.features), first.multi_label)
-        elif predicted is not None:
-            rows = self.texts.full_train
-        if rows is None or predicted is None:
-            return None
-        if first.multi_label:
-            decisions = predicted.astype(np.float64) >= np.array(first.thresholds)
-            return evaluate_decisions(rows.labels, decisions, first.label_names, predicted)
-        return evaluate_predictions(rows.labels, predicted.argmax(axis=1), first.label_names, predicted)
+            if texts.other_rows is not None:
+                numbers = np.delete(np.arange(len(texts.other_rows) + len(rows)), texts.other_rows)
+        elif texts.full_train is not None and last.cross_validated is not None:
+            rows, model, predicted = texts.full_train, first, last.cross_validated
+            numbers = np.arange(len(rows))
+        else:
+            return None, ()
+        names, decisions = model.label_names, predicted.argmax(axis=1)
+        if model.multi_label:
+            decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
+            evaluation = evaluate_decisions(rows.labels, decisions, names, predicted)
+        else:
+            evaluation = evaluate_predictions(rows.labels, decisions, names, predicted)
+        return evaluation, surest_mistakes(rows.texts, rows.labels, decisions, names, predicted, numbers)
 
     def majority(self) -> float:
         """Score the most frequent class of training on the rows of :attr:`evaluated_on`."""
