@@ -72,7 +72,7 @@ __all__ = [*_HOME, "Token2WaveError", "__version__"]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with import_extra("train", f"token2wave.{name}", "torch"):
+    with import_extra("torch", f"token2wave.{name}", "torch"):
         return getattr(import_module(_HOME[name]), name)
 
 

@@ -550,7 +550,7 @@ def test_parquet_columns_of_other_types(tmp_path: Path) -> None:
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", ["x"], ["a"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"pyarrow.*pip install 'token2wave\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pyarrow.*pip install 'token2wave\[parquet\]'"):
         read_labelled(path)
 
 

@@ -214,7 +214,7 @@ def test_a_network_that_does_not_compile_says_what_to_install(
     deep = Plain(WaveConfig(features.n_rows, len(LABELS), width=8, layers=2, readout="mean"))
     Classifier(features, deep, LABELS).save(tmp_path / "model")
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[torch\]'"):
         token2wave.load(tmp_path / "model")
 
 

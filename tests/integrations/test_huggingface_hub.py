@@ -120,7 +120,7 @@ def test_missing_client_names_the_extra(monkeypatch):
         lambda: push(random_classifier("fast"), "owner/name"),
         lambda: model_card(random_classifier("fast")),
     ):
-        with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[hf\]'"):
+        with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[hub\]'"):
             call()
 
 

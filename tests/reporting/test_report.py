@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_the_old_report_and_nothing_half_written(
 
 def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[figures\]'"):
         write_report(a_summary(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -382,7 +382,7 @@ def test_json_lines_need_no_pyarrow(
         monkeypatch.setitem(sys.modules, name, None)
     settings = {"keep": "label == 'good' and views > 3", "top_k": 2, "probabilities": True}
     assert score_here(model, path, tmp_path / "out", format="jsonl", **settings).n_written > 0
-    with pytest.raises(MissingExtraError, match=r"writing Parquet.*pip install 'token2wave\[score\]'"):
+    with pytest.raises(MissingExtraError, match=r"writing Parquet.*pip install 'token2wave\[parquet\]'"):
         score_here(model, path, tmp_path / "out2")
 
 

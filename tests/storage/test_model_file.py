@@ -315,4 +315,4 @@ def test_prediction_needs_no_torch_until_it_is_asked_for(tmp_path: Path) -> None
     )
     assert found["loaded"] == dict.fromkeys(LIGHT, False)
     assert found["labels"] == ["neg", "pos é"]
-    assert "install it with: pip install 'token2wave[train]'" in found["error"]
+    assert "install it with: pip install 'token2wave[torch]'" in found["error"]

@@ -83,7 +83,7 @@ def run_app(app: typer.Typer) -> None:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        terminal.print_error(MissingExtraError("torch", "train", purpose="this command"))
+        terminal.print_error(MissingExtraError("torch", "torch", purpose="this command"))
         _exit(2)
     except Interruption as error:
         terminal.print_error(Token2WaveError(str(error)))

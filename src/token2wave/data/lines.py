@@ -172,7 +172,7 @@ def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
     if not segment.compression:
         return raw
     if segment.compression == ".zst":
-        with import_extra("train", f"reading {segment.path}"):
+        with import_extra("parquet", f"reading {segment.path}"):
             import pyarrow
         stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
         return cast("BinaryIO", io.BufferedReader(stream, BUFFER_BYTES))

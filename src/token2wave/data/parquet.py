@@ -126,7 +126,7 @@ def parquet_blocks(
 
 
 def _import_pyarrow(path: Path) -> Any:
-    with import_extra("train", f"reading {path}"):
+    with import_extra("parquet", f"reading {path}"):
         import pyarrow
     return pyarrow
 

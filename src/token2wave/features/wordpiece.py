@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import Configuration, require
-from token2wave.errors import DataError, ModelFileError
+from token2wave.errors import DataError, ModelFileError, import_extra
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.tokens import Spans, Tokens
 from token2wave.features.words import SENTENCE_ENDS, no_words
@@ -75,9 +75,9 @@ class WordPieceFeatures:
         Raises:
             DataError: no text has a word or symbol.
         """
+        tokenizer = _tokenizer(config, SPECIAL)
         from tokenizers import trainers
 
-        tokenizer = _tokenizer(config, SPECIAL)
         # Listed here, because the trainer numbers inner letters in the order of a hash table.
         letters = _inner_letters(tokenizer, texts)
         trainer = trainers.WordPieceTrainer(
@@ -215,8 +215,8 @@ class WordPieceFeatures:
 
 def _tokenizer(config: WordPieceConfig, vocabulary: Sequence[str]) -> Tokenizer:
     """Make a tokenizer with the settings of ``bert-base-uncased`` (or cased) and a vocabulary."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
+    with import_extra("wordpiece", "WordPiece", "tokenizers"):
+        from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     rows = {entry: row for row, entry in enumerate(vocabulary)}
     pieces = models.WordPiece(rows, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
     tokenizer = Tokenizer(pieces)

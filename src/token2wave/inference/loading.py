@@ -122,7 +122,7 @@ def build_torch_network(
     Raises:
         MissingExtraError: torch is not installed.
     """
-    with import_extra("train", purpose, "torch"):
+    with import_extra("torch", purpose, "torch"):
         import torch
 
         from token2wave.models import WaveNetwork

@@ -47,7 +47,7 @@ def push(
         MissingExtraError: ``huggingface_hub`` or, with the files for it, ``transformers`` is not installed.
         OutputError: the upload fails.
     """
-    with import_extra("hf", "pushing to the hub", "huggingface_hub"):
+    with import_extra("hub", "pushing to the hub", "huggingface_hub"):
         import huggingface_hub
     with tempfile.TemporaryDirectory(prefix="token2wave-") as temporary:
         folder = Path(temporary) / "model"
@@ -90,7 +90,7 @@ def load_from_hub(source: str | os.PathLike[str], *, device: str = "cpu", **opti
     if os.path.isdir(source):
         path = Path(source) / PLAIN_FILE
         return load(path, device) if path.exists() else _load_transformers(source)
-    with import_extra("hf", "loading from the hub", "huggingface_hub"):
+    with import_extra("hub", "loading from the hub", "huggingface_hub"):
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
     with _hub_errors(DataError, LOAD_PROBLEM, source):

@@ -79,7 +79,7 @@ def model_card(
     Raises:
         MissingExtraError: ``huggingface_hub`` is not installed.
     """
-    with import_extra("hf", "a model card", "huggingface_hub"):
+    with import_extra("hub", "a model card", "huggingface_hub"):
         from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     record = classifier.training

@@ -166,7 +166,7 @@ class TensorBoardCallback(Tracker):
     def __init__(self, folder: str | os.PathLike[str], run: str | None = None) -> None:
         super().__init__()
         self.folder, self.run = Path(folder), run
-        with import_extra("tensorboard", "tracking", "tensorboard"):
+        with import_extra("trackers", "tracking", "tensorboard"):
             import tensorboard.summary  # noqa: F401
         make_folder(self.folder)
         self._writer: Any = None
@@ -309,11 +309,11 @@ class MLflowCallback(Tracker):
         client.set_terminated(self._run_id, status)
 
     def _connect(self) -> Any:
-        with import_extra("mlflow", "tracking", "mlflow"):
+        with import_extra("trackers", "tracking", "mlflow"):
             from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
         try:
-            with import_extra("mlflow", "MLflow's database"):
+            with import_extra("trackers", "MLflow's database"):
                 return MlflowClient(tracking_uri=self._uri)
         except MlflowException as error:
             raise ConfigError(

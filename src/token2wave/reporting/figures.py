@@ -68,7 +68,7 @@ def require_matplotlib() -> None:
     Raises:
         MissingExtraError: it is not.
     """
-    with import_extra("train", "a report of a training run", "matplotlib"):
+    with import_extra("figures", "a report of a training run", "matplotlib"):
         import matplotlib  # noqa: F401
 
 

@@ -103,7 +103,7 @@ class BatchPredictor:
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        with import_extra("score", "writing Parquet", "pyarrow"):
+        with import_extra("parquet", "writing Parquet", "pyarrow"):
             return {name: column.type for name, column in self.predictions([]).to_arrow().items()}
 
     def __call__(self, batch: Any) -> Any:

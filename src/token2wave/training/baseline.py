@@ -55,7 +55,7 @@ def train_baseline(
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.svm import LinearSVC
     except ImportError as error:
-        raise MissingExtraError("scikit-learn", "studies", purpose="the baseline") from error
+        raise MissingExtraError("scikit-learn", "sklearn", purpose="the baseline") from error
     start = time.perf_counter()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
     matrix = vectorizer.fit_transform(train_texts)

@@ -26,7 +26,7 @@ def require_trainable(preset: Preset, device: str, stream: bool = False) -> None
         )
     if is_native:
         return
-    with import_extra("train", f"training preset {preset.name!r} here", "torch"):
+    with import_extra("torch", f"training preset {preset.name!r} here", "torch"):
         import torch
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("found no usable CUDA device", location="device", hint="choose cpu")
