@@ -8,7 +8,7 @@ RIVALS := .venv/rivals-installed
 AUDITED := .venv/audit-installed
 THREADS ?= 2
 
-.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
+.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -47,10 +47,19 @@ test-base: setup
 test-transformers: setup
 	$(BIN)/python tools/test_transformers_majors.py
 
-lint: setup
+lint: setup lint-c
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The core without a warning, by each compiler that is here. core/extensions.h holds what ISO C does not have.
+lint-c: setup
+	mkdir -p build
+	for compiler in gcc clang; do \
+		command -v $$compiler > /dev/null || { echo "lint-c: $$compiler is not installed: skipped"; continue; }; \
+		$$compiler -std=c11 -O3 -Wall -Wextra -Wpedantic -Wno-psabi -Werror -fPIC -shared $(HEADERS) -o build/lint-c.so \
+			src/token2wave/core/*.c -lm -lpthread || exit 1; \
+	done
 
 check: lint licences test audit
 

@@ -1,9 +1,12 @@
 """The native core; everything else is in pyproject.toml.
 
-Without a compiler the core is left out with a warning, and all goes through numpy and torch.
+Without a compiler the core is left out with a warning, and numpy and torch compute. ``TOKEN2WAVE_PURE=1`` in
+the environment leaves it out, too: the wheel is then one of pure Python, for every platform.
 """
 
 import glob
+import os
+import sys
 import sysconfig
 
 from setuptools import Extension, setup
@@ -12,8 +15,12 @@ FOLDER = "src/token2wave/core"
 SOURCES = sorted(glob.glob(f"{FOLDER}/*.c"))
 HEADERS = sorted(glob.glob(f"{FOLDER}/*.h"))
 
-# The stable interface does not exist for Python without its global lock, which then goes without the core.
-HAS_STABLE_INTERFACE = not sysconfig.get_config_var("Py_GIL_DISABLED")
+# The stable interface does not exist for Python without its global lock, and the core needs gcc or clang.
+HAS_CORE = (
+    not sysconfig.get_config_var("Py_GIL_DISABLED")
+    and sys.platform != "win32"
+    and os.environ.get("TOKEN2WAVE_PURE") != "1"
+)
 
 setup(
     ext_modules=[
@@ -35,7 +42,7 @@ setup(
             optional=True,
         )
     ]
-    if HAS_STABLE_INTERFACE
+    if HAS_CORE
     else [],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}} if HAS_STABLE_INTERFACE else {},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if HAS_CORE else {},
 )

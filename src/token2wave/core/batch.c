@@ -108,7 +108,7 @@ void find_distinct_rows(session *s, int64_t part)
             occurrence *at = occurrences_of(s, i, part, words), *end = at + s->counts[i][words][part];
             for (; at < end; at++) {
                 if (end - at > AHEAD)
-                    __builtin_prefetch(slots + at[AHEAD].row, 1);
+                    PREFETCH(slots + at[AHEAD].row, 1);
                 int32_t slot = slots[at->row];
                 if (slot < 0) {
                     slot = slots[at->row] = n_slots;

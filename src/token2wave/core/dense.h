@@ -5,22 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* HOT functions are compiled for plain x86-64 and for processors with AVX2 and FMA; loading the library
-   chooses. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-    __GNUC__ >= 12 && !defined(TOKEN2WAVE_PLAIN)
-#define HOT __attribute__((target_clones("default", "arch=x86-64-v3")))
-#else
-#define HOT
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float v8 __attribute__((vector_size(32)));
-typedef float v8_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
-typedef int32_t v8i __attribute__((vector_size(32)));
-typedef double v4d __attribute__((vector_size(32)));
-typedef double v4d_unaligned __attribute__((vector_size(32), aligned(8), may_alias));
-typedef float v4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+#include "extensions.h"
 
 #define AT(pointer) (*(v8_unaligned *)(pointer))
 #define READ(pointer) (*(const v8_unaligned *)(pointer))

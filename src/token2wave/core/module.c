@@ -1,5 +1,6 @@
 /* The module token2wave.core._core, and the checks that its methods share. */
 #include "arguments.h"
+#include "extensions.h"
 
 void *refuse(const char *message)
 {
@@ -102,7 +103,7 @@ static int initialise(PyObject *Py_UNUSED(module))
     return str_isascii ? 0 : -1;
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialise}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, FUNCTION_POINTER(initialise)}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "token2wave.core._core", "Hot paths in C.", 0, methods, slots, NULL, NULL, NULL,
 };

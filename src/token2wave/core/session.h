@@ -97,5 +97,5 @@ void transpose_weights(session *s, int64_t item);
 INLINE void prefetch_row(const float *row, int64_t width)
 {
     for (int64_t k = 0; k < width; k += 16)
-        __builtin_prefetch(row + k);
+        PREFETCH(row + k);
 }

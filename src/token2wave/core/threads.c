@@ -4,6 +4,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "extensions.h"
+
 #define MAX_THREADS 64
 #define SPINS 2000 /* some tens of microseconds, about as long as an item takes */
 
@@ -49,10 +51,8 @@ static void work_on(phases *shared)
              spins++) {
             if (spins >= SPINS)
                 sched_yield();
-#if defined(__x86_64__)
             else
-                __builtin_ia32_pause();
-#endif
+                PAUSE();
         }
     }
 }

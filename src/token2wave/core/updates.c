@@ -52,7 +52,7 @@ HOT void update_rows(session *s, int64_t part)
             float own_rate = rate * s->training->row_rates[own->rows[i]];
             if (i + AHEAD < own->n_slots) {
                 prefetch_row(s->state.embedding + own->rows[i + AHEAD] * r, r);
-                __builtin_prefetch(s->training->row_rates + own->rows[i + AHEAD]);
+                PREFETCH(s->training->row_rates + own->rows[i + AHEAD]);
             }
             for (; k + 32 <= r; k += 32)
                 UPDATE_COLUMNS(4);

@@ -56,8 +56,8 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     }
 }
 
-/* `vectors` times four columns from column k; WIDEN turns four floats at a pointer into doubles. */
-#define ADD_COLUMNS(vectors, WIDEN)                                                                   \
+/* `vectors` times four columns from column k; `widen` turns four floats at a pointer into doubles. */
+#define ADD_COLUMNS(vectors, widen)                                                                   \
     do {                                                                                              \
         v4d total[vectors], energy[vectors];                                                          \
         for (int v = 0; v < vectors; v++) {                                                           \
@@ -69,7 +69,7 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
             if (ids && !k && i + AHEAD < n)                                                           \
                 prefetch_row(rows + ids[i + AHEAD] * stride, width);                                  \
             for (int v = 0; v < vectors; v++) {                                                       \
-                v4d value = WIDEN(row + 4 * v);                                                       \
+                v4d value = widen(row + 4 * v);                                                       \
                 total[v] += value;                                                                    \
                 energy[v] += value * value;                                                           \
             }                                                                                         \
@@ -81,41 +81,36 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
     } while (0)
 
 /* Sixteen columns at a time. */
-#define ADD_ALL_COLUMNS(WIDEN)                                                                        \
+#define ADD_ALL_COLUMNS(widen)                                                                        \
     do {                                                                                              \
         int64_t k = 0;                                                                                \
         for (; k + 16 <= width; k += 16)                                                              \
-            ADD_COLUMNS(4, WIDEN);                                                                    \
+            ADD_COLUMNS(4, widen);                                                                    \
         for (; k < width; k += 8)                                                                     \
-            ADD_COLUMNS(2, WIDEN);                                                                    \
+            ADD_COLUMNS(2, widen);                                                                    \
     } while (0)
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(TOKEN2WAVE_PLAIN)
-#include <immintrin.h>
-#define WIDEN_AVX2(pointer) (v4d)_mm256_cvtps_pd(_mm_loadu_ps(pointer)) /* gcc does not find it by itself */
-
-__attribute__((target("avx2,fma")))
+#ifdef WIDEN_AVX2
+FOR_AVX2
 static void add_rows_avx2(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width,
                           double *sum, double *squares)
 {
     ADD_ALL_COLUMNS(WIDEN_AVX2);
 }
-#define HAS_AVX2() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-#else
-#define HAS_AVX2() 0
-#define add_rows_avx2(...)
 #endif
 
 void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, int64_t width, double *sum,
               double *squares)
 {
-#define WIDEN_PLAIN(pointer) __builtin_convertvector(*(const v4_unaligned *)(pointer), v4d)
     for (int64_t i = 0; ids && i < n && i < AHEAD; i++)
         prefetch_row(rows + ids[i] * stride, width);
-    if (HAS_AVX2())
+#ifdef WIDEN_AVX2
+    if (HAS_AVX2()) {
         add_rows_avx2(rows, stride, ids, n, width, sum, squares);
-    else
-        ADD_ALL_COLUMNS(WIDEN_PLAIN);
+        return;
+    }
+#endif
+    ADD_ALL_COLUMNS(WIDEN);
 }
 
 void mean_and_deviation(int64_t n, int64_t width, const double *sum, const double *squares, float *mean,
