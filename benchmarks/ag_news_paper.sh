@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 for seed in 0 1 2; do
   for op in modulation interference; do
     .venv/bin/token2wave train ag_news --preset paper --operation "$op" --seed "$seed" --json \
-      | tail -n 1 > "results/ag_news-paper/$op-$seed.json"
+      > "results/ag_news-paper/$op-$seed.json"
   done
 done

@@ -56,7 +56,7 @@ def large(folder: Path, preset: str, n_documents: int, memory: str) -> dict[str,
             time.sleep(0.5)
         seconds = time.perf_counter() - start
         out.seek(0)
-        summary = json.loads(out.read().splitlines()[-1])
+        summary = json.load(out)
     figures = ("peak_memory_bytes", "train_seconds", "texts_per_second", "validation_accuracy", "model_bytes")
     return {
         "crawl": made,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Json, finish
+from token2wave.cli.arguments import Json, print_json
 from token2wave.cli.main import run_app
 from token2wave.errors import ConfigError
 from token2wave.reporting import terminal
@@ -64,13 +64,14 @@ def reproduce(
     options |= {"parts": only or PARTS, "encoder_epochs": encoder_epochs, "finished_only": finished_only}
     with terminal.explain_interruption(out), terminal.progress() as callback:
         document = run(dataset or DATASETS, callbacks=[callback], **options)
-    if not as_json:
-        for caveat in caveats(document):
-            print(f"Note: {caveat}")
-        for claim in judge_claims(document):
-            print(f"{claim.verdict:14}  {claim.claim}: {claim.evidence}")
+    for caveat in caveats(document):
+        terminal.print_note(caveat)
+    if as_json:
+        print_json(document)
+        return
+    for claim in judge_claims(document):
+        print(f"{claim.verdict:14}  {claim.claim}: {claim.evidence}")
     print(f"report: {out / 'report.html'}")
-    finish(document, as_json)
 
 
 @app.command()
@@ -96,8 +97,10 @@ def study(
     with terminal.explain_interruption(out), terminal.progress() as callback:
         options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
         document, paths = run_study(name, data, callbacks=[callback], **options)
-    print(*paths, sep="\n")
-    finish(document, as_json)
+    if as_json:
+        print_json(document)
+    else:
+        print(*paths, sep="\n")
 
 
 def _check_device(device: str) -> None:

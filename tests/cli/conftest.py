@@ -27,8 +27,8 @@ class Outcome:
 
     @property
     def document(self) -> Any:
-        """The JSON of the last line; RFC 8259 knows no NaN."""
-        return json.loads(self.out.splitlines()[-1], parse_constant=_refuse)
+        """The JSON that stands alone on standard output; RFC 8259 knows no NaN."""
+        return json.loads(self.out, parse_constant=_refuse)
 
     @property
     def error(self) -> str:

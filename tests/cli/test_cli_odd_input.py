@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,11 +18,11 @@ def write(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def run(*arguments: object) -> str:
+def run(*arguments: object) -> Any:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return result.output
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +35,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_class_that_only_the_test_file_has_counts_as_wrong(folder: Path) -> None:
-    output = run("evaluate", folder / "m.safetensors", folder / "other.csv", "--json")
-    assert "Note: 2 of 10 test texts have labels without a class" in output
-    figures = json.loads(output.splitlines()[-1])
+    result = run("evaluate", folder / "m.safetensors", folder / "other.csv", "--json")
+    assert "Note: 2 of 10 test texts have labels without a class" in result.stderr
+    figures = json.loads(result.stdout)
     assert figures["accuracy"] == 0.8
     assert figures["rows"] == 10
     arguments = ["--out", folder / "n.safetensors", "--preset", "fast", "--epochs", 1, "--json", "--baseline"]
-    output = run("train", folder / "train.csv", "--test", folder / "other.csv", *arguments)
-    summary = json.loads(output.splitlines()[-1])
+    result = run("train", folder / "train.csv", "--test", folder / "other.csv", *arguments)
+    summary = json.loads(result.stdout)
     assert any("2 of 10 test texts" in caveat for caveat in summary["caveats"])
     assert summary["evaluation"]["accuracy"] == 0.8
-    info = json.loads(run("info", folder / "n.safetensors", "--json").splitlines()[-1])
+    info = json.loads(run("info", folder / "n.safetensors", "--json").stdout)
     assert "newer" not in json.dumps(info)
 
 
 def test_texts_may_begin_with_a_dash(folder: Path) -> None:
     texts = ["a great lamp", "-5 degrees with a lamp", "-5", "--help me please", "a kettle"]
     for command in ("predict", "explain"):
-        output = run(command, folder / "m.safetensors", *texts, "--json")
-        documents = json.loads(output.splitlines()[-1])
+        documents = json.loads(run(command, folder / "m.safetensors", *texts, "--json").stdout)
         assert [document["text"] for document in documents] == texts
-    assert "No such option" in run("predict", folder / "m.safetensors", "--jsno", "a text")
+    assert "No such option" in run("predict", folder / "m.safetensors", "--jsno", "a text").output
 
 
 def test_a_zip_is_named(folder: Path) -> None:

@@ -51,7 +51,7 @@ def test_train_with_a_test_set_a_report_and_a_baseline(run_cli: Cli, workplace: 
     ]
     outcome = run_cli(*arguments, *FAST)
     assert outcome.status == 0, outcome.err
-    assert "Note: The data has texts with several labels" in outcome.out
+    assert "Note: The data has texts with several labels" in outcome.err
     assert "micro-F1" in outcome.err
     assert outcome.document["micro_f1"] > 0.9
     assert outcome.document["baseline"]["micro_f1"] > 0.9
@@ -86,7 +86,8 @@ def test_columns_need_a_separator(run_cli: Cli, workplace: Path) -> None:
 def test_evaluate_uses_the_separator_of_training(run_cli: Cli, model: Path) -> None:
     outcome = run_cli("evaluate", model, "topics.csv", "--json")
     assert outcome.status == 0, outcome.err
-    assert outcome.out.startswith("On 240 rows 100.0% of the labels given were right and ")
+    printed = run_cli("evaluate", model, "topics.csv").out
+    assert printed.startswith("On 240 rows 100.0% of the labels given were right and ")
     assert outcome.document["micro_f1"] > 0.9
     assert outcome.document["evaluation"]["confusion"] == []
     Path("other.csv").write_text(CSV.replace("|", ";"))

@@ -144,13 +144,10 @@ def our_errors(folder: Path) -> list[str]:
 def test_the_command_line_speaks_once(tmp_path):
     process = launched(tmp_path, "--epochs", "2", "--json", "--set", "recipe.refit_below=0")
     assert process.wait(timeout=120) == 0, (tmp_path / "err").read_text()
-    said = (tmp_path / "out").read_text()
-    assert said.count("model: m.safetensors") == 1
     assert (tmp_path / "err").read_text().count("epoch 2:") == 1
-    summary = json.loads(said[said.index("\n{") :])
+    summary = json.loads((tmp_path / "out").read_text())
     assert summary["traffic"]["processes"] == 2
     assert summary["traffic"]["row_bytes"] > 0
-    assert "Processes" in said
     assert load(tmp_path / "m.safetensors").predict("the striker of the team").label == "sport"
 
 

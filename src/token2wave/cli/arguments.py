@@ -17,8 +17,18 @@ import typer.core
 
 from token2wave.config import describe_options
 from token2wave.errors import ConfigError
+from token2wave.reporting.terminal import set_verbosity, verbosity
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else there.")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print no progress and no notes, only errors and what you asked for."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log every step on standard error; errors have a traceback.")
+]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
 Quoting = Annotated[
@@ -68,10 +78,34 @@ class TextCommand(typer.core.TyperCommand):
         return super().parse_args(ctx, marked + args[end:])
 
 
-def finish(document: Any, as_json: bool) -> None:
-    """Print the JSON document if the user asked for it."""
-    if as_json:
-        print(json.dumps(document, allow_nan=False))
+def print_json(document: Any) -> None:
+    """Print one JSON document, in one line."""
+    print(json.dumps(document, allow_nan=False))
+
+
+def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--quiet`` and ``--verbose``, which the program itself has, too."""
+
+    @wraps(command)
+    def run(*, quiet: bool, verbose: bool, **values: Any) -> None:
+        set_verbosity(quiet or verbosity.is_quiet, verbose or verbosity.is_verbose)
+        command(**values)
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    hints = {"quiet": Quiet, "verbose": Verbose}
+    _set_parameters(run, [*own, *(_keyword(name, False, hint) for name, hint in hints.items())])
+    return run
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _set_parameters(function: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    """Make typer see these parameters, all by name."""
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    function.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
 def read_input(texts: list[str] | None, file: Path | None, text_column: str, quoting: str) -> list[str]:
@@ -90,7 +124,7 @@ def read_input(texts: list[str] | None, file: Path | None, text_column: str, quo
 
     if file is not None:
         return read_texts(file, text_column=text_column, quoting=quoting)
-    if sys.stdin.isatty():
+    if sys.stdin.isatty() and not verbosity.is_quiet:
         print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
     return read_stream(sys.stdin.buffer, "standard input")
 
@@ -120,18 +154,14 @@ def takes_options(
             options = {field.name: values.pop(field.name) for _, field in fields}
             command(**values, options=_parse(options))
 
-        own = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-            if name != "options"
-        ]
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
         parameters = [
             *(p for p in own if p.default is inspect.Parameter.empty),
             *(_parameter(cls, field) for cls, field in fields),
             *(p for p in own if p.default is not inspect.Parameter.empty),
         ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        _set_parameters(run, parameters)
         return run
 
     return decorate
@@ -153,9 +183,7 @@ def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
         if field.default is None:
             option_type = option_type | None
     annotation = Annotated[option_type, typer.Option(flag, metavar=METAVARS.get(name), help=help_text)]
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation
-    )
+    return _keyword(name, field.default, annotation)
 
 
 def _first_sentence(description: str) -> str:

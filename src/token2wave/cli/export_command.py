@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, Overwrite, Quoting, TextColumn, finish
+from token2wave.cli.arguments import Json, ModelPath, Overwrite, Quoting, TextColumn, print_json
 from token2wave.config import require_choice
 from token2wave.errors import ConfigError
+from token2wave.reporting.terminal import verbosity
 from token2wave.storage.atomic import private_files
 
 USAGE = {
@@ -71,6 +72,7 @@ def export(
             from token2wave.integrations.huggingface import export_huggingface
 
             n_bytes = export_huggingface(classifier, out, overwrite=overwrite)
-    if not as_json:
+    if as_json:
+        print_json({"format": to, "path": str(out), "bytes": n_bytes})
+    elif not verbosity.is_quiet:
         print(f"{out}: {size(n_bytes)}, {USAGE[to].format(path=str(out))}")
-    finish({"format": to, "path": str(out), "bytes": n_bytes}, as_json)

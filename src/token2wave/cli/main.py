@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from token2wave.cli.arguments import TextCommand
+from token2wave.cli.arguments import Quiet, TextCommand, Verbose, with_verbosity
 from token2wave.cli.export_command import export
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
 from token2wave.cli.score_command import score
@@ -33,15 +33,18 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
+    terminal.set_verbosity(quiet, verbose)
     if version:
         print(f"token2wave {__version__}")
         raise typer.Exit
 
 
 for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve):
-    app.command(cls=TextCommand if command in (predict, explain) else None)(command)
+    app.command(cls=TextCommand if command in (predict, explain) else None)(with_verbosity(command))
 
 
 def _interrupt(*_: Any) -> None:

@@ -17,7 +17,7 @@ from token2wave.cli.arguments import (
     TextColumn,
     TextFile,
     Texts,
-    finish,
+    print_json,
     read_input,
     takes_options,
 )
@@ -48,11 +48,13 @@ def evaluate(
     classifier = load(model)
     with terminal.progress() as callback:
         result = run(classifier, data, split=split, **options, callbacks=[callback])
-    terminal.print_evaluation(result.evaluation)
-    terminal.print_novelty(result.figures["mean_novelty"])
     for caveat in result.figures["caveats"]:
-        print(f"Note: {caveat}")
-    finish({**result.figures, "model_bytes": model.stat().st_size}, as_json)
+        terminal.print_note(caveat)
+    if as_json:
+        print_json({**result.figures, "model_bytes": model.stat().st_size})
+    else:
+        terminal.print_evaluation(result.evaluation)
+        terminal.print_novelty(result.figures["mean_novelty"])
 
 
 def predict(
@@ -104,7 +106,8 @@ def predict(
             classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
             cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
             print("\t".join([*cells, printable(line), *([] if prediction.known else [NOTHING_KNOWN])]))
-    finish(documents, as_json)
+    if as_json:
+        print_json(documents)
 
 
 def compress(
@@ -148,9 +151,12 @@ def compress(
             overwrite=overwrite,
             callbacks=[callback],
         ).summary
-    if not as_json:
+    for caveat in summary["caveats"]:
+        terminal.print_note(caveat)
+    if as_json:
+        print_json(summary)
+    elif not terminal.verbosity.is_quiet:
         terminal.print_compression(out, summary)
-    finish(summary, as_json)
 
 
 def info(model: ModelPath, as_json: Json = False) -> None:
@@ -159,9 +165,10 @@ def info(model: ModelPath, as_json: Json = False) -> None:
 
     classifier = load(model)
     document = {**classifier.description(), "model_bytes": model.stat().st_size}
-    if not as_json:
+    if as_json:
+        print_json(document)
+    else:
         terminal.print_info(model, document)
-    finish(document, as_json)
 
 
 def explain(
@@ -197,12 +204,13 @@ def explain(
         page = explanation_page(explanations, f"Explained by {model.name}")
         with private_files(outputs.is_private), atomic_write(html) as temporary:
             temporary.write_text(page, encoding="utf-8")
-    if not as_json:
-        for explanation in explanations:
-            print_explanation(explanation)
-        if html is not None:
-            print(f"page: {html}")
-    finish([explanation.to_dict() for explanation in explanations], as_json)
+    if as_json:
+        print_json([explanation.to_dict() for explanation in explanations])
+        return
+    for explanation in explanations:
+        print_explanation(explanation)
+    if html is not None and not terminal.verbosity.is_quiet:
+        print(f"page: {html}")
 
 
 def _printed_classes(prediction: Prediction, all_labels: bool, abstains: bool) -> list[tuple[str, float]]:

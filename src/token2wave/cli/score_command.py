@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, Quoting, TextColumn, finish
+from token2wave.cli.arguments import Json, ModelPath, Quoting, TextColumn, print_json
 from token2wave.reporting import terminal
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ def score(
             part_size=part_size,
             callbacks=[callback],
         )
-    if not as_json:
+    if as_json:
+        print_json(summary.to_dict())
+    elif not terminal.verbosity.is_quiet:
         _show(summary)
-    finish(summary.to_dict(), as_json)
 
 
 def _show(summary: ScoringSummary) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Data, Json, ModelPath, Overwrite, finish, takes_options
+from token2wave.cli.arguments import Data, Json, ModelPath, Overwrite, print_json, takes_options
 from token2wave.errors import ConfigError, Interruption
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.reporting import terminal
@@ -63,13 +63,17 @@ def train(
         ).summary
     if rank():
         return
-    for line in render_summary(summary):
-        print(line)
-    if out is not None:
-        print(f"model: {out}")
-    if report is not None:
-        print(f"report: {Path(report) / 'report.html'}")
-    finish(summary.to_dict(), as_json)
+    if as_json:
+        for caveat in summary.caveats:
+            terminal.print_note(caveat)
+        print_json(summary.to_dict())
+    elif not terminal.verbosity.is_quiet:
+        for line in render_summary(summary):
+            print(line)
+        if out is not None:
+            print(f"model: {out}")
+        if report is not None:
+            print(f"report: {Path(report) / 'report.html'}")
 
 
 @takes_options(DataOptions, leave_out=("multi_label", "group_column"))
@@ -119,9 +123,11 @@ def update(
         model_bytes = updated.save(out, overwrite=overwrite)
     record = updated.training["updates"][-1]
     n_rows = updated.network.config.n_rows - previous.network.config.n_rows
-    print(f"learnt from {record['rows']:,} rows")
-    print(f"new words and n-grams: {n_rows:,}")
-    if record["new_labels"]:
-        print(f"new classes: {', '.join(map(printable, record['new_labels']))}")
-    print(f"model: {out}")
-    finish({**record, "new_features": n_rows, "model_bytes": model_bytes}, as_json)
+    if as_json:
+        print_json({**record, "new_features": n_rows, "model_bytes": model_bytes})
+    elif not terminal.verbosity.is_quiet:
+        print(f"learnt from {record['rows']:,} rows")
+        print(f"new words and n-grams: {n_rows:,}")
+        if record["new_labels"]:
+            print(f"new classes: {', '.join(map(printable, record['new_labels']))}")
+        print(f"model: {out}")

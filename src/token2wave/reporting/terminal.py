@@ -1,4 +1,4 @@
-"""Prints what a person sees: progress and errors on standard error, results on standard output."""
+"""Prints what a person sees: progress, notes and errors on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from token2wave.errors import Interruption, Token2WaveError
+from token2wave.errors import ConfigError, Interruption, Token2WaveError
 from token2wave.formatting import count, percent, printable, size
 from token2wave.reporting.summary import (
     describe_recorded,
@@ -27,6 +28,34 @@ if TYPE_CHECKING:
     from token2wave.metrics import Evaluation
     from token2wave.training.callbacks import Epoch
     from token2wave.training.search_history import SearchHistory, Trial
+
+
+@dataclass
+class Verbosity:
+    """How much is printed; :func:`set_verbosity` changes it for the whole process."""
+
+    is_quiet: bool = False
+    is_verbose: bool = False
+
+
+verbosity = Verbosity()
+
+
+def set_verbosity(quiet: bool, verbose: bool) -> None:
+    """Set how much is printed.
+
+    Raises:
+        ConfigError: both at once.
+    """
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose exclude each other", hint="leave one of them out")
+    verbosity.is_quiet, verbosity.is_verbose = quiet, verbose
+
+
+def print_note(note: str) -> None:
+    """Print a line on standard error that a user should know of; nothing if quiet."""
+    if not verbosity.is_quiet:
+        print(f"Note: {printable(note)}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
 
 
 @contextmanager
@@ -55,7 +84,7 @@ def progress() -> Iterator[Callback]:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=verbosity.is_quiet or not console.is_terminal,
     )
     with bars:
         yield _ProgressBars(bars)
@@ -100,7 +129,8 @@ class _ProgressBars(Callback):
             self._print("interrupted: now trains with the best settings so far; Ctrl-C again stops that, too")
 
     def _print(self, line: str) -> None:
-        self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if not verbosity.is_quiet:
+            self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_error(error: Token2WaveError) -> None:
@@ -168,8 +198,6 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
 
 def print_compression(out: Path, summary: dict[str, Any]) -> None:
     """Print what a compression gained and cost."""
-    for caveat in summary["caveats"]:
-        print(f"Note: {caveat}")
     storage = summary["storage"] + (", rows retrained" if summary["retrained"] else "")
     n_rows = count(summary["evaluated_rows"])
     texts = f"on {n_rows} {describe_rows(summary['evaluated_on'])}"
