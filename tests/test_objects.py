@@ -56,15 +56,15 @@ CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
 REFUSED: dict[str, tuple[Any, str]] = {
     "string": ("lovely film", r"found one string; put it into a list"),
     "bytes": (b"lovely film", "bytes"),
-    "dictionary": ({"text": TEXTS}, "found a dict; give .* one of its columns"),
+    "dictionary": ({"body": TEXTS}, "found a dict; give .* one of its columns"),
     "set": (set(TEXTS), "set has no order"),
     "number": (3, "found an int"),
     "nothing": (None, "found a NoneType"),
     "frame of two columns": (
-        pd.DataFrame({"text": TEXTS, "label": TEXTS}),
-        "columns 'text', 'label'; give one",
+        pd.DataFrame({"body": TEXTS, "label": TEXTS}),
+        "columns 'body', 'label'; give one",
     ),
-    "table of two columns": (pa.table({"text": TEXTS, "label": TEXTS}), "columns 'text', 'label'; give one"),
+    "table of two columns": (pa.table({"body": TEXTS, "label": TEXTS}), "columns 'body', 'label'; give one"),
     "matrix": (np.array([TEXTS]), r"found shape \(1, 2\)"),
     "None": (["a", None], r"\[1\]: the text is missing; fill it in"),
     "NaN": (["a", float("nan")], r"\[1\]: the text is missing"),
@@ -242,19 +242,66 @@ def test_strings_of_digits_are_names_and_numbers_are_indices(model: SimpleNamesp
         WaveClassifier("fast").fit(TEXTS, [1, "x"])
 
 
-@pytest.mark.parametrize(
-    "data",
-    [pd.DataFrame({"text": TEXTS}), {"text": TEXTS}, (TEXTS, TEXTS), 3, None, TextSplit(TEXTS, TEXTS, "")],
-)
-def test_data_that_is_no_data_set_says_how_to_give_one(model: SimpleNamespace, data: Any) -> None:
-    with pytest.raises(
-        InputError, match=r"^data: expected a file or a data set, found a.*TextSplit\(texts, labels"
+NO_ROWS: dict[str, tuple[Any, str]] = {
+    "number": (
+        3,
+        r"^data: expected texts with labels, found an int; give a file, a frame, texts and labels, ",
+    ),
+    "nothing": (None, r"^data: expected texts with labels, found a NoneType"),
+    "set": ({"a", "b"}, r"^data: expected texts with labels, found a set"),
+    "no rows": ([], r"^data: there are no rows; "),
+    "texts without labels": (
+        TEXTS,
+        r"^data: expected labels beside the texts, found none; .*train\(texts, labels\)",
+    ),
+    "Series": (pd.Series(TEXTS), r"^data: expected labels beside the texts"),
+    "triples": ([("a", "b", "c")] * 3, r"^data, row 1: expected a pair .*, found a tuple of 3 values; "),
+    "a text among pairs": (
+        [("a", "b"), "c"],
+        r"^data, row 2: expected a pair \(text, label\), found a str; ",
+    ),
+    "a pair among dictionaries": ([{"text": "a", "label": "b"}, 3], r"^data, row 2: expected a dictionary"),
+    "a key is missing": (
+        [{"text": "a", "label": "b"}, {"text": "c"}],
+        r"^data, row 2: there is no column 'label'; the columns are 'text'; ",
+    ),
+    "columns of other names": (
+        pd.DataFrame({"a": TEXTS, "b": TEXTS, "c": TEXTS}),
+        r"columns are 'a', 'b', 'c'; ",
+    ),
+    "two columns of one name": (
+        pd.DataFrame([TEXTS * 2], columns=["text", "text", "label", "x"]),
+        "2 columns 'text'",
+    ),
+    "missing label": (
+        pd.DataFrame({"text": TEXTS, "label": ["a", None]}),
+        r"^data, row 2, column 'label': the label is (missing|nan); give every row one label",
+    ),
+    "missing text": ([("a", "b"), (None, "b")], r"^data, row 2: the text is missing; fill it in"),
+    "number in texts": (
+        pa.table({"text": [1], "label": ["a"]}),
+        r"^data, row 1, column 'text': expected a text",
+    ),
+    "fewer labels": ((TEXTS, ["a"]), r"^labels: expected a label for each of the 2 texts, found 1 labels"),
+}
+
+
+@pytest.mark.parametrize("name", NO_ROWS)
+def test_what_is_no_data_names_the_row_and_a_cure(model: SimpleNamespace, name: str) -> None:
+    data, message = NO_ROWS[name]
+    for function in (
+        token2wave.train,
+        lambda data: token2wave.evaluate(model.classifier, data),
+        lambda data: token2wave.update(model.classifier, data),
     ):
-        token2wave.train(data)
-    with pytest.raises(InputError, match=r"^inputs: expected a file.*BatchPredictor"):
-        token2wave.score(model.predictor.model, data, "unused")
-    with pytest.raises(InputError, match=r"classifier\.evaluate\(texts, labels\)"):
-        token2wave.evaluate(model.classifier, data)
+        with pytest.raises(DataError, match=message):
+            function(data)
+
+
+def test_scoring_takes_files_alone(model: SimpleNamespace) -> None:
+    for data in (pd.DataFrame({"text": TEXTS}), {"text": TEXTS}, (TEXTS, TEXTS), 3, None):
+        with pytest.raises(InputError, match=r"^inputs: expected a file.*BatchPredictor"):
+            token2wave.score(model.predictor.model, data, "unused")
 
 
 ELEMENTS = st.one_of(

@@ -73,8 +73,8 @@ class Classifier(Model):
         """Compute the probability of every class for every text.
 
         Args:
-            texts: ``N`` strings of any content: a list, tuple, generator, array, Series or frame of one
-                column (:func:`token2wave.data.objects.to_list`). A ``pyarrow`` array of strings is fastest,
+            texts: ``N`` strings of any content: a list, tuple, generator, array or Series; or a frame or
+                dictionaries with a column ``text``, or one column. A ``pyarrow`` array of strings is fastest,
                 since the native core reads its bytes in place.
             advance: called with the number of texts just processed, for a progress bar.
 
@@ -156,11 +156,7 @@ class Classifier(Model):
             texts = _to_texts(texts)
         if self.novelty_reference is None:
             return None
-        try:
-            features, n_unknown = self.features.with_unknown(texts)
-        except (TypeError, AttributeError):
-            _to_texts(texts)
-            raise
+        features, n_unknown = _call(lambda strings, _: self.features.with_unknown(strings), texts, None)
         novelty = self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
         return np.where(self.features.n_known(features) > 0, novelty, 1.0)
 
@@ -296,13 +292,14 @@ def _call(function: Callable[[Any, Any], T], texts: Any, advance: Callable[[int]
     try:
         return function(texts, advance)
     except (TypeError, AttributeError):
-        if type(texts) is list:
-            _to_texts(texts)  # names the fault; checking first would cost time
-        raise
+        strings = _to_texts(texts) if type(texts) is list else texts  # checking first would cost time
+        if strings is texts:
+            raise
+        return function(strings, advance)
 
 
 def _to_texts(texts: Any) -> list[str]:
     """Turn what a user holds into a list of strings."""
     from token2wave.data.objects import to_texts  # here, so that predicting a list starts quickly
 
-    return to_texts(texts)
+    return to_texts(texts, column="text")

@@ -131,8 +131,10 @@ def accept_options(
         if field.name not in leave_out
     }
     descriptions: dict[str, str] = {}
+    short_names: dict[str, str] = {}
     for cls in option_classes.values():
         descriptions |= describe_options(cls)
+        short_names |= getattr(cls, "SHORT_NAMES", {})
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         signature = inspect.signature(function)
@@ -142,6 +144,11 @@ def accept_options(
         @wraps(function)
         def call(*arguments: Any, **named: Any) -> R:
             values: dict[str, dict[str, Any]] = {key: {} for key in option_classes}
+            for short, name in short_names.items():
+                if short in named and name in named:
+                    raise TypeError(f"{function.__name__}() got both {short!r} and {name!r}: leave out one")
+                if short in named:
+                    named[name] = named.pop(short)
             if unknown := sorted(named.keys() - own_names - fields.keys()):
                 close = difflib.get_close_matches(unknown[0], fields, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""

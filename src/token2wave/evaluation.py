@@ -10,7 +10,8 @@ from typing import Any
 
 from token2wave.classifier import Classifier
 from token2wave.config import accept_options
-from token2wave.data import encode_label_sets, encode_labels, load_split, require_source
+from token2wave.data import encode_label_sets, encode_labels, load_split
+from token2wave.data.sources import is_name
 from token2wave.metrics import Evaluation
 from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
@@ -33,7 +34,8 @@ class EvaluationResult:
 @accept_options(data_options=DataOptions, leave_out=("weight_column", "group_column", "multi_label"))
 def evaluate(
     classifier: Classifier,
-    data: str | os.PathLike[str],
+    data: Any,
+    labels: Any = None,
     *,
     split: str = "test",
     data_options: DataOptions,
@@ -43,7 +45,8 @@ def evaluate(
 
     Args:
         classifier: the model.
-        data: a file, a folder or a name, as for :func:`token2wave.train`.
+        data: a file, a folder, a name, or rows in memory, as for :func:`token2wave.train`.
+        labels: the true label, or labels, of each text, if ``data`` is texts.
         split: ``train``, ``validation`` or ``test``; a single file is all of it.
         data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
             arguments. The default label separator is that of training.
@@ -54,7 +57,6 @@ def evaluate(
             rows count as wrong, and the caveats say so.
     """
     start = time.perf_counter()
-    require_source(data, "name a file, or compare texts in memory with classifier.evaluate(texts, labels)")
     record, multi_label = classifier.training, classifier.multi_label
     separator = data_options.label_separator
     if separator is None and multi_label and isinstance(recorded := record.get("label_separator"), str):
@@ -65,20 +67,20 @@ def evaluate(
         label_separator=separator,
         normalise_labels=data_options.normalise_labels or bool(record.get("normalise_labels")),
     )
-    dataset = load_split(data, split, data_options)
+    dataset = load_split(data, split, data_options, labels=labels)
     dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
     dataset = dataset.for_classes(classifier.label_names)
-    labels = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
+    classes = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
     callback_list = CallbackList(callbacks)
-    callback_list.stage("evaluation", len(labels))
+    callback_list.stage("evaluation", len(dataset))
     predicting = time.perf_counter()
-    result = classifier.evaluate(dataset.texts, labels, callback_list.advance)
+    result = classifier.evaluate(dataset.texts, classes, callback_list.advance)
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(dataset.texts)
-    n_unknown = len(labels) - int(classifier.known(dataset.texts).sum())
+    n_unknown = len(dataset) - int(classifier.known(dataset.texts).sum())
     caveats = dataset.unknown_label_notes()
     if n_unknown:
-        texts = f"{n_unknown:,} of {len(labels):,} texts"
+        texts = f"{n_unknown:,} of {len(dataset):,} texts"
         caveats.append(f"The model knows no word of {texts}, so their predictions rest on nothing.")
     parameters = classifier.network.parameter_count()
     figures = {
@@ -89,7 +91,7 @@ def evaluate(
         "interval": result.interval,
         "train_seconds": None,
         "total_seconds": time.perf_counter() - start,
-        "texts_per_second": len(labels) / seconds,
+        "texts_per_second": len(dataset) / seconds,
         "peak_memory_bytes": peak_memory(),
         "parameters": parameters.total,
         "parameters_without_embedding": parameters.without_embedding,
@@ -98,8 +100,8 @@ def evaluate(
         "operation": classifier.network.config.operation,
         "epochs": recipe.get("epochs") if isinstance(recipe := record.get("recipe"), dict) else None,
         "seed": record.get("seed"),
-        "rows": len(labels),
-        "data": str(data),
+        "rows": len(dataset),
+        "data": os.fspath(data) if is_name(data) else dataset.source,
         "split": split,
         "unknown_texts": n_unknown,
         "caveats": caveats,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 from token2wave.config import parse_size, require, require_choice
 from token2wave.errors import ConfigError
@@ -55,6 +55,9 @@ class DataOptions:
     quoting: str = "auto"
     normalise_labels: bool = False
 
+    SHORT_NAMES: ClassVar = {"text": "text_column", "label": "label_column"}
+    """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
+
     def __post_init__(self) -> None:
         require_choice(self.quoting, "quoting", QUOTINGS)
         if self.text_column == self.label_column:
@@ -92,6 +95,7 @@ class TrainOptions:
         preset: ``small``, ``fast`` or ``paper``.
         out: where the model file goes. Without it no file is written.
         test: data to evaluate on at the end, instead of a test set that the data has.
+        validation: data that chooses the epoch and settings, instead of rows held out from training.
         operation: ``interference`` or ``modulation``. The default is the preset's.
         epochs: passes over the training texts. The default is the preset's.
         batch_size: texts in a step. The default is the preset's.
@@ -135,7 +139,8 @@ class TrainOptions:
 
     preset: str = "small"
     out: PathLike | None = None
-    test: PathLike | None = None
+    test: Any = None
+    validation: Any = None
     operation: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -145,7 +150,7 @@ class TrainOptions:
     class_weights: str | Mapping[str, float] | None = None
     vocabulary: PathLike | None = None
     teacher: PathLike | None = None
-    unlabelled: PathLike | Sequence[str] | None = None
+    unlabelled: Any = None
     init_from: PathLike | None = None
     settings: Mapping[str, Any] | None = None
     baseline: bool = False

@@ -14,10 +14,10 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.compression.compressor import final_size, require_reachable, shrink
 from token2wave.config import accept_options, parse_size
-from token2wave.data import DataOptions, TextDataset, load_splits, require_source
+from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths
 from token2wave.data.labels import data_notes
-from token2wave.data.texts import IN_MEMORY_HINT
+from token2wave.data.sources import is_name, names_files
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
@@ -38,7 +38,7 @@ from token2wave.training.baseline import fit_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.distributed import require_one_process, run_distributed
-from token2wave.training.preparation import RECOGNISED, default_vocabulary, in_memory, prepare
+from token2wave.training.preparation import RECOGNISED, default_vocabulary, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
@@ -51,13 +51,12 @@ from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 
-Data = str | os.PathLike[str] | TextDataset | Sequence[str | os.PathLike[str]]
-
 
 @accept_options(options=TrainOptions, data_options=DataOptions)
 @run_distributed
 def train(
-    data: Data,
+    data: Any,
+    labels: Any = None,
     *,
     options: TrainOptions,
     data_options: DataOptions,
@@ -69,8 +68,11 @@ def train(
     You give the fields of `TrainOptions` and `DataOptions` as keyword arguments.
 
     Args:
-        data: a file, a folder with train and test files, the name of a data set
-            (:func:`token2wave.data.load_splits`), or texts in memory; with ``stream`` also a pattern or list.
+        data: a file, a folder with train and test files, or the name of a data set
+            (:func:`token2wave.data.load_splits`); texts, with ``labels``; a frame or table, pairs of text and
+            label, or dictionaries (:func:`token2wave.data.sources.memory_dataset`); with ``stream`` files, a
+            pattern or a list of these.
+        labels: the label, or the list of labels, of each text, if ``data`` is texts.
         options: how to train (:class:`token2wave.TrainOptions`).
         data_options: how to read the data (:class:`token2wave.DataOptions`).
         callbacks: called as training goes on.
@@ -85,10 +87,6 @@ def train(
         MissingExtraError: an optional package is needed and not installed.
     """
     start, callback_list = time.perf_counter(), CallbackList(callbacks)
-    require_source(data)
-    if isinstance(data, TextDataset):
-        # its weights and groups come from no column
-        data_options = replace(data_options, weight_column=None, group_column=None)
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
     if options.stream:
@@ -102,14 +100,14 @@ def train(
     out = None if options.out is None else Path(options.out)
     report = None if options.report is None else Path(options.report)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
-    outputs = _check_outputs(data, options)
+    outputs = _check_outputs(data, labels, options)
     time_budget = None if options.time_budget is None else parse_seconds(options.time_budget)
     budget = Budget(time_budget, options.candidates, start)
     with private_files(outputs.is_private):
         if options.stream:
             run = _prepare_stream(data, preset, options, data_options, callback_list)
         else:
-            run, context = _prepare(data, context, budget, callback_list)
+            run, context = _prepare(data, labels, context, budget, callback_list)
         if checkpoint is not None:
             run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
         with callback_list.run(make_plan(run, command)):
@@ -133,11 +131,11 @@ def train(
     return TrainingResult(classifier, summary)
 
 
-def _check_outputs(data: Data, options: TrainOptions) -> Outputs:
+def _check_outputs(data: Any, labels: Any, options: TrainOptions) -> Outputs:
     """Check where a run writes, before any work."""
-    names = [data] if isinstance(data, str | os.PathLike | TextDataset) else data
+    names = data if labels is None and names_files(data) else [data]
     inputs = [
-        *possible_paths(*names, options.test, options.unlabelled),
+        *possible_paths(*names, options.test, options.validation, options.unlabelled),
         *(options.teacher, options.init_from, options.vocabulary or default_vocabulary()),
     ]
     outputs = Outputs(inputs, overwrite=options.overwrite, recursive=options.stream)
@@ -153,14 +151,14 @@ def _check_outputs(data: Data, options: TrainOptions) -> Outputs:
 
 
 def _prepare(
-    data: Data, context: RunContext, budget: Budget, callback_list: CallbackList
+    data: Any, labels: Any, context: RunContext, budget: Budget, callback_list: CallbackList
 ) -> tuple[TrainingRun, RunContext]:
     """Read the data, choose the settings, and encode the texts."""
     options, data_options = context.options, context.data_options
-    if not isinstance(data, str | os.PathLike | TextDataset):
-        hint = f"add --stream; or {IN_MEMORY_HINT}"
+    if labels is None and names_files(data):
+        hint = "add --stream, or join them into one"
         raise ConfigError("several files are only read as a stream", location="data", hint=hint)
-    splits = _read(data, data_options, options.test)
+    splits = _read(data, labels, context)
     overrides = overrides_of(options)
 
     def preset_with(changes: Mapping[str, Any]) -> Preset:
@@ -222,17 +220,17 @@ def _holds_out(splits: TextDataset, recipe: Recipe, options: TrainOptions) -> bo
 
 
 def _prepare_stream(
-    data: Data,
+    data: Any,
     preset: Preset,
     options: TrainOptions,
     data_options: DataOptions,
     callback_list: CallbackList,
 ) -> TrainingRun:
     """Make a first pass over a stream, which counts labels and words."""
-    if isinstance(data, TextDataset):
+    if not (is_name(data) or names_files(data)):
         raise ConfigError("expected files, found texts in memory", location="stream", hint="leave it out")
     run = prepare_stream_run(
-        open_stream(data, options.test, data_options, options.seed),
+        open_stream(data, options.test, data_options, options.seed, options.validation),
         preset,
         overrides_of(options),
         options.class_weights,
@@ -269,16 +267,10 @@ def _fit_to_size(run: TrainingRun, context: RunContext) -> Classifier:
     return _make_classifiers(run, first, first.fitted, context)[0]
 
 
-def _read(
-    data: str | os.PathLike[str] | TextDataset,
-    options: DataOptions,
-    test: str | os.PathLike[str] | None,
-) -> TextDataset:
-    """Read the data, or take it from memory; a caveat says when several labels were recognised."""
-    if isinstance(data, TextDataset):
-        splits = in_memory(data, options.multi_label, options.normalise_labels)
-    else:
-        splits = load_splits(data, options, test=test)
+def _read(data: Any, labels: Any, context: RunContext) -> TextDataset:
+    """Read the data, from a file or from memory; a caveat says when several labels were recognised."""
+    options, tests = context.data_options, context.options
+    splits = load_splits(data, options, labels=labels, test=tests.test, validation=tests.validation)
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
     if splits.test is not None and splits.label_names is None:
         classes = {label for labels in splits.train.label_sets for label in labels}

@@ -56,6 +56,7 @@ _DASHED_TEXT = re.compile(r"-(\d|[^=\s]*\s)")  # no option begins with a digit o
 _DASH_MARK = "\0"
 METAVARS = {
     "test": "DATA",
+    "validation": "DATA",
     "class_weights": "WEIGHTS",
     "teacher": "NAME_OR_PATH",
     "unlabelled": "FILE",

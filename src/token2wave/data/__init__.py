@@ -3,7 +3,7 @@
 from token2wave.data.datasets import available, load_split, load_splits, load_texts
 from token2wave.data.splits import encode_label_sets, encode_labels, label_names_of, strata, validation_split
 from token2wave.data.text_files import read_labelled, read_stream, read_texts
-from token2wave.data.texts import TextDataset, TextSplit, convert_split, require_source
+from token2wave.data.texts import TextDataset, TextSplit
 from token2wave.options import DataOptions
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "TextDataset",
     "TextSplit",
     "available",
-    "convert_split",
     "encode_label_sets",
     "encode_labels",
     "label_names_of",
@@ -21,7 +20,6 @@ __all__ = [
     "read_labelled",
     "read_stream",
     "read_texts",
-    "require_source",
     "strata",
     "validation_split",
 ]

@@ -13,12 +13,14 @@ from typing import Any
 
 from token2wave.config import require_choice
 from token2wave.data.file_segments import stem, suffixes
-from token2wave.data.hub_datasets import HubDataset, fetch
+from token2wave.data.hub_datasets import fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
+from token2wave.data.objects import to_texts
+from token2wave.data.sources import MemoryDataset, is_name, memory_dataset
 from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
 from token2wave.data.values import join_names, quote
-from token2wave.errors import DataError
+from token2wave.errors import ConfigError, DataError
 from token2wave.options import DataOptions
 
 _BUILT_IN = Path(__file__).parent / "corpus"
@@ -51,27 +53,34 @@ class DatasetFiles:
         return read_labelled(self.splits[split], options, label_names=self.label_names or label_names)
 
 
-DatasetSource = DatasetFiles | HubDataset
+DatasetSource = DatasetFiles | MemoryDataset
 
 
 def load_splits(
-    data: str | os.PathLike[str],
+    data: Any,
     options: DataOptions | None = None,
     *,
-    test: str | os.PathLike[str] | None = None,
+    labels: Any = None,
+    weights: Any = None,
+    test: Any = None,
+    validation: Any = None,
 ) -> TextDataset:
     """Load a data set with its splits.
 
     Args:
-        data: the first of these that exists: a file, which becomes the training split; a folder with
+        data: rows in memory (:func:`token2wave.data.sources.memory_dataset`), or the first of these that
+            exists: a file, which becomes the training split; a folder with
             ``train.*`` and optionally ``validation.*`` (or ``val``, ``valid``, ``dev``), ``test.*`` and a
             ``README.json`` (keys ``label_names``, ``complete``, ``caveat``); the name of a built-in
             corpus; the name of such a folder in the folder that the environment variable
             ``TOKEN2WAVE_DATA`` names; ``owner/name`` or ``hub:name`` of the Hugging Face hub.
         options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None. Only
             the training split has weights. If its texts may have several labels, those of all splits may.
-        test: a file, folder or name. The file, or its test split, replaces the test split of ``data``.
-            Its labels use the label names of ``data`` unless it has its own.
+        labels: the label, or the list of labels, of each text, if ``data`` is texts.
+        weights: how much each of these texts counts.
+        test: as ``data``. It, or its test split, replaces the test split of ``data``. Its labels use the
+            label names of ``data`` unless it has its own.
+        validation: the same for the validation split.
 
     Returns:
         The splits, with all rows in their order, and their caveats.
@@ -82,7 +91,7 @@ def load_splits(
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
     options = options or DataOptions()
-    source = _find_source(data, options)
+    source = _find_source(data, options, labels=labels, weights=weights)
     if "train" not in source.splits:
         raise DataError(
             f"expected a split 'train', found {join_names(source.splits)}",
@@ -93,25 +102,26 @@ def load_splits(
     multi_label = options.multi_label or splits["train"].multi_label or None
     options = replace(options, weight_column=None, multi_label=multi_label)
     caveats = [*source.caveats, *incomplete_caveats(source, "train", len(splits["train"]))]
-    for split in source.splits:
-        if split == "validation" or (split == "test" and test is None):
+    for split, other in (("validation", validation), ("test", test)):
+        if other is not None:
+            other_source = _find_source(other, options, argument=split)
+            key = _require_split(other_source, split)
+            splits[split] = _read_other_split(other_source, key, options, source.label_names)
+            caveats += [caveat for caveat in other_source.caveats if caveat not in caveats]
+            caveats += incomplete_caveats(other_source, key, len(splits[split]))
+        elif split in source.splits:
             splits[split] = _read_other_split(source, split, options)
             caveats += incomplete_caveats(source, split, len(splits[split]))
-    if test is not None:
-        test_source = _find_source(test, options)
-        split = _require_split(test_source, "test")
-        splits["test"] = _read_other_split(test_source, split, options, source.label_names)
-        caveats += [caveat for caveat in test_source.caveats if caveat not in caveats]
-        caveats += incomplete_caveats(test_source, split, len(splits["test"]))
     dataset = TextDataset(source.name, **splits, label_names=source.label_names, caveats=tuple(caveats))
     return dataset.as_multi_label() if dataset.multi_label else dataset
 
 
 def load_split(
-    data: str | os.PathLike[str],
+    data: Any,
     split: str = "test",
     options: DataOptions | None = None,
     *,
+    labels: Any = None,
     label_names: Sequence[str] | None = None,
 ) -> TextSplit:
     """Load one split of a data set, to evaluate a model on it.
@@ -120,6 +130,7 @@ def load_split(
         data: as in `load_splits`. A single file is returned whatever the split.
         split: "train", "validation" or "test".
         options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None.
+        labels: as in `load_splits`.
         label_names: the names of the classes, length ``C``, such as those of a model. They count only if
             the data set itself has none. See `read_labelled` for what they do.
 
@@ -133,24 +144,27 @@ def load_split(
     """
     require_choice(split, "split", tuple(SPLIT_STEMS))
     options = options or DataOptions()
-    source = _find_source(data, options)
+    source = _find_source(data, options, labels=labels)
     return source.read(_require_split(source, split), options, label_names)
 
 
 def load_texts(
-    data: str | os.PathLike[str], *, text_column: str = "text", quoting: str = "auto"
+    data: Any, *, text_column: str = "text", quoting: str = "auto", argument: str = "texts"
 ) -> list[str]:
     """Load the texts of a file, or of the training split of a data set. Labels are not needed.
 
     Args:
-        data: as in `load_splits`.
+        data: a name as in `load_splits`; or texts, or rows that have them, in memory.
         text_column: the column of the texts, in formats with columns.
         quoting: of CSV and TSV; see :class:`DataOptions`.
+        argument: name of ``data``, for errors.
 
     Raises:
         DataError: the file or data set does not exist, or cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
+    if not is_name(data):
+        return to_texts(data, argument, for_training=True, column=text_column)
     source = _find_source(data)
     split = _require_split(source, "train")
     if isinstance(source, DatasetFiles):
@@ -210,10 +224,23 @@ def _read_other_split(
         return source.read(split, replace(options, group_column=None), label_names)
 
 
-def _find_source(data: str | os.PathLike[str], options: DataOptions | None = None) -> DatasetSource:
-    text, label_column = os.fspath(data), options.label_column if options else "label"
+def _find_source(
+    data: Any,
+    options: DataOptions | None = None,
+    *,
+    labels: Any = None,
+    weights: Any = None,
+    argument: str = "data",
+) -> DatasetSource:
+    options = options or DataOptions()
+    if not is_name(data):
+        return memory_dataset(data, labels, options, weights=weights, argument=argument)
+    text = os.fspath(data)
+    if labels is not None or weights is not None:
+        problem = "expected texts beside labels and weights, found the name of data"
+        raise ConfigError(problem, location=argument)
     if text.startswith("hub:"):
-        return fetch(text.removeprefix("hub:"), label_column)
+        return fetch(text.removeprefix("hub:"), options)
     path = Path(text)
     if os.path.isfile(path):  # unlike Path.is_file, false for a path that the system refuses
         return DatasetFiles(stem(path) or path.name, {"train": path}, is_single_file=True)
@@ -221,7 +248,7 @@ def _find_source(data: str | os.PathLike[str], options: DataOptions | None = Non
         if os.path.isdir(folder):
             return _read_folder(folder)
     if _HUB_NAME.fullmatch(text) and stem(path) is None and not os.path.exists(path.parent):
-        return fetch(text, label_column)
+        return fetch(text, options)
     names = available()
     raise DataError(
         f"there is no such file, folder or data set; built in or in {_FOLDER_VARIABLE}: {join_names(names)}",
@@ -305,7 +332,7 @@ def _read_readme(path: Path) -> dict[str, Any]:
 
 def _require_split(source: DatasetSource, split: str) -> str:
     """The key of a split in a source; the only key, if the source is a single file."""
-    if isinstance(source, DatasetFiles) and source.is_single_file:
+    if source.is_single_file:
         return "train"
     if split in source.splits:
         return split

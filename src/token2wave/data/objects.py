@@ -11,7 +11,6 @@ from typing import Any
 from token2wave.data.values import (
     Column,
     join_names,
-    parse_groups,
     parse_label_sets,
     parse_labels,
     parse_texts,
@@ -30,7 +29,7 @@ class Argument(Column):
         return f"{self.source}[{index}]"
 
 
-def to_list(values: Any, name: str) -> list[Any]:
+def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
     """Return the elements of a container as Python objects.
 
     No package is imported. A list is returned as it is.
@@ -39,6 +38,7 @@ def to_list(values: Any, name: str) -> list[Any]:
         values: a list, tuple, generator or other iterable; an array of numpy, ``(N,)`` or ``(N, 1)``; an
             array of pyarrow; a Series of pandas or polars; or a frame or table of one column.
         name: name of the argument, for errors.
+        column: the column to take of a table of several, of a dictionary of columns or of dictionaries.
 
     Raises:
         InputError: ``values`` is one string, a mapping, a set, a table of several columns, or no container.
@@ -50,6 +50,8 @@ def to_list(values: Any, name: str) -> list[Any]:
         problem = f"expected a list, found one {'string' if isinstance(values, str) else 'sequence of bytes'}"
         raise InputError(problem, location=name, hint=f"put it into a list: {name}=[...]")
     if isinstance(values, Mapping):
+        if column is not None and column in values:
+            return to_list(values[column], name)
         hint = "give its values, or one of its columns"
         raise InputError(f"expected a list, found {type_name(values)}", location=name, hint=hint)
     if isinstance(values, set | frozenset):
@@ -59,6 +61,8 @@ def to_list(values: Any, name: str) -> list[Any]:
         raise InputError("expected a list, found a sparse matrix of numbers", location=name, hint=hint)
     columns = getattr(values, "column_names", getattr(values, "columns", None))
     if columns is not None:
+        if column is not None and list(columns).count(column) == 1:
+            return to_list(values[column], name)
         if len(columns) != 1:
             problem = f"expected one column, found a table of the columns {join_names(map(str, columns))}"
             raise InputError(problem, location=name, hint=hint)
@@ -86,18 +90,23 @@ def to_list(values: Any, name: str) -> list[Any]:
     )
 
 
-def to_texts(values: Any, name: str = "texts", *, for_training: bool = False) -> list[str]:
+def to_texts(
+    values: Any, name: str = "texts", *, for_training: bool = False, column: str | None = None
+) -> list[str]:
     """Return texts as a list of strings.
 
     Args:
         values: as for :func:`to_list`.
         name: name of the argument, for errors.
+        column: as for :func:`to_list`.
         for_training: refuse half surrogates, as files of data do. Prediction takes any string.
 
     Raises:
         InputError: as :func:`to_list`; or an element is not a string.
     """
-    texts = to_list(values, name)
+    texts = to_list(values, name, column)
+    if column is not None and any(isinstance(text, Mapping) for text in texts):
+        texts = [text.get(column) if isinstance(text, Mapping) else text for text in texts]
     if not for_training:
         if all(isinstance(text, str) for text in texts):
             return texts
@@ -123,24 +132,23 @@ def to_labels(
     Raises:
         InputError: as :func:`to_list`; or a label is missing, no scalar, or not an index.
     """
-    labels = [_python_value(label) for label in to_list(values, name)]
+    labels = [python_value(label) for label in to_list(values, name)]
     has_sets = any(isinstance(label, list) for label in labels)
-    if label_names is not None:
-        each = chain(*(label if isinstance(label, list) else [label] for label in labels))
-        if any(isinstance(label, str) and _NUMBER.fullmatch(label) for label in each):
-            label_names = None  # a string is a name, not an index as in a file; encoding checks names
+    if label_names is not None and has_digits(labels):
+        label_names = None  # a string is a name, not an index as in a file; encoding checks names
     with input_errors():
         if not has_sets:
             return parse_labels(Argument(labels, name), label_names, normalise)
         return parse_label_sets(Argument(labels, name), label_names, normalise=normalise)
 
 
-def to_groups(values: Any, name: str = "groups") -> list[str | None]:
-    """Return the name of each row's group, None for a missing one; ``values`` as for :func:`to_list`."""
-    return parse_groups(Argument(to_list(values, name), name))
+def has_digits(labels: Iterable[Any]) -> bool:
+    """Whether some label, or one of a list of labels, is a string of digits."""
+    each = chain(*(label if isinstance(label, list) else [label] for label in labels))
+    return any(isinstance(label, str) and _NUMBER.fullmatch(label) for label in each)
 
 
-def _python_value(label: Any) -> Any:
+def python_value(label: Any) -> Any:
     """A scalar of numpy as Python's, and any container of several labels as a list."""
     if isinstance(label, str):
         return label

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.data.objects import Argument, to_groups, to_labels, to_list, to_texts
+from token2wave.data.objects import to_list
 from token2wave.data.values import (
     Column,
     has_label_sets,
@@ -21,7 +19,7 @@ from token2wave.data.values import (
     parse_texts,
     parse_weights,
 )
-from token2wave.errors import DataError, InputError, input_errors, type_name
+from token2wave.errors import DataError
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.options import DataOptions
 
@@ -31,11 +29,6 @@ SPLIT_STEMS = {
     "test": ("test",),
 }
 """The splits, and their names in file names and on the hub."""
-
-IN_MEMORY_HINT = (
-    "name a file, or give texts in memory: TextDataset('mine', train=TextSplit(texts, labels, 'mine')), "
-    "both from token2wave.data"
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,7 @@ class TextSplit:
             if values is not None and len(values) != len(self.texts):
                 raise DataError(
                     f"expected a {name} for each of the {len(self.texts)} texts, found {len(values)} {name}s",
-                    location=self.source,
+                    location=self.source or "labels",
                     hint="give both lists the same length",
                 )
 
@@ -201,33 +194,3 @@ class TextDataset:
             validation=self.validation and self.validation.as_multi_label(),
             test=self.test and self.test.as_multi_label(),
         )
-
-
-def convert_split(
-    split: TextSplit, label_names: Sequence[str] | None = None, normalise: bool = False
-) -> TextSplit:
-    """Check texts, labels and weights that a program holds; labels become names as in a file.
-
-    Raises:
-        InputError: one of them cannot be used.
-    """
-    texts = to_texts(split.texts, f"{split.source}, texts", for_training=True)
-    labels = to_labels(split.labels, f"{split.source}, labels", label_names, normalise)
-    weights = split.weights
-    if weights is not None:
-        with input_errors():
-            weights = parse_weights(Argument(weights, f"{split.source}, weights"))
-    groups = None if split.groups is None else to_groups(split.groups, f"{split.source}, groups")
-    return TextSplit(texts, labels, split.source, weights, groups=groups)
-
-
-def require_source(data: Any, hint: str = IN_MEMORY_HINT, name: str = "data") -> None:
-    """Refuse what is neither names of data nor a data set in memory, e.g. a frame or a pair of lists.
-
-    Raises:
-        InputError: it is something else.
-    """
-    is_names = isinstance(data, list | tuple) and all(isinstance(entry, str | os.PathLike) for entry in data)
-    if not (is_names or isinstance(data, str | os.PathLike | TextDataset)):
-        problem = f"expected a file or a data set, found {type_name(data)}"
-        raise InputError(problem, location=name, hint=hint)

@@ -11,8 +11,8 @@ from token2wave.config import parse_size, require, require_choice
 from token2wave.core import n_threads
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
-from token2wave.data.texts import require_source
-from token2wave.errors import DataError
+from token2wave.data.sources import is_name
+from token2wave.errors import DataError, InputError, type_name
 from token2wave.options import QUOTINGS
 from token2wave.scoring import local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
@@ -91,8 +91,11 @@ def score(
     novelty = novelty or (row_filter is not None and row_filter.reads_novelty)
     options = PredictionOptions(top_k, probabilities, novelty, prefix)
     predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
-    require_source(inputs, "name files; for rows in memory call a BatchPredictor", "inputs")
-    names = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    names = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
+    if not isinstance(names, list | tuple) or not all(map(is_name, names)):
+        hint = "name files; for rows in memory call a BatchPredictor"
+        problem = f"expected a file or several, found {type_name(inputs)}"
+        raise InputError(problem, location="inputs", hint=hint)
     outputs = Outputs([model, *names], recursive=True)
     check_folders(outputs, output)
     segments = segments_of(find_inputs(names), part_bytes, quoting)

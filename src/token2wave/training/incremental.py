@@ -7,7 +7,6 @@ learning rates. The weights of the branches stay as they are.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,14 +19,11 @@ from token2wave.classifier import Classifier
 from token2wave.config import accept_options, require_choice
 from token2wave.data import (
     DataOptions,
-    TextDataset,
     TextSplit,
-    convert_split,
     load_splits,
 )
-from token2wave.data.objects import to_list
 from token2wave.data.splits import require_few_classes
-from token2wave.errors import ConfigError, DataError
+from token2wave.errors import DataError
 from token2wave.features import Features, WordFeatures
 from token2wave.inference.loading import build_network, build_torch_network
 from token2wave.inference.reference import EMBEDDING
@@ -56,10 +52,10 @@ LR_FACTOR = 0.3  # of the first training's learning rates, since the waves are n
 @accept_options(data_options=DataOptions, leave_out=("multi_label", "group_column"))
 def update(
     classifier: Classifier,
-    data: str | os.PathLike[str] | TextDataset | Sequence[str],
-    labels: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    data: Any,
+    labels: Any = None,
     *,
-    weights: Sequence[float] | None = None,
+    weights: Any = None,
     data_options: DataOptions,
     class_weights: ClassWeights = None,
     parts: str = "all",
@@ -76,7 +72,8 @@ def update(
 
     Args:
         classifier: trained or loaded.
-        data: the rows to learn from: a file, a folder, the name of a data set, or texts.
+        data: the rows to learn from: a file, a folder, a name, or rows in memory, as for
+            :func:`token2wave.train`.
         labels: one for each text, if ``data`` is texts; several for each in a multi-label model.
         weights: how much each text counts, if ``data`` is texts; None counts all the same.
         data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
@@ -105,7 +102,8 @@ def update(
     data_options = replace(
         data_options, multi_label=multi_label, label_separator=separator, normalise_labels=normalise
     )
-    rows = _read_rows(classifier, data, labels, weights, data_options)
+    rows = load_splits(data, data_options, labels=labels, weights=weights).train
+    rows = _require_like(classifier, rows)
     names = _label_names(classifier, rows)
     n_new = len(names) - len(classifier.label_names)
     if class_weights is None and n_new and not classifier.multi_label:
@@ -141,28 +139,8 @@ def update(
     )
 
 
-def _read_rows(
-    classifier: Classifier,
-    data: str | os.PathLike[str] | TextDataset | Sequence[str],
-    labels: Sequence[Any] | None,
-    weights: Sequence[float] | None,
-    options: DataOptions,
-) -> TextSplit:
-    """Read the rows to learn from; they are multi-label if the model is."""
-    if isinstance(data, str | os.PathLike):
-        if labels is not None or weights is not None:
-            problem = "expected texts beside labels and weights, found the name of data"
-            raise ConfigError(problem, location="data")
-        rows = load_splits(data, options).train
-    elif isinstance(data, TextDataset):
-        rows = convert_split(data.train, data.label_names, options.normalise_labels)
-    elif labels is None:
-        hint = "e.g. update(classifier, frame['text'], frame['label'])"
-        raise ConfigError("expected a label for each text, found none", location="labels", hint=hint)
-    else:
-        own = None if weights is None else to_list(weights, "weights")
-        rows = TextSplit(to_list(data, "texts"), to_list(labels, "labels"), "texts in memory", own)
-        rows = convert_split(rows, None, options.normalise_labels)
+def _require_like(classifier: Classifier, rows: TextSplit) -> TextSplit:
+    """Refuse rows that the model cannot learn from; they are multi-label if the model is."""
     if not len(rows):
         raise DataError("expected at least one row, found none", location=rows.source)
     if classifier.multi_label:

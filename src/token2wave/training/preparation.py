@@ -13,7 +13,6 @@ import numpy as np
 from token2wave.data import (
     TextDataset,
     TextSplit,
-    convert_split,
     encode_label_sets,
     encode_labels,
     label_names_of,
@@ -70,28 +69,6 @@ class EncodedTexts:
     def learns_from_validation(self) -> bool:
         """Whether the validation texts are the training texts because there are too few rows to split."""
         return self.validation is self.train
-
-
-def in_memory(data: TextDataset, multi_label: bool | None, normalise: bool = False) -> TextDataset:
-    """Check texts in memory, name their labels, and make them multi-label if ``multi_label`` says so.
-
-    Raises:
-        DataError: texts have several labels and ``multi_label`` is False; or texts, labels or weights are not
-            usable.
-    """
-    data = replace(
-        data,
-        train=convert_split(data.train, data.label_names, normalise),
-        validation=data.validation and convert_split(data.validation, data.label_names, normalise),
-        test=data.test and convert_split(data.test, data.label_names, normalise),
-    )
-    if data.multi_label and multi_label is False:
-        raise DataError(
-            "expected one label for each text, found several",
-            location=data.name,
-            hint="leave out multi_label, or give each text one label",
-        )
-    return data.as_multi_label() if multi_label or data.multi_label else data
 
 
 def prepare(

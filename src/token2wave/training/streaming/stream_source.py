@@ -204,7 +204,7 @@ class StreamSource:
 
 
 def open_stream(
-    data: StreamedData, test: str | os.PathLike[str] | None, options: DataOptions, seed: int
+    data: StreamedData, test: Any, options: DataOptions, seed: int, validation: Any = None
 ) -> StreamSource:
     """Find the files of a stream, and read the splits beside it.
 
@@ -214,6 +214,7 @@ def open_stream(
         test: rows to report on; see :func:`token2wave.data.load_split`.
         options: the columns, and how labels are written.
         seed: of the sample.
+        validation: rows that choose the epoch.
 
     Raises:
         DataError: there are no such files, or they cannot be read.
@@ -224,12 +225,12 @@ def open_stream(
         paths = find_inputs(list(data) if path is None else [path])  # type: ignore[arg-type]
         name = paths[0].name.split(".")[0]
         name = name if len(paths) == 1 else f"{name} and {len(paths) - 1} more files"
-        paths_of_splits, label_names = {}, None
+        paths_of_splits, label_names = dict[str, Any](), None
     else:
         paths, name, label_names = [dataset.splits["train"]], dataset.name, dataset.label_names
         paths_of_splits = {split: path for split in ("validation", "test") if split in dataset.splits}
-    if test is not None:
-        paths_of_splits["test"] = test
+    others = {"validation": validation, "test": test}
+    paths_of_splits |= {split: other for split, other in others.items() if other is not None}
     unweighted = replace(options, weight_column=None)
     splits = {
         split: load_split(path_or_name, split, unweighted, label_names=label_names)
