@@ -9,7 +9,7 @@ import pytest
 
 from token2wave import train
 from token2wave.data import TextDataset, TextSplit
-from token2wave.data.objects import to_groups
+from token2wave.data.values import Column, parse_groups
 from token2wave.errors import ConfigError, DataError
 from token2wave.integrations.sklearn import WaveClassifier
 from token2wave.training.calibration import FOLDS, cross_validate_branches
@@ -135,4 +135,4 @@ def test_estimator_takes_groups():
 def test_any_name_is_a_group():
     names = ["(1984)", " (1984) ", "()", "", "  ", None, float("nan"), ("a", 1), 3]
     expected = ["(1984)", "(1984)", "()", None, None, None, None, "('a', 1)", "3"]
-    assert to_groups(names) == expected
+    assert parse_groups(Column(names)) == expected
