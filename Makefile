@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+BASE := .venv/base-installed
 STAMP := .venv/installed
 DEMO := build/demo
 
@@ -12,13 +13,19 @@ THREADS ?= 2
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt $(NATIVE)
+# What the demo uses: the base, and scikit-learn for the baseline.
+$(BASE): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	rm -f src/token2wave/core/_core*.so
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sklearn,figures]'
 	touch $@
 
-demo: setup
+# The rest, for development; the package itself is there.
+$(STAMP): $(BASE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[dev]'
+	touch $@
+
+demo: $(BASE)
 	mkdir -p $(DEMO)
 	$(BIN)/token2wave train debian-sections --out $(DEMO)/model.safetensors --report $(DEMO) --baseline
 	$(BIN)/token2wave evaluate $(DEMO)/model.safetensors debian-sections
