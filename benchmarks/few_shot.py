@@ -53,7 +53,7 @@ def accuracy(system: str, splits: TextDataset, unlabelled: list[str], encoder: s
         "start": {"init_from": encoder},
         "teacher": {"init_from": encoder, "teacher": encoder, "unlabelled": unlabelled},
     }
-    right = train(splits, seed=seed, **ways[system]).summary.accuracy
+    right = train(splits, seed=seed, **ways[system], baseline=False).summary.accuracy
     assert right is not None
     return right
 

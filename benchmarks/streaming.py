@@ -116,7 +116,9 @@ def accuracy(sets: Sequence[str], preset: str, seeds: Sequence[int]) -> dict[str
         rows: dict[str, Any] = {"memory": [], "stream": []}
         for seed in seeds:
             for way in ("memory", "stream"):
-                summary = token2wave.train(name, preset=preset, seed=seed, stream=way == "stream").summary
+                summary = token2wave.train(
+                    name, preset=preset, seed=seed, stream=way == "stream", baseline=False
+                ).summary
                 rows[way].append(summary.accuracy)
         result[name] = {**rows, "caveats": list(summary.caveats)}
         print(name, rows["memory"], rows["stream"], flush=True)

@@ -131,7 +131,9 @@ def main() -> None:
         others = {key: value for key, value in overrides.items() if "." not in key}
         for name, splits in data.items():
             runs = [
-                train(splits, preset=options.preset, seed=seed, settings=settings, **others).summary
+                train(
+                    splits, preset=options.preset, seed=seed, settings=settings, **others, baseline=False
+                ).summary
                 for seed in options.seeds
             ]
             rows[variant][name] = {

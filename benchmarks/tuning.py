@@ -30,7 +30,7 @@ HOW = {"sst2": "whole", "imdb": "blocks"}
 
 def measure(splits: TextDataset, seed: int, preset: str, **search: Any) -> dict[str, Any]:
     """Figures of one run."""
-    summary: Summary = train(splits, seed=seed, preset=preset, **search).summary
+    summary: Summary = train(splits, seed=seed, preset=preset, **search, baseline=False).summary
     result: dict[str, Any] = {"accuracy": summary.accuracy, "seconds": summary.total_seconds}
     if summary.search is not None:
         trials = summary.search["trials"]

@@ -54,7 +54,7 @@ class PresetSystem(System):
         labels = [task.label_names[label] for label in task.labels]
         texts = TextSplit(list(task.texts), labels, "training texts")
         splits = TextDataset("benchmark", texts, None, None, task.label_names, ())
-        return training.train(splits, preset=self.preset, seed=task.seed, device="cpu")
+        return training.train(splits, preset=self.preset, seed=task.seed, device="cpu", baseline=False)
 
     def predict(self, model: training.TrainingResult, texts: Sequence[str]) -> NDArray[np.int64]:
         """Predict the most probable class of every text."""

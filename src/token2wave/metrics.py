@@ -174,24 +174,24 @@ def evaluate_decisions(
     )
 
 
-def majority_score(counts: Counts, n_rows: int, truth: Ids | Flags) -> float:
+def majority_score(train: Ids | Flags, truth: Ids | Flags) -> float:
     """Score the same prediction for every text: the most frequent class of training.
 
     In the multi-label case these are the most frequent classes, as many as give the best micro-F1 in
     training.
 
     Args:
-        counts: ``(C,)``, training rows that have each class.
-        n_rows: number of training rows.
-        truth: the true classes of the texts to score, at least one.
+        train: the true classes of training.
+        truth: those of the texts to score, at least one.
 
     Returns:
         The accuracy, in the multi-label case micro-F1.
     """
     if truth.ndim == 1:
-        return float((truth == counts.argmax()).mean())
+        return float((truth == np.bincount(train).argmax()).mean())
+    counts = train.sum(axis=0)
     order = np.argsort(-counts, kind="stable")
-    micro_f1 = 2 * counts[order].cumsum() / (n_rows * np.arange(1, len(counts) + 1) + counts.sum())
+    micro_f1 = 2 * counts[order].cumsum() / (len(train) * np.arange(1, len(counts) + 1) + counts.sum())
     classes = order[: int(micro_f1.argmax()) + 1]
     return float(2 * truth[:, classes].sum() / (len(truth) * len(classes) + truth.sum()))
 

@@ -115,7 +115,8 @@ class TrainOptions:
         unlabelled: texts without labels, which the teacher labels: a file, a data set, or texts.
         init_from: an encoder whose output for each word initialises the word's embedding.
         settings: values of any settings, by full name such as ``network.width``.
-        baseline: also train TF-IDF + LinearSVC on the same rows, for comparison.
+        baseline: also train TF-IDF + LinearSVC on the same rows, for comparison. The default does so if
+            scikit-learn is installed and it takes less time than training itself.
         report: folder for the JSON and HTML report with its figures.
         overwrite: replace files of another kind than those written. An input is never replaced.
         time_budget: search for better settings within about this time: seconds, or e.g. ``60s``, ``5min``
@@ -153,7 +154,7 @@ class TrainOptions:
     unlabelled: Any = None
     init_from: PathLike | None = None
     settings: Mapping[str, Any] | None = None
-    baseline: bool = False
+    baseline: bool | None = None
     report: PathLike | None = None
     overwrite: bool = False
     time_budget: float | str | None = None

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from token2wave.classifier import Classifier
 from token2wave.compression.compressor import final_size, require_reachable, shrink
 from token2wave.config import accept_options, parse_size
@@ -21,23 +23,26 @@ from token2wave.data.sources import is_name, names_files
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
+from token2wave.metrics import majority_score
 from token2wave.options import TrainOptions
 from token2wave.reporting.record import (
+    Measurement,
     RunContext,
     evaluation_record,
     make_identity,
     make_plan,
     make_record,
     make_summary,
+    peak_memory_of,
 )
 from token2wave.reporting.report import check_report, write_report
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
-from token2wave.training.baseline import fit_baseline
+from token2wave.training.baseline import costs_less_than, fit_baseline, require_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
-from token2wave.training.distributed import require_one_process, run_distributed
+from token2wave.training.distributed import is_distributed, require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, default_vocabulary, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.recipe import Recipe
@@ -97,6 +102,8 @@ def train(
                 problem, location="group_column", hint="leave it out, or train without a stream"
             )
     require_trainable(preset, options.device, options.stream)
+    if options.baseline:
+        require_baseline()
     out = None if options.out is None else Path(options.out)
     report = None if options.report is None else Path(options.report)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
@@ -114,16 +121,15 @@ def train(
             first = run.fit_first()
             last = run.fit_all_rows(first)
             classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
-            evaluation, mistakes = run.evaluate(last, classifier, holdout_model)
-            classifier.training["evaluation"] = evaluation_record(evaluation, run.evaluated_on)
+            measured = _measure(run, last, classifier, holdout_model, options)
+            classifier.training["evaluation"] = evaluation_record(measured.evaluation, run.evaluated_on)
             with ExitStack() as stack:  # the model file appears last, when everything else went well
                 model_bytes = None
                 if out is not None:
                     model_bytes = classifier.save(stack.enter_context(atomic_write(out)))
                 summary = make_summary(
-                    run, first, last, context, classifier, validated, evaluation, model_bytes, start
+                    run, first, last, context, classifier, validated, measured, model_bytes, start
                 )
-                summary = replace(summary, mistakes=mistakes)
                 written = [] if report is None else write_report(summary, report)
     if run.checkpoint is not None:
         run.checkpoint.remove()
@@ -175,8 +181,6 @@ def _prepare(
         options.class_weights,
         holds_out=_holds_out(splits, preset.recipe, options),
     )
-    # The baseline comes first, as its package may be missing.
-    baseline = fit_baseline(texts, splits.name, callback_list) if options.baseline else None
     if options.max_bytes is not None:
         require_reachable(options.max_bytes, preset, texts.label_names)
     embedding_init = None if options.init_from is None else EncoderInit(os.fspath(options.init_from))
@@ -185,7 +189,6 @@ def _prepare(
     )
     search: SearchHistory | None = None
     if options.searches:
-        budget.exclude(0.0 if baseline is None else baseline["train_seconds"])
         fit_to_size = None if options.max_bytes is None else partial(_fit_to_size, context=context)
         search = tune(run, overrides, preset_with, options.class_weights, budget, fit_to_size)
         preset = preset_with(search.settings)
@@ -202,7 +205,7 @@ def _prepare(
             quoting=data_options.quoting,
             callbacks=callback_list.callbacks,
         )
-    context = replace(context, teacher_info=teacher_info, search=search, baseline=baseline)
+    context = replace(context, teacher_info=teacher_info, search=search)
     return replace(run, texts=texts, preset=preset), context
 
 
@@ -259,6 +262,37 @@ def _make_classifiers(
     refit_model = classifier if last.is_refit else None
     classifier, compressed = shrink(holdout_model, refit_model, run.texts, limit, run.callback_list)
     return classifier, compressed.classifier, compressed.validation
+
+
+def _measure(
+    run: TrainingRun,
+    last: FitResult,
+    classifier: Classifier,
+    holdout_model: Classifier,
+    options: TrainOptions,
+) -> Measurement:
+    """Evaluate, and compare with the most frequent class and a baseline of the same rows."""
+    evaluation, mistakes = run.evaluate(last, classifier, holdout_model)
+    pairs = run.evaluated_pairs(last)
+    majority = baseline = None
+    peak_memory_bytes = peak_memory_of(run.computed_on)
+    if pairs:
+        truth = np.concatenate([rows.labels for _, rows in pairs])
+        majority = majority_score(pairs[0][0].labels if len(pairs) == 1 else truth, truth)
+        wants_baseline = options.baseline
+        if wants_baseline is None:
+            is_alone = run.stream is None and not is_distributed()
+            wants_baseline = is_alone and costs_less_than(last.train_seconds, pairs)
+        if wants_baseline:
+            run.callback_list.stage("baseline", 0)
+            baseline = fit_baseline(pairs, run.texts.label_names)
+    return Measurement(
+        evaluation=evaluation,
+        mistakes=mistakes,
+        majority=majority,
+        baseline=baseline,
+        peak_memory_bytes=peak_memory_bytes,
+    )
 
 
 def _fit_to_size(run: TrainingRun, context: RunContext) -> Classifier:

@@ -146,7 +146,6 @@ def test_missing_split(run_cli, model, workplace):
         ("--set network.width=wide", ["width", "int", "'wide'"]),
         ("--set features.ngrams=9", ["ngrams", "1 to 5", "9"]),
         ("--vocabulary v.txt", ["vocabulary", "preset 'small'", "leave it out"]),
-        ("--baseline", ["baseline", "test set", "--test"]),
         ("--text-column label", ["label_column", "'label'", "--label-column"]),
         ("--label-column mood", ["reviews.csv", "'mood'", "'text', 'label'"]),
     ],

@@ -179,12 +179,13 @@ def test_the_headline_of_several_labels_says_how_many_labels_were_right() -> Non
 
 
 def test_the_most_frequent_class_is_that_of_training() -> None:
-    assert majority_score(np.array([3, 5, 1]), 9, np.array([0, 1, 1, 2])) == 0.5
+    assert majority_score(np.array([1, 0, 1, 2]), np.array([0, 1, 1, 2])) == 0.5
     # Two rows of three have a, one has b: a alone is best in training, 2 * 2 / (3 + 3).
+    train = np.array([[1, 0], [1, 0], [0, 1]], dtype=bool)
     truth = np.array([[1, 0], [0, 1], [0, 0]], dtype=bool)
-    assert majority_score(np.array([2, 1]), 3, truth) == pytest.approx(2 * 1 / (3 + 2))
+    assert majority_score(train, truth) == pytest.approx(2 * 1 / (3 + 2))
     # Where every row has both, both are given.
-    assert majority_score(np.array([3, 3]), 3, truth) == pytest.approx(2 * 2 / (6 + 2))
+    assert majority_score(np.ones((3, 2), dtype=bool), truth) == pytest.approx(2 * 2 / (6 + 2))
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 seed=self._seed(),
                 class_weights=to_class_weights(self.class_weight, class_names(classes, "y"), targets.names),
                 multi_label=targets.multi_label,
+                baseline=False,
                 **{name: getattr(self, name) for name in ESTIMATOR_OPTIONS},
                 callbacks=[*(self.callbacks or ()), *terminal],
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.features import WordPieceConfig
-from token2wave.metrics import Evaluation
+from token2wave.metrics import Evaluation, Mistake
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
@@ -40,7 +40,25 @@ class RunContext:
     command: str | None = None  # the command line, if there was one
     teacher_info: Mapping[str, Any] = field(default_factory=dict)  # what the model file records of a teacher
     search: SearchHistory | None = None
-    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """How good the model is: figures of rows that chose nothing; None if there are none.
+
+    Attributes:
+        evaluation: of the model.
+        mistakes: the surest wrong predictions.
+        majority: see :class:`Summary`, as the following.
+        baseline: None also if it was not trained.
+        peak_memory_bytes: before the baseline was trained.
+    """
+
+    evaluation: Evaluation | None
+    mistakes: Sequence[Mistake]
+    majority: float | None
+    baseline: Baseline | None
+    peak_memory_bytes: int | None
 
 
 def make_record(
@@ -156,16 +174,15 @@ def make_summary(
     context: RunContext,
     classifier: Classifier,
     validated: Validation,
-    evaluation: Evaluation | None,
+    measurement: Measurement,
     model_bytes: int | None,
     start: float,
 ) -> Summary:
     """Collect all figures of a run, which began at ``start`` by ``time.perf_counter``.
 
-    ``last`` is the fit on all rows if there was one, or else the first. ``evaluation`` is that of
-    :meth:`token2wave.training.run.TrainingRun.evaluate`.
+    ``last`` is the fit on all rows if there was one, or else the first.
     """
-    texts, recipe = run.texts, run.preset.recipe
+    texts, recipe, evaluation = run.texts, run.preset.recipe, measurement.evaluation
     parameters, sent = classifier.network.parameter_count(), traffic()
     caveats = texts.caveats
     if last.lr_factor < 1:
@@ -182,7 +199,7 @@ def make_summary(
         train_seconds=last.train_seconds,
         total_seconds=time.perf_counter() - start,
         texts_per_second=first.fitted.history.texts_per_second,
-        peak_memory_bytes=_peak_memory(run.computed_on),
+        peak_memory_bytes=measurement.peak_memory_bytes,
         parameters=parameters.total,
         parameters_without_embedding=parameters.without_embedding,
         model_bytes=model_bytes,
@@ -194,8 +211,9 @@ def make_summary(
         history=tuple(first.fitted.history.epochs),
         evaluation=evaluation,
         evaluated_on=None if evaluation is None else run.evaluated_on,
-        majority=None if evaluation is None else run.majority(),
-        baseline=context.baseline,
+        mistakes=measurement.mistakes,
+        majority=measurement.majority,
+        baseline=measurement.baseline,
         settings={
             "features": {"kind": classifier.features.type_name, **classifier.features.config.to_dict()},
             "network": classifier.network.config.to_dict(),
@@ -209,7 +227,7 @@ def make_summary(
     )
 
 
-def _peak_memory(device: str) -> int | None:
+def peak_memory_of(device: str) -> int | None:
     """Most memory in use so far, in bytes: of the GPU if one computes, else of this process."""
     if device != "cuda":
         return peak_memory()

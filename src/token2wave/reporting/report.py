@@ -136,7 +136,11 @@ def _baseline_section(summary: Summary) -> str:
     ratio = f"{seconds[0] / seconds[1]:.3g} times as long" if min(seconds) > 0 else NOTHING
     rows.append(["Training time", *map(duration, seconds), ratio])
     head = ["", "this model", baseline["name"], "difference"]
-    table = html.table("Both were scored on the same test texts.", head, rows)
+    table = html.table(
+        f"Both learnt from the same rows; the figures are of the same {describe_rows(summary.evaluated_on)}.",
+        head,
+        rows,
+    )
     return html.section("Against the baseline", table)
 
 

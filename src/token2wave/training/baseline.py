@@ -2,36 +2,92 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import DataError, MissingExtraError
+from token2wave.errors import DataError, import_extra
 from token2wave.metrics import evaluate_decisions, evaluate_predictions
-from token2wave.training.callbacks import CallbackList
-from token2wave.training.preparation import EncodedTexts
+from token2wave.training.examples import Examples
 from token2wave.training.result import Baseline
 
 NAME = "TF-IDF (1,2) + LinearSVC"
+IMPORT_SECONDS = 2.0  # that loading scikit-learn may take
+FIRST_SAMPLE = 64  # rows
+LAST_SAMPLE = 1 / 32  # of the rows
+
+Pairs = Sequence[tuple[Examples, Examples]]
 
 
-def fit_baseline(texts: EncodedTexts, data: str, callback_list: CallbackList) -> Baseline:
-    """Train the baseline on all training rows of a run, validation rows included.
+def require_baseline() -> None:
+    """Check that the baseline can be trained.
 
     Raises:
-        DataError: there are no test texts.
         MissingExtraError: scikit-learn is not installed.
     """
-    if texts.test is None:
-        problem = "expected a test set for the baseline, found none"
-        raise DataError(problem, location=data, hint="name one with --test")
-    callback_list.stage("baseline", 0)
-    train, test = texts.train if texts.full_train is None else texts.full_train, texts.test
-    data_of_both = train.texts, train.labels, test.texts, test.labels
-    return train_baseline(*data_of_both, texts.label_names, train.weights, train.positive_weights)
+    with import_extra("sklearn", "the baseline"):
+        import sklearn  # noqa: F401
+
+
+def costs_less_than(seconds: float, pairs: Pairs, clock: Callable[[], float] = time.perf_counter) -> bool:
+    """Whether the baseline, if it can be trained, probably takes less than some seconds.
+
+    Ever larger samples of the rows are timed, in at most about a fifth of that time.
+    """
+    if find_spec("sklearn") is None or ("sklearn.svm" not in sys.modules and seconds < IMPORT_SECONDS):
+        return False
+    start, train, n_sample = clock(), pairs[0][0], FIRST_SAMPLE
+    import sklearn.feature_extraction.text
+    import sklearn.svm  # noqa: F401
+
+    n_rows = sum(len(train) + len(test) for train, test in pairs)
+    order = np.random.default_rng(0).permutation(len(train))
+    while True:
+        sample, sample_start = train.take(order[:n_sample]), clock()
+        try:
+            _fit(sample)
+        except DataError:
+            return False
+        now = clock()
+        if now - start + (now - sample_start) * n_rows / len(sample) > seconds:
+            return False
+        if n_sample >= LAST_SAMPLE * len(train):
+            return True
+        n_sample *= 4
+
+
+def fit_baseline(pairs: Pairs, label_names: tuple[str, ...]) -> Baseline:
+    """Train on the first of each pair of examples, and evaluate on all of the second.
+
+    Raises:
+        DataError: the texts have no words for it.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    require_baseline()
+    seconds, predicted = 0.0, []
+    for train, test in pairs:
+        start = time.perf_counter()
+        predict = _fit(train)
+        seconds += (time.perf_counter() - start) / len(pairs)
+        predicted.append(predict(test.texts))
+    truth, multi_label = np.concatenate([test.labels for _, test in pairs]), pairs[0][0].multi_label
+    score = evaluate_decisions if multi_label else evaluate_predictions
+    scores = score(truth, np.concatenate(predicted), label_names)
+    baseline: Baseline = {
+        "name": f"{NAME}, one against the rest" if multi_label else NAME,
+        "accuracy": scores.accuracy,
+        "macro_f1": scores.macro_f1,
+        "train_seconds": seconds,
+    }
+    if scores.micro_f1 is not None:
+        baseline["micro_f1"] = scores.micro_f1
+    return baseline
 
 
 def train_baseline(
@@ -43,50 +99,51 @@ def train_baseline(
     weights: NDArray[np.float32] | None = None,
     positive_weights: NDArray[np.float32] | None = None,
 ) -> Baseline:
-    """Train on the training texts with their weights, and evaluate on the test texts.
-
-    Multi-label texts have labels ``(N, C)``. Then one machine a class is trained against the rest, and the
-    texts that have the class have its positive weight, ``(C,)``.
+    """Train on texts and evaluate on others; arguments as for :class:`Examples`.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.svm import LinearSVC
-    except ImportError as error:
-        raise MissingExtraError("scikit-learn", "sklearn", purpose="the baseline") from error
-    start = time.perf_counter()
+    train = Examples.of_texts(train_texts, train_labels, weights, positive_weights)
+    return fit_baseline([(train, Examples.of_texts(test_texts, test_labels))], label_names)
+
+
+def _fit(train: Examples) -> Callable[[Sequence[str]], NDArray[Any]]:
+    """Train on weighted examples; the result predicts labels.
+
+    One machine a class of multi-label texts is trained against the rest, and the texts that have the class
+    have its positive weight.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.svm import LinearSVC
+
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1)
-    matrix = vectorizer.fit_transform(train_texts)
-    multi_label = train_labels.ndim == 2
-    classes = train_labels.T if multi_label else [train_labels]
+    classes = train.labels.T if train.multi_label else [train.labels]
     class_weights: list[dict[bool, float] | None] = [None] * len(classes)
-    if positive_weights is not None:
-        class_weights = [{True: weight} for weight in positive_weights.tolist()]
-    # A class that no text or every text has needs no machine.
-    machines = [
-        LinearSVC(random_state=0, class_weight=class_weight).fit(matrix, labels, sample_weight=weights)
-        if labels.min() != labels.max()
-        else None
-        for labels, class_weight in zip(classes, class_weights, strict=True)
-    ]
-    seconds = time.perf_counter() - start
-    test_matrix = vectorizer.transform(test_texts)
-    predicted = [
-        np.full(len(test_texts), labels[0]) if machine is None else machine.predict(test_matrix)
-        for machine, labels in zip(machines, classes, strict=True)
-    ]
-    if multi_label:
-        scores = evaluate_decisions(test_labels, np.stack(predicted, axis=1), label_names)
-    else:
-        scores = evaluate_predictions(test_labels, predicted[0], label_names)
-    baseline: Baseline = {
-        "name": f"{NAME}, one against the rest" if multi_label else NAME,
-        "accuracy": scores.accuracy,
-        "macro_f1": scores.macro_f1,
-        "train_seconds": seconds,
-    }
-    if scores.micro_f1 is not None:
-        baseline["micro_f1"] = scores.micro_f1
-    return baseline
+    if train.positive_weights is not None:
+        class_weights = [{True: weight} for weight in train.positive_weights.tolist()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has not converged
+            matrix = vectorizer.fit_transform(train.texts)
+            # A class that no text or every text has needs no machine.
+            machines = [
+                LinearSVC(random_state=0, class_weight=weight).fit(
+                    matrix, labels, sample_weight=train.weights
+                )
+                if labels.min() != labels.max()
+                else None
+                for labels, weight in zip(classes, class_weights, strict=True)
+            ]
+    except ValueError as error:  # no word of two letters, or no row of some weight
+        raise DataError(f"the baseline cannot be trained ({error})", hint="leave --baseline out") from error
+
+    def predict(texts: Sequence[str]) -> NDArray[Any]:
+        matrix = vectorizer.transform(texts)
+        predicted = [
+            np.full(len(texts), labels[0]) if machine is None else machine.predict(matrix)
+            for machine, labels in zip(machines, classes, strict=True)
+        ]
+        return np.stack(predicted, axis=1) if train.multi_label else np.asarray(predicted[0])
+
+    return predict

@@ -17,6 +17,7 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
 from token2wave.training.loss import binary_cross_entropies
 from token2wave.training.trainer import TrainableNetwork
+from token2wave.training.validation_split import assign_folds
 
 HEADS = ("head", "context.head", "linear_svm")
 """Parameters of the branches: the waves of the text, of each word's context, and the linear SVM."""
@@ -87,12 +88,7 @@ def cross_validate_branches(
         The weight of each branch, and the probabilities ``(N, C)`` of each text by the network and the
         weights that the other folds give, so that the text has chosen nothing.
     """
-    groups = examples.row_groups()
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(groups == np.arange(len(groups))))
-    order = order[np.argsort(examples.labels[order], kind="stable")]  # each fold gets every class
-    fold = np.empty(len(groups), dtype=np.int64)
-    fold[order] = np.arange(len(order)) % FOLDS
-    fold = fold[groups]
+    fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
     logits: Numbers | None = None
     for number in range(FOLDS):
         fitted = fit(examples.take(np.flatnonzero(fold != number)))

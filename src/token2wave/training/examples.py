@@ -109,6 +109,10 @@ class Examples:
             groups=None if self.groups is None else [self.groups[row] for row in rows.tolist()],
         )
 
+    def labelled(self) -> Examples:
+        """The texts whose labels the data has."""
+        return self.take(np.arange(len(self) - self.n_unlabelled)) if self.n_unlabelled else self
+
     def row_groups(self) -> NDArray[np.int64]:
         """The first row of each row's group, ``(N,)``: of one text, nearly one text, or one named group."""
         return join_groups(group_duplicates(self.texts), self.groups)

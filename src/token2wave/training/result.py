@@ -17,7 +17,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 class Baseline(TypedDict):
-    """Figures of another classifier on the same test set."""
+    """Figures of another classifier, trained and evaluated on the same rows."""
 
     name: str
     accuracy: float
@@ -72,7 +72,7 @@ class Summary:
         label_names: the classes, in order.
         majority: what predicting the most frequent class of training gives on the same texts: the accuracy,
             for multi-label texts micro-F1 of the most frequent classes; None without an evaluation.
-        baseline: another classifier on the same test set.
+        baseline: another classifier, trained and evaluated on the same rows; None if there was none.
         settings: of features, network and recipe.
         versions: of the packages that computed this.
         machine: that computed this.

@@ -22,7 +22,6 @@ from token2wave.metrics import (
     Mistake,
     evaluate_decisions,
     evaluate_predictions,
-    majority_score,
     surest_mistakes,
 )
 from token2wave.models.wave_config import WaveConfig
@@ -35,6 +34,7 @@ from token2wave.training.branches import (
 )
 from token2wave.training.calibration import (
     CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    FOLDS,
     calibrate,
     cross_validate_branches,
     has_few_rows,
@@ -52,6 +52,7 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
+from token2wave.training.validation_split import assign_folds
 
 
 class EmbeddingInit(Protocol):
@@ -377,14 +378,20 @@ class TrainingRun:
             evaluation = evaluate_predictions(rows.labels, decisions, names, predicted)
         return evaluation, surest_mistakes(rows.texts, rows.labels, decisions, names, predicted, numbers)
 
-    def majority(self) -> float:
-        """Score the most frequent class of training on the rows of :attr:`evaluated_on`."""
-        texts = self.texts
-        rows = texts.test or texts.held_out or texts.full_train or texts.train
-        train = texts.train if texts.held_out is not None else texts.full_train or texts.train
-        labels = train.labels[: len(train) - train.n_unlabelled]
-        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels)
-        return majority_score(counts, len(labels), rows.labels)
+    def evaluated_pairs(self, last: FitResult) -> list[tuple[Examples, Examples]]:
+        """The rows that each model of the evaluation has learnt from, and those that it was evaluated on."""
+        texts, full_train = self.texts, self.texts.full_train or self.texts.train
+        if texts.test is not None:
+            return [(full_train.labelled(), texts.test)]
+        if texts.held_out is not None:
+            return [(texts.train.labelled(), texts.held_out)]
+        if last.cross_validated is None:
+            return []
+        fold = assign_folds(full_train.labels, full_train.row_groups(), FOLDS, self.seed)
+        return [
+            (full_train.take(np.flatnonzero(fold != number)), full_train.take(np.flatnonzero(fold == number)))
+            for number in range(FOLDS)
+        ]
 
     @property
     def evaluated_on(self) -> str:

@@ -66,6 +66,28 @@ def hold_out(
     return np.flatnonzero(is_train | returned), np.flatnonzero(is_validation & ~returned)
 
 
+def assign_folds(
+    classes: NDArray[np.int64], groups: Rows, n_folds: int, seed: int, *, in_blocks: bool = False
+) -> NDArray[np.int64]:
+    """Number the fold of each row, ``(N,)``: each fold gets its part of every class, and whole groups.
+
+    With ``in_blocks`` the rows of a class in a fold are neighbours in the file; else they are random.
+    The other arguments are those of :func:`hold_out`.
+    """
+    first = np.flatnonzero(groups == np.arange(len(groups)))
+    order = first if in_blocks else np.random.default_rng(seed).permutation(first)
+    order = order[np.argsort(classes[order], kind="stable")]
+    number = np.arange(len(order))
+    if in_blocks:
+        counts = np.bincount(classes[order])
+        n_of_class = np.repeat(counts, counts)
+        rank = number - np.repeat(np.cumsum(counts) - counts, counts)
+        number = np.where(n_of_class >= n_folds, rank * n_folds // n_of_class, number)
+    fold = np.empty(len(groups), dtype=np.int64)
+    fold[order] = number % n_folds
+    return fold[groups]
+
+
 def grouped_holdout(
     texts: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
