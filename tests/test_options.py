@@ -17,10 +17,11 @@ from token2wave.cli import model_commands, training_commands
 from token2wave.config import describe_options
 from token2wave.errors import ConfigError
 from token2wave.integrations.sklearn import ESTIMATOR_OPTIONS, WaveClassifier
+from token2wave.options import DIALECT_OPTIONS
 
 CLASSES = (TrainOptions, DataOptions)
 FIELDS = {field.name: field for cls in CLASSES for field in dataclasses.fields(cls)}
-EVALUATE = {"text_column", "label_column", "label_separator", "quoting", "normalise_labels"}
+EVALUATE = {"text_column", "label_column", "label_separator", "normalise_labels", *DIALECT_OPTIONS}
 UPDATE = {"class_weights", "epochs", "seed", "out", "overwrite"}
 
 

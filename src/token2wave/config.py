@@ -97,18 +97,18 @@ def _convert(cls: type, key: str, hint: Any, value: Any) -> Any:
 
 
 def describe_options(options: type) -> dict[str, str]:
-    """Read the description of every option from the ``Attributes`` section of a dataclass's docstring."""
-    lines = inspect.cleandoc(options.__doc__ or "").splitlines()
-    if "Attributes:" not in lines:  # python -OO leaves docstrings out
-        return {field.name: "" for field in dataclasses.fields(options)}
-    described: dict[str, list[str]] = {}
-    for line in lines[lines.index("Attributes:") + 1 :]:
-        if not line.startswith(" "):
-            break
-        if begins := re.match(r"    (\w+): (.*)", line):
-            described[begins[1]] = [begins[2]]
-        else:
-            described[next(reversed(described))].append(line.strip())
+    """Read the description of every option from the ``Attributes`` sections of dataclasses' docstrings."""
+    described: dict[str, list[str]] = {field.name: [] for field in dataclasses.fields(options)}
+    for cls in options.__mro__:
+        lines = inspect.cleandoc(cls.__dict__.get("__doc__") or "").splitlines()  # none with python -OO
+        for line in lines[lines.index("Attributes:") + 1 :] if "Attributes:" in lines else ():
+            if not line.startswith(" "):
+                break
+            if begins := re.match(r"    (\w+): (.*)", line):
+                text = described.setdefault(begins[1], [])
+                text.append(begins[2])
+            else:
+                text.append(line.strip())
     return {name: " ".join(text) for name, text in described.items()}
 
 

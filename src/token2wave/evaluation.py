@@ -78,7 +78,7 @@ def evaluate(
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(dataset.texts)
     n_unknown = len(dataset) - int(classifier.known(dataset.texts).sum())
-    caveats = dataset.unknown_label_notes()
+    caveats = [*dataset.notes, *dataset.unknown_label_notes()]
     if n_unknown:
         texts = f"{n_unknown:,} of {len(dataset):,} texts"
         caveats.append(f"The model knows no word of {texts}, so their predictions rest on nothing.")

@@ -6,24 +6,72 @@ Each option is declared, documented and checked here only. This module imports n
 
 from __future__ import annotations
 
+import codecs
+import dataclasses
+import difflib
+import encodings.aliases
 import operator
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, SupportsIndex
 
 from token2wave.config import parse_size, require, require_choice
 from token2wave.errors import ConfigError
 
-QUOTINGS = ("auto", "none", "standard")
+DIALECT_OPTIONS = ("delimiter", "encoding", "header", "quoting")
+QUOTINGS = ("auto", "none", "standard", "backslash")
+DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """Which columns hold texts, labels and weights, and how a text's labels are written.
+class TextOptions:
+    r"""Which column holds the texts, and how files are written. None: found by looking at the file.
 
     Attributes:
         text_column: the column of the texts, in formats with columns.
+        delimiter: what separates the fields of CSV and TSV: one character, or ``tab``. A text file is then a
+            table, too.
+        encoding: the encoding of text files, such as ``cp1252``, ``utf-16`` or ``shift_jis``. UTF-8, UTF-16
+            and cp1252 are found by looking.
+        header: whether CSV and TSV begin with the names of the columns. Without them the columns are called
+            1, 2 and so on.
+        quoting: how CSV and TSV quote fields: ``auto``, ``none``, ``standard`` or ``backslash``. ``standard``
+            is RFC 4180. With ``none`` a quote is a character as any other. ``backslash`` is what databases
+            write: a backslash before quotes, tabs and line breaks, and ``\N`` for a missing value. ``auto``
+            is found by looking, and stops where a quote swallows rows.
+
+    Raises:
+        ConfigError: the delimiter is not one character, or the encoding or the quoting is not known.
+    """
+
+    text_column: str = "text"
+    delimiter: str | None = field(default=None, kw_only=True)
+    encoding: str | None = field(default=None, kw_only=True)
+    header: bool | None = field(default=None, kw_only=True)
+    quoting: str = field(default="auto", kw_only=True)
+
+    def __post_init__(self) -> None:
+        require_choice(self.quoting, "quoting", QUOTINGS)
+        if self.delimiter is not None:
+            delimiter = DELIMITER_NAMES.get(self.delimiter, self.delimiter)
+            is_one = len(delimiter) == 1 and delimiter not in '"\r\n\\'
+            require(is_one, "delimiter", "one character, or tab", self.delimiter)
+            object.__setattr__(self, "delimiter", delimiter)
+        if self.encoding is not None:
+            object.__setattr__(self, "encoding", find_codec(self.encoding))
+
+    def for_texts(self) -> TextOptions:
+        """The same options, without those of labels."""
+        return TextOptions(**{f.name: getattr(self, f.name) for f in dataclasses.fields(TextOptions)})
+
+
+@dataclass(frozen=True)
+class DataOptions(TextOptions):
+    """Which columns hold texts, labels and weights, and how files and a text's labels are written.
+
+    Attributes:
         label_column: the column of the labels, in formats with columns. In fastText files every line
             begins with its labels.
         weight_column: the column that says how much each training text counts, if there is one. fastText
@@ -35,31 +83,25 @@ class DataOptions:
             labels say so, and so do several labels on a line of fastText.
         label_separator: what separates the labels of a text in one string, as in CSV. A text may then have
             several labels, or none. fastText files ignore it.
-        quoting: how CSV and TSV quote fields: ``auto``, ``none`` or ``standard``. ``standard`` is RFC 4180.
-            With ``none`` a quote is a character as any other. ``auto`` is ``standard`` for CSV, and stops
-            where a quote swallows rows; for TSV it is ``none``.
         normalise_labels: whether labels that differ only in case, blanks or Unicode form are one label. Its
             name is in lower case.
 
     Raises:
-        ConfigError: texts and labels come from the same column, the separator is empty, or the quoting is
-            not known.
+        ConfigError: texts and labels come from the same column, or the separator is empty.
     """
 
-    text_column: str = "text"
     label_column: str = "label"
     weight_column: str | None = None
     group_column: str | None = None
     multi_label: bool | None = None
     label_separator: str | None = None
-    quoting: str = "auto"
     normalise_labels: bool = False
 
     SHORT_NAMES: ClassVar = {"text": "text_column", "label": "label_column"}
     """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
 
     def __post_init__(self) -> None:
-        require_choice(self.quoting, "quoting", QUOTINGS)
+        super().__post_init__()
         if self.text_column == self.label_column:
             raise ConfigError(
                 f"expected two columns, found {self.text_column!r} for both texts and labels",
@@ -72,6 +114,24 @@ class DataOptions:
                 location="label_separator",
                 hint="name what separates the labels of a text, e.g. --label-separator '|'",
             )
+
+
+def find_codec(name: str) -> str:
+    """Return Python's name of a text encoding.
+
+    Raises:
+        ConfigError: there is no such encoding.
+    """
+    try:
+        codec = codecs.lookup(name).name
+        if codec not in ("idna", "punycode") and "a".encode(codec):  # these two are no encodings of texts
+            return codec.removesuffix("-sig")
+    except (LookupError, ValueError):
+        pass
+    names = {*encodings.aliases.aliases, *encodings.aliases.aliases.values()}
+    close = difflib.get_close_matches(re.sub(r"[\W_]+", "_", name.lower()), sorted(names), 1)
+    hint = f"did you mean {close[0]!r}?" if close else "for example utf-8, cp1252, latin-1 or shift_jis"
+    raise ConfigError(f"expected an encoding, found {name!r}", location="encoding", hint=hint)
 
 
 PathLike = str | os.PathLike[str]

@@ -201,8 +201,7 @@ def _prepare(
             texts,
             splits,
             preset.recipe,
-            text_column=data_options.text_column,
-            quoting=data_options.quoting,
+            text_options=data_options,
             callbacks=callback_list.callbacks,
         )
     context = replace(context, teacher_info=teacher_info, search=search)

@@ -65,8 +65,10 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
     monkeypatch.setattr("token2wave.compression.compress", compress)
     defaults = {"data": None, "test": None, "max_size": None, "storage": "auto", "retrain": True}
     defaults |= {"text_column": "text", "label_column": "label", "overwrite": False}
+    defaults |= {"delimiter": None, "encoding": None, "header": None, "quoting": "auto"}
     others = {"data": "d", "test": "t.csv", "max_size": "1MB", "storage": "int8", "retrain": False}
     others |= {"text_column": "t", "label_column": "l", "overwrite": True}
+    others |= {"delimiter": ";", "encoding": "cp1252", "header": False, "quoting": "none"}
     arguments = [
         "--data",
         "d",
@@ -81,6 +83,7 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
         "t",
         "--label-column",
         "l",
+        *("--delimiter", ";", "--encoding", "cp1252", "--no-header", "--quoting", "none"),
         "--overwrite",
     ]
     for extra, expected in (([], defaults), (arguments, others)):
@@ -99,7 +102,9 @@ def test_compress_finds_the_data_of_the_model(run_cli, workplace):
 
 
 def test_compress_columns(run_cli, model):
-    Path("other.tsv").write_text(CSV.replace(",", "\t").replace("text\tlabel", "body\tmood"))
+    Path("other.tsv").write_text(
+        CSV.replace(",", "\t").replace("text\tlabel", "id\tbody\tmood").replace("\na", "\n1\ta")
+    )
     columns = ["--text-column", "body", "--label-column", "mood"]
     assert run_cli("compress", model, "--out", "small", "--data", "other.tsv", *columns).status == 0
     assert "'text'" in run_cli("compress", model, "--out", "small", "--data", "other.tsv").error

@@ -107,7 +107,17 @@ NO_FILES = {
         "max_size",
         "memory",
     ),
-    *("text_column", "label_column", "weight_column", "label_separator", "quoting", "parts", "split"),
+    *(
+        "text_column",
+        "label_column",
+        "weight_column",
+        "label_separator",
+        "quoting",
+        "delimiter",
+        "encoding",
+        "parts",
+        "split",
+    ),
     *("text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
     *("host", "allow_origin", "allow_host"),
 }

@@ -47,7 +47,7 @@ def test_quotes_are_plain_characters_on_request(tmp_path: Path) -> None:
     split = read_labelled(path, DataOptions(quoting="none"))
     assert list(zip(split.texts, split.labels, strict=True)) == with_quotes(3, 30)
     assert len(read_labelled(path, DataOptions(quoting="standard"))) == len(ROWS) - 27
-    (segment,) = segments_of([path], quoting="none")
+    (segment,) = segments_of([path], options=DataOptions(quoting="none"))
     assert sum(len(block) for block in read_segment(segment)) == len(ROWS)
 
 
@@ -56,7 +56,7 @@ def test_quotes_in_tsv_are_plain_characters(tmp_path: Path) -> None:
     assert read_labelled(path).texts == [text for text, _ in with_quotes(3, 30)]
     path.write_text('text\tlabel\n"two\nlines"\ta\nx\tb\n')
     with pytest.raises(DataError, match="--quoting standard"):
-        read_labelled(path)
+        read_labelled(path, DataOptions(quoting="none"))
     assert read_labelled(path, DataOptions(quoting="standard")).texts == ["two\nlines", "x"]
 
 
@@ -73,24 +73,17 @@ def test_unknown_quoting_is_refused() -> None:
         DataOptions(quoting="sometimes")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt"])
-def test_lone_carriage_returns_are_named(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    row = "__label__a x\r__label__b y\r" if name == "a.txt" else "text,label\rx,a\ry,b\r"
-    path.write_bytes(row.encode())
-    with pytest.raises(DataError, match="carriage return"):
-        read_labelled(path)
-
-
-@pytest.mark.parametrize("end", ["", "\r"])
-def test_texts_with_carriage_returns_alone_are_named(tmp_path: Path, end: str) -> None:
-    rows = {"a.txt": "a cup\ra lamp", "a.jsonl": '{"text": "a cup"}\r{"text": "a lamp"}'}
-    for name, content in rows.items():
-        (tmp_path / name).write_bytes((content + end).encode())
+def test_lone_carriage_returns_after_a_line_feed_are_named(tmp_path: Path) -> None:
+    contents = {"a.csv": "text,label\nx,a\ry,b\r", "a.txt": "__label__a z\n__label__a x\r__label__b y\r"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content.encode())
         with pytest.raises(DataError, match="carriage return"):
-            read_texts(tmp_path / name)
+            read_labelled(tmp_path / name)
+
+
+def test_lone_carriage_returns_of_standard_input_are_named() -> None:
     with pytest.raises(DataError, match="carriage return"):
-        read_stream(io.BytesIO((rows["a.txt"] + end).encode()), "standard input")
+        read_stream(io.BytesIO(b"a cup\ra lamp"), "standard input")
 
 
 def test_a_carriage_return_within_a_text_is_kept(tmp_path: Path) -> None:

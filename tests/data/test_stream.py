@@ -298,7 +298,7 @@ def test_columns_and_segments_survive_a_trip_to_another_process(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "n": 1, "m": 2}\n{"text": "b", "m": 3}\n')
     (segment,) = segments_of([path])
-    assert pickle.loads(pickle.dumps(segment)) == segment == Segment(**segment.to_dict())
+    assert pickle.loads(pickle.dumps(segment)) == segment == Segment.from_dict(segment.to_dict())
     (rows,) = read_segment(segment, columns=["n"])
     assert rows.records == [{"text": "a", "n": 1}, {"text": "b"}]
     assert rows.values("n") == [1, None]

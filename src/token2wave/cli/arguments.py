@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -17,6 +17,7 @@ import typer.core
 
 from token2wave.config import describe_options
 from token2wave.errors import ConfigError
+from token2wave.options import TextOptions
 from token2wave.reporting.terminal import set_verbosity, verbosity
 
 Json = Annotated[
@@ -28,11 +29,6 @@ Quiet = Annotated[
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Log every step on standard error; errors have a traceback.")
-]
-TextColumn = Annotated[str, typer.Option(help="Column of the texts, in files with columns.")]
-LabelColumn = Annotated[str, typer.Option(help="Column of the labels, in files with columns.")]
-Quoting = Annotated[
-    str, typer.Option(help="How CSV and TSV quote fields: auto, none (quotes are plain) or standard.")
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files of another kind, too, but never an input.")
@@ -84,6 +80,12 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, allow_nan=False))
 
 
+def print_notes(notes: Sequence[str]) -> None:
+    """Print what looking at files has found on standard error, unless the command is quiet."""
+    for note in () if verbosity.is_quiet else notes:
+        print(f"Note: {note}", file=sys.stderr)
+
+
 def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command ``--quiet`` and ``--verbose``, which the program itself has, too."""
 
@@ -109,8 +111,10 @@ def _set_parameters(function: Callable[..., None], parameters: list[inspect.Para
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
-def read_input(texts: list[str] | None, file: Path | None, text_column: str, quoting: str) -> list[str]:
+def read_input(texts: list[str] | None, file: Path | None, options: Mapping[str, Any]) -> list[str]:
     """Return the texts of the command line, of a file, or of standard input.
+
+    Notes about the file go to standard error.
 
     Raises:
         ConfigError: there are both texts and a file.
@@ -124,10 +128,13 @@ def read_input(texts: list[str] | None, file: Path | None, text_column: str, quo
     from token2wave.data import read_stream, read_texts
 
     if file is not None:
-        return read_texts(file, text_column=text_column, quoting=quoting)
+        notes: list[str] = []
+        lines = read_texts(file, TextOptions(**options), notes)
+        print_notes(notes)
+        return lines
     if sys.stdin.isatty() and not verbosity.is_quiet:
         print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
-    return read_stream(sys.stdin.buffer, "standard input")
+    return read_stream(sys.stdin.buffer, "standard input", TextOptions(**options).encoding)
 
 
 def takes_options(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, Overwrite, Quoting, TextColumn, print_json
+from token2wave.cli.arguments import Json, ModelPath, Overwrite, print_json, read_input, takes_options
 from token2wave.config import require_choice
 from token2wave.errors import ConfigError
+from token2wave.options import TextOptions
 from token2wave.reporting.terminal import verbosity
 from token2wave.storage.atomic import private_files
 
@@ -31,21 +32,20 @@ pipeline('text-classification', model={path!r})('A text.')""",
 """What each format is and how to use it."""
 
 
+@takes_options(TextOptions)
 def export(
     model: ModelPath,
+    options: dict[str, Any],
     to: Annotated[str, typer.Option(help=f"Format: {', '.join(USAGE)}.")],
     out: Annotated[Path, typer.Option(help="File or folder to write.")],
     examples: Annotated[
         Path | None, typer.Option(help="For html, a file of example texts: a line each, or a column.")
     ] = None,
-    text_column: TextColumn = "text",
-    quoting: Quoting = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a model in the format of another program."""
     from token2wave.classifier import load
-    from token2wave.data import read_texts
     from token2wave.formatting import size
     from token2wave.storage.outputs import Outputs
 
@@ -57,7 +57,7 @@ def export(
         outputs.check_folder(out)
     else:
         outputs.check_file(out, "ONNX file" if to == "onnx" else "page with a model")
-    texts = [] if examples is None else read_texts(examples, text_column=text_column, quoting=quoting)
+    texts = [] if examples is None else read_input(None, examples, options)
     classifier = load(model)
     with private_files(outputs.is_private):
         if to == "onnx":

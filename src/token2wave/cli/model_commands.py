@@ -10,11 +10,8 @@ import typer
 from token2wave.cli.arguments import (
     Data,
     Json,
-    LabelColumn,
     ModelPath,
     Overwrite,
-    Quoting,
-    TextColumn,
     TextFile,
     Texts,
     print_json,
@@ -22,7 +19,7 @@ from token2wave.cli.arguments import (
     takes_options,
 )
 from token2wave.errors import ConfigError
-from token2wave.options import DataOptions
+from token2wave.options import DataOptions, TextOptions
 from token2wave.reporting import terminal
 from token2wave.storage.atomic import atomic_write, private_files
 
@@ -57,12 +54,12 @@ def evaluate(
         terminal.print_novelty(result.figures["mean_novelty"])
 
 
+@takes_options(TextOptions)
 def predict(
     model: ModelPath,
+    options: dict[str, Any],
     text: Texts = None,
     file: TextFile = None,
-    text_column: TextColumn = "text",
-    quoting: Quoting = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
     abstain_below: Annotated[
         float, typer.Option(min=0, max=1, help="Give no label if its probability is below this.")
@@ -92,7 +89,7 @@ def predict(
     if classifier.multi_label and abstain_below:
         problem = "a multi-label model abstains if no label reaches its threshold"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
-    texts = read_input(text, file, text_column, quoting)
+    texts = read_input(text, file, options)
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
         novelty = as_json or abstain_above_novelty is not None
@@ -110,8 +107,13 @@ def predict(
         print_json(documents)
 
 
+@takes_options(
+    DataOptions,
+    leave_out=("weight_column", "group_column", "multi_label", "label_separator", "normalise_labels"),
+)
 def compress(
     model: ModelPath,
+    options: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Model file to write.")],
     max_size: Annotated[
         str | None, typer.Option(help="Largest size of the file, e.g. 1MB; without it no row is removed.")
@@ -129,8 +131,6 @@ def compress(
     retrain: Annotated[
         bool, typer.Option(help="Train the remaining rows again if that improves validation.")
     ] = True,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -146,8 +146,7 @@ def compress(
             max_size=max_size,
             storage=storage,
             retrain=retrain,
-            text_column=text_column,
-            label_column=label_column,
+            **options,
             overwrite=overwrite,
             callbacks=[callback],
         ).summary
@@ -171,12 +170,12 @@ def info(model: ModelPath, as_json: Json = False) -> None:
         terminal.print_info(model, document)
 
 
+@takes_options(TextOptions)
 def explain(
     model: ModelPath,
+    options: dict[str, Any],
     text: Texts = None,
     file: TextFile = None,
-    text_column: TextColumn = "text",
-    quoting: Quoting = "auto",
     unit: Annotated[
         str, typer.Option(help="What to remove, one at a time: token, word or sentence.")
     ] = "word",
@@ -193,7 +192,7 @@ def explain(
     if html is not None:
         outputs.check_file(html, "page of explanations")
     classifier = load(model)
-    texts = read_input(text, file, text_column, quoting)
+    texts = read_input(text, file, options)
     with terminal.progress() as callback:
         callback.on_stage("explanation", len(texts))
         explanations = []

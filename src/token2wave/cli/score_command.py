@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, Quoting, TextColumn, print_json
+from token2wave.cli.arguments import Json, ModelPath, print_json, print_notes, takes_options
+from token2wave.options import TextOptions
 from token2wave.reporting import terminal
 
 if TYPE_CHECKING:
     from token2wave.scoring.job import ScoringSummary
 
 
+@takes_options(TextOptions)
 def score(
     model: ModelPath,
+    options: dict[str, Any],
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -30,8 +33,6 @@ def score(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; by default one for each core.")
     ] = None,
-    text_column: TextColumn = "text",
-    quoting: Quoting = "auto",
     columns: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Columns to keep; all, by default.")
     ] = None,
@@ -63,8 +64,6 @@ def score(
             output,
             engine=engine,
             workers=workers,
-            text_column=text_column,
-            quoting=quoting,
             columns=None if columns is None else [name for name in columns.split(",") if name],
             keep=keep,
             format=format,
@@ -74,7 +73,9 @@ def score(
             prefix=prefix,
             part_size=part_size,
             callbacks=[callback],
+            **options,
         )
+    print_notes(summary.notes)
     if as_json:
         print_json(summary.to_dict())
     elif not terminal.verbosity.is_quiet:

@@ -18,7 +18,7 @@ import numpy as np
 
 from token2wave.classifier import Classifier, load
 from token2wave.compression.compressor import Compressor, recipe_of, seed_of
-from token2wave.config import parse_size, require_choice
+from token2wave.config import accept_options, parse_size, require_choice
 from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths
 from token2wave.distillation.targets import distillation_targets
@@ -51,6 +51,10 @@ class Compression:
     summary: dict[str, Any]
 
 
+@accept_options(
+    data_options=DataOptions,
+    leave_out=("weight_column", "group_column", "multi_label", "label_separator", "normalise_labels"),
+)
 def compress(
     model: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -60,8 +64,7 @@ def compress(
     max_size: int | str | None = None,
     storage: str = "auto",
     retrain: bool = True,
-    text_column: str = "text",
-    label_column: str = "label",
+    data_options: DataOptions,
     overwrite: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Compression:
@@ -79,8 +82,8 @@ def compress(
             numbers, compressed by LZMA). ``auto`` is lzma with ``max_size``, else int8.
         retrain: whether the remaining rows may be retrained, if that is better on the validation texts. A
             model that was trained on all rows never is, as it has no such texts.
-        text_column: column of the texts, in files with columns.
-        label_column: column of the labels, in files with columns.
+        data_options: the columns, and how files are written. You give its fields as keyword arguments.
+            Where they are left open, it is as in training.
         overwrite: whether ``out`` may be the file of the model, or a file of another kind.
         callbacks: called as the work goes on.
 
@@ -99,7 +102,7 @@ def compress(
     recorded = (old.training.get(name) for name in ("data", "teacher", "unlabelled"))
     outputs = Outputs([model, *possible_paths(data, test, *recorded)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
-    texts = _load_texts(old, data, test, text_column, label_column)
+    texts = _load_texts(old, data, test, data_options)
     compressor = Compressor(old, texts, CallbackList(callbacks))
     new = compressor.with_novelty(compressor.best(storage, limit, retrain).classifier, limit)
     n_bytes_before = Path(model).stat().st_size  # the same file may be written
@@ -158,8 +161,7 @@ def _load_texts(
     classifier: Classifier,
     data: str | os.PathLike[str] | None,
     test: str | os.PathLike[str] | None,
-    text_column: str,
-    label_column: str,
+    options: DataOptions,
 ) -> EncodedTexts:
     """Load the training texts, and hold out the rows that were held out in training."""
     record = classifier.training
@@ -167,14 +169,16 @@ def _load_texts(
     if not isinstance(name, str | os.PathLike):
         raise ConfigError("the model does not name its training data", location="data", hint=DATA_HINT)
     try:
-        options = DataOptions(
-            text_column=text_column,
-            label_column=label_column,
+        options = replace(
+            options,
             weight_column=_string(record, "weight_column") if data is None else None,
             group_column=_string(record, "group_column") if data is None else None,
             multi_label=classifier.multi_label,
             label_separator=_string(record, "label_separator") if classifier.multi_label else None,
-            quoting=_string(record, "quoting") or "auto",
+            delimiter=options.delimiter or _string(record, "delimiter"),
+            encoding=options.encoding or _string(record, "encoding"),
+            header=options.header if options.header is not None else record.get("header"),
+            quoting=_string(record, "quoting") or "auto" if options.quoting == "auto" else options.quoting,
             normalise_labels=bool(record.get("normalise_labels")),
         )
         splits = load_splits(name, options, test=test)

@@ -21,7 +21,7 @@ from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
 from token2wave.data.values import join_names, quote
 from token2wave.errors import ConfigError, DataError
-from token2wave.options import DataOptions
+from token2wave.options import DataOptions, TextOptions
 
 _BUILT_IN = Path(__file__).parent / "corpus"
 _FOLDER_VARIABLE = "TOKEN2WAVE_DATA"
@@ -112,6 +112,7 @@ def load_splits(
         elif split in source.splits:
             splits[split] = _read_other_split(source, split, options)
             caveats += incomplete_caveats(source, split, len(splits[split]))
+    caveats += [note for rows in splits.values() for note in rows.notes]
     dataset = TextDataset(source.name, **splits, label_names=source.label_names, caveats=tuple(caveats))
     return dataset.as_multi_label() if dataset.multi_label else dataset
 
@@ -149,27 +150,32 @@ def load_split(
 
 
 def load_texts(
-    data: Any, *, text_column: str = "text", quoting: str = "auto", argument: str = "texts"
+    data: Any,
+    options: TextOptions | None = None,
+    notes: list[str] | None = None,
+    *,
+    argument: str = "texts",
 ) -> list[str]:
     """Load the texts of a file, or of the training split of a data set. Labels are not needed.
 
     Args:
         data: a name as in `load_splits`; or texts, or rows that have them, in memory.
-        text_column: the column of the texts, in formats with columns.
-        quoting: of CSV and TSV; see :class:`DataOptions`.
+        options: the column, and how files are written; the defaults, if None.
+        notes: gets a sentence if a file is not written as its name makes one expect.
         argument: name of ``data``, for errors.
 
     Raises:
         DataError: the file or data set does not exist, or cannot be used.
         MissingExtraError: pyarrow or datasets is needed and not installed.
     """
+    options = options or TextOptions()
     if not is_name(data):
-        return to_texts(data, argument, for_training=True, column=text_column)
+        return to_texts(data, argument, for_training=True, column=options.text_column)
     source = _find_source(data)
     split = _require_split(source, "train")
     if isinstance(source, DatasetFiles):
-        return read_texts(source.splits[split], text_column=text_column, quoting=quoting)
-    return list(source.read(split, DataOptions(text_column)).texts)
+        return read_texts(source.splits[split], options, notes)
+    return list(source.read(split, DataOptions(options.text_column)).texts)
 
 
 def available() -> tuple[str, ...]:

@@ -14,12 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from token2wave.data.dialects import find_dialect
 from token2wave.data.lines import cannot_read
 from token2wave.data.parquet import parquet_file
-from token2wave.data.rows import COMPRESSIONS, FORMATS, Segment
+from token2wave.data.rows import COMPRESSIONS, FORMATS, TEXT_FORMATS, Segment
 from token2wave.errors import DataError
+from token2wave.options import TextOptions
 
 SEGMENT_BYTES = 32 << 20
+DEFAULT_OPTIONS = TextOptions()
 
 
 def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -58,16 +61,21 @@ def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def whole_file(path: Path, quoting: str = "auto") -> Segment:
-    """Return the whole of a file as one segment; a file of unknown format is a DataError."""
+def whole_file(path: Path, options: TextOptions = DEFAULT_OPTIONS) -> Segment:
+    """Return the whole of a file as one segment, in the dialect of its format.
+
+    With a delimiter, a text file is a table. A file of unknown format is a DataError.
+    """
     _, suffix, compression = _split_name(path)
+    if options.delimiter is not None and suffix in ("", *TEXT_FORMATS):
+        suffix = ".csv"
     if not suffix:
         raise DataError(
             f"the format of {path.name[-60:]!r} is not known",
             location=os.fspath(path),
             hint=f"use a file with one of the suffixes {suffixes()}",
         )
-    return Segment(os.fspath(path), suffix, compression, quoting=quoting)
+    return Segment(os.fspath(path), suffix, compression)
 
 
 def stem(path: Path) -> str | None:
@@ -92,7 +100,9 @@ def _split_name(path: Path) -> tuple[str, str, str]:
     return root, suffix if is_known else "", compression
 
 
-def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES, quoting: str = "auto") -> list[Segment]:
+def segments_of(
+    paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES, options: TextOptions = DEFAULT_OPTIONS
+) -> list[Segment]:
     """Divide files into segments of about ``n_bytes``, in the order of the files; an empty file has none.
 
     Raises:
@@ -101,7 +111,9 @@ def segments_of(paths: Sequence[Path], n_bytes: int = SEGMENT_BYTES, quoting: st
     """
     segments: list[Segment] = []
     for path in paths:
-        whole, size = whole_file(path, quoting), _file_size(path)
+        whole, size = whole_file(path, options), _file_size(path)
+        if size and whole.format != ".parquet":
+            whole = replace(whole, dialect=find_dialect(whole, options))
         if whole.format == ".parquet":
             bounds: Sequence[tuple[int, int | None]] = _row_groups(path, n_bytes)
         elif whole.counts_bytes:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from token2wave.data.dialects import MISSING, column_names, split_fields
 from token2wave.data.lines import CARRIAGE_RETURNS, Fault, Lines, decode, decode_row
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
@@ -79,7 +80,8 @@ def parse_rows(
             record["label"] = labels
         return record
 
-    return _line_rows(lines, parse_json if segment.format in JSON_FORMATS else parse_text)
+    encoding = segment.dialect.encoding
+    return _line_rows(lines, encoding, parse_json if segment.format in JSON_FORMATS else parse_text)
 
 
 @contextmanager
@@ -93,10 +95,12 @@ def field_limit(n_characters: int) -> Iterator[None]:
             csv.field_size_limit(previous)
 
 
-def _line_rows(lines: Lines, parse: Callable[[str], Record | Fault | None]) -> Iterator[ParsedRow]:
+def _line_rows(
+    lines: Lines, encoding: str, parse: Callable[[str], Record | Fault | None]
+) -> Iterator[ParsedRow]:
     """Parse files in which each row is a line."""
     for number, (at, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode_row(line, number)
+        text = line if isinstance(line, Fault) else decode_row(line, number, encoding)
         if isinstance(text, Fault):
             yield at, number, text._replace(line=number), len(line)
         else:
@@ -128,37 +132,40 @@ def _csv_rows(
 ) -> Iterator[ParsedRow]:
     """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
     faults: list[Fault] = []  # of the lines of the present row
-    n_bytes = 0
+    n_bytes, dialect = 0, segment.dialect
 
     def decoded() -> Iterator[str]:
         nonlocal n_bytes
         for number, (_, line) in enumerate(lines, start=1):
+            if number <= dialect.n_skipped:
+                continue
             n_bytes += len(line)
-            text = line if isinstance(line, Fault) else decode(line)
+            text = line if isinstance(line, Fault) else decode(line, dialect.encoding)
             if isinstance(text, Fault):
                 faults.append(text._replace(line=number))
                 yield "\n" if isinstance(line, Fault) else line.decode("utf-8", "replace")
             else:
                 yield text
 
-    delimiter = SEPARATORS[segment.format]
-    is_quoted = segment.quoting == "standard" or (segment.quoting == "auto" and segment.format == ".csv")
-    if is_quoted:
-        reader = csv.reader(decoded(), delimiter=delimiter, strict=True)
-    else:
-        reader = csv.reader(decoded(), delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    header = _header(segment, reader, faults, limits)
+    delimiter = dialect.delimiter or SEPARATORS[segment.format]
+    reader = split_fields(decoded(), delimiter, dialect.quoting)
+    first_row = _first_row(segment, reader, faults, limits)
+    header, pending = column_names(first_row, dialect), [] if dialect.has_header else [first_row]
     path = Path(segment.path)
     positions = [(name, column_index(path, header, name)) for name in columns or [text_column]]
     if columns is None:
         positions = [(name, index) for index, name in enumerate(header) if header.index(name) == index]
-    n_fields, row, line = len(header), 0, reader.line_num + 1
+    n_fields, row, line = (
+        len(header),
+        0,
+        dialect.n_skipped + (reader.line_num if dialect.has_header else 0) + 1,
+    )
     others = [i for i, name in enumerate(header) if name != text_column]
-    swallowed = _SwallowedRows(delimiter, n_fields, others) if segment.quoting == "auto" else None
+    swallowed = _SwallowedRows(delimiter, n_fields, others) if dialect.quoting == "auto" else None
     while True:
         fault = None
         try:
-            fields = next(reader)
+            fields = pending.pop() if pending else next(reader)
         except StopIteration:
             return
         except csv.Error as error:
@@ -169,12 +176,12 @@ def _csv_rows(
         if not fields and fault is None:
             if n_fields > 1:
                 yield row, line, None, 0
-                line = reader.line_num + 1
+                line = dialect.n_skipped + reader.line_num + 1
                 continue
             fields = [""]
         row += 1
         if swallowed is not None and fault is None and len(fields) == n_fields:
-            n_lines = reader.line_num - line + 1
+            n_lines = dialect.n_skipped + reader.line_num - line + 1
             if n_lines == 1:
                 swallowed.learn(fields)
             elif swallowed.holds_rows(fields):
@@ -185,12 +192,14 @@ def _csv_rows(
                     "if the field is one text, --quoting standard",
                 )
         if fault is None and len(fields) == n_fields:
+            if dialect.quoting == "backslash" and MISSING in fields:
+                fields = [None if field == MISSING else field for field in fields]
             yield row, line, {name: fields[index] for name, index in positions}, n_bytes
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
-            fault = fault or Fault(problem, _FIELDS_HINT if is_quoted else _TSV_HINT)
+            fault = fault or Fault(problem, _TSV_HINT if dialect.quoting == "none" else _FIELDS_HINT)
             yield row, line, fault._replace(beginning=",".join(fields)[:MAX_BEGINNING]), n_bytes
-        line, n_bytes = reader.line_num + 1, 0
+        line, n_bytes = dialect.n_skipped + reader.line_num + 1, 0
 
 
 class _SwallowedRows:
@@ -230,33 +239,24 @@ class _SwallowedRows:
         return len(lines) >= MIN_SWALLOWED_LINES or (bool(repeating) and is_known)
 
 
-def _header(
+def _first_row(
     segment: Segment, reader: Iterator[list[str]], faults: list[Fault], limits: RowLimits
 ) -> list[str]:
-    fault, header = None, None
+    fault, row = None, None
     try:
-        header = next(reader, None)
+        row = next(reader, None)
     except csv.Error as error:
         fault = _csv_fault(error)
     fault = faults[0] if faults else fault
-    if header and len(header) > limits.columns:
-        fault = fault or _too_many_columns(len(header), limits)
+    if row and len(row) > limits.columns:
+        fault = fault or _too_many_columns(len(row), limits)
     if fault is not None:
-        raise DataError(fault.problem, location=locate(segment.path, line=1), hint=fault.hint)
-    if not header:
-        raise DataError(
-            "the first line is blank" if _holds_more(reader) else "the file is empty",
-            location=segment.path,
-            hint="expected a header with the names of the columns, then at least one row",
-        )
-    return header
-
-
-def _holds_more(reader: Iterator[list[str]]) -> bool:
-    try:
-        return any(reader)
-    except csv.Error:  # a row that cannot be parsed
-        return True
+        line = segment.dialect.n_skipped + 1
+        raise DataError(fault.problem, location=locate(segment.path, line=line), hint=fault.hint)
+    if not row:
+        hint = "expected a header with the names of the columns, then at least one row"
+        raise DataError("the file is empty", location=segment.path, hint=hint)
+    return row
 
 
 def _csv_fault(error: csv.Error) -> Fault:

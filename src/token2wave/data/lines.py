@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from token2wave.data.rows import COMPRESSIONS, Segment
+from token2wave.data.rows import COMPRESSIONS, Dialect, Segment
 from token2wave.errors import DataError, import_extra, locate
 
 MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 256 << 20, 200
@@ -31,8 +31,13 @@ _MAGIC = {
     b"\xfd7zXZ\x00": ("xz", "let the name of the file end in .xz"),
     b"\x28\xb5\x2f\xfd": ("zstd", "let the name of the file end in .zst"),
     b"PAR1": ("Parquet", "let the name of the file end in .parquet"),
+    b"\xd0\xcf\x11\xe0": ("Excel 97", "save it as .xlsx or CSV"),
+    b"%PDF": ("PDF", "copy its texts into a table"),
+    b"<!DOCTYPE html": ("HTML", "save the table in it as CSV"),
+    b"<html": ("HTML", "save the table in it as CSV"),
 }
-_BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
+_MARK_BROKEN = "token2wave.mark_broken"
+BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 class Fault(NamedTuple):
@@ -77,7 +82,9 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
     beginning = 0 if counts_bytes else 1
     at = segment.first or beginning
     try:
-        stream = _decompressed(segment, raw)
+        stream = decompress(segment, raw)
+        if segment.dialect.is_transcoded:
+            stream = cast("BinaryIO", io.BufferedReader(_Transcoder(stream, segment.dialect)))
         if segment.first:
             stream.seek(at - 1)  # a line that begins here is this segment's; a cut one is not
             at += _skip_line(stream) - 1
@@ -88,7 +95,7 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
                 return
             n_bytes = len(line)
             if at == beginning:
-                _require_no_archive(segment, line)
+                require_text(segment, line)
                 line = line.removeprefix(codecs.BOM_UTF8)
             if n_bytes <= max_bytes:
                 yield at, line
@@ -98,7 +105,7 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
                 hint = "check that the lines end in \\n, or cut the text into passages"
                 yield at, Fault(problem, hint, line=0)
             at += n_bytes if counts_bytes else 1
-    except _BROKEN_STREAM as error:
+    except BROKEN_STREAM as error:
         if not segment.compression:
             raise cannot_read(Path(segment.path), cast("OSError", error)) from error
         what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({str(error)[:100]})"
@@ -106,10 +113,10 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
         yield at, Fault(problem, "copy the file again", line=0)
 
 
-def _require_no_archive(segment: Segment, line: bytes) -> None:
+def require_text(segment: Segment, beginning: bytes) -> None:
     """Refuse a file that begins as another format does."""
-    for beginning, (name, hint) in _MAGIC.items():
-        if line.startswith(beginning):
+    for magic, (name, hint) in _MAGIC.items():
+        if beginning.startswith(magic):
             problem = f"expected lines of text, found {name} data"
             raise DataError(problem, location=segment.path, hint=hint)
 
@@ -135,23 +142,22 @@ def require_plausible_size(path: Path, n_unpacked: int, n_packed: int) -> None:
         )
 
 
-def decode(line: bytes) -> str | Fault:
-    """Decode a line of UTF-8."""
+def decode(line: bytes, encoding: str = "utf-8") -> str | Fault:
+    """Decode a line of UTF-8, or of a file in another encoding that :func:`read_lines` has transcoded."""
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            hint = "save the file as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"
-        else:
-            hint = "save the file as UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8"
-        byte, position = line[error.start], error.start + 1
-        problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
+        problem = f"expected text in {encoding}, found bytes that are not"
+        if encoding == "utf-8":
+            byte, position = line[error.start], error.start + 1
+            problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
+        hint = "name the encoding of the file, for example with --encoding cp1252 (encoding='cp1252')"
         return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0)
 
 
-def decode_row(line: bytes, number: int) -> str | Fault:
+def decode_row(line: bytes, number: int, encoding: str = "utf-8") -> str | Fault:
     """Decode a line that is a row; a fault if carriage returns alone end the lines of its file."""
-    text = decode(line)
+    text = decode(line, encoding)
     is_whole_file = number == 1 and not line.endswith(b"\n")
     if is_whole_file and isinstance(text, str) and "\r" in text.rstrip("\r"):
         return Fault(*CARRIAGE_RETURNS, text[:1000])
@@ -168,7 +174,39 @@ def _skip_line(stream: BinaryIO) -> int:
     return n_bytes
 
 
-def _decompressed(segment: Segment, raw: BinaryIO) -> BinaryIO:
+class _Transcoder(io.RawIOBase):
+    """A stream of lines of UTF-8 from one in another dialect; what cannot be decoded is the byte 0xFF."""
+
+    def __init__(self, stream: BinaryIO, dialect: Dialect) -> None:
+        self.stream, self.line_end, self.pending = stream, dialect.line_end, b""
+        self.decoder = codecs.getincrementaldecoder(dialect.encoding)(_MARK_BROKEN)
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes into a buffer, and return how many."""
+        chunk = b" "
+        while not self.pending and chunk:
+            chunk = self.stream.read(BUFFER_BYTES)
+            text = self.decoder.decode(chunk, not chunk).replace(self.line_end, "\n")
+            self.pending = text.encode("utf-8", _MARK_BROKEN)
+        n_bytes = min(len(buffer), len(self.pending))
+        buffer[:n_bytes], self.pending = self.pending[:n_bytes], self.pending[n_bytes:]
+        return n_bytes
+
+
+def _mark_broken(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeDecodeError | UnicodeEncodeError)
+    return "\udcff" if isinstance(error, UnicodeDecodeError) else b"\xff", error.end
+
+
+codecs.register_error(_MARK_BROKEN, _mark_broken)
+
+
+def decompress(segment: Segment, raw: BinaryIO) -> BinaryIO:
+    """Return a stream of the bytes of a file without its compression."""
     if not segment.compression:
         return raw
     if segment.compression == ".zst":

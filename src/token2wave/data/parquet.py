@@ -90,6 +90,23 @@ def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str,
     return columns
 
 
+def parquet_sample(path: Path, n_rows: int = ROWS_DECODED) -> dict[str, list[Any]]:
+    """Read the names of the columns, and the values of each in the first rows.
+
+    Raises:
+        DataError: the file cannot be read, or is not Parquet.
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = _import_pyarrow(path)
+    with parquet_file(path) as file:
+        sample: dict[str, list[Any]] = {name: [] for name in file.schema_arrow.names}
+        try:
+            batch = next(file.iter_batches(n_rows, use_threads=False), None) if n_rows else None
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise _not_parquet(path, error) from error
+    return sample if batch is None else sample | batch.to_pydict()
+
+
 def parquet_blocks(
     segment: Segment, text_column: str, columns: Sequence[str] | None, limits: RowLimits, n_rows: int
 ) -> Iterator[RowBlock]:

@@ -20,6 +20,35 @@ FORMATS = (*SEPARATORS, *JSON_FORMATS, ".parquet", *TEXT_FORMATS)
 
 
 @dataclass(frozen=True)
+class Dialect:
+    r"""How a file of lines is written; plain data. :func:`token2wave.data.dialects.find_dialect` finds it.
+
+    Attributes:
+        delimiter: of the fields of a table; empty: that of the format.
+        encoding: Python's name of the encoding.
+        quoting: of a table; see :class:`token2wave.DataOptions`. ``auto`` is ``standard``, and stops where a
+            quote swallows rows.
+        has_header: whether a table begins with the names of its columns.
+        n_skipped: lines before the header or the first row.
+        unnamed: where each row has a field more than the header: ``first``, ``last`` or nowhere.
+        line_end: ``\n``, or ``\r`` where carriage returns alone end lines.
+    """
+
+    delimiter: str = ""
+    encoding: str = "utf-8"
+    quoting: str = "auto"
+    has_header: bool = True
+    n_skipped: int = 0
+    unnamed: str = ""
+    line_end: str = "\n"
+
+    @property
+    def is_transcoded(self) -> bool:
+        """Whether the bytes of the file are not those of lines of UTF-8."""
+        return (self.encoding, self.line_end) != ("utf-8", "\n")
+
+
+@dataclass(frozen=True)
 class Segment:
     """A range of a file; plain data that can be sent to another process.
 
@@ -29,7 +58,7 @@ class Segment:
         compression: the suffix of the compression; empty if there is none.
         first: first row group of Parquet; first byte of a plain file of lines; else 0.
         last: one past the last; None: to the end.
-        quoting: of CSV and TSV; see :class:`token2wave.DataOptions`.
+        dialect: how the file is written.
     """
 
     path: str
@@ -37,12 +66,17 @@ class Segment:
     compression: str = ""
     first: int = 0
     last: int | None = None
-    quoting: str = "auto"
+    dialect: Dialect = Dialect()
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Segment:
+        """Make a segment of plain data."""
+        return cls(**{**record, "dialect": Dialect(**record["dialect"])})
 
     @property
     def counts_bytes(self) -> bool:
         """Whether a row's place is its first byte; else it is its number, from 1."""
-        return self.format in LINE_FORMATS and not self.compression
+        return self.format in LINE_FORMATS and not self.compression and not self.dialect.is_transcoded
 
     def location(self, at: int) -> str:
         """The place of a row, for an error message."""

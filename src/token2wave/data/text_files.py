@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from token2wave.data.file_segments import whole_file
+from token2wave.data.columns import inspect_file
 from token2wave.data.lines import Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
-from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Segment
+from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Dialect, Segment
 from token2wave.data.texts import TextSplit
 from token2wave.data.values import Column, parse_texts, quote, require_separator
 from token2wave.errors import DataError, locate
-from token2wave.options import DataOptions
+from token2wave.options import DataOptions, TextOptions
 
 
 def read_labelled(
@@ -42,8 +42,7 @@ def read_labelled(
             or label in it cannot be used; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
-    options = options or DataOptions()
-    segment = whole_file(Path(path), options.quoting)
+    segment, options, notes = inspect_file(Path(path), options or DataOptions())
     has_columns = segment.format not in TEXT_FORMATS
     if not has_columns:
         if options.weight_column is not None or options.group_column is not None:
@@ -58,11 +57,12 @@ def read_labelled(
     weights, groups = (None if name is None else others.pop(0) for name in optional)
     if not has_columns and not options.multi_label:
         labels = _unwrap_single_labels(texts, labels)
-    return TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
+    split = TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
+    return replace(split, notes=tuple(notes)) if notes else split
 
 
 def read_texts(
-    path: str | os.PathLike[str], *, text_column: str = "text", quoting: str = "auto"
+    path: str | os.PathLike[str], options: TextOptions | None = None, notes: list[str] | None = None
 ) -> list[str]:
     """Read the texts of a file, to predict their labels.
 
@@ -70,8 +70,8 @@ def read_texts(
         path: a file of one of the formats of `read_labelled`; no labels are needed. In .txt, .fasttext and
             .ft every line is a text, a blank line is an empty text, and labels (``__label__name``) are not
             part of the text, as in fastText.
-        text_column: the column of the texts; files without columns ignore it.
-        quoting: of CSV and TSV; see :class:`DataOptions`.
+        options: the column, and how the file is written; the defaults, if None.
+        notes: gets a sentence if the file is not written as its name makes one expect.
 
     Returns:
         The texts in the order of the file, length ``N >= 1``.
@@ -81,24 +81,28 @@ def read_texts(
             in it is not a string; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
-    segment = whole_file(Path(path), quoting)
-    return parse_texts(read_columns(segment, [text_column], blank_is_text=True)[0])
+    segment, options, found = inspect_file(Path(path), (options or TextOptions()).for_texts())
+    if notes is not None:
+        notes += found
+    return parse_texts(read_columns(segment, [options.text_column], blank_is_text=True)[0])
 
 
-def read_stream(stream: BinaryIO, source: str) -> list[str]:
+def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> list[str]:
     """Read texts from a binary stream, one a line; a blank line is an empty text.
 
     Args:
-        stream: of UTF-8.
+        stream: the lines.
         source: what to call the stream in an error.
+        encoding: of the stream; UTF-8, if None.
 
     Raises:
-        DataError: a line is not UTF-8, or is longer than 64 MiB; names the line.
+        DataError: a line is not in this encoding, or is longer than 64 MiB; names the line.
     """
     texts = []
-    lines = read_lines(Segment(source, ".txt"), stream, IN_MEMORY.line_bytes)
+    dialect = Dialect(encoding=encoding or "utf-8")
+    lines = read_lines(Segment(source, ".txt", dialect=dialect), stream, IN_MEMORY.line_bytes)
     for number, (_, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode_row(line, number)
+        text = line if isinstance(line, Fault) else decode_row(line, number, dialect.encoding)
         if isinstance(text, Fault):
             raise DataError(text.problem, location=locate(source, line=number), hint=text.hint)
         texts.append(text.removesuffix("\n").removesuffix("\r"))

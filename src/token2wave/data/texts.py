@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class TextSplit:
             count the same.
         unknown_labels: labels of test texts that no class has. They count as wrong in an evaluation.
         groups: the name of each row's group, length ``N``, None for a row of its own. None: no row has one.
+        notes: what looking at the file has found that its name does not say.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -58,6 +59,7 @@ class TextSplit:
     weights: list[float] | None = None
     unknown_labels: tuple[str, ...] = ()
     groups: list[str | None] | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("texts", "labels", "weights", "groups"):

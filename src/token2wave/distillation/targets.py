@@ -14,6 +14,7 @@ from token2wave.data import TextDataset, load_texts
 from token2wave.data.objects import to_texts
 from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.errors import ConfigError
+from token2wave.options import TextOptions
 from token2wave.training.callbacks import Callback
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import EncodedTexts
@@ -30,8 +31,7 @@ def distillation_targets(
     splits: TextDataset,
     recipe: Recipe,
     *,
-    text_column: str = "text",
-    quoting: str = "auto",
+    text_options: TextOptions | None = None,
     callbacks: Sequence[Callback] = (),
     cached_only: bool = False,
 ) -> tuple[EncodedTexts, dict[str, Any]]:
@@ -46,8 +46,7 @@ def distillation_targets(
         texts: of the run.
         splits: the data that they come from.
         recipe: sets the teacher's temperature and weights.
-        text_column: column of the unlabelled texts.
-        quoting: of a CSV or TSV file of them; see :class:`token2wave.DataOptions`.
+        text_options: the column of the unlabelled texts, and how a file of them is written.
         callbacks: called as the work goes on.
         cached_only: refuse to fine-tune, and use only what is cached.
 
@@ -74,7 +73,7 @@ def distillation_targets(
     if unlabelled is not None:
         held_out = [*(() if texts.learns_from_validation else texts.validation.texts)]
         held_out += splits.test.texts if splits.test is not None else ()
-        new_texts, notes = unlabelled_texts(unlabelled, text_column, held_out, full_train.texts, quoting)
+        new_texts, notes = unlabelled_texts(unlabelled, text_options, held_out, full_train.texts)
     predictions = TeacherPredictions(
         name, texts.label_names, texts.train, splits.train.texts, callbacks, cached_only
     )
@@ -114,10 +113,9 @@ def distillation_targets(
 
 def unlabelled_texts(
     source: Unlabelled,
-    text_column: str,
+    text_options: TextOptions | None,
     held_out: Collection[str],
     train_texts: Collection[str],
-    quoting: str = "auto",
 ) -> tuple[list[str], list[str]]:
     """Read texts without labels, each once, but for validation, test and training texts.
 
@@ -127,8 +125,9 @@ def unlabelled_texts(
     Raises:
         DataError: the texts cannot be read.
     """
+    notes: list[str] = []
     if isinstance(source, str | os.PathLike):
-        texts = load_texts(source, text_column=text_column, quoting=quoting)
+        texts = load_texts(source, text_options, notes)
     else:
         texts = to_texts(source, "unlabelled", for_training=True)
     distinct = dict.fromkeys(texts)
@@ -136,7 +135,6 @@ def unlabelled_texts(
     new_texts = [text for text in distinct if text not in held_out and text not in train_texts]
     n_held_out = sum(text in held_out for text in distinct)
     n_repeated = len(texts) - n_held_out - len(new_texts)
-    notes = []
     if n_held_out:
         notes.append(f"{n_held_out:,} unlabelled texts equal a validation or test text and were left out.")
     if n_repeated:

@@ -13,7 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.features import WordPieceConfig
 from token2wave.metrics import Evaluation, Mistake
-from token2wave.options import DataOptions, TrainOptions
+from token2wave.options import DIALECT_OPTIONS, DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
 from token2wave.training.distributed import traffic
@@ -91,8 +91,9 @@ def make_record(
         record |= {
             "label_separator": context.data_options.label_separator,
         }
-    if context.data_options.quoting != "auto":
-        record["quoting"] = context.data_options.quoting
+    for name in DIALECT_OPTIONS:
+        if (value := getattr(context.data_options, name)) not in (None, "auto"):
+            record[name] = value
     if context.data_options.normalise_labels:
         record["normalise_labels"] = True
     weights = context.options.class_weights

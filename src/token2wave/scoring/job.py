@@ -72,7 +72,7 @@ class JobConfig:
             inputs.append([os.path.abspath(path), state.st_size, state.st_mtime_ns])
         model_sha256 = compute_sha256(Path(self.model))
         identity = {"token2wave": __version__, "model_sha256": model_sha256, "inputs": inputs, **settings}
-        identity["quoting"] = sorted({segment.quoting for segment in segments})
+        identity["dialects"] = [asdict(dialect) for dialect in dict.fromkeys(s.dialect for s in segments)]
         return dict(json.loads(json.dumps(identity)))
 
 
@@ -97,7 +97,7 @@ class SegmentTask:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> SegmentTask:
         """Make a task from its fields, as JSON holds them."""
-        return cls(**{**record, "segment": Segment(**record["segment"])})
+        return cls(**{**record, "segment": Segment.from_dict(record["segment"])})
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class ScoringSummary:
         n_quarantined: parts whose rows were all rejected because scoring them ended a process three times.
         n_bytes: size of the files in ``parts``.
         texts_per_second: rows that this run read per second; None if nothing was left to do.
+        notes: what looking at the files has found, such as a delimiter.
     """
 
     output: str
@@ -125,10 +126,13 @@ class ScoringSummary:
     n_quarantined: int
     n_bytes: int
     texts_per_second: float | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all counts as JSON data, without the speed."""
-        return {name: value for name, value in asdict(self).items() if name != "texts_per_second"}
+        """Return all counts as JSON data, without speed and notes."""
+        return {
+            name: value for name, value in asdict(self).items() if name not in ("texts_per_second", "notes")
+        }
 
 
 class Job:

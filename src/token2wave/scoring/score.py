@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from token2wave.config import parse_size, require, require_choice
+from token2wave.config import accept_options, parse_size, require, require_choice
 from token2wave.core import n_threads
+from token2wave.data.columns import guess_stream_columns
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
 from token2wave.data.sources import is_name
 from token2wave.errors import DataError, InputError, type_name
-from token2wave.options import QUOTINGS
+from token2wave.options import TextOptions
 from token2wave.scoring import local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
 from token2wave.scoring.filters import Filter
@@ -29,6 +30,7 @@ MIN_PART_BYTES = 1 << 10
 COMPRESSION_RATIO = 3  # of text, estimated for the progress bar
 
 
+@accept_options(data_options=TextOptions)
 def score(
     model: str | os.PathLike[str],
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -36,8 +38,7 @@ def score(
     *,
     engine: str = "local",
     workers: int | None = None,
-    text_column: str = "text",
-    quoting: str = "auto",
+    data_options: TextOptions,
     columns: Sequence[str] | None = None,
     keep: str | None = None,
     format: str = "parquet",
@@ -59,8 +60,8 @@ def score(
         output: output folder: new, empty, or that of the same job.
         engine: ``local`` for the cores of this machine; ``ray`` for Ray Data on the cluster that Ray finds.
         workers: number of processes; by default one for each core, or with Ray as many as the cluster offers.
-        text_column: the column of the texts.
-        quoting: of CSV and TSV; see :class:`token2wave.DataOptions`.
+        data_options: the column of the texts, and how files are written. You give its fields as keyword
+            arguments.
         columns: input columns to keep; all if None.
         keep: a filter, e.g. ``label == 'good' and confidence > 0.9``; other rows are left out.
         format: ``parquet`` or ``jsonl``.
@@ -83,14 +84,12 @@ def score(
     """
     part_bytes = parse_size(part_size, "part_size")
     require_choice(engine, "engine", ("local", "ray"))
-    require_choice(quoting, "quoting", QUOTINGS)
     require_choice(format, "format", ("parquet", "jsonl"))
     require(workers is None or workers >= 1, "workers", "at least one", workers)
     require(part_bytes >= MIN_PART_BYTES, "part_size", f"at least {MIN_PART_BYTES} bytes", part_bytes)
     row_filter = None if keep is None else Filter.parse(keep)
     novelty = novelty or (row_filter is not None and row_filter.reads_novelty)
     options = PredictionOptions(top_k, probabilities, novelty, prefix)
-    predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     names = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
     if not isinstance(names, list | tuple) or not all(map(is_name, names)):
         hint = "name files; for rows in memory call a BatchPredictor"
@@ -98,9 +97,12 @@ def score(
         raise InputError(problem, location="inputs", hint=hint)
     outputs = Outputs([model, *names], recursive=True)
     check_folders(outputs, output)
-    segments = segments_of(find_inputs(names), part_bytes, quoting)
+    segments = segments_of(find_inputs(names), part_bytes, data_options)
     if not segments:
         raise DataError("expected rows, found only empty files", location="input", hint="choose other files")
+    data_options, notes = guess_stream_columns(segments, data_options)
+    text_column = data_options.text_column
+    predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     classifier, is_parquet = predictor.classifier, format == "parquet"
     added_types = predictor.arrow_types() if is_parquet else {}
     input_schema = infer_schema(segments, text_column, with_types=is_parquet)
@@ -132,6 +134,7 @@ def score(
 
             ray_engine.run(job, workers, progress.on_commit)
         summary = job.finish()
+    summary = replace(summary, notes=tuple(notes))
     if not progress.n_read:
         return summary
     return replace(summary, texts_per_second=progress.n_read / (time.perf_counter() - start_time))

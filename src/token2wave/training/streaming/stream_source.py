@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import DataOptions, TextSplit
+from token2wave.data.columns import guess_stream_columns
 from token2wave.data.datasets import DatasetFiles, find_files, incomplete_caveats, load_split
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.reader import read_segment
@@ -94,6 +95,7 @@ class StreamSource:
         splits: the validation and test rows, if there are any.
         dataset: the data set, if the stream is one.
         has_other_test: whether the test rows come from other data.
+        notes: what looking at the files has found.
     """
 
     name: str
@@ -104,6 +106,7 @@ class StreamSource:
     splits: Mapping[str, TextSplit] = field(default_factory=dict)
     dataset: DatasetFiles | None = None
     has_other_test: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._cached_labels: dict[Any, _Label] = {}
@@ -111,12 +114,12 @@ class StreamSource:
     def caveats(self, n_rows: int) -> list[str]:
         """Sentences to print beside every figure of a data set whose training split has ``n_rows``."""
         if self.dataset is None:
-            return []
+            return list(self.notes)
         counts = {"train": n_rows, **{split: len(rows) for split, rows in self.splits.items()}}
         if self.has_other_test:
             del counts["test"]
         incomplete = (incomplete_caveats(self.dataset, split, n) for split, n in counts.items())
-        return [*self.dataset.caveats, *chain.from_iterable(incomplete)]
+        return [*self.dataset.caveats, *self.notes, *chain.from_iterable(incomplete)]
 
     def read(self, segment_number: int) -> Iterator[LabelledRows]:
         """Read the rows of a segment.
@@ -236,8 +239,12 @@ def open_stream(
         split: load_split(path_or_name, split, unweighted, label_names=label_names)
         for split, path_or_name in paths_of_splits.items()
     }
-    segments = segments_of(paths, BYTES_OF_A_SEGMENT, options.quoting)
-    return StreamSource(name, segments, options, label_names, seed, splits, dataset, test is not None)
+    segments = segments_of(paths, BYTES_OF_A_SEGMENT, options)
+    options, notes = guess_stream_columns(segments, options)
+    notes += [note for split in splits.values() for note in split.notes]
+    return StreamSource(
+        name, segments, options, label_names, seed, splits, dataset, test is not None, tuple(notes)
+    )
 
 
 def prefetch(items: Iterator[_T]) -> Iterator[_T]:

@@ -1,0 +1,167 @@
+"""Finds the columns of texts and labels of a file or a frame, where their names are not the usual ones."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from token2wave.data.dialects import COLUMNS, describe_dialect, look
+from token2wave.data.file_segments import whole_file
+from token2wave.data.parquet import parquet_sample
+from token2wave.data.rows import Segment
+from token2wave.data.values import join_names
+from token2wave.errors import DataError
+from token2wave.options import TextOptions
+
+MAX_NOTES = 3  # about other files of a stream
+MAX_NAME_WORDS = 4  # of a column
+_TEXTS_AND_LABELS = {"text_column": "text", "label_column": "label"}
+Options = TypeVar("Options", bound=TextOptions)
+
+
+def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[str]]:
+    """Look at the beginning of a file.
+
+    Returns:
+        The file as one segment, in its dialect; the options with the names of its columns; and notes about
+        what one does not expect.
+
+    Raises:
+        DataError: the file cannot be read, or lacks a column.
+        MissingExtraError: a package for the format or the compression is not installed.
+    """
+    segment = whole_file(path, options)
+    if segment.format == ".parquet":
+        try:
+            return segment, *guess_columns(parquet_sample(path, 0), options, segment.path)
+        except DataError:  # not by the names alone
+            return segment, *guess_columns(parquet_sample(path), options, segment.path)
+    dialect, sample = look(segment, options)
+    segment = replace(segment, dialect=dialect)
+    notes = describe_dialect(segment, options)
+    if sample:
+        options, more = guess_columns(sample, options, segment.path)
+        notes += more
+    return segment, options, notes
+
+
+def guess_stream_columns(segments: Sequence[Segment], options: Options) -> tuple[Options, list[str]]:
+    """Find the columns of a stream by its first file, and describe the dialects of all files.
+
+    Raises:
+        DataError: the file cannot be read, or lacks a column.
+        MissingExtraError: a package for the format or the compression is not installed.
+    """
+    if not segments:
+        return options, []
+    _, columns, notes = inspect_file(Path(segments[0].path), options)
+    files = {segment.path: segment for segment in segments if segment.path != segments[0].path}
+    others = list(itertools.chain.from_iterable(describe_dialect(file, options) for file in files.values()))
+    notes += others[:MAX_NOTES]
+    if len(others) > MAX_NOTES:
+        notes.append(f"{len(others) - MAX_NOTES:,} more files are not written as usual, either")
+    return columns, notes
+
+
+def guess_columns(
+    sample: Mapping[str, Sequence[Any]], options: Options, source: str
+) -> tuple[Options, list[str]]:
+    """Find the columns that the options name, without regard to case and blanks.
+
+    Where they leave the names of texts and labels open, and there are only two columns, the one whose values
+    repeat has the labels. A single column has the texts, if no labels are needed.
+
+    Args:
+        sample: values of each column, of the same rows.
+        options: :class:`token2wave.DataOptions`, or :class:`token2wave.options.TextOptions` for texts alone.
+        source: the file or the argument, for errors.
+
+    Returns:
+        The options with the names in the sample, and a note if they were guessed.
+
+    Raises:
+        DataError: a column is not there; names the likely one.
+    """
+    changes: dict[str, str] = {}
+    missing: list[str] = []
+    for field in COLUMNS:
+        wanted = getattr(options, field, None)
+        if not isinstance(wanted, str) or wanted in sample:
+            continue
+        same = [name for name in sample if name.strip().lower() == wanted.strip().lower()]
+        if len(same) == 1:
+            changes[field] = same[0]
+        else:
+            missing.append(field)
+    if not missing:
+        return (replace(options, **changes) if changes else options), []
+    text, label = _likely_columns(sample)
+    needs_label = hasattr(options, "label_column")
+    taken = {changes.get(field, getattr(options, field, None)) for field in COLUMNS if field not in missing}
+    guesses = dict(zip(_TEXTS_AND_LABELS, (text, label), strict=True))
+    n_columns = sum(not _is_index(name) for name in sample)
+    is_open = all(getattr(options, field) == _TEXTS_AND_LABELS.get(field) for field in missing)
+    is_clear = label is not None and n_columns == 2 and text is not None
+    if not needs_label and n_columns == 1 and text is not None:
+        is_clear = len(text.split()) <= MAX_NAME_WORDS
+    if is_open and is_clear and taken.isdisjoint(guesses[field] for field in missing):
+        changes |= {field: guesses[field] or "" for field in missing}
+        columns = {field: changes.get(field, getattr(options, field, "")) for field in _TEXTS_AND_LABELS}
+        note = f"texts are read from {columns['text_column']!r}"
+        note += f", labels from {columns['label_column']!r}" if needs_label else ""
+        return replace(options, **changes), [f"{Path(source).name}: {note}"]
+    raise _no_column(sample, options, source, missing[0], guesses if needs_label else {"text_column": text})
+
+
+def _no_column(
+    sample: Mapping[str, Sequence[Any]],
+    options: TextOptions,
+    source: str,
+    field: str,
+    guesses: Mapping[str, str | None],
+) -> DataError:
+    names, wanted = list(sample), getattr(options, field)
+    hint = "name one of them with --text-column or --label-column"
+    close = difflib.get_close_matches(wanted, names, 1) if wanted != _TEXTS_AND_LABELS.get(field) else []
+    delimiter = next((character for character in ";\t|,^ " if character in names[0]), None)
+    if close:
+        hint = f"did you mean {close[0]!r}?"
+    elif len(names) == 1 and len(names[0].split()) > MAX_NAME_WORDS and field == "text_column":
+        hint = "if this is a row and not a header, use --no-header (header=False)"
+    elif len(names) == 1 and delimiter is not None:
+        hint = f"if the columns are separated by {delimiter!r}, use --delimiter {delimiter!r}"
+        hint = hint.replace("'\\t'", "tab")
+    elif all(guesses.values()):
+        command = " ".join(f"--{name.replace('_', '-')} {_shell(guess)}" for name, guess in guesses.items())
+        hint = f"for example: {command}"
+    problem = f"there is no column {wanted!r}; the columns are {join_names(names)}"
+    return DataError(problem, location=source, hint=hint)
+
+
+def _shell(name: str | None) -> str:
+    return name if name is not None and name.isidentifier() else repr(name)
+
+
+def _is_index(name: str) -> bool:
+    """Whether a column holds the names of rows, as pandas and R write them."""
+    return not name.strip() or name.startswith("Unnamed: ")
+
+
+def _likely_columns(sample: Mapping[str, Sequence[Any]]) -> tuple[str | None, str | None]:
+    """The columns that look most like texts and like labels; None if there is none."""
+    columns = {name: list(map(str, values)) for name, values in sample.items() if not _is_index(name)}
+    n_distinct = {name: len(set(values)) for name, values in columns.items()}
+    text = max(columns, key=lambda name: (sum(map(len, columns[name])), n_distinct[name]), default=None)
+    repeating = [
+        name
+        for name, values in columns.items()
+        if name != text
+        and values
+        and 2 * n_distinct[name] <= len(values)
+        and n_distinct[name] <= n_distinct[text or name]
+    ]
+    return text, min(repeating, key=n_distinct.__getitem__, default=None)
