@@ -102,8 +102,9 @@ def test_compress_finds_the_data_of_the_model(run_cli, workplace):
 
 
 def test_compress_columns(run_cli, model):
+    rows = [line.replace(",", "\t") for line in CSV.splitlines()[1:]]
     Path("other.tsv").write_text(
-        CSV.replace(",", "\t").replace("text\tlabel", "id\tbody\tmood").replace("\na", "\n1\ta")
+        "\n".join(["id\tbody\tmood", *(f"{i}\t{row}" for i, row in enumerate(rows))])
     )
     columns = ["--text-column", "body", "--label-column", "mood"]
     assert run_cli("compress", model, "--out", "small", "--data", "other.tsv", *columns).status == 0

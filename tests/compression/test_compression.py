@@ -537,7 +537,7 @@ def test_labels_that_the_model_does_not_know() -> None:
 def test_columns_of_other_names() -> None:
     content = Path("data/train.csv").read_text().replace("text,label", "body,mood")
     Path("other.csv").write_text(content)
-    with pytest.raises(DataError, match="'mod'.*did you mean 'mood'"):
+    with pytest.raises(DataError, match=r"'mod'.*did you mean 'mood'"):
         token2wave.compress("model", "out", data="other.csv", text_column="body", label_column="mod")
     token2wave.compress("model", "out", data="other.csv", text_column="body", label_column="mood")
 
