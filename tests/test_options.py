@@ -96,6 +96,11 @@ def test_what_a_function_decides_itself_cannot_be_given(name: str) -> None:
         ({"checkpoint": "a", "candidates": 2}, "checkpoint"),
         ({"settings": {"network.multi_label": True}}, "network.multi_label"),
         ({"stream": True, "baseline": True}, "--baseline"),
+        ({"stream": True, "cv": 5}, "--cv"),
+        ({"cv": 1}, "cv"),
+        ({"cv": 101}, "cv"),
+        ({"cv": 5, "teacher": "all-MiniLM-L6-v2"}, "cv"),
+        ({"cv": 5, "time_budget": "1min"}, "cv"),
         ({"stream": True, "unlabelled": np.array(["a", "b"])}, "--unlabelled"),
     ],
 )

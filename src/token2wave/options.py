@@ -137,6 +137,7 @@ def find_codec(name: str) -> str:
 PathLike = str | os.PathLike[str]
 IN_MEMORY_OPTIONS = (
     "baseline",
+    "cv",
     "time_budget",
     "candidates",
     "teacher",
@@ -145,6 +146,7 @@ IN_MEMORY_OPTIONS = (
     "vocabulary",
 )
 """Options that need all texts in memory, and so cannot be combined with ``stream``."""
+MAX_FOLDS = 100
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class TrainOptions:
         settings: values of any settings, by full name such as ``network.width``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison. The default does so if
             scikit-learn is installed and it takes less time than training itself.
+        cv: cross-validate in this many folds: every row is predicted by a model that has not seen it. The
+            model you get then learns from all rows.
         report: folder for the JSON and HTML report with its figures.
         overwrite: replace files of another kind than those written. An input is never replaced.
         time_budget: search for better settings within about this time: seconds, or e.g. ``60s``, ``5min``
@@ -215,6 +219,7 @@ class TrainOptions:
     init_from: PathLike | None = None
     settings: Mapping[str, Any] | None = None
     baseline: bool | None = None
+    cv: int | None = None
     report: PathLike | None = None
     overwrite: bool = False
     time_budget: float | str | None = None
@@ -245,6 +250,15 @@ class TrainOptions:
                         location=f"--{name.replace('_', '-')}",
                         hint="leave it out, or train without --stream",
                     )
+        if self.cv is not None:
+            require(2 <= self.cv <= MAX_FOLDS, "cv", f"a number of folds from 2 to {MAX_FOLDS}", self.cv)
+            problems = {
+                "teacher": "a teacher may have learnt from the rows of every fold",
+                "time_budget": "a time budget is that of a single training",
+            }
+            for name, problem in problems.items():
+                if getattr(self, name) is not None:
+                    raise ConfigError(problem, location="cv", hint=f"leave {name} out, or cv")
         if self.unlabelled is not None and self.teacher is None:
             raise ConfigError(
                 "text without labels needs a teacher to label it",

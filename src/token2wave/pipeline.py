@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.compression.compressor import final_size, require_reachable, shrink
 from token2wave.config import accept_options, parse_size
+from token2wave.core import n_threads
 from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths
 from token2wave.data.labels import data_notes
 from token2wave.data.sources import is_name, names_files
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
-from token2wave.errors import ConfigError
+from token2wave.errors import ConfigError, Token2WaveError
 from token2wave.metrics import majority_score
 from token2wave.options import TrainOptions
 from token2wave.reporting.record import (
@@ -42,9 +44,11 @@ from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
 from token2wave.training.baseline import costs_less_than, fit_baseline, require_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
+from token2wave.training.cross_validation import CrossValidation, Fold, split_folds
 from token2wave.training.distributed import is_distributed, require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, default_vocabulary, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
+from token2wave.training.processes import call_in_processes
 from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import TrainingResult
@@ -55,6 +59,9 @@ from token2wave.training.streaming.stream_source import open_stream
 from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
+
+MIN_PARALLEL_SECONDS = 5.0
+"""A cross-validation that probably takes less time needs no processes of its own."""
 
 
 @accept_options(options=TrainOptions, data_options=DataOptions)
@@ -101,6 +108,8 @@ def train(
             raise ConfigError(
                 problem, location="group_column", hint="leave it out, or train without a stream"
             )
+    if options.cv is not None:
+        require_one_process("a cross-validation")
     require_trainable(preset, options.device, options.stream)
     if options.baseline:
         require_baseline()
@@ -114,13 +123,15 @@ def train(
         if options.stream:
             run = _prepare_stream(data, preset, options, data_options, callback_list)
         else:
-            run, context = _prepare(data, labels, context, budget, callback_list)
+            splits = _read(data, labels, context)
+            run, context = _prepare(splits, context, budget, callback_list)
         if checkpoint is not None:
             run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
         with callback_list.run(make_plan(run, command)):
             first = run.fit_first()
             last = run.fit_all_rows(first)
             classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
+            last = _cross_validate(run, last, context)
             measured = _measure(run, last, classifier, holdout_model, options)
             classifier.training["evaluation"] = evaluation_record(measured.evaluation, run.evaluated_on)
             with ExitStack() as stack:  # the model file appears last, when everything else went well
@@ -157,14 +168,10 @@ def _check_outputs(data: Any, labels: Any, options: TrainOptions) -> Outputs:
 
 
 def _prepare(
-    data: Any, labels: Any, context: RunContext, budget: Budget, callback_list: CallbackList
+    splits: TextDataset, context: RunContext, budget: Budget, callback_list: CallbackList
 ) -> tuple[TrainingRun, RunContext]:
-    """Read the data, choose the settings, and encode the texts."""
+    """Choose the settings, and encode the texts."""
     options, data_options = context.options, context.data_options
-    if labels is None and names_files(data):
-        hint = "add --stream, or join them into one"
-        raise ConfigError("several files are only read as a stream", location="data", hint=hint)
-    splits = _read(data, labels, context)
     overrides = overrides_of(options)
 
     def preset_with(changes: Mapping[str, Any]) -> Preset:
@@ -181,6 +188,9 @@ def _prepare(
         options.class_weights,
         holds_out=_holds_out(splits, preset.recipe, options),
     )
+    folds = None
+    if options.cv is not None:
+        folds = split_folds(texts.all_rows, preset.recipe, options.cv, options.seed)
     if options.max_bytes is not None:
         require_reachable(options.max_bytes, preset, texts.label_names)
     embedding_init = None if options.init_from is None else EncoderInit(os.fspath(options.init_from))
@@ -204,18 +214,18 @@ def _prepare(
             text_options=data_options,
             callbacks=callback_list.callbacks,
         )
-    context = replace(context, teacher_info=teacher_info, search=search)
+    context = replace(context, teacher_info=teacher_info, search=search, folds=folds)
     return replace(run, texts=texts, preset=preset), context
 
 
 def _holds_out(splits: TextDataset, recipe: Recipe, options: TrainOptions) -> bool:
-    """Whether rows are held out to report on: without a test set, unless few rows are cross-validated anyway.
+    """Whether rows are held out to report on: without a test set, unless the rows are cross-validated.
 
-    Cross-validation does not repeat a search, a teacher or a compression, so these need rows of their own.
+    Few rows are, except with a search, a teacher or a compression, which this does not repeat.
     """
-    if splits.test is not None:
+    if splits.test is not None or options.cv is not None:
         return False
-    has_few_rows = len(splits.train) < FEW_TO_BATCH and splits.validation is None and not splits.multi_label
+    has_few_rows = len(splits.train) < FEW_TO_BATCH and splits.validation is None
     is_refit = sum(map(len, splits.train.texts)) < recipe.refit_below
     has_more_choices = options.searches or options.max_bytes is not None or options.teacher is not None
     return has_more_choices or not (has_few_rows and is_refit)
@@ -263,6 +273,66 @@ def _make_classifiers(
     return classifier, compressed.classifier, compressed.validation
 
 
+def _cross_validate(run: TrainingRun, last: FitResult, context: RunContext) -> FitResult:
+    """Cross-validate if you ask for it, or if nothing else measures the model; the fit with its figures."""
+    if context.folds is not None:
+        return replace(last, cross_validation=_predict_folds(run, last, context, context.folds))
+    options, texts = context.options, run.texts
+    is_measured = texts.test is not None or texts.held_out is not None or last.cross_validation is not None
+    cannot_repeat = options.stream or options.teacher is not None or options.time_budget is not None
+    if is_measured or cannot_repeat or is_distributed():
+        return last
+    try:
+        folds = split_folds(texts.all_rows, run.preset.recipe, None, options.seed)
+        return replace(last, cross_validation=_predict_folds(run, last, context, folds))
+    except Token2WaveError:
+        return last  # there are too few rows
+
+
+def _predict_folds(
+    run: TrainingRun, last: FitResult, context: RunContext, folds: Sequence[Fold]
+) -> CrossValidation:
+    """Train and predict without the rows of each fold, in several processes if it takes long."""
+    unused = dict.fromkeys(("cv", "out", "report", "checkpoint", "test", "validation"))
+    fold_context = RunContext(
+        options=replace(context.options, **unused, resume=False, baseline=False),
+        data_options=replace(context.data_options, multi_label=run.texts.multi_label),
+    )
+    n_processes = min(len(folds), n_threads())
+    if run.computed_on == "cuda" or len(folds) * last.train_seconds < MIN_PARALLEL_SECONDS:
+        n_processes = 1
+    run.callback_list.stage("cross-validation", sum(len(fold.rows) for fold in folds))
+    predictions = call_in_processes(
+        predict_fold,
+        [(_fold_data(run.splits, run.texts.label_names, fold), fold_context) for fold in folds],
+        n_processes,
+        lambda number: run.callback_list.advance(len(folds[number].rows)),
+    )
+    probabilities, decisions = zip(*predictions, strict=True)
+    return CrossValidation(folds, probabilities, decisions)
+
+
+def _fold_data(splits: TextDataset, label_names: tuple[str, ...], fold: Fold) -> TextDataset:
+    """Make the data of a fold: its rows are the test set."""
+    train, test = (replace(selected, texts=list(selected.texts)) for selected in map(splits.train.take, fold))
+    if train.groups is not None and len(set(train.groups)) == 1:
+        train = replace(train, groups=None)  # validation rows must come from this one
+    return TextDataset(splits.name, train, splits.validation, test, label_names)
+
+
+def predict_fold(data: TextDataset, context: RunContext) -> tuple[NDArray[np.floating], NDArray[Any]]:
+    """Train as :func:`train` does, and predict the test rows: probabilities, and classes or decisions."""
+    budget = Budget(None, context.options.candidates)
+    run, context = _prepare(data, context, budget, CallbackList(()))
+    first = run.fit_first()
+    classifier = _make_classifiers(run, first, run.fit_all_rows(first), context)[0]
+    assert data.test is not None
+    probabilities = classifier.probabilities(data.test.texts)
+    if classifier.multi_label:
+        return probabilities, probabilities.astype(np.float64) >= np.array(classifier.thresholds)
+    return probabilities, probabilities.argmax(axis=1)
+
+
 def _measure(
     run: TrainingRun,
     last: FitResult,
@@ -285,8 +355,12 @@ def _measure(
         if wants_baseline:
             run.callback_list.stage("baseline", 0)
             baseline = fit_baseline(pairs, run.texts.label_names)
+    cross_validation = last.cross_validation
+    if options.cv is None and run.evaluated_on != "cross-validation":
+        cross_validation = None
     return Measurement(
         evaluation=evaluation,
+        cv=None if cross_validation is None else cross_validation.figures(run.texts.all_rows.labels),
         mistakes=mistakes,
         majority=majority,
         baseline=baseline,
@@ -303,6 +377,9 @@ def _fit_to_size(run: TrainingRun, context: RunContext) -> Classifier:
 def _read(data: Any, labels: Any, context: RunContext) -> TextDataset:
     """Read the data, from a file or from memory; a caveat says when several labels were recognised."""
     options, tests = context.data_options, context.options
+    if labels is None and names_files(data):
+        hint = "add --stream, or join them into one"
+        raise ConfigError("several files are only read as a stream", location="data", hint=hint)
     splits = load_splits(data, options, labels=labels, test=tests.test, validation=tests.validation)
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
     if splits.test is not None and splits.label_names is None:

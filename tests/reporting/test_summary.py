@@ -55,6 +55,7 @@ OTHER_KEYS = [
     "machine",
     "command",
     "majority",
+    "cv",
     "micro_f1",
     "validation_micro_f1",
     "max_bytes",
@@ -194,7 +195,7 @@ def test_the_most_frequent_class_is_that_of_training() -> None:
         ("held-out", "on 60 held-out rows by a model trained without them", "held-out rows"),
         (
             "cross-validation",
-            "cross-validated: all 60 rows, each by a model trained without it",
+            "cross-validated: 60 rows, each by a model trained without it",
             "cross-validated rows",
         ),
     ],

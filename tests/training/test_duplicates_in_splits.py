@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from token2wave import load
 from token2wave.data import TextDataset, TextSplit, validation_split
 from token2wave.pipeline import train
-from token2wave.training.calibration import FOLDS, cross_validate_branches
+from token2wave.training.calibration import cross_validate_branches
+from token2wave.training.cross_validation import FOLDS
 from token2wave.training.preparation import prepare
 from token2wave.training.recipe import Recipe
 from token2wave.training.validation_split import hold_out

@@ -9,7 +9,7 @@ from training_data import WORDS, write_csv, written_rows
 import token2wave
 from token2wave.data import TextDataset, TextSplit
 from token2wave.metrics import evaluate_decisions, wilson_interval
-from token2wave.training.calibration import FOLDS
+from token2wave.training.cross_validation import FOLDS
 from token2wave.training.preparation import MAX_HELD_OUT, prepare
 from token2wave.training.recipe import Recipe
 from token2wave.training.run import TrainingRun

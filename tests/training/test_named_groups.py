@@ -12,7 +12,8 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.data.values import Column, parse_groups
 from token2wave.errors import ConfigError, DataError
 from token2wave.integrations.sklearn import WaveClassifier
-from token2wave.training.calibration import FOLDS, cross_validate_branches
+from token2wave.training.calibration import cross_validate_branches
+from token2wave.training.cross_validation import FOLDS
 from token2wave.training.preparation import prepare
 from token2wave.training.recipe import Recipe
 

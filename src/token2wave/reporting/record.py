@@ -16,6 +16,7 @@ from token2wave.metrics import Evaluation, Mistake
 from token2wave.options import DIALECT_OPTIONS, DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
+from token2wave.training.cross_validation import Fold
 from token2wave.training.distributed import traffic
 from token2wave.training.preparation import default_vocabulary
 from token2wave.training.presets import Preset
@@ -40,6 +41,7 @@ class RunContext:
     command: str | None = None  # the command line, if there was one
     teacher_info: Mapping[str, Any] = field(default_factory=dict)  # what the model file records of a teacher
     search: SearchHistory | None = None
+    folds: Sequence[Fold] | None = None  # of a cross-validation that you ask for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class Measurement:
         mistakes: the surest wrong predictions.
         majority: see :class:`Summary`, as the following.
         baseline: None also if it was not trained.
+        cv: figures of a cross-validation.
         peak_memory_bytes: before the baseline was trained.
     """
 
@@ -58,6 +61,7 @@ class Measurement:
     mistakes: Sequence[Mistake]
     majority: float | None
     baseline: Baseline | None
+    cv: Mapping[str, Any] | None
     peak_memory_bytes: int | None
 
 
@@ -215,6 +219,7 @@ def make_summary(
         mistakes=measurement.mistakes,
         majority=measurement.majority,
         baseline=measurement.baseline,
+        cv=measurement.cv,
         settings={
             "features": {"kind": classifier.features.type_name, **classifier.features.config.to_dict()},
             "network": classifier.network.config.to_dict(),

@@ -15,6 +15,7 @@ from token2wave.reporting import html_report as html
 from token2wave.reporting.figures import FIGURES, draw, require_matplotlib
 from token2wave.reporting.summary import (
     describe_evaluation,
+    describe_folds,
     describe_rows,
     describe_search,
     describe_settings,
@@ -81,6 +82,7 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
     )
     sections = [
         _baseline_section(summary),
+        _folds_section(summary),
         _class_section(summary),
         _confusion_section(summary, figures),
         _learning_section(summary, figures),
@@ -142,6 +144,15 @@ def _baseline_section(summary: Summary) -> str:
         rows,
     )
     return html.section("Against the baseline", table)
+
+
+def _folds_section(summary: Summary) -> str:
+    if summary.cv is None:
+        return ""
+    measure = "micro-F1" if summary.multi_label else "accuracy"
+    rows = [[str(number), percent(value)] for number, value in enumerate(summary.cv["folds"], start=1)]
+    caption = f"{describe_folds(summary.cv)}. The rows of a fold are predicted by a model without them."
+    return html.section("Cross-validation", html.table(caption, ["fold", measure], rows))
 
 
 def _class_section(summary: Summary) -> str:

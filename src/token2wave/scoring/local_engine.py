@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +18,7 @@ from token2wave import errors
 from token2wave.errors import MissingExtraError, OutputError, Token2WaveError
 from token2wave.scoring.job import Job
 from token2wave.scoring.journal import OutputPart
+from token2wave.training.processes import blocked_interrupts
 
 MAX_FAILURES = 3
 QUEUE_LENGTH = 2  # segments that a worker has at once, so that it need not wait for the next
@@ -46,7 +46,7 @@ class _WorkerProcess:
     def __init__(self, job: Job, events: queue.SimpleQueue[Any]) -> None:
         self.segments: deque[int] = deque()
         self.is_ready = False
-        with _blocked_interrupts():
+        with blocked_interrupts():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "token2wave.scoring.worker"],
                 stdin=subprocess.PIPE,
@@ -82,19 +82,6 @@ class _WorkerProcess:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-
-
-@contextmanager
-def _blocked_interrupts() -> Iterator[None]:
-    """Block Ctrl-C while a process starts, which inherits the block; this process handles the signal."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 class _Engine:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.training.auto_settings import FEW_TO_BATCH
+from token2wave.training.cross_validation import FOLDS, CrossValidation, Fold, assign_folds
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
 from token2wave.training.loss import binary_cross_entropies
 from token2wave.training.trainer import TrainableNetwork
-from token2wave.training.validation_split import assign_folds
 
 HEADS = ("head", "context.head", "linear_svm")
 """Parameters of the branches: the waves of the text, of each word's context, and the linear SVM."""
@@ -25,7 +25,6 @@ ITERATIONS = 100
 PRIOR = 1.0  # pseudo-texts that pull each weight to one
 TOLERANCE = 1e-10
 DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
-FOLDS = 5
 CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
 """Weight of the words' character n-grams: if few words are known, their spelling says most."""
 
@@ -79,14 +78,14 @@ def has_few_rows(examples: Examples) -> bool:
 
 def cross_validate_branches(
     fit: Callable[[Examples], Any], examples: Examples, seed: int
-) -> tuple[tuple[float, ...], NDArray[np.float32]]:
+) -> tuple[tuple[float, ...], CrossValidation]:
     """Weigh the branches by cross-validation: a tenth of few rows is too few texts to weigh by.
 
     ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``.
 
     Returns:
-        The weight of each branch, and the probabilities ``(N, C)`` of each text by the network and the
-        weights that the other folds give, so that the text has chosen nothing.
+        The weight of each branch, and predictions of each text by the network and the weights that the other
+        folds give, so that the text has chosen nothing.
     """
     fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
     logits: Numbers | None = None
@@ -103,11 +102,13 @@ def cross_validate_branches(
         weights = None if examples.weights is None else examples.weights[rows]
         return fit_weights(logits[:, rows], examples.labels[rows], weights)
 
-    predicted = np.zeros(logits.shape[1:], dtype=np.float32)
+    folds, predicted = [], []
     for number in range(FOLDS):
+        folds.append(Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number)))
         mixed = np.tensordot(fit_to(fold != number), logits[:, fold == number], axes=1)
-        predicted[fold == number] = probabilities(mixed, multi_label=False)
-    return fit_to(np.argsort(fold, kind="stable")), predicted
+        predicted.append(probabilities(mixed, multi_label=False).astype(np.float32))
+    decisions = [rows.argmax(axis=1) for rows in predicted]
+    return fit_to(np.argsort(fold, kind="stable")), CrossValidation(folds, predicted, decisions)
 
 
 def scale_branches(network: TrainableNetwork, weights: Sequence[float]) -> None:

@@ -66,6 +66,11 @@ class EncodedTexts:
         return self.train.multi_label
 
     @property
+    def all_rows(self) -> Examples:
+        """All training rows."""
+        return self.train if self.full_train is None else self.full_train
+
+    @property
     def learns_from_validation(self) -> bool:
         """Whether the validation texts are the training texts because there are too few rows to split."""
         return self.validation is self.train
@@ -135,7 +140,11 @@ def _hold_out_to_report(examples: Examples, recipe: Recipe, seed: int) -> tuple[
 def hold_out_half(validation: Examples, recipe: Recipe, seed: int) -> tuple[Rows, Examples | None]:
     """Hold out half of a validation file to report on, as :func:`_hold_out_to_report`."""
     half = recipe.replace(validation="random", validation_fraction=0.5)
-    return _hold_out_to_report(validation, half, seed)
+    rows, held_out = _hold_out_to_report(validation, half, seed)
+    if held_out is None and len(validation) > 1:  # each class has one row
+        middle = len(validation) // 2
+        return rows[:middle], validation.take(rows[middle:])
+    return rows, held_out
 
 
 def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:

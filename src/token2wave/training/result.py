@@ -73,6 +73,8 @@ class Summary:
         majority: what predicting the most frequent class of training gives on the same texts: the accuracy,
             for multi-label texts micro-F1 of the most frequent classes; None without an evaluation.
         baseline: another classifier, trained and evaluated on the same rows; None if there was none.
+        cv: figures of the cross-validation, if there was one
+            (:meth:`token2wave.training.cross_validation.CrossValidation.figures`).
         settings: of features, network and recipe.
         versions: of the packages that computed this.
         machine: that computed this.
@@ -117,6 +119,7 @@ class Summary:
     machine: Machine
     command: str | None
     majority: float | None = None
+    cv: Mapping[str, Any] | None = None
     micro_f1: float | None = None
     validation_micro_f1: float | None = None
     max_bytes: int | None = None

@@ -34,7 +34,6 @@ from token2wave.training.branches import (
 )
 from token2wave.training.calibration import (
     CHAR_NGRAM_WEIGHT_FEW_ROWS,
-    FOLDS,
     calibrate,
     cross_validate_branches,
     has_few_rows,
@@ -42,6 +41,7 @@ from token2wave.training.calibration import (
 )
 from token2wave.training.callbacks import CallbackList, Epoch, History
 from token2wave.training.checkpoint import Checkpoint
+from token2wave.training.cross_validation import CrossValidation
 from token2wave.training.distributed import is_distributed
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
@@ -52,7 +52,6 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
-from token2wave.training.validation_split import assign_folds
 
 
 class EmbeddingInit(Protocol):
@@ -83,8 +82,7 @@ class FitResult:
         n_unknown: ``(N,)``, features of each validation text that have no row; None if there were none.
         char_ngram_weight: weight of the words' character n-grams in the linear SVM.
         branch_weights: one a branch; empty if no validation rows could weigh them.
-        cross_validated: ``(N, C)``, probabilities of all rows, each by a fit on other rows; None if there was
-            no cross-validation.
+        cross_validation: of all rows; None if there was none.
         previous: the fit that chose the epochs and weights of this one; None for the first.
     """
 
@@ -95,7 +93,7 @@ class FitResult:
     n_unknown: NDArray[np.int64] | None
     char_ngram_weight: float
     branch_weights: tuple[float, ...] = ()
-    cross_validated: NDArray[np.float32] | None = None
+    cross_validation: CrossValidation | None = None
     previous: FitResult | None = None
 
     @property
@@ -246,16 +244,16 @@ class TrainingRun:
         fitted = first.fitted
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
         char_ngram_weight, weights = fitted.char_ngram_weight, fitted.branch_weights
-        cross_validated = None
+        cross_validation = None
         if has_few_rows(full_train):
             char_ngram_weight = CHAR_NGRAM_WEIGHT_FEW_ROWS
             fit_fold = partial(self.fit, recipe, char_ngram_weight=char_ngram_weight)
-            weights, cross_validated = cross_validate_branches(fit_fold, full_train, self.seed)
+            weights, cross_validation = cross_validate_branches(fit_fold, full_train, self.seed)
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, char_ngram_weight=char_ngram_weight)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
-        return replace(again, cross_validated=cross_validated, previous=fitted)
+        return replace(again, cross_validation=cross_validation, previous=fitted)
 
     def _refit_linear_svm(self, fitted: FitResult, full_train: Examples) -> FitResult:
         """Solve the linear SVM from all rows; the rest stays as it is."""
@@ -354,6 +352,7 @@ class TrainingRun:
         """
         texts, advance = self.texts, self.callback_list.advance
         numbers: NDArray[np.int64] | None = None
+        decisions: NDArray[Any] | None = None
         if texts.test is not None:
             self.callback_list.stage("evaluation", len(texts.test))
             rows, model, numbers = texts.test, classifier, np.arange(len(texts.test))
@@ -365,33 +364,30 @@ class TrainingRun:
             predicted = probabilities(first.network.logits(rows.features), first.multi_label)
             if texts.other_rows is not None:
                 numbers = np.delete(np.arange(len(texts.other_rows) + len(rows)), texts.other_rows)
-        elif texts.full_train is not None and last.cross_validated is not None:
-            rows, model, predicted = texts.full_train, first, last.cross_validated
-            numbers = np.arange(len(rows))
+        elif last.cross_validation is not None:
+            model = first
+            numbers, predicted, decisions = last.cross_validation.in_order()
+            rows = self.texts.all_rows.take(numbers)
         else:
             return None, ()
-        names, decisions = model.label_names, predicted.argmax(axis=1)
-        if model.multi_label:
-            decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
-            evaluation = evaluate_decisions(rows.labels, decisions, names, predicted)
-        else:
-            evaluation = evaluate_predictions(rows.labels, decisions, names, predicted)
+        names = model.label_names
+        if decisions is None:
+            decisions = predicted.argmax(axis=1)
+            if model.multi_label:
+                decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
+        evaluate = evaluate_decisions if model.multi_label else evaluate_predictions
+        evaluation = evaluate(rows.labels, decisions, names, predicted)
         return evaluation, surest_mistakes(rows.texts, rows.labels, decisions, names, predicted, numbers)
 
     def evaluated_pairs(self, last: FitResult) -> list[tuple[Examples, Examples]]:
         """The rows that each model of the evaluation has learnt from, and those that it was evaluated on."""
-        texts, full_train = self.texts, self.texts.full_train or self.texts.train
+        texts = self.texts
         if texts.test is not None:
-            return [(full_train.labelled(), texts.test)]
+            return [(texts.all_rows.labelled(), texts.test)]
         if texts.held_out is not None:
             return [(texts.train.labelled(), texts.held_out)]
-        if last.cross_validated is None:
-            return []
-        fold = assign_folds(full_train.labels, full_train.row_groups(), FOLDS, self.seed)
-        return [
-            (full_train.take(np.flatnonzero(fold != number)), full_train.take(np.flatnonzero(fold == number)))
-            for number in range(FOLDS)
-        ]
+        folds = () if last.cross_validation is None else last.cross_validation.folds
+        return [tuple(map(texts.all_rows.take, fold)) for fold in folds]
 
     @property
     def evaluated_on(self) -> str:

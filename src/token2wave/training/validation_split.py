@@ -66,28 +66,6 @@ def hold_out(
     return np.flatnonzero(is_train | returned), np.flatnonzero(is_validation & ~returned)
 
 
-def assign_folds(
-    classes: NDArray[np.int64], groups: Rows, n_folds: int, seed: int, *, in_blocks: bool = False
-) -> NDArray[np.int64]:
-    """Number the fold of each row, ``(N,)``: each fold gets its part of every class, and whole groups.
-
-    With ``in_blocks`` the rows of a class in a fold are neighbours in the file; else they are random.
-    The other arguments are those of :func:`hold_out`.
-    """
-    first = np.flatnonzero(groups == np.arange(len(groups)))
-    order = first if in_blocks else np.random.default_rng(seed).permutation(first)
-    order = order[np.argsort(classes[order], kind="stable")]
-    number = np.arange(len(order))
-    if in_blocks:
-        counts = np.bincount(classes[order])
-        n_of_class = np.repeat(counts, counts)
-        rank = number - np.repeat(np.cumsum(counts) - counts, counts)
-        number = np.where(n_of_class >= n_folds, rank * n_folds // n_of_class, number)
-    fold = np.empty(len(groups), dtype=np.int64)
-    fold[order] = number % n_folds
-    return fold[groups]
-
-
 def grouped_holdout(
     texts: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
@@ -113,6 +91,21 @@ def _hold_out_whole_texts(
     texts: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Rows, Rows] | None:
     """Training and validation rows with whole texts held out; None if few texts are parts of others."""
+    whole_texts = find_whole_texts(texts, seed)
+    if whole_texts is None:
+        return None
+    words, whole = whole_texts
+    validation = whole[validation_split(labels[whole], fraction, seed, in_blocks=True)[1]]
+    train = np.ones(len(texts), dtype=bool)
+    train[words.parts_of(np.arange(len(texts)), validation)] = False
+    train[validation] = False
+    if not len(validation) or len(np.unique(labels[train])) < len(np.unique(labels)):
+        return None  # training needs every class
+    return np.flatnonzero(train), validation
+
+
+def find_whole_texts(texts: Sequence[str], seed: int) -> tuple[WordRuns, Rows] | None:
+    """Find the rows that are not parts of others, if many rows are, such as phrases of sentences."""
     random = np.random.default_rng(seed)
     sample = random.permutation(len(texts))[:SAMPLE]
     if not len(sample) or np.median([len(texts[i]) for i in sample]) > SHORT_TEXT:
@@ -122,15 +115,7 @@ def _hold_out_whole_texts(
         return None
     long_enough = np.flatnonzero(words.lengths > SHORTEST_PART)
     whole = long_enough[~words.are_parts(long_enough)]
-    if not len(whole):
-        return None
-    validation = whole[validation_split(labels[whole], fraction, seed, in_blocks=True)[1]]
-    train = np.ones(len(texts), dtype=bool)
-    train[words.parts_of(np.arange(len(texts)), validation)] = False
-    train[validation] = False
-    if not len(validation) or len(np.unique(labels[train])) < len(np.unique(labels)):
-        return None  # training needs every class
-    return np.flatnonzero(train), validation
+    return (words, whole) if len(whole) else None
 
 
 class WordRuns:
