@@ -63,7 +63,7 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
         raise ConfigError("enough")
 
     monkeypatch.setattr("token2wave.compression.compress", compress)
-    defaults = {"data": None, "test": None, "max_size": None, "storage": "auto", "retrain": True}
+    defaults = {"data": "d", "test": None, "max_size": None, "storage": "auto", "retrain": True}
     defaults |= {"text_column": "text", "label_column": "label", "overwrite": False}
     defaults |= {"delimiter": None, "encoding": None, "header": None, "quoting": "auto"}
     others = {"data": "d", "test": "t.csv", "max_size": "1MB", "storage": "int8", "retrain": False}
@@ -86,19 +86,16 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
         *("--delimiter", ";", "--encoding", "cp1252", "--no-header", "--quoting", "none"),
         "--overwrite",
     ]
-    for extra, expected in (([], defaults), (arguments, others)):
+    for extra, expected in ((["--data", "d"], defaults), (arguments, others)):
         assert run_cli("compress", "m", "--out", "n", *extra).error == "error: enough"
         assert calls.pop() == ((Path("m"), Path("n")), expected)
 
 
-def test_compress_finds_the_data_of_the_model(run_cli, workplace):
-    (workplace / "reviews").mkdir()
-    (workplace / "reviews" / "train.csv").write_text(CSV)
-    assert run_cli("train", "reviews", "--out", "model.safetensors", *TINY).status == 0
-    command = ["compress", "model.safetensors", "--out", "model.safetensors"]
+def test_compress_replaces_the_model_only_if_asked(run_cli, model, train_csv):
+    command = ["compress", model, "--out", model, "--data", train_csv]
     assert "replace it with --overwrite" in run_cli(*command).error
     assert run_cli(*command, "--overwrite").status == 0
-    assert token2wave.load("model.safetensors").training["compression"]["storage"] == "int8"
+    assert token2wave.load(model).training["compression"]["storage"] == "int8"
 
 
 def test_compress_columns(run_cli, model):
@@ -136,10 +133,8 @@ def test_compress_errors(run_cli, model, train_csv, arguments, expected):
     assert sorted(os.listdir()) == ["labels.csv", "old.safetensors", "reviews.csv"]
 
 
-def test_compress_without_the_data_has_a_hint(run_cli, model):
-    error = run_cli("compress", model, "--out", "small").error
-    assert error.startswith("error: reviews: the model's training data cannot be read: ")
-    assert error.endswith("; name the training data with --data")
+def test_compress_needs_data(run_cli, model):
+    assert "--data" in run_cli("compress", model, "--out", "small").error
 
 
 def test_compress_output_that_cannot_be_written(run_cli, model, train_csv):

@@ -103,7 +103,7 @@ def test_never_larger_than_asked(storage: str) -> None:
         Path("out").write_bytes(old)
         try:
             summary = token2wave.compress(
-                "model", "out", max_size=limit, storage=storage, retrain=False, overwrite=True
+                "model", "out", data="data", max_size=limit, storage=storage, retrain=False, overwrite=True
             ).summary
         except ConfigError as error:
             refused.append((limit, error))
@@ -125,21 +125,21 @@ def test_never_larger_than_asked(storage: str) -> None:
 @every_storage
 def test_the_bytes_are_used(storage: str) -> None:
     """A limit that nothing comes near would be kept, too."""
-    summary = token2wave.compress("model", "out", max_size=6_000, storage=storage).summary
+    summary = token2wave.compress("model", "out", data="data", max_size=6_000, storage=storage).summary
     assert summary["bytes_after"] > 5_000
 
 
 @pytest.mark.parametrize("limit", [1, "1B", 500, "0.5kB"])
 def test_sizes_that_cannot_be_reached_write_nothing(limit: int | str) -> None:
     with pytest.raises(ConfigError, match=r"^max_size: expected a size .* narrower network$"):
-        token2wave.compress("model", "out", max_size=limit)
+        token2wave.compress("model", "out", data="data", max_size=limit)
     assert not Path("out").exists()
 
 
 def test_an_estimate_that_is_wrong_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressor, "size_of_model_file", lambda _: 0)
     with pytest.raises(ConfigError, match=r"max_size: expected at most 2,000 bytes, found \d"):
-        token2wave.compress("model", "out", max_size=2_000, storage="int8")
+        token2wave.compress("model", "out", data="data", max_size=2_000, storage="int8")
     assert sorted(os.listdir()) == ["data", "model"]
 
 
@@ -194,7 +194,7 @@ def test_sizes_that_are_none(size: int | str) -> None:
         parse_size(size)
     assert repr(size) in str(caught.value) or not str(size).strip()
     with pytest.raises(ConfigError):
-        token2wave.compress("model", "out", max_size=size)
+        token2wave.compress("model", "out", data="data", max_size=size)
     assert not Path("out").exists()
 
 
@@ -206,7 +206,7 @@ def test_sizes_that_are_none(size: int | str) -> None:
 def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> None:
     rows = texts(100, 3)
     test = write_csv(Path("test.csv"), rows)
-    result = token2wave.compress("model", "out", test=test, max_size=limit, storage=storage)
+    result = token2wave.compress("model", "out", data="data", test=test, max_size=limit, storage=storage)
     before, after, summary = token2wave.load("model"), token2wave.load("out"), result.summary
     expected = {
         "storage": storage,
@@ -236,7 +236,7 @@ def test_the_summary_is_true_of_the_file(storage: str, limit: int | None) -> Non
 
 @every_storage
 def test_storages(storage: str) -> None:
-    token2wave.compress("model", "out", storage=storage)
+    token2wave.compress("model", "out", data="data", storage=storage)
     header, _ = take_apart(Path("out"))
     how = header["__metadata__"]["token2wave"]["storage"]
     dense = {"head.weight", "layers.0.restore.linear.bias"}
@@ -265,7 +265,7 @@ def test_linear_svm_stay_what_they_are_to_states_and_explanations(storage: str) 
     chosen = {**TINY, "network.context_width": 8, "recipe.epochs": 2}
     trained = token2wave.train("data", out="model", preset="small", settings=chosen).classifier
     assert trained.network.config.linear_svm
-    token2wave.compress("model", "out", storage=storage, max_size=20_000)
+    token2wave.compress("model", "out", data="data", storage=storage, max_size=20_000)
     small = token2wave.load("out")
     assert small.network.config.linear_svm
     left, right = (f"{text} unseen" for text, _ in texts(2, 4))
@@ -302,14 +302,14 @@ def test_without_a_size_no_row_goes(storage: str) -> None:
     arrays["embedding.weight"][::2] = 0
     network = token2wave.compile_network(classifier.network.config, arrays)
     replace(classifier, network=network).save("model")
-    summary = token2wave.compress("model", "out", storage=storage).summary
+    summary = token2wave.compress("model", "out", data="data", storage=storage).summary
     assert summary["rows_after"] == summary["rows_before"]
-    summary = token2wave.compress("model", "out", storage="lzma", max_size=60_000).summary
+    summary = token2wave.compress("model", "out", data="data", storage="lzma", max_size=60_000).summary
     assert summary["rows_after"] <= 0.5 * summary["rows_before"] + 1
 
 
 def test_without_a_test_set_rows_that_the_model_has_not_seen_are_compared() -> None:
-    summary = token2wave.compress("model", "out", max_size=5_000).summary
+    summary = token2wave.compress("model", "out", data="data", max_size=5_000).summary
     assert (summary["evaluated_on"], summary["evaluated_rows"]) == ("held-out", 50)
     before = token2wave.load("model").training["evaluation"]
     assert summary["accuracy_before"] == pytest.approx(before["accuracy"], abs=1e-6)
@@ -323,14 +323,14 @@ def test_without_a_test_set_rows_that_the_model_has_not_seen_are_compared() -> N
 
 
 def test_auto_is_packed_with_a_size_and_int8_without() -> None:
-    assert token2wave.compress("model", "out").summary["storage"] == "int8"
-    assert token2wave.compress("model", "out", max_size="6kB").summary["storage"] == "lzma"
+    assert token2wave.compress("model", "out", data="data").summary["storage"] == "int8"
+    assert token2wave.compress("model", "out", data="data", max_size="6kB").summary["storage"] == "lzma"
 
 
 @pytest.mark.parametrize("limit", [None, 5_000])
 def test_the_same_twice(limit: int | None) -> None:
     for name in ("one", "two"):
-        token2wave.compress("model", name, max_size=limit)
+        token2wave.compress("model", name, data="data", max_size=limit)
     assert Path("one").read_bytes() == Path("two").read_bytes()
 
 
@@ -344,7 +344,7 @@ def test_the_model_itself_may_be_replaced_and_compressed_again() -> None:
         ("int8", 4_000),
     ):
         with pytest.raises(OutputError, match="found the input"):
-            token2wave.compress("model", "model", storage=storage, max_size=limit)
+            token2wave.compress("model", "model", data="data", storage=storage, max_size=limit)
         summary = token2wave.compress(
             "model", "model", storage=storage, max_size=limit, overwrite=True
         ).summary
@@ -356,7 +356,7 @@ def test_the_model_itself_may_be_replaced_and_compressed_again() -> None:
 
 def test_the_rows_that_bring_most_energy_stay() -> None:
     before = token2wave.load("model")
-    token2wave.compress("model", "out", storage="float32", max_size=20_000, retrain=False)
+    token2wave.compress("model", "out", data="data", storage="float32", max_size=20_000, retrain=False)
     after = token2wave.load("out")
     training = before.features([text for text, _ in texts(500, 0)])
     rows = before.network.arrays()["embedding.weight"].astype(np.float64)
@@ -405,7 +405,7 @@ def test_progress_is_told() -> None:
         def on_advance(self, amount: int) -> None:
             advanced.append(amount)
 
-    token2wave.compress("model", "out", callbacks=[Told()])
+    token2wave.compress("model", "out", data="data", callbacks=[Told()])
     assert stages[:2] == ["features", "compression"]
     assert sum(advanced) >= 550
 
@@ -423,7 +423,7 @@ def test_wordpiece(more: dict[str, Any]) -> None:
     test = write_csv(Path("test.csv"), texts(100, 1))
     sizes = {"whole": Path("paper").stat().st_size}
     for storage in ("float16", "int8", "lzma"):
-        summary = token2wave.compress("paper", "out", test=test, storage=storage).summary
+        summary = token2wave.compress("paper", "out", data="data", test=test, storage=storage).summary
         after = token2wave.load("out")
         assert summary["rows_after"] == summary["rows_before"] == after.features.n_rows
         assert after.features.vocabulary == before.features.vocabulary
@@ -433,11 +433,13 @@ def test_wordpiece(more: dict[str, Any]) -> None:
     assert sorted(sizes.values(), reverse=True) == list(sizes.values())
     middle = (sizes["lzma"] + sizes["int8"]) // 2
     for limit in (middle, sizes["lzma"] - 100):  # the second with a coarser step
-        assert token2wave.compress("paper", "out", max_size=limit).summary["bytes_after"] <= limit
+        assert (
+            token2wave.compress("paper", "out", data="data", max_size=limit).summary["bytes_after"] <= limit
+        )
     with pytest.raises(ConfigError, match="max_size"):
-        token2wave.compress("paper", "none", max_size=middle, storage="int8")
+        token2wave.compress("paper", "none", data="data", max_size=middle, storage="int8")
     with pytest.raises(ConfigError, match="max_size"):
-        token2wave.compress("paper", "none", max_size=1_000)
+        token2wave.compress("paper", "none", data="data", max_size=1_000)
     assert not Path("none").exists()
 
 
@@ -451,7 +453,7 @@ def test_words_with_cls_keep_its_row() -> None:
     network = token2wave.compile_network(classifier.network.config, arrays)
     replace(classifier, network=network).save("cls")
     for storage in STORAGES:
-        summary = token2wave.compress("cls", "out", max_size=6_000, storage=storage).summary
+        summary = token2wave.compress("cls", "out", data="data", max_size=6_000, storage=storage).summary
         after = token2wave.load("out")
         assert summary["bytes_after"] <= 6_000
         assert 1 < after.features.n_rows < summary["rows_before"]
@@ -461,7 +463,7 @@ def test_words_with_cls_keep_its_row() -> None:
 
 def test_without_the_native_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
-    summary = token2wave.compress("model", "out", max_size=5_000).summary
+    summary = token2wave.compress("model", "out", data="data", max_size=5_000).summary
     assert summary["bytes_after"] <= 5_000
     assert not summary["retrained"]
 
@@ -469,26 +471,18 @@ def test_without_the_native_core(monkeypatch: pytest.MonkeyPatch) -> None:
 # Data and records -----------------------------------------------------------------------------------
 
 
-def test_data_that_is_gone_names_the_cure() -> None:
-    shutil.move("data", "elsewhere")
-    with pytest.raises(
-        DataError,
-        match=r"^data: the model's training data cannot be read.*; name the training data with --data$",
-    ):
-        token2wave.compress("model", "out", max_size=5_000)
-    assert not Path("out").exists()
-    assert token2wave.compress("model", "out", data="elsewhere", max_size=5_000).summary["caveats"] == []
+def test_data_in_memory_is_that_of_the_file() -> None:
+    token2wave.compress("model", "out", data="data", max_size=5_000)
+    splits = load_splits("data")
+    token2wave.compress("model", "same", data=splits, max_size=5_000)
+    assert Path("same").read_bytes() == Path("out").read_bytes()
     with pytest.raises(DataError, match=r"^nowhere: there is no such file"):
         token2wave.compress("model", "out", data="nowhere")
 
 
-@pytest.mark.parametrize("record", [{}, {"data": None}, {"data": 5}, {"data": ["data"]}])
-def test_a_model_without_a_record_names_the_cure(record: dict[str, Any]) -> None:
-    edited(Path("model"), lambda metadata: metadata.update(training=record))
-    with pytest.raises(ConfigError, match=r"does not name its training data; name .* with --data"):
-        token2wave.compress("model", "out")
-    summary = token2wave.compress("model", "out", data="data", max_size=5_000).summary
-    assert summary["bytes_after"] <= 5_000
+def test_a_model_without_a_record_is_compressed_too() -> None:
+    edited(Path("model"), lambda metadata: metadata.update(training={}))
+    assert token2wave.compress("model", "out", data="data", max_size=5_000).summary["bytes_after"] <= 5_000
 
 
 @pytest.mark.parametrize(
@@ -508,7 +502,7 @@ def test_odd_records_do_no_harm(record: dict[str, Any]) -> None:
         metadata["training"]["recipe"] = record.get("recipe", {"epochs": 1, "embedding_optimizer": "sgd"})
 
     edited(Path("model"), spoil)
-    assert token2wave.compress("model", "out", max_size=5_000).summary["bytes_after"] <= 5_000
+    assert token2wave.compress("model", "out", data="data", max_size=5_000).summary["bytes_after"] <= 5_000
 
 
 def test_other_data_is_a_caveat() -> None:
@@ -518,9 +512,9 @@ def test_other_data_is_a_caveat() -> None:
 
 
 def test_the_test_split_changes_nothing_but_the_figures() -> None:
-    token2wave.compress("model", "one", max_size=5_000)
+    token2wave.compress("model", "one", data="data", max_size=5_000)
     write_csv(Path("data/test.csv"), [("w1 w2", "a"), ("w1", "a label that the model does not know")])
-    summary = token2wave.compress("model", "two", max_size=5_000).summary
+    summary = token2wave.compress("model", "two", data="data", max_size=5_000).summary
     assert summary["evaluated_rows"] == 2
     assert summary["accuracy_after"] <= 0.5  # a label that the model does not know counts as wrong
     one, two = token2wave.load("one"), token2wave.load("two")
@@ -554,7 +548,7 @@ def test_columns_of_other_names() -> None:
 )
 def test_bad_arguments(arguments: dict[str, Any], match: str) -> None:
     with pytest.raises(Token2WaveError, match=match):
-        token2wave.compress(**{"model": "model", "out": "out", **arguments})
+        token2wave.compress(**{"model": "model", "out": "out", "data": "data", **arguments})
     assert sorted(os.listdir()) == ["data", "model"]
 
 
@@ -566,7 +560,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "replace", fails)
     with pytest.raises(OutputError, match="out: cannot be written"):
-        token2wave.compress("model", "out", overwrite=True)
+        token2wave.compress("model", "out", data="data", overwrite=True)
     assert Path("out").read_bytes() == b"an older model"
     assert sorted(os.listdir()) == ["data", "model", "out"]
 

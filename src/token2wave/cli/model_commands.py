@@ -115,16 +115,13 @@ def compress(
     model: ModelPath,
     options: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Model file to write.")],
+    data: Annotated[str, typer.Option(metavar="DATA", help="The model's training data.")],
     max_size: Annotated[
         str | None, typer.Option(help="Largest size of the file, e.g. 1MB; without it no row is removed.")
     ] = None,
     storage: Annotated[
         str, typer.Option(help="float32, float16, int8, lzma, or auto: lzma with --max-size, else int8.")
     ] = "auto",
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="Training data; by default that of the model."),
-    ] = None,
     test: Annotated[
         str | None, typer.Option(metavar="FILE", help="Test set, to measure the model before and after.")
     ] = None,

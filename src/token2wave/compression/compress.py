@@ -34,7 +34,6 @@ from token2wave.training.preparation import EncodedTexts, prepare
 
 STORAGES = ("auto", "float32", "float16", "int8", "lzma")
 TEACHER_UNKNOWN = "The model had a teacher, which is not available, so the rows learn from the labels alone"
-DATA_HINT = "name the training data with --data"
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def compress(
     model: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    data: str | os.PathLike[str] | None = None,
-    test: str | os.PathLike[str] | None = None,
+    data: Any,
+    test: Any = None,
     max_size: int | str | None = None,
     storage: str = "auto",
     retrain: bool = True,
@@ -73,8 +72,8 @@ def compress(
     Args:
         model: the file of a trained model.
         out: the file to write.
-        data: training data, to rank, retrain and validate rows. By default the data that the model was
-            trained on.
+        data: the model's training data, to rank, retrain and validate rows: a file, a folder, a name, or rows
+            in memory, as for :func:`token2wave.train`.
         test: a test set, to measure the model before and after; by default that of the data, or else the rows
             that training held out to report on, if the model has not learned from them since.
         max_size: largest size of the file, in bytes or e.g. ``"1MB"``. Without it, no row is dropped.
@@ -99,7 +98,7 @@ def compress(
     if storage == "auto":
         storage = "int8" if limit is None else "lzma"
     old = load(model)
-    recorded = (old.training.get(name) for name in ("data", "teacher", "unlabelled"))
+    recorded = (old.training.get(name) for name in ("teacher", "unlabelled"))
     outputs = Outputs([model, *possible_paths(data, test, *recorded)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
     texts = _load_texts(old, data, test, data_options)
@@ -159,38 +158,31 @@ def _agreement(old: Classifier, new: Classifier, examples: Examples) -> float:
 
 def _load_texts(
     classifier: Classifier,
-    data: str | os.PathLike[str] | None,
-    test: str | os.PathLike[str] | None,
+    data: Any,
+    test: Any,
     options: DataOptions,
 ) -> EncodedTexts:
     """Load the training texts, and hold out the rows that were held out in training."""
     record = classifier.training
-    name = record.get("data") if data is None else data
-    if not isinstance(name, str | os.PathLike):
-        raise ConfigError("the model does not name its training data", location="data", hint=DATA_HINT)
+    options = replace(
+        options,
+        weight_column=_string(record, "weight_column"),
+        group_column=_string(record, "group_column"),
+        multi_label=classifier.multi_label,
+        label_separator=_string(record, "label_separator") if classifier.multi_label else None,
+        delimiter=options.delimiter or _string(record, "delimiter"),
+        encoding=options.encoding or _string(record, "encoding"),
+        header=options.header if options.header is not None else record.get("header"),
+        quoting=_string(record, "quoting") or "auto" if options.quoting == "auto" else options.quoting,
+        normalise_labels=bool(record.get("normalise_labels")),
+    )
     try:
-        options = replace(
-            options,
-            weight_column=_string(record, "weight_column") if data is None else None,
-            group_column=_string(record, "group_column") if data is None else None,
-            multi_label=classifier.multi_label,
-            label_separator=_string(record, "label_separator") if classifier.multi_label else None,
-            delimiter=options.delimiter or _string(record, "delimiter"),
-            encoding=options.encoding or _string(record, "encoding"),
-            header=options.header if options.header is not None else record.get("header"),
-            quoting=_string(record, "quoting") or "auto" if options.quoting == "auto" else options.quoting,
-            normalise_labels=bool(record.get("normalise_labels")),
-        )
-        splits = load_splits(name, options, test=test)
-    except DataError as error:
-        if data is not None:
+        splits = load_splits(data, options, test=test)
+    except DataError:
+        if options.weight_column is None and options.group_column is None:
             raise
-        # The record holds only a name: that of a file lacks folder and suffix.
-        raise DataError(
-            f"the model's training data cannot be read: {error.problem}",
-            location=error.location,
-            hint=DATA_HINT,
-        ) from error
+        options = replace(options, weight_column=None, group_column=None)  # other rows may lack these
+        splits = load_splits(data, options, test=test)
     class_weights, evaluation = record.get("class_weights"), record.get("evaluation")
     test_split = splits.test and splits.test.for_classes(classifier.label_names)
     texts = prepare(

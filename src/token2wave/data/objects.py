@@ -67,18 +67,18 @@ def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
             problem = f"expected one column, found a table of the columns {join_names(map(str, columns))}"
             raise InputError(problem, location=name, hint=hint)
         return to_list(values[columns[0]], name)
-    shape = getattr(values, "shape", None)
-    if isinstance(shape, tuple) and hasattr(values, "reshape"):
-        if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
-            problem = f"expected one element a row, of shape (n,) or (n, 1), found shape {shape}"
-            raise InputError(problem, location=name, hint=hint)
-        return list(values.reshape(-1).tolist())
     for method in ("to_pylist", "to_list"):  # pyarrow; pandas and polars
         if hasattr(values, method):
             try:
                 return list(getattr(values, method)())
             except UnicodeDecodeError as error:
                 raise InputError("expected strings of UTF-8, found other bytes", location=name) from error
+    shape = getattr(values, "shape", None)
+    if isinstance(shape, tuple) and hasattr(values, "reshape"):
+        if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
+            problem = f"expected one element a row, of shape (n,) or (n, 1), found shape {shape}"
+            raise InputError(problem, location=name, hint=hint)
+        return list(values.reshape(-1).tolist())
     if isinstance(values, Iterable):
         return list(values)
     if hasattr(values, "__array__"):

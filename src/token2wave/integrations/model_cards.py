@@ -84,12 +84,12 @@ def model_card(
 
     record = classifier.training
     metrics, place = _metrics(classifier, evaluation, evaluated_on)
-    data_name = _base_name(record.get("data", "unknown"))
+    data_name = dataset or "unknown"
     is_current = evaluation is not None or "updates" not in record
     results = [
         EvalResult(
             task_type=TASK,
-            dataset_type=dataset or data_name,
+            dataset_type=data_name,
             dataset_name=data_name,
             dataset_split=place.split(",")[0],
             metric_type=metric_type,
@@ -129,20 +129,20 @@ def model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(map(str.strip, sections)) + "\n")
 
 
-def training_command(classifier: Classifier, data: str | None = None) -> str | None:
+def training_command(classifier: Classifier, data: str = "DATA") -> str | None:
     """Return the command that trains the model again, or None if its training record does not suffice.
 
     The command has every setting that differs from the preset, including those that the data decided.
 
     Args:
         classifier: the model.
-        data: name of the data; by default that in the record, without the folders of a file.
+        data: name of the data, which a model file does not hold.
     """
     record = classifier.training
     preset = PRESETS.get(str(record.get("preset")))
-    if preset is None or "data" not in record or not isinstance(record.get("recipe"), Mapping):
+    if preset is None or not isinstance(record.get("recipe"), Mapping):
         return None
-    command = ["token2wave", "train", data or _base_name(record["data"]), "--out", PLAIN_FILE]
+    command = ["token2wave", "train", data, "--out", PLAIN_FILE]
     command += ["--preset", preset.name, "--seed", str(record.get("seed", 0))]
     if classifier.multi_label:
         command += ["--multi-label"]
@@ -220,18 +220,16 @@ def _introduction(classifier: Classifier) -> str:
 
 def _data(classifier: Classifier, dataset: str | None) -> str:
     record = classifier.training
-    if "data" not in record:
-        return "The training record does not name the data."
-    name = _code(_base_name(record["data"])) + (f" ({dataset} on the hub)" if dataset else "")
-    rows = f", {record['rows']:,} labelled texts" if isinstance(record.get("rows"), int) else ""
-    sentences = [f"Trained on {name}{rows}."]
+    if not isinstance(record.get("rows"), int):
+        return "The training record says nothing about the data."
+    name = f" of {_code(dataset)} on the hub" if dataset else ""
+    sentences = [f"Trained on {record['rows']:,} labelled texts{name}."]
     if record.get("teacher"):
         sentences += ["It also learnt from a teacher's probabilities."]
     if record.get("weighted"):
         sentences += ["Its texts have weights."]
     for update in record.get("updates", []):
-        name = _code(_base_name(update["data"]))
-        sentences += [f"Updated with {update['rows']:,} texts of {name} ({update['parts']})."]
+        sentences += [f"Updated with {update['rows']:,} texts ({update['parts']})."]
     return " ".join(sentences)
 
 

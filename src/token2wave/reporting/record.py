@@ -68,9 +68,8 @@ class Measurement:
 def make_record(
     run: TrainingRun, first: ValidatedFit, last: FitResult, context: RunContext
 ) -> dict[str, Any]:
-    """Make the plain data of a model file. It holds no times, so equal runs give equal files."""
+    """Make the plain data of a model file, without times and the data's name: equal rows give equal files."""
     record = {
-        "data": run.splits.name,
         "rows": run.n_rows,
         "preset": run.preset.name,
         "seed": run.seed,

@@ -126,7 +126,7 @@ def update(
     if config.linear_svm and parts != "network":
         callback_list.stage("linear_svm", 0)
         arrays |= _solve_linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
-    update_record = {"data": rows.source, "rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
+    update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
     updates = [*classifier.training.get("updates", []), update_record]
     return replace(
