@@ -133,12 +133,8 @@ def test_compress_errors(run_cli, model, train_csv, arguments, expected):
     assert sorted(os.listdir()) == ["labels.csv", "old.safetensors", "reviews.csv"]
 
 
-def test_compress_needs_data(run_cli, model):
-    assert "--data" in run_cli("compress", model, "--out", "small").error
-
-
 def test_compress_output_that_cannot_be_written(run_cli, model, train_csv):
-    assert "none: there is no such file" in run_cli("compress", "none", "--out", "small").error
+    assert "none: there is no such file" in run_cli("compress", "none", "--out", "small", "--data", "d").error
     for path in ("none/small", train_csv / "small", "/proc/small"):
         assert str(path) in run_cli("compress", model, "--out", path, "--data", train_csv).error
     outcome = run_cli("compress", model)
@@ -248,7 +244,8 @@ def test_explain_refuses_networks_that_do_not_compile(run_cli, workplace):
     [
         (["compress"], "Missing argument"),
         (["compress", "m"], "--out"),
-        (["compress", "m", "--out", "n", "--retrain", "maybe"], "unexpected extra argument"),
+        (["compress", "m", "--out", "n"], "Missing option '--data'"),
+        (["compress", "m", "--out", "n", "--data", "d", "--retrain", "maybe"], "unexpected extra argument"),
         (["explain"], "Missing argument"),
         (["explain", "m", "--html"], "requires an argument"),
     ],

@@ -48,6 +48,7 @@ INPUTS = {
         Input("data", "crawl/**/*.csv", "crawl/deep/part.csv", ("--stream",)),
         Input("test", "test.csv", "test.csv"),
         Input("test", "set", "set/test.csv"),
+        Input("validation", "test.csv", "test.csv"),
         Input("teacher", "teacher.jsonl", "teacher.jsonl"),
         Input("teacher", "encoder", "encoder/config.json"),
         Input("unlabelled", "texts.txt", "texts.txt", ("--teacher", "teacher.jsonl")),
@@ -62,7 +63,6 @@ INPUTS = {
         Input("data", "data.csv", "data.csv"),
         Input("data", "set", "set/train.csv"),
         Input("test", "test.csv", "test.csv"),
-        Input("model", "model", "home/named/train.csv"),  # the record names the data set
     ),
     "info": (MODEL,),
     "explain": (MODEL, Input("file", "texts.txt", "texts.txt")),

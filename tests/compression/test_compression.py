@@ -346,7 +346,7 @@ def test_the_model_itself_may_be_replaced_and_compressed_again() -> None:
         with pytest.raises(OutputError, match="found the input"):
             token2wave.compress("model", "model", data="data", storage=storage, max_size=limit)
         summary = token2wave.compress(
-            "model", "model", storage=storage, max_size=limit, overwrite=True
+            "model", "model", data="data", storage=storage, max_size=limit, overwrite=True
         ).summary
         assert summary["bytes_before"] == sizes[-1]
         sizes.append(Path("model").stat().st_size)

@@ -104,8 +104,12 @@ def test_texts_without_weight_teach_nothing(tmp_path):
         assert prediction.probability > 0.9  # rows of no weight do not calibrate either
     assert result.summary.validation_accuracy == pytest.approx(1)
     result.classifier.save(tmp_path / "model.safetensors")
-    made = token2wave.compress(tmp_path / "model.safetensors", tmp_path / "s", data=tmp_path / "data.csv")
-    assert any("lacks the weights of the training texts" in caveat for caveat in made.summary["caveats"])
+    unweighted = tmp_path / "unweighted.csv"
+    unweighted.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines))
+    for data, lacks_weights in ((tmp_path / "data.csv", False), (unweighted, True)):
+        made = token2wave.compress(tmp_path / "model.safetensors", tmp_path / "s", data=data)
+        caveats = " ".join(made.summary["caveats"])
+        assert ("lacks the weights of the training texts" in caveats) == lacks_weights
     with pytest.raises(DataError, match=r"data.csv, row 1 .*expected a weight, found 'sport'"):
         token2wave.train(tmp_path / "data.csv", weight_column="label")
     with pytest.raises(DataError, match="there is no column 'weight'"):
