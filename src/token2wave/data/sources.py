@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from token2wave.data.columns import guess_columns
 from token2wave.data.file_segments import stem
 from token2wave.data.objects import Argument, has_digits, python_value, to_list
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
@@ -17,6 +18,7 @@ from token2wave.errors import DataError, InputError, input_errors, locate, type_
 from token2wave.options import DataOptions
 
 ROWS_HINT = "give a file, a frame, texts and labels, or a list of pairs (text, label) or of dictionaries"
+SAMPLE_ROWS = 1000  # to guess columns by
 Columns = tuple[Column, Column, Column | None, Column | None]
 
 
@@ -36,10 +38,17 @@ class Table:
     values: Callable[[str], Sequence[Any]]
     features: Mapping[str, Any] = field(default_factory=dict)
 
+    def find_columns(self, options: DataOptions) -> tuple[DataOptions, list[str]]:
+        """The options with the names of columns here, and a note if they were guessed."""
+        names = (options.text_column, options.label_column, options.weight_column, options.group_column)
+        if all(name is None or name in self.names for name in names):
+            return options, []
+        sample = {name: list(self.values(name)[:SAMPLE_ROWS]) for name in self.names}
+        return guess_columns(sample, options, self.source)
+
     def select(self, options: DataOptions) -> Columns:
         """The columns of texts, labels, weights and groups; indices of classes become names."""
-        options = guess_columns(self, options)
-        labels, names = self.column(options.label_column), self.class_names(options)
+        labels, names = self.column(options.label_column), self.class_names(options.label_column)
         labels = replace(labels, values=[_decode(value, names) for value in labels.values])
         optional = options.weight_column, options.group_column
         weights, groups = (None if name is None else self.column(name) for name in optional)
@@ -50,9 +59,9 @@ class Table:
         column_index(self.source, self.names, name)
         return Column(self.values(name), self.source, name)
 
-    def class_names(self, options: DataOptions) -> tuple[str, ...] | None:
+    def class_names(self, label_column: str) -> tuple[str, ...] | None:
         """The names of the classes, if the column of labels is a ``ClassLabel``."""
-        feature = self.features.get(guess_columns(self, options).label_column)
+        feature = self.features.get(label_column)
         names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         return tuple(names) if names else None
 
@@ -85,9 +94,10 @@ class MemoryDataset:
         Raises:
             InputError: there is no such column, or a value cannot be used; names the row or element.
         """
-        rows, label_names = self.splits[split], self.label_names or label_names
+        rows, label_names, notes = self.splits[split], self.label_names or label_names, list[str]()
         with input_errors():
             if isinstance(rows, Table):
+                options, notes = rows.find_columns(options)
                 rows = rows.select(options)
             elif options.weight_column is not None or options.group_column is not None:
                 problem = "lists of texts and labels have no columns of weights or groups"
@@ -96,7 +106,8 @@ class MemoryDataset:
             labels = replace(labels, values=[python_value(label) for label in labels.values])
             if label_names is not None and has_digits(labels.values):
                 label_names = None  # a string is a name, not an index as in a file; encoding checks names
-            return TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
+            result = TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
+            return replace(result, notes=tuple(notes))
 
 
 def is_name(data: object) -> bool:
@@ -155,19 +166,27 @@ def memory_dataset(
         if tables:
             return _dataset_of_splits(tables, options, name)
     rows = _rows_of(data, argument)
-    names = rows.class_names(options) if isinstance(rows, Table) else None
-    return MemoryDataset(name, {"train": rows}, names, is_single_file=True)
+    return MemoryDataset(name, {"train": rows}, _class_names(rows, options), is_single_file=True)
 
 
 def _dataset_of_splits(tables: Mapping[str, Any], options: DataOptions, name: str) -> MemoryDataset:
     """Make a data set of splits. A test split whose labels are all -1, as hubs hide them, is left out."""
     splits = {split: _rows_of(rows, f"{name} ({split})") for split, rows in tables.items()}
-    first, test, caveats = next(iter(splits.values())), splits.get("test"), ()
-    names = first.class_names(options) if isinstance(first, Table) else None
-    if names and isinstance(test, Table) and all(label == -1 for label in test.select(options)[1].values):
+    names, test, caveats = _class_names(next(iter(splits.values())), options), splits.get("test"), ()
+    if (
+        names
+        and isinstance(test, Table)
+        and all(label == -1 for label in test.select(test.find_columns(options)[0])[1].values)
+    ):
         del splits["test"]
         caveats = (f"{name}: the labels of its test split are not public, so it has no test split here",)
     return MemoryDataset(name, splits, names, caveats)
+
+
+def _class_names(rows: Rows, options: DataOptions) -> tuple[str, ...] | None:
+    if not isinstance(rows, Table) or not rows.features:
+        return None
+    return rows.class_names(rows.find_columns(options)[0].label_column)
 
 
 def _rows_of(data: Any, source: str) -> Rows:
@@ -260,14 +279,3 @@ def _decode(value: Any, names: Sequence[str] | None) -> Any:
     if isinstance(value, list):
         return [_decode(each, names) for each in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
-
-
-def guess_columns(table: Table, options: DataOptions) -> DataOptions:
-    """Take two columns of other names: that of the labels is the one whose values repeat more."""
-    names, defaults = table.names, DataOptions()
-    is_default = options.text_column == defaults.text_column and options.label_column == defaults.label_column
-    if not is_default or len(names) != 2 or not {"text", "label"}.isdisjoint(names):
-        return options
-    n_values = {name: len(set(map(repr, table.values(name)))) for name in names}
-    texts, labels = sorted(names, key=lambda name: -n_values[name])
-    return replace(options, text_column=texts, label_column=labels)

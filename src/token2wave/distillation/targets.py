@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.data import TextDataset, load_texts
-from token2wave.data.objects import to_texts
 from token2wave.distillation.teacher import TeacherPredictions
 from token2wave.errors import ConfigError
 from token2wave.options import TextOptions
@@ -126,10 +125,7 @@ def unlabelled_texts(
         DataError: the texts cannot be read.
     """
     notes: list[str] = []
-    if isinstance(source, str | os.PathLike):
-        texts = load_texts(source, text_options, notes)
-    else:
-        texts = to_texts(source, "unlabelled", for_training=True)
+    texts = load_texts(source, text_options, notes, argument="unlabelled")
     distinct = dict.fromkeys(texts)
     held_out, train_texts = frozenset(held_out), frozenset(train_texts)
     new_texts = [text for text in distinct if text not in held_out and text not in train_texts]
