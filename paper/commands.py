@@ -11,6 +11,7 @@ from token2wave.cli.arguments import Json, print_json
 from token2wave.cli.main import run_app
 from token2wave.errors import ConfigError
 from token2wave.reporting import terminal
+from token2wave.training.callbacks import LoggingCallback
 
 Quick = Annotated[bool, typer.Option("--quick", help="A miniature on few rows, within minutes.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds, counted from 0.")]
@@ -63,7 +64,7 @@ def reproduce(
     options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
     options |= {"parts": only or PARTS, "encoder_epochs": encoder_epochs, "finished_only": finished_only}
     with terminal.explain_interruption(out), terminal.progress() as callback:
-        document = run(dataset or DATASETS, callbacks=[callback], **options)
+        document = run(dataset or DATASETS, callbacks=[callback, LoggingCallback()], **options)
     for caveat in caveats(document):
         terminal.print_note(caveat)
     if as_json:
@@ -96,7 +97,7 @@ def study(
     _check_device(device)
     with terminal.explain_interruption(out), terminal.progress() as callback:
         options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
-        document, paths = run_study(name, data, callbacks=[callback], **options)
+        document, paths = run_study(name, data, callbacks=[callback, LoggingCallback()], **options)
     if as_json:
         print_json(document)
     else:

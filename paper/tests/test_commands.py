@@ -80,7 +80,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path, monkeypatch, command, words, 
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     status, printed, errors = command(*words)
     assert (status, printed) == (2, "")
-    assert errors.startswith(f"error: {message}")
+    assert errors.splitlines()[-1].startswith(f"error: {message}")
     assert errors.count("\n") == 1
 
 

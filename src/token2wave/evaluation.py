@@ -71,7 +71,7 @@ def evaluate(
     dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
     dataset = dataset.for_classes(classifier.label_names)
     classes = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
-    callback_list = CallbackList(callbacks)
+    callback_list = CallbackList.with_logging(callbacks)
     callback_list.stage("evaluation", len(dataset))
     predicting = time.perf_counter()
     result = classifier.evaluate(dataset.texts, classes, callback_list.advance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ from token2wave.reporting.record import (
     peak_memory_of,
 )
 from token2wave.reporting.report import check_report, write_report
+from token2wave.reporting.summary import headline
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
@@ -45,7 +47,7 @@ from token2wave.training.baseline import costs_less_than, fit_baseline, require_
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.cross_validation import CrossValidation, Fold, split_folds
-from token2wave.training.distributed import is_distributed, require_one_process, run_distributed
+from token2wave.training.distributed import is_distributed, rank, require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, default_vocabulary, prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.processes import call_in_processes
@@ -60,6 +62,7 @@ from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
 from token2wave.tuning.tune import tune
 
+RESULTS = logging.getLogger("token2wave.results")
 MIN_PARALLEL_SECONDS = 5.0
 """A cross-validation that probably takes less time needs no processes of its own."""
 
@@ -98,7 +101,8 @@ def train(
         CheckpointError: the checkpoint is damaged, belongs to another run, or must not be resumed.
         MissingExtraError: an optional package is needed and not installed.
     """
-    start, callback_list = time.perf_counter(), CallbackList(callbacks)
+    start = time.perf_counter()
+    callback_list = CallbackList(callbacks) if rank() else CallbackList.with_logging(callbacks)
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
     if options.stream:
@@ -145,6 +149,8 @@ def train(
     if run.checkpoint is not None:
         run.checkpoint.remove()
     callback_list.end(summary, [*([] if out is None else [out]), *written])
+    if not rank():
+        RESULTS.info("%s", headline(summary))
     return TrainingResult(classifier, summary)
 
 

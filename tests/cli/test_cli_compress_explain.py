@@ -19,7 +19,7 @@ TEXTS = ["a great film. an awful end!", "", "tab\tand\nline \x1b[31m<b>\U0001f60
 def test_compress(run_cli, model, train_csv):
     outcome = run_cli("compress", model, "--out", "small.safetensors", "--data", train_csv)
     assert outcome.status == 0
-    assert outcome.err.startswith("Note: The model has learned from all texts")
+    assert "\nNote: The model has learned from all texts" in outcome.err
     previous, after = model.stat().st_size, Path("small.safetensors").stat().st_size
     assert after < previous
     lines = outcome.out.splitlines()

@@ -14,7 +14,7 @@ def test_a_search(run_cli, train_csv):
     fixed = {"recipe.epochs", "network.width", "network.context_width", "features.bits"}
     assert not fixed & {name for trial in search["trials"] for name in trial["settings"]}
     assert "search, candidate 1: validation accuracy " in done.err
-    assert done.err.count("search, candidate") == sum(
+    assert done.err.count("search, candidate ") == sum(
         trial["outcome"] != "dropped" for trial in search["trials"]
     )
     assert done.err.index("search: 4 tried in") < done.err.index("training, epoch 1")

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -76,11 +77,14 @@ def run_app(app: typer.Typer) -> None:
         signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the locale lacks
+    terminal.set_verbosity(False, False)
     try:
         app()
     except RemoteError:  # the other process printed it
         _exit(2)
     except Token2WaveError as error:
+        if terminal.verbosity.is_verbose:
+            traceback.print_exc()
         terminal.print_error(error)
         _exit(2)
     except ModuleNotFoundError as error:

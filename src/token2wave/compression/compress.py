@@ -102,7 +102,7 @@ def compress(
     outputs = Outputs([model, *possible_paths(data, test, *recorded)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
     texts = _load_texts(old, data, test, data_options)
-    compressor = Compressor(old, texts, CallbackList(callbacks))
+    compressor = Compressor(old, texts, CallbackList.with_logging(callbacks))
     new = compressor.with_novelty(compressor.best(storage, limit, retrain).classifier, limit)
     n_bytes_before = Path(model).stat().st_size  # the same file may be written
     figures = _compare(old, new, texts, compressor.has_seen_validation)

@@ -17,13 +17,12 @@ from token2wave.reporting.summary import (
     describe_evaluation,
     describe_folds,
     describe_rows,
-    describe_search,
-    describe_settings,
     run_figures,
 )
 from token2wave.storage.atomic import make_folder
 from token2wave.storage.outputs import Outputs
 from token2wave.training.result import Summary
+from token2wave.training.search_history import describe_search, describe_settings
 
 FILES = ("report.json", "report.html", *FIGURES)
 MAX_CONFUSIONS = 15  # listed

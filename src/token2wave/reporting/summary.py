@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import NOTHING, columns, count, duration, percent, printable, shorten, size
+from token2wave.training.search_history import describe_search
 
 if TYPE_CHECKING:
     from token2wave.training.result import Summary
@@ -198,22 +199,10 @@ def _epochs(summary: Summary) -> str:
     return f"of {n_epochs}{stopped}, by {count(summary.validation_rows)} validation rows{refit}"
 
 
-def describe_search(search: Mapping[str, Any]) -> str:
-    """Describe a settings search, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
-    n_tried = count(len(search["trials"]))
-    ended = f"{n_tried} tried in {duration(search['seconds'])} (ended by {search['ended_by']})"
-    return f"{ended}; kept {describe_settings(search['settings'])}"
-
-
 def describe_folds(cv: Mapping[str, Any]) -> str:
     """Describe the spread, e.g. ``5 folds: mean 81.20%, standard deviation 1.34 points``."""
     folds, spread = f"{len(cv['folds'])} folds", f"{100 * cv['spread']:.2f} points"
     return f"{folds}: mean {percent(cv['mean'])}, standard deviation {spread}"
-
-
-def describe_settings(settings: Mapping[str, Any]) -> str:
-    """Write settings as you would give them, e.g. ``network.width=64 recipe.epochs=8``."""
-    return " ".join(f"{key}={value}" for key, value in settings.items()) or "the settings given"
 
 
 def _describe_traffic(traffic: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Iterator
@@ -15,19 +16,23 @@ from token2wave.formatting import count, percent, printable, size
 from token2wave.reporting.summary import (
     describe_recorded,
     describe_rows,
-    describe_search,
-    describe_settings,
     evaluation_headline,
     render_classes,
 )
 from token2wave.training.callbacks import Callback
+from token2wave.training.distributed import rank
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from token2wave.metrics import Evaluation
-    from token2wave.training.callbacks import Epoch
-    from token2wave.training.search_history import SearchHistory, Trial
+
+
+class _Lines(logging.Handler):
+    """Prints log records on standard error, above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 @dataclass
@@ -39,17 +44,31 @@ class Verbosity:
 
 
 verbosity = Verbosity()
+_LINES = _Lines()
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
-    """Set how much is printed.
+    """Set how much is printed, of the package's log, too.
+
+    The log's stages are left to the progress bars on a terminal, and its results to the output.
 
     Raises:
         ConfigError: both at once.
     """
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other", hint="leave one of them out")
+    if rank():  # the first process speaks for all
+        quiet, verbose = True, False
     verbosity.is_quiet, verbosity.is_verbose = quiet, verbose
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    shown = {"": verbose, ".epochs": not (quiet or verbose), ".stages": not (quiet or verbose or is_terminal)}
+    for suffix, is_shown in shown.items():
+        logger = logging.getLogger(f"token2wave{suffix}")
+        logger.removeHandler(_LINES)
+        if is_shown:
+            logger.addHandler(_LINES)
+    logging.getLogger("token2wave").setLevel(logging.DEBUG if verbose else logging.INFO)
+    _LINES.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if verbose else None))
 
 
 def print_note(note: str) -> None:
@@ -71,7 +90,7 @@ def explain_interruption(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def progress() -> Iterator[Callback]:
-    """Show bars while the block runs; without a terminal, print a line for each epoch."""
+    """Show bars while the block runs, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -94,10 +113,9 @@ class _ProgressBars(Callback):
     """Moves the bar of the present stage."""
 
     def __init__(self, bars: Progress) -> None:
-        self.bars, self.stage = bars, ""
+        self.bars = bars
 
     def on_stage(self, name: str, total: int) -> None:
-        self.stage = name
         for task in self.bars.task_ids:
             self.bars.remove_task(task)
         self.bars.add_task(name, total=total or None, note="")
@@ -108,29 +126,6 @@ class _ProgressBars(Callback):
     def on_loss(self, loss: float, texts_per_second: float) -> None:
         note = f"loss {loss:.3f}  {texts_per_second:,.0f} texts/s"
         self.bars.update(self.bars.task_ids[-1], note=note)
-
-    def on_epoch(self, epoch: Epoch) -> None:
-        line = f"{self.stage}, epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
-        if epoch.validation_accuracy is not None:
-            line += f", validation loss {epoch.validation_loss:.4f}"
-            line += f", validation accuracy {percent(epoch.validation_accuracy)}"
-            if epoch.validation_micro_f1 not in (None, epoch.validation_accuracy):  # multi-label
-                line += f", micro-F1 {percent(epoch.validation_micro_f1)}"
-        self._print(line)
-
-    def on_candidate(self, trial: Trial) -> None:
-        if trial.is_improvement and trial.accuracy is not None:
-            line = f"search, candidate {trial.number}: validation accuracy {percent(trial.accuracy)}"
-            self._print(f"{line}, {describe_settings(trial.settings)}")
-
-    def on_search_end(self, record: SearchHistory) -> None:
-        self._print(f"search: {describe_search(record.to_dict())}")
-        if record.ended_by == "interruption":
-            self._print("interrupted: now trains with the best settings so far; Ctrl-C again stops that, too")
-
-    def _print(self, line: str) -> None:
-        if not verbosity.is_quiet:
-            self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_error(error: Token2WaveError) -> None:

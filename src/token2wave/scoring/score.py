@@ -126,7 +126,7 @@ def score(
     )
     with private_files(outputs.is_private), open_job(config, segments) as job:
         start_time = time.perf_counter()
-        progress = _Progress(job, CallbackList(callbacks))
+        progress = _Progress(job, CallbackList.with_logging(callbacks))
         if engine == "local":
             local_engine.run(job, workers or n_threads(), progress.on_commit)
         else:

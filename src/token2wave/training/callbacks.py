@@ -1,17 +1,28 @@
-"""Callbacks of a training run, and the history of its epochs."""
+"""Callbacks of a training run, the log of a run, and the history of its epochs."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+
+from token2wave.formatting import count, percent, printable
+from token2wave.training.search_history import describe_search, describe_settings
 
 if TYPE_CHECKING:
     from token2wave.models import Batch, TextNetwork
     from token2wave.training.result import Summary
     from token2wave.training.search_history import SearchHistory, Trial
+
+
+logging.getLogger("token2wave").addHandler(logging.NullHandler())  # silent until an application asks
+STAGES = logging.getLogger("token2wave.stages")
+EPOCHS = logging.getLogger("token2wave.epochs")
+LOG_SECONDS = 60.0  # between two lines of one stage
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,67 @@ class Callback:
         """A settings search is over; training with its result begins."""
 
 
+class LoggingCallback(Callback):
+    """Writes a run into Python's log: stages to ``token2wave.stages``, epochs to ``token2wave.epochs``.
+
+    A log stays short: what repeats, as in cross-validation, and most epochs after the tenth have the level
+    DEBUG; all else has INFO. A long stage says once a minute how far it is.
+    """
+
+    def __init__(self) -> None:
+        self.stage, self.total, self.n_done, self.last_line = "", 0, 0, 0.0
+        self.stages: set[str] = set()
+        self.level = logging.INFO
+
+    def on_begin(self, plan: RunPlan) -> None:
+        """Log the data."""
+        classes = f"{count(len(plan.label_names))} classes"
+        STAGES.info("%s: %s rows, %s", printable(plan.data), count(plan.rows), classes)
+
+    def on_stage(self, name: str, total: int) -> None:
+        """Log a stage, the first time with INFO."""
+        self.level = logging.DEBUG if name in self.stages else logging.INFO
+        self.stages.add(name)
+        self.stage, self.total, self.n_done, self.last_line = printable(name), total, 0, time.monotonic()
+        amount = f": {count(total)}{' steps' if name.startswith('training') else ''}"
+        STAGES.log(self.level, "%s%s", self.stage, amount if total else "")
+
+    def on_advance(self, amount: int) -> None:
+        """Log how far a long stage is."""
+        self.n_done += amount
+        if time.monotonic() - self.last_line >= LOG_SECONDS:
+            self.last_line = time.monotonic()
+            STAGES.info("%s: %s of %s", self.stage, count(self.n_done), count(self.total))
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Log the figures of a pass."""
+        line = f"{self.stage}, epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}"
+        if epoch.validation_accuracy is not None:
+            line += f", validation loss {epoch.validation_loss:.4f}"
+            line += f", validation accuracy {percent(epoch.validation_accuracy)}"
+            if epoch.validation_micro_f1 not in (None, epoch.validation_accuracy):  # multi-label
+                line += f", micro-F1 {percent(epoch.validation_micro_f1)}"
+        has_round_number = epoch.epoch % 10 ** (len(str(epoch.epoch)) - 1) == 0  # 1 to 10, 20, ... 100, 200
+        EPOCHS.log(self.level if has_round_number else logging.DEBUG, "%s", line)
+
+    def on_candidate(self, trial: Trial) -> None:
+        """Log a candidate, an improvement with INFO."""
+        accuracy = "failed" if trial.accuracy is None else f"validation accuracy {percent(trial.accuracy)}"
+        line = f"search, candidate {trial.number}: {accuracy}, {describe_settings(trial.settings)}"
+        EPOCHS.log(logging.INFO if trial.is_improvement else logging.DEBUG, "%s", line)
+
+    def on_search_end(self, record: SearchHistory) -> None:
+        """Log what a search chose."""
+        EPOCHS.info("search: %s", describe_search(record.to_dict()))
+        if record.ended_by == "interruption":
+            EPOCHS.info("interrupted: now trains with the best settings so far; Ctrl-C again stops that, too")
+
+    def on_end(self, summary: Summary | None, files: Sequence[Path]) -> None:
+        """Log the files."""
+        if files:
+            STAGES.info("written: %s", ", ".join(map(str, files)))
+
+
 P = ParamSpec("P")
 
 
@@ -147,6 +219,12 @@ class CallbackList:
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = callbacks
+
+    @classmethod
+    def with_logging(cls, callbacks: Sequence[Callback]) -> Self:
+        """Make a list that also writes to the log, once."""
+        is_logged = any(isinstance(callback, LoggingCallback) for callback in callbacks)
+        return cls(callbacks if is_logged else [LoggingCallback(), *callbacks])
 
     @contextmanager
     def run(self, plan: RunPlan) -> Iterator[None]:

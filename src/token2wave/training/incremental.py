@@ -111,7 +111,7 @@ def update(
         largest = max(counts[name] for name in classifier.label_names)
         class_weights = {name: min(1.0, largest / counts[name]) for name in names[-n_new:]}
     examples = encode_rows(rows, names, classifier.multi_label, class_weights)
-    callback_list = CallbackList(callbacks)
+    callback_list = CallbackList.with_logging(callbacks)
     callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
     if parts != "network":

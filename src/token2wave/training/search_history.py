@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from token2wave.formatting import count, duration
+
 MIN_STANDARD_ERRORS = 1.0  # of the selection metric
 MIN_STANDARD_ERRORS_BY_LOSS = 2.0  # of the loss, if the selection metric is no worse
 RULE = (
@@ -144,3 +146,15 @@ class SearchHistory:
                 "are too good; trust the figures of other texts.",
             )
         return ()
+
+
+def describe_search(search: Mapping[str, Any]) -> str:
+    """Describe a settings search, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
+    n_tried = count(len(search["trials"]))
+    ended = f"{n_tried} tried in {duration(search['seconds'])} (ended by {search['ended_by']})"
+    return f"{ended}; kept {describe_settings(search['settings'])}"
+
+
+def describe_settings(settings: Mapping[str, Any]) -> str:
+    """Write settings as you would give them, e.g. ``network.width=64 recipe.epochs=8``."""
+    return " ".join(f"{key}={value}" for key, value in settings.items()) or "the settings given"

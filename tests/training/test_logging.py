@@ -1,0 +1,80 @@
+"""The log of a run: short, plain, and silent unless an application asks for it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import token2wave
+from token2wave.data import TextDataset, TextSplit
+from token2wave.reporting.summary import headline
+from token2wave.training import callbacks
+from token2wave.training.callbacks import CallbackList, Epoch, LoggingCallback
+
+SETTINGS = {"network.width": 4, "network.context_width": 0, "features.bits": 12}
+
+
+def rows(n):
+    texts = tuple(f"{'good' if i % 2 else 'bad'} lamp {i}" for i in range(n))
+    return TextDataset("lamps", train=TextSplit(texts, tuple("ab"[i % 2] for i in range(n)), "lamps"))
+
+
+def infos(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+
+
+def test_training_logs_stages_epochs_and_the_headline(caplog):
+    caplog.set_level(logging.DEBUG, "token2wave")
+    result = token2wave.train(rows(60), epochs=2, settings=SETTINGS, device="cpu")
+    lines = infos(caplog)
+    assert lines[0] == "lamps: 60 rows, 2 classes"
+    assert lines[-1] == headline(result.summary)
+    assert [line.partition(":")[0] for line in lines if "epoch" in line] == [
+        "training, epoch 1",
+        "training, epoch 2",
+        "training on all rows, epoch 1",  # the folds of cross-validation repeat it
+        "training on all rows, epoch 2",
+    ]
+    assert len(caplog.records) > len(lines)
+    assert all(record.name.startswith("token2wave.") for record in caplog.records)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_many_epochs_give_few_lines(caplog):
+    caplog.set_level(logging.DEBUG, "token2wave")
+    log = LoggingCallback()
+    log.on_stage("training", 1)
+    for number in range(1, 101):
+        log.on_epoch(Epoch(number, 0.5, 0.5, None, None))
+    numbers = [line.split()[2] for line in infos(caplog)[1:]]
+    assert numbers == [f"{number}:" for number in (*range(1, 11), *range(20, 101, 10))]
+    assert len(caplog.records) == 101
+
+
+def test_a_long_stage_says_how_far_it_is(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "token2wave")
+    monkeypatch.setattr(callbacks, "LOG_SECONDS", 0.0)
+    log = LoggingCallback()
+    log.on_stage("evaluation", 1200)
+    log.on_advance(400)
+    log.on_advance(400)
+    assert infos(caplog) == ["evaluation: 1,200", "evaluation: 400 of 1,200", "evaluation: 800 of 1,200"]
+
+
+def test_a_run_is_logged_once():
+    log = LoggingCallback()
+    assert CallbackList.with_logging([log]).callbacks == [log]
+    assert len(CallbackList.with_logging([]).callbacks) == 1
+
+
+def test_a_library_is_silent():
+    code = (
+        "import token2wave\nfrom token2wave.data import TextDataset, TextSplit\n"
+        "texts = tuple(f'lamp {i}' for i in range(20))\n"
+        "split = TextSplit(texts, tuple('ab' * 10), 'lamps')\n"
+        "lamps = TextDataset('lamps', train=split)\n"
+        f"token2wave.train(lamps, epochs=1, settings={SETTINGS!r}, device='cpu')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
