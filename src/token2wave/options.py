@@ -21,7 +21,7 @@ from token2wave.config import parse_size, require, require_choice
 from token2wave.errors import ConfigError
 
 DIALECT_OPTIONS = ("delimiter", "encoding", "header", "quoting")
-QUOTINGS = ("auto", "none", "standard", "backslash")
+QUOTINGS = ("auto", "none", "standard", "single", "backslash", "escapes")
 DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
@@ -37,10 +37,12 @@ class TextOptions:
             and cp1252 are found by looking.
         header: whether CSV and TSV begin with the names of the columns. Without them the columns are called
             1, 2 and so on.
-        quoting: how CSV and TSV quote fields: ``auto``, ``none``, ``standard`` or ``backslash``. ``standard``
-            is RFC 4180. With ``none`` a quote is a character as any other. ``backslash`` is what databases
-            write: a backslash before quotes, tabs and line breaks, and ``\N`` for a missing value. ``auto``
-            is found by looking, and stops where a quote swallows rows.
+        quoting: how CSV and TSV quote fields: ``auto``, ``none``, ``standard``, ``single``, ``backslash`` or
+            ``escapes``. ``standard`` is RFC 4180. With ``none`` a quote is a character as any other. With
+            ``single`` fields are in single quotes. With ``backslash`` a backslash stands before quotes in a
+            field. With ``escapes`` there are no quotes, but a backslash before tabs and line breaks, as
+            databases write them. In the last two, ``\N`` is a missing value. ``auto`` is found by looking,
+            and stops where a quote swallows rows.
 
     Raises:
         ConfigError: the delimiter is not one character, or the encoding or the quoting is not known.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,15 +37,14 @@ def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[s
     """
     segment = whole_file(path, options)
     if segment.format == ".parquet":
-        try:
-            return segment, *guess_columns(parquet_sample(path, 0), options, segment.path)
-        except DataError:  # not by the names alone
-            return segment, *guess_columns(parquet_sample(path), options, segment.path)
+        read = cache(lambda: parquet_sample(path))
+        names = parquet_sample(path, 0)
+        return segment, *guess_columns(names, lambda name: read()[name], options, segment.path)
     dialect, sample = look(segment, options)
     segment = replace(segment, dialect=dialect)
     notes = describe_dialect(segment, options)
     if sample:
-        options, more = guess_columns(sample, options, segment.path)
+        options, more = guess_columns(sample, sample.__getitem__, options, segment.path)
         notes += more
     return segment, options, notes
 
@@ -68,7 +68,7 @@ def guess_stream_columns(segments: Sequence[Segment], options: Options) -> tuple
 
 
 def guess_columns(
-    sample: Mapping[str, Sequence[Any]], options: Options, source: str
+    names: Iterable[str], values: Callable[[str], Sequence[Any]], options: Options, source: str
 ) -> tuple[Options, list[str]]:
     """Find the columns that the options name, without regard to case and blanks.
 
@@ -76,34 +76,36 @@ def guess_columns(
     repeat has the labels. A single column has the texts, if no labels are needed.
 
     Args:
-        sample: values of each column, of the same rows.
+        names: of the columns.
+        values: gives values of a column, of the same rows for all columns. Only called if a name is missing.
         options: :class:`token2wave.DataOptions`, or :class:`token2wave.options.TextOptions` for texts alone.
         source: the file or the argument, for errors.
 
     Returns:
-        The options with the names in the sample, and a note if they were guessed.
+        The options with the names that there are, and a note if they were guessed.
 
     Raises:
         DataError: a column is not there; names the likely one.
     """
+    names = list(names)
     changes: dict[str, str] = {}
     missing: list[str] = []
     for field in COLUMNS:
         wanted = getattr(options, field, None)
-        if not isinstance(wanted, str) or wanted in sample:
+        if not isinstance(wanted, str) or wanted in names:
             continue
-        same = [name for name in sample if name.strip().lower() == wanted.strip().lower()]
+        same = [name for name in names if name.strip().lower() == wanted.strip().lower()]
         if len(same) == 1:
             changes[field] = same[0]
         else:
             missing.append(field)
     if not missing:
         return (replace(options, **changes) if changes else options), []
-    text, label = _likely_columns(sample)
+    text, label = _likely_columns({name: values(name) for name in names if not _is_index(name)})
     needs_label = hasattr(options, "label_column")
     taken = {changes.get(field, getattr(options, field, None)) for field in COLUMNS if field not in missing}
     guesses = dict(zip(_TEXTS_AND_LABELS, (text, label), strict=True))
-    n_columns = sum(not _is_index(name) for name in sample)
+    n_columns = sum(not _is_index(name) for name in names)
     is_open = all(getattr(options, field) == _TEXTS_AND_LABELS.get(field) for field in missing)
     is_clear = label is not None and n_columns == 2 and text is not None
     if not needs_label and n_columns == 1 and text is not None:
@@ -114,17 +116,13 @@ def guess_columns(
         note = f"texts are read from {columns['text_column']!r}"
         note += f", labels from {columns['label_column']!r}" if needs_label else ""
         return replace(options, **changes), [f"{Path(source).name}: {note}"]
-    raise _no_column(sample, options, source, missing[0], guesses if needs_label else {"text_column": text})
+    raise _no_column(names, options, source, missing[0], guesses if needs_label else {"text_column": text})
 
 
 def _no_column(
-    sample: Mapping[str, Sequence[Any]],
-    options: TextOptions,
-    source: str,
-    field: str,
-    guesses: Mapping[str, str | None],
+    names: Sequence[str], options: TextOptions, source: str, field: str, guesses: Mapping[str, str | None]
 ) -> DataError:
-    names, wanted = list(sample), getattr(options, field)
+    wanted = getattr(options, field)
     hint = "name one of them with --text-column or --label-column"
     close = difflib.get_close_matches(wanted, names, 1) if wanted != _TEXTS_AND_LABELS.get(field) else []
     delimiter = next((character for character in ";\t|,^ " if character in names[0]), None)
@@ -137,7 +135,8 @@ def _no_column(
         hint = hint.replace("'\\t'", "tab")
     elif all(guesses.values()):
         command = " ".join(f"--{name.replace('_', '-')} {_shell(guess)}" for name, guess in guesses.items())
-        hint = f"for example: {command}"
+        arguments = ", ".join(f"{name.partition('_')[0]}={guess!r}" for name, guess in guesses.items())
+        hint = f"for example: {command} ({arguments})"
     problem = f"there is no column {wanted!r}; the columns are {join_names(names)}"
     return DataError(problem, location=source, hint=hint)
 
@@ -153,7 +152,7 @@ def _is_index(name: str) -> bool:
 
 def _likely_columns(sample: Mapping[str, Sequence[Any]]) -> tuple[str | None, str | None]:
     """The columns that look most like texts and like labels; None if there is none."""
-    columns = {name: list(map(str, values)) for name, values in sample.items() if not _is_index(name)}
+    columns = {name: list(map(str, values)) for name, values in sample.items()}
     n_distinct = {name: len(set(values)) for name, values in columns.items()}
     text = max(columns, key=lambda name: (sum(map(len, columns[name])), n_distinct[name]), default=None)
     repeating = [

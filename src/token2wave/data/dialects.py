@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
@@ -27,6 +27,15 @@ MAX_WESTERN_SHARE = 0.3  # of letters that are not ASCII, in languages that cp12
 MIN_FIT, BROKEN_FIT = 0.9, 0.95
 COLUMNS = ("text_column", "label_column", "weight_column", "group_column")
 SURE_DELIMITERS, UNSURE_DELIMITERS = ",;\t|", "^\x01: "  # the latter only where the header says so
+USUAL_QUOTING = {".csv": "auto", ".tsv": "none"}
+QUOTING_WORDS = {
+    "auto": "with quoted fields",
+    "none": "without quotes",
+    "single": "with single quotes",
+    "standard": "with quoted fields",
+    "backslash": "with backslashes before quotes",
+    "escapes": "with backslash escapes",
+}
 DELIMITER_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "blank"}
 _NOT_WESTERN = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xfe\xff]")
 _BROKEN, _FOREIGN = re.compile("[\udc80-\udcff]"), re.compile("[^\x00-\x7f\udc80-\udcff]")
@@ -39,10 +48,12 @@ _LETTER, _NUMBER = re.compile("[A-Za-z]"), re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*
 _DUMP = re.compile(r"\s*(-- |/\*|INSERT INTO |CREATE TABLE |COPY \S+ \(|BEGIN;|SET )", re.IGNORECASE)
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
+_QUOTED_START = re.compile(r'(?:^|[,;\t|])"')
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f", "v": "\v", "N": "\\\\N"}
 
 MISSING = "\\N"
+BACKSLASHES = ("backslash", "escapes")
 Rows = list[list[str]]
 Sample = dict[str, list[Any]]
 """Values of each column in the first rows."""
@@ -82,50 +93,57 @@ def look(segment: Segment, options: TextOptions) -> tuple[Dialect, Sample]:
 
 
 def split_fields(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
-    r"""Return a ``csv.reader`` over lines; with ``backslash``, the value ``\N`` is a missing one."""
-    if quoting == "none":
-        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    if quoting != "backslash":
-        return csv.reader(lines, delimiter=delimiter, strict=True)
-    quotes = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL  # as databases write them
-    return csv.reader(
-        map(_unescape, lines), delimiter=delimiter, quoting=quotes, escapechar="\\", strict=True
-    )
+    r"""Return a ``csv.reader`` over lines; with backslashes, the value ``\N`` is a missing one."""
+    options: dict[str, Any] = {"quotechar": "'"} if quoting == "single" else {}
+    if quoting in BACKSLASHES:
+        lines, options = map(_unescape, lines), {"escapechar": "\\"}
+    if quoting in ("none", "escapes"):
+        options["quoting"] = csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=delimiter, strict=True, **options)
 
 
 def describe_dialect(segment: Segment, options: TextOptions) -> list[str]:
     """Return a note that says what was found by looking, if it is not what one expects of the format."""
-    dialect, parts = segment.dialect, []
+    dialect, ways, others = segment.dialect, [], []
     if options.delimiter is None and dialect.delimiter not in ("", SEPARATORS.get(segment.format)):
-        parts.append(f"{DELIMITER_WORDS.get(dialect.delimiter, repr(dialect.delimiter))}-separated")
+        ways.append(f"{DELIMITER_WORDS.get(dialect.delimiter, repr(dialect.delimiter))}-separated")
     if options.encoding is None and dialect.encoding != "utf-8":
-        parts.append(dialect.encoding)
-    if dialect.line_end == "\r":
-        parts.append("lines that end in carriage returns")
-    if options.quoting == "auto" and dialect.quoting == "backslash":
-        parts.append("with backslash escapes")
-    if options.quoting == "auto" and dialect.quoting == "auto" and segment.format == ".tsv":
-        parts.append("with quoted fields")
+        ways.append(dialect.encoding)
+    if options.quoting == "auto" and dialect.quoting != USUAL_QUOTING.get(segment.format, "auto"):
+        others.append(QUOTING_WORDS[dialect.quoting])
     if options.header is None and not dialect.has_header:
-        parts.append("without a header")
+        others.append("without a header")
     if dialect.unnamed:
-        parts.append(f"with a {dialect.unnamed} column that has no name")
-    return [f"{Path(segment.path).name}: read as {', '.join(parts)}"] if parts else []
+        others.append(f"with a {dialect.unnamed} column that has no name")
+    if dialect.line_end == "\r":
+        others.append("with carriage returns as line ends")
+    if not ways and not others:
+        return []
+    how = " ".join([*(["as", ", ".join(ways)] if ways else []), " and ".join(others)]).strip()
+    return [f"{Path(segment.path).name}: read {how}"]
 
 
 # ---- encoding ----
 
 
 def _read_beginning(segment: Segment, raw: Any) -> tuple[bytes, bool]:
-    """The first bytes, decompressed, and whether they are all; a damaged file ends where it breaks."""
-    stream, chunks, n_bytes = decompress(segment, raw), [], 0
-    try:
-        while n_bytes < LOOK_BYTES and (chunk := stream.read(READ_BYTES)):
-            chunks.append(chunk)
-            n_bytes += len(chunk)
-    except BROKEN_STREAM:
-        return b"".join(chunks), False  # the reader reports it
-    return b"".join(chunks), n_bytes < LOOK_BYTES
+    """The first bytes, decompressed, and whether they are all."""
+    beginning = b"".join(itertools.islice(_read_chunks(segment, raw), LOOK_BYTES // READ_BYTES))
+    return beginning, len(beginning) < LOOK_BYTES
+
+
+def _read_chunks(segment: Segment, raw: Any) -> Iterator[bytes]:
+    """The bytes, decompressed; a damaged file ends where it breaks, and the reader reports it."""
+    stream = decompress(segment, raw)
+    with suppress(*BROKEN_STREAM):
+        while chunk := stream.read(READ_BYTES):
+            yield chunk
+
+
+def encoding_of_file(segment: Segment) -> str:
+    """Find the encoding of a file by all of its bytes; errors as for :func:`look`."""
+    with open_binary(Path(segment.path)) as raw:
+        return find_encoding(segment, _read_chunks(segment, raw), is_whole=True)
 
 
 def find_encoding(segment: Segment, chunks: Iterable[bytes], is_whole: bool) -> str:
@@ -298,16 +316,32 @@ def _best_table(
     rank, table = max(tables, key=itemgetter(0))
     if quoting != "auto":
         return table
-    has_nulls = any(MISSING in row for row in table.rows)
-    if has_nulls or (table.fit < 1 and any('\\"' in line for line in lines)):
-        other_rank, other = max(parse_all("backslash"), key=itemgetter(0))
-        if other_rank > rank or (has_nulls and other_rank == rank):
-            return other
-    if first_quoting == "none":
-        standard = _parse(lines, table.delimiter, "auto", is_whole)
-        if standard.fit == 1 and len(standard.rows[0]) > 1 and _has_quotes(table):
-            return standard
+    for other, must_be_better in _other_quotings(table, lines):
+        other_rank, candidate = max(parse_all(other), key=itemgetter(0))
+        if other_rank[1] and (other_rank > rank or (other_rank == rank and not must_be_better)):
+            return candidate
     return table
+
+
+def _other_quotings(table: _Table, lines: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """The ways of quoting that a table may be written in, and whether each must fit better than the first."""
+    escaped = {escape[1] for line in lines for escape in _ESCAPE.finditer(line)}
+    has_quotes = any(_QUOTED_START.search(line) for line in lines)
+    if any(MISSING in row for row in table.rows):
+        yield ("backslash" if has_quotes else "escapes"), False
+    if (
+        table.delimiter == "\t"
+        and escaped & set("\\\t\n")
+        and escaped <= {*_ESCAPED, *"\\\t\n"}
+        and not has_quotes
+    ):
+        yield "escapes", False
+    if table.rows and all(re.fullmatch("'.*'", name) for name in table.rows[0]):
+        yield "single", False
+    if table.quoting == "none" and _is_quoted(table):
+        yield from (("auto", False), ("backslash", False))
+    if '"' in escaped:
+        yield "backslash", True
 
 
 def _parse(lines: Sequence[str], delimiter: str, quoting: str, is_whole: bool) -> _Table:
@@ -333,7 +367,7 @@ def _parse(lines: Sequence[str], delimiter: str, quoting: str, is_whole: bool) -
     return _Table(delimiter, quoting, rows, fit * BROKEN_FIT if is_broken else fit, unnamed)
 
 
-def _has_quotes(table: _Table) -> bool:
+def _is_quoted(table: _Table) -> bool:
     """Whether quotes in fields, which are here still plain characters, certainly quote the fields."""
     if table.fit < 1 or all(_QUOTED.fullmatch(name) for name in table.rows[0]):
         return True

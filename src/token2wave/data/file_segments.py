@@ -73,7 +73,9 @@ def whole_file(path: Path, options: TextOptions = DEFAULT_OPTIONS) -> Segment:
         raise DataError(
             f"the format of {path.name[-60:]!r} is not known",
             location=os.fspath(path),
-            hint=f"use a file with one of the suffixes {suffixes()}",
+            hint="export the rows as CSV"
+            if path.suffix.lower() == ".sql"
+            else f"use a file with one of the suffixes {suffixes()}, or name the delimiter of a table",
         )
     return Segment(os.fspath(path), suffix, compression)
 

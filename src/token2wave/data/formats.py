@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from token2wave.data.dialects import MISSING, column_names, split_fields
+from token2wave.data.dialects import BACKSLASHES, MISSING, column_names, split_fields
 from token2wave.data.lines import CARRIAGE_RETURNS, Fault, Lines, decode, decode_row
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
@@ -192,12 +192,14 @@ def _csv_rows(
                     "if the field is one text, --quoting standard",
                 )
         if fault is None and len(fields) == n_fields:
-            if dialect.quoting == "backslash" and MISSING in fields:
+            if dialect.quoting in BACKSLASHES and MISSING in fields:
                 fields = [None if field == MISSING else field for field in fields]
             yield row, line, {name: fields[index] for name, index in positions}, n_bytes
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
-            fault = fault or Fault(problem, _TSV_HINT if dialect.quoting == "none" else _FIELDS_HINT)
+            fault = fault or Fault(
+                problem, _TSV_HINT if dialect.quoting in ("none", "escapes") else _FIELDS_HINT
+            )
             yield row, line, fault._replace(beginning=",".join(fields)[:MAX_BEGINNING]), n_bytes
         line, n_bytes = dialect.n_skipped + reader.line_num + 1, 0
 

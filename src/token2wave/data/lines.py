@@ -48,12 +48,18 @@ class Fault(NamedTuple):
         hint: how to correct it.
         beginning: first characters of the row.
         line: the number of the line, if the line itself is broken and not the row.
+        is_encoding: whether the bytes are not in the encoding of the file.
     """
 
     problem: str
     hint: str
     beginning: str = ""
     line: int | None = None
+    is_encoding: bool = False
+
+
+class EncodingError(DataError):
+    """A file is not in the encoding that it was read in."""
 
 
 Lines = Generator[tuple[int, bytes | Fault], None, None]
@@ -152,7 +158,7 @@ def decode(line: bytes, encoding: str = "utf-8") -> str | Fault:
             byte, position = line[error.start], error.start + 1
             problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
         hint = "name the encoding of the file, for example with --encoding cp1252 (encoding='cp1252')"
-        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0)
+        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0, is_encoding=True)
 
 
 def decode_row(line: bytes, number: int, encoding: str = "utf-8") -> str | Fault:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from token2wave.data.formats import MAX_BEGINNING, ParsedRow, field_limit, parse_rows
-from token2wave.data.lines import Fault, open_binary, plausible_lines, read_lines
+from token2wave.data.lines import EncodingError, Fault, open_binary, plausible_lines, read_lines
 from token2wave.data.parquet import parquet_blocks, parquet_columns
 from token2wave.data.rows import (
     IN_MEMORY,
@@ -81,7 +81,8 @@ def _next_block(
                 else:
                     rejected.append(_reject_without_text(at, record, text_column))
             elif record is not None:
-                rejected.append(Rejected(at, record.problem, record.beginning[:MAX_BEGINNING].rstrip("\r\n")))
+                reason = f"{record.problem}; {record.hint}" if record.is_encoding else record.problem
+                rejected.append(Rejected(at, reason, record.beginning[:MAX_BEGINNING].rstrip("\r\n")))
             if n_bytes >= limits.block_bytes or len(places) + len(rejected) >= n_rows:
                 break
     if not places and not rejected:
@@ -137,7 +138,8 @@ def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool 
             if isinstance(record, Fault):
                 location = locate(path, row=row, line=line if is_csv else None)
                 location = location if record.line is None else locate(path, line=record.line)
-                raise DataError(record.problem, location=location, hint=record.hint)
+                error = EncodingError if record.is_encoding else DataError
+                raise error(record.problem, location=location, hint=record.hint)
             if blank_line is not None:
                 location = locate(path, line=blank_line)
                 raise DataError("a blank line between rows", location=location, hint="delete the line")

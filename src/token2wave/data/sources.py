@@ -40,11 +40,7 @@ class Table:
 
     def find_columns(self, options: DataOptions) -> tuple[DataOptions, list[str]]:
         """The options with the names of columns here, and a note if they were guessed."""
-        names = (options.text_column, options.label_column, options.weight_column, options.group_column)
-        if all(name is None or name in self.names for name in names):
-            return options, []
-        sample = {name: list(self.values(name)[:SAMPLE_ROWS]) for name in self.names}
-        return guess_columns(sample, options, self.source)
+        return guess_columns(self.names, lambda name: self.values(name)[:SAMPLE_ROWS], options, self.source)
 
     def select(self, options: DataOptions) -> Columns:
         """The columns of texts, labels, weights and groups; indices of classes become names."""

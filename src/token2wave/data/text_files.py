@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from token2wave.data.columns import inspect_file
-from token2wave.data.lines import Fault, decode_row, read_lines
+from token2wave.data.dialects import describe_dialect, encoding_of_file
+from token2wave.data.lines import EncodingError, Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
 from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Dialect, Segment
 from token2wave.data.texts import TextSplit
@@ -53,7 +54,7 @@ def read_labelled(
         require_separator(options, segment.path)
     optional = options.weight_column, options.group_column
     names = [options.text_column, options.label_column, *(name for name in optional if name is not None)]
-    texts, labels, *others = read_columns(segment, names)
+    texts, labels, *others = _read_columns(segment, names, options, notes)
     weights, groups = (None if name is None else others.pop(0) for name in optional)
     if not has_columns and not options.multi_label:
         labels = _unwrap_single_labels(texts, labels)
@@ -82,9 +83,10 @@ def read_texts(
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
     segment, options, found = inspect_file(Path(path), (options or TextOptions()).for_texts())
+    (texts,) = _read_columns(segment, [options.text_column], options, found, blank_is_text=True)
     if notes is not None:
         notes += found
-    return parse_texts(read_columns(segment, [options.text_column], blank_is_text=True)[0])
+    return parse_texts(texts)
 
 
 def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> list[str]:
@@ -109,6 +111,20 @@ def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> l
     return texts
 
 
+def _read_columns(
+    segment: Segment, names: Sequence[str], options: TextOptions, notes: list[str], **how: bool
+) -> list[Column]:
+    """Read columns; if the beginning of the file was ASCII, and the rest is not UTF-8, in its encoding."""
+    try:
+        return read_columns(segment, names, **how)
+    except EncodingError:
+        is_open = options.encoding is None and segment.dialect.encoding == "utf-8"
+        if not is_open or (encoding := encoding_of_file(segment)) == "utf-8":
+            raise
+    notes += describe_dialect(replace(segment, dialect=Dialect(encoding=encoding)), options)
+    return read_columns(replace(segment, dialect=replace(segment.dialect, encoding=encoding)), names, **how)
+
+
 def _unwrap_single_labels(texts: Column, labels: Column) -> Column:
     """Return names instead of lists of names, if each line of fastText has one label."""
     sets: Sequence[list[str]] = labels.values  # type: ignore[assignment]
@@ -117,8 +133,9 @@ def _unwrap_single_labels(texts: Column, labels: Column) -> Column:
             raise DataError(
                 f"expected a line with a label, '__label__name', found {quote(texts.values[row - 1])}",
                 location=locate(labels.source, row=row),
-                hint="write each line as '__label__name text', delete those without a label, or use a "
-                "CSV file with a header; where a text may have no label, ask for --multi-label",
+                hint="write each line as '__label__name text', delete those without a label, or name the "
+                "delimiter of a table, such as --delimiter tab; where a text may have no label, ask for "
+                "--multi-label",
             )
     is_single = all(len(names) == 1 for names in sets)
     return replace(labels, values=[names[0] for names in sets]) if is_single else labels
