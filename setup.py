@@ -28,6 +28,7 @@ setup(
             "token2wave.core._core",
             SOURCES,
             depends=HEADERS,
+            libraries=["m"],
             # Without the -fno-... roots and comparisons are not vectorised; without -ffp-contract=fast, which
             # -std=c11 turns off, products and sums are not fused.
             extra_compile_args=[
