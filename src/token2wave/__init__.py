@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from token2wave.models import WaveNetwork as WaveNetwork
     from token2wave.options import DataOptions as DataOptions
     from token2wave.options import TrainOptions as TrainOptions
+    from token2wave.pipeline import TrainingResult as TrainingResult
     from token2wave.pipeline import train as train
     from token2wave.scoring.batch_predictor import BatchPredictor as BatchPredictor
     from token2wave.scoring.job import ScoringSummary as ScoringSummary
     from token2wave.scoring.score import score as score
     from token2wave.training.incremental import update as update
     from token2wave.training.recipe import Recipe as Recipe
-    from token2wave.training.result import TrainingResult as TrainingResult
 
 _HOME = {
     "BatchPredictor": "token2wave.scoring.batch_predictor",
@@ -53,7 +53,7 @@ _HOME = {
     "CompiledNetwork": "token2wave.inference.compiled",
     "DataOptions": "token2wave.options",
     "TrainOptions": "token2wave.options",
-    "TrainingResult": "token2wave.training.result",
+    "TrainingResult": "token2wave.pipeline",
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",

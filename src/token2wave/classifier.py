@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError, require_text
+from token2wave.formatting import count, join_classes, percent
 from token2wave.inference.arrow_texts import is_arrow
 from token2wave.inference.loading import load_model
 from token2wave.inference.model import Model
@@ -52,6 +53,14 @@ class Classifier(Model):
         >>> classifier.predict("Shares fell after the report").label  # doctest: +SKIP
         'Business'
     """
+
+    def __repr__(self) -> str:
+        evaluation = self.training.get("evaluation")
+        accuracy = evaluation.get("accuracy") if isinstance(evaluation, dict) else None
+        known = f", accuracy {percent(accuracy)} in training" if isinstance(accuracy, float) else ""
+        n_parameters = count(self.network.parameter_count().total)
+        names = join_classes(self.label_names).replace(": ", " classes: ", 1)
+        return f"<{type(self).__name__}: {names}; {n_parameters} parameters{known}>"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the model alone: another machine chooses its own route."""

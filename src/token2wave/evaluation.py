@@ -12,14 +12,16 @@ from token2wave.classifier import Classifier
 from token2wave.config import accept_options
 from token2wave.data import encode_label_sets, encode_labels, load_split
 from token2wave.data.sources import is_name
+from token2wave.formatting import Described, join_classes, percent
 from token2wave.metrics import Evaluation
 from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
+from token2wave.reporting.summary import evaluation_headline
 from token2wave.training.callbacks import Callback, CallbackList
 
 
-@dataclass(frozen=True)
-class EvaluationResult:
+@dataclass(frozen=True, repr=False)
+class EvaluationResult(Described):
     """What :func:`evaluate` returns.
 
     Attributes:
@@ -29,6 +31,25 @@ class EvaluationResult:
 
     evaluation: Evaluation
     figures: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of texts whose label is right; if there may be several, whose labels are all right."""
+        return self.evaluation.accuracy
+
+    @property
+    def headline(self) -> str:
+        """A sentence that says how many texts were right, and what the most frequent class would give."""
+        evaluation, majority = self.evaluation, None
+        if evaluation.micro_f1 is None and evaluation.rows:
+            majority = max(score.support for score in evaluation.classes) / evaluation.rows
+        return evaluation_headline(evaluation.to_dict(), None, majority)
+
+    def _describe(self) -> tuple[str, dict[str, str]]:
+        facts = {"classes": join_classes([score.label for score in self.evaluation.classes])}
+        facts["macro-F1"] = percent(self.evaluation.macro_f1)
+        facts |= {"note" if i == 0 else f"note {i + 1}": n for i, n in enumerate(self.figures["caveats"])}
+        return self.headline, facts
 
 
 @accept_options(data_options=DataOptions, leave_out=("weight_column", "group_column", "multi_label"))

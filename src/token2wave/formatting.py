@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 
 NOTHING = "-"  # shown where there is no figure
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -74,6 +76,35 @@ def spreadsheet_cell(value: object) -> object:
     if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
         return f"'{value}"
     return value
+
+
+class Described:
+    """Shows a result as a sentence and a few facts, in the interpreter and in a notebook."""
+
+    def _describe(self) -> tuple[str, dict[str, str]]:
+        """The sentence, and the facts by name."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        sentence, facts = self._describe()
+        width = max(map(len, facts), default=0)
+        lines = [f"  {name:<{width}}  {printable(fact)}" for name, fact in facts.items()]
+        return "\n".join([f"{type(self).__name__}: {printable(sentence)}", *lines])
+
+    def _repr_html_(self) -> str:
+        sentence, facts = self._describe()
+        rows = (
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(printable(fact))}</td></tr>"
+            for name, fact in facts.items()
+        )
+        return f"<p><b>{html.escape(printable(sentence))}</b></p><table>{''.join(rows)}</table>"
+
+
+def join_classes(names: Sequence[str], limit: int = 8) -> str:
+    """Count classes and name the first, e.g. ``2: bad, good``."""
+    more = ", ..." if len(names) > limit else ""
+    return f"{len(names)}: {', '.join(shorten(name, 30) for name in names[:limit])}{more}"
 
 
 def columns(text: str) -> int:

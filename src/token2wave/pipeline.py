@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from token2wave.data.sources import is_name, names_files
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError, Token2WaveError
+from token2wave.formatting import Described, count, duration, join_classes, size
 from token2wave.metrics import majority_score
 from token2wave.options import TrainOptions
 from token2wave.reporting.record import (
@@ -53,7 +55,7 @@ from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.processes import call_in_processes
 from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
-from token2wave.training.result import TrainingResult
+from token2wave.training.result import Summary
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
 from token2wave.training.streaming.stream_run import prepare_stream_run
@@ -65,6 +67,36 @@ from token2wave.tuning.tune import tune
 RESULTS = logging.getLogger("token2wave.results")
 MIN_PARALLEL_SECONDS = 5.0
 """A cross-validation that probably takes less time needs no processes of its own."""
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingResult(Described):
+    """The result of :func:`token2wave.train`: the trained classifier, and all figures of the run."""
+
+    classifier: Classifier
+    summary: Summary
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of rows that were right, of rows that chose nothing; NaN if there are none.
+
+        If a text may have several labels, all of them must be right.
+        """
+        return math.nan if self.summary.accuracy is None else self.summary.accuracy
+
+    @property
+    def headline(self) -> str:
+        """A sentence that says how good the model is, and on how many rows."""
+        return headline(self.summary)
+
+    def _describe(self) -> tuple[str, dict[str, str]]:
+        summary = self.summary
+        written = "" if summary.model_bytes is None else f", model file {size(summary.model_bytes)}"
+        return self.headline, {
+            "classes": join_classes(summary.label_names),
+            "size": f"{count(summary.parameters)} parameters{written}",
+            "time": f"{duration(summary.total_seconds)} for {count(summary.rows)} rows",
+        }
 
 
 @accept_options(options=TrainOptions, data_options=DataOptions)

@@ -50,7 +50,7 @@ def evaluate(
     if as_json:
         print_json({**result.figures, "model_bytes": model.stat().st_size})
     else:
-        terminal.print_evaluation(result.evaluation)
+        terminal.print_evaluation(result.headline, result.evaluation)
         terminal.print_novelty(result.figures["mean_novelty"])
 
 

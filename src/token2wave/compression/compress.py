@@ -23,6 +23,7 @@ from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.formatting import Described, count, percent, size
 from token2wave.inference.reference import probabilities
 from token2wave.reporting.record import evaluation_record
 from token2wave.storage.atomic import atomic_write, private_files
@@ -36,8 +37,8 @@ STORAGES = ("auto", "float32", "float16", "int8", "lzma")
 TEACHER_UNKNOWN = "The model had a teacher, which is not available, so the rows learn from the labels alone"
 
 
-@dataclass(frozen=True)
-class Compression:
+@dataclass(frozen=True, repr=False)
+class Compression(Described):
     """What :func:`compress` returns.
 
     Attributes:
@@ -48,6 +49,17 @@ class Compression:
 
     classifier: Classifier
     summary: dict[str, Any]
+
+    def _describe(self) -> tuple[str, dict[str, str]]:
+        summary = self.summary
+        sentence = f"{size(summary['bytes_before'])} before, {size(summary['bytes_after'])} after"
+        texts = f"{percent(summary['agreement'])} of {count(summary['validation_rows'])} validation texts"
+        rows = f"{count(summary['rows_before'])} before, {count(summary['rows_after'])} after"
+        facts = {"same labels": texts, "rows": rows}
+        if summary["accuracy_before"] is not None:
+            accuracies = [percent(summary[f"accuracy_{when}"]) for when in ("before", "after")]
+            facts["accuracy"] = " before, ".join(accuracies) + " after"
+        return sentence, facts
 
 
 @accept_options(

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from token2wave.errors import ConfigError
-from token2wave.formatting import REPLACEMENT
+from token2wave.formatting import NOTHING, REPLACEMENT, Described, percent, shorten
 
 UNITS = ("token", "word", "sentence")
 NOISE = 1e-6  # smaller effects come from rounding, and are shown as zero
@@ -44,8 +44,8 @@ class TextPart:
             raise ValueError(f"expected 0 <= start < end of a part, found {self.start} and {self.end}")
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Described):
     """A prediction and the effect of each part of the text.
 
     Attributes:
@@ -85,6 +85,15 @@ class Explanation:
             raise ValueError(
                 f"expected parts within {len(self.text)} characters, found one up to {self.parts[-1].end}"
             )
+
+    def _describe(self) -> tuple[str, dict[str, str]]:
+        best = self.predicted
+        effects = [
+            f"{shorten(self.text[part.start : part.end], 40)} {100 * part.effects[best]:+.2f}"
+            for part in self.strongest(n=5)
+        ]
+        sentence = f"{self.label} ({percent(self.probabilities[best])}): {shorten(self.text, 60)}"
+        return sentence, {f"points by {self.unit}": ", ".join(effects) or NOTHING}
 
     @property
     def predicted(self) -> int:

@@ -105,6 +105,7 @@ def _digits(n_rows: int) -> int:
 
 def _rate(fraction: float, digits: int) -> str:
     """Format a percentage. What is below all or above none is never rounded to them."""
+    fraction = round(fraction, 7)  # a bound of 1 may be a little less
     while 0 < fraction < 1 and digits < 4 and round(100 * fraction, digits) in (0, 100):
         digits += 1
     return percent(fraction, digits)

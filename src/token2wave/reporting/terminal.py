@@ -16,7 +16,6 @@ from token2wave.formatting import count, percent, printable, size
 from token2wave.reporting.summary import (
     describe_recorded,
     describe_rows,
-    evaluation_headline,
     render_classes,
 )
 from token2wave.training.callbacks import Callback
@@ -133,13 +132,9 @@ def print_error(error: Token2WaveError) -> None:
     print(f"error: {error}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
 
 
-def print_evaluation(result: Evaluation) -> None:
+def print_evaluation(headline: str, result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
-    document = result.to_dict()
-    majority = None
-    if result.micro_f1 is None and result.rows:
-        majority = max(score.support for score in result.classes) / result.rows
-    print(evaluation_headline(document, None, majority))
+    print(headline)
     figures = f"accuracy {percent(result.accuracy)}, macro-F1 {percent(result.macro_f1)}"
     if result.micro_f1 is not None:
         figures = f"micro-F1 {percent(result.micro_f1)}, macro-F1 {percent(result.macro_f1)}"
@@ -155,7 +150,7 @@ def print_evaluation(result: Evaluation) -> None:
             f"  {percent(point.accuracy)} of the surest {percent(point.coverage, 0)} are right: "
             f"those from probability {math.floor(1e6 * point.threshold) / 1e6:.6f} on"
         )
-    print("\n".join(render_classes(document["classes"])))
+    print("\n".join(render_classes(result.to_dict()["classes"])))
 
 
 def print_novelty(mean: float | None) -> None:

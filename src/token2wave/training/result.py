@@ -1,4 +1,4 @@
-"""The result of a training run: the classifier, and all figures as plain data."""
+"""All figures of a training run, as plain data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from token2wave.classifier import Classifier
+from token2wave.formatting import Described, count, percent
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -35,8 +35,8 @@ class Machine(TypedDict):
     device: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Summary(Described):
     """Everything a training run reports.
 
     Attributes:
@@ -132,6 +132,12 @@ class Summary:
             object.__setattr__(self, name, tuple(map(_dictionary, getattr(self, name))))
         object.__setattr__(self, "evaluation", _dictionary(self.evaluation))
 
+    def _describe(self) -> tuple[str, dict[str, str]]:
+        rows = f"{count(self.rows)} rows, {len(self.label_names)} classes"
+        return f"training on {self.data}, {rows}", {
+            name: percent(getattr(self, measure)) for name, measure in self.measures
+        }
+
     @property
     def multi_label(self) -> bool:
         """Whether a text may have several labels, or none."""
@@ -148,14 +154,6 @@ class Summary:
         """Return plain data that JSON can hold, without texts; a number that is not finite becomes None."""
         names = [field.name for field in fields(self) if field.name != "mistakes"]
         return {name: _plain(getattr(self, name)) for name in names}
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The result of :func:`token2wave.train`: the trained classifier, and all figures of the run."""
-
-    classifier: Classifier
-    summary: Summary
 
 
 def machine(threads: int, device: str) -> Machine:
