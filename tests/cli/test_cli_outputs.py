@@ -39,6 +39,7 @@ class Output(NamedTuple):
 
 
 MODEL = Input("model", "model", "model")
+CONFIG = Input("config", "run.toml", "run.toml")
 INPUTS = {
     "train": (
         Input("data", "data.csv", "data.csv"),
@@ -54,26 +55,35 @@ INPUTS = {
         Input("unlabelled", "texts.txt", "texts.txt", ("--teacher", "teacher.jsonl")),
         Input("init_from", "encoder", "encoder/model.safetensors"),
         Input("vocabulary", "vocab.txt", "vocab.txt"),
+        CONFIG,
     ),
-    "update": (MODEL, Input("data", "data.csv", "data.csv"), Input("data", "set", "set/train.csv")),
-    "evaluate": (MODEL, Input("data", "data.csv", "data.csv")),
-    "predict": (MODEL, Input("file", "texts.txt", "texts.txt")),
+    "update": (MODEL, CONFIG, Input("data", "data.csv", "data.csv"), Input("data", "set", "set/train.csv")),
+    "evaluate": (MODEL, CONFIG, Input("data", "data.csv", "data.csv")),
+    "predict": (MODEL, CONFIG, Input("file", "texts.txt", "texts.txt")),
     "compress": (
         MODEL,
+        CONFIG,
         Input("data", "data.csv", "data.csv"),
         Input("data", "set", "set/train.csv"),
         Input("test", "test.csv", "test.csv"),
     ),
-    "info": (MODEL,),
-    "explain": (MODEL, Input("file", "texts.txt", "texts.txt")),
+    "info": (
+        MODEL,
+        CONFIG,
+    ),
+    "explain": (MODEL, CONFIG, Input("file", "texts.txt", "texts.txt")),
     "score": (
         MODEL,
+        CONFIG,
         Input("inputs", "data.csv", "data.csv"),
         Input("inputs", "crawl", "crawl/deep/part.csv"),
         Input("inputs", "crawl/**/*.csv", "crawl/deep/part.csv"),
     ),
-    "export": (MODEL, Input("examples", "texts.txt", "texts.txt", ("--to", "html"))),
-    "serve": (MODEL,),
+    "export": (MODEL, CONFIG, Input("examples", "texts.txt", "texts.txt", ("--to", "html"))),
+    "serve": (
+        MODEL,
+        CONFIG,
+    ),
 }
 OUTPUTS = {
     "train": (
@@ -83,7 +93,7 @@ OUTPUTS = {
         *(Output("report", below=name) for name in ("report.json", "report.html", "learning.svg")),
         Output("tracker", "tensorboard:{}", message="cannot be made"),
         Output("tracker", "mlflow:{}", message="cannot be made"),
-        Output("tracker", "mlflow:{}", "mlflow.db", message="MLflow database"),
+        Output("tracker", "mlflow:{}", "mlflow.db", message="mlflow.db"),
     ),
     "update": (Output("out"),),
     "compress": (Output("out"),),
@@ -171,6 +181,7 @@ def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ):
         (workplace / name).parent.mkdir(parents=True, exist_ok=True)
         (workplace / name).write_text("a file\n")
+    (workplace / "run.toml").write_text("quiet = true\n")
     shutil.copytree(workplace / "set", workplace / "home" / "named")
     shutil.copyfile(model, workplace / "model")
     (workplace / "link").symlink_to(workplace, target_is_directory=True)

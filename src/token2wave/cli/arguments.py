@@ -15,13 +15,19 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 import typer.core
 
+from token2wave.cli.config_file import expand_config
 from token2wave.config import describe_options
 from token2wave.errors import ConfigError
 from token2wave.options import TextOptions
 from token2wave.reporting.terminal import set_verbosity, verbosity
+from token2wave.storage.outputs import protected
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else there.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="TOML file with options, e.g. epochs = 5; the command line wins."),
 ]
 Quiet = Annotated[
     bool,
@@ -50,6 +56,23 @@ Texts = Annotated[
 TextFile = Annotated[Path | None, typer.Option(help="File with a text a line, or with columns.")]
 _DASHED_TEXT = re.compile(r"-(\d|[^=\s]*\s)")  # no option begins with a digit or has a blank before its value
 _DASH_MARK = "\0"
+GROUPS = {
+    "Data": (
+        *("text_column", "label_column", "weight_column", "group_column", "delimiter", "encoding", "header"),
+        *("quoting", "multi_label", "label_separator", "normalise_labels", "skip_bad_rows", "bad_rows"),
+        *("test", "validation", "unlabelled", "split", "data"),
+    ),
+    "Training": (
+        *("preset", "operation", "epochs", "batch_size", "lr", "seed", "device", "class_weights", "settings"),
+        *("vocabulary", "teacher", "init_from", "parts"),
+    ),
+    "Search and size": ("time_budget", "candidates", "max_size", "storage", "retrain"),
+    "Evaluation": ("baseline", "cv"),
+    "Streams and interrupted runs": ("stream", "memory", "max_rejected", "checkpoint", "resume"),
+    "Output": ("out", "output", "report", "figures", "html", "overwrite", "tracker", "as_json"),
+    "General": ("config", "quiet", "verbose", "help"),
+}
+"""The options of each group in the help."""
 METAVARS = {
     "test": "DATA",
     "validation": "DATA",
@@ -65,7 +88,34 @@ METAVARS = {
 }
 
 
-class TextCommand(typer.core.TyperCommand):
+class Command(typer.core.TyperCommand):
+    """A command that reads ``--config``, and whose help has its options in groups."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add the options of the configuration file."""
+        ctx.default_map = {}
+        return super().parse_args(ctx, expand_config(self.get_params(ctx), args, ctx.default_map))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups in the order of :data:`GROUPS`, other options first."""
+        groups: dict[str, list[tuple[str, str]]] = {
+            "Arguments": [],
+            "Options": [],
+            **{name: [] for name in GROUPS},
+        }
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                is_argument = param.param_type_name == "argument"
+                name = next((name for name, names in GROUPS.items() if param.name in names), "Options")
+                groups["Arguments" if is_argument else name].append(record)
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+class TextCommand(Command):
     """A command whose arguments with a blank, or like -5, are texts, even if they begin with a dash."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -86,17 +136,18 @@ def print_notes(notes: Sequence[str]) -> None:
         print(f"Note: {note}", file=sys.stderr)
 
 
-def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command ``--quiet`` and ``--verbose``, which the program itself has, too."""
+def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--config``, and ``--quiet`` and ``--verbose``, which the program has, too."""
 
     @wraps(command)
-    def run(*, quiet: bool, verbose: bool, **values: Any) -> None:
+    def run(*, config: Path | None, quiet: bool, verbose: bool, **values: Any) -> None:
         set_verbosity(quiet or verbosity.is_quiet, verbose or verbosity.is_verbose)
-        command(**values)
+        with protected(config):
+            command(**values)
 
     own = inspect.signature(command, eval_str=True).parameters.values()
-    hints = {"quiet": Quiet, "verbose": Verbose}
-    _set_parameters(run, [*own, *(_keyword(name, False, hint) for name, hint in hints.items())])
+    common = {"config": (None, Config), "quiet": (False, Quiet), "verbose": (False, Verbose)}
+    _set_parameters(run, [*own, *(_keyword(name, *default) for name, default in common.items())])
     return run
 
 
@@ -195,10 +246,10 @@ def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 
 def _first_sentence(description: str) -> str:
-    """Return the first sentence without markup, with a capital letter and a full stop."""
+    """Return the first sentence without markup, with a capital letter unless it begins with a value."""
     plain = description.replace("`", "")
     sentence = re.split(r"(?<=[^.][^.]\.) (?=[A-Z])", plain, maxsplit=1)[0]
-    return sentence[:1].upper() + sentence[1:]
+    return sentence if description.startswith("`") else sentence[:1].upper() + sentence[1:]
 
 
 def _parse(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from token2wave.cli.arguments import Quiet, TextCommand, Verbose, with_verbosity
+from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_common_options
 from token2wave.cli.export_command import export
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
 from token2wave.cli.score_command import score
@@ -45,7 +45,7 @@ def _root(
 
 
 for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve):
-    app.command(cls=TextCommand if command in (predict, explain) else None)(with_verbosity(command))
+    app.command(cls=TextCommand if command in (predict, explain) else Command)(with_common_options(command))
 
 
 def _interrupt(*_: Any) -> None:

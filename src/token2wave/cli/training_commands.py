@@ -6,12 +6,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from token2wave.cli.arguments import Data, Json, ModelPath, Overwrite, print_json, takes_options
+from token2wave.cli.config_file import render_toml
 from token2wave.errors import ConfigError, Interruption
 from token2wave.options import DataOptions, TrainOptions
 from token2wave.reporting import terminal
@@ -74,6 +76,15 @@ def train(
             print(f"model: {out}")
         if report is not None:
             print(f"report: {Path(report) / 'report.html'}")
+        print("\nTo repeat this run, write these lines into run.toml: token2wave train --config run.toml")
+        print(render_toml(_repeat({"data": data, **options, "tracker": tracker})))
+
+
+def _repeat(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what has its default, but for the data and the seed."""
+    defaults = {field.name: field.default for cls in (TrainOptions, DataOptions) for field in fields(cls)}
+    always = ("data", "seed")
+    return {name: value for name, value in values.items() if name in always or value != defaults.get(name)}
 
 
 @takes_options(DataOptions, leave_out=("multi_label", "group_column"))

@@ -6,7 +6,9 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,17 @@ _HEAD_BYTES = 512
 
 PathLike = str | os.PathLike[str]
 FileId = tuple[int, int]  # device and number, the same for all links to a file
+_further_inputs: ContextVar[tuple[PathLike, ...]] = ContextVar("further_inputs", default=())
+
+
+@contextmanager
+def protected(*paths: PathLike | None) -> Iterator[None]:
+    """Make files inputs of every call in the block, beside those that the call names."""
+    token = _further_inputs.set(tuple(path for path in paths if path is not None))
+    try:
+        yield
+    finally:
+        _further_inputs.reset(token)
 
 
 class Outputs:
@@ -53,7 +66,7 @@ class Outputs:
         self._folders: list[Path] = []
         self._files: dict[FileId, tuple[Path, bool]] = {}  # path, and whether only its folder was named
         self._outputs: set[Path | FileId] = set()
-        for name in inputs:
+        for name in (*inputs, *_further_inputs.get()):
             if isinstance(name, str | os.PathLike) and os.fspath(name):
                 is_pattern = glob.has_magic(os.fspath(name)) and not os.path.exists(name)
                 for path in glob.glob(os.fspath(name), recursive=True) if is_pattern else [name]:
