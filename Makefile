@@ -46,9 +46,10 @@ reproduce: setup
 reproduce-quick: setup
 	$(BIN)/python -m paper reproduce --quick --seeds 1 --dataset debian-sections --out build/reproduction-quick
 
-# What is shipped: wheels with and without a compiler, each in a fresh environment without torch.
+# What is shipped: wheels with and without a compiler, each in a fresh environment without extras. Measures what the base
+# and each extra take; that installs all of them once.
 test-base: setup
-	$(BIN)/python tools/test_base_install.py
+	$(BIN)/python tools/test_base_install.py --extras
 
 # The Hugging Face integration with the current and the previous major version of transformers.
 test-transformers: setup

@@ -1,6 +1,7 @@
 """All that an installed token2wave depends on, and its licences; one that is not known here is refused.
 
     python tools/dependencies.py
+    python tools/dependencies.py --sizes     # prints as JSON how many bytes they take
 
 A dependency is what some extra asks for, what that asks for, and so on, as far as it is installed. A licence
 is what a package says of itself. The exit status is 1 if a package says nothing, or something that is not on
@@ -9,11 +10,13 @@ the list below.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import deque
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -76,30 +79,58 @@ class Dependency(NamedTuple):
 
 def dependencies(of: str = "token2wave") -> dict[str, Dependency]:
     """Installed dependencies by canonical name, the package itself included, in the order of their names."""
-    root = canonicalize_name(of)
-    extras = set(distribution(of).metadata.get_all("Provides-Extra") or [])
-    reached: dict[str, set[str]] = {}  # the extras of each package that are asked for
-    base: set[str] = set()
-    needs: dict[str, set[str]] = {}
-    for wanted in (set[str](), extras):
-        waiting = deque([(root, wanted)])
-        while waiting:
-            name, asked = waiting.popleft()
-            if name in reached and asked <= reached[name]:
-                continue
-            reached[name] = reached.get(name, set()) | asked
-            needs.setdefault(name, set())
-            for requirement in _requirements(distribution(name), reached[name]):
-                needed = canonicalize_name(requirement.name)
-                if needed == root:
-                    waiting.append((root, set(requirement.extras)))
-                elif _is_installed(needed):
-                    needs[name].add(needed)
-                    waiting.append((needed, set(requirement.extras)))
-        base = base or set(reached)
+    base, everything = closure(set(), of), closure(extras_of(of), of)
     return {
-        name: Dependency(distribution(name), name in base, sorted(needs[name])) for name in sorted(reached)
+        name: Dependency(distribution(name), name in base, sorted(everything[name]))
+        for name in sorted(everything)
     }
+
+
+def extras_of(name: str) -> set[str]:
+    """Names of a package's extras."""
+    return set(distribution(name).metadata.get_all("Provides-Extra") or [])
+
+
+def closure(extras: set[str], of: str = "token2wave") -> dict[str, set[str]]:
+    """What a package with some of its extras needs, and so on, as far as it is installed.
+
+    Returns:
+        For each package, by canonical name, the names of what it needs itself.
+    """
+    root = canonicalize_name(of)
+    reached: dict[str, set[str]] = {}  # the extras of each package that are asked for
+    needs: dict[str, set[str]] = {}
+    waiting = deque([(root, extras)])
+    while waiting:
+        name, asked = waiting.popleft()
+        if name in reached and asked <= reached[name]:
+            continue
+        reached[name] = reached.get(name, set()) | asked
+        needs.setdefault(name, set())
+        for requirement in _requirements(distribution(name), reached[name]):
+            needed = canonicalize_name(requirement.name)
+            if needed == root:
+                waiting.append((root, set(requirement.extras)))
+            elif _is_installed(needed):
+                needs[name].add(needed)
+                waiting.append((needed, set(requirement.extras)))
+    return needs
+
+
+def sizes(of: str = "token2wave") -> dict[str, dict[str, int]]:
+    """Bytes of each package of the base, and bytes that each extra adds to the base."""
+    base = closure(set(), of)
+    added = {extra: closure({extra}, of).keys() - base.keys() for extra in sorted(extras_of(of))}
+    return {
+        "packages": {name: _n_bytes(name) for name in sorted(base)},
+        "extras": {extra: sum(map(_n_bytes, names)) for extra, names in added.items()},
+    }
+
+
+def _n_bytes(name: str) -> int:
+    """Size of a package's files, byte code included, if pip made it."""
+    paths = {Path(str(file.locate())).resolve() for file in distribution(name).files or []}
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _requirements(package: Distribution, extras: set[str]) -> Iterator[Requirement]:
@@ -162,6 +193,9 @@ def main() -> int:
     Returns:
         The exit status: 1 if one is refused.
     """
+    if sys.argv[1:] == ["--sizes"]:
+        print(json.dumps(sizes()))
+        return 0
     packages = dependencies()
     wrong = refused(packages)
     print("\n".join([*wrong, f"licences of {len(packages)} packages: {len(wrong)} refused"]))

@@ -1,10 +1,15 @@
 """Build wheels with and without a compiler, install each with its base dependencies alone, and test it there.
 
     python tools/test_base_install.py
+    python tools/test_base_install.py --extras    # measures what each extra adds, too: downloads all
 
-For each variant: a copy of the sources becomes a wheel, the wheel goes into a fresh virtual environment
-without torch, and the tests of the runtime run against it, away from the sources.
-One line a variant says what came of it; the exit status is 1 where something is wrong.
+For each variant: a copy of the sources becomes a wheel, and the wheel goes into a fresh virtual environment
+without any extra. There its size is held against ``MAX_BYTES``, everyday commands run, commands that need an
+extra have to name it, and the tests of the runtime run, away from the sources. One line a variant says what
+came of it; the exit status is 1 where something is wrong.
+
+A size is that of the files in ``site-packages``, byte code included, without pip and setuptools. With
+``--extras`` the sizes go into ``results/install.json``, for ``docs/install.md``.
 """
 
 from __future__ import annotations
@@ -12,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -20,10 +27,12 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
+RESULT = ROOT / "results" / "install.json"
+MAX_BYTES = 100_000_000
 TEST_TOOLS = ("pytest", "hypothesis", "pytest-xdist")
 TESTED = ("tests/inference", "tests/storage")
 # These compare with networks in torch; test_without_torch.py tests the same without.
@@ -31,15 +40,43 @@ NEED_TORCH = ("test_compiled.py", "test_state.py")
 BESIDE = ("pyproject.toml", "src/token2wave/features/unicode.npz")  # what tests read of the project itself
 # Settings that would let the sources in, leave the core out, or slow the tests down.
 LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TOKEN2WAVE_NATIVE", "CC", "VIRTUAL_ENV")
-LOOK = """
-import importlib.metadata, importlib.util, json, token2wave.core
-print(json.dumps({
-    "torch": importlib.util.find_spec("torch") is not None,
+NOT_IN_BASE = ("torch", "tokenizers", "pyarrow", "matplotlib", "sklearn", "pydantic", "huggingface_hub")
+LOOK = f"""
+import importlib.util, json, token2wave.core
+print(json.dumps({{
+    "extra": [name for name in {NOT_IN_BASE} if importlib.util.find_spec(name) is not None],
     "core": token2wave.core.load_core() is not None,
     "file": token2wave.__file__,
-    "packages": sorted(each.name for each in importlib.metadata.distributions()),
-}))
+}}))
 """
+
+TRAIN = "train reviews.csv --out model.safetensors --report report"
+EVERYDAY = (
+    "evaluate model.safetensors reviews.jsonl",
+    "predict model.safetensors 'a bright lamp'",
+    "explain model.safetensors 'a bright lamp' --html why.html",
+    "compress model.safetensors --out small.safetensors --max-size 100kB --data reviews.csv",
+    "export model.safetensors --to html --out page.html",
+    "score model.safetensors reviews.csv --columns text --format jsonl --output scored",
+    "train reviews.jsonl --preset fast --out fast.safetensors",
+    "train reviews.txt --preset fast --out lines.safetensors",
+)
+"""Commands that the base runs."""
+NAMES_EXTRA = {
+    "train reviews.csv --preset paper --out no.safetensors": "torch",
+    "train reviews.csv --device cuda --out no.safetensors": "torch",
+    "train reviews.csv --test reviews.txt --baseline --out no.safetensors": "sklearn",
+    "train reviews.csv --teacher all-MiniLM-L6-v2 --out no.safetensors": "encoders",
+    "train reviews.csv --tracker mlflow:runs --out no.safetensors": "trackers",
+    "train owner/name --out no.safetensors": "hub",
+    "evaluate model.safetensors reviews.parquet": "parquet",
+    "score model.safetensors reviews.csv --columns text --format parquet --output no": "parquet",
+    "score model.safetensors reviews.csv --columns text --format jsonl --engine ray --output no": "ray",
+    "export model.safetensors --to onnx --out no.onnx": "onnx",
+    "export model.safetensors --to huggingface --out no": "hf",
+    "serve model.safetensors": "serve",
+}
+"""Commands that need an extra, and the extra that they have to name."""
 
 
 class Variant(NamedTuple):
@@ -73,11 +110,16 @@ def main() -> None:
     """Test the variants, and say what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--processes", default="auto", help="processes that run the tests, a number or auto")
-    processes = parser.parse_args().processes
+    parser.add_argument("--extras", action="store_true", help="measure what each extra adds, too")
+    arguments = parser.parse_args()
     with ThreadPoolExecutor(len(VARIANTS)) as pool:
-        lines = list(pool.map(lambda variant: line_of(variant, processes), VARIANTS))
+        lines = list(pool.map(lambda variant: line_of(variant, arguments.processes), VARIANTS))
     print("\n".join(line for line, _ in lines))
-    sys.exit(not all(is_good for _, is_good in lines))
+    is_good = all(is_good for _, is_good in lines)
+    if is_good and arguments.extras:
+        with tempfile.TemporaryDirectory(prefix="token2wave-") as folder:
+            write_sizes(Path(folder))
+    sys.exit(not is_good)
 
 
 def line_of(variant: Variant, processes: str) -> tuple[str, bool]:
@@ -97,21 +139,109 @@ def tested(variant: Variant, folder: Path, processes: str) -> str:
     Raises:
         InstallError: a step fails, or what was installed is not what it should be.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    environment |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    environment |= {"PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1"}
+    environment = clean_environment()
     wheel = built_wheel(variant, folder, environment)
-    python = folder / "venv" / "bin" / "python"
-    run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], folder, environment)
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
-    run([*install, wheel, *TEST_TOOLS], folder, environment)
+    python = make_environment(folder / "venv", environment)
+    install(python, environment, wheel)
+    n_bytes = size_of(folder / "venv")
+    if n_bytes > MAX_BYTES:
+        raise InstallError(f"expected at most {MAX_BYTES / 1e6:.0f} MB, found {n_bytes / 1e6:.1f} MB")
     check_installed(variant, json.loads(run([python, "-c", LOOK], folder, environment)), folder / "venv")
+    run_commands(python, folder / "everyday", environment, variant.has_core)
+    install(python, environment, "--no-compile", *TEST_TOOLS)
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for name in BESIDE:
         copy(name, folder)
     pytest = [python, "-m", "pytest", "--numprocesses", processes, "-p", "no:cacheprovider", *TESTED]
     output = run([*pytest, *(f"--ignore={TESTED[0]}/{name}" for name in NEED_TORCH)], folder, environment)
-    return f"{output.splitlines()[-1]}; {wheel.name}, no torch, {core_or_none(variant.has_core)}"
+    tests = output.splitlines()[-1]
+    return f"{n_bytes / 1e6:.1f} MB; {tests}; {wheel.name}, no extra, {core_or_none(variant.has_core)}"
+
+
+def clean_environment() -> dict[str, str]:
+    """Variables of the environment in which wheels are built, installed and tested."""
+    environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    environment |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return environment | {"PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def make_environment(venv: Path, environment: Mapping[str, str]) -> Path:
+    """Make an empty virtual environment, and return its Python."""
+    run([sys.executable, "-m", "venv", "--without-pip", venv], venv.parent, environment)
+    return venv / "bin" / "python"
+
+
+def install(python: Path, environment: Mapping[str, str], *arguments: object) -> None:
+    """Install into a virtual environment by the pip of this one."""
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    run([*pip, *arguments], python.parent, environment)
+
+
+def size_of(venv: Path) -> int:
+    """Bytes of all files in an environment's ``site-packages``."""
+    (packages,) = venv.glob("lib/python3*/site-packages")
+    return sum(path.stat().st_size for path in packages.rglob("*") if path.is_file())
+
+
+def run_commands(python: Path, folder: Path, environment: Mapping[str, str], has_core: bool) -> None:
+    """Run everyday commands, and those that need an extra, in a folder with a few files.
+
+    Raises:
+        InstallError: an everyday command fails, or another does not name its extra.
+    """
+    folder.mkdir()
+    write_files(folder)
+    command_line = f"{python} -m token2wave"
+    if has_core:
+        for command in (TRAIN, *EVERYDAY):
+            run(["bash", "-c", f"{command_line} {command}"], folder, environment)
+    for command, extra in (NAMES_EXTRA if has_core else {TRAIN: "torch"}).items():
+        arguments = ["bash", "-c", f"{command_line} {command}"]
+        done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
+        lines = done.stderr.splitlines()
+        if done.returncode != 2 or len(lines) != 1 or f"pip install 'token2wave[{extra}]'" not in lines[0]:
+            raise InstallError(
+                f"expected one line that names [{extra}] from {command!r}, found {done.stderr}"
+            )
+
+
+def write_files(folder: Path) -> None:
+    """Write texts of two classes as CSV, JSON lines and fastText lines, and the start of a Parquet file."""
+    draw = random.Random(0).choice
+    words = {"good": ("great", "bright", "sturdy"), "bad": ("broken", "dim", "flimsy")}
+    things = ("lamp", "kettle", "chair", "radio", "clock", "shelf")
+    rows = [
+        (
+            f"A {draw(words[label])} {draw(things)}, {draw(words[label])} beside the {draw(things)} {number}",
+            label,
+        )
+        for number in range(60)
+        for label in words
+    ]
+    csv = ["text,label", *(f'"{text}",{label}' for text, label in rows)]
+    json_lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+    lines = {"csv": csv, "jsonl": json_lines, "txt": [f"__label__{label} {text}" for text, label in rows]}
+    for suffix, content in lines.items():
+        (folder / f"reviews.{suffix}").write_text("\n".join(content) + "\n")
+    (folder / "reviews.parquet").write_bytes(b"PAR1")
+
+
+def write_sizes(folder: Path) -> None:
+    """Install all extras, and write what the base takes and what each extra adds.
+
+    Raises:
+        InstallError: they cannot be installed.
+    """
+    environment = clean_environment()
+    wheel = built_wheel(VARIANTS[0], folder, environment)
+    python = make_environment(folder / "venv", environment)
+    install(python, environment, f"{wheel}[all]", "packaging")
+    sizes: dict[str, Any] = json.loads(
+        run([python, ROOT / "tools" / "dependencies.py", "--sizes"], folder, environment)
+    )
+    sizes["base"] = sum(sizes["packages"].values())
+    sizes["system"] = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    RESULT.write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
 
 
 def built_wheel(variant: Variant, folder: Path, environment: Mapping[str, str]) -> Path:
@@ -147,8 +277,8 @@ def check_installed(variant: Variant, found: Mapping[str, object], venv: Path) -
     Raises:
         InstallError: it is not so.
     """
-    if found["torch"]:
-        raise InstallError(f"expected no torch, found it among {found['packages']}")
+    if found["extra"]:
+        raise InstallError(f"expected no packages of extras, found {found['extra']}")
     if not str(found["file"]).startswith(str(venv)):
         raise InstallError(f"expected the package that was installed, found {found['file']}")
     if found["core"] is not variant.has_core:
