@@ -148,7 +148,7 @@ def tested(variant: Variant, folder: Path, processes: str) -> str:
         raise InstallError(f"expected at most {MAX_BYTES / 1e6:.0f} MB, found {n_bytes / 1e6:.1f} MB")
     check_installed(variant, json.loads(run([python, "-c", LOOK], folder, environment)), folder / "venv")
     run_commands(python, folder / "everyday", environment, variant.has_core)
-    install(python, environment, "--no-compile", *TEST_TOOLS)
+    install(python, environment, "--no-compile", f"{wheel}[wordpiece]", *TEST_TOOLS)  # tests read such models
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for name in BESIDE:
         copy(name, folder)
