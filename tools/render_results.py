@@ -233,7 +233,44 @@ def fuzzing() -> str:
     return "\n".join([*lines, "", said]) + "\n"
 
 
+EXTRAS = {
+    "parquet": "Parquet and `.zst` files",
+    "excel": "spreadsheets",
+    "wordpiece": "predicting with models of preset `paper`",
+    "torch": "training preset `paper`, networks that do not [compile](predicting.md#what-compiles), "
+    "[several devices](distributed.md)",
+    "encoders": "[teachers](teachers.md), and starting from an encoder's embeddings",
+    "sklearn": "the baseline, and the [estimator](scikit-learn.md)",
+    "serve": "the [service](serving.md)",
+    "onnx": "[ONNX](onnx.md) files",
+    "hub": "data sets and models on the Hugging Face hub",
+    "hf": "models of [`transformers`](hugging-face.md)",
+    "ray": "[scoring on many machines](scoring.md)",
+    "trackers": "[TensorBoard and MLflow](trackers.md)",
+    "figures": "figures as PNG and SVG files",
+    "all": "all of these",
+}
+"""What the extras are for."""
+
+
+def extras() -> str:
+    """Table of what each extra brings, and what the base takes."""
+    document = read(RESULTS / "install.json")
+    lines = ["| extra | what for | adds |", "|---|---|---:|"]
+    for extra, purpose in EXTRAS.items():
+        lines.append(f"| `{extra}` | {purpose} | {document['extras'][extra] / 1e6:,.0f} MB |")
+    packages = document["packages"]
+    largest = sorted(packages, key=packages.__getitem__, reverse=True)[:3]
+    parts = ", ".join(f"{name} {packages[name] / 1e6:.0f} MB" for name in largest)
+    base = f"The base takes {sum(packages.values()) / 1e6:.0f} MB ({parts}, ...). Extras share packages."
+    method = (
+        f"Measured by `make test-base`: {document['system']}, with byte code, without pip, torch for CPUs."
+    )
+    return "\n".join([*lines, "", base, method]) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "extras": extras,
     "fuzzing": fuzzing,
     "demo": demo,
     "branches": branches,

@@ -19,11 +19,13 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +39,8 @@ TEST_TOOLS = ("pytest", "hypothesis", "pytest-xdist")
 TESTED = ("tests/inference", "tests/storage")
 # These compare with networks in torch; test_without_torch.py tests the same without.
 NEED_TORCH = ("test_compiled.py", "test_state.py")
-BESIDE = ("pyproject.toml", "src/token2wave/features/unicode.npz")  # what tests read of the project itself
+# What tests read of the project itself.
+BESIDE = ("pyproject.toml", "src/token2wave/features/unicode.npz", "src/token2wave/serving/page")
 # Settings that would let the sources in, leave the core out, or slow the tests down.
 LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TOKEN2WAVE_NATIVE", "CC", "VIRTUAL_ENV")
 NOT_IN_BASE = ("torch", "tokenizers", "pyarrow", "matplotlib", "sklearn", "pydantic", "huggingface_hub")
@@ -233,13 +236,15 @@ def write_sizes(folder: Path) -> None:
         InstallError: they cannot be installed.
     """
     environment = clean_environment()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wheel = built_wheel(VARIANTS[0], folder, environment)
     python = make_environment(folder / "venv", environment)
     install(python, environment, f"{wheel}[all]", "packaging")
     sizes: dict[str, Any] = json.loads(
         run([python, ROOT / "tools" / "dependencies.py", "--sizes"], folder, environment)
     )
-    sizes["base"] = sum(sizes["packages"].values())
+    _, *users = re.findall(r"\w+", project["optional-dependencies"]["all"][0])  # without those of development
+    sizes["extras"] = {extra: sizes["extras"][extra] for extra in [*users, "all"]}
     sizes["system"] = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     RESULT.write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
 
@@ -265,10 +270,10 @@ def built_wheel(variant: Variant, folder: Path, environment: Mapping[str, str]) 
 
 
 def copy(name: str, folder: Path) -> None:
-    """Copy a file of the project to its place below a folder."""
+    """Copy a file or folder of the project to its place below a folder."""
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / name, target)
+    (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, target)
 
 
 def check_installed(variant: Variant, found: Mapping[str, object], venv: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from token2wave.features.words import WordFeatures
 from token2wave.inference.arrow_texts import Utf8
 from token2wave.inference.compiled import CompiledNetwork
 
+pyarrow = pytest.importorskip("pyarrow")
 TEXTS = ["a film", "", "größe und 東京 🙂", "don't stop " * 400, "x", "a a a b"]
 
 

@@ -19,6 +19,7 @@ from test_format_specification import HOSTILE, ORDINARY
 
 import token2wave
 from token2wave.classifier import Classifier
+from token2wave.core import load_core
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ModelFileError
 from token2wave.inference.novelty import MIN_TEXTS, QUANTILES, NoveltyReference
@@ -45,6 +46,11 @@ def topic(n: int, seed: int, words: str) -> list[str]:
     ]
 
 
+def skip_unless_it_trains() -> None:
+    if load_core() is None:
+        pytest.importorskip("torch")
+
+
 @pytest.fixture(scope="module")
 def trained() -> Classifier:
     texts = topic(1_000, 0, "a") + topic(1_000, 1, "b")
@@ -52,6 +58,7 @@ def trained() -> Classifier:
     splits = TextDataset("generated", labelled, None, None, None, ())
     # Trained on the held-back texts afterwards, it would find more evidence in every text than in these.
     settings = {"network.width": 8, "recipe.refit_below": 0}
+    skip_unless_it_trains()
     return token2wave.train(splits, preset="fast", epochs=2, settings=settings).classifier
 
 
@@ -213,6 +220,7 @@ def test_a_damaged_section_is_refused(value: Any, tmp_path: Path) -> None:
 
 
 def test_compression_keeps_it_or_says_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_unless_it_trains()
     monkeypatch.chdir(tmp_path)
     rows = [(text, label) for label in "ab" for text in topic(200, 5, label)]
     lines = [json.dumps({"text": text, "label": label}) for text, label in rows]

@@ -22,7 +22,7 @@ from token2wave.classifier import Classifier
 from token2wave.errors import ModelFileError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.inference.compiled import compile_network
-from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.models import WaveConfig
 from token2wave.storage.encodings import MAX_FREE, MAX_PER_BYTE
 
 DOCS = Path(__file__).parents[2] / "docs" / "security.md"
@@ -232,6 +232,8 @@ def test_hostile_files(make: Callable[[Draft], None], tmp_path: Path, small: Pat
 
 def test_models_that_need_torch(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
+    from token2wave.models import WaveNetwork
+
     classifiers = []
     for width in (8, 1024):
         config = WaveConfig(1 << 15, 2, width, layers=8, readout="mean")
