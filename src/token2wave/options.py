@@ -183,7 +183,9 @@ class TrainOptions:
             scikit-learn is installed and it takes less time than training itself.
         cv: cross-validate in this many folds: every row is predicted by a model that has not seen it. The
             model you get then learns from all rows.
-        report: folder for the JSON and HTML report with its figures.
+        report: folder for the report, ``report.html`` and ``report.json``. It holds some of the texts that
+            the model got wrong.
+        figures: also write the report's figures there as PNG and SVG files; needs matplotlib.
         overwrite: replace files of another kind than those written. An input is never replaced.
         time_budget: search for better settings within about this time: seconds, or e.g. ``60s``, ``5min``
             or ``2h``. Only validation rows decide. Settings that you name stay as they are.
@@ -223,6 +225,7 @@ class TrainOptions:
     baseline: bool | None = None
     cv: int | None = None
     report: PathLike | None = None
+    figures: bool = False
     overwrite: bool = False
     time_budget: float | str | None = None
     candidates: int | None = None
@@ -261,6 +264,10 @@ class TrainOptions:
             for name, problem in problems.items():
                 if getattr(self, name) is not None:
                     raise ConfigError(problem, location="cv", hint=f"leave {name} out, or cv")
+        if self.figures and self.report is None:
+            raise ConfigError(
+                "figures are part of a report", location="figures", hint="name its folder with --report"
+            )
         if self.unlabelled is not None and self.teacher is None:
             raise ConfigError(
                 "text without labels needs a teacher to label it",

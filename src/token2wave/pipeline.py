@@ -177,7 +177,7 @@ def train(
                 summary = make_summary(
                     run, first, last, context, classifier, validated, measured, model_bytes, start
                 )
-                written = [] if report is None else write_report(summary, report)
+                written = [] if report is None else write_report(summary, report, options.figures)
     if run.checkpoint is not None:
         run.checkpoint.remove()
     callback_list.end(summary, [*([] if out is None else [out]), *written])
@@ -201,7 +201,7 @@ def _check_outputs(data: Any, labels: Any, options: TrainOptions) -> Outputs:
         outputs.check_file(options.out, "model file")
     if options.report is not None:
         with private_files(outputs.is_private):
-            check_report(Path(options.report), outputs)
+            check_report(Path(options.report), outputs, options.figures)
     return outputs
 
 

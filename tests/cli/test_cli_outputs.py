@@ -90,7 +90,8 @@ OUTPUTS = {
         Output("out"),
         Output("checkpoint"),
         Output("checkpoint", more=("--resume",)),
-        *(Output("report", below=name) for name in ("report.json", "report.html", "learning.svg")),
+        *(Output("report", below=name) for name in ("report.json", "report.html")),
+        Output("report", below="learning.svg", more=("--figures",)),
         Output("tracker", "tensorboard:{}", message="cannot be made"),
         Output("tracker", "mlflow:{}", message="cannot be made"),
         Output("tracker", "mlflow:{}", "mlflow.db", message="mlflow.db"),
@@ -275,7 +276,7 @@ def test_files_of_another_kind_are_not_replaced(run_cli, workplace, command, out
 
 
 RUNS = (
-    ("train", "data.csv", "--out", "new", "--report", "report", *TINY),
+    ("train", "data.csv", "--out", "new", "--report", "report", "--figures", *TINY),
     ("update", "model", "data.csv", "--out", "updated", "--epochs", "1"),
     ("compress", "model", "--data", "data.csv", "--out", "compressed", "--no-retrain"),
     ("explain", "model", "--file", "texts.txt", "--html", "explained.html"),

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -166,8 +166,13 @@ def test_mlflow(runs, tmp_path):
     from mlflow.tracking import MlflowClient
 
     callback = MLflowCallback("news", runs, run="first", tags={"team": "ours"})
+    wrong = TextSplit(DATA.test.texts, [*DATA.test.labels[1:], DATA.test.labels[0]], "test")
     result = token2wave.train(
-        DATA, **SETTINGS, callbacks=[callback], out=tmp_path / "m.safetensors", report=tmp_path / "report"
+        replace(DATA, test=wrong),
+        **SETTINGS,
+        callbacks=[callback],
+        out=tmp_path / "m.safetensors",
+        report=tmp_path / "report",
     )
     client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("news").experiment_id])
@@ -189,6 +194,9 @@ def test_mlflow(runs, tmp_path):
     assert table.startswith("label,precision,recall,f1,support")
     assert "sport" in table
     assert (runs / "artifacts").is_dir()
+    report = Path(client.download_artifacts(run.info.run_id, "report.json", str(tmp_path))).read_text()
+    assert json.loads(report)["mistakes"] == []
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["mistakes"] != []
 
 
 def test_mlflow_marks_a_run_that_fails(runs):

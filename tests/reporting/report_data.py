@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from token2wave.metrics import evaluate_predictions
+from token2wave.metrics import evaluate_predictions, surest_mistakes
 from token2wave.training.loop import Epoch
 from token2wave.training.result import Summary
 
@@ -22,6 +22,10 @@ def a_summary(n_classes: int = 3, *, label_names: tuple[str, ...] | None = None,
     guess = random.integers(0, len(names), len(truth))
     predicted = np.where(random.random(len(truth)) < 0.8, truth, guess)
     evaluation = evaluate_predictions(truth, predicted, names)
+    texts = [f"text {i} <b>" for i in range(len(truth))]
+    mistakes = surest_mistakes(
+        texts, truth, predicted, names, random.random((len(truth), len(names))), np.arange(len(truth))
+    )
     history = [Epoch(i, 1 / i, 1 - 0.5 / i, 1.25 / i, 1 - 0.625 / i) for i in range(1, 5)]
     values: dict[str, Any] = {
         "accuracy": evaluation.accuracy,
@@ -50,6 +54,7 @@ def a_summary(n_classes: int = 3, *, label_names: tuple[str, ...] | None = None,
         "evaluated_on": "test",
         "label_names": names,
         "baseline": None,
+        "mistakes": mistakes,
         "settings": {
             "features": {"kind": "words"},
             "network": {"dim": 64, "sentence_ends": False},
@@ -69,4 +74,4 @@ def without_test_set(**changes: Any) -> Summary:
 
 def without_evaluation(**changes: Any) -> Summary:
     nothing = dict.fromkeys(("accuracy", "macro_f1", "test_rows", "evaluated_on", "evaluation"))
-    return a_summary(**(nothing | changes))
+    return a_summary(**(nothing | {"mistakes": ()} | changes))

@@ -11,16 +11,19 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 import pytest
 from report_data import BASELINE, CAVEATS, a_summary, without_evaluation, without_test_set
 
 from token2wave.errors import MissingExtraError, OutputError
+from token2wave.metrics import Mistake, evaluate_predictions
 from token2wave.reporting.html_report import prose
 from token2wave.reporting.report import write_report
 from token2wave.training.loop import Epoch
 
-NAMES = ["report.json", "report.html", "confusion.png", "confusion.svg", "learning.png", "learning.svg"]
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+NAMES = ["report.json", "report.html"]
+FIGURES = ["confusion.png", "confusion.svg", "learning.png", "learning.svg"]
+VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
 PNG = b"\x89PNG\r\n\x1a\n"
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -68,6 +71,8 @@ class Page(HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(str(value))
+            if name == "popovertarget":
+                self.addresses.append(f"#{value}")
             if name in ("src", "href", "xlink:href", "action", "data", "poster"):
                 self.addresses.append(str(value).strip())
 
@@ -77,7 +82,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open[-1:] != ["style"]:
             self.text += data
-            if self.open[-1:] in (["td"], ["th"]):
+            if {"td", "th"} & set(self.open):
                 self.cells[-1] += data
 
 
@@ -91,14 +96,30 @@ def test_report_holds_every_file(tmp_path: Path) -> None:
     summary = a_summary(baseline=BASELINE)
     assert write_report(summary, folder) == [folder / name for name in NAMES]
     assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES)
-    assert json.loads((folder / "report.json").read_text("utf-8")) == summary.to_dict()
-    for name in NAMES:
-        content = (folder / name).read_bytes()
+    plain = json.loads((folder / "report.json").read_text("utf-8"))
+    assert plain.pop("mistakes") == list(summary.mistakes)
+    assert plain == summary.to_dict()
+
+
+def test_figures_are_files_that_matplotlib_draws(tmp_path: Path) -> None:
+    assert write_report(a_summary(), tmp_path, figures=True) == [tmp_path / n for n in NAMES + FIGURES]
+    for name in FIGURES:
+        content = (tmp_path / name).read_bytes()
         if name.endswith(".png"):
             assert content.startswith(PNG)
-        elif name.endswith(".svg"):
+        else:
             assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
             assert b"metadata" not in content
+
+
+def test_a_report_needs_no_matplotlib_but_its_figures_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    write_report(a_summary(), tmp_path / "page")
+    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[figures\]'"):
+        write_report(a_summary(), tmp_path / "figures", figures=True)
+    assert not (tmp_path / "figures").exists()
 
 
 def test_files_have_ordinary_permissions(tmp_path: Path) -> None:
@@ -133,11 +154,10 @@ def test_page_shows_the_run(tmp_path: Path) -> None:
         "modulation",
     ):
         assert part in page.text, part
-    assert page.seen.count("table") == page.seen.count("caption") == 10
+    assert page.seen.count("table") == page.seen.count("caption") == 11
     assert ("scope", "col") in page.attributes
     assert ("scope", "row") in page.attributes
-    assert page.seen.count("svg") == 2
-    assert page.attributes.count(("role", "img")) == 2
+    assert page.seen.count("svg") == page.attributes.count(("role", "img")) == 2
     assert len(page.ids) == len(set(page.ids))
     assert "prefers-color-scheme: dark" in text
 
@@ -168,7 +188,7 @@ def test_caveats_stand_between_the_accuracy_and_the_other_figures(tmp_path: Path
 def test_without_a_test_set_the_page_names_the_rows(tmp_path: Path) -> None:
     write_report(without_test_set(peak_memory_bytes=None, command=None), tmp_path)
     _, page = page_of(tmp_path)
-    assert "on 60 held-out rows by a model trained without them" in page.text
+    assert "of 60 held-back rows were right" in page.text
     assert "Scores of each class on the held-out rows." in page.text
     assert "None" not in page.text
 
@@ -176,8 +196,9 @@ def test_without_a_test_set_the_page_names_the_rows(tmp_path: Path) -> None:
 def test_without_evaluation_there_are_dashes(tmp_path: Path) -> None:
     write_report(without_evaluation(baseline=BASELINE), tmp_path)
     _, page = page_of(tmp_path)
-    assert "not measured" in page.text
+    assert "could not be measured" in page.text
     assert page.cells[page.cells.index("Accuracy") + 1] == "-"
+    assert "Confusions" not in page.text
 
 
 def test_without_evaluation_or_history_there_are_no_figures_of_them(tmp_path: Path) -> None:
@@ -188,16 +209,58 @@ def test_without_evaluation_or_history_there_are_no_figures_of_them(tmp_path: Pa
 
 @pytest.mark.parametrize("n_classes", [1, 2, 16, 77, 150])
 def test_any_number_of_classes(n_classes: int, tmp_path: Path) -> None:
-    write_report(a_summary(n_classes), tmp_path)
+    summary = a_summary(n_classes)
+    write_report(summary, tmp_path)
+    text, _ = page_of(tmp_path)
+    assert matrix_of(text) == summary.evaluation["confusion"]
+    assert ("<small>" in text.partition('class="matrix')[2].partition("</table>")[0]) == (n_classes <= 20)
+    assert len(text) < 450_000
+
+
+def matrix_of(text: str) -> tuple[tuple[int, ...], ...]:
+    """Read the confusion matrix back from the page."""
+    body = text.partition('class="matrix')[2].partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = []
+    for row in re.findall("<tr>(.*?)</tr>", body):
+        cells = re.findall(r'<td[^>]*?(?:colspan="(\d+)")?>(?:<button[^>]*>)?([\d,]*)', row)
+        rows.append(tuple(n for span, number in cells for n in [int(number or 0)] * int(span or 1)))
+    return tuple(rows)
+
+
+def test_cells_open_the_texts_that_were_confused_so(tmp_path: Path) -> None:
+    summary = a_summary(4)
+    write_report(summary, tmp_path)
+    text, _ = page_of(tmp_path)
+    matrix = text.partition('class="matrix')[2].partition("</table>")[0]
+    pairs = {(mistake["label"], mistake["predicted"]) for mistake in summary.mistakes}
+    assert matrix.count("<button") == len(pairs) == sum(map(bool, np.array(matrix_of(text)).ravel())) - 4
+    mistake = summary.mistakes[0]
+    title = f"{mistake['label']} as {mistake['predicted']}:"
+    (anchor,) = re.findall(f'title="{title}[^>]*><button popovertarget="([^"]*)">', matrix)
+    panel = Page(text[text.index(f'<div popover id="{anchor}"') :].partition("</div>")[0] + "</div>")
+    assert f"{mistake['label']} predicted as {mistake['predicted']}" in panel.text
+    assert f"{mistake['text']} row {mistake['row']}" in panel.text
+    assert {"h3", "ol", "li"} <= set(panel.seen)
+    write_report(a_summary(4, mistakes=()), tmp_path)
+    assert "<button" not in page_of(tmp_path)[0]
+
+
+def test_wrong_decisions_of_multi_label_texts_open_by_class(tmp_path: Path) -> None:
+    mistakes = [Mistake(1, "x", "class 1", None, 0.9), Mistake(None, "y", None, "class 1", 0.8)]
+    evaluation = a_summary().evaluation | {"confusion": (), "micro_f1": 0.5}
+    summary = a_summary(mistakes=mistakes, evaluation=evaluation, validation_micro_f1=0.5, micro_f1=0.5)
+    write_report(summary, tmp_path, figures=True)
     _, page = page_of(tmp_path)
-    assert page.cells.count(f"class {n_classes - 1}") >= 1
-    svg = (tmp_path / "confusion.svg").read_text("utf-8")
-    texts = "".join(ElementTree.fromstring(svg).itertext())
-    cells_with_text = texts.count("%") - 1  # one stands on the scale
-    assert (cells_with_text > 0) == (n_classes <= 20)
-    named = sum(f">class {i}<" in svg for i in range(n_classes))
-    assert named == (n_classes if n_classes < 150 else 75)
-    assert (tmp_path / "report.html").stat().st_size < 400_000
+    assert page.cells[page.cells.index("missed") + 2 :][:3] == ["class 1", "1", "1"]
+    assert "class 1 missed" in page.text
+    assert "class 1 predicted wrongly" in page.text
+
+
+def test_labels_without_a_class_are_a_row_of_the_matrix(tmp_path: Path) -> None:
+    truth, predicted = np.array([0, 1, 2, 2]), np.array([0, 1, 0, 1])
+    evaluation = evaluate_predictions(truth, predicted, ("a", "b"))
+    write_report(a_summary(label_names=("a", "b"), evaluation=evaluation), tmp_path, figures=True)
+    assert matrix_of(page_of(tmp_path)[0]) == ((1, 0, 0), (0, 1, 0), (1, 1, 0))
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
@@ -214,6 +277,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     write_report(summary, tmp_path)
     text, page = page_of(tmp_path)
     assert not {"script", "b", "i", "u", "img"} & set(page.seen)
+    assert summary.mistakes
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.seen.count("svg") == 2
     for label in (HOSTILE[0], HOSTILE[2], HOSTILE[3], HOSTILE[4], HOSTILE[9], HOSTILE[10]):
@@ -221,7 +285,6 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert "<img src=x onerror=y>" in page.text
     assert "\x00" not in text
     assert "\u202e" not in text
-    assert "\\frac{1}" in "".join(ElementTree.parse(tmp_path / "confusion.svg").getroot().itertext())
     plain = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert plain["label_names"] == list(HOSTILE)
 
@@ -230,23 +293,24 @@ def test_numbers_that_are_not_finite_are_not_shown(tmp_path: Path) -> None:
     bad = float("nan")
     epochs = (Epoch(1, bad, bad, float("inf"), 0.5), Epoch(2, 1.0, 0.5, 1.0, 0.5))
     history = [asdict(epoch) for epoch in epochs]
-    write_report(a_summary(history=history, best_epoch=2, texts_per_second=bad, macro_f1=bad), tmp_path)
+    summary = a_summary(history=history, best_epoch=2, texts_per_second=bad, macro_f1=bad)
+    write_report(summary, tmp_path, figures=True)
     _, page = page_of(tmp_path)
     assert not re.search(r"\b(nan|inf)\b", page.text)
     assert not re.search(r"NaN|Infinity", (tmp_path / "report.json").read_text("utf-8"))
 
 
 def test_same_summary_gives_the_same_bytes_whatever_the_settings_of_matplotlib(tmp_path: Path) -> None:
-    first = [path.read_bytes() for path in write_report(a_summary(5), tmp_path / "a")]
+    first = [path.read_bytes() for path in write_report(a_summary(5), tmp_path / "a", figures=True)]
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path", "axes.grid": True}):
-        second = [path.read_bytes() for path in write_report(a_summary(5), tmp_path / "b")]
+        second = [path.read_bytes() for path in write_report(a_summary(5), tmp_path / "b", figures=True)]
         assert matplotlib.rcParams["font.size"] == 30
     assert first == second
 
 
 def test_matplotlib_keeps_no_figure(tmp_path: Path) -> None:
     before = "matplotlib.pyplot" in sys.modules
-    write_report(a_summary(), tmp_path)
+    write_report(a_summary(), tmp_path, figures=True)
     assert ("matplotlib.pyplot" in sys.modules) == before
 
 
@@ -269,7 +333,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "learning.svg").mkdir()
     with pytest.raises(OutputError, match=r"learning\.svg"):
-        write_report(a_summary(), tmp_path)
+        write_report(a_summary(), tmp_path, figures=True)
     assert [path.name for path in tmp_path.iterdir()] == ["learning.svg"]
 
 
@@ -281,22 +345,15 @@ def test_a_full_disk_leaves_the_old_report_and_nothing_half_written(
     write_bytes = Path.write_bytes
 
     def fill(path: Path, content: bytes) -> int:
-        if "confusion.svg" in path.name:
+        if "report.html" in path.name:
             write_bytes(path, content[:10])
             raise OSError(errno.ENOSPC, "No space left on device")
         return write_bytes(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(OutputError, match=r"confusion\.svg: cannot be written \(No space left on device\)"):
+    with pytest.raises(OutputError, match=r"report\.html: cannot be written \(No space left on device\)"):
         write_report(a_summary(seed=2), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[figures\]'"):
-        write_report(a_summary(), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

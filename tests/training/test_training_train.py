@@ -171,7 +171,7 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "write_report", lambda *arguments: reported.append(arguments) or [])
     summary = run(data, test=test_data, baseline=True, report=folder, epochs=1).summary
     assert summary.baseline["accuracy"] >= 0.9
-    assert reported == [(summary, folder)]
+    assert reported == [(summary, folder, False)]
     assert folder.is_dir()
 
 
@@ -397,7 +397,7 @@ def test_one_class_alone_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "wish"), [("matplotlib", "report"), ("sklearn", "baseline")], ids=["report", "baseline"]
+    ("module", "wish"), [("matplotlib", "figures"), ("sklearn", "baseline")], ids=["figures", "baseline"]
 )
 def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_path, monkeypatch, module, wish):
     def never(*_, **__):
@@ -407,7 +407,7 @@ def test_a_missing_package_is_found_out_before_training(data, test_data, tmp_pat
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    overrides = {"report": tmp_path / "report"} if wish == "report" else {"baseline": True}
+    overrides = {wish: True} | ({"report": tmp_path / "report"} if wish == "figures" else {})
     with pytest.raises(MissingExtraError, match="pip install"):
         run(data, test=test_data, **overrides)
     assert not (tmp_path / "report").exists()

@@ -13,12 +13,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from token2wave.errors import ConfigError, import_extra
 from token2wave.formatting import percent, printable, spreadsheet_cell
+from token2wave.reporting.report import write_report
 from token2wave.reporting.summary import describe_rows
 from token2wave.storage.atomic import creates_private_files, make_folder
 from token2wave.storage.outputs import Outputs
@@ -293,8 +295,12 @@ class MLflowCallback(Tracker):
                 if summary.caveats:
                     self._client.set_tag(self._run_id, "mlflow.note.content", "\n\n".join(summary.caveats))
                 self._client.log_text(self._run_id, _class_csv(summary), "classes.csv")
-                for path in files:
-                    self._client.log_artifact(self._run_id, os.fspath(path))
+                with TemporaryDirectory() as folder:  # no text leaves the machine
+                    report = write_report(replace(summary, mistakes=()), Path(folder))
+                    without_texts = {path.name: path for path in report}
+                    for path in files:
+                        path = without_texts.get(path.name, path)
+                        self._client.log_artifact(self._run_id, os.fspath(path))
                 status = "FINISHED"
         finally:
             self._terminate(status)

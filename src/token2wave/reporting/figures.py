@@ -1,4 +1,4 @@
-"""Draws the figures of a training report: confusion matrix, learning curves and settings search."""
+"""Draws the figures of a training report as PNG and SVG files, by matplotlib."""
 
 from __future__ import annotations
 
@@ -26,12 +26,9 @@ MAX_CELLS_WITH_TEXT = 20  # classes; of more, a cell is too small for its number
 MATRIX_INCHES = 9.5  # side of a matrix without text in its cells
 MAX_MARKERS = 30  # epochs; of more, the curves have no markers
 
-# Colours of the figures. On the page, CSS sets each for light and dark.
+# The colours of the report's page on a light screen.
 INK, MUTED, GRID, PAPER = "#1b2733", "#566472", "#dfe5ea", "#ffffff"
 TRAIN, VALIDATION = "#0b4a86", "#b04a00"
-CSS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "none"}
-CSS |= {TRAIN: "var(--train)", VALIDATION: "var(--validation)"}
-ON_DARK_CELL = "#fefefe"  # not PAPER, which is transparent on the page
 RIGHT_CELL, WRONG_CELL = (11, 74, 134), (168, 60, 0)
 DARK_CELL = 0.65  # opacity from which light text reads better
 FALLBACK_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Arial Unicode MS")
@@ -48,9 +45,8 @@ def draw(summary: Summary) -> dict[str, bytes]:
     with plain_matplotlib():
         if summary.evaluation is not None and summary.evaluation["confusion"]:
             confusion = np.array(summary.evaluation["confusion"], dtype=np.int64)
-            drawn["confusion"] = _confusion_figure(
-                confusion, summary.label_names, describe_rows(summary.evaluated_on)
-            )
+            names = [score["label"] for score in summary.evaluation["classes"]]
+            drawn["confusion"] = _confusion_figure(confusion, names, describe_rows(summary.evaluated_on))
         if summary.history:
             drawn["learning"] = _learning_figure(summary)
         if summary.search is not None and summary.search["trials"]:
@@ -68,7 +64,7 @@ def require_matplotlib() -> None:
     Raises:
         MissingExtraError: it is not.
     """
-    with import_extra("figures", "a report of a training run", "matplotlib"):
+    with import_extra("figures", "drawing figures", "matplotlib"):
         import matplotlib  # noqa: F401
 
 
@@ -158,7 +154,7 @@ def _write_cells(
             ha="center",
             va="center",
             fontsize=font if len(number) < 6 else font - 2,
-            color=ON_DARK_CELL if opacity[i, j] >= DARK_CELL else INK,
+            color=PAPER if opacity[i, j] >= DARK_CELL else INK,
         )
     edges = np.arange(n_classes + 1) - 0.5
     axes.set_xticks(edges, minor=True)

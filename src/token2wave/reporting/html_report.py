@@ -9,7 +9,6 @@ from html import escape
 from pathlib import Path
 
 from token2wave.formatting import printable
-from token2wave.reporting.figures import CSS
 from token2wave.storage.atomic import atomic_write, check_writable, make_folder
 
 
@@ -25,9 +24,13 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     return paths
 
 
+class Html(str):
+    """Rendered HTML, which is not escaped again."""
+
+
 def escaped(text: str) -> str:
     """Escape a text for HTML."""
-    return escape(printable(text))
+    return text if isinstance(text, Html) else escape(printable(text))
 
 
 def prose(text: str) -> str:
@@ -76,34 +79,4 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(caption)}"><table>'
         f"<caption>{prose(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def figure(name: str, svg: bytes, about: str, caption: str) -> str:
-    """Embed an SVG file: without outside addresses, with ids of its own and the colours of the page."""
-    text = svg.decode("utf-8")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-
-    def adapt(tag: re.Match[str]) -> str:
-        inside = re.sub(r"""\sxmlns(:\w+)?="[^"]*\"""", "", tag[0])
-        inside = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{name}-", inside)
-        for colour, variable in CSS.items():
-            inside = inside.replace(colour, variable)
-        return inside
-
-    text = re.sub(r"<[^<>]+>", adapt, text)  # text between tags has its < and > escaped
-    opening = re.match(r'<svg[^>]*?viewBox="(\S+ \S+ (\S+) \S+)"[^>]*>', text)
-    if opening is None:
-        raise AssertionError("matplotlib wrote an SVG without a viewBox")
-    width = float(opening[2])  # points
-    min_width = 0.55 * width + (0 if name == "learning" else 80)  # on a phone; beyond it, the figure scrolls
-    style = f"max-width:{width:.0f}pt;min-width:{min_width:.0f}pt"
-    text = (
-        f'<svg role="img" aria-label="{escaped(about)}" viewBox="{opening[1]}" style="{style}">'
-        + text[opening.end() :].strip()
-    )
-    return (
-        f'<figure><div class="scroll figure" role="region" tabindex="0" aria-label="Figure: {name}">'
-        f"{text}</div>"
-        f"<figcaption>{escaped(caption)}</figcaption></figure>\n"
     )

@@ -1,4 +1,4 @@
-"""Writes the report of a training run: JSON, one self-contained HTML page, and its figures."""
+"""Writes the report of a training run: JSON and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 
 from token2wave.formatting import NOTHING, count, duration, percent
 from token2wave.reporting import html_report as html
+from token2wave.reporting.charts import Series, key, line_chart
+from token2wave.reporting.confusions import MistakePanels, confusion_table
 from token2wave.reporting.figures import FIGURES, draw, require_matplotlib
 from token2wave.reporting.summary import (
-    describe_evaluation,
     describe_folds,
     describe_rows,
+    headline,
     run_figures,
 )
 from token2wave.storage.atomic import make_folder
@@ -24,7 +26,7 @@ from token2wave.storage.outputs import Outputs
 from token2wave.training.result import Summary
 from token2wave.training.search_history import describe_search, describe_settings
 
-FILES = ("report.json", "report.html", *FIGURES)
+FILES = ("report.json", "report.html")
 MAX_CONFUSIONS = 15  # listed
 REMARKS = {
     "Hamming loss": "wrong decisions on the same texts, one for each text and class",
@@ -32,44 +34,50 @@ REMARKS = {
 }
 
 
-def write_report(summary: Summary, folder: Path) -> list[Path]:
-    """Write ``report.json``, ``report.html`` and the figures. Equal summaries give equal bytes.
+def write_report(summary: Summary, folder: Path, figures: bool = False) -> list[Path]:
+    """Write ``report.json`` and ``report.html``. Equal summaries give equal bytes.
 
     The folder is made if it does not exist, and files of an earlier report are replaced. Everything is
     rendered before a file is touched, and each file appears whole or not at all.
+
+    Args:
+        summary: of the run; its mistakes are in the report, with their texts.
+        folder: to write to.
+        figures: also write the figures as PNG and SVG files, by matplotlib.
 
     Returns:
         The files written.
 
     Raises:
         OutputError: the folder or a file in it cannot be written.
-        MissingExtraError: matplotlib is not installed.
+        MissingExtraError: ``figures`` needs matplotlib, which is not installed.
     """
-    figures = draw(summary)
-    document = json.dumps(summary.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = {**summary.to_dict(), "mistakes": summary.mistakes}
+    document = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = {
         # A lone surrogate has no UTF-8; its backslash form is the same string in JSON.
         "report.json": document.encode("utf-8", errors="backslashreplace"),
-        "report.html": _page(summary, figures).encode("utf-8"),
-        **figures,
+        "report.html": _page(summary).encode("utf-8"),
+        **(draw(summary) if figures else {}),
     }
     return html.write_all(folder, files)
 
 
-def check_report(folder: Path, outputs: Outputs) -> None:
+def check_report(folder: Path, outputs: Outputs, figures: bool = False) -> None:
     """Make the folder of a report, and check before training that a report can be written.
 
     Raises:
         OutputError: the folder cannot be made or written to, or something else than a report would be lost.
-        MissingExtraError: matplotlib is not installed.
+        MissingExtraError: ``figures`` needs matplotlib, which is not installed.
     """
-    require_matplotlib()
+    if figures:
+        require_matplotlib()
     make_folder(folder)
-    for name in FILES:
+    for name in (*FILES, *(FIGURES if figures else ())):
         outputs.check_file(folder / name, "report", shown_by=folder / FILES[0])
 
 
-def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
+def _page(summary: Summary) -> str:
     """Fill the template. Text from data, settings and the command line is escaped."""
     texts = [f"{count(summary.train_rows)} training", f"{count(summary.validation_rows)} validation"]
     texts.append(f"{count(summary.test_rows)} test" if summary.test_rows else "no test")
@@ -82,10 +90,10 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
     sections = [
         _baseline_section(summary),
         _folds_section(summary),
+        _confusion_section(summary),
         _class_section(summary),
-        _confusion_section(summary, figures),
-        _learning_section(summary, figures),
-        _search_section(summary, figures),
+        _learning_section(summary),
+        _search_section(summary),
         _details_section(summary),
     ]
     entries = [
@@ -104,16 +112,13 @@ def _page(summary: Summary, figures: Mapping[str, bytes]) -> str:
 
 
 def _headline(summary: Summary) -> str:
-    texts = describe_evaluation(summary)
-    remarks = {
-        "accuracy": texts,
-        "macro_f1": "mean F1 of the classes" if summary.macro_f1 is not None else "",
-    }
-    if summary.multi_label:
-        remarks |= {"micro_f1": texts, "accuracy": "texts whose labels are all right"}
-    return html.definitions(
-        [(name, percent(getattr(summary, measure)), remarks[measure]) for name, measure in summary.measures]
-    )
+    remarks = {"accuracy": "texts whose labels are all right" if summary.multi_label else ""}
+    remarks["macro_f1"] = "mean F1 of the classes" if summary.macro_f1 is not None else ""
+    measures = [
+        (name, percent(getattr(summary, measure)), remarks.get(measure, ""))
+        for name, measure in summary.measures
+    ]
+    return f'<p class="lead">{html.escaped(headline(summary))}</p>' + html.definitions(measures)
 
 
 def _caveats(caveats: Sequence[str]) -> str:
@@ -169,35 +174,76 @@ def _class_section(summary: Summary) -> str:
     return html.section("Classes", html.table(caption, ["class", "precision", "recall", "F1", "texts"], rows))
 
 
-def _confusion_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
-    if summary.evaluation is None or not summary.evaluation["confusion"]:
+def _confusion_section(summary: Summary) -> str:
+    """The confusion matrix; of multi-label texts, which have none, the wrong decisions of each class."""
+    if summary.evaluation is None:
         return ""
-    confusion, names = summary.evaluation["confusion"], summary.label_names
+    panels, confusion = MistakePanels(summary.mistakes), summary.evaluation["confusion"]
+    names = [score["label"] for score in summary.evaluation["classes"]]  # also of labels without a class
+    rows_evaluated = describe_rows(summary.evaluated_on)
+    if summary.multi_label:
+        pairs = {name: ((name, None), (None, name)) for name in names}
+        rows = [
+            [name, *(panels.button(pair, str(panels.count(pair) or "")) for pair in pairs[name])]
+            for name in names
+            if any(map(panels.count, pairs[name]))
+        ]
+        caption = f"The surest wrong decisions on the {rows_evaluated}. A number opens the texts."
+        content = html.table(caption, ["class", "missed", "given wrongly"], rows) + panels.html()
+        return html.section("Mistakes", content) if rows else ""
     wrong = [(-n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j]
     rows = [
-        [names[i], names[j], count(-n), percent(-n / sum(confusion[i]), 1)]
+        [
+            names[i],
+            names[j],
+            panels.button((names[i], names[j]), count(-n)),
+            percent(-n / sum(confusion[i]), 1),
+        ]
         for n, i, j in sorted(wrong)[:MAX_CONFUSIONS]
     ]
-    title = (
-        f"Confusion matrix of the {describe_rows(summary.evaluated_on)}: true labels down, predicted labels "
-        "across."
+    about = (
+        f"True labels of the {rows_evaluated} down, predicted labels across. A cell has a number of texts. "
+        "The darker it is, the larger is their part of the row. The diagonal is right."
     )
-    caption = f"{title} Each cell has a number of texts and its percentage of the row. The diagonal is right."
-    content = html.figure("confusion", figures["confusion.svg"], title, caption)
+    if summary.mistakes:
+        about += " An underlined number opens the texts that the model was surest about."
+    content = f'<p class="muted">{html.escaped(about)}</p>\n'
+    content += confusion_table(confusion, names, f"Confusion matrix of the {rows_evaluated}", panels)
     if rows:
         caption = f"The most frequent confusions, {len(rows)} of {count(len(wrong))}."
         head = ["true label", "predicted label", "texts", "of true label"]
         content += html.table(caption, head, rows, n_names=2)
-    return html.section("Confusions", content)
+    return html.section("Confusions", content + panels.html())
 
 
-def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
+def _learning_section(summary: Summary) -> str:
     if not summary.history:
         return ""
-    figure = html.figure(
-        "learning",
-        figures["learning.svg"],
-        "Loss and accuracy of training and validation for every epoch. The table below has the numbers.",
+    curves = [("training", "train"), ("validation", "validation")]
+    charts = "".join(
+        line_chart(
+            [
+                Series(
+                    name,
+                    [(e["epoch"], _scaled(e[f"{style}_{measure}"], scale)) for e in summary.history],
+                    style,
+                )
+                for name, style in curves
+            ],
+            "epoch (passes over the training texts)",
+            label,
+            f"{measure.capitalize()} of training and validation at every epoch, as in the table below.",
+            summary.best_epoch,
+        )
+        for measure, scale, label in (
+            ("loss", 1, "cross-entropy (nats per text)"),
+            ("accuracy", 100, "accuracy (% of texts)"),
+        )
+    )
+    if summary.best_epoch is not None:
+        curves.append(("epoch kept", "kept"))
+    figure = _figure(
+        f'{key(curves)}<div class="charts">{charts}</div>',
         "Training figures are measured while the weights change, with dropout and label smoothing, but "
         "validation figures after each epoch and without these: they are not comparable. Validation rows "
         "choose the epoch and the weights of the branches, so the headline is not of them.",
@@ -224,15 +270,22 @@ def _learning_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
     return html.section("Learning", figure + html.table(caption, head, rows))
 
 
-def _search_section(summary: Summary, figures: Mapping[str, bytes]) -> str:
+def _search_section(summary: Summary) -> str:
     search = summary.search
     if search is None or not search["trials"]:
         return ""
     accuracy = "The fraction of texts whose labels are all right" if summary.multi_label else "Accuracy"
-    figure = html.figure(
-        "search",
-        figures["search.svg"],
+    scores = [(t["outcome"] == "dropped", t["number"], _scaled(t["accuracy"], 100)) for t in search["trials"]]
+    best = [(number, score) for is_dropped, number, score in scores if score is not None and not is_dropped]
+    dropped = [(number, score if is_dropped else None) for is_dropped, number, score in scores]
+    chart = line_chart(
+        [Series("best so far", best, "train", "steps"), Series("dropped", dropped, "validation", "none")],
+        "candidate",
+        "validation accuracy (% of texts)",
         "Validation accuracy of every candidate, and of the best so far. The table below has the numbers.",
+    )
+    figure = _figure(
+        f'{key([("best so far", "train"), ("dropped", "validation")])}<div class="charts">{chart}</div>',
         f"{describe_search(search)}. {accuracy} is of the {count(search['validation_rows'])} validation rows "
         "of the first split. It is partly chance.",
     )
@@ -290,6 +343,14 @@ def _details_section(summary: Summary) -> str:
 
 def _setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _figure(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{html.escaped(caption)}</figcaption></figure>\n"
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else factor * value
 
 
 def _number(value: float | None) -> str:
