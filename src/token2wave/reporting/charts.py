@@ -38,9 +38,9 @@ def key(series: Iterable[tuple[str, str]]) -> str:
 
 
 def line_chart(
-    series: Sequence[Series], x_label: str, y_label: str, about: str, kept: float | None = None
+    series: Sequence[Series], x_label: str, y_label: str, about: str, marked: float | None = None
 ) -> str:
-    """Draw a line chart; ``kept`` is an x that a vertical line marks. ``about`` describes it."""
+    """Draw a line chart; ``marked`` is an x that a vertical line marks. ``about`` describes it."""
     xs = [x for each in series for x, _ in each.points]
     ys = [y for each in series for _, y in each.points if y is not None and math.isfinite(y)] or [0.0, 1.0]
     x_low, x_high = min(xs) - 0.5, max(xs) + 0.5
@@ -63,8 +63,8 @@ def line_chart(
     middle = (LEFT + RIGHT) / 2
     labels.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escaped(x_label)}</text>')
     drawn = [f'<path class="grid" d="{grid}"/>', f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
-    if kept is not None:
-        left, _ = place(kept, y_low)
+    if marked is not None:
+        left, _ = place(marked, y_low)
         drawn.append(f'<path class="line kept" d="M{left} {TOP}V{BOTTOM}"/>')
     for each in series:
         path, marks, connected = "", "", False

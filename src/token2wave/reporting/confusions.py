@@ -12,7 +12,7 @@ from token2wave.reporting.html_report import Html, escaped
 MAX_ROOMY = 20  # classes; of more, the percentages stand in the cells' titles
 MAX_HORIZONTAL = 8  # columns of a label above a cell
 LABEL_COLUMNS = 40
-LEAST_SHADE, MOST_SHADE = 0.1, 0.6  # opacity of cells; on more, the ink would be hard to read
+MIN_SHADE, MAX_SHADE = 0.1, 0.6  # opacity of cells; on more, the ink would be hard to read
 
 Pair = tuple[str | None, str | None]  # a true and a predicted label, as in token2wave.metrics.Mistake
 
@@ -80,13 +80,13 @@ def confusion_table(
                 cells.append(f'<td class="none" colspan="{len(list(run))}"></td>')
                 continue
             for j, n in run:
-                part = n / n_texts
-                title = f"{_short(names[i])} as {_short(names[j])}: {count(n)} ({percent(part, 1)})"
-                rounded = percent(part, 0) if part >= 0.005 else "&lt;1%"
+                fraction = n / n_texts
+                title = f"{_short(names[i])} as {_short(names[j])}: {count(n)} ({percent(fraction, 1)})"
+                rounded = percent(fraction, 0) if fraction >= 0.005 else "&lt;1%"
                 content = f"{count(n)}<small>{rounded}</small>" if roomy else _compact(n)
                 content = panels.button((names[i], names[j]), content)
                 style = "right" if i == j else "wrong"
-                shade = f"{LEAST_SHADE + (MOST_SHADE - LEAST_SHADE) * part**0.5:.2f}"
+                shade = f"{MIN_SHADE + (MAX_SHADE - MIN_SHADE) * fraction**0.5:.2f}"
                 cells.append(f'<td class="{style}" style="--shade:{shade}" title="{title}">{content}</td>')
         rows.append(
             f'<tr><th scope="row" title="{_short(names[i])}">{_label(names[i])}</th>{"".join(cells)}</tr>'
