@@ -124,6 +124,8 @@ def _no_column(
 ) -> DataError:
     wanted = getattr(options, field)
     hint = "name one of them with --text-column or --label-column"
+    if any(len(name.split()) > 1 for name in names):
+        hint += ", or use --no-header (header=False) if the first row is no header"
     close = difflib.get_close_matches(wanted, names, 1) if wanted != _TEXTS_AND_LABELS.get(field) else []
     delimiter = next((character for character in ";\t|,^ " if character in names[0]), None)
     if close:
@@ -158,9 +160,6 @@ def _likely_columns(sample: Mapping[str, Sequence[Any]]) -> tuple[str | None, st
     repeating = [
         name
         for name, values in columns.items()
-        if name != text
-        and values
-        and 2 * n_distinct[name] <= len(values)
-        and n_distinct[name] <= n_distinct[text or name]
+        if name != text and 1 < n_distinct[name] <= min(len(values) / 2, n_distinct[text or name])
     ]
     return text, min(repeating, key=n_distinct.__getitem__, default=None)

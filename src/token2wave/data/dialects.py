@@ -26,7 +26,7 @@ MIN_BROKEN = 10  # fewer bytes that are not UTF-8 are damage, unless they may be
 MAX_WESTERN_SHARE = 0.3  # of letters that are not ASCII, in languages that cp1252 is for
 MIN_FIT, BROKEN_FIT = 0.9, 0.95
 COLUMNS = ("text_column", "label_column", "weight_column", "group_column")
-SURE_DELIMITERS, UNSURE_DELIMITERS = ",;\t|", "^\x01: "  # the latter only where the header says so
+SURE_DELIMITERS, UNSURE_DELIMITERS = ",;\t|\x01", "^: "  # the latter only where the header says so
 USUAL_QUOTING = {".csv": "auto", ".tsv": "none"}
 QUOTING_WORDS = {
     "auto": "with quoted fields",
@@ -49,6 +49,7 @@ _DUMP = re.compile(r"\s*(-- |/\*|INSERT INTO |CREATE TABLE |COPY \S+ \(|BEGIN;|S
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
 _QUOTED_START = re.compile(r'(?:^|[,;\t|])"')
+_ESCAPED_QUOTE = re.compile(r'\\"[^",;\t|\r\n]')
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f", "v": "\v", "N": "\\\\N"}
 
@@ -250,7 +251,12 @@ def _find_table(
     if n_comments:
         n_fields = len(table.rows[0]) if table.rows else 0
         comments = split_fields(lines[n_skipped : n_skipped + n_comments], table.delimiter, "none")
-        n_skipped += sum(1 for _ in itertools.takewhile(lambda row: len(row) != n_fields, comments))
+        n_skipped += sum(
+            1
+            for _ in itertools.takewhile(
+                lambda row: len(row) != n_fields or row[0][:2] in ("# ", "##"), comments
+            )
+        )
         table = find(n_skipped)
     has_header = options.header
     if has_header is None:
@@ -329,19 +335,16 @@ def _other_quotings(table: _Table, lines: Sequence[str]) -> Iterator[tuple[str, 
     has_quotes = any(_QUOTED_START.search(line) for line in lines)
     if any(MISSING in row for row in table.rows):
         yield ("backslash" if has_quotes else "escapes"), False
-    if (
-        table.delimiter == "\t"
-        and escaped & set("\\\t\n")
-        and escaped <= {*_ESCAPED, *"\\\t\n"}
-        and not has_quotes
-    ):
+    is_escape = escaped & {"\t", "\n"} or ("\\" in escaped and escaped & {"t", "n"})
+    if is_escape and table.delimiter == "\t" and escaped <= {*_ESCAPED, *"\\\t\n"} and not has_quotes:
         yield "escapes", False
     if table.rows and all(re.fullmatch("'.*'", name) for name in table.rows[0]):
         yield "single", False
     if table.quoting == "none" and _is_quoted(table):
         yield from (("auto", False), ("backslash", False))
-    if '"' in escaped:
-        yield "backslash", True
+    if escaped & {'"', table.delimiter}:
+        is_certain = table.quoting == "auto" and any(_ESCAPED_QUOTE.search(line) for line in lines)
+        yield "backslash", not is_certain
 
 
 def _parse(lines: Sequence[str], delimiter: str, quoting: str, is_whole: bool) -> _Table:
@@ -384,7 +387,7 @@ def _is_header(rows: Rows, names: set[str]) -> bool:
     if first == [str(number) for number in range(len(first))]:  # as pandas writes a frame without names
         return True
     for cell, values in zip(first, map(list, zip(*body, strict=True)), strict=True):
-        repeats = 2 * len(set(values)) <= len(values)
+        repeats = 2 * len({cell, *values}) <= 1 + len(values)
         if cell.strip() and ((repeats and cell in values) or all(map(_NUMBER.fullmatch, [cell, *values]))):
             return False
     return True
