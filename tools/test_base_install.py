@@ -143,7 +143,17 @@ def tested(variant: Variant, folder: Path, processes: str) -> str:
         InstallError: a step fails, or what was installed is not what it should be.
     """
     environment = clean_environment()
-    wheel = built_wheel(variant, folder, environment)
+    return test_wheel(built_wheel(variant, folder, environment), variant, folder, environment, processes)
+
+
+def test_wheel(
+    wheel: Path, variant: Variant, folder: Path, environment: Mapping[str, str], processes: str
+) -> str:
+    """Install a wheel into a new environment in the folder, test it there, and say what came of it.
+
+    Raises:
+        InstallError: a step fails, or what was installed is not what it should be.
+    """
     python = make_environment(folder / "venv", environment)
     install(python, environment, wheel)
     n_bytes = size_of(folder / "venv")
@@ -152,13 +162,18 @@ def tested(variant: Variant, folder: Path, processes: str) -> str:
     check_installed(variant, json.loads(run([python, "-c", LOOK], folder, environment)), folder / "venv")
     run_commands(python, folder / "everyday", environment, variant.has_core)
     install(python, environment, "--no-compile", f"{wheel}[wordpiece]", *TEST_TOOLS)  # tests read such models
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in BESIDE:
-        copy(name, folder)
+    copy_tests(folder)
     pytest = [python, "-m", "pytest", "--numprocesses", processes, "-p", "no:cacheprovider", *TESTED]
     output = run([*pytest, *(f"--ignore={TESTED[0]}/{name}" for name in NEED_TORCH)], folder, environment)
     tests = output.splitlines()[-1]
     return f"{n_bytes / 1e6:.1f} MB; {tests}; {wheel.name}, no extra, {core_or_none(variant.has_core)}"
+
+
+def copy_tests(folder: Path) -> None:
+    """Copy the tests, and what they read of the project, into a folder."""
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in BESIDE:
+        copy(name, folder)
 
 
 def clean_environment() -> dict[str, str]:
