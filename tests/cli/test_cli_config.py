@@ -27,7 +27,7 @@ def test_the_printed_toml_gives_the_same_model(run_cli, workplace):
     assert again.status == 0, again.err
     assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
     assert repeated(again.out).replace("b.safe", "a.safe") == repeated(first.out)
-    assert run_cli("train", "reviews.csv", *TINY, "--json", "--config=run.toml").document["seed"] == 3
+    assert "seed = 3\n" in first.out
 
 
 def test_the_command_line_wins(run_cli, train_csv):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from cli_helpers import TINY
+
+from token2wave.cli.arguments import GROUPS
+from token2wave.reporting import terminal
 
 FILES = (
     ["train", "reviews.csv", "--out", "new.safetensors", *TINY],
@@ -21,6 +27,7 @@ ANSWERS = (
     ["predict", "model.safetensors", "great film"],
     ["explain", "model.safetensors", "great film"],
     ["info", "model.safetensors"],
+    ["doctor", "model.safetensors"],
 )
 """Commands that print what the user asks for."""
 
@@ -68,3 +75,82 @@ def test_one_quiet_command_leaves_the_next_one_as_it_was(run_cli):
 def test_quiet_and_verbose_exclude_each_other(run_cli):
     for arguments in (["--quiet", "info", "m", "--verbose"], ["info", "m", "-q", "-v"]):
         assert "--quiet and --verbose exclude each other" in run_cli(*arguments).error
+
+
+def test_verbose_logs_with_times_and_errors_have_a_traceback(run_cli):
+    err = run_cli(*FILES[0], "--verbose").err
+    assert "token2wave.stages: features of the training texts" in err
+    assert "token2wave.results: " in err
+    err = run_cli("train", "none.csv", "--out", "m", "-v").err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: none.csv")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_stages_go_to_a_log_and_bars_to_a_terminal(run_cli, monkeypatch, is_terminal):
+    monkeypatch.setattr(terminal, "_is_terminal", lambda: is_terminal)
+    err = run_cli(*FILES[0]).err
+    assert "epoch 1: train loss" in err
+    assert ("features of the training texts" in err) != is_terminal
+
+
+def test_help_has_groups_and_lines_of_80_columns(run_cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run_cli("train", "--help").out.splitlines()
+    groups = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert groups == ["Arguments:", *(f"{group}:" for group in GROUPS)]
+    assert max(map(len, lines)) <= 80
+
+
+def test_help_of_a_command_and_the_version(run_cli):
+    assert run_cli("help", "train").out == run_cli("train", "--help").out
+    assert run_cli("help").out == run_cli("--help").out
+    assert run_cli("-V").out == run_cli("--version").out
+
+
+PROGRAM = "import sys; sys.argv[0] = 'token2wave'; from token2wave.cli.main import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tr"], ["train"]),
+        (["train", "few.csv", "--pre"], ["--preset"]),
+        (["train", "few.csv", "--preset", ""], ["small", "fast", "paper"]),
+        (["train", "deb"], ["debian-sections"]),
+        (["train", ""], []),
+        (["train", "few.csv", "--device", "c"], ["cpu", "cuda"]),
+        (["explain", "m", "--unit", "s"], ["sentence"]),
+    ],
+)
+def test_completion(words, expected):
+    line = " ".join(["token2wave", *words])
+    shells = {
+        "bash": {"COMP_WORDS": line, "COMP_CWORD": str(len(words))},
+        "zsh": {"_TYPER_COMPLETE_ARGS": line},
+        "fish": {
+            "_TYPER_COMPLETE_ARGS": line,
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            "_TYPER_COMPLETE_WORD_TO_COMPLETE": words[-1],
+        },
+    }
+    for shell, variables in shells.items():
+        environment = {**os.environ, **variables, "_TOKEN2WAVE_COMPLETE": f"complete_{shell}"}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+        )
+        printed = done.stdout.split()
+        for value in expected:
+            assert any(value in word for word in printed), (shell, done.stdout, done.stderr)
+        if shell == "bash":
+            assert printed == expected
+
+
+def test_help_and_completion_import_nothing_heavy():
+    code = f"import sys\ntry:\n    {PROGRAM.replace('; ', chr(10) + '    ')}\nexcept SystemExit: pass\n"
+    code += "print({'numpy', 'torch', 'rich'} & set(sys.modules), file=sys.stderr)"
+    environment = {**os.environ, "COMP_WORDS": "token2wave tr", "COMP_CWORD": "1"}
+    for variables in ({}, {"_TOKEN2WAVE_COMPLETE": "complete_bash"}):
+        command = [sys.executable, "-c", code, "--help"]
+        done = subprocess.run(command, env=environment | variables, capture_output=True, text=True)
+        assert done.stderr == "set()\n", done.stderr

@@ -22,6 +22,23 @@ from token2wave.options import TextOptions
 from token2wave.reporting.terminal import set_verbosity, verbosity
 from token2wave.storage.outputs import protected
 
+
+def complete_data(incomplete: str) -> list[str]:
+    """Complete the name of a data set; the shell completes files where this finds none."""
+    from token2wave.data.datasets import available
+
+    return [name for name in available() if name.startswith(incomplete)] if incomplete else []
+
+
+def one_of(*values: str) -> Callable[[str], list[str]]:
+    """Complete one of some values."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else there.")
 ]
@@ -44,6 +61,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
+        autocompletion=complete_data,
         help="File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, "
         "built-in corpus (debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the "
         "Hugging Face hub.",
@@ -241,8 +259,22 @@ def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
         option_type = next((each for each in (int, float) if each in types and str not in types), str)
         if field.default is None:
             option_type = option_type | None
-    annotation = Annotated[option_type, typer.Option(flag, metavar=METAVARS.get(name), help=help_text)]
+    option = typer.Option(
+        flag,
+        metavar=METAVARS.get(name),
+        help=help_text,
+        autocompletion=complete_data
+        if name in ("test", "validation")
+        else _complete_values(describe_options(cls)[name]),
+    )
+    annotation = Annotated[option_type, option]
     return _keyword(name, field.default, annotation)
+
+
+def _complete_values(description: str) -> Callable[[str], list[str]] | None:
+    """Complete the values that the first sentence lists: from its beginning, or behind a colon."""
+    listed = re.search(r"(?:^|: )(``\w+``(?:(?:, | or )``\w+``)*)", description.partition(". ")[0])
+    return one_of(*re.findall(r"\w+", listed[1].replace(" or ", " "))) if listed else None
 
 
 def _first_sentence(description: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, Overwrite, print_json, read_input, takes_options
+from token2wave.cli.arguments import Json, ModelPath, Overwrite, one_of, print_json, read_input, takes_options
 from token2wave.config import require_choice
 from token2wave.errors import ConfigError
 from token2wave.options import TextOptions
@@ -36,7 +36,7 @@ pipeline('text-classification', model={path!r})('A text.')""",
 def export(
     model: ModelPath,
     options: dict[str, Any],
-    to: Annotated[str, typer.Option(help=f"Format: {', '.join(USAGE)}.")],
+    to: Annotated[str, typer.Option(help=f"Format: {', '.join(USAGE)}.", autocompletion=one_of(*USAGE))],
     out: Annotated[Path, typer.Option(help="File or folder to write.")],
     examples: Annotated[
         Path | None, typer.Option(help="For html, a file of example texts: a line each, or a column.")

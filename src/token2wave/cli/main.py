@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_common_options
+from token2wave.cli.doctor_command import doctor
 from token2wave.cli.export_command import export
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
 from token2wave.cli.score_command import score
@@ -25,7 +26,6 @@ app = typer.Typer(
     name="token2wave",
     help="Train, evaluate and use tiny text classifiers built on the Wave Network.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,7 +44,7 @@ def _root(
         raise typer.Exit
 
 
-for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve):
+for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve, doctor):
     app.command(cls=TextCommand if command in (predict, explain) else Command)(with_common_options(command))
 
 
@@ -65,7 +65,9 @@ def _exit(status: int) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. ``token2wave help COMMAND`` is ``token2wave COMMAND --help``."""
+    if sys.argv[1:2] == ["help"]:
+        sys.argv[1:] = [*sys.argv[2:], "--help"]
     run_app(app)
 
 

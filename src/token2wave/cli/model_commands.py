@@ -14,6 +14,7 @@ from token2wave.cli.arguments import (
     Overwrite,
     TextFile,
     Texts,
+    one_of,
     print_json,
     read_input,
     takes_options,
@@ -174,7 +175,11 @@ def explain(
     text: Texts = None,
     file: TextFile = None,
     unit: Annotated[
-        str, typer.Option(help="What to remove, one at a time: token, word or sentence.")
+        str,
+        typer.Option(
+            help="What to remove, one at a time: token, word or sentence.",
+            autocompletion=one_of("token", "word", "sentence"),
+        ),
     ] = "word",
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts in colour.")] = None,
     overwrite: Overwrite = False,

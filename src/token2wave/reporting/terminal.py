@@ -46,6 +46,10 @@ verbosity = Verbosity()
 _LINES = _Lines()
 
 
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def set_verbosity(quiet: bool, verbose: bool) -> None:
     """Set how much is printed, of the package's log, too.
 
@@ -59,8 +63,11 @@ def set_verbosity(quiet: bool, verbose: bool) -> None:
     if rank():  # the first process speaks for all
         quiet, verbose = True, False
     verbosity.is_quiet, verbosity.is_verbose = quiet, verbose
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    shown = {"": verbose, ".epochs": not (quiet or verbose), ".stages": not (quiet or verbose or is_terminal)}
+    shown = {
+        "": verbose,
+        ".epochs": not (quiet or verbose),
+        ".stages": not (quiet or verbose or _is_terminal()),
+    }
     for suffix, is_shown in shown.items():
         logger = logging.getLogger(f"token2wave{suffix}")
         logger.removeHandler(_LINES)
