@@ -80,6 +80,7 @@ INPUTS = {
         Input("inputs", "crawl/**/*.csv", "crawl/deep/part.csv"),
     ),
     "export": (MODEL, CONFIG, Input("examples", "texts.txt", "texts.txt", ("--to", "html"))),
+    "doctor": (MODEL, CONFIG),
     "serve": (
         MODEL,
         CONFIG,
