@@ -80,7 +80,7 @@ audit: $(AUDITED)
 	$(BIN)/python tools/audit.py
 
 $(AUDITED): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[audit]'
 	touch $@
 
 # The software bill of materials, as CycloneDX has it.
@@ -108,7 +108,7 @@ UNDER_SANITIZERS = PYTHONPATH=$(FUZZ):tools LD_PRELOAD=$$(gcc -print-file-name=l
 	$(BIN)/python
 
 $(FUZZER): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[fuzz]'
 	touch $@
 
 $(GUIDED)/core: $(NATIVE) tools/fuzzing/coverage.c
@@ -143,7 +143,7 @@ fuzz: $(FUZZER) $(GUIDED)/core
 
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[bench]'
 	touch $@
 
 # All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and about two hours; RESUME=--resume goes on after an interruption.

@@ -45,13 +45,22 @@ BESIDE = ("pyproject.toml", "src/token2wave/features/unicode.npz", "src/token2wa
 LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TOKEN2WAVE_NATIVE", "CC", "VIRTUAL_ENV")
 NOT_IN_BASE = ("torch", "tokenizers", "pyarrow", "matplotlib", "sklearn", "pydantic", "huggingface_hub")
 LOOK = f"""
-import importlib.util, json, token2wave.core
+import importlib.util, json, re, token2wave.core
+named = {{}}
+for name in token2wave.__all__:
+    try:
+        getattr(token2wave, name)
+    except token2wave.Token2WaveError as error:
+        named[name] = re.findall(r"\\[(.*?)\\]", str(error))
 print(json.dumps({{
+    "named": named,
     "extra": [name for name in {NOT_IN_BASE} if importlib.util.find_spec(name) is not None],
     "core": token2wave.core.load_core() is not None,
     "file": token2wave.__file__,
 }}))
 """
+NEED_EXTRA = {"WaveClassifier": ["sklearn"], "WaveNetwork": ["torch"]}
+"""Public names that need an extra, which they have to name."""
 
 TRAIN = "train reviews.csv --out model.safetensors --report report"
 EVERYDAY = (
@@ -299,6 +308,8 @@ def check_installed(variant: Variant, found: Mapping[str, object], venv: Path) -
     """
     if found["extra"]:
         raise InstallError(f"expected no packages of extras, found {found['extra']}")
+    if found["named"] != NEED_EXTRA:
+        raise InstallError(f"expected the extras {NEED_EXTRA} of public names, found {found['named']}")
     if not str(found["file"]).startswith(str(venv)):
         raise InstallError(f"expected the package that was installed, found {found['file']}")
     if found["core"] is not variant.has_core:

@@ -218,6 +218,13 @@ def test_a_network_that_does_not_compile_says_what_to_install(
         token2wave.load(tmp_path / "model")
 
 
+def test_a_model_of_wordpiece_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model("paper").save(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)  # as if it were not installed
+    with pytest.raises(MissingExtraError, match=r"'tokenizers'.*pip install 'token2wave\[wordpiece\]'"):
+        token2wave.load(tmp_path / "model")
+
+
 # States, windows, explanations ----------------------------------------------------------------------
 
 
